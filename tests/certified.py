@@ -1,11 +1,15 @@
-"""What the tests of certificates share: a searched run, a trainer that counts, the command."""
+"""What the tests of certificates share: a searched run, trainers, the command."""
 
 import json
 import math
+import os
+import signal
+import time
+import zlib
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 
 import xortune as xt
 from xortune.certificates.fresh import Call
@@ -126,3 +130,38 @@ def searched(tmp_path, monkeypatch):
 
     search.session = session
     return search
+
+
+@dataclass(frozen=True)
+class Chancy:
+    """Solves a seed or not, whichever block it comes in. A block takes as long as it says.
+
+    The process dies in the block that has the seed `deadly`. In the one that has `stops`, `driver`
+    gets what Ctrl-C sends.
+    """
+
+    seconds: float = 1e-5
+    deadly: int = -1
+    stops: int = -1
+    driver: int = 0
+
+    def check(self, point):
+        return point
+
+    def cost(self, block):
+        return block.count * self.seconds
+
+    def describe(self):
+        return {}
+
+    def train(self, blocks):
+        return [self._one(block) for block in blocks]
+
+    def _one(self, block):
+        time.sleep(self.cost(block))
+        if self.deadly in block.seeds:
+            os._exit(1)
+        if self.stops in block.seeds:
+            os.kill(self.driver, signal.SIGINT)
+        chances = [zlib.crc32(f"{block.point.key} {seed}".encode()) % 8 for seed in block.seeds]
+        return outcome(block.first, [RIGHT if one else WRONG for one in chances], epochs=30)

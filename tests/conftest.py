@@ -1,12 +1,12 @@
 """What all tests share: one Hypothesis profile, sketches for figures, one Ray, a config to vary."""
 
+import functools
 import gc
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +29,7 @@ settings.register_profile(
 settings.load_profile("xortune")
 
 # Making the commands out of their functions takes longer than what most tests run.
-typer.testing._get_command = cache(typer.testing._get_command)
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 FILES = "xortune.reports.files"  # where reports look it up
 
@@ -107,7 +107,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Files that share a Ray go to one process, as a Ray for each takes seconds of all cores."""
     from xdist.scheduler import LoadFileScheduling
 
-    @cache
+    @functools.cache
     def scope_of(file: str) -> str:
         text = (config.rootpath / file).read_text(encoding="utf-8")
         return "one_ray" if "one_ray" in text else file
@@ -153,19 +153,16 @@ def one_ray() -> Iterator[None]:
     """
     import ray
 
+    from xortune.driver import cluster
+
     if not ray.is_initialized():
         tests = Path(__file__).parent
         folders = (tests.parent, tests, tests / "search", tests / "engine")
         path = os.pathsep.join(map(str, folders))
-        ray.init(
-            address="local",
-            num_cpus=2,
-            num_gpus=1,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", path)
+            patch.setattr(cluster, "_init", functools.partial(cluster._init, num_gpus=1))
+            cluster._start(2)
     yield
     assert ray.is_initialized()
 

@@ -36,7 +36,7 @@ main()
 
 QUICK = """
 from xortune.runs import lock
-lock.HEARTBEAT_SECONDS, lock.LEASE_SECONDS, lock.LOOK_SECONDS = 0.1, 1.5, 0.1
+lock.HEARTBEAT_SECONDS, lock.LEASE_SECONDS, lock.LOOK_SECONDS = 0.05, 1.0, 0.05
 """
 """For drivers: leases of a moment."""
 

@@ -19,15 +19,8 @@ KEYS = {
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
-    """A server with an empty bucket `runs`; yields its address, such as 127.0.0.1:5000."""
-    with s3_process() as (address, _):
-        yield address
-
-
-@contextmanager
 def s3_process() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The same with its process, which may be stopped."""
+    """A server with an empty bucket `runs`: its address, 127.0.0.1:5000; and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

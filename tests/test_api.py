@@ -6,18 +6,17 @@ import os
 import socket
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hand_made import CONFIG, TINY_SPACE, done, solved
 
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.driver import session as session_module
-from xortune.driver.cluster import Cluster
+from xortune.driver.cluster import Cluster, connected
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, create
 from xortune.runs.sessions import first_manifest
-from xortune.spaces.space import load_space, parse_space
+from xortune.spaces.space import parse_space
 
 
 @pytest.fixture
@@ -54,25 +53,6 @@ def sessions(monkeypatch):
 
 
 # evaluate
-
-
-def test_evaluate_takes_any_seeds(config):
-    whole = xt.evaluate(config, range(6))
-    for seeds in ([0, 1, 2, 3, 4, 5], np.arange(6), (s for s in range(6)), tuple(range(6))):
-        again = xt.evaluate(config, seeds)
-        assert again.seeds.tolist() == whole.seeds.tolist()
-        assert again.final_loss.tolist() == whole.final_loss.tolist()
-    backwards = xt.evaluate(config, [5, 3])
-    assert backwards.seeds.tolist() == [5, 3]
-    assert backwards.final_loss.tolist() == whole.final_loss[[5, 3]].tolist()
-
-
-def test_evaluate_takes_tasks_and_checkpoints(config):
-    outcome = xt.evaluate(config, range(3), task="parity-3", checkpoints=[5, 20, 5])
-    assert outcome.predictions.shape == (3, 8)
-    assert outcome.at(5).epochs == 5
-    again = xt.evaluate(config, range(3), task=xt.Task.named("parity-3"))
-    assert again.final_loss.tolist() == outcome.final_loss.tolist()
 
 
 @pytest.mark.parametrize(
@@ -118,18 +98,6 @@ def test_resume_simply_starts_where_there_is_no_run(space_file, sessions, kind):
     assert xt.search(space_file, resume=True).path == Path("runs/tiny")
 
 
-def test_resume_without_output_continues_the_first(space_file, sessions, monkeypatch):
-    first = xt.search(space_file)
-    continued = []
-
-    def session(space, trainer, directory, **more):
-        continued.append(directory)
-        return True
-
-    monkeypatch.setattr(session_module, "search_session", session)
-    assert xt.search(space_file, resume=True).path == first.path == continued[0]
-
-
 def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     def heard(progress):
         raise AssertionError(progress)
@@ -154,21 +122,6 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     assert call["listener"].progress is heard
     assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)
     assert run.asked == call["space"], "space.yaml says what was run"
-
-
-def test_without_a_gpu_the_cpu_trains(space_file, sessions):
-    xt.search(load_space(space_file))
-    trainer = sessions.calls[0]["trainer"]
-    assert (trainer.engine, trainer.gpus) == ("auto", 0)
-
-
-def test_an_engine_can_be_asked_for_and_an_unknown_one_is_refused(space_file, sessions, tmp_path):
-    xt.search(space_file, engine="cuda", gpus_per_trial=0.5)  # of workers; here is none
-    trainer = sessions.calls[0]["trainer"]
-    assert (trainer.engine, trainer.gpus) == ("cuda", 0.5)
-    with pytest.raises(InputError, match="engine: unknown engine 'gpu'"):
-        xt.search(space_file, engine="gpu", output=tmp_path / "none")
-    assert not (tmp_path / "none").exists()
 
 
 def test_the_manifest_says_how_the_run_was_made(space_file, sessions):
@@ -219,15 +172,6 @@ def test_search_refuses_before_anything_is_written(space_file, sessions, more, w
     assert space_file.read_text() == TINY_SPACE
 
 
-def test_search_refuses_what_the_trainer_refuses(space_file, sessions):
-    space_file.write_text(TINY_SPACE.replace("hidden_dim: 3", "hidden_dim: 3\n  momentum: 0.5"))
-    with pytest.raises(InputError, match=r"tiny.yaml:10.*momentum") as caught:
-        xt.search(space_file)
-    assert "when: {optimizer: [" in str(caught.value)
-    assert sessions.calls == []
-    assert not Path("runs").exists()
-
-
 def test_searchs_arguments_keep_their_names_and_come_by_name():
     """Scripts that were written for an earlier version go on."""
     first, *others = inspect.signature(xt.search).parameters.values()
@@ -255,3 +199,19 @@ def test_a_cluster_that_does_not_answer_is_told_at_once_and_leaves_nothing(tmp_p
         with pytest.raises(InputError, match=rf"{address}.* cannot be reached.*ray status"):
             xt.search(parse_space(TINY_SPACE), address=address)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_job_server_is_no_cluster_to_connect_to():
+    with pytest.raises(InputError, match="xortune submit"), connected(Cluster("http://head:8265")):
+        pass
+
+
+def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch):
+    def late(**_):
+        raise Exception("The current node timed out during startup.\nMore of it")
+
+    monkeypatch.setattr("ray.init", late)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said = r"^Ray did not start .* \(The current node timed out during startup\.\)"
+    with pytest.raises(InputError, match=rf"{said}; fix: .* resume=True"), connected(Cluster()):
+        pass

@@ -94,41 +94,6 @@ def drawn(run, comparison, published):
     return draw
 
 
-def test_the_verbs_are_those_of_optuna_and_ours():
-    assert VERBS == [
-        "plot_agreement",
-        "plot_contour",
-        "plot_decision_surface",
-        "plot_differences",
-        "plot_failures",
-        "plot_intermediate_values",
-        "plot_numbers",
-        "plot_optimization_history",
-        "plot_parallel_coordinate",
-        "plot_param_importances",
-        "plot_pareto_front",
-        "plot_profile",
-        "plot_ranking",
-        "plot_scores",
-        "plot_seeds_spent",
-        "plot_slice",
-        "plot_success_by_epoch",
-        "plot_wins",
-    ]
-    import optuna.visualization
-
-    theirs = {name for name in VERBS if hasattr(optuna.visualization, name)}
-    assert theirs == {
-        "plot_contour",
-        "plot_intermediate_values",
-        "plot_optimization_history",
-        "plot_parallel_coordinate",
-        "plot_param_importances",
-        "plot_pareto_front",
-        "plot_slice",
-    }
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_plotly_figure_by_default(drawn, verb):
     figure = drawn(verb)
@@ -166,12 +131,6 @@ def test_what_is_not_installed_is_told_with_the_fix(run, backend, monkeypatch):
         xt.plot_ranking(run, backend=backend)
 
 
-def test_a_run_is_found_by_its_directory(run):
-    assert xt.plot_ranking(str(run.path)) == xt.plot_ranking(run)
-    with pytest.raises(xt.InputError, match=r"holds no run|is not a directory"):
-        xt.plot_ranking(run.path / "nowhere")
-
-
 def test_arguments_reach_the_figure(run):
     assert len(xt.plot_ranking(run, top=2).layout.yaxis.tickvals) == 2
     figure = xt.plot_contour(run, parameters=["lr", "activation"])
@@ -190,11 +149,9 @@ def test_top_is_a_whole_number(run, verb, top):
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("plot_slice", "no parameter differs"),
-        ("plot_contour", "fewer than two parameters"),
+        *(("plot_slice", "no parameter differs"), ("plot_contour", "fewer than two parameters")),
         ("plot_parallel_coordinate", "no parameter differs"),
-        ("plot_param_importances", "no importance"),
-        ("plot_pareto_front", "one objective"),
+        *(("plot_param_importances", "no importance"), ("plot_pareto_front", "one objective")),
         ("plot_decision_surface", "two inputs"),
     ],
 )
@@ -202,10 +159,6 @@ def test_where_there_is_nothing_to_draw_it_is_told(run, tmp_path, verb, words):
     one = write_run(tmp_path / "one", run.evaluations[:1], trainer="custom")
     with pytest.raises(xt.InputError, match=words):
         getattr(xt, verb)(one)
-
-
-def test_a_published_table_has_differences_too(published):
-    assert len(xt.plot_differences(published).layout.yaxis.tickvals) == 2
 
 
 def test_a_number_is_chosen_by_its_name(comparison):

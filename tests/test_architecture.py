@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -79,13 +78,16 @@ def _imports(name: str) -> list[tuple[ast.stmt, str, str | None]]:
     return found
 
 
-def _own(name: str) -> Iterator[tuple[ast.stmt, str, str | None]]:
+@cache
+def _own(name: str) -> list[tuple[ast.stmt, str, str | None]]:
     """Imports of xortune's modules: statement, module, and the name taken; None for all of it."""
+    found: list[tuple[ast.stmt, str, str | None]] = []
     for node, module, taken in _imports(name):
         if module == "xortune" or module.startswith("xortune."):
             inner = module.removeprefix("xortune").removeprefix(".")
             full = f"{inner}.{taken}".strip(".")
-            yield (node, full, None) if taken and full in MODULES else (node, inner, taken)
+            found.append((node, full, None) if taken and full in MODULES else (node, inner, taken))
+    return found
 
 
 def _room(module: str) -> str:

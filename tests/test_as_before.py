@@ -1,62 +1,72 @@
 """What a search of an own function leaves of the caller's process: everything as it was."""
 
-import subprocess
+import gc
+import logging
+import os
+import signal
 import sys
+import threading
+from pathlib import Path
 
 import forked
 import pytest
 
-CALLER = """
-import gc, logging, os, signal, sys, threading
+import xortune as xt
+
+LOGGERS = ("ray", "ray.tune", "optuna")
+
 
 def train(config, seed):
     return seed % 2 == 1
 
-def state():
-    handlers = {n: signal.getsignal(n) for n in signal.valid_signals()}
-    loggers = {n: logging.getLogger(n).level for n in (None, "ray", "ray.tune", "optuna")}
-    threads = {t.name for t in threading.enumerate()}
-    return {"environment": dict(os.environ), "handlers": handlers, "loggers": loggers,
-            "threads": threads, "hook": sys.excepthook, "folder": os.getcwd(),
-            "collector": (gc.get_threshold(), gc.get_freeze_count() > 0)}
 
-def main():
-    import xortune as xt
-    if "ray" in sys.argv:
-        import optuna, ray.tune
-        logging.getLogger("ray").setLevel(logging.WARNING)
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "7"
+def state():
+    return {
+        "environment": dict(os.environ),
+        "handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "loggers": {name: logging.getLogger(name).level for name in (None, *LOGGERS)},
+        "threads": {thread.name for thread in threading.enumerate()},
+        "hook": sys.excepthook,
+        "folder": Path.cwd(),
+        "collector": (gc.get_threshold(), gc.get_freeze_count() > 0),
+    }
+
+
+def changed(folder):
+    """What is another after a search: nothing."""
     space = {
         "name": "a",
         "parameters": {"x": {"low": 0.0, "high": 1.0}},
         "search": {"sampler": "tpe", "trials": 2},
         "seeds": {"ladder": [2]},
     }
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "7"
+    handler = signal.signal(signal.SIGTERM, lambda *_: None)
     before = state()
-    xt.search(space, train=train, output="run")
-    after = state()
-    if "ray" not in sys.argv:  # they came with the levels that they have
-        before["loggers"] |= {"ray": logging.INFO, "optuna": logging.INFO}
-    for what in before:
-        assert before[what] == after[what], (what, before[what], after[what])
+    try:
+        xt.search(space, train=train, output=folder / "run")
+        after = state()
+    finally:
+        del os.environ["TUNE_MAX_PENDING_TRIALS_PG"]
+        signal.signal(signal.SIGTERM, handler)
+    return {what: (before[what], after[what]) for what in before if before[what] != after[what]}
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_search_on_a_ray_that_is_there_leaves_the_process_as_it_was(tmp_path, caplog):
     import ray
-    assert ray.is_initialized() == ("ray" in sys.argv)
 
-if __name__ == "__main__":
-    main()
-"""
+    for name in LOGGERS:
+        caplog.set_level(logging.WARNING, logger=name)
+    assert changed(tmp_path) == {}
+    assert ray.is_initialized()
 
 
-@pytest.mark.parametrize("words", [[], ["ray"]])
-def test_a_search_leaves_the_process_as_it_was(tmp_path, words):
-    (tmp_path / "caller.py").write_text(CALLER)
-    if not words:
-        forked.run(["caller.py"], cwd=tmp_path)
-        return
-    command = [sys.executable, "caller.py", *words]  # a process that was forked cannot start Ray
-    ran = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+def test_a_search_without_ray_leaves_the_process_as_it_was(tmp_path):
+    text = (
+        "from pathlib import Path; from test_as_before import changed\n"
+        "import ray; print(changed(Path()), ray.is_initialized())"
     )
-    assert ran.returncode == 0, ran.stderr
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    ran = forked.run(["-c", text], cwd=tmp_path, env=environment)
+    assert ran.stdout.splitlines()[-1] == "{} False"

@@ -1,35 +1,23 @@
-"""Attempts to certify: what is trained, under which seeds, and what may go on."""
+"""Attempts to certify: what is trained, under which seeds, in which order, and what may go on."""
 
-import hashlib
 import json
 import shutil
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from certified import (
-    BASE,
-    KEYS,
-    POINTS,
-    SEARCHED,
-    SPACE,
-    Counting,
-    certify,
-    disjoint,
-    run,
-    spans,
-)
-from hand_made import RIGHT, WRONG, done, outcome, solved, write_run
+from certified import BASE, KEYS, POINTS, SEARCHED, SPACE, Counting, certify, disjoint, run, spans
+from commands import xortune
+from hand_made import done, solved, write_run
 
 import xortune as xt
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
 from xortune.runs.certificate import certificate_of, lower_bound, risk_of
-from xortune.runs.journal import Journal, read
+from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
 from xortune.stats.exact import clopper_pearson
 
-__all__ = ["run"]  # the fixture
+__all__ = ["run"]
 
 
 def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
@@ -54,48 +42,12 @@ def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
     assert [b.point.key for b in trainer.blocks[:3]] == [f.key for f in by_rank]
 
 
-def test_the_journal_alone_gives_the_certificate_and_the_search_is_untouched(run):
-    found = certify(run)
-    again = load_run(run.path)
-    assert certificate_of(again.checks) == found == again.certificate
-    assert again.table.equals(run.table)
-    assert again.seeds.equals(run.seeds)
-    assert again.best == run.best
-    lines, _ = read(run.path / JOURNAL)
-    assert {line.proposal for line in lines} == {0, 1, 2, 3, 4}
-    (run.path / "certificate.json").unlink()
-    xt.write_report(load_run(run.path))
-    assert load_run(run.path).certificate == found
-
-
 @pytest.mark.parametrize("lines", [[], [done(0, POINTS[0], solved(0, 0, 8, epochs=30))]])
 def test_nothing_to_certify_is_bad_input(tmp_path, lines):
     run = write_run(tmp_path / "none", lines, space_text=SPACE, trainer="network")
     with pytest.raises(xt.InputError, match="no configuration"):
         certify(run)
     assert not (run.path / "certificate.json").exists()
-
-
-def test_another_attempt_takes_new_seeds_and_has_less_to_spend(run):
-    first = certify(run)
-    second = certify(run)
-    assert [a.number for a in second.attempts] == [1, 2]
-    assert second.attempts[0] == first.attempts[0]
-    begins = [first.best.first, second.best.first]
-    assert {f.first for f in second.finalists} == {begins[1]}
-    assert second.best.lower_bound < first.best.lower_bound
-    assert second.best.confidence == pytest.approx(1 - 0.0125 / 3)
-    third = certify(run, top=1, seeds=200)
-    [only] = third.finalists
-    assert only.n == 200
-    spent = [range(b, b + 100) for b in begins] + [range(only.first, only.first + 200)]
-    assert len(set().union(*spent)) == 400
-    assert all(seed in CERTIFY for seeds in spent for seed in seeds)
-    assert only.confidence == pytest.approx(1 - 0.05 / 8)
-    assert disjoint(run.path)
-    values = json.loads((run.path / "certificate.json").read_text())
-    assert [a["attempt"] for a in values["attempts"]] == [1, 2, 3]
-    assert [e["attempt"] for e in values["finalists"][0]["earlier_attempts"]] == [1, 2]
 
 
 def test_all_bounds_hold_together_after_a_search_over_equal_configs():
@@ -112,36 +64,6 @@ def test_all_bounds_hold_together_after_a_search_over_equal_configs():
         )
     assert wrong <= 50  # 5 % is promised, half of it is spent here
     assert naive > 900  # the winner's own count is no evidence
-
-
-def test_an_interrupted_attempt_goes_on_with_the_same_call(run):
-    with pytest.raises(KeyboardInterrupt):
-        certify(run, Counting(stop_after=4))
-    unfinished = load_run(run.path).certificate
-    assert unfinished.finalists == ()
-    assert [f.n for f in unfinished.attempts[0].finalists] == [100, 50, 50]
-    trainer = Counting()
-    found = certify(run, trainer)
-    assert len(trainer.blocks) == 2
-    assert len(found.attempts) == 1
-    assert {(f.first, f.n) for f in found.finalists} == {
-        (unfinished.attempts[0].finalists[0].first, 100)
-    }
-    assert found == certificate_of(load_run(run.path).checks)
-
-
-@pytest.mark.parametrize(
-    "other", [{"top": 2}, {"seeds": 120}, {"confidence": 0.9}, {"extendable": True}]
-)
-def test_an_interrupted_attempt_that_is_not_asked_for_again_is_kept_and_has_spent(run, other):
-    with pytest.raises(KeyboardInterrupt):
-        certify(run, Counting(stop_after=2))
-    found = certify(run, **({"top": 3, "seeds": 100} | other))
-    assert [a.complete for a in found.attempts] == [False, True]
-    assert found.latest.number == 2
-    begun, other = (attempt.finalists[0] for attempt in found.attempts)
-    assert abs(begun.first - other.first) >= 120, "seeds of its own"
-    assert disjoint(run.path)
 
 
 def test_a_search_that_went_on_has_other_finalists_and_another_attempt(run):
@@ -161,29 +83,6 @@ def test_a_block_that_breaks_once_is_tried_again_and_one_that_breaks_thrice_fail
     assert [(c.final, c.error) for c in lines] == [(True, None), (False, "it broke"), (True, None)]
     found = certify(run, Counting(broken={1, 2, 3}), top=1)
     assert (found.best.k, found.best.n) == (50, 100)
-
-
-def test_seeds_are_added_to_an_extendable_attempt_only(run):
-    first = certify(run, extendable=True)
-    assert first.attempts[0].bound == "anytime"
-    found = certify(run, seeds=150, extend=True)
-    assert len(found.attempts) == 1
-    assert {(f.first, f.n) for f in found.finalists} == {(first.best.first, 250)}
-    assert found.best.lower_bound > first.best.lower_bound
-    assert found.best.confidence == first.best.confidence
-    certify(run)  # a planned one
-    with pytest.raises(xt.InputError, match=r"extend: attempt 2 was planned for 100 seeds"):
-        certify(run, extend=True)
-
-
-def test_what_cannot_be_extended(run):
-    with pytest.raises(xt.InputError, match="no attempt to extend"):
-        certify(run, extend=True)
-    with pytest.raises(KeyboardInterrupt):
-        certify(run, Counting(stop_after=4), extendable=True)
-    with pytest.raises(xt.InputError, match="finish it first"):
-        certify(run, extend=True)
-    assert certify(run, extendable=True).latest.number == 1
 
 
 def test_seeds_that_the_journal_has_are_never_taken_again(run, tmp_path):
@@ -230,11 +129,8 @@ def test_another_run_has_other_seeds_and_the_same_question_the_same_answer(run, 
     again = certify(searched_anew(tmp_path / "first"), Counting(fails={KEYS[1]: 1}))
     assert again == found, "who deletes it and does the same again learns nothing"
     others = [
-        ({}, {"top": 1}),
-        ({}, {"seeds": 120}),
-        ({}, {"confidence": 0.9}),
-        ({}, {"extendable": True}),
-        ({"seed": 1}, {}),
+        *(({}, {"top": 1}), ({}, {"seeds": 120}), ({}, {"confidence": 0.9})),
+        *(({}, {"extendable": True}), ({"seed": 1}, {})),
         ({"text": SPACE.replace("trials: 5", "trials: 6")}, {}),
         ({"counts": (8, 6, 7, 0, 5)}, {}),
     ]
@@ -249,41 +145,121 @@ def test_another_run_has_other_seeds_and_the_same_question_the_same_answer(run, 
     assert "and no other" in values["covers"]
 
 
-def chance(salt, key, seed):
-    """Of a training its own number in [0, 1), the same each time."""
-    text = f"{salt} {key} {seed}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) / 2**64
+CLIFF = Point({**BASE, "lr": 0.03, "hidden_dim": 2})
+"""A neighbour of the search's first, KEYS[1]."""
+
+EDGE = {CLIFF.key: 25, KEYS[2]: 2}
+"""KEYS[1] solves all its seeds, but lies beside the cliff; KEYS[2] fails two, and has none."""
+
+AROUND = {"neighbourhood": 0.2, "by": "neighbourhood"}
 
 
-@dataclass
-class Equal(Counting):
-    """Every config solves 80 % of all seeds, each its own ones."""
-
-    salt: int = 0
-
-    def train(self, blocks):
-        [block] = blocks
-        good = [chance(self.salt, block.point.key, seed) < 0.8 for seed in block.seeds]
-        return [outcome(block.first, [RIGHT if one else WRONG for one in good], epochs=30)]
+def order(found):
+    return [f.key for f in found.finalists]
 
 
-@pytest.mark.parametrize(
-    ("configs", "runs"), [(20, 24), pytest.param(200, 200, marks=pytest.mark.long)]
-)
-def test_winners_of_a_certificate_are_proven_by_that_of_a_new_run_in_5_percent_at_most(
-    configs, runs, run, tmp_path
-):
-    # All are of the asked rate, and all are certified; the best of them alone in a new run.
-    points = [Point({**BASE, "lr": 0.01 + 0.0004 * i}) for i in range(configs)]
-    proven = same = 0
-    for salt in range(runs):
-        first = searched_anew(tmp_path / f"a{salt}", points=points, counts=[8] * configs, seed=salt)
-        best = certify(first, Equal(salt=salt), top=configs, seeds=60).best
-        second = searched_anew(tmp_path / f"b{salt}", points=[best.point], counts=[8], seed=salt)
-        found = certify(second, Equal(salt=salt), top=1, seeds=60).best
-        proven += found.lower_bound > 0.8
-        same += lower_bound(best.k, best.n, alpha=0.025, bound="clopper-pearson") > 0.8
-        shutil.rmtree(first.path)
-    print(f"proven {proven} of {runs}, by the first seeds {same}")
-    assert proven <= runs * (0.025 + 3 * (0.025 * 0.975 / runs) ** 0.5)
-    assert same > runs / 6, "which its first seeds, asked once more, would do"
+def test_the_worst_around_orders_the_finalists(run):
+    found = certify(run, Counting(EDGE), top=2, **AROUND)
+    assert order(found) == [KEYS[2], KEYS[1]]
+    assert found.latest.by == "neighbourhood"
+    plateau, edge = found.finalists
+    assert plateau.lower_bound < edge.lower_bound  # by themselves it is the other way round
+    alpha = risk_of(1, 0.95, 2)
+    # Its own two failures are the worst of the plateau, the cliff's 25 (in each block) of the edge.
+    for result, k in ((plateau, 96), (edge, 50)):
+        expected = lower_bound(k, 100, alpha=alpha, bound="clopper-pearson")
+        assert result.neighbourhood_bound == pytest.approx(expected)
+    assert plateau.neighbourhood_bound == plateau.lower_bound
+    assert load_run(run.path).certificate == found == certificate_of(load_run(run.path).checks)
+
+
+def test_gate_and_export_take_the_first_of_that_order(run):
+    certify(run, Counting(EDGE), top=2, **AROUND)
+    bound = load_run(run.path).certificate.best.lower_bound
+    verdict = xt.gate(load_run(run.path), min_rate=round(bound - 1e-4, 4))
+    assert verdict.passed
+    assert not xt.gate(load_run(run.path), min_rate=round(bound + 1e-4, 4)).passed
+    assert f"# Config {KEYS[2]}," in xt.export(load_run(run.path))
+    result = xortune("export", run.path)
+    assert f"{KEYS[2]} is the certificate's first; the search's first was {KEYS[1]}" in (
+        result.stderr
+    )
+
+
+def test_the_lowest_bound_needs_no_split_over_the_neighbours():
+    # Five finalists, each and its eight neighbours with one rate: the hardest case for the lowest.
+    rng = np.random.default_rng(2)
+    alpha = risk_of(1, 0.95, 5)
+    bounds = np.array(
+        [lower_bound(k, 100, alpha=alpha, bound="clopper-pearson") for k in range(101)]
+    )
+    counts = rng.binomial(100, 0.8, size=(4000, 5, 9))
+    wrong = (bounds[counts].min(axis=2) > 0.8).any(axis=1).mean()
+    assert wrong <= 0.025
+    # One low neighbour among eight plateaus: the bound is as near as that of the neighbour alone.
+    counts = rng.binomial(100, [0.8] + 8 * [0.999], size=(4000, 5, 9))
+    wrong = (bounds[counts].min(axis=2) > 0.8).any(axis=1).mean()
+    assert 0.005 < wrong <= 0.025 + 3 * (0.025 / 4000) ** 0.5
+    pooled = (bounds[counts.mean(axis=2).astype(int)] > 0.8).any(axis=1).mean()
+    assert pooled > 0.99  # what a mean over the neighbours says of the worst
+
+
+def test_an_interrupted_one_is_not_complete_until_all_neighbours_are(run):
+    with pytest.raises(KeyboardInterrupt):
+        # Blocks of all seeds: after the finalists and one neighbour the others have not begun.
+        certify(run, Counting(EDGE, stop_after=3, seconds=1e-6), top=2, **AROUND)
+    part = load_run(run.path).certificate
+    assert part.latest is None
+    assert {f.n for f in part.attempts[0].finalists} == {100}
+    assert [f.neighbourhood_bound for f in part.attempts[0].finalists] == [None, None]
+    with pytest.raises(xt.InputError, match="no attempt to certify is finished"):
+        assert part.best
+    found = certify(run, Counting({CLIFF.key: 25}, seconds=1e-6), top=2, **AROUND)
+    assert len(found.attempts) == 1
+    assert order(found) == [KEYS[2], KEYS[1]]
+
+
+def test_nothing_to_move_gives_no_order(tmp_path):
+    fixed = SPACE.replace("lr: {low: 0.01, high: 0.1, log: true}", "lr: 0.03")
+    fixed = fixed.replace("hidden_dim: {low: 2, high: 9}", "hidden_dim: 3")
+    bare = write_run(
+        tmp_path / "bare", [done(0, POINTS[1], solved(0, 8, 8, epochs=30))], space_text=fixed
+    )
+    trainer = Counting()
+    with pytest.raises(xt.InputError, match="no finalist has a setting that can be moved"):
+        certify(bare, trainer, **AROUND)
+    assert trainer.blocks == []
+
+
+def test_the_order_is_recorded_and_shown(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("xortune.driver.certify.trainer_of", lambda *_, **__: Counting(EDGE))
+    found = xt.certify(run, top=2, seeds=100, **AROUND)
+    values = json.loads((run.path / "certificate.json").read_text())
+    assert values["by"] == values["attempts"][0]["by"] == "neighbourhood"
+    assert [f["key"] for f in values["finalists"]] == [KEYS[2], KEYS[1]]
+    assert [f["neighbourhood_lower_bound"] for f in values["finalists"]] == [
+        f.neighbourhood_bound for f in found.finalists
+    ]
+    shown = " ".join(xortune("report", run.path).stdout.split())
+    report = " ".join((run.path / "report.md").read_text().split())
+    edge = int(found.finalists[1].neighbourhood_bound * 1e4) / 100
+    for text in (shown, report):
+        assert "They order the finalists." in text
+        assert f"all at least {edge:.2f} %" in text
+    assert report.index("96/100") < report.index("| 100/100 100.0 %")
+    # A later attempt without --by is in the order of the bounds themselves again.
+    result = xortune("certify", run.path, "--top", 2, "--seeds", 60, "--neighbourhood", 0.2)
+    assert "They order" not in result.stdout
+    assert "all at least" in result.stdout
+
+
+def test_what_is_complete_is_not_trained_again_for_another_order(run):
+    certify(run, Counting(EDGE), top=2, neighbourhood=0.2)
+    trainer = Counting()
+    with pytest.raises(xt.InputError, match="attempt 1 has all of this already") as caught:
+        certify(run, trainer, top=2, **AROUND)
+    assert caught.value.field == "by"
+    assert "another finalist with key" in str(caught.value)
+    assert trainer.blocks == []
+    assert load_run(run.path).certificate.latest.by == "own"

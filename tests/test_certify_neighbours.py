@@ -157,18 +157,8 @@ def test_a_move_that_turns_another_parameter_on_or_off_is_none():
     ]
 
 
-def test_what_a_normal_form_leaves_out_hinders_no_move():
-    more = "  kind: {choice: [a, b]}\n  child: {choice: [1, 2], when: {kind: [a]}}\n"
-    assert near("[1, 2]", {"listed": 1}, more=more) == [("listed", {"listed": 2})]
-
-
 @settings(max_examples=30)
-@given(
-    st.floats(0.001, 1),
-    st.integers(2, 20),
-    st.integers(0, 10),
-    st.floats(0.01, 3),
-)
+@given(st.floats(0.001, 1), st.integers(2, 20), st.integers(0, 10), st.floats(0.01, 3))
 def test_all_neighbours_lie_in_the_space(lr, units, tenths, fraction):
     found = moved(fraction, lr=lr, units=units, tenths=tenths / 10)
     assert all(0.001 <= value <= 1 for value in found.get("lr", ()))
@@ -213,15 +203,3 @@ def test_finalists_that_are_neighbours_of_each_other_do_not_clash(tmp_path):
     found = certify(run, neighbourhood=0.2)
     assert all(len(f.neighbours) == 4 for f in found.finalists)
     assert load_run(run.path).certificate == found  # the journal can be read
-
-
-def test_a_neighbourhood_is_measured_later_without_another_attempt(run):
-    first = certify(run)
-    trainer = Counting(stop_after=3)
-    with pytest.raises(KeyboardInterrupt):
-        certify(run, trainer, neighbourhood=0.2)
-    found = certify(run, neighbourhood=0.2)
-    assert len(found.attempts) == 1
-    assert {n.n for f in found.finalists for n in f.neighbours} == {100}
-    assert [f.lower_bound for f in found.finalists] == [f.lower_bound for f in first.finalists]
-    assert len(certify(run, neighbourhood=0.2).attempts) == 2

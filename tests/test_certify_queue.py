@@ -1,31 +1,27 @@
 """The blocks of a certificate: how they are split, in which order they go, what may be missing."""
 
-import itertools
 import json
 import tempfile
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from certified import BASE, KEYS, POINTS, SEARCHED, SPACE, Counting, certify, run
-from certify_trainers import Chancy
-from commands import xortune
+from certified import BASE, POINTS, SEARCHED, SPACE, Chancy, Counting, run
 from hand_made import done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.certificates.fresh import Call, tasks_of
 from xortune.core.point import Point
-from xortune.core.seeds import CERTIFY
 from xortune.driver import certify as module
-from xortune.driver.batches import LEAST_SECONDS, MOST_SECONDS, Batches
+from xortune.driver.batches import Batches
 from xortune.driver.certify import FreshSeeds, certify_run, told_seeds, train_here
 from xortune.driver.cluster import Cluster
-from xortune.driver.jobs import Done, WorkerFailure, trained
+from xortune.driver.jobs import Done
 from xortune.driver.loop import LocalExecutor, Record
 from xortune.driver.loop import run as run_loop
 from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import JOURNAL
 
 __all__ = ["run"]  # the fixture
 
@@ -52,65 +48,11 @@ def batches_of(run):
         yield batches
 
 
-def handed_out(fresh):
-    return list(iter(fresh.next, None))
-
-
 def answer(batches, *taken, seconds=0.0):
     for jobs in taken:
         blocks = [job.block for job in jobs]
         results = [solved(b.first, b.count, b.count, epochs=30) for b in blocks]
         batches.receive(Done(jobs, results, seconds, "host:1"))
-
-
-def test_a_single_finalist_goes_out_over_all_slots(seeds_of):
-    for slots, least in ((2, 4), (8, 16), (50, 100)):
-        fresh = seeds_of(Counting(seconds=1.0), top=1, slots=slots)
-        jobs = handed_out(fresh)
-        assert len(jobs) >= least
-        seeds = [seed for job in jobs for seed in job.block.seeds]
-        assert seeds == list(range(seeds[0], seeds[0] + 100))
-        assert seeds[0] in CERTIFY
-
-
-def test_what_is_done_in_a_moment_is_not_split(seeds_of):
-    jobs = handed_out(seeds_of(Counting(seconds=1e-5), slots=64))
-    assert [job.block.count for job in jobs] == [100] * 3
-
-
-def test_every_config_has_begun_before_one_goes_on(seeds_of):
-    jobs = handed_out(seeds_of(Counting(), slots=2))
-    keys = [job.block.point.key for job in jobs]
-    assert keys[:6] == [KEYS[1], KEYS[2], KEYS[0]] * 2
-
-
-def test_blocks_get_smaller_where_they_take_longer_than_was_said(seeds_of, batches_of):
-    fresh = seeds_of(Counting(), top=1, seeds=1000)
-    batches = batches_of(fresh, Counting(), most=1)
-    first = batches.next()
-    assert first[0].block.count == 50
-    answer(batches, first, seconds=3.0)  # 1 s was estimated
-    assert fresh.next().block.count == round(50 / (0.7 + 0.3 * 3))
-    assert seeds_of(Counting(), top=1, pace=2.5).next().block.count == 20
-    assert seeds_of(Counting(), top=1, pace=0.1).next().block.count == 50
-
-
-def test_a_block_without_outcome_goes_out_again_and_first(seeds_of, batches_of):
-    fresh = seeds_of(Counting(), top=1)
-    batches = batches_of(fresh, Counting(), most=1)
-    first = batches.next()
-    for attempt in (1, 2, 3):
-        assert (first[0].block.count, first[0].attempt) == (50, attempt)
-        batches.receive(Done(first, WorkerFailure("batch", "lost")))
-        last, first = first, batches.next()
-    assert first[0].block.first == last[0].block.seeds.stop
-    assert batches.next() == ()
-    assert not batches.finished, "one is under way"
-    answer(batches, first)
-    assert batches.finished
-    assert [(line.final, line.error) for line in fresh.lines] == [
-        *((False, "lost"), (False, "lost"), (True, "lost"), (True, None))
-    ]
 
 
 def test_nothing_is_told_before_it_is_on_the_disk(seeds_of, batches_of, monkeypatch):
@@ -126,59 +68,6 @@ def test_nothing_is_told_before_it_is_on_the_disk(seeds_of, batches_of, monkeypa
     answer(batches, two)
     batches._record.flush()
     assert told == [(0, 100), (50, 100), (100, 100)]
-
-
-def test_batches_are_filled_with_small_blocks(seeds_of, batches_of):
-    trainer = Counting(seconds=1 / 500)
-    batches, sizes = batches_of(seeds_of(trainer, seeds=8000, slots=2), trainer, slots=2), []
-    while jobs := batches.next():
-        sizes.append(sum(trainer.cost(job.block) for job in jobs))
-        answer(batches, jobs, seconds=sizes[-1])
-    assert batches.finished
-    assert sum(sizes) == pytest.approx(48)
-    assert MOST_SECONDS <= max(sizes) < MOST_SECONDS + 1
-    assert LEAST_SECONDS / 4 < min(sizes) <= 1
-
-
-def test_an_interrupt_keeps_what_has_finished(seeds_of, batches_of):
-    class Interrupted(LocalExecutor):
-        def wait(self, batches):
-            super().wait(batches)
-            raise KeyboardInterrupt
-
-    fresh = seeds_of(Counting(), top=1)
-    batches = batches_of(fresh, Counting(), most=1)
-    with pytest.raises(KeyboardInterrupt):
-        run_loop(batches, Interrupted(Counting()), batches._record)
-    assert [line.final for line in fresh.lines] == [True]
-
-
-def test_what_a_trainer_raises_is_a_block_without_outcome(seeds_of, run):
-    class Raising(Counting):
-        def train(self, blocks):
-            if len(self.blocks) % 2:
-                self.blocks.append(None)
-                raise ZeroDivisionError("nothing to\ndivide by")
-            return super().train(blocks)
-
-    fresh = seeds_of(Raising(), top=1)
-    with Journal.open(run.path / JOURNAL) as journal:
-        train_here(fresh, Raising(), Record(journal, fresh))
-    assert [line.error for line in fresh.lines] == [
-        *(None, "ZeroDivisionError: nothing to divide by", None)
-    ]
-
-
-def test_results_for_other_seeds_are_no_outcome():
-    class Wrong(Counting):
-        def train(self, blocks):
-            return [solved(block.first + 1, 1, block.count, epochs=30) for block in blocks]
-
-    from xortune.core.trainer import Block
-
-    found = trained(Wrong(), [Block(POINTS[0], 0, 4)])
-    assert isinstance(found, WorkerFailure)
-    assert "not those it was asked for" in found.reason
 
 
 # Any of the seeds may be missing.
@@ -226,15 +115,6 @@ def _certified_in_small_blocks(path, call):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK_SECONDS", 16e-7)
         return certify_run(path, Chancy(seconds=1e-7), call)
-
-
-def test_an_extension_goes_on_whatever_it_lacks(run):
-    certify(run, Chancy(), extendable=True)
-    whole = certify(run, Chancy(), seeds=150, extend=True)
-    lines = (run.path / JOURNAL).read_text().splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line)["first"] != whole.best.first + 100]
-    (run.path / JOURNAL).write_text("".join(kept + lines[-1:]))
-    assert certify(run, Chancy(), seeds=150, extend=True) == whole
 
 
 # Where it is trained.
@@ -298,21 +178,14 @@ def test_what_may_kill_its_process_is_not_trained_here(tmp_path, places):
         assert places.pop() == place
 
 
-def test_nothing_is_begun_on_a_cluster_that_is_not_there(run):
-    result = xortune("certify", run.path, "--address", "127.0.0.1:9")
-    assert result.exit_code == 2
-    assert "--address: '127.0.0.1:9' cannot be reached" in result.stderr
-    assert not load_run(run.path).checks
-    assert not (run.path / "certificate.json").exists()
+def test_an_interrupt_keeps_what_has_finished(seeds_of, batches_of):
+    class Interrupted(LocalExecutor):
+        def wait(self, batches):
+            super().wait(batches)
+            raise KeyboardInterrupt
 
-
-def test_the_shares_of_slots_add_up(seeds_of):
-    # However they are split, all seeds go out once.
-    for slots, seconds in itertools.product((1, 2, 7), (1e-4, 0.02, 5.0)):
-        jobs = handed_out(seeds_of(Counting(seconds=seconds), slots=slots))
-        by_key = {}
-        for job in jobs:
-            by_key.setdefault(job.block.point.key, []).extend(job.block.seeds)
-        first = jobs[0].block.first
-        assert first in CERTIFY
-        assert [sorted(seeds) for seeds in by_key.values()] == [list(range(first, first + 100))] * 3
+    fresh = seeds_of(Counting(), top=1)
+    batches = batches_of(fresh, Counting(), most=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(batches, Interrupted(Counting()), batches._record)
+    assert [line.final for line in fresh.lines] == [True]

@@ -6,8 +6,7 @@ import shutil
 import signal
 
 import pytest
-from certified import POINTS, SEARCHED, SPACE
-from certify_trainers import Chancy
+from certified import POINTS, SEARCHED, SPACE, Chancy
 from hand_made import done, solved, write_run
 
 import xortune as xt
@@ -43,7 +42,7 @@ def workers(path):
 
 
 def test_the_same_certificate_here_and_on_two_slots(two):
-    call = Call(top=2, seeds=120, neighbourhood=0.2)
+    call = Call(top=2, seeds=60, neighbourhood=0.2)
     here = certify_run(two[0], Chancy(), call)
     told = []
     trainer = Chancy(seconds=0.002)
@@ -52,25 +51,11 @@ def test_the_same_certificate_here_and_on_two_slots(two):
     )
     assert there == here
     assert values(two[1]) == values(two[0])
-    assert 0 < here.best.k < 120, "the test tells nothing if all seeds are solved"
-    assert told[0] == (0, 1200)
-    assert told[-1] == (1200, 1200)
+    assert 0 < here.best.k < 60, "the test tells nothing if all seeds are solved"
+    assert told[0] == (0, 600)
+    assert told[-1] == (600, 600)
     assert told == sorted(told)
     assert {w.partition(":")[2] for w in workers(two[0])} == {str(os.getpid())}
-    assert str(os.getpid()) not in {w.partition(":")[2] for w in workers(two[1])}
-
-
-@pytest.mark.long
-def test_one_finalist_is_trained_by_both_slots_at_once(two):
-    certify_run(two[0], Chancy(seconds=0.05), Call(top=1, seeds=160), cluster=ON_RAY)
-    assert len(workers(two[0])) == 2
-
-
-@pytest.mark.long
-def test_the_verb_gives_the_same_counts_on_a_cluster(two):
-    xt.certify(two[0], top=3, seeds=200)
-    xt.certify(two[1], top=3, seeds=200, address="auto")
-    assert values(two[1]) == values(two[0])
     assert str(os.getpid()) not in {w.partition(":")[2] for w in workers(two[1])}
 
 
@@ -164,23 +149,3 @@ def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
     (tmp_path / "copy" / JOURNAL).write_text("".join(searched))
     xt.certify(tmp_path / "copy", seeds=60)
     assert values(tmp_path / "copy") == values(run.path)
-
-
-@pytest.mark.long
-def test_a_search_that_is_stopped_when_it_begins_to_certify_goes_on(tmp_path):
-    path = tmp_path / "space.yaml"
-    path.write_text(SPACE.replace("[8]}", "[8], certify: 60}"))
-
-    def stop(done, total):
-        if not done:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        xt.search(path, output=tmp_path / "run", on_certify=stop)
-    part = load_run(tmp_path / "run")
-    assert part.manifest["complete"] is True
-    assert "interrupted" in part.manifest["stopped"]
-    run = xt.search(path, output=part.path, resume=True)
-    assert run.certificate.latest.number == 1
-    assert run.manifest["stopped"] is None
-    assert len(run.evaluations) == len(part.evaluations)

@@ -1,6 +1,5 @@
 """The command line without Ray: what it prints, what it writes, and how it refuses."""
 
-import io
 import json
 import re
 from pathlib import Path
@@ -8,11 +7,9 @@ from pathlib import Path
 import pytest
 from commands import _somewhere, refused, xortune
 from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
-from rich.console import Console
 
 import xortune as xt
 from xortune.cli.shared import app
-from xortune.reports.terminal import render_best
 
 __all__ = ["_somewhere"]  # the fixture
 
@@ -84,22 +81,6 @@ def test_a_space_that_cannot_be_read(command, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_search_overwrites_no_run(space_file, run):
-    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
-    refused(xortune("search", space_file, "-q", "--output", run.path), "already holds", "--resume")
-    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
-
-
-def test_search_refuses_to_continue_with_another_space(space_file, run):
-    before = (run.path / "evaluations.jsonl").read_bytes()
-    space_file.write_text(TINY_SPACE.replace("high: 0.1", "high: 0.2"))
-    options = ["--quiet", "--output", run.path, "--resume"]
-    refused(xortune("search", space_file, *options), str(run.path), "parameters.lr", lines=3)
-    space_file.write_text(TINY_SPACE)
-    refused(xortune("search", space_file, *options, "--seed", "5"), "search.seed: 0 -> 5", lines=3)
-    assert (run.path / "evaluations.jsonl").read_bytes() == before
-
-
 def test_resuming_a_finished_run_shows_it(space_file, run):
     result = xortune("search", space_file, "--output", run.path, "--resume")
     assert result.exit_code == 0
@@ -150,22 +131,6 @@ def test_report_refuses(run, tmp_path):
     refused(xortune("report", tmp_path), str(tmp_path), "holds no run", "evaluations.jsonl")
     refused(xortune("report", tmp_path / "nowhere"), "nowhere", "is not a directory")
     assert not (run.path / "report.md").exists()
-
-
-@pytest.mark.parametrize("many", [False, True])
-def test_the_table_is_at_most_80_columns_wide(tmp_path, many):
-    names = [f"a_rather_long_parameter_{i}" for i in range(12 if many else 1)]
-    evaluations = [
-        done(i, dict.fromkeys(names, 1.23456789 * 10**i), solved(0, i, 2000)) for i in range(15)
-    ]
-    run = write_run(tmp_path / "wide", evaluations)
-    drawn = io.StringIO()
-    render_best(run, Console(file=drawn, width=80))
-    lines = drawn.getvalue().splitlines()
-    paths = [line for line in lines if str(tmp_path) in line]
-    assert max(len(line) for line in lines if line not in paths) <= 80
-    assert "14/2000" in drawn.getvalue()
-    assert "4/2000" not in drawn.getvalue().replace("14/2000", "")
 
 
 # help, start-up, colours

@@ -1,4 +1,4 @@
-"""`xortune compare`: what it prints, what it writes, and how it refuses."""
+"""`xortune compare`, with a published table and of runs: what it says, writes and refuses."""
 
 import csv
 import functools
@@ -6,9 +6,15 @@ import json
 
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
-from hand_made import CONFIG, done, solved, write_run
+from compared import certified_run
+from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
+import xortune as xt
 from xortune.comparisons.reference import CELL_COLUMNS
+from xortune.comparisons.runs import PAIR_COLUMNS
+from xortune.core.point import Point
+from xortune.core.seeds import COMPARE
+from xortune.runs.manifest import NOBODY
 
 compare = functools.partial(xortune, "compare")
 
@@ -24,18 +30,6 @@ def _files(tmp_path, _somewhere):  # noqa: F811
     write_run(tmp_path / "run", evaluations, trainer="network")
     lines = ["\t".join(row) for row in (("LearnRate", "PercentCorrect", "TimeTaken"), *ROWS)]
     (tmp_path / "t.tsv").write_text("\n".join(lines) + "\n")
-
-
-def test_compare_tells_a_person(tmp_path):
-    """What it says is golden/reference.80.txt."""
-    result = compare("run", "--reference", "t.tsv")
-    assert result.exit_code == 0, "cells that differ are results"
-    assert "1 of 3 cells differs beyond chance (Holm 5 %)." in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= 80
-    assert result.stderr == ""
-    for name in ("run/comparison.md", "run/comparison.csv"):
-        assert name in result.stdout.splitlines()
-        assert (tmp_path / name).exists()
 
 
 def test_compare_tells_a_program(tmp_path):
@@ -71,24 +65,119 @@ def test_compare_takes_every_option():
     assert compare("run", "--reference", "t.tsv", "--quiet").output == ""
 
 
+@pytest.fixture(autouse=True)
+def _runs(tmp_path, _somewhere):  # noqa: F811
+    certified_run(tmp_path / "good", [97, 99])
+    certified_run(tmp_path / "bad", [80])
+
+
+def test_a_program_is_told_the_same():
+    result = compare("bad", "good", "--json", "--output", "out", "--format", "csv, tex")
+    shown = json.loads(result.stdout)
+    assert shown["first_is_worse"] is True
+    assert shown["alpha"] == 0.05
+    assert [one["label"] for one in shown["contestants"]] == ["bad", "good"]
+    assert [one["k"] for one in shown["contestants"]] == [80, 97]
+    assert shown["files"] == ["out/comparison.csv", "out/comparison.tex"]
+    [pair] = shown["pairs"]
+    assert tuple(pair) == PAIR_COLUMNS
+    assert (pair["only_a"], pair["only_b"], pair["more_seeds"]) == (0, 17, None)
+    with open("out/comparison.csv", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert float(row["p"]) == pytest.approx(pair["p"])
+    assert shown["answer"][0].startswith("good solves more seeds than bad")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["bad", "good", "--fail-if-worse"], 1),
+        (["good", "bad", "--fail-if-worse"], 0),
+        (["bad", "bad", "good", "--fail-if-worse", "--quiet"], 1),
+        (["bad", "good", "--fail-if-worse", "--alpha", "1e-9"], 0),
+    ],
+)
+def test_a_gate_for_ci(words, code):
+    result = compare(*words)
+    assert result.exit_code == code
+    assert (result.output == "") == ("--quiet" in words)
+
+
 @pytest.mark.parametrize(
     ("words", "about"),
     [
-        (["run"], ["reference", "--reference TABLE"]),
+        (["good"], ["one run, and nothing to compare it with", "--reference TABLE"]),
+        (["good", "bad", "--seeds", "9", "--no-train"], ["--seeds: 9 seeds are asked for"]),
+        (["good", "bad", "--format", "pdf"], ["--format: unknown format 'pdf'", "md, html"]),
+        (["good", "bad", "--where", "lr=1"], ["--where: ['lr=1']; allowed: with --reference"]),
+        (["good", "--reference", "t.csv", "--no-train"], ["True; allowed: without --reference"]),
+        (["good", "bad", "--output", "file"], ["file", "cannot be written"]),
         (["run", "run", "--reference", "t.tsv"], ["2 runs", "one run"]),
-        (["no", "--reference", "t.tsv"], ["no: is not a directory"]),
-        (["run", "--reference", "no.tsv"], ["no.tsv: cannot be read"]),
         (["run", "--reference", "t.tsv", "--column", "lr"], ["--column", "NAME=VALUE"]),
-        (["run", "--reference", "t.tsv", "--where", "=1"], ["--where", "NAME=VALUE"]),
-        (
-            ["run", "--reference", "t.tsv", "--where", "lr=1", "--where", "lr=2"],
-            ["--where: lr is given twice"],
-        ),
         (["run", "--reference", "t.tsv", "--column", "lr=LearnRat"], ["did you mean 'LearnRate'?"]),
         (["run", "--reference", "t.tsv", "--alpha", "5"], ["alpha: 5.0 is out of range"]),
-        (["run", "--reference", "t.tsv", "--reference-seeds", "0"], ["--reference-seeds: 0"]),
-        (["run", "--reference", "t.tsv", "--output", "t.tsv"], ["t.tsv", "cannot be written"]),
     ],
 )
-def test_compare_refuses(words, about):
+def test_what_it_refuses(tmp_path, words, about):
+    certified_run(tmp_path / "other", [90], task="parity-3", task_fingerprint="f2")
+    certified_run(tmp_path / "bare", [None])
+    (tmp_path / "file").write_text("")
     refused(compare(*words), *about)
+
+
+def trained_by(path, k, **identity):
+    """A certified run of one config that this trained."""
+    session = {"number": 1, "made": NOBODY, "space": "space.yaml"}
+    given = {"trainer": identity["trainer"], "task": None, "task_fingerprint": None}
+    return certified_run(path, [k], sessions=[session], made={NOBODY: identity}, **given)
+
+
+OWN = {"trainer": "./train.py:run", "source": "0123abcd" * 8, "success": "accuracy >= 0.9"}
+
+
+@pytest.mark.parametrize(
+    ("identity", "about"),
+    [
+        ({**OWN, "trainer": "./other.py:f"}, "a was trained by ./train.py:run and b by ./other"),
+        ({"trainer": "network"}, "a was trained by ./train.py:run and b by the built-in network"),
+        ({**OWN, "source": "f" * 64}, "trained by ./train.py:run of different source: 0123abcd012"),
+        ({**OWN, "success": "loss <= 1"}, "a counts 'accuracy >= 0.9' as solved and b 'loss <= 1'"),
+    ],
+)
+def test_runs_of_different_trainers_are_refused(tmp_path, identity, about):
+    trained_by(tmp_path / "a", 97, **OWN)
+    trained_by(tmp_path / "b", 60, **identity)
+    refused(compare("a", "b"), about, "--different-tasks")
+    with pytest.raises(xt.InputError, match=r"^runs: a .* and b|^runs: a and b"):
+        xt.compare(["a", "b"])
+    assert "a solves more seeds than b" in compare("a", "b", "--different-tasks").stdout
+    trained_by(tmp_path / "c", 60, **OWN)
+    assert "a solves more seeds than c" in compare("a", "c").stdout
+
+
+def test_seeds_are_really_trained(tmp_path):
+    """Both configs under the same fresh seeds, as `xt.evaluate` trains them."""
+    base = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "hidden_dim": 3}
+    points = [Point({**base, "lr": lr, "epochs": 30, "zero_grad": True}) for lr in (0.1, 0.02)]
+    for name, point in zip(("fast", "slow"), points, strict=True):
+        write_run(
+            tmp_path / name,
+            [done(0, point, solved(0, 3, 4, epochs=30))],
+            space_text=TINY_SPACE,
+            trainer="network",
+            engine="fused",
+            task="xor",
+            task_fingerprint=xt.Task.xor().fingerprint,
+        )
+    result = compare("fast", "slow", "--seeds", "300", "--json", "--output", "out")
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    seeds = range(COMPARE.start, COMPARE.start + 300)
+    for point, one in zip(points, shown["contestants"], strict=True):
+        expected = xt.evaluate(xt.Config.from_point(point), seeds, engine="fused")
+        assert (one["k"], one["n"]) == (expected.successes, 300)
+        assert (one["seeds_from"], one["first_seed"]) == ("trained", COMPARE.start)
+        assert one["facts"]["fresh seeds trained by"].startswith("fused, cpu, torch ")
+    assert shown["pairs"][0]["differs"] is True
+    again = compare("fast", "slow", "--seeds", "300", "--output", "out")
+    assert "training:" not in again.stderr, "nothing is left to train"

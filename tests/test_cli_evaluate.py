@@ -2,8 +2,7 @@
 
 import json
 
-import pytest
-from commands import _somewhere, refused, xortune
+from commands import _somewhere, xortune
 
 import xortune as xt
 
@@ -73,30 +72,3 @@ def test_evaluate_takes_every_option(tmp_path):
         xt.Config(**shown["config"]), range(2**32 - 12, 2**32), task=xt.Task.from_csv(table)
     )
     assert shown["k"] == outcome.successes
-
-
-def test_quiet_prints_nothing():
-    assert evaluate("--quiet", epochs="1", seeds="1").output == ""
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"momentum": "0.9"}, ["momentum: 0.9 with optimizer Adam", "SGD", "RMSprop", "fix: "]),
-        ({"lr": "nan"}, ["lr: nan is out of range", "above 0"]),
-        ({"seeds": "0"}, ["--seeds: 0", "1 or more"]),
-        ({"first_seed": "-1"}, ["--first-seed: ", "2**32 - 1"]),
-        ({"first_seed": str(2**32 - 11)}, ["--first-seed: ", "4294967296"]),
-        ({"task": "nowhere.csv"}, ["nowhere.csv"]),
-        ({"engine": "warp"}, ["unknown engine 'warp'", "reference"]),
-    ],
-)
-def test_evaluate_refuses(changes, words):
-    refused(evaluate(**changes), *words)
-    refused(evaluate("--json", **changes), *words)
-
-
-def test_a_missing_option_is_named():
-    result = xortune("evaluate", "--activation", "Tanh")
-    assert result.exit_code == 2
-    assert "--loss" in result.stderr

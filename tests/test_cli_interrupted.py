@@ -55,6 +55,7 @@ def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):
     assert (ran.exit_code, ran.stderr) == (3, "interrupted: nothing had begun\n")
 
 
+@pytest.mark.long
 def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
     (tmp_path / "train.py").write_text(
         "import time\ndef run(config, seed):\n    time.sleep(0.5)\n    return seed > 3\n"
@@ -119,7 +120,7 @@ def slow_to_end(drivers, folder, seconds):
 
 
 def test_a_second_signal_tears_nothing_apart(tmp_path, drivers):
-    process, run = slow_to_end(drivers, tmp_path, 2)
+    process, run = slow_to_end(drivers, tmp_path, 1)
     process.send_signal(signal.SIGHUP)
     time.sleep(0.3)  # two that come at once are one
     process.send_signal(signal.SIGTERM)

@@ -11,15 +11,10 @@ from pathlib import Path
 import pytest
 import ray
 from cluster_trainers import Logging, begun
-from hand_made import TINY_SPACE
-from typer.testing import CliRunner
 
-import xortune
-from xortune.cli.shared import app
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.driver import ray_executor as versions_module
-from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster, slots
 from xortune.driver.jobs import ATTEMPTS
 from xortune.driver.ray_executor import Watchdog, classify_failure
@@ -128,27 +123,6 @@ def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
     assert all(e.outcome is not None for e in run.evaluations)
 
 
-def test_the_limit_comes_from_where_the_user_gives_it(tmp_path, monkeypatch):
-    space = tmp_path / "it.yaml"
-    space.write_text(TINY_SPACE)
-    with pytest.raises(InputError, match=r"trial_timeout: 'soon' is not a duration.*10m"):
-        xortune.search(space, output=tmp_path / "a", trial_timeout="soon")
-    given = []
-
-    def noted(_, cluster, *__, **___):
-        given.append(cluster.trial_timeout)
-        raise InputError("seen")
-
-    monkeypatch.setattr(session_module, "RayExecutor", noted)
-    with pytest.raises(InputError, match="seen"):
-        xortune.search(space, output=tmp_path / "b", trial_timeout="1h30m")
-    words = ["search", str(space), "--output", str(tmp_path / "c"), "--trial-timeout", "90s"]
-    assert CliRunner().invoke(app, words).exit_code == 2
-    with pytest.raises(InputError, match="seen"):
-        xortune.search(space, output=tmp_path / "d")
-    assert given == [5400.0, 90.0, None]
-
-
 @pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
@@ -186,13 +160,6 @@ def test_time_in_which_the_driver_does_not_look_is_nobodys():
     assert [name for name, _ in watchdog.expired()] == ["a"]
     watchdog.end("b")
     assert watchdog.expired() == []
-
-
-def test_without_a_limit_nothing_is_late():
-    times = iter(range(100))
-    watchdog = Watchdog(None, lambda: next(times))
-    watchdog.start("a")
-    assert [watchdog.expired() for _ in range(50)] == [[]] * 50
 
 
 def test_two_halves_on_two_nodes_are_no_place(monkeypatch):
@@ -253,7 +220,3 @@ def test_ctrl_c_while_all_workers_hang_ends_within_seconds(tmp_path):
     assert (process.returncode, stdout) == (0, "complete False\n"), stderr
     assert took < 15, "Tune alone waits for ten seconds or more, for each worker"
     print(f"took {took:.1f} s")
-
-
-def test_a_reason_is_one_that_can_be_raised():
-    assert str(TrainingError(classify_failure(None).reason))

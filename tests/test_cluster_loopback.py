@@ -1,29 +1,14 @@
 """Ray that xortune starts by itself listens on the loopback device, and on no other."""
 
 import ipaddress
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from xortune.core.errors import InputError
-from xortune.driver.cluster import Cluster, connected
+import ray
 
 LISTENING = "0A"
-
-STARTED = """
-import json
-import ray
-from test_cluster_loopback import sockets
-from xortune.driver.cluster import Cluster, connected
-
-with connected(Cluster()):
-    ray.get(ray.remote(lambda: 1).remote())  # a worker has sockets of its own
-    print(json.dumps(sockets()))
-"""
 
 
 def family(pid):
@@ -69,42 +54,11 @@ def sockets():
     return found
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_every_socket_is_on_the_loopback_device():
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", STARTED],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
+    ray.get(ray.remote(lambda: 1).remote())  # a worker has sockets of its own
+    found = sockets()
     names = {name for name, _ in found}
     assert {"gcs_server", "raylet"} <= names, "the test tells nothing if it does not see them"
     assert len(found) >= 5
     assert [entry for entry in found if not ipaddress.ip_address(entry[1]).is_loopback] == []
-
-
-def test_addresses_are_read_as_the_kernel_writes_them():
-    assert str(address("0100007F:1F90")) == "127.0.0.1"
-    assert str(address("020200C0:0016")) == "192.0.2.2"
-    assert str(address("00000000000000000000000001000000:0016")) == "::1"
-    assert str(address("0000000000000000FFFF00000100007F:0016")) == "127.0.0.1"
-    assert not address("00000000000000000000000000000000:0016").is_loopback
-
-
-def test_a_job_server_is_no_cluster_to_connect_to():
-    with pytest.raises(InputError, match="xortune submit"), connected(Cluster("http://head:8265")):
-        pass
-
-
-def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch):
-    def late(**_):
-        raise Exception("The current node timed out during startup.\nMore of it")
-
-    monkeypatch.setattr("ray.init", late)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    said = r"^Ray did not start .* \(The current node timed out during startup\.\)"
-    with pytest.raises(InputError, match=rf"{said}; fix: .* resume=True"), connected(Cluster()):
-        pass

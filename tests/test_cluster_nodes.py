@@ -2,13 +2,6 @@
 
 import functools
 import os
-import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -111,82 +104,4 @@ def test_nodes_of_a_cluster_that_grows_and_shrinks(tmp_path, connect):
         cluster.shutdown()
 
 
-RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
-MARK = "XORTUNE_TEST_NODE"
-QUICK = '{"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}'
 """How soon the head finds that a node is gone; Ray's own settings take 15 seconds."""
-
-
-class Machines:
-    """Nodes of a cluster, each brought up by a `ray start` of its own, as on several machines."""
-
-    def __init__(self, folder):
-        self._folder = folder
-        self._nodes = []
-
-    def start(self, *options):
-        """A new node, and what `ray start` said of it."""
-        log = self._folder / f"node{len(self._nodes)}.log"
-        environment = {
-            **os.environ,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),  # as in this process
-            MARK: str(log),
-        }
-        with open(log, "w", encoding="utf-8") as out:
-            process = subprocess.Popen(
-                [*RAY, "start", "--block", "--num-cpus=1", *options],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-        self._nodes.append((process, log))
-        end = time.monotonic() + 60
-        while "Ray runtime started" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.1)
-        return process, log
-
-    def kill(self, node):
-        """All its processes at once, as when the power goes."""
-        process, log = node
-        mark = f"{MARK}={log}".encode()
-        for entry in Path("/proc").iterdir():
-            try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except OSError:  # no process, another user's, or ended meanwhile
-                continue
-        process.wait(10)
-
-    def stop(self):
-        for node in reversed(self._nodes):
-            self.kill(node)
-
-
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
-
-
-@pytest.mark.long
-def test_nodes_that_are_real_processes(tmp_path, connect):
-    machines = Machines(tmp_path)
-    # Of its own, and short for the sake of sockets: in Ray's usual one a head leaves its address
-    # for whoever calls `ray.init`.
-    temporary = tempfile.mkdtemp(prefix="xt", dir="/tmp")
-    try:
-        _, log = machines.start(
-            *("--head", f"--port={free_port()}", "--include-dashboard=false"),
-            *(f"--temp-dir={temporary}", f"--system-config={QUICK}"),
-        )
-        address = re.search(r"--address='([^']+)'", log.read_text())[1]
-        connect(address)
-        add = functools.partial(machines.start, f"--address={address}")
-        searched(tmp_path, Visits(tmp_path, add, machines.kill, times=1))
-    finally:
-        ray.shutdown()
-        machines.stop()
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.core.point import Point
-from xortune.driver.batches import LEAST_SECONDS, LIMIT_SHARE, LOSSES, Batches
+from xortune.driver.batches import LOSSES, Batches
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import ATTEMPTS, Done, WorkerFailure
 from xortune.driver.loop import Record
@@ -130,15 +130,6 @@ def test_a_block_that_brings_every_machine_down_is_given_up(journal, tmp_path):
     assert len(evaluations) == ATTEMPTS
 
 
-def test_what_never_began_comes_again_first_and_as_often_as_it_takes(journal):
-    packs = packs_of(journal, 90)
-    for _ in range(50):
-        first, second = packs.next(), packs.next()
-        assert numbers(first)[0] == 0
-        failed(packs, second, "", kind="setup")
-        failed(packs, first, "", kind="stopped")
-
-
 def test_a_pack_that_is_late_is_halved_and_those_to_come_are_smaller(journal):
     packs = packs_of(journal, 200)
     jobs = packs.next()
@@ -150,22 +141,3 @@ def test_a_pack_that_is_late_is_halved_and_those_to_come_are_smaller(journal):
     ]
     # 0.01 seconds by the estimate take at least 0.25.
     assert len(packs.next()) == pytest.approx(4.0 / 0.25, abs=1)
-
-
-def test_packs_are_a_fraction_of_what_they_may_take(journal):
-    limit = 0.8
-    packs = packs_of(journal, 200, limit=limit)
-    jobs = packs.next()
-    assert len(jobs) == pytest.approx(limit / LIMIT_SHARE / 0.01, abs=1)
-    assert limit / LIMIT_SHARE < LEAST_SECONDS
-    received(packs, jobs, outcomes(jobs), seconds=2 * 0.01 * len(jobs))
-    assert len(packs.next()) == pytest.approx(limit / LIMIT_SHARE / 0.02, abs=1)
-
-
-def test_with_more_slots_packs_are_smaller(journal):
-    packs = packs_of(journal, 2000)
-    jobs = packs.next()
-    received(packs, jobs, outcomes(jobs), seconds=0.01 * len(jobs))
-    few = len(packs.next())
-    packs.resize(8)
-    assert len(packs.next()) < few / 3

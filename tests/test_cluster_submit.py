@@ -13,7 +13,6 @@ import pytest
 import ray.job_submission
 from typer.testing import CliRunner
 
-import xortune
 from xortune.cli.shared import app
 from xortune.core.errors import InputError
 from xortune.driver import submit as module
@@ -78,39 +77,6 @@ def ran(*words):
     return CliRunner().invoke(app, ["submit", *map(str, words)])
 
 
-@pytest.mark.long
-def test_what_is_shipped_is_all_that_the_search_needs(space, tmp_path):
-    """What Ray does with it, done by hand: copies in another place, and the entrypoint there."""
-    what = submission(space, str(tmp_path / "run"), ["--quiet"])
-    environment = what.runtime_env
-    assert set(environment) == {"working_dir", "excludes", "py_modules", "env_vars"}
-    assert "runs" in environment["excludes"]
-    [package] = map(Path, environment["py_modules"])
-    assert package == Path(xortune.__file__).parent
-    there = tmp_path / "there"
-    (there / "modules").mkdir(parents=True)
-    (there / "modules" / package.name).symlink_to(package)
-    (there / "work").symlink_to(environment["working_dir"])
-    words = shlex.split(what.entrypoint)
-    assert words[:4] == ["python", "-m", "xortune", "search"]
-    words[0] = sys.executable
-    at = words.index("--address")
-    del words[at : at + 2]  # no cluster here: Ray is started for it
-    done = subprocess.run(
-        words,
-        cwd=there / "work",
-        env={**os.environ, "PYTHONPATH": str(there / "modules"), **environment["env_vars"]},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    run = xortune.load_run(tmp_path / "run")
-    assert run.table["trials"].sum() == 2
-    assert run.manifest["name"] == "shipped"
-
-
 def test_the_line_for_ray_job_submit_says_the_same(space):
     labels = ["--note", "a b", "--tag", "x", "--tag", "y"]
     what = submission(space, "s3://bucket/run", ["--trials", "5", *labels])
@@ -170,12 +136,6 @@ def test_waiting_passes_on_what_is_printed_and_the_exit_code(space, server, end,
     job = send(submission(space, "/shared/run"), SERVER)
     assert wait(job, SERVER, said.append) == expected
     assert said == ["a line\n"] * 3
-
-
-def test_what_nodes_lack_can_be_installed(space):
-    needed = submission(space, "/run", install=True).runtime_env["pip"]
-    assert any(line.startswith("ray[tune]") for line in needed)
-    assert not any("extra" in line for line in needed)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What enters a comparison: which config, by which seeds, and what must be said of it."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from certified import Counting
 from commands import _somewhere  # noqa: F401  # every test has a folder
 from compared import FIRST, certified_run, purpose
-from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
+from hand_made import CONFIG, done, solved, write_run
 
 import xortune as xt
 from xortune.comparisons.contestants import candidate_of, known_facts
@@ -70,19 +69,6 @@ def test_another_config_by_its_key(tmp_path):
     refused("a", "a#", about=["no configuration has the key ''"])
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path):
-    for parent in ("new", "old"):
-        certified_run(tmp_path / parent / "xor", [90], name="xor")
-    found = xt.compare(["new/xor", "old/xor", "new/xor"])
-    assert [one.label for one in found.contestants] == ["xor", "xor (2)", "xor (3)"]
-    found = xt.compare(["new/xor", "old/xor"])
-    assert [one.label for one in found.contestants] == ["new/xor", "old/xor"]
-    found = xt.compare(["new/xor", "old/xor"], labels=["today", "then"])
-    assert [one.label for one in found.contestants] == ["today", "then"]
-    error = refused("new/xor", "old/xor", labels=["one"])
-    assert error.field == "labels"
-
-
 def test_the_last_complete_attempt_counts(tmp_path):
     run = certified_run(tmp_path / "a", [90])
     point = run.results[0].point
@@ -95,16 +81,6 @@ def test_the_last_complete_attempt_counts(tmp_path):
     assert certified.outcome.seeds.tolist() == list(range(3000, 3040))
     assert "attempt 2 to certify" in certified.notes[0]
     assert "p is too small" in certified.notes[0]
-
-
-def test_seeds_that_were_added_are_told_of(tmp_path):
-    point = Point(CONFIG)
-    lines = [done(0, point, solved(0, 8, 8))]
-    grown = replace(purpose(point, 1, 1, 60), extendable=True)
-    lines.append(replace(done(0, point, solved(FIRST, 50, 60)), purpose=grown))
-    run = write_run(tmp_path / "a", lines)
-    [note] = candidate_of(run, None, "a").certified.notes
-    assert "p is too small" in note
 
 
 def test_other_tasks_are_refused_unless_one_says_so(tmp_path):
@@ -174,37 +150,6 @@ def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path):
     assert sum(block.count for block in trainer.blocks) == 220
 
 
-def test_an_interrupted_comparison_goes_on(tmp_path):
-    certified_run(tmp_path / "a", [None, None])
-    run = load_run(tmp_path / "a")
-    second = f"a#{run.results[1].key}"
-    trainer = Counting(seconds=1 / 30, stop_after=3)
-    with pytest.raises(KeyboardInterrupt):
-        xt.compare(["a", second], trainer=trainer, seeds=60)
-    trainer.stop_after = None
-    found = xt.compare(["a", second], trainer=trainer, seeds=60)
-    spans = [(block.point.key, block.first) for block in trainer.blocks]
-    assert len(spans) == len(set(spans)) == 4
-    assert [one.outcome.n for one in found.contestants] == [60, 60]
-
-
-def test_a_block_that_breaks_is_tried_again_and_then_counts_as_not_solved(tmp_path):
-    certified_run(tmp_path / "a", [None, None])
-    run = load_run(tmp_path / "a")
-    second = f"a#{run.results[1].key}"
-    once = Counting(seconds=1 / 30, broken={1})
-    found = xt.compare(["a", second], trainer=once, seeds=30, output="once")
-    assert found.contestants[0].outcome.successes == 30
-    always = Counting(seconds=1 / 30, broken={1, 2, 3})
-    found = xt.compare(["a", second], trainer=always, seeds=30, output="always")
-    outcome = found.contestants[0].outcome
-    assert (outcome.successes, outcome.n) == (0, 30)
-    assert outcome.counts[xt.Status.CRASHED] == 30
-    [kept] = (tmp_path / "always").glob("trained-*.jsonl")
-    errors = [json.loads(line)["error"] for line in kept.read_text().splitlines()]
-    assert errors == ["it broke", "it broke", "it broke", None]
-
-
 def test_nothing_is_trained_where_that_is_refused(tmp_path):
     certified_run(tmp_path / "a", [90])
     certified_run(tmp_path / "b", [None])
@@ -247,11 +192,6 @@ def test_what_is_no_contestant(tmp_path):
     refused("a", "empty", about=["empty: no configuration is finished yet"])
 
 
-def test_a_run_of_something_else_needs_its_trainer(tmp_path):
-    certified_run(tmp_path / "a", [None], trainer="mine", space_text=TINY_SPACE)
-    refused("a", "a", about=["a function given from Python (mine)", "train=f"])
-
-
 def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):
     """Two versions of a library are not compared by training both with the one that is here."""
     made = {"11111111": {"engine": "fused", "torch": "2.12.0", "trainer": "network"}}
@@ -267,12 +207,6 @@ def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):
     made["11111111"]["torch"] = "2.13.0"
     certified_run(tmp_path / "b", [None], made=made, sessions=[session])
     assert xt.compare(["b", "b"], trainer=Newer(), seeds=20).contestants[0].notes == ()
-
-
-def test_what_is_trained_is_kept_on_this_machine(tmp_path):
-    certified_run(tmp_path / "a", [None])
-    about = ["s3://bucket/x: is a URL", "give a directory with output"]
-    refused("a", "a", trainer=Counting(), output="s3://bucket/x", about=about)
 
 
 def told(config, seed):
@@ -293,3 +227,16 @@ def test_seeds_that_are_trained_have_their_numbers_and_reasons(tmp_path):
         np.testing.assert_array_equal(found.details.values["score"], scores)
         unlucky = [seed for seed in seeds if seed % 5 == 0]
         assert found.details.failed == dict.fromkeys(unlucky, "ValueError: unlucky")
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for parent in ("new", "old"):
+        certified_run(tmp_path / parent / "xor", [90], name="xor")
+    found = xt.compare(["new/xor", "old/xor", "new/xor"])
+    assert [one.label for one in found.contestants] == ["xor", "xor (2)", "xor (3)"]
+    found = xt.compare(["new/xor", "old/xor"])
+    assert [one.label for one in found.contestants] == ["new/xor", "old/xor"]
+    found = xt.compare(["new/xor", "old/xor"], labels=["today", "then"])
+    assert [one.label for one in found.contestants] == ["today", "then"]
+    error = refused("new/xor", "old/xor", labels=["one"])
+    assert error.field == "labels"

@@ -1,7 +1,6 @@
 """Configurations compared seed by seed until one is proven better, at a level that is kept."""
 
 import json
-import time
 from itertools import product
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def ends(seeds, alpha, rates):
     return found
 
 
-@pytest.mark.parametrize("differ", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("differ", [0.2, 1.0])
 @pytest.mark.parametrize("alpha", [0.05, 0.3])
 def test_two_that_are_equal_are_told_apart_as_rarely_as_promised(differ, alpha):
     first, second, _ = ends(7, alpha, (differ / 2, differ / 2))
@@ -82,19 +81,6 @@ def test_of_fair_tosses_alpha_is_spent_whenever_they_come(at):
 def drawn(rates, count, seeds, seed):
     rng = np.random.default_rng(seed)
     return [rng.random((count, seeds)) < rate for rate in rates]
-
-
-def test_0_98_is_told_from_0_9_in_little_more_than_the_seeds_that_any_test_needs():
-    good, bad = drawn((0.98, 0.9), 300, 500, 1)
-    found = [paired_answer(a, b, seeds=500, alpha=0.05) for a, b in zip(good, bad, strict=True)]
-    middle = 0.94  # the rate that both would have, if they were equal, that is hardest to tell
-    information = sum(
-        p * np.log(p / middle) + (1 - p) * np.log((1 - p) / (1 - middle)) for p in (0.98, 0.9)
-    )
-    mean = np.mean([answer.n for answer in found])
-    assert mean < 1.3 * np.log(1 / 0.025) / information
-    assert np.mean([answer.ahead == 1 for answer in found]) > 0.98
-    assert not any(answer.ahead == -1 for answer in found)
 
 
 def in_step(solved, most, alpha=0.05):
@@ -236,20 +222,3 @@ seeds: {{ladder: [8]}}
     refused = xortune(*words, "--workers", 2)
     assert refused.exit_code == 2
     assert "--workers: 2; allowed: 0: this process" in refused.stderr
-
-
-def test_what_it_may_take_is_said_once_it_is_measured(tmp_path):
-    said = []
-    pair = [{"x": 0}, {"x": 1}]
-    slow = {"sequential": True, "train": train, "output": tmp_path}
-    xt.compare(pair, max_seeds=60, on_word=said.append, workers=0, **slow)
-    assert said == []  # a matter of seconds
-
-    def slowly(config, seed):
-        time.sleep(0.002)
-        return seed % 3 > 0 or train(config, seed)  # more rounds than the one that is measured
-
-    slow["output"] = tmp_path / "slow"
-    xt.compare(pair, max_seeds=20_000, on_word=said.append, workers=0, **{**slow, "train": slowly})
-    [sentence] = said
-    assert sentence.startswith("compare: at most 2 x 20,000 seeds, about ")

@@ -6,7 +6,7 @@ import pytest
 
 import xortune as xt
 from xortune.driver import certify
-from xortune.driver.certify import estimate, estimate_of_seeds
+from xortune.driver.certify import estimate_of_seeds
 
 SPACE = {
     "name": "costs",
@@ -42,10 +42,8 @@ def first_raises(config, seed):
 @pytest.mark.parametrize(
     ("function", "options", "kept", "most"),
     [
-        (train, {}, "(counted)", 1),
-        (first_raises, {}, "(counted)", 1),
-        (stepwise, {}, "(counted)", 1),
-        (many, {}, "(not counted)", 3),
+        *((train, {}, "(counted)", 1), (first_raises, {}, "(counted)", 1)),
+        *((stepwise, {}, "(counted)", 1), (many, {}, "(not counted)", 3)),
         (train, {"dry_run": False}, None, 1),
     ],
 )
@@ -71,43 +69,16 @@ def test_a_seed_that_is_trained_before_the_start_is_counted(
             assert row.accuracy == train({"x": points[row.key]}, row.seed)["accuracy"]
 
 
-@pytest.mark.usefixtures("no_ray")
-def test_a_command_is_not_run_twice_either(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    log = tmp_path / "log"
-    (tmp_path / "train.py").write_text(
-        f"import sys; open({str(log)!r}, 'a').write(' '.join(sys.argv[1:]) + chr(10)); print(1)"
-    )
-    command = "python train.py --x={x} --seed={seed}"
-    space = SPACE | {
-        "trainer": {"command": command, "metric": "last line number", "success": "value >= 1"},
-        "seeds": {"ladder": [2]},
-    }
-    del space["success"]
-    run = xt.search(space, output="run", workers=0)
-    assert run.table.k.tolist() == [2, 2, 2]
-    assert len(log.read_text().splitlines()) == 6
-
-
 @pytest.mark.parametrize(
     ("seconds", "workers", "said"),
     [
         (4.9, 1, None),
         (300.0, 2, "certify: 5 x 1,000 seeds, about 2.5 min on 2 workers"),
-        (
-            33_120.0,
-            2,
-            "certify: 5 x 1,000 seeds, about 4.6 h on 2 workers; seeds=200 takes 55 min",
-        ),
+        (33_120.0, 2, "certify: 5 x 1,000 seeds, about 4.6 h on 2 workers; seeds=200 takes 55 min"),
     ],
 )
 def test_an_estimate_of_seeds(seconds, workers, said):
     assert estimate_of_seeds("certify", 5, 1000, seconds, workers) == said
-
-
-def test_an_estimate_from_and_to():
-    assert estimate("search: all", 60, 120, 1) == "search: all, 1.0 min to 2.0 min on 1 worker"
-    assert estimate("search: all", 60, 120, 0) == "search: all, 1.0 min to 2.0 min for one worker"
 
 
 @pytest.mark.usefixtures("no_ray")

@@ -1,7 +1,6 @@
 """A function that reads a file where the search was started finds it in the workers too."""
 
 import pytest
-from hand_made import done, solved, write_run
 
 import xortune as xt
 from xortune.spaces.space import parse_space
@@ -49,20 +48,6 @@ def test_relative_files_of_a_function_are_those_of_a_plain_loop(tmp_path, monkey
         assert outcome.details.values["value"].tolist() == values
         assert outcome.solved.tolist() == [value >= 0.5 for value in values]
     assert (tmp_path / "run" / "report.md").exists()
-
-
-def test_a_directory_that_is_refused_is_refused_before_a_training(tmp_path):
-    run = write_run(tmp_path / "run", [done(0, {"x": 1}, solved(0, 1, 2))])
-    (tmp_path / "space.yaml").write_text(SPACE.replace("trainer: ./code/train.py:run", ""))
-    called = []
-
-    def noted(config, seed):
-        called.append((config, seed))
-        return True
-
-    with pytest.raises(xt.InputError, match="already holds a run"):
-        xt.search(tmp_path / "space.yaml", output=run.path, train=noted)
-    assert called == []
 
 
 @pytest.mark.parametrize("name", ["größe", "λ", "学习率", "n-layers", "C", "lr0", "_x.y"])

@@ -13,7 +13,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_release import copied
 
 import xortune
 
@@ -124,21 +123,3 @@ def test_the_sdist_passes_a_part_of_its_tests(installed, sdist):
     files = [f"tests/{name}" for name in PART]
     told = ran(installed / "python", "-m", "pytest", "-q", *files, folder=sdist)
     assert re.search(r"^\d{3,} passed", told.splitlines()[-1])
-
-
-def test_what_the_container_file_copies_is_enough_for_the_wheel(wheel, tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in copied("Dockerfile"):
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name)
-        else:
-            shutil.copy(ROOT / name, source)
-    ran(
-        *(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"),
-        *("--wheel-dir", tmp_path, source),
-        folder=tmp_path,
-    )
-    assert (tmp_path / wheel.name).is_file()
-    names = zipfile.ZipFile(tmp_path / wheel.name).namelist()
-    assert names == zipfile.ZipFile(wheel).namelist()

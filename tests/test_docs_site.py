@@ -19,7 +19,6 @@ import xortune
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
-EXAMPLES = sorted((ROOT / "examples").glob("**/*.md"))
 
 
 def module(path):
@@ -32,10 +31,6 @@ def module(path):
 def fenced(text):
     """The language of each fenced block, and the block."""
     return re.findall(r"^```(\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def without_blocks(text):
-    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_every_page_is_in_the_list():
@@ -92,16 +87,6 @@ def test_the_reference_of_the_space_file_is_the_schemas():
     assert {"parameters", "success", "proven_rate", "when", "max", "held_out"} <= keys
 
 
-def test_links_to_folders_lead_to_their_readme(tmp_path):
-    (tmp_path / "with").mkdir()
-    (tmp_path / "with" / "README.md").touch()
-    (tmp_path / "bare").mkdir()
-    led = module(DOCS / "site_links.py").without_folders(
-        "[a](with) [b](with/) [`c`](bare) [d](page.md#x) [e](https://bare)", tmp_path / "page.md"
-    )
-    assert led == "[a](with/README.md) [b](with/README.md) `c` [d](page.md#x) [e](https://bare)"
-
-
 class Resources(HTMLParser):
     """What a page makes a browser ask for by itself."""
 
@@ -129,14 +114,6 @@ def outside(text):
     page = Resources()
     page.feed(text)
     return [url for url in page.found if url and re.match(r"(?:[a-z]+:)?//", url)]
-
-
-def test_what_comes_from_outside_is_noticed():
-    assert outside('<script src="https://a/b.js"></script><img src="//c/d.png">') == [
-        "https://a/b.js",
-        "//c/d.png",
-    ]
-    assert outside('<a href="https://a"></a><img src="../x.svg"><link rel=icon href="x.ico">') == []
 
 
 @pytest.mark.long

@@ -70,10 +70,8 @@ def test_nothing_is_started_and_it_says_what_would_be(space, output, tmp_path):
     ("options", "word"),
     [
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
-        (["--cpus-per-trial", 0], "cpus_per_trial"),
-        (["--study-name", "s"], "--study-name"),
-        (["--engine", "fast"], "unknown engine"),
-        (["--output", "held"], "already holds a run"),
+        *((["--cpus-per-trial", 0], "cpus_per_trial"), (["--study-name", "s"], "--study-name")),
+        *((["--engine", "fast"], "unknown engine"), (["--output", "held"], "already holds a run")),
         (["--output", "held", "--resume"], "space"),
     ],
 )

@@ -1,20 +1,16 @@
 """One configuration of the user's own: `evaluate` and `gate` of functions, classes, commands."""
 
-import bdb
 import json
 import os
-import pickle
 import threading
 import time
 import traceback
 
-import numpy as np
 import pytest
 from commands import _somewhere, refused, xortune
 
 import xortune as xt
 from xortune.core.outcome import Status
-from xortune.core.point import Point
 from xortune.driver import evaluate as module
 from xortune.trainers.group import KEEPER
 
@@ -90,36 +86,6 @@ def test_classes_and_many_seeds_at_once(train, rule):
         assert 1 < len(Many.calls) < 10
 
 
-def test_a_torch_training():
-    import torch
-
-    class Line(xt.TorchTraining):
-        epochs = 2
-
-        def model(self):
-            return torch.nn.Linear(1, 1)
-
-        def optimizer(self, parameters):
-            return torch.optim.SGD(parameters, lr=self.config["lr"])
-
-        def batches(self):
-            yield torch.ones(1, 1), torch.ones(1, 1)
-
-        def loss(self, model, x, y):
-            return ((model(x) - y) ** 2).mean()
-
-        def score(self, model):
-            return {"weight": model.weight.sum()}
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(3)
-    found = xt.evaluate({"lr": 0.1}, range(20), train=Line, success="weight > 0")
-    assert torch.get_num_threads() == 3
-    torch.set_num_threads(threads)
-    alone = [Line({"lr": 0.1}).run(seed)["weight"] for seed in range(20)]
-    np.testing.assert_allclose(found.details.values["weight"], alone, rtol=1e-5)
-
-
 @pytest.mark.parametrize(
     "train",
     [
@@ -184,24 +150,6 @@ def test_a_failed_seed_is_counted_and_shown_and_ends_it_if_that_is_asked_for(cap
     assert traceback.extract_tb(cause.__traceback__)[-1].name == "run"
 
 
-@pytest.mark.parametrize("raised", [KeyboardInterrupt, bdb.BdbQuit])
-def test_who_ends_a_debugger_here_ends_the_call(raised):
-    def f(config, seed):
-        raise raised
-
-    with pytest.raises(KeyboardInterrupt):
-        xt.evaluate(CONFIG, range(3), train=f)
-
-
-def test_what_is_printed_here_stays_where_it_is(capsys):
-    def f(config, seed):
-        print("x" * 30_000)
-        return True
-
-    xt.evaluate(CONFIG, range(1), train=f)
-    assert len(capsys.readouterr().out) == 30_001
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -252,15 +200,6 @@ def test_a_gate_trains_no_more_slow_seeds_than_are_known_to_be_needed():
 
     found = xt.gate(CONFIG, train=slow, min_rate=0.9, workers=0)
     assert (found.answer, found.n) == ("refuted", len(called))
-
-
-def test_the_best_of_a_run_and_of_a_point():
-    point = Point({"lr": 0.1, "key": 3})
-    assert point.lr == 0.1
-    assert point.key == pickle.loads(pickle.dumps(point)).key != 3
-    assert "lr" in dir(point)
-    with pytest.raises(AttributeError, match="no parameter 'width'; there are: lr, key"):
-        point.width  # noqa: B018
 
 
 def test_the_commands(train_file):

@@ -16,14 +16,10 @@ import forked
 import pandas as pd
 import pytest
 import yaml
-from scipy.stats import binomtest
 from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli.shared import app
-from xortune.core.counts import wilson
-from xortune.core.formats import interval
-from xortune.spaces.grid import grid_size, probes
 from xortune.spaces.space import load_space
 
 ROOT = Path(__file__).parents[1]
@@ -34,26 +30,6 @@ TRAININGS = {"grokking": "Grokking"}
 """What trains where it is no function named run."""
 SMALLER = {"epochs": 1, "steps": 1500}
 """Fixed parameters that say how long a training is."""
-
-# Each function twice for the same seeds, in one process for all of them: what it imports is heavy.
-TWICE = """
-import json, sys
-from pathlib import Path
-from xortune.driver.trainer import called_with, trainer_for, with_train
-from xortune.spaces.space import load_space; from xortune.spaces.grid import probes
-
-for name in sys.argv[1:]:
-    space = with_train(load_space(Path(name) / "space.yaml"), None)
-    trainer = trainer_for(space, None, "auto", 0.0, here=True)
-    train, point = trainer.source.function(), next(iter(probes(space)))
-    if isinstance(train, type):
-        train = lambda config, seed, kind=train: kind(config).run(seed)
-    results = [
-        {key: float(number) for key, number in train(point.as_dict(), seed).items()}
-        for seed in (7, 2**31, 7)
-    ]
-    print(json.dumps([name, called_with(trainer), results]))
-"""
 
 
 def readme(name):
@@ -106,17 +82,6 @@ def ran(command, folder):
     return forked.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
-@pytest.fixture(scope="module")
-def twice(tmp_path_factory):
-    """By name: what it is called with, and three results."""
-    folder = tmp_path_factory.mktemp("examples")
-    names = [name for name in NAMES if all(map(is_there, needed(name)))]
-    for name in names:
-        small_copy(name, folder)
-    lines = ran(["-c", TWICE, *names], folder).stdout.splitlines()
-    return {name: rest for name, *rest in map(json.loads, lines)}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_its_readme_is_short_and_its_space_is_valid(name):
     lines = [line for line in readme(name).splitlines() if line.strip()]
@@ -144,15 +109,6 @@ def test_what_they_need_is_an_extra_and_the_table_lists_them():
     assert sorted(rows) == sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
     sdist = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert "examples" in sdist["targets"]["sdist"]["include"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_is_the_same_training(name, twice):
-    skip_without_packages(name)
-    called, (first, other, again) = twice[name]
-    assert called.partition(":")[0] == ("config" if name in TRAININGS else "config, seed")
-    assert first == again
-    assert first != other
 
 
 @pytest.mark.long
@@ -194,43 +150,11 @@ def test_its_commands_work_as_printed(name, tmp_path):
         assert of_run == [found[column] for found in numbers]
 
 
-@pytest.mark.parametrize("name", ["cartpole", "grokking"])
-def test_a_finding_adds_up(name):
-    text = (EXAMPLES / name / "FINDING.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    rows = [row for row in rows if len(row) > 2 and re.fullmatch(r"\d+/\d+", row[-2])]
-    space = load_space(EXAMPLES / name / "space.yaml")
-    assert len(rows) == grid_size(space) == len({tuple(row[:-2]) for row in rows})
-    for *_, counted, shown in rows:
-        k, n = map(int, counted.split("/"))
-        assert space.seeds.ladder[0] <= n <= space.seeds.ladder[-1]
-        assert shown == interval(*wilson(k, n))
-    lows = [float(wilson(*map(int, row[-2].split("/")))[0]) for row in rows]
-    assert lows == sorted(lows, reverse=True)
-    # The certificate: 97.5 % for a first attempt, split over its finalists.
-    certified = re.findall(r"(\d+) of (\d+) fresh\s+seeds: at\s+least ([\d.]+) %", text)
-    assert len(certified) == 2
-    for k, n, least in certified:
-        found = binomtest(int(k), int(n), alternative="greater").proportion_ci(1 - 0.025 / 2)
-        assert 0 <= 100 * found.low - float(least) < 0.01  # rounded down
-    assert (EXAMPLES / name / "ranking.svg").read_text().startswith("<?xml")
-    assert "](ranking.svg)" in text
-
-
-def test_a_small_copy_differs_in_sizes_only(tmp_path):
-    for name in NAMES:
-        small = load_space(small_copy(name, tmp_path) / "space.yaml")
-        whole = load_space(EXAMPLES / name / "space.yaml")
-        assert [p.name for p in small.parameters] == [p.name for p in whole.parameters]
-        assert small.success.name == whole.success.name
-        assert set(next(iter(probes(small)))) == set(next(iter(probes(whole))))
-
-
 def small_shell(folder):
     """A copy of the example with few configs and seeds."""
     copy = Path(shutil.copytree(SHELL, folder / "copy"))
     space = yaml.safe_load((copy / "space.yaml").read_text())
-    space |= {"search": {"sampler": "random", "trials": 4}, "seeds": {"ladder": [6]}}
+    space |= {"search": {"sampler": "random", "trials": 2}, "seeds": {"ladder": [3]}}
     (copy / "space.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
     return copy
 
@@ -254,19 +178,3 @@ def test_the_example_works_as_printed(tmp_path):
             )
             loss = json.loads(done.stdout.decode().splitlines()[-1].replace("nan", "NaN"))["loss"]
             assert solved == (loss < 0.01)
-
-
-def test_the_example_learns_from_the_seed_alone():
-    words = ["./train.sh", "--lr=0.3", "--momentum=0.9", "--hidden=3", "--epochs=100"]
-
-    def last(seed):
-        done = subprocess.run(
-            [*words, f"--seed={seed}"], cwd=SHELL, capture_output=True, check=True
-        )
-        return json.loads(done.stdout)
-
-    found = [last(seed) for seed in (0, 1, 2**32 - 1)]
-    assert found == [last(seed) for seed in (0, 1, 2**32 - 1)]
-    assert len({one["loss"] for one in found}) == 3
-    wrong = subprocess.run(["./train.sh", "--lt=3"], cwd=SHELL, capture_output=True, check=False)
-    assert (wrong.returncode, wrong.stderr) == (2, b"unknown option --lt=3\n")

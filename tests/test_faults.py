@@ -17,8 +17,6 @@ import xortune as xt
 from xortune.cli.shared import app
 from xortune.core.errors import InputError
 from xortune.core.files import is_full
-from xortune.driver import session as session_module
-from xortune.runs import run as run_module
 from xortune.runs.files import replace_file
 from xortune.runs.lock import LOCK, held
 from xortune.runs.run import JOURNAL
@@ -85,48 +83,6 @@ def test_a_search_that_is_killed_twice_and_loses_half_a_line(tmp_path):
     assert "was torn" in driver.said()
     assert "taken over" in driver.said()
     assert differences(folder, whole.path, exact=True) == []
-
-
-@pytest.mark.parametrize("line", [0, 7, -1])
-def test_the_harness_sees_what_is_lost_or_twice(undisturbed, tmp_path, line):
-    from faults_compared import differences, twice
-
-    _, whole = undisturbed
-    lines = (whole.path / JOURNAL).read_bytes().splitlines(keepends=True)
-    assert len(lines) == len(whole.evaluations)
-    # Not of the race's verdicts at the end, which say of nothing what came of it.
-    line = [i for i, evaluation in enumerate(whole.evaluations) if evaluation.final][line]
-    lost = tmp_path / "lost"
-    shutil.copytree(whole.path, lost)
-    (lost / JOURNAL).write_bytes(b"".join(one for one in lines if one != lines[line]))
-    assert any(
-        "1 blocks" in word or " lost" in word for word in differences(lost, whole.path, exact=True)
-    )
-    assert twice([*whole.evaluations, whole.evaluations[line]]) > 0
-    assert twice(whole.evaluations) == 0
-
-
-def test_a_run_is_read_once_before_it_goes_on(undisturbed, tmp_path, monkeypatch):
-    space, whole = undisturbed
-    part = tmp_path / "part"
-    shutil.copytree(whole.path, part)
-    lines = (part / JOURNAL).read_bytes().splitlines(keepends=True)
-    (part / JOURNAL).write_bytes(b"".join(lines[:9]))
-    without_ray(monkeypatch.setattr)
-    read, reads, train = run_module.read, [], session_module.RayExecutor
-
-    def counting(path):
-        reads.append(path)
-        return read(path)
-
-    def executor(*arguments, **more):
-        assert len(reads) == 1
-        return train(*arguments, **more)
-
-    monkeypatch.setattr(run_module, "read", counting)
-    monkeypatch.setattr(session_module, "RayExecutor", executor)
-    again = xt.search(space, output=part, engine="fused", resume=True)
-    assert len(again.evaluations) == len(lines)
 
 
 def test_a_torn_line_is_told_once_nobody_writes_it(undisturbed, tmp_path):

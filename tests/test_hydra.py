@@ -45,7 +45,7 @@ def test_a_program_of_hydra_is_searched(tmp_path):
         "fixed=7",
         "hydra.sweeper.success='accuracy >= 0.9'",
         "hydra.sweeper.sampler=grid",
-        "hydra.sweeper.space={seeds:{ladder:[8]}}",
+        "hydra.sweeper.space={seeds:{ladder:[4]}}",
         "hydra.sweeper.n_jobs=4",
     )
     assert done.returncode == 0, done.stderr
@@ -53,18 +53,18 @@ def test_a_program_of_hydra_is_searched(tmp_path):
     found = {(r.point["opt.name"], r.point["opt.lr"]): r.outcome for r in run.results}
     counts = {key: (o.successes, o.counts[xt.Status.CRASHED], o.n) for key, o in found.items()}
     assert counts == {
-        ("sgd", 0.9): (8, 0, 8),
-        ("sgd", 0.5): (2, 0, 8),
-        ("bad", 0.9): (4, 4, 8),
-        ("bad", 0.5): (2, 4, 8),
+        ("sgd", 0.9): (4, 0, 4),
+        ("sgd", 0.5): (1, 0, 4),
+        ("bad", 0.9): (2, 2, 4),
+        ("bad", 0.5): (1, 2, 4),
     }
     assert (run.path / "report.html").exists()
-    assert "8 of 8 seeds succeed with opt.name=sgd opt.lr=0.9 fixed=7" in done.stdout
+    assert "4 of 4 seeds succeed with opt.name=sgd opt.lr=0.9 fixed=7" in done.stdout
     best = yaml.safe_load((tmp_path / "out" / "optimization_results.yaml").read_text())
     assert best["best_evaluated_params"] == {"opt.name": "sgd", "opt.lr": 0.9, "fixed": 7}
     assert best["best_evaluated_result"] == 1.0
     jobs = sorted((p for p in (tmp_path / "out").iterdir() if p.name.isdecimal()), key=str)
-    assert len(jobs) == 33  # one was the check
+    assert len(jobs) == 17  # one was the check
     assert "seed=" in (jobs[1] / ".hydra" / "overrides.yaml").read_text()
 
 
@@ -72,7 +72,6 @@ def test_a_program_of_hydra_is_searched(tmp_path):
     ("argument", "told"),
     [
         ("seed=1,2", "xortune: seed: the sweeper sets the seed of each job"),
-        ("opt.lr=interval(2,1)", "low 2.0 is above high 1.0"),
         ("hydra.sweeper.seed_key=sead", "Could not override 'sead'"),
     ],
 )

@@ -1,17 +1,13 @@
 """What is too large is refused before it starts; what is large takes no more than it needs."""
 
-import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # a fixture
 
 import xortune as xt
-from xortune.core.files import MAX_BYTES
 
 FIELDS = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "lr": 0.03, "epochs": 1}
 CONFIG = xt.Config(**FIELDS, hidden_dim=5)
@@ -50,8 +46,8 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def test_one_seed_of_a_long_table_takes_the_memory_of_one_network(tmp_path):
-    """64 networks of 200,000 rows take 1.3 GB beside the 0.3 GB of torch; one takes 0.04 GB."""
-    rows = "".join(f"{i % 2},{i // 2 % 2},{(i + i // 2) % 2}\n" for i in range(200_000))
+    """64 networks of 100,000 rows take 0.65 GB beside the 0.3 GB of torch; one takes 0.02 GB."""
+    rows = "".join(f"{i % 2},{i // 2 % 2},{(i + i // 2) % 2}\n" for i in range(100_000))
     (tmp_path / "long.csv").write_text(f"a,b,y\n{rows}")
     words = [f"--{name.replace('_', '-')}={value}" for name, value in CONFIG.point.items()]
     words = [word for word in words if "zero-grad" not in word]
@@ -59,7 +55,7 @@ def test_one_seed_of_a_long_table_takes_the_memory_of_one_network(tmp_path):
     # A child's most begins with that of who starts it: a small process does, not the one of tests.
     measured = [sys.executable, "-c", MEASURE, *command, *words]
     done = subprocess.run(measured, cwd=tmp_path, stdout=subprocess.PIPE, check=True)
-    assert 100_000 < int(done.stdout) < 800_000  # KB
+    assert 100_000 < int(done.stdout) < 650_000  # KB
 
 
 def test_a_seed_of_a_long_table_does_not_depend_on_those_beside_it():
@@ -107,59 +103,3 @@ def test_a_search_with_a_network_too_large_is_refused_before_it_starts(tmp_path,
         assert "takes about" in said
         assert "2 GB are free" in said
     assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
-
-
-@pytest.mark.usefixtures("little_memory")
-def test_a_comparison_of_too_many_seeds_is_refused_with_what_it_takes(tmp_path):
-    (tmp_path / "space.yaml").write_text(NETWORK.format(hidden_dim=2))
-    runs = []
-    for name in ("a", "b"):
-        assert xortune("search", "space.yaml", "--output", name).exit_code == 0
-        runs.append(name)
-    said = refused(
-        xortune("compare", *runs, "--seeds", 2 * 10**8),
-        "200,000,000 seeds take about",
-        " of a core, and 2 GB are free",
-    )
-    assert "GB of memory" in said
-    assert not list(tmp_path.glob("**/compare-*"))
-
-
-def test_a_published_table_too_large_is_refused(tmp_path):
-    with open(tmp_path / "table.csv", "wb") as file:
-        file.truncate(MAX_BYTES + 1)
-    (tmp_path / "space.yaml").write_text(NETWORK.format(hidden_dim=2))
-    assert xortune("search", "space.yaml", "--output", "run").exit_code == 0
-    refused(xortune("compare", "run", "--reference", "table.csv"), "is too large", "64,000,000")
-
-
-NOISY = """\
-import os
-
-def run(config, seed):
-    for _ in range(30):
-        os.write(1, b"x" * 999_999 + b"\\n")
-    os.system("head -c 10000000 /dev/zero")
-    return seed > 1
-"""
-
-
-@pytest.mark.long
-def test_what_a_function_prints_past_python_is_bounded_in_rays_files(tmp_path):
-    """80 MB by two seeds, of which the files keep the last part."""
-    (tmp_path / "train.py").write_text(NOISY)
-    space = "name: n\ntrainer: ./train.py:run\nparameters: {x: 1}\n"
-    space += "search: {sampler: random, trials: 1}\nseeds: {ladder: [2]}\n"
-    (tmp_path / "space.yaml").write_text(space)
-    with tempfile.TemporaryDirectory(prefix="x") as short:  # a socket's path has 107 signs at most
-        done = subprocess.run(
-            [sys.executable, "-m", "xortune", "search", "space.yaml", "--no-check"],
-            cwd=tmp_path,
-            env={**os.environ, "RAY_TMPDIR": short},
-            capture_output=True,
-            check=False,
-        )
-        files = [path.stat().st_size for path in Path(short).glob("ray/session_2*/logs/worker*")]
-    assert done.returncode == 0, done.stderr[-1000:]
-    assert len(done.stderr) < 10_000
-    assert 1e6 < sum(files) < 2e7

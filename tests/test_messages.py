@@ -1,12 +1,13 @@
-"""What users read: reprs are short, and a fix is one that the reader can follow."""
+"""What users read: reprs are short, a message has its parts, a fix can be followed."""
+
+import copy
+import pickle
 
 import pytest
-from commands import refused, xortune
 from hand_made import CONFIG, done, solved, write_run
 
 import xortune as xt
-from xortune.core.errors import from_command_line
-from xortune.core.success import rule_for
+from xortune.core.errors import InputError, from_command_line, nearest
 from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 
 CELLS = "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\nTanh,MSELoss,Adam,0.01,5,1000,3,8\n"
@@ -75,36 +76,32 @@ def test_a_fix_names_options_at_the_command_line_and_arguments_in_python(option,
     assert argument in str(error)
 
 
-def test_each_option_that_a_fix_names_has_a_python_word(run):
-    """At the level of what is called: the same mistake, told to either."""
-    with pytest.raises(xt.InputError, match=r"another output"):
-        xt.search(SPACE, train=numbers, output=run.path, dry_run=False)
-    with pytest.raises(xt.InputError) as caught:
-        xt.plan()
-    assert "rate=0.99, or between=(0.9, 0.95)" in str(caught.value)
-    assert "--rate 0.99, or --between 0.9 0.95" in refused(xortune("plan"))
+def test_a_message_has_the_place_the_problem_the_allowed_and_the_fix():
+    error = InputError(
+        "7 is out of range", field="lr", place="space.yaml:3: lr", allowed="below 1", fix="lower it"
+    )
+    assert str(error) == "space.yaml:3: lr: 7 is out of range; allowed: below 1; fix: lower it"
 
 
-def numbers(config, seed):
-    return {"loss": 1.5, "accuracy": 0.1}
+def test_at_tells_the_place_and_keeps_the_rest():
+    first = InputError("is missing", field="lr", allowed="a number", fix="add it")
+    moved = first.at("space.yaml:3")
+    assert str(moved) == "space.yaml:3: is missing; allowed: a number; fix: add it"
+    assert moved.field == "lr"
+    assert first.place == "lr"
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_input_error_survives_a_process_boundary(again):
+    error = InputError("wrong", field="lr", place="f:1", allowed="right", fix="turn it round")
+    twin = again(error)
+    assert type(twin) is InputError
+    assert vars(twin) == vars(error)
+    assert str(twin) == str(error)
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"),
-    [
-        *(("loss", "loss <= 0.1"), ("val_error", "val_error <= 0.1"), ("MSE", "MSE <= 0.1")),
-        *(("accuracy", "accuracy >= 0.9"), ("value", "value >= 0.9"), ("closs", "closs <= 0.1")),
-    ],
+    ("typed", "meant"), [("adam", "Adam"), ("RMSProp", "RMSprop"), ("Addam", "Adam")]
 )
-def test_the_rule_that_is_suggested_has_the_direction_of_the_number(name, rule):
-    assert rule_for(name) == rule
-
-
-def test_a_loss_is_not_suggested_to_be_large(tmp_path):
-    with pytest.raises(xt.InputError, match=r'add `success: "loss <= 0\.1"` to the space'):
-        xt.search(SPACE, train=numbers, output=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(xt.InputError, match=r'"loss <= 0\.1"'):
-        xt.load_space(SPACE | {"success": "loss", "trainer": "./t.py:f"})
-    with pytest.raises(xt.InputError, match=r"\{name: loss_q90, direction: minimize\}"):
-        xt.load_space(SPACE | {"objectives": ["loss_q90"], "trainer": "./t.py:f"})
+def test_nearest_overlooks_case_and_small_slips(typed, meant):
+    assert nearest(typed, ["SGD", "Adam", "RMSprop"]) == f"did you mean {meant!r}?"

@@ -1,13 +1,21 @@
-"""What a sampler is told of a config, and the front, held against brute force."""
+"""What a sampler is told of a config, the front, and objectives on a trainer's numbers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from hand_made import write_run
 from hypothesis import given
 from hypothesis import strategies as st
 
+import xortune as xt
+from xortune.core.errors import InputError
+from xortune.core.outcome import Status
 from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block
 from xortune.racing.objectives import (
     Seen,
     costs,
@@ -15,11 +23,20 @@ from xortune.racing.objectives import (
     estimates,
     expected,
     front,
-    only_rate,
+    numbers_in,
     speed,
+    summed,
+    summed_interval,
     told,
+    told_of,
 )
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.results import noted_objectives, objectives_in
 from xortune.spaces.model import Objective
+from xortune.spaces.space import parse_space, with_search
+from xortune.stats.numbers import of_all
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import given_source
 
 RATE, EPOCHS = Objective("success_rate", maximize=True), Objective("epochs_to_solve")
 HIDDEN = Objective("hidden_dim")
@@ -70,28 +87,6 @@ def test_worth_by_hand():
     assert [round(speed(Seen(POINT, 1, 1, n)), 2) for n in (10, 100, 1000)] == [0.89, 0.79, 0.68]
 
 
-def test_no_success_is_told_as_more_epochs_than_any_success_of_as_many_seeds():
-    never = Seen(POINT, 0, 8, 8 * 1000)
-    assert math.exp(epochs_told(never)) == pytest.approx(9 * 1000)
-    for k in range(1, 9):
-        latest = Seen(POINT, k, 8, 8 * 1000)
-        assert epochs_told(latest) < epochs_told(never)
-
-
-def test_each_objective_has_its_number_in_its_place():
-    one = Seen(POINT, 6, 8, 2400)
-    assert told((HIDDEN, EPOCHS, RATE), one) == (
-        5.0,
-        epochs_told(one),
-        expected(one.successes, one.n),
-    )
-    assert told((RATE,), one) == ((7 + speed(one)) / 10,)
-    assert told((EPOCHS,), one) == (epochs_told(one),)
-    assert only_rate((RATE,))
-    assert not only_rate((EPOCHS,))
-    assert not only_rate((RATE, HIDDEN))
-
-
 def test_estimates_and_costs():
     one = Seen(POINT, 6, 8, 2400)
     assert estimates((RATE, HIDDEN, EPOCHS), one) == (0.75, 5.0, 400.0)
@@ -137,3 +132,248 @@ def test_the_front_is_that_of_its_definition(table):
     found = front(rows, objectives)
     assert found.dtype == np.bool_
     assert found.tolist() == on_it(rows, objectives)
+
+
+STATISTICS = ("mean", "iqm", "median", "q01", "q10", "q75", "q99")
+FINITE = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)
+
+
+def objective(statistic, *, maximize=True, failed=None):
+    return Objective(f"acc_{statistic}", maximize, "acc", statistic, failed)
+
+
+@given(numbers=FINITE)
+def test_without_failures_they_are_numpys(numbers):
+    given_ = np.array(numbers)
+    assert of_all(given_, "mean") == given_.mean()
+    assert of_all(given_, "median") == np.quantile(given_, 0.5)
+    assert of_all(given_, "q07") == np.quantile(given_, 0.07)
+    cut = len(given_) // 4
+    middle = np.sort(given_)[cut : len(given_) - cut]
+    assert of_all(given_, "iqm") == pytest.approx(middle.mean(), rel=1e-9, abs=1e-6)
+
+
+@given(numbers=FINITE, failed=st.integers(0, 10), share=st.integers(1, 99))
+def test_a_quantile_is_failed_where_a_failed_seed_has_a_part_in_it(numbers, failed, share):
+    every = np.sort(np.concatenate([np.full(failed, -np.inf), numbers]))
+    place = (every.size - 1) * share / 100
+    parts = every[[math.floor(round(place, 9)), math.ceil(round(place, 9))]]
+    found = float(of_all(np.random.default_rng(0).permutation(every), f"q{share:02}"))
+    if np.isinf(parts).any():
+        assert found == -np.inf
+    else:
+        assert parts[0] - 1e-6 <= found <= parts[1] + 1e-6
+    mirrored = float(of_all(-every, f"q{100 - share:02}"))  # less is better: the other end
+    assert mirrored == pytest.approx(-found, rel=1e-6, abs=1e-6)
+
+
+@given(
+    numbers=st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=30),
+    statistic=st.sampled_from(STATISTICS),
+    maximize=st.booleans(),
+)
+def test_a_failed_seed_is_never_better_than_a_number(numbers, statistic, maximize):
+    goal = objective(statistic, maximize=maximize)
+    sign = 1 if maximize else -1
+    before = sign * summed(goal, numbers)
+    for place, number in enumerate(numbers):
+        if not math.isnan(number):
+            changed = [*numbers[:place], math.nan, *numbers[place + 1 :]]
+            assert sign * summed(goal, changed) <= before + 1e-6
+            assert sign * told_of(goal, changed) <= sign * told_of(goal, numbers) + 1e-6
+    assert math.isfinite(told_of(goal, numbers))
+
+
+def test_a_sampler_is_told_which_of_two_hopeless_ones_fails_less():
+    goal = objective("q10")
+    half, all_ = [1.0, math.nan], [math.nan, math.nan]
+    assert told_of(goal, all_) < told_of(goal, half) < told_of(goal, [-1e308, -1e308])
+    counted = objective("q10", failed=0.0)
+    five, ten = [1.0] * 5 + [math.nan] * 5, [math.nan] * 10
+    assert summed(counted, five) == summed(counted, ten) == 0.0
+    assert -1e-5 < told_of(counted, ten) < told_of(counted, five) < 0
+    less = objective("q90", maximize=False)
+    assert told_of(less, all_) > told_of(less, half) > told_of(less, [1e308, 1e308])
+
+
+def run_of_draws(path, statistic, seeds, drawn):
+    """A run in which each config's accuracies are drawn from one distribution."""
+    found = []
+    for number, numbers in enumerate(drawn):
+        trainer = custom_trainer(
+            given_source(lambda _, seed, told=numbers: {"acc": told[seed]}),
+            parse_success("acc >= 0.5"),
+        )
+        block = Block(Point({"x": number}), 0, seeds)
+        found.append(
+            Evaluation(number, block, trainer.train([block])[0], None, True, 0.1, "host:1")
+        )
+    given_ = {"ladder": [seeds], "trainer": "t:run", "name": "n"}
+    text = SPACE.format(objectives=f"acc_{statistic}", sampler="random")
+    noted = noted_objectives(space(f"acc_{statistic}").objectives)
+    return write_run(path, found, space_text=text, **given_, objectives=noted)
+
+
+@pytest.mark.parametrize(("seeds", "open_below"), [(8, True), (16, True), (32, True), (50, False)])
+def test_intervals_of_a_quantile_cover_it_or_are_open(tmp_path, seeds, open_below):
+    drawn = np.random.default_rng(seeds).beta(9, 1, size=(200, seeds))
+    table = run_of_draws(tmp_path / "run", "q10", seeds, drawn).table
+    truth = 0.1 ** (1 / 9)
+    low, high = table.objective_low, table.objective_high
+    assert low.isna().all() == open_below
+    assert high.notna().all()
+    assert ((low.isna() | (low <= truth)) & (truth <= high)).mean() >= 0.95
+
+
+def one(block_count=6):
+    """Seeds 0, 3 fail in two ways, seed 4 tells no finite loss."""
+
+    def train(config, seed):
+        if seed == 0:
+            raise RuntimeError
+        loss = math.inf if seed == 4 else float(seed)
+        return {"acc": math.nan if seed == 3 else 0.1 * seed, "loss": loss}
+
+    trainer = custom_trainer(given_source(train), parse_success("acc >= 0.2"))
+    return trainer.train([Block(Point({"x": 1}), 0, block_count)])[0]
+
+
+def test_numbers_of_failed_seeds_are_none_whatever_they_told():
+    outcome = one()
+    assert outcome.status[3] == Status.DIVERGED
+    np.testing.assert_allclose(numbers_in(outcome, "loss"), [np.nan, 1, 2, np.nan, np.nan, 5])
+    np.testing.assert_allclose(numbers_in(outcome, "acc"), [np.nan, 0.1, 0.2, np.nan, 0.4, 0.5])
+    assert np.isnan(numbers_in(outcome, "nothing")).all()
+
+
+SPACE = """
+name: n
+trainer: ./t.py:run
+success: "acc >= 0.5"
+parameters: {{lr: {{low: 0.0, high: 1.0}}, width_mean: {{low: 1, high: 4}}}}
+search: {{sampler: {sampler}, trials: 5}}
+objectives: [{objectives}]
+"""
+
+
+def space(objectives, sampler="tpe"):
+    return parse_space(SPACE.format(objectives=objectives, sampler=sampler), "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("acc_q10", Objective("acc_q10", True, "acc", "q10")),
+        ("{name: acc_mean, failed: 0}", Objective("acc_mean", True, "acc", "mean", 0)),
+        ("{name: loss_iqm, direction: minimize}", Objective("loss_iqm", False, "loss", "iqm")),
+        ("{name: a_b_median, direction: maximize}", Objective("a_b_median", True, "a_b", "median")),
+        ("success_rate, width_mean", Objective("success_rate", True)),  # a parameter's own name
+    ],
+)
+def test_objectives_in_a_space_file(text, wanted):
+    found = space(text).objectives
+    assert found[0] == wanted
+    noted = noted_objectives(found)
+    assert objectives_in({"objectives": noted}, "manifest.json") == found
+    with pytest.raises(InputError, match="is not a list of objectives"):
+        objectives_in({"objectives": [{**noted[0], "number": "other"}]}, "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "loss_mean",
+            "s.yaml:7.*loss_mean without a direction.*{name: loss_mean, direction: minimize}",
+        ),
+        ("{name: acc_q10, direction: minimize}", "minimize acc_q10, and a success is acc >= 0.5"),
+        ("acc_q100", "unknown objective 'acc_q100'.*with _mean, _iqm, _median, _q01 to _q99"),
+        ("acc", "unknown objective 'acc'"),
+        ("{name: success_rate, failed: 0}", "success_rate is not a number of each seed"),
+        ("acc_q10, lr", "acc_q10 with other objectives, and nothing says what a failed seed"),
+    ],
+)
+def test_what_no_objective_can_be(text, words):
+    with pytest.raises(InputError, match=words):
+        space(text)
+
+
+def test_a_sampler_that_sees_distances_has_to_know_how_far_off_a_failed_seed_is():
+    with pytest.raises(InputError, match="acc_q10 with sampler gp, and nothing says"):
+        space("acc_q10", sampler="gp")
+    with pytest.raises(InputError, match="sampler gp"):
+        with_search(space("acc_q10"), sampler="gp")
+    assert space("{name: acc_q10, failed: 0.0}", sampler="gp").objectives[0].failed == 0.0
+
+
+ROWS = {  # x: acc of each seed
+    1: [0.9] * 19 + [math.nan],  # 5 % failed: q10 is 0.9
+    2: [0.8] * 20,
+    3: [0.95] * 17 + [math.nan] * 3,
+    4: [0.99] * 5,  # better, but only the first rung
+}
+
+
+def run_of(path, name=None):
+    """A run of `ROWS` that looked for acc with that ending, or for the success rate."""
+    rule = parse_success("acc >= 0.5")
+    trainer = custom_trainer(given_source(lambda config, seed: ROWS[config["x"]][seed]), rule)
+    blocks = [Block(Point({"x": x}), 0, len(told)) for x, told in ROWS.items()]
+    wrapped = replace(trainer, success=parse_success("value >= 0.5"))
+    found = []
+    for number, (block, outcome) in enumerate(zip(blocks, wrapped.train(blocks), strict=True)):
+        accuracy = outcome.details.values["value"]
+        values = {"acc": accuracy, "loss": -accuracy}
+        told = replace(outcome, details=replace(outcome.details, values=values))
+        found.append(Evaluation(number, block, told, None, True, 0.1, "host:1"))
+    more = {} if name is None else {"objectives": noted_objectives(space(name).objectives)}
+    given_ = {"ladder": [5, 20], "trainer": "t:run", "name": "n", **more}
+    text = SPACE.format(objectives=name or "success_rate", sampler="random")
+    return write_run(path, found, space_text=text, **given_)
+
+
+def test_the_best_is_the_best_in_what_was_looked_for(tmp_path):
+    run = run_of(tmp_path / "a", "acc_q10")
+    assert [result.point["x"] for result in run.results] == [1, 2, 3, 4]
+    table = run.table
+    assert table.objective.tolist()[:2] == pytest.approx([0.9, 0.8])
+    assert pd.isna(table.objective[2])  # failed seeds decide it
+    assert table.objective[3] == 0.99
+    assert table.objective_high[1] == 0.8
+    assert table.acc_q10[2] == 0.95  # of the seeds that have a number, as ever
+    assert run_of(tmp_path / "b", "acc_mean").best["x"] == 2
+    less = run_of(tmp_path / "d", "{name: loss_q90, direction: minimize}")
+    assert [result.point["x"] for result in less.results] == [1, 2, 3, 4]
+    assert less.table.objective.tolist()[:2] == pytest.approx([-0.9, -0.8])
+    rated = run_of(tmp_path / "c")
+    assert [result.point["x"] for result in rated.results] == [2, 1, 3, 4]
+    assert "objective" not in rated.table
+
+
+def test_an_interval_says_that_its_worse_end_may_have_failed():
+    numbers = np.array([math.nan, math.nan, *np.linspace(0.5, 1.0, 38)])  # 5 % failed
+    low, high = summed_interval(objective("q10"), numbers)
+    assert low == -math.inf  # the least of 40, which failed
+    assert 0.5 < high < 0.7
+    assert summed_interval(objective("mean"), numbers) == (-math.inf, -math.inf)
+    low, high = summed_interval(objective("median"), numbers)
+    assert 0.5 < low < high < 1.0
+    low, high = summed_interval(objective("iqm"), numbers)
+    assert 0.5 < low < high < 1.0
+    low, high = summed_interval(objective("iqm"), numbers[:20])  # two of 20: a quarter may fail
+    assert low == -math.inf
+    assert 0.5 < high < 1.0
+    low, high = summed_interval(objective("iqm", maximize=False), numbers[:20])
+    assert high == math.inf
+    assert 0.0 < low < 1.0
+
+
+def test_a_report_says_where_an_interval_is_open(tmp_path):
+    drawn = np.linspace(0.5, 0.9, 8)[None, :]
+    run = run_of_draws(tmp_path / "run", "q10", 8, drawn)
+    xt.write_report(run)
+    report = (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    assert "is 0.54 [open to 0.671] over all 8 seeds" in report
+    row = next(line for line in report.splitlines() if "8 of 8 |" in line)
+    assert "| 0.54 [open to 0.671] |" in row
+    assert "| 0.86 [0.729 to open] |" in row

@@ -57,10 +57,10 @@ def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words,
 @pytest.mark.usefixtures("forks")
 def test_a_check_takes_no_longer_than_a_trial_may(tmp_path, command):
     train_file(tmp_path, "time.sleep(1000)")
-    words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "1s"]
+    words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "500ms"]
     ended = command(*words)
     assert ended.exit_code == 2
-    assert "with x='é☃' took longer than 1 s; allowed: " in ended.stderr
+    assert "with x='é☃' took longer than 500 ms; allowed: " in ended.stderr
 
 
 def test_an_import_that_ends_its_process_is_told(tmp_path, command):
@@ -124,12 +124,3 @@ def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path, co
     assert (finalist.k, finalist.n) == (5 - dead, 5)
     assert "ended its process (exit code 0)" in {c.error for c in run.checks}
     assert not (tmp_path / "run" / "lock").exists()
-
-
-def test_a_comparison_outlives_such_a_seed_too(tmp_path, command):
-    train_file(tmp_path, "if seed % 4 == 1 and seed > 9: os._exit(0)", "return config['x'] == 'b'")
-    imported(tmp_path, command)
-    [second] = [one.key for one in xt.load_run(tmp_path / "run").results if one.point["x"] == "c"]
-    two = [tmp_path / "run", f"{tmp_path / 'run'}#{second}"]
-    found = xt.compare(two, seeds=8, output=tmp_path / "compared")
-    assert [one.outcome.successes for one in found.contestants] == [6, 0]

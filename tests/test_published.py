@@ -65,20 +65,6 @@ def test_a_published_table_is_recognised(table, delimiter, encoding):
 
 
 @pytest.mark.parametrize(
-    ("column", "parameter"),
-    [
-        ("CRITERION", "loss"),
-        ("loss_function", "loss"),
-        ("hidden size", "hidden_dim"),
-        ("num_epochs", "epochs"),
-    ],
-)
-def test_names_are_guessed_whatever_their_case(table, column, parameter):
-    found = read_published(table(("k", column), [("3", "x")]), PARAMETERS)
-    assert found.columns == {parameter: column, "k": "k"}
-
-
-@pytest.mark.parametrize(
     ("header", "row", "k", "n"),
     [
         (("lr", "successes", "trials"), ("1", "3", "8"), 3, 8),

@@ -1,12 +1,21 @@
 """The pytest plugin: tests over seeds, run by pytest as a user's are."""
 
+import os
 import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
+from xortune.certificates.gate import gate_config
 from xortune.certificates.plan import gate_seeds
-from xortune.certificates.seeds_mark import wanted
+from xortune.certificates.seeds_mark import Course, wanted
 from xortune.core.errors import InputError
+from xortune.core.outcome import Outcome, Status
+from xortune.core.point import Point
 from xortune.core.seeds import MARK
 
 pytest_plugins = ["pytester"]
@@ -60,37 +69,6 @@ def test_x(seed):
     assert "seed 0 (alone: --only-seed 0):" in text
     assert "E       AssertionError: loss 0.0" in text
     assert "pytest_plugin.py" not in text
-
-
-def test_only_so_many_failures_are_listed(ran):
-    result = ran("""
-@pytest.mark.seeds(400, min_rate=0.6, first=0)
-def test_x(seed):
-    assert seed % 2, seed
-""")
-    # With CI in the environment pytest repeats the whole message in its summary.
-    text = result.stdout.str().split("short test summary info")[0]
-    shown = re.findall(r"^  seed (\d+): AssertionError", text, re.MULTILINE)
-    assert shown == ["0", "2", "4", "6", "8"]
-    k, n = map(int, re.search(r"refuted: (\d+) of (\d+)", text).groups())
-    assert f"  ... and {n - k - 5} more" in text
-    assert text.count("def test_x") == 1  # one traceback
-
-
-def test_undecided_fails_as_soon_as_it_cannot_be_proven_any_more(ran):
-    result = ran("""
-@pytest.mark.seeds(80, min_rate=0.95, first=0)
-def test_x(seed):
-    assert seed != 30
-""")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "undecided: 30 of 31 seeds passed, so 0.95 is not proven with 80 seeds (success rate "
-            "0.*, confidence 0.95, seeds 0 to 30)",
-            "*::test_x: seeds: 30 of 31, undecided 0.95",
-        ]
-    )
 
 
 def test_fixtures_of_functions_are_new_for_each_seed_and_others_stay(ran):
@@ -218,36 +196,6 @@ def test_xfail(seed):
     )
 
 
-def test_whatever_is_raised_is_a_failed_seed_but_for_what_ends_pytest(ran):
-    result = ran("""
-@pytest.mark.seeds(300, min_rate=0.9, first=0)
-def test_x(seed):
-    if seed == 30: raise SystemExit
-    if seed == 40: pytest.exit("enough")
-""")
-    assert "enough" in result.stdout.str()
-    assert result.ret == 2
-
-
-@pytest.mark.parametrize(
-    ("raised", "message"),
-    [
-        ("pytest.fail('by hand')", "Failed: by hand"),
-        ("raise SystemExit(3)", "SystemExit: 3"),
-        ("raise RuntimeError", "RuntimeError"),
-        ("raise ValueError('a\\n  b')", "ValueError: a b"),
-    ],
-)
-def test_the_message_of_what_is_raised(ran, raised, message):
-    result = ran(f"""
-@pytest.mark.seeds(300, min_rate=0.9, first=0)
-def test_x(seed):
-    {raised}
-""")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"  seed 0: {message}"])
-
-
 def test_a_fixture_that_fails_is_an_error_and_no_seed(ran):
     result = ran("""
 @pytest.fixture
@@ -350,24 +298,6 @@ def test_unmarked(seed):
     )
 
 
-def test_a_fixture_of_the_project_is_its_own(ran):
-    result = ran("""
-@pytest.fixture
-def seed():
-    return "mine"
-
-def test_x(seed):
-    assert seed == "mine"
-""")
-    result.assert_outcomes(passed=1)
-    result = ran("""
-@pytest.mark.parametrize("seed", [1, 2])
-def test_x(seed):
-    assert seed in (1, 2)
-""")
-    result.assert_outcomes(passed=2)
-
-
 def test_one_seed_alone(ran):
     text = """
 @pytest.mark.seeds(500, min_rate=0.95)
@@ -381,24 +311,100 @@ def test_x(seed):
     ran(text, "--only-seed", "5").assert_outcomes(passed=1)
 
 
-def test_first_and_confidence(ran):
-    result = ran("""
-@pytest.mark.seeds(n=60, min_rate=0.5, confidence=0.999, first=7)
-def test_x(seed):
-    assert seed > 6
-""")
-    result.assert_outcomes(passed=1)
-    seeds = gate_seeds(0.5, alpha=0.001)
-    assert seeds != gate_seeds(0.5)
-    result.stdout.fnmatch_lines([f"*: seeds: {seeds} of {seeds}, proven 0.5"])
+ROOT = Path(__file__).parents[1]
+ENTRY = {"xortune": "xortune.certificates.pytest_plugin"}
 
 
-def test_the_line_is_a_property_in_junit_xml(ran, pytester):
-    ran(
-        "@pytest.mark.seeds(100, min_rate=0.9)\ndef test_x(seed): pass\n",
-        "--junit-xml=out.xml",
-        "-o",
-        "junit_family=xunit1",
+def test_the_entry_point_is_there():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["pytest11"] == ENTRY
+
+
+def outcomes(pattern):
+    class Trainer:
+        def train(self, blocks):
+            [block] = blocks
+            solved = [pattern(seed) for seed in block.seeds]
+            crashed = Outcome.crashed(block.seeds, 0)
+            status = [Status.SOLVED if one else Status.WRONG_PATTERN for one in solved]
+            object.__setattr__(crashed, "status", __import__("numpy").array(status, "uint8"))
+            return [crashed]
+
+    return Trainer()
+
+
+@pytest.mark.parametrize("every", [0, 2, 3, 7, 20, 30, 150])
+@pytest.mark.parametrize(("rate", "most"), [(0.95, 300), (0.5, 60), (0.99, 800)])
+def test_the_answer_is_the_gate_s(every, rate, most):
+    def passes(seed):
+        return not every or seed % every != every - 1
+
+    course = Course(wanted(most, min_rate=rate, first=0))
+    while course.answer is None:
+        course.count(None if passes(course.next) else ValueError("no"))
+    verdict = gate_config(
+        Point({"a": 1}), outcomes(passes), min_rate=rate, max_seeds=most, first_seed=0
     )
-    text = (pytester.path / "out.xml").read_text()
-    assert re.search(r'<property name="xortune_seeds" value="seeds: \d+ of \d+, proven 0.9"', text)
+    assert course.answer in (verdict.answer, "undecided")
+    assert (course.answer == "proven") == verdict.passed
+    if course.answer != "undecided":
+        assert (course.k, course.n) == (verdict.k, verdict.n)
+    elif course.n < most:  # nothing that could have come would have proven it
+        for _ in range(most - course.n):
+            course.count()
+            assert course.answer != "proven"
+
+
+def apart(pytester, *words, **more):
+    """pytest in a Python of its own."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | more
+    command = [sys.executable, "-m", "pytest", *words]
+    return subprocess.run(
+        command, cwd=pytester.path, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_workers_of_xdist_send_their_results(pytester):
+    pytester.makepyfile("""
+        import pytest
+        @pytest.mark.parametrize("lr", [1, 2])
+        @pytest.mark.seeds(100, min_rate=0.9)
+        def test_x(seed, lr): pass
+    """)
+    plugins = ("-p", "xdist", "-p", "xortune.certificates.pytest_plugin")
+    ran = apart(pytester, *plugins, "-n", "1", "-q", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(re.findall(r"test_x\[[12]\]: seeds: (\d+) of \1, proven 0.9", ran.stdout)) == 2
+
+
+def test_unused_it_is_silent_and_imports_nothing_of_ours(pytester):
+    pytester.makepyfile("""
+        import sys
+        def test_x():
+            heavy = {"numpy", "scipy", "torch", "ray", "optuna", "pandas", "numba", "pydantic"}
+            assert not heavy & set(sys.modules)
+            ours = {name for name in sys.modules if name.split(".")[0] == "xortune"}
+            room = {"xortune", "xortune.certificates"}  # which only list what they have
+            assert ours == room | {"xortune.certificates.pytest_plugin"}
+    """)
+    there = {entry.name for entry in entry_points(group="pytest11")}
+    named = () if "xortune" in there else ("-p", "xortune.certificates.pytest_plugin")
+    ran = apart(pytester, *named, "-W", "error", "-p", "no:hypothesispytest")
+    assert ran.returncode == 0, ran.stdout
+    assert "seeds" not in ran.stdout
+
+
+def test_undecided_fails_as_soon_as_it_cannot_be_proven_any_more(ran):
+    result = ran("""
+@pytest.mark.seeds(80, min_rate=0.95, first=0)
+def test_x(seed):
+    assert seed != 30
+""")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "undecided: 30 of 31 seeds passed, so 0.95 is not proven with 80 seeds (success rate "
+            "0.*, confidence 0.95, seeds 0 to 30)",
+            "*::test_x: seeds: 30 of 31, undecided 0.95",
+        ]
+    )

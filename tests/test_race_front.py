@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +10,6 @@ from xortune.core.counts import wilson
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import Grants
 from xortune.racing.race import RaceRule, race_lower, race_upper
-
-RULE = RaceRule((8, 32, 128), finalists=2)
 
 
 def climbers(race):
@@ -33,16 +30,6 @@ def test_a_worse_rate_is_stopped_only_for_one_that_costs_no_more():
     assert climbers(race) == ["large", "smallest"]
     race.see("small", 500, 516, costs=(1.0,))
     assert climbers(race) == ["large", "smallest"], "who is out is out for good"
-
-
-def test_entering_gives_numbers_before_anything_is_seen():
-    race = FrontGrants(RULE)
-    assert [race.enter(name) for name in "abca"] == [1, 2, 3, 1]
-    assert (race.next(()), race.proven, race.leader) == (None, 0.0, None)
-    race.see("c", 8, 8, costs=(1.0,))
-    assert race.next(()) == "c"
-    assert race.leader == "c"
-    assert race.proven == pytest.approx(float(race_lower(8, 8, 3)))
 
 
 COUNT = st.tuples(st.integers(0, 60), st.integers(1, 60)).map(lambda c: (min(c), c[1]))
@@ -122,17 +109,3 @@ def test_it_is_the_plain_rule_and_whoever_is_out_is_worse_than_one_of_no_higher_
         plain.see(name, k, n, costs)
         assert race.next(busy) == plain.next(busy)
     assert race.proven == pytest.approx(max(plain.proven.values()))
-
-
-def test_one_on_the_front_is_seldom_stopped():
-    """Ten sizes, the rate growing with size: all are on the front."""
-    rates, wrong = np.linspace(0.5, 0.95, 10), 0
-    for repetition in range(20):
-        rng = np.random.default_rng(repetition)
-        race = FrontGrants(RaceRule((128,), alpha=0.05, finalists=None))
-        solved = rng.random((10, 127)) < rates[:, None]
-        for n in range(10, 128, 9):
-            for size in range(10):
-                race.see(size, int(solved[size, :n].sum()), n, costs=(float(size),))
-            wrong += len(climbers(race)) < 10
-    assert wrong <= 20 * 0.05

@@ -154,46 +154,11 @@ def test_ties_starve_nobody(count, finalists, data):
     assert seeds.count(8) >= count - 2 * finalists
 
 
-def test_newcomers_wait_for_the_lucky_and_the_quick():
-    grants = Grants(RaceRule((2, 4, 8, 16), finalists=None))
-    for name, k, n, speed in (
-        ("never", 0, 2, 0.9),
-        ("half", 1, 2, 0.5),
-        ("slow", 4, 4, 0.3),
-        ("quick", 4, 4, 0.6),
-        ("most", 8, 8, 0.1),
-    ):
-        grants.see(name, k, n, speed=speed)
-    climbing = []
-    while (name := grants.next(climbing)) is not None:
-        climbing.append(name)
-    assert climbing == ["quick", "most", "slow", "half"]  # 0.933, 0.91, 0.883, 0.625
-    # With no newcomers left the quickest of those without a failure come first.
-    climbing = []
-    while (name := grants.next(climbing, last=True)) is not None:
-        climbing.append(name)
-    assert climbing == ["quick", "slow", "most", "half"]
-
-
-def test_of_equals_the_oldest_climbs_and_numbers_are_given_on_entering():
-    grants = Grants(RaceRule((2, 4)))
-    assert [grants.enter(name) for name in "abca"] == [1, 2, 3, 1]
-    for name in "cba":
-        grants.see(name, 2, 2)
-    assert grants.next(()) == "a"
-    assert grants.next("a") == "b"
-    assert grants.leader == "a"
-    assert grants.proven == race_lower(2, 2, 1)
-
-
 @pytest.mark.parametrize(
     ("rungs", "totals"),
     [
-        ((2, 4, 8, 16, 32), [2, 4, 8]),
-        ((8, 32, 128), [8]),
-        ((3, 5, 7, 9), [3, 5, 7]),
-        ((1, 2, 100), [1, 2]),
-        ((4,), [4]),
+        *(((2, 4, 8, 16, 32), [2, 4, 8]), ((8, 32, 128), [8]), ((3, 5, 7, 9), [3, 5, 7])),
+        *(((1, 2, 100), [1, 2]), ((4,), [4])),
     ],
 )
 def test_a_newcomer_gets_rungs_up_to_eight_while_it_does_not_fail(rungs, totals):

@@ -61,17 +61,6 @@ def test_while_newcomers_come_only_whole_shares_climb():
     assert race.next(()) == 0
 
 
-def test_what_is_forgotten_enters_anew():
-    race = NumberGrants(RaceRule(RUNGS))
-    for name in range(8):
-        race.see(name, 4, 4, costs=(float(name),))
-    race.see(0, 16, 16, costs=(0.0,))
-    race.forget(0)
-    assert race.next(()) == 1  # 7 came to the first rung, so one may
-    race.see(0, 4, 4, costs=(-1.0,))
-    assert race.next(()) == 0
-
-
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 64)), min_size=1, max_size=20))
 def test_success_rates_are_proven_as_in_any_race(looks):
@@ -114,15 +103,6 @@ def test_a_quantile_that_is_proven_worse_is_out_for_good_and_a_mean_never():
     race.forget("good")
     race.forget("alike")
     assert not race.gives_up("bad"), "for nobody is there any more for whom it was stopped"
-
-
-def test_who_is_proven_worse_does_not_climb():
-    race = quantile_race()
-    look(race, "leader", np.zeros(64))
-    for name in range(4):
-        look(race, name, np.full(16, 5.0 + name))
-    assert race.gives_up(0)
-    assert race.next((), last=True) is None
 
 
 @pytest.mark.parametrize("maximize", [True, False])

@@ -1,8 +1,9 @@
-"""What a release needs: each version in one place, bounds that are tested, files that fit."""
+"""What a release needs, and what the README and docs/ say of the program."""
 
 import json
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -10,17 +11,16 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+from typer.testing import CliRunner
 
 import xortune
+from xortune.cli.shared import app
+from xortune.core.counts import wilson
+from xortune.core.formats import interval
+from xortune.runs.results import CONFIG_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PYTHONS = [
-    match[1]
-    for line in PROJECT["project"]["classifiers"]
-    if (match := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line))
-]
-KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 def read(name):
@@ -35,31 +35,6 @@ def test_a_citation_names_this_version():
     assert cited["license"] == PROJECT["project"]["license"]
     assert cited["authors"][0]["name"] in read("LICENSE")
     assert PROJECT["project"]["dynamic"] == ["version"]
-
-
-def test_the_changelog_keeps_its_form():
-    text = read("CHANGELOG.md")
-    versions = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
-    assert len(versions) == len(re.findall(r"^## ", text, re.MULTILINE))
-    names = [name for name, _ in versions]
-    assert names[0] in ("Unreleased", xortune.__version__)
-    assert all(date for name, date in versions if name != "Unreleased")
-    if names[0] == "Unreleased":
-        assert f"To be {xortune.__version__}." in text
-    kinds = re.findall(r"^### (.+)$", text, re.MULTILINE)
-    assert kinds
-    assert set(kinds) <= KINDS
-    for entries in re.split(r"^##+ .*$", text, flags=re.MULTILINE)[2:]:
-        paragraphs = [part for part in entries.split("\n\n") if part.strip()]
-        assert all(part.lstrip("\n").startswith(("- ", "To be ")) for part in paragraphs)
-
-
-def test_the_pythons_are_the_same_everywhere():
-    minors = [int(name.partition(".")[2]) for name in PYTHONS]
-    assert minors == list(range(minors[0], minors[0] + len(minors)))
-    assert PROJECT["project"]["requires-python"] == f">={PYTHONS[0]}"
-    assert PROJECT["tool"]["ruff"]["target-version"] == f"py{PYTHONS[0].replace('.', '')}"
-    assert f"Python {PYTHONS[0]} or newer" in read("README.md")
 
 
 def bounds(name):
@@ -89,49 +64,66 @@ def test_the_lowest_versions_are_those_that_are_tested():
     assert "-c .ci/minimums.txt" in read(".ci/run")
 
 
-def instructions(name):
-    """(word, rest) of each instruction of a container file, its comments left out."""
-    lines = [line for line in read(name).splitlines() if not line.lstrip().startswith("#")]
-    joined = "\n".join(lines).replace("\\\n", " ")
-    return [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
+README, COMMANDS, COLUMNS, NETWORK, THREAD, INSTALL = (
+    (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        "docs/commands.md",
+        "docs/run-directory.md",
+        "docs/network.md",
+        "docs/thread.md",
+        "docs/install.md",
+    )
+)
+CLOSE = 5  # Another CPU may round another bit, and a seed on the edge end on its other side.
 
 
-def copied(name):
-    """What a container file copies from the checkout."""
-    words = [shlex.split(rest) for word, rest in instructions(name) if word == "COPY"]
-    return [
-        source
-        for line in words
-        if not any(word.startswith("--from") for word in line)
-        for source in line[:-1]
-        if not source.startswith("--")
-    ]
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "cluster/Dockerfile"])
-def test_what_a_container_file_copies_reaches_it(name):
-    ignored = [line for line in read(".dockerignore").splitlines() if line and line[0] != "#"]
-    let_in = {line[1:] for line in ignored if line.startswith("!")}
-    assert ignored[0] == "*"
-    sources = let_in if copied(name) == ["."] else set(copied(name))
-    assert sources <= let_in
-    project = PROJECT["project"]
-    needed = {"pyproject.toml", project["readme"], *project["license-files"]}
-    needed |= set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
-    assert sources == needed
-    assert all((ROOT / source).exists() for source in sources)
+def test_the_columns_are_told():
+    told = COLUMNS.partition("| column | meaning |")[2].partition("## Columns of `seeds")[0]
+    cells = re.findall(r"^\| (`.+?) \|", told, re.MULTILINE)
+    assert re.findall(r"`([^`]+)`", " ".join(cells)) == list(CONFIG_COLUMNS)
 
 
-def test_the_container_runs_the_command_and_not_as_root():
-    found = instructions("Dockerfile")
-    images = [rest.split()[0] for word, rest in found if word == "FROM"]
-    assert len(set(images)) == 1
-    [version] = re.findall(r"python:(3\.\d+)-slim", images[0])
-    assert version in PYTHONS
-    last = found[max(i for i, (word, _) in enumerate(found) if word == "FROM") :]
-    said = dict(last)
-    assert int(said["USER"]) > 0
-    words = [word for word, _ in last]
-    assert words.index("USER") > max(i for i, word in enumerate(words) if word in ("RUN", "COPY"))
-    [command] = json.loads(said["ENTRYPOINT"])
-    assert command in PROJECT["project"]["scripts"]
+ROWS = re.findall(r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$", THREAD, re.MULTILINE)
+LINES = [line for block in blocks(THREAD, "sh") for line in block.splitlines()]
+MEASURED = [line for line in LINES if " --seeds " in line]
+
+
+@pytest.mark.parametrize(("row", "line"), list(zip(ROWS, MEASURED, strict=True)))
+def test_the_measured_counts_are_what_the_commands_print(row, line):
+    k, n, shown = row
+    assert interval(*map(float, wilson(int(k), int(n)))) == shown
+    report = (ROOT / "reports" / "thread.md").read_text(encoding="utf-8")
+    assert f"{int(k):,}/{int(n):,}" in report or f"{int(k):,} of {int(n):,}" in report
+    ran = CliRunner().invoke(app, [*shlex.split(line)[1:], "--json"])
+    result = json.loads(ran.output)
+    assert result["n"] == int(n)
+    assert abs(result["k"] - int(k)) <= CLOSE * int(n) // 1000
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    ran = subprocess.run(
+        ["bash", str(ROOT / ".ci" / "run"), "--test-command"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [shown] = [block for block in blocks(README, "sh") if "-m pytest" in block]
+    assert ran.stdout == shown
+    assert ran.stdout.endswith("-m pytest -q -n 2 --dist loadfile\n")
+
+
+def test_every_dependency_is_explained():
+    told = INSTALL.partition("## What it needs")[2].partition("\n## ")[0]
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = project.partition("\ndependencies = [")[2].partition("\n]")[0]
+    names = re.findall(r'^ +"([a-z0-9\[\]-]+)', listed, flags=re.MULTILINE)
+    assert len(names) > 5
+    cells = re.findall(r"^\| ([a-z].*?) \|", told, flags=re.MULTILINE)
+    assert sorted(", ".join(cells[1:]).split(", ")) == sorted(names)

@@ -1,15 +1,12 @@
 """A search that goes on with another version: whole, but for Ray."""
 
-import gc
 import time
-import weakref
 
 import pytest
 from drivers import without_ray
 from hand_made import TINY_SPACE
 
 import xortune as xt
-from xortune.driver import session
 from xortune.driver.propose import OptunaProposer
 from xortune.racing.grants import Grants
 from xortune.runs.lines import decode
@@ -74,27 +71,3 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, seen):
     assert all(abs(evaluation.at - time.time()) < 600 for evaluation in run.evaluations)
     every = len(run.evaluations)
     assert len(xt.search(**given, resume=True).evaluations) == every, "nothing is left to train"
-
-
-def test_the_run_that_is_continued_is_let_go_before_anything_is_trained(tmp_path, monkeypatch):
-    """One of a million evaluations takes more than a gigabyte."""
-    without_ray(monkeypatch.setattr)
-    (tmp_path / "space.yaml").write_text(TINY_SPACE)
-    given = {"space": tmp_path / "space.yaml", "output": tmp_path / "run"}
-    xt.search(**given)
-    loaded, checked = [], []
-    load = session.load_run
-
-    def loading(path):
-        run = load(path)
-        loaded.append(weakref.ref(run))
-        loaded.append(weakref.ref(run.evaluations[0].block.point))
-        return run
-
-    def heard(_):
-        gc.collect()
-        checked.append([one() is None for one in loaded])
-
-    monkeypatch.setattr(session, "load_run", loading)
-    xt.search(**given, resume=True, trials=5, on_progress=heard)
-    assert checked[-1] == [True, True]

@@ -2,20 +2,19 @@
 
 import json
 import random
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
+from hand_made import CONFIG, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 from pyarrow import parquet
 
-from xortune.core.config import Config
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.core.trainer import Block
 from xortune.reports.files import write_report
-from xortune.runs.evaluation import Evaluation
 from xortune.runs.manifest import update_manifest
 from xortune.runs.results import column_names
 from xortune.runs.run import Run, create, fresh_directory, holds_run, load_run
@@ -39,23 +38,6 @@ def test_create_then_load(tmp_path):
     assert sorted(p.name for p in path.iterdir()) == ["manifest.json", "space.yaml"]
 
 
-def test_create_again_is_for_an_unused_directory_only(tmp_path):
-    write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))])
-    assert holds_run(tmp_path / "r")
-    with pytest.raises(InputError, match="resume=True"):
-        create(tmp_path / "r", space_text="", manifest={})
-    create(tmp_path / "empty", space_text="1", manifest=BEGUN)
-    create(tmp_path / "empty", space_text="2", manifest=BEGUN)
-    assert (tmp_path / "empty" / "space.yaml").read_text() == "2"
-
-
-@pytest.mark.parametrize("name", ["file/below", "file", "nul\0"])
-def test_create_where_nothing_can_be_written(tmp_path, name):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
-        create(tmp_path / name, space_text="", manifest={})
-
-
 def test_fresh_directories(tmp_path):
     names = [fresh_directory(tmp_path / "runs", "xor").name for _ in range(3)]
     assert names == ["xor", "xor-2", "xor-3"]
@@ -68,12 +50,6 @@ def test_hostile_directory_names(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fresh_directory_below_a_file(tmp_path):
-    (tmp_path / "runs").write_text("")
-    with pytest.raises(InputError):
-        fresh_directory(tmp_path / "runs", "xor")
-
-
 def test_update_manifest_keeps_the_rest(tmp_path):
     create(tmp_path, space_text="", manifest={"a": 1, "b": 2})
     update_manifest(tmp_path, b=3, c={"d": None})
@@ -84,21 +60,6 @@ def test_update_manifest_keeps_the_rest(tmp_path):
             InputError, match=r"manifest.json: format: has the format .*a newer one"
         ):
             load_run(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{", '{"a": 1', "\xff"])
-def test_a_damaged_manifest(tmp_path, text):
-    create(tmp_path, space_text="", manifest={})
-    (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
-    with pytest.raises(InputError, match=r"manifest\.json"):
-        load_run(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["", "none", "file", "nul\0"])
-def test_load_where_there_is_no_run(tmp_path, name):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"holds no run|is not a directory"):
-        load_run(tmp_path / name)
 
 
 def test_load_from_the_journal_alone(tmp_path):
@@ -159,47 +120,6 @@ def test_the_order_is_bound_then_epochs_then_key(tmp_path):
     twins = sorted(["small", "twin"], key=lambda name: Point({"p": name}).key)
     hopeless = sorted(["none", "zilch"], key=lambda name: Point({"p": name}).key)
     assert order == ["large", *twins, "slow", *hopeless]
-
-
-def test_best(tmp_path):
-    evaluation = done(0, CONFIG, solved(0, 2, 2))
-    assert run_of(tmp_path, evaluation, trainer="network").best == Config(**CONFIG)
-    assert run_of(tmp_path, evaluation).best == Point(CONFIG)
-    with pytest.raises(InputError, match="no configuration is finished"):
-        _ = run_of(tmp_path).best
-
-
-def test_the_columns(tmp_path):
-    sgd = CONFIG | {"optimizer": "SGD", "momentum": 0.9, "activation": None}
-    run = write_run(
-        tmp_path / "r",
-        [
-            done(0, CONFIG, outcome(0, [RIGHT, WRONG, ZERO, ONE, ONE], diverged=[4])),
-            done(1, sgd, solved(0, 4, 4)),
-        ],
-        trainer="network",
-    )
-    write_report(run)
-    parameters = "activation,loss,optimizer,lr,momentum,hidden_dim,epochs,zero_grad"
-    lines = (run.path / "table.csv").read_text().splitlines()
-    assert lines[0] == (
-        f"{parameters},key,k,n,rate,low,high,epochs_to_solve,trials,"
-        "wrong_pattern,all_zero,all_one,diverged,crashed"
-    )
-    assert lines[1].startswith(f",MSELoss,SGD,0.03,0.9,5,1000,True,{Point(sgd).key},4,4,1.0,")
-    assert lines[2].startswith(f"Tanh,MSELoss,Adam,0.03,,5,1000,True,{Point(CONFIG).key},1,5,0.2,")
-    assert lines[2].endswith(",4300.0,1,1,1,1,1,0")
-    low = [float(line.split(",")[12]) for line in lines[1:]]  # as pandas 2 does not read it
-    assert low == wilson([4, 1], [4, 5])[0].tolist()
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(run.path / "table.parquet"), run.table, check_dtype=False
-    )
-
-
-def test_no_success_is_empty_not_infinite(tmp_path):
-    run = write_run(tmp_path / "r", [done(0, {"x": 1}, solved(0, 0, 4))])
-    write_report(run)
-    assert (run.path / "table.csv").read_text().splitlines()[1].endswith(",,1,4,0,0,0,0")
 
 
 def test_column_names_never_collide():
@@ -268,36 +188,6 @@ def test_the_seeds_file(tmp_path):
     assert frame["pattern"].isna().tolist() == [False, False, True, False, False, False]
 
 
-def test_a_million_seeds_without_a_loop(tmp_path):
-    rng = np.random.default_rng(0)
-    rows = np.array([RIGHT, WRONG, ZERO, ONE])[rng.integers(0, 4, 1_000_000)]
-    run = run_of(tmp_path, done(0, {"x": 1}, outcome(0, rows)))
-    table = run.seed_table
-    assert table.num_rows == 1_000_000
-    assert table["pattern"].combine_chunks().dictionary.to_pylist() == [
-        *("0000", "0110", "0111", "1111")
-    ]
-    some = slice(0, 2000)
-    shown = ["".join(map(str, row)) for row in rows[some].tolist()]
-    assert table["pattern"][some].to_pylist() == shown
-
-
-def test_blocks_judged_on_different_rows(tmp_path):
-    narrow = solved(0, 1, 2)
-    wide = Evaluation(0, Block(Point({"x": 1}), 2, 1), _wide(), None, True, 0.1, "h:1")
-    run = run_of(tmp_path, done(0, {"x": 1}, narrow), wide)
-    with pytest.raises(InputError, match="judged on different rows"):
-        _ = run.results
-
-
-def _wide():
-    found = outcome(2, [RIGHT])
-    return type(found)(
-        *(found.seeds, found.epochs, found.status, found.solved_epoch, found.final_loss),
-        np.zeros((1, 7), dtype=bool),
-    )
-
-
 def test_a_journal_with_a_torn_line_alone_holds_no_run(tmp_path):
     create(tmp_path, space_text="", manifest=BEGUN)
     (tmp_path / "evaluations.jsonl").write_text('{"proposal":0,')
@@ -318,3 +208,88 @@ def test_what_was_asked_finds_the_files_of_the_original_space(tmp_path):
     )
     assert run.asked.name == "mine"
     assert run.asked.task.inputs.tolist() == [[0, 1], [1, 1]]
+
+
+DERIVED = (
+    *("table.csv", "table.tex", "table.parquet", "seeds.parquet"),
+    *("report.html", "report.md"),
+)
+
+
+def many(count=6):
+    rng = np.random.default_rng(1)
+    evaluations = []
+    for number in range(count):
+        point = CONFIG | {"lr": float(10.0 ** rng.uniform(-4, 0))}
+        k = int(rng.integers(0, 9))
+        evaluations += [
+            done(number, point, solved(0, k, 8)),
+            done(number, point, solved(8, 2 * k, 24)),
+        ]
+    return evaluations
+
+
+@pytest.mark.usefixtures("pictures")
+def test_derived_files_are_rebuilt_the_same(tmp_path):
+    run = write_run(tmp_path / "r", many(), trainer="network", task="xor", ladder=[8, 32])
+    write_report(run)
+    figures = [f"figures/{path.name}" for path in (run.path / "figures").iterdir()]
+    assert "figures/ranking.svg" in figures
+    assert "<path" in (run.path / "figures" / "ranking.svg").read_text()
+    first = {name: (run.path / name).read_bytes() for name in [*DERIVED, *figures]}
+    for name in first:
+        (run.path / name).unlink()
+    write_report(load_run(run.path))
+    assert {name: (run.path / name).read_bytes() for name in first} == first
+    assert sorted(p.name for p in run.path.iterdir()) == sorted(
+        [*DERIVED, "figures", "evaluations.jsonl", "manifest.json", "space.yaml"]
+    )
+
+
+def test_the_order_of_the_journal_does_not_matter(tmp_path):
+    evaluations = many()
+    one = run_of(tmp_path, *evaluations, trainer="network")
+    two = run_of(tmp_path, *evaluations[::-1], trainer="network")
+    pd.testing.assert_frame_equal(one.table, two.table)
+    assert one.seed_table.equals(two.seed_table)
+
+
+@pytest.mark.parametrize("trainer", ["network", "function"])
+def test_no_config_still_gives_files(tmp_path, trainer):
+    run = write_run(tmp_path / "r", [], trainer=trainer)
+    write_report(run)
+    header = (run.path / "table.csv").read_text()
+    assert header.count("\n") == 1
+    assert "key,k,n,rate,low,high,epochs_to_solve,trials" in header
+    assert len(pd.read_parquet(run.path / "table.parquet")) == 0
+    assert len(pd.read_parquet(run.path / "seeds.parquet")) == 0
+    assert len(run.seeds) == 0
+
+
+def test_figures_are_not_written_to_where_a_link_leads(tmp_path):
+    run = write_run(tmp_path / "r", many())
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="figures: is a symbolic link"):
+        write_report(run)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+os.fsync = lambda fd: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["xortune", "report", sys.argv[1]]
+from xortune.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux has files without a name (O_TMPFILE)"
+)
+def test_a_report_that_is_killed_as_it_writes_leaves_nothing_behind(tmp_path):
+    run = write_run(tmp_path / "r", many(2), trainer="network", task="xor", ladder=[8, 32])
+    before = sorted(run.path.rglob("*"))
+    killed = subprocess.run([sys.executable, "-c", KILLED, run.path], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path for path in sorted(run.path.rglob("*")) if path.is_file()] == before

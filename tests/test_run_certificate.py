@@ -3,7 +3,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hand_made import CONFIG, done, failed, outcome, solved, write_run
+from hand_made import CONFIG, done, failed, solved, write_run
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -18,7 +18,6 @@ from xortune.runs.certificate import (
 )
 from xortune.runs.evaluation import Purpose, encode
 from xortune.runs.lines import decode
-from xortune.runs.run import load_run
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.exact import clopper_pearson
 
@@ -75,23 +74,10 @@ def test_a_purpose_survives_the_journal_and_a_search_line_has_none():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("kind", "search"),
-        ("attempt", 0),
-        ("attempt", True),
-        ("rank", "1"),
-        ("finalists", 0),
-        ("seeds", 1.5),
-        ("confidence", 1.0),
-        ("confidence", 95),
-        ("extendable", 1),
-        ("search_k", -1),
-        ("search_n", 0),
-        ("finalist", 3),
-        ("moved", 3),
-        ("by", "worst"),
-        ("by", None),
-        ("neighbours", -1),
-        ("first", -1),
+        *(("kind", "search"), ("attempt", 0), ("attempt", True), ("rank", "1"), ("finalists", 0)),
+        *(("seeds", 1.5), ("confidence", 1.0), ("confidence", 95), ("extendable", 1)),
+        *(("search_k", -1), ("search_n", 0), ("finalist", 3), ("moved", 3), ("by", "worst")),
+        *(("by", None), ("neighbours", -1), ("first", -1)),
     ],
 )
 def test_a_damaged_purpose_is_refused(name, value):
@@ -176,29 +162,6 @@ def test_an_extendable_attempt_has_the_anytime_bound_at_every_number_of_seeds():
     assert longer.best.lower_bound > best.lower_bound
 
 
-def test_neighbours_belong_to_their_finalist():
-    near = [
-        check(
-            {**A, "lr": lr},
-            solved(first, k, 50),
-            kind="neighbourhood",
-            moved="lr",
-            finalist=KEY_A,
-            rank=1,
-        )
-        for lr, first, k in ((0.024, NEAR, 50), (0.016, NEAR, 40), (0.024, NEAR + 50, 45))
-    ]
-    found = certificate_of([*FIRST, *near])
-    result = found.finalist(KEY_A)
-    assert [(n.parameter, n.value, n.k, n.n) for n in result.neighbours] == [
-        ("lr", 0.016, 40, 50),
-        ("lr", 0.024, 95, 100),
-    ]
-    assert result.worst_neighbour.rate == 0.8
-    assert found.finalist(KEY_B).neighbours == ()
-    assert result.k == 98  # they do not count for it
-
-
 # The file.
 
 
@@ -232,19 +195,6 @@ def test_the_file_holds_all_that_is_needed_to_check_it(tmp_path):
     assert [attempt["attempt"] for attempt in values["attempts"]] == [1, 2]
 
 
-def test_the_file_is_read_back(tmp_path):
-    near = check(
-        {**A, "lr": 0.024},
-        solved(NEAR, 49, 50),
-        kind="neighbourhood",
-        moved="lr",
-        finalist=KEY_A,
-    )
-    for lines in ([*FIRST, near], FIRST[:3]):
-        certificate = certificate_of(lines)
-        assert read_certificate(written(tmp_path, certificate)) == certificate
-
-
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -272,18 +222,6 @@ def test_a_damaged_file_is_refused(tmp_path, change, word):
         read_certificate(path)
     assert str(path) in str(caught.value)
     assert "xortune report RUN" in str(caught.value)
-
-
-def test_a_damaged_file_is_put_right_as_told(tmp_path):
-    run = write_run(tmp_path / "run", [done(0, A, solved(0, 8, 8)), *FIRST], trainer="network")
-    path = run.path / "certificate.json"
-    path.write_text("{")
-    result = xortune("gate", run.path, "--min-rate", 0.9)
-    assert result.exit_code == 2
-    assert "remove the file" in result.stderr
-    path.unlink()
-    assert xortune("report", run.path).exit_code == 0
-    assert load_run(run.path).certificate == certificate_of(FIRST)
 
 
 # The gate on it.
@@ -327,40 +265,9 @@ def test_the_gate_reads_the_lower_bound_of_the_best_finalist(run):
     assert "is below 0.96" in result.stdout
 
 
-def test_the_gate_of_another_finalist_and_a_wrong_key(run):
-    written(run.path, certificate_of(run.checks))
-    other = xt.gate(run.path, min_rate=0.9, key=KEY_A)
-    assert (other.key, other.k, other.n, other.first_seed) == (KEY_A, 98, 100, CERTIFY)
-    result = xortune("gate", run.path, "--min-rate", 0.95, "--key", KEY_A, "--json")
-    assert result.exit_code == 1
-    found = json.loads(result.stdout)
-    assert (found["answer"], found["key"], found["high"]) == ("undecided", KEY_A, None)
-    result = xortune("gate", run.path, "--min-rate", 0.95, "--key", "abc")
-    assert result.exit_code == 2
-    assert KEY_A in result.stderr
-
-
-@pytest.mark.parametrize(
-    "option", [("--max-seeds", 100), ("--task", "xor"), ("--first-seed", 1), ("--engine", "auto")]
-)
-def test_options_of_a_training_are_refused_with_a_run(run, option):
-    written(run.path, certificate_of(run.checks))
-    result = xortune("gate", run.path, "--min-rate", 0.9, *option)
-    assert result.exit_code == 2
-    assert f"{option[0]}: " in result.stderr
-    assert "only where a config" in result.stderr
-
-
 def test_more_confidence_than_the_certificate_has_is_refused(run):
     written(run.path, certificate_of(run.checks))
     assert xortune("gate", run.path, "--min-rate", 0.9, "--confidence", 0.9).exit_code == 0
     result = xortune("gate", run.path, "--min-rate", 0.9, "--confidence", 0.99)
     assert result.exit_code == 2
     assert "certify again with --confidence 0.99" in result.stderr
-
-
-def test_a_diverged_seed_is_one_that_failed(tmp_path):
-    lines = [
-        check(A, outcome(CERTIFY, [(0, 1, 1, 0)] * 100, diverged=[3]), finalists=1),
-    ]
-    assert certificate_of(lines).best.k == 99

@@ -25,15 +25,7 @@ from xortune.runs.journal import Journal
 from xortune.runs.lock import held, holder, this_process
 from xortune.runs.manifest import update_manifest
 from xortune.runs.run import JOURNAL
-from xortune.runs.store import (
-    Listed,
-    Segment,
-    Store,
-    brought,
-    driven,
-    segments_in,
-    store_of,
-)
+from xortune.runs.store import Listed, Segment, Store, brought, driven, segments_in, store_of
 
 
 @pytest.fixture
@@ -109,34 +101,6 @@ def test_names_that_are_no_segments_are_not_looked_at(store):
     assert segments_in(store) == []
 
 
-def test_what_a_copy_has_is_not_fetched_again(store, url, tmp_path, monkeypatch):
-    for number in (1, 2, 3):
-        store.put(Segment(number, 1, "0a1b2c3d").name, b"%d\n" % number)
-    copy, fetched = tmp_path / "copy", []
-    get = Store.get
-    monkeypatch.setattr(
-        Store, "get", lambda self, name, **more: fetched.append(name) or get(self, name, **more)
-    )
-    assert brought(store, copy, driver=False) == 0
-    assert (copy / JOURNAL).read_bytes() == b"1\n2\n3\n"
-    assert len(fetched) == 3
-    store.put(Segment(4, 1, "0a1b2c3d").name, b"4\n")
-    fetched.clear()
-    assert brought(store, copy, driver=False) == 0
-    assert (copy / JOURNAL).read_bytes() == b"1\n2\n3\n4\n"
-    assert fetched == [Segment(4, 1, "0a1b2c3d").name]
-
-
-def test_a_reader_gets_nothing_but_what_the_store_has(store, tmp_path):
-    store.put(Segment(1, 1, "0a1b2c3d").name, b"1\n")
-    copy = tmp_path / "copy"
-    brought(store, copy, driver=False)
-    with (copy / JOURNAL).open("ab") as file:
-        file.write(b"2\n")
-    brought(store, copy, driver=False)
-    assert (copy / JOURNAL).read_bytes() == b"1\n"
-
-
 def test_a_damaged_segment_is_told_by_its_url(store, url, tmp_path):
     store.put(Segment(1, 1, "0a1b2c3d").name, b"1\n2")
     with pytest.raises(InputError, match="does not end with a whole line") as caught:
@@ -159,18 +123,6 @@ def test_lines_are_settled_together_and_few_segments_hold_many(url, monkeypatch)
     found = segments_in(store_of(directory))
     assert 2 <= len(found) <= 4
     assert sum(one.size for one in found) == (directory / JOURNAL).stat().st_size
-
-
-def test_segments_are_small_enough_for_one_request(url, monkeypatch):
-    monkeypatch.setattr(run_store, "MOST_BYTES", 1000)
-    directory = driven(url)
-    with held(directory), Journal.open(directory / JOURNAL) as journal:
-        for number in range(20):
-            journal.append(line(number))
-    found = segments_in(store_of(directory))
-    longest = max(map(len, (directory / JOURNAL).read_bytes().splitlines(keepends=True)))
-    assert len(found) > 5
-    assert all(one.size <= max(1000, longest) for one in found)
 
 
 def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(url, monkeypatch):
@@ -352,12 +304,6 @@ def test_epochs_rise_over_drivers_that_wrote_nothing_but_claims(store, url):
         assert all(one.startswith("0004-") for one in store.names("lock"))
 
 
-def test_a_cache_that_cannot_be_written_is_told(store, tmp_path):
-    (tmp_path / "copy").write_text("a file")
-    with pytest.raises(InputError, match="XORTUNE_CACHE"):
-        brought(store, tmp_path / "copy", driver=False)
-
-
 def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch):
     without_ray(monkeypatch.setattr)
     xt.search(space, output=url)
@@ -367,19 +313,3 @@ def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch)
     assert len(run_store.readable(url).name) == 3
     assert len(xt.load_run(url).evaluations) == 12
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-
-def test_what_is_written_beside_the_journal_is_in_the_store_too(url, space, monkeypatch, tmp_path):
-    without_ray(monkeypatch.setattr)
-    run = xt.search(space, output=url)
-    table = tmp_path / "published.csv"
-    best = run.best
-    table.write_text(
-        "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\n"
-        f"{best.activation},{best.loss},{best.optimizer},{best.lr!r},{best.hidden_dim},30,1,4\n"
-    )
-    files = xt.write_comparison(xt.compare(url, reference=table))
-    names = ("comparison.md", "comparison.html", "comparison.csv")
-    assert [str(file) for file in files] == [f"{url}/{name}" for name in names]
-    for file in files:
-        assert store_of(run.path).get(file.name) == file.read_bytes()

@@ -142,16 +142,6 @@ def test_a_dry_run_has_the_threads_of_a_trial(tmp_path, monkeypatch, asked, want
     assert f"value {wanted}" in told[0]
 
 
-@pytest.mark.long
-def test_a_certificate_made_here_has_the_threads_of_the_search(tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    run = xt.search(COUNTED, train=threads, output=tmp_path / "run", cpus_per_trial=2)
-    assert run.manifest["threads"] == 2
-    assert set(run.seeds["value"]) == {2.0}
-    certificate = xt.certify(run, train=threads, top=1, seeds=4)
-    assert (certificate.best.k, certificate.best.n) == (4, 4)
-
-
 def uses_ray(config, seed):
     return ray.get(ray.remote(lambda: True).remote())
 
@@ -166,39 +156,3 @@ def test_the_dry_run_finds_a_function_that_uses_ray(tmp_path, train):
     with pytest.raises(InputError, match="the function uses Ray itself"):
         xt.search(SPACE, train=train, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.fixture
-def own_ray():
-    ray.init(
-        address="local",
-        num_cpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": os.path.dirname(__file__)}},  # noqa: PTH120
-    )
-    yield
-    ray.shutdown()
-
-
-@pytest.mark.long
-def test_what_is_waited_for_is_said_and_tasks_that_would_wait_for_ever_are_refused(
-    tmp_path, own_ray
-):
-    class Holds:
-        def ready(self):
-            return True
-
-    actor = ray.remote(num_cpus=1)(Holds).remote()
-    assert ray.get(actor.ready.remote())
-    told = []
-
-    def lets_go(word):
-        told.append(word)
-        if "waits for 1 CPU" in word:
-            ray.kill(actor)
-
-    run = xt.search(SPACE, train=uses_ray, output=tmp_path / "run", dry_run=False, on_word=lets_go)
-    assert "0 of its 1 CPUs are free" in told[0]
-    assert set(run.seeds["status"]) == {"crashed"}
-    assert all("the function uses Ray itself" in reason for reason in run.seeds["reason"])

@@ -1,11 +1,14 @@
-"""`workers=0`: all of it in the process of the user, for a debugger; no Ray, the same counts."""
+"""A user's function without Ray: in a process of its own, or with `workers=0` in the user's."""
 
 import os
+import random
+import time
 import traceback
 
 import pytest
 
 import xortune as xt
+from xortune.runs.run import load_run
 
 SPACE = {
     "name": "serial",
@@ -89,3 +92,38 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
 def test_what_does_not_go_together_is_refused(tmp_path, options, words):
     with pytest.raises(xt.InputError, match=words):
         xt.search(SPACE, train=slow, output=tmp_path / "run", **options)
+
+
+SHORT = {
+    "name": "short",
+    "parameters": {"x": {"low": 0.0, "high": 1.0}},
+    "search": {"sampler": "random", "trials": 6},
+    "seeds": {"race": {"max": 32}},
+}
+
+
+def short(config, seed):
+    return random.Random(f"{config['x']} {seed}").random() < config["x"]
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_it_needs_no_ray_and_its_counts_are_those_of_a_loop(tmp_path):
+    run = xt.search(SHORT, train=short, output=tmp_path / "run")
+    assert run.table.trials.sum() == 6
+    for row in run.table.itertuples():
+        assert row.k == sum(short({"x": row.x}, seed) for seed in range(row.n))
+
+
+def test_a_longer_one_waits_for_ray(tmp_path, monkeypatch):
+    def longer(config, seed):
+        time.sleep(0.2)
+        return True
+
+    def none(*_, **__):
+        raise RuntimeError("there is none")
+
+    monkeypatch.setattr("ray.init", none)
+    space = SHORT | {"seeds": {"ladder": [2]}, "search": {"sampler": "random", "trials": 2}}
+    with pytest.raises(xt.InputError, match=r"Ray did not start .*\(there is none\)"):
+        xt.search(space, train=longer, output=tmp_path / "run")
+    assert not load_run(tmp_path / "run").evaluations, "nothing was trained meanwhile"

@@ -1,18 +1,20 @@
-"""Reading, overriding, enumerating, probing and describing a space."""
+"""Reading, overriding, enumerating, probing and describing a space; a space as a dict."""
 
 import itertools
 import json
-import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
+from xortune.spaces.describe import at_most, describe, described
 from xortune.spaces.grid import grid, grid_size, probes
 from xortune.spaces.model import Choice, Fixed, Range, SearchSettings, is_active
-from xortune.spaces.space import check_space, parse_space, with_search
+from xortune.spaces.space import check_space, load_space, parse_space, with_search
 
 TEXT = """\
 # The space of these tests.
@@ -62,13 +64,6 @@ def test_a_space_holds_what_its_file_says():
     assert space.at("parameters", "lr") == "demo.yaml:7: parameters.lr"
     assert space.at("parameters", "gone") == "demo.yaml:4: parameters.gone"
     assert (space.task.name, space.text, space.place) == ("xor", TEXT, "demo.yaml")
-
-
-def test_a_space_is_compared_by_what_it_says_and_travels_to_workers():
-    space = parse_space(TEXT, "a.yaml")
-    assert space == parse_space(TEXT, "b.yaml")
-    assert space != parse_space(TEXT.replace("trials: 20", "trials: 21"))
-    assert pickle.loads(pickle.dumps(space)) == space
 
 
 def test_overrides_replace_settings_and_the_text_says_so():
@@ -131,28 +126,6 @@ def test_overrides_are_checked_against_the_space(text, overrides, told):
         assert part in str(caught.value)
 
 
-def test_a_parameter_is_active_where_its_condition_holds():
-    child = Fixed("c", 1, when=(("a", (1, "x")), ("b", (True,))))
-    assert is_active(child, {"a": 1.0, "b": True})
-    assert not is_active(child, {"a": 1, "b": 1})
-    assert not is_active(child, {"a": 2, "b": True})
-    assert not is_active(child, {"b": True})
-    assert is_active(Fixed("f", 1), {})
-
-
-def test_a_grid_honours_conditions():
-    space = parse_space(GRID)
-    points = list(grid(space))
-    # SGD: 4 momenta x 2, RMSprop: 4, Adam: 1; each with 3 widths.
-    assert len(points) == len(set(points)) == grid_size(space) == (4 * 2 + 4 + 1) * 3
-    assert {p["momentum"] for p in points if "momentum" in p} == {0.0, 0.1, 0.2, 0.3}
-    assert all(("damp" in p) == (p.get("nesterov") is True) for p in points)
-    assert [dict(p) for p in points[:2]] == [
-        {"optimizer": "SGD", "momentum": 0.0, "nesterov": True, "damp": 3, "width": width}
-        for width in (2, 3)
-    ]
-
-
 def test_a_huge_grid_is_counted_without_making_it():
     names = ", ".join(f"p{i}: {{low: 1, high: 1000}}" for i in range(50))
     space = parse_space(f"name: a\nparameters: {{{names}}}\nsearch: {{sampler: grid}}")
@@ -171,17 +144,6 @@ def test_probes_hold_every_pair_that_conditions_allow():
             for pair in itertools.combinations(point.items(), 2):
                 assert frozenset(pair) in pairs, pair
     assert len(items) < grid_size(space)
-
-
-def test_probes_stay_bounded():
-    many = ", ".join(f"p{i}: {{choice: {list(range(24))}}}" for i in range(8))
-    space = parse_space(f"name: a\nparameters: {{{many}}}\nsearch: {{trials: 1}}")
-    points = list(probes(space))
-    assert len(points) <= 2048 + 8 * 24
-    assert all({p[f"p{i}"] for p in points} == set(range(24)) for i in range(8))
-    wide = ", ".join(f"p{i}: {{low: 0, high: 1}}" for i in range(128))
-    points = list(probes(parse_space(f"name: a\nparameters: {{{wide}}}\nsearch: {{trials: 1}}")))
-    assert len(points) < 200
 
 
 class Refuses:
@@ -298,3 +260,95 @@ def test_a_race_has_rungs_that_double_and_its_own_alpha():
     assert asked.finalists == 5
     assert parse_space(text % "{}, finalists: 3").seeds.finalists == 3
     assert parse_space(text % "null, finalists: null").seeds.finalists is None
+
+
+def test_a_description_says_all_and_is_json():
+    found = describe(parse_space(TEXT))
+    assert (found["rows"], found["inputs"], found["trials"], found["grid_points"]) == (
+        4,
+        2,
+        20,
+        None,
+    )
+    assert found["seed_epochs"] == 20 * 16 * 10
+    lines = dict(described(found))
+    assert lines["optimizer"] == "choice: SGD, Adam"
+    assert lines["momentum"] == "float: 0.0 to 0.9, linear, when optimizer is SGD"
+    assert lines["lr"] == "float: 0.0001 to 1.0, log"
+    assert lines["width"] == "int: 2 to 8 in steps of 3, linear"
+    assert lines["epochs"] == "fixed: 10"
+    assert lines["seeds"] == "4 for each configuration; more where they are worth most, up to 16"
+    assert lines["rungs"] == "4, 16"
+    assert lines["finalists"].startswith("5: a configuration is paused")
+    assert lines["alpha"] == "0.05: the risk that any stop is wrong, at most"
+    assert lines["cost"] == (
+        "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)"
+    )
+    assert at_most(found) == "3,200 epochs of one seed"
+    assert lines.keys() & {"stop", "objectives"} == set()
+    assert json.loads(json.dumps(found))["parameters"][0]["name"] == "optimizer"
+
+
+SPACE = {
+    "name": "notebook",
+    "parameters": {
+        "lr": {"low": 1e-05, "high": 1.0, "log": True},
+        "größe": {"choice": ["on", "1", 'a "b"', None, True, 2.5]},
+        "x": {"low": 0, "high": 3},
+    },
+    "search": {"sampler": "random", "trials": 2},
+    "seeds": {"ladder": (4,)},
+}
+
+
+def test_it_is_searched_as_its_file_would_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = load_space(SPACE)
+    assert space.parameters[0].low == 1e-05
+    assert space.parameters[1].values == ("on", "1", 'a "b"', None, True, 2.5)
+    assert parse_space(space.text).parameters == space.parameters
+    assert load_space(SPACE | {"trainer": "./t.py:run"}).trainer == "./t.py:run"
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32(0.5), float("nan"), float("inf"), {1, 2}, object(), lambda: 1]
+)
+def test_what_no_file_could_hold_is_refused(value):
+    with pytest.raises(xt.InputError, match=r"cannot be written as a file.*NumPy scalar"):
+        xt.search(SPACE | {"parameters": {"x": value}})
+
+
+@pytest.mark.parametrize("space", [None, 5, ["a"], load_space])
+def test_what_is_no_space_is_refused(space):
+    with pytest.raises(xt.InputError, match=r"space: .*the path of a space file"):
+        xt.search(space)
+
+
+def distinct(value):
+    """1 and 1.0 are the same to a sampler; true is not."""
+    return (isinstance(value, bool), value)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.none() | st.booleans() | st.integers(-(2**50), 2**50) | st.floats(-1e300, 1e300)
+        | st.text("abü☃ \n\t\\\":#,[]{}&*!|>'%@`-~", max_size=8),
+        min_size=1, max_size=4, unique_by=distinct,
+    )
+)  # fmt: skip
+def test_values_come_back_as_they_were(values):
+    given = {"name": "any", "parameters": {"v": {"choice": values}}, "search": {"trials": 1}}
+    found = load_space(given).parameters[0].values
+    assert [(type(v), v) for v in found] == [(type(v), v) for v in values]
+
+
+def test_probes_stay_bounded():
+    many = ", ".join(f"p{i}: {{choice: {list(range(24))}}}" for i in range(8))
+    space = parse_space(f"name: a\nparameters: {{{many}}}\nsearch: {{trials: 1}}")
+    points = list(probes(space))
+    assert len(points) <= 2048 + 8 * 24
+    assert all({p[f"p{i}"] for p in points} == set(range(24)) for i in range(8))
+    wide = ", ".join(f"p{i}: {{low: 0, high: 1}}" for i in range(128))
+    points = list(probes(parse_space(f"name: a\nparameters: {{{wide}}}\nsearch: {{trials: 1}}")))
+    assert len(points) < 200

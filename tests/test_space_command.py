@@ -5,10 +5,7 @@ import json
 import pytest
 
 from xortune.core.errors import InputError
-from xortune.core.point import Point
 from xortune.core.success import parse_success
-from xortune.runs.sessions import DifferentRunError, changes_brought
-from xortune.spaces.describe import describe, described
 from xortune.spaces.space import parse_space
 
 COMMAND = "python train.py --lr={lr} --kind {kind} --seed={seed}"
@@ -111,52 +108,3 @@ def test_what_is_refused_and_where(trainer, place, words):
         parse_space(text(trainer), "s.yaml")
     assert str(error.value).startswith(place)
     assert words in str(error.value)
-
-
-def test_it_is_described_by_an_example():
-    trainer = GOOD | {"success": "a > 1", "timeout": 90}
-    lines = dict(described(describe(space(trainer), "train.py")))
-    assert lines["trainer"] == COMMAND
-    assert lines["run as"] == "python train.py --lr=-1.0 --kind a --seed=0"
-    assert lines["files"] == "train.py"
-    assert lines["success"] == "a > 1"
-    assert lines["metric"] == "last line json"
-    assert lines["time limit"] == "90 s for each seed"
-    assert dict(described(describe(space())))["success"] == "exit code 0"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"command": COMMAND + " -v"},
-        {"timeout": 3},
-        {"success": "a > 1"},
-        {"success": "a > 1", "metric": {"regex": "a", "name": "a"}},
-        {"metric": "last line json", "success": "exit code 0"},
-    ],
-)
-def test_a_run_is_not_continued_with_another_command(change):
-    with pytest.raises(DifferentRunError, match="trainer: "):
-        changes_brought(space(), space(GOOD | change), task=None, place="run", extend=True)
-
-
-def test_a_regex_is_read():
-    metric = {"regex": r"acc: ([\d.]+)", "name": "accuracy"}
-    found = space(GOOD | {"metric": metric, "success": "accuracy >= 0.5"})
-    assert (found.command.metric.regex, found.command.metric.name) == tuple(metric.values())
-    assert not found.command.by_exit
-    told = dict(described(describe(found)))
-    assert told["metric"] == r"accuracy by the regex acc: ([\d.]+)"
-    json.dumps(describe(found))
-    unnamed = space(GOOD | {"metric": {"regex": "."}, "success": "value >= 0.5"})
-    assert unnamed.command.metric.name == "value"
-    assert space(GOOD | {"metric": metric, "success": "exit code 0"}).command.by_exit
-
-
-def test_lists_are_written_as_json():
-    parameters = "  lr: 1.0\n  kind: {choice: [[64, 64], [a, true], {pi: [2]}]}\n"
-    found = space(parameters=parameters)
-    [_, kind] = found.parameters
-    points = [Point({"lr": 1.0, "kind": one}) for one in kind.values]
-    argv = [found.command.template.argv(point.as_dict(), 0)[4] for point in points]
-    assert argv == ["[64, 64]", '["a", true]', '{"pi": [2]}']

@@ -1,19 +1,61 @@
 """Every mistake in a space file is told with its line, its value, what is allowed and the fix."""
 
 import json
+import textwrap
+from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from space_files import ROOT, SCHEMA, NetworkCheck, refused, with_line
 
+import xortune.spaces.text
+from xortune.core.config import Config
 from xortune.core.errors import InputError
+from xortune.core.point import Point
 from xortune.runs import evaluation
-from xortune.spaces.model import MAX_RUNG, SearchSpace, json_schema
-from xortune.spaces.space import check_space, load_space, parse_space
+from xortune.spaces.model import MAX_RUNG, SearchSpace, json_schema, parse_duration
+from xortune.spaces.space import check_space, load_space, parse_space, with_search
 from xortune.spaces.text import read_yaml
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = ROOT / "xortune" / "space.schema.json"
+
+
+class NetworkCheck:
+    """The part of the built-in trainer that a space needs."""
+
+    def check(self, point):
+        return Config.from_point(point).point
+
+
+def refused(text: str) -> str:
+    """The message that a file with this text gets, from reading it or from the trainer."""
+    with pytest.raises(InputError) as caught:
+        check_space(parse_space(textwrap.dedent(text), "s.yaml"), NetworkCheck())
+    return str(caught.value)
+
+
+def with_line(line: str, at: str = "") -> str:
+    """A good file, whose line that starts with `at` is replaced, or which gets one more line."""
+    good = [
+        "name: demo",  # 1
+        "epochs: 10",
+        "parameters:",  # 3
+        "  activation: {choice: [ReLU, Tanh]}",
+        "  loss: MSELoss",  # 5
+        "  optimizer: {choice: [SGD, Adam]}",
+        "  lr: {low: 1e-4, high: 1.0, log: true}",  # 7
+        "  momentum: {low: 0.0, high: 0.9, when: {optimizer: SGD}}",
+        "  hidden_dim: {low: 2, high: 8}",  # 9
+        "search: {trials: 3}",
+        "seeds: {ladder: [4]}",  # 11
+    ]
+    assert not at or any(text.lstrip().startswith(at) for text in good)
+    lines = [line if at and text.lstrip().startswith(at) else text for text in good]
+    return "\n".join(lines if at else [*lines, line]) + "\n"
+
 
 SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
@@ -227,10 +269,7 @@ def test_shipped_spaces_are_good(path):
 
 def test_shipped_spaces_are_all_there():
     names = {path.name for path in SHIPPED}
-    assert names >= {"xor.yaml", "xor_small.yaml", "parity3.yaml", "optimizers.yaml"}
-    told = (ROOT / "docs" / "network.md").read_text(encoding="utf-8")
-    assert "xor_front.yaml" in names
-    assert f" {('Three', 'Four', 'Five', 'Six', 'Seven')[len(names) - 4]} more are in" in told
+    assert names >= {"xor.yaml", "xor_small.yaml", "xor_front.yaml", "parity3.yaml"}
 
 
 @pytest.mark.parametrize(
@@ -265,3 +304,186 @@ def test_no_text_does_anything_but_parse_or_be_refused(edits):
         found = error
     assert isinstance(found, SearchSpace | InputError)
     assert "pydantic" not in str(found)
+
+
+def looked_for(line: str):
+    return [(o.name, o.maximize) for o in parse_space(with_line(line), "s.yaml").objectives]
+
+
+def test_objectives_are_read():
+    assert looked_for("# none") == [("success_rate", True)]
+    assert looked_for("objectives: [success_rate, epochs_to_solve, hidden_dim]") == [
+        ("success_rate", True),
+        ("epochs_to_solve", False),
+        ("hidden_dim", False),
+    ]
+    line = "objectives: [epochs_to_solve, {name: hidden_dim, direction: maximize}, {name: lr}]"
+    assert looked_for(line) == [("epochs_to_solve", False), ("hidden_dim", True), ("lr", False)]
+    assert looked_for("objectives: [{name: success_rate, direction: maximize}]") == [
+        ("success_rate", True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("objectives: []", ["s.yaml:12: objectives: is empty", "at least one"]),
+        (
+            "objectives: [succes_rate]",
+            ["s.yaml:12: objectives", "unknown objective 'succes_rate'", "mean 'success_rate'"],
+        ),
+        (
+            "objectives: [success_rate, hiden_dim]",
+            ["'hiden_dim'", "allowed: success_rate, epochs_to_solve, lr, hidden_dim", "'hidden_d"],
+        ),
+        (
+            "objectives: [success_rate, lr, success_rate]",
+            ["s.yaml:12", "success_rate is given twice", "each objective once"],
+        ),
+        (
+            "objectives: [lr, {name: lr, direction: maximize}, success_rate]",
+            ["s.yaml:12", "lr is given twice"],
+        ),
+        ("objectives: [success_rate, activation]", ["activation may be 'ReLU'", "not a number"]),
+        ("objectives: [success_rate, loss]", ["loss is fixed"]),
+        ("objectives: [success_rate, momentum]", ["momentum has a condition"]),
+        ("objectives: [hidden_dim, lr]", ["measured", "success_rate or epochs_to_solve"]),
+        (
+            "objectives: [{name: success_rate, direction: minimize}]",
+            ["s.yaml:12: objectives", "minimize success_rate", "allowed: maximize"],
+        ),
+        (
+            "objectives: [success_rate, {name: lr, direction: up}]",
+            ["s.yaml:12: objectives", "unknown direction 'up'", "maximize, minimize"],
+        ),
+        (
+            "objectives: [success_rate, {nam: lr}]",
+            ["s.yaml:12: objectives", "unknown key", "did you mean 'name'"],
+        ),
+        ("objectives: [success_rate, 3]", ["s.yaml:12: objectives", "3 is not allowed"]),
+    ],
+)
+def test_objectives_that_are_none(line, told):
+    message = refused(with_line(line))
+    for part in told:
+        assert part in message, message
+
+
+@pytest.mark.parametrize("form", ["{low: 3, high: 3}", "{choice: [3]}", "{value: 3}", "3"])
+def test_what_has_one_value_is_no_objective(form):
+    text = f"name: s\nparameters: {{a: {form}, b: {{low: 0, high: 9}}}}\nsearch: {{trials: 3}}\n"
+    with pytest.raises(InputError, match="a is fixed"):
+        parse_space(text + "objectives: [success_rate, a]\n")
+
+
+def test_a_sampler_of_one_objective_is_refused_several():
+    text = "name: s\nparameters: {a: {low: 0, high: 9}, b: {low: 0, high: 9}}\n"
+    text += "search: {sampler: SAMPLER, trials: 3}\nobjectives: [success_rate, a]\n"
+    with pytest.raises(InputError, match=r"s:3: search\.sampler: sampler cmaes with 2 obj.*nsgaii"):
+        parse_space(text.replace("SAMPLER", "cmaes"), "s")
+    space = parse_space(text.replace("SAMPLER", "tpe"), "s")
+    with pytest.raises(InputError, match="sampler cmaes with 2 objectives"):
+        with_search(space, sampler="cmaes")
+    for sampler in ("tpe", "nsgaii", "gp", "random"):
+        found = with_search(space, sampler=sampler)
+        assert found.objectives == space.objectives == parse_space(found.text).objectives
+    one = text.replace("SAMPLER", "cmaes").replace(", a]", "]")
+    assert len(parse_space(one).objectives) == 1
+
+
+def test_an_objective_that_the_trainer_drops_is_refused():
+    class Drops:
+        def check(self, point):
+            return Point({k: v for k, v in point.items() if k != "a"})
+
+    text = "name: s\nparameters: {a: {low: 0, high: 9}, b: 1}\nsearch: {trials: 3}\n"
+    space = parse_space(text + "objectives: [success_rate, a]\n", "s")
+    with pytest.raises(
+        InputError, match=r"s:4: objectives.*a is not a number in the trained config"
+    ):
+        check_space(space, Drops())
+    check_space(parse_space(text, "s"), Drops())
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "null"])
+def test_an_empty_file_is_refused(text):
+    assert "s.yaml: is empty; allowed: a mapping" in refused(text)
+
+
+@pytest.mark.parametrize(("text", "what"), [("- 1", "a list"), ("word", "the single value 'word'")])
+def test_the_top_is_a_mapping(text, what):
+    assert f"s.yaml:1: is {what}, not a mapping" in refused(text)
+
+
+@pytest.mark.parametrize(
+    "parameters", ["{}", "{" + ", ".join(f"p{i}: 1" for i in range(257)) + "}"]
+)
+def test_the_number_of_parameters_is_bounded(parameters):
+    assert "1 to 256 parameters" in refused(f"name: a\nparameters: {parameters}")
+
+
+def test_an_alias_bomb_is_refused_at_its_first_anchor():
+    text = "a: &a [x]\n" + "".join(f"b{i}: &b{i} [*a, *a, *a]\n" for i in range(30))
+    assert "s.yaml:1: the anchor &a" in refused(text)
+
+
+def test_files_that_cannot_be_read(tmp_path, monkeypatch):
+    def told(path) -> str:
+        with pytest.raises(InputError) as caught:
+            load_space(path)
+        return str(caught.value)
+
+    (tmp_path / "near.yaml").write_text("name: a")
+    assert "there is no such file" in told(tmp_path / "far.yaml")
+    assert "near.yaml" in told(tmp_path / "far.yaml")
+    assert "is a directory; allowed: a YAML file" in told(tmp_path)
+    assert "cannot be read" in told("a\0b")
+    (tmp_path / "latin.yaml").write_bytes(b"name: a\ntask: \xe9\n")
+    assert "latin.yaml:2: is not UTF-8 text" in told(tmp_path / "latin.yaml")
+    (tmp_path / "big.yaml").write_text("#" * 1_000_001)
+    assert "larger than 1 MB" in told(tmp_path / "big.yaml")
+
+    def closed(*_args, **_keywords):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(xortune.spaces.text, "open", closed, raising=False)
+    assert "cannot be read (Permission denied)" in told(tmp_path / "near.yaml")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    (tmp_path / "bom.yaml").write_text(with_line("# end"), encoding="utf-8-sig")
+    assert load_space(tmp_path / "bom.yaml").name == "demo"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("1e-4", 1e-4), ("1.0e-4", 1e-4), ("-.5", -0.5), ("3.", 3.0), ("0x10", 16), ("0o17", 15)),
+        *(("017", 17), ("1_000", "1_000"), ("12:30", "12:30"), ("2020-01-01", "2020-01-01")),
+        *(("yes", "yes"), ("off", "off"), ("True", True), ("false", False), ("~", None)),
+        *(("'1e-4'", "1e-4"), ('"true"', "true"), ("nan", "nan")),
+    ],
+)
+def test_scalars_follow_yaml_1_2(text, value):
+    found = read_yaml(f"a: {text}", "s").values["a"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("10m", 600), ("2h", 7200), ("90s", 90), ("45", 45), ("1h30m", 5400), (1.5, 1.5)),
+        ("1.5h", 5400),
+    ],
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "m", "-3", "0", 0, "1d", "1m1h", "nan", True, float("nan")]
+)
+def test_no_durations(text):
+    with pytest.raises(InputError, match="is not a duration"):
+        parse_duration(text)

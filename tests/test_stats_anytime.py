@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import beta
 
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.stats.anytime import (
     anytime_evidence_above,
@@ -39,7 +38,7 @@ def crossed(rejects, rate, last, first=1):
     return found
 
 
-@pytest.mark.parametrize("rate", [0.02, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("rate", [0.02, 0.5, 0.95])
 def test_bounds_looked_at_after_every_seed_miss_the_rate_as_rarely_as_they_say(rate):
     def above(k, n):
         return anytime_lower(k, n, alpha=0.05) > rate
@@ -66,29 +65,10 @@ def test_evidence_looked_at_after_every_seed_is_as_rare_as_it_says_up_to_500():
     assert below < at / 2
 
 
-@pytest.mark.parametrize("rate", [0.5, 0.9])
-def test_a_fixed_n_interval_looked_at_after_every_seed_fails(rate):
-    def outside(k, n):
-        low, high = wilson(k, n)
-        return (low > rate) | (high < rate)
-
-    assert 0.35 < crossed(outside, rate, 500, first=10) < 0.45
-
-
 @pytest.mark.parametrize(("rate", "least"), [(0.95, 74), (0.99, 377)])
 def test_how_many_successes_in_a_row_prove_a_rate(rate, least):
     n = np.arange(1, 1200)  # as the table in the module's docstring says
     assert n[anytime_evidence_above(n, n, rate) >= math.log(20)][0] == least
-
-
-def test_how_many_seeds_a_proof_takes_on_average():
-    mass, total = np.ones(1), 0.0
-    for n in range(1, 1500):
-        total += mass.sum()
-        mass = np.append(mass * 0.02, 0.0) + np.append(0.0, mass * 0.98)
-        evidence = anytime_evidence_above(np.arange(n + 1), n, 0.95)
-        mass = np.where(evidence >= math.log(20), 0.0, mass)
-    assert round(total) == 287
 
 
 @pytest.mark.parametrize(("k", "n", "p"), [(0, 3, 0.2), (5, 5, 0.9), (17, 20, 0.7), (30, 60, 0.6)])
@@ -128,25 +108,6 @@ def test_upper_mirrors_lower(counts, alpha):
     assert high == 1 - anytime_lower(n - k, n, alpha=alpha)
     if k == n:
         assert high == 1
-
-
-@given(st.integers(1, 500), ALPHAS)
-def test_bounds_grow_with_k(n, alpha):
-    k = np.arange(n + 1)
-    assert (np.diff(anytime_lower(k, n, alpha=alpha)) > 0).all()
-    # The upper one may round to 1, where the lower one would still be 1e-20.
-    assert (np.diff(anytime_upper(k, n, alpha=alpha)) >= 0).all()
-
-
-@given(COUNTS, st.floats(0.01, 0.99))
-def test_evidence_falls_with_the_rate_it_is_for(counts, rate):
-    k, n = counts
-    rates = np.linspace(0.01, 0.99, 99)
-    evidence = anytime_evidence_above(k, n, rates)
-    proven = evidence > 1  # beyond e the order is strict; below, nothing is claimed
-    assert (np.diff(evidence[proven]) < 0).all()
-    one = anytime_evidence_above(k, n, rate)
-    assert anytime_evidence_below(n - k, n, 1 - rate) == pytest.approx(one)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -199,16 +160,6 @@ def test_extreme_counts_are_exact_to_many_digits():
     for alpha in (0.05, 1e-30):
         low = anytime_lower(k, n, alpha=alpha)
         assert anytime_evidence_above(k, n, low) == pytest.approx(-math.log(alpha), rel=1e-6)
-
-
-def test_arrays_are_broadcast():
-    low = anytime_lower([[1], [2]], [4, 5, 6], alpha=0.1)
-    assert low.shape == (2, 3)
-    assert low[1, 2] == anytime_lower(2, 6, alpha=0.1)
-    assert anytime_evidence_above(8, 9, [0.1, 0.5]).shape == (2,)
-    assert anytime_lower([], [], alpha=0.1).shape == (0,)
-    both = anytime_upper(3, 9, alpha=[0.1, 0.01])
-    assert both.tolist() == [anytime_upper(3, 9, alpha=a) for a in (0.1, 0.01)]
 
 
 @pytest.mark.parametrize(

@@ -69,13 +69,6 @@ def test_the_ends_are_exact():
     assert float(high) == pytest.approx(1 - (0.5 * (1 - (1 - 1e-15))) ** 0.1, rel=1e-9)
 
 
-def test_bounds_broadcast_and_grow_with_the_successes():
-    low, high = clopper_pearson([[0, 5, 10]], [[10], [20]])
-    assert low.shape == high.shape == (2, 3)
-    assert (np.diff(low) > 0).all()
-    assert (np.diff(high) > 0)[1].all()
-
-
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_agrees_with_statsmodels_and_enumeration(wins, losses):
     p = float(mcnemar_two_sided(wins, losses))
@@ -83,15 +76,6 @@ def test_mcnemar_agrees_with_statsmodels_and_enumeration(wins, losses):
     m, more = wins + losses, max(wins, losses)
     exact = Fraction(sum(comb(m, i) for i in range(more, m + 1)), 2**m)
     assert p == pytest.approx(float(min(1, 2 * exact)), rel=1e-12)
-
-
-def test_mcnemar_is_symmetric_and_never_surprised_by_nothing():
-    assert (
-        mcnemar_two_sided([0, 3, 9], [0, 9, 3]).tolist()[1:] == [float(mcnemar_two_sided(9, 3))] * 2
-    )
-    assert mcnemar_two_sided(0, 0) == 1
-    assert mcnemar_two_sided(0, 1) == 1
-    assert float(mcnemar_two_sided(6, 0)) == 2 * 0.5**6
 
 
 @pytest.mark.parametrize("counts", [(3, 2), (-1, 2), (0.5, 2), (1, float("nan")), (1, 2.5)])

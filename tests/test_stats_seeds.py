@@ -122,7 +122,7 @@ def test_a_given_discordance_is_used():
 
 
 @pytest.mark.parametrize("rates", [(0.6, 0.9), (1.0, 0.9), (0.2, 0.05), (0.01, 0.9), (0, 1)])
-@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("power", [0.5, 0.9])
 def test_the_numbers_of_seeds_are_the_smallest_that_do(rates, power):
     def other(n: int) -> float:
         return independent_power(n, *rates)
@@ -151,13 +151,6 @@ def test_the_teeth_of_the_power_hide_no_smaller_number(rates, power, n):
         == first(lambda seeds: independent_power(seeds, *rates), power)
     )
     assert any(independent_power(n + more, *rates) < power for more in range(1, 6))
-
-
-def test_what_the_forum_could_not_tell_apart():
-    # 98/100 against 100/100: no number near 100 does it.
-    assert independent_power(100, 0.98, 1.0) < 0.02
-    assert independent_seeds(0.98, 1.0) == 394
-    assert independent_seeds(0.9, 0.95) == 466
 
 
 @given(st.integers(0, 3000), st.floats(1e-6, 0.4))

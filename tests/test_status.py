@@ -1,29 +1,36 @@
-"""`xortune status`: what is seen of a run from outside, at little cost, and without touching it."""
+"""`xortune status`: what is seen of a run from outside, what is printed, and how it is watched."""
 
 import json
 import os
+import signal
 import socket
+import subprocess
+import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
-from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
+from forked import Python
+from hand_made import CONFIG, done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from locks import claim_of
-from statuses import point, run, shown, xortune
+from statuses import append, point, run, shown, update, xortune
 
 import xortune as xt
+from xortune.core.errors import InputError
 from xortune.core.outcome import Details
-from xortune.reports.progress import status_line
+from xortune.reports.document import markdown_text
+from xortune.reports.progress import status_json, status_line
+from xortune.reports.run import run_document
 from xortune.runs import lock as run_lock
 from xortune.runs.lock import LOCK, held
-from xortune.runs.manifest import update_manifest
-from xortune.runs.run import JOURNAL, load_run
-from xortune.runs.status import DriverWatch, Watcher, driver_of
+from xortune.runs.manifest import checked_labels, label_run, update_manifest
+from xortune.runs.run import JOURNAL
+from xortune.runs.status import DriverWatch, Watcher, driver_of, watched
 
-__all__ = ["run"]  # the fixture
+__all__ = ["run"]
 
 
 def files(path):
@@ -37,23 +44,6 @@ def files(path):
 def owner(path, **changes):
     """A lock that somebody else has left."""
     claim_of(path, owner="f" * 32, **changes)
-
-
-def test_counts_rate_and_best(run):
-    os.utime(run.path / JOURNAL, (0, Watcher(run.path).look().started + 100))
-    found = xt.status(run.path)
-    assert isinstance(found, xt.RunStatus)
-    assert (found.name, found.state, found.done, found.total) == ("a run", "stopped", 4, 10)
-    assert (found.evaluations, found.seeds, found.configs) == (4, 32, 4)
-    assert (found.crashed, found.crashed_seeds, found.retried) == (1, 8, 1)
-    assert found.last_error == "still too hot"
-    assert found.best.key == run.results[0].key
-    assert found.best.point == run.results[0].point
-    assert (found.best.k, found.best.n) == (8, 8)
-    assert (found.best.low, found.best.high) == run.results[0].outcome.interval()
-    assert found.overall_rate == pytest.approx(4 / 100)
-    assert (found.rate, found.seconds_left, found.torn) == (None, None, False)
-    assert xt.status(run).done == 4
 
 
 BLOCKS = st.lists(
@@ -243,26 +233,13 @@ search: {sampler: grid}
 
 @pytest.mark.parametrize(
     ("text", "total"),
-    [
-        (GRID, 6),
-        (GRID + "start: [{activation: Tanh, lr: 0.1}]\n", 6),
-        ("name: [", None),
-    ],
+    [(GRID, 6), (GRID + "start: [{activation: Tanh, lr: 0.1}]\n", 6), ("name: [", None)],
 )
 def test_a_grid_says_itself_how_many_there_are(tmp_path, text, total):
     write_run(tmp_path / "run", [done(0, point(0), solved(0, 1, 4))], space_text=text, trials=None)
     found = xt.status(tmp_path / "run")
     assert found.total == total
     assert ("not known" in shown(found)) == (total is None)
-
-
-def test_a_search_that_has_just_begun(tmp_path):
-    path = tmp_path / "run"
-    write_run(path, [], trials=3, name="new")
-    (path / JOURNAL).unlink()
-    found = xt.status(path)
-    assert (found.done, found.total, found.best, found.written) == (0, 3, None, None)
-    assert "none yet" in shown(found)
 
 
 @pytest.mark.parametrize("kind", ["absent", "empty", "file", "nul"])
@@ -298,49 +275,172 @@ def test_a_line_of_another_run_is_not_counted_in_silence(run, other):
             read(run.path)
 
 
-@pytest.fixture(scope="module")
-def certified(tmp_path_factory):
-    """A search of three configs, of which two are certified."""
-    from xortune.trainers.network import NetworkTrainer
-
-    path = tmp_path_factory.mktemp("certified") / "run"
-    space = xt.load_space(write(path.parent / "tiny.yaml", TINY_SPACE))
-    trainer = NetworkTrainer(space.task)
-    lines = []
-    for number, lr in enumerate((0.02, 0.03, 0.04)):
-        config = trainer.check(xt.Point(CONFIG | {"lr": lr, "hidden_dim": 3, "epochs": 30}))
-        lines.append(done(number, config, solved(0, 2 + number, 8, epochs=30, epoch=9)))
-    write_run(path, lines, space_text=TINY_SPACE, trainer="network", task="xor", trials=3)
-    xt.certify(path, top=2, seeds=30)
-    return load_run(path)
-
-
 def write(path, text):
     path.write_text(text)
     return path
 
 
-def test_the_certificate(certified):
-    found, best = xt.status(certified).certificate, certified.certificate.best
-    assert (found.state, found.attempt, found.done, found.planned) == ("complete", 1, 60, 60)
-    assert (found.key, found.k, found.n) == (best.key, best.k, best.n)
-    assert (found.lower_bound, found.confidence) == (best.lower_bound, 0.95)
-    assert f"{best.k}/{best.n} fresh seeds, at least" in shown(xt.status(certified))
-    # What certificates are made of is none of the search's.
-    assert (xt.status(certified).seeds, xt.status(certified).done) == (24, 3)
+def test_what_is_printed(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = xortune(run.path).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "4 of 10 proposals, 40.0 %" in text
+    assert "32 seeds" not in text
+    assert "32 in 4 evaluations" in text
+    assert "8/8 (67–100 %)" in text
+    failures = "8 seeds crashed in 1 evaluation (1 without outcome); 1 try repeated; the last: "
+    assert f"{failures}still too hot" in shown(xt.status(run.path))
 
 
-def test_a_certificate_that_is_being_made(certified, tmp_path):
-    path = tmp_path / "run"
-    path.mkdir()
-    lines = (certified.path / JOURNAL).read_text().splitlines(keepends=True)
-    fresh = [line for line in lines if '"purpose"' in line]
-    (path / JOURNAL).write_text("".join(line for line in lines if line != fresh[-1]))
-    found = xt.status(path).certificate
-    assert (found.state, found.attempt, found.planned) == ("begun", 1, 60)
-    assert 0 < found.done < 60
-    assert found.lower_bound is None
-    assert f"attempt 1: {found.done} of 60 fresh seeds" in shown(xt.status(path))
-    assert f"{found.done}/60 fresh seeds" in status_line(xt.status(path))
-    (path / "certificate.json").write_text("[]")
-    assert "is not a certificate" in xortune(path).stderr
+def test_text_from_a_run_steers_no_terminal(run):
+    append(run, failed(9, CONFIG | {"activation": "\x1b[31m[bold]"}, 0, 4, error="\x1b]0;t\x07\n"))
+    update(run.path, name="\x1b[2J[red]x")
+    text = shown(xt.status(run.path)) + status_line(xt.status(run.path))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert r"\x1b[2J[red]x" in text
+    assert json.loads(xortune(run.path, "--json").stdout)["name"] == "\x1b[2J[red]x"
+
+
+def test_json(run):
+    result = xortune(run.path, "--json")
+    found = json.loads(result.stdout)
+    assert found == json.loads(json.dumps(status_json(xt.status(run.path)))) | {"now": found["now"]}
+    assert found["state"] == "stopped"
+    assert found["best"]["key"] == run.results[0].key
+    assert found["best"]["config"] == run.results[0].point.as_dict()
+    assert (found["done"], found["total"], found["seeds"]) == (4, 10, 32)
+    assert found["started"] == "2026-01-02T03:04:05.000+00:00"
+    assert set(asdict(xt.status(run.path))) - set(found) == {"path", "rate", "overall_rate"}
+
+
+def test_watching_ends_with_the_run(run):
+    ready, found = threading.Event(), []
+
+    def work():
+        with held(run.path):
+            ready.set()
+            time.sleep(0.2)
+            append(run, done(4, point(4), solved(0, 3, 8)))
+            update(run.path, complete=True)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    ready.wait()
+    found = list(watched(run.path, interval=0.02))
+    thread.join()
+    assert [s.state for s in found[:-1]] == ["running"] * (len(found) - 1)
+    assert len(found) > 3
+    assert (found[0].done, found[-1].done, found[-1].state) == (4, 5, "finished")
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_ctrl_c_ends_the_watching_well(run, more):
+    with held(run.path):
+        process = Python(
+            ["-m", "xortune", "status", str(run.path), "--watch", "--interval", "0.05", *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors == ""
+    assert "running" in first
+    if more:
+        assert all(json.loads(line)["done"] == 4 for line in [first, *rest.splitlines()])
+
+
+def test_labels_and_times_are_shown(tmp_path):
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))])
+    for note, tags in (("first", ["a", "b"]), ("a <b>note", []), (None, "c"), (None, ["a"])):
+        label_run(run.path, checked_labels(note, tags))
+    found = xt.status(run.path)
+    assert (found.note, found.tags) == ("a <b>note", ("a", "b", "c"))
+    assert found.seed_seconds == 0.25
+    text = shown(found)
+    assert "a <b>note" in text
+    assert "a, b, c" in text
+    assert "a seed 250 ms" in text
+    report = markdown_text(run_document(xt.load_run(run.path)))
+    assert "| note | a &lt;b&gt;note |" in report
+    assert "| tags | a, b, c |" in report
+    assert "| time of a seed | 250 ms, the mean of 2 |" in report
+
+
+@pytest.mark.parametrize(
+    ("note", "tags"), [("", None), (3, None), ("x" * 2000, None), (None, ["a,b"]), (None, [""])]
+)
+def test_labels_that_are_none_are_refused(note, tags):
+    with pytest.raises(InputError, match=r"note|tags"):
+        checked_labels(note, tags)
+
+
+def at(time, evaluation):
+    return replace(evaluation, at=int(time))
+
+
+def test_rate_and_time_left_of_a_running_search(tmp_path):
+    lines = [done(number, point(number), solved(0, 8, 8)) for number in range(4)]
+    run = write_run(tmp_path / "run", lines, trials=10, started="2026-01-02T03:04:05+00:00")
+    began = int(Watcher(run.path).look().started)
+    with held(run.path):
+        watcher = Watcher(run.path)
+        first = watcher.look(began + 1000)  # of lines without a time
+        assert (first.state, first.rate) == ("running", None)
+        assert first.overall_rate == pytest.approx(4 / 1000)
+        assert first.seconds_left == pytest.approx(6 / (4 / 1000))
+        for number in (4, 5):
+            append(run, at(began + 1000, done(number, point(number), solved(0, 3, 8))))
+        for found in (watcher.look(began + 1010), Watcher(run.path).look(began + 1010)):
+            assert found.rate == pytest.approx(2 / 300)
+            assert found.seconds_left == pytest.approx(4 / (2 / 300))
+        line = status_line(found)
+        assert line.startswith("6/10  24/h  10:00 min left  best 8/8")
+        assert "24 an hour over the last minutes" in shown(found)
+        # After five minutes the pace of before no longer counts.
+        assert watcher.look(began + 1301).rate is None
+        append(run, at(began + 1290, done(6, point(6), solved(0, 3, 8))))
+        assert watcher.look(began + 1301).rate == pytest.approx(1 / 300)
+        # A search that has just gone on has not gone on for five minutes.
+        sessions = [{"made": "b" * 8}, {"made": "b" * 8, "started": utc(began + 1281)}]
+        update(run.path, sessions=sessions)
+        assert watcher.look(began + 1301).rate == pytest.approx(1 / 20)
+    assert Watcher(run.path).look().state == "stopped"
+    assert Watcher(run.path).look(began + 1301).rate is None
+
+
+def utc(moment):
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+def test_the_rate_of_a_race_is_that_of_proposals(tmp_path):
+    path, began = tmp_path / "run", 1_800_000_000
+    lines = [
+        at(began + 10, done(0, point(0), solved(0, 2, 2))),
+        at(began + 20, done(1, point(1), solved(0, 0, 2))),
+        at(began + 700, done(0, point(0), solved(2, 1, 2))),
+        at(began + 710, done(2, point(2), solved(0, 2, 2))),
+        at(began + 720, done(1, point(1), solved(2, 2, 6))),  # a climb is no proposal
+    ]
+    write_run(path, lines, trials=9, ladder=[2, 4, 8, 16], started=utc(began))
+    with held(path):
+        found = Watcher(path).look(began + 800)
+        assert (found.done, found.rate) == (3, pytest.approx(1 / 300))
+        assert Watcher(path).look(began + 60).rate == pytest.approx(3 / 60)
+
+
+def test_when_all_proposals_are_done_it_says_what_a_search_still_does(tmp_path):
+    began = 1_800_000_000
+    lines = [at(began + 5, done(0, point(0), solved(0, 2, 8)))]
+    run = write_run(tmp_path / "run", lines, trials=1, started=utc(began))
+    os.utime(run.path / JOURNAL, (0, began + 5))
+    with held(run.path):
+        found = Watcher(run.path).look(began + 100)
+        assert found.overall_rate == pytest.approx(1 / 5), "nothing is to come: it stays as it is"
+        assert "1 of 1 proposal, 100.0 %; at work on what follows: more seeds" in shown(found)
+        assert "time left" not in shown(found)
+    assert "at work" not in shown(Watcher(run.path).look(began + 100))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from forked import Python
-from hand_made import done, solved, write_run
+from hand_made import done, solved
 from pages import Parsed
 from statuses import append, point, run, xortune
 
@@ -164,15 +164,6 @@ def test_it_grows_with_the_journal_and_tells_what_is_wrong(run, tmp_path):
         assert data(server)[0] == 200
 
 
-def test_a_run_without_a_result_is_followed_too(tmp_path):
-    empty = write_run(tmp_path / "r", [], name="<b>none</b>", trials=4)
-    with served(empty.path) as server:
-        _, found = data(server)
-        assert (found["configs"], found["figures"]) == (None, [])
-        assert "No configuration has a result yet" in found["sentence"]
-        assert "<b>" not in get(server, f"/{server.token}/")[1].decode().split("<style")[0]
-
-
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -187,10 +178,6 @@ def test_a_run_without_a_result_is_followed_too(tmp_path):
 def test_what_cannot_be_is_refused(run, words, told):
     result = xortune(run.path, *words)
     assert (result.exit_code, told in result.output) == (2, True), result.output
-
-
-def test_no_run_is_no_page(tmp_path):
-    assert xortune(tmp_path / "none", "--html").exit_code == 2
 
 
 def test_ctrl_c_ends_the_page_and_that_is_no_failure(run):

@@ -1,18 +1,17 @@
-"""The same run, whether its output is a path, file:// or s3:// on a real server."""
+"""The same run, whether its output is a path, file:// or s3://, also where the server hangs."""
 
 import itertools
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
+import socket
 import time
 from pathlib import Path
 
 import pytest
+from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from drivers import QUICK, SPACE, drivers, trained, without_ray
-from object_store import KEYS, ask, s3_process, s3_server
+from object_store import KEYS, ask, s3_process
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -20,17 +19,23 @@ from xortune.cli.shared import app
 from xortune.core.errors import InputError
 from xortune.runs import lock as run_lock
 from xortune.runs import status as run_status
+from xortune.runs import store as run_store
 from xortune.runs.run import JOURNAL, load_run
 from xortune.runs.status import status
-from xortune.runs.store import StoredPath, driven, segments_in, store_of
+from xortune.runs.store import Store, StoredPath, driven, segments_in, store_of
 
-__all__ = ["drivers"]  # the fixture
+__all__ = ["drivers"]
 
 
 @pytest.fixture(scope="module")
-def server():
-    with s3_server() as address:
-        yield address
+def process():
+    with s3_process() as (address, process):
+        yield address, process
+
+
+@pytest.fixture(scope="module")
+def server(process):
+    return process[0]
 
 
 @pytest.fixture
@@ -70,6 +75,7 @@ def output_of(request, tmp_path, cache):
     return name
 
 
+HURRIED = "store.HURRY_SECONDS = store.GRACE_SECONDS = 1.0"
 LONG = pytest.mark.long  # what repeats what another path or kind of store shows
 
 
@@ -288,15 +294,13 @@ def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
 
 
 def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
-    tmp_path, space, cache, drivers, undisturbed, monkeypatch
+    s3, process, space, cache, drivers, undisturbed, monkeypatch
 ):
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    with s3_process() as (address, server):
-        output = f"s3://runs/hangs/run?endpoint_override={address}&scheme=http"
-        first = drivers("search", space, "--output", output, pause=0.3)
-        wait_for_lines(first, output, 2)
-        server.send_signal(signal.SIGSTOP)
+    output = f"s3://runs/hangs/run?endpoint_override={s3}&scheme=http"
+    first = drivers("search", space, "--output", output, pause=0.1, patch=HURRIED)
+    wait_for_lines(first, output, 2)
+    process[1].send_signal(signal.SIGSTOP)
+    try:
         journal = driven(output).resolve() / JOURNAL
         deadline = time.monotonic() + 60
         while journal.read_bytes().count(b"\n") < 8:
@@ -306,20 +310,20 @@ def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
         began = time.monotonic()
         first.send_signal(signal.SIGINT)
         _, told = first.communicate(timeout=100)
-        took = time.monotonic() - began
-        assert first.returncode == 3, told
-        [sentence] = [line for line in told.splitlines() if line.startswith("interrupted: ")]
-        assert "lines are not there yet" in sentence
-        assert f"{journal} has them: --resume on this machine sends them" in sentence
-        assert "Traceback" not in told
-        assert took < 20
-        server.send_signal(signal.SIGCONT)
-        kept, said = journal.read_bytes(), []
-        without_ray(monkeypatch.setattr)
-        run = xt.search(space, output=output, resume=True, on_word=said.append)
-        assert not [sentence for sentence in said if "waiting" in sentence]
-        assert journal_of(output).startswith(kept)
-        assert trained(run) == trained(undisturbed)
+    finally:
+        process[1].send_signal(signal.SIGCONT)
+    assert first.returncode == 3, told
+    [sentence] = [line for line in told.splitlines() if line.startswith("interrupted: ")]
+    assert "lines are not there yet" in sentence
+    assert f"{journal} has them: --resume on this machine sends them" in sentence
+    assert "Traceback" not in told
+    assert time.monotonic() - began < 15
+    kept, said = journal.read_bytes(), []
+    without_ray(monkeypatch.setattr)
+    run = xt.search(space, output=output, resume=True, on_word=said.append)
+    assert not [sentence for sentence in said if "waiting" in sentence]
+    assert journal_of(output).startswith(kept)
+    assert trained(run) == trained(undisturbed)
 
 
 @pytest.mark.usefixtures("in_process", "cache")
@@ -361,26 +365,44 @@ def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, se
     assert "AWS_ACCESS_KEY_ID" in ran.stderr
 
 
-@pytest.mark.long
-def test_the_command_line_with_ray(s3, space, cache):
-    environment = {**os.environ, "AWS_ENDPOINT_URL": f"http://{s3}"}
+@pytest.fixture
+def silent(monkeypatch):
+    """The query of a URL that leads to such a store."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield f"?endpoint_override=127.0.0.1:{server.getsockname()[1]}&scheme=http"
 
-    def xortune(*args):
-        return subprocess.run(
-            [sys.executable, "-m", "xortune", *map(str, args)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env=environment,
-            check=False,
-        )
 
-    output = "s3://runs/with-ray/run"
-    ran = xortune("search", space, "--output", output)
-    assert ran.returncode == 0, ran.stderr
-    assert f"{output}/report.md" in ran.stdout
-    environment["XORTUNE_CACHE"] = str(cache())
-    found = xortune("status", output, "--json")
-    assert found.returncode == 0, found.stderr
-    seen = json.loads(found.stdout)
-    assert (seen["run"], seen["state"], seen["done"]) == (output, "finished", 12)
+def test_a_search_is_refused_in_a_sentence(tmp_path, silent, monkeypatch):
+    monkeypatch.setattr(run_store, "ANSWER_SECONDS", 0.5)
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    began = time.monotonic()
+    output = f"s3://runs/run{silent}"
+    refused(xortune("search", tmp_path / "tiny.yaml", "--quiet", "--output", output), "s3://runs")
+    assert time.monotonic() - began < 10
+
+
+def test_patience_ends_when_it_is_told_to(silent, monkeypatch):
+    monkeypatch.setattr(run_store, "ANSWER_SECONDS", 0.3)
+    store = Store(f"s3://runs/run{silent}")
+    for patience in (0.0, 1.0, 0.0):
+        began = time.monotonic()
+        with pytest.raises(InputError, match="does not answer"):
+            store.put("name", b"what", patience=patience)
+        assert time.monotonic() - began < patience + 2
+
+
+def test_signals_are_heard_meanwhile(silent):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Store(f"s3://runs/run{silent}").names()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 3

@@ -54,20 +54,10 @@ def test_any_text_is_a_rule_or_refused_with_a_fix(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "accuracy",
-        "accuracy = 0.9",
-        "accuracy >= high",
-        "0.9 <= accuracy",
-        "accuracy >= 0.9 and loss < 1",
-        "__import__('os').system('true') >= 0",
-        "accuracy >= nan",
-        "accuracy >= inf",
-        "accuracy >= 1e999",
-        "accuracy >= 0x10",
-        "accuracy >= 1_000",
-        "accuracy >= 0.9\n; true",
-        "accuracy => 0.9",
+        *("", "accuracy", "accuracy = 0.9", "accuracy >= high", "0.9 <= accuracy"),
+        *("accuracy >= 0.9 and loss < 1", "__import__('os').system('true') >= 0"),
+        *("accuracy >= nan", "accuracy >= inf", "accuracy >= 1e999", "accuracy >= 0x10"),
+        *("accuracy >= 1_000", "accuracy >= 0.9\n; true", "accuracy => 0.9"),
     ],
 )
 def test_what_is_no_rule_is_refused(text):

@@ -1,5 +1,4 @@
 import io
-import re
 
 import pytest
 from rich.console import Console
@@ -54,21 +53,6 @@ def test_what_a_line_says(changes, said, unsaid):
     assert unsaid not in line
 
 
-def test_a_line_of_large_numbers_is_cut_at_the_end_of_the_terminal(monkeypatch):
-    drawn = io.StringIO()
-
-    def terminal(**_):
-        return Console(file=drawn, force_terminal=True, width=60, color_system=None)
-
-    monkeypatch.setattr(terminal_progress, "Console", terminal)
-    with display() as shown:
-        show = shown.search()
-        show(moment(done=1_234_567, total=9_999_999, best=(99_999, 100_000), failed=654_321))
-    lines = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]|\r", "\n", drawn.getvalue()).split("\n")
-    assert max(map(len, lines)) <= 60
-    assert any(line.startswith("1234567/9999999  2.0/s") for line in lines)
-
-
 def test_rate_and_time_left():
     assert moment().rate == 2.0
     assert moment().seconds_left == 75.0
@@ -77,12 +61,6 @@ def test_rate_and_time_left():
     assert moment(done=200).seconds_left == 0.0
     # A resumed search: what an earlier session did says nothing of this one's speed.
     assert moment(done=150, fresh=5, seconds=10.0).seconds_left == 100.0
-
-
-def test_quiet_shows_nothing(capsys):
-    with display(quiet=True) as shown:
-        assert shown.search() is shown.seeds() is shown.counts(9, "a") is None
-    assert capsys.readouterr() == ("", "")
 
 
 def test_off_a_terminal_a_few_plain_lines_on_stderr(capsys, monkeypatch):
@@ -117,44 +95,3 @@ def test_on_a_terminal_one_line_that_goes_away(monkeypatch):
     assert "52/200" in text
     assert "51/200" not in text, "so soon after what was shown nothing is drawn"
     assert "\x1b[2K" in text, "the line is wiped at the end"
-
-
-def told_by(show, capsys, clock, *steps):
-    """The lines after each step: seconds that pass, and what is told then."""
-    lines = []
-    for seconds, *news in steps:
-        clock[0] += seconds
-        show(*news)
-        lines.append(capsys.readouterr().err)
-    return lines
-
-
-def test_the_time_left_is_told_once_there_is_enough_to_say(capsys, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(terminal_progress, "PLAIN_SECONDS", 0.0)  # every line
-    with display() as shown:
-        show = shown.seeds()
-        # Ray starts for a minute; two workers bring their first blocks; then one block a second.
-        first = told_by(show, capsys, clock, (0, 0, 100), (60, 5, 100), (0.1, 10, 100))
-        later = [(1, done, 100) for done in range(15, 100, 5)]
-        lines = told_by(show, capsys, clock, *later)
-        last = told_by(show, capsys, clock, (1, 100, 100))
-    assert not any("left" in line for line in (*first, *lines[:3], *last))
-    assert lines[3] == "certifying: 30/100 fresh seeds  14 s left\n"  # 70 seeds, 5 a second
-    assert lines[-1] == "certifying: 95/100 fresh seeds  1 s left\n"
-    assert last == ["certifying: 100/100 fresh seeds  now the report\n"]
-
-
-def test_the_time_left_of_a_search_does_not_count_its_start(capsys, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(terminal_progress, "PLAIN_SECONDS", 0.0)
-    with display() as shown:
-        show = shown.search()
-        clock[0] += 20  # it is compiled
-        steps = [(1, moment(done=n, fresh=n, seconds=20.0 + n)) for n in range(1, 101)]
-        lines = told_by(show, capsys, clock, *steps)
-    assert [line for line in lines[:4] if "left" in line] == []
-    assert all(f"  {200 - n} s left  " in line for n, line in enumerate(lines, 1) if 140 < n < 200)
-    assert "  1:40 min left  " in lines[-1]

@@ -23,7 +23,7 @@ def run(config, seed):
     if (HERE / "slow").exists():
         with open(HERE / "begun.txt", "a") as file:
             file.write(f"{time.time()}\\n")
-        time.sleep(0.4)
+        time.sleep(0.2)
     return (int(1e6 * config["lr"]) + seed) % 4 > 0
 """
 
@@ -35,7 +35,7 @@ search: {sampler: random, trials: 16}
 seeds: SEEDS
 """
 
-BUDGET = 5
+BUDGET = 2
 
 
 def test_nothing_begins_after_it_and_all_say_so(tmp_path):
@@ -98,13 +98,3 @@ def test_a_budget_that_is_over_before_anything_began(tmp_path):
     assert xt.status("run").stopped is not None
     assert xortune(*words, "--resume", "--quiet").exit_code == 0
     assert len(xt.load_run("run").results) == 16
-
-
-def test_one_that_was_enough_is_no_reason(tmp_path):
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{race: {max: 8}}"))
-    ran = xortune("search", "slow.yaml", "--output", "run", "--time-budget", "10m")
-    assert ran.exit_code == 0, ran.output
-    assert "budget" not in ran.stdout
-    run = xt.load_run("run")
-    assert (run.manifest["complete"], run.manifest["stopped"]) == (True, None)

@@ -1,31 +1,20 @@
 """What is logged of a run: read as it grows, brought to trackers that may fail."""
 
 import shutil
-import subprocess
-import sys
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 from commands import xortune
-from hand_made import ALONE, CONFIG, TINY_SPACE, done, solved, write_run
-from logged_runs import (
-    BLOCKS,
-    ROOT,
-    STARTED,
-    append,
-    logged,
-    session_groups,
-    sorted_files,
-)
+from hand_made import TINY_SPACE, write_run
+from logged_runs import BLOCKS, ROOT, STARTED, append, logged, session_groups, sorted_files
 
 import xortune as xt
 from xortune.integrations import following
 from xortune.integrations.following import RunFollower as Reader
+from xortune.integrations.following import logged as logged_in
 from xortune.integrations.following import logging
-from xortune.integrations.tensorboard import FILE
-from xortune.runs.evaluation import Purpose
+from xortune.integrations.tensorboard import FILE, TensorBoard, events_of
 from xortune.runs.run import JOURNAL
 
 
@@ -70,20 +59,6 @@ def test_of_a_real_run_all_configs_are_logged_with_the_numbers_of_its_table():
     assert certified[best.key]["certified_lower_bound"] == best.lower_bound
 
 
-def test_a_config_has_a_step_for_each_block_and_its_crashed_seeds_are_in_n(tmp_path):
-    fresh = done(0, CONFIG, solved(2**30, 3, 3))
-    purpose = Purpose("certify", 1, fresh.block.point.key, 1, 1, 3, 0.95, False, 1, 4, *ALONE)
-    write_run(tmp_path / "run", [*BLOCKS, replace(fresh, purpose=purpose)], **STARTED)
-    one, other = logged(tmp_path / "run")
-    assert one.parameters == CONFIG
-    assert [(s.n, s.metrics["k"], s.metrics["crashed"]) for s in one.steps] == [
-        (2, 1, 0),
-        (4, 1, 2),
-    ]
-    assert [s.metrics["epochs_to_solve"] for s in other.steps] == [100, 200]
-    assert [s.at for s in one.steps] == [1767323045, 1767323045]  # when the run began
-
-
 def test_a_reader_reads_on_and_a_line_that_is_being_written_waits(tmp_path):
     write_run(tmp_path / "run", BLOCKS[:2], **STARTED)
     reader = Reader(tmp_path / "run")
@@ -107,17 +82,6 @@ def test_a_reader_reads_on_and_a_line_that_is_being_written_waits(tmp_path):
     assert reader.keys == (keys[1],)
 
 
-def test_a_run_keeps_its_identity_when_it_moves_and_another_has_another(tmp_path):
-    write_run(tmp_path / "a", BLOCKS, **STARTED)
-    write_run(tmp_path / "b", BLOCKS, **(STARTED | {"seed": 2}))
-    before = Reader(tmp_path / "a").about()
-    assert before.title.startswith("hand-")
-    assert before.state == "stopped"
-    assert Reader(tmp_path / "b").about().identity != before.identity
-    (tmp_path / "a").rename(tmp_path / "c")
-    assert Reader(tmp_path / "c").about().identity == before.identity
-
-
 def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
     said, tracker = [], Memory(fails=3)
@@ -134,18 +98,6 @@ def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(tmp_pat
     assert f"xortune log {directory}" in said[0]
 
 
-def test_while_a_search_runs_only_what_has_changed_is_logged(tmp_path, monkeypatch):
-    monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
-    tracker = Memory()
-    write_run(tmp_path / "run", BLOCKS[:2], **STARTED)
-    with logging(tmp_path / "run", [tracker], pytest.fail):
-        wait_until(lambda: len(tracker.configs) == 2)
-        append(tmp_path / "run", BLOCKS[3])
-        wait_until(lambda: sum(map(len, tracker.configs.values())) == 3)
-    sizes = [[len(config.steps) for config in found] for found in tracker.configs.values()]
-    assert sizes == [[1, 2, 2], [1, 1]]  # the last time all are
-
-
 def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.3)
     over, said = threading.Event(), []
@@ -160,58 +112,7 @@ def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch):
     assert [sentence for sentence in said if "did not get on" in sentence] == said != []
 
 
-def test_an_error_of_the_body_goes_on_and_what_is_there_is_logged(tmp_path):
-    tracker = Memory()
-
-    def interrupted():
-        with logging(tmp_path / "run", [tracker], pytest.fail):
-            write_run(tmp_path / "run", BLOCKS, **STARTED)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert len(tracker.configs) == 2
-
-
 # The command line
-
-
-@pytest.mark.parametrize(
-    ("option", "package", "extra"),
-    [
-        (("--tensorboard",), "tensorboard", "tensorboard"),
-    ],
-)
-def test_what_is_not_installed_is_told_before_anything_starts(
-    tmp_path, monkeypatch, option, package, extra
-):
-    import importlib.util
-
-    there = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == package else there(name, *a)
-    )
-    space = ROOT / "search_spaces" / "xor_small.yaml"
-    for command in (
-        ("search", space, "--output", tmp_path / "run", *option),
-        ("log", ROOT / "reports" / "xor", *option),
-    ):
-        result = xortune(*command)
-        assert result.exit_code == 2
-        assert result.stderr.splitlines()[-1] == (
-            f"error: --{extra}: the package {package} is not installed; fix: pip install {package}"
-        )
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_option_without_a_value_takes_none_of_what_follows(tmp_path):
-    run = write_run(tmp_path / "run", BLOCKS, **STARTED)
-    result = xortune("log", run.path, "--tensorboard", "--json")
-    assert result.exit_code == 0, result.output
-    assert len(sorted_files(run.path / "tensorboard")) == 2
-    result = xortune("log", run.path, "--tensorboard", tmp_path / "logs")
-    assert result.stdout == f"TensorBoard: 2 configurations in {tmp_path / 'logs'}\n"
-    assert len(sorted_files(tmp_path / "logs")) == 2
 
 
 @pytest.mark.parametrize(
@@ -232,26 +133,6 @@ def test_what_is_not_usable_is_refused(tmp_path, words, message):
     assert result.exit_code == 2
     assert message.format(file=file) in result.stderr
     assert "secret" not in result.stderr
-
-
-def wait_until(there):
-    until = time.monotonic() + 10
-    while not there():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-def test_a_tracker_that_is_not_asked_for_is_not_imported(tmp_path):
-    run = write_run(tmp_path / "run", BLOCKS, **STARTED)
-    program = (
-        "import sys, xortune as xt\n"
-        f"print(xt.log({str(run.path)!r}, tensorboard=True))\n"
-        "print(sorted({'tensorboard', 'mlflow', 'wandb', 'ray', 'torch'} & set(sys.modules)))"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.splitlines() == ["2", "['tensorboard']"]
 
 
 def test_a_link_in_a_run_is_not_written_through(tmp_path):
@@ -286,3 +167,94 @@ def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path):
     assert sorted_files(run.path / "tensorboard") == before
     began = run.evaluations[0].at
     assert all(group.sessions[0].start_time_secs >= began for group in groups.values())
+
+
+def scalars(path):
+    """By run and tag the (step, value)s, as TensorBoard's own reader has them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for file in path.rglob(FILE):
+        events = EventAccumulator(str(file.parent)).Reload()
+        for tag in events.Tags()["scalars"] + events.Tags()["tensors"]:
+            if not tag.startswith("_hparams_"):
+                values = events.Scalars(tag) if tag in events.Tags()["scalars"] else []
+                found[file.parent.name, tag] = [(one.step, one.value) for one in values]
+    return found
+
+
+def test_the_hparams_page_has_a_row_for_each_config(tmp_path):
+    run = write_run(tmp_path / "run", BLOCKS, complete=True, **STARTED)
+    assert xt.log(run, tensorboard=True) == 2
+    folder = run.path / "tensorboard"
+    groups = session_groups(folder)
+    assert set(groups) == {result.key for result in run.results}
+    for result in run.results:
+        group = groups[result.key]
+        numbers = {metric.name.tag: metric for metric in group.metric_values}
+        assert numbers["rate"].value == result.outcome.rate
+        assert numbers["k"].training_step == numbers["n"].value == result.outcome.n
+        shown = {
+            name: value.number_value if value.HasField("number_value") else value.string_value
+            for name, value in group.hparams.items()
+        }
+        shown["zero_grad"] = group.hparams["zero_grad"].bool_value
+        assert shown == {k: v for k, v in result.point.items() if v is not None}
+        [session] = group.sessions
+        assert session.status == 1  # a success
+    key = run.results[0].key
+    assert scalars(folder)[key, "epochs_to_solve"] == [(2, 100.0), (4, 200.0)]
+
+
+def test_a_second_call_changes_no_byte_and_more_seeds_are_appended(tmp_path):
+    directory = tmp_path / "run"
+    write_run(directory, BLOCKS[:2], **STARTED)
+    files = sorted_files(directory)
+    assert files == {}
+    xt.log(directory, tensorboard=tmp_path / "logs")
+    before = sorted_files(tmp_path / "logs")
+    assert len(before) == 2
+    xt.log(str(directory), tensorboard=str(tmp_path / "logs"))
+    assert sorted_files(tmp_path / "logs") == before
+    append(directory, *BLOCKS[2:])
+    xt.log(directory, tensorboard=tmp_path / "logs")
+    after = sorted_files(tmp_path / "logs")
+    assert set(after) == set(before)
+    assert all(after[place].startswith(before[place]) for place in before)
+    xt.log(directory, tensorboard=tmp_path / "anew")
+    assert list(after.values()) == list(sorted_files(tmp_path / "anew").values())
+    assert after != before
+
+
+def test_a_record_that_was_torn_is_completed_and_a_file_that_is_not_ours_replaced(tmp_path):
+    directory = tmp_path / "run"
+    write_run(directory, BLOCKS, **STARTED)
+    logged_in(directory, [TensorBoard(tmp_path / "logs")])
+    whole = sorted_files(tmp_path / "logs")
+    for number, file in enumerate(whole):
+        file.write_bytes(whole[file][:-7] if number else b"something else")
+    logged_in(directory, [TensorBoard(tmp_path / "logs")])
+    assert sorted_files(tmp_path / "logs") == whole
+
+
+def test_a_finished_config_is_closed_with_what_fresh_seeds_say(tmp_path):
+    copied = tmp_path / "xor"
+    copied.mkdir()
+    for name in ("evaluations.jsonl", "manifest.json", "certificate.json", "space.yaml"):
+        shutil.copyfile(ROOT / "reports" / "xor" / name, copied / name)
+    best = xt.load_run(copied).certificate.best
+    [config] = [one for one in logged(copied) if one.key == best.key]
+    for closed in (False, True):
+        file = tmp_path / str(closed) / best.key / FILE
+        file.parent.mkdir(parents=True)
+        file.write_bytes(events_of(config, closed=closed))
+        found = scalars(tmp_path / str(closed))
+        if closed:
+            step = config.steps[-1].n
+            assert found[best.key, "certified_k"] == [(step, best.k)]
+            [(_, bound)] = found[best.key, "certified_lower_bound"]
+            assert bound == pytest.approx(best.lower_bound)
+        else:
+            assert (best.key, "certified_k") not in found
+    files = [(tmp_path / str(c) / best.key / FILE).read_bytes() for c in (False, True)]
+    assert files[1].startswith(files[0])

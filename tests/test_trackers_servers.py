@@ -1,8 +1,6 @@
 """MLflow and W&B, each read back by what it brings itself; TensorBoard's and MLflow's servers."""
 
-import shutil
 import time
-from pathlib import Path
 
 import pytest
 from commands import xortune
@@ -22,7 +20,6 @@ BLOCKS = (
     done(1, OTHER, solved(0, 2, 2, epoch=100)),
     failed(0, CONFIG, 2, 2),
 )
-CERTIFICATE = Path(__file__).parents[1] / "reports" / "xor"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,24 +76,6 @@ def test_mlflow_has_a_run_for_each_config_and_a_second_call_adds_nothing(tmp_pat
     assert history(client, runs[key], "k") == [(2, 1), (4, 1)]
     other = next(one for found, one in runs.items() if found != key)
     assert history(client, other, "epochs_to_solve") == [(2, 100), (4, 200)]
-
-
-def test_mlflow_is_told_the_certificate_and_the_end(tmp_path):
-    copied = tmp_path / "xor"
-    copied.mkdir()
-    lines = (CERTIFICATE / "evaluations.jsonl").read_text().splitlines(keepends=True)
-    best = xt.load_run(CERTIFICATE).certificate.best
-    (copied / "evaluations.jsonl").write_text("".join(x for x in lines if best.key in x[:80]))
-    for name in ("manifest.json", "certificate.json", "space.yaml"):
-        shutil.copyfile(CERTIFICATE / name, copied / name)
-    uri = (tmp_path / "mlruns").as_uri()
-    for _ in range(2):
-        xt.log(copied, mlflow=uri)
-    client, runs = runs_of(uri, "xor")
-    one = runs[best.key]
-    assert {found.info.status for found in runs.values()} == {"FINISHED"}
-    assert one.data.metrics["certified_lower_bound"] == best.lower_bound
-    assert history(client, one, "certified_k") == [(512, best.k)]
 
 
 def test_names_that_mlflow_refuses_are_others_and_stay_apart():
@@ -157,13 +136,6 @@ def test_nobody_logged_in_to_wandb_is_told_before_anything_starts(run, monkeypat
     assert result.exit_code == 2
     assert "nobody is logged in to W&B" in result.stderr
     assert "WANDB_MODE=offline" in result.stderr
-
-
-def test_wandb_that_is_disabled_is_refused(run, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    result = xortune("log", run.path, "--wandb")
-    assert result.exit_code == 2
-    assert "--wandb: W&B is disabled here" in result.stderr
 
 
 # Servers

@@ -29,8 +29,9 @@ def space(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("command", ["space", "search"])
-@pytest.mark.parametrize("seeds", ["{race: {max: 512}}", "{ladder: [512]}", "{ladder: [8, 512]}"])
+@pytest.mark.parametrize(
+    ("command", "seeds"), [("space", "{race: {max: 512}}"), ("search", "{ladder: [8, 512]}")]
+)
 def test_it_is_refused_and_the_fix_is_right(space, command, seeds):
     space(seeds, 0.99)
     quiet = ["--quiet"] if command == "search" else []

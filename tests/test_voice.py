@@ -94,14 +94,6 @@ def test_progress_is_drawn_on_a_terminal_by_default(terminal):
     assert "gate at 0.5: " in terminal.getvalue()
 
 
-@pytest.mark.usefixtures("bare")
-def test_each_news_is_a_line_if_that_is_asked_for(capsys):
-    with Voice(2).certifying(None) as show:
-        for count in range(5):
-            show(count, 4)
-    assert capsys.readouterr().err.count("certifying: ") == 5
-
-
 def test_progress_is_logged_where_nobody_watches(caplog):
     caplog.set_level(logging.INFO, logger="xortune")
     with Voice(0).certifying(None) as show:

@@ -1,18 +1,101 @@
-"""Numbers and reasons of seeds in the tables of a run, and in few."""
+"""Tables of a run: made part by part as in one; numbers and reasons of seeds, in few."""
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.stats
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 from scipy.stats import mstats
 
-from xortune.core.outcome import NO_DETAILS, Details, Outcome
+from xortune.core.outcome import Details, Outcome
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.reports import files as csv_text
+from xortune.reports import tables
 from xortune.reports.document import markdown_text
+from xortune.reports.files import write_report
 from xortune.reports.run import run_document
-from xortune.runs.results import seed_tables
-from xortune.stats.numbers import LEAST, STATISTICS, interval_of_all, summary
+from xortune.runs import results as frames
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.lines import Evaluations
+from xortune.runs.results import ConfigResults, seed_tables
+from xortune.runs.run import Run
+from xortune.stats.numbers import LEAST, interval_of_all, summary
+
+
+def lines(sizes):
+    """A config of so many seeds each."""
+    for index, n in enumerate(sizes):
+        point = Point({"lr": index / 8, "name": f"=a{index}"})
+        found = solved(0, index % (n + 1), n)
+        yield Evaluation(index, Block(point, 0, n), found, None, True, 0.1, "here:1")
+
+
+def results(sizes):
+    return ConfigResults(Evaluations.of(lines(sizes)))
+
+
+SIZES = [3, 5, 5, 2, 7, 1, 4]
+
+
+@pytest.mark.parametrize("rows", [1, 6, 1000])
+def test_seeds_are_the_same_in_parts(rows):
+    found = results(SIZES)
+    (whole,) = frames.seed_tables(found)
+    parts = list(frames.seed_tables(found, rows))
+    assert all(len(part) <= max(rows, 7) for part in parts)
+    assert (len(parts) == 1) == (rows >= sum(SIZES))
+    joined = pa.concat_tables(parts).unify_dictionaries().to_pylist()
+    assert joined == whole.to_pylist()
+    (nothing,) = frames.seed_tables(results([]), rows)
+    assert nothing.schema == whole.schema
+
+
+FEW = [1.5, np.nan, 1e-7, 1e16, -np.inf]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(FEW),
+        pd.Series([0, -3, 2**62, 4, 5]),
+        pd.array([1, None, 3, None, 5], "Int64"),
+        pd.array([True, None, False, True, True], "boolean"),
+        pd.Series([True, False, True, True, True]),
+        pd.Series(["a,b", 'q"q', " ", "-1.5", None]),
+        pd.Series([None] * 5, dtype=object),
+    ],
+)
+def test_a_csv_is_what_pandas_writes(column):
+    for table in (pd.DataFrame({"x": column, "y": FEW}), pd.DataFrame({"x": column})):
+        assert csv_text.csv_text(table) == table.to_csv(index=False, lineterminator="\n")
+
+
+def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
+    names = ("table.csv", "report.md")
+    found = []
+    for part in (1, 100):
+        folder = tmp_path / str(part)
+        folder.mkdir()
+        monkeypatch.setattr(csv_text, "ROWS", part)
+        monkeypatch.setattr(tables, "PART", part)
+        monkeypatch.setattr(frames.seed_tables, "__defaults__", (part,))
+        write_report(
+            Run(folder, {"trainer": "function", "name": "parts"}, Evaluations.of(lines(SIZES)))
+        )
+        seeds = parquet.read_table(folder / "seeds.parquet").to_pylist()
+        found.append(([(folder / name).read_bytes() for name in names], seeds))
+    assert found[0] == found[1]
+    groups = [
+        parquet.ParquetFile(tmp_path / name / "seeds.parquet").num_row_groups
+        for name in ("1", "100")
+    ]
+    assert groups == [len(SIZES), 1]
+
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 INF, NAN = np.inf, np.nan
@@ -68,13 +151,6 @@ def test_each_config_has_its_numbers_in_few(run):
     assert table["epochs_to_solve"].isna().all()
 
 
-def test_a_run_of_the_built_in_network_has_no_more_columns_than_before(tmp_path):
-    run = write_run(tmp_path / "run", [done(0, CONFIG, solved(0, 2, 3))], trainer="network")
-    assert run.results[0].outcome.details is NO_DETAILS
-    assert run.table.columns[-1] == "crashed"
-    assert run.seeds.columns[-1] == "pattern"
-
-
 def test_the_report_shows_reasons_and_numbers_with_their_n(run):
     text = markdown_text(run_document(run))
     failures = text[text.index("## How seeds failed") :]
@@ -97,15 +173,6 @@ def test_few_numbers_are_those_of_numpy(numbers):
     cut = len(array) // 4
     middle = np.sort(array)[cut : len(array) - cut]
     assert found["iqm"] == pytest.approx(middle.mean(), rel=1e-9, abs=1e-9)
-
-
-@pytest.mark.parametrize("name", STATISTICS)
-def test_intervals_hold_what_they_are_of(name):
-    sample = np.random.default_rng(1).normal(size=60)
-    low, high = interval_of_all(sample, name)
-    assert sample.min() <= low < summary(sample)[name] < high <= sample.max()
-    assert interval_of_all(np.full(40, 2.0), name) == (2.0, 2.0)
-    assert interval_of_all(np.empty(0), name) is None
 
 
 @pytest.mark.parametrize("n", [5, 8, 33, 400])

@@ -1,0 +1,217 @@
+"""The verb and the command `certify`, and the certificate at the end of a search."""
+
+import json
+import shlex
+from types import SimpleNamespace
+
+import pytest
+from certified import KEYS, POINTS, SPACE, Counting, run, searched
+from commands import xortune
+from hand_made import done, solved, write_run
+
+import xortune as xt
+from xortune.core.seeds import CERTIFY
+from xortune.runs.run import load_run
+
+__all__ = ["run", "searched"]
+
+
+def test_the_verb_trains_the_network_and_its_counts_can_be_repeated(run):
+    told = []
+    found = xt.certify(
+        run, top=2, seeds=40, on_progress=lambda done, total: told.append((done, total))
+    )
+    assert isinstance(found, xt.Certificate)
+    assert xt.load_run(run.path).certificate == found == run.certificate
+    assert told[-1] == (80, 80)
+    for finalist in found.finalists:
+        seeds = range(finalist.first, finalist.first + finalist.n)
+        same = xt.evaluate(xt.Config.from_point(finalist.point), seeds)
+        assert (same.successes, same.n) == (finalist.k, finalist.n)
+    assert (
+        "## The winners on seeds that the search never saw" in (run.path / "report.md").read_text()
+    )
+
+
+def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
+    other = write_run(tmp_path / "other", [], space_text=SPACE, trainer="function")
+    with pytest.raises(xt.InputError, match="give it again"):
+        xt.certify(other)
+    changed = write_run(
+        tmp_path / "changed",
+        [done(0, POINTS[0], solved(0, 8, 8, epochs=30))],
+        space_text=SPACE,
+        trainer="network",
+        task_fingerprint="another",
+    )
+    with pytest.raises(xt.InputError, match="no longer what the run learned"):
+        xt.certify(changed.path)
+    assert xt.certify(run, trainer=Counting(), top=1, seeds=10).best.k == 10
+
+
+def test_the_command_shows_the_certificate_that_it_writes(run, monkeypatch):
+    """What it shows is golden/certified.80.txt."""
+    monkeypatch.setattr(
+        "xortune.driver.certify.trainer_of", lambda *_, **__: Counting({KEYS[1]: 5})
+    )
+    result = xortune("certify", run.path, "--top", 2, "--seeds", 100)
+    assert result.exit_code == 0, result.output
+    assert str(xt.load_run(run.path).certificate) in " ".join(result.stdout.split())
+    assert result.stdout.splitlines()[-1] == str(run.path / "certificate.json")
+    result = xortune("certify", run.path, "--top", 1, "--seeds", 50, "--json")
+    values = json.loads(result.stdout)
+    assert [a["attempt"] for a in values["attempts"]] == [1, 2]
+    assert values == json.loads((run.path / "certificate.json").read_text())
+    result = xortune("certify", run.path, "--top", 1, "--seeds", 50, "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--seeds", "0"), "--seeds: 0 is out of range"),
+        (("--seeds", 2**30), "--seeds: 1073741824"),
+        (("--top", "0"), "--top: 0"),
+        (("--confidence", "2"), "--confidence: 2"),
+        (("--extend",), "--extend: the run has no attempt"),
+        (("--extend", "--neighbourhood", "0.2"), "--neighbourhood: neighbours can only"),
+        (("--neighbourhood", "-1"), "--neighbourhood: -1"),
+        (("--extend", "--top", "5"), "--top: 5; allowed: at the beginning of an attempt"),
+        (("--extend", "--confidence", "0.9"), "--confidence: 0.9; allowed: at the beginning"),
+        (("--extend", "--extendable"), "--extendable: True; allowed: at the beginning"),
+        (("--by", "neighbourhood"), "--by: 'neighbourhood' needs measured neighbours"),
+        (("--by", "neighborhood", "--neighbourhood", "0.2"), "did you mean 'neighbourhood'?"),
+        (("--address", "127.0.0.1:9"), "--address: '127.0.0.1:9' cannot be reached"),
+    ],
+)
+def test_the_command_refuses(run, words, message):
+    result = xortune("certify", run.path, *words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in result.stderr.splitlines()[-1]
+    assert not load_run(run.path).checks
+
+
+def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, monkeypatch):
+    trainer = Counting(stop_after=1)
+    monkeypatch.setattr("xortune.driver.certify.trainer_of", lambda *_, **__: trainer)
+    result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
+    assert result.exit_code == 3
+    assert "the same command continues" in result.stderr
+    trainer = Counting(broken={1, 2, 3})
+    result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
+    assert result.exit_code == 4
+    assert "50/100" in result.stdout
+
+
+@pytest.fixture
+def search(searched, tmp_path, monkeypatch):
+    """The command, for a space that asks for 20 fresh seeds; two of three configs solve any."""
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "asks.yaml").write_text(SPACE.replace("[8]}", "[8], certify: 20}"))
+
+    def command(*words):
+        return xortune("search", tmp_path / "asks.yaml", "--output", tmp_path / "asks", *words)
+
+    command.path = tmp_path / "asks"
+    return command
+
+
+def test_a_search_certifies_if_its_space_says_so(searched, search):
+    told = []
+    run = searched(on_certify=lambda *counts: told.append(counts))
+    assert (told[0], told[-1]) == ((0, 40), (40, 40))  # two of three finalists solve any
+    assert told == sorted(told)
+    found = run.certificate
+    assert sorted(f.key for f in found.finalists) == sorted(KEYS[:2])
+    first = found.best.first
+    assert first in CERTIFY
+    assert {(f.n, f.first) for f in found.finalists} == {(20, first)}
+    same = xt.evaluate(xt.Config.from_point(found.best.point), range(first, first + 20))
+    assert same.successes == found.best.k
+    assert "hold together with confidence 0.95" in xortune("report", run.path).stdout
+    assert searched(resume=True).certificate == found, "no other attempt is spent"
+    result = search()
+    assert "certifying: 40/40 fresh seeds" in result.stderr
+    assert str(load_run(search.path).certificate) in " ".join(result.stdout.split())
+    again = search("--resume", "--json")
+    assert again.stderr == ""
+    written = json.loads((search.path / "certificate.json").read_text())
+    assert json.loads(again.stdout)["certificate"] == written
+
+
+def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_goes_on(
+    searched, monkeypatch
+):
+    searched.session.complete = False
+    with pytest.raises(KeyboardInterrupt):
+        searched()
+    searched.session.complete = True
+    from xortune.trainers import network
+
+    real, calls = network.evaluate_config, []
+
+    def stopped(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(network, "evaluate_config", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        searched(resume=True)
+    run = searched(resume=True)
+    assert run.certificate.latest.number == 1
+    assert len(calls) == 3
+
+
+@pytest.fixture
+def took(monkeypatch):
+    """How long the search takes by `xt.search`'s clock: the fake session takes no time."""
+    clock = {"now": 0.0, "each": 0.0}
+
+    def monotonic():
+        clock["now"] += clock["each"]
+        return clock["now"]
+
+    monkeypatch.setattr("xortune.driver.search.time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr("xortune.trainers.network.usable_cores", lambda: 2)
+
+    def set_to(seconds):
+        clock["each"] = seconds
+
+    return set_to
+
+
+def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, took):
+    took(12.0)
+    result = search("--time-budget", "12s")
+    assert result.exit_code == 0
+    run = load_run(search.path)
+    assert run.certificate is None
+    assert not run.checks
+    command = f"xortune certify {search.path} --seeds 20"
+    left = run.manifest["not_certified"]
+    assert left["command"] == command
+    # The searched blocks took 0.5 s for 8 seeds; two configs are to get 20, on two cores. That is
+    # more than a tenth of 12 s.
+    assert left["seconds"] == pytest.approx(1.25)
+    lines = result.stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("Not certified"))
+    assert lines[at].startswith("Not certified: the time budget had run out. This takes about ")
+    assert lines[at + 1].strip() == command
+    assert "certifying" not in result.stderr
+    report = (search.path / "report.md").read_text()
+    answer = report.split("## The answer")[1].split("\n## ")[0]
+    assert "**Not certified: the time budget had run out. This takes about 1.2 s:**" in answer
+    assert f"```sh\n{command}\n```" in answer
+    values = json.loads(xortune("report", search.path, "--json").stdout)
+    assert values["not_certified"] == left
+    assert values["certificate"] is None
+    # The command does what the search would have done; and then nothing is left to say.
+    assert xortune(*shlex.split(command)[1:]).exit_code == 0
+    done = load_run(search.path)
+    assert done.certificate.best.first in CERTIFY
+    assert [f.n for f in done.certificate.finalists] == [20] * 2
+    assert "Not certified" not in xortune("report", search.path).stdout
+    assert "Not certified" not in (search.path / "report.md").read_text()

@@ -1,0 +1,456 @@
+"""Sessions of a run: what they note, what they extend, and that no count mixes versions."""
+
+import dataclasses
+import json
+
+import pytest
+from hand_made import CONFIG, RIGHT, TINY_SPACE, WRONG, done, failed, outcome, solved, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.cli.shared import app
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.driver import search as api
+from xortune.driver import session as session_module
+from xortune.driver.loop import LocalExecutor
+from xortune.runs import manifest as run_manifest
+from xortune.runs import sessions as run_sessions
+from xortune.runs.journal import Journal
+from xortune.runs.lines import Evaluations
+from xortune.runs.manifest import identity_of, made_id
+from xortune.runs.results import by_version
+from xortune.runs.run import JOURNAL, create, load_run
+from xortune.runs.sessions import continue_run, first_manifest
+from xortune.spaces.space import parse_space
+from xortune.trainers.network import NetworkTrainer
+
+__all__ = ["other_torch", "search"]
+
+SPACE = TINY_SPACE
+WIDER = SPACE.replace("high: 0.1", "high: 0.5").replace("[Tanh, ReLU]", "[Tanh, ReLU, ELU]")
+POINT = {**CONFIG, "epochs": 30, "hidden_dim": 3}
+A, B = "a" * 8, "b" * 8
+
+
+@pytest.fixture
+def search(tmp_path, monkeypatch):
+    """`search(text, **more)`; instead of Ray one more evaluation is written, signed."""
+
+    def session(space, trainer, directory, *, resume, listener, **_):
+        lines = ()
+        if (directory / JOURNAL).exists():
+            run = load_run(directory)
+            continue_run(
+                space,
+                trainer,
+                run,
+                say=listener.message,
+                extend=resume.extend,
+                accept_versions=resume.accept_versions,
+                command=resume.command,
+            )
+            lines = run.evaluations
+        else:
+            manifest = first_manifest(space, trainer, resume.command)
+            create(directory, space_text=space.text, manifest=manifest)
+        made = made_id(identity_of(trainer.describe()))
+        point = trainer.check(Point({**POINT, "lr": 0.01 + len(lines) / 1000}))
+        with Journal.open(directory / JOURNAL) as journal:
+            line = done(len(lines), point, solved(0, 3, 4, epochs=30))
+            journal.append(dataclasses.replace(line, made=made))
+        return True
+
+    monkeypatch.setattr(session_module, "search_session", session)
+    monkeypatch.chdir(tmp_path)
+    write_report = api.write_report
+    monkeypatch.setattr(api, "write_report", lambda *_: None)  # which takes most of the time
+
+    def search(text=SPACE, *, report=False, **more):
+        if report:
+            monkeypatch.setattr(api, "write_report", write_report)
+        (tmp_path / "space.yaml").write_text(text)
+        return xt.search(tmp_path / "space.yaml", output=tmp_path / "run", **more)
+
+    return search
+
+
+@pytest.fixture
+def other_torch(monkeypatch):
+    real = NetworkTrainer.describe
+    monkeypatch.setattr(NetworkTrainer, "describe", lambda self: real(self) | {"torch": "9.8.7"})
+
+
+def files(run):
+    return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+
+
+def command(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def by(made, evaluation):
+    return dataclasses.replace(evaluation, made=made)
+
+
+# What a session notes
+
+
+def test_each_session_is_in_the_manifest(search):
+    run = search(command=["xortune", "search", "a"])
+    (first,) = run.manifest["sessions"]
+    assert first["command"] == ["xortune", "search", "a"]
+    assert first["versions"].keys() >= {"python", "torch", "numba", "optuna", "ray", "pandas"}
+    assert first["started"] <= first["finished"]
+    assert (first["number"], first["space"], first["changes"]) == (1, "space.yaml", [])
+    identity = run.manifest["made"][first["made"]]
+    assert made_id(identity) == first["made"]
+    assert identity["task_fingerprint"] == Task.xor().fingerprint
+    assert identity.keys() >= {"engine", "engine_version", "device", "torch", "numba", "trainer"}
+    assert [e.made for e in run.evaluations] == [first["made"]]
+    run = search(command=["again"], resume=True)
+    assert [s["command"] for s in run.manifest["sessions"]] == [first["command"], ["again"]]
+    assert [s["made"] for s in run.manifest["sessions"]] == [first["made"]] * 2
+    assert run.manifest["command"] == first["command"]
+    assert len(run.evaluations) == 2
+
+
+def test_more_trials_need_no_word_and_are_noted(search):
+    search()
+    run = search(resume=True, trials=9)
+    assert run.manifest["trials"] == 9
+    assert run.asked.search.trials == 9
+    assert run.manifest["sessions"][1]["changes"] == ["search.trials: 3 -> 9"]
+    run = search(resume=True, trials=4)
+    assert run.manifest["trials"] == run.asked.search.trials == 9, "fewer is for this session only"
+    assert run.manifest["sessions"][2]["changes"] == ["search.trials: 9 -> 4"]
+
+
+def test_a_changed_space_is_refused_with_all_that_changed_and_nothing_is_written(search):
+    run = search()
+    before = files(run)
+    with pytest.raises(InputError) as caught:
+        search(WIDER.replace("trials: 3", "trials: 5"), resume=True)
+    assert str(caught.value).splitlines()[1:3] == [
+        "  parameters.activation.choice: [Tanh, ReLU] -> [Tanh, ReLU, ELU]",
+        "  parameters.lr.high: 0.1 -> 0.5",
+    ]
+    assert "trials" not in str(caught.value)
+    result = command("search", "space.yaml", "--output", "run", "--resume", "--quiet")
+    assert result.exit_code == 2
+    assert "parameters.lr.high: 0.1 -> 0.5" in result.stderr
+    assert {n: b for n, b in files(run).items() if n in before} == before
+
+
+def test_an_extension_keeps_the_space_that_was(search):
+    run = search()
+    run = search(WIDER, extend=True)
+    assert run.space_text == WIDER
+    assert (run.path / "space-1.yaml").read_text() == SPACE
+    first, second = run.manifest["sessions"]
+    assert (first["space"], second["space"]) == ("space-1.yaml", "space.yaml")
+    assert second["changes"] == [
+        "parameters.activation.choice: [Tanh, ReLU] -> [Tanh, ReLU, ELU]",
+        "parameters.lr.high: 0.1 -> 0.5",
+    ]
+    run = search(WIDER, resume=True)
+    run = search(WIDER.replace("hidden_dim: 3", "hidden_dim: {low: 3, high: 5}"), extend=True)
+    names = [session["space"] for session in run.manifest["sessions"]]
+    assert names == ["space-1.yaml", "space-2.yaml", "space-2.yaml", "space.yaml"]
+    earlier = run_sessions.earlier_spaces(run.path, run.manifest)
+    assert [s.parameters for s in earlier] == [parse_space(t).parameters for t in (SPACE, WIDER)]
+    assert len(load_run(run.path).evaluations) == 4
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_an_extension_that_is_killed_is_made_by_the_same_call(search, monkeypatch, writes):
+    run = search()
+    count, real = [], run_sessions.replace_file
+
+    def dying(*arguments):
+        count.append(arguments)
+        if len(count) > writes:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_sessions, "replace_file", dying)
+        patch.setattr(run_manifest, "replace_file", dying)
+        try:
+            search(WIDER, extend=True)
+        except KeyboardInterrupt:
+            assert len(count) == writes + 1
+    run = search(WIDER, extend=True)
+    assert run.space_text == WIDER
+    assert (run.path / "space-1.yaml").read_text() == SPACE
+    assert not (run.path / "space-2.yaml").exists()
+    earlier = run_sessions.earlier_spaces(run.path, run.manifest)
+    assert [space.parameters for space in earlier] == [parse_space(SPACE).parameters]
+    changes = [change for session in run.manifest["sessions"] for change in session["changes"]]
+    assert "parameters.lr.high: 0.1 -> 0.5" in changes
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+def test_samplers_that_are_not_exact_say_so_once(search, sampler):
+    text = SPACE.replace("random", sampler)
+    if sampler == "cmaes":
+        text = text.replace("{choice: [Tanh, ReLU]}", "Tanh")
+        text = text.replace("hidden_dim: 3", "hidden_dim: {low: 3, high: 5}")
+    said = []
+    search(text, on_word=said.append)
+    assert said == []
+    search(text, resume=True, on_word=said.append)
+    (word,) = said
+    assert f"sampler {sampler} is not exact" in word
+    result = command("search", "space.yaml", "--output", "run", "--resume", "--json")
+    assert result.stderr.count("is not exact") == 1
+    assert json.loads(result.stdout)["configs"] == 3
+
+
+# Damaged
+
+
+@pytest.mark.parametrize(
+    ("entries", "word"),
+    [
+        ({"sessions": {}}, "sessions"),
+        ({"sessions": []}, "sessions"),
+        ({"sessions": [1]}, "sessions"),
+        ({"sessions": [{"made": 3}]}, "sessions"),
+        ({"sessions": [{"made": A, "versions": []}]}, "sessions"),
+        ({"sessions": [{"made": A}], "made": None}, "made"),
+        ({"sessions": [{"made": A}], "made": {A: 1}}, "made"),
+        ({"sessions": [{"made": A}], "made": {B: {}}}, "made"),
+    ],
+)
+def test_a_damaged_manifest_is_told(search, entries, word):
+    run = search()
+    manifest = json.loads((run.path / "manifest.json").read_text()) | entries
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=f"manifest.json: {word}.* is damaged"):
+        search(resume=True)
+
+
+@pytest.mark.parametrize("name", ["../space.yaml", "/etc/passwd", "space-1.yaml/../x", 7, None])
+def test_a_manifest_names_no_space_outside_its_run(tmp_path, name):
+    manifest = {"sessions": [{"made": A, "space": name}]}
+    assert run_sessions.earlier_spaces(tmp_path, manifest) == ()
+
+
+def test_another_version_is_refused_with_both_shown(search, other_torch, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(NetworkTrainer, "describe", NetworkTrainer.describe)
+        run = search()
+    before = files(run)
+    assert run.manifest["made"]
+    real = NetworkTrainer.describe
+    monkeypatch.setattr(
+        NetworkTrainer, "describe", lambda self: real(self) | {"torch": "9.9.9", "engine": "new"}
+    )
+    for more in ({"resume": True}, {"extend": True}):
+        with pytest.raises(InputError) as caught:
+            search(**more)
+        lines = str(caught.value).splitlines()
+        assert lines[1:3] == ["  engine: fused -> new", "  torch: 9.8.7 -> 9.9.9"]
+        assert "torch==9.8.7" in lines[3]
+        assert "--accept-versions" in lines[3]
+    assert {n: b for n, b in files(run).items() if n in before} == before
+
+
+def test_accepted_versions_are_kept_apart(search, monkeypatch, request):
+    said = []
+    run = search()
+    request.getfixturevalue("other_torch")
+    run = search(resume=True, accept_versions=True, on_word=said.append)
+    first, second = (session["made"] for session in run.manifest["sessions"])
+    assert first != second
+    assert run.manifest["made"][second]["torch"] == "9.8.7"
+    assert [e.made for e in run.evaluations] == [first, second]
+    (word,) = said
+    assert "9.8.7" in word
+    assert "only the seeds of one of them are counted" in word
+    assert run.manifest["sessions"][1]["notes"] == said
+    run = search(resume=True)  # nothing has changed since
+    assert run.manifest["sessions"][2]["made"] == second
+
+
+def test_a_proof_takes_no_seeds_of_another_version(search, request):
+    text = SPACE + "stop: {proven_rate: 0.1}\n"
+    run = search(text)
+    before = files(run)
+    request.getfixturevalue("other_torch")
+    with pytest.raises(InputError, match=r"proven by seeds of one kind(.|\n)*9\.8\.7"):
+        search(text, resume=True, accept_versions=True)
+    assert {n: b for n, b in files(run).items() if n in before} == before
+
+
+def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch):
+    from xortune.runs import sessions as api_resume
+
+    search()
+    real = api_resume.version
+    monkeypatch.setattr(
+        api_resume, "version", lambda name: "0.0.1" if name == "optuna" else real(name)
+    )
+    said = []
+    run = search(resume=True, on_word=said.append)
+    (word,) = said
+    assert f"optuna {real('optuna')} -> 0.0.1" in word
+    assert "no longer promised" in word
+    assert run.manifest["sessions"][1]["versions"]["optuna"] == "0.0.1"
+    assert len(run.manifest["made"]) == 1
+
+
+def test_what_is_not_counted_is_told(search):
+    identity = identity_of(NetworkTrainer(Task.xor()).describe() | {"torch": "1.0"})
+    made = made_id(identity)
+    sessions = [{"number": 1, "made": made, "space": "space.yaml"}]
+    manifest = {"made": {made: identity}, "sessions": sessions, "trainer": "network"}
+    create("run", space_text=SPACE, manifest=manifest)
+    with Journal.open(f"run/{JOURNAL}") as journal:
+        point = NetworkTrainer(Task.xor()).check(Point({**POINT, "lr": 0.011}))
+        journal.append(by(made, done(0, point, solved(4, 1, 8, epochs=30))))
+    with pytest.raises(InputError, match=r"torch: 1\.0 -> "):
+        search(resume=True)
+    run = search(resume=True, accept_versions=True, report=True)
+    first, second = run.manifest["sessions"]
+    assert first["made"] != second["made"]
+    (result,) = run.results
+    assert (result.outcome.successes, result.outcome.n, result.trials) == (1, 8, 2)
+    assert [e.block.count for e in run.set_aside] == [4]
+    assert run.manifest["not_counted"] == [
+        {"key": result.key, "made": second["made"], "k": 3, "n": 4}
+    ]
+    shown = command("report", "run").stdout
+    assert "Not counted: 4 seeds that other versions made." in shown
+    report = (run.path / "report.md").read_text()
+    assert "made by other versions, not counted" in report
+    assert "4 seeds of 1 configurations" in report
+
+
+# What is counted
+
+
+def test_no_count_mixes_versions(tmp_path):
+    point, other = {**POINT, "lr": 0.02}, {**POINT, "lr": 0.03}
+    lines = [
+        by(A, done(0, point, solved(0, 4, 4, epochs=30))),
+        by(B, done(0, point, solved(4, 2, 12, epochs=30))),
+        by(A, done(1, point, solved(16, 1, 9, epochs=30))),
+        by(B, failed(2, point, 30, 3)),
+        by(A, done(3, other, solved(0, 2, 4, epochs=30))),
+        by(B, done(4, other, solved(4, 4, 4, epochs=30))),
+    ]
+    sessions = [{"made": A}, {"made": B}]
+    run = write_run(tmp_path / "run", lines, sessions=sessions, made={A: {}, B: {}})
+    found = {result.point["lr"]: result for result in run.results}
+    # Of B 15 seeds, of A 4 + 9: B's count, with its crashed ones.
+    assert (found[0.02].outcome.successes, found[0.02].outcome.n) == (2, 15)
+    assert found[0.02].outcome.seeds.tolist() == [*range(4, 16), *range(30, 33)]
+    # As many of each: those of the lowest seeds.
+    assert (found[0.03].outcome.successes, found[0.03].outcome.n) == (2, 4)
+    assert [found[0.02].trials, found[0.03].trials] == [3, 2], "proposals are proposals"
+    assert sum(e.block.count for e in run.set_aside) == 4 + 9 + 4
+    assert run.table["n"].sum() == len(run.seeds) == 19
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([None, A, B, "c" * 8]), st.integers(0, 2), st.integers(1, 5)),
+        max_size=12,
+    )
+)
+@settings(max_examples=30)
+def test_blocks_of_a_config_are_counted_if_one_thing_made_them(given):
+    lines, first = [], 0
+    for made, config, count in given:
+        point = {**POINT, "lr": 0.1 + config}
+        lines.append(
+            by(made, done(len(lines), point, outcome(first, [RIGHT, *[WRONG] * count][1:])))
+        )
+        first += count
+    counted, aside = by_version(Evaluations.of(lines))
+    assert sorted(e.proposal for e in (*counted, *aside)) == list(range(len(lines)))
+    for key in counted.keys:
+        found = list(counted.of_keys([key]))
+        rest = list(aside.of_keys([key]))
+        (made,) = {e.made for e in found}
+        most = sum(e.block.count for e in found)
+        assert all(e.made != made for e in rest)
+        for another in {e.made for e in rest}:
+            assert sum(e.block.count for e in rest if e.made == another) <= most
+
+
+@pytest.fixture
+def certified(tmp_path):
+    """A hand-made run, and `certify(**more)` for it."""
+    points = [{**POINT, "lr": lr} for lr in (0.02, 0.05)]
+    points = [NetworkTrainer(Task.xor()).check(Point(p)) for p in points]
+    lines = [done(i, p, solved(0, 8, 8, epochs=30)) for i, p in enumerate(points)]
+    trainer = NetworkTrainer(Task.xor())
+    identity = identity_of(trainer.describe())
+    sessions = [{"number": 1, "made": made_id(identity)}]
+    made = {made_id(identity): identity}
+    manifest = {**trainer.describe(), "trials": 2, "sessions": sessions, "made": made}
+    run = write_run(tmp_path / "run", lines, space_text=SPACE, **manifest)
+
+    def certify(**more):
+        xt.certify(run.path, **({"top": 2, "seeds": 32} | more))
+        return load_run(run.path)
+
+    certify.path = run.path
+    return certify
+
+
+def interrupted(certify, **more):
+    """Stopped before its second block."""
+    train, blocks = LocalExecutor.wait, []
+
+    def stop(executor, batches):
+        if blocks:
+            raise KeyboardInterrupt
+        blocks.append(train(executor, batches))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalExecutor, "wait", stop)
+        with pytest.raises(KeyboardInterrupt):
+            certify(**more)
+    run = load_run(certify.path)
+    assert len(run.checks) == 1
+    assert [a.complete for a in run.certificate.attempts] == [False]
+
+
+def test_a_certificate_is_a_session_of_its_own(certified):
+    run = certified(command=["xortune", "certify"])
+    assert [session.get("what") for session in run.manifest["sessions"]] == [None, "certify"]
+    assert run.manifest["sessions"][1]["command"] == ["xortune", "certify"]
+    assert {check.made for check in run.checks} == {run.manifest["sessions"][1]["made"]}
+
+
+def test_an_attempt_is_never_finished_by_another_version(certified, request):
+    interrupted(certified)
+    request.getfixturevalue("other_torch")
+    lines = (certified.path / JOURNAL).read_bytes()
+    with pytest.raises(InputError, match=r"attempt 1 was begun by another.*accept_versions=True"):
+        certified()
+    assert (certified.path / JOURNAL).read_bytes() == lines
+    said = []
+    run = certified(accept_versions=True, on_word=said.append)
+    assert [a.complete for a in run.certificate.attempts] == [False, True]
+    assert {f.n for f in run.certificate.finalists} == {32}
+    for attempt in (1, 2):
+        made = {check.made for check in run.checks if check.purpose.attempt == attempt}
+        assert len(made) == 1
+    assert "9.8.7" in said[0]
+
+
+def test_an_attempt_is_never_extended_by_another_version(certified, request):
+    certified(extendable=True)
+    request.getfixturevalue("other_torch")
+    with pytest.raises(InputError, match="attempt 1 was made by another engine"):
+        certified(extend=True, top=None)
+    run = certified()  # a new one may be begun
+    assert [a.number for a in run.certificate.attempts] == [1, 2]
