@@ -43,8 +43,7 @@ def _sketches() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{FILES}.svg", lambda plot: f"<svg>{plot.name}</svg>\n")
         patch.setattr(f"{FILES}.page", lambda document: f"<p>{len(document.plots)} figures</p>\n")
-        for bound in ("FEWEST", "MOST"):
-            patch.setattr(f"xortune.driver.importance.{bound}", 3)
+        patch.setattr("xortune.driver.importance.RESAMPLES", 3)
         yield
 
 

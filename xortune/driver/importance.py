@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from scipy.special import ndtr
 
 from xortune.driver.propose import distribution
 from xortune.racing.objectives import expected
-from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.spaces.model import Fixed, SearchSpace
 
@@ -25,11 +26,11 @@ MIN_BETTER = 5
 """Configs in the better tenth, which the measure compares with all, and half of all at least: fewer
 lie somewhere by chance."""
 
-MAX_CONFIGS = 4000
-"""More take Optuna many seconds and change little; then every n-th of the ranking stands for it."""
+MAX_CONFIGS, RESAMPLES = 4000, 100
+"""More configs change little; then every n-th of the ranking stands for it."""
 
-FEWEST, MOST, SECONDS = 30, 100, 1.0
-"""Resamples: as many as take about so long, so far as these two let them."""
+BETTER, CELLS = 0.1, 50
+"""The share of configs that are the better ones, and the cells of a grid at most, as in Optuna."""
 
 SIGMAS = 1.959963984540054  # of a normal distribution, 95 % lie within so many
 
@@ -73,28 +74,24 @@ def importance(run: Run, space: SearchSpace) -> Importance:
     Source: Watanabe, Bansal, Hutter (2023), PED-ANOVA, IJCAI 2023, eq. 16, as in Optuna. Interval:
     Efron, Tibshirani (1993), An Introduction to the Bootstrap, section 12.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     searched = {p.name: distribution(p) for p in space.parameters if not isinstance(p, Fixed)}
     names = [p.name for p in space.parameters if p.name in searched and not p.when]
-    results = run.results[:: 1 + len(run.results) // MAX_CONFIGS]  # every so many in the order
-    rates = np.array([_rate(result) for result in results])
-    better = 0  # what Optuna's measure takes for the better ones
-    if rates.size:
-        better = int((rates >= np.sort(rates)[-math.ceil(0.1 * rates.size)]).sum())
+    results = run.results
+    results = results.chosen(np.arange(0, len(results), 1 + len(results) // MAX_CONFIGS))
+    counted = zip(results.counts.k.tolist(), results.counts.n.tolist(), strict=True)
+    rates = np.array([expected(k, n) for k, n in counted])
+    better = _better(rates).size  # what Optuna's measure takes for the better ones
     nothing = Importance({}, {}, len(results), better, 0)
     few = better < MIN_BETTER or len(results) < 2 * MIN_BETTER
     if few or np.unique(rates).size < 2 or not names:
         return nothing
-    study = _Drawn(results, searched)
+    grids = {name: _grid(searched[name], results.values(name)) for name in names}
     every = np.arange(len(results))
-    shares = study.shares(every, names)
+    shares = _shares(rates, grids, every)
     if shares is None:
         return nothing
-    # Seconds, as measured.
-    each = len(names) * (3e-4 + 1.5e-6 * len(results)) + 4.5e-6 * len(results)
-    count = min(MOST, max(FEWEST, int(SECONDS / each)))
-    drawn = np.random.default_rng(0).choice(every, (count, len(results)))
-    again = [found for rows in drawn if (found := study.shares(rows, names)) is not None]
+    drawn = np.random.default_rng(0).choice(every, (RESAMPLES, len(results)))
+    again = [found for rows in drawn if (found := _shares(rates, grids, rows)) is not None]
     if len(again) < 2:
         return nothing
     intervals = {}
@@ -104,69 +101,85 @@ def importance(run: Run, space: SearchSpace) -> Importance:
     return Importance(shares, intervals, len(results), better, len(again))
 
 
-def _rate(result: ConfigResult) -> float:
-    return expected(result.outcome.successes, result.outcome.n)
+def _better(rates: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The places of the better tenth, those as good as the last of it included."""
+    if not rates.size:
+        return np.empty(0, np.intp)
+    return np.flatnonzero(rates >= np.sort(rates)[-math.ceil(BETTER * rates.size)])
 
 
-class _Drawn(optuna.Study):
-    """A study whose trials are configs of a run, drawn with replacement."""
+@dataclass(frozen=True)
+class _Grid:
+    """A parameter over C configs.
 
-    def __init__(
-        self, results: Sequence[ConfigResult], searched: dict[str, BaseDistribution]
-    ) -> None:
-        # Copying 4,000 trials into a study, for each resample, would take minutes.
-        storage = optuna.storages.InMemoryStorage()
-        optuna.create_study(storage=storage, study_name="drawn", direction="maximize")
-        super().__init__("drawn", storage)
-        self._results, self._searched = results, searched
-        self._numbers = itertools.count()
-        self._made: list[list[FrozenTrial]] = [[] for _ in results]
-        self._chosen: list[FrozenTrial] = []
+    Attributes:
+        cells: int, shape (C,): the cell in which each one's value lies.
+        size: of the grid.
+        ordered: whether neighbours are alike.
+    """
 
-    def shares(self, rows: NDArray[np.intp], names: list[str]) -> dict[str, float] | None:
-        """Optuna's measure of these results, by their places; None where that says nothing."""
-        self._chosen = []
-        for row, times in enumerate(np.bincount(rows, minlength=len(self._made)).tolist()):
-            made = self._made[row]
-            made += [self._trial(self._results[row]) for _ in range(times - len(made))]
-            self._chosen += made[:times]
-        if len({trial.value for trial in self._chosen}) < 2:
-            return None
-        with warnings.catch_warnings():
-            # An ExperimentalWarning is a UserWarning, too: Optuna gives one until 5.0.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # It compares the better configs with all: where many are equal, these may be the same.
-            warnings.filterwarnings("error", "Target and region quantiles", UserWarning)
-            try:
-                found = optuna.importance.get_param_importances(
-                    self, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=names
-                )
-            except UserWarning:
-                return None
-        shares = {name: float(share) for name, share in found.items()}
-        return shares if all(map(math.isfinite, shares.values())) else None
+    cells: NDArray[np.intp]
+    size: int
+    ordered: bool
 
-    def get_trials(
-        self,
-        deepcopy: bool = True,  # noqa: ARG002
-        states: Any = None,  # noqa: ARG002
-    ) -> list[FrozenTrial]:
-        """Those drawn last."""
-        return self._chosen
 
-    def _trial(self, result: ConfigResult) -> FrozenTrial:
-        values = {name: result.point[name] for name in self._searched if name in result.point}
-        number = next(self._numbers)  # the measure tells trials apart by it
-        return FrozenTrial(
-            number=number,
-            state=TrialState.COMPLETE,
-            value=_rate(result),
-            datetime_start=None,
-            datetime_complete=None,
-            params=values,
-            distributions={name: self._searched[name] for name in values},
-            user_attrs={},
-            system_attrs={},
-            intermediate_values={},
-            trial_id=number,
-        )
+def _grid(searched: BaseDistribution, values: Sequence[Any]) -> _Grid:
+    """The grid on which Optuna's measure compares densities of a parameter."""
+    if searched.single():
+        return _Grid(np.zeros(len(values), np.intp), 1, ordered=False)
+    if isinstance(searched, CategoricalDistribution):
+        codes = [int(searched.to_internal_repr(value)) for value in values]
+        return _Grid(np.array(codes), len(searched.choices), ordered=False)
+    assert isinstance(searched, IntDistribution | FloatDistribution)
+    low, high, log, size = searched.low, searched.high, searched.log, CELLS
+    if log and isinstance(searched, IntDistribution):
+        size = min(math.ceil(np.log(high - low + 1) / np.log(2)) + 1, CELLS)
+    elif searched.step is not None:
+        size = min(round((high - low) / searched.step) + 1, CELLS)
+    numbers = np.array(values, np.float64)
+    if log:
+        numbers, low, high = np.log(numbers), math.log(low), math.log(high)
+    cells = np.ceil((numbers - low) / ((high - low) / (size - 1)) - 0.5).astype(np.intp)
+    return _Grid(np.clip(cells, 0, size - 1), size, ordered=True)
+
+
+def _shares(
+    rates: NDArray[np.float64], grids: dict[str, _Grid], rows: NDArray[np.intp]
+) -> dict[str, float] | None:
+    """The measure of the configs at some places; None where all of them are the better tenth."""
+    better = rows[_better(rates[rows])]
+    if len(better) == len(rows):
+        return None
+    found = {}
+    for name, grid in grids.items():
+        good, every = (_density(grid, part) + 1e-12 for part in (better, rows))
+        found[name] = float(every @ (good / every - 1) ** 2)
+    total = sum(found.values())
+    shares = {n: one / total if total else 1 / len(found) for n, one in found.items()}
+    return dict(sorted(shares.items(), key=lambda share: -share[1]))
+
+
+def _density(grid: _Grid, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Of each cell, as a kernel around each config estimates it: Optuna's, after Scott's rule."""
+    counts = np.bincount(grid.cells[rows], minlength=grid.size)
+    seen = np.flatnonzero(counts)
+    weights = np.append(counts[seen], 1.0)  # the last kernel is the whole grid
+    weights /= weights.sum()
+    if not grid.ordered:
+        kernels = np.full((len(seen) + 1, grid.size), 1 / (len(seen) + 1))
+        kernels[np.arange(len(seen)), seen] += 1
+        return np.asarray(weights @ (kernels / kernels.sum(axis=1, keepdims=True)))
+    so_far = np.cumsum(counts[seen])
+    total = int(so_far[-1])
+    mean = seen @ counts[seen] / total
+    spread = math.sqrt((seen - mean) ** 2 @ counts[seen] / max(1, total - 1))
+    first = int(np.searchsorted(so_far, total // 4))
+    third = int(np.searchsorted(so_far, total * 3 // 4, "right"))
+    quartiles = seen[min(len(seen) - 1, third)] - seen[first]
+    width = 1.059 * min(quartiles / 1.34, spread) * total**-0.2
+    widths = np.append(np.full(len(seen), max(width, 0.5 / 1.64)), grid.size)
+    middles = np.append(seen, (grid.size - 1) / 2)
+    ends = (np.arange(grid.size + 1) - 0.5 - middles[:, None]) / widths[:, None]
+    # Differences of what is small: near 1 the digits would be lost.
+    masses = np.where(ends[:, :-1] > 0, -np.diff(ndtr(-ends)), np.diff(ndtr(ends)))
+    return np.asarray(weights @ (masses / masses.sum(axis=1, keepdims=True)))

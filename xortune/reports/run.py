@@ -162,7 +162,7 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
         amounts = [one if np.isfinite(one) else None for one in sums]
         measures = [worth(objective, result) for result in results[:FIRST]]
         measures += map(_shown_end, sums[FIRST:])
-    subset = set(report.tied.members.keys) if objective is None else set()
+    subset = set(report.tied.members.keys[:most]) if objective is None else set()
 
     def note(key: str, n: int) -> str:
         if not report.solved:

@@ -209,6 +209,7 @@ class ConfigResults(Sequence[ConfigResult]):
         )
         self._trials = self._proposals(evaluations)
         self._made: dict[int, ConfigResult] = {}
+        self._all = True  # or some that are chosen
 
     def _budgets(self, starts: NDArray[np.intp], place: str) -> NDArray[np.int64]:
         """The epochs of each config; all its lines with an outcome must have the same."""
@@ -299,18 +300,20 @@ class ConfigResults(Sequence[ConfigResult]):
     @cached_property
     def counts(self) -> Counts:
         """Of each config."""
-        _ = self._order  # puts the columns in order
-        return self._found
+        order = self._order
+        return self._found if self._all else self._found.at(order)
 
     @property
     def configs(self) -> NDArray[np.int64]:
         """int64, shape (C,): of each config its place among the keys of the journal's lines."""
-        return self._configs[self._order]
+        order = self._order  # which puts the columns in it
+        return self._configs[order]
 
     @cached_property
     def trials(self) -> NDArray[np.int64]:
         """int64, shape (C,): of each config how many distinct proposals led to it."""
-        return self._trials[self._order]
+        order = self._order
+        return self._trials[order]
 
     @cached_property
     def keys(self) -> list[str]:
@@ -343,10 +346,9 @@ class ConfigResults(Sequence[ConfigResult]):
     def chosen(self, places: NDArray[np.int64]) -> ConfigResults:
         """Those at some places."""
         found = copy.copy(self)
-        for name in ("trials", "keys"):
+        for name in ("counts", "trials", "keys"):
             found.__dict__.pop(name, None)
-        counts = self.counts.at(places)
-        found.__dict__ |= {"_order": self._order[places], "counts": counts, "_made": {}}
+        found.__dict__ |= {"_order": self._order[places], "_made": {}, "_all": False}
         return found
 
     def __len__(self) -> int:

@@ -30,12 +30,12 @@ def ranking(run: Run, top: int = 20) -> Plot:
     shown, names, best = results[:top], varying(run), results[0]
     fresh = {found.key: found for found in certificate.finalists} if certificate else {}
     tied = report_of(run).tied
-    members = set(tied.members.keys) if best.outcome.successes else set()
+    members = set(tied.members.keys[:top]) if best.outcome.successes else set()
     layers: list[Layer] = []
     # Members of the best subset need not follow each other: they had all seeds.
     for inside, group in groupby(enumerate(shown), key=lambda row: row[1].key in members):
         rows = [row for row, _ in group]
-        if inside and len(members) > 1:
+        if inside and len(tied.members) > 1:
             label = "" if layers else "indistinguishable from the best"
             layers.append(Rule("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
     searched = [
