@@ -233,7 +233,7 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
     for parent in ("new", "old"):
         certified_run(tmp_path / parent / "xor", [90], name="xor")
     found = xt.compare(["new/xor", "old/xor", "new/xor"])
-    assert [one.label for one in found.contestants] == ["xor", "xor (2)", "xor (3)"]
+    assert [one.label for one in found.contestants] == ["xor", "old/xor", "xor (2)"]
     found = xt.compare(["new/xor", "old/xor"])
     assert [one.label for one in found.contestants] == ["new/xor", "old/xor"]
     found = xt.compare(["new/xor", "old/xor"], labels=["today", "then"])

@@ -31,7 +31,7 @@ from xortune.racing.objectives import (
     told_of,
 )
 from xortune.runs.evaluation import Evaluation
-from xortune.runs.results import noted_objectives, objectives_in
+from xortune.runs.manifest import noted_objectives, objectives_of
 from xortune.spaces.model import Objective
 from xortune.spaces.space import parse_space, with_search
 from xortune.stats.numbers import of_all
@@ -274,9 +274,7 @@ def test_objectives_in_a_space_file(text, wanted):
     found = space(text).objectives
     assert found[0] == wanted
     noted = noted_objectives(found)
-    assert objectives_in({"objectives": noted}, "manifest.json") == found
-    with pytest.raises(InputError, match="is not a list of objectives"):
-        objectives_in({"objectives": [{**noted[0], "number": "other"}]}, "manifest.json")
+    assert objectives_of({"objectives": noted}) == found
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from xortune.runs import lock as run_lock
 from xortune.runs.lock import LOCK, held
 from xortune.runs.manifest import checked_labels, label_run, update_manifest
 from xortune.runs.run import JOURNAL
-from xortune.runs.status import DriverWatch, Watcher, driver_of, watched
+from xortune.runs.status import DriverWatch, Watcher, watched
 
 __all__ = ["run"]
 
@@ -168,15 +168,15 @@ def test_nothing_is_written(run):
 
 def test_the_driver(tmp_path, run):
     path, now = run.path, time.time()
-    assert driver_of(path, now).life == "gone"
-    assert driver_of(path, now).pid is None
+    assert DriverWatch().look(path, now).life == "gone"
+    assert DriverWatch().look(path, now).pid is None
     with held(path):
-        mine = driver_of(path, now)
+        mine = DriverWatch().look(path, now)
         assert (mine.life, mine.pid, mine.host) == ("alive", os.getpid(), socket.gethostname())
         assert mine.since == pytest.approx(now, abs=5)
         assert f"process {os.getpid()} on {socket.gethostname()}" in shown(xt.status(path))
     owner(path, pid=4711)
-    assert driver_of(path, now).life == "gone"
+    assert DriverWatch().look(path, now).life == "gone"
     assert xt.status(path).state == "stopped"
     assert f"its process 4711 on {socket.gethostname()} is gone" in shown(xt.status(path))
     [claim] = (path / LOCK).iterdir()
@@ -190,14 +190,14 @@ def test_a_driver_elsewhere_lives_while_its_heart_beats(run, monkeypatch):
     monkeypatch.setattr(run_lock, "_is_local", lambda _: False)
     path, watch = run.path, DriverWatch()
     owner(path, host="far", heartbeat=1000.0)
-    assert driver_of(path, 1010.0).life == "alive"
-    assert driver_of(path, 1100.0).life == "gone"  # at first, clocks are all there is
-    assert driver_of(path, 5000.0, watch).life == "gone"
+    assert DriverWatch().look(path, 1010.0).life == "alive"
+    assert DriverWatch().look(path, 1100.0).life == "gone"  # at first, clocks are all there is
+    assert watch.look(path, 5000.0).life == "gone"
     owner(path, host="far", heartbeat=1010.0, beats=1)
-    assert driver_of(path, 5010.0, watch).life == "alive"  # clocks differ, but it moves
-    assert driver_of(path, 5039.0, watch).life == "alive"
-    assert driver_of(path, 5040.0, watch).life == "gone"
-    assert driver_of(path, 1010.0).elsewhere
+    assert watch.look(path, 5010.0).life == "alive"  # clocks differ, but it moves
+    assert watch.look(path, 5039.0).life == "alive"
+    assert watch.look(path, 5040.0).life == "gone"
+    assert DriverWatch().look(path, 1010.0).elsewhere
     found = Watcher(path).look(1013.0)
     assert "on far" in shown(found)
     assert "heartbeat 3 s ago" in shown(found)

@@ -121,7 +121,7 @@ def test_nobody_with_the_full_seeds(tmp_path):
 
 def test_a_parameter_called_front_keeps_its_name_unless_there_is_one(tmp_path):
     assert column_names(["front"]) == {"front": "front"}
-    assert column_names(["front", "param_front"], several=True) == {
+    assert column_names(["front", "param_front"], ["front"]) == {
         "front": "param_param_front",
         "param_front": "param_front",
     }

@@ -6,10 +6,11 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
-from typing import TypeGuard
+from typing import Any, TypeGuard
+
+import numpy as np
 
 from xortune.certificates.gate import share
 from xortune.core.errors import InputError, nearest, refuse_given
@@ -19,6 +20,7 @@ from xortune.core.trainer import Trainer
 from xortune.runs.certificate import (
     Certificate,
     certificate_of,
+    purpose_of,
     sequence_step,
     write_certificate,
 )
@@ -46,9 +48,6 @@ def neighbours(
     is moved to the next smaller and the next larger one, whatever the fraction, unless that would
     turn another parameter on or off: that is another kind of config. Parameters with a fixed value
     or other lists are not moved, nor those that are not active in the point.
-
-    Raises:
-        InputError: a fraction that is not above 0 and finite, or a point that the trainer refuses.
     """
     if not 0 < fraction < math.inf:
         raise InputError(
@@ -267,35 +266,14 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
 
     Neighbours spend nothing of the attempt's share: to measure them later needs no new attempt.
     """
-    finalists = [result for result in run.results[: call.top] if result.outcome.successes]
-    if not finalists:
+    number, begun = _last(run.checks)
+    asked = _asked(run, call, number)
+    if not asked:
         raise InputError(
             "no configuration solved a seed" if run.results else "no configuration is finished yet",
             place=str(run.path),
             fix="search further, or search another space",
         )
-    number = max((_of(check).attempt for check in run.checks), default=0)
-    begun = [check for check in run.checks if _of(check).attempt == number]
-    asked = [
-        Purpose(
-            kind="certify",
-            attempt=number,
-            finalist=result.key,
-            rank=rank,
-            finalists=len(finalists),
-            seeds=call.seeds,
-            confidence=call.confidence,
-            extendable=call.extendable,
-            search_k=result.outcome.successes,
-            search_n=result.outcome.n,
-            moved=None,
-            by=call.by,
-            neighbours=0,
-            first=None,
-            min_rate=call.min_rate,
-        )
-        for rank, result in enumerate(finalists, 1)
-    ]
     if begun and _same(begun, asked):
         others = _made_by_others(begun, trainer)
         rest = _tasks(run, trainer, asked, begun, call.neighbourhood)
@@ -310,15 +288,46 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
                     place=str(run.path),
                     fix="finish it with what began it, or begin another with --accept-versions",
                 )
-        elif not others and call.by != _of(begun[-1]).by:
+        elif not others and call.by != purpose_of(begun[-1]).by:
             raise InputError(
                 f"attempt {number} has all of this already, in another order",
                 field="by",
                 fix="`neighbourhood_lower_bound` is in certificate.json; gate and export take "
                 "another finalist with --key",
             )
-    new = [replace(purpose, attempt=number + 1) for purpose in asked]
-    return _tasks(run, trainer, new, [], call.neighbourhood)
+    return _tasks(run, trainer, _asked(run, call, number + 1), [], call.neighbourhood)
+
+
+def _last(checks: Iterable[Evaluation]) -> tuple[int, list[Evaluation]]:
+    """The number of the last attempt, 0 if there is none, and its lines."""
+    lines = list(checks)
+    number = max((purpose_of(line).attempt for line in lines), default=0)
+    return number, [line for line in lines if purpose_of(line).attempt == number]
+
+
+def _asked(run: Run, call: Call, attempt: int, first: int | None = None) -> list[Purpose]:
+    """What each finalist of the call is trained for in that attempt."""
+    finalists = [result for result in run.results[: call.top] if result.outcome.successes]
+    return [
+        Purpose(
+            kind="certify",
+            attempt=attempt,
+            finalist=result.key,
+            rank=rank,
+            finalists=len(finalists),
+            seeds=call.seeds,
+            confidence=call.confidence,
+            extendable=call.extendable,
+            search_k=result.outcome.successes,
+            search_n=result.outcome.n,
+            moved=None,
+            by=call.by,
+            neighbours=0,
+            first=first,
+            min_rate=call.min_rate,
+        )
+        for rank, result in enumerate(finalists, 1)
+    ]
 
 
 def _same(begun: Sequence[Evaluation], asked: Sequence[Purpose]) -> bool:
@@ -326,13 +335,18 @@ def _same(begun: Sequence[Evaluation], asked: Sequence[Purpose]) -> bool:
 
     Neighbours may still come to order it; what they order stays so.
     """
-    by, neighbours = asked[0].by, asked[0].neighbours
+    by = asked[0].by
     wanted = {purpose.finalist: purpose for purpose in asked}
-    return (by == "neighbourhood" or _of(begun[-1]).by == "own") and all(
-        _of(check).first is not None
-        and wanted.get(_of(check).finalist)
-        == replace(_of(check), kind="certify", moved=None, by=by, neighbours=neighbours, first=None)
-        for check in begun
+    free: dict[str, Any] = {
+        "kind": "certify",
+        "moved": None,
+        "by": by,
+        "neighbours": 0,
+        "first": None,
+    }
+    return (by == "neighbourhood" or purpose_of(begun[-1]).by == "own") and all(
+        had.first is not None and wanted.get(had.finalist) == replace(had, **free)
+        for had in map(purpose_of, begun)
     )
 
 
@@ -350,15 +364,13 @@ def _tasks(
     seeds = asked[0].seeds
     first = _first(CERTIFY, run, trainer, asked, begun)
     _refuse_beyond(run, first, seeds)
+    asked = [replace(purpose, first=first) for purpose in asked]
     if asked[0].min_rate is not None:
-        return _next_of_sequence(run, [replace(one, first=first) for one in asked], begun)
+        return _next_of_sequence(run, asked, begun)
     near = around_from = _first(NEIGHBOURS, run, trainer, asked, begun)
-    points = {result.key: result.point for result in run.results}
-    tasks: list[tuple[Point, tuple[range, ...], int, Purpose]] = []
-    around = tasks.copy()
     had: dict[tuple[str, str, str], list[Evaluation]] = defaultdict(list)
-    for check in begun:
-        had[_of(check).kind, _of(check).finalist, check.block.point.key].append(check)
+    for line in begun:
+        had[purpose_of(line).kind, purpose_of(line).finalist, line.block.point.key].append(line)
     # Neighbours that an earlier call has finished count, even if this moves by another fraction.
     measured = {
         (finalist, key)
@@ -366,26 +378,25 @@ def _tasks(
         if kind == "neighbourhood"
         and sum(line.block.count for line in lines if line.final) == seeds
     }
+    tasks, around = [], list[SeedsToTrain]()
     for purpose in asked:
         key = purpose.finalist
-        # Certifying it is no proposal of its own.
-        proposal = run.evaluations.of_keys([key])[0].proposal
-        rest = missing(range(first, first + seeds), had["certify", key, key])
-        tasks.append((points[key], rest, proposal, replace(purpose, first=first)))
+        own = _to_train(run, purpose, range(first, first + seeds), had["certify", key, key])
+        tasks.append(own)
         if neighbourhood is None:
             continue
         span = range(near, near + seeds)
         near = span.stop
         if near > NEIGHBOURS.stop:
             raise InputError("no seeds are left for neighbours", field="neighbourhood")
-        for name, moved in neighbours(points[key], run.asked, trainer, neighbourhood):
+        for name, moved in neighbours(own.point, run.asked, trainer, neighbourhood):
             reason = replace(purpose, kind="neighbourhood", moved=name, first=around_from)
             rest = missing(span, had["neighbourhood", key, moved.key])
-            around.append((moved, rest, proposal, reason))
+            around.append(SeedsToTrain(moved, rest, own.proposal, reason))
             measured.add((key, moved.key))
     number = len(measured)
     if neighbourhood is None:
-        number = _of(begun[-1]).neighbours if begun else 0
+        number = purpose_of(begun[-1]).neighbours if begun else 0
     elif asked[0].by == "neighbourhood" and not around:
         raise InputError(
             "no finalist has a setting that can be moved",
@@ -394,9 +405,15 @@ def _tasks(
             fix="leave it out",
         )
     return [
-        SeedsToTrain(point, rest, proposal, replace(purpose, neighbours=number))
-        for point, rest, proposal, purpose in tasks + around
+        replace(task, purpose=task.purpose and replace(task.purpose, neighbours=number))
+        for task in tasks + around
     ]
+
+
+def _to_train(run: Run, purpose: Purpose, span: range, had: Iterable[Evaluation]) -> SeedsToTrain:
+    """What a finalist lacks of some seeds. Certifying it is no proposal of its own."""
+    line = run.evaluations.of_keys([purpose.finalist])[0]
+    return SeedsToTrain(line.block.point, missing(span, had), line.proposal, purpose)
 
 
 def _next_of_sequence(
@@ -406,16 +423,12 @@ def _next_of_sequence(
 
     All finalists have the same seeds. Nothing where the last is proven, or one is given up.
     """
-    points = {result.key: result.point for result in run.results}
     for purpose in asked:
         assert purpose.first is not None
-        had = [check for check in begun if _of(check).finalist == purpose.finalist]
-        step = sequence_step(purpose, had)
+        had = [line for line in begun if purpose_of(line).finalist == purpose.finalist]
+        step = sequence_step(had, purpose)
         if step.proven is None:
-            span = range(purpose.first, purpose.first + step.needed)
-            proposal = run.evaluations.of_keys([purpose.finalist])[0].proposal
-            rest = missing(span, had)
-            return [SeedsToTrain(points[purpose.finalist], rest, proposal, purpose)]
+            return [_to_train(run, purpose, range(purpose.first, purpose.first + step.needed), had)]
         if not step.proven:
             break
     return []
@@ -423,21 +436,8 @@ def _next_of_sequence(
 
 def next_of_sequence(run: Run, call: Call, lines: Sequence[Evaluation]) -> list[SeedsToTrain]:
     """What the sequence that a call has begun needs next, once these lines have come too."""
-    checks = [*run.checks, *lines]
-    number = max(_of(check).attempt for check in checks)
-    begun = [check for check in checks if _of(check).attempt == number]
-    known = _of(begun[-1])
-    finalists = [result for result in run.results[: call.top] if result.outcome.successes]
-    asked = [
-        replace(
-            known,
-            finalist=result.key,
-            rank=rank,
-            search_k=result.outcome.successes,
-            search_n=result.outcome.n,
-        )
-        for rank, result in enumerate(finalists, 1)
-    ]
+    number, begun = _last([*run.checks, *lines])
+    asked = _asked(run, call, number, purpose_of(begun[-1]).first)
     return _next_of_sequence(run, asked, begun)
 
 
@@ -460,9 +460,9 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
             allowed="an attempt that was begun as extendable",
             fix=another,
         )
-    begun = [check for check in run.checks if _of(check).attempt == attempt.number]
-    last = _of(begun[-1])
-    lines = [check for check in begun if _of(check).kind == "certify"]
+    begun = [line for line in run.checks if purpose_of(line).attempt == attempt.number]
+    last = purpose_of(begun[-1])
+    lines = [line for line in begun if purpose_of(line).kind == "certify"]
     if _made_by_others(lines, trainer):
         raise InputError(
             f"another engine or other versions made attempt {attempt.number}; one count cannot "
@@ -470,7 +470,7 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
             field="extend",
             fix=another,
         )
-    if not attempt.complete and len({_of(check).seeds for check in lines}) == 1:
+    if not attempt.complete and len({purpose_of(line).seeds for line in lines}) == 1:
         raise InputError(
             f"attempt {attempt.number} was interrupted before its {attempt.seeds:,} seeds",
             field="extend",
@@ -480,9 +480,9 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
     _refuse_beyond(run, attempt.finalists[0].first, planned)
     tasks = []
     for found in attempt.finalists:
-        had = [check for check in lines if _of(check).finalist == found.key]
+        had = [line for line in lines if purpose_of(line).finalist == found.key]
         rest = missing(range(found.first, found.first + planned), had)
-        purpose = replace(_of(had[0]), seeds=planned, by=last.by, neighbours=last.neighbours)
+        purpose = replace(purpose_of(had[0]), seeds=planned, by=last.by, neighbours=last.neighbours)
         tasks.append(SeedsToTrain(found.point, rest, had[0].proposal, purpose))
     return tasks
 
@@ -500,12 +500,14 @@ def _first(
     lower half of the range, so that seeds can be added later. It is drawn again if the run has
     already used such seeds.
     """
-    known = [_of(check).first for check in begun if check.block.first in seeds]
+    known = [purpose_of(line).first for line in begun if line.block.first in seeds]
     if known and known[0] is not None:
         return known[0]
     # All finalists have the same seeds, each neighbourhood has its own.
     count = asked[0].seeds * (len(asked) if seeds is NEIGHBOURS else 1)
-    used = [line.block.seeds for line in _lines(run) if line.block.seeds.stop > seeds.start]
+    some = (run.evaluations, run.checks)
+    starts = np.concatenate([lines.column("first") for lines in some])
+    stops = starts + np.concatenate([lines.column("count") for lines in some])
     identity = identity_of(trainer.describe())
     told = {
         "space": run.asked.text,
@@ -522,9 +524,9 @@ def _first(
         text = json.dumps({**told, "draw": draw}, sort_keys=True)
         number = int.from_bytes(hashlib.sha256(text.encode()).digest())
         first = seeds.start + number % room
-        if all(had.stop <= first or first + count <= had.start for had in used):
+        if not ((stops > first) & (starts < first + count)).any():
             return first
-    return max((had.stop for had in used if had.start < seeds.stop), default=seeds.start)
+    return int(stops[starts < seeds.stop].max(initial=seeds.start))
 
 
 def _refuse_beyond(run: Run, first: int, count: int) -> None:
@@ -539,17 +541,19 @@ def _refuse_beyond(run: Run, first: int, count: int) -> None:
 
 def _refuse_seen(tasks: Sequence[SeedsToTrain], run: Run) -> None:
     """Whatever the ranges say: no seed may be in the journal but of this attempt's own configs."""
-    least = min((part.start for task in tasks for part in task.seeds), default=0)
-    used = [line for line in _lines(run) if line.block.seeds.stop > least]
-    for task, line in product(tasks, used):
-        if line.purpose and task.purpose and line.purpose.attempt == task.purpose.attempt:
-            continue
-        seen = line.block.seeds
-        for part in task.seeds:
-            if seen.start < part.stop and seen.stop > part.start:
+    attempts = {task.purpose.attempt for task in tasks if task.purpose}
+    purposes = [run.checks.lines.purposes[line] for line in run.checks.places.tolist()]
+    others = np.array([one.attempt not in attempts for one in purposes], np.bool_)
+    for lines in (run.evaluations, run.checks.where(others)):
+        starts = lines.column("first")
+        stops = starts + lines.column("count")
+        for part in (part for task in tasks for part in task.seeds):
+            seen = np.flatnonzero((starts < part.stop) & (stops > part.start))
+            if seen.size:
+                block = lines[int(seen[0])].block
                 raise InputError(
                     f"seeds {part.start} to {part.stop - 1} are not fresh: config "
-                    f"{line.block.point.key} was trained under {seen.start} to {seen.stop - 1}",
+                    f"{block.point.key} was trained under {block.first} to {block.seeds.stop - 1}",
                     field="seeds",
                     place=str(run.path / JOURNAL),
                     fix="begin another attempt, without --extend",
@@ -560,16 +564,6 @@ def _made_by_others(lines: Sequence[Evaluation], trainer: Trainer) -> bool:
     """Whether another engine or other versions have made one of these."""
     own = made_id(identity_of(trainer.describe()))
     return any(line.made not in (None, own) for line in lines)
-
-
-def _lines(run: Run) -> Iterator[Evaluation]:
-    yield from run.evaluations
-    yield from run.checks
-
-
-def _of(check: Evaluation) -> Purpose:
-    assert check.purpose is not None
-    return check.purpose
 
 
 def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:

@@ -22,7 +22,6 @@ from xortune.core.trainer import Block, Trains
 from xortune.spaces.text import read_text, read_yaml
 from xortune.stats.anytime import (
     anytime_evidence_above,
-    anytime_evidence_below,
     anytime_interval,
     anytime_lower,
     anytime_upper,
@@ -88,11 +87,7 @@ Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
 
 def share(name: str, value: float) -> float:
-    """A rate or a confidence, which lies within (0, 1).
-
-    Raises:
-        InputError: it does not.
-    """
+    """A rate or a confidence, which lies within (0, 1)."""
     if 0 < value < 1:
         return value
     raise InputError(
@@ -159,56 +154,45 @@ class SequentialTest:
 
     def proves(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
         """Whether k successes of n seeds prove the rate; for arrays, of each."""
-        k, n = np.asarray(k), np.asarray(n)
-        if self._above is None:
-            return np.asarray(anytime_evidence_above(k, n, self.min_rate) >= self._enough)
-        return np.asarray(n - k <= self._above.allowed[n])
+        return self._above(self.min_rate, np.asarray(k), np.asarray(n))
 
     def refutes(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
-        """Whether k successes of n seeds refute it; for arrays, of each."""
-        k, n = np.asarray(k), np.asarray(n)
-        if self._below is None:
-            return np.asarray(anytime_evidence_below(k, n, self.min_rate) >= self._enough)
-        return np.asarray(k <= self._below.allowed[n])
+        """Whether k successes of n seeds refute it: failures are proven to be more than allowed."""
+        return self._above(1 - self.min_rate, np.subtract(n, k), np.asarray(n))
 
     def bound(self, answer: Answer, k: int, n: int) -> float | None:
         """The bound that k of n seeds have just decided by: below it lies the rate, or above."""
-        alpha = 1 - self.confidence
         if answer == "proven":
-            if self._above is None:
-                return float(anytime_lower(k, n, alpha=alpha))
-            return self._above.bound(n, n - k)
-        if answer == "refuted":
-            if self._below is None:
-                return float(anytime_upper(k, n, alpha=alpha))
-            return 1 - self._below.bound(n, k)
-        return None
+            return self._lower(self.min_rate, k, n)
+        return 1 - self._lower(1 - self.min_rate, n - k, n) if answer == "refuted" else None
 
     def needed(self, failures: int) -> int:
         """The fewest seeds that prove the rate if so many fail; `max_seeds` if these do not."""
-        if self._above is None:
+        line = self._line(self.min_rate)
+        if line is None:
             least = gate_seeds(self.min_rate, alpha=1 - self.confidence, failures=failures)
         else:
-            least = self._above.first(failures) or self.max_seeds
+            least = line.first(failures) or self.max_seeds
         return min(least, self.max_seeds)
 
-    @property
-    def _above(self) -> Boundary | None:
-        """Where the rate is proven; None if there are too many seeds to follow each."""
+    def _line(self, rate: float) -> Boundary | None:
+        """Where a rate is proven; None if there are too many seeds to follow each."""
         if self.max_seeds > LONGEST:
             return None
-        return boundary(self.min_rate, self.max_seeds, 1 - self.confidence)
+        return boundary(rate, self.max_seeds, 1 - self.confidence)
 
-    @property
-    def _below(self) -> Boundary | None:
-        """Where it is refuted: there the rate of failures is proven to be above 1 - `min_rate`."""
-        if self.max_seeds > LONGEST:
-            return None
-        return boundary(1 - self.min_rate, self.max_seeds, 1 - self.confidence)
+    def _above(self, rate: float, k: NDArray[Any], n: NDArray[Any]) -> NDArray[np.bool_]:
+        line = self._line(rate)
+        if line is None:
+            enough = -math.log(1 - self.confidence)
+            return np.asarray(anytime_evidence_above(k, n, rate) >= enough)
+        return np.asarray(n - k <= line.allowed[n])
 
-    @property
-    def _enough(self) -> float:
-        return -math.log(1 - self.confidence)
+    def _lower(self, rate: float, k: int, n: int) -> float:
+        line = self._line(rate)
+        if line is None:
+            return float(anytime_lower(k, n, alpha=1 - self.confidence))
+        return line.bound(n, n - k)
 
 
 # -------------------------------------------------------------------------------------------------

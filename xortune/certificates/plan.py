@@ -222,9 +222,6 @@ def gate_seeds(
             more than 20,000: of the bounds that hold for ever.
         alpha: the probability of a wrong answer, at most.
         failures: among the seeds.
-
-    Raises:
-        InputError: more than there are seeds.
     """
     if max_seeds is not None and max_seeds <= LONGEST:
         planned = seeds_for_lower_bound(rate, confidence=1 - alpha, failures=failures)

@@ -25,12 +25,7 @@ NAMES = {
 
 
 def wanted(*given: object, **options: object) -> SequentialTest:
-    """What is written in the brackets of a mark, checked.
-
-    Raises:
-        InputError: an argument too many, missing, of a wrong type or out of range; too few seeds
-            to prove anything.
-    """
+    """What is written in the brackets of a mark, checked."""
     for name in options.keys() - NAMES.keys():
         raise InputError(f"unknown argument {name!r}", allowed=", ".join(NAMES), fix=FIX)
     if len(given) > 1 or (given and "n" in options):

@@ -18,7 +18,7 @@ from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.runs.certificate import Attempt, certificate_of
-from xortune.runs.manifest import MANIFEST, imported_from, last_identity, last_search, made_with
+from xortune.runs.manifest import imported_from, last_identity, last_search, made_with
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import changed_trainer
@@ -65,9 +65,6 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     The search's first, not its certificate's: it was chosen before its certificate was trained, so
     that these seeds say nothing but the truth about it. The certificate's first is the best of
     several by these very seeds.
-
-    Raises:
-        InputError: no config is finished, none has this key, or several begin with it.
     """
     assert run.best is not None  # refuses a run in which nothing has finished
     result = run.results[0 if key is None else _place(run, key)]
@@ -80,7 +77,7 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     attempt = certificate.latest if certificate else None
     if attempt is None or all(found.key != result.key for found in attempt.finalists):
         return candidate
-    digests = made_with(run.manifest, attempt.made, attempt.number, str(run.path / MANIFEST))
+    digests = made_with(run.manifest, attempt.made, attempt.number)
     seeds, told = _certified(run, attempt, result.key), trained_by(digests)
     notes = _notes(attempt, result.key, named=key is not None)
     return replace(
@@ -97,7 +94,7 @@ def trained_contestant(
     notes: tuple[str, ...] = ()
     if candidate.run is not None:
         run = candidate.run
-        changed = changed_trainer(run.manifest, identity, str(run.path / MANIFEST))
+        changed = changed_trainer(run.manifest, identity)
         told = ", ".join(
             f"{name}: {before} -> {now}"
             for name, before, now in changed
@@ -206,7 +203,7 @@ def trained_by(made: Mapping[str, object]) -> str:
 
 def _place(run: Run, key: str) -> int:
     """Where in the results the config is whose key begins so."""
-    keys = [result.key for result in run.results]
+    keys = run.results.keys
     found = [place for place, other in enumerate(keys) if key and other.startswith(key)]
     if len(found) != 1:
         raise InputError(
@@ -284,9 +281,8 @@ def _notes(attempt: Attempt, key: str, *, named: bool) -> tuple[str, ...]:
 
 def _facts(run: Run) -> dict[str, str]:
     """How the run was made, in the order in which one asks."""
-    place, manifest = str(run.path / MANIFEST), run.manifest
-    session = last_search(manifest, place)
-    versions, identity = session.get("versions"), last_identity(manifest, place)
+    manifest = run.manifest
+    session, identity = last_search(manifest), last_identity(manifest)
     own = {
         "what is trained": identity.get("trainer"),
         OWN: identity.get("source"),
@@ -297,7 +293,7 @@ def _facts(run: Run) -> dict[str, str]:
         "space": manifest.get("name"),
         "task": manifest.get("task"),
         "sampler": manifest.get("sampler"),
-        "trials": sum(result.trials for result in run.results),
+        "trials": int(run.results.trials.sum()),
         "seeds of the race": " ".join(map(str, manifest.get("ladder") or ())),
         "sampler's seed": manifest.get("seed"),
         "engine": identity.get("engine"),
@@ -306,7 +302,7 @@ def _facts(run: Run) -> dict[str, str]:
         "host": session.get("host"),
         "platform": session.get("platform"),
         "git commit": session.get("git_commit"),
-        **(versions if isinstance(versions, Mapping) else {}),
+        **session.get("versions", {}),
     }
     return {name: str(fact) for name, fact in found.items() if fact not in (None, "")}
 
@@ -328,7 +324,7 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
     several = len(run.results) > 1
     if origin is None or candidate.certified is not None or (several and key is None):
         return None
-    result = next(one for one in run.results if one.key == candidate.point.key)
+    result = run.results[run.results.keys.index(candidate.point.key)]
     notes: tuple[str, ...] = ()
     if several:
         notes = (
@@ -429,18 +425,13 @@ def _labels(
             )
         return list(given)
     names = [_name(item, whole=False) for item in items]
-    for name in {name for name in names if names.count(name) > 1}:
-        alike = [place for place, other in enumerate(names) if other == name]
-        whole = [_name(items[place], whole=True) for place in alike]
-        if len(set(whole)) == len(whole):
-            for place, long in zip(alike, whole, strict=True):
-                names[place] = long
-    seen: dict[str, int] = {}
-    found = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return found
+    whole = [_name(item, whole=True) for item in items]
+    names = [
+        long if names.count(name) > 1 and whole.count(long) == 1 else name
+        for name, long in zip(names, whole, strict=True)
+    ]
+    before = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name} ({n + 1})" if n else name for name, n in zip(names, before, strict=True)]
 
 
 def _name(item: Config | Outcome | Point | tuple[Run, str | None], *, whole: bool) -> str:

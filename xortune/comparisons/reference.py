@@ -21,7 +21,7 @@ from xortune.core.files import MAX_BYTES, csv_rows
 from xortune.core.formats import as_html
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point, Value
-from xortune.runs.results import ConfigResult, column_names, config_table
+from xortune.runs.results import CONFIG_COLUMNS, ConfigResult, column_names, config_table
 from xortune.runs.run import Run
 from xortune.stats.differences import unpaired_difference
 from xortune.stats.exact import fisher_tails, fisher_two_sided
@@ -95,11 +95,7 @@ class _Text:
         return list(map(str, self.rows.columns))
 
     def numbers(self, column: str) -> Floats:
-        """A column of numbers.
-
-        Raises:
-            InputError: a value that is none, with its place.
-        """
+        """A column of numbers."""
         numbers = np.empty(len(self.rows))
         for row, (line, cell) in enumerate(self.rows[column].items()):
             value = normal(cell)
@@ -142,10 +138,6 @@ def read_published(
             `percent`, or `rate`, a fraction or in percent); the others are guessed from their
             names, whatever the case and underscores.
         seeds: n of every row; else the table's own column, else `DEFAULT_SEEDS`, as an assumption.
-
-    Raises:
-        InputError: a file that is no such table, a name that is unknown or ambiguous, no counts,
-            a count that is none, two rows for one cell.
     """
     text = _read(path)
     found = _mapping(text, parameters, columns or {}, seeds)
@@ -358,11 +350,7 @@ def match_cells(
     where: Mapping[str, Value],
     run: Path,
 ) -> Matching:
-    """Match the rows of a table with configs; see `compare_published`.
-
-    Raises:
-        InputError: an unknown parameter or value, several configs for one row, or none for any.
-    """
+    """Match the rows of a table with configs; see `compare_published`."""
     given = points.values()
     mine = pd.DataFrame(
         {column: [normal(p.get(name, ABSENT)) for p in given] for name, column in names.items()},
@@ -774,7 +762,7 @@ def compare_published(
     points = {final.lines.keys[config]: final.lines.point(config) for config in configs}
     if not points:
         raise InputError("no configuration is finished yet", place=str(run.path))
-    names = _names(run)
+    names = column_names(run.parameters, {*CONFIG_COLUMNS, *CELL_COLUMNS})
     published = read_published(path, list(names.values()), columns=columns, seeds=reference_seeds)
     found = match_cells(points, names, published, where or {}, run.path)
     keys = list(points)
@@ -797,20 +785,6 @@ def compare_published(
         groups=_groups(cells, tails.sum(axis=0), list(published.values), alpha),
         summary=_summary(cells, tails, seeds, names, alpha),
     )
-
-
-def _names(run: Run) -> dict[str, str]:
-    """The column of each parameter: its name, unless a column of ours has that name."""
-    names = column_names(run.parameters)
-    taken = {*CELL_COLUMNS, *names.values()}
-    for name, column in names.items():
-        if column in CELL_COLUMNS:
-            free = f"param_{column}"
-            while free in taken:
-                free = f"param_{free}"
-            taken.add(free)
-            names[name] = free
-    return names
 
 
 def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:

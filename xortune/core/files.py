@@ -154,7 +154,7 @@ def csv_rows(
         raise InputError("no rows below a header", place=place, fix="add a header line and rows")
 
 
-def json_of(place: Path, fix: str | None = None) -> Any:
+def json_of(place: Path) -> Any:
     """What a file of JSON says; its numbers are finite.
 
     Raises:
@@ -164,7 +164,7 @@ def json_of(place: Path, fix: str | None = None) -> Any:
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"is not JSON ({error})", place=str(place), fix=fix) from None
+        raise InputError(f"is not JSON ({error})", place=str(place)) from None
 
 
 def _finite(text: str) -> float:

@@ -290,19 +290,12 @@ class Outcome:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the counts, and what the seeds ended as."""
-        import pandas as pd
-
         from xortune.core.formats import as_html
 
         own = {} if self.epochs else {Status.WRONG_PATTERN: "no success"}
         found = [(own.get(s, s.label), count) for s, count in self.counts.items() if count]
-        return as_html(
-            f"{self!r}",
-            pd.DataFrame(
-                [(label, count, count / self.n) for label, count in found],
-                columns=["seeds ended as", "seeds", "share"],
-            ),
-        )
+        rows = [{"seeds ended as": s, "seeds": n, "share": n / self.n} for s, n in found]
+        return as_html(f"{self!r}", rows)
 
     @classmethod
     def judge(

@@ -32,9 +32,6 @@ def read_numbers(
     Returns:
         The columns by name, each float64 of shape (rows,), and the line of the file that each row
         begins on, for error messages.
-
-    Raises:
-        InputError: as `csv_rows`; a value that is missing, no number or not finite.
     """
     numbers, lines = array("d"), array("q")  # the rows, one after the other: no list of texts
     rows = csv_rows(path)

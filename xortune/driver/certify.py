@@ -46,7 +46,6 @@ from xortune.runs.evaluation import Criterion, Evaluation
 from xortune.runs.journal import held_journal
 from xortune.runs.manifest import (
     CERTIFIED,
-    MANIFEST,
     identity_of,
     is_imported,
     made_id,
@@ -399,7 +398,7 @@ def certify_run(
             configs, seconds = fresh.configs, fresh.work_left
             if told := estimate_of_seeds("certify", configs, call.seeds, seconds, workers):
                 on_estimate(told)
-        changed = changed_trainer(run.manifest, identity, str(path / MANIFEST))
+        changed = changed_trainer(run.manifest, identity)
         if changed and on_message is not None:
             on_message(_not_the_search(run, changed))
         if session is not None:

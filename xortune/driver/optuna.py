@@ -10,7 +10,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -43,8 +43,8 @@ from xortune.racing.objectives import names_told, seen_of, ties_of, told
 from xortune.reports.files import write_report
 from xortune.runs.journal import Journal
 from xortune.runs.lock import held
-from xortune.runs.manifest import IMPORTED, Origin, made_id
-from xortune.runs.results import ConfigResult, noted_objectives
+from xortune.runs.manifest import IMPORTED, Origin, made_id, noted_objectives
+from xortune.runs.results import ConfigResult
 from xortune.runs.run import JOURNAL, Run, create, load_run
 from xortune.runs.sessions import now, session_entry
 from xortune.spaces.model import Choice, Range
@@ -308,7 +308,7 @@ def _made(
     manifest = {
         "name": name,
         "trainer": IMPORTED,
-        IMPORTED: origin.as_dict(),
+        IMPORTED: asdict(origin),
         "columns": {
             "config": {name: one.kind for name, one in results.parameters.items()},
             "seed": asked.seed,

@@ -32,7 +32,7 @@ from xortune.integrations.following import logging, trackers_for
 from xortune.racing.grants import raced, refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
-from xortune.runs.manifest import NO_LABELS, Labels, checked_labels, manifest_of
+from xortune.runs.manifest import checked_labels, manifest_of
 from xortune.runs.run import (
     RUNS,
     Run,
@@ -281,7 +281,7 @@ def _searched(
     on_progress: Callable[[Progress], None] | None = None,
     on_certify: Callable[[int, int], None] | None = None,
     on_failure: Callable[[Failure], None] | None = None,
-    labels: Labels = NO_LABELS,
+    labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
     raised: Sequence[BaseException] = (),
     executor: Executor | None = None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import count, duration
@@ -41,15 +42,13 @@ from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
-    NO_LABELS,
-    Labels,
     identity_of,
     label_run,
     made_id,
     manifest_of,
+    noted_objectives,
     update_manifest,
 )
-from xortune.runs.results import noted_objectives
 from xortune.runs.run import JOURNAL, create, holds_run, load_run
 from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest
 from xortune.runs.status import Progress
@@ -100,7 +99,7 @@ def search_session(
     shared: SharedStudy | None = None,
     resume: Resume = Resume(),  # frozen
     listener: Listener = Listener(),
-    labels: Labels = NO_LABELS,
+    labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
     seconds: float | None = None,
     stacking: Stacking | None = None,

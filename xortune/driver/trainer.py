@@ -18,7 +18,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import Block, Stacking, Trainer
 from xortune.driver.own_process import ProcessEnded, process_for, train_apart
 from xortune.integrations.export import task_of
-from xortune.runs.manifest import MANIFEST, is_imported, last_identity
+from xortune.runs.manifest import is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
@@ -179,7 +179,7 @@ def _own_of_run(
         space = with_own(space)
     threads = threads_of(run.manifest) or 1
     trainer = _unread(space, train, threads)  # what is not the run's is not even imported
-    changed = changed_trainer(run.manifest, trainer.describe(), str(run.path / MANIFEST))
+    changed = changed_trainer(run.manifest, trainer.describe())
     if changed and not accept and not is_imported(run.manifest):  # of which nobody knows
         shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
         raise InputError(
@@ -224,7 +224,7 @@ def trainer_of(
     if not run.is_network:
         return _own_of_run(run, train, accept=accept, here=here)
     if engine is None:
-        engine = engine_described(last_identity(run.manifest, str(run.path / MANIFEST)))
+        engine = engine_described(last_identity(run.manifest))
     trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)
     try:
         trainer.describe()  # refuses an engine that is not there

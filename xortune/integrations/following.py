@@ -21,7 +21,7 @@ from xortune.integrations.mlflow import MLflow
 from xortune.integrations.tensorboard import TensorBoard
 from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, Tracker
 from xortune.integrations.wandb import Wandb
-from xortune.runs.certificate import CERTIFICATE, read_certificate
+from xortune.runs.certificate import certificate_of
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import JournalReader
 from xortune.runs.lines import Evaluations
@@ -110,14 +110,12 @@ class RunFollower:
         return "finished" if manifest.get("complete") is True else "stopped"
 
     def _certified(self) -> dict[str, dict[str, float]]:
-        place = self._directory / CERTIFICATE
-        if not place.exists():
-            return {}
+        certificate = certificate_of(Evaluations.all_of(self._reader.lines).apart()[1])
         names = {name: name for name in ("k", "n", "rate", "lower_bound", "confidence", "gap")}
         names["neighbourhood_lower_bound"] = "neighbourhood_bound"
         found = {
             one.key: {f"certified_{name}": getattr(one, own) for name, own in names.items()}
-            for one in read_certificate(place).finalists
+            for one in (certificate.finalists if certificate else ())
         }
         return {
             key: {name: float(value) for name, value in numbers.items() if value is not None}

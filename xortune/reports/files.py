@@ -22,7 +22,7 @@ from xortune.reports.document import latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import pdf, png, svg
 from xortune.reports.html.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
-from xortune.runs.certificate import CERTIFICATE, certificate_of, write_certificate
+from xortune.runs.certificate import CERTIFICATE, write_certificate
 from xortune.runs.files import remove_file, replace_file, told_where_unwritable, write_texts
 from xortune.runs.results import seed_tables
 from xortune.runs.run import RUNS, Run
@@ -115,9 +115,8 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     """
     formats = FORMATS if formats is None else formats
     _refuse_unknown(formats, (*FORMATS, *PICTURES))
-    certificate = certificate_of(run.checks)
-    if certificate is not None and not (run.path / CERTIFICATE).exists():
-        write_certificate(run.path, certificate, run.manifest)
+    if run.certificate is not None and not (run.path / CERTIFICATE).exists():
+        write_certificate(run.path, run.certificate, run.manifest)
     written = set()
     for name, content in _files(run, formats):
         path = run.path / name

@@ -48,7 +48,7 @@ from xortune.reports.tables import (
     task_argument,
 )
 from xortune.runs.manifest import imported_from, is_imported
-from xortune.runs.results import ConfigResult, full_seeds, number_names
+from xortune.runs.results import ConfigResult, number_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import LEAST, STATISTICS, finite, interval_of_all, summary
@@ -302,7 +302,7 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
         for _, worth, r in ranked[:SHOWN_FRONT]
     ]
     wanted = ", ".join(f"{plain(o.name)} ({'more' if o.maximize else 'less'})" for o in objectives)
-    full = full_seeds(run.results, run.manifest)
+    full = run.full_seeds
     compared = int((run.results.counts.n >= full).sum())
     about = (
         f"Looked for: {wanted}. Of {count(compared, 'configuration')} with the full "

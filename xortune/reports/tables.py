@@ -33,7 +33,6 @@ from xortune.runs.results import (
     ConfigResult,
     ConfigResults,
     Score,
-    full_seeds,
     number_names,
     score_of,
 )
@@ -339,7 +338,7 @@ def best_subset(results: ConfigResults, full: int, *, alpha: float = 0.05) -> Be
 
     Args:
         results: best first, as in `Run.results`.
-        full: the full seeds; see `results.full_seeds`.
+        full: the full seeds; see `Run.full_seeds`.
         alpha: the probability, at most, that the truly best is missing.
 
     Source:
@@ -625,7 +624,7 @@ class Report:
         self.proposals = int(results.trials.sum())
         self.failures = failures_of(results)
         self.solved = self.failures.counts[Status.SOLVED]
-        self.tied = best_subset(results, full_seeds(results, manifest))
+        self.tied = best_subset(results, run.full_seeds)
         self.effects = effects
         # How many configs there are, how many are the better tenth, how many it would take.
         about = manifest.get("importance_resampled") or {}

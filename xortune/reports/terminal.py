@@ -44,7 +44,7 @@ from xortune.reports.tables import (
     left_out,
     report_of,
 )
-from xortune.runs.certificate import CERTIFICATE, read_certificate
+from xortune.runs.certificate import CERTIFICATE
 from xortune.runs.manifest import imported_from
 from xortune.runs.run import Run
 
@@ -309,12 +309,9 @@ def _part(given: Table, names: Set[str]) -> Table:
 
 
 def render_certificate(run: Run, console: Console) -> None:
-    """Print the finalists of the last complete attempt on fresh seeds, and the other attempts.
-
-    Raises:
-        InputError: the run has no certificate, or a damaged one.
-    """
-    certificate = read_certificate(run.path / CERTIFICATE)
+    """Print the finalists of the last complete attempt on fresh seeds, and the other attempts."""
+    certificate = run.certificate
+    assert certificate is not None
     if finalists := certificate.finalists:
         varied = report_of(run).varied
         table = certified_table(certificate, run)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
-
-from pydantic import AliasPath, Field, PlainValidator, TypeAdapter, ValidationError
+from typing import Any, Literal, TypeAlias
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.files import json_of, unwritable
+from xortune.core.files import unwritable
 from xortune.core.formats import as_html, config_text, rounded_down
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
-from xortune.runs.evaluation import Criterion, Evaluation, Positive, Purpose, Successes
+from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.files import replace_file
-from xortune.runs.manifest import MANIFEST, made_with
+from xortune.runs.manifest import made_with
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.exact import clopper_pearson
 from xortune.stats.horizon import boundary
@@ -52,18 +50,7 @@ from xortune.stats.horizon import boundary
 # as the first, a promise of their own. They may order the finalists: a mean over the neighbours
 # would hide one cliff among many plateaus, the lowest shows it.
 
-# certificate.json is read into the same classes: pydantic checks their types.
-
 Bound: TypeAlias = Literal["clopper-pearson", "anytime", "sequence"]
-
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-First: TypeAlias = Annotated[Successes, Field(validation_alias=AliasPath("seeds", "first"))]
-
-
-def _point(values: object) -> Point:
-    if not isinstance(values, dict):
-        raise InputError(f"is a {type(values).__name__}", field="config", allowed="an object")
-    return Point(values)
 
 
 @dataclass(frozen=True)
@@ -82,9 +69,9 @@ class Neighbour:
     parameter: str
     value: Value
     key: str
-    first: First
-    k: Successes
-    n: Positive
+    first: int
+    k: int
+    n: int
 
     @property
     def rate(self) -> float:
@@ -113,21 +100,17 @@ class CertifiedResult:
     """
 
     key: str
-    point: Annotated[Point, PlainValidator(_point), Field(validation_alias="config")]
-    rank: Annotated[Positive, Field(validation_alias="search_rank")]
-    search_k: Successes
-    search_n: Positive
-    first: First
-    k: Successes
-    n: Positive
-    lower_bound: Share | None
-    confidence: Share
-    neighbours: Annotated[tuple[Neighbour, ...], Field(validation_alias="neighbourhood")] = field(
-        default=(), repr=False
-    )
-    neighbourhood_bound: Annotated[
-        Share | None, Field(validation_alias="neighbourhood_lower_bound")
-    ] = None
+    point: Point
+    rank: int
+    search_k: int
+    search_n: int
+    first: int
+    k: int
+    n: int
+    lower_bound: float | None
+    confidence: float
+    neighbours: tuple[Neighbour, ...] = field(default=(), repr=False)
+    neighbourhood_bound: float | None = None
 
     @property
     def rate(self) -> float:
@@ -167,15 +150,15 @@ class Attempt:
         min_rate: the rate that a sequence proves; None of another attempt.
     """
 
-    number: Annotated[Positive, Field(validation_alias="attempt")]
-    seeds: Positive
+    number: int
+    seeds: int
     bound: Bound
-    confidence: Share
+    confidence: float
     complete: bool
     finalists: tuple[CertifiedResult, ...] = field(repr=False)
     by: Criterion = "own"
     made: tuple[str, ...] = ()
-    min_rate: Share | None = None
+    min_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -187,8 +170,8 @@ class Certificate:
         attempts: in their order, at least one.
     """
 
-    confidence: Share
-    attempts: Annotated[tuple[Attempt, ...], Field(min_length=1)]
+    confidence: float
+    attempts: tuple[Attempt, ...]
 
     def __repr__(self) -> str:
         if not self.finalists:
@@ -301,6 +284,12 @@ def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
     return float(clopper_pearson(k, n, confidence=1 - alpha, side="lower")[0])
 
 
+def purpose_of(line: Evaluation) -> Purpose:
+    """What a line of a certificate was trained for."""
+    assert line.purpose is not None
+    return line.purpose
+
+
 def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
     """The certificate that follows from a journal's lines; None if there is none.
 
@@ -308,15 +297,14 @@ def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
         checks: lines with a purpose, in the journal's order. Seeds of a block that finally produced
             no outcome count as not solved.
     """
-    attempts: dict[int, list[tuple[Purpose, Evaluation]]] = {}
-    for check in checks:
-        if check.purpose is not None and check.final:
-            attempts.setdefault(check.purpose.attempt, []).append((check.purpose, check))
+    attempts: dict[int, list[Evaluation]] = {}
+    for line in checks:
+        if line.final:
+            attempts.setdefault(purpose_of(line).attempt, []).append(line)
     if not attempts:
         return None
-    found = [_attempt(number, lines) for number, lines in sorted(attempts.items())]
-    confidence = min(purpose.confidence for lines in attempts.values() for purpose, _ in lines)
-    return Certificate(confidence, tuple(found))
+    confidence = min(purpose_of(line).confidence for lines in attempts.values() for line in lines)
+    return Certificate(confidence, tuple(_attempt(*one) for one in sorted(attempts.items())))
 
 
 @dataclass(frozen=True)
@@ -338,13 +326,8 @@ class SequenceStep:
     bound: float | None
 
 
-def sequence_step(purpose: Purpose, lines: Iterable[Evaluation]) -> SequenceStep:
-    """How far a sequence is with a finalist, by its lines, whichever order they came in.
-
-    Args:
-        purpose: of the finalist, with `min_rate` and `first`.
-        lines: of this finalist in this attempt; those that are not final are left out.
-    """
+def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep:
+    """How far a sequence is with a finalist, by its lines, whichever order they came in."""
     assert purpose.min_rate is not None
     assert purpose.first is not None
     rule = boundary(
@@ -367,74 +350,47 @@ def sequence_step(purpose: Purpose, lines: Iterable[Evaluation]) -> SequenceStep
     return SequenceStep(n - failures, n, None, rule.first(failures) or purpose.seeds, None)
 
 
-def _sequence(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
-    """An attempt that proves a rate, finalist after finalist."""
-    last = lines[-1][0]
-    found: dict[str, list[tuple[Purpose, Evaluation]]] = {}
-    for purpose, check in lines:
-        found.setdefault(purpose.finalist, []).append((purpose, check))
-    alpha = risk_of(number, last.confidence, 1)
-    results, steps = [], []
-    for pairs in found.values():
-        step = sequence_step(pairs[0][0], [check for _, check in pairs])
-        whole = _certified(pairs, (), last.seeds, alpha, "clopper-pearson")
-        if step.n:  # else only later blocks have come so far
-            whole = replace(whole, k=step.k, n=step.n)
-        results.append(replace(whole, lower_bound=step.bound))
-        steps.append(step)
-    results.sort(key=lambda result: _place(result, "own"))
-    ended = any(step.proven is False for step in steps)
-    return Attempt(
-        number=number,
-        seeds=last.seeds,
-        bound="sequence",
-        confidence=1 - alpha,
-        complete=ended or (len(steps) == last.finalists and all(step.proven for step in steps)),
-        finalists=tuple(results),
-        made=tuple(sorted({check.made for _, check in lines if check.made is not None})),
-        min_rate=last.min_rate,
-    )
-
-
-def _attempt(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
-    last = lines[-1][0]
-    if last.min_rate is not None:
-        return _sequence(number, lines)
-    seeds = max(purpose.seeds for purpose, _ in lines)
+def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
+    last = purpose_of(lines[-1])
+    seeds = max(purpose_of(line).seeds for line in lines)
+    own: dict[str, list[Evaluation]] = {}
+    near: dict[str, list[Evaluation]] = {}
+    for line in lines:
+        some = own if purpose_of(line).kind == "certify" else near
+        some.setdefault(purpose_of(line).finalist, []).append(line)
     bound: Bound = "anytime" if last.extendable else "clopper-pearson"
-    finalists: dict[str, list[tuple[Purpose, Evaluation]]] = {}
-    for purpose, check in lines:
-        if purpose.kind == "certify":
-            finalists.setdefault(purpose.finalist, []).append((purpose, check))
-    near = [pair for pair in lines if pair[0].kind == "neighbourhood"]
-    around = {key: _neighbours(key, near) for key in finalists}
-    # Which neighbours there are is known only once all have begun: hence their number in the lines.
-    planned = max((purpose.seeds for purpose, _ in near), default=0)
-    finished = sum(one.n == planned for found in around.values() for one in found)
-    measured = finished == last.neighbours > 0
     alpha = risk_of(number, last.confidence, last.finalists)
-    results = []
-    for key, found in finalists.items():
-        result = _certified(found, around[key], seeds, alpha, bound)
-        if measured and result.lower_bound is not None:
-            bounds = [
-                lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson")
-                for one in result.neighbours
-            ]
-            result = replace(result, neighbourhood_bound=min([result.lower_bound, *bounds]))
-        results.append(result)
-    results.sort(key=lambda result: _place(result, last.by))
+    if last.min_rate is None:
+        results = [_certified(found, seeds, alpha, bound) for found in own.values()]
+        complete = len(results) == last.finalists and all(found.n == seeds for found in results)
+        # Which neighbours there are is known only once all have begun: hence their number.
+        planned = max(
+            (purpose_of(line).seeds for some in near.values() for line in some), default=0
+        )
+        around = {key: _neighbours(near.get(key, ())) for key in own}
+        finished = sum(one.n == planned for found in around.values() for one in found)
+        measured = finished == last.neighbours > 0
+        complete = complete and (measured or last.by == "own")
+        results = [_beside(found, around[found.key], alpha, measured) for found in results]
+    else:
+        bound, alpha = "sequence", risk_of(number, last.confidence, 1)
+        steps = [sequence_step(found, purpose_of(found[0])) for found in own.values()]
+        results = [
+            _certified(found, seeds, alpha, bound, step)
+            for found, step in zip(own.values(), steps, strict=True)
+        ]
+        proven = [step.proven for step in steps]
+        complete = False in proven or (len(proven) == last.finalists and all(proven))
     return Attempt(
         number=number,
         seeds=seeds,
         bound=bound,
-        confidence=1 - (1 - last.confidence) / 2**number,
-        complete=len(results) == last.finalists
-        and all(r.n == seeds for r in results)
-        and (measured or last.by == "own"),
-        finalists=tuple(results),
+        confidence=1 - risk_of(number, last.confidence, 1),
+        complete=complete,
+        finalists=tuple(sorted(results, key=lambda found: _place(found, last.by))),
         by=last.by,
-        made=tuple(sorted({check.made for _, check in lines if check.made is not None})),
+        made=tuple(sorted({line.made for line in lines if line.made is not None})),
+        min_rate=last.min_rate,
     )
 
 
@@ -445,48 +401,58 @@ def _place(found: CertifiedResult, by: Criterion) -> tuple[float, float, int]:
 
 
 def _certified(
-    lines: list[tuple[Purpose, Evaluation]],
-    neighbours: tuple[Neighbour, ...],
+    lines: Sequence[Evaluation],
     seeds: int,
     alpha: float,
     bound: Bound,
+    step: SequenceStep | None = None,
 ) -> CertifiedResult:
-    purpose, check = lines[0]
-    k = sum(_solved(line) for _, line in lines)
-    n = sum(line.block.count for _, line in lines)
-    whole = n == seeds or (bound == "anytime" and n > 0)
+    purpose = purpose_of(lines[0])
+    k, n = sum(map(_solved, lines)), sum(line.block.count for line in lines)
+    lower = None
+    if step is not None:
+        lower = step.bound
+        if step.n:  # else only later blocks have come so far
+            k, n = step.k, step.n
+    elif n == seeds or bound == "anytime":
+        lower = lower_bound(k, n, alpha=alpha, bound=bound)
     return CertifiedResult(
         key=purpose.finalist,
-        point=check.block.point,
+        point=lines[0].block.point,
         rank=purpose.rank,
         search_k=purpose.search_k,
         search_n=purpose.search_n,
-        first=min(line.block.first for _, line in lines),
+        first=min(line.block.first for line in lines),
         k=k,
         n=n,
-        lower_bound=lower_bound(k, n, alpha=alpha, bound=bound) if whole else None,
+        lower_bound=lower,
         confidence=1 - alpha,
-        neighbours=neighbours,
     )
 
 
-def _neighbours(key: str, lines: list[tuple[Purpose, Evaluation]]) -> tuple[Neighbour, ...]:
-    found: dict[str, Neighbour] = {}
-    for purpose, check in lines:
-        if purpose.finalist != key or purpose.moved is None:
-            continue
-        point, block = check.block.point, check.block
-        before = found.get(point.key)
-        found[point.key] = Neighbour(
-            parameter=purpose.moved,
-            value=point.get(purpose.moved),
-            key=point.key,
-            first=min(before.first, block.first) if before else block.first,
-            k=(before.k if before else 0) + _solved(check),
-            n=(before.n if before else 0) + block.count,
-        )
+def _beside(
+    found: CertifiedResult, around: tuple[Neighbour, ...], alpha: float, measured: bool
+) -> CertifiedResult:
+    """The finalist with its neighbours; with their bound too, once all of them are measured."""
+    least = None
+    if measured and found.lower_bound is not None:
+        bounds = [lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson") for one in around]
+        least = min([found.lower_bound, *bounds])
+    return replace(found, neighbours=around, neighbourhood_bound=least)
+
+
+def _neighbours(lines: Iterable[Evaluation]) -> tuple[Neighbour, ...]:
+    found: dict[str, list[Evaluation]] = {}
+    for line in lines:
+        found.setdefault(line.block.point.key, []).append(line)
+    neighbours = []
+    for key, some in found.items():
+        name, point = purpose_of(some[0]).moved or "", some[0].block.point
+        first, n = min(line.block.first for line in some), sum(line.block.count for line in some)
+        k = sum(map(_solved, some))
+        neighbours.append(Neighbour(name, point.get(name), key, first=first, k=k, n=n))
     # Not in the order in which workers happened to finish them.
-    return tuple(sorted(found.values(), key=_move))
+    return tuple(sorted(neighbours, key=_move))
 
 
 def _move(one: Neighbour) -> tuple[str, float, str]:
@@ -494,8 +460,8 @@ def _move(one: Neighbour) -> tuple[str, float, str]:
     return (one.parameter, value, one.key)
 
 
-def _solved(check: Evaluation) -> int:
-    return 0 if check.outcome is None else check.outcome.successes
+def _solved(line: Evaluation) -> int:
+    return 0 if line.outcome is None else line.outcome.successes
 
 
 # -------------------------------------------------------------------------------------------------
@@ -510,8 +476,6 @@ SEQUENCE = (
 
 REPEATED = ("name", "task")
 """Entries of the run's manifest that a certificate repeats as they are."""
-
-FIX = "remove the file: `xortune report RUN` writes it again from the journal"
 
 
 def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -568,7 +532,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         ],
         "run": {
             **{name: manifest[name] for name in REPEATED if name in manifest},
-            **made_with(manifest, told.made, told.number, MANIFEST),
+            **made_with(manifest, told.made, told.number),
         },
     }
 
@@ -586,59 +550,6 @@ def write_certificate(
         replace_file(directory / CERTIFICATE, (text + "\n").encode())
     except OSError as error:
         raise unwritable(directory / CERTIFICATE, error, fix=None) from None
-
-
-def read_certificate(path: Path) -> Certificate:
-    """The certificate that a file holds.
-
-    Raises:
-        InputError: the file is missing, or is no certificate.
-    """
-    place = str(path)
-    if not path.exists():
-        raise InputError(
-            "there is no certificate",
-            place=place,
-            fix="make one: `xortune certify RUN --top 5 --seeds 1000`",
-        )
-    text = json.dumps(json_of(path, FIX))  # numbers are finite
-    try:
-        certificate = _CERTIFICATE.validate_json(text, strict=True)
-        _refuse_contradictions(certificate)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        problem, allowed = first["msg"], None
-    except InputError as error:
-        where, problem, allowed = error.field or "", error.problem, error.allowed
-    else:
-        return certificate
-    raise InputError(
-        f"is not a certificate ({problem})",
-        place=f"{place}: {where}" if where else place,
-        allowed=allowed,
-        fix=FIX,
-    )
-
-
-_CERTIFICATE = TypeAdapter(Certificate)
-
-
-def _refuse_contradictions(certificate: Certificate) -> None:
-    """Return if the entries of a certificate agree with each other."""
-    for attempt in certificate.attempts:
-        for found in attempt.finalists:
-            if found.point.key != found.key:
-                raise InputError(f"{found.key!r} is not the config's key", field="key")
-            counts = [(one.k, one.n) for one in found.neighbours]
-            for k, n in [(found.k, found.n), (found.search_k, found.search_n), *counts]:
-                if k > n:
-                    raise InputError(f"{k} is out of range", field="k", allowed=f"0 to {n}")
-        bounds = [found.lower_bound for found in attempt.finalists]
-        if attempt.by == "neighbourhood":
-            bounds += [found.neighbourhood_bound for found in attempt.finalists]
-        if attempt.complete and (not bounds or None in bounds):
-            raise InputError("a finalist has no lower bound", field="complete")
 
 
 def _fresh(found: CertifiedResult | Neighbour) -> dict[str, Any]:

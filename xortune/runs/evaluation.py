@@ -206,12 +206,7 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
 
 
 def encode(evaluation: Evaluation) -> str:
-    """One JSON line, without the newline.
-
-    Raises:
-        InputError: the outcome is not one of the block's seeds in their order, or the evaluation is
-            one that `decode` refuses: an outcome with an error, neither, an outcome not final.
-    """
+    """One JSON line, without the newline."""
     block, outcome = evaluation.block, evaluation.outcome
     if (outcome is None) != (evaluation.error is not None):
         raise InputError(
@@ -312,9 +307,6 @@ def read_line(text: bytes) -> tuple[LineFields, Point, int, bytes | None, Detail
     Returns:
         Its fields, the config, the width of the predictions, the per-seed arrays as
         `EncodedOutcome.data` has them after it (None without an outcome), and the details.
-
-    Raises:
-        InputError: anything that `encode` does not write.
     """
     said = _fields(text)
     first, count, point = said.first, said.count, Point(said.config)
@@ -415,11 +407,7 @@ def _arrays(outcome: Outcome) -> bytes:
 
 
 def _unpacked(text: str, count: int) -> tuple[int, bytes]:
-    """The width of the predictions and the arrays of a line's field `seeds_data`.
-
-    Raises:
-        InputError: it does not hold so many seeds.
-    """
+    """The width of the predictions and the arrays of a line's field `seeds_data`."""
     try:
         raw = _inflated(text, 4 + 10 * count + MAX_ROWS // 8)
     except ValueError as error:
@@ -464,11 +452,7 @@ def _details_fields(details: Details, first: int) -> dict[str, Any]:
 
 
 def _details(said: LineFields) -> Details:
-    """What `_details_fields` wrote.
-
-    Raises:
-        InputError: anything that it does not write.
-    """
+    """What `_details_fields` wrote."""
     values, by_reason, output = said.values, said.failed, said.output
     if values is None and by_reason is None and output is None and said.curves is None:
         return NO_DETAILS

@@ -264,11 +264,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Evaluations, int]:
 
 
 def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
-    """Return if no seed of a config is in two final lines.
-
-    Raises:
-        InputError: one is: two searches wrote at once.
-    """
+    """Return if no seed of a config is in two final lines."""
     config, first, count, final = map(lines.column, ("config", "first", "count", "final"))
     order = np.flatnonzero(final)
     order = order[np.lexsort((first[order], config[order]))]
@@ -559,11 +555,7 @@ def held_journal(
 
 
 def torn(path: str | os.PathLike[str]) -> int:
-    """How many bytes follow the last whole line; while a search appends, it may be writing them.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    """How many bytes follow the last whole line; while a search appends, it may be writing them."""
     try:
         with open_regular(path) as file:
             whole = _whole_lines(file.fileno())

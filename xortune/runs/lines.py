@@ -71,11 +71,7 @@ class JournalLines:
         return len(self.seconds)
 
     def take(self, text: bytes) -> None:
-        """Append a line of a journal.
-
-        Raises:
-            InputError: anything that `encode` does not write; nothing is appended.
-        """
+        """Append a line of a journal."""
         said, point, width, raw, details = read_line(text)
         number, count, codes = len(self.seconds), said.count, self._codes
         self._rows += _ROW.pack(
@@ -213,13 +209,7 @@ class JournalLines:
         )
 
     def outcome(self, lines: Sequence[int], epochs: int, *, reasons: bool = False) -> Outcome:
-        """What some lines of a config came to, as one; those without an outcome have crashed.
-
-        Args:
-            lines: their places, seeds ascending.
-            epochs: the budget.
-            reasons: whether seeds of a line without an outcome say why.
-        """
+        """What some lines of a config came to, as one; those without an outcome have crashed."""
         parts = [self._part(line, reasons=reasons) for line in lines]
         arrays, details = parts[0]
         if len(parts) > 1:
@@ -371,11 +361,7 @@ class Evaluations(Sequence[Evaluation]):
 
 
 def decode(line: str) -> Evaluation:
-    """The evaluation that `encode` wrote; checkpoints of an outcome are not kept.
-
-    Raises:
-        InputError: anything that `encode` does not write.
-    """
+    """The evaluation that `encode` wrote; checkpoints of an outcome are not kept."""
     lines = JournalLines()
     lines.take(line.encode())
     return lines.evaluation(0)

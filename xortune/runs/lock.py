@@ -296,11 +296,7 @@ _CLAIM = re.compile(r"([0-9]{4,12})-([0-9a-f]{32})\.json")
 
 
 def _claims(files: Files) -> list[_Claim]:
-    """The claims of a run, each with the last beat of its owner.
-
-    Raises:
-        InputError: one cannot be read or is none, or the store fails.
-    """
+    """The claims of a run, each with the last beat of its owner."""
     found = []
     names = set(files.names(LOCK))
     for name in sorted(names):
@@ -354,12 +350,7 @@ class RunLock:
         return self.owner.owner[:8]
 
     def check(self, *, patience: float = 0.0) -> None:
-        """Return if the run is still this driver's, and so all that it has written counts.
-
-        Raises:
-            InputError: another has taken it over, somebody has removed the claim, or the store
-                fails.
-        """
+        """Return if the run is still this driver's, and so all that it has written counts."""
         if self._lost is None and _now() - self._beaten > LEASE_SECONDS / 2:
             self.renew()  # this process was stopped, or its machine asleep
         if self._lost is None and not self.files.exists(
@@ -471,11 +462,7 @@ def _taken(
 
 
 def _wait_for_others(files: Files, mine: _Claim) -> None:
-    """Return when this claim is the only one.
-
-    Raises:
-        InputError: another one has the run, or comes first.
-    """
+    """Return when this claim is the only one."""
     deadline = time.monotonic() + WITHDRAW_SECONDS
     while others := [claim for claim in _claims(files) if claim.name != mine.name]:
         first = min(others, key=lambda claim: claim.owner.owner)
@@ -487,11 +474,7 @@ def _wait_for_others(files: Files, mine: _Claim) -> None:
 
 
 def _stands_still(files: Files, found: _Claim, say: Say) -> bool:
-    """Whether a claim is not renewed for a whole lease; False if it was withdrawn meanwhile.
-
-    Raises:
-        InputError: it is renewed, so its owner lives.
-    """
+    """Whether a claim is not renewed for a whole lease; False if it was withdrawn meanwhile."""
     say(
         f"{files.place(LOCK)}: held by {found.owner}; waiting for its heartbeat for at most "
         f"{LEASE_SECONDS:.0f} s, to see whether it is alive"

@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
@@ -19,6 +19,8 @@ from xortune.core.files import json_of, unwritable
 from xortune.runs.files import replace_file
 from xortune.runs.lines import Evaluations
 from xortune.runs.store import as_path
+from xortune.spaces.model import SUCCESS_RATE, Objective
+from xortune.stats.numbers import named_statistic
 
 # -------------------------------------------------------------------------------------------------
 # manifest.json: what a run says of itself beside its journal.
@@ -50,9 +52,63 @@ class _Resampled(TypedDict):
     resamples: int
 
 
-class _Read(TypedDict, total=False):
-    """The entries that reports compute with: a manifest may come from anybody."""
+class _NotedSession(TypedDict):
+    """Of one that searched or certified."""
 
+    made: str
+    versions: NotRequired[dict[str, str]]
+    space: NotRequired[str]
+    what: NotRequired[str]
+    attempt: NotRequired[int]
+
+
+class _NotedObjective(TypedDict):
+    """See `spaces.model.Objective`."""
+
+    name: str
+    direction: Literal["maximize", "minimize"]
+    number: NotRequired[str]
+    failed: NotRequired[FiniteFloat]
+    ties: NotRequired[_NotedObjective]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the results of a run come from that xortune did not make.
+
+    Attributes:
+        source: the file as it was named, `a DataFrame`, or the study.
+        sha256: of the file, or of the values.
+        rows: how many results were read; each is one seed of one config.
+        success: the column that says what a success is, or the rule for a number.
+        at: when it was imported, ISO 8601.
+    """
+
+    source: str
+    sha256: str
+    rows: int
+    success: str
+    at: str
+
+    @property
+    def sentence(self) -> str:
+        """For those who read about the run."""
+        return (
+            f"These results were imported from {self.source} ({self.rows:,} rows, SHA-256 "
+            f"{self.sha256[:12]}) on {self.at[:10]}; xortune did not train them. A success is what "
+            f'{self.success!r} says, and "search" here means whatever made them.'
+        )
+
+
+class _Manifest(TypedDict, total=False):
+    """The entries that anything is computed of: a manifest may come from anybody."""
+
+    sessions: Annotated[list[_NotedSession], Field(min_length=1)]
+    made: dict[str, dict[str, str]]
+    objectives: Annotated[list[_NotedObjective], Field(min_length=1)] | None
+    ladder: list[int] | None
+    trials: Annotated[int, Field(ge=0, le=2**53)] | None
+    stopped: str | None
     not_certified: _NotCertified | None
     importance: dict[str, _Share] | None
     importance_resampled: _Resampled | None
@@ -63,14 +119,14 @@ class _Read(TypedDict, total=False):
     tags: list[str] | None
 
 
-_READ = TypeAdapter(_Read)
+_MANIFEST, _ORIGIN = TypeAdapter(_Manifest), TypeAdapter(Origin)
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
     """What a run's manifest says; nothing if it is not there.
 
     Raises:
-        InputError: it cannot be read, is not a JSON object, or is of a newer format.
+        InputError: it cannot be read, is not a JSON object, of a newer format, or damaged.
     """
     place = path / MANIFEST
     if not place.exists():
@@ -86,19 +142,51 @@ def manifest_of(path: Path) -> dict[str, Any]:
             fix="use the version that wrote it, or a newer one",
         )
     try:
-        _READ.validate_python(manifest, strict=True)
+        _MANIFEST.validate_python(manifest, strict=True)
+        imported_from(manifest)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise InputError(
             f"is damaged ({first['msg']})", place=f"{place}: {'.'.join(map(str, first['loc']))}"
         ) from None
+    for session in manifest.get("sessions", ()):
+        if session["made"] not in manifest.get("made", {NOBODY: {}}):
+            problem = f"is damaged (it lacks {session['made']}, which a session names)"
+            raise InputError(problem, place=f"{place}: made")
     return manifest
 
 
 def stopped_because(manifest: Mapping[str, Any]) -> str | None:
     """Why a search ended before its end, as it noted it; None if it did not."""
-    reason = manifest.get("stopped")
-    return reason if isinstance(reason, str) and manifest.get("complete") is False else None
+    return manifest.get("stopped") if manifest.get("complete") is False else None
+
+
+def rungs_of(manifest: Mapping[str, Any]) -> tuple[int, ...]:
+    """The ladder of the search; none if nothing is noted."""
+    return tuple(manifest.get("ladder") or ())
+
+
+def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
+    """Objectives as a manifest notes them."""
+    return [
+        {"name": o.name, "direction": "maximize" if o.maximize else "minimize"}
+        | {n: v for n in ("number", "statistic", "failed") if (v := getattr(o, n)) is not None}
+        | ({} if o.ties is None else {"ties": noted_objectives([o.ties])[0]})
+        for o in objectives
+    ]
+
+
+def objectives_of(manifest: Mapping[str, Any]) -> tuple[Objective, ...]:
+    """What a run looked for; the success rate where nothing is noted."""
+
+    def read(noted: Mapping[str, Any]) -> Objective:
+        name, maximize = noted["name"], noted["direction"] == "maximize"
+        number, statistic = (named_statistic(name) if "number" in noted else None) or (None, None)
+        ties = read(noted["ties"]) if "ties" in noted else None
+        return Objective(name, maximize, number, statistic, noted.get("failed"), ties)
+
+    noted = manifest.get("objectives")
+    return tuple(map(read, noted)) if noted else (Objective(SUCCESS_RATE, maximize=True),)
 
 
 def update_manifest(path: str | os.PathLike[str], **changes: Any) -> None:
@@ -119,19 +207,8 @@ MOST_NOTE, MOST_TAG = 1000, 100
 """Letters of a note, and of a tag."""
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What a user calls a run: a sentence about it, and tags."""
-
-    note: str | None = None
-    tags: tuple[str, ...] = ()
-
-
-NO_LABELS = Labels()
-
-
-def checked_labels(note: str | None, tags: Iterable[str] | None) -> Labels:
-    """The labels of a user.
+def checked_labels(note: str | None, tags: Iterable[str] | None) -> dict[str, Any]:
+    """What a user calls a run, as entries of its manifest: a sentence about it, and tags.
 
     Raises:
         InputError: no text, an empty one or one that is too long; a tag with a comma.
@@ -144,21 +221,19 @@ def checked_labels(note: str | None, tags: Iterable[str] | None) -> Labels:
         if not isinstance(tag, str) or not 0 < len(tag) <= MOST_TAG or "," in tag:
             allowed = f"text of 1 to {MOST_TAG} letters without a comma, each a tag"
             raise InputError(f"{tag!r:.60}", field="tags", allowed=allowed)
-    return Labels(note, tuple(dict.fromkeys(given)))
+    return ({} if note is None else {"note": note}) | ({"tags": list(given)} if given else {})
 
 
-def label_run(path: str | os.PathLike[str], labels: Labels) -> None:
+def label_run(path: Path, labels: Mapping[str, Any] | None) -> None:
     """Write labels into a run's manifest: a note replaces an earlier one, tags are added.
 
     Raises:
         InputError: the manifest is damaged or cannot be written.
     """
-    changes: dict[str, Any] = {} if labels.note is None else {"note": labels.note}
-    if labels.tags:
-        known = manifest_of(as_path(path)).get("tags") or []
-        changes["tags"] = list(dict.fromkeys([*known, *labels.tags]))
-    if changes:
-        update_manifest(path, **changes)
+    if labels:
+        known = manifest_of(path).get("tags") or []
+        tags = list(dict.fromkeys([*known, *labels.get("tags", ())]))
+        update_manifest(path, **{**labels, **({"tags": tags} if tags else {})})
 
 
 def as_json(manifest: Mapping[str, Any]) -> bytes:
@@ -166,43 +241,8 @@ def as_json(manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
 
 
-# -------------------------------------------------------------------------------------------------
-# A run that xortune did not make: what its manifest says of where its results come from.
-
 IMPORTED = "imported"
-"""What a manifest calls the trainer of such a run, and the entry that says where it is from."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the results of a run come from.
-
-    Attributes:
-        source: the file as it was named, `a DataFrame`, or the study.
-        sha256: of the file, or of the values.
-        rows: how many results were read; each is one seed of one config.
-        success: the column that says what a success is, or the rule for a number.
-        at: when it was imported, ISO 8601.
-    """
-
-    source: str
-    sha256: str
-    rows: int
-    success: str
-    at: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a manifest."""
-        return asdict(self)
-
-    @property
-    def sentence(self) -> str:
-        """For those who read about the run."""
-        return (
-            f"These results were imported from {self.source} ({self.rows:,} rows, SHA-256 "
-            f"{self.sha256[:12]}) on {self.at[:10]}; xortune did not train them. A success is what "
-            f'{self.success!r} says, and "search" here means whatever made them.'
-        )
+"""The trainer of a run that xortune did not make, and the entry that says where it is from."""
 
 
 def is_imported(manifest: Mapping[str, Any]) -> bool:
@@ -211,16 +251,8 @@ def is_imported(manifest: Mapping[str, Any]) -> bool:
 
 
 def imported_from(manifest: Mapping[str, Any]) -> Origin | None:
-    """Where a run's results come from; None for xortune's own, or where the entry is damaged."""
-    entry = manifest.get(IMPORTED)
-    if not is_imported(manifest) or not isinstance(entry, Mapping):
-        return None
-    texts = [entry.get(name) for name in ("source", "sha256", "success", "at")]
-    rows = entry.get("rows")
-    if not all(isinstance(text, str) for text in texts) or not isinstance(rows, int):
-        return None
-    source, sha256, success, at = map(str, texts)
-    return Origin(source, sha256, rows, success, at)
+    """Where a run's results come from; None for xortune's own."""
+    return _ORIGIN.validate_python(manifest[IMPORTED]) if is_imported(manifest) else None
 
 
 # -------------------------------------------------------------------------------------------------
@@ -257,88 +289,43 @@ NOBODY = made_id({})
 """The digest of a run whose manifest says nothing of its sessions."""
 
 
-def sessions_in(manifest: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
-    """What the manifest says of each session, the first one first.
-
-    Raises:
-        InputError: the entry is damaged.
-    """
-    sessions = manifest.get("sessions", [{"number": 1, "made": NOBODY}])
-    if not isinstance(sessions, list) or not sessions:
-        raise _damaged("sessions", "a list of sessions", place)
-    for session in sessions:
-        if not isinstance(session, dict) or not isinstance(session.get("made"), str):
-            raise _damaged("sessions", "objects that say what `made` them", place)
-        if not isinstance(session.get("versions", {}), dict):
-            raise _damaged("sessions", "versions by the name of their package", place)
-    return sessions
+def sessions_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each session, the first one first."""
+    found: list[dict[str, Any]] = manifest.get("sessions", [{"number": 1, "made": NOBODY}])
+    return found
 
 
-def identities_in(manifest: Mapping[str, Any], place: str) -> dict[str, dict[str, str]]:
-    """What made the run, by its digest.
-
-    Raises:
-        InputError: the entry is damaged.
-    """
-    made = manifest.get("made", {NOBODY: {}})
-    if not isinstance(made, dict) or not all(isinstance(one, dict) for one in made.values()):
-        raise _damaged("made", "what made the run, by its digest", place)
-    return made
+def identities_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """What made the run, by its digest."""
+    found: dict[str, dict[str, str]] = manifest.get("made", {NOBODY: {}})
+    return found
 
 
-def _damaged(name: str, allowed: str, place: str) -> InputError:
-    return InputError("is damaged", field=name, place=f"{place}: {name}", allowed=allowed)
+def last_search(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The last session that searched; others may have certified since."""
+    sessions = sessions_of(manifest)
+    return ([s for s in sessions if s.get("what") != CERTIFIED] or sessions)[-1]
 
 
-def last_search(manifest: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """The last session that searched; others may have certified since.
-
-    Raises:
-        InputError: the manifest's entry is damaged.
-    """
-    sessions = sessions_in(manifest, place)
-    searches = [session for session in sessions if session.get("what") != CERTIFIED]
-    return searches[-1] if searches else sessions[-1]
+def last_identity(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What made the last search session's blocks, as far as the manifest knows."""
+    return identities_of(manifest)[last_search(manifest)["made"]]
 
 
-def last_identity(manifest: Mapping[str, Any], place: str) -> dict[str, str]:
-    """What made the last search session's blocks, as far as the manifest knows.
-
-    Raises:
-        InputError: the manifest's entries are damaged.
-    """
-    made = last_search(manifest, place)["made"]
-    known = identities_in(manifest, place)
-    if made not in known:
-        raise _damaged("made", f"an entry {made}, which a session names", place)
-    return known[made]
-
-
-def made_with(
-    manifest: Mapping[str, Any], digests: Sequence[str], attempt: int, place: str
-) -> dict[str, Any]:
+def made_with(manifest: Mapping[str, Any], digests: Sequence[str], attempt: int) -> dict[str, Any]:
     """What made the blocks of an attempt to certify: identity, versions, git commit.
 
     The identity is known of each block. Versions and commit are those of the sessions that can have
     made them; where these differ, the entry is left out.
-
-    Args:
-        manifest: of the run.
-        digests: of what made the blocks.
-        attempt: its number.
-        place: for messages.
-
-    Raises:
-        InputError: the manifest's entries are damaged.
     """
     wanted = set(digests) or {NOBODY}
-    known = identities_in(manifest, place)
+    known = identities_of(manifest)
     made = _agreed([known[digest] for digest in sorted(wanted) if digest in known])
-    sessions = [s for s in sessions_in(manifest, place) if s["made"] in wanted]
+    sessions = [s for s in sessions_of(manifest) if s["made"] in wanted]
     own = [s for s in sessions if s.get("what") == CERTIFIED and s.get("attempt") == attempt]
     # A search certifies too, and does not note the attempt.
     sessions = own or [s for s in sessions if s.get("what") != CERTIFIED]
-    versions = _agreed([v for s in sessions if isinstance(v := s.get("versions"), dict)])
+    versions = _agreed([s["versions"] for s in sessions if "versions" in s])
     commit = _agreed([{"git_commit": s.get("git_commit")} for s in sessions])
     return {
         **made,
@@ -366,9 +353,6 @@ def refuse_others(
         manifest: of the run.
         journal: the file.
         more: the manifest as it was at other times, while a session may have begun.
-
-    Raises:
-        InputError: a proposal has two configs, or no session of the run has made a line.
     """
     search, _ = evaluations.apart()
     proposal, config = search.column("proposal"), search.column("config")
@@ -384,21 +368,15 @@ def refuse_others(
             place=f"{journal}:{search.places[at] + 1}: proposal",
             fix=OTHER_RUN,
         )
-    digests: list[Mapping[str, Any]] = []
-    for one in (manifest, *more):
-        try:
-            digests.append(known := identities_in(one, ""))
-            damaged = not {session["made"] for session in sessions_in(one, "")} <= known.keys()
-        except InputError:
-            damaged = True
-        if damaged or "made" not in one:  # who needs it tells that the manifest is damaged
-            return
+    if not all("made" in one for one in (manifest, *more)):
+        return
+    known = {digest for one in (manifest, *more) for digest in one["made"]}
     names, made = list(evaluations.lines.names), evaluations.column("made")
     for name in set(made.tolist()) - {-1}:
-        if not any(names[name] in known for known in digests):
+        if names[name] not in known:
             raise InputError(
                 f"made by {names[name]}, which is not a session of this run",
                 place=f"{journal}:{int(np.argmax(made == name)) + 1}: made",
-                allowed=", ".join(sorted(digests[-1])),
+                allowed=", ".join(sorted(known)),
                 fix=OTHER_RUN,
             )

@@ -31,8 +31,8 @@ from xortune.racing.objectives import (
 )
 from xortune.runs.evaluation import MAX_EPOCHS
 from xortune.runs.lines import Evaluations, JournalLines
-from xortune.spaces.model import MEASURED, SUCCESS_RATE, Objective, is_number
-from xortune.stats.numbers import STATISTICS, finite, named_statistic, summary
+from xortune.spaces.model import MEASURED, Objective, is_number
+from xortune.stats.numbers import STATISTICS, finite, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,14 +78,6 @@ def aside_rows(aside: Evaluations) -> Iterator[dict[str, Any]]:
         row["n"] += evaluation.block.count
         row["k"] += 0 if evaluation.outcome is None else evaluation.outcome.successes
     return iter(rows.values())
-
-
-def rungs_of(manifest: Mapping[str, Any]) -> tuple[int, ...]:
-    """The ladder that a run's manifest notes; none if it does not."""
-    ladder = manifest.get("ladder")
-    if not isinstance(ladder, Sequence):
-        return ()
-    return tuple(rung for rung in ladder if isinstance(rung, int))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -492,14 +484,10 @@ CONFIG_COLUMNS = (
 """What follows the parameters in table.csv; the last ones count the seeds that failed so."""
 
 
-def column_names(parameters: Sequence[str], *, several: bool = False) -> dict[str, str]:
-    """The column of each parameter: its name, or `param_NAME` where that is a column of ours.
-
-    Args:
-        parameters: their names.
-        several: whether there is a column `FRONT`.
-    """
-    ours = (*CONFIG_COLUMNS, FRONT) if several else CONFIG_COLUMNS
+def column_names(
+    parameters: Sequence[str], ours: Collection[str] = CONFIG_COLUMNS
+) -> dict[str, str]:
+    """The column of each parameter: its name, or `param_NAME` where that is a column of ours."""
     taken = {*ours, *parameters}
     names = {}
     for name in parameters:
@@ -541,9 +529,9 @@ def config_table(
         return [result.point.get(name) for result in results]
 
     low, high = wilson(counts.k, counts.n)
+    ours = CONFIG_COLUMNS if front is None else (*CONFIG_COLUMNS, FRONT)
     columns: dict[str, Any] = {
-        column: _column(values_of(name))
-        for name, column in column_names(parameters, several=front is not None).items()
+        column: _column(values_of(name)) for name, column in column_names(parameters, ours).items()
     }
     columns |= {
         "key": _column(keys),
@@ -720,54 +708,7 @@ def _text(text: str) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# The Pareto front of a run: what its manifest says was looked for, and who is not dominated.
-
-DIRECTIONS = {"maximize": True, "minimize": False}
-
-
-def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
-    """Objectives as a manifest notes them."""
-    words = {more: word for word, more in DIRECTIONS.items()}
-    more = ("number", "statistic", "failed")
-    return [
-        {"name": o.name, "direction": words[o.maximize]}
-        | {name: told for name in more if (told := getattr(o, name)) is not None}
-        | ({} if o.ties is None else {"ties": noted_objectives([o.ties])[0]})
-        for o in objectives
-    ]
-
-
-def objectives_in(manifest: Mapping[str, Any], place: str) -> tuple[Objective, ...]:
-    """What a run looked for; the success rate where the manifest says nothing.
-
-    Raises:
-        InputError: an entry `objectives` that is damaged.
-    """
-    noted = manifest.get("objectives")
-    if noted is None:
-        return (Objective(SUCCESS_RATE, maximize=True),)
-    try:
-        if not noted:
-            raise ValueError
-        return tuple(_noted(one) for one in noted)
-    except (TypeError, KeyError, ValueError, AttributeError):
-        raise InputError(
-            f"{noted!r} is not a list of objectives",
-            field="objectives",
-            place=place,
-            allowed="a list of {name: .., direction: maximize or minimize}, of numbers with more",
-        ) from None
-
-
-def _noted(one: Mapping[str, Any]) -> Objective:
-    name, maximize, failed = str(one["name"]), DIRECTIONS[one["direction"]], one.get("failed")
-    if "number" not in one:
-        ties = one.get("ties")
-        return Objective(name, maximize, ties=None if ties is None else _noted(ties))
-    told = named_statistic(name)
-    if told != (one["number"], one["statistic"]) or not (failed is None or is_number(failed)):
-        raise ValueError(name)
-    return Objective(name, maximize, *told, failed=failed)
+# A number that tables show beside k / n, and the Pareto front.
 
 
 @dataclass(frozen=True)
@@ -803,26 +744,13 @@ REPORTS = "reports"
 
 
 def score_of(objectives: Sequence[Objective], names: Iterable[str]) -> Score | None:
-    """The number that a rule judges or an objective sums up; else the first that is told.
-
-    Args:
-        objectives: of the run.
-        names: of the numbers that its trainer tells, in their order.
-    """
+    """The number that a rule judges or an objective sums up; else the first that is told."""
     wanted = [ties_of(objectives), *objectives]
     for one in wanted:
         if one is not None and one.number is not None:
             return Score(one.number, one.maximize)
     name = next((name for name in names if name != REPORTS), None)
     return None if name is None else Score(name, not is_cost(name))
-
-
-def full_seeds(results: ConfigResults, manifest: Mapping[str, Any]) -> int:
-    """The last rung of the ladder; the largest n there is, if the manifest does not say."""
-    ladder = manifest.get("ladder")
-    if isinstance(ladder, Sequence) and ladder and isinstance(ladder[-1], int):
-        return ladder[-1]
-    return int(results.counts.n.max(initial=0))
 
 
 def front_of(
@@ -841,9 +769,6 @@ def front_of(
 
     Returns:
         bool, shape (C,).
-
-    Raises:
-        InputError: an objective that is no number in some config.
     """
     for objective in objectives:
         if objective.name not in MEASURED and objective.number is None:

@@ -16,7 +16,7 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import open_regular, text_of, unwritable
 from xortune.core.point import Point, Value
-from xortune.runs.certificate import CERTIFICATE, read_certificate
+from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
 from xortune.runs.evaluation import MAX_ROWS
 from xortune.runs.files import replace_file
 from xortune.runs.journal import read, torn
@@ -27,7 +27,9 @@ from xortune.runs.manifest import (
     MANIFEST,
     as_json,
     manifest_of,
+    objectives_of,
     refuse_others,
+    rungs_of,
     update_manifest,
 )
 from xortune.runs.results import (
@@ -37,9 +39,6 @@ from xortune.runs.results import (
     ConfigResults,
     config_table,
     front_of,
-    full_seeds,
-    objectives_in,
-    rungs_of,
     score_of,
     seed_frame,
     seed_tables,
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from xortune.runs.certificate import Certificate
     from xortune.spaces.model import Objective, SearchSpace
 
 RUNS = "runs"
@@ -69,9 +67,6 @@ _FILES = re.compile(
 """What a run writes into its directory, and the folder `lock`, whose files say whose they are."""
 
 _FOLDERS = ("figures", "ray")
-
-_PROPOSAL, _KEY = b'{"proposal":', b',"key":"'
-"""How a journal's lines begin; between the two is a number."""
 
 Pathlike = str | os.PathLike[str]
 
@@ -96,9 +91,12 @@ class Run:
     evaluations: Evaluations
     checks: Evaluations = field(default_factory=lambda: Evaluations.of(()))
 
+    _latest: tuple[int | None, Run | None] = field(init=False, repr=False)
+
     def __post_init__(self) -> None:
         for name in ("evaluations", "checks"):
             object.__setattr__(self, name, Evaluations.of(getattr(self, name)))
+        object.__setattr__(self, "_latest", (_certified_at(self.path), None))
 
     @cached_property
     def results(self) -> ConfigResults:
@@ -135,19 +133,21 @@ class Run:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What was looked for.
+        """What was looked for."""
+        return objectives_of(self.manifest)
 
-        Raises:
-            InputError: the manifest's entry is damaged.
-        """
-        return objectives_in(self.manifest, str(self.path / MANIFEST))
+    @property
+    def full_seeds(self) -> int:
+        """The last rung of the ladder; the largest n there is, if the manifest does not say."""
+        ladder = rungs_of(self.manifest)
+        return ladder[-1] if ladder else int(self.results.counts.n.max(initial=0))
 
     @cached_property
     def front(self) -> NDArray[np.bool_] | None:
         """For each of `results` whether it is on the Pareto front; None with one objective."""
         if len(self.objectives) == 1:
             return None
-        return front_of(self.results, self.objectives, full_seeds(self.results, self.manifest))
+        return front_of(self.results, self.objectives, self.full_seeds)
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
@@ -262,13 +262,18 @@ class Run:
 
     @property
     def certificate(self) -> Certificate | None:
-        """What `certificate.json` says at this moment; None if the run was never certified.
+        """What fresh seeds say of finalists by now; None if the run was never certified.
 
         Raises:
-            InputError: the file cannot be read, or is no certificate.
+            InputError: it was certified since it was loaded, and cannot be loaded again.
         """
-        place = self.path / CERTIFICATE
-        return read_certificate(place) if place.exists() else None
+        if (at := _certified_at(self.path)) != self._latest[0]:
+            object.__setattr__(self, "_latest", (at, load_run(self.path)))
+        return (self._latest[1] or self)._certificate
+
+    @cached_property
+    def _certificate(self) -> Certificate | None:
+        return certificate_of(self.checks)
 
     @property
     def is_network(self) -> bool:
@@ -307,21 +312,21 @@ class Run:
         return text_of(self.path / SPACE)
 
 
+def _certified_at(path: Path) -> int | None:
+    """When certificate.json was written; None if it is not there."""
+    try:
+        return (path / CERTIFICATE).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return None
+
+
 def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> Path:
     """Make the directory of a new run, with `space.yaml` and `manifest.json` in it.
 
     Raises:
-        InputError: the directory cannot be written, already holds a run, or holds files of
-            somebody else that a run would write over.
+        InputError: the directory cannot be written.
     """
     path = as_path(path)
-    if holds_run(path):
-        raise InputError(
-            "already holds a run",
-            place=str(path),
-            fix="continue it with --resume, or give another --output",
-        )
-    refuse_files_of_others(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         # First: whoever is killed between the two leaves what is known to be a run's.
@@ -344,15 +349,12 @@ def holds_run(path: Pathlike) -> bool:
 def refuse_files_of_others(path: Path) -> None:
     """Return if a directory without a run holds nothing that a run would write over.
 
-    What a search left that ended before its first line is a run's: its manifest, or a part of that
-    line.
+    What a search left that ended before its first line has a run's manifest.
 
     Raises:
         InputError: it does, or the store fails.
     """
     found = sorted(_names_in(path))
-    if JOURNAL in found and not isinstance(path, StoredPath) and _is_torn(path / JOURNAL):
-        found.remove(JOURNAL)
     if not found or _has_manifest(path):
         return
     more = f" and {len(found) - 1} more files" if len(found) > 1 else ""
@@ -373,18 +375,6 @@ def _names_in(path: Path) -> set[str]:
         return names | {f for f in _FOLDERS if (path / f).is_dir() and any((path / f).iterdir())}
     except (OSError, ValueError):  # no directory, or one that cannot be read: told by who writes
         return set()
-
-
-def _is_torn(journal: Path) -> bool:
-    """Whether a file without a whole line holds what a crash left of one of a run's, or nothing."""
-    try:
-        with open_regular(journal) as file:
-            begun = file.read(1 << 20)
-    except (OSError, ValueError):
-        return False
-    begun = begun.rstrip(b"\0").replace(b" ", b"")  # zeros: a power cut
-    first, rest = begun[: len(_PROPOSAL)], begun[len(_PROPOSAL) :].lstrip(b"0123456789")
-    return _PROPOSAL.startswith(first) and _KEY.startswith(rest[: len(_KEY)])
 
 
 def _has_manifest(path: Path) -> bool:

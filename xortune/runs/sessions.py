@@ -19,21 +19,19 @@ from xortune.core.errors import InputError
 from xortune.core.files import text_of, unwritable
 from xortune.runs.files import replace_file
 from xortune.runs.manifest import (
-    MANIFEST,
     PACKAGES,
-    identities_in,
+    identities_of,
     identity_of,
     last_identity,
     last_search,
     made_id,
     manifest_of,
-    sessions_in,
+    sessions_of,
     update_manifest,
 )
 from xortune.runs.results import aside_rows
 from xortune.spaces.command import EXIT_CODE
 from xortune.spaces.model import (
-    Choice,
     Fixed,
     Objective,
     Parameter,
@@ -71,18 +69,11 @@ def begin_session(
     The space that it replaces is kept beside it as space-1.yaml, space-2.yaml, ... At whatever
     instant this is killed, the same call does it again.
 
-    Args:
-        path: of the run.
-        entry: what the manifest says of the session, but for its number and what made it.
-        identity: of what trains.
-        space: the one that replaces the run's.
-
     Raises:
         InputError: the manifest is damaged, or the directory cannot be written.
     """
-    manifest, place = manifest_of(path), str(path / MANIFEST)
-    made = made_id(identity)
-    sessions, known = sessions_in(manifest, place), identities_in(manifest, place)
+    manifest, made = manifest_of(path), made_id(identity)
+    sessions, known = sessions_of(manifest), identities_of(manifest)
     entry = {"number": len(sessions) + 1, **entry, "made": made, "space": SPACE}
     changes: dict[str, Any] = {}
     if space is not None:
@@ -122,9 +113,9 @@ def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace
         InputError: the manifest is damaged, a space cannot be read, or is no search space.
     """
     found: dict[str, SearchSpace] = {}
-    for session in sessions_in(manifest, str(path / MANIFEST)):
-        name = session.get("space")
-        if not isinstance(name, str) or name in found or not _KEPT.fullmatch(name):
+    for session in sessions_of(manifest):
+        name = str(session.get("space"))
+        if name in found or not _KEPT.fullmatch(name):
             continue
         place = path / name
         values = read_yaml(text_of(place), str(place)).values
@@ -191,14 +182,6 @@ def changes_brought(
     old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None, place: str, extend: bool
 ) -> tuple[Difference, ...]:
     """What a session brings to a run that it continues.
-
-    Args:
-        old: the run's space.
-        new: the session's.
-        task: name and fingerprint of what the run learned, if that is known: the file of a task may
-            have changed since.
-        place: of the run, for the message.
-        extend: whether the run may be extended.
 
     Raises:
         DifferentRunError: something that it may not bring; the message shows all of that.
@@ -312,82 +295,56 @@ def _goals(objectives: Sequence[Objective]) -> list[object]:
 def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
     before = {parameter.name: parameter for parameter in old.parameters}
     after = {parameter.name: parameter for parameter in new.parameters}
+    forms, new_forms = _forms(old), _forms(new)
     for name in {**before, **after}:
         mine = name == "epochs" and ("epochs",) in {**old.lines, **new.lines}
         path = name if mine else f"parameters.{name}"
-        one, other = before.get(name), after.get(name)
-        if one is None and other is not None:
+        if name not in before:
             refusal = "no configuration so far has a value for it"
-            yield Difference(path, NOTHING, words(_form(other)), refusal)
-        elif other is None and one is not None:
-            yield Difference(path, words(_form(one)), NOTHING, "configurations so far have it")
-        elif one is not None and other is not None:
-            yield from _parameter(path, one, other, before)
+            yield Difference(path, NOTHING, words(new_forms[name]), refusal)
+        elif name not in after:
+            yield Difference(path, words(forms[name]), NOTHING, "configurations so far have it")
+        elif before[name] != after[name] or _kinds(before[name]) != _kinds(after[name]):
+            one, other = before[name], after[name]
+            yield from _changes(path, (one, forms[name]), (other, new_forms[name]), before)
     orders = [[n for n in some if n in before and n in after] for some in (before, after)]
     if orders[0] != orders[1]:  # in which values are drawn, and in which a grid is walked through
         yield Difference("parameters (their order)", words(orders[0]), words(orders[1]))
 
 
-def _form(parameter: Parameter) -> object:
-    """A parameter as a space file writes it."""
-    form: dict[str, object] = {}
-    match parameter:
-        case Fixed():
-            if not parameter.when:
-                return parameter.value
-            form = {"value": parameter.value}
-        case Choice():
-            form = {"choice": list(parameter.values)}
-        case Range():
-            form = {"low": parameter.low, "high": parameter.high}
-            if parameter.log:
-                form["log"] = True
-            if parameter.step is not None:
-                form["step"] = parameter.step
-    if parameter.when:
-        form["when"] = {name: list(values) for name, values in parameter.when}
-    return form
+def _forms(space: SearchSpace) -> dict[str, Any]:
+    """Each parameter as the space file writes it."""
+    values: dict[str, Any] = read_yaml(space.text, space.place).values
+    return {"epochs": values.get("epochs"), **values["parameters"]}
 
 
-def _parameter(
-    path: str, old: Parameter, new: Parameter, parents: Mapping[str, Parameter]
+def _kinds(parameter: Parameter) -> list[bool]:
+    """Of each of its values whether it is true or false: for a space true is not 1."""
+    conditions = [value for _, values in parameter.when for value in values]
+    return [isinstance(value, bool) for value in (*extremes(parameter), *conditions)]
+
+
+def _changes(
+    path: str,
+    one: tuple[Parameter, Any],
+    other: tuple[Parameter, Any],
+    parents: Mapping[str, Parameter],
 ) -> Iterator[Difference]:
-    before, after = _form(old), _form(new)
-    if words(before) == words(after) or (old == new and _same_kinds(before, after)):
-        return
+    """What differs of a parameter; each is given with its form in the file."""
+    (old, before), (new, after) = one, other
     if not (isinstance(before, dict) and isinstance(after, dict) and type(old) is type(new)):
         refusal = _lost(old, new) or _moved(old, new, parents)
         yield Difference(path, words(before), words(after), refusal)
         return
     for key in {**before, **after}:
-        one, other = before.get(key), after.get(key)
-        if words(one) == words(other):
-            continue
-        yield Difference(
-            f"{path}.{key}",
-            words(one) if key in before else NOTHING,
-            words(other) if key in after else NOTHING,
-            _moved(old, new, parents) if key == "when" else _lost(old, new, key),
-        )
-
-
-def _same_kinds(before: object, after: object) -> bool:
-    """Of equal forms: whether they are so for a space too, where true is not 1."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return all(_same_kinds(before[key], after[key]) for key in before)
-    if isinstance(before, list) and isinstance(after, list):
-        return all(map(_same_kinds, before, after))
-    return isinstance(before, bool) == isinstance(after, bool)
+        texts = [words(form[key]) if key in form else NOTHING for form in (before, after)]
+        if texts[0] != texts[1]:
+            refusal = _moved(old, new, parents) if key == "when" else _lost(old, new, key)
+            yield Difference(f"{path}.{key}", *texts, refusal)
 
 
 def _lost(old: Parameter, new: Parameter, key: str | None = None) -> str | None:
-    """Why configurations of the old parameter would not be in the new one; None if all are.
-
-    Args:
-        old: as the run has it.
-        new: as it is to be.
-        key: what of its form is asked about; None for all of it.
-    """
+    """Why configurations of the old parameter would not be in the new one; None if all are."""
     if not isinstance(old, Range):
         if isinstance(new, Range) and not isinstance(old, Fixed):
             return "a choice stays a choice"
@@ -438,14 +395,10 @@ def _moved(old: Parameter, new: Parameter, parents: Mapping[str, Parameter]) -> 
 
 
 def changed_trainer(
-    manifest: Mapping[str, Any], identity: Mapping[str, str], place: str
+    manifest: Mapping[str, Any], identity: Mapping[str, str]
 ) -> list[tuple[str, str, str]]:
-    """What trains otherwise than the last search did: name, before, now.
-
-    Raises:
-        InputError: the manifest's entries are damaged.
-    """
-    before = last_identity(manifest, place)
+    """What trains otherwise than the last search did: name, before, now."""
+    before = last_identity(manifest)
     names = sorted({**before, **identity}) if before else []
     return [
         (name, before.get(name, "(none)"), identity.get(name, "(none)"))
@@ -459,17 +412,10 @@ def checked_versions(
 ) -> list[str]:
     """What the user should know of versions that differ from those of the run's last search.
 
-    Args:
-        run: what is continued.
-        identity: of what trains now.
-        versions: of the packages here.
-        accept: whether what trains may be another; then its blocks are counted apart.
-
     Raises:
         DifferentRunError: what trains is another, or the run is to end with a proof.
     """
-    place, manifest = str(run.path / MANIFEST), run.manifest
-    changed, notes = changed_trainer(manifest, identity, place), []
+    changed, notes = changed_trainer(run.manifest, identity), []
     if changed:
         shown = [f"{name}: {before} -> {after}" for name, before, after in changed]
         if not accept:
@@ -496,7 +442,7 @@ def checked_versions(
             f"made with other versions from here on ({', '.join(shown)}): of one configuration "
             "only the seeds of one of them are counted, and so do the race and the sampler"
         )
-    then = last_search(manifest, place).get("versions", {})
+    then = last_search(run.manifest).get("versions", {})
     packages = [
         f"{name} {then[name]} -> {now}"  # which train nothing
         for name, now in versions.items()
@@ -590,14 +536,6 @@ def continuation(
 ) -> Continuation:
     """What a session would bring to a run; nothing is written.
 
-    Args:
-        space: what the session searches.
-        trainer: what it trains with.
-        run: as it is.
-        extend: whether the space may have grown.
-        accept_versions: whether the trainer may be another; see `checked_versions`.
-        command: the command line, for the manifest.
-
     Raises:
         InputError: the session may not be.
     """
@@ -645,12 +583,8 @@ def continue_run(
 
 
 def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
-    """Entries for the manifest of a run whose session ends: how, and what is counted nowhere.
-
-    Raises:
-        InputError: the manifest is damaged.
-    """
-    *others, last = sessions_in(run.manifest, str(run.path / MANIFEST))
+    """Entries for the manifest of a run whose session ends: how, and what is counted nowhere."""
+    *others, last = sessions_of(run.manifest)
     entries: dict[str, Any] = {"sessions": [*others, {**last, **how}]}
     rows = list(aside_rows(run.set_aside))
     if rows or "not_counted" in run.manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,16 +20,15 @@ from xortune.core.formats import as_html
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.trainer import NO_FAILURES
-from xortune.runs.certificate import CERTIFICATE, read_certificate
+from xortune.runs.certificate import Certificate
 from xortune.runs.journal import JournalReader
-from xortune.runs.lines import Evaluations
-from xortune.runs.lock import LEASE_SECONDS, holder
-from xortune.runs.manifest import MANIFEST, manifest_of, refuse_others, stopped_because
-from xortune.runs.results import ConfigResults, number_names, objectives_in, rungs_of, score_of
+from xortune.runs.lines import Evaluations, JournalLines
+from xortune.runs.lock import LEASE_SECONDS, Owner, holder
+from xortune.runs.manifest import manifest_of, refuse_others, sessions_of, stopped_because
+from xortune.runs.results import number_names, score_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.store import readable
 from xortune.spaces.grid import grid, grid_size
-from xortune.spaces.model import Objective
 from xortune.spaces.space import parse_space
 from xortune.spaces.text import read_yaml
 
@@ -64,46 +63,30 @@ class CertificateState:
     confidence: float | None = None
 
 
-def _certificate(path: Path, checks: Evaluations) -> CertificateState:
-    """How far a run is certified.
-
-    Raises:
-        InputError: `certificate.json` is no certificate.
-    """
-    place = path / CERTIFICATE
-    certificate = read_certificate(place) if place.exists() else None
-    purposes = [checks.lines.purposes[line] for line in checks.places.tolist()]
-    number = max((purpose.attempt for purpose in purposes), default=0)
-    number = number or (certificate.attempts[-1].number if certificate else 0)
-    if not number:
+def _certificate(run: Run) -> CertificateState:
+    certificate = run.certificate
+    if certificate is None:
         return CertificateState()
-    mine = np.array([purpose.attempt == number for purpose in purposes], np.bool_)
-    asked = [purpose for purpose in purposes if purpose.attempt == number]
-    seeds, near = (
-        max((purpose.seeds for purpose in asked if purpose.kind == kind), default=0)
-        for kind in ("certify", "neighbourhood")
-    )
-    last = asked[-1] if asked else None
-    planned = last.finalists * seeds + last.neighbours * (near or seeds) if last else 0
-    done = int(checks.where(mine).column("count").sum()) if last else 0
-    best = certificate.finalists[0] if certificate and certificate.finalists else None
-    whole = (
-        certificate is not None
-        and certificate.attempts[-1].number >= number
-        and certificate.attempts[-1].complete
-    )
-    if last is not None and last.min_rate is not None:  # how many it takes is known at its end
-        planned = done if whole else max(done, seeds)
+    attempt, lines = certificate.attempts[-1], run.checks.lines
+    final = run.checks.where(run.checks.column("final") > 0).places.tolist()
+    mine = [line for line in final if lines.purposes[line].attempt == attempt.number]
+    asked = [lines.purposes[line] for line in mine]
+    near = max((one.seeds for one in asked if one.kind == "neighbourhood"), default=attempt.seeds)
+    done = int(lines.column("count", np.array(mine)).sum())
+    planned = asked[-1].finalists * attempt.seeds + asked[-1].neighbours * near
+    if attempt.min_rate is not None:  # how many it takes is known at its end
+        planned = done if attempt.complete else max(done, attempt.seeds)
+    best = certificate.finalists[0] if certificate.finalists else None
     return CertificateState(
-        state="complete" if whole and done >= planned else "begun",
-        attempt=number,
+        state="complete" if attempt.complete and done >= planned else "begun",
+        attempt=attempt.number,
         done=done,
         planned=planned,
         key=best.key if best else None,
         k=best.k if best else None,
         n=best.n if best else None,
         lower_bound=best.lower_bound if best else None,
-        confidence=certificate.confidence if certificate else None,
+        confidence=certificate.confidence,
     )
 
 
@@ -142,57 +125,36 @@ class Driver:
 
 
 class DriverWatch:
-    """What earlier looks saw of the heartbeat of a driver elsewhere."""
+    """Looks at the driver of a run; of one elsewhere it knows what earlier looks saw."""
 
     def __init__(self) -> None:
         self._seen: tuple[str, int] | None = None
         self._moved: float | None = None
         self._still_since = 0.0
 
-    def alive(self, owner: str, beats: int, heartbeat: float, now: float) -> bool:
-        """Whether it lives.
+    def look(self, path: Path, now: float) -> Driver:
+        """The driver, alive or not; `now` in seconds since 1970. Nothing is written."""
+        found = holder(path)
+        if found is None:
+            return Driver("gone")
+        owner, seen = found
+        alive = self._alive(owner, now) if seen == "elsewhere" else seen == "alive"
+        return Driver(
+            life="alive" if alive else "gone",
+            pid=owner.pid,
+            host=owner.host,
+            since=moment(owner.since),
+            heartbeat=owner.heartbeat if 0 < owner.heartbeat < LATEST else None,
+            elsewhere=seen == "elsewhere",
+        )
 
-        Args:
-            owner: who holds the lock.
-            beats: of its heart.
-            heartbeat: the last one, by its clock.
-            now: by ours.
-        """
-        if self._seen != (owner, beats):
+    def _alive(self, owner: Owner, now: float) -> bool:
+        if self._seen != (owner.owner, owner.beats):
             self._moved = now if self._seen is not None else None
-            self._seen, self._still_since = (owner, beats), now
+            self._seen, self._still_since = (owner.owner, owner.beats), now
         if now - self._still_since >= LEASE_SECONDS:
             return False
-        return self._moved is not None or abs(now - heartbeat) < LEASE_SECONDS
-
-
-def driver_of(path: Path, now: float, watch: DriverWatch | None = None) -> Driver:
-    """The driver of a run, alive or not. Nothing is written.
-
-    Args:
-        path: the run's directory.
-        now: seconds since 1970.
-        watch: of earlier looks.
-
-    Raises:
-        InputError: the run's lock cannot be read, or is none.
-    """
-    found = holder(path)
-    if found is None:
-        return Driver("gone")
-    owner, seen = found
-    elsewhere = seen == "elsewhere"
-    alive = seen == "alive"
-    if elsewhere:
-        alive = (watch or DriverWatch()).alive(owner.owner, owner.beats, owner.heartbeat, now)
-    return Driver(
-        life="alive" if alive else "gone",
-        pid=owner.pid,
-        host=owner.host,
-        since=moment(owner.since),
-        heartbeat=owner.heartbeat if 0 < owner.heartbeat < LATEST else None,
-        elsewhere=elsewhere,
-    )
+        return self._moved is not None or abs(now - owner.heartbeat) < LEASE_SECONDS
 
 
 def moment(text: object) -> float | None:
@@ -227,13 +189,7 @@ def _finished(final: Evaluations) -> NDArray[np.int64]:
 
 
 def _rate(times: NDArray[np.int64], now: float, since: float | None) -> float | None:
-    """Proposals a second in the last minutes; None if there were none.
-
-    Args:
-        times: when proposals were done.
-        now: seconds since 1970.
-        since: when the search went on, if that is known: before it there was nothing.
-    """
+    """Proposals a second in the last minutes, of times in seconds since 1970; None without any."""
     then = now - RECENT_SECONDS if since is None else max(now - RECENT_SECONDS, since)
     recent = times[times >= 0][-RECENT_LINES:]
     recent = recent[recent > then]
@@ -420,6 +376,7 @@ class Watcher:
         self._path = readable(path)
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
+        self._certified: tuple[tuple[JournalLines, int], Certificate | None] | None = None
 
     def look(self, now: float | None = None) -> RunStatus:
         """Where the run stands at this moment; see `look_closely`."""
@@ -427,9 +384,6 @@ class Watcher:
 
     def look_closely(self, now: float | None = None) -> tuple[RunStatus, Run]:
         """The run at this moment, and all that can be said of it until the next look.
-
-        Args:
-            now: seconds since 1970; the clock's if not given.
 
         Raises:
             InputError: there is no run, or a line of its journal or its manifest is damaged.
@@ -439,30 +393,25 @@ class Watcher:
         if not path.is_dir():
             raise no_run(path)
         # The driver comes first: if it is gone, nothing that is read afterwards will change.
-        driver, manifest = driver_of(path, now, self._driver), manifest_of(path)
+        driver, manifest = self._driver.look(path, now), manifest_of(path)
         self._reader.read_on()
         if self._reader.written is None and not manifest:
             raise no_run(path)
         lines = Evaluations.all_of(self._reader.lines)
         refuse_others(lines, manifest, path / JOURNAL, manifest_of(path))
-        found = _status(path, manifest, driver, self._reader, now)
-        return found, Run(path, manifest, *lines.apart())
+        run = Run(path, manifest, *lines.apart())
+        seen = lines.lines, len(run.checks)
+        if self._certified is not None and self._certified[0] == seen:  # it is still the same
+            run.__dict__["_certificate"] = self._certified[1]
+        self._certified = seen, run.certificate
+        return _status(run, driver, self._reader, now), run
 
 
-def _status(
-    path: Path, manifest: Mapping[str, Any], driver: Driver, reader: JournalReader, now: float
-) -> RunStatus:
-    search, checks = Evaluations.all_of(reader.lines).apart()
+def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunStatus:
+    path, manifest, search = run.path, run.manifest, run.evaluations
     finals = search.column("final") > 0
     final, errors = search.where(finals), search.lines.errors
     ends = search.lines.ends()[0][final.places]
-    objectives = objectives_in(manifest, str(path / MANIFEST))
-    results = ConfigResults(
-        search,
-        objectives=objectives,
-        rungs=rungs_of(manifest),
-        place=str(path / JOURNAL),
-    )
     times, total = _finished(final), _total(path, manifest)
     done, started = len(times), moment(manifest.get("started"))
     written = reader.written if reader.written and 0 < reader.written < LATEST else None
@@ -481,7 +430,7 @@ def _status(
     if started is not None and end is not None and end > started and done:
         overall = done / (end - started)
     if state == "running":
-        recent = _rate(times, now, _session_began(manifest) or started)
+        recent = _rate(times, now, moment(sessions_of(manifest)[-1].get("started")) or started)
         if (speed := recent or overall) and total is not None:
             left = max(total - done, 0) / speed
     retries = search.places[~finals].tolist()
@@ -495,18 +444,18 @@ def _status(
         total=total,
         evaluations=len(final),
         seeds=seeds,
-        configs=len(results),
+        configs=len(run.results),
         rate=recent,
         overall_rate=overall,
         seconds_left=left,
-        best=_leader(results, objectives),
+        best=_leader(run),
         without_outcome=int((final.column("outcome") == 0).sum()),
         crashed=int((ends[:, Status.CRASHED] > 0).sum()),
         crashed_seeds=int(ends[:, Status.CRASHED].sum()),
         diverged_seeds=int(ends[:, Status.DIVERGED].sum()),
         retried=sum(errors[line] not in NO_FAILURES for line in retries),
         last_error=_last_error(search),
-        certificate=_certificate(path, checks.where(checks.column("final") > 0)),
+        certificate=_certificate(run),
         started=started,
         written=written,
         torn=reader.torn,
@@ -518,12 +467,12 @@ def _status(
     )
 
 
-def _leader(results: ConfigResults, objectives: Sequence[Objective]) -> Leader | None:
-    found = results.leader
+def _leader(run: Run) -> Leader | None:
+    found = run.results.leader
     if found is None:
         return None
     outcome = found.outcome
-    score = score_of(objectives, number_names([outcome]))
+    score = score_of(run.objectives, number_names([outcome]))
     told = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
     ends = outcome.interval()
     return Leader(found.point, found.key, outcome.successes, outcome.n, *ends, told)
@@ -531,10 +480,8 @@ def _leader(results: ConfigResults, objectives: Sequence[Objective]) -> Leader |
 
 def _total(path: Path, manifest: Mapping[str, Any]) -> int | None:
     """Proposals asked for: what the manifest says, or the size of a grid."""
-    trials = manifest.get("trials")
-    if isinstance(trials, int) and not isinstance(trials, bool) and 0 <= trials <= 2**53:
-        return trials
-    return proposals_of(path / "space.yaml")
+    trials: int | None = manifest.get("trials")
+    return proposals_of(path / "space.yaml") if trials is None else trials
 
 
 def proposals_of(place: Path) -> int | None:
@@ -553,12 +500,6 @@ def proposals_of(place: Path) -> int | None:
     if not space.start:
         return size
     return size + len({point.key for point in space.start} - {point.key for point in grid(space)})
-
-
-def _session_began(manifest: Mapping[str, Any]) -> float | None:
-    sessions = manifest.get("sessions")
-    last = sessions[-1] if isinstance(sessions, list) and sessions else None
-    return moment(last.get("started")) if isinstance(last, dict) else None
 
 
 # -------------------------------------------------------------------------------------------------
@@ -594,10 +535,6 @@ def watched(path: str | os.PathLike[str], *, interval: float = 2.0) -> Iterator[
     """Looks at a run, one at once and then one after each interval; the last one is of its end.
 
     Each look reads only what was appended since the one before.
-
-    Args:
-        path: the run's directory.
-        interval: seconds between two looks.
 
     Raises:
         InputError: as `status`, or an interval that is not above 0.

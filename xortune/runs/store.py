@@ -93,11 +93,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 
 def copy_of(url: str, copy: Literal["driver", "reader"]) -> StoredPath:
-    """The directory of a stored run's copy on this machine; it may not be there yet.
-
-    Raises:
-        InputError: a URL without a name for the run.
-    """
+    """The directory of a stored run's copy on this machine; it may not be there yet."""
     whole, mark, query = url.partition("?")
     whole = whole.rstrip("/")
     scheme, _, rest = whole.partition("://")
@@ -221,11 +217,7 @@ class Store:
         return f"{self._url.partition('?')[0]}/{name}"
 
     def check(self) -> None:
-        """Return if the store can be read; from now on it is patient.
-
-        Raises:
-            InputError: there is no such bucket, it refuses, or it does not answer.
-        """
+        """Return if the store can be read; from now on it is patient."""
         self._gave_up = False
         self._hurry.clear()
         bucket = self._base.partition("/")[0]
@@ -360,11 +352,7 @@ class Store:
 
 
 def store_of(path: StoredPath) -> Store:
-    """The store of the run that a path lies in.
-
-    Raises:
-        InputError: no filesystem for its URL.
-    """
+    """The store of the run that a path lies in."""
     url = _found(path)[1]
     assert url is not None
     return _store(url, os.getpid())
@@ -440,11 +428,7 @@ class Segment(NamedTuple):
 
 
 def segments_in(store: Store) -> list[Segment]:
-    """The segments that are the journal, in their order.
-
-    Raises:
-        InputError: the store fails, or one is missing.
-    """
+    """The segments that are the journal, in their order."""
     found: dict[int, list[Segment]] = {}
     for name, listed in store.names(FOLDER).items():
         if (parts := _NAME.fullmatch(name)) is not None:
@@ -476,16 +460,8 @@ def brought(store: Store, folder: Path, *, driver: bool) -> int:
     a driver, which brings them there, if they follow all that the store has; otherwise they are of
     another run, or of a driver that had lost it, and are dropped.
 
-    Args:
-        store: of the run.
-        folder: of the copy, as a plain path; only this process writes to it.
-        driver: whether it is for a driver.
-
     Returns:
         How many bytes of the copy's journal were dropped, if it was of this run.
-
-    Raises:
-        InputError: the store fails, or the copy cannot be written.
     """
     segments = segments_in(store)
     try:
@@ -722,11 +698,7 @@ class SegmentWriter:
         return max(0, self._sent - self._before)
 
     def check(self) -> None:
-        """Return if nothing has failed.
-
-        Raises:
-            InputError: what has.
-        """
+        """Return if nothing has failed."""
         if self._failure is not None:
             raise self._failure
 

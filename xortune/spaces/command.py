@@ -176,12 +176,7 @@ def spelled(value: Value | list[Any] | dict[str, Any]) -> str:
 
 
 def parse_template(text: str) -> Template:
-    """Split a command into words, and find the placeholders in them.
-
-    Raises:
-        InputError: quotes or braces that are not closed, no word at all, or what only a shell
-            would understand.
-    """
+    """Split a command into words, and find the placeholders in them."""
     try:
         words = shlex.split(text)
         raw = shlex.split(text, posix=False)  # quotes stay: what is quoted was meant as it is
@@ -282,12 +277,7 @@ def check_names(template: Template, parameters: Iterable[str]) -> None:
 
 
 def check_values(template: Template, name: str, values: Iterable[Value]) -> None:
-    """Refuse values that a program would not take for values.
-
-    Raises:
-        InputError: a value that begins with `-` would be a word of its own, and might be taken for
-            an option; or a flag that depends on something that is not true or false.
-    """
+    """Refuse values that a program would not take for values."""
     dashed = next((v for v in values if v is not None and spelled(v)[:1] == "-"), None)
     odd = next((v for v in values if not isinstance(v, bool | None)), None)
     for index, word in enumerate(template.words):

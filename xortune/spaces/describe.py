@@ -24,13 +24,7 @@ from xortune.spaces.text import word
 
 
 def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
-    """What `xortune space --json` prints; None where something does not apply.
-
-    Args:
-        space: what to describe.
-        called: with what the user's own function is called, or the files that go with a command,
-            if that is known.
-    """
+    """What `xortune space --json` prints; None where something does not apply."""
     finite = all(finite_values(parameter) is not None for parameter in space.parameters)
     points = grid_size(space) if finite else None
     trials = space.search.trials or points or 0

@@ -676,11 +676,7 @@ def _schema() -> dict[str, Any]:
 
 
 def read_file(document: YamlDocument) -> SpaceFile:
-    """What the document says.
-
-    Raises:
-        InputError: the first thing in the file that has not the form it must have.
-    """
+    """What the document says."""
     values = dict(document.values)
     if isinstance(given := values.get("parameters"), dict):
         values["parameters"] = {

@@ -227,11 +227,7 @@ def _parameters(space: SearchSpace, file: SpaceFile) -> list[Parameter]:
 
 
 def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    """Parents before children, otherwise as in the file.
-
-    Raises:
-        InputError: a condition that no point can meet, that hangs on a range or on itself.
-    """
+    """Parents before children, otherwise as in the file."""
     by_name = {parameter.name: parameter for parameter in parameters}
     parents = {p.name: [name for name, _ in p.when if name in by_name] for p in parameters}
     done: dict[str, Parameter] = {}
@@ -274,12 +270,7 @@ def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Para
 
 
 def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> Point:
-    """A start entry as a complete point, with each value as the space writes it.
-
-    Raises:
-        InputError: a name that is no parameter or not active, a value that is missing or not in
-            the space.
-    """
+    """A start entry as a complete point, with each value as the space writes it."""
     names = [parameter.name for parameter in space.parameters]
     for name in given:
         if name not in names:
@@ -367,11 +358,7 @@ OWN, COMMAND = "a function of your own", "a command"
 
 
 def with_trainer(space: SearchSpace, file: SpaceFile) -> SearchSpace:
-    """The space with what it trains and how that is judged. No command is run.
-
-    Raises:
-        InputError: a task or a rule that cannot be read, or a command that cannot be run.
-    """
+    """The space with what it trains and how that is judged. No command is run."""
     if isinstance(file.trainer, CommandSettings):
         return _with_command(space, file.trainer)
     success = None
@@ -539,12 +526,7 @@ SEVERAL = ("tpe", "nsgaii", "gp", "random", "grid")
 def objectives_of(
     given: Iterable[str | ObjectiveSettings], space: SearchSpace
 ) -> tuple[Objective, ...]:
-    """The objectives that a file means, for a space whose parameters and rule are known.
-
-    Raises:
-        InputError: one twice, nothing that is measured, an unknown one, the wrong direction or
-            none, or a parameter whose values are not all numbers, not free or not in every config.
-    """
+    """The objectives that a file means, for a space whose parameters and rule are known."""
     found: list[Objective] = []
     for index, form in enumerate(given):
         objective = _objective(form, index, space)

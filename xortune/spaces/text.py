@@ -114,11 +114,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def written(values: Mapping[str, object]) -> str:
-    """What a file would have to say for these values: JSON, which is YAML 1.2 too.
-
-    Raises:
-        InputError: something that no file could hold.
-    """
+    """What a file would have to say for these values: JSON, which is YAML 1.2 too."""
     try:
         return json.dumps(dict(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError, RecursionError) as error:

@@ -13,7 +13,7 @@ from xortune.racing.objectives import estimates, seen_of
 from xortune.reports.figures.labels import counted, described, plot_of, sampled
 from xortune.reports.plot import Axis, Layer, Mark, Panel, Plot, Series
 from xortune.reports.tables import varying
-from xortune.runs.results import ConfigResult, full_seeds
+from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 
@@ -29,7 +29,7 @@ def pareto_front(run: Run) -> Plot | None:
 
     None where there is one objective, or no config with the full seeds to be shown.
     """
-    objectives, full = run.objectives, full_seeds(run.results, run.manifest)
+    objectives, full = run.objectives, run.full_seeds
     if run.front is None:
         return None
     rows: list[Row] = []

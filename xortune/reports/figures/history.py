@@ -17,8 +17,8 @@ from xortune.reports.figures.labels import MOST, described, finished, plot_of, s
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, varying
 from xortune.runs.certificate import Certificate
-from xortune.runs.manifest import CERTIFIED, MANIFEST, sessions_in
-from xortune.runs.results import by_version, full_seeds
+from xortune.runs.manifest import CERTIFIED, sessions_of
+from xortune.runs.results import by_version
 from xortune.runs.run import Run
 
 
@@ -148,7 +148,7 @@ def _dots(
     # Many configs may have led for a moment.
     led = sorted(leaders, key=keys.__getitem__)[:MOST]
     kept = sorted({*sampled(len(order)), *np.flatnonzero(np.isin(order, led)).tolist()})
-    full, names = full_seeds(run.results, run.manifest), varying(run)
+    full, names = run.full_seeds, varying(run)
     marks: dict[bool, list[Mark]] = {False: [], True: []}
     for at in kept:
         r = run.results[int(places[order[at]])]
@@ -171,7 +171,7 @@ def _certificate(
     if not certificate.finalists:
         return []
     at, when = float(looks.cost[-1]), "certificate"
-    sessions = sessions_in(run.manifest, str(run.path / MANIFEST))
+    sessions = sessions_of(run.manifest)
     if sum(session.get("what") != CERTIFIED for session in sessions) > 1:
         counts = {(found.key, found.search_k, found.search_n) for found in certificate.finalists}
         rows = zip(looks.config, looks.k, looks.n, looks.cost, strict=True)

@@ -25,7 +25,7 @@ from xortune.reports.figures.labels import (
 )
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.tables import Failures, report_of, varying
-from xortune.runs.results import full_seeds, rungs_of
+from xortune.runs.manifest import rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
 
@@ -56,7 +56,7 @@ def stops_of(run: Run) -> Stops:
     `racing.grants`). Where seeds of several versions are in the run, or a number was raced for,
     nothing is said but `EARLY`.
     """
-    results, full = run.results, full_seeds(run.results, run.manifest)
+    results, full = run.results, run.full_seeds
     k, n = results.counts.k, results.counts.n
     manifest, ladder = run.manifest, rungs_of(run.manifest)
     stops: Stops = np.full(n.shape, Stop.AHEAD, np.object_)
