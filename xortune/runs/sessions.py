@@ -326,21 +326,21 @@ def _kinds(parameter: Parameter) -> list[bool]:
 
 def _changes(
     path: str,
-    one: tuple[Parameter, Any],
-    other: tuple[Parameter, Any],
+    was: tuple[Parameter, Any],
+    shall_be: tuple[Parameter, Any],
     parents: Mapping[str, Parameter],
 ) -> Iterator[Difference]:
     """What differs of a parameter; each is given with its form in the file."""
-    (old, before), (new, after) = one, other
+    (old, before), (new, after) = was, shall_be
     if not (isinstance(before, dict) and isinstance(after, dict) and type(old) is type(new)):
         refusal = _lost(old, new) or _moved(old, new, parents)
         yield Difference(path, words(before), words(after), refusal)
         return
     for key in {**before, **after}:
-        texts = [words(form[key]) if key in form else NOTHING for form in (before, after)]
-        if texts[0] != texts[1]:
+        one, other = (words(form[key]) if key in form else NOTHING for form in (before, after))
+        if one != other:
             refusal = _moved(old, new, parents) if key == "when" else _lost(old, new, key)
-            yield Difference(f"{path}.{key}", *texts, refusal)
+            yield Difference(f"{path}.{key}", one, other, refusal)
 
 
 def _lost(old: Parameter, new: Parameter, key: str | None = None) -> str | None:
