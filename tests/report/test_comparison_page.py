@@ -65,15 +65,6 @@ def test_seeds_that_are_left_out_are_told_of():
     assert "share only some" not in markdown_text(comparison_document(paired(3, 1, 0, 1)))
 
 
-def test_of_many_pairs_there_is_no_list():
-    entries = [contestant(f"c{i}", solved(0, 60 + 8 * i, 100)) for i in range(5)]
-    for count, figures, sentences in ((2, 2, 0), (3, 3, 3), (4, 3, 6), (5, 3, 0)):
-        document = comparison_document(compare_runs(entries[:count]))
-        assert len(document.plots) == figures
-        told = markdown_text(document).partition("## What was compared")[0]
-        assert told.count("\n- ") == sentences
-
-
 def test_long_tables_are_cut_and_say_so(tmp_path):
     base = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "hidden_dim": 5}
     lrs = range(1, 151)
@@ -135,15 +126,6 @@ def test_other_formats_are_refused(formats, tmp_path):
         xt.write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=formats)
     assert caught.value.field == "format"
     assert not (tmp_path / "out").exists()
-
-
-def test_figures_of_an_earlier_comparison_go_and_nothing_else(tmp_path):
-    figures = tmp_path / "out" / "comparison-figures"
-    write_comparison(three(9, 8, 7, n=9), tmp_path / "out", formats=["md"])
-    (figures / "mine.svg").write_text("mine")
-    assert {path.stem for path in figures.iterdir()} == {"differences", "wins", "profile", "mine"}
-    write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=["md"])
-    assert {path.stem for path in figures.iterdir()} == {"differences", "profile", "mine"}
 
 
 def test_figures_do_not_leave_the_directory(tmp_path):

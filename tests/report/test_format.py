@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
-from xortune.core.formats import count, decimals, interval, measured, number, percent, plain, value
+from xortune.core.formats import decimals, interval, measured, number, percent, plain
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,6 @@ from xortune.core.formats import count, decimals, interval, measured, number, pe
 )
 def test_number(given_number, shown):
     assert number(given_number) == shown
-
-
-def test_values():
-    shown = [value(v) for v in (None, True, False, 12345678, 0.30000000000000004, "a\nb")]
-    assert shown == ["null", "true", "false", "12345678", "0.3", "a\\nb"]
 
 
 @pytest.mark.parametrize(
@@ -113,12 +108,6 @@ def test_the_shown_rate_of_counts_lies_within_the_shown_interval(n, share):
     low, high = map(float, wilson(k, n))
     ends = [float(end) for end in re.findall(r"[\d.]+", interval(low, high))]
     assert ends[0] - 1e-6 <= shown_number(measured(k / n, low, high)) <= ends[1] + 1e-6
-
-
-def test_count():
-    assert (count(1, "seed"), count(0, "seed"), count(2000, "seed")) == (
-        *("1 seed", "0 seeds", "2,000 seeds"),
-    )
 
 
 @given(st.text(st.characters()))

@@ -2,12 +2,10 @@
 
 import io
 
-import numpy as np
 import pytest
-from hand_made import CONFIG, RIGHT, done, outcome, solved, write_run
+from hand_made import CONFIG, done, solved, write_run
 from rich.console import Console
 
-from xortune.core.errors import InputError
 from xortune.reports.document import markdown_text
 from xortune.reports.run import run_document
 from xortune.reports.terminal import render_best
@@ -82,25 +80,12 @@ def test_the_first_objective_sorts(tmp_path, objectives, place, sizes):
     assert [row[place] for row in cells if row[0].startswith("| lr")] == sizes
 
 
-def test_equal_ones_are_sorted_by_the_next_objective_and_told_apart(tmp_path):
-    rows = [(4, 16, 16, 90), (6, 16, 16, 80), (5, 16, 16, 85)]
-    run = run_of(tmp_path, rows, (RATE, EPOCHS, HIDDEN))
-    section = markdown(run).split("## The Pareto front")[1].split("\n## ")[0]
-    cells = [line.split(" | ") for line in section.splitlines() if line.startswith("| lr")]
-    assert [row[-2:] for row in cells] == [["80", "6 |"], ["85", "5 |"], ["90", "4 |"]]
-    # Half an epoch is why one of these is on the front.
-    lines = [
-        done(i, CONFIG | {"hidden_dim": h}, outcome(0, [RIGHT] * 4, epoch=np.array(epochs)))
-        for i, (h, epochs) in enumerate([(5, [7, 7, 8, 8]), (4, [8, 8, 8, 8]), (6, [7, 7, 7, 8])])
-    ]
-    noted = {"objectives": [EPOCHS, HIDDEN], "ladder": [4]}
-    text = markdown(write_run(tmp_path / "half", lines, trainer="network", **noted))
-    shown = text.split("## The Pareto front")[1].split("\n## ")[0].splitlines()
-    assert [line.split(" | ")[2:] for line in shown if "`" in line] == [
-        ["7.25", "6 |"],
-        ["7.5", "5 |"],
-        ["8", "4 |"],
-    ]
+def test_a_parameter_called_front_keeps_its_name_unless_there_is_one(tmp_path):
+    assert column_names(["front"]) == {"front": "front"}
+    assert column_names(["front", "param_front"], ["front"]) == {
+        "front": "param_param_front",
+        "param_front": "param_front",
+    }
 
 
 def test_a_long_front_is_cut(tmp_path):
@@ -111,24 +96,3 @@ def test_a_long_front_is_cut(tmp_path):
     run = write_run(tmp_path / "r", lines, ladder=[40], objectives=[RATE, HIDDEN])
     assert "... and 10 more" in markdown(run)
     assert "... and 10 more" in terminal(run)
-
-
-def test_nobody_with_the_full_seeds(tmp_path):
-    run = run_of(tmp_path, [(5, 3, 4, 100)])
-    assert run.table["front"].tolist() == [False]
-    assert "none are on the front" in markdown(run)
-
-
-def test_a_parameter_called_front_keeps_its_name_unless_there_is_one(tmp_path):
-    assert column_names(["front"]) == {"front": "front"}
-    assert column_names(["front", "param_front"], ["front"]) == {
-        "front": "param_param_front",
-        "param_front": "param_front",
-    }
-
-
-def test_an_objective_that_configs_do_not_have_is_told(tmp_path):
-    noted = [RATE, {"name": "depth", "direction": "minimize"}]
-    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 4, 4))], objectives=noted)
-    with pytest.raises(InputError, match=r"depth: config .* has no number"):
-        run.table  # noqa: B018

@@ -94,8 +94,7 @@ def test_a_page_is_whole_says_all_and_runs_nothing(document):
         assert "<" not in data, "it would end its element"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize(("width", "encoding"), [(60, "cp1252"), (80, "utf-8")])
 def test_the_terminal_shows_it_in_its_width(hostile, width, encoding):
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace")
     console = Console(file=file, width=width, force_terminal=False)
@@ -114,17 +113,18 @@ def test_the_terminal_shows_it_in_its_width(hostile, width, encoding):
 
 @pytest.mark.parametrize(
     "hostile",
-    ["names", "not a number", "odd numbers told", "one seed", "names compared", "a table"],
+    ["names", "names compared"],
     indirect=True,
 )
 def test_its_pictures_are_whole_and_have_their_alt_texts(document):
     assert document.plots
     for plot in document.plots:
+        for said in (plot.title, plot.alt, plot.note):
+            assert not re.search(NUMBERLESS, said), said
+    for plot in document.plots[::2]:  # a second each
         text = svg(plot)
         root = ElementTree.fromstring(text)  # of our own making
         texts = {element.text for element in root.iter() if element.text}
         assert {plain(plot.title), plain(plot.alt)} <= texts
         assert not root.findall(".//{*}script")
         assert text.replace("\n", "").isprintable()
-        for said in (plot.title, plot.alt, plot.note):
-            assert not re.search(NUMBERLESS, said), said

@@ -41,7 +41,8 @@ def test_a_figure_that_no_longer_applies_goes_and_what_others_put_there_stays(ru
     assert sketch == "<svg>ranking</svg>\n", "tests draw no pictures unless they ask for them"
 
 
-def test_figures_are_written_as_pictures_if_asked_for(run):
+def test_figures_are_written_as_pictures_if_asked_for(tmp_path):
+    run = write_run(tmp_path / "run", [done(0, CONFIG, outcome(0, [WRONG]))])
     folder = run.path / "figures"
     folder.mkdir()
     for name in ("front.pdf", "front.svg", "mine.pdf"):

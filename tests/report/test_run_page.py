@@ -1,42 +1,28 @@
 """What a run's report says, and of which runs; its words are in golden/."""
 
 import json
-import math
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from certified import Counting, certify
-from hand_made import CONFIG, done, failed, solved, write_run
-from reported import certified, searched
+from hand_made import CONFIG, done, solved, write_run
+from reported import certified
 from scipy.stats import binom
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.outcome import Details, Status
 from xortune.core.task import Task
-from xortune.reports.document import escaped, first_rows, markdown_text
+from xortune.reports.document import first_rows, markdown_text
 from xortune.reports.html.page import page
 from xortune.reports.run import config_table, run_document, table_tex
-from xortune.reports.tables import certified_table, report_of
+from xortune.reports.tables import report_of
 from xortune.runs.run import load_run
 
 
 def markdown(run):
     return markdown_text(run_document(run))
-
-
-def test_every_figure_stands_in_its_section_with_its_note(tmp_path):
-    run = searched(tmp_path / "r")
-    text, plots = markdown(run), run_document(run).plots
-    assert len(plots) >= 4
-    for plot in plots:
-        picture = f"![{escaped(plot.alt)}](figures/{plot.name}.svg)\n\n{escaped(plot.note)}\n"
-        assert text.count(picture) == 1
-    assert "## More figures" not in text  # each is in SECTION_OF
-    ranking = text.index("(figures/ranking.svg)")
-    assert text.index("## The configurations") < ranking < text.index("| trials | key |")
 
 
 INTERVALS = {"lr": [0.5, 1.0]}
@@ -74,28 +60,6 @@ def test_a_manifest_that_somebody_edited_is_refused_in_a_sentence(tmp_path, entr
 
 
 @pytest.mark.parametrize(
-    "manifest",
-    [
-        {"ladder": []},
-        {"command": []},
-        {"task": {"csv": "t"}},
-        {"versions": None},
-        {"name": 7},
-        {"trials": None},
-    ],
-)
-def test_an_odd_manifest_is_shown_not_fatal(tmp_path, manifest):
-    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], **manifest)
-    assert "## Do it again" in markdown(run)
-
-
-def test_only_failed_tries(tmp_path):
-    text = markdown(write_run(tmp_path / "r", [failed(0, {"x": 1}, 0, 3, final=False)]))
-    assert "No configuration has finished yet" in text
-    assert "| it broke | 0 | 1 |" in text
-
-
-@pytest.mark.parametrize(
     ("task", "task_fingerprint", "flag", "script"),
     [
         ("xor", Task.xor().fingerprint, "--epochs 1000 --seeds", True),
@@ -112,15 +76,6 @@ def test_only_a_task_that_its_name_defines_is_written_out(
     assert flag in text
     assert ("import torch" in text) == script
     assert ("writes a plain PyTorch script only for" in text) != script
-
-
-def test_an_interrupted_search_says_so(tmp_path):
-    lines = [done(0, {"x": 0}, solved(0, 16, 16)), done(1, {"x": 1}, solved(0, 4, 8))]
-    run = write_run(tmp_path / "r", lines, ladder=[8, 16], complete=False)
-    text = markdown(run)
-    assert "`--resume` continues it" in text
-    assert "1 configuration got fewer before the search was interrupted" in text
-    assert [row.note for row in config_table(run, report_of(run)).rows] == ["", "fewer seeds"]
 
 
 # -------------------------------------------------------------------------------------------------
@@ -191,16 +146,6 @@ def test_equal_values_of_other_kinds_are_told_apart(tmp_path):
     assert (columns["x"], columns["y"]) == (False, True)
 
 
-OWN_SPACE = """
-name: own
-trainer: ./train.py:run
-success: "score >= 0.5"
-parameters: {lr: {low: 0, high: 9}}
-search: {sampler: random, trials: 2}
-seeds: {ladder: [2]}
-"""
-
-
 def own(path, *seeds, **manifest):
     """A run of a user's trainer whose seeds have this score and crashed where it is None."""
     lines = []
@@ -255,28 +200,3 @@ def test_what_says_nothing_is_not_there(tmp_path):
     for found in (text, fewer, whole):
         assert not re.search(r"^## [^\n]*\n+(?=## |\Z)", found, re.MULTILINE)
         assert not re.search(r"^\|[^|]*\|(?: – \|)+$", found, re.MULTILINE)
-
-
-class Scoring(Counting):
-    """Tells each seed's last digit as its score; every seventh has crashed and has none."""
-
-    def train(self, blocks):
-        [outcome] = super().train(blocks)
-        score = np.where(outcome.seeds % 7 == 0, np.nan, outcome.seeds % 10 / 10)
-        return [replace(outcome, details=Details({"score": score}))]
-
-
-def test_fresh_seeds_have_their_number_beside_the_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr("xortune.driver.certify.RAY_SECONDS", math.inf)
-    run = own(tmp_path / "r", [0.9, 0.8], [0.9, 0.1], ladder=[2])
-    (run.path / "space.yaml").write_text(OWN_SPACE)
-    certify(run, Scoring(), top=2, seeds=50)
-    run = load_run(run.path)
-    table = certified_table(run.certificate, run)
-    at = [column.name for column in table.columns].index("score (q10)")
-    for found, row in zip(run.certificate.finalists, table.rows, strict=True):
-        mine = [check for check in run.checks if check.purpose.finalist == found.key]
-        seeds = np.concatenate([check.outcome.seeds for check in mine])
-        told = np.array([seed % 10 / 10 for seed in seeds.tolist() if seed % 7])
-        assert row[at] == f"{np.median(told):.3g} ({np.quantile(told, 0.1):.3g})"
-    assert "score (q10)" in markdown(run)

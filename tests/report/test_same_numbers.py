@@ -101,7 +101,7 @@ def csv_rows(path):
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.lists(COUNTS, min_size=11, max_size=14))
 def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
     lines = [

@@ -15,28 +15,19 @@ from xortune.reports.plot import COLOURS, SCALES, Role
 # as a matrix on linear RGB.
 VISION = {
     "all": np.eye(3),
-    "no red": np.array(
-        [
-            [0.152286, 1.052583, -0.204868],
-            [0.114503, 0.786281, 0.099216],
-            [-0.003882, -0.048116, 1.051998],
-        ]
-    ),
-    "no green": np.array(
-        [
-            [0.367322, 0.860646, -0.227968],
-            [0.280085, 0.672501, 0.047413],
-            [-0.011820, 0.042940, 0.968881],
-        ]
-    ),
-    "no blue": np.array(
-        [
-            [1.255528, -0.076749, -0.178779],
-            [-0.078411, 0.930809, 0.147602],
-            [0.004733, 0.691367, 0.303900],
-        ]
-    ),
-}
+    "no red": np.array([
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ]),
+    "no green": np.array([
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ]),
+    "no blue": np.array([
+        [1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ]),
+}  # fmt: skip
 
 
 def lab(colour: str, vision: str) -> np.ndarray:
@@ -66,12 +57,6 @@ def along(scale: str) -> list[str]:
     """Its colours at a hundred places."""
     colours = LinearSegmentedColormap.from_list(scale, list(SCALES[scale]), N=512)
     return [to_hex(colours(place / 100)) for place in range(101)]
-
-
-def test_contrast_is_wcags():
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)  # as WebAIM's checker
-    assert contrast("#ff0000", "#0000ff") == pytest.approx(2.15, abs=0.005)
 
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#15181c"])

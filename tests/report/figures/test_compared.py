@@ -2,32 +2,16 @@
 
 import numpy as np
 import pytest
-from compared import contestant, paired
+from compared import contestant
 from compared_runs import numbers, told
-from hand_made import solved
 from scipy.stats import mannwhitneyu, trim_mean
-from success_runs import column, series
+from success_runs import series
 
-from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, answer, compare_runs, values_of
+from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs, values_of
 from xortune.core.errors import InputError
 from xortune.reports.figures.comparisons import (
-    differences,
     numbers_profile,
-    profile,
-    wins,
 )
-
-
-def test_of_two_the_answer_is_the_alt_text():
-    found = paired(40, 9, 1, 10)
-    assert differences(found).alt == wins(found).alt == answer(found)[0]
-    assert [one.label for one in series(differences(found))] == ["told apart"]
-
-
-def test_a_picture_has_so_many_lines_and_says_so():
-    plot = profile(compare_runs([contestant(f"c{i}", solved(0, 5, 9)) for i in range(8)]))
-    assert len(plot.panels[0].layers) == 6
-    assert "The first 6 of 8 are drawn." in plot.note
 
 
 def test_a_failed_seed_is_worse_than_any_other():
@@ -70,15 +54,6 @@ def test_less_is_better_where_the_rule_says_so():
     assert numbers_profile(found).panels[0].y.label == "share of seeds with at most that"
 
 
-def test_rules_that_contradict_each_other_say_nothing():
-    entries = [("a", "accuracy >= 0.9"), ("b", "accuracy < 0.9")]
-    found = compare_runs(
-        [contestant(name, **told([0.5, 0.9, 1.0], rule=rule)) for name, rule in entries]
-    )
-    assert found.numbers[0].better == ""
-    assert "Nothing says what is better" in numbers_profile(found).note
-
-
 def test_without_a_rule_only_seeds_with_the_number_count():
     accuracy = numbers(rule=None).numbers[0]
     assert accuracy.better == ""
@@ -107,11 +82,3 @@ def test_the_table_has_what_is_shown():
     assert table["accuracy_iqm_b"].tolist() == [accuracy.of[i].middle for i in (1, 2, 2)]
     assert table["accuracy_wins"].tolist() == [win.probability for win in accuracy.wins]
     assert table["sooner"].isna().all(), "nobody counted epochs"
-
-
-def test_lines_of_many_seeds_have_few_steps():
-    draw = np.random.default_rng(0)
-    found = compare_runs([contestant(n, **told(draw.uniform(size=9000))) for n in "ab"])
-    for line in numbers_profile(found).panels[0].layers:
-        assert len(line.marks) <= 1000
-        assert np.all(np.diff(column(line, "y")) <= 0)

@@ -1,6 +1,5 @@
 """Figures of parameters: the mean and its band, levels, two at once, all at once, importance."""
 
-import math
 import re
 
 import numpy as np
@@ -92,9 +91,7 @@ def test_nothing_is_said_where_fewer_than_five_configs_are_near():
     ("space", "numbers", "kind"),
     [
         ("{low: 1, high: 1000, log: true}", [900, 1000], "log"),
-        ("{low: 1, high: 1000}", [1, 1000], "number"),
         ("{choice: [1, 1000]}", [1, 1000], "log"),
-        ("{choice: [1, 90]}", [1, 90], "number"),
         ("{choice: [0, 1000]}", [0, 1000], "number"),
     ],
 )
@@ -105,46 +102,6 @@ def test_an_axis_is_logarithmic_where_the_search_was_or_numbers_span_much(
     numbers = np.linspace(*numbers, 14)
     lines = [done(i, {"x": float(x)}, solved(0, i % 3, 4)) for i, x in enumerate(numbers)]
     assert slices(write_run(tmp_path / "r", lines, space_text=text)).panels[0].x.kind == kind
-
-
-def test_of_many_configs_an_even_sample_is_drawn():
-    run = made([({"x": i}, i % 5, 4) for i in range(1203)])
-    plot = slices(run)
-    x = column(plot.panels[0].layers[0], "x")
-    ordered = [r.point["x"] for r in run.results]
-    assert len(x) == 500
-    assert (x[0], x[-1]) == (ordered[0], ordered[-1]), "the first and the last of the order"
-    assert set(np.diff([ordered.index(at) for at in x]).tolist()) == {2, 3}
-    assert "dots: 500 of them, evenly spaced" in plot.note
-
-
-def test_the_most_important_eight_are_shown():
-    names = [f"p{i}" for i in range(11)]
-    rows = [({name: (i >> j % 4) % 2 for j, name in enumerate(names)}, i % 5, 4) for i in range(16)]
-    plot = slices(made([(p, min(k, 4), n) for p, k, n in rows], importance={"p9": 0.6, "p3": 0.4}))
-    titles = [panel.title for panel in plot.panels]
-    assert titles[:2] == ["p9 (60.0 %)", "p3 (40.0 %)"]
-    assert len(titles) == 8
-    assert "3 less important parameters not shown" in plot.alt
-
-
-@pytest.mark.parametrize("rows", [[], [({"x": 1}, 1, 2)]])
-def test_nothing_differs_nothing_is_shown(rows):
-    assert slices(made(rows)) is contour(made(rows)) is parallel_coordinate(made(rows)) is None
-
-
-@pytest.mark.parametrize("k", [0, 4])
-def test_all_or_nothing(k):
-    plot = slices(made([({"x": i, "a": i % 2}, k, 4) for i in range(20)]))
-    keeps_to_the_rules(plot)
-    assert {mark.y for one in series(plot) for mark in one.marks} == {k / 4}
-
-
-def test_values_that_are_left_out_are_not_called_rarer_and_the_label_fits_its_panel():
-    """Each of 15 values has as many configs as any other."""
-    (panel,) = slices(made([({"activation": f"A{i:02}"}, i % 3, 3) for i in range(15)])).panels
-    assert panel.x.label == "activation (configurations), 3 other values not shown"
-    assert len(panel.x.categories) == 12
 
 
 # Two parameters at once.
@@ -164,20 +121,6 @@ def test_each_cell_has_the_mean_of_its_configs(run):
             assert cells.values[row][place] == pytest.approx(np.mean(rates))
 
 
-def test_a_pair_without_a_config_is_empty():
-    rows = [
-        ({"a": "x", "b": "u"}, 1, 2),
-        ({"a": "y", "b": "v"}, 2, 2),
-        ({"a": "x", "b": "v"}, 0, 2),
-    ]
-    plot = contour(made(rows), ("a", "b"))
-    panel, cells = only(plot, Cells)
-    at = panel.y.categories.index("u"), panel.x.categories.index("y")
-    assert math.isnan(cells.values[at[0]][at[1]])
-    assert cells.texts[at[0]][at[1]] == ""
-    assert "1 cell of 4 without one" in plot.alt
-
-
 def test_levels_that_are_numbers_and_none_have_a_place_too():
     rows = [({"a": i % 7 / 10, "b": i % 2, "of": f"c{i}"}, i % 3, 2) for i in range(49)]
     panel, cells = only(contour(made([*rows, ({"b": 1}, 1, 2)]), ("b", "a")), Cells)
@@ -189,8 +132,6 @@ def test_levels_that_are_numbers_and_none_have_a_place_too():
     ("given_", "said"),
     [
         (("lr", "hiden_dim"), "did you mean 'hidden_dim'"),
-        (("lr", "lr"), "two parameters"),
-        (("lr",), "two parameters"),
         ("lr", "two parameters"),
         (("lr", "epochs"), "the same in all"),
     ],
@@ -200,17 +141,7 @@ def test_a_pair_that_is_none_is_refused(run, given_, said):
         contour(run, given_)
 
 
-# All at once.
-
-
-# How much each matters.
-
-NUMBERS = [({"a": i, "b": i % 3}, i, 20) for i in range(20)]
-
-
-@pytest.mark.parametrize("noted", [{}, {"importance": {}}])
-def test_without_importance_there_is_no_figure(noted):
-    assert param_importances(made(NUMBERS, **noted)) is None
+# All of them.
 
 
 VALUES = st.one_of(

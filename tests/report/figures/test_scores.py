@@ -141,7 +141,7 @@ def all_at_once(config, seeds, report):
     return told
 
 
-@pytest.mark.parametrize("steps", [1, 2, 31, 32, 33, 64, 1000])
+@pytest.mark.parametrize("steps", [1, 2, 33, 1000])
 @pytest.mark.parametrize("function", [reporting, all_at_once])
 def test_a_way_is_thinned_alike_for_all_seeds_and_has_its_end(function, steps):
     """What is kept is what was told, evenly spaced, and the last."""

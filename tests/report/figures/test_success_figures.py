@@ -22,7 +22,6 @@ from success_runs import (
     FRESH,
     HIDDEN,
     RATE,
-    ROWS,
     column,
     fixed,
     in_front,
@@ -33,12 +32,9 @@ from success_runs import (
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
-from xortune.core.point import Point
-from xortune.reports.figures import labels
 from xortune.reports.figures.distributions import success_by_epoch
 from xortune.reports.figures.front import pareto_front
 from xortune.reports.figures.history import optimization_history
-from xortune.reports.figures.labels import sampled
 from xortune.reports.figures.ranking import ranking
 from xortune.reports.figures.seeds import MOST_ROWS, seeds_spent, stops_of
 from xortune.reports.tables import best_subset
@@ -92,39 +88,6 @@ def test_those_are_shaded_that_nothing_tells_from_the_best(tmp_path, kn):
     assert sum(bool(span.label) for span in spans) == bool(shaded)
 
 
-def test_one_with_fewer_seeds_between_two_that_are_tied_is_not_shaded(tmp_path):
-    # By their lower ends: 40 of 40, then 20 of 20, then 33 of 40.
-    others = [solved(0, 20, 20), outcome(0, [RIGHT] * 36 + [WRONG] * 4)]
-    run = run_of(tmp_path, solved(0, 40, 40), *others, ladder=[20, 40])
-    assert [r.outcome.n for r in run.results] == [40, 20, 40]
-    assert [(span.at, span.to) for span in rules(ranking(run))] == [(-0.5, 0.5), (1.5, 2.5)]
-
-
-def test_without_a_success_nothing_is_tied(tmp_path):
-    plot = ranking(run_of(tmp_path, *[solved(0, 0, 8)] * 3))
-    assert rules(plot) == []
-    assert plot.title == "All 3 configurations: no seed was solved"
-    assert "winner" not in plot.note
-
-
-def test_labels_have_the_important_parameters_that_find_room(tmp_path):
-    wide = {f"a{i}": f"value-{i}" for i in range(5)}
-    lines = [
-        done(i, wide | {"a3": f"value-{i}", "lr": 0.1 + i, "n": i}, solved(0, 8 - i, 8))
-        for i in range(3)
-    ]
-    importance = {"n": 0.1, "a3": 0.7, "lr": 0.2}
-    run = write_run(tmp_path / "run", lines, importance=importance)
-    axis = ranking(run).panels[0].y
-    assert axis.label == "solved · a3, lr, n · key"
-    key = Point(lines[1].block.point).key[:6]
-    assert axis.categories[1] == f"7/8 · value-1, 1.1, 1 · {key}"
-    longer = [done(i, {"x" * 60: "y" * 60 + str(i), "n": i}, solved(0, 8, 8)) for i in range(3)]
-    axis = ranking(write_run(tmp_path / "longer", longer)).panels[0].y
-    assert axis.label == f"solved · {'x' * 8}…{'x' * 7}, n · key"
-    assert max(map(len, axis.categories)) <= 56
-
-
 # Success by epoch.
 
 
@@ -151,31 +114,6 @@ def test_the_line_is_the_share_solved_by_each_epoch(tmp_path, epochs, budget):
         assert ends == pytest.approx((max(0, y - half), min(1, y + half)))
     for rising in (x, column(line, "y")):
         assert all(a <= b for a, b in itertools.pairwise(rising))
-
-
-def test_the_best_the_median_and_the_chosen(tmp_path):
-    run = run_of(tmp_path, *(solved(0, 8 - i, 8, epoch=10 * (1 + i)) for i in range(5)))
-    keys = [result.key for result in run.results]
-    plot = success_by_epoch(run, [keys[4], keys[3][:8], keys[0]])
-    # From the bottom to the top; the best is there once, though it was chosen.
-    assert [line.role for line in series(plot)] == ["b", "a", "muted", "best"]
-    assert [line.marks[-1].y for line in series(plot)] == [5 / 8, 4 / 8, 6 / 8, 1.0]
-    for result in (run.results[2], run.results[0]):
-        assert f"({result.key})" in plot.alt
-
-
-@pytest.mark.parametrize(("epoch", "kind"), [(20, "log"), (900, "number")])
-def test_the_axis_is_logarithmic_where_seeds_are_solved_early(tmp_path, epoch, kind):
-    plot = success_by_epoch(run_of(tmp_path, solved(0, 8, 8, epoch=epoch)))
-    assert plot.panels[0].x.kind == kind
-
-
-def test_of_very_many_steps_only_some_are_drawn_and_they_are_true(tmp_path):
-    plot = success_by_epoch(run_of(tmp_path, solved_at(range(1, 3001), 3000)))
-    [line] = series(plot)
-    assert len(line.marks) == labels.MOST
-    assert (line.marks[0].x, line.marks[-1].x) == (1, 3000)
-    assert column(line, "y") == pytest.approx([x / 3000 for x in column(line, "x")])
 
 
 def test_a_key_that_is_unknown_ambiguous_or_one_too_many_is_refused(tmp_path):
@@ -267,16 +205,6 @@ def test_of_several_searches_it_is_no_sooner_than_its_counts(tmp_path):
     assert [rule.at for rule in certified(load_run(beside.path))[0]] == [52.0]
 
 
-def test_of_very_many_configs_some_are_drawn_and_those_that_led(tmp_path, monkeypatch):
-    monkeypatch.setattr(sampled, "__defaults__", (4,))
-    blocks = [(i, k) for i, k in enumerate([1, 1, 1, 2, 1, 1, 1, 1, 3, 0, 1, 1, 1, 4, 1, 1, 1, 1])]
-    plot = optimization_history(Run(tmp_path, {"trainer": "network"}, tuple(journal(blocks))))
-    drawn = [x for points in series(plot, "points") for x in column(points, "x")]
-    assert {4.0, 16.0, 36.0, 56.0} <= set(drawn)  # led
-    assert len(drawn) < len(blocks)
-    assert f"Of 18 configurations {len(drawn)} are drawn: those that led" in plot.note
-
-
 # Where the seeds went.
 
 SIZES = st.lists(st.sampled_from([2, 4, 8, 40]), min_size=1, max_size=MOST_ROWS + 20)
@@ -317,9 +245,6 @@ def test_all_seeds_are_there_once(tmp_path, sizes):
     assert totals(seeds) == pytest.approx({float(reached.index(n)): s for n, s in shares.items()})
 
 
-# Failures.
-
-
 # The front.
 
 WIDE = {**HIDDEN, "direction": "maximize"}
@@ -341,11 +266,3 @@ def test_what_can_be_had_goes_in_stairs_through_the_front(tmp_path, objectives, 
     assert {(mark.x, mark.y) for mark in on_it.marks} == set(stairs) & {
         (hidden, k / n) for hidden, k, n, _ in rows
     }
-
-
-@pytest.mark.parametrize("objectives", [(RATE,), None])
-def test_with_one_objective_there_is_no_front(tmp_path, objectives):
-    run = in_front(tmp_path / "run", ROWS)
-    manifest = {name: value for name, value in run.manifest.items() if name != "objectives"}
-    manifest |= {"objectives": list(objectives)} if objectives else {}
-    assert pareto_front(replace(run, manifest=manifest)) is None

@@ -1,19 +1,16 @@
 """Decision surfaces: what torch's own network says at each place, for seeds as the run has them."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hand_made import done, solved, write_run
+from hand_made import done, write_run
 from success_runs import keeps_to_the_rules
 
 from xortune.core.config import Config
 from xortune.core.outcome import Outcome, Status
-from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.reports.figures.surface import decision_surface
 from xortune.reports.plot import Cells
@@ -157,20 +154,13 @@ def test_a_seed_that_diverged_or_crashed_has_no_surface(small):
     [
         {"trainer": "function"},
         {"task": "parity-3"},
-        {"task": "mine"},
         {"task": "gone.csv"},
-        {"task": 3},
         {"task_fingerprint": "0" * 16},
     ],
 )
 def test_what_cannot_be_trained_again_has_none(small, manifest):
     assert decision_surface(run_of((SMALL, small), **manifest)) is None
-
-
-@pytest.mark.parametrize("change", [{"hidden_dim": 65}, {"epochs": 2**24}])
-def test_a_config_beyond_the_engine_or_its_time_has_none(small, change, monkeypatch):
-    monkeypatch.setattr(fused, "final_weights", lambda *_: pytest.fail("trained"))
-    assert decision_surface(run_of((replace(SMALL, **change), small))) is None
+    assert decision_surface(run_of((replace(SMALL, hidden_dim=65), small))) is None
 
 
 def test_a_task_from_a_file_as_long_as_it_is_there(tmp_path):
@@ -194,22 +184,3 @@ search: {{sampler: random, trials: 1}}
     assert [points.marks[0][:2] for points in rows] == [(3.0, 9.0), (0.0, 9.0)]
     path.write_text("a,b,y,t\n0,0,0,0\n0,10,1,0\n3,0,1,0\n3,10,1,0\n3,9,0,1\n0,9,1,1\n")
     assert decision_surface(write_run(tmp_path / "q", lines, space_text=space, **noted)) is None
-
-
-def test_a_report_needs_no_torch(tmp_path, small):
-    lines = [
-        done(0, SMALL.point, small),
-        done(1, Point({**SMALL.point, "lr": 0.2}), solved(0, 1, 2)),
-    ]
-    run = write_run(tmp_path / "r", lines, trainer="network", task="xor")
-    assert decision_surface(run) is not None  # how torch draws is noted by now
-    program = (
-        "import sys; from xortune.runs.run import load_run\n"
-        "from xortune.reports.figures.surface import decision_surface\n"
-        "assert decision_surface(load_run(sys.argv[1])) is not None\n"
-        "print('torch' in sys.modules)"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program, str(run.path)], capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.strip() == "False"

@@ -21,32 +21,6 @@ def at(place):
 
 
 @pytest.fixture
-def follow(browser):
-    """Opens the page of a run, and fails where it complains or asks anybody else for anything."""
-    contexts, complaints = [], []
-
-    def opened(server, *, width=1400, theme="light", **more):
-        view = {"width": width, "height": 900}
-        contexts.append(browser.new_context(viewport=view, color_scheme=theme, **more))
-        shown = contexts[-1].new_page()
-        shown.set_default_timeout(30_000)
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on(
-            "request",
-            lambda r: r.url.startswith((server.url, "data:")) or complaints.append(r.url),
-        )
-        shown.goto(server.url, timeout=60_000)
-        return shown
-
-    yield opened
-    for context in contexts:
-        context.close()
-    complaints = [text for text in complaints if "ERR_CONNECTION_REFUSED" not in text]
-    assert complaints == []
-
-
-@pytest.fixture
 def server_of():
     servers = []
 
@@ -71,11 +45,11 @@ def append(run, *evaluations):
             journal.append(evaluation)
 
 
-def test_what_it_shows_changes_while_the_run_grows(follow, server_of, tmp_path):
+def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     hostile = CONFIG | {"activation": "<img src=x onerror=alert(1)>"}
     run = write_run(tmp_path / "run", [], name="grows", trials=4, complete=False)
     server = server_of(run)
-    shown = follow(server)
+    shown = show(None, url=server.url)
     sentence = shown.locator("#sentence")
     expect(sentence).to_contain_text("No configuration has a result yet")
     expect(shown.get_by_text("There is nothing to draw yet.")).to_have_count(2)
@@ -103,11 +77,11 @@ def test_what_it_shows_changes_while_the_run_grows(follow, server_of, tmp_path):
     assert shown.locator("main img").count() == 0
 
 
-def test_it_says_that_the_run_has_ended_and_that_the_server_is_gone(follow, server_of, tmp_path):
+def test_it_says_that_the_run_has_ended_and_that_the_server_is_gone(show, server_of, tmp_path):
     run = write_run(tmp_path / "run", [done(0, at(0), solved(0, 5, 8))], name="ends", trials=1)
     server = server_of(run)
     with held(run.path):
-        shown = follow(server)
+        shown = show(None, url=server.url)
         sentence = shown.locator("#sentence")
         expect(sentence).to_have_text(
             f"Running. Best so far: 5 of 8 seeds solved (30–87 %), "
@@ -121,8 +95,7 @@ def test_it_says_that_the_run_has_ended_and_that_the_server_is_gone(follow, serv
     expect(shown.locator("#configs tbody tr")).to_have_count(1)  # it stays
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_is_accessible_and_fits(follow, server_of, tmp_path, theme):
+def test_it_is_accessible_and_fits(show, server_of, tmp_path):
     evaluations = [failed(0, at(0), 0, 8, error="too hot " * 30)]
     for place in range(1, 14):
         rows = [RIGHT] * place + [WRONG, ZERO, WRONG]
@@ -137,12 +110,12 @@ def test_it_is_accessible_and_fits(follow, server_of, tmp_path, theme):
         note="with the new augmentation",
         tags=["baseline"],
     )
-    shown = follow(server_of(run), theme=theme, bypass_csp=True)
+    shown = show(None, url=server_of(run).url, theme="dark", bypass_csp=True)
     expect(shown.locator(".drawn .main-svg").first).to_be_visible()
     assert shown.locator("figure:visible").count() == 4
     shown.locator("details.data summary").first.click()
     assert complaints_of_axe(shown) == []
-    for width in (1400, 400):
+    for width in (1440, 400):
         shown.set_viewport_size({"width": width, "height": 900})
         shown.wait_for_function(FOLLOWED.replace('".plot"', '"figure:not([hidden]) .plot"'))
         fits(shown, width)

@@ -5,6 +5,7 @@ import yaml
 from browsing import NO_BROWSER, column, rows
 from hand_made import CONFIG, done, solved, write_run
 from pages import many
+from playwright.sync_api import expect
 
 import xortune as xt
 from xortune.reports.html.page import page
@@ -25,16 +26,6 @@ def values_of(document, name):
     return [row.sort[at] for row in document.configs.rows]
 
 
-def test_figures_are_drawn_when_they_come_near_and_before_printing(show, sixty):
-    shown = show(sixty)
-    far = shown.locator("#figure-failures .plot")
-    assert far.locator(".main-svg").count() == 0
-    assert "Of 480 seeds" in far.inner_text()
-    shown.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert far.locator(".main-svg").count() > 0
-    assert far.evaluate("(one) => one.offsetHeight") > 300
-
-
 def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
     shown = show(sixty, java_script_enabled=False)
     assert rows(shown).count() == 25
@@ -44,10 +35,17 @@ def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
     assert shown.get_by_role("button").count() == 0
 
 
-def test_the_theme_is_chosen_and_remembered(show, sixty):
-    from playwright.sync_api import expect
-
+def test_a_page_is_used(show, sixty):
+    """Figures, the theme, sorting, filtering and pages, one after the other on one page."""
     shown = show(sixty)
+    # Figures are drawn when they come near, and before printing.
+    far = shown.locator("#figure-failures .plot")
+    assert far.locator(".main-svg").count() == 0
+    assert "Of 480 seeds" in far.inner_text()
+    shown.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert far.locator(".main-svg").count() > 0
+    assert far.evaluate("(one) => one.offsetHeight") > 300
+    # The theme is remembered.
     button = shown.get_by_role("button", name="Dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     assert shown.evaluate(ground) == "rgb(255, 255, 255)"
@@ -57,10 +55,7 @@ def test_the_theme_is_chosen_and_remembered(show, sixty):
         expect(button).to_have_attribute("aria-pressed", "true")
         assert shown.evaluate(ground) == "rgb(21, 24, 28)"
         shown.reload()
-
-
-def test_sorting(show, sixty):
-    shown = show(sixty)
+    # Sorting.
     names = [head.strip() for head in shown.locator(".configs thead th").all_inner_texts()]
     head = shown.locator(".configs").get_by_role("columnheader", name="lr")
     assert head.get_attribute("aria-sort") == "none"
@@ -79,10 +74,8 @@ def test_sorting(show, sixty):
         assert "" not in found[:20]
         assert found[20:] == [""] * 40
         assert column(shown, 0)[20:] == without
-
-
-def test_filtering_and_pages(show, sixty):
-    shown = show(sixty)
+    shown.reload()
+    # Filtering and pages.
     search, status = shown.get_by_role("searchbox"), shown.locator(".pages p")
     assert status.inner_text() == "1–25 of 60"
     shown.get_by_role("button", name="Next").click()
@@ -163,8 +156,8 @@ def seconds_of(browser):
 def test_a_page_of_ten_times_the_configs_takes_little_more_to_open_and_to_sort(
     show, browser, tmp_path
 ):
-    text = page(run_document(many(tmp_path, 4_000)))
-    small = page(run_document(many(tmp_path / "small", 400)))
+    text = page(run_document(many(tmp_path, 2_000)))
+    small = page(run_document(many(tmp_path / "small", 200)))
     times = [seconds_of(browser)]
     for each in (small, text):
         shown = show(None, text=each)
@@ -172,7 +165,7 @@ def test_a_page_of_ten_times_the_configs_takes_little_more_to_open_and_to_sort(
         times.append(seconds_of(browser))  # of a processor, whatever else it does
     of_few, of_all = times[1] - times[0], times[2] - times[1]
     assert of_all < 2 * of_few, "ten times the rows are not ten times the work"
-    assert shown.locator(".pages p").inner_text() == "1–25 of 4,000"
+    assert shown.locator(".pages p").inner_text() == "1–25 of 2,000"
     assert shown.locator(".plot").count() >= 7
     shown.get_by_role("button", name="solved").click()
     assert rows(shown).count() == 25
