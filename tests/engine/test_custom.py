@@ -1,9 +1,12 @@
-"""A user's own function as a trainer: the counts are those of a plain loop."""
+"""A user's own function as a trainer: its counts are those of a plain loop, however it works."""
 
+import json
 import math
+import os
 import pickle
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +24,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, encode
 from xortune.runs.lines import decode
+from xortune.trainers.function import CallForm as Form
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.source import FunctionSource as Source
 from xortune.trainers.source import Given, given_source, named_source
@@ -28,24 +32,28 @@ from xortune.trainers.source import Given, given_source, named_source
 HERE = Path(__file__).parent
 CONFIG = {"n_layers": 3, "k": 5, "name": "a", "momentum": None}
 RULE = parse_success("accuracy >= 0.6")
+ACC = parse_success("acc >= 2")
 
 
-def one(function, success=None, *, first=0, count=40, config=CONFIG):
-    trainer = custom_trainer(given_source(function), success)
+def one(function, success=None, *, first=0, count=40, config=CONFIG, limit=None):
+    trainer = custom_trainer(given_source(function), success, limit=limit)
     return trainer.train([Block(Point(config), first, count)])[0]
 
 
-def returning(value):
-    def function(config, seed):
-        return value
-
-    return function
+def reported(function, rule=ACC, *, count=5, x=1, limit=None):
+    return one(function, rule, count=count, config={"x": x, "lr": 0.1}, limit=limit)
 
 
-def ended(value, success=None):
-    """Status and reason of a seed whose training returned that."""
-    outcome = one(returning(value), success, count=1)
-    return Status(outcome.status[0]), outcome.details.failed.get(0)
+def numbers(outcome, name):
+    return outcome.details.values[name].tolist()
+
+
+def names(outcome):
+    return " ".join(Status(status).name for status in outcome.status)
+
+
+def always(value):
+    return lambda config, seed: value  # noqa: ARG005
 
 
 def loop(count, first=0):
@@ -79,20 +87,6 @@ def test_counts_are_those_of_a_plain_loop(function):
     assert steps[~crashed].tolist() == (np.arange(8, 128)[~crashed]).tolist()
 
 
-def test_the_functions_own_verdict_counts():
-    outcome = one(seedy.lucky)
-    wanted = [s == Status.SOLVED for s in loop(40)]
-    assert outcome.solved.tolist() == wanted
-    assert outcome.details.values == {}
-    assert outcome.epochs_to_solve is None  # nobody counts epochs
-
-
-def test_a_number_is_called_value():
-    outcome = one(seedy.plain, parse_success("value >= 0.6"))
-    assert outcome.status.tolist() == loop(40)
-    assert list(outcome.details.values) == ["value"]
-
-
 def later(config, seed):
     if seed == 2:
         raise RuntimeError("the second that failed")
@@ -110,38 +104,32 @@ def later_of_many(config, seeds):
 )
 def test_it_is_known_which_seed_the_traceback_is_of(function, rule):
     details = one(function, rule, count=4).details
-    assert min(details.failed) == 1
-    assert details.raised == 2
-    assert "the second that failed" in details.traceback
+    assert (min(details.failed), details.raised) == (1, 2)
     failure = Failure({"x": 1}, 1, details.failed[1], details.traceback, details.raised)
     lines = str(failure).splitlines()
-    assert lines[0] == "the first failure: seed 1 of x=1"
-    assert lines[1] == details.failed[1]
-    assert lines[2] == "and of seed 2"
+    assert lines[:3] == ["the first failure: seed 1 of x=1", details.failed[1], "and of seed 2"]
     assert lines[3].startswith("Traceback")
+    assert "the second that failed" in details.traceback
     alone = one(function, rule, first=2, count=2).details
     failure = Failure({"x": 1}, 2, alone.failed[2], alone.traceback, alone.raised)
     assert str(failure).splitlines()[1].startswith("Traceback")
 
 
-def test_the_traceback_is_the_users_own():
-    for function in (seedy.luck, seedy.many):
-        shown = one(function, RULE).details.traceback
-        assert shown.splitlines()[0] == "Traceback (most recent call last):"
-        assert "bad luck" in shown
-        assert "seedy.py" in shown
-        assert "custom" not in shown
-        assert "During handling" not in shown
+@pytest.mark.parametrize("function", [seedy.luck, seedy.many])
+def test_the_traceback_is_the_users_own(function):
+    shown = one(function, RULE).details.traceback
+    assert shown.splitlines()[0] == "Traceback (most recent call last):"
+    assert "bad luck" in shown
+    assert "seedy.py" in shown
+    assert "custom" not in shown
+    assert "During handling" not in shown
 
 
 @pytest.mark.parametrize(
     ("value", "rule", "status", "words"),
     [
         (True, None, Status.SOLVED, None),
-        (np.True_, None, Status.SOLVED, None),
         (False, None, Status.WRONG_PATTERN, None),
-        (1, "value > 0", Status.SOLVED, None),
-        (np.float32(0.5), "value > 0", Status.SOLVED, None),
         (np.array(0.5), "value > 0", Status.SOLVED, None),
         (Fraction(1, 2), "value > 0", Status.SOLVED, None),
         (10**400, "value > 0", Status.DIVERGED, "value is inf"),
@@ -158,16 +146,14 @@ def test_the_traceback_is_the_users_own():
         ({"acc": "high"}, "acc > 0", Status.CRASHED, "returned a str as 'acc'"),
         ({1: 2.0}, "acc > 0", Status.CRASHED, "a dict with the key 1"),
         (None, None, Status.CRASHED, "returned nothing"),
-        ("0.9", "value > 0", Status.CRASHED, "returned a str"),
-        ([True], None, Status.CRASHED, "returned a list"),
-        (1j, "value > 0", Status.CRASHED, "returned a complex"),
         (np.zeros(3), "value > 0", Status.CRASHED, "returned a ndarray"),
         ({str(i): 1.0 for i in range(65)}, "1 > 0".replace("1", "a"), Status.CRASHED, "65 numbers"),
     ],
 )
 def test_what_a_seed_may_return(value, rule, status, words):
-    found, reason = ended(value, None if rule is None else parse_success(rule))
-    assert found == status
+    outcome = one(always(value), None if rule is None else parse_success(rule), count=1)
+    reason = outcome.details.failed.get(0)
+    assert outcome.status.tolist() == [status]
     assert (reason is None) if words is None else (words in reason)
 
 
@@ -175,13 +161,10 @@ def test_what_a_seed_may_return(value, rule, status, words):
     ("returned", "rule", "words"),
     [
         (lambda seeds: seeds[:-1] > 0, None, "shape (3,)"),
-        (lambda seeds: True, None, "shape ()"),  # noqa: ARG005
         (lambda seeds: np.stack([seeds, seeds]) > 0, None, "shape (2, 4)"),
-        (lambda seeds: [str(seed) for seed in seeds], None, "returned a list"),
         (lambda seeds: [[1], [1, 2]], "value > 0", "returned a list"),  # noqa: ARG005
         (lambda seeds: seeds / 2, None, "no rule says what a success is"),
         (lambda seeds: {"acc": seeds}, "act > 0", "did you mean 'acc'?"),
-        (lambda seeds: None, None, "returned nothing"),  # noqa: ARG005
         (lambda seeds: seeds > 0, "acc > 0", "judges a number"),
     ],
 )
@@ -207,43 +190,25 @@ def test_a_function_gets_its_own_copy_of_config_and_plain_seeds():
     assert seen == [(CONFIG, dict, int)] * 3
 
 
-def test_what_a_function_prints_does_not_get_between_our_results(capsys):
-    def talks(config, seed):
-        print("seed", seed)
-        return True
-
-    assert one(talks, count=2).successes == 2
-    assert capsys.readouterr() == ("", "seed 0\nseed 1\n")
-
-
 def test_sys_exit_and_what_looks_like_ctrl_c_are_failed_seeds():
     # Functions are called in processes of their own, which no Ctrl-C reaches.
-    def leaves(config, seed):
-        raise SystemExit(3)
-
-    def interrupted(config, seed):
-        raise KeyboardInterrupt
-
     class Odd(Exception):
         def __str__(self):
             raise ValueError
 
-    def odd(config, seed):
-        raise Odd
+    errors = {
+        "SystemExit: 3": SystemExit(3),
+        "KeyboardInterrupt": KeyboardInterrupt(),
+        "Odd": Odd(),
+    }
+    for words, error in errors.items():
 
-    assert set(one(leaves, count=2).details.failed.values()) == {"SystemExit: 3"}
-    assert "Odd" in one(odd, count=1).details.failed[0]
-    assert set(one(interrupted, count=2).details.failed.values()) == {"KeyboardInterrupt"}
-    assert "raise KeyboardInterrupt" in one(interrupted, count=2).details.traceback
+        def leaves(config, seed, error=error):
+            raise error
 
-
-def test_the_second_parameters_name_says_how_a_function_is_called():
-    assert form_of(lambda config, seeds: None, "f").many  # noqa: ARG005
-    assert not form_of(lambda config, seed: None, "f").many  # noqa: ARG005
-    assert not form_of(lambda a, b, extra=1: None, "f").many  # noqa: ARG005
-    for function in (lambda config: None, lambda a, b, c: None, lambda a, *, seed: None):  # noqa: ARG005
-        with pytest.raises(InputError, match="cannot be called with a config and a seed"):
-            form_of(function, "f")
+        outcome = one(leaves, count=2)
+        assert names(outcome) == "CRASHED CRASHED"
+        assert words in outcome.details.failed[1]
 
 
 def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_path):
@@ -277,20 +242,39 @@ def test_functions_from_python_have_their_source_too():
     assert isinstance(source, Source)
     assert source.label == "seedy:luck"
     assert [path for path, _ in source.files] == ["seedy.py", "seedy_parts.py"]
-    inner = given_source(returning(True))
+    inner = given_source(always(True))
     assert isinstance(inner, Given)
     assert inner.digest != given_source(lambda config, seed: False).digest  # noqa: ARG005
     with pytest.raises(InputError, match="a function of config and seed"):
         given_source("seedy:luck")
 
 
+def test_files_are_found_where_the_trainer_was_made_wherever_a_function_goes(tmp_path, monkeypatch):
+    (tmp_path / "limit.txt").write_text("2")
+    monkeypatch.chdir(tmp_path)
+
+    def reads(config, seed):
+        found = seed < int(Path("limit.txt").read_text())
+        folder = tmp_path / f"scratch-{seed}"
+        folder.mkdir()
+        os.chdir(folder)
+        folder.rmdir()
+        return found
+
+    trainer = custom_trainer(given_source(reads), None)
+    elsewhere = tmp_path / "worker"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    outcomes = trainer.train([Block(Point(CONFIG), first, 1) for first in range(3)])
+    assert [outcome.successes for outcome in outcomes] == [1, 1, 0]
+    assert Path.cwd() == elsewhere
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("seedy", "does not name a function"),
-        (":luck", "does not name a function"),
         ("seedy:luck()", "does not name a function"),
-        ("a b:luck", "does not name a function"),
         ("./nowhere.py:luck", "there is no file"),
         ("nowhere_at_all:luck", "there is no module 'nowhere_at_all'"),
         ("nowhere_at_all.deep:luck", "cannot be found"),
@@ -322,7 +306,7 @@ DETAILS = st.dictionaries(
 @given(DETAILS, st.dictionaries(st.integers(10, 14), st.text(max_size=20), max_size=5))
 def test_a_journal_keeps_numbers_and_reasons(values, failed):
     arrays = {name: np.array(numbers) for name, numbers in values.items()}
-    outcome = replace(one(returning(True), first=10, count=5), details=Details(arrays, failed))
+    outcome = replace(one(always(True), first=10, count=5), details=Details(arrays, failed))
     line = encode(Evaluation(0, Block(Point(CONFIG), 10, 5), outcome, None, True, 1.0, "host:1"))
     read = decode(line)
     assert encode(read) == line
@@ -338,19 +322,14 @@ def test_a_journal_keeps_numbers_and_reasons(values, failed):
     [
         ("values", {"names": [], "data": ""}, r"values\.names"),
         ("values", {"names": ["a", "a"], "data": ""}, "has a name twice"),
-        ("values", {"names": ["a"], "data": "????"}, "is damaged"),
         ("values", {"names": ["a"], "data": "eJwDAAAAAAE="}, "does not hold 3 seeds"),
-        ("values", [1], "values: is not an evaluation"),
         ("failed", {}, "failed: is not an evaluation"),
         ("failed", {"why": []}, r"failed\.why"),
-        ("failed", {"why": [3]}, "failed"),
         ("failed", {"why": [1], "also": [1]}, "failed"),
         ("failed", {"why": [True]}, r"failed\.why"),
     ],
 )
 def test_damaged_details_are_refused(field, value, words):
-    import json
-
     outcome = one(lambda config, seed: {"success": True, "a": seed}, count=3)  # noqa: ARG005
     line = json.loads(
         encode(Evaluation(0, Block(Point(CONFIG), 0, 3), outcome, None, True, 1.0, "host:1"))
@@ -360,12 +339,222 @@ def test_damaged_details_are_refused(field, value, words):
         decode(json.dumps(line | {field: value}))
 
 
-def test_blocks_of_different_names_are_joined():
-    first = one(lambda config, seed: {"success": True, "a": seed}, count=2)  # noqa: ARG005
-    second = one(seedy.luck, RULE, first=2, count=3)
-    joined = first.merge(second)
-    np.testing.assert_array_equal(joined.details.values["a"], [0, 1, np.nan, np.nan, np.nan])
-    np.testing.assert_array_equal(
-        joined.details.values["steps"], [np.nan, np.nan, *second.details.values["steps"]]
-    )
-    assert joined.details.failed == second.details.failed
+# -------------------------------------------------------------------------------------------------
+# Functions that report on the way, yield, or are classes.
+
+
+class Plain:
+    """Counts how often it was made and trained."""
+
+    made = 0
+
+    def __init__(self, config):
+        type(self).made += 1
+        self.config, self.trained = config, []
+        config["x"] = "changed"  # its own
+
+    def run(self, seed):
+        self.trained.append(seed)
+        if seed == 3:
+            raise ValueError("three")
+        return {"acc": seed, "before": len(self.trained)}
+
+
+class All:
+    def __init__(self, config): ...
+
+    def run(self, seeds, report):
+        report({"loss": seeds / 2})
+        yield {"acc": seeds}
+
+
+class Static:
+    def __init__(self, config): ...
+
+    @staticmethod
+    def run(seed):
+        return {"acc": seed}
+
+
+def steps(config, seed):
+    for step in range(seed):
+        yield {"acc": step, "loss": 1 / (1 + step)}
+        if seed == 4 and step == 1:
+            raise ValueError("four")
+
+
+def reports(config, seed, report):
+    report({"acc": 0.0, "loss": 0.5})
+    report({"acc": float(seed)})
+    return {"acc": 9} if seed == 1 else None
+
+
+def by_keyword(config, seed, *, report):
+    report(seed)
+
+
+@pytest.mark.parametrize(
+    ("function", "form", "words"),
+    [
+        (steps, Form(yields=True), "config, seed: a generator"),
+        (reports, Form(reports=True), "config, seed, report"),
+        (by_keyword, Form(reports=True), "config, seed, report"),
+        (Plain, Form(state=True), "config: a class, whose run is called with seed"),
+        (Static, Form(state=True), "config: a class, whose run is called with seed"),
+        (
+            All,
+            Form(many=True, reports=True, state=True, yields=True),
+            "config: a class, whose run is called with seeds, report; all of a block at once, "
+            "a generator",
+        ),
+        (lambda config, seeds: seeds, Form(many=True), "config, seeds: all of a block at once"),  # noqa: ARG005
+    ],
+)
+def test_what_a_function_takes_is_seen_by_names(function, form, words):
+    assert form_of(function, "f") == form
+    assert form.words == words
+
+
+class NoRun:
+    def __init__(self, config): ...
+
+
+class TwoSeeds:
+    def __init__(self, config): ...
+
+    def run(self, seed, other): ...
+
+
+class NoConfig:
+    def run(self, seed): ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (NoRun, r"without a method run.*add `def run\(self, seed\)`"),
+        (TwoSeeds, r"missing a required argument: 'other'.*__init__\(self, config\)"),
+        (NoConfig, "cannot be called with a config and a seed"),
+        (lambda a, b, c: None, "cannot be called with a config and a seed"),  # noqa: ARG005
+        (lambda a, *, seed: None, "cannot be called with a config and a seed"),  # noqa: ARG005
+    ],
+)
+def test_classes_that_do_not_fit_are_refused(wrong, words):
+    with pytest.raises(InputError, match=words):
+        form_of(wrong, "f")
+
+
+def test_the_last_of_a_generator_is_its_outcome():
+    outcome = reported(steps)
+    assert names(outcome) == "CRASHED WRONG_PATTERN WRONG_PATTERN SOLVED CRASHED"
+    assert outcome.details.failed[0].startswith("returned nothing")
+    assert outcome.details.failed[4] == "ValueError: four"
+    # What came before a failure is kept: how far it got.
+    np.testing.assert_array_equal(numbers(outcome, "reports"), [math.nan, 1, 2, 3, 2])
+    np.testing.assert_array_equal(numbers(outcome, "acc"), [math.nan, 0, 1, 2, 1])
+    assert outcome.details.traceback.count("File ") == 1
+    assert "in steps" in outcome.details.traceback
+
+
+def test_reports_are_kept_and_the_last_is_the_outcome_where_nothing_is_returned():
+    outcome = reported(reports)
+    assert numbers(outcome, "acc") == [0, 9, 2, 3, 4]
+    assert numbers(outcome, "reports") == [2] * 5
+    assert "loss" not in outcome.details.values  # not in the last
+    assert numbers(reported(by_keyword, parse_success("value > 1")), "value") == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ("high", "reported a str; allowed: true or false, a number, or a dict of numbers"),
+        ({"acc": [1]}, "reported a list as 'acc'"),
+        (None, "reported nothing"),
+    ],
+)
+def test_what_is_no_result_cannot_be_reported(told, words):
+    def bad(config, seed, report):
+        report({"acc": 3})
+        if seed == 1:
+            report(told)
+
+    outcome = reported(bad, count=2)
+    assert outcome.status.tolist() == [Status.SOLVED, Status.CRASHED]
+    assert words in outcome.details.failed[1]
+    assert outcome.details.traceback.count("File ") == 1  # the user's line
+
+
+def test_a_seed_that_takes_too_long_is_ended_when_it_reports():
+    def slow(config, seed, report):
+        for step in range(1000 if seed == 1 else 3):
+            time.sleep(0.01)
+            try:
+                report({"acc": step})
+            except BaseException:  # which is no way to go on
+                if step % 2:
+                    return {"acc": 5}
+        return {"acc": 5}
+
+    began = time.monotonic()
+    outcome = reported(slow, count=3, limit=0.1)
+    assert time.monotonic() - began < 5
+    assert outcome.status.tolist() == [Status.SOLVED, Status.CRASHED, Status.SOLVED]
+    assert outcome.details.failed == {1: "took longer than 0.1 s"}
+    assert 5 <= outcome.details.values["reports"][1] <= 12
+    trainer = custom_trainer(given_source(slow), ACC, limit=0.1)
+    assert trainer.describe()["timeout"] == "0.1 s"
+
+
+def test_all_seeds_at_once_may_report_and_yield_too():
+    outcome = reported(All)
+    assert numbers(outcome, "acc") == [0, 1, 2, 3, 4]
+    assert numbers(outcome, "reports") == [2] * 5
+
+
+def test_many_seeds_have_the_time_of_each_and_are_not_tried_again():
+    calls = []
+
+    def slow(config, seeds, report):
+        calls.append(len(seeds))
+        for _ in range(50):
+            time.sleep(0.01)
+            report({"loss": seeds / 2})
+        return seeds > 1
+
+    outcome = reported(slow, None, count=3, limit=0.05)
+    assert set(outcome.details.failed.values()) == {"took longer than 0.05 s for each of 3 seeds"}
+    assert outcome.details.traceback == outcome.details.failed[0]
+    assert calls == [3]
+    assert reported(slow, None, count=3, limit=5).successes == 1
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_line_of_the_journal_never_has_more_numbers_than_it_can_be_read_with(many):
+    def other(config, seed, report):
+        report({f"{seed}-{i}": 1.0 for i in range(40)})
+        return seed != 2
+
+    def others(config, seeds):
+        if len(seeds) > 1:
+            raise ValueError
+        return {"success": seeds != 2, **{f"{seeds[0]}-{i}": seeds for i in range(40)}}
+
+    outcome = reported(others if many else other, None, count=3)
+    assert names(outcome) == "SOLVED CRASHED CRASHED"
+    assert "over 64 in all" in outcome.details.failed[2]
+    line = encode(Evaluation(0, Block(Point({"x": 1}), 0, 3), outcome, None, True, 1.0, "h:1"))
+    assert decode(line).outcome.successes == 1
+
+
+def test_an_object_is_made_once_for_a_config_and_again_after_a_failure():
+    Plain.made = 0
+    outcome = reported(Plain)
+    assert outcome.status.tolist() == [1, 1, 0, Status.CRASHED, 0]
+    np.testing.assert_array_equal(numbers(outcome, "before"), [1, 2, 3, math.nan, 1])
+    assert Plain.made == 2
+    reported(Plain, count=2)  # the next block of the config
+    assert Plain.made == 2
+    reported(Plain, count=1, x=2)
+    assert Plain.made == 3
+    reported(Plain, count=1)
+    assert Plain.made == 3

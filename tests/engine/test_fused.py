@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
-from xortune.trainers import fused, reference
+from xortune.core.trainer import Block
+from xortune.trainers import fused, limits, reference
+from xortune.trainers.network import NetworkTrainer, evaluate_config
 
 XOR = Task.xor()
 SEEDS = np.arange(16)
@@ -28,19 +31,10 @@ def distances(config: Config, one: Outcome, other: Outcome) -> np.ndarray:
     return np.abs(one.final_loss - exact) / (np.abs(exact) + 1e-3)
 
 
-def test_every_name_has_a_number_of_its_own():
-    assert set(fused.ACTIVATIONS) == set(ALL)
-    assert set(fused.LOSSES) == set(LOSSES)
-    shared = {"CELU", "MultiLabelSoftMarginLoss"}  # same function as ELU, BCEWithLogitsLoss
-    for table in (fused.ACTIVATIONS, fused.LOSSES):
-        numbers = [number for name, number in table.items() if name not in shared]
-        assert sorted(numbers) == list(range(len(numbers)))
-
-
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("activation", ALL)
 def test_one_and_two_steps_are_those_of_the_reference(activation, every):
-    """Every fifth pair of a loss and an optimizer, from another one on for each activation."""
+    """Every ninth pair of a loss and an optimizer, from another one on for each activation."""
     first_steps = []
     for loss, optimizer in PAIRS[ALL.index(activation) % every :: every]:
         config = Config(
@@ -69,10 +63,10 @@ def test_one_and_two_steps_are_those_of_the_reference(activation, every):
 
 
 def _covering() -> Iterator[Config]:
-    """264 configs in which every two of activation, loss and optimizer meet."""
+    """A third of all pairs of an activation and an optimizer, with each loss."""
     draw = random.Random(7)
     for i, activation in enumerate(ALL):
-        for j, optimizer in enumerate(OPTIMIZERS):
+        for j, optimizer in list(enumerate(OPTIMIZERS))[i % 3 :: 3]:
             yield Config(
                 activation=activation,
                 loss=LOSSES[(i + j) % len(LOSSES)],
@@ -95,7 +89,7 @@ def test_trainings_over_the_table_are_those_of_the_reference():
         same += np.count_nonzero(verdicts)
         total += len(SEEDS)
         seen |= set(theirs.status.tolist())
-    assert total == 264 * 16
+    assert total == 88 * 16
     assert seen == {Status.SOLVED, Status.WRONG_PATTERN, Status.ALL_ZERO, Status.ALL_ONE}
     assert near >= 0.98 * total
     assert same >= 0.995 * total
@@ -126,8 +120,8 @@ def test_variants_are_those_of_the_reference(name):
     assert far.max() < 1e-4
 
 
-@pytest.mark.parametrize("activation", ["Tanh", "Softmin", "LogSoftmax", "GELU"])
-@pytest.mark.parametrize("hidden_dim", [1, 2, 5, 17, 64])
+@pytest.mark.parametrize("activation", ["Tanh", "Softmin", "LogSoftmax"])
+@pytest.mark.parametrize("hidden_dim", [1, 17, 64])
 def test_any_width(activation, hidden_dim):
     config = replace(TANH, activation=activation, hidden_dim=hidden_dim, lr=0.1, epochs=20)
     far = distances(config, fused.train(config, XOR, SEEDS), reference.train(config, XOR, SEEDS))
@@ -143,8 +137,7 @@ def table(rows: int, dim: int, held_out: int = 0, accuracy: float = 1.0) -> Task
     return Task("table", x[:rows], y[:rows], **held, accuracy=accuracy)
 
 
-@pytest.mark.parametrize("rows", [2, 3, 4, 5, 64])
-@pytest.mark.parametrize("dim", [1, 2, 5, 8])
+@pytest.mark.parametrize(("rows", "dim"), [(2, 1), (3, 8), (4, 5), (5, 2), (64, 8)])
 def test_any_table(rows, dim):
     task = table(rows, dim)
     for config in (
@@ -157,7 +150,7 @@ def test_any_table(rows, dim):
         assert far.max() < 1e-4
 
 
-@pytest.mark.parametrize(("rows", "held_out"), [(5, 7), (64, 64), (2, 1), (7, 4)])
+@pytest.mark.parametrize(("rows", "held_out"), [(5, 7), (64, 64), (2, 1)])
 def test_held_out_rows_are_judged_and_never_trained_on(rows, held_out):
     task = table(rows, 2, held_out, 0.7)
     config = replace(TANH, loss="BCELoss", optimizer="Adam", lr=0.05)
@@ -186,8 +179,10 @@ def test_a_share_of_the_held_out_rows_is_enough():
 # --- the ends of float32 -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", ["LogSigmoid", "Softplus", "ELU", "SELU", "Hardshrink"])
-@pytest.mark.parametrize("loss", ["BCEWithLogitsLoss", "KLDivLoss", "MSELoss"])
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [("LogSigmoid", "MSELoss"), ("Softplus", "KLDivLoss"), ("SELU", "BCEWithLogitsLoss")],
+)
 def test_a_gradient_vanishes_where_that_of_torch_does(activation, loss):
     """To Rprop the sign of the smallest gradient is a whole step, that of none is none."""
     config = Config(
@@ -195,3 +190,65 @@ def test_a_gradient_vanishes_where_that_of_torch_does(activation, loss):
     )
     mine, theirs = (engine.train(config, XOR, np.arange(64)) for engine in (fused, reference))
     assert np.count_nonzero(mine.status != theirs.status) <= 3
+
+
+# -------------------------------------------------------------------------------------------------
+# What the fused engine does not train, and who does.
+
+FIELDS = {
+    "activation": "Tanh",
+    "loss": "MSELoss",
+    "optimizer": "SGD",
+    "lr": 0.1,
+    "hidden_dim": 3,
+    "epochs": 4,
+}
+
+
+LIMITS = {
+    "rows": (table(65, 2), {}, r"rows 65 is above 64"),
+    "held-out rows": (table(5, 2, 65), {}, r"rows 65 is above 64"),
+    "inputs": (table(5, 9), {}, r"inputs 9 is above 8"),
+    "hidden_dim": (XOR, {"hidden_dim": 65}, r"hidden_dim 65 is above 64"),
+    "lr": (XOR, {"lr": 1.1e30}, r"lr 1.1e\+30 is above 1e\+30"),
+    "momentum": (XOR, {"momentum": 2e30}, r"momentum 2e\+30 is above 1e\+30"),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_beyond_a_limit_the_reference_engine_trains(name):
+    task, changes, reason = LIMITS[name]
+    config = Config(**FIELDS | changes)
+    with pytest.raises(InputError, match=f"engine: 'fused', but {reason}.*use engine 'auto'"):
+        evaluate_config(config, task, range(4), (), "fused")
+    outcome = evaluate_config(config, task, range(4), (), "auto")
+    expected = reference.train(config, task, np.arange(4))
+    for field in ("seeds", "status", "solved_epoch", "final_loss", "predictions"):
+        assert getattr(outcome, field).tobytes() == getattr(expected, field).tobytes(), field
+    (trained,) = NetworkTrainer(task).train([Block(config.point, 0, 4)])
+    assert isinstance(trained, Outcome)
+    assert trained.final_loss.tobytes() == expected.final_loss.tobytes()
+
+
+def test_more_epochs_than_a_float32_counts():
+    config = Config(**FIELDS | {"epochs": 2**24})
+    assert limits.uncovered(config, XOR) is None
+    reason = limits.uncovered(Config(**FIELDS | {"epochs": 2**24 + 1}), XOR)
+    assert reason is not None
+    assert reason.startswith("epochs 16,777,217 is above 16,777,216")
+
+
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        (table(64, 8, 64), {"hidden_dim": 64}),
+        (XOR, {"lr": 1e30}),
+        (XOR, {"momentum": 1e30}),
+    ],
+)
+def test_up_to_a_limit_the_fused_engine_trains(task, changes):
+    config = Config(**FIELDS | changes)
+    assert limits.uncovered(config, task) is None
+    outcome = evaluate_config(config, task, range(4), (), "fused")
+    expected = reference.train(config, task, np.arange(4))
+    np.testing.assert_array_equal(outcome.status, expected.status)

@@ -55,14 +55,14 @@ def config(request) -> Config:
 
 
 def test_together_alone_and_in_any_company(engine, config):
-    whole = engine.train(config, XOR, np.arange(100), [30])
-    assert whole.seeds.tolist() == list(range(100))
-    for seed in (0, 15, 16, 64, 99):
+    whole = engine.train(config, XOR, np.arange(70), [30])
+    assert whole.seeds.tolist() == list(range(70))
+    for seed in (0, 15, 16, 64, 69):
         assert_same(engine.train(config, XOR, np.array([seed]), [30]), whole)
-    for first in range(0, 100, 33):
-        block = np.arange(first, min(first + 33, 100))
+    for first in range(0, 70, 33):
+        block = np.arange(first, min(first + 33, 70))
         assert_same(engine.train(config, XOR, block, [30]), whole)
-    mixed = np.random.default_rng(0).permutation(100)
+    mixed = np.random.default_rng(0).permutation(70)
     shuffled = engine.train(config, XOR, mixed, [30])
     assert shuffled.seeds.tolist() == mixed.tolist()
     assert_same(shuffled, whole)
@@ -77,34 +77,14 @@ def test_in_blocks_of_any_size(monkeypatch, config, groups):
         assert_same(fused.train(config, XOR, np.arange(150), [30]), whole)
 
 
-@pytest.mark.parametrize("threads", [2, 5])
-def test_on_any_number_of_cores(monkeypatch, config, threads):
+def test_on_any_number_of_cores(monkeypatch, config):
     whole = fused.train(config, XOR, np.arange(300), [30])
     monkeypatch.setattr(fused, "WORTH_THREADS", 1)
     pools = []
     pool = fused.ThreadPoolExecutor
     monkeypatch.setattr(fused, "ThreadPoolExecutor", lambda n: pools.append(n) or pool(n))
-    assert_same(fused.train(config, XOR, np.arange(300), [30], threads=threads), whole)
-    assert pools == [threads]
-
-
-def test_little_work_is_not_shared(monkeypatch):
-    monkeypatch.setattr(fused, "ThreadPoolExecutor", None)
-    fused.train(CONFIGS[0], XOR, np.arange(300), threads=2)
-    monkeypatch.setattr(fused, "WORTH_THREADS", 1)
-    fused.train(CONFIGS[0], XOR, np.arange(16), threads=2)  # one block
-
-
-def test_blocks_hold_every_seed_once_and_differ_by_one_group():
-    for groups in range(1, 40):
-        for most in (1, 2, 3, 4, 7):
-            blocks = fused._blocks(groups, most)
-            lanes = [lane for first, width in blocks for lane in range(first, first + width)]
-            assert lanes == list(range(16 * groups))
-            widths = {width for _, width in blocks}
-            assert max(widths) <= 16 * most
-            assert max(widths) - min(widths) in (0, 16)
-            assert all(width % 16 == 0 for width in widths)
+    assert_same(fused.train(config, XOR, np.arange(300), [30], threads=3), whole)
+    assert pools == [3]
 
 
 def test_a_training_leaves_its_start_as_it_was():
@@ -112,16 +92,6 @@ def test_a_training_leaves_its_start_as_it_was():
     first = fused.train(CONFIGS[0], XOR, np.arange(20))
     fused.train(CONFIGS[4], XOR, np.arange(20))
     assert_same(fused.train(CONFIGS[0], XOR, np.arange(20)), first)
-
-
-def test_more_seeds_than_one_stack_holds(monkeypatch):
-    config = CONFIGS[0]
-    whole = reference.train(config, XOR, np.arange(200), [5])
-    monkeypatch.setattr(reference, "MAX_STACK", 1)
-    parts = reference.train(config, XOR, np.arange(200), [5])
-    assert parts.seeds.tolist() == list(range(200))
-    assert_same(parts, whole)
-    assert_same(parts.at(5), whole.at(5))
 
 
 def test_wide_networks_and_more_rows(engine):
@@ -135,26 +105,16 @@ def test_wide_networks_and_more_rows(engine):
 
 
 def test_a_checkpoint_is_a_training_of_that_length(config):
-    fields = dict(config.point) | {"epochs": 200}
-    long = reference.train(Config(**fields), XOR, np.arange(20), [1, 50, 200])
-    assert [outcome.epochs for outcome in (*long.checkpoints, long)] == [1, 50, 200]
-    for epochs in (1, 50, 200):
+    fields = dict(config.point) | {"epochs": 100}
+    long = reference.train(Config(**fields), XOR, np.arange(20), [1, 30, 100])
+    assert [outcome.epochs for outcome in (*long.checkpoints, long)] == [1, 30, 100]
+    for epochs in (1, 30, 100):
         short = reference.train(Config(**fields | {"epochs": epochs}), XOR, np.arange(20))
         assert short.checkpoints == ()
         assert_same(short, replace(long.at(epochs), checkpoints=()))
 
 
 # --- divergence ----------------------------------------------------------------------------------
-
-
-HALF_WAY = [
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "L1Loss",
-    "MSELoss",
-    "MultiLabelSoftMarginLoss",
-    "SmoothL1Loss",
-]  # at epoch 85 some seeds have overflowed and some have not yet
 
 
 def _exploding(loss: str, epochs: int) -> Config:
@@ -165,9 +125,9 @@ def _exploding(loss: str, epochs: int) -> Config:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("loss", HALF_WAY)
+@pytest.mark.parametrize("loss", ["BCELoss", "MSELoss"])
 def test_a_diverging_seed_disturbs_no_other(engine, loss):
-    config = _exploding(loss, 85)
+    config = _exploding(loss, 85)  # some seeds have overflowed and some have not yet
     whole = engine.train(config, XOR, np.arange(40))
     diverged = whole.status == Status.DIVERGED
     assert diverged.any()
@@ -180,23 +140,13 @@ def test_a_diverging_seed_disturbs_no_other(engine, loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_divergence_is_what_the_plain_loop_comes_to(loss):
     config = _exploding(loss, 110)
-    outcome = reference.train(config, XOR, np.arange(6))
+    outcome = reference.train(config, XOR, np.arange(2))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "reduction. 'mean'")  # the oracle's KLDivLoss
-        records = oracle.plain_loops(config, XOR, range(6))
+        records = oracle.plain_loops(config, XOR, range(2))
     diverged = [record.status == Status.DIVERGED for record in records]
     assert any(diverged)
     assert (outcome.status == Status.DIVERGED).tolist() == diverged
-
-
-def test_nan_outputs_under_bce_are_diverged_and_no_exception():
-    config = Config(
-        activation="ReLU", loss="BCELoss", optimizer="SGD", lr=1e38, hidden_dim=5, epochs=20
-    )
-    outcome = reference.train(config, XOR, np.arange(30))
-    assert outcome.counts[Status.DIVERGED] > 0
-    assert np.isnan(outcome.final_loss[outcome.status == Status.DIVERGED]).any()
-    assert outcome.n == 30
 
 
 def test_training_leaves_torch_as_it_was(monkeypatch):

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numba
-import numpy as np
 import pytest
 from numba import njit
 
@@ -57,13 +56,6 @@ def test_code_is_kept_and_found_again(place):
     assert not compiled_anew(value=2)
 
 
-def test_what_is_compiled_already_is_called_directly():
-    dispatcher = fresh()
-    assert cache.compiled(dispatcher) is not dispatcher
-    cache.compiled(dispatcher)(1.0)
-    assert cache.compiled(dispatcher) is dispatcher
-
-
 def test_other_sources_have_another_directory(place, tmp_path, monkeypatch):
     copies = tmp_path / "kernels"
     copies.mkdir()
@@ -86,13 +78,9 @@ def test_other_sources_have_another_directory(place, tmp_path, monkeypatch):
 
 DAMAGES = {
     "empty": lambda _: b"",
-    "one byte": lambda content: content[:1],
-    "half": lambda content: content[: len(content) // 2],
     "all but one byte": lambda content: content[:-1],
     "text": lambda _: b"no pickle at all\n" * 20,
-    "zeros": lambda content: bytes(len(content)),
     "a pickle of nothing": lambda _: b"\x80\x04N.",
-    "a pickle of another thing": lambda _: b"\x80\x04K\x07.",
     "a pickle of a class that is no more": lambda _: b"cnot_here\nThing\n.",
     "an index out of range": lambda _: b"h\xff.",
 }
@@ -108,28 +96,11 @@ def test_a_damaged_file_is_compiled_anew_and_replaced(place, suffix, damage):
     assert not compiled_anew(), "the damage has not been made good"
 
 
-def test_code_without_index_and_index_without_code(place):
-    for suffix in (".nbi", ".nbc"):
-        compiled_anew()
-        (path,) = (path for path in files(place) if path.suffix == suffix)
-        path.unlink()
-        assert compiled_anew()
-        assert not compiled_anew()
-
-
 def test_a_place_that_is_a_file_costs_time_only(tmp_path):
     (tmp_path / "cache").write_text("I am in the way")
     assert compiled_anew()
     assert compiled_anew()
     assert (tmp_path / "cache").read_text() == "I am in the way"
-
-
-def test_a_file_in_place_of_the_directory_costs_time_only(place):
-    place.parent.mkdir()
-    place.write_text("I am in the way")
-    assert compiled_anew()
-    assert compiled_anew()
-    assert place.read_text() == "I am in the way"
 
 
 def test_a_place_that_cannot_be_written_costs_time_only(place, monkeypatch):
@@ -146,15 +117,6 @@ def test_a_place_that_cannot_be_written_costs_time_only(place, monkeypatch):
     assert list(place.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_costs_time_only(place, monkeypatch):
-    def full(*args, **more):
-        raise OSError(28, "no space left on device")
-
-    monkeypatch.setattr(cache.CompileResultCacheImpl, "reduce", full)
-    assert compiled_anew()
-    assert compiled_anew()
-
-
 def test_a_lock_that_is_held_is_not_waited_for_forever(place, monkeypatch):
     import fcntl
 
@@ -163,19 +125,6 @@ def test_a_lock_that_is_held_is_not_waited_for_forever(place, monkeypatch):
     with (place / "lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert compiled_anew()
-
-
-def test_an_error_of_the_function_itself_is_raised():
-    @njit
-    def wrong(x):
-        if x > 0:
-            raise ValueError("too large")
-        return x
-
-    with pytest.raises(ValueError, match="too large"):
-        cache.compiled(wrong)(1.0)
-    with pytest.raises(ValueError, match="Numba type of <class 'object'>"):
-        cache.compiled(fresh())(object())
 
 
 # --- whole processes -----------------------------------------------------------------------------
@@ -219,22 +168,3 @@ def test_two_processes_that_start_at_once_compile_once(tmp_path):
     assert place.is_relative_to(tmp_path / "xortune")
     assert len(files(place)) == 2
     assert sorted(SOURCES.rglob("*.nb*")) == before == []
-
-
-def test_numbas_own_setting_is_followed(tmp_path):
-    (tmp_path / "file").write_text("")
-    place, hits, _ = said(start(NUMBA_CACHE_DIR=str(tmp_path / "file" / "below")))
-    assert place.is_relative_to(tmp_path / "file" / "below")
-    assert hits == 0
-
-
-def test_what_is_loaded_computes_what_was_compiled(place):
-    values = [np.empty((3, 16), np.float32) for _ in range(2)]
-    from xortune.trainers.kernels import initial as mersenne
-
-    for filled in values:
-        draw = njit(nogil=True, error_model="numpy")(mersenne.uniform.py_func)
-        arguments = np.arange(16, dtype=np.uint32), np.ones(3, np.float32), True, filled
-        cache.compiled(draw)(*arguments)
-    assert sum(draw.stats.cache_hits.values()) == 1
-    np.testing.assert_array_equal(*values)

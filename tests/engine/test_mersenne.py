@@ -1,7 +1,9 @@
 """The initial weights are what torch draws, bit for bit."""
 
 import numpy as np
+import oracle
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,24 +41,6 @@ def test_what_torch_answered_is_noted_and_asked_once(monkeypatch, tmp_path, answ
     (tmp_path / "new" / "note.txt").write_text("perhaps")
     assert initial._rounded_once.__wrapped__() is answer
     assert asked == [1, 1], "a damaged note is written anew"
-
-
-@pytest.mark.parametrize("place", ["file/note.txt", "note.txt"])
-def test_a_torch_that_draws_otherwise_is_asked_each_time(monkeypatch, tmp_path, place):
-    (tmp_path / "file").write_text("where a directory should be")
-    monkeypatch.setattr(initial, "_note", lambda: tmp_path / place)
-    monkeypatch.setattr(initial, "_found_out", lambda: None)
-    assert initial._rounded_once.__wrapped__() is None
-    assert not (tmp_path / "note.txt").exists()
-
-
-def test_the_note_is_of_one_torch_on_one_processor(monkeypatch):
-    before = initial._note()
-    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    assert initial._note() != before
-    monkeypatch.delenv("ATEN_CPU_CAPABILITY")
-    monkeypatch.setattr(initial, "version", lambda _: "99.0")
-    assert initial._note() != before
 
 
 @settings(max_examples=100)
@@ -127,3 +111,28 @@ def test_a_torch_that_draws_otherwise_has_the_last_word(monkeypatch):
     )
     mine, theirs = (engine.train(config, Task.xor(), seeds) for engine in (fused, reference))
     np.testing.assert_allclose(mine.final_loss, theirs.final_loss, rtol=1e-5)
+
+
+def _same_as_alone(dim: int, hidden_dim: int, seeds: list[int]) -> None:
+    config = Config(
+        activation="Tanh", loss="MSELoss", optimizer="SGD", lr=1, hidden_dim=hidden_dim, epochs=1
+    )
+    stacked = reference.initial_weights(dim, hidden_dim, np.array(seeds, dtype=np.int64))
+    for index, seed in enumerate(seeds):
+        plain = oracle.network(config, dim, seed).parameters()
+        for mine, torchs in zip(stacked, plain, strict=True):
+            assert mine.dtype == torchs.dtype == torch.float32
+            assert torch.equal(mine[index], torchs)  # bit for bit
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("hidden_dim", [1, 2, 3, 4, 5, 8, 16, 17, 20, 64])
+def test_torchs_stack_is_what_it_draws(dim, hidden_dim):
+    """17 and more elements are drawn by another, vectorised path of torch."""
+    _same_as_alone(dim, hidden_dim, [0, 1, 42, 2**31 - 1, 2**31, 2**32 - 1])
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 6), st.integers(1, 40), st.lists(st.integers(0, MAX_SEED), min_size=1))
+def test_torchs_stack_is_what_it_draws_for_any_seed(dim, hidden_dim, seeds):
+    _same_as_alone(dim, hidden_dim, seeds[:5])

@@ -1,7 +1,6 @@
 """Steps with an lr and a momentum for each column are torch.optim's own, to the last bit."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,21 +82,6 @@ def test_whatever_lr_and_momentum(case, numbers, seed):
     assert not any(differing(configs, gradients(len(configs), 8, seed)))
 
 
-@pytest.mark.parametrize(("optimizer", "heavy"), CASES)
-def test_what_is_not_finite_stays_so_in_its_own_column(optimizer, heavy):
-    steps = gradients(2, 5)
-    steps[2][:, :2] = torch.tensor([math.nan, math.inf])
-    configs = [config_of(optimizer, lr, 0.9 if heavy else 0.0) for lr in (0.1, 0.2)]
-    assert differing(configs, steps)[1] == 0
-    weights = torch.zeros(3, 2 * LANES)
-    optimizer = RowOptimizer(configs, np.repeat(np.arange(2), LANES), weights)
-    for gradient in steps:
-        weights.grad = gradient.clone()
-        optimizer.step()
-    finite = weights.isfinite().all(dim=0)
-    assert finite[2:].all()
-
-
 def test_a_step_that_rounds_otherwise_is_noticed(monkeypatch):
     """The trial must be able to fail: with the next float of each lr it does."""
     spread = rows._SteppedRows.spread
@@ -113,10 +97,3 @@ def test_a_step_that_rounds_otherwise_is_noticed(monkeypatch):
         assert not is_torchs("Rprop", heavy=False)
     finally:
         is_torchs.cache_clear()
-
-
-def test_configs_of_two_structures_are_no_stack():
-    base = config_of("SGD", 0.1, 0.9)
-    for other in (replace(base, momentum=0.0), replace(base, optimizer="RMSprop")):
-        with pytest.raises(AssertionError):
-            RowOptimizer([base, other], np.arange(2), torch.zeros(3, 2))

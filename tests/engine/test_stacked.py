@@ -46,7 +46,7 @@ def check(trainings: list[Training], task: Task = XOR, **more: int) -> list[Outc
 
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
-@pytest.mark.parametrize("every", [6, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [11, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_activation_loss_and_optimizer(optimizer, every):
     """To the last bit, some of the activations with each; one seed against the plain loop."""
@@ -75,7 +75,7 @@ def test_every_activation_loss_and_optimizer(optimizer, every):
 
 def test_against_the_plain_loop_for_longer():
     configs = [replace(BASE, lr=lr, epochs=120) for lr in (0.003, 0.05, 0.2)]
-    seeds = np.arange(6)
+    seeds = np.arange(3)
     outcomes = stacked.train([Training(config, seeds) for config in configs], XOR)
     assert len({outcome.successes for outcome in outcomes}) > 1
     for config, outcome in zip(configs, outcomes, strict=True):
@@ -116,15 +116,6 @@ def test_a_diverging_config_disturbs_no_other():
     assert outcomes[0].counts[Status.DIVERGED] == outcomes[2].counts[Status.DIVERGED] == 0
 
 
-def test_held_out_rows():
-    x = np.random.default_rng(1).uniform(-1, 1, (30, 3)).astype(np.float32)
-    y = (x[:, :1] * x[:, 1:2] > 0).astype(np.float32)
-    task = Task("signs", x[:20], y[:20], x[20:], y[20:], accuracy=0.7)
-    configs = [replace(BASE, lr=lr, hidden_dim=7) for lr in (0.01, 0.1)]
-    outcomes = check([Training(config, np.arange(9)) for config in configs], task)
-    assert any(outcome.successes for outcome in outcomes)
-
-
 # --- which are one stack -------------------------------------------------------------------------
 
 
@@ -159,13 +150,6 @@ def test_on_the_cpu_those_that_fill_a_stack_are_by_themselves():
     assert grouped({"lr": 0.1}, {"lr": 0.2}, seeds=width // 2) == [[0, 1]]
     assert grouped({"lr": 0.1}, {"lr": 0.2}, seeds=width // 2 + 1) == [[0], [1]]
     assert grouped({"lr": 0.1}, {"lr": 0.2}, seeds=width, device="cuda") == [[0, 1]]
-
-
-def test_on_the_cpu_only_where_the_steps_are_torchs(monkeypatch):
-    monkeypatch.setattr(stacked, "is_torchs", lambda name, **_: name != "Adam")
-    assert grouped({"lr": 0.1}, {"lr": 0.2}) == [[0], [1]]
-    assert grouped({"lr": 0.1}, {"lr": 0.2}, device="cuda") == [[0, 1]]
-    assert grouped({"optimizer": "SGD"}, {"optimizer": "SGD"}) == [[0, 1]]
 
 
 # --- memory --------------------------------------------------------------------------------------
@@ -250,7 +234,6 @@ def peak_memory() -> int:
     ("changes", "bits"),
     [
         ({}, 2),
-        ({"activation": "Softplus", "loss": "MultiLabelSoftMarginLoss", "hidden_dim": 1}, 4),
         ({"activation": "GELU", "optimizer": "NAdam", "hidden_dim": 20, "zero_grad": False}, 3),
     ],
 )

@@ -1,21 +1,15 @@
 """Whole trainings against the plain loop: verdicts, losses, epochs."""
 
-import random
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import oracle
 import pytest
 
-from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.core.config import Config
 from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
 from xortune.trainers import fused, reference
 
 XOR = Task.xor()
-QUIET = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
 
 
 def same_as_the_loop(outcome: Outcome, records: list[oracle.Record]) -> None:
@@ -31,86 +25,6 @@ def same_as_the_loop(outcome: Outcome, records: list[oracle.Record]) -> None:
 # --- the whole table, one config of each pair ----------------------------------------------------
 
 
-def _covering() -> Iterator[Config]:
-    """264 configs in which every two of activation, loss and optimizer meet."""
-    draw = random.Random(20)
-    for i, activation in enumerate([*ACTIVATIONS, None]):
-        for j, optimizer in enumerate(OPTIMIZERS):
-            yield Config(
-                activation=activation,
-                loss=LOSSES[(i + j) % len(LOSSES)],
-                optimizer=optimizer,
-                lr=draw.choice([0.01, 0.1, 1.0]),
-                momentum=draw.choice([0.0, 0.5]) if optimizer in MOMENTUM_OPTIMIZERS else 0.0,
-                hidden_dim=draw.choice([2, 5]),
-                epochs=30,
-            )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    config: Config
-    seed: int
-    status: Status
-    same: bool
-    distance: float
-
-
-@pytest.fixture(scope="module")
-def comparisons() -> list[Comparison]:
-    found = []
-    seeds = [0, 1, 2, 3]
-    for config in _covering():
-        outcome = reference.train(config, XOR, np.array(seeds))
-        for index, record in enumerate(oracle.plain_loops(config, XOR, seeds)):
-            same = (
-                outcome.status[index] == record.status
-                and outcome.solved_epoch[index] == record.solved_epoch
-            )
-            distance = 0.0
-            if record.finite:
-                last = record.losses[-1]
-                distance = abs(float(outcome.final_loss[index]) - last) / max(1.0, abs(last))
-            found.append(Comparison(config, seeds[index], record.status, same, distance))
-    return found
-
-
-@QUIET
-@pytest.mark.long
-def test_verdicts_over_the_table_are_those_of_the_loop(comparisons):
-    other = [one for one in comparisons if not one.same]
-    print(*other, sep="\n")
-    assert len(comparisons) == 4 * len(ACTIVATIONS) * len(OPTIMIZERS) + 4 * len(OPTIMIZERS)
-    assert len(other) <= 0.001 * len(comparisons)
-
-
-@QUIET
-@pytest.mark.long
-def test_losses_over_the_table_are_those_of_the_loop(comparisons):
-    """But for steps that do not depend continuously on the gradient: a sign (Rprop, L1Loss,
-    HingeEmbeddingLoss) or a gradient over its own size (the Adam family and its like), when the
-    gradient is at rounding distance from 0."""
-    far = [one for one in comparisons if not one.distance <= 1e-4]
-    print(*far, sep="\n")
-    assert len(far) <= 0.02 * len(comparisons)
-    for one in far:
-        assert one.config.optimizer not in {"SGD", "ASGD"} or one.config.loss in {
-            "L1Loss",
-            "HingeEmbeddingLoss",
-        }
-
-
-@pytest.mark.long
-def test_the_comparison_sees_every_status(comparisons):
-    """Else it could not tell much."""
-    counts = Counter(one.status for one in comparisons)
-    assert set(counts) == set(Status) - {
-        Status.CRASHED,
-        Status.DIVERGED,
-    }  # test_independence has it
-    assert counts[Status.SOLVED] >= 50
-
-
 # --- single configs, longer ----------------------------------------------------------------------
 
 LONG = {
@@ -120,10 +34,6 @@ LONG = {
     ),
     "no activation": Config(
         activation=None, loss="BCELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60
-    ),
-    "SGD, momentum": Config(
-        activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.3, momentum=0.8, hidden_dim=3,
-        epochs=100,
     ),
     "RMSprop, momentum": Config(
         activation="Sigmoid", loss="BCELoss", optimizer="RMSprop", lr=0.01, momentum=0.8,
@@ -137,10 +47,6 @@ LONG = {
         activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.02, hidden_dim=5, epochs=100,
         zero_grad=False,
     ),
-    "gradients add up, Adam": Config(
-        activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.02, hidden_dim=5, epochs=50,
-        zero_grad=False,
-    ),
 }  # fmt: skip
 
 
@@ -148,7 +54,7 @@ LONG = {
 def test_long_trainings_are_those_of_the_loop(name):
     config = LONG[name]
     same_as_the_loop(
-        reference.train(config, XOR, np.arange(12)), oracle.plain_loops(config, XOR, range(12))
+        reference.train(config, XOR, np.arange(6)), oracle.plain_loops(config, XOR, range(6))
     )
 
 
@@ -169,16 +75,6 @@ def test_solved_epoch_is_the_loops_own_record():
     outcome = reference.train(config, XOR, np.array(seeds))
     assert outcome.solved_epoch.tolist() == [record.solved_epoch for record in records]
     assert outcome.epochs_spent == sum(record.solved_epoch or 80 for record in records)
-
-
-def test_parity_of_three_bits():
-    config = Config(
-        activation="Tanh", loss="BCELoss", optimizer="Adam", lr=0.1, hidden_dim=8, epochs=120
-    )
-    task = Task.parity(3)
-    records = oracle.plain_loops(config, task, range(8))
-    assert any(record.status == Status.SOLVED for record in records)
-    same_as_the_loop(reference.train(config, task, np.arange(8)), records)
 
 
 @pytest.fixture
