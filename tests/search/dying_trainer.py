@@ -1,5 +1,6 @@
 """Trainers that a Ray worker can import: one dies at a point, one raises, one is slow."""
 
+import logging
 import os
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ class Dying:
         return self.seconds
 
     def train(self, blocks):
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+        logging.getLogger("xortune.trainers").warning("trains on GPU %s", gpu)
         results = []
         for block in blocks:
             x = block.point["x"]

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 from fakes import Plain, Queue, Scripted, Session, dead, points, run, space_of, trained
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.driver.decisions import WIDENS
+from xortune.driver.decisions import WIDENS, Count, ProvenanceGroups, Tally, in_flight_at
 from xortune.driver.propose import LEARNING, budget, proposer_for
 from xortune.runs.journal import Journal
-from xortune.spaces.grid import grid
 from xortune.spaces.space import parse_space
 
 GRID = """
@@ -48,41 +48,6 @@ def dies_at(*tries):
     return lambda job: (
         dead(job.block) if (job.proposal, job.attempt) in tries else trained(job.block)
     )
-
-
-@given(
-    data=st.data(),
-    window=st.integers(1, 16),
-    least=st.none() | st.integers(1, 6),
-    workers=st.integers(1, 8),
-    crashes=st.sets(st.tuples(st.integers(0, 26), st.integers(1, 3)), max_size=8),
-)
-@settings(max_examples=30)
-def test_the_order_of_results_changes_nothing(data, window, least, workers, crashes):
-    space, train = space_of(trials=27), dies_at(*crashes)
-    patient, hasty = Scripted(points(27, 4)), Scripted(points(27, 4))
-    least = None if least is None else min(least, window)
-    windows = {"window": window, "least": least}
-    anywhere(space=space, proposer=patient, **windows, workers=1, train=train)
-    session = anywhere(
-        space=space, proposer=hasty, **windows, workers=workers, train=train, pick=picks(data)
-    )
-    assert hasty.events == patient.events
-    assert sorted(session.proposed) == list(range(27))
-    told = 0
-    for what, number, *_ in hasty.events:
-        if what == "propose":
-            here = window if least is None else min(window, max(least, number // WIDENS))
-            assert told == max(0, number - here + 1)
-        else:
-            assert number == told
-            told += 1
-
-
-def test_with_no_window_nothing_is_waited_for_and_nothing_is_told(journal):
-    proposer = Scripted(points(9))
-    run(journal, space_of(trials=9), proposer, window=None, workers=9, pick=lambda n: n - 1)
-    assert proposer.events == [("propose", number) for number in range(9)]
 
 
 def test_a_point_proposed_again_gets_its_next_seeds_and_its_pooled_rate_is_told(journal):
@@ -160,36 +125,6 @@ def test_a_sampler_that_takes_notes_finds_them_again(sampler):
     assert after.proposed == {n: b for n, b in before.proposed.items() if n == 20 or n >= 35}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_a_larger_budget_continues_where_the_smaller_ended(sampler, journal):
-    long, short = space_of(sampler, trials=16), space_of(sampler, trials=11)
-    window = 3 if sampler in LEARNING else None
-    first = run(journal, short, proposer_for(short), window=window)
-    rest = anywhere(space=long, proposer=proposer_for(long), window=window, known=first.evaluations)
-    assert first.proposed | rest.proposed == whole(sampler).proposed
-    assert sorted(rest.proposed) == [11, 12, 13, 14, 15]
-
-
-def test_tpe_learns_from_what_it_is_told(journal):
-    space = space_of("tpe", trials=16)
-    good = run(journal, space, proposer_for(space), window=3, train=lambda job: trained(job.block))
-    bad = anywhere(
-        space=space, proposer=proposer_for(space), window=3, train=lambda job: dead(job.block)
-    )
-    same = [good.proposed[n].point == bad.proposed[n].point for n in range(16)]
-    assert all(same[:10])
-    assert not all(same)
-
-
-def test_a_grid_is_enumerated_once_and_start_comes_first(journal):
-    space = parse_space(GRID)
-    session = run(journal, space, proposer_for(space), window=None, pick=lambda n: n - 1)
-    found = [session.proposed[number].point for number in range(budget(space))]
-    assert found[:2] == [Point({"x": "b", "z": 2}), Point({"x": "c"})]
-    assert sorted(p.key for p in found) == sorted(p.key for p in grid(space))
-    assert len({p.key for p in found}) == 7
-
-
 def test_a_grid_counts_start_points_that_are_not_on_it(journal):
     space = parse_space(
         "name: g\nparameters: {y: {low: 0.0, high: 1.0, step: 0.5}}\n"
@@ -198,3 +133,35 @@ def test_a_grid_counts_start_points_that_are_not_on_it(journal):
     assert budget(space) == 3
     session = run(journal, space, proposer_for(space), window=None)
     assert [session.proposed[n].point["y"] for n in range(3)] == [0.5, 0.0, 1.0]
+
+
+# -------------------------------------------------------------------------------------------------
+# What a search keeps of its configs, and how it draws them quickly.
+
+
+@given(st.data())
+def test_the_tally_knows_the_best_of_all_configs(data):
+    tally, shown = Tally(9), [ProvenanceGroups() for _ in range(4)]
+    for _ in range(data.draw(st.integers(1, 30))):
+        n = data.draw(st.integers(1, 9))
+        more = ProvenanceGroups()
+        made = data.draw(st.sampled_from(["a", "b"]))
+        more.add(made, 0, Count(data.draw(st.integers(0, n)), n))
+        tally.grow(data.draw(st.sampled_from(shown)), more)
+        counts = [one.counted for one in shown]
+        best = max((float(wilson(c.successes, c.n)[0]), c.n) for c in counts if c.n)
+        assert (float(wilson(*tally.best)[0]), tally.best[1]) == best
+        assert tally.best in {(c.successes, c.n) for c in counts}
+
+
+@given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(1, 400))
+def test_a_window_widens_and_nothing_that_was_known_is_forgotten(least, more, steps):
+    most = least + more
+    widths = [in_flight_at(step, most, least) for step in range(steps)]
+    assert widths == sorted(widths)
+    assert all(least <= width <= most for width in widths)
+    known = [step - width for step, width in enumerate(widths)]
+    assert known == sorted(known)
+    assert in_flight_at(0, most, least) == least
+    assert in_flight_at(WIDENS * most, most, least) == most
+    assert in_flight_at(0, most, None) == most

@@ -124,15 +124,6 @@ def test_what_takes_long_is_left_to_the_workers(journal, path):
     assert done
 
 
-def test_the_pack_of_the_moment_is_brought_home(journal, path):
-    trainer = Quick(seconds=0.5, pause=0.5)  # each block is a pack
-    packs = packs_of(journal, trainer, points(100))
-    with meanwhile(packs, trainer) as wants_workers:
-        assert wants_workers() is True
-    assert not training()
-    assert len(read(path)[0]) in {1, 2}  # the first block alone, then the pack that had begun
-
-
 def test_an_error_of_the_thread_is_raised_after_the_body(journal):
     class Refusing(Quick):
         def check(self, _):
@@ -149,38 +140,6 @@ def test_an_error_of_the_thread_is_raised_after_the_body(journal):
     with pytest.raises(InputError, match="no"):
         search()
     assert seen == ["the body went on"]
-
-
-def test_the_engine_is_loaded_before_it_is_measured(journal):
-    class Loads(Quick):
-        def train(self, blocks):
-            if not self.began.is_set():
-                time.sleep(1.0)
-            return super().train(blocks)
-
-    trainer = Loads(seconds=0.001)
-    packs = packs_of(journal, trainer, points(50))
-    with meanwhile(packs, trainer) as wants_workers:
-        assert wants_workers() is False
-    assert packs.finished
-
-
-def test_what_is_soon_done_is_waited_for(journal, monkeypatch):
-    monkeypatch.setattr(loop, "PATIENCE", 0.3)
-    trainer = Quick(seconds=0.05, pause=0.1)  # one pack after the other, for a second
-    packs = packs_of(journal, trainer, points(40))
-    with meanwhile(packs, trainer) as wants_workers:
-        assert wants_workers() is False
-    assert packs.finished
-
-
-def test_an_engine_that_takes_long_to_load_has_ray_start_beside_it(journal, monkeypatch):
-    monkeypatch.setattr(loop, "PATIENCE", 0.05)
-    trainer = Quick(seconds=0.001, pause=0.3)
-    packs = packs_of(journal, trainer, points(5))
-    with meanwhile(packs, trainer) as wants_workers:
-        assert wants_workers() is True
-    assert packs.finished  # what is soon done is brought to its end nevertheless
 
 
 def test_an_interrupted_body_leaves_no_thread(journal):
@@ -232,7 +191,7 @@ def slowly(monkeypatch):
     """Each batch takes long enough for the other thread to see that workers are there."""
 
     def after_a_while(*args, **how):
-        time.sleep(0.1)
+        time.sleep(0.05)
         return jobs.trained(*args, **how)
 
     monkeypatch.setattr(loop, "trained", after_a_while)

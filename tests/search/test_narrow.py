@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from xortune.certificates.fresh import SeedsToTrain
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
-from xortune.core.trainer import Block
-from xortune.driver.batches import HOPELESS, PARTS, CrashBisector
+from xortune.driver.batches import HOPELESS, PARTS
 from xortune.driver.certify import FreshSeeds
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import ATTEMPTS, Job
+from xortune.driver.jobs import ATTEMPTS
 from xortune.runs.journal import Journal, read
 
 DEAD = TrainingError("the worker died")
@@ -94,15 +93,6 @@ def test_so_it_is_with_the_seeds_of_a_certificate(count, deadly, tmp_path_factor
     assert fates(path) == (deadly, count)
 
 
-def test_a_config_that_always_kills_is_given_up(tmp_path):
-    path = tmp_path / "evaluations.jsonl"
-    space = space_of(trials=1, ladder=(500,))
-    with Journal.open(path) as journal:
-        deaths = trained(packs_of(space, journal), set(range(500)))
-    assert fates(path) == (set(range(500)), 500)
-    assert deaths == ATTEMPTS - 1 + HOPELESS
-
-
 def test_the_blocks_of_other_trainers_are_not_taken_apart(tmp_path):
     path = tmp_path / "evaluations.jsonl"
     space = space_of(trials=1, ladder=(20,))
@@ -125,13 +115,10 @@ def test_seeds_that_are_in_time_one_by_one_are_no_failures(tmp_path, ladder):
     assert 0 < deaths <= 10
 
 
-def test_what_has_come_through_is_not_given_up():
-    bisector = CrashBisector()
-    jobs = [Job(0, Block(Point({"x": 1}), seed, 1), attempt=ATTEMPTS) for seed in range(9)]
-    for job in jobs[:HOPELESS]:
-        assert bisector.hopeless(job) is None
-        assert bisector.crashed(job, DEAD) == []
-    assert bisector.hopeless(jobs[8]) is DEAD
-    assert bisector.hopeless(Job(0, jobs[8].block)) is None, "not its last try"
-    bisector.succeeded(jobs[0])
-    assert bisector.hopeless(jobs[8]) is None
+def test_a_config_that_always_kills_is_given_up(tmp_path):
+    path = tmp_path / "evaluations.jsonl"
+    space = space_of(trials=1, ladder=(500,))
+    with Journal.open(path) as journal:
+        deaths = trained(packs_of(space, journal), set(range(500)))
+    assert fates(path) == (set(range(500)), 500)
+    assert deaths == ATTEMPTS - 1 + HOPELESS

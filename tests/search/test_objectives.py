@@ -11,9 +11,9 @@ from fakes import Plain, Queue, run
 from hand_made import outcome, solved
 
 import xortune as xt
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import TrainingError
 from xortune.core.point import Point
-from xortune.driver.propose import opened, proposer_for, shared_study
+from xortune.driver.propose import proposer_for
 from xortune.racing.objectives import told
 from xortune.runs.journal import Journal
 from xortune.runs.run import load_run
@@ -71,10 +71,7 @@ def told_to(proposer):
     ("sampler", "trials", "cut", "several"),
     [
         ("tpe", 30, 23, True),
-        ("tpe", 30, 17, False),
-        ("nsgaii", 30, 23, True),
         ("nsgaii", 60, 54, True),  # the second population
-        ("nsgaii", 60, 54, False),
         ("gp", 12, 11, True),
     ],
 )
@@ -97,27 +94,6 @@ def test_who_is_resumed_proposes_and_tells_the_same(sampler, trials, cut, severa
     counted = [v for _, v in told_to(whole) if v is not None]
     assert [v for _, v in told_to(rest) if v is not None] == counted
     assert {len(v) for v in counted} == {3 if several else 1}
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "gp", "random", "grid"])
-def test_every_sampler_that_may_have_several_takes_them(sampler, capsys):
-    text = SPACE.replace("SAMPLER", sampler)
-    if sampler == "grid":
-        text = text.replace("high: 1.0", "high: 1.0, step: 0.5").replace("trials: 70, ", "")
-    space = parse_space(text)
-    if sampler != "grid":
-        space = replace(space, search=replace(space.search, trials=12))
-    session = anywhere(space=space, proposer=proposer_for(space), window=3)
-    assert session.queue.finished
-    assert capsys.readouterr() == ("", "")
-
-
-def test_directions_reach_the_study(tmp_path):
-    space = parse_space(
-        SPACE.replace("SAMPLER", "tpe").replace(", h]", ", {name: h, direction: maximize}]")
-    )
-    study = opened(shared_study(space, f"journal://{tmp_path}/study", None), space)
-    assert [way.name for way in study.directions] == ["MAXIMIZE", "MINIMIZE", "MAXIMIZE"]
 
 
 def test_all_seeds_count_the_crashed_ones_at_the_full_budget(tmp_path):
@@ -208,10 +184,3 @@ def test_a_search_that_is_resumed_ends_the_same(searched, tmp_path, monkeypatch)
     xt.search(file, output=tmp_path / "part", trials=5)
     rest = xt.search(file, output=tmp_path / "part", trials=8, resume=True)
     pd.testing.assert_frame_equal(rest.table, searched.table)
-
-
-def test_other_objectives_are_another_run(searched, tmp_path):
-    file = tmp_path / "tiny.yaml"
-    file.write_text(NETWORK.replace("direction: minimize", "direction: maximize"))
-    with pytest.raises(InputError, match=r"objectives: .*minimize.* -> .*maximize"):
-        xt.search(file, output=searched.path, resume=True)

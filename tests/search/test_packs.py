@@ -1,16 +1,18 @@
 """Packs: sized by what was measured, halved when they kill their worker."""
 
+import heapq
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
-from fakes import Scripted, batches_of, failed, points, received, space_of, trained
+from fakes import Scripted, at, batches_of, by_rate, failed, points, received, space_of, trained
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.driver.batches import (
     LEAST_SECONDS,
     MOST_SECONDS,
-    blocks_in_batch,
     most_in_flight,
 )
 from xortune.driver.decisions import SearchDecisions
@@ -61,8 +63,8 @@ def trained_seconds(packs, trainer, workers=2):
 
 
 def test_packs_are_small_then_large_then_small(journal):
-    trainer = Timed()
-    seconds = trained_seconds(packs_of(journal, trainer, 10_000), trainer)
+    trainer = Timed(seconds=0.002)
+    seconds = trained_seconds(packs_of(journal, trainer, 5_000), trainer)
     assert sum(seconds) == pytest.approx(30)
     assert seconds[0] == pytest.approx(trainer.factor * LEAST_SECONDS, rel=0.05), "a measurement"
     assert max(seconds) == pytest.approx(MOST_SECONDS, rel=0.05)
@@ -72,33 +74,14 @@ def test_packs_are_small_then_large_then_small(journal):
     assert min(middle) > 0.95 * LEAST_SECONDS, "what Ray takes for a trial stays small beside it"
 
 
-def test_one_slow_pack_is_not_taken_for_the_rule(journal):
-    trainer = Timed()
-    packs = packs_of(journal, trainer, 20_000)
-    for factor in (3, 30):
-        jobs = packs.next()
-        took = factor * trainer.seconds * len(jobs)
-        results = [pack(job.block, trained(job.block)) for job in jobs]
-        received(packs, jobs, results, seconds=took)
-    expected = MOST_SECONDS / (trainer.seconds * (0.7 * 3 + 0.3 * 30))
-    assert len(packs.next()) == pytest.approx(expected, abs=1)
-
-
-def test_what_takes_longer_than_a_pack_is_one_alone(journal):
-    trainer = Timed(seconds=5.0)
-    packs = packs_of(journal, trainer, 6)
-    assert [len(packs.next()) for _ in range(6)] == [1] * 6
-    assert packs.next() == ()
-
-
 def test_everything_is_trained_once_and_journaled(journal, tmp_path):
     trainer = Timed()
-    packs = packs_of(journal, trainer, 500)
+    packs = packs_of(journal, trainer, 100)
     trained_seconds(packs, trainer)
     assert packs.finished
     journal.close()
     evaluations = read(tmp_path / "evaluations.jsonl")[0]
-    assert sorted(e.proposal for e in evaluations) == list(range(500))
+    assert sorted(e.proposal for e in evaluations) == list(range(100))
     for evaluation in evaluations:
         expected = trained(evaluation.block)
         assert evaluation.outcome.successes == expected.successes
@@ -135,18 +118,67 @@ def test_a_pack_that_dies_is_halved_until_the_deadly_block_is_alone(deadly, tmp_
     assert all(tries.count(n) == (3 if n in deadly else 1) for n in range(20))
 
 
-def test_a_batch_of_a_learning_sampler_leaves_it_something_to_learn():
-    assert most_in_flight(60.0, slots=2, proposals=1000) == 6
-    assert most_in_flight(0.002, slots=2, proposals=200) == 25
-    assert most_in_flight(0.002, slots=2, proposals=20) == 6
-    assert most_in_flight(0.1, slots=2, proposals=10_000) == 22
-    assert blocks_in_batch(6, slots=2) == 1
-    assert blocks_in_batch(22, slots=2) == 5
-    for slots in (1, 2, 7):
-        window = most_in_flight(0.01, slots=slots, proposals=10_000)
-        assert 2 * slots * blocks_in_batch(window, slots=slots) < window, "one pack runs, one waits"
+# -------------------------------------------------------------------------------------------------
+# Packs of a race: its climbs are shared out, and slots are kept busy.
 
 
-def test_a_learning_sampler_gets_packs_of_its_batch(journal):
-    packs = packs_of(journal, Timed(), 10, most=4)
-    assert [len(packs.next()) for _ in range(3)] == [4, 4, 2]
+class Seeds(Timed):
+    """A seed takes a second."""
+
+    def cost(self, block):
+        return float(block.count)
+
+
+def race_packs_of(space, trainer, rates, journal, *, most, **more):
+    decisions = SearchDecisions(space, trainer, Scripted(at(*rates)), max_in_flight=most)
+    return batches_of(decisions, trainer, journal, **more)
+
+
+def test_a_long_climb_is_shared_out_over_the_slots(tmp_path):
+    # One finalist.
+    space = space_of(trials=1, ladder=(4, 12, 100))
+    with Journal.open(tmp_path / "evaluations.jsonl") as journal:
+        packs = race_packs_of(space, Seeds(), [1.0], journal, slots=4, most=12)
+        sizes = []
+        while jobs := packs.next():
+            under_way = [jobs]
+            while more := packs.next():
+                under_way.append(more)
+            sizes.append([job.block.count for jobs in under_way for job in jobs])
+            for jobs in reversed(under_way):
+                results = [pack(job.block, by_rate(job.block)) for job in jobs]
+                received(packs, jobs, results, seconds=float(results[0].n))
+        assert packs.finished
+    # The second climb in parts of about twice the mean block.
+    assert sizes[:2] == [[4], [2, 2, 2, 2]]
+    assert sorted(sizes[2]) == [6] * 10 + [7] * 4
+    assert len(sizes) == 3
+    lines = read(tmp_path / "evaluations.jsonl")[0]
+    seeds = sorted(seed for line in lines for seed in line.block.seeds)
+    assert seeds == list(range(100))
+
+
+def test_slots_are_busy_though_blocks_differ_a_hundredfold():
+    slots = 16
+    rates = [(1.0, 0.2, 0.5, 0.9)[i % 4] for i in range(300)]
+    space = space_of(trials=300, ladder=(2, 4, 8, 16, 32, 64, 128, 256))
+    window = most_in_flight(2.0, slots=slots, proposals=300)
+    with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "j") as journal:
+        packs = race_packs_of(
+            space, Seeds(), rates, journal, slots=slots, most=window, max_in_flight=window
+        )
+        now, work, handed, under_way = 0.0, 0.0, 0, []
+        while True:
+            while len(under_way) < slots and (jobs := packs.next()):
+                seconds = float(sum(job.block.count for job in jobs))
+                handed += 1
+                heapq.heappush(under_way, (now + seconds, handed, jobs, seconds))
+                work += seconds
+            if not under_way:
+                break
+            now, _, jobs, seconds = heapq.heappop(under_way)
+            results = [pack(job.block, by_rate(job.block)) for job in jobs]
+            received(packs, jobs, results, seconds=seconds)
+        assert packs.finished
+    assert work > 0.93 * slots * now
+    assert handed < 8 * 300, "Tune keeps every trial: there should not be too many"

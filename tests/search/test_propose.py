@@ -95,14 +95,6 @@ def test_the_seed_decides(sampler):
     assert sum(a == b for a, b in zip(first, other, strict=True)) <= 1
 
 
-def test_start_points_come_first_and_are_learned_from():
-    text = NUMBERS.replace("SAMPLER", "tpe") + "start: [{a: 0.5, b: -3.0}, {a: 0.25, b: 2.0}]\n"
-    space = parse_space(text)
-    found = proposals(space)
-    assert found[:2] == list(space.start)
-    assert found[2:] != proposals(parse_space(NUMBERS.replace("SAMPLER", "tpe")))[2:]
-
-
 @given(
     kind=st.sampled_from(["int", "float"]),
     low=st.integers(-50, 50),

@@ -47,8 +47,7 @@ def check(study, trials):
     assert seeds < 0.8 * trials * SEEDS
 
 
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize(("direction", "jobs"), [("maximize", 3), ("minimize", 1)])
 def test_a_plain_program_by_proof_alone(direction, jobs):
     sampler = optuna.samplers.RandomSampler(seed=1)
     study = optuna.create_study(
@@ -120,21 +119,6 @@ def test_nothing_is_pruned_before_it_reported_seeds():
     second.report(0.93, step=30)
     with pytest.raises(InputError, match=r"^trial 1: successes: 0.93 is not a count; allowed"):
         second.should_prune()
-
-
-def test_the_number_of_a_trial_is_its_place_in_the_race():
-    study = optuna.create_study(pruner=SeedRacePruner(futility=None))
-    first, *_, last = (study.ask() for _ in range(300))
-    first.report(128, step=128)
-    lower = float(race_lower(128, 128, 1))
-    needed = {
-        number: next(n for n in range(1, 99) if race_upper(0, n, number) < lower)
-        for number in (2, 300)
-    }
-    assert needed[2] < needed[300], "the test tells nothing if it does not matter"
-    for n in range(1, needed[300] + 1):
-        last.report(0, step=n)
-        assert last.should_prune() == (n == needed[300])
 
 
 def test_a_pruner_serves_several_studies_and_survives_pickling():

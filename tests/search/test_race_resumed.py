@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from fakes import Scripted, anywhere, at, by_rate, queue_in, ranges, space_of, spent, trained
+from fakes import Scripted, anywhere, at, by_rate, ranges, space_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,22 +87,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, window, da
 
 
 @pytest.mark.parametrize("kind", LADDERS)
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_known_lines_are_all_used(sampler, kind, tmp_path):
-    lines = whole(sampler, kind, 7).evaluations
-    space = asked(sampler, kind)
-    for known, done in ((lines, True), (lines[:-1], False)):
-        (tmp_path / str(done)).mkdir()
-        proposer = proposer_for(space)
-        with queue_in(tmp_path / str(done), space, proposer, window=7, known=known) as queue:
-            assert queue.recall() == done
-            job = queue.next_job()
-            assert (job is None) == done
-            assert job is None or job.block == lines[-1].block
-
-
-@pytest.mark.parametrize("kind", LADDERS)
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", ["tpe"])
 def test_more_trials_go_on_from_what_is_there(sampler, kind):
     short, long = asked(sampler, kind, 9), asked(sampler, kind, 16)
     first = anywhere(space=short, proposer=proposer_for(short), window=3)
@@ -134,11 +119,6 @@ def test_parts_of_a_block_are_taken_in_and_only_the_rest_is_trained():
     ]
 
 
-def earlier_line(number, point, first, count):
-    block = Block(point, first, count)
-    return Evaluation(number, block, by_rate(block), None, True, 0.1, "w")
-
-
 def test_crashed_seeds_are_remembered():
     [point] = at(1.0)
     crashed = Evaluation(0, Block(point, 0, 2), None, "died", True, 0.1, "w")
@@ -148,31 +128,3 @@ def test_crashed_seeds_are_remembered():
     again = replace(crashed, final=False)
     rest = anywhere(space=space, proposer=Scripted([point]), known=[again], window=1)
     assert spent(rest.evaluations)[point.key] == 64
-
-
-def test_results_of_nobody_are_left_alone():
-    points = at(1.0, 0.0)
-    other = earlier_line(7, at(0.5)[0], 0, 8)
-    space = space_of(trials=2, ladder=(8,))
-    rest = anywhere(
-        space=space,
-        proposer=Scripted(points),
-        known=[other],
-        window=1,
-        train=lambda job: trained(job.block),
-    )
-    assert sorted(rest.proposed) == [0, 1]
-
-
-def test_a_known_proposal_is_replayed_not_made_again():
-    points = at(1.0, 0.0)
-
-    class Forgetful(Scripted):
-        def propose(self, number):
-            assert number, "proposal 0 is known"
-            return super().propose(number)
-
-    space = space_of(trials=2, ladder=(8,))
-    known = [earlier_line(0, points[0], 0, 8)]
-    rest = anywhere(space=space, proposer=Forgetful(points), known=known, window=1)
-    assert sorted(rest.proposed) == [1]

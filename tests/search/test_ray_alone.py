@@ -8,22 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-import silent
 
 from xortune.runs.run import JOURNAL, load_run
 
-LONG = """
-name: long
-epochs: 1000000
-parameters:
-  activation: Tanh
-  loss: MSELoss
-  optimizer: Adam
-  lr: {low: 0.01, high: 0.1}
-  hidden_dim: 3
-search: {sampler: random, trials: 400}
-seeds: {ladder: [8]}
-"""
 MARK = "XORTUNE_TEST_FOLDER"
 XORTUNE = [sys.executable, "-c", "from xortune.cli import main; main()"]
 
@@ -66,89 +53,6 @@ def assert_nothing_is_left(folder):
     while left_over(folder) and time.monotonic() < end:
         time.sleep(0.1)
     assert left_over(folder) == [], "Ray is left running"
-
-
-@pytest.mark.long
-def test_a_worker_dies_in_silence_and_ray_is_shut_down(tmp_path):
-    ran = subprocess.run(
-        [sys.executable, silent.__file__, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=environment(tmp_path),
-        check=False,
-    )
-    assert (ran.stdout, ran.stderr) == ("complete True Ray is left running False\n", "")
-    assert ran.returncode == 0
-    run = load_run(tmp_path / "run")
-    assert [r.outcome.successes for r in run.results] == [0, 0]
-    assert_nothing_is_left(tmp_path)
-
-
-@pytest.mark.long
-def test_the_command_line_interrupted_and_continued(tmp_path):
-    (tmp_path / "long.yaml").write_text(LONG)
-    command = [*XORTUNE, "search", "long.yaml", "--output", "run"]
-    pipe = subprocess.PIPE
-    # A group of its own, as a terminal has it: Ctrl-C reaches Ray's processes too.
-    with subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        env=environment(tmp_path),
-        start_new_session=True,
-    ) as process:
-        journal, end = tmp_path / "run" / JOURNAL, time.monotonic() + 60
-        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end, "no trial finished"
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
-        started = time.monotonic()
-        try:
-            stdout, stderr = process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    assert process.returncode == 3, stderr
-    assert_nothing_is_left(tmp_path)
-    assert time.monotonic() - started < 30
-    assert "Traceback" not in stdout + stderr
-    assert "is in run; this goes on:" in stderr
-    assert stderr.endswith("search long.yaml --output run --resume\n")
-    assert len(stderr.splitlines()) <= 6, stderr
-    run = load_run(tmp_path / "run")
-    kept = sorted(e.proposal for e in run.evaluations if e.final)
-    assert 3 <= len(kept) < 400
-    assert all(e.outcome is not None for e in run.evaluations)
-    assert run.manifest["complete"] is False
-    for name in ("report.md", "table.csv", "seeds.parquet"):
-        assert (tmp_path / "run" / name).exists()
-
-    # The same command with --resume; fewer trials, not to wait for all 400.
-    trials = str(max(kept) + 3)
-    whole = subprocess.run(
-        [*command, "--resume", "--trials", trials],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=environment(tmp_path),
-        check=False,
-    )
-    assert whole.returncode == 0, whole.stderr
-    assert whole.stderr.startswith(f"long: {trials} configurations (random) x 8 seeds, task xor")
-    lines = whole.stderr.splitlines()
-    assert 2 <= len(lines) <= 5
-    assert lines[-1].startswith(f"{trials}/{trials}  ")
-    for word in ("\x1b", "ray::", "raylet", "INFO", "WARNING", "[I ", "study", "Warning"):
-        assert word not in whole.stdout + whole.stderr
-    assert load_run(tmp_path / "run").manifest["complete"] is True
-    done = sorted(e.proposal for e in load_run(tmp_path / "run").evaluations if e.final)
-    assert done == list(range(int(trials)))
-    assert_nothing_is_left(tmp_path)
 
 
 SLOW = """

@@ -3,7 +3,7 @@
 import copy
 import errno
 import json
-import os
+import re
 import shutil
 import time
 
@@ -20,7 +20,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, Block
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
-from xortune.driver.cluster import THIS_MACHINE, connected
+from xortune.driver.cluster import THIS_MACHINE, Cluster, connected
 from xortune.runs.run import JOURNAL, load_run
 from xortune.spaces.space import parse_space
 
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("one_ray")
 
 DEADLY = """
 name: deadly
-parameters: {x: {low: 0, high: 3}}
+parameters: {x: {low: 0, high: 2}}
 search: {sampler: grid}
 seeds: {ladder: [5]}
 """
@@ -114,8 +114,9 @@ def test_counts_are_those_of_evaluate(finished):
 
 
 def test_the_same_seed_proposes_the_same_and_resuming_trains_nothing_twice(
-    finished, space_file, tmp_path
+    finished, space_file, tmp_path, monkeypatch
 ):
+    without_ray(monkeypatch.setattr)  # what Ray's workers counted is counted here too
     whole, _ = finished
     part = tmp_path / "part"
     shutil.copytree(whole.path, part)
@@ -166,53 +167,35 @@ def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
     assert not (tmp_path / "a" / JOURNAL).exists()
 
 
-RACE = SPACE.replace("ladder: [8]", "ladder: [4, 8, 40]").replace("trials: 6", "trials: 20")
-
-
-def test_a_proven_rate_ends_a_search_and_stays_its_end(tmp_path, monkeypatch):
-    without_ray(monkeypatch.setattr)
-    text = RACE.replace("seeds: {ladder: [4, 8, 40]}", "seeds: {race: {max: 256}}")
-    text = text.replace("trials: 20", "trials: 200") + "stop: {proven_rate: 0.8}\n"
-    (tmp_path / "race.yaml").write_text(text)
-    run = xt.search(tmp_path / "race.yaml", output=tmp_path / "run")
-    assert run.manifest["complete"] is True
-    assert run.table["trials"].sum() < 100
-    proven = run.manifest["proven"]
-    assert proven["rate"] >= 0.8
-    assert run.table.set_index("key")["rate"][proven["key"]] >= 0.8
-
-    def refuse(*_, **__):
-        raise AssertionError("Ray is not needed")
-
-    monkeypatch.setattr(session_module, "connected", refuse)
-    again = xt.search(tmp_path / "race.yaml", output=run.path, resume=True)
-    assert len(again.evaluations) == len(run.evaluations)
-
-
-def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(tmp_path):
-    trainer = Dying(str(tmp_path / "log"), deadly=1, broken=3, seconds=0.001)
+def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(
+    tmp_path, caplog, monkeypatch
+):
+    """And what a worker logs is told here: it has the GPU that Ray assigned, by its number."""
+    monkeypatch.setattr("xortune.driver.batches.ATTEMPTS", 2)
+    trainer = Dying(str(tmp_path / "log"), deadly=0, broken=2, seconds=0.001)
     progress = []
     assert session_module.search_session(
         parse_space(DEADLY),
         trainer,
         tmp_path / "run",
+        cluster=Cluster(None, 1, 0.5),
         listener=session_module.Listener(progress.append),
     )
+    assert any(
+        re.fullmatch(r"\S+:\d+: trains on GPU 0", record.getMessage()) for record in caplog.records
+    )
     log = (tmp_path / "log").read_text().split()
-    assert log[:2] == ["0", "1"], "the first pack holds them all, and dies at the second"
+    assert log.count("0") == 3, "the first pack holds them all, and dies at the first"
     run = load_run(tmp_path / "run")
-    assert numbers(run.evaluations) == list(range(4))
+    assert numbers(run.evaluations) == list(range(3))
     by_x = {result.point["x"]: result.outcome for result in run.results}
-    assert {x: o.counts[Status.CRASHED] for x, o in by_x.items()} == {0: 0, 1: 5, 2: 0, 3: 5}
+    assert {x: o.counts[Status.CRASHED] for x, o in by_x.items()} == {0: 5, 1: 0, 2: 5}
     tries = {x: [e for e in run.evaluations if e.block.point["x"] == x] for x in by_x}
-    assert {x: len(found) for x, found in tries.items()} == {0: 1, 1: 3, 2: 1, 3: 3}
-    for x in (1, 3):
-        assert [(e.outcome, e.final) for e in tries[x]] == [
-            *[(None, False)] * 2,
-            (None, True),
-        ]
+    assert {x: len(found) for x, found in tries.items()} == {0: 2, 1: 1, 2: 2}
+    for x in (0, 2):
+        assert [(e.outcome, e.final) for e in tries[x]] == [(None, False), (None, True)]
         assert all("\n" not in e.error and len(e.error) < 300 for e in tries[x])
-    assert "ZeroDivisionError" in tries[3][0].error
+    assert "ZeroDivisionError" in tries[2][0].error
     assert progress[-1].failed == 2
 
 
@@ -232,59 +215,32 @@ def test_a_config_that_is_proven_worse_meanwhile_ends_at_its_next_report(tmp_pat
         "name": "late",
         "parameters": {"x": {"choice": ["good", "bad"]}},
         "search": {"sampler": "grid"},
-        "seeds": {"ladder": [8, 160]},
+        "seeds": {"ladder": [8, 80]},
     }
     began = time.monotonic()
     run = xt.search(space, train=late, output=tmp_path / "run")
-    assert time.monotonic() - began < 60  # not 152 seeds of a second each
+    assert time.monotonic() - began < 60  # not 72 seeds of a second each
     good, bad = sorted(run.results, key=lambda found: found.point["x"] == "bad")
-    assert good.outcome.successes == good.outcome.n == 160
-    assert 8 <= bad.outcome.n < 160
+    assert good.outcome.successes == good.outcome.n == 80
+    assert 8 <= bad.outcome.n < 80
     assert (bad.outcome.solved == (bad.outcome.seeds % 4 == 0)).all()
     ended = [e for e in run.evaluations if e.error == NOT_FINISHED]
-    assert sum(e.block.count for e in ended) == 160 - bad.outcome.n
+    assert sum(e.block.count for e in ended) == 80 - bad.outcome.n
     report = (run.path / "report.md").read_text(encoding="utf-8")
-    assert f"{160 - bad.outcome.n} seeds of 1 configurations, proven worse meanwhile" in report
+    assert f"{80 - bad.outcome.n} seeds of 1 configurations, proven worse meanwhile" in report
     assert "retried" not in report.split("Evaluations without")[-1]
     lines = len((run.path / JOURNAL).read_text().splitlines())
     again = xt.search(space, train=late, output=run.path, resume=True)
     assert len(again.evaluations) == lines
 
 
-@pytest.mark.long
-def test_a_seed_that_takes_too_long_has_crashed(tmp_path):
-    def slow(config, seed):
-        time.sleep(30 * config["x"])
-        return True
-
-    space = {"name": "slow", "parameters": {"x": {"choice": [0, 1]}}, "seeds": {"ladder": [1]}}
-    space["search"] = {"sampler": "grid"}
-    run = xt.search(space, train=slow, output=tmp_path / "run", trial_timeout=1)
-    assert {r.point["x"]: r.outcome.counts[Status.CRASHED] for r in run.results} == {0: 0, 1: 1}
-    assert any("1 s" in e.error for e in run.evaluations if e.error and e.final)
-
-
-@pytest.mark.long
-def test_no_seed_begins_on_a_worker_after_the_time_budget(tmp_path):
-    def slow(config, seed):
-        time.sleep(1)
-        return True
-
-    space = {"name": "slow", "parameters": {"x": {"choice": [0, 1]}}, "seeds": {"ladder": [60]}}
-    space["search"] = {"sampler": "grid", "time_budget": "20s"}
-    run = xt.search(space, train=slow, output=tmp_path / "run")
-    assert 0 < sum(result.outcome.n for result in run.results) < 60
-    assert run.manifest["stopped"].startswith("the time budget of 20 s was over at ")
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch, number):
+def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch):
     begun = []
 
     def fit(_):
         begun.append(1)
         try:
-            raise OSError(number, os.strerror(number))
+            raise OSError(errno.ENOSPC, "No space left on device")
         except OSError as error:
             raise RuntimeError("the experiment's state was not saved") from error
 
@@ -298,7 +254,7 @@ def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch, number
     monkeypatch.undo()
     without_ray(monkeypatch.setattr)
     assert session_module.search_session(*asked)
-    assert numbers(load_run(tmp_path / "run").evaluations) == list(range(4))
+    assert numbers(load_run(tmp_path / "run").evaluations) == list(range(3))
 
 
 def test_ray_that_was_there_stays(space_file):
@@ -311,3 +267,13 @@ def test_tune_neither_copies_a_batch_nor_writes_it_down():
     parcel = ray_tune.Parcel([Block(Point({"x": 1}), 0, 4)] * 3)
     assert copy.deepcopy(parcel) is parcel
     assert str(parcel) == "..."
+
+
+def test_the_rate_that_ended_a_search_is_noted(tmp_path, monkeypatch):
+    without_ray(monkeypatch.setattr)
+    text = SPACE.replace("ladder: [8]", "race: {max: 256}").replace("trials: 6", "trials: 200")
+    space = parse_space(text + "stop: {proven_rate: 0.8}\n")
+    run = xt.search(space, output=tmp_path / "run")
+    assert run.table["trials"].sum() < 100
+    proven = run.manifest["proven"]
+    assert run.table.set_index("key")["rate"][proven["key"]] >= proven["rate"] >= 0.8

@@ -87,9 +87,9 @@ def begun(repeated, ladder, window):
     return points, found.evaluations
 
 
-@pytest.mark.parametrize("ladder", [RUNGS, (4, 16, 32), (4,)])
+@pytest.mark.parametrize("ladder", [RUNGS, (4,)])
 @given(data=st.data(), repeated=st.booleans(), window=st.sampled_from([1, 5]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12)
 def test_the_race_and_the_sampler_see_what_the_table_has(ladder, data, repeated, window):
     points, lines = begun(repeated, ladder, window)
     known = lines[: data.draw(st.integers(0, len(lines)), label="of A")]
@@ -126,42 +126,6 @@ def prefixes(lines, key):
     """What the counts of a config were after each of its blocks, those of lower seeds first."""
     found = sorted((e for e in lines if e.block.point.key == key), key=lambda e: e.block.first)
     return [counts(found[: n + 1])[key] for n in range(len(found))]
-
-
-def test_a_config_that_climbs_on_gets_its_rungs_of_one_version():
-    points = at(1.0)
-    known, _ = session(points, (4, 16, 32), A, window=1)
-    assert ranges(known.evaluations) == {points[0].key: [(0, 0, 4), (0, 4, 12), (0, 16, 16)]}
-    after, proposer = session(points, (4, 16, 32), C, known.evaluations[:2], window=1)
-    # Of A there are 16: it counts until there are more of C, which then get to the top.
-    assert [(e.block.first, e.block.count) for e in after.evaluations] == [(16, 16), (32, 16)]
-    assert proposer.raced[points[0].key] == (as_successes(C, 16, 32), 32)
-
-
-def test_what_is_proven_is_so_of_what_counts():
-    points = at(1.0)
-    known, _ = session(points, (4, 16, 32), A, window=1)
-    found = anywhere(
-        space=space_of(trials=1, ladder=(4, 16, 32)),
-        proposer=Scripted(points),
-        known=known.evaluations[:2],
-        made=B,
-        window=1,
-        train=lambda job: solved(job.block.first, 0, job.block.count),
-    )
-    assert counts([*known.evaluations[:2], *found.evaluations]) == {points[0].key: (0, 32)}
-    assert known.queue._race.proven > 0.5
-    assert found.queue._race.proven == 0, "A's 16 of 16 are no longer anybody's"
-
-
-def as_successes(made, first, count):
-    """Seeds from `first` on that a config of rate 1 solves."""
-    from types import SimpleNamespace
-
-    from xortune.core.trainer import Block
-
-    job = SimpleNamespace(block=Block(at(1.0)[0], first, count))
-    return as_made_by(made)(job).successes
 
 
 PARTS = st.lists(
