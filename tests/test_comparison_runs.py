@@ -100,15 +100,12 @@ def test_how_many_more_seeds_would_tell_them_apart():
 def test_sooner_is_mann_and_whitneys_statistic():
     rng = np.random.default_rng(3)
     first, second = (epochs_needed(ragged(rng, 0, 60)) for _ in range(2))
-    sooner = improvement(first, second, shared=True, seed=0)
+    sooner = improvement(first, second, shared=True)
     u = mannwhitneyu(second, first).statistic
     assert sooner.probability == pytest.approx(u / 3600)
     assert 0 < sooner.low < sooner.probability < sooner.high < 1
-    assert improvement(first, second, shared=True, seed=0) == sooner
-    seeded = improvement(first, second, shared=True, seed=1)
-    assert seeded.low != sooner.low
-    assert seeded.low == pytest.approx(sooner.low, abs=0.03)
-    back = improvement(second, first, shared=True, seed=0)
+    assert improvement(first, second, shared=True) == sooner
+    back = improvement(second, first, shared=True)
     assert back.probability == pytest.approx(1 - sooner.probability)
 
 

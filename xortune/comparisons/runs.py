@@ -120,9 +120,9 @@ class Pair:
 # are not there. Both summaries, and the resampling, are those of Agarwal et al. (2021), "Deep
 # Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 34 (rliable).
 
-RESAMPLES, PART = 1000, 50
-"""Of each bootstrap, and how many at once: with another seed of the resampling, the ends of an
-interval move by a few hundredths of its length."""
+RESAMPLES, PART, RESAMPLING = 1000, 50, 0
+"""Of each bootstrap, how many at once, and its seed: with another one the ends of an interval move
+by a few hundredths of its length."""
 
 TAILS = (0.025, 0.975)  # of intervals of 95 %
 
@@ -162,7 +162,7 @@ def epochs_needed(outcome: Outcome) -> Floats:
     return np.where(outcome.solved, outcome.solved_epoch, np.inf)
 
 
-def improvement(first: Floats, second: Floats, *, shared: bool, seed: int) -> Improvement:
+def improvement(first: Floats, second: Floats, *, shared: bool) -> Improvement:
     """How probable it is that A solves a seed in fewer epochs than B does another seed.
 
     Args:
@@ -170,9 +170,8 @@ def improvement(first: Floats, second: Floats, *, shared: bool, seed: int) -> Im
         second: those of B, shape (T,).
         shared: whether both are of the same seeds, in the same order: then a resample draws both
             together.
-        seed: of the resampling.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(RESAMPLING)
     levels, ranks = np.unique(np.concatenate([first, second]), return_inverse=True)
     mine, theirs = ranks[: first.size], ranks[first.size :]
 
@@ -191,26 +190,25 @@ def improvement(first: Floats, second: Floats, *, shared: bool, seed: int) -> Im
     return Improvement(sooner(mine, theirs), float(low), float(high))
 
 
-def middle(outcome: Outcome, *, seed: int) -> Middle:
+def middle(outcome: Outcome) -> Middle:
     """The interquartile mean of an outcome's epochs to solve."""
     if not outcome.epochs:  # nobody counts them
         return Middle(None, None, None)
-    return Middle(*middle_half(epochs_needed(outcome), seed=seed))
+    return Middle(*middle_half(epochs_needed(outcome)))
 
 
-def middle_half(costs: Floats, *, seed: int) -> tuple[float | None, float | None, float | None]:
+def middle_half(costs: Floats) -> tuple[float | None, float | None, float | None]:
     """The mean of the middle half of costs, and the ends of its bootstrapped 95 % interval.
 
     Args:
         costs: the less the better, shape (S,); inf for a seed that has none.
-        seed: of the resampling.
 
     Returns:
         (mean, low, high): None where some of the middle half are infinite: the high end first.
     """
     from scipy.stats import trim_mean  # half a second to import
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(RESAMPLING)
     found: list[float] = []
     with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest ones
         whole = float(trim_mean(costs, 0.25))
@@ -280,13 +278,13 @@ class ComparedNumbers:
 
 
 def compared_numbers(
-    contestants: Sequence[Contestant], pairs: Sequence[Pair], *, seed: int
+    contestants: Sequence[Contestant], pairs: Sequence[Pair]
 ) -> tuple[ComparedNumbers, ...]:
     """Each number that two contestants have or more, those that are judged first."""
     judged = [one.rule.name for one in contestants if one.rule is not None]
     others = [name for one in contestants for name in one.outcome.details.values]
     return tuple(
-        _numbers(name, contestants, pairs, seed)
+        _numbers(name, contestants, pairs)
         for name in dict.fromkeys([*judged, *others])
         if sum(_tells(one, name) for one in contestants) > 1
         and any(_has(one, name) for one in contestants)
@@ -318,7 +316,7 @@ def _raw(outcome: Outcome, name: str) -> Floats:
 
 
 def _numbers(
-    name: str, contestants: Sequence[Contestant], pairs: Sequence[Pair], seed: int
+    name: str, contestants: Sequence[Contestant], pairs: Sequence[Pair]
 ) -> ComparedNumbers:
     signs = {one.rule.sign for one in contestants if one.rule and one.rule.name == name}
     agreed = {_SIGNS.get(sign, "") for sign in signs}
@@ -330,10 +328,10 @@ def _numbers(
         if first is None or second is None:
             return None
         mine, theirs, same = _compared(contestants[pair.a].outcome, contestants[pair.b].outcome)
-        return _win(first[mine], second[theirs], better, shared=same, seed=seed)
+        return _win(first[mine], second[theirs], better, shared=same)
 
     summed = [
-        None if values is None else _summed(one.outcome, name, better, seed)
+        None if values is None else _summed(one.outcome, name, better)
         for one, values in zip(contestants, raw, strict=True)
     ]
     return ComparedNumbers(name, better, tuple(summed), tuple(map(won, pairs)))
@@ -344,18 +342,16 @@ def _costs(values: Floats, better: Better) -> Floats:
     return values if better == "smaller" else -values
 
 
-def _summed(outcome: Outcome, name: str, better: Better, seed: int) -> Summed:
+def _summed(outcome: Outcome, name: str, better: Better) -> Summed:
     values = values_of(outcome, name, better)
     known = int(np.isfinite(values).sum())
-    middle, low, high = middle_half(_costs(values, better), seed=seed)
+    middle, low, high = middle_half(_costs(values, better))
     if better != "smaller":
         middle, low, high = (None if end is None else 0.0 - end for end in (middle, high, low))
     return Summed(known, values.size, middle, low, high)
 
 
-def _win(
-    first: Floats, second: Floats, better: Better, *, shared: bool, seed: int
-) -> Improvement | None:
+def _win(first: Floats, second: Floats, better: Better, *, shared: bool) -> Improvement | None:
     if better:
         worst = -np.inf if better == "larger" else np.inf
         first, second = (np.where(np.isfinite(v), v, worst) for v in (first, second))
@@ -366,7 +362,7 @@ def _win(
         first, second = (v[np.isfinite(v)] for v in (first, second))
     if not (first.size and second.size):
         return None
-    return improvement(_costs(first, better), _costs(second, better), shared=shared, seed=seed)
+    return improvement(_costs(first, better), _costs(second, better), shared=shared)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -381,18 +377,16 @@ class RunComparison:
         contestants: in the order in which they were given.
         pairs: all of them, in that order too.
         alpha: level of all tests together (Holm).
-        seed: of the resampling that the intervals of epochs come from.
     """
 
     contestants: tuple[Contestant, ...]
     pairs: tuple[Pair, ...]
     alpha: float
-    seed: int = 0
 
     @cached_property
     def middles(self) -> tuple[Middle, ...]:
         """For each contestant the interquartile mean of its epochs to solve."""
-        return tuple(middle(one.outcome, seed=self.seed) for one in self.contestants)
+        return tuple(middle(one.outcome) for one in self.contestants)
 
     @cached_property
     def sooner(self) -> tuple[Improvement | None, ...]:
@@ -408,13 +402,13 @@ class RunComparison:
                 continue
             mine, theirs, shared = _compared(one, other)
             first, second = epochs_needed(one)[mine], epochs_needed(other)[theirs]
-            found.append(improvement(first, second, shared=shared, seed=self.seed))
+            found.append(improvement(first, second, shared=shared))
         return tuple(found)
 
     @cached_property
     def numbers(self) -> tuple[ComparedNumbers, ...]:
         """The numbers that trainers told of the seeds, those that are judged first."""
-        return compared_numbers(self.contestants, self.pairs, seed=self.seed)
+        return compared_numbers(self.contestants, self.pairs)
 
     def pair(self, a: int, b: int) -> Pair:
         """The pair of these two, whichever comes first."""
@@ -498,9 +492,7 @@ class RunComparison:
         return pd.concat([table, told], axis=1)
 
 
-def compare_runs(
-    contestants: Sequence[Contestant], *, alpha: float = 0.05, seed: int = 0
-) -> RunComparison:
+def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> RunComparison:
     """Compare every two contestants.
 
     Raises:
@@ -521,7 +513,7 @@ def compare_runs(
         differs = p < alpha
         more = None if differs else _more_seeds(pair, level)
         pairs.append(replace(pair, p_holm=p, differs=differs, more_seeds=more))
-    return RunComparison(tuple(contestants), tuple(pairs), alpha, seed)
+    return RunComparison(tuple(contestants), tuple(pairs), alpha)
 
 
 def _tested(one: Outcome, other: Outcome, a: int, b: int) -> Pair:
