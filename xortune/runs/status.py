@@ -353,16 +353,18 @@ class RunStatus:
         done = f"{self.done:,}{total} proposals"
         return f"RunStatus({str(self.path)!r}, {self.state}, {done}{best})"
 
+    def __str__(self) -> str:
+        total = "" if self.total is None else f" of {self.total:,}"
+        return f"Run {self.path}: {self.state}, {self.done:,}{total} proposals done."
+
     def _repr_html_(self) -> str:
         """What a notebook shows: how far the run is, and the best so far."""
-        total = "" if self.total is None else f" of {self.total:,}"
-        sentence = f"Run {self.path}: {self.state}, {self.done:,}{total} proposals done."
-        if self.best is None:
-            return as_html(sentence)
-        best = self.best
-        ends = {"rate": best.k / best.n, "low": best.low, "high": best.high}
-        counts = {"solved": f"{best.k:,} of {best.n:,}", **ends, "key": best.key}
-        return as_html(sentence, [{**best.point, **counts}])
+        best, rows = self.best, []
+        if best is not None:
+            ends = {"rate": best.k / best.n, "low": best.low, "high": best.high}
+            counts = {"solved": f"{best.k:,} of {best.n:,}", **ends, "key": best.key}
+            rows = [{**best.point, **counts}]
+        return as_html(str(self), rows)
 
 
 class Watcher:
