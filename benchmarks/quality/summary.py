@@ -107,6 +107,36 @@ def summary(records: Sequence[Record]) -> str:
     return "\n\n".join(parts)
 
 
+def across(records: Sequence[Record]) -> str:
+    """Two tables, a row for each space and a column for each method: areas, and the target."""
+    spaces, methods = (
+        list(dict.fromkeys(getattr(record, name) for record in records))
+        for name in ("space", "method")
+    )
+    by = {
+        (space, method): [r for r in records if (r.space, r.method) == (space, method)]
+        for space in spaces
+        for method in methods
+    }
+
+    def areas(found: list[Record]) -> str:
+        return f"{np.mean([area(record, record.budget) for record in found]):.3f}"
+
+    def seeds(found: list[Record]) -> str:
+        spent = [held(record) / record.epochs for record in found]
+        return f"{_number(float(np.median(spent)))} ({np.isfinite(spent).sum()}/{len(spent)})"
+
+    def table(cell: Callable[[list[Record]], str]) -> str:
+        rows = [[s, *(cell(by[s, m]) if by[s, m] else "" for m in methods)] for s in spaces]
+        return machine.table(["", *methods], rows)
+
+    return (
+        f"The mean true rate of the answer over the budget:\n\n{table(areas)}\n\nSeeds until all "
+        f"further answers have a true rate of {TARGET}, the median (how many got there):\n\n"
+        f"{table(seeds)}"
+    )
+
+
 def _intro() -> str:
     return (
         "A true rate is that on 10,000 other seeds (of the synthetic space: exact). At the target:"

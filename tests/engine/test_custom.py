@@ -1,5 +1,6 @@
 """A user's own function as a trainer: its counts are those of a plain loop, however it works."""
 
+import functools
 import json
 import math
 import os
@@ -558,3 +559,12 @@ def test_an_object_is_made_once_for_a_config_and_again_after_a_failure():
     assert Plain.made == 3
     reported(Plain, count=1)
     assert Plain.made == 3
+
+
+BINDINGS = [always, lambda n: functools.partial(always, n), lambda n: lambda *_, n=n: n]
+
+
+@pytest.mark.parametrize("bind", BINDINGS)
+def test_functions_of_one_text_that_are_bound_to_other_numbers_are_different(bind):
+    digests = [given_source(bind(n)).digest for n in (1, 2, 2)]
+    assert digests[0] != digests[1] == digests[2]

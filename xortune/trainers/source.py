@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -266,11 +267,23 @@ def _bad_name(text: str) -> InputError:
 
 
 def _text_of(function: Callable[..., Any]) -> str:
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):  # typed into a console, or an object with __call__
-        code = getattr(function, "__code__", None)
-        return type(function).__qualname__ if code is None else repr((code.co_code, code.co_names))
+    """Its text, and the numbers and strings it is bound to: one text may be several functions."""
+    bound = [*(getattr(function, "__defaults__", None) or ())]
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # empty as yet
+            bound.append(cell.cell_contents)
+    if isinstance(function, functools.partial):
+        text = _text_of(function.func)
+        bound = [*function.args, *(one for item in function.keywords.items() for one in item)]
+    else:
+        try:
+            text = inspect.getsource(function)
+        except (OSError, TypeError):  # typed into a console, or an object with __call__
+            code = getattr(function, "__code__", None)
+            known = code and (code.co_code, code.co_names)
+            text = repr(known) if known else type(function).__qualname__
+    plain = [one for one in bound if isinstance(one, int | float | str)]
+    return f"{text}{plain}" if plain else text
 
 
 @functools.lru_cache(maxsize=16)
