@@ -262,49 +262,48 @@ def certify(
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
     With a probability of at least `confidence` all lower bounds of all attempts of the run hold
-    together: see `runs.certificate`. The result is in the run's certificate.json too, and
-    every block in its journal. A call that was interrupted is continued by the same call.
+    together: see `runs.certificate`. The run's certificate.json has the result, and its journal
+    every block. The same call continues one that was interrupted.
 
     Args:
         run: a run, or its directory.
         top: how many configs, the first in the search's own order; 5 if not given, 1 with
             `min_rate`.
-        seeds: fresh seeds for each, one number planned beforehand; with `extend`, how many more;
-            with `min_rate` at most so many.
-        min_rate: prove this rate, looking after each seed, at the attempt's whole risk: first of
-            the search's best, then of the next if that is proven, up to `top`. It ends when one is
-            not. If not given, each gets all the seeds and a bound.
+        seeds: fresh seeds for each, a number planned beforehand; with `extend`, how many more;
+            with `min_rate`, at most how many.
+        min_rate: prove this rate for the search's best, looking after each seed, at the attempt's
+            whole risk; then for the next, up to `top`, until one is not proven. If not given, each
+            gets all the seeds and a bound.
         confidence: of all bounds together; 0.95 if not given.
-        extendable: begin an attempt whose seeds may be added to later: its bound is the anytime
+        extendable: begin an attempt to which you may add seeds later; its bound is an anytime-valid
             one, a little lower.
-        extend: add seeds to the last attempt, which was begun as extendable.
+        extend: add seeds to the last attempt, which must have begun as extendable.
         neighbourhood: also measure each config with its numeric settings moved: 0.2 moves those on
             a log scale by factors of 1/1.2 and 1.2, others by 5 % of their range.
-        by: what orders the finalists, and so which one `gate` and `export` take: `own`, the lower
-            bound of each (if not given), or `neighbourhood`, the lower bound of the worst among it
-            and its neighbours.
+        by: what orders the finalists, and so decides which one `gate` and `export` take: `own`, the
+            lower bound of each (if not given), or `neighbourhood`, the lowest bound among a
+            finalist and its neighbours.
         trainer: what trained the run, if it was not the built-in network.
-        engine: of the built-in network: auto, fused, reference or cuda; that of the search if not
-            given.
-        address: of a Ray cluster, which then trains all of it. By default Ray is started on this
-            machine, and shut down again; where the training takes less time than that (some
-            seconds, by what the search measured), it is done in this process.
+        engine: of the built-in network: auto, fused, reference or cuda; the search's if not given.
+        address: of a Ray cluster, which then trains all of it. If not given, `certify` starts Ray
+            on this machine and stops it again, or trains in this process if that is expected to
+            take less time than Ray needs to start.
         cpus_per_trial: logical CPUs for each Ray trial.
-        gpus_per_trial: logical GPUs for each Ray trial; fractions share one.
-        trial_timeout: as of `search`; what is trained on Ray only can be stopped, and so all is.
-        accept_versions: leave an attempt that was begun with another engine, torch or Numba, and
-            begin a new one.
+        gpus_per_trial: logical GPUs for each Ray trial; with fractions trials share one.
+        trial_timeout: as in `search`. With a timeout everything trains on Ray, because only its
+            workers can be stopped.
+        accept_versions: if another engine, torch or Numba began the last attempt, begin a new one.
         on_progress: called with the seeds done and all seeds.
         on_word: called with a sentence that the user should read.
         command: the command line, for the manifest.
         train: your own function that trained the run, if its space does not name it.
-        workers: as of `search`; 0 trains in this process.
-        verbose: as of `search`.
+        workers: as in `search`; 0 trains in this process.
+        verbose: as in `search`.
 
     Raises:
-        InputError: an argument that is not usable, nothing to certify, an attempt that cannot be
-            extended or was begun with other versions, a cluster that cannot be reached, or a task
-            that is no longer the run's.
+        InputError: an argument is not usable, there is nothing to certify, the attempt cannot be
+            extended or began with other versions, a cluster cannot be reached, or the task is no
+            longer the run's.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if extend:

@@ -155,58 +155,56 @@ def compare(
     workers: int | None = None,
     verbose: int = 1,
 ) -> Comparison | RunComparison | SequentialComparison:
-    """Tell which of several runs, configs or outcomes solves more seeds; or test a published table.
+    """Say which of several runs, configs or outcomes solves more seeds; or test a published table.
 
-    Of a run the first config in the search's order is compared, by the seeds of its certificate,
-    which had no part in choosing it. Where one of the runs has no such seeds, all are trained on
-    fresh ones first, the same for all: counts of a search would repeat the winner's curse. Two with
+    A run takes part with the first config in its search's order, and with the seeds of its
+    certificate, which had no part in choosing it. If a run has no such seeds, all configs first
+    train on the same fresh seeds: the counts of a search would repeat the winner's curse. Two with
     shared seeds are compared seed by seed (exact McNemar test), others as independent samples
     (Boschloo's), all pairs at one level (Holm).
 
     Args:
         runs: two or more of: a run, its directory, `DIRECTORY#KEY` for another config of it, a
-            `Config`, a dict of parameters of the function `train`, an `Outcome` (of seeds that did
-            not choose it). With `reference` one run.
+            `Config`, a dict of parameters for the function `train`, an `Outcome` (of seeds that did
+            not choose it). With `reference`, one run.
         reference: a CSV or TSV file of published success counts: one row for each cell, with its
-            parameters and a count of solved seeds or a percentage. Each is tested against the
-            config of the run that it stands for.
+            parameters and a count of solved seeds or a percentage. Each cell is tested against the
+            run's config with the same parameters.
         columns: with a reference: which column is which parameter, or `k`, `n`, `percent` or
-            `rate`, where its name does not say: {"lr": "LearnRate"}.
-        where: with a reference: compares only configs with these values: {"lr": 1.0}. It says what
-            the table leaves unsaid.
-        reference_seeds: with a reference: seeds behind each of its cells, if it has no column for
-            them; 100 are assumed.
-        labels: what they are called, one for each; names of directories if not given.
-        seeds: fresh seeds for each; if given they are trained even where there is a certificate.
-            1,000 if not given and a certificate is lacking.
-        sequential: trains all under one seed after the other, the same for all, until one is proven
-            better than each other; of two these are as few as the answer needs. The probability to
-            call one better that is not is `alpha` at most, although it is looked at after each seed
-            (`stats.horizon`).
-        max_seeds: with `sequential`: ends after so many, 1,000 if not given, fixed beforehand; at
-            most 20,000.
-        train: False refuses instead of training. Or the function of your own that trains the runs
-            whose space does not name it, where certified counts are lacking; or a list with one for
-            each.
-        success: of dicts: what is a success, as in a space file: "accuracy >= 0.9"; not needed for
-            a function that returns True or False.
-        different_tasks: compares runs of different tasks or trainers, too.
+            `rate`, if its name does not say so: {"lr": "LearnRate"}.
+        where: with a reference: compare only configs with these values, which the table does not
+            state: {"lr": 1.0}.
+        reference_seeds: with a reference: how many seeds each cell has, if no column says so; 100
+            if not given.
+        labels: a name for each; names of directories if not given.
+        seeds: fresh seeds for each; if given, they train even if there are certificates. 1,000 if
+            not given and a certificate is missing.
+        sequential: train all under the same seeds, one after the other, until one is proven better
+            than each of the others. The probability of a wrong answer is at most `alpha`, although
+            there is a look after each seed (`stats.horizon`).
+        max_seeds: with `sequential`: the most seeds, fixed beforehand; 1,000 if not given, at most
+            20,000.
+        train: False refuses instead of training. Or the function of your own that trains runs whose
+            space does not name it and that have no certificate; or a list with one for each.
+        success: for dicts: what is a success, as in a space file: "accuracy >= 0.9"; not needed if
+            the function returns True or False.
+        different_tasks: compare runs of different tasks or trainers too.
         task: what a `Config` learns.
         trainer: any `core.trainer.Trainer`, or a function as `train`.
         engine: of the built-in network; that of each search if not given.
-        output: the directory in which what is trained is kept, so that an equal call, or one for
-            more seeds, goes on there; runs/compare-A-B if not given.
-        alpha: the level of the tests, each alone (with a reference) and all together.
+        output: the directory that keeps the trained seeds, so that the same call, or one for more
+            seeds, continues there; runs/compare-A-B if not given.
+        alpha: the level of the tests: each alone (with a reference), or all together.
         on_progress: called with the seeds done and all seeds.
         on_word: called with a sentence that the user should read.
-        workers: 0 calls functions of your own in this process, for a debugger; else they have a
-            process of their own.
-        verbose: as of `search`.
+        workers: 0 calls functions of your own in this process, for a debugger; otherwise they have
+            a process of their own.
+        verbose: as in `search`.
 
     Raises:
-        InputError: an argument or the table is not usable, or not clear; different tasks or
-            trainers; or seeds are lacking and may not, or cannot, be trained.
-        KeyboardInterrupt: the user interrupted; an equal call goes on.
+        InputError: an argument or the table is not usable or not clear; the tasks or trainers
+            differ; or seeds are missing and may not, or cannot, be trained.
+        KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if isinstance(runs, Run | str | os.PathLike | Config | Outcome | Mapping):
         runs = [runs]

@@ -300,31 +300,31 @@ def evaluate(
     Args:
         config: a `Config` of the built-in network; with `train` a dict of parameters.
         seeds: whole numbers in [0, 2**32), each once.
-        train: what trains instead of the built-in network: a function of your own, f(config, seed),
-            or a class, an `xt.TorchTraining` say; or what a space file may call `trainer`:
+        train: what trains instead of the built-in network: a function of your own, f(config, seed);
+            a class, such as an `xt.TorchTraining`; or what a space file may call `trainer`:
             "./train.py:run", "python train.py --lr={lr} --seed={seed}", {"command": ...}.
-        success: with `train`: the rule by which its numbers are a success, such as
+        success: with `train`: the rule that says which numbers are a success, such as
             "accuracy >= 0.9".
-        task: of the network: a `Task`, or a name for `Task.named`; xor if not given.
-        engine: of the network: `auto` (the fused engine where it covers the config, else the
+        task: for the network: a `Task`, or a name for `Task.named`; xor if not given.
+        engine: for the network: `auto` (the fused engine if it covers the config, else the
             reference engine), `fused` (compiled; on all cores this process may use), `reference`
             (stacked torch on one core) or `cuda` (stacked torch on a GPU).
-        checkpoints: of the network: earlier epochs at which to record an outcome too; see
+        checkpoints: for the network: earlier epochs at which to record an outcome too; see
             `Outcome.at`.
         workers: with `train`: how many processes train at once. 0 calls the function in this
-            process, one seed after the other, for a debugger. If not given it begins so (a function
-            that is named by its file has a process of its own), and goes on in as many processes as
-            there are cores where the seeds take more than some seconds.
+            process, one seed after the other, for a debugger. If not given, one process begins
+            (this one, unless a file names the function), and as many as there are cores continue if
+            the seeds take more than some seconds.
         fail_fast: with `train`: end at the first seed that fails.
         on_seeds: with `train`: called with (k, n): how many of the seeds so far are solved.
-        verbose: with `train`: 0 shows nothing; 1 the progress, on a terminal or in a notebook, and
-            the first failure; 2 each news in a line.
+        verbose: with `train`: 0 shows nothing; 1 shows the progress on a terminal or in a notebook,
+            and the first failure; 2 shows each step in a line.
 
     Raises:
-        InputError: an argument that is not usable, or a training that returns what cannot be
-            judged.
-        TrainingError: a seed failed, and `fail_fast` is asked for; its cause is what the seed
-            raised, if that was in this process.
+        InputError: an argument is not usable, or the training returns something that no rule can
+            judge.
+        TrainingError: a seed failed, and `fail_fast` was given. If the seed trained in this
+            process, the cause is its exception.
     """
     if train is None:
         refuse_given(

@@ -57,37 +57,37 @@ def gate(
 ) -> Verdict:
     """Whether a config solves more than `min_rate` of all seeds: proven, refuted or undecided.
 
-    A config is trained, seed after seed, until the answer is known. Of a run the certificate is
-    read, and nothing is trained. Of a run that was imported, without a certificate, the imported
-    seeds are judged, by bounds that hold for all its configs at once.
+    Given a config, it trains seed after seed until the answer is known. Given a run, it reads the
+    run's certificate and trains nothing. If an imported run has no certificate, it judges the
+    imported seeds, by bounds that hold for all the run's configs at once.
 
     Args:
         config_or_run: a config, with `train` a dict of parameters; the file of one (YAML or JSON);
             a run, or its directory.
         min_rate: the success rate to prove, in (0, 1).
-        max_seeds: of a config: after so many the answer is `undecided`; 500 if not given. The risk
-            of a wrong answer is spent over just so many seeds: decide on it before you see any.
-        confidence: 1 minus the probability, at most, of a wrong answer; 0.95 if not given. Of a
-            certificate, what it must have at least.
-        train: of a config: a function of your own, a class or a command that trains it, as
-            `evaluate` takes it; the built-in network if not given.
-        success: with `train`: the rule for its numbers, as of `evaluate`.
-        task: of a config of the network: what it learns; xor if not given.
-        first_seed: of a config: the others follow it; if not given, the gates' own seeds, the same
+        max_seeds: for a config: the number of seeds after which the answer is `undecided`; 500 if
+            not given. The gate spends its risk of a wrong answer over exactly this number, so
+            decide on it before you see a seed.
+        confidence: 1 minus the greatest probability of a wrong answer; 0.95 if not given. For a
+            run, the least confidence that its certificate must have.
+        train: for a config: what trains it, a function of your own, a class or a command, as in
+            `evaluate`; the built-in network if not given.
+        success: with `train`: the rule for its numbers, as in `evaluate`.
+        task: for a config of the network: what it learns; xor if not given.
+        first_seed: for a config: the others follow it. If not given, the gates' own seeds, the same
             each time.
-        engine: of a config of the network: see `evaluate`.
-        workers: with `train`: how many processes train at once, as of `evaluate`. The answer does
+        engine: for a config of the network: see `evaluate`.
+        workers: with `train`: how many processes train at once, as in `evaluate`. The answer does
             not depend on it.
         fail_fast: with `train`: end at the first seed that fails, without an answer.
-        key: of a run: the finalist; the certificate's first if not given.
-        on_seeds: called with (k, n) while training.
-        verbose: 0 shows nothing; 1 the progress, on a terminal or in a notebook, and the first
-            failure; 2 each news in a line.
+        key: for a run: the finalist; the certificate's first if not given.
+        on_seeds: called with (k, n) while it trains.
+        verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, and the first
+            failure; 2 shows each step in a line.
 
     Raises:
-        InputError: an argument that is not usable, or a run without a certificate.
-        TrainingError: the training produced no outcome, or a seed failed and `fail_fast` is asked
-            for.
+        InputError: an argument is not usable, or the run has no certificate.
+        TrainingError: the training produced no outcome, or a seed failed and `fail_fast` was given.
     """
     given = config_or_run
     if isinstance(given, str | os.PathLike):

@@ -76,8 +76,8 @@ def import_results(
 ) -> Run:
     """Make a run of results that something else has produced: one row for each config and seed.
 
-    Reports, comparisons, status, gates and certificates then take it as they take any run, and say
-    that it was imported. Every row is counted once; nothing is left out or repaired.
+    Reports, comparisons, status, gates and certificates take it as they take any run, and say that
+    it was imported. Every row counts once; nothing is left out or repaired.
 
     Args:
         source: a CSV file with a header, or a DataFrame.
@@ -85,13 +85,12 @@ def import_results(
         output: the run's directory, or its URL; runs/NAME (or NAME-2, ...) if not given.
         seed: the column with the seed of each row, a whole number from 0 to 2**32 - 1.
         success: the column that says true, false, 1 or 0; or a rule for a column of numbers, such
-            as "accuracy >= 0.9", by which NaN is a seed that diverged.
-        ignore: columns that are not looked at. What is left over is kept as numbers of the seeds.
-        missing_fails: count a row that does not say how it went as a failed seed instead of
-            refusing it.
+            as "accuracy >= 0.9". With a rule, NaN is a seed that diverged.
+        ignore: columns to leave out. The other columns are kept as numbers of the seeds.
+        missing_fails: count a row without a success as a failed seed, instead of refusing it.
         name: of the run; the file's if not given.
         trainer: what trains such a config, as a space file names it ("./train.py:run", relative to
-            the working directory, or "package.module:run"), so that it can be certified.
+            the working directory, or "package.module:run"), so that the run can be certified.
         command: the command line, for the manifest.
         on_word: called with each sentence that the user should read.
 
@@ -99,8 +98,8 @@ def import_results(
         The run, with its tables and report written.
 
     Raises:
-        InputError: a file, a column or a cell that cannot be read, named with its line; two rows of
-            one config and seed; an output that holds a run already.
+        InputError: a file, a column or a cell cannot be read, and the message names its line; two
+            rows have the same config and seed; or the output already holds a run.
     """
     import pandas as pd
 
@@ -134,24 +133,25 @@ def from_optuna(
 ) -> Run:
     """Make a run of a study in which each trial is one seed of a configuration, or several.
 
-    Failed and pruned trials are failed seeds, with that as their reason; those that wait or run are
-    left out, and that is told. Where a trial is several seeds, those are left out too.
+    A failed or pruned trial is a failed seed, with that as its reason. Trials that wait or run are
+    left out, and a sentence says so. If each trial is several seeds, failed and pruned trials are
+    left out too.
 
     Args:
         study: with the seed of each trial among its parameters or its user attributes.
         output: as in `import_results`.
         config: which parameters are the configuration; all but the seed if not given.
         seed: the name of that parameter or user attribute.
-        success: a user attribute that is true or false; or a rule for a number: the trial's value
-            is called `value` ("value >= 0.9"), several `value_0`, `value_1`, ... or as the study's
-            metrics are named, and user attributes have their own names.
-        ignore: user attributes that are not looked at.
+        success: a user attribute that is true or false; or a rule for a number. The trial's value
+            is called `value` ("value >= 0.9"); several are `value_0`, `value_1`, ... or have the
+            names of the study's metrics; user attributes have their own names.
+        ignore: user attributes to leave out.
         missing_fails: as in `import_results`.
         name: of the run; the study's if not given.
         trainer: as in `import_results`.
         on_word: as in `import_results`.
-        n: the seeds of each trial, whose value is the share of them that succeeded; which of them
-            did is unknown, so no two trials have a seed in common. None where a trial is one seed.
+        n: the number of seeds of each trial, if its value is the share of them that succeeded. The
+            study does not say which did, so no two trials share a seed. None: a trial is one seed.
 
     Raises:
         InputError: as `import_results`; a trial without a seed, or a value that is no share of n.

@@ -105,70 +105,70 @@ def search(
     """Search a space for the configuration that solves its task for the most seeds.
 
     Args:
-        space: a space file, or one that is loaded, or what a file would hold as a dict.
-        output: the run's directory, or a URL: s3://bucket/folder/run, or what else pyarrow's
-            filesystems take (see docs/durability.md); runs/NAME (or NAME-2, ...) if not given.
-        trials: replaces the space file's.
-        seed: of the sampler; replaces the space file's.
+        space: a space file, a loaded space, or the content of a file as a dict.
+        output: the run's directory, or a URL such as s3://bucket/folder/run (see
+            docs/durability.md); runs/NAME (or NAME-2, ...) if not given.
+        trials: how many configurations; replaces the space file's.
+        seed: the sampler's; replaces the space file's.
         sampler: replaces the space file's.
-        time_budget: seconds, or "10m", from when the search began, by its manifest: afterwards no
-            training begins, of a function or command of your own no seed, but for a certificate
-            that takes at most a tenth as long; of another the manifest says how to make it. That
-            it ended the search, the manifest says too (`complete`, `stopped`); `resume` goes on.
-        resume: continue the run in `output` instead of refusing it. Its space must be the same, but
-            for the number of trials; see docs/resume.md.
-        extend: resume with a space that has grown: wider ranges, new choices, more of `start`, a
+        time_budget: seconds, or "10m", counted from the start in the run's manifest. When it is
+            over, no training begins; a certificate is made if it takes at most a tenth of the
+            budget. The manifest says that the budget ended the search (`complete`, `stopped`), and
+            `resume` continues it.
+        resume: continue the run in `output` instead of refusing it. Only the number of trials may
+            differ in the space; see docs/resume.md.
+        extend: resume with a larger space: wider ranges, new choices, more `start` entries, a
             larger certificate.
-        accept_versions: resume although the engine, torch or Numba is not what made the run; blocks
-            of one config that were made with different ones are never counted together.
-        address: of a Ray cluster; by default Ray is started on this machine, and shut down again.
+        accept_versions: resume with another engine, torch or Numba than made the run. No count
+            mixes blocks of different versions.
+        address: of a Ray cluster. If not given, the search starts Ray on this machine, and stops
+            it again.
         cpus_per_trial: logical CPUs for each Ray trial.
-        gpus_per_trial: logical GPUs for each Ray trial; fractions share one. If any, `auto` is
-            `cuda` where torch sees a GPU here; see docs/gpu.md.
-        engine: what trains, on all workers: auto, fused, reference or cuda.
-        trial_timeout: seconds, or "10m", that a batch of trainings may take: a worker that is at
-            one longer is killed, and a training that takes longer alone counts as crashed.
-        study_storage: journal://PATH, sqlite:///PATH or postgresql://...: an Optuna study there, in
-            which several searches take part, each with its own run; see docs/cluster.md.
-        study_name: of that study; else it follows from the space.
-        tensorboard: log each config for TensorBoard too, as `log` does.
-        mlflow: the same to MLflow.
-        wandb: the same to W&B. Where one fails, the search goes on.
+        gpus_per_trial: logical GPUs for each Ray trial; with fractions trials share one. Above 0,
+            the engine `auto` is `cuda` if torch sees a GPU here; see docs/gpu.md.
+        engine: what trains the built-in network on all workers: auto, fused, reference or cuda.
+        trial_timeout: seconds, or "10m", for a batch of trainings. A worker that takes longer is
+            killed, and a training that takes longer alone counts as crashed.
+        study_storage: journal://PATH, sqlite:///PATH or postgresql://...: an Optuna study in which
+            several searches take part, each with its own run; see docs/cluster.md.
+        study_name: of that study; derived from the space if not given.
+        tensorboard: log each config for TensorBoard, as `log` does.
+        mlflow: log each config to MLflow, as `log` does.
+        wandb: log each config to W&B, as `log` does. A tracker that fails does not end the search.
         on_progress: called after each finished evaluation.
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
-        on_word: called with a sentence that the user should read: a torn line of the journal is
-            dropped, the lock of a search that was killed is taken over, a sampler does not go on
-            exactly.
-        on_failure: called with the first seed that fails; it is shown on stderr if not given.
+        on_word: called with a sentence that the user should read, for example that the lock of a
+            killed search was taken over.
+        on_failure: called with the first seed that fails; if not given, stderr shows it.
         command: the command line, for the manifest.
-        train: a function of your own that trains instead of the built-in network, as
+        train: a function of your own that trains instead of the built-in network:
             f(config, seed), or f(config, seeds) for all seeds of a block at once; see
             docs/own-trainer.md. A space file may name it too.
-        dry_run: whether a function of your own is called once before a new run begins, in a
-            process of its own.
-        fail_fast: end the search at the first seed that fails; `resume` goes on.
+        dry_run: whether to call a function of your own once before a new run begins, in a process
+            of its own.
+        fail_fast: end the search at the first seed that fails; `resume` continues it.
         n_trials: Optuna's name for `trials`.
         note: a sentence about the run, for its manifest, `status` and the report.
-        tags: likewise words; with `resume` they are added to those that it has.
-        workers: trials that run at once on this machine; as many as there are CPUs for, if not
-            given. 0 starts no Ray and trains in this process, one seed after the other: for a
-            debugger. With `fail_fast` the TrainingError's cause is then what the seed raised.
-        verbose: 0 shows nothing; 1 the progress, on a terminal or in a notebook, sentences that
-            the user should read and the first failure; 2 each news in a line. Python's logging has
-            the sentences in the logger `xortune`, where it has been set up.
+        tags: words for the same places; with `resume` they are added to the run's tags.
+        workers: how many trials run at once on this machine; as many as its CPUs allow if not
+            given. 0 starts no Ray and trains in this process, one seed after the other, for a
+            debugger; with `fail_fast` the cause of the TrainingError is then the seed's exception.
+        verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
+            that the user should read and the first failure; 2 shows each step in a line. If your
+            program has set up logging, the sentences go to the logger `xortune`.
 
     Returns:
         The run, with its tables and report written.
 
     Raises:
         InputError: an argument or the space file is not usable; nothing was overwritten.
-        TrainingError: a seed failed, and `fail_fast` is asked for; the run is as below.
-        Halted: Ray has ended; what had finished is in the run, as below.
-        KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
-            written, and `resume` continues it. Its argument is the run's directory.
-        DisturbedError: an InputError too: somebody replaced or removed the run's files meanwhile;
-            what had finished is kept, and the message says where.
+        TrainingError: a seed failed, and `fail_fast` was given. The run keeps what had finished.
+        Halted: Ray has ended. The run keeps what had finished.
+        KeyboardInterrupt: the user interrupted. The run keeps what had finished, its report is
+            written, and `resume` continues it. The argument is the run's directory.
+        DisturbedError: an InputError; somebody replaced or removed the run's files meanwhile. The
+            message says where the finished results are.
     """
     from xortune.driver import session
 

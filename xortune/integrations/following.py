@@ -348,25 +348,25 @@ def log(
     mlflow: str | None = None,
     wandb: str | bool | None = None,
 ) -> int:
-    """Log each configuration of a run once: its settings, its counts as seeds came, and its key.
+    """Log each configuration of a run once: its settings, its key, and its counts as seeds came.
 
-    Nothing is trained. What was logged before is not logged again, so the same call later adds what
-    is new. A run may be running; the configurations of a finished one are closed, those that were
-    certified with what fresh seeds say.
+    It trains nothing, and logs nothing twice, so the same call later adds only what is new. The run
+    may still be running. If it is finished, its configurations are closed, and certified ones also
+    get what fresh seeds show.
 
     Args:
         run: a run, whose directory is read again, or its directory.
-        tensorboard: a directory for event files; True for `tensorboard` in the run's.
+        tensorboard: a directory for event files; True for `tensorboard` in the run's directory.
         mlflow: a tracking URI. The experiment is MLFLOW_EXPERIMENT_NAME, or named as the space.
-        wandb: a project of W&B, or ENTITY/PROJECT; True for `xortune`. With WANDB_MODE=offline only
-            files are written, to WANDB_DIR or into the run's directory.
+        wandb: a project of W&B, or ENTITY/PROJECT; True for `xortune`. With WANDB_MODE=offline it
+            only writes files, to WANDB_DIR or into the run's directory.
 
     Returns:
         How many configurations the run has.
 
     Raises:
-        InputError: nothing to log to, a package that is not installed, a damaged run, or a tracker
-            that fails; the same call then logs what is missing.
+        InputError: there is nothing to log to, a package is not installed, the run is damaged, or a
+            tracker fails; the same call then logs what is missing.
     """
     path = run.path if isinstance(run, Run) else run
     return logged(path, trackers_for(path, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb))

@@ -34,7 +34,7 @@ ROOT = Path(xortune.__file__).parents[1]
 HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e\ud800" + "x" * 200
 
 
-WITHOUT = ("nothing is estimated", "has no interval", "n = 1 seed", "counts, and shares of few")
+WITHOUT = ("without any uncertainty", "has no interval", "n = 1 seed", "counts, and shares of few")
 """How a note says that there is no interval."""
 
 

@@ -80,7 +80,7 @@ def test_of_a_loss_less_is_better(tmp_path):
     [line] = layers(scores(run), Series)
     assert [mark.y for mark in line.marks] == [0, 0.25, 0.5, 0.75, 1, 1]
     assert "at most" in scores(run).note
-    assert "worse decile 0.78" in scores(run).alt
+    assert "worst tenth 0.78" in scores(run).alt
 
 
 def test_there_is_nothing_where_nothing_was_told(tmp_path):

@@ -331,7 +331,7 @@ def _sizes(sizes: Iterable[int]) -> str:
 
 
 _INTERVALS = (
-    "Bands hold for all places of a line at once with 95 % (DKW), each for itself; the other "
+    "Bands hold for all places of a line at once with 95 % (DKW), each by itself; the other "
     f"bars are 95 % intervals of {RESAMPLES:,} bootstrap resamples of the seeds."
 )
 

@@ -274,7 +274,7 @@ def scores(run: Run) -> Plot | None:
         "scores",
         Panel(
             Axis(score.name, "number", ends),
-            Axis(f"share of seeds with {better} so much", "rate", RATES),
+            Axis(f"share of seeds with {better} this value", "rate", RATES),
             (*lines, *limit),
         ),
         known=told,
