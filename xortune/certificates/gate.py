@@ -209,7 +209,7 @@ class Verdict:
     Attributes:
         answer: `proven` (the rate is above `min_rate`), `refuted` (below it) or `undecided`.
         min_rate: what was asked.
-        confidence: 1 minus the probability, at most, of a wrong answer.
+        confidence: 1 minus the greatest probability of a wrong answer.
         key: of the config.
         point: the config itself.
         k: seeds solved up to the decision.

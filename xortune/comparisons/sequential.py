@@ -48,7 +48,7 @@ class SequentialPair:
 
 @dataclass(frozen=True)
 class SequentialComparison:
-    """What seeds in step say of several configurations.
+    """Several configurations, compared seed after seed.
 
     Attributes:
         labels: what they are called.
@@ -56,8 +56,8 @@ class SequentialComparison:
         k: seeds that each solves, of n.
         n: seeds of each, the same for all, up to the one that decided it.
         first_seed: the first of them; the others follow.
-        max_seeds: after so many it ends.
-        alpha: the probability, at most, to call any of them better than one that is as good.
+        max_seeds: the most seeds of each.
+        alpha: the greatest probability of calling one better than another that is as good.
         pairs: all pairs.
     """
 

@@ -34,25 +34,24 @@ class SeedRacePruner(optuna.pruners.BasePruner):
 
         study = optuna.create_study(direction="maximize", pruner=xortune.SeedRacePruner())
 
-    After any number of seeds, as often as one likes, a trial is pruned when its upper bound lies
-    under the lower bound of another. With probability at least 1 - alpha every trial that is ever
-    pruned so really has a lower success rate than that other one, however many trials there are and
-    however often they report: see `racing.race`. What the objective returns, and the direction of
-    the study, play no part.
+    After any report, a trial is pruned when its upper bound lies below the lower bound of another.
+    With probability at least 1 - alpha every trial that is ever pruned so really has a lower
+    success rate than that other one, however many trials there are and however often they report:
+    see `racing.race`. What the objective returns and the direction of the study do not matter.
 
     By default a trial is also pruned when more seeds are hardly worth their cost: by the counts so
     far, its expected gain over the best other trial is less than `futility`. This saves about half
     of the seeds and promises nothing: it may end a trial that is better, and often ends one that is
     equally good. With `futility=None` a trial is only pruned once it is proven worse.
 
-    The promise assumes that which trial comes next says nothing of how its seeds will end; see
+    The promise assumes that the choice of a trial says nothing about how its seeds will end; see
     docs/racing.md.
 
     Everything follows from what the study holds: it works with `n_jobs`, with several processes
     on one storage, and in a study that is continued.
 
     Args:
-        alpha: the probability, at most, that any trial is taken for worse wrongly, in (0, 1).
+        alpha: the greatest probability that any trial is wrongly called worse, in (0, 1).
         futility: the least expected gain in success rate that is worth more seeds, in (0, 1), or
             None.
 

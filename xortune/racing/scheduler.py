@@ -29,24 +29,24 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         tune.Tuner(train, param_space=..., tune_config=tune.TuneConfig(
             num_samples=100, scheduler=xortune.SeedRaceScheduler()))
 
-    After any number of seeds, as often as one likes, a trial is stopped when its upper bound lies
-    under the lower bound of another. With probability at least 1 - alpha every trial that is ever
-    stopped so really has a lower success rate than that other one, however many trials there are
-    and however often they report: see `racing.race`. There is no metric and no mode to set.
+    After any report, a trial is stopped when its upper bound lies below the lower bound of another.
+    With probability at least 1 - alpha every trial that is ever stopped so really has a lower
+    success rate than that other one, however many trials there are and however often they report:
+    see `racing.race`. There is no metric and no mode to set.
 
     By default a trial is also stopped when more seeds are hardly worth their cost: by the counts so
     far, its expected gain over the best other trial is less than `futility`. This saves about half
     of the seeds and promises nothing: it may end a trial that is better, and often ends one that is
     equally good. With `futility=None` a trial is only stopped once it is proven worse.
 
-    Reports are of use in whatever order they come; a trial that fails leaves those that it made,
-    and one that is run again may begin anew: it then has a share of alpha of its own.
+    Reports may come in any order. A trial that fails keeps its reports; one that Tune runs again
+    may begin anew, with another share of alpha.
 
-    The promise assumes that which trial comes next says nothing of how its seeds will end; see
+    The promise assumes that the choice of a trial says nothing about how its seeds will end; see
     docs/racing.md.
 
     Args:
-        alpha: the probability, at most, that any trial is taken for worse wrongly, in (0, 1).
+        alpha: the greatest probability that any trial is wrongly called worse, in (0, 1).
         futility: the least expected gain in success rate that is worth more seeds, in (0, 1), or
             None.
         max_seeds: a trial that has had so many seeds is stopped too, as finished.

@@ -284,9 +284,10 @@ class RunStatus:
     Attributes:
         path: its directory.
         name: of the space.
-        state: `running` while a driver lives, `finished` with all that was asked for, `stopped`
-            without it.
-        stopped: why, if that is known and it is: its time budget was over, or the user interrupted.
+        state: `running` while a driver lives; then `finished` if all that was asked for is done,
+            else `stopped`.
+        stopped: why it stopped, if that is known: its time budget was over, or the user
+            interrupted.
         driver: the process that searches.
         done: proposals that have results; as many as the table's `trials` sum to.
         total: proposals asked for; None if the run does not say.
