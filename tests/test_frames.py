@@ -159,7 +159,7 @@ def test_the_report_shows_reasons_and_numbers_with_their_n(run):
     assert "<b>x</b>" not in failures
     numbers = text[text.index("## Numbers of the seeds") : text.index("## How seeds failed")]
     assert "2 of 3 | 0.55 |" in numbers  # too few for an interval
-    assert "(k of n) were a success by the rule of the space file" in text
+    assert "(k of n) succeeded by the rule of the space file" in text
     assert "epochs to solve** is" not in text
 
 

@@ -104,7 +104,7 @@ def run_document(run: Run) -> Document:
         "ties": ties_of(run.objectives),
         "shown": SHOWN_ROWS,
         "shown_numbers": SHOWN_NUMBERS,
-        "numbers_told": _number_tables(report.top[:5]),
+        "numbers_told": _number_tables(report),
         "short": lambda text, most: text if len(text) <= most else f"{text[: most - 3]}...",
         "least": LEAST,
         "lower": lower,
@@ -209,11 +209,18 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
 # The numbers that a trainer of the user's own tells of its seeds.
 
 
-def _number_tables(results: Sequence[ConfigResult]) -> dict[str, Table]:
-    """A table for each number, of the configs that have it: no row of dashes."""
+def _number_tables(report: Report) -> dict[str, Table]:
+    """A table for each number, of the configs that have it, first of the one that tables show.
+
+    What is the same for all seeds, as a count of reports mostly is, has none.
+    """
+    results = report.top[:5]
     heads = numbers("n", "mean", "interquartile mean", "10 % quantile", "median", "90 % quantile")
-    found = {}
-    for name in number_names(result.outcome for result in results):
+    shown, found = [report.score.name] if report.score else [], {}
+    for name in dict.fromkeys([*shown, *number_names(result.outcome for result in results)]):
+        told = [r.outcome.details.values.get(name, np.empty(0)) for r in results]
+        if name not in shown and np.unique(finite(np.concatenate(told))).size < 2:
+            continue
         rows = [
             (Mono(result.key), *_number_cells(name, result))
             for result in results
