@@ -9,11 +9,11 @@ WHOLE = """\
 A search (xortune, sampler unknown) tried 5 configurations in 40 trainings, each configuration \
 under several random seeds. In the search, the configuration with activation = Tanh, loss = \
 MSELoss, optimizer = Adam, lr = 0.04, hidden_dim = 3, epochs = 30, zero_grad = true (key \
-df3f2fa0a436edc3) succeeded for 7 of 8 seeds; the search selected it by such counts, so they \
-tend to overestimate its rate. The 3 finalists of the search were each trained under 100 fresh seeds \
-that the search had not used. This one was selected because it has the highest lower bound of its own success \
-rate. It succeeded for 100 of the 100 fresh seeds 1688815422 to 1688815521 (100.0 %). Its \
-success rate is therefore at least 94.66 %. The lower bounds of all 3 finalists (one-sided \
+df3f2fa0a436edc3) succeeded for 7 of 8 seeds; the search selected it by such counts, so they tend \
+to overestimate its rate. The 3 finalists of the search were each trained under 100 fresh seeds \
+that the search had not used. This one was selected because it has the highest lower bound of its \
+own success rate. It succeeded for 100 of the 100 fresh seeds 1688815422 to 1688815521 (100.0 %). \
+Its success rate is therefore at least 94.66 %. The lower bounds of all 3 finalists (one-sided \
 Clopper-Pearson) and those of all other attempts to certify this run hold together with \
 confidence 95 %; this is attempt 2.
 """
