@@ -434,7 +434,7 @@ def test_an_attempt_is_never_finished_by_another_version(certified, request):
     interrupted(certified)
     request.getfixturevalue("other_torch")
     lines = (certified.path / JOURNAL).read_bytes()
-    with pytest.raises(InputError, match=r"attempt 1 was begun by another.*accept_versions=True"):
+    with pytest.raises(InputError, match=r"versions began attempt 1.*accept_versions=True"):
         certified()
     assert (certified.path / JOURNAL).read_bytes() == lines
     said = []
@@ -450,7 +450,7 @@ def test_an_attempt_is_never_finished_by_another_version(certified, request):
 def test_an_attempt_is_never_extended_by_another_version(certified, request):
     certified(extendable=True)
     request.getfixturevalue("other_torch")
-    with pytest.raises(InputError, match="attempt 1 was made by another engine"):
+    with pytest.raises(InputError, match="versions made attempt 1"):
         certified(extend=True, top=None)
     run = certified()  # a new one may be begun
     assert [a.number for a in run.certificate.attempts] == [1, 2]
