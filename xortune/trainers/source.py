@@ -269,6 +269,7 @@ def _bad_name(text: str) -> InputError:
 def _text_of(function: Callable[..., Any]) -> str:
     """Its text, and the numbers and strings it is bound to: one text may be several functions."""
     bound = [*(getattr(function, "__defaults__", None) or ())]
+    bound += (getattr(function, "__kwdefaults__", None) or {}).values()
     for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # empty as yet
             bound.append(cell.cell_contents)
