@@ -10,7 +10,8 @@ widths; loop and stack take turns. `same to` is the median over 16 seeds of the 
 difference of a number of the score, `other seeds` are those that differ by more than 1e-4.
 
 `--race` searches learning rate, weight decay and width of the MLP by two workers, as a class and as
-a function that trains one seed: wall seconds, and whether all counts are the same.
+a function that trains one seed: wall seconds, how many configurations have the same counts, and how
+many seeds that both searches trained ended otherwise.
 """
 
 from __future__ import annotations
@@ -132,19 +133,22 @@ def raced(sampler: str, trials: int, epochs: int) -> list[str]:
         "seeds": {"race": {"max": 32}},
     }
     Searched.epochs = epochs
-    seconds, tables = [], []
+    seconds, tables, verdicts = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for train in (Searched, one_seed):
             began = time.perf_counter()
             run = xt.search(space, output=Path(folder, train.__name__), train=train, workers=2)
             seconds.append(time.perf_counter() - began)
-            tables.append(run.table.set_index("key")[["k", "n"]].sort_index())
+            tables.append(run.table.set_index("key")[["k", "n"]])
+            verdicts.append(run.seeds.set_index(["key", "seed"])["solved"])
             ahead = run.manifest.get("seeds_ahead", "")
             print(f"{train.__name__}: {seconds[-1]:.1f} s, {ahead}", flush=True)
     both = tables[0].merge(tables[1], how="outer", left_index=True, right_index=True)
     same = f"{((both.k_x == both.k_y) & (both.n_x == both.n_y)).mean():.0%}"
     seeds, (stack, loop) = int(tables[1].n.sum()), seconds
-    return [sampler, f"{seeds}", f"{loop:.1f}", f"{stack:.1f}", f"{loop / stack:.1f}x", same]
+    by_both = verdicts[0].to_frame("one").join(verdicts[1].to_frame("two"), how="inner")
+    other = f"{(by_both.one != by_both.two).sum()} of {len(by_both)}"
+    return [sampler, f"{seeds}", f"{loop:.1f}", f"{stack:.1f}", f"{loop / stack:.1f}x", same, other]
 
 
 def measured(kind: type[_Digits], seeds: int, epochs: int) -> list[str]:
@@ -190,6 +194,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.race:
         header = ["sampler", "seeds", "function, s", "class, s", "times", "same counts"]
+        header.append("other verdicts")
         rows = [raced(sampler, given.trials, given.epochs) for sampler in ("random", "tpe")]
         about = (
             f"{description()}. Two workers, {given.trials} configurations, {given.epochs} epochs."

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -18,7 +18,13 @@ from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import LEAST_SECONDS, Batches
 from xortune.driver.decisions import Decider
 from xortune.driver.jobs import Done, Job, WorkerFailure, trained
-from xortune.driver.own_process import kill_process_of, let_go, process_for, take_over
+from xortune.driver.own_process import (
+    kill_process_of,
+    let_go,
+    process_for,
+    set_aside,
+    stacking_apart,
+)
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
@@ -211,8 +217,66 @@ class LocalExecutor:
 def _trained_here(trainer: Trainer, jobs: tuple[Job, ...], until: float | None) -> Done:
     started = time.perf_counter()
     results = trained(trainer, [job.block for job in jobs], apart=True, until=until)
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    return Done(jobs, results, time.perf_counter() - started, worker)
+    seconds, worker = time.perf_counter() - started, f"{socket.gethostname()}:{os.getpid()}"
+    stacking = None
+    if isinstance(trainer, CustomTrainer) and not isinstance(results, WorkerFailure):
+        stacking = stacking_apart(trainer, jobs[0].block)
+    return Done(jobs, results, seconds, worker, stacking)
+
+
+class ProcessExecutor:
+    """Trains in processes of its own on this machine: a `TorchTraining`, whose stacks take seconds.
+
+    They are there when the check ends, where Ray and its workers would come up one after the other.
+    """
+
+    brief = False
+
+    def __init__(self, trainer: Trainer, slots: int) -> None:
+        self._trainer, self.slots = trainer, slots
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="trains")
+        self._threads: set[int] = set()
+        self._under_way: set[Future[Done]] = set()
+        self.done: deque[Done] = deque()
+
+    def __enter__(self) -> ProcessExecutor:
+        set_aside()  # the process in which the training was tried
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._pool.shutdown()
+        for thread in self._threads:
+            let_go(thread)
+        let_go()
+
+    def takes(self, batches: Batches) -> bool:  # noqa: ARG002  # one is as good as another
+        """Whether a process is free: what waits would be decided upon knowing less."""
+        return len(self._under_way) < self.slots
+
+    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
+        """Have the batch trained."""
+        until = None if seconds_left is None else time.time() + seconds_left
+        self._under_way.add(self._pool.submit(self._train, jobs, until))
+
+    def _train(self, jobs: tuple[Job, ...], until: float | None) -> Done:
+        self._threads.add(threading.get_ident())
+        return _trained_here(self._trainer, jobs, until)
+
+    def wait(self, batches: Batches) -> None:  # noqa: ARG002  # one is as good as another
+        """Return when a batch has come back."""
+        done, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
+        self.done.extend(one.result() for one in done)
+
+    def stop(self) -> None:
+        """End the processes that train; what has finished is in `done`."""
+        ended = [one for one in self._under_way if not one.done()]
+        while any(not (one.cancel() or one.done()) for one in ended):
+            for thread in tuple(self._threads):
+                kill_process_of(thread)
+            time.sleep(0.01)
+        self.done.extend(one.result() for one in self._under_way.difference(ended))
+        self._under_way.clear()
 
 
 # -------------------------------------------------------------------------------------------------
@@ -250,7 +314,7 @@ class _StartingExecutor:
         self._trainer, self.slots = trainer, slots  # for which the search sizes its batches
         self._most = 2 if isinstance(trainer, CustomTrainer) else 1
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="trains while Ray starts")
-        self._thread, self._asker = 0, threading.get_ident()
+        self._thread = 0
         self._prepared = self._aborted = False
         self._under_way: deque[Future[Done]] = deque()
         self.done: deque[Done] = deque()
@@ -314,7 +378,6 @@ class _StartingExecutor:
         """Load the engine, or the user's module: that is not what is to be measured."""
         self._prepared = True
         if isinstance(self._trainer, CustomTrainer):
-            take_over(self._asker)  # the process in which the function was tried
             process_for(self._trainer.source, self._trainer.threads).prepare(self._trainer)
         elif self._trainer.cost(blocks[0]) < LEAST_SECONDS / 4:
             trained(self._trainer, blocks)
@@ -340,6 +403,7 @@ def training_meanwhile(
         InputError: afterwards: the trainer refused a proposal, the journal could not be written.
     """
     executor = _StartingExecutor(trainer, slots)
+    set_aside()  # the process in which the function was tried
     errors: list[BaseException] = []
 
     def body() -> None:

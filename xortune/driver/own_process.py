@@ -84,6 +84,7 @@ class OwnProcess:
     def __init__(self, source: FunctionSource | Given, threads: int) -> None:
         self.source, self.threads, self.owner = source, threads, os.getpid()
         self._sent: CustomTrainer | None = None
+        self._begun = False  # something whose answer nobody has read
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = KEEPER.popen(
@@ -104,6 +105,11 @@ class OwnProcess:
         """
         form: CallForm = self._answer("form", self.source)
         return form
+
+    def begin(self, trainer: CustomTrainer, block: Block) -> None:
+        """Have it prepare a `TorchTraining`, and try how this trains, while its caller goes on."""
+        self._send(pickle.dumps(("trainer", _pickled(trainer), block)))
+        self._sent, self._begun = trainer, True
 
     def prepare(self, trainer: CustomTrainer) -> None:
         """Import the function's module, and what else takes time before the first call.
@@ -158,6 +164,9 @@ class OwnProcess:
 
     def _answer(self, what: str, given: Any, limit: float | None = None) -> Any:
         try:
+            if self._begun:
+                self._received(limit)
+                self._begun = False
             self._send(pickle.dumps((what, _pickled(given))))
             answer, *account = pickle.loads(self._received(limit))  # noqa: S301  # of our own process
         except BaseException:  # Ctrl-C too: what it is at is of no use
@@ -254,7 +263,8 @@ def serve(asked: Any, ours: socket.socket) -> None:
     trainer: CustomTrainer | None = None
     while True:
         try:
-            what, given = pickle.load(asked)  # noqa: S301  # from the process that began this one
+            # From the process that began this one.
+            what, given, *tried = pickle.load(asked)  # noqa: S301
         except EOFError:
             return
         except (OSError, ValueError):
@@ -269,6 +279,8 @@ def serve(asked: Any, ours: socket.socket) -> None:
                 use_threads(found.threads)
                 with suppress(Exception):  # the first call says so
                     found.source.function()
+                for block in tried:
+                    found.stacking(block)
                 answer = (None,)
             elif what == "stacking":
                 answer = (None if trainer is None else trainer.stacking(found),)
@@ -276,7 +288,10 @@ def serve(asked: Any, ours: socket.socket) -> None:
                 assert trainer is not None
                 blocks, until = found
                 with ending_at(until):
-                    answer = ([_alone(trainer, block) for block in blocks],)
+                    if trainer.form.stacked:
+                        answer = (trainer.train(blocks),)
+                    else:
+                        answer = ([_alone(trainer, block) for block in blocks],)
         except BaseException as error:  # whatever it is, ours must hear of it
             told = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
             answer = told, traceback.format_exc()
@@ -298,6 +313,12 @@ def _alone(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
 _kept: dict[int, OwnProcess] = {}
 """By the number of the thread: for who ends the process of another thread."""
 
+_spares: list[OwnProcess] = []
+"""For threads that have none yet; the last one is taken first."""
+
+SPARES = 3
+"""So many are begun before there is something for them, at most."""
+
 
 def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
     """The process of a function; it is kept until another one is asked for, or `let_go`.
@@ -313,23 +334,44 @@ def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
         or not kept.alive
         or (kept.source, kept.threads) != (source, threads)
     ):
-        let_go()
-        kept = _kept[threading.get_ident()] = OwnProcess(source, threads)
+        let_go(threading.get_ident())
+        kept = _spare(source, threads) or OwnProcess(source, threads)
+        _kept[threading.get_ident()] = kept
     return kept
 
 
-def take_over(thread: int) -> None:
-    """Keep the process that another thread keeps, which does not keep it any more."""
-    if (kept := _kept.pop(thread, None)) is not None:
-        let_go()
-        _kept[threading.get_ident()] = kept
+def _spare(source: FunctionSource | Given, threads: int) -> OwnProcess | None:
+    while _spares:
+        with suppress(IndexError):  # another thread was faster
+            one = _spares.pop()
+            if one.alive and one.owner == os.getpid():
+                if (one.source, one.threads) == (source, threads):
+                    return one
+                one.close(grace=0)
+    return None
+
+
+def begin_spares(trainer: CustomTrainer, block: Block, count: int) -> None:
+    """Start processes for threads to come; each tries how the block's config trains."""
+    for _ in range(min(count, SPARES)):
+        _spares.append(OwnProcess(trainer.source, trainer.threads))
+        _spares[-1].begin(trainer, block)
+
+
+def set_aside() -> None:
+    """Leave the process that this thread keeps to the next one that asks."""
+    if (kept := _kept.pop(threading.get_ident(), None)) is not None:
+        _spares.append(kept)
 
 
 def let_go(thread: int | None = None) -> None:
-    """End the process that this thread keeps, or another one that has ended, if there is one."""
+    """End the process that a thread keeps; without a thread this one's, and those of nobody."""
     kept = _kept.pop(threading.get_ident() if thread is None else thread, None)
     if kept is not None and kept.owner == os.getpid():
         kept.close()
+    while thread is None and _spares:
+        if (one := _spares.pop()).owner == os.getpid():
+            one.close(grace=0)  # it may be importing
 
 
 def kill_process_of(thread: int) -> None:
@@ -372,6 +414,17 @@ def train_apart(
         return [_killed_late(trainer, block) for block in blocks]
     process = process_for(trainer.source, trainer.threads)
     return process.train(trainer, blocks, limit=most)
+
+
+def stacking_apart(
+    trainer: CustomTrainer, block: Block, *, most: float | None = None
+) -> Stacking | None:
+    """What this thread's process of a `TorchTraining` knows of stacks."""
+    if trainer.form.stacked and trainer.on_raise is None:
+        with suppress(ProcessEnded):
+            process = process_for(trainer.source, trainer.threads)
+            return process.stacking(trainer, block, limit=most)
+    return None
 
 
 def _killed_late(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:

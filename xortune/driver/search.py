@@ -472,9 +472,16 @@ def _checked(
         # Elsewhere it may be trained on a GPU, and here not.
         counts = counted and shared is None and not (address or gpus_per_trial)
         points = session.first_proposals(space, trainer, TRIES) if counts else []
-        check = tried_once(space, trainer, points, counts=bool(points), most=cluster.trial_timeout)
-        if check is not None and isinstance(trainer, CustomTrainer | CommandTrainer):
-            trainer = replace(trainer, known=check.known)
+        alone = counted and shared is None
+        check = tried_once(
+            *(space, trainer, points),
+            counts=bool(points),
+            most=cluster.trial_timeout,
+            processes=session.processes_here(space, trainer, cluster) if alone else 0,
+        )
+        known = {} if check is None else check.known
+        if known and isinstance(trainer, CustomTrainer | CommandTrainer):
+            trainer = replace(trainer, known=known)
         if check is not None and on_word is not None:
             on_word("; ".join(filter(None, (check.sentence, check.note))))
     return _Checked(space, trainer, cluster, shared, told, check)

@@ -30,6 +30,7 @@ from xortune.driver.loop import (
     Executor,
     FirstFailure,
     LocalExecutor,
+    ProcessExecutor,
     Record,
     run,
     training_meanwhile,
@@ -143,6 +144,8 @@ def search_session(
         alone = executor is None  # or it is a launcher's to train at once
         if executor is None and cluster.workers == 0:
             executor = LocalExecutor(trainer)
+        elif alone and shared is None and (processes := processes_here(space, trainer, cluster)):
+            executor = stack.enter_context(ProcessExecutor(trainer, processes))
         took = _seconds_of_a_seed(known) if seconds is None else seconds
         here = executor is None and shared is None  # a study must be told
         here = here and _may_train_here(trainer, cluster, took)
@@ -399,6 +402,18 @@ def _may_train_here(trainer: Trainer, cluster: Cluster, seconds: float | None) -
     if isinstance(trainer, NetworkTrainer):
         return trainer.describe()["engine"] == "fused"
     return isinstance(trainer, CustomTrainer) and seconds is not None and seconds <= SHORT
+
+
+def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> int:
+    """How many processes of this machine train a `TorchTraining` without Ray; 0: Ray's workers do.
+
+    Ray's are told of configurations that are proven worse while they train, and are ended in time.
+    """
+    if not isinstance(trainer, CustomTrainer) or not trainer.form.stacked:
+        return 0
+    if cluster.gpus_per_trial or cluster.trial_timeout is not None or cluster.workers == 0:
+        return 0
+    return 0 if trainer.reports and raced(space) else slots_to_come(cluster)
 
 
 def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None) -> bool:

@@ -16,7 +16,13 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import Block, Stacking, Trainer
-from xortune.driver.own_process import ProcessEnded, process_for, train_apart
+from xortune.driver.own_process import (
+    ProcessEnded,
+    begin_spares,
+    process_for,
+    stacking_apart,
+    train_apart,
+)
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
@@ -293,6 +299,7 @@ def tried_once(
     *,
     counts: bool = False,
     most: float | None = None,
+    processes: int = 0,
 ) -> Check | None:
     """Call a user's own function, or command, once before anything starts; what came of it.
 
@@ -306,6 +313,7 @@ def tried_once(
         counts: whether the search takes the seed as it is. That of a function which is called for
             many seeds at once is not kept: the call takes as long without it.
         most: seconds after which a call of a function is ended; None for any time.
+        processes: how many will train: all but the one that is called here are begun meanwhile.
 
     Returns:
         What came of it; None for the built-in network, of which all is known.
@@ -324,7 +332,9 @@ def tried_once(
     reason = raised = ""
     if isinstance(trainer, CustomTrainer) and trainer.on_raise is None:
         with suppress(ProcessEnded):  # the call says so
-            process_for(trainer.source, trainer.threads).prepare(trainer)
+            process = process_for(trainer.source, trainer.threads)
+            begin_spares(trainer, Block(points[0], 0, 1), processes - 1)
+            process.prepare(trainer)
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
@@ -339,7 +349,9 @@ def tried_once(
                 _check_alike(space, trainer, block, result, points, most=most)
             sentence = _told(block.point, seed, result, seconds, counts=counts)
             known = {(block.point.key, seed): result} if counts else {}
-            stacking = _stacking(trainer, block, most)
+            stacking = None
+            if isinstance(trainer, CustomTrainer):
+                stacking = stacking_apart(trainer, block, most=most)
             return Check(sentence, seconds, result.details.note, known, stacking)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
@@ -417,15 +429,6 @@ def _close(one: float | str | None, other: float | str) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return bool(np.isclose(one, other, rtol=1e-3, atol=1e-6, equal_nan=True))
     return one == other
-
-
-def _stacking(trainer: Trainer, block: Block, most: float | None) -> Stacking | None:
-    """What the process of a `TorchTraining` knows of stacks."""
-    if not isinstance(trainer, CustomTrainer) or not trainer.form.stacked or trainer.on_raise:
-        return None
-    with suppress(ProcessEnded):
-        return process_for(trainer.source, trainer.threads).stacking(trainer, block, limit=most)
-    return None
 
 
 def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:

@@ -8,7 +8,7 @@ and a stack of many seeds does not stay in the processor's cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from operator import getitem
 from types import FunctionType, ModuleType
 from typing import Any
@@ -58,6 +58,10 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not all(isinstance(one, Tensor | None) for one in outputs):
             self._only_tensors = False  # what is then done with a number is not seen
         node = self._graph.call_function(func, *tree_map(self._named, (args, kwargs)))
+        shares = func is _aten._unsafe_view.default or any(
+            one.alias_info is not None for one in func._schema.arguments
+        )
+        node.meta["lies"] = None if shares else _lies(found)
         if isinstance(found, Tensor):
             self._nodes[id(found)] = node
         else:
@@ -87,6 +91,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return None
         self._graph.output(tuple(self._named(one) for one in found))
         self._graph.eliminate_dead_code()
+        _use_again(self._graph)
         return Program(self._graph, self._constants)
 
 
@@ -100,6 +105,42 @@ _MAYBE_VIEWS = {
 def _is_all_of(view: Tensor, whole: Tensor) -> bool:
     """Whether a view shows a tensor as it is."""
     return view.shape == whole.shape and view.stride() == whole.stride()
+
+
+def _lies(found: Any) -> tuple[Any, ...]:
+    """How a tensor lies in memory; nothing of several."""
+    return (found.shape, found.stride(), found.dtype) if isinstance(found, Tensor) else ()
+
+
+def _use_again(graph: fx.Graph) -> None:
+    """Have operations on each number by itself write over what nobody reads any more.
+
+    What they read is in the processor's cache, and new memory is not.
+    """
+    later: set[fx.Node] = set()  # what is read by what follows
+    for node in reversed(graph.nodes):
+        inputs, its = node.all_input_nodes, node.meta.get("lies")
+        into = _into(node.target) if node.op == "call_function" and its else None
+        free = [one for one in inputs if one.meta.get("lies") == its and one not in later]
+        free = [one for one in free if all(u.meta.get("lies", ()) is not None for u in one.users)]
+        if into is not None and free:
+            node.target, name = into
+            node.kwargs = {**node.kwargs, name: free[0]}
+        later.update(inputs)
+
+
+@cache
+def _into(operation: Any) -> tuple[Any, str] | None:
+    """The same operation as one that writes into a tensor, and the name of that."""
+    if not isinstance(operation, OpOverload) or torch.Tag.pointwise not in operation.tags:
+        return None
+    asked = [(one.name, str(one.type)) for one in operation._schema.arguments]
+    for name in operation.overloadpacket.overloads():
+        other = getattr(operation.overloadpacket, name)
+        *same, last = other._schema.arguments or [None]
+        if last is not None and last.is_out and [(a.name, str(a.type)) for a in same] == asked:
+            return other, last.name
+    return None
 
 
 class Program:

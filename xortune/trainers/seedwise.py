@@ -288,17 +288,26 @@ class _LogSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor) -> Tensor:
-        across = torch.log_softmax(inputs.transpose(1, 2).contiguous(), 1)
+        across = torch.log_softmax(_padded(inputs.transpose(1, 2)), 1)
         ctx.save_for_backward(across)
-        return across.transpose(1, 2).contiguous()
+        return across[..., : inputs.shape[1]].transpose(1, 2).contiguous()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         [across] = ctx.saved_tensors
         found: Tensor = torch.ops.aten._log_softmax_backward_data(
-            gradient.transpose(1, 2).contiguous(), across, 1, across.dtype
+            _padded(gradient.transpose(1, 2)), across, 1, across.dtype
         )
-        return found.transpose(1, 2).contiguous()
+        return found[..., : gradient.shape[1]].transpose(1, 2).contiguous()
+
+
+def _padded(whole: Tensor) -> Tensor:
+    """A tensor with zeros up to a multiple of LANES numbers in its last axis.
+
+    Of another one torch computes the powers of the last numbers by other functions.
+    """
+    lacking = -whole.shape[-1] % LANES
+    return functional.pad(whole, (0, lacking)) if lacking else whole.contiguous()
 
 
 class _Linear(torch.autograd.Function):
@@ -561,9 +570,9 @@ def _seeds_first(rows: Callable[[], Tensor]) -> Replaced:
             inputs, targets, _ = map(_first, tensors, dims, itertools.repeat(seeds))
             # Along another axis than the last torch is five times as fast for few classes.
             shape = (-1, inputs.shape[2]) if inputs.shape[2] >= LANES else ()
-            inputs = inputs.reshape(shape) if shape else inputs.transpose(1, 2).contiguous()
+            inputs = inputs.reshape(shape) if shape else _padded(inputs.transpose(1, 2))
             losses = functional.nll_loss(
-                torch.log_softmax(inputs, 1),
+                torch.log_softmax(inputs, 1)[..., : inputs.shape[1] if shape else targets.shape[1]],
                 targets.reshape(-1) if shape else targets,
                 ignore_index=ignored,
                 reduction="none",

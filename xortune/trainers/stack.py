@@ -49,7 +49,7 @@ from xortune.trainers.seedwise import (
 WIDTHS = (2, 16, 64, 128, 256)
 """Seeds in the stacks that are timed."""
 
-PAYS = 0.6
+PAYS = 0.7
 """Of what a seed takes in a stack, a further one takes so much at most for a wider stack to be
 cheap: one that a race waits for is no wider."""
 

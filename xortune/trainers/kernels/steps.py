@@ -46,71 +46,49 @@ def _floats(typingctx: Any, address: Any, index: Any) -> Any:
     return types.CPointer(types.float32)(types.int64, types.int64), lowered
 
 
-# Each goes over the parameters of the models first to last. `weights` and `gradients` are their
-# addresses (a gradient's is 0 where there is none), `sizes` how many numbers a model has in each,
-# `table` the numbers of a configuration, `which` the configuration of a model. States have a row of
-# a model's numbers, parameter after parameter: these are addresses of the first model's. Arrays
-# would take as long to compile again.
+AVERAGES, ADAM, SGD = 0, 1, 2
+"""Parts of a step: Adam's running averages of the gradient and of its square, Adam's step by them
+and by the roots of those of squares, and the step of SGD with its buffers."""
 
 
 @njit(nogil=True, error_model="numpy")
-def averages(weights, gradients, sizes, table, which, first, last, means, squares):
-    """Adam's running averages of the gradient and of its square."""
+def stepped(part, weights, gradients, sizes, table, which, first, last, ones, twos):
+    """Do a part of a step for the parameters of the models first to last."""
+    # `weights` and `gradients` are addresses (a gradient's is 0 where there is none), `sizes` how
+    # many numbers a model has in each, `table` the numbers of a configuration, `which` the
+    # configuration of a model. States have a row of a model's numbers, parameter after parameter:
+    # `ones` and `twos` are addresses of the first model's. Arrays would take as long to compile
+    # again.
     at = 0
     for row in range(first, last):
         for k in range(len(sizes)):
             n = sizes[k]
             if gradients[k]:
                 t = table[k, which[row]]
-                decay, lerp, base, beta, share = t[0], t[1], t[2], t[3], t[4]
                 w, g = _floats(weights[k], row * n), _floats(gradients[k], row * n)
-                m, v = _floats(means, at), _floats(squares, at)
-                for i in range(n):
-                    d = g[i]
-                    if decay != 0:
-                        d = _fma(w[i], decay, d)
-                    m[i] = _fma(lerp, d - m[i], d if base else m[i])
-                    v[i] = _fma(share * d, d, v[i] * beta)
-            at += n
-
-
-@njit(nogil=True, error_model="numpy")
-def adam(weights, gradients, sizes, table, which, first, last, means, roots):
-    """Adam's step, of the averages and the roots of those of squares."""
-    at = 0
-    for row in range(first, last):
-        for k in range(len(sizes)):
-            n = sizes[k]
-            if gradients[k]:
-                t = table[k, which[row]]
-                kept, correction, eps, step = t[5], t[6], t[7], t[8]
-                w = _floats(weights[k], row * n)
-                m, root = _floats(means, at), _floats(roots, at)
-                for i in range(n):
-                    w[i] = w[i] * kept + (step * m[i]) / (root[i] / correction + eps)
-            at += n
-
-
-@njit(nogil=True, error_model="numpy")
-def sgd(weights, gradients, sizes, table, which, first, last, buffers):
-    """The step of SGD."""
-    at = 0
-    for row in range(first, last):
-        for k in range(len(sizes)):
-            n = sizes[k]
-            if gradients[k]:
-                t = table[k, which[row]]
-                decay, momentum, nesterov, step = t[0], t[1], t[2], t[3]
-                w, g = _floats(weights[k], row * n), _floats(gradients[k], row * n)
-                b = _floats(buffers, at)
-                for i in range(n):
-                    d = g[i]
-                    if decay != 0:
-                        d = _fma(w[i], decay, d)
-                    if momentum != 0:
-                        b[i] = b[i] * momentum + d
-                        d = _fma(b[i], momentum, d) if nesterov else b[i]
-                    w[i] = _fma(d, step, w[i])
+                a, b = _floats(ones, at), _floats(twos, at)
+                if part == AVERAGES:
+                    decay, lerp, base, beta, share = t[0], t[1], t[2], t[3], t[4]
+                    for i in range(n):
+                        d = g[i]
+                        if decay != 0:
+                            d = _fma(w[i], decay, d)
+                        a[i] = _fma(lerp, d - a[i], d if base else a[i])
+                        b[i] = _fma(share * d, d, b[i] * beta)
+                elif part == ADAM:
+                    kept, correction, eps, step = t[5], t[6], t[7], t[8]
+                    for i in range(n):
+                        w[i] = w[i] * kept + (step * a[i]) / (b[i] / correction + eps)
+                else:
+                    decay, momentum, nesterov, step = t[0], t[1], t[2], t[3]
+                    for i in range(n):
+                        d = g[i]
+                        if decay != 0:
+                            d = _fma(w[i], decay, d)
+                        if momentum != 0:
+                            a[i] = a[i] * momentum + d
+                            d = _fma(a[i], momentum, d) if nesterov else a[i]
+                        w[i] = _fma(d, step, w[i])
             at += n
 
 
@@ -176,9 +154,9 @@ def _adam_numbers(step: int, told: Mapping[str, Any], *, apart: bool) -> tuple[f
 
 
 def _adam(args: tuple[Any, ...], means: Tensor, squares: Tensor) -> None:
-    compiled(averages)(*args, means.data_ptr(), squares.data_ptr())
+    compiled(stepped)(AVERAGES, *args, means.data_ptr(), squares.data_ptr())
     roots = squares.sqrt()  # some builds of torch round it otherwise than a processor does
-    compiled(adam)(*args, means.data_ptr(), roots.data_ptr())
+    compiled(stepped)(ADAM, *args, means.data_ptr(), roots.data_ptr())
 
 
 def _sgd_numbers(_: int, told: Mapping[str, Any]) -> tuple[float, ...]:
@@ -186,7 +164,7 @@ def _sgd_numbers(_: int, told: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _sgd(args: tuple[Any, ...], buffers: Tensor, _: Tensor) -> None:
-    compiled(sgd)(*args, buffers.data_ptr())
+    compiled(stepped)(SGD, *args, buffers.data_ptr(), 0)
 
 
 _KINDS: Mapping[type, tuple[Any, Any]] = {
