@@ -99,11 +99,11 @@ def test_a_batch_that_ends_its_process_is_told_and_another_one_goes_on(trainer):
 
 
 @pytest.mark.parametrize(
-    ("form", "gpus", "limit", "workers", "race", "processes"),
+    ("form", "gpus", "limit", "workers", "seeds", "processes"),
     [
         ({"stacked": True}, 0.0, None, 3, "", 3),
-        ({"stacked": True, "reports": True}, 0.0, None, 3, "", 3),
-        ({"stacked": True, "reports": True}, 0.0, None, 3, "seeds: {race: {max: 8}}", 0),
+        ({"stacked": True, "reports": True}, 0.0, None, 3, "seeds: {ladder: [8]}", 3),
+        ({"stacked": True, "reports": True}, 0.0, None, 3, "", 0),
         ({"stacked": True}, 0.0, None, 0, "", 0),
         ({"stacked": True}, 1.0, None, 3, "", 0),
         ({"stacked": True}, 0.0, 60.0, 3, "", 0),
@@ -111,9 +111,11 @@ def test_a_batch_that_ends_its_process_is_told_and_another_one_goes_on(trainer):
     ],
 )
 def test_a_torch_training_of_one_machine_needs_no_ray(
-    form, gpus, limit, workers, race, processes, trainer
+    form, gpus, limit, workers, seeds, processes, trainer
 ):
-    text = "name: a\ntrainer: train.py:run\nparameters: {x: [1, 2]}\nsearch: {sampler: grid}\n"
+    text = (
+        "name: a\ntrainer: a.py:run\nparameters: {x: {choice: [1, 2]}}\nsearch: {sampler: grid}\n"
+    )
     made = CustomTrainer(trainer.source, form=CallForm(**form))
     cluster = Cluster.of(None, 1.0, gpus, limit, workers)
-    assert processes_here(parse_space(text + race), made, cluster) == processes
+    assert processes_here(parse_space(text + seeds), made, cluster) == processes
