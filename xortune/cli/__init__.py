@@ -14,7 +14,7 @@ import typer
 
 from xortune import __version__
 from xortune.cli import comparing, exchange, proving, searching  # noqa: F401  # their commands
-from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, option, unforeseen
+from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, unforeseen
 from xortune.cli.streams import guard_streams, lost_output
 from xortune.driver.process import FORCED, heed_signals, told_to_end
 
@@ -75,7 +75,9 @@ def _shown(code: str | int | None) -> str | int | None:
     epilog="Exit codes: 0 done (seeds that failed are results), 1 a gate or a comparison did not "
     "pass, 2 bad input, 3 interrupted, 4 some block of seeds had no outcome.",
 )
-def root(version: Annotated[bool, option("Print the version.", "--version")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     """Find hyperparameters that train successfully for every random seed."""
     if version:
         typer.echo(f"xortune {__version__}")

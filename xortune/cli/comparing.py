@@ -38,7 +38,7 @@ def compare(
     max_seeds: int | None = None,
     no_train: bool = False,
     different_tasks: bool = False,
-    engine: cli.EngineOfSearch = None,
+    engine: str | None = None,
     trainer: list[str] | None = None,
     workers: int | None = None,
     fail_if_worse: bool = False,
@@ -48,8 +48,8 @@ def compare(
     alpha: float = 0.05,
     output: str | None = None,
     formats: str = "md,html,csv",
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Say which of several runs solves more seeds, or test a published table against one.
 
@@ -57,6 +57,7 @@ def compare(
     seeds of the certificates or, if a run has none, fresh seeds that it trains first.
 
     Options:
+        engine: auto, fused, reference or cuda. The search's engine if not given.
         reference: A table of published success counts: CSV or TSV.
         seeds: Train every config under this many fresh seeds, the same for all, even if it is
             certified. Without it: 1,000 where a certificate is missing.

@@ -78,8 +78,8 @@ def import_(
     missing_fails: bool = False,
     trainer: str | None = None,
     name: str | None = None,
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Turn results that something else produced into a run, and report them.
 
@@ -130,11 +130,11 @@ def _show_imported(run: Run) -> None:
 )
 def log(
     run: cli.RunDirectory,
-    tensorboard: cli.TensorBoard = None,
-    mlflow: cli.Mlflow = None,
-    wandb: cli.WandB = None,
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    tensorboard: str | None = None,
+    mlflow: str | None = None,
+    wandb: str | None = None,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
     with cli.told("interrupted: the same command logs what is missing", cli.TRACKERS):

@@ -47,19 +47,20 @@ def certify(
     neighbourhood: float | None = None,
     by: str | None = None,
     accept_versions: bool = False,
-    engine: cli.EngineOfSearch = None,
+    engine: str | None = None,
     trainer: str | None = None,
-    address: cli.Address = None,
-    cpus_per_trial: cli.Cpus = 1.0,
-    gpus_per_trial: cli.Gpus = 0.0,
-    trial_timeout: cli.TrialTimeout = None,
-    workers: cli.Workers = None,
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    trial_timeout: str | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Train the best configurations on fresh seeds, and bound their success rates from below.
 
     Options:
+        engine: auto, fused, reference or cuda. The search's engine if not given.
         top: How many of the search's best to certify. If not given, 5, or 1 with --min-rate.
         seeds: Fresh seeds for each. With --min-rate, the most for each.
         min_rate: Prove this rate for the best, then for the next, with as few seeds as possible.
@@ -108,36 +109,6 @@ def certify(
 # A success rate as a regression test; the exit code says the answer.
 
 
-OwnTrainer = Annotated[
-    str | None,
-    cli.option(
-        "With --config: your training, in place of the built-in network: "
-        "./train.py:run, or a command such as 'python train.py --lr={lr} "
-        "--seed={seed}'."
-    ),
-]
-OwnSuccess = Annotated[
-    str | None, cli.option("With --trainer: what a success is, such as 'accuracy >= 0.9'.")
-]
-OwnMetric = Annotated[
-    str | None,
-    cli.option(
-        "With a command: where it prints its numbers: last line json, last line number, or "
-        "\"{regex: 'accuracy: (.*)', name: accuracy}\"."
-    ),
-]
-OwnTimeout = Annotated[
-    str | None, cli.option("With --trainer: time limit for one seed, such as 90s or 10m.")
-]
-OwnWorkers = Annotated[
-    int | None,
-    cli.option(
-        "With --trainer: how many processes train at once. If not given, as many as save "
-        "time. 0: this process."
-    ),
-]
-
-
 def _training(trainer: str | None, metric: str | None, timeout: str | None) -> Any:
     """What a space file would call `trainer`; None for the built-in network."""
     if trainer is None:
@@ -167,21 +138,29 @@ def gate(
     config: Path | None = None,
     max_seeds: int | None = None,
     confidence: float | None = None,
-    trainer: OwnTrainer = None,
-    success: OwnSuccess = None,
-    metric: OwnMetric = None,
-    timeout: OwnTimeout = None,
-    workers: OwnWorkers = None,
+    trainer: str | None = None,
+    success: str | None = None,
+    metric: str | None = None,
+    timeout: str | None = None,
+    workers: int | None = None,
     task: str | None = None,
     first_seed: int | None = None,
     engine: str | None = None,
     key: str | None = None,
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input.
 
     Options:
+        trainer: With --config: your training, in place of the built-in network: ./train.py:run, or
+            a command such as 'python train.py --lr={lr} --seed={seed}'.
+        success: With --trainer: what a success is, such as 'accuracy >= 0.9'.
+        metric: With a command: where it prints its numbers: last line json, last line number, or
+            "{regex: 'accuracy: (.*)', name: accuracy}".
+        timeout: With --trainer: time limit for one seed, such as 90s or 10m.
+        workers: With --trainer: how many processes train at once. If not given, as many as save
+            time. 0: this process.
         min_rate: The success rate that must be proven.
         config: A config (YAML, JSON) to train.
         max_seeds: With --config: the most seeds, fixed beforehand. 500 if not given.
@@ -263,7 +242,7 @@ def plan(
     power: float = 0.8,
     config: Path | None = None,
     task: str = "xor",
-    as_json: cli.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Say how many seeds a claim about success rates needs, and how long they take here.
 
@@ -384,11 +363,11 @@ def _show_table(
 )
 def evaluate(
     config: Path | None = None,
-    trainer: OwnTrainer = None,
-    success: OwnSuccess = None,
-    metric: OwnMetric = None,
-    timeout: OwnTimeout = None,
-    workers: OwnWorkers = None,
+    trainer: str | None = None,
+    success: str | None = None,
+    metric: str | None = None,
+    timeout: str | None = None,
+    workers: int | None = None,
     activation: str | None = None,
     loss: str | None = None,
     optimizer: str | None = None,
@@ -400,15 +379,23 @@ def evaluate(
     task: str | None = None,
     no_zero_grad: bool = False,
     first_seed: int = 0,
-    engine: cli.Engine = "auto",
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    engine: str = "auto",
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Train one configuration under many seeds and count the solved ones.
 
     Name the configuration in a file with --config, or by options of the built-in network.
 
     Options:
+        trainer: With --config: your training, in place of the built-in network: ./train.py:run, or
+            a command such as 'python train.py --lr={lr} --seed={seed}'.
+        success: With --trainer: what a success is, such as 'accuracy >= 0.9'.
+        metric: With a command: where it prints its numbers: last line json, last line number, or
+            "{regex: 'accuracy: (.*)', name: accuracy}".
+        timeout: With --trainer: time limit for one seed, such as 90s or 10m.
+        workers: With --trainer: how many processes train at once. If not given, as many as save
+            time. 0: this process.
         config: A config (YAML, JSON), in place of the network's options.
         activation: torch.nn class name, or none.
         loss: torch.nn class name.

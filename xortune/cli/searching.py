@@ -35,31 +35,31 @@ if TYPE_CHECKING:
 def search(
     space: cli.SpaceFile,
     output: Path | None = None,
-    trials: cli.Trials = None,
-    sampler: cli.Sampler = None,
-    seed: cli.SamplerSeed = None,
-    time_budget: cli.TimeBudget = None,
-    address: cli.Address = None,
-    cpus_per_trial: cli.Cpus = 1.0,
-    gpus_per_trial: cli.Gpus = 0.0,
-    trial_timeout: cli.TrialTimeout = None,
-    workers: cli.Workers = None,
-    study_storage: cli.StudyStorage = None,
-    study_name: cli.StudyName = None,
-    tensorboard: cli.TensorBoard = None,
-    mlflow: cli.Mlflow = None,
-    wandb: cli.WandB = None,
-    engine: cli.Engine = "auto",
-    resume: cli.Resume = False,
+    trials: int | None = None,
+    sampler: str | None = None,
+    seed: int | None = None,
+    time_budget: str | None = None,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    trial_timeout: str | None = None,
+    workers: int | None = None,
+    study_storage: str | None = None,
+    study_name: str | None = None,
+    tensorboard: str | None = None,
+    mlflow: str | None = None,
+    wandb: str | None = None,
+    engine: str = "auto",
+    resume: bool = False,
     extend: bool = False,
     accept_versions: bool = False,
     dry_run: bool = False,
     no_check: bool = False,
-    note: cli.Note = None,
-    tag: cli.Tag = None,
+    note: str | None = None,
+    tag: list[str] | None = None,
     fail_fast: bool = False,
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Search a space for the configuration that solves its task for the most seeds.
 
@@ -208,26 +208,26 @@ def submit(
     space: cli.SpaceFile,
     address: str,
     output: str,
-    trials: cli.Trials = None,
-    sampler: cli.Sampler = None,
-    seed: cli.SamplerSeed = None,
-    time_budget: cli.TimeBudget = None,
-    trial_timeout: cli.TrialTimeout = None,
+    trials: int | None = None,
+    sampler: str | None = None,
+    seed: int | None = None,
+    time_budget: str | None = None,
+    trial_timeout: str | None = None,
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
-    study_storage: cli.StudyStorage = None,
-    study_name: cli.StudyName = None,
-    tensorboard: cli.TensorBoard = None,
-    mlflow: cli.Mlflow = None,
-    wandb: cli.WandB = None,
-    note: cli.Note = None,
-    tag: cli.Tag = None,
-    resume: cli.Resume = False,
+    study_storage: str | None = None,
+    study_name: str | None = None,
+    tensorboard: str | None = None,
+    mlflow: str | None = None,
+    wandb: str | None = None,
+    note: str | None = None,
+    tag: list[str] | None = None,
+    resume: bool = False,
     install: bool = False,
     wait: bool = False,
     dry_run: bool = False,
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Send a search to a Ray cluster, with this xortune and the space file's folder.
 
@@ -307,7 +307,7 @@ def status(
     html: bool = False,
     host: str | None = None,
     port: int | None = None,
-    as_json: cli.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Say where a run stands: progress, rate, time left, best so far, failures.
 
@@ -379,7 +379,7 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
 )
 def space(
     space: cli.SpaceFile,
-    as_json: cli.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with cli.told():
@@ -409,8 +409,8 @@ def space(
 def report(
     run: cli.RunDirectory,
     formats: str | None = None,
-    quiet: cli.Quiet = False,
-    as_json: cli.AsJson = False,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Write a run's tables and report again, from its journal, and show the best.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
-from typing import Annotated, Any, NoReturn, TypedDict, TypeVar, get_type_hints
+from typing import Annotated, Any, NoReturn, TypedDict, TypeVar, get_origin, get_type_hints
 
 import typer
 from rich.console import Console
@@ -47,80 +47,38 @@ app = typer.Typer(
 # -------------------------------------------------------------------------------------------------
 # Options of several commands.
 
-
-def option(about: str, *names: str, metavar: str | None = None) -> Any:
-    """An option with its help; a flag is named, so that it has no opposite."""
-    return typer.Option(*names, help=about, metavar=metavar)
-
-
-Quiet = Annotated[bool, option("Print errors only.", "--quiet", "-q")]
-AsJson = Annotated[bool, option("Print the result as JSON.", "--json")]
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or its URL.")]
-Trials = Annotated[int | None, option("Configurations to evaluate.")]
-Note = Annotated[
-    str | None, option("A sentence about the run, for its manifest, status and report.")
-]
-Tag = Annotated[
-    list[str] | None, option("A tag of the run; give it as often as you like.", "--tag")
-]
-Sampler = Annotated[str | None, option("tpe, gp, nsgaii, random, grid or cmaes.")]
-SamplerSeed = Annotated[int | None, option("Seed of the sampler.")]
-TimeBudget = Annotated[
-    str | None,
-    option(
-        "Start no training after this long: 90s, 10m, 2h. A certificate follows if "
-        "it takes at most a tenth of this time."
-    ),
-]
-Address = Annotated[
-    str | None, option("Ray cluster to run on, such as auto. This machine if not given.")
-]
-Cpus = Annotated[float, option("CPUs for each Ray trial.")]
-Gpus = Annotated[float, option("GPUs for each Ray trial; with 0.25 four trials share one.")]
-TrialTimeout = Annotated[
-    str | None,
-    option(
-        "Kill a worker that spends this long on one batch of trainings: 90s, 10m. A training "
-        "that takes longer alone counts as crashed."
-    ),
-]
-StudyStorage = Annotated[
-    str | None,
-    option(
-        "Share an Optuna study with other searches of the space: journal://PATH, "
-        "sqlite:///PATH or postgresql://..."
-    ),
-]
-StudyName = Annotated[
-    str | None, option("Name of that study; derived from the space if not given.")
-]
-Workers = Annotated[
-    int | None,
-    option(
-        "How many trials run at once on this machine. If not given, as many as its CPUs "
-        "allow. 0: this process."
-    ),
-]
-Resume = Annotated[bool, option("Continue the run.", "--resume")]
-Engine = Annotated[str, option("What trains the built-in network: auto, fused, reference or cuda.")]
-EngineOfSearch = Annotated[
-    str | None, option("auto, fused, reference or cuda. The search's engine if not given.")
-]
-TensorBoard = Annotated[
-    str | None,
-    option(
-        "Log each configuration for TensorBoard's HParams; to RUN/tensorboard without DIR.",
-        metavar="[DIR]",
-    ),
-]
-Mlflow = Annotated[
-    str | None, option("Log each configuration to MLflow: http://HOST:PORT, ...", metavar="URI")
-]
-WandB = Annotated[
-    str | None,
-    option("Log each configuration to W&B; to xortune without PROJECT.", metavar="[PROJECT]"),
-]
+
+OPTIONS = """
+quiet (-q): Print errors only.
+as_json (--json): Print the result as JSON.
+trials: Configurations to evaluate.
+note: A sentence about the run, for its manifest, status and report.
+tag: A tag of the run; give it as often as you like.
+sampler: tpe, gp, nsgaii, random, grid or cmaes.
+seed: Seed of the sampler.
+time_budget: Start no training after this long: 90s, 10m, 2h. A certificate follows if it takes at
+    most a tenth of this time.
+address: Ray cluster to run on, such as auto. This machine if not given.
+cpus_per_trial: CPUs for each Ray trial.
+gpus_per_trial: GPUs for each Ray trial; with 0.25 four trials share one.
+trial_timeout: Kill a worker that spends this long on one batch of trainings: 90s, 10m. A training
+    that takes longer alone counts as crashed.
+study_storage: Share an Optuna study with other searches of the space: journal://PATH,
+    sqlite:///PATH or postgresql://...
+study_name: Name of that study; derived from the space if not given.
+workers: How many trials run at once on this machine. If not given, as many as its CPUs allow. 0:
+    this process.
+resume: Continue the run.
+engine: What trains the built-in network: auto, fused, reference or cuda.
+tensorboard ([DIR]): Log each configuration for TensorBoard's HParams; to RUN/tensorboard without
+    DIR.
+mlflow (URI): Log each configuration to MLflow: http://HOST:PORT, ...
+wandb ([PROJECT]): Log each configuration to W&B; to xortune without PROJECT.
+"""
+"""Of several commands, as in the docstring of one."""
+
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 
@@ -170,13 +128,13 @@ def split(text: str) -> list[str]:
 
 
 _OPTION = re.compile(r"^(\w+)(?: \((.+?)\))?: (.+(?:\n .+)*)", re.MULTILINE)
-"""An option in a docstring: `name: text`; other names of it on the command line in brackets."""
+"""`name: text`; in brackets other names on the command line, or what stands for its value."""
 
 
 def command(*examples: str, name: str | None = None, trackers: bool = False) -> Callable[[F], F]:
-    """A command of the app, whose help is its docstring.
+    """A command of the app, whose help is its docstring; a flag has no opposite.
 
-    Below `Options:` it says what each option is that has a plain type; a flag has no opposite.
+    Below `Options:` it says what those of its options are that are not in `OPTIONS`.
 
     Args:
         examples: what stands below the help, each by itself.
@@ -185,15 +143,19 @@ def command(*examples: str, name: str | None = None, trackers: bool = False) -> 
     """
 
     def registered(function: F) -> F:
-        about, _, options = (inspect.getdoc(function) or "").partition("\n\nOptions:\n")
-        told = {own: (names, text) for own, names, text in _OPTION.findall(dedent(options))}
+        about, _, own = (inspect.getdoc(function) or "").partition("\n\nOptions:\n")
+        texts = {key: more for key, *more in _OPTION.findall(f"{OPTIONS}\n{dedent(own)}")}
         hints = get_type_hints(function, include_extras=True)
-        for own, kind in hints.items():
-            if own in told:
-                others, text = told[own]
-                names = [] if kind is not bool else [f"--{own.replace('_', '-')}"]
-                names += others.split(", ") if others else []
-                hints[own] = Annotated[kind, option(" ".join(text.split()), *names)]
+        for key, kind in hints.items():
+            if key in texts and get_origin(kind) is not Annotated:
+                brackets, text = texts[key]
+                others = brackets.split(", ") if brackets else []
+                names = [one for one in others if one.startswith("-")]
+                if kind is bool and not any(one.startswith("--") for one in names):
+                    names.insert(0, f"--{key.replace('_', '-')}")
+                metavar = next((one for one in others if not one.startswith("-")), None)
+                about_it = typer.Option(*names, help=" ".join(text.split()), metavar=metavar)
+                hints[key] = Annotated[kind, about_it]
         function.__annotations__ = hints
         epilog = "\n\n".join(["Examples:" if len(examples) > 1 else "Example:", *examples])
         kind = TrackerCommand if trackers else None

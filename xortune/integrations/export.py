@@ -51,11 +51,6 @@ def yaml_config(point: Point, comments: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def json_config(point: Point) -> str:
-    """An object; JSON has no comments."""
-    return json.dumps(point.as_dict(), indent=2, allow_nan=False) + "\n"
-
-
 def _value(value: Value) -> str:
     if isinstance(value, Nested):
         return str(value)
@@ -153,7 +148,7 @@ def export(
         return paragraph(loaded, key)
     result = exported(loaded, key)
     if format == "json":
-        return json_config(result.point)
+        return json.dumps(result.point.as_dict(), indent=2, allow_nan=False) + "\n"
     told = f"Config {result.key} of {loaded.path}: {_counted(loaded, result)}."
     return yaml_config(result.point, [told, *_certified(loaded, result.key)])
 

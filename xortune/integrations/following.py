@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,6 @@ def _logs(
     began: int,
     certified: Mapping[str, Mapping[str, float]],
 ) -> Iterator[ConfigLog]:
-
     results, times, sizes = [], [], []
     for found in blocks:
         point = found[0].block.point
@@ -151,15 +150,15 @@ def _logs(
     for size in sizes:
         point = results[at].point
         steps = tuple(
-            TrackedStep(results[i].outcome.n, times[i], _finite(rows[i]))
+            TrackedStep(
+                results[i].outcome.n,
+                times[i],
+                {name: float(n) for name, n in rows[i].items() if math.isfinite(n)},
+            )
             for i in range(at, at + size)
         )
         yield ConfigLog(point.key, point.as_dict(), steps, certified.get(point.key, {}))
         at += size
-
-
-def _finite(row: Mapping[str, float]) -> dict[str, float]:
-    return {name: float(number) for name, number in row.items() if math.isfinite(number)}
 
 
 def _cumulative(found: list[Evaluation]) -> Iterator[Outcome]:
@@ -231,10 +230,9 @@ def _logged(
         tracker.end(about)
 
 
-@contextmanager
 def logging(
     directory: Path, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[object]:
     """Log a run while the body makes it, in a thread; at its end all that is missing.
 
     Args:
@@ -242,15 +240,7 @@ def logging(
         trackers: where to; with none nothing is done.
         say: called with a sentence when a tracker fails, once for each; else it is on stderr.
     """
-    if not trackers:
-        yield
-        return
-    follower = Follower(directory, trackers, say or _say)
-    follower.start()
-    try:
-        yield
-    finally:
-        follower.finish()
+    return Follower(directory, trackers, say or _say) if trackers else nullcontext()
 
 
 class Follower:
@@ -268,11 +258,10 @@ class Follower:
         # Nothing of it may keep the process from ending: what it would have done can be done later.
         self._thread = threading.Thread(target=self._follow, name="xortune-log", daemon=True)
 
-    def start(self) -> None:
-        """Begin to follow."""
+    def __enter__(self) -> None:
         self._thread.start()
 
-    def finish(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Log what is missing, and wait for that as long as it gets on, or until Ctrl-C."""
         self._moved = time.monotonic()
         self._over.set()
@@ -401,6 +390,5 @@ def trackers_for(
 
 
 def _say(sentence: str) -> None:
-
     with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
         print(plain(f"note: {sentence}"), file=sys.stderr)

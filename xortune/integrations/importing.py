@@ -85,6 +85,15 @@ class CodedColumn:
         """What is read from each row's cell."""
         return np.array([read(cell) for cell in self.cells], kind)[self.codes]
 
+    def where(self, holds: Callable[[Cell], bool]) -> NDArray[np.bool_]:
+        """Whether each row's cell is such a one: shape (R,)."""
+        return self.read(holds, np.bool_)
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """Shape (R,): NaN where a cell is no number."""
+        return self.read(lambda cell: math.nan if (n := number_of(cell)) is None else n, np.float64)
+
 
 @dataclass(frozen=True, eq=False)
 class ResultsTable:
@@ -112,11 +121,18 @@ class ResultsTable:
         column = self.columns[name]
         return column.cells[column.codes[row]]
 
-    def wrong(
-        self, row: int, name: str, problem: str, allowed: str, fix: str | None = None
-    ) -> InputError:
-        """What to say of a cell that cannot be read."""
-        return InputError(problem, place=f"{self.where(row)}: {name}", allowed=allowed, fix=fix)
+    def refuse(
+        self,
+        rows: NDArray[np.bool_],
+        name: str,
+        problem: Callable[[Cell], str],
+        allowed: str,
+        fix: str | None = None,
+    ) -> None:
+        """Refuse the first of these rows, if there is one, for its cell of a column."""
+        for row in np.flatnonzero(rows)[:1].tolist():
+            place = f"{self.where(row)}: {name}"
+            raise InputError(problem(self.cell(row, name)), place=place, allowed=allowed, fix=fix)
 
     def column(self, name: str, option: str) -> CodedColumn:
         """The cells of a column.
@@ -209,40 +225,38 @@ def parameter_in(table: ResultsTable, name: str) -> CodedColumn:
     if not present:
         fix = "do not name it as a parameter"
         raise InputError("is empty in every row", place=f"{table.where(0)}: {name}", fix=fix)
+    infinite = np.zeros(table.count, np.bool_)
     if not table.text:
-        for row in _rows_where(
-            column, lambda v: not isinstance(v, bool | int | float | str | None)
-        ):
-            cell = table.cell(row, name)
-            problem = f"{str(cell)[:60]!r} is a {type(cell).__name__}"
-            raise table.wrong(row, name, problem, "a number, a text, true or false")
+        table.refuse(
+            column.where(lambda cell: not isinstance(cell, bool | int | float | str | None)),
+            name,
+            lambda cell: f"{_short(cell)} is a {type(cell).__name__}",
+            "a number, a text, true or false",
+        )
         names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
         kinds = {type(cell) for cell in present}
         alone = names[next(iter(kinds))] if len(kinds) == 1 else "mixed"
-        kind = "number" if kinds == {int, float} else alone
-        return _finite(table, name, column.each(lambda cell: cell, kind))
-    for kind, read in _READ:
-        if all(read(cell) is not None for cell in present):
-            return _finite(table, name, column.each(read, kind))
-    numbers = [cell for cell in present if _NUMBER.fullmatch(cell)]
-    if not numbers:
-        return column
-    odd = next(_rows_where(column, lambda cell: cell is not None and not _NUMBER.fullmatch(cell)))
-    if _NOT_FINITE.fullmatch(table.cell(odd, name)):
-        raise _not_finite(table, odd, name)
-    column.why = f"{table.cell(odd, name)!r} in {table.where(odd)}"
+        column.kind = "number" if kinds == {int, float} else alone
+    elif found := [one for one in _READ if all(one[1](cell) is not None for cell in present)]:
+        kind, read = found[0]
+        column = column.each(read, kind)
+    elif any(map(_NUMBER.fullmatch, present)):
+        odd = column.where(lambda cell: cell is not None and not _NUMBER.fullmatch(cell))
+        row = int(np.flatnonzero(odd)[0])
+        column.why = f"{table.cell(row, name)!r} in {table.where(row)}"
+        if _NOT_FINITE.fullmatch(table.cell(row, name)):
+            infinite = odd
+    table.refuse(
+        infinite | column.where(lambda v: isinstance(v, float) and not math.isfinite(v)),
+        name,
+        lambda cell: f"{cell} is not finite",
+        "a finite number as a parameter, or an empty cell where it does not apply",
+    )
     return column
 
 
-def _finite(table: ResultsTable, name: str, found: CodedColumn) -> CodedColumn:
-    for row in _rows_where(found, lambda v: isinstance(v, float) and not math.isfinite(v)):
-        raise _not_finite(table, row, name)
-    return found
-
-
-def _rows_where(column: CodedColumn, holds: Callable[[Cell], bool]) -> Iterator[int]:
-    """The rows whose cell is such a one, ascending."""
-    yield from np.flatnonzero(column.read(holds, np.bool_)).tolist()
+def _short(cell: Cell) -> str:
+    return repr(str(cell)[:60])
 
 
 def _is_nan(cell: Cell) -> bool:
@@ -260,21 +274,6 @@ def number_of(cell: Cell) -> float | None:
         return float(cell)
     except OverflowError:
         return math.inf if cell > 0 else -math.inf
-
-
-def _not_finite(table: ResultsTable, row: int, name: str) -> InputError:
-    allowed = "a finite number as a parameter, or an empty cell where it does not apply"
-    return table.wrong(row, name, f"{table.cell(row, name)} is not finite", allowed)
-
-
-def _no_number(table: ResultsTable, row: int, name: str) -> InputError:
-    return table.wrong(
-        row,
-        name,
-        f"{str(table.cell(row, name))[:60]!r} is not a number",
-        "a number, nan, or an empty cell",
-        f"correct it, name {name!r} with --config, or leave it out with --ignore",
-    )
 
 
 SUCCESS, REASON = "success", "reason"
@@ -315,12 +314,24 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     read = _said if rule is None else partial(_judged, rule)
     status = column.read(read, np.uint8)
     reasons = table.columns.get(REASON, CodedColumn([None] * table.count))
-    given = reasons.read(lambda cell: isinstance(cell, str) and bool(cell.strip()), np.bool_)
-    fails = column.read(_is_nothing, np.bool_) & missing_fails
-    unclear = (status == _UNKNOWN) & ~given & ~fails
+    given = reasons.where(lambda cell: isinstance(cell, str) and bool(cell.strip()))
+    nothing = column.where(_is_nothing)
     both = (status == Status.SOLVED) & given & (rule is None)
-    for row in np.flatnonzero(unclear | both).tolist():
-        raise _unclear(table, row, name, rule, both=bool(both[row]))
+    for row in np.flatnonzero(both).tolist():
+        problem = f"a success that has a reason for its failure ({_short(table.cell(row, REASON))})"
+        place, fix = f"{table.where(row)}: {name}", "remove one of the two"
+        raise InputError(problem, place=place, fix=fix)
+    unclear = (status == _UNKNOWN) & ~given
+    allowed = ALLOWED if rule is None else "a number, or nan"
+    table.refuse(unclear & ~nothing, name, lambda cell: f"{_short(cell)} says neither", allowed)
+    table.refuse(
+        unclear & nothing & (not missing_fails),
+        name,
+        lambda cell: NOTHING if cell is None else f"{cell} says nothing",
+        allowed,
+        "if it failed, say so, or count all such rows as failed (--missing-fails); "
+        "if it was never trained, remove the row",
+    )
     why = {
         row: f"{name} is {number_of(table.cell(row, name))}"
         for row in np.flatnonzero(status == Status.DIVERGED).tolist()
@@ -361,39 +372,9 @@ def _judged(rule: Success, cell: Cell) -> int:
     return Status.SOLVED if rule.holds(number) else Status.WRONG_PATTERN
 
 
-def _number_or_nan(cell: Cell) -> float:
-    number = number_of(cell)
-    return math.nan if number is None else number
-
-
-def _is_number(cell: Cell) -> bool:
-    return number_of(cell) is not None
-
-
 def _is_nothing(cell: Cell) -> bool:
-    return (
-        cell is None or _is_nan(cell) or (isinstance(cell, str) and cell.strip().lower() == "nan")
-    )
-
-
-def _unclear(
-    table: ResultsTable, row: int, name: str, rule: Success | None, *, both: bool
-) -> InputError:
-    cell = table.cell(row, name)
-    if both:
-        reason = str(table.cell(row, REASON))[:60]
-        problem = f"a success that has a reason for its failure ({reason!r})"
-        place = f"{table.where(row)}: {name}"
-        return InputError(problem, place=place, fix="remove one of the two")
-    allowed = ALLOWED if rule is None else "a number, or nan"
-    if not _is_nothing(cell):
-        return table.wrong(row, name, f"{str(cell)[:60]!r} says neither", allowed)
-    fix = (
-        "if it failed, say so, or count all such rows as failed (--missing-fails); "
-        "if it was never trained, remove the row"
-    )
-    problem = NOTHING if cell is None else f"{cell} says nothing"
-    return table.wrong(row, name, problem, allowed, fix)
+    text = isinstance(cell, str) and cell.strip().lower() == "nan"
+    return cell is None or _is_nan(cell) or text
 
 
 def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
@@ -403,9 +384,14 @@ def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
         InputError: a cell that is none.
     """
     column = table.columns[name]
-    for row in _rows_where(column, lambda cell: cell is not None and number_of(cell) is None):
-        raise _no_number(table, row, name)
-    return column.read(_number_or_nan, np.float64)
+    table.refuse(
+        column.where(lambda cell: cell is not None and number_of(cell) is None),
+        name,
+        lambda cell: f"{_short(cell)} is not a number",
+        "a number, nan, or an empty cell",
+        f"correct it, name {name!r} with --config, or leave it out with --ignore",
+    )
+    return column.numbers
 
 
 # -------------------------------------------------------------------------------------------------
@@ -459,7 +445,9 @@ def results_in(table: ResultsTable, asked: ImportRequest) -> Results:
     used = {*asked.config, asked.seed, *asked.ignore, asked.success, *verdicts.numbers, REASON}
     used |= {EPOCHS_TO_SOLVE} if counted else set()
     rest = [name for name in table.columns if name not in used]
-    left_out = [name for name in rest if not any(map(_is_number, table.columns[name].cells))]
+    left_out = [
+        name for name in rest if all(number_of(c) is None for c in table.columns[name].cells)
+    ]
     numbers = {name: _numbers_of(table, name) for name in rest if name not in left_out}
     if len(numbers) > MAX_NAMES - 1:
         problem, allowed = f"{len(numbers)} columns of numbers", f"at most {MAX_NAMES - 1}"
@@ -521,15 +509,15 @@ def _no_config(table: ResultsTable, asked: ImportRequest) -> InputError:
 
 
 def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
-    column = table.columns[name]
-    numbers = column.read(_number_or_nan, np.float64)
+    numbers = table.columns[name].numbers
+
+    def problem(cell: Cell) -> str:
+        whole = (number_of(cell) or 0.5).is_integer()
+        other = f"seed {str(cell)[:60]}" if whole else f"{_short(cell)} is not a seed"
+        return "a missing seed" if cell is None else other
+
     wrong = ~((numbers >= 0) & (numbers <= MAX_SEED) & (numbers == np.floor(numbers)))
-    for row in np.flatnonzero(wrong).tolist():
-        cell = table.cell(row, name)
-        problem = "a missing seed" if cell is None else f"{str(cell)[:60]!r} is not a seed"
-        if math.isfinite(numbers[row]) and numbers[row].is_integer():
-            problem = f"seed {str(cell)[:60]}"
-        raise table.wrong(row, name, problem, "a whole number from 0 to 2**32 - 1")
+    table.refuse(wrong, name, problem, "a whole number from 0 to 2**32 - 1")
     return numbers.astype(np.int64)
 
 
@@ -546,18 +534,19 @@ def _epochs(
             fix=f"name it with --config, or leave the other out: --ignore {EPOCHS_TO_SOLVE}",
         )
     budgets = parameters[EPOCHS]
-    for row in _rows_where(budgets, lambda most: most is None or not 1 <= most <= MAX_EPOCHS):
-        problem = f"{budgets.cells[budgets.codes[row]]} epochs"
-        raise table.wrong(row, EPOCHS, problem, f"1 to {MAX_EPOCHS:,}")
+    wrong = budgets.where(lambda most: most is None or not 1 <= most <= MAX_EPOCHS)
+    table.refuse(wrong, EPOCHS, lambda cell: f"{cell} epochs", f"1 to {MAX_EPOCHS:,}")
     budget = budgets.read(int, np.int64)
-    found = table.columns[EPOCHS_TO_SOLVE].read(_number_or_nan, np.float64)
+    found = table.columns[EPOCHS_TO_SOLVE].numbers
     solved = verdicts.status == Status.SOLVED  # a failure is counted with all its epochs
     wrong = solved & ~((found >= 1) & (found <= budget) & (found == np.floor(found)))
-    for row in np.flatnonzero(wrong).tolist():
-        cell = table.cell(row, EPOCHS_TO_SOLVE)
-        problem = "is missing for a success" if cell is None else f"{str(cell)[:60]!r}"
-        allowed = f"a whole number from 1 to the row's {budget[row]} epochs"
-        raise table.wrong(row, EPOCHS_TO_SOLVE, problem, allowed)
+    most = budget[wrong.argmax()]
+    table.refuse(
+        wrong,
+        EPOCHS_TO_SOLVE,
+        lambda cell: "is missing for a success" if cell is None else _short(cell),
+        f"a whole number from 1 to the row's {most} epochs",
+    )
     return np.array([np.where(solved, found, 0), budget], np.int64)
 
 

@@ -376,11 +376,6 @@ def _latex() -> Environment:
     )
 
 
-def latex_text(template: str, **values: Any) -> str:
-    """A LaTeX template with its values escaped."""
-    return _latex().get_template(template).render(values)
-
-
 def latex_table(
     table: Table, *, caption: str, label: str = "", comments: Iterable[str] = ()
 ) -> str:
@@ -388,8 +383,8 @@ def latex_table(
 
     Signs that a label may not have become `-`; without one there is none.
     """
-    return latex_text(
-        "table.tex.jinja",
+    template = _latex().get_template("table.tex.jinja")
+    return template.render(
         table=table,
         caption=caption,
         label=re.sub(r"[^A-Za-z0-9:.-]", "-", label),

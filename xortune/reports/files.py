@@ -23,7 +23,7 @@ from xortune.reports.drawing.matplotlib import pdf, png, svg
 from xortune.reports.html.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, write_certificate
-from xortune.runs.files import remove_file, replace_file, told_where_unwritable, write_texts
+from xortune.runs.files import remove_file, replace_file
 from xortune.runs.results import seed_tables
 from xortune.runs.run import RUNS, Run
 from xortune.runs.store import driven
@@ -117,24 +117,8 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     _refuse_unknown(formats, (*FORMATS, *PICTURES))
     if run.certificate is not None and not (run.path / CERTIFICATE).exists():
         write_certificate(run.path, run.certificate, run.manifest)
-    written = set()
-    for name, content in _files(run, formats):
-        path = run.path / name
-        with _told(run, path):
-            if path.parent != run.path:
-                _refuse_link(path.parent)  # a run that somebody sent must not lead out of itself
-                path.parent.mkdir(exist_ok=True)
-            replace_file(path, content)
-        written.add(name)
-    old: set[str] = set()
-    figures = run.path / FIGURES
-    if not (figures.is_symlink() or figures.is_file()):
-        old.update(_drawn_names(SECTION_OF, formats))
-    if "md" in formats:
-        old.add(PRINTED)
-    for name in old - written:
-        with _told(run, run.path / name):
-            remove_file(run.path / name)
+    old = [*_drawn_names(SECTION_OF, formats), *[PRINTED] * ("md" in formats)]
+    _write(run.path, _files(run, formats), old, f"xortune report {run.path}")
 
 
 def _refuse_unknown(formats: Iterable[str], known: Sequence[str]) -> None:
@@ -142,21 +126,47 @@ def _refuse_unknown(formats: Iterable[str], known: Sequence[str]) -> None:
         refuse_unknown(wanted, known, f"unknown format {wanted!r}", field="format")
 
 
-def _refuse_link(folder: Path) -> None:
-    if folder.is_symlink():
-        raise InputError("is a symbolic link", place=str(folder), fix="remove it")
+def _write(
+    directory: Path,
+    files: Iterable[tuple[str, Content]],
+    old: Iterable[str],
+    again: str | None = None,
+) -> list[Path]:
+    """Write files below a directory, and remove those of the old ones that are none of them.
+
+    A link in place of a folder is refused: a run that somebody sent must not lead out of itself.
+    `again` is the command that writes a full disk's files, once there is room.
+    """
+    written = []
+    for name, content in files:
+        path = directory / name
+        if path.parent != directory and path.parent.is_symlink():
+            raise InputError("is a symbolic link", place=str(path.parent), fix="remove it")
+        with _told(path, again):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, content)
+        written.append(path)
+    for name in sorted(old):
+        path = directory / name
+        led = path.parent != directory and (path.parent.is_symlink() or path.parent.is_file())
+        if path not in written and not led:
+            with _told(path, again):
+                remove_file(path)
+    return written
 
 
 @contextmanager
-def _told(run: Run, path: Path) -> Iterator[None]:
+def _told(path: Path, again: str | None) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise InputError(
-            f"cannot be written ({error.strerror})",
-            place=str(path),
-            fix=f"free space there, then: xortune report {run.path}" if is_full(error) else None,
-        ) from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        fix = "give another directory with --output"
+        if again is not None:
+            fix = f"free space there, then: {again}" if is_full(error) else ""
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot be written ({reason})", place=str(path), fix=fix) from None
 
 
 def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
@@ -253,15 +263,10 @@ def write_comparison(
     else:
         directory = comparison_directory([one.label for one in comparison.contestants])
     document = comparison_document(comparison)
-    texts = {}
+    texts, old = {}, []
     if "md" in wanted:
-        folder = directory / COMPARISON_FIGURES
-        _refuse_link(folder)  # a run that somebody sent must not lead out of itself
-        figures = {f"{plot.name}.svg": svg(plot) for plot in document.plots}
-        write_texts(folder, figures)
-        for name in {f"{name}.svg" for name in NAMES} - set(figures):
-            with told_where_unwritable(folder):
-                remove_file(folder / name)
+        old = [f"{COMPARISON_FIGURES}/{name}.svg" for name in NAMES]
+        texts = {f"{COMPARISON_FIGURES}/{plot.name}.svg": svg(plot) for plot in document.plots}
         texts["comparison.md"] = markdown_text(document, figures=f"{COMPARISON_FIGURES}/")
     if "html" in wanted:
         texts["comparison.html"] = page(document)
@@ -270,7 +275,8 @@ def write_comparison(
         texts["comparison.csv"] = csv_text(table)
     if "tex" in wanted:
         texts["comparison.tex"] = comparison_tex(comparison)
-    return write_texts(directory, texts)
+    files = ((name, text.encode()) for name, text in texts.items())
+    return tuple(path for path in _write(directory, files, old) if path.parent == directory)
 
 
 def comparison_directory(labels: Sequence[str]) -> Path:

@@ -22,7 +22,7 @@ from xortune.reports.document import FIRST, Table, first_rows
 from xortune.reports.drawing.plotly import plotly_json
 from xortune.reports.figures import distributions, history, seeds
 from xortune.reports.figures.all import FIGURES
-from xortune.reports.html.page import as_json, asset, data_tables, page_templates, policy_hash
+from xortune.reports.html.page import as_json, assembled, data_tables
 from xortune.reports.plot import Plot
 from xortune.reports.progress import status_json, status_rows
 from xortune.reports.run import config_table
@@ -52,7 +52,8 @@ def _figures(run: Run) -> list[Plot]:
     """What can be drawn of a run that still runs."""
     says = dict(FIGURES)
     says[history.history_so_far] = says[history.optimization_history]
-    found = [figure(run) for figure in _FROM_REPORT if says[figure](run)]
+    counts = run.results.counts
+    found = [figure(run) for figure in _FROM_REPORT if says[figure](run, counts)]
     return [plot for plot in (*found, seeds.seeds_so_far(run)) if plot is not None]
 
 
@@ -146,38 +147,6 @@ class _Follower:
 
 
 # -------------------------------------------------------------------------------------------------
-# The page itself: the report's style and scripts, and one script that asks for what is new.
-
-
-def _page(name: str, seconds: float) -> tuple[bytes, str]:
-    """The page of a run, with so many seconds between two looks, and its policy."""
-    first, style = asset("assets/theme.js"), asset("assets/page.css")
-    scripts = [
-        asset(f"{script}.js")
-        for script in ("assets/page", "vendor/plotly-cartesian.min", "assets/live")
-    ]
-    html = (
-        page_templates()
-        .get_template("live.html.jinja")
-        .render(
-            name=name,
-            sections=SECTIONS,
-            milliseconds=round(1000 * seconds),
-            first_script=first,
-            scripts=scripts,
-            style=style,
-        )
-    )
-    hashes = " ".join(policy_hash(script) for script in (first, *scripts))
-    policy = (
-        f"default-src 'none'; script-src {hashes}; style-src {policy_hash(style)}; "
-        "style-src-attr 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return html.encode(), policy
-
-
-# -------------------------------------------------------------------------------------------------
 # The server.
 
 LOOPBACK = "127.0.0.1"
@@ -243,7 +212,15 @@ class LiveServer(ThreadingHTTPServer):
         self.address_family = family
         self.token = secrets.token_urlsafe(24)
         self.follower = follower
-        self.page, self.policy = _page(follower.name, seconds)
+        html, self.policy = assembled(
+            "live.html.jinja",
+            ["assets/page.js", "vendor/plotly-cartesian.min.js", "assets/live.js"],
+            "style-src-attr 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; ",
+            name=follower.name,
+            sections=SECTIONS,
+            milliseconds=round(1000 * seconds),
+        )
+        self.page = html.encode()
         super().__init__(address[:2], _Handler)
         listening = ipaddress.ip_address(str(self.server_address[0]))
         self.loopback = listening.is_loopback

@@ -22,7 +22,6 @@ from xortune.reports.drawing.plotly import plotly_figure
 from xortune.reports.figures import (
     comparisons,
     distributions,
-    front,
     history,
     ranking,
     seeds,
@@ -147,7 +146,7 @@ def plot_optimization_history(run: Runlike, *, backend: Backend = "plotly") -> A
 @_verb("no config with the full seeds, or one objective only, which has no front")
 def plot_pareto_front(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """The configs that no other beats in all objectives, among all others."""
-    return front.pareto_front(_loaded(run))
+    return ranking.pareto_front(_loaded(run))
 
 
 @_verb(

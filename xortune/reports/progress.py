@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rich import progress as rich_progress
@@ -103,43 +104,33 @@ class Display:
 
     def search(self, *, raced: bool = False) -> Callable[[Progress], None] | None:
         """Of a search; if it is raced, the best get more seeds when all have had their first."""
-        if self.quiet:
-            return None
-        work = Work(self, "starting Ray, then the first seeds ...")
+        work = Work(self, "" if self.quiet else "starting Ray, then the first seeds ...")
 
-        def show(moment: Progress) -> None:
-            work.show(
-                *(moment.done, moment.total, moment.fresh),
-                lambda left: progress_line(moment, seconds_left=left, raced=raced),
-            )
+        def show(now: Progress) -> None:
+            line = partial(progress_line, now, raced=raced)
+            work.show(now.done, now.total, now.fresh, lambda left: line(seconds_left=left))
 
-        return show
+        return None if self.quiet else show
 
     def seeds(self, what: str = "certifying") -> Callable[[int, int], None] | None:
         """Of fresh seeds: those done, and all of them."""
-        if self.quiet:
-            return None
         work = Work(self)
 
         def show(done: int, total: int) -> None:
-            def text(left: float | None) -> str:
-                rest = "  now the report" if done == total else _left(left)
-                return f"{what}: {done:,}/{total:,} fresh seeds{rest}"
+            text = f"{what}: {done:,}/{total:,} fresh seeds"
+            rest = "  now the report" if done == total else None
+            work.show(done, total, done, lambda left: text + (rest or _left(left)))
 
-            work.show(done, total, done, text)
-
-        return show
+        return None if self.quiet else show
 
     def counts(self, most: int, what: str) -> Callable[[int, int], None] | None:
         """Of seeds, at most so many: k that are solved, of n."""
-        if self.quiet:
-            return None
         work = Work(self)
 
         def show(k: int, n: int) -> None:
             work.show(n, most, n, lambda left: f"{what}: {k:,}/{n:,} seeds solved{_left(left)}")
 
-        return show
+        return None if self.quiet else show
 
 
 def _left(seconds: float | None) -> str:
@@ -167,13 +158,9 @@ class Work:
             fresh: what this session did.
             line: makes the text, given the seconds that are left if that can be said.
         """
-        now = time.monotonic()
-        quarter = 4 * done // total
-        if (
-            now - self._shown < SHOWN_SECONDS
-            and quarter <= self._quarter
-            and not self._display.each
-        ):
+        now, quarter = time.monotonic(), 4 * done // total
+        soon = now - self._shown < SHOWN_SECONDS
+        if soon and quarter <= self._quarter and not self._display.each:
             return
         self._shown = now
         if fresh and self._began is None:
@@ -186,17 +173,13 @@ class Work:
             self._news += 1
             self._bar.update(self._task, total=total, completed=done)
             text = line(self._left(now))
-        self._draw(text, done / total, now, further=quarter > self._quarter)
+        display, further = self._display, quarter > self._quarter
         self._quarter = max(self._quarter, quarter)
-
-    def _draw(self, text: str, share: float, now: float, *, further: bool) -> None:
-        display = self._display
         if display.cell is not None:
             from IPython.display import HTML
 
-            display.cell.update(
-                HTML(f'<progress value="{share:.4f}" max="1"></progress> {html.escape(text)}')
-            )
+            share = f'<progress value="{done / total:.4f}" max="1"></progress>'
+            display.cell.update(HTML(f"{share} {html.escape(text)}"))
         elif not self._bar.disable:
             for task in self._bar.tasks:
                 self._bar.update(task.id, visible=task.id == self._task)

@@ -308,15 +308,13 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
         )
         for _, worth, r in ranked[:SHOWN_FRONT]
     ]
-    wanted = ", ".join(f"{plain(o.name)} ({'more' if o.maximize else 'less'})" for o in objectives)
     full = run.full_seeds
-    compared = int((run.results.counts.n >= full).sum())
-    about = (
-        f"Looked for: {wanted}. Of {count(compared, 'configuration')} with the full "
-        f"{count(full, 'seed')}, {len(ranked) or 'none'} {'is' if len(ranked) == 1 else 'are'} on "
-        "the front: no other of them is as good in everything and better in something, by what "
-        "was measured. Two that lie close together may have changed places by chance. Those with "
-        "fewer seeds are not compared."
+    [about] = lines_of(
+        "front.txt.jinja",
+        objectives=objectives,
+        compared=int((run.results.counts.n >= full).sum()),
+        full=full,
+        found=len(ranked),
     )
     heads = {SUCCESS_RATE: ("solved", "95 % interval"), EPOCHS_TO_SOLVE: (EPOCHS,)}
     columns = [name for o in objectives for name in heads.get(o.name, (plain(o.name),))]

@@ -325,7 +325,11 @@ class BestSubset:
     members: ConfigResults
 
 
-def best_subset(results: ConfigResults, full: int, *, alpha: float = 0.05) -> BestSubset:
+ALPHA = 0.05
+"""The probability, at most, that the truly best is missing in the best subset."""
+
+
+def best_subset(results: ConfigResults, full: int) -> BestSubset:
     """The configs that the observed best does not beat, among those with the full seeds.
 
     With m configs compared, a config leaves the set when the observed best beats it in a one-sided
@@ -339,7 +343,6 @@ def best_subset(results: ConfigResults, full: int, *, alpha: float = 0.05) -> Be
     Args:
         results: best first, as in `Run.results`.
         full: the full seeds; see `Run.full_seeds`.
-        alpha: the probability, at most, that the truly best is missing.
 
     Source:
         Subset selection: Gupta (1965), Technometrics 7, 225-245; simultaneous comparison with the
@@ -349,7 +352,7 @@ def best_subset(results: ConfigResults, full: int, *, alpha: float = 0.05) -> Be
     kept = compared
     if len(compared) > 1:
         only_best, only_other = _discordant(results, compared)
-        lost = mcnemar_greater(only_best, only_other) <= alpha / (len(compared) - 1)
+        lost = mcnemar_greater(only_best, only_other) <= ALPHA / (len(compared) - 1)
         lost[0] = False  # the best itself
         kept = compared[~lost]
     stopped = len(results) - len(compared)

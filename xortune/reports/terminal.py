@@ -49,9 +49,10 @@ from xortune.runs.manifest import imported_from
 from xortune.runs.run import Run
 
 
-def _print(console: Console, text: str, *, whole: bool = False) -> None:
-    """Print a text as it is; a command or a path stays on one line, so that it can be copied."""
-    console.print(Text(plain(text)), soft_wrap=whole)
+def _print(console: Console, *texts: str, whole: bool = False) -> None:
+    """Print texts as they are; a command or a path stays on one line, so that it can be copied."""
+    for text in texts:
+        console.print(Text(plain(text)), soft_wrap=whole)
 
 
 def _drawn(given: Table) -> rich_table.Table:
@@ -241,9 +242,8 @@ def render_best(run: Run, console: Console) -> None:
         sentence, command = left
         _print(console, sentence)
         _print(console, f"  {command}", whole=True)
-    for name in FILES:
-        if (run.path / name).exists():
-            _print(console, str(run.path / name), whole=True)
+    files = [run.path / name for name in FILES]
+    _print(console, *(str(file) for file in files if file.exists()), whole=True)
 
 
 def _print_configs(run: Run, report: Report, console: Console) -> None:
@@ -292,9 +292,8 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
             )
         if found.more:
             _print(console, f"... and {found.more:,} more: the column front of table.csv.")
-    remarks = lines_of("remarks.txt.jinja", report=report, bars=bars, epochs=measure)
-    for line in remarks:
-        _print(console, line)
+    told = {"report": report, "bars": bars, "epochs": measure}
+    _print(console, *lines_of("remarks.txt.jinja", **told))
 
 
 NOTED = {"best subset": "green", "stopped early": "dim", "fewer seeds": "dim"}
@@ -328,8 +327,7 @@ def render_certificate(run: Run, console: Console) -> None:
         for found, text in zip(finalists, worst, strict=False):
             _print(console, f"{found.key[:digits]}, {WORST}: {text}")
         _print(console, str(certificate))
-    for line in certified_lines(certificate):
-        _print(console, line)
+    _print(console, *certified_lines(certificate))
     if certificate.finalists:
         _print(console, "gap: how far the search's rate lay above that of fresh seeds.")
 
@@ -359,10 +357,8 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
             f"{comparison.alpha:g} at most."
         )
         lines = [*comparison.lines, rests]
-    for line in lines:
-        _print(console, line)
-    for path in files:
-        _print(console, str(path), whole=True)
+    _print(console, *lines)
+    _print(console, *map(str, files), whole=True)
 
 
 def _narrower(given: Table) -> Table:

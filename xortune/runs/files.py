@@ -5,46 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from xortune.core.errors import InputError
 from xortune.runs.store import StoredPath, copy_unwritable, stored
 
 Content: TypeAlias = bytes | Callable[[BinaryIO], object]
 """Of a file: all of it, or what writes it, for one that is too large to be in memory as well."""
-
-
-def write_texts(directory: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
-    """Write texts, by file name, into a directory that is made if it is not there.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        InputError: the directory cannot be made or written.
-    """
-    for name, text in texts.items():
-        with told_where_unwritable(directory / name):
-            directory.mkdir(parents=True, exist_ok=True)
-            replace_file(directory / name, text.encode())
-    return tuple(directory / name for name in texts)
-
-
-@contextmanager
-def told_where_unwritable(place: Path) -> Iterator[None]:
-    """What the file system refuses as an InputError, for commands with an --output."""
-    try:
-        yield
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot be written ({reason})",
-            place=str(place),
-            fix="give another directory with --output",
-        ) from None
 
 
 def replace_file(path: Path, content: Content) -> None:

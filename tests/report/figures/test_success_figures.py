@@ -33,9 +33,8 @@ from success_runs import (
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.reports.figures.distributions import success_by_epoch
-from xortune.reports.figures.front import pareto_front
 from xortune.reports.figures.history import optimization_history
-from xortune.reports.figures.ranking import ranking
+from xortune.reports.figures.ranking import pareto_front, ranking
 from xortune.reports.figures.seeds import MOST_ROWS, seeds_spent, stops_of
 from xortune.reports.tables import best_subset
 from xortune.runs.run import Run, load_run

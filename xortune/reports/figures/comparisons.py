@@ -157,32 +157,25 @@ def profile(comparison: RunComparison) -> Plot:
         raise InputError("no trainer of what is compared counts epochs")
     longest = float(max(outcome.epochs for _, outcome in counting[: len(CHOSEN)]))
     found = [(label, epochs_needed(outcome)) for label, outcome in counting]
-    lines = _profile_lines(found, (1.0, longest), "smaller")
-    middles = [(one.epochs, one.low, one.high) for one in comparison.middles]
-    known = sum(middle is not None for middle, *_ in middles)
     x = Axis("epochs", "log", limits=(1.0, longest))
     y = Axis("share of seeds solved by then", "rate", RATES)
-    title = "how probable it is that a seed of the first is solved sooner than one of the second"
-    panels = [
-        Panel(x, y, lines, title="performance profile"),
-        _improvements(comparison, comparison.sooner, "<", title),
-    ]
-    if known:
-        title = "interquartile mean of the epochs to solve"
-        panels.append(_middles(comparison, middles, Axis("epochs", "log"), "epochs", title))
-    return plot_of(
+    return _profiles(
         "profile",
-        *panels,
-        won=_won(comparison, comparison.sooner),
+        comparison,
+        Panel(x, y, _profile_lines(found, (1.0, longest), "smaller"), "performance profile"),
+        won=comparison.sooner,
+        middles=[(one.epochs, one.low, one.high) for one in comparison.middles],
+        axis=Axis("epochs", "log"),
+        sign="<",
+        won_title="how probable it is that a seed of the first is solved sooner than one of the "
+        "second",
+        middles_title="interquartile mean of the epochs to solve",
         sizes=_sizes(outcome.n for _, outcome in counting),
-        intervals=_INTERVALS,
-        known=known,
         having=len(counting),
-        most=len(CHOSEN),
     )
 
 
-def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
+def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plot:
     """The numbers that trainers told of their seeds: profiles, whose are better, their middles.
 
     Without a name they are the first of those that are judged, or of all.
@@ -190,8 +183,9 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
     Raises:
         InputError: nobody has numbers, or none of this name is told by two of them.
     """
-    numbers = _chosen(comparison, name)
-    called = shortened(numbers.name, LONGEST_NAME)
+    numbers = _chosen(comparison, number)
+    called, better = shortened(numbers.name, LONGEST_NAME), numbers.better or "larger"
+    told = [one for one in numbers.of if one is not None]
     found = [
         (one.label, values_of(one.outcome, numbers.name, numbers.better))
         for one, summed in zip(comparison.contestants, numbers.of, strict=True)
@@ -201,45 +195,33 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
     drawn = drawn[np.abs(drawn) < HUGE]  # an axis shows no others
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < WIDE * ends[0] <= ends[1] else "number")
-    lines = _profile_lines(found, ends, numbers.better)
     than, sign = ("at most", "<") if numbers.better == "smaller" else ("more than", ">")
-    better = numbers.better or "larger"
     share = Axis(f"share of seeds with {than} that", "rate", RATES)
-    panels = [Panel(axis, share, lines, title="performance profile")]
-    if any(numbers.wins):
-        title = f"how probable it is that a seed's {called} is {better} in the first"
-        panels.append(_improvements(comparison, numbers.wins, sign, title))
     middles = [
         (None, None, None) if one is None else (one.middle, one.low, one.high) for one in numbers.of
     ]
-    middles = [
-        one if all(end is None or abs(end) < HUGE for end in one) else (None, None, None)
-        for one in middles
-    ]
-    known = sum(middle is not None for middle, *_ in middles)
-    if known:
-        title = f"interquartile mean of {called}"
-        panels.append(_middles(comparison, middles, axis, called, title))
-    told = [one for one in numbers.of if one is not None]
-    some = any(one.known != one.n for one in told)
-    return plot_of(
+    return _profiles(
         "numbers",
-        *panels,
+        comparison,
+        Panel(axis, share, _profile_lines(found, ends, numbers.better), "performance profile"),
+        won=numbers.wins,
+        middles=middles,
+        axis=axis,
+        sign=sign,
+        won_title=f"how probable it is that a seed's {called} is {better} in the first",
+        middles_title=f"interquartile mean of {called}",
+        sizes=_sizes(one.n for one in told),
+        having=len(found),
         called=called,
         told=numbers,
         better=better,
-        won=_won(comparison, numbers.wins),
-        middles=[
-            f"{plain(one.label)} {estimated(found.middle, found.low, found.high)}"
-            for one, found in zip(comparison.contestants, numbers.of, strict=True)
-            if found is not None and found.middle is not None
+        means=[
+            f"{plain(one.label)} {estimated(mean, *ends)}"
+            for one, (mean, *ends) in zip(comparison.contestants, middles, strict=True)
+            if mean is not None
         ][: len(CHOSEN)],
-        sizes=_sizes(one.n for one in told),
-        known_sizes=_sizes(one.known for one in told) if some else None,
-        intervals=_INTERVALS,
-        known=known,
-        having=len(found),
-        most=len(CHOSEN),
+        known_sizes=_sizes(one.known for one in told),
+        all_known=all(one.known == one.n for one in told),
     )
 
 
@@ -259,46 +241,56 @@ def _profile_lines(
     return tuple(lines)
 
 
-def _improvements(
-    comparison: RunComparison, won: Sequence[Improvement | None], sign: str, title: str
-) -> Panel:
-    rows = [(pair, win) for pair, win in zip(comparison.pairs, won, strict=True) if win]
-    names = tuple(_pair_label(comparison, pair, sign) for pair, _ in rows)
-    marks = tuple(
-        Mark(
-            win.probability,
-            float(row),
-            x_ends=(win.low, win.high),
-            text=f"{measured(win.probability, win.low, win.high)} of pairs of seeds",
-        )
-        for row, (_, win) in enumerate(rows)
-    )
-    return Panel(
-        Axis("probability", "rate", RATES),
-        Axis("pair", "category", categories=names),
-        (Rule("x", 0.5, "neither"), Series("", marks)),
-        title=title,
-    )
-
-
-def _middles(
+def _profiles(
+    name: str,
     comparison: RunComparison,
+    profile: Panel,
+    *,
+    won: Sequence[Improvement | None],
     middles: Sequence[tuple[float | None, float | None, float | None]],
     axis: Axis,
-    unit: str,
-    title: str,
-) -> Panel:
-    """The interquartile mean of each contestant with its interval, as far as they are known."""
+    sign: str,
+    won_title: str,
+    middles_title: str,
+    **words: Any,
+) -> Plot:
+    """A performance profile, whose seeds do better, and interquartile means with their intervals.
+
+    Of each pair it is given who `won`, of each contestant the mean and the ends of its interval, as
+    far as they are known; `axis` is that of the means, `sign` stands between the names of a pair.
+    """
+    panels, labels = [profile], tuple(one.label for one in comparison.contestants)
+    rows = [(pair, win) for pair, win in zip(comparison.pairs, won, strict=True) if win]
+    told = [measured(win.probability, win.low, win.high) for _, win in rows]
+    if rows:
+        names = tuple(_pair_label(comparison, pair, sign) for pair, _ in rows)
+        marks = [
+            Mark(win.probability, float(row), (win.low, win.high), text=f"{text} of pairs of seeds")
+            for row, ((_, win), text) in enumerate(zip(rows, told, strict=True))
+        ]
+        layers = (Rule("x", 0.5, "neither"), Series("", tuple(marks)))
+        pairs = Axis("pair", "category", categories=names)
+        panels.append(Panel(Axis("probability", "rate", RATES), pairs, layers, won_title))
     marks = []
     for place, (mean, low, high) in enumerate(middles):
-        if mean is not None:
+        if mean is not None and all(one is None or abs(one) < HUGE for one in (mean, low, high)):
             # Without an end the bar has none either: it ends at the point.
             ends = (mean if low is None else low, mean if high is None else high)
-            text = f"{estimated(mean, low, high)} {unit}, 95 % interval {span(low, high)}"
-            marks.append(Mark(mean, float(place), x_ends=ends, text=text))
-    names = tuple(one.label for one in comparison.contestants)
-    contestants = Axis("contestant", "category", categories=names)
-    return Panel(axis, contestants, (Series("", tuple(marks)),), title=title)
+            text = f"{estimated(mean, low, high)} {axis.label}, 95 % interval {span(low, high)}"
+            marks.append(Mark(mean, float(place), ends, text=text))
+    if marks:
+        contestants = Axis("contestant", "category", categories=labels)
+        panels.append(Panel(axis, contestants, (Series("", tuple(marks)),), middles_title))
+    named = [(plain(labels[pair.a]), plain(labels[pair.b])) for pair, _ in rows[: len(CHOSEN)]]
+    return plot_of(
+        name,
+        *panels,
+        won=[(*pair, text) for pair, text in zip(named, told, strict=False)],
+        resamples=RESAMPLES,
+        known=len(marks),
+        most=len(CHOSEN),
+        **words,
+    )
 
 
 def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
@@ -314,26 +306,8 @@ def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
     return known[name]
 
 
-def _won(
-    comparison: RunComparison, won: Sequence[Improvement | None]
-) -> list[tuple[str, str, str]]:
-    """The first pairs: both names, and how probable it is."""
-    labels = [plain(one.label) for one in comparison.contestants]
-    rows = [(pair, win) for pair, win in zip(comparison.pairs, won, strict=True) if win]
-    return [
-        (labels[pair.a], labels[pair.b], measured(win.probability, win.low, win.high))
-        for pair, win in rows[: len(CHOSEN)]
-    ]
-
-
 def _sizes(sizes: Iterable[int]) -> str:
     return " and ".join(f"{n:,}" for n in sorted(set(sizes)))
-
-
-_INTERVALS = (
-    "Bands hold for all places of a line at once with 95 % (DKW), each by itself; the other "
-    f"bars are 95 % intervals of {RESAMPLES:,} bootstrap resamples of the seeds."
-)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -383,9 +357,9 @@ def agreement(comparison: Comparison) -> Plot:
     )
 
 
-def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
+def cell_differences(comparison: Comparison) -> Plot:
     """The difference of success rates of the cells of the smallest p, with their intervals."""
-    shown = comparison.cells.head(top)
+    shown = comparison.cells.head(MOST_ROWS)
     names = varied(comparison)
     records = shown.to_dict("records")
     rows: dict[bool, list[Mark]] = {True: [], False: []}

@@ -111,12 +111,8 @@ def sizes(shown: Iterable[SeedsOf]) -> str:
 def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
     """The share of seeds solved by epoch e, with a band that holds for all epochs at once.
 
-    Shown are the best config, the one in the middle of the ranking, those chosen, and where it is
-    certified, the best on its fresh seeds.
-
-    Args:
-        run: with one finished config at least.
-        keys: of further configs, at most 6; the beginning of a key that only one has is enough.
+    Shown are the best config, the one in the middle of the ranking, those with the (beginnings of)
+    keys, at most 6, and where it is certified, the best on its fresh seeds.
 
     Raises:
         InputError: no config is finished, an unknown key, too many, or a run without epochs.
@@ -131,7 +127,7 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
     log = budget >= 50 and (not solved_at.size or float(np.median(solved_at)) <= budget / 5)
     x = Axis("epoch", "log" if log else "number", (1, max(budget, 2)), whole=True)
     y = Axis("share of seeds solved for good", "rate", RATES)
-    lines = tuple(found.line() for found in reversed(shown))  # the best on top
+    lines = tuple(map(_steps, reversed(shown)))  # the best on top
     return plot_of(
         "success-by-epoch",
         Panel(x, y, lines),
@@ -168,48 +164,44 @@ def _chosen(results: Sequence[ConfigResult], keys: Sequence[str]) -> list[Config
 
 @dataclass(frozen=True)
 class _Solved:
-    """When the seeds of a line were solved.
+    """When the k solved seeds of a line were solved.
 
     Attributes:
-        at: shape (k,), ascending: the epochs from which on solved seeds stay solved.
-        last: the last epoch of its trainings.
+        at: shape (k,), ascending: the epochs from which on they stay solved.
+        end: the last of these; 0 if there is none.
         half: the first epoch by which half of the seeds are solved; None if that never is.
+        last: the last epoch of its trainings.
+        band: of the share in the end.
     """
 
     one: SeedsOf
     at: NDArray[np.int64]
-    last: int
+    k: int
+    end: int
     half: int | None
-
-    @property
-    def k(self) -> int:
-        return self.at.size
-
-    @property
-    def end(self) -> int:
-        return int(self.at[-1])
-
-    @property
-    def band(self) -> list[float]:
-        return [float(end) for end in dkw_band(self.k / self.one.n, self.one.n)]
-
-    def line(self) -> Series:
-        """From the first epoch to the last, with a step wherever a seed is solved."""
-        steps = np.unique(np.concatenate([[1], self.at, [max(self.last, 1)]]))
-        steps = steps[sampled(len(steps))]
-        solved, n = np.searchsorted(self.at, steps, side="right"), self.one.n
-        texts = (
-            f"{self.one.text}: {k:,} of {n:,} seeds solved by epoch {epoch:,}"
-            for epoch, k in zip(steps.tolist(), solved.tolist(), strict=True)
-        )
-        return self.one.share_line(steps, solved / n, texts)
+    last: int
+    band: tuple[float, ...]
 
 
 def _solved(one: SeedsOf) -> _Solved:
     parts = [outcome.solved_epoch[outcome.solved] for outcome in one.outcomes]
     at, needed = np.sort(np.concatenate(parts).astype(np.int64)), math.ceil(one.n / 2)
     half = int(at[needed - 1]) if 0 < needed <= at.size else None
-    return _Solved(one, at, max(outcome.epochs for outcome in one.outcomes), half)
+    last, band = max(outcome.epochs for outcome in one.outcomes), dkw_band(at.size / one.n, one.n)
+    return _Solved(one, at, at.size, int(at.max(initial=0)), half, last, tuple(map(float, band)))
+
+
+def _steps(found: _Solved) -> Series:
+    """From the first epoch to the last, with a step wherever a seed is solved."""
+    at, n = found.at, found.one.n
+    steps = np.unique(np.concatenate([[1], at, [max(found.last, 1)]]))
+    steps = steps[sampled(len(steps))]
+    solved = np.searchsorted(at, steps, side="right")
+    texts = (
+        f"{found.one.text}: {k:,} of {n:,} seeds solved by epoch {epoch:,}"
+        for epoch, k in zip(steps.tolist(), solved.tolist(), strict=True)
+    )
+    return found.one.share_line(steps, solved / n, texts)
 
 
 # -------------------------------------------------------------------------------------------------

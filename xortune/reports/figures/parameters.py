@@ -148,10 +148,8 @@ def param_importances(run: Run) -> Plot | None:
 
     The measure is Optuna's PED-ANOVA: how much the distribution of a parameter among the better
     tenth of the configs differs from that among all of them (Watanabe, Bansal, Hutter (2023), IJCAI
-    2023, eq. 16). It is computed at the end of a search; see `driver.importance`.
-
-    Returns:
-        None if the run's manifest has no importance.
+    2023, eq. 16). It is computed at the end of a search; see `driver.importance`. None if the run's
+    manifest has none.
     """
     about = run.manifest.get("importance_resampled") or {}
     intervals = about.get("intervals", {})
@@ -341,14 +339,9 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
     """The mean success rate of the configs at each pair of values of two parameters.
 
     Each config counts once, however many seeds it had; in each cell stands how many there are.
-
-    Args:
-        run: whose configs.
-        parameters: two names, along and upwards. By default the two that matter most: of the
-            largest importance, or whose levels lie furthest apart where the run knows none.
-
-    Returns:
-        None if fewer than two parameters vary, and none are named.
+    Without two names, along and upwards, the two are shown that matter most: of the largest
+    importance, or whose levels lie furthest apart where the run knows none. None if fewer than two
+    parameters vary.
 
     Raises:
         InputError: not two names, one name twice, or one that does not vary.

@@ -316,6 +316,13 @@ def failures(run: Run, top: int = 20) -> Plot:
     )
 
 
+def ends_known(run: Run) -> bool:
+    """Whether it is known how a seed failed: else there would be a bar of one colour."""
+    found = report_of(run).failures
+    ended = {status for status, n in found.counts.items() if n}
+    return bool(found.patterns or ended - {Status.SOLVED, Status.WRONG_PATTERN})
+
+
 def _kinds(whole: Failures) -> Kinds:
     patterns = [pattern for pattern, _ in whole.patterns[: len(PATTERNS)]]
     named = [f"wrong pattern {shortened(pattern, 16)}" for pattern in patterns]

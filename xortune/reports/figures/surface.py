@@ -63,12 +63,9 @@ def decision_surface(run: Run) -> Plot | None:
     If all its seeds are solved, the best config that has an unsolved one is beside it. The seeds
     are trained once more, by the fused engine: milliseconds, and the same weights each time. Only a
     seed that thereby ends in the same pattern of outputs as in the run is shown. One that diverged
-    has no surface.
-
-    Returns:
-        None where there is nothing to train again: a user's own trainer, a task that has not two
-        inputs or is not known here any more, a config beyond the fused engine or of which training
-        takes longer than two seconds.
+    has no surface. None where there is nothing to train again: a user's own trainer, a task that
+    has not two inputs or is not known here any more, a config beyond the fused engine or of which
+    training takes longer than two seconds.
     """
     task = _task(run)
     if task is None or task.dim != 2 or not run.results:

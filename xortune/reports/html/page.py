@@ -51,29 +51,31 @@ def page(document: Document) -> str:
     hashes: whatever a name in the data says, nothing of it runs and nothing is fetched. Attributes
     named `style`, with which Plotly places what it draws, are allowed where there are figures.
     """
-    html = _Html(document)
-    title, subtitle, sections = html.parts()
-    scripts = [asset("assets/page.js")]
+    title, subtitle, sections = _Html(document).parts()
+    scripts = ["assets/page.js"]
     if document.configs is not None:
-        scripts += [asset("assets/recipes.js"), asset("assets/configs.js")]
+        scripts += ["assets/recipes.js", "assets/configs.js"]
     if document.plots:
-        scripts += [asset("vendor/plotly-cartesian.min.js"), asset("assets/figures.js")]
+        scripts += ["vendor/plotly-cartesian.min.js", "assets/figures.js"]
+    allowed = "style-src-attr 'unsafe-inline'; " if document.plots else ""
+    values = {"title": title, "subtitle": subtitle, "sections": sections}
+    return assembled("page.html.jinja", scripts, allowed, **values)[0]
+
+
+def assembled(template: str, names: Sequence[str], allowed: str, **values: Any) -> tuple[str, str]:
+    """A page with its style and these scripts in it, and the policy that allows these alone.
+
+    `allowed` is what the policy allows besides, each with `; ` behind it.
+    """
     first, style = asset("assets/theme.js"), asset("assets/page.css")
-    return (
-        page_templates()
-        .get_template("page.html.jinja")
-        .render(
-            title=title,
-            subtitle=subtitle,
-            sections=sections,
-            first_script=first,
-            scripts=scripts,
-            style=style,
-            script_hashes=[policy_hash(script) for script in [first, *scripts]],
-            figures=bool(document.plots),
-            style_hash=policy_hash(style),
-        )
+    scripts = [asset(name) for name in names]
+    hashes = " ".join(map(policy_hash, [first, *scripts]))
+    policy = (
+        f"default-src 'none'; script-src {hashes}; style-src {policy_hash(style)}; {allowed}"
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+    found = {"first_script": first, "scripts": scripts, "style": style, "policy": policy}
+    return page_templates().get_template(template).render(found | values), policy
 
 
 class _Html:
