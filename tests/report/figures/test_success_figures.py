@@ -194,7 +194,7 @@ def certified(run):
 
 
 def test_of_several_searches_it_is_no_sooner_than_its_counts(tmp_path):
-    run = fixed(tmp_path / "run").noted(sessions=[{"made": "a"}, {"made": "a"}])
+    run = fixed(tmp_path / "run").noted(sessions=[{"made": "a"}, {"made": "a"}], made={"a": {}})
     found, _ = certified(load_run(run.path))
     # The second finalist has had its 16 seeds after 48 of 52.
     assert [(rule.at, rule.label) for rule in found] == [(48.0, "certificate, not before")]
