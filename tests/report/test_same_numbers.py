@@ -2,7 +2,7 @@
 
 import json
 import re
-from html.parser import HTMLParser
+from html import unescape
 
 import pandas as pd
 from hand_made import CONFIG, done, solved, write_run
@@ -27,54 +27,22 @@ def table_below(text, heading):
 
 def markdown_rows(path):
     rows = table_below((path / "report.md").read_text(), "## The configurations, best first")[:10]
-    return [
-        (
-            row["key"].strip("`"),
-            row["solved"],
-            row["rate"],
-            row["95 % interval"],
-            row["epochs to solve"],
-        )
-        for row in rows
-    ]
-
-
-class Rows(HTMLParser):
-    """The cells of each row that has an id, by the id, and the headings above them."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.rows, self.headings = {}, []
-        self._row, self._cell = [], False
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        if tag == "tr":
-            self._row = []
-            key = dict(attrs).get("id")
-            if key:
-                self.rows[key] = self._row
-            elif not self.rows:
-                self.headings = self._row
-        elif tag in ("th", "td"):
-            self._row.append("")
-            self._cell = True
-
-    def handle_endtag(self, tag):
-        if tag in ("th", "td"):
-            self._cell = False
-
-    def handle_data(self, data):
-        if self._cell:
-            self._row[-1] += data
+    names = ("solved", "rate", "95 % interval", "epochs to solve")
+    return [(row["key"].strip("`"), *(row[name] for name in names)) for row in rows]
 
 
 def html_rows(text):
     """What is there without the page's script."""
-    table = Rows(text)
-    names = ("solved", "rate", "95 % interval", "epochs to solve")
-    at = [table.headings.index(name) for name in names]
-    return [(key, *(cells[i] for i in at)) for key, cells in list(table.rows.items())[:10]]
+
+    def cells(row):
+        found = re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.S)
+        return [unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in found]
+
+    table = text.partition('<div class="configs">')[2]
+    heads = cells(table.partition("</thead>")[0])
+    at = [heads.index(n) for n in ("solved", "rate", "95 % interval", "epochs to solve")]
+    rows = re.findall(r'<tr id="(\w{16})"[^>]*>(.*?)</tr>', table, re.S)[:10]
+    return [(key, *(cells(row)[i] for i in at)) for key, row in rows]
 
 
 def scripted_rows(text):
