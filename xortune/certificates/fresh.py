@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from xortune.runs.certificate import (
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.run import JOURNAL, Run
-from xortune.spaces.model import Choice, Range, SearchSpace, is_active
+from xortune.spaces.model import Choice, Range, SearchSpace, is_active, is_number
 from xortune.stats.horizon import LONGEST
 from xortune.stats.planning import seeds_for_lower_bound
 
@@ -56,12 +56,12 @@ def neighbours(
     found: dict[str, tuple[str, Point]] = {}
     for parameter in space.parameters:
         value = point.get(parameter.name)
-        if not _is_number(value):
+        if not is_number(value):
             continue
         if isinstance(parameter, Range):
             moves = _moves(parameter, value, fraction)
-        elif isinstance(parameter, Choice) and all(map(_is_number, parameter.values)):
-            numbers = sorted(one for one in parameter.values if _is_number(one))
+        elif isinstance(parameter, Choice) and all(map(is_number, parameter.values)):
+            numbers = sorted(one for one in parameter.values if is_number(one))
             smaller = [one for one in numbers if one < value]
             moves = smaller[-1:] + [one for one in numbers if one > value][:1]
         else:
@@ -75,10 +75,6 @@ def neighbours(
             if other.key != point.key:
                 found.setdefault(other.key, (parameter.name, other))
     return tuple(found.values())
-
-
-def _is_number(value: Value) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _active(space: SearchSpace, values: Mapping[str, Value]) -> list[str]:

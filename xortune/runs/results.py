@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -610,6 +610,8 @@ def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Ta
         rows: of a part at most, but of one config at least. There is one part at least; each has
             dictionaries of its own.
     """
+    import pyarrow as pa
+
     outcomes = [result.outcome for result in results] if results.detailed else []
     names, keys = number_names(outcomes), results.keys
     reasons = any(outcome.details.failed for outcome in outcomes)
@@ -625,14 +627,8 @@ def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Ta
             columns[_text(_free(name, {*columns, REASON}, "value_"))] = np.concatenate(parts)
         if reasons:
             columns[REASON] = _reasons(outcomes[start:stop])
-        yield _table(columns)
+        yield pa.table(columns)
         start = stop
-
-
-def _table(columns: Mapping[str, Any]) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.table(dict(columns))
 
 
 def _reasons(outcomes: Iterable[Outcome]) -> pa.Array:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -415,7 +415,9 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     finals = search.column("final") > 0
     final, errors = search.where(finals), search.lines.errors
     ends = search.lines.ends()[0][final.places]
-    times, total = _finished(final), _total(path, manifest)
+    times, total = _finished(final), manifest.get("trials")
+    if total is None:
+        total = proposals_of(path / "space.yaml")
     done, started = len(times), moment(manifest.get("started"))
     written = reader.written if reader.written and 0 < reader.written < LATEST else None
     state: State = "stopped"
@@ -479,12 +481,6 @@ def _leader(run: Run) -> Leader | None:
     told = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
     ends = outcome.interval()
     return Leader(found.point, found.key, outcome.successes, outcome.n, *ends, told)
-
-
-def _total(path: Path, manifest: Mapping[str, Any]) -> int | None:
-    """Proposals asked for: what the manifest says, or the size of a grid."""
-    trials: int | None = manifest.get("trials")
-    return proposals_of(path / "space.yaml") if trials is None else trials
 
 
 def proposals_of(place: Path) -> int | None:

@@ -280,8 +280,10 @@ def check_values(template: Template, name: str, values: Iterable[Value]) -> None
     """Refuse values that a program would not take for values."""
     dashed = next((v for v in values if v is not None and spelled(v)[:1] == "-"), None)
     odd = next((v for v in values if not isinstance(v, bool | None)), None)
+    ended = False  # whether `--` came: what follows is no option
     for index, word in enumerate(template.words):
         alone = word.alone
+        ended = ended or word == TemplateWord(("--",))
         if alone is None or alone.name != name:
             continue
         if alone.flag is not None and odd is not None:
@@ -291,7 +293,7 @@ def check_values(template: Template, name: str, values: Iterable[Value]) -> None
                 allowed="true and false (and null)",
                 fix=f"write {{{name}}} for the value, or make it a choice of true and false",
             )
-        if alone.flag is None and dashed is not None and not _ends_options(template.words[:index]):
+        if alone.flag is None and dashed is not None and not ended:
             option = (template.words[index - 1].option if index else None) or f"--{name}"
             flag = f"; for a flag, {{{name}:{dashed}}} with {name} true or false"
             raise InputError(
@@ -301,10 +303,6 @@ def check_values(template: Template, name: str, values: Iterable[Value]) -> None
                 fix=f"write {option}={{{name}}} in the command"
                 + (flag if isinstance(dashed, str) else ""),
             )
-
-
-def _ends_options(words: Iterable[TemplateWord]) -> bool:
-    return TemplateWord(("--",)) in words
 
 
 def _refusal(problem: str, allowed: str | None = None, fix: str | None = None) -> InputError:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, Union
+from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, Union
 
 import pydantic
 from pydantic import (
@@ -77,7 +77,7 @@ def parse_duration(text: str | float) -> float:
         if match := _DURATION.fullmatch(text.strip()):
             hours, minutes, rest = (float(part or 0) for part in match.groups())
             seconds = hours * 3600 + minutes * 60 + rest
-    elif isinstance(text, int | float) and not isinstance(text, bool):
+    elif is_number(text):
         seconds = float(text)
     if not 0 < seconds < math.inf:
         raise InputError(
@@ -96,7 +96,7 @@ def contains(values: Sequence[Value], value: Value) -> bool:
     )
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """A finite number, and not true or false."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -334,9 +334,7 @@ def equal_values(parameter: Parameter, value: Value) -> Sequence[Value]:
     """The value of the parameter that equals it, as the space writes it; empty if there is none."""
     if not isinstance(parameter, Range):
         return [item for item in extremes(parameter) if contains((item,), value)]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ()
-    if not parameter.low <= value <= parameter.high:
+    if not is_number(value) or not parameter.low <= value <= parameter.high:
         return ()
     if finite_values(parameter) is None:
         return (float(value),)
