@@ -133,7 +133,6 @@ def test_an_attempt_that_lacks_seeds_has_no_bound():
         _ = found.best
     assert not certificate_of(FIRST[:1]).attempts[0].complete
     assert certificate_of([]) is None
-    assert certificate_of([done(0, A, solved(0, 8, 8))]) is None
 
 
 def test_a_block_without_an_outcome_counts_as_not_solved_and_its_first_try_not_at_all():

@@ -150,7 +150,7 @@ def manifest_of(path: Path) -> dict[str, Any]:
             f"is damaged ({first['msg']})", place=f"{place}: {'.'.join(map(str, first['loc']))}"
         ) from None
     for session in manifest.get("sessions", ()):
-        if session["made"] not in manifest.get("made", {NOBODY: {}}):
+        if "made" in manifest and session["made"] not in manifest["made"]:
             problem = f"is damaged (it lacks {session['made']}, which a session names)"
             raise InputError(problem, place=f"{place}: made")
     return manifest
@@ -309,7 +309,7 @@ def last_search(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def last_identity(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What made the last search session's blocks, as far as the manifest knows."""
-    return identities_of(manifest)[last_search(manifest)["made"]]
+    return identities_of(manifest).get(last_search(manifest)["made"], {})
 
 
 def made_with(manifest: Mapping[str, Any], digests: Sequence[str], attempt: int) -> dict[str, Any]:
