@@ -91,7 +91,7 @@ def without_ray(put, pause=0.0, bytes_left=0):
     put(session_module, "slots", lambda *_: 1)
     put(session_module, "slots_to_come", lambda *_: 0)  # nothing is trained meanwhile
     how = {"pause": pause, "bytes_left": bytes_left}
-    put(session_module, "RayExecutor", type("OneByOneSo", (OneByOne,), how))
+    put(session_module, "on_ray", type("OneByOneSo", (OneByOne,), how))
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def places(monkeypatch):
         yield LocalExecutor(trainer)
 
     monkeypatch.setattr(module, "train_here", here)
-    monkeypatch.setattr(module, "RayExecutor", on_ray)
+    monkeypatch.setattr(module, "on_ray", on_ray)
     monkeypatch.setattr(module, "usable_cores", lambda: 2)
     monkeypatch.setattr(module, "connected", lambda _: nullcontext())
     monkeypatch.setattr(module, "slots", lambda *_: 2)

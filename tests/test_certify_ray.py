@@ -120,7 +120,7 @@ def test_ctrl_c_and_the_same_call_again(two):
 
 def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
     starts = []
-    real = session_module.RayExecutor
+    real = session_module.on_ray
 
     def counted(*arguments, **more):
         starts.append(1)
@@ -129,7 +129,7 @@ def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("nothing is left to be trained apart")
 
-    monkeypatch.setattr(session_module, "RayExecutor", counted)
+    monkeypatch.setattr(session_module, "on_ray", counted)
     monkeypatch.setattr("xortune.driver.certify.certify_run", refuse)
     path = tmp_path / "space.yaml"
     path.write_text(SPACE.replace("[8]}", "[8], certify: 60}"))

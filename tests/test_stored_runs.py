@@ -343,7 +343,7 @@ def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, se
     def trains(*_, **__):
         raise AssertionError("it trains")
 
-    monkeypatch.setattr("xortune.driver.session.RayExecutor", trains)
+    monkeypatch.setattr("xortune.driver.session.on_ray", trains)
     there = f"?endpoint_override={server}&scheme=http"
     for output, what, fix in (
         (f"s3://nowhere/run{there}", "no bucket nowhere", "create it"),

@@ -174,7 +174,7 @@ def searched(monkeypatch, folder, starts, **more):
             self.jobs = ()
 
     monkeypatch.setattr(session_module, "connected", connected)
-    monkeypatch.setattr(session_module, "RayExecutor", Worker)
+    monkeypatch.setattr(session_module, "on_ray", Worker)
     return xt.search(parse_space(SPACE), output=folder, **more)
 
 

@@ -139,7 +139,7 @@ def test_resuming_a_finished_run_does_nothing(finished, space_file, monkeypatch)
     def refuse(*_, **__):
         raise AssertionError("Ray is not needed")
 
-    monkeypatch.setattr(session_module, "RayExecutor", refuse)
+    monkeypatch.setattr(session_module, "on_ray", refuse)
     monkeypatch.setattr(session_module, "connected", refuse)
     again = xt.search(space_file, output=run.path, resume=True)
     fewer = xt.search(space_file, output=run.path, resume=True, trials=3)

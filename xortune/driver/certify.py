@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from xortune.certificates.fresh import (
     Call,
@@ -36,7 +36,6 @@ from xortune.driver.loop import RAY_SECONDS, LocalExecutor, Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.own_process import in_this_process, let_go, let_go_after
 from xortune.driver.process import alone, as_before
-from xortune.driver.ray_executor import RayExecutor
 from xortune.driver.trainer import trainer_of, with_cores
 from xortune.driver.voice import Voice
 from xortune.reports.files import write_report
@@ -56,6 +55,17 @@ from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import driven
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.network import usable_cores
+
+if TYPE_CHECKING:
+    from xortune.driver.ray_executor import RayExecutor
+
+
+def on_ray(trainer: Trainer, cluster: Cluster, folder: Path, **options: Any) -> RayExecutor:
+    """Trains on the Ray that is connected; Tune is imported here first."""
+    from xortune.driver.ray_executor import RayExecutor
+
+    return RayExecutor(trainer, cluster, folder, **options)
+
 
 # -------------------------------------------------------------------------------------------------
 # Fresh seeds: all are known from the start; what is left to decide is how finely they are split.
@@ -411,7 +421,7 @@ def certify_run(
                 let_go()  # the process in which the function was looked at
                 folder, limit = path.resolve() / "ray", cluster.trial_timeout
                 batches = Batches(fresh, worker, record, slots=fresh.slots, limit=limit)
-                with RayExecutor(worker, cluster, folder, on_message=on_message) as executor:
+                with on_ray(worker, cluster, folder, on_message=on_message) as executor:
                     run_loop(batches, executor, record)
         finally:
             certificate = noted_certificate(run, [replace(one, made=made) for one in fresh.lines])

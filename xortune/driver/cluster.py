@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from xortune.core.errors import Halted, InputError, refuse_given
-from xortune.driver.process import ray_settings, refuse_fork, same_end, uses_ray
+from xortune.driver.process import (
+    is_connected,
+    levels_kept,
+    ray_settings,
+    refuse_fork,
+    same_end,
+    uses_ray,
+)
 from xortune.spaces.model import parse_duration
-
-with ray_settings():
-    import ray
-    from ray._private import auto_init_hook
 
 # -------------------------------------------------------------------------------------------------
 # Where batches are trained, and what each may use there.
@@ -76,7 +79,7 @@ class Cluster:
             return found
         if workers < 0:
             raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
-        if workers and (found.place != "local" or ray.is_initialized()):
+        if workers and (found.place != "local" or is_connected()):
             raise InputError(
                 f"{workers}, but Ray is already running",
                 field="workers",
@@ -145,6 +148,9 @@ def check_ray() -> None:
         Halted: it does not live.
     """
     if _lost is not None:
+        import ray
+        from ray._private import auto_init_hook
+
         auto_init_hook.enable_auto_connect = False
         ray.shutdown()
         raise Halted(_lost)
@@ -157,6 +163,8 @@ def lifeline() -> Iterator[None]:
     What a Ray that was started by this process has started does not outlive its end.
     """
     global _lost  # noqa: PLW0603
+    from ray._private import auto_init_hook
+
     over, connects = threading.Event(), auto_init_hook.enable_auto_connect
     parts = _Parts()
     watch = threading.Thread(target=_watch, args=(over, parts), name="watches Ray", daemon=True)
@@ -200,6 +208,7 @@ class _Parts:
 
     def __init__(self) -> None:
         import psutil  # type: ignore[import-untyped]  # which Ray brings along
+        import ray
 
         self._gone = psutil.NoSuchProcess
         self._node = node = ray._private.worker._global_node
@@ -267,12 +276,17 @@ def connected(cluster: Cluster) -> Iterator[None]:
     """
     refuse_fork()
     uses_ray()
-    with ray_settings(), lifeline() if ray.is_initialized() else _started(cluster):
-        yield
+    with ray_settings():
+        import ray.tune  # noqa: F401  # Ray, where it is needed, with the loggers of both
+
+        with levels_kept(), lifeline() if is_connected() else _started(cluster):
+            yield
 
 
 @contextmanager
 def _started(cluster: Cluster) -> Iterator[None]:
+    import ray
+
     try:
         with same_end():
             if cluster.place == "local":
@@ -294,6 +308,8 @@ def _started(cluster: Cluster) -> Iterator[None]:
 
 
 def _start(cores: int) -> None:
+    import ray
+
     # Ray's processes listen on the loopback device alone when that is the address of their node. On
     # Linux `ray.init` replaces 127.0.0.1 by the machine's outer address, for others to join; what
     # it does on macOS and Windows, where nobody joins, is what is wanted here.
@@ -339,6 +355,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _init(where: str, **more: Any) -> None:
+    import ray
+
     ray.init(
         address=where,
         log_to_driver=False,
@@ -363,7 +381,7 @@ def slots_to_come(cluster: Cluster) -> int:
 
     It is 0 where Ray runs already or elsewhere: how much there is then, only Ray can tell.
     """
-    if ray.is_initialized() or cluster.place != "local":
+    if is_connected() or cluster.place != "local":
         return 0
     return int(_cores(cluster) / cluster.cpus_per_trial)
 
@@ -396,6 +414,8 @@ def slots(cluster: Cluster) -> int:
 
 def _nodes() -> list[dict[str, float]]:
     """What each node that is alive has."""
+    import ray
+
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
@@ -410,6 +430,8 @@ def fitting(cluster: Cluster) -> int:
 
 def missing_room(cluster: Cluster) -> str:
     """What a trial waits for that does not begin."""
+    import ray
+
     has, free = ray.cluster_resources(), ray.available_resources()
     wanted = {kind: amount for kind, amount in cluster.wanted.items() if amount}
     each = " and ".join(f"{amount:g} {kind}" for kind, amount in wanted.items())

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from xortune.core.errors import TrainingError, named
-from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
     Block,
     OutOfTime,
     Stacking,
     Trainer,
-    Unfinished,
     runs_users_code,
 )
-from xortune.driver.own_process import ProcessEnded, kills_late, train_apart
-from xortune.runs.evaluation import EncodedOutcome, Purpose, encode_outcome
+from xortune.driver.own_process import ProcessEnded, encoded, kills_late, train_apart
+from xortune.runs.evaluation import EncodedOutcome, Purpose
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import ending_at, time_is_over
 from xortune.trainers.returned import one_line
@@ -110,17 +108,17 @@ def trained(
     """
     try:
         with ending_at(until):
-            results: list[Outcome | TrainingError] = []
+            results: list[Any] = []
             apart = _may_be_apart(trainer) and (apart or kills_late(trainer))
             together = apart or not runs_users_code(trainer) or _stacks(trainer)
             for part in [blocks] if together else [[one] for one in blocks]:
                 if time_is_over():
                     results += [OutOfTime() for _ in part]
                 elif isinstance(trainer, CustomTrainer) and apart:
-                    results += train_apart(trainer, part)
+                    results += train_apart(trainer, part, encodes=True)
                 else:
                     results += trainer.train(part)
-        return [_encoded(block, result) for block, result in zip(blocks, results, strict=True)]
+        return [encoded(block, result) for block, result in zip(blocks, results, strict=True)]
     except ProcessEnded as error:
         return WorkerFailure("batch", str(error))
     except Exception as error:  # a trainer's own; the worker lives on for the next batch
@@ -133,12 +131,3 @@ def _may_be_apart(trainer: Trainer) -> bool:
 
 def _stacks(trainer: Trainer) -> bool:
     return isinstance(trainer, CustomTrainer) and trainer.form.stacked
-
-
-def _encoded(block: Block, result: Outcome | TrainingError) -> EncodedOutcome | TrainingError:
-    if isinstance(result, Outcome):
-        return encode_outcome(block, result)
-    if isinstance(result, Unfinished) and result.outcome is not None:
-        first = Block(block.point, block.first, result.outcome.n)
-        return type(result)(encode_outcome(first, result.outcome))
-    return result

@@ -22,7 +22,9 @@ from typing import Any
 
 from xortune.core.errors import InputError, TrainingError, named
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import Block, OutOfTime, Stacking, Trainer
+from xortune.core.trainer import Block, OutOfTime, Stacking, Trainer, Unfinished
+from xortune.driver.process import cloudpickle
+from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_asked
 from xortune.trainers.group import KEEPER, end
@@ -123,19 +125,24 @@ class OwnProcess:
             self._sent = trainer
 
     def train(
-        self, trainer: CustomTrainer, blocks: Sequence[Block], *, limit: float | None = None
-    ) -> list[Outcome | TrainingError]:
+        self,
+        trainer: CustomTrainer,
+        blocks: Sequence[Block],
+        *,
+        limit: float | None = None,
+        encodes: bool = False,
+    ) -> list[Any]:
         """What comes of blocks; the process is killed after `limit` seconds, if there is a limit.
 
         Each is trained by itself, and all are one request: short ones would take longer on the way.
+        With `encodes` outcomes are encoded there: they are small on their way then.
 
         Raises:
             ProcessEnded: a seed ended the process.
             CallTookTooLong: it was killed at the limit.
         """
         self.prepare(trainer)
-        found: list[Outcome | TrainingError]
-        found = self._answer("train", (tuple(blocks), time_ends()), limit)
+        found: list[Any] = self._answer("train", (tuple(blocks), time_ends(), encodes), limit)
         return found
 
     def stacking(
@@ -231,12 +238,8 @@ def _pickled(given: Any) -> bytes:
     source = given.source if isinstance(given, CustomTrainer) else given
     if not isinstance(source, Given):
         return pickle.dumps(given)
-
-    # isort: split
-    from ray import cloudpickle
-
     try:
-        pickled: bytes = cloudpickle.dumps(given)
+        pickled: bytes = cloudpickle().dumps(given)
     except Exception as error:
         raise InputError(
             f"{source.label} cannot be sent to a worker ({type(error).__name__}: {error})",
@@ -286,12 +289,10 @@ def serve(asked: Any, ours: socket.socket) -> None:
                 answer = (None if trainer is None else trainer.stacking(found),)
             else:
                 assert trainer is not None
-                blocks, until = found
+                blocks, until, encodes = found
                 with ending_at(until):
-                    if trainer.form.stacked:
-                        answer = (trainer.train(blocks),)
-                    else:
-                        answer = ([_alone(trainer, block) for block in blocks],)
+                    results = _trained(trainer, blocks)
+                answer = (list(map(encoded, blocks, results)) if encodes else results,)
         except BaseException as error:  # whatever it is, ours must hear of it
             told = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
             answer = told, traceback.format_exc()
@@ -303,8 +304,22 @@ def serve(asked: Any, ours: socket.socket) -> None:
             os._exit(CLOSED)
 
 
-def _alone(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
-    return OutOfTime() if time_is_over() else trainer.train([block])[0]
+def encoded(
+    block: Block, result: Outcome | EncodedOutcome | TrainingError
+) -> EncodedOutcome | TrainingError:
+    """What came of a block, with its outcome encoded, if it is not."""
+    if isinstance(result, Outcome):
+        return encode_outcome(block, result)
+    if isinstance(result, Unfinished) and isinstance(result.outcome, Outcome):
+        first = Block(block.point, block.first, result.outcome.n)
+        return type(result)(encode_outcome(first, result.outcome))
+    return result
+
+
+def _trained(trainer: CustomTrainer, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+    if trainer.form.stacked:
+        return trainer.train(blocks)
+    return [OutOfTime() if time_is_over() else trainer.train([block])[0] for block in blocks]
 
 
 # -------------------------------------------------------------------------------------------------
@@ -394,8 +409,12 @@ def let_go_after() -> Iterator[None]:
 
 
 def train_apart(
-    trainer: CustomTrainer, blocks: Sequence[Block], *, most: float | None = None
-) -> list[Outcome | TrainingError]:
+    trainer: CustomTrainer,
+    blocks: Sequence[Block],
+    *,
+    most: float | None = None,
+    encodes: bool = False,
+) -> list[Any]:
     """What comes of blocks, trained in the process of the trainer's function.
 
     Where seeds have a time and their function does not report, each is called for alone, and the
@@ -405,6 +424,7 @@ def train_apart(
         trainer: of a user's function.
         blocks: what is trained.
         most: seconds for all of them, where seeds have no such time; None for any time.
+        encodes: whether outcomes may be encoded already.
 
     Raises:
         InputError: the function cannot be sent.
@@ -413,7 +433,7 @@ def train_apart(
     if kills_late(trainer):
         return [_killed_late(trainer, block) for block in blocks]
     process = process_for(trainer.source, trainer.threads)
-    return process.train(trainer, blocks, limit=most)
+    return process.train(trainer, blocks, limit=most, encodes=encodes)
 
 
 def stacking_apart(
@@ -447,13 +467,16 @@ def train_each_apart(trainer: CustomTrainer, block: Block) -> Outcome | Training
     Raises:
         InputError: the function cannot be sent.
     """
+    found: Outcome | TrainingError
     try:
-        return train_apart(trainer, [block])[0]
+        [found] = train_apart(trainer, [block])
     except ProcessEnded as error:
         if time_is_over():  # it was ended, and is no seed's failure
             return OutOfTime()
         if block.count == 1:
             return Outcome.crashed(block.seeds, 0, str(error))
+    else:
+        return found
     half = block.count // 2
     parts = (
         Block(block.point, block.first, half),
@@ -493,13 +516,16 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
     assert trainer.limit is not None
     try:
         process = process_for(trainer.source, trainer.threads)
-        return process.train(trainer, [block], limit=trainer.limit * n)[0]
+        found: Outcome | TrainingError
+        [found] = process.train(trainer, [block], limit=trainer.limit * n)
     except CallTookTooLong:
         each = f" for each of {n} seeds" if n > 1 else ""
         return Outcome.crashed(block.seeds, 0, f"took longer than {trainer.limit:g} s{each}")
     except ProcessEnded as error:
         if n == 1:
             return Outcome.crashed(block.seeds, 0, str(error))
+    else:
+        return found
     return together([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
 
 

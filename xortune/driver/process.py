@@ -48,9 +48,7 @@ def alone(*, ray: bool = False) -> Iterator[None]:
         # module has a name by which no worker can import it.
         spawned = sys.modules.get("__mp_main__")
         if spawned is not None:
-            from ray import cloudpickle
-
-            cloudpickle.register_pickle_by_value(spawned)
+            cloudpickle().register_pickle_by_value(spawned)
         with _ctrl_c():
             yield
     finally:
@@ -80,6 +78,12 @@ def uses_ray() -> None:
     _ray = True
 
 
+def is_connected() -> bool:
+    """Whether this process is connected to a Ray; without importing it."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
 def refuse_fork() -> None:
     """Return if Ray can be used in this process.
 
@@ -96,8 +100,7 @@ def refuse_fork() -> None:
 def _forked() -> None:
     global _only, _fork_of_ray  # noqa: PLW0603
     _only = threading.RLock()  # a thread that is not here may have held it
-    ray = sys.modules.get("ray")
-    _fork_of_ray = _fork_of_ray or _ray or (ray is not None and ray.is_initialized())
+    _fork_of_ray = _fork_of_ray or _ray or is_connected()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -144,30 +147,43 @@ def ray_settings() -> Iterator[None]:
         yield
 
 
+def cloudpickle() -> Any:
+    """Ray's module for pickling functions."""
+    with ray_settings():
+        from ray import cloudpickle as module
+    return module
+
+
+@contextmanager
+def levels_kept() -> Iterator[None]:
+    """Afterwards loggers have their levels again: Tune would keep other runs from logging."""
+    levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            if (logger := logging.getLogger(name)).level != level:  # setting it takes a while
+                logger.setLevel(level)
+
+
 @contextmanager
 def as_before() -> Iterator[None]:
     """Afterwards the process is the caller's, as it was.
 
-    That is `os.environ`, the levels of loggers, signal handlers and `sys.excepthook`. Else Tune
-    would keep the caller's own runs from logging, Ray's handler would end the process at a SIGTERM
-    without a word, and failures of Ray would go unheard. Garbage is looked for more rarely.
+    That is `os.environ`, the levels of loggers, signal handlers and `sys.excepthook`. Else Ray's
+    handler would end the process at a SIGTERM without a word, and failures of Ray would go unheard.
+    Garbage is looked for more rarely.
     """
     hook = sys.excepthook
     with environment_kept(), _rare_collections():
-        import optuna  # noqa: F401  # so that their loggers are there
+        import optuna  # noqa: F401  # so that its logger is there
 
-        with ray_settings():
-            import ray.tune  # noqa: F401
-
-        levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
         handlers = _handlers()
         try:
-            yield
+            with levels_kept():
+                yield
         finally:
             sys.excepthook = hook
-            for name, level in levels.items():
-                if (logger := logging.getLogger(name)).level != level:  # setting it takes a while
-                    logger.setLevel(level)
             for number, handler in handlers.items():
                 if getsignal(number) is not handler:
                     signal(number, handler)

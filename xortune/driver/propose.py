@@ -261,10 +261,14 @@ class Draw:
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._random = np.random.RandomState()  # what that sampler uses
-        searched = {p.name: distribution(p) for p in space.parameters if not isinstance(p, Fixed)}
-        self._known = {
-            name: (one, _SearchSpaceTransform({name: one})) for name, one in searched.items()
-        }
+        self._known: dict[str, tuple[_SearchSpaceTransform, Any, Any]] = {}
+        for parameter in space.parameters:
+            if not isinstance(parameter, Fixed) and not (one := distribution(parameter)).single():
+                transform = _SearchSpaceTransform({parameter.name: one})
+                low, high = transform.bounds.T
+                if len(low) == 1:  # to draw a number takes a tenth as long as an array of one
+                    low, high = low.item(), high.item()
+                self._known[parameter.name] = transform, low, high
 
     def point(self, seed: int) -> Point:
         """What a sampler of that seed draws first."""
@@ -272,11 +276,11 @@ class Draw:
         return _point(self._space, self._drawn)
 
     def _drawn(self, parameter: Choice | Range) -> Value:
-        one, transform = self._known[parameter.name]
-        if one.single():  # nothing is drawn
+        if parameter.name not in self._known:  # there is one value
             return parameter.values[0] if isinstance(parameter, Choice) else parameter.low
-        low, high = transform.bounds.T
-        value: Value = transform.untransform(self._random.uniform(low, high))[parameter.name]
+        transform, low, high = self._known[parameter.name]
+        drawn = np.atleast_1d(self._random.uniform(low, high))
+        value: Value = transform.untransform(drawn)[parameter.name]
         return value
 
 
@@ -454,6 +458,8 @@ class OptunaProposer:
                 self.replay(number, point)
                 return point
         sampler = self._sampler(number)
+        if self._study is None:  # of random points, told of nothing
+            return self._draw.point(self.seed(number))
         with told_of_storage(self._shared):
             if (before := self._before.pop(number, None)) is not None:
                 self._ids[number] = before._trial_id

@@ -16,6 +16,7 @@ from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted,
 from xortune.core.files import without_passwords
 from xortune.core.outcome import Failure
 from xortune.core.trainer import Trainer
+from xortune.driver.cluster import THIS_MACHINE, Cluster
 from xortune.driver.own_process import in_this_process, let_go_after, refuse_unsendable
 from xortune.driver.process import alone, as_before
 from xortune.driver.trainer import (
@@ -52,7 +53,6 @@ from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
-    from xortune.driver.cluster import Cluster
     from xortune.driver.loop import Executor
     from xortune.driver.propose import SharedStudy
     from xortune.driver.session import Resume
@@ -253,7 +253,7 @@ def search_with(
         InputError: as `search`.
         KeyboardInterrupt: as `search`.
     """
-    from xortune.driver import cluster, session
+    from xortune.driver import session
 
     own, voice = with_own(_loaded(space)), Voice(0, None)
     check_space(own, trainer)
@@ -261,7 +261,7 @@ def search_with(
     goes_on = resume and _holds(_directory(own, output, resume=resume))
     check = tried_once(own, trainer) if dry_run and not goes_on else None
     return _searched(
-        _Checked(own, trainer, cluster.THIS_MACHINE, None, (), check),
+        _Checked(own, trainer, THIS_MACHINE, None, (), check),
         output,
         voice,
         resume=resume,
@@ -444,7 +444,6 @@ def _checked(
     called: it may train.
     """
     from xortune.driver import session
-    from xortune.driver.cluster import Cluster
     from xortune.driver.propose import shared_study
 
     cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers)

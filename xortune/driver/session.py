@@ -21,6 +21,7 @@ from xortune.driver.certify import (
     FINALISTS,
     certificate_after,
     estimate,
+    on_ray,
     seconds_for_certificate,
     told_seeds,
 )
@@ -37,7 +38,6 @@ from xortune.driver.loop import (
 )
 from xortune.driver.own_process import let_go
 from xortune.driver.propose import LEARNING, SharedStudy, budget, joined, proposer_for
-from xortune.driver.ray_executor import RayExecutor
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
@@ -166,14 +166,14 @@ def search_session(
                     _begin_here(agenda, stack)
                 if executor is None and not agenda.finished:
                     let_go()  # the process in which the function was tried
-                    with RayExecutor(
+                    with on_ray(
                         trainer,
                         cluster,
                         directory.resolve() / "ray",
                         cancels=session.cancels,
                         on_message=listener.message,
-                    ) as on_ray:
-                        agenda.train(on_ray)
+                    ) as workers:
+                        agenda.train(workers)
             except KeyboardInterrupt:
                 uninterrupted = False
                 journal.hurry()

@@ -436,9 +436,10 @@ def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | Trai
     if not isinstance(trainer, CustomTrainer) or trainer.on_raise is not None:
         return trainer.train([block])[0]
     try:
-        return train_apart(trainer, [block], most=most)[0]
+        found: Outcome | TrainingError = train_apart(trainer, [block], most=most)[0]
     except ProcessEnded as error:
         return error
+    return found
 
 
 def _shown(point: Point) -> str:

@@ -14,7 +14,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import binom
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
@@ -77,6 +76,8 @@ def _looked() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
 
     Shapes (sum of m + 1, rates) and (looks,).
     """
+    from scipy.stats import binom  # half a second to import
+
     rows = [binom.pmf(np.arange(m + 1)[:, None], m, RATES) for m in LOOKS]
     return _normal(np.vstack(rows)), np.cumsum([0, *(m + 1 for m in LOOKS[:-1])])
 

@@ -170,7 +170,7 @@ MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
 MOST_LEVELS = 25  # beyond them a table is not read, and each level's bootstrap takes its time
 RESAMPLES = 1000
-MANY_CONFIGS = 5000  # from here on drawing them one by one takes seconds
+MANY_CONFIGS = 1000  # from here on it is drawn how often each rate comes, not one by one
 
 
 @dataclass(frozen=True)

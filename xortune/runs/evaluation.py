@@ -205,8 +205,8 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
     )
 
 
-def encode(evaluation: Evaluation) -> str:
-    """One JSON line, without the newline."""
+def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> str:
+    """One JSON line, without the newline; `written` is in place of its `made` and `at`."""
     block, outcome = evaluation.block, evaluation.outcome
     if (outcome is None) != (evaluation.error is not None):
         raise InputError(
@@ -242,7 +242,8 @@ def encode(evaluation: Evaluation) -> str:
         if purpose["min_rate"] is None:
             del purpose["min_rate"]
         line["purpose"] = purpose
-    line |= {n: v for n in ("at", "made") if (v := getattr(evaluation, n)) is not None}
+    made, at = written or (evaluation.made, evaluation.at)
+    line |= {n: v for n, v in (("at", at), ("made", made)) if v is not None}
     # ASCII only: no line separator of any kind can get into the line.
     return _JSON.encode(line)
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -400,10 +399,9 @@ class Journal:
         if self._lock is not None and time.monotonic() - self._held > HELD_SECONDS:
             self._lock.check()
             self._held = time.monotonic()
-        if self._made is not None:
-            now = min(max(int(time.time()), 0), MAX_TIME)  # a clock may be anywhere
-            evaluation = replace(evaluation, made=self._made, at=now)
-        line = encode(evaluation).encode("ascii") + b"\n"
+        now = min(max(int(time.time()), 0), MAX_TIME)  # a clock may be anywhere
+        written = None if self._made is None else (self._made, now)
+        line = encode(evaluation, written).encode("ascii") + b"\n"
         with self._line:
             self._write(line)
         with self._news:

@@ -43,12 +43,12 @@ using spending functions, Stat. Med. 19, 3051-3064.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import bdtr, xlog1py, xlogy
 
 from xortune.stats.exact import TIE
@@ -103,7 +103,7 @@ class Boundary:
 
         if excess(self.rate) >= 0:  # all of alpha is spent here, but for rounding
             return self.rate
-        return float(brentq(excess, self.rate, 1.0, xtol=1e-12))
+        return _root(excess, self.rate, 1.0)
 
     def bound_given_up(self, n: int) -> float:
         """The lower bound of a rate that cannot be proven any more: n is the seed that decided it.
@@ -127,7 +127,7 @@ class Boundary:
             return 0.0
         if excess(self.rate) <= 0:
             return self.rate
-        return float(brentq(excess, 0.0, self.rate, xtol=1e-12))
+        return _root(excess, 0.0, self.rate)
 
 
 @lru_cache(maxsize=128)
@@ -272,3 +272,9 @@ def _needed(
         if min(first, second) <= more or more == left:
             return first, second
         more *= 2
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    from scipy.optimize import brentq  # a quarter of a second to import
+
+    return float(brentq(function, low, high, xtol=1e-12))

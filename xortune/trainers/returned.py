@@ -128,6 +128,10 @@ class SeedResults:
             shown: the failure of the first of them as the user should see it, a traceback say.
             n: how many.
         """
+        if n == 1 and shown is None and not verdict.numbers and not verdict.failed:  # usual
+            self._status[self.n] = verdict.status
+            self.n += 1
+            return
         known, new = self._numbers, verdict.numbers
         if len(known) + len(new) > MAX_VALUES and len(known.keys() | new.keys()) > MAX_VALUES:
             verdict = crashed(TOO_MANY, n)
