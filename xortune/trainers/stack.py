@@ -598,9 +598,8 @@ class Trial:
         whole = [width * self.stacked[width] for width in widths]
         return float(np.interp(width, widths, whole))
 
-    def measure(self, groups: Sequence[Group]) -> None:
-        """Time stacks of widths that these seeds fill: wide ones, others as long as they gain."""
-        seeds = sum(len(seeds) for _, seeds in groups)
+    def measure(self, training: Any, seeds: int) -> None:
+        """Time stacks of widths that so many seeds fill: wide ones, others as long as they gain."""
         widths = [width for width in WIDTHS if width <= seeds]
         if 1.5 * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
             widths.append(seeds)
@@ -609,22 +608,23 @@ class Trial:
         best = math.inf
         for some in (wide, narrow) if not self.reason else ():
             for width in some:
-                if width not in self.stacked:
-                    self.stacked[width] = self._timed(_first(groups, width)) / width
-                if self.stacked[width] > best:
+                if self._each(training, width) > best:
                     break
                 best = self.stacked[width]
             if self.stacked.get(wide[0] if wide else 0) != best:
                 break
 
-    def _timed(self, groups: Sequence[Group]) -> float:
-        try:
-            stack = Stack(groups, together=self.together, timed=True)
-            seconds = _seconds(stack)
-        except (MemoryError, RuntimeError):  # too large: torch has no other error on a CPU
-            return math.inf
-        self.together = stack.together
-        return seconds
+    def _each(self, training: Any, width: int) -> float:
+        """Seconds of a step of one seed in a stack of so many, the fastest of some."""
+        if width not in self.stacked:
+            self.stacked[width] = math.inf  # too large: torch has no other error on a CPU
+            with suppress(MemoryError, RuntimeError), _quiet(), _memory_kept():
+                groups = [(training, range(width))]
+                stack = Stack(groups, together=self.together, timed=True)
+                steps = zip(range(1 + TIMED), _steps(stack), strict=False)
+                self.stacked[width] = _fastest([_clock() for _ in steps]) / width
+                self.together = stack.together
+        return self.stacked[width]
 
     def cheap(self, training: Any) -> int:
         """How many seeds train as one in hardly more time than a few; 1 if each takes its own."""
@@ -633,10 +633,9 @@ class Trial:
         widths = [width for width in WIDTHS if width * one <= SMALL and not self.reason]
         found, before, each = 1, 0, math.inf
         for width in widths:
-            if width not in self.stacked:
-                with suppress(Exception), _quiet(), _memory_kept():
-                    self.stacked[width] = self._timed([(training, range(width))]) / width
-            whole = width * self.stacked.get(width, math.inf)
+            with suppress(Exception):
+                self._each(training, width)
+            whole = width * self.stacked[width]
             further = whole - before * each if before else 0.0
             if math.isinf(whole) or further > PAYS * (width - before) * each:
                 break
@@ -693,17 +692,6 @@ def _kind(training: Any) -> tuple[Any, ...]:
     return (type(training), type(optimizer), repr(model), *settings)
 
 
-def _first(groups: Sequence[Group], width: int) -> list[Group]:
-    """Groups with the first seeds, so many in all."""
-    found: list[Group] = []
-    for training, seeds in groups:
-        taken = seeds[:width]
-        width -= len(taken)
-        if taken:
-            found.append((training, taken))
-    return found
-
-
 def _steps(stack: Stack) -> Iterator[Tensor]:
     """The losses of step after step, over the ends of epochs."""
     begun = True
@@ -712,12 +700,6 @@ def _steps(stack: Stack) -> Iterator[Tensor]:
         for losses in stack.epoch():
             begun = True
             yield losses
-
-
-def _seconds(stack: Stack) -> float:
-    """Of the fastest of some steps after the first."""
-    ends = [_clock() for _, _ in zip(range(1 + TIMED), _steps(stack), strict=False)]
-    return _fastest(ends)
 
 
 def _clock() -> float:
@@ -887,7 +869,7 @@ Report = Callable[[int, Sequence[int], Any], None]
 
 def train_stacked(
     groups: Sequence[Group],
-    report: Report | None = None,
+    report: Report = lambda *_: None,
     failures: tuple[type[BaseException], ...] = (Exception,),
 ) -> tuple[list[list[Any]], str]:
     """Train the seeds of some configurations of one class.
@@ -916,8 +898,8 @@ def train_stacked(
         rows = [(place, seed) for place in places for seed in groups[place][1]]
         trial, chunks = trials[places[0]], len(rows)
         if trial is not None and len(rows) > 1:
-            with suppress(*failures), _quiet(), _memory_kept():
-                trial.measure([groups[place] for place in places])
+            with suppress(*failures):
+                trial.measure(groups[places[0]][0], len(rows))
             chunks = trial.stacks(len(rows))
         for chunk in range(chunks):
             if time_is_over():
@@ -933,23 +915,18 @@ def _train_chunk(
     groups: Sequence[Group],
     rows: Sequence[tuple[int, int]],
     results: Sequence[dict[int, Any]],
-    report: Report | None,
+    report: Report,
     failures: tuple[type[BaseException], ...],
     *,
     together: bool,
 ) -> None:
     """Train some rows, each the place of its group and a seed, as one; in halves if that fails."""
-
-    def tell(place: int, seeds: Sequence[int], told: Any) -> None:
-        if report is not None:
-            report(place, seeds, told)
-
     if len(rows) == 1:
         [(place, seed)] = rows
         try:
             with unread(groups[place][0]):  # the loop reads what the optimizer takes, too
                 results[place][seed] = groups[place][0].run(
-                    seed, lambda told: tell(place, [seed], told)
+                    seed, lambda told: report(place, [seed], told)
                 )
         except failures as error:
             results[place][seed] = error
@@ -970,21 +947,12 @@ def _train_chunk(
             return
         if epoch == epochs:
             break
-        _tell_each(places, parts, scores, tell)
+        first = 0
+        for place, (_, seeds) in zip(places, parts, strict=True):
+            report(place, seeds, arrays_of(scores[first : first + len(seeds)]))
+            first += len(seeds)
     for (place, seed), score in zip(rows, scores, strict=True):
         results[place][seed] = score
-
-
-def _tell_each(
-    places: Sequence[int],
-    parts: Sequence[Group],
-    scores: Sequence[Any],
-    tell: Report,
-) -> None:
-    first = 0
-    for place, (_, seeds) in zip(places, parts, strict=True):
-        tell(place, seeds, arrays_of(scores[first : first + len(seeds)]))
-        first += len(seeds)
 
 
 @contextmanager

@@ -136,8 +136,9 @@ class TorchTraining(ABC):
         Raises:
             Exception: what the training of a seed raised.
         """
-        tell = None if report is None else lambda _, _seeds, told: report(told)
-        [results], _ = train_stacked([(self, [int(seed) for seed in seeds])], tell)
+        told = report or (lambda _: None)
+        groups = [(self, [int(seed) for seed in seeds])]
+        [results], _ = train_stacked(groups, lambda _, _seeds, scores: told(scores))
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -146,7 +147,7 @@ class TorchTraining(ABC):
     @staticmethod
     def run_all(
         groups: Sequence[tuple[TorchTraining, Sequence[int]]],
-        report: Callable[[int, Sequence[int], Any], None] | None = None,
+        report: Callable[[int, Sequence[int], Any], None] = lambda *_: None,
         failures: tuple[type[BaseException], ...] = (Exception,),
     ) -> tuple[list[list[Any]], str]:
         """Train several configurations of one class: see `stack.train_stacked`."""
