@@ -160,7 +160,7 @@ class Given:
     """A function that was given from Python and that no module has by its name.
 
     Attributes:
-        digest: of its text, as far as it has one.
+        digest: of its text, as far as it has one, and of the numbers and strings it is bound to.
     """
 
     label: str
