@@ -94,7 +94,8 @@ def test_the_answer_does_not_depend_on_how_many_seeds_are_looked_at_once():
     whole, more = in_step([good, bad], 300)
     assert more == 0
     assert whole.best == 0
-    assert whole.n == whole.pairs[0].decided_at < 300
+    answer = paired_answer(good, bad, seeds=300, alpha=0.05)
+    assert whole.n == whole.pairs[0].decided_at == answer.n < 300
     for n in range(1, 300):
         part, more = in_step([good[:n], bad[:n]], 300)
         if n >= whole.n:
@@ -125,8 +126,12 @@ def test_of_several_the_family_s_error_is_kept_and_the_best_ends_it():
     found, more = in_step([middle, worst, best], 400)
     assert (found.best, more) == (2, 0)
     assert found.first_is_worse
-    assert found.n == max(pair.decided_at for pair in found.pairs if 2 in (pair.a, pair.b))
+    decisive = [pair for pair in found.pairs if 2 in (pair.a, pair.b)]
+    assert found.n == max(pair.decided_at for pair in decisive)
     assert len(found.pairs) == len(found.lines) == 3
+    for pair in decisive:  # a third of alpha for each
+        two = ([middle, worst, best][one] for one in (pair.a, pair.b))
+        assert pair.decided_at == paired_answer(*two, seeds=400, alpha=0.05 / 3).n
 
 
 def train(config, seed):

@@ -18,7 +18,7 @@ def fuzz(*words):
 @pytest.mark.parametrize(
     "words",
     [
-        ("--spaces", 30, "--runs", 8, "--seed", 20, "--sketch"),
+        ("--spaces", 60, "--runs", 8, "--seed", 20, "--sketch"),
         pytest.param(("--spaces", 120, "--runs", 30, "--seed", 21), marks=pytest.mark.long),
     ],
 )

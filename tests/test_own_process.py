@@ -57,10 +57,10 @@ def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words,
 @pytest.mark.usefixtures("forks")
 def test_a_check_takes_no_longer_than_a_trial_may(tmp_path, command):
     train_file(tmp_path, "time.sleep(1000)")
-    words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "500ms"]
+    words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "0.5s"]
     ended = command(*words)
     assert ended.exit_code == 2
-    assert "with x='é☃' took longer than 500 ms; allowed: " in ended.stderr
+    assert "with x='é☃' took longer than 0.5 s; allowed: " in ended.stderr
 
 
 def test_an_import_that_ends_its_process_is_told(tmp_path, command):

@@ -407,7 +407,7 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
         assert watcher.look(began + 1301).rate == pytest.approx(1 / 300)
         # A search that has just gone on has not gone on for five minutes.
         sessions = [{"made": "b" * 8}, {"made": "b" * 8, "started": utc(began + 1281)}]
-        update(run.path, sessions=sessions)
+        update(run.path, sessions=sessions, made={"b" * 8: {}})
         assert watcher.look(began + 1301).rate == pytest.approx(1 / 20)
     assert Watcher(run.path).look().state == "stopped"
     assert Watcher(run.path).look(began + 1301).rate is None

@@ -139,4 +139,5 @@ def test_all_that_is_answered_shows_itself_with_its_sentence(tmp_path):
     ):
         text = read(value).replace("\N{NO-BREAK SPACE}", " ")
         assert not [part for part in shown if part not in text], text
-        assert Reader(as_html(str(value))).text.strip() in Reader(text).text
+        if str(value) != repr(value):  # a status says it otherwise
+            assert Reader(as_html(str(value))).text.strip() in Reader(text).text
