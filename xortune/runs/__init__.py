@@ -23,7 +23,7 @@ EXPORTS = {
     ),
     "files": ("Content", "remove_file", "replace_file"),
     "journal": ("Journal", "JournalReader", "held_journal", "read"),
-    "lines": ("Evaluations",),
+    "lines": ("Evaluations", "PART"),
     "lock": ("held", "holder", "refuse_held"),
     "manifest": (
         "CERTIFIED",

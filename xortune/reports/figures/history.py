@@ -17,6 +17,7 @@ from xortune.reports.figures.labels import MOST, described, finished, plot_of, s
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, varying
 from xortune.runs.certificate import Certificate
+from xortune.runs.lines import PART
 from xortune.runs.manifest import CERTIFIED, sessions_of
 from xortune.runs.results import by_version
 from xortune.runs.run import Run
@@ -90,9 +91,10 @@ def _looks(run: Run, *, weighted: bool) -> _Looks:
     ends = sizes.cumsum()
 
     def by_then(values: NDArray[np.integer]) -> NDArray[np.int64]:
-        total = np.append(0, values[order].cumsum())
+        total = values[order].cumsum()
+        total -= np.repeat(np.append(0, total[ends[:-1] - 1]), sizes)
         found = np.empty(len(order), np.int64)
-        found[order] = total[1:] - np.repeat(total[ends - sizes], sizes)
+        found[order] = total
         return found
 
     k, n = by_then(blocks.solved), by_then(n)
@@ -101,7 +103,8 @@ def _looks(run: Run, *, weighted: bool) -> _Looks:
 
 def _best_so_far(keys: Sequence[str], looks: _Looks) -> tuple[Series, set[int]]:
     """The highest lower end after each block, and the places of all configs that ever had it."""
-    lows = wilson(looks.k, looks.n)[0]
+    parts = range(0, len(looks.k), PART)  # of all at once, what is computed between is much memory
+    lows = np.concatenate([wilson(looks.k[i : i + PART], looks.n[i : i + PART])[0] for i in parts])
     final = np.zeros(len(lows), np.bool_)
     final[looks.last] = True
     latest, stays = array("d", bytes(8 * len(keys))), -math.inf
