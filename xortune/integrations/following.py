@@ -294,16 +294,13 @@ class Follower:
             missing.update(dict.fromkeys(self._reader.keys if last else changed))
             if self._reader.keys and (last or (missing and tracker.live)):
                 try:
-                    self._bring_to(tracker, missing, last=last)
+                    for key in _logged(self._reader, tracker, list(missing), last=last):
+                        del missing[key]
+                        self._moved = time.monotonic()
+                        if self._over.is_set() and not last:
+                            break  # all of it comes next
                 except Exception as error:  # whatever a tracker's package raises
                     self._tell(tracker.name, reason_of(error))
-
-    def _bring_to(self, tracker: Tracker, missing: dict[str, None], *, last: bool) -> None:
-        for key in _logged(self._reader, tracker, list(missing), last=last):
-            del missing[key]
-            self._moved = time.monotonic()
-            if self._over.is_set() and not last:
-                return  # all of it comes next
 
     def _tell(self, what: str, why: str) -> None:
         if what not in self._told:

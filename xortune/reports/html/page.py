@@ -220,10 +220,8 @@ def as_json(values: Any) -> str:
     Raises:
         ValueError: a number that is not finite, which JSON does not have.
     """
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign, escape in (("<", r"\u003c"), ("\u2028", r"\u2028"), ("\u2029", r"\u2029")):
-        text = text.replace(sign, escape)
-    return "".join(map(_visible, text)) if not text.isprintable() else text
+    text = json.dumps(values, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", r"\u003c")
 
 
 def literal(value: float | str | None) -> str:
@@ -231,11 +229,9 @@ def literal(value: float | str | None) -> str:
 
     What is no finite number is a string: JSON has no other place for it.
     """
-    if isinstance(value, Nested):
-        return str(value) if value.isprintable() else "".join(map(_visible, value))
     if isinstance(value, float) and not math.isfinite(value):
         value = str(value)
-    text = json.dumps(value, ensure_ascii=False)
+    text = str(value) if isinstance(value, Nested) else json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
