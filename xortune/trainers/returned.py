@@ -129,7 +129,7 @@ class SeedResults:
             n: how many.
         """
         if n == 1 and shown is None and not verdict.numbers and not verdict.failed:  # usual
-            self._status[self.n] = verdict.status
+            self._status[self.n : self.n + 1] = verdict.status  # an array where many are asked for
             self.n += 1
             return
         known, new = self._numbers, verdict.numbers
