@@ -22,7 +22,7 @@ from xortune.runs.evaluation import Purpose
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, holds_run, load_run
 
-FILES = (JOURNAL, "manifest.json", "space.yaml", "certificate.json", f"lock/0001-{'f' * 32}.json")
+FILES = (JOURNAL, "manifest.json", "space.yaml", f"lock/0001-{'f' * 32}.json")
 PICKLE = b"cos\nmkdir\n(S'PWNED'\ntR."
 
 
