@@ -181,9 +181,10 @@ def _rule(draw: Callable[[Sequence[Token], int], str]) -> Callable[..., str]:
 
 
 def _class(tokens: Sequence[Token], at: int) -> str:
-    if "right" in str(tokens[at].attrGet("style")):
-        return ' class="number"'
-    return ' class="long"' if len(_words(tokens[at + 1])) > LONG else ""
+    words = _words(tokens[at + 1])
+    if "right" in str(tokens[at].attrGet("style")):  # before an interval its line may break
+        return ' class="number ends"' if " [" in words else ' class="number"'
+    return ' class="long"' if len(words) > LONG else ""
 
 
 def _words(inline: Token) -> str:
