@@ -152,8 +152,7 @@ def test_resuming_where_only_a_torn_line_was_written_simply_starts(
     space_file, tmp_path, monkeypatch
 ):
     without_ray(monkeypatch.setattr)
-    path = tmp_path / "torn"
-    path.mkdir()
+    path = xt.search(space_file, output=tmp_path / "torn", trials=1, sampler="random").path
     (path / JOURNAL).write_text('{"proposal": 0, "key": "abc')
     run = xt.search(space_file, output=path, resume=True, trials=1, sampler="random")
     assert numbers(run.evaluations) == [0]
