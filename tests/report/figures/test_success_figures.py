@@ -32,6 +32,7 @@ from success_runs import (
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
+from xortune.core.point import Point
 from xortune.reports.figures.distributions import success_by_epoch
 from xortune.reports.figures.history import optimization_history
 from xortune.reports.figures.ranking import pareto_front, ranking
@@ -265,3 +266,21 @@ def test_what_can_be_had_goes_in_stairs_through_the_front(tmp_path, objectives, 
     assert {(mark.x, mark.y) for mark in on_it.marks} == set(stairs) & {
         (hidden, k / n) for hidden, k, n, _ in rows
     }
+
+
+def test_labels_have_the_important_parameters_that_find_room(tmp_path):
+    wide = {f"a{i}": f"value-{i}" for i in range(5)}
+    lines = [
+        done(i, wide | {"a3": f"value-{i}", "lr": 0.1 + i, "n": i}, solved(0, 8 - i, 8))
+        for i in range(3)
+    ]
+    importance = {"n": 0.1, "a3": 0.7, "lr": 0.2}
+    run = write_run(tmp_path / "run", lines, importance=importance)
+    axis = ranking(run).panels[0].y
+    assert axis.label == "solved · a3, lr, n · key"
+    key = Point(lines[1].block.point).key[:6]
+    assert axis.categories[1] == f"7/8 · value-1, 1.1, 1 · {key}"
+    longer = [done(i, {"x" * 60: "y" * 60 + str(i), "n": i}, solved(0, 8, 8)) for i in range(3)]
+    axis = ranking(write_run(tmp_path / "longer", longer)).panels[0].y
+    assert axis.label == f"solved · {'x' * 8}…{'x' * 7}, n · key"
+    assert max(map(len, axis.categories)) <= 56
