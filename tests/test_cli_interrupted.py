@@ -120,7 +120,7 @@ def slow_to_end(drivers, folder, seconds):
 
 
 def test_a_second_signal_tears_nothing_apart(tmp_path, drivers):
-    process, run = slow_to_end(drivers, tmp_path, 1)
+    process, run = slow_to_end(drivers, tmp_path, 3)
     process.send_signal(signal.SIGHUP)
     time.sleep(0.3)  # two that come at once are one
     process.send_signal(signal.SIGTERM)
