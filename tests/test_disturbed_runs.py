@@ -100,6 +100,23 @@ def test_a_journal_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on,
     goes_on()
 
 
+def test_a_run_that_is_removed_again_after_it_was_restored_loses_nothing(
+    disturbed, goes_on, tmp_path, monkeypatch
+):
+    once = []
+
+    def look(self, look=Guard.look):
+        found = look(self)
+        if found is not None and not once:
+            once.append(found)
+            removed(tmp_path / "run")  # as `rm -r` does that has not ended yet
+        return found
+
+    monkeypatch.setattr(Guard, "look", look)
+    assert "has restored all of it" in disturbed(removed)
+    goes_on()
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "space.yaml"])
 def test_a_removed_manifest_or_space_is_put_back(disturbed, goes_on, name):
     told = disturbed(lambda run: (run / name).unlink())

@@ -121,6 +121,7 @@ class Guard:
             os.fsync(file.fileno())
         Path(temporary).chmod(os.fstat(self._fd).st_mode & 0o777)
         Path(temporary).replace(kept)
+        self._known = _identity(self._place)  # a second look tells of what happened since
         if back:
             return _put_back(self._shown, replaced=there)
         return DisturbedError(
@@ -465,6 +466,8 @@ class Journal:
         if self._thread is not None:
             self._thread.join()
         self._sync()
+        if isinstance(self._failure, DisturbedError):  # whoever removes the run may not be done
+            self._failure = self._guard.look() or self._failure
         if self._segments is not None:
             self._segments.close()
         os.close(self._fd)
