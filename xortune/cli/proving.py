@@ -153,12 +153,6 @@ def gate(
     """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input.
 
     Options:
-        trainer: With --config: your training, in place of the built-in network: ./train.py:run, or
-            a command such as 'python train.py --lr={lr} --seed={seed}'.
-        success: With --trainer: what a success is, such as 'accuracy >= 0.9'.
-        metric: With a command: where it prints its numbers: last line json, last line number, or
-            "{regex: 'accuracy: (.*)', name: accuracy}".
-        timeout: With --trainer: time limit for one seed, such as 90s or 10m.
         workers: With --trainer: how many processes train at once. If not given, as many as save
             time. 0: this process.
         min_rate: The success rate that must be proven.
@@ -388,12 +382,6 @@ def evaluate(
     Name the configuration in a file with --config, or by options of the built-in network.
 
     Options:
-        trainer: With --config: your training, in place of the built-in network: ./train.py:run, or
-            a command such as 'python train.py --lr={lr} --seed={seed}'.
-        success: With --trainer: what a success is, such as 'accuracy >= 0.9'.
-        metric: With a command: where it prints its numbers: last line json, last line number, or
-            "{regex: 'accuracy: (.*)', name: accuracy}".
-        timeout: With --trainer: time limit for one seed, such as 90s or 10m.
         workers: With --trainer: how many processes train at once. If not given, as many as save
             time. 0: this process.
         config: A config (YAML, JSON), in place of the network's options.

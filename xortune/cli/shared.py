@@ -70,6 +70,12 @@ study_storage: Share an Optuna study with other searches of the space: journal:/
 study_name: Name of that study; derived from the space if not given.
 workers: How many trials run at once on this machine. If not given, as many as its CPUs allow. 0:
     this process.
+trainer: With --config: your training, in place of the built-in network: ./train.py:run, or a
+    command such as 'python train.py --lr={lr} --seed={seed}'.
+success: With --trainer: what a success is, such as 'accuracy >= 0.9'.
+metric: With a command: where it prints its numbers: last line json, last line number, or
+    "{regex: 'accuracy: (.*)', name: accuracy}".
+timeout: With --trainer: time limit for one seed, such as 90s or 10m.
 resume: Continue the run.
 engine: What trains the built-in network: auto, fused, reference or cuda.
 tensorboard ([DIR]): Log each configuration for TensorBoard's HParams; to RUN/tensorboard without
