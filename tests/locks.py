@@ -51,7 +51,7 @@ def fast(monkeypatch):
 def share(fast, monkeypatch):
     """File systems that several machines write to, where flock sees one machine alone."""
     monkeypatch.setattr(run_lock, "_is_local", lambda _: False)
-    monkeypatch.setattr(run_lock, "_flock", lambda *_, **__: True)
+    monkeypatch.setattr(run_lock, "flock", lambda *_, **__: True)
 
 
 def claim_of(folder, **changes):

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
-from xortune.racing.front import FrontGrants
-from xortune.racing.grants import Grants
+from xortune.racing.grants import FrontGrants, Grants
 from xortune.racing.race import RaceRule, race_lower, race_upper
 
 

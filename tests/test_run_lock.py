@@ -28,7 +28,7 @@ from xortune.runs import lock
 from xortune.runs.lock import held
 
 if sys.argv[3] == "share":
-    lock._is_local, lock._flock = lambda _: False, lambda *_, **__: True
+    lock._is_local, lock.flock = lambda _: False, lambda *_, **__: True
     lock.LEASE_SECONDS, lock.LOOK_SECONDS, lock.HEARTBEAT_SECONDS = 0.6, 0.05, 0.1
 
 def take(folder):

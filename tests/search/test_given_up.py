@@ -14,8 +14,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Unfinished
 from xortune.driver.jobs import trained
-from xortune.racing.front import FrontGrants
-from xortune.racing.grants import Grants, NumberGrants
+from xortune.racing.grants import FrontGrants, Grants, NumberGrants
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack

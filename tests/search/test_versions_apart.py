@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
 from xortune.driver.decisions import Count, ProvenanceGroups
-from xortune.racing.front import FrontGrants
-from xortune.racing.grants import Grants
+from xortune.racing.grants import FrontGrants, Grants
 from xortune.racing.race import Race, RaceRule
 from xortune.runs.lines import Evaluations
 from xortune.runs.results import ConfigResults, by_version

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xortune.certificates.gate import share
-from xortune.core.errors import InputError, nearest, refuse_given
+from xortune.core.errors import InputError, refuse_given, refuse_unknown
 from xortune.core.point import Point, Value
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer
@@ -154,13 +154,7 @@ class Call:
                 allowed="at the beginning of an attempt",
                 fix="leave it out, or begin another attempt without --extend",
             )
-        if self.by not in (names := ("own", "neighbourhood")):
-            raise InputError(
-                f"{self.by!r}",
-                field="by",
-                allowed=" or ".join(names),
-                fix=nearest(self.by, names),
-            )
+        refuse_unknown(self.by, ("own", "neighbourhood"), f"{self.by!r}", field="by")
         if self.by == "neighbourhood" and self.neighbourhood is None:
             raise InputError(
                 "'neighbourhood' needs measured neighbours",

@@ -27,9 +27,9 @@ EXPORTS = {
         "open_regular",
         "text_of",
         "unreadable",
-        "unwritable",
         "without_password",
         "without_passwords",
+        "writing",
     ),
     "formats": (
         "as_html",

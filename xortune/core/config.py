@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.point import Point
 
 MOST_EPOCHS = 2**30
@@ -77,12 +77,9 @@ class Config:
     zero_grad: bool = True
 
     def __post_init__(self) -> None:
-        for field, known in (
-            ("activation", ACTIVATIONS),
-            ("loss", LOSSES),
-            ("optimizer", OPTIMIZERS),
-        ):
-            _check_name(field, getattr(self, field), known)
+        _check_name("activation", self.activation, ACTIVATIONS)
+        _check_name("loss", self.loss, LOSSES)
+        _check_name("optimizer", self.optimizer, OPTIMIZERS)
         # Frozen: normal forms (5.0 -> 5, numpy scalars, -0.0) are set once, here.
         object.__setattr__(self, "lr", _real("lr", self.lr, above=True))
         object.__setattr__(self, "momentum", _real("momentum", self.momentum) + 0.0)
@@ -107,13 +104,8 @@ class Config:
             InputError: a name that is no field of Config, a missing field, or what Config refuses.
         """
         for name in point:
-            if name not in _FIELDS:
-                raise InputError(
-                    "is not a parameter of the built-in network",
-                    field=name,
-                    allowed=", ".join(sorted(_FIELDS)),
-                    fix=nearest(name, _FIELDS),
-                )
+            problem = "is not a parameter of the built-in network"
+            refuse_unknown(name, sorted(_FIELDS), problem, field=name)
         for name in ("activation", "loss", "optimizer", "lr", "hidden_dim", "epochs"):
             if name not in point:
                 raise InputError(

@@ -127,13 +127,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 _FLAGS = frozenset(
     (
-        "resume",
-        "extend",
-        "accept-versions",
-        "extendable",
-        "different-tasks",
-        "missing-fails",
-        "sequential",
+        *("resume", "extend", "accept-versions", "extendable", "different-tasks"),
+        *("missing-fails", "sequential"),
     )
 )
 _DICTS = {"where": "where", "column": "columns"}

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,8 +19,6 @@ from xortune.core.errors import InputError
 
 # -------------------------------------------------------------------------------------------------
 # Reading files that somebody else may have made: nothing blocks, runs or never ends.
-#
-# And, for those who write: whether a disk is full.
 
 FREE_SPACE = "free space there, then continue with --resume"
 """What to do about a full disk."""
@@ -60,9 +59,7 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Binar
         ValueError: a NUL in the path.
     """
     # Without O_NONBLOCK opening a pipe waits for somebody who writes into it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    if not follow:
-        flags |= getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
         fd = os.open(path, flags)
     except OSError as error:
@@ -180,16 +177,23 @@ def unreadable(place: Path, error: Exception) -> InputError:
     return InputError(f"cannot be read ({reason})", place=str(place))
 
 
-def unwritable(
-    place: Path, error: Exception, fix: str | None = "give another directory with --output"
-) -> InputError:
-    """What to say of a place that the file system does not let us write; of a full disk that."""
-    reason = getattr(error, "strerror", None) or error
-    return InputError(
-        f"cannot be written ({reason})",
-        place=str(place),
-        fix=FREE_SPACE if is_full(error) else fix,
-    )
+@contextmanager
+def writing(
+    place: Path, fix: str | None = "give another directory with --output"
+) -> Iterator[None]:
+    """Within it a place is written to.
+
+    Raises:
+        InputError: the file system does not let us write there, or the disk is full.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        problem = f"cannot be written ({getattr(error, 'strerror', None) or error})"
+        fix = FREE_SPACE if is_full(error) else fix
+        raise InputError(problem, place=str(place), fix=fix) from None
 
 
 # -------------------------------------------------------------------------------------------------

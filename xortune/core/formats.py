@@ -208,9 +208,6 @@ ENDS = {
 }
 """The columns of rates that are estimates, and of their intervals."""
 
-SHARES = frozenset({"share"})
-"""The columns of shares that are no estimates: one decimal."""
-
 
 def as_html(
     sentence: str, rows: pd.DataFrame | Sequence[Mapping[str, object]] | None = None
@@ -246,8 +243,8 @@ def as_html(
 
 
 def _in_percent(rows: pd.DataFrame) -> Mapping[Any, list[str]]:
-    """The columns of rates, shares and intervals, as they are shown."""
-    found = {name: [_percent(share, 1) for share in rows[name]] for name in rows if name in SHARES}
+    """The columns of rates and their intervals, and of shares that are no estimates."""
+    found = {name: [_percent(share, 1) for share in rows[name]] for name in rows if name == "share"}
     for name, (low, high) in ENDS.items():
         if not {name, low, high} <= set(rows):
             continue
@@ -264,9 +261,7 @@ def _percent(
     """A share; as an end of an interval it is rounded outwards."""
     if math.isnan(share):
         return ""
-    shown = (
-        f"{outwards(100 * share, digits) + 0.0:.{digits}f}"
-        if outwards
-        else hundredths(share, digits)
-    )
+    shown = hundredths(share, digits)
+    if outwards:
+        shown = f"{outwards(100 * share, digits) + 0.0:.{digits}f}"
     return f"{shown}\N{NO-BREAK SPACE}%"

@@ -330,11 +330,7 @@ class Outcome:
     @classmethod
     def crashed(cls, seeds: Iterable[int], epochs: int, reason: str | None = None) -> Outcome:
         """Seeds whose training produced nothing: they count as not solved, and say why."""
-        array = (
-            np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
-            if isinstance(seeds, range)
-            else np.array(list(seeds), dtype=np.int64)
-        )
+        array = np.fromiter(seeds, np.int64)
         return cls(
             seeds=array,
             epochs=epochs,

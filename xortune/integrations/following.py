@@ -56,7 +56,7 @@ class RunFollower:
     @property
     def _lines(self) -> Evaluations:
         """The final lines of the search."""
-        search, _ = Evaluations.all_of(self._reader.lines).apart()
+        search, _ = Evaluations(self._reader.lines).apart()
         return search.where(search.column("final") > 0)
 
     @property
@@ -110,7 +110,7 @@ class RunFollower:
         return "finished" if manifest.get("complete") is True else "stopped"
 
     def _certified(self) -> dict[str, dict[str, float]]:
-        certificate = certificate_of(Evaluations.all_of(self._reader.lines).apart()[1])
+        certificate = certificate_of(Evaluations(self._reader.lines).apart()[1])
         names = {name: name for name in ("k", "n", "rate", "lower_bound", "confidence", "gap")}
         names["neighbourhood_lower_bound"] = "neighbourhood_bound"
         found = {

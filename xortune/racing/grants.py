@@ -17,12 +17,12 @@ from scipy.special import expit, logit
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
-from xortune.racing.front import FrontGrants
 from xortune.racing.objectives import cost_share, expected, only_rate, summed_only, worth
-from xortune.racing.race import Race, RaceRule, race_lower, race_share
+from xortune.racing.race import Race, RaceRule, best_lower, is_worse, race_lower, race_share
 from xortune.spaces.grid import grid_size
 from xortune.spaces.model import FIRST, SearchSpace, weighs_seeds
 from xortune.stats.anytime import anytime_quantile
+from xortune.stats.planning import fewest_seeds
 
 # -------------------------------------------------------------------------------------------------
 # What a seed is worth: the knowledge gradient, with a prior that the search learns.
@@ -249,7 +249,7 @@ class Grants(ProvenRates):
             n: its seeds so far, at least 1.
             speed: between 0 and 1, more is better: tells the equally good apart. Where a rule
                 judges a number it is of that, and no speed: see `racing.objectives.liking`.
-            costs: none here; see `racing.front`.
+            costs: none here; see `FrontGrants`.
             seed_costs: none here; see `NumberGrants`.
         """
         number = self.enter(name)
@@ -383,6 +383,110 @@ def _low(successes: int, n: int) -> float:
 
 
 # -------------------------------------------------------------------------------------------------
+# The race where more than the success rate counts: who may still be on the Pareto front goes on.
+#
+# It is about success rates all the same, and its bounds and shares of alpha are those of
+# `racing.race`. But a config competes only with those that cost no more in any other objective: a
+# network of 3 units is not stopped for one of 20 that is better.
+#
+# **The promise.** With probability at least 1 - alpha, every stopped config really has a lower
+# success rate than another which costs no more in any other objective: by the same proof, since all
+# bounds hold together whoever is compared with whom. A parameter is known exactly, and then a
+# stopped config is dominated. Epochs to solve are what has been measured of both so far; for them
+# the promise says no more than that.
+
+_FRONT_ROW = np.dtype([("k", "i8"), ("n", "i8"), ("low", "f8"), ("proven", "f8"), ("out", "?")])
+
+
+class FrontGrants(ProvenRates):
+    """A search's race for a front; like `Grants`, but for the costs.
+
+    A decision compares a config with all others.
+    """
+
+    def __init__(self, rule: RaceRule) -> None:
+        super().__init__(rule)
+        self._rule = rule
+        # One row for each number. The costs are NaN before the first look: nobody is compared then.
+        self._rows, self._costs = np.zeros(0, _FRONT_ROW), np.empty((0, 0))
+
+    def forget(self, name: Hashable) -> None:
+        """As `Grants.forget`."""
+        number = self.enter(name)
+        if number <= len(self._rows):
+            self._rows[number - 1], self._costs[number - 1] = 0, np.nan
+        seen = [(i, row) for i, row in enumerate(self._rows.tolist(), 1) if row[1]]
+        self._race.forget(name, ((self._race.name_of(i), row[0], row[1]) for i, row in seen))
+
+    def see(
+        self,
+        name: Hashable,
+        successes: int,
+        n: int,
+        *,
+        costs: tuple[float, ...],
+        speed: float = 0.5,  # noqa: ARG002  # where it counts, it is among the costs
+        seed_costs: NDArray[np.float64] | None = None,  # noqa: ARG002
+    ) -> None:
+        """As `Grants.see`.
+
+        `costs` are those in each other objective; less is better, inf is allowed.
+        """
+        number, have = self.enter(name), len(self._rows)
+        if number > have:
+            more = max(number, 2 * have) - have
+            nothing = np.full((more, len(costs)), np.nan)
+            self._costs = np.vstack([self._costs.reshape(have, len(costs)), nothing])
+            self._rows = np.append(self._rows, np.zeros(more, _FRONT_ROW))
+        self._race.see(name, successes, n)
+        row = self._rows[number - 1]
+        proven = best_lower(successes, n, number, float(row["proven"]), alpha=self._rule.alpha)
+        self._costs[number - 1] = costs
+        self._rows[number - 1] = successes, n, _low(successes, n), proven, row["out"]
+
+    def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:  # noqa: ARG002
+        """The config that shall climb; None if there is none.
+
+        The one expected to succeed most often, of those that are not proven worse than another of
+        no higher costs, and that have fewer than `finalists` others ahead: of no higher costs, and
+        shown to do as well as it is expected to (by the lower end of Wilson's interval).
+        """
+        k, n = self._rows["k"], self._rows["n"]
+        hoped = np.where(n > 0, (k + 1) / (n + 2), 0.0)
+        may = (k > 0) & (n < self._rule.rungs[-1]) & ~self._rows["out"]
+        for row in np.lexsort((np.arange(len(hoped)), -hoped)).tolist():
+            if not may[row] or (name := self._race.name_of(row + 1)) in busy:
+                continue
+            rivals = self._rivals(row)
+            ahead = rivals & (self._rows["low"] >= hoped[row])
+            if self._rule.finalists is not None and ahead.sum() >= self._rule.finalists:
+                continue
+            if not self._is_worse(row, rivals):
+                return name
+        return None
+
+    def gives_up(self, name: Hashable) -> bool:
+        """As `Grants.gives_up`: of no higher costs."""
+        row = self.enter(name) - 1
+        if row >= len(self._rows) or not self._rows["n"][row]:
+            return False
+        return bool(self._rows["out"][row]) or self._is_worse(row, self._rivals(row))
+
+    def _rivals(self, row: int) -> NDArray[np.bool_]:
+        """Who costs no more in anything."""
+        rivals: NDArray[np.bool_] = np.all(self._costs <= self._costs[row], axis=1)
+        rivals[row] = False
+        return rivals
+
+    def _is_worse(self, row: int, rivals: NDArray[np.bool_]) -> bool:
+        best = float(self._rows["proven"][rivals].max(initial=0.0))
+        k, n = int(self._rows["k"][row]), int(self._rows["n"][row])
+        worse = is_worse(k, n, row + 1, best, alpha=self._rule.alpha)
+        self._rows["out"][row] |= worse
+        return worse
+
+
+# -------------------------------------------------------------------------------------------------
 # The race where a number of a user's own trainer is looked for: the best of a rung climb.
 #
 # A config climbs to the next rung if it is among the best of all that have come to its own: one in
@@ -513,9 +617,6 @@ def _remove_member(members: list[NumberMember], number: int) -> None:
 SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants
 """What a search asks of a race; see `Grants`."""
 
-MOST = 2**40
-"""Seeds, above which it is not said how many a proof takes."""
-
 
 def raced(space: SearchSpace) -> bool:
     """Whether configs compete for seeds, or one that is proven good ends the search."""
@@ -544,27 +645,21 @@ def refuse_unprovable(space: SearchSpace) -> None:
     if rate is None or (best := float(race_lower(most, most, 1, alpha=alpha))) >= rate:
         return
     # Beyond the first, a configuration needs more: see how alpha is spent in `racing.race`.
-    seeds = _seeds_to_prove(rate, space.search.trials or grid_size(space), alpha)
-    enough = f"`race: {{max: {seeds}}}`, or such a last rung, is enough for each configuration"
+    number = space.search.trials or grid_size(space)
+
+    def enough(n: int) -> bool:
+        return float(race_lower(n, n, number, alpha=alpha)) >= rate
+
+    try:
+        seeds = fewest_seeds(enough, 0, rate)
+        fix = f"`race: {{max: {seeds}}}`, or such a last rung, is enough for each configuration"
+    except InputError:
+        fix = "ask for less"
     proves = f"{floor(best * 1e4) / 1e4:g}"
     raise InputError(
         f"{rate:g} can never be proven: {most:,} of {most:,} seeds prove {proves}",
         field="stop.proven_rate",
         place=space.at("stop", "proven_rate"),
         allowed=f"at most {proves} with {most:,} seeds",
-        fix=enough if seeds < MOST else "ask for less",
+        fix=fix,
     )
-
-
-def _seeds_to_prove(rate: float, number: int, alpha: float) -> int:
-    """How many seeds, all solved, prove a rate of that configuration; at most `MOST`."""
-    few, many = 0, 1
-    while many < MOST and race_lower(many, many, number, alpha=alpha) < rate:
-        few, many = many, 2 * many
-    while many - few > 1:
-        middle = (few + many) // 2
-        if race_lower(middle, middle, number, alpha=alpha) < rate:
-            few = middle
-        else:
-            many = middle
-    return many

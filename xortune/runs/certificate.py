@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.files import unwritable
+from xortune.core.files import writing
 from xortune.core.formats import as_html, config_text, rounded_down
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
@@ -22,7 +22,7 @@ from xortune.stats.exact import clopper_pearson
 from xortune.stats.horizon import boundary
 
 # -------------------------------------------------------------------------------------------------
-# Certificates: what fresh seeds say of a search's finalists. All of it follows from a journal.
+# All of it follows from a journal.
 #
 # **The promise.** With a probability of at least `confidence`, *all* lower bounds of *all* attempts
 # of a run hold together. So the best finalist may be chosen by them, and trying until it passes
@@ -546,10 +546,8 @@ def write_certificate(
         InputError: the directory cannot be written.
     """
     text = json.dumps(certificate_json(certificate, manifest), indent=2, allow_nan=False)
-    try:
+    with writing(directory / CERTIFICATE, fix=None):
         replace_file(directory / CERTIFICATE, (text + "\n").encode())
-    except OSError as error:
-        raise unwritable(directory / CERTIFICATE, error, fix=None) from None
 
 
 def _fresh(found: CertifiedResult | Neighbour) -> dict[str, Any]:

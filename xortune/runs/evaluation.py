@@ -199,7 +199,13 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
             field="seeds",
             allowed=f"the {block.count} seeds from {block.first}, in this order",
         )
-    raw = struct.pack("<I", outcome.predictions.shape[1]) + _arrays(outcome)
+    raw = (
+        struct.pack("<I", outcome.predictions.shape[1])
+        + outcome.status.astype("u1").tobytes()
+        + outcome.solved_epoch.astype("<i4").tobytes()
+        + outcome.final_loss.astype("<f4").tobytes()
+        + np.packbits(outcome.predictions, axis=1).tobytes()
+    )
     return EncodedOutcome(
         outcome.successes, outcome.n, int(outcome.epochs), _packed(raw), outcome.details
     )
@@ -253,7 +259,6 @@ _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":
 
 # -------------------------------------------------------------------------------------------------
 # A line as it is read.
-
 
 _Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON)]
 _Reason: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_REASON)]
@@ -394,17 +399,6 @@ def _inflated(text: str, limit: int) -> bytes:
     if len(raw) > limit or not unpacker.eof or unpacker.unused_data:
         raise ValueError("its length")
     return raw
-
-
-def _arrays(outcome: Outcome) -> bytes:
-    return b"".join(
-        (
-            outcome.status.astype("u1").tobytes(),
-            outcome.solved_epoch.astype("<i4").tobytes(),
-            outcome.final_loss.astype("<f4").tobytes(),
-            np.packbits(outcome.predictions, axis=1).tobytes(),
-        )
-    )
 
 
 def _unpacked(text: str, count: int) -> tuple[int, bytes]:

@@ -21,7 +21,7 @@ from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, unreadable
 from xortune.runs.evaluation import MAX_TIME, Evaluation, encode
 from xortune.runs.lines import Evaluations, JournalLines
-from xortune.runs.lock import RunLock, held
+from xortune.runs.lock import RunLock, flock, held
 from xortune.runs.store import SegmentWriter, as_path, writer_for
 
 # -------------------------------------------------------------------------------------------------
@@ -36,13 +36,7 @@ BESIDE = ("manifest.json", "space.yaml")
 
 
 class Guard:
-    """Knows a journal that is open, and the files beside it.
-
-    Args:
-        fd: the open file.
-        place: its path.
-        lock: of its run; None where it has none.
-    """
+    """Knows a journal that is open, and the files beside it."""
 
     def __init__(self, fd: int, place: str, lock: RunLock | None) -> None:
         self._fd, self._place, self._lock = fd, Path(os.path.realpath(place)), lock
@@ -166,8 +160,6 @@ def _identity(place: Path) -> tuple[int, int] | None:
 
 
 # -------------------------------------------------------------------------------------------------
-# The journal of a run: append-only, one line of JSON for each evaluated block of seeds.
-#
 # A line is complete (it ends in a newline) or it was torn by a crash and is ignored by those who
 # read, and cut off by the next one who writes.
 
@@ -344,36 +336,36 @@ class Journal:
         place = os.fspath(path)
         new = not os.path.exists(place)  # noqa: PTH110  # a NUL is told below
         try:
-            # Windows would write its own line ends; a link may lead to a file that is no run's.
-            how = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | how, 0o666)
+            # No link, which may lead to a file that is no run's.
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            fd = os.open(path, flags, 0o666)
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", place=place) from None
         try:
-            _lock(fd, place)
+            # A second guard, of the kernel, beside the claim in `lock`.
+            if flock(fd, exclusive=True) is False:
+                raise InputError(
+                    "another search is writing this run",
+                    place=place,
+                    fix="wait for it, stop it, or give another --output",
+                )
             whole = _whole_lines(fd)
-            dropped = os.fstat(fd).st_size - whole
-            if dropped:
+            if dropped := os.fstat(fd).st_size - whole:
                 os.ftruncate(fd, whole)
             if new:
                 _sync_folders(place)
-        except OSError as error:
+            journal = cls(fd, place, made=made, lock=lock, dropped=dropped)
+            journal._segments = writer_for(as_path(path))
+        except BaseException as error:
             os.close(fd)
-            raise InputError(f"cannot be written ({error.strerror})", place=place) from None
-        except BaseException:
-            os.close(fd)
+            if isinstance(error, OSError):
+                raise InputError(f"cannot be written ({error.strerror})", place=place) from None
             raise
         if dropped and say is not None:
             say(
                 f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
                 " held is trained again"
             )
-        journal = cls(fd, place, made=made, lock=lock, dropped=dropped)
-        try:
-            journal._segments = writer_for(as_path(path))
-        except BaseException:
-            os.close(fd)
-            raise
         return journal
 
     @property
@@ -423,13 +415,10 @@ class Journal:
         try:
             while line:
                 line = line[os.write(self._fd, line) :]
-        except OSError as error:
+        except BaseException as error:  # also an interrupt between two halves
             self._cut(before)
-            raise InputError(
-                f"cannot be written ({error.strerror})", place=self._place, fix=_fix(error)
-            ) from None
-        except BaseException:  # interrupted between two halves
-            self._cut(before)
+            if isinstance(error, OSError):
+                raise self._told("cannot be written", error) from None
             raise
 
     def hurry(self) -> None:
@@ -496,11 +485,7 @@ class Journal:
                     os.fsync(self._fd)
             except OSError as error:
                 # What was not written is marked as written: the next fsync would succeed.
-                self._failure = InputError(
-                    f"lines could not be written to the disk ({error.strerror})",
-                    place=self._place,
-                    fix=_fix(error),
-                )
+                self._failure = self._told("lines could not be written to the disk", error)
             else:
                 with self._line:
                     self._failure = self._guard.look()
@@ -513,11 +498,13 @@ class Journal:
         try:
             os.ftruncate(self._fd, size)
         except OSError as error:
-            self._failure = InputError(
-                f"half a line could not be removed ({error.strerror})",
-                place=self._place,
-                fix=_fix(error),
-            )
+            self._failure = self._told("half a line could not be removed", error)
+
+    def _told(self, problem: str, error: OSError) -> InputError:
+        fix = "when the disk is well again, continue with --resume; what is in the file is kept"
+        if is_full(error):
+            fix = f"{FREE_SPACE}; what is in the file is kept"
+        return InputError(f"{problem} ({error.strerror})", place=self._place, fix=fix)
 
     def _refuse_after_failure(self) -> None:
         if self._failure is not None:
@@ -565,19 +552,12 @@ def torn(path: str | os.PathLike[str]) -> int:
         raise InputError(f"cannot be read ({error.strerror})", place=os.fspath(path)) from None
 
 
-def _fix(error: OSError) -> str:
-    if is_full(error):
-        return f"{FREE_SPACE}; what is in the file is kept"
-    return "when the disk is well again, continue with --resume; what is in the file is kept"
-
-
 def _sync_folders(place: str) -> None:
     """Bring the name of a new file to the disk, and those of its directories, which may be new."""
-    folder = os.path.dirname(os.path.abspath(place))  # noqa: PTH100, PTH120
-    for level in range(3):  # runs/NAME/evaluations.jsonl
+    for level, folder in enumerate(Path(place).absolute().parents[:3]):  # runs/NAME/FILE
         try:
             fd = os.open(folder, os.O_RDONLY)
-        except OSError:  # Windows opens no directories; others' may be unreadable
+        except OSError:  # others' may be unreadable
             return
         try:
             os.fsync(fd)
@@ -586,25 +566,6 @@ def _sync_folders(place: str) -> None:
                 raise  # else there is no such thing here
         finally:
             os.close(fd)
-        folder = os.path.dirname(folder)  # noqa: PTH120
-
-
-def _lock(fd: int, place: str) -> None:
-    """A second guard, of the kernel, beside the claim in `lock`."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(
-            "another search is writing this run",
-            place=place,
-            fix="wait for it, stop it, or give another --output",
-        ) from None
-    except OSError:  # a file system without locks
-        return
 
 
 def _whole_lines(fd: int) -> int:

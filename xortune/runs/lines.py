@@ -275,11 +275,12 @@ class Evaluations(Sequence[Evaluation]):
 
     Attributes:
         lines: all of them.
-        places: int64, shape (E,): those that belong to it.
+        places: int64, shape (E,): those that belong to it; all, if none are given.
     """
 
-    def __init__(self, lines: JournalLines, places: NDArray[np.int64]) -> None:
-        self.lines, self.places = lines, places
+    def __init__(self, lines: JournalLines, places: NDArray[np.int64] | None = None) -> None:
+        self.lines = lines
+        self.places = np.arange(len(lines)) if places is None else places
 
     @classmethod
     def of(cls, evaluations: Iterable[Evaluation]) -> Evaluations:
@@ -289,12 +290,7 @@ class Evaluations(Sequence[Evaluation]):
         lines = JournalLines()
         for evaluation in evaluations:
             lines.take(encode(evaluation).encode("ascii"))
-        return cls.all_of(lines)
-
-    @classmethod
-    def all_of(cls, lines: JournalLines) -> Evaluations:
-        """All lines."""
-        return cls(lines, np.arange(len(lines)))
+        return cls(lines)
 
     def apart(self) -> tuple[Evaluations, Evaluations]:
         """Those of the search, and those of certificates."""

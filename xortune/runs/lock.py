@@ -21,6 +21,7 @@ and a lock of a driver that was killed on another machine would stay for ever.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -40,14 +41,9 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError
-from xortune.core.files import LINK, open_regular, unreadable, unwritable, without_passwords
+from xortune.core.files import LINK, open_regular, unreadable, without_passwords, writing
 from xortune.core.formats import plain
 from xortune.runs.store import Store, StoredPath, copy_of, segments_in, store_of, url_of, worked_in
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = "lock"
 
@@ -61,22 +57,9 @@ WITHDRAW_SECONDS = 10.0
 
 MAX_BYTES = 10_000
 
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-"""Without it opening a pipe waits for somebody who writes into it."""
-
-LOCAL = {
-    "apfs",
-    "bcachefs",
-    "btrfs",
-    "ext2",
-    "ext3",
-    "ext4",
-    "f2fs",
-    "overlay",
-    "tmpfs",
-    "xfs",
-    "zfs",
-}
+LOCAL = frozenset(
+    ("apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
+)
 """File systems of one machine, by the names that Linux gives them."""
 
 Life: TypeAlias = Literal["alive", "gone", "elsewhere"]
@@ -199,7 +182,8 @@ class _Directory:
     def exists(self, name: str, *, patience: float = 0.0) -> bool:  # noqa: ARG002  # a store's
         """Of a share an open file tells what is there now; `stat` may know what was."""
         try:
-            os.close(os.open(f"{self._directory}/{name}", os.O_RDONLY | _NO_WAIT))
+            # Without O_NONBLOCK opening a pipe waits for somebody who writes into it.
+            os.close(os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_NONBLOCK))
         except FileNotFoundError:
             return False
         except OSError:  # a server that does not answer now
@@ -217,7 +201,7 @@ class _Directory:
             place.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # who released the run has removed the folder
                 self._fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        _flock(self._fd, exclusive=True)
+        flock(self._fd, exclusive=True)
         os.write(self._fd, data)
         os.fsync(self._fd)
         begun.replace(place)
@@ -225,7 +209,7 @@ class _Directory:
     def keep(self, name: str) -> None:
         """Lock the file anew if a tool has put a copy of it in its place."""
         fd = os.open(self._directory / name, os.O_RDWR)
-        if os.path.samestat(os.fstat(fd), os.fstat(self._fd)) or not _flock(fd, exclusive=True):
+        if os.path.samestat(os.fstat(fd), os.fstat(self._fd)) or not flock(fd, exclusive=True):
             os.close(fd)
         else:
             self.close()
@@ -235,7 +219,7 @@ class _Directory:
         """Whether the owner of a claim lives; None if that is not to be seen from here."""
         try:
             with open_regular(self._directory / name) as file:
-                free = _flock(file.fileno(), exclusive=False)
+                free = flock(file.fileno(), exclusive=False)
         except OSError:
             return None
         if free is False:
@@ -253,13 +237,13 @@ class _Directory:
             self._fd = -1
 
 
-def _flock(fd: int, *, exclusive: bool) -> bool | None:
+def flock(fd: int, *, exclusive: bool) -> bool | None:
     """Lock a file; False if another has, None if there are no locks here."""
     try:
         fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except (OSError, AttributeError):
+    except OSError:
         return None
     return True
 
@@ -417,21 +401,9 @@ def _withdraw(files: Files, claim: _Claim) -> bool:
 def _taken(
     files: Files, owner: Owner, say: Say, *, least: int = 0, gone: Collection[str] = ()
 ) -> tuple[RunLock, list[str]]:
-    """Take a run.
+    """Take a run: the lock, and the owners whose claims it has replaced.
 
-    Args:
-        files: where its claims are.
-        owner: this process.
-        say: called with a sentence where another's claim is watched or taken over.
-        least: the epoch of a driver before.
-        gone: owners that are known to be gone.
-
-    Returns:
-        The lock, and the owners whose claims it has replaced.
-
-    Raises:
-        InputError: another driver holds it, or the store fails.
-        OSError: the directory cannot be written.
+    `least` is the epoch of a driver before; `gone` are owners that are known to be gone.
     """
     left = {}
     for claim in _claims(files):
@@ -518,8 +490,7 @@ def _forget() -> None:
     _held.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
@@ -538,16 +509,12 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
             a lock is none, or the store fails.
     """
     say = say or (lambda _: None)
-    try:
+    with writing(directory):
         mine = os.path.realpath(directory), os.getpid(), threading.get_ident()
         if mine not in _held:
             made = not directory.exists()
             directory.mkdir(parents=True, exist_ok=True)
             lock, gone = _taken(_Directory(directory), this_process(), say)
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise unwritable(directory, error) from None
     if mine in _held:
         yield _held[mine]
         return

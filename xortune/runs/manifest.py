@@ -15,7 +15,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
 from xortune.core.errors import InputError
-from xortune.core.files import json_of, unwritable
+from xortune.core.files import json_of, writing
 from xortune.runs.files import replace_file
 from xortune.runs.lines import Evaluations
 from xortune.runs.store import as_path
@@ -23,8 +23,6 @@ from xortune.spaces.model import SUCCESS_RATE, Objective
 from xortune.stats.numbers import named_statistic
 
 # -------------------------------------------------------------------------------------------------
-# manifest.json: what a run says of itself beside its journal.
-
 MANIFEST = "manifest.json"
 
 FORMAT = 1
@@ -197,10 +195,8 @@ def update_manifest(path: str | os.PathLike[str], **changes: Any) -> None:
     """
     directory = as_path(path)
     manifest = manifest_of(directory) | changes
-    try:
+    with writing(directory):
         replace_file(directory / MANIFEST, as_json(manifest))
-    except OSError as error:
-        raise unwritable(directory, error) from None
 
 
 MOST_NOTE, MOST_TAG = 1000, 100

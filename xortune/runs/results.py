@@ -201,7 +201,6 @@ class ConfigResults(Sequence[ConfigResult]):
         )
         self._trials = self._proposals(evaluations)
         self._made: dict[int, ConfigResult] = {}
-        self._all = True  # or some that are chosen
 
     def _budgets(self, starts: NDArray[np.intp], place: str) -> NDArray[np.int64]:
         """The epochs of each config; all its lines with an outcome must have the same."""
@@ -271,14 +270,16 @@ class ConfigResults(Sequence[ConfigResult]):
         lines: list[int] = self._places[start : start + self._sizes[at]].tolist()
         return lines
 
-    @cached_property
-    def _order(self) -> NDArray[np.intp]:
-        """The places of these configs in the columns, which are put in order first."""
-        order = np.lexsort(list(self._criteria())[::-1])
-        self._found = self._found.at(order)
+    def _take(self, places: NDArray[np.int64]) -> None:
+        self._found, self._made = self._found.at(places), {}
         for name in ("_starts", "_sizes", "_configs", "_trials"):
-            setattr(self, name, getattr(self, name)[order])
-        return np.arange(len(order))
+            setattr(self, name, getattr(self, name)[places])
+
+    @cached_property
+    def _ordered(self) -> ConfigResults:
+        """Itself, with its columns in order."""
+        self._take(np.lexsort(list(self._criteria())[::-1]))
+        return self
 
     @property
     def leader(self) -> ConfigResult | None:
@@ -289,23 +290,20 @@ class ConfigResults(Sequence[ConfigResult]):
                 left = left[column[left] == np.sort(column[left])[0]]
         return self._result(int(left[0])) if left.size else None
 
-    @cached_property
+    @property
     def counts(self) -> Counts:
         """Of each config."""
-        order = self._order
-        return self._found if self._all else self._found.at(order)
+        return self._ordered._found
 
     @property
     def configs(self) -> NDArray[np.int64]:
         """int64, shape (C,): of each config its place among the keys of the journal's lines."""
-        order = self._order  # which puts the columns in it
-        return self._configs[order]
+        return self._ordered._configs
 
-    @cached_property
+    @property
     def trials(self) -> NDArray[np.int64]:
         """int64, shape (C,): of each config how many distinct proposals led to it."""
-        order = self._order
-        return self._trials[order]
+        return self._ordered._trials
 
     @cached_property
     def keys(self) -> list[str]:
@@ -323,10 +321,9 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def seeds(self, places: NDArray[np.int64]) -> Seeds:
         """The seeds of some configs, in columns."""
-        chosen = self._order[places]
-        sizes = self._sizes[chosen]
-        lines = self._places[_spans(self._starts[chosen], sizes)]
-        return Seeds(self._lines, lines, np.repeat(np.arange(len(chosen)), sizes))
+        starts, sizes = self._ordered._starts[places], self._sizes[places]
+        lines = self._places[_spans(starts, sizes)]
+        return Seeds(self._lines, lines, np.repeat(np.arange(len(sizes)), sizes))
 
     def _result(self, at: int) -> ConfigResult:
         config = int(self._configs[at])
@@ -337,14 +334,14 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def chosen(self, places: NDArray[np.int64]) -> ConfigResults:
         """Those at some places."""
-        found = copy.copy(self)
-        for name in ("counts", "trials", "keys"):
-            found.__dict__.pop(name, None)
-        found.__dict__ |= {"_order": self._order[places], "_made": {}, "_all": False}
+        found = copy.copy(self._ordered)
+        found.__dict__.pop("keys", None)
+        found.__dict__["_ordered"] = found
+        found._take(places)
         return found
 
     def __len__(self) -> int:
-        return len(self.__dict__.get("_order", self._configs))
+        return len(self._configs)
 
     @overload
     def __getitem__(self, place: int) -> ConfigResult: ...
@@ -353,7 +350,7 @@ class ConfigResults(Sequence[ConfigResult]):
     def __getitem__(self, place: int | slice) -> ConfigResult | tuple[ConfigResult, ...]:
         if isinstance(place, slice):
             return tuple(self[i] for i in range(*place.indices(len(self))))
-        at = int(self._order[place])
+        at = range(len(self._ordered))[place]
         if at not in self._made:
             result = self._result(at)
             if len(self) > KEPT:
@@ -411,7 +408,11 @@ class Seeds:
 
         def column(name: str, none: float) -> NDArray[Any]:
             taken = _taken(lines.seeds(name), at[has], self._sizes[has])
-            return taken if has.all() else _filled(taken, np.repeat(has, self._sizes), none)
+            if has.all():
+                return taken
+            found = np.full(self.seed.shape, none, taken.dtype)
+            found[np.repeat(has, self._sizes)] = taken
+            return found
 
         self.status = column("status", Status.CRASHED)
         self.solved_epoch = column("solved_epoch", 0)
@@ -441,13 +442,6 @@ def _taken(
     if len(sizes) and sizes.min() == sizes.max() > 0:  # rows: ten times as fast
         return sliding_window_view(values, sizes[0])[starts].ravel()
     return values[_spans(starts, sizes)]
-
-
-def _filled(taken: NDArray[Any], has: NDArray[np.bool_], none: float) -> NDArray[Any]:
-    """The values that are taken, and where there are none `none`."""
-    found = np.full(has.shape, none, taken.dtype)
-    found[has] = taken
-    return found
 
 
 def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
@@ -662,12 +656,9 @@ def _seed_columns(seeds: Seeds, keys: Sequence[str]) -> dict[str, Any]:
 def seed_frame(table: pa.Table) -> pd.DataFrame:
     """Seeds in pandas; strings are categories, `solved_epoch` is nullable."""
     import pandas as pd
+    import pyarrow as pa
 
-    frame: pd.DataFrame = table.drop_columns(["solved_epoch"]).to_pandas()
-    epochs = table["solved_epoch"].to_pandas(
-        types_mapper={table.schema.field("solved_epoch").type: pd.Int32Dtype()}.get
-    )
-    frame.insert(table.schema.get_field_index("solved_epoch"), "solved_epoch", epochs)
+    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
     return frame
 
 

@@ -7,14 +7,16 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError
-from xortune.core.files import open_regular, text_of, unwritable
+from xortune.core.files import open_regular, text_of, writing
+from xortune.core.formats import as_html
 from xortune.core.point import Point, Value
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
 from xortune.runs.evaluation import MAX_ROWS
@@ -43,7 +45,7 @@ from xortune.runs.results import (
     seed_frame,
     seed_tables,
 )
-from xortune.runs.store import StoredPath, as_path, readable, stored_file, stored_names
+from xortune.runs.store import StoredPath, as_path, readable, store_of
 from xortune.spaces.space import parse_space
 
 if TYPE_CHECKING:
@@ -208,8 +210,6 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how much there is, and the first rows of the table in short."""
-        from xortune.core.formats import as_html
-
         try:
             seeds = int(self.results.counts.n.sum())
             counted = f"{len(self.results):,} configurations, {seeds:,} seeds"
@@ -284,8 +284,6 @@ class Run:
     def parameters(self) -> tuple[str, ...]:
         """The names of all parameters, in the order in which points have them."""
         if self.is_network:
-            from dataclasses import fields
-
             return tuple(field.name for field in fields(Config))
         configs = self.evaluations.column("config")
         return tuple(self.evaluations.lines.parameters(configs))
@@ -327,13 +325,11 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
         InputError: the directory cannot be written.
     """
     path = as_path(path)
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
         # First: whoever is killed between the two leaves what is known to be a run's.
         replace_file(path / MANIFEST, as_json({"format": FORMAT, **manifest}))
         replace_file(path / SPACE, space_text.encode())
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise unwritable(path, error) from None
     return path
 
 
@@ -368,8 +364,9 @@ def refuse_files_of_others(path: Path) -> None:
 def _names_in(path: Path) -> set[str]:
     """What there is in a directory of all that a run writes."""
     if isinstance(path, StoredPath):
-        names = {name for name in stored_names(path) if _FILES.fullmatch(name)}
-        return names | {"figures" for _ in stored_names(path, "figures")}
+        store = store_of(path)
+        names = {name for name in store.names() if _FILES.fullmatch(name)}
+        return names | {"figures" for _ in store.names("figures")}
     try:
         names = {place.name for place in path.iterdir() if _FILES.fullmatch(place.name)}
         return names | {f for f in _FOLDERS if (path / f).is_dir() and any((path / f).iterdir())}
@@ -381,7 +378,7 @@ def _has_manifest(path: Path) -> bool:
     """Whether a directory's manifest.json is one that a run has written."""
     try:
         if isinstance(path, StoredPath):
-            manifest = json.loads(stored_file(path / MANIFEST) or b"null")
+            manifest = json.loads(store_of(path).get(MANIFEST) or b"null")
         else:
             manifest = manifest_of(path)
     except (InputError, ValueError, RecursionError):
@@ -411,16 +408,12 @@ def fresh_directory(parent: Pathlike, name: str) -> Path:
     """
     while True:
         path = next_directory(parent, name)
-        try:
+        with writing(path), suppress(FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
-        except FileExistsError:
-            if not Path(parent).is_dir():
-                raise InputError("is not a directory", place=str(parent)) from None
-        except (OSError, ValueError) as error:
-            raise unwritable(path, error) from None
-        else:
             return path
+        if not Path(parent).is_dir():
+            raise InputError("is not a directory", place=str(parent))
 
 
 def load_run(path: Pathlike) -> Run:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.errors import InputError
-from xortune.core.files import text_of, unwritable
+from xortune.core.files import text_of, writing
 from xortune.runs.files import replace_file
 from xortune.runs.manifest import (
     PACKAGES,
@@ -26,6 +26,7 @@ from xortune.runs.manifest import (
     last_search,
     made_id,
     manifest_of,
+    noted_objectives,
     sessions_of,
     update_manifest,
 )
@@ -84,7 +85,8 @@ def begin_session(
     known = {**known, made: dict(identity)}
     update_manifest(path, **changes, made=known, sessions=[*sessions, entry])
     if space is not None:
-        _write(path / SPACE, space.text)
+        with writing(path):
+            replace_file(path / SPACE, space.text.encode())
 
 
 def _keep(path: Path) -> str:
@@ -95,15 +97,9 @@ def _keep(path: Path) -> str:
     last = path / f"space-{number - 1}.yaml"
     if number > 1 and text_of(last) == text:
         return last.name
-    _write(path / f"space-{number}.yaml", text)
+    with writing(path):
+        replace_file(path / f"space-{number}.yaml", text.encode())
     return f"space-{number}.yaml"
-
-
-def _write(place: Path, text: str) -> None:
-    try:
-        replace_file(place, text.encode())
-    except OSError as error:
-        raise unwritable(place.parent, error) from None
 
 
 def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace, ...]:
@@ -112,17 +108,19 @@ def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace
     Raises:
         InputError: the manifest is damaged, a space cannot be read, or is no search space.
     """
-    found: dict[str, SearchSpace] = {}
-    for session in sessions_of(manifest):
-        name = str(session.get("space"))
-        if name in found or not _KEPT.fullmatch(name):
-            continue
-        place = path / name
-        values = read_yaml(text_of(place), str(place)).values
-        # JSON is YAML too. Without the task, whose file may be elsewhere by now.
-        text = json.dumps({key: part for key, part in values.items() if key != "task"})
-        found[name] = parse_space(text, str(place), path)
-    return tuple(found.values())
+    names = dict.fromkeys(str(session.get("space")) for session in sessions_of(manifest))
+    return tuple(space_at(path / name) for name in names if _KEPT.fullmatch(name))
+
+
+def space_at(place: Path) -> SearchSpace:
+    """A space of a run, without its task, whose file may be elsewhere by now.
+
+    Raises:
+        InputError: it cannot be read, or is no search space.
+    """
+    values = read_yaml(text_of(place), str(place)).values
+    text = json.dumps({key: part for key, part in values.items() if key != "task"})  # YAML too
+    return parse_space(text, str(place), place.parent)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -143,6 +141,11 @@ class DifferentRunError(InputError):
     def __str__(self) -> str:
         text = f"{self.place}: {self.problem}" if self.place else self.problem
         return f"{text}\nfix: {self.fix}" if self.fix else text
+
+
+def _different(place: str, problem: str, found: Sequence[str], fix: str) -> DifferentRunError:
+    lines = [problem, *(f"  {one}" for one in found)]
+    return DifferentRunError("\n".join(lines), place=place, fix=fix)
 
 
 @dataclass(frozen=True)
@@ -188,22 +191,17 @@ def changes_brought(
     """
     found = tuple(differences(old, new, task=task))
     if extend:
-        refused = [f"  {one} ({one.refusal})" for one in found if one.refusal is not None]
-        if refused:
-            raise DifferentRunError(
-                "\n".join(["the run cannot be extended by this:", *refused]),
-                place=place,
-                fix="take these back, or give another --output",
-            )
-        return found
-    refused = [f"  {one}" for one in found if not one.free]
-    if refused:
+        problem = "the run cannot be extended by this:"
+        refused = [f"{one} ({one.refusal})" for one in found if one.refusal is not None]
+        fix = "take these back, or give another --output"
+    else:
+        problem = "the run was made with another space:"
+        refused = [str(one) for one in found if not one.free]
         fix = "resume with the run's own space.yaml and options, or give another --output"
         if all(one.refusal is None for one in found):
             fix = "add --extend, which records the change; or " + fix
-        raise DifferentRunError(
-            "\n".join(["the run was made with another space:", *refused]), place=place, fix=fix
-        )
+    if refused:
+        raise _different(place, problem, refused, fix)
     return found
 
 
@@ -228,7 +226,7 @@ def differences(
     counted = "the counts so far were made otherwise"
     pairs: list[tuple[str, object, object, str]] = [
         ("trainer", _trainer(old), _trainer(new), counted),
-        ("success", _rule(old), _rule(new), counted),
+        ("success", old.success and str(old.success), new.success and str(new.success), counted),
         ("search.sampler", old.search.sampler, new.search.sampler, started),
         ("search.seed", old.search.seed, new.search.seed, started),
         ("seeds.ladder", old.seeds.ladder, new.seeds.ladder, counted),
@@ -280,16 +278,9 @@ def _trainer(space: SearchSpace) -> object:
     return said
 
 
-def _rule(space: SearchSpace) -> str | None:
-    return None if space.success is None else str(space.success)
-
-
 def _goals(objectives: Sequence[Objective]) -> list[object]:
-    return [
-        {"name": o.name, "direction": "maximize" if o.maximize else "minimize"}
-        | ({} if o.failed is None else {"failed": o.failed})
-        for o in objectives
-    ]
+    said = ("name", "direction", "failed")
+    return [{n: one[n] for n in said if n in one} for one in noted_objectives(objectives)]
 
 
 def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
@@ -421,23 +412,19 @@ def checked_versions(
         if not accept:
             pins = [f"{n}=={before}" for n, before, _ in changed if n in PACKAGES]
             again = f"install {' '.join(pins)} again" if pins else "use what it was made with"
-            raise DifferentRunError(
-                "\n".join(
-                    ["what trains here is not what made the run:", *(f"  {s}" for s in shown)]
-                ),
-                place=str(run.path),
-                fix=f"{again}, give another --output, or go on with --accept-versions: seeds of "
-                "one configuration are then counted of one of them only",
+            fix = (
+                f"{again}, give another --output, or go on with --accept-versions: seeds of one "
+                "configuration are then counted of one of them only"
             )
+            problem = "what trains here is not what made the run:"
+            raise _different(str(run.path), problem, shown, fix)
         if run.asked.stop.proven_rate is not None:
-            raise DifferentRunError(
-                "\n".join(
-                    ["a rate is proven by seeds of one kind only:", *(f"  {s}" for s in shown)]
-                ),
-                place=str(run.path),
-                fix="use what the run was made with, or give another --output: with "
-                "stop.proven_rate versions cannot be kept apart",
+            fix = (
+                "use what the run was made with, or give another --output: with stop.proven_rate "
+                "versions cannot be kept apart"
             )
+            problem = "a rate is proven by seeds of one kind only:"
+            raise _different(str(run.path), problem, shown, fix)
         notes.append(
             f"made with other versions from here on ({', '.join(shown)}): of one configuration "
             "only the seeds of one of them are counted, and so do the race and the sampler"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.files import text_of
 from xortune.core.formats import as_html
 from xortune.core.outcome import Status
 from xortune.core.point import Point
@@ -27,10 +25,9 @@ from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import manifest_of, refuse_others, sessions_of, stopped_because
 from xortune.runs.results import number_names, score_of
 from xortune.runs.run import JOURNAL, Run, no_run
+from xortune.runs.sessions import space_at
 from xortune.runs.store import readable
 from xortune.spaces.grid import grid, grid_size
-from xortune.spaces.space import parse_space
-from xortune.spaces.text import read_yaml
 
 # -------------------------------------------------------------------------------------------------
 # What a status says of a run's certificate: its file, and the fresh seeds in the journal.
@@ -76,18 +73,17 @@ def _certificate(run: Run) -> CertificateState:
     planned = asked[-1].finalists * attempt.seeds + asked[-1].neighbours * near
     if attempt.min_rate is not None:  # how many it takes is known at its end
         planned = done if attempt.complete else max(done, attempt.seeds)
-    best = certificate.finalists[0] if certificate.finalists else None
-    return CertificateState(
+    found = CertificateState(
         state="complete" if attempt.complete and done >= planned else "begun",
         attempt=attempt.number,
         done=done,
         planned=planned,
-        key=best.key if best else None,
-        k=best.k if best else None,
-        n=best.n if best else None,
-        lower_bound=best.lower_bound if best else None,
         confidence=certificate.confidence,
     )
+    if not certificate.finalists:
+        return found
+    best = certificate.finalists[0]
+    return replace(found, key=best.key, k=best.k, n=best.n, lower_bound=best.lower_bound)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -400,7 +396,7 @@ class Watcher:
         self._reader.read_on()
         if self._reader.written is None and not manifest:
             raise no_run(path)
-        lines = Evaluations.all_of(self._reader.lines)
+        lines = Evaluations(self._reader.lines)
         refuse_others(lines, manifest, path / JOURNAL, manifest_of(path))
         run = Run(path, manifest, *lines.apart())
         seen = lines.lines, len(run.checks)
@@ -484,13 +480,9 @@ def _leader(run: Run) -> Leader | None:
 
 
 def proposals_of(place: Path) -> int | None:
-    """How many proposals a run's space file asks for; None if that cannot be said.
-
-    Its task is not looked at: that may be a file anywhere.
-    """
+    """How many proposals a run's space file asks for; None if that cannot be said."""
     try:
-        values = {k: v for k, v in read_yaml(text_of(place), "").values.items() if k != "task"}
-        space = parse_space(json.dumps(values), str(place), place.parent)
+        space = space_at(place)
     except InputError:
         return None
     if space.search.trials is not None:

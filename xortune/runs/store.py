@@ -8,6 +8,7 @@ read, which holds what the store holds.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import math
 import os
@@ -537,11 +538,6 @@ def _write(place: Path, content: bytes) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Of several readers on one machine, one at a time."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock
-        yield
-        return
     with (folder / ".copy.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -611,16 +607,6 @@ def worked_in(directory: StoredPath, hold: _Hold, say: Callable[[str], None]) ->
         yield
     finally:
         del _held[root]
-
-
-def stored_names(path: StoredPath, folder: str = "") -> list[str]:
-    """The names of what the store has of a run, in one of its folders."""
-    return list(store_of(path).names(folder))
-
-
-def stored_file(path: StoredPath) -> bytes | None:
-    """A file of a run as the store has it; None if it has none."""
-    return store_of(path).get(_checked(path)[0])
 
 
 def stored(path: Path, content: bytes | None) -> None:

@@ -361,18 +361,16 @@ def with_trainer(space: SearchSpace, file: SpaceFile) -> SearchSpace:
     """The space with what it trains and how that is judged. No command is run."""
     if isinstance(file.trainer, CommandSettings):
         return _with_command(space, file.trainer)
-    success = None
     if file.success is not None:
         try:
-            success = parse_success(file.success)
+            space = replace(space, success=parse_success(file.success))
         except InputError as error:
             raise error.at(space.at("success")) from None
     if file.trainer is None:
-        return replace(space, success=success, task=_task(space, file.task))
+        return replace(space, task=_task(space, file.task))
     if isinstance(file.trainer, FunctionSettings):
-        space = replace(space, timeout=file.trainer.timeout)
-        return replace(space, success=success, trainer=file.trainer.function)
-    return replace(space, success=success, trainer=file.trainer)
+        return replace(space, trainer=file.trainer.function, timeout=file.trainer.timeout)
+    return replace(space, trainer=file.trainer)
 
 
 def _task(space: SearchSpace, given: str | CsvSettings) -> Task:

@@ -93,13 +93,11 @@ class Boundary:
         more, and lies above the true rate with probability alpha at most (Jennison and Turnbull,
         1983).
         """
-        ends, paths = self._ends
+        ends, _ = self._ends
         last = np.flatnonzero((ends[:, 0] == n) & (ends[:, 1] == failures))[0] + 1
-        lost, won = ends[:last, 1], ends[:last, 0] - ends[:last, 1]
 
         def excess(rate: float) -> float:
-            chance = np.exp(paths[:last] + xlogy(won, rate) + xlog1py(lost, -rate)).sum()
-            return float(chance) - self.alpha
+            return self._chance(rate, last) - self.alpha
 
         if excess(self.rate) >= 0:  # all of alpha is spent here, but for rounding
             return self.rate
@@ -112,22 +110,23 @@ class Boundary:
         `bound` of the ends that prove it, it lies above the true rate with probability alpha at
         most.
         """
-        ends, paths = self._ends
-        before = int(np.searchsorted(ends[:, 0], n))
-        lost, won = ends[:before, 1], ends[:before, 0] - ends[:before, 1]
-        most = int(self.allowed[-1])
+        before, most = int(np.searchsorted(self._ends[0][:, 0], n)), int(self.allowed[-1])
 
         def excess(rate: float) -> float:
-            chance = np.exp(paths[:before] + xlogy(won, rate) + xlog1py(lost, -rate)).sum()
-            return (
-                float(chance + (bdtr(most, n - 1, 1 - rate) if n - 1 > most else 1.0)) - self.alpha
-            )
+            late = float(bdtr(most, n - 1, 1 - rate)) if n - 1 > most else 1.0
+            return self._chance(rate, before) + late - self.alpha
 
         if excess(0.0) >= 0:
             return 0.0
         if excess(self.rate) <= 0:
             return self.rate
         return _root(excess, 0.0, self.rate)
+
+    def _chance(self, rate: float, first: int) -> float:
+        """The probability of so many of the earliest ends together."""
+        ends, paths = (values[:first] for values in self._ends)
+        lost = ends[:, 1]
+        return float(np.exp(paths + xlogy(ends[:, 0] - lost, rate) + xlog1py(lost, -rate)).sum())
 
 
 @lru_cache(maxsize=128)
