@@ -2,7 +2,9 @@
 
 import copy
 import errno
+import importlib
 import json
+import logging
 import re
 import shutil
 import time
@@ -169,8 +171,12 @@ def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
 def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(
     tmp_path, caplog, monkeypatch
 ):
-    """And what a worker logs is told here: it has the GPU that Ray assigned, by its number."""
+    """And what a worker logs is told here: it has the GPU that Ray assigned, by its number.
+
+    What Tune thinks of the dead worker is not.
+    """
     monkeypatch.setattr("xortune.driver.batches.ATTEMPTS", 2)
+    monkeypatch.setattr(logging.getLogger("ray"), "handlers", [caplog.handler])
     trainer = Dying(str(tmp_path / "log"), deadly=0, broken=2, seconds=0.001)
     progress = []
     assert session_module.search_session(
@@ -196,6 +202,21 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(
         assert all("\n" not in e.error and len(e.error) < 300 for e in tries[x])
     assert "ZeroDivisionError" in tries[2][0].error
     assert progress[-1].failed == 2
+    assert not [record for record in caplog.records if record.name.startswith("ray.tune")]
+
+
+def test_a_function_may_use_a_module_of_a_folder_that_the_program_added(tmp_path, monkeypatch):
+    (tmp_path / "beside_the_program.py").write_text("def good(x):\n    return x > 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("beside_the_program")
+    space = {"name": "added", "parameters": {"x": {"choice": [0, 1]}}, "seeds": {"ladder": [2]}}
+    run = xt.search(
+        {**space, "search": {"sampler": "grid"}},
+        train=lambda config, seed: module.good(config["x"]),
+        gpus_per_trial=0.5,  # so Ray trains
+        output=tmp_path / "run",
+    )
+    assert run.table.set_index("x")["k"].to_dict() == {0: 0, 1: 2}
 
 
 def late(config, seed, report):

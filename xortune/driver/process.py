@@ -114,6 +114,7 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # no stack of Ray's own C++ when somebody ends it
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # failures are in the journal, and shown by us
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # which write files for each trial
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer reporter prints even when silent
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a function may read files where it was

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import re
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -37,7 +39,7 @@ from xortune.core.trainer import (
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
 from xortune.driver.jobs import Done, Job, WorkerFailure, trained
-from xortune.driver.process import ray_settings
+from xortune.driver.process import cloudpickle, ray_settings
 from xortune.trainers.function import asked_of_reports
 from xortune.trainers.limits import use_threads
 
@@ -83,6 +85,27 @@ class Parcel(Generic[T]):
 
     def __repr__(self) -> str:
         return "..."
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A trainer on its way to a worker, with the folders that the program has put into `sys.path`.
+
+    Ray knows nothing of those. Folders of Python itself are the worker's own.
+    """
+
+    trainer: Trainer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = [os.path.abspath(folder) for folder in sys.path]  # noqa: PTH100  # "" is this one
+        own = [one for one in path if not one.startswith((sys.prefix, sys.base_prefix))]
+        return _arrived, (own, cloudpickle().dumps(self.trainer))
+
+
+def _arrived(path: list[str], pickled: bytes) -> Trainer:
+    sys.path[:0] = [folder for folder in path if folder not in sys.path]
+    trainer: Trainer = pickle.loads(pickled)  # noqa: S301  # of our own driver
+    return trainer
 
 
 class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
@@ -501,7 +524,7 @@ class RayExecutor:
     def _tune(self) -> None:
         resources = {"cpu": self.cluster.cpus_per_trial, "gpu": self.cluster.gpus_per_trial}
         given = tune.with_parameters(
-            BatchTrainable, trainer=self._trainer, drivers=versions(), cancelled=self._cancelled
+            BatchTrainable, trainer=Sent(self._trainer), drivers=versions(), cancelled=self._cancelled
         )
         # All workers start at once. As many trials wait as twice what runs.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * self.slots)
