@@ -212,7 +212,7 @@ def test_a_function_may_use_a_module_of_a_folder_that_the_program_added(tmp_path
     space = {"name": "added", "parameters": {"x": {"choice": [0, 1]}}, "seeds": {"ladder": [2]}}
     run = xt.search(
         {**space, "search": {"sampler": "grid"}},
-        train=lambda config, seed: module.good(config["x"]),
+        train=lambda config, seed: module.good(config["x"]),  # noqa: ARG005
         gpus_per_trial=0.5,  # so Ray trains
         output=tmp_path / "run",
     )

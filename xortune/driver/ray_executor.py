@@ -524,7 +524,10 @@ class RayExecutor:
     def _tune(self) -> None:
         resources = {"cpu": self.cluster.cpus_per_trial, "gpu": self.cluster.gpus_per_trial}
         given = tune.with_parameters(
-            BatchTrainable, trainer=Sent(self._trainer), drivers=versions(), cancelled=self._cancelled
+            BatchTrainable,
+            trainer=Sent(self._trainer),
+            drivers=versions(),
+            cancelled=self._cancelled,
         )
         # All workers start at once. As many trials wait as twice what runs.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * self.slots)
