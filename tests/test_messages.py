@@ -47,7 +47,8 @@ def test_a_repr_is_a_line(run, tmp_path):
     assert max(map(len, shown[:1] + shown[3:6] + shown[8:11])) < 250
     assert not any("\n" in text for text in shown)
     assert shown[0] == f"Run({str(run.path)!r}, 300 evaluations)"
-    assert "a1b2c3d4 solves 997/1,000 fresh seeds, at least 0.9925; confidence 0.95" in shown[5]
+    assert "(a1b2c3d4) succeeds under at least 99.25 % of all seeds" in shown[5]
+    assert shown[5].endswith("with confidence 0.95: 997 of 1,000 fresh seeds.)")
     assert "100 of 300 proposals" not in shown[8]
     assert "300 of 300 proposals, best 8/8" in shown[8]
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xortune.certificates.gate import share
-from xortune.core.errors import InputError, refuse_given, refuse_unknown
+from xortune.core.errors import InputError, check_share, refuse_given, refuse_unknown
 from xortune.core.point import Point, Value
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer
@@ -144,7 +143,7 @@ class Call:
         for name, value, high in (("top", self.top, 1000), ("seeds", self.seeds, len(CERTIFY))):
             if not 1 <= value <= high:
                 raise InputError(f"{value} is out of range", field=name, allowed=f"1 to {high:,}")
-        share("confidence", self.confidence)
+        check_share("confidence", self.confidence)
         if self.min_rate is not None:
             self._refuse_no_sequence(self.min_rate)
         if self.extend and self.neighbourhood is not None:
@@ -164,7 +163,7 @@ class Call:
             )
 
     def _refuse_no_sequence(self, rate: float) -> None:
-        share("min_rate", rate)
+        check_share("min_rate", rate)
         refuse_given(
             "where bounds are shown, not with a rate that is to be proven",
             extendable=self.extendable or None,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError, TrainingError, check_share
 from xortune.core.formats import as_html, rounded_down, rounded_up
 from xortune.core.outcome import MAX_SEED, Outcome, Status
 from xortune.core.point import Point
@@ -86,20 +86,6 @@ def _loaded(
 Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
 
-def share(name: str, value: float) -> float:
-    """A rate or a confidence, which lies within (0, 1)."""
-    if 0 < value < 1:
-        return value
-    raise InputError(
-        f"{value} is out of range",
-        field=name,
-        allowed="above 0 and below 1",
-        fix="no number of seeds proves a rate of 1; 0.99 takes 377"
-        if value == 1 and name == "min_rate"
-        else None,
-    )
-
-
 @dataclass(frozen=True)
 class SequentialTest:
     """Whether a success rate is above `min_rate`, looked at after each seed (see `stats.horizon`).
@@ -129,8 +115,8 @@ class SequentialTest:
 
     def __post_init__(self) -> None:
         most, first = self.max_seeds, self.first_seed
-        share("min_rate", self.min_rate)
-        share("confidence", self.confidence)
+        check_share("min_rate", self.min_rate)
+        check_share("confidence", self.confidence)
         if not 0 <= first <= MAX_SEED:
             raise InputError(f"{first}", field="first_seed", allowed="0 to 2**32 - 1")
         if most < 1 or first + most - 1 > MAX_SEED:
@@ -360,8 +346,9 @@ def gate_imported(
     Raises:
         InputError: a rate or a confidence that is not within (0, 1).
     """
-    share("min_rate", min_rate)
-    alpha = (1 - share("confidence", confidence)) / len(run.results)
+    check_share("min_rate", min_rate)
+    check_share("confidence", confidence)
+    alpha = (1 - confidence) / len(run.results)
     outcome = result.outcome
     k, n = outcome.successes, outcome.n
     answer: Answer = "undecided"
@@ -413,7 +400,7 @@ def gate_certificate(
     Raises:
         InputError: an argument out of range, or no such finalist.
     """
-    share("min_rate", min_rate)
+    check_share("min_rate", min_rate)
     found = certificate.best if key is None else certificate.finalist(key)
     assert found.lower_bound is not None  # of a complete attempt
     # A plan of n seeds for a rate gives a bound that is this rate but for rounding.

@@ -95,6 +95,19 @@ def refuse_given(allowed: str, **options: object) -> None:
             raise InputError(f"{value!r}", field=name, allowed=allowed, fix="leave it out")
 
 
+def check_share(name: str, value: float) -> None:
+    """Return if a rate, a risk or a confidence lies within (0, 1).
+
+    Raises:
+        InputError: it does not.
+    """
+    if not 0 < value < 1:
+        sure = value == 1 and name == "min_rate"
+        fix = "no number of seeds proves a rate of 1; 0.99 takes 377" if sure else None
+        problem, allowed = f"{value} is out of range", "above 0 and below 1"
+        raise InputError(problem, field=name, allowed=allowed, fix=fix)
+
+
 def refuse_unknown(
     name: object,
     known: Iterable[str],

@@ -312,16 +312,8 @@ class Outcome:
     ) -> Outcome:
         """Give each seed its status by the task's rule.
 
-        Args:
-            task: has M judged rows.
-            seeds: int64, shape (S,).
-            epochs: epochs trained.
-            predictions: bool, shape (S, M): output above 0.5.
-            finite: bool, shape (S,): every weight and every output is finite.
-            solved_epoch: int32, shape (S,): start of the unbroken run of solved epochs that ends
-                with the last one; any value where there is none.
-            final_loss: float32, shape (S,).
-            checkpoints: earlier outcomes of the same training.
+        Args as the attributes, but `finite`: bool, shape (S,), whether every weight and every
+        output is finite; and of `solved_epoch` any value where the seed is not solved at the end.
         """
         status = status_of(task, predictions, finite)
         start = np.where(status == _SOLVED, solved_epoch, 0).astype(np.int32)

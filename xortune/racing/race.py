@@ -44,12 +44,12 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from numbers import Real
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_share
 from xortune.stats.anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
@@ -84,8 +84,7 @@ class RaceRule:
     finalists: int | None = FINALISTS
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1:
-            raise InputError(f"{self.alpha!r}", field="alpha", allowed="a number in (0, 1)")
+        check_share("alpha", self.alpha)
 
 
 LookResult: TypeAlias = Literal["climbs", "full", "stopped"]
@@ -93,8 +92,7 @@ LookResult: TypeAlias = Literal["climbs", "full", "stopped"]
 proven worse than another."""
 
 
-@dataclass(frozen=True)
-class _Bar:
+class _Bar(NamedTuple):
     """The highest lower bound so far and who has it."""
 
     lower: float
@@ -208,8 +206,20 @@ class Race:
         return "climbs" if n < self.rule.rungs[-1] else "full"
 
     def see(self, name: Hashable, successes: int, n: int) -> None:
-        """Take in a configuration's results so far; the bounds of all looks hold together."""
-        self._raise_bar(name, self.enter(name), successes, n)
+        """Take in a configuration's results so far."""
+        # The bounds of all looks hold together: the highest of them counts.
+        number, first = self.enter(name), self._bar.name == name
+        least = self._bar.lower if first else self._next.lower
+        lower = best_lower(successes, n, number, least, alpha=self.rule.alpha)
+        if lower <= least:
+            return
+        found = _Bar(lower, name)
+        if first:
+            self._bar = found
+        elif lower > self._bar.lower:
+            self._bar, self._next = found, self._bar
+        else:
+            self._next = found
 
     def forget(self, name: Hashable, others: Iterable[tuple[Hashable, int, int]]) -> None:
         """Take back all that was seen of a configuration, which enters anew: something else now."""
@@ -223,21 +233,6 @@ class Race:
         """Whether it is proven worse than another."""
         other = self._next if self._bar.name == name else self._bar
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
-
-    def _raise_bar(self, name: Hashable, number: int, successes: int, n: int) -> None:
-        # The bounds of all looks hold together: the highest of them counts.
-        first = self._bar.name == name
-        least = self._bar.lower if first else self._next.lower
-        lower = best_lower(successes, n, number, least, alpha=self.rule.alpha)
-        if lower <= least:
-            return
-        found = _Bar(lower, name)
-        if first:
-            self._bar = found
-        elif lower > self._bar.lower:
-            self._bar, self._next = found, self._bar
-        else:
-            self._next = found
 
 
 def checked_counts(

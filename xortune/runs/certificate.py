@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -174,18 +174,7 @@ class Certificate:
     attempts: tuple[Attempt, ...]
 
     def __repr__(self) -> str:
-        if not self.finalists:
-            return f"Certificate(attempt {self.attempts[-1].number} is not complete)"
-        best = self.best
-        bound = (
-            ""
-            if best.lower_bound is None
-            else f", at least {rounded_down(best.lower_bound, 4):.4f}"
-        )
-        return (
-            f"Certificate({best.key} solves {best.k:,}/{best.n:,} fresh seeds{bound}; confidence "
-            f"{self.confidence:g}, {len(self.finalists)} finalists)"
-        )
+        return f"Certificate({self})"
 
     def __str__(self) -> str:
         if not self.finalists:
@@ -280,7 +269,6 @@ def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
     """
     if bound == "anytime":
         return float(anytime_lower(k, n, alpha=alpha))
-
     return float(clopper_pearson(k, n, confidence=1 - alpha, side="lower")[0])
 
 
@@ -361,8 +349,6 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
     bound: Bound = "anytime" if last.extendable else "clopper-pearson"
     alpha = risk_of(number, last.confidence, last.finalists)
     if last.min_rate is None:
-        results = [_certified(found, seeds, alpha, bound) for found in own.values()]
-        complete = len(results) == last.finalists and all(found.n == seeds for found in results)
         # Which neighbours there are is known only once all have begun: hence their number.
         planned = max(
             (purpose_of(line).seeds for some in near.values() for line in some), default=0
@@ -370,13 +356,17 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         around = {key: _neighbours(near.get(key, ())) for key in own}
         finished = sum(one.n == planned for found in around.values() for one in found)
         measured = finished == last.neighbours > 0
+        results = [
+            _certified(found, seeds, alpha, bound, around=around[key], measured=measured)
+            for key, found in own.items()
+        ]
+        complete = len(results) == last.finalists and all(found.n == seeds for found in results)
         complete = complete and (measured or last.by == "own")
-        results = [_beside(found, around[found.key], alpha, measured) for found in results]
     else:
         bound, alpha = "sequence", risk_of(number, last.confidence, 1)
         steps = [sequence_step(found, purpose_of(found[0])) for found in own.values()]
         results = [
-            _certified(found, seeds, alpha, bound, step)
+            _certified(found, seeds, alpha, bound, step=step)
             for found, step in zip(own.values(), steps, strict=True)
         ]
         proven = [step.proven for step in steps]
@@ -405,17 +395,23 @@ def _certified(
     seeds: int,
     alpha: float,
     bound: Bound,
+    *,
     step: SequenceStep | None = None,
+    around: tuple[Neighbour, ...] = (),
+    measured: bool = False,
 ) -> CertifiedResult:
     purpose = purpose_of(lines[0])
     k, n = sum(map(_solved, lines)), sum(line.block.count for line in lines)
-    lower = None
+    lower = least = None
     if step is not None:
         lower = step.bound
         if step.n:  # else only later blocks have come so far
             k, n = step.k, step.n
     elif n == seeds or bound == "anytime":
         lower = lower_bound(k, n, alpha=alpha, bound=bound)
+    if measured and lower is not None:
+        bounds = [lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson") for one in around]
+        least = min([lower, *bounds])
     return CertifiedResult(
         key=purpose.finalist,
         point=lines[0].block.point,
@@ -427,18 +423,9 @@ def _certified(
         n=n,
         lower_bound=lower,
         confidence=1 - alpha,
+        neighbours=around,
+        neighbourhood_bound=least,
     )
-
-
-def _beside(
-    found: CertifiedResult, around: tuple[Neighbour, ...], alpha: float, measured: bool
-) -> CertifiedResult:
-    """The finalist with its neighbours; with their bound too, once all of them are measured."""
-    least = None
-    if measured and found.lower_bound is not None:
-        bounds = [lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson") for one in around]
-        least = min([found.lower_bound, *bounds])
-    return replace(found, neighbours=around, neighbourhood_bound=least)
 
 
 def _neighbours(lines: Iterable[Evaluation]) -> tuple[Neighbour, ...]:

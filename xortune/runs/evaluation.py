@@ -214,14 +214,7 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
 def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> str:
     """One JSON line, without the newline; `written` is in place of its `made` and `at`."""
     block, outcome = evaluation.block, evaluation.outcome
-    if (outcome is None) != (evaluation.error is not None):
-        raise InputError(
-            "an outcome and an error" if outcome else "neither an outcome nor an error",
-            field="error",
-            allowed="the reason where there is no outcome, none where there is one",
-        )
-    if outcome is not None and not evaluation.final:
-        raise InputError("an outcome is never retried", field="final")
+    _check_outcome(outcome is not None, evaluation.error, final=evaluation.final)
     if block.count > MAX_SEEDS:
         raise InputError(f"{block.count:,} seeds", field="seeds", allowed=f"at most {MAX_SEEDS:,}")
     if isinstance(outcome, Outcome):
@@ -252,6 +245,14 @@ def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> st
     line |= {n: v for n, v in (("at", at), ("made", made)) if v is not None}
     # ASCII only: no line separator of any kind can get into the line.
     return _JSON.encode(line)
+
+
+def _check_outcome(has: bool, error: str | None, *, final: bool) -> None:
+    if has == (error is not None):
+        allowed = "the reason where there is no outcome, null where there is one"
+        raise InputError("an outcome and an error, or neither", field="error", allowed=allowed)
+    if has and not final:
+        raise InputError("an outcome is never retried", field="final")
 
 
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -358,17 +359,13 @@ _STATUSES = bytes(Status)
 
 def _outcome(said: LineFields) -> tuple[int, bytes | None]:
     """The width of the predictions and the arrays of a line; 0 and None without an outcome."""
-    why, count, data = said.error, said.count, said.seeds_data
+    count, data = said.count, said.seeds_data
     told = said.k, said.n, said.epochs
-    if (why is None) == (data is None):
-        allowed = "the reason where there is no outcome, null where there is one"
-        raise InputError("an outcome and an error, or neither", field="error", allowed=allowed)
+    _check_outcome(data is not None, said.error, final=said.final)
     if data is None:
         if told != (None, None, None):
             raise InputError("a count without seeds_data", field="k, n, epochs")
         return 0, None
-    if not said.final:
-        raise InputError("an outcome is never retried", field="final")
     width, raw = _unpacked(data, count)
     if unknown := raw[:count].translate(None, _STATUSES):
         raise InputError(f"unknown status {max(unknown)}", field="seeds_data")
@@ -385,28 +382,21 @@ def _packed(raw: bytes) -> str:
     return base64.b64encode(packer.compress(raw) + packer.flush()).decode("ascii")
 
 
-def _inflated(text: str, limit: int) -> bytes:
-    """What `_packed` wrote, if that is no longer than a limit: a forged text fills no memory.
-
-    Raises:
-        ValueError: it is, or the text is damaged.
-    """
+def _inflated(text: str, limit: int, field: str) -> bytes:
+    """What `_packed` wrote, if that is no longer than a limit: a forged text fills no memory."""
     unpacker = zlib.decompressobj()
     try:
         raw = unpacker.decompress(binascii.a2b_base64(text, strict_mode=True), limit + 1)
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
+    except (zlib.error, ValueError) as error:
+        raise InputError(f"is damaged ({error})", field=field) from None
     if len(raw) > limit or not unpacker.eof or unpacker.unused_data:
-        raise ValueError("its length")
+        raise InputError("is damaged (its length)", field=field)
     return raw
 
 
 def _unpacked(text: str, count: int) -> tuple[int, bytes]:
     """The width of the predictions and the arrays of a line's field `seeds_data`."""
-    try:
-        raw = _inflated(text, 4 + 10 * count + MAX_ROWS // 8)
-    except ValueError as error:
-        raise InputError(f"does not hold {count} seeds ({error})", field="seeds_data") from None
+    raw = _inflated(text, 4 + 10 * count + MAX_ROWS // 8, "seeds_data")
     width = int.from_bytes(raw[:4], "little")
     if len(raw) != 4 + count * (9 + (width + 7) // 8):
         raise InputError(f"does not hold {count} seeds", field="seeds_data")
@@ -468,11 +458,10 @@ def _values(names: list[str], data: str, count: int) -> dict[str, NDArray[np.flo
     size = len(names) * count
     if len(set(names)) < len(names) or size > MAX_NUMBERS:
         raise InputError(f"has a name twice, or too many numbers ({size:,})", field="values")
-    try:
-        rows = np.frombuffer(_inflated(data, 8 * size), "<f8").reshape(len(names), count)
-    except ValueError as error:
-        problem = f"does not hold {count} seeds, or is damaged ({error})"
-        raise InputError(problem, field="values") from None
+    raw = _inflated(data, 8 * size, "values")
+    if len(raw) != 8 * size:
+        raise InputError(f"does not hold {count} seeds", field="values")
+    rows = np.frombuffer(raw, "<f8").reshape(len(names), count)
     return dict(zip(map(sys.intern, names), rows.astype(np.float64, copy=False), strict=True))
 
 
@@ -485,7 +474,8 @@ class _StoredCurves:
     first: int
 
     def points(self) -> Curves:
-        raw, width = _inflated(self.packed, MAX_POINTS * 4 * (2 + MAX_NAMES)), len(self.names)
+        width = len(self.names)
+        raw = _inflated(self.packed, MAX_POINTS * (8 + 4 * width), "curves")
         size = len(raw) // (8 + 4 * width)
         seed, report = np.frombuffer(raw, "<u4", 2 * size).reshape(2, size).astype(np.int64)
         values = np.frombuffer(raw, "<f4", size * width, 8 * size).reshape(size, width)
@@ -495,10 +485,7 @@ class _StoredCurves:
 def _curves(given: _Named, first: int, count: int) -> _StoredCurves:
     names = tuple(map(sys.intern, given.names))
     each = 8 + 4 * len(names)
-    try:
-        raw = _inflated(given.data, MAX_POINTS * each)
-    except ValueError as error:
-        raise InputError(f"is damaged ({error})", field="curves") from None
+    raw = _inflated(given.data, MAX_POINTS * each, "curves")
     seeds = np.frombuffer(raw, "<u4", len(raw) // each) if len(raw) % each == 0 else np.empty(0)
     if not seeds.size or seeds.max() >= count or len(set(names)) < len(names):
         raise InputError("is damaged", field="curves", allowed="points of the line's seeds")
@@ -514,7 +501,7 @@ class _Output(Mapping[int, str]):
     def __getitem__(self, seed: int) -> str:
         if seed not in self._seeds:
             raise KeyError(seed)
-        return str(json.loads(_inflated(self._packed, MAX_OUTPUT))[str(seed)])
+        return str(json.loads(_inflated(self._packed, MAX_OUTPUT, "output"))[str(seed)])
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._seeds)
@@ -524,8 +511,9 @@ class _Output(Mapping[int, str]):
 
 
 def _output(output: str, failed: Mapping[int, str]) -> _Output:
+    raw = _inflated(output, MAX_OUTPUT, "output")
     try:
-        texts = json.loads(_inflated(output, MAX_OUTPUT))
+        texts = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is damaged ({error})", field="output") from None
     if not isinstance(texts, dict) or not texts:

@@ -297,11 +297,10 @@ class Journal:
         dropped: how many bytes of a torn last line were cut off when it was opened.
     """
 
-    def __init__(
-        self, fd: int, place: str, *, made: str | None, lock: RunLock | None, dropped: int
-    ) -> None:
-        self.dropped, self._made = dropped, made
-        self._fd, self._place, self._lock = fd, place, lock
+    dropped = 0
+
+    def __init__(self, fd: int, place: str, *, made: str | None, lock: RunLock | None) -> None:
+        self._fd, self._place, self._made, self._lock = fd, place, made, lock
         self._appended = self._settled = 0
         self._synced = self._held = -math.inf
         self._failure: InputError | None = None
@@ -354,8 +353,8 @@ class Journal:
                 os.ftruncate(fd, whole)
             if new:
                 _sync_folders(place)
-            journal = cls(fd, place, made=made, lock=lock, dropped=dropped)
-            journal._segments = writer_for(as_path(path))
+            journal = cls(fd, place, made=made, lock=lock)
+            journal.dropped, journal._segments = dropped, writer_for(as_path(path))
         except BaseException as error:
             os.close(fd)
             if isinstance(error, OSError):
@@ -404,10 +403,8 @@ class Journal:
                     target=self._settle, name="xortune-journal", daemon=True
                 )
                 self._thread.start()
-            if self._appended == self._settled + 1:  # else the thread is at it, or sees this
+            if self._appended == self.settled + 1:  # else the thread is at it, or sees this
                 self._news.notify()
-        if self._segments is not None:
-            self._segments.notify()
         return self._appended
 
     def _write(self, line: bytes) -> None:
@@ -435,45 +432,63 @@ class Journal:
         Raises:
             InputError: the disk failed, now or before.
         """
-        self._sync()
-        if self._segments is not None:
-            self._segments.sync()
+        self._bring()
         self._refuse_after_failure()
         return self.settled
 
     def close(self) -> None:
-        """Bring everything to the disk; closing twice is harmless.
+        """Bring everything to the disk, and the store; closing twice is harmless.
+
+        Who is interrupted meanwhile waits for the store for some seconds more.
 
         Raises:
-            InputError: the disk failed, now or before.
+            InputError: the disk failed, or the store, now or before.
         """
         if self._fd < 0:
             return
         with self._news:
             self._closing = True
             self._news.notify()
-        if self._thread is not None:
-            self._thread.join()
-        self._sync()
+        interrupt: KeyboardInterrupt | None = None
+        try:
+            self._bring()
+        except KeyboardInterrupt as error:
+            if self._segments is None:
+                raise
+            self.hurry()
+            self._bring()
+            interrupt = error
         if isinstance(self._failure, DisturbedError):  # whoever removes the run may not be done
             self._failure = self._guard.look() or self._failure
-        if self._segments is not None:
-            self._segments.close()
         os.close(self._fd)
         self._fd = -1
+        if self._segments is not None:
+            self._segments.close()
         self._refuse_after_failure()
+        if interrupt is not None:
+            raise interrupt
+
+    def _bring(self) -> None:
+        """Bring all lines to the disk, and to the store, unless either fails."""
+        if self._closing and self._thread is not None:
+            self._thread.join()
+        self._sync()
+        if self._segments is not None:
+            self._segments.sync()
 
     def _settle(self) -> None:
         """The thread: first a line at once, then whatever came within a moment, together."""
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._closing or self._appended > self._settled)
+                self._news.wait_for(lambda: self._closing or self._appended > self.settled)
                 pause = self._synced + FSYNC_SECONDS - time.monotonic()
                 if pause > 0:
                     self._news.wait_for(lambda: self._closing, pause)
                 if self._closing or self._failure is not None:
                     return
             self._sync()
+            if self._segments is not None and not self._segments.put_due():
+                return
 
     def _sync(self) -> None:
         with self._disk:  # one at a time, for the kernel tells of a failure only once

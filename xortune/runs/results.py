@@ -19,7 +19,6 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.success import is_cost
 from xortune.racing.objectives import (
-    Numbers,
     estimates,
     front,
     numbers_in,
@@ -255,15 +254,17 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def _costs(self, objective: Objective) -> NDArray[np.float64]:
         """What was looked for, of each config; less is better."""
+        numbers, name = self._lines.numbers, objective.number or ""
         values = np.array(
-            [summed(objective, self._numbers(i, objective)) for i in range(len(self._configs))],
+            [
+                summed(
+                    objective, np.concatenate([numbers(line, name) for line in self._lines_of(i)])
+                )
+                for i in range(len(self._configs))
+            ],
             float,
         )
         return -values if objective.maximize else values
-
-    def _numbers(self, at: int, objective: Objective) -> Numbers:
-        name = objective.number or ""
-        return np.concatenate([self._lines.numbers(line, name) for line in self._lines_of(at)])
 
     def _lines_of(self, at: int) -> list[int]:
         start = self._starts[at]

@@ -175,15 +175,6 @@ RECENT_LINES = 10_000
 """Where there are more in these minutes, it is that of the time that so many have taken."""
 
 
-def _finished(final: Evaluations) -> NDArray[np.int64]:
-    """When each proposal had its first result, seconds since 1970, in the order of the journal.
-
-    A proposal is done then: what it gets more in a race comes on top.
-    """
-    _, first = np.unique(final.column("proposal"), return_index=True)
-    return final.column("at")[np.sort(first)]
-
-
 def _rate(times: NDArray[np.int64], now: float, since: float | None) -> float | None:
     """Proposals a second in the last minutes, of times in seconds since 1970; None without any."""
     then = now - RECENT_SECONDS if since is None else max(now - RECENT_SECONDS, since)
@@ -411,7 +402,9 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     finals = search.column("final") > 0
     final, errors = search.where(finals), search.lines.errors
     ends = search.lines.ends()[0][final.places]
-    times, total = _finished(final), manifest.get("trials")
+    # A proposal is done when it has its first result: what it gets more in a race comes on top.
+    first = np.sort(np.unique(final.column("proposal"), return_index=True)[1])
+    times, total = final.column("at")[first], manifest.get("trials")
     if total is None:
         total = proposals_of(path / "space.yaml")
     done, started = len(times), moment(manifest.get("started"))

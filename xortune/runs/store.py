@@ -302,7 +302,8 @@ class Store:
                 return self._answered(act, left, patience)
             except (OSError, pa.ArrowException) as error:
                 if time.monotonic() - began + pause > patience or pause > left():
-                    raise self._told(*_explained(error)) from None
+                    fix = next(fix for signs, fix in _FIXES if any(s in str(error) for s in signs))
+                    raise self._told(f"the store fails ({_short(error)})", fix) from None
             self._hurry.wait(pause)
             if self._hurry.is_set():
                 time.sleep(FIRST_PAUSE)
@@ -383,12 +384,6 @@ _FIXES = (
     ),
     (("",), "when it is well again, continue with --resume"),
 )  # fmt: skip
-
-
-def _explained(error: Exception) -> tuple[str, str]:
-    """What to say of an error of pyarrow, and what to do."""
-    fix = next(fix for signs, fix in _FIXES if any(sign in str(error) for sign in signs))
-    return f"the store fails ({_short(error)})", fix
 
 
 def _short(error: Exception) -> str:
@@ -613,20 +608,14 @@ def stored(path: Path, content: bytes | None) -> None:
     """Write a file of a stored run into the store, or delete it; nothing of one on a disk."""
     if not isinstance(path, StoredPath):
         return
-    store = store_of(path)
-    name, is_held = _checked(path)
-    if content is not None:
-        store.put(name, content, patience=PATIENCE if is_held else 0.0)
-    elif store.exists(name):
-        store.delete(name)
-
-
-def _checked(path: StoredPath) -> tuple[str, bool]:
-    """A file's name within its run, and whether this process holds that; if so, it still does."""
-    root = _found(path)[0]
+    store, root = store_of(path), _found(path)[0]
     if root in _held:
         _held[root][1].check(patience=PATIENCE)
-    return Path(os.fspath(path)).relative_to(root).as_posix(), root in _held
+    name = Path(os.fspath(path)).relative_to(root).as_posix()
+    if content is not None:
+        store.put(name, content, patience=PATIENCE if root in _held else 0.0)
+    elif store.exists(name):
+        store.delete(name)
 
 
 def writer_for(journal: Path) -> SegmentWriter | None:
@@ -673,10 +662,7 @@ class SegmentWriter:
         self._sent = 0
         self._began = self._last = time.monotonic()
         self._failure: InputError | None = None
-        self._closing = False
-        self._news, self._mutex = threading.Condition(), threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="xortune-segments", daemon=True)
-        self._thread.start()
+        self._mutex = threading.Lock()
 
     @property
     def settled(self) -> int:
@@ -688,10 +674,13 @@ class SegmentWriter:
         if self._failure is not None:
             raise self._failure
 
-    def notify(self) -> None:
-        """There may be new lines."""
-        with self._news:
-            self._news.notify()
+    def put_due(self) -> bool:
+        """Write a segment if its time has come, or there is much; False once the store failed."""
+        pause = min(MOST_SECONDS, max(LEAST_SECONDS, SHARE * (self._last - self._began)))
+        waiting = os.fstat(self._file.fileno()).st_size - self._offset
+        if waiting >= MANY_BYTES or time.monotonic() >= self._last + pause:
+            self._put()
+        return self._failure is None
 
     def sync(self) -> None:
         """Return when all lines are in the store, or something has failed; see `check`."""
@@ -703,38 +692,8 @@ class SegmentWriter:
         self._store.hurry()
 
     def close(self) -> None:
-        """Bring everything there; see `check`. After an interrupt it has some seconds for it."""
-        with self._news:
-            self._closing = True
-            self._news.notify()
-        try:
-            self._thread.join()
-            self.sync()
-        except KeyboardInterrupt:
-            self.hurry()
-            self._thread.join()
-            self.sync()
-            if self._failure is None:
-                raise
-        finally:
-            self._file.close()
-
-    def _run(self) -> None:
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._closing or self._waiting() > 0)
-                pause = min(MOST_SECONDS, max(LEAST_SECONDS, SHARE * (self._last - self._began)))
-                left = self._last + pause - time.monotonic()
-                if left > 0:
-                    self._news.wait_for(
-                        lambda: self._closing or self._waiting() >= MANY_BYTES, left
-                    )
-                if self._closing or self._failure is not None:
-                    return
-            self._put()
-
-    def _waiting(self) -> int:
-        return os.fstat(self._file.fileno()).st_size - self._offset
+        """Let go of the file."""
+        self._file.close()
 
     def _put(self) -> bool:
         """Write one segment; False if there is none to write."""

@@ -109,8 +109,6 @@ def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> Sea
         )
     space = replace(space, parameters=_in_order(space, _parameters(space, file)))
     own = COMMAND if isinstance(file.trainer, CommandSettings) else file.trainer and OWN
-    if own:
-        check_own(space, own)
     space = with_trainer(space, file)
     space = replace(space, objectives=objectives_of(file.objectives, space))
     if space.seeds.race is not None:

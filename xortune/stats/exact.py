@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtrc, betaincinv, gammaln, xlog1py, xlogy
 
 from xortune.core.counts import mcnemar_greater
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_share
 
 TIE = 1 + 1e-9
 """Probabilities that differ by less than this factor are equal but for rounding."""
@@ -47,8 +47,7 @@ def clopper_pearson(
         `binomtest(...).proportion_ci(method="exact")`, which takes one count at a time.
     """
     k, m = whole_counts(successes, n)
-    if not 0 < confidence < 1:
-        raise InputError(f"{confidence} is out of range", field="confidence", allowed="(0, 1)")
+    check_share("confidence", confidence)
     if side not in ("lower", "upper", "two-sided"):
         raise InputError(f"{side!r}", field="side", allowed="lower, upper or two-sided")
     risk = (1 - confidence) / (2 if side == "two-sided" else 1)

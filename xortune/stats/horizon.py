@@ -139,7 +139,7 @@ def boundary(rate: float, seeds: int, alpha: float) -> Boundary:
         alpha: in (0, 1).
     """
     # A plan of N seeds allows so many failures, and no test that also looks before allows more.
-    most = _planned(rate, seeds, alpha)
+    most = int((bdtr(np.arange(seeds + 1), seeds, 1 - rate) <= alpha * TIE).sum()) - 1
     allowed = np.full(seeds + 1, -1, np.int64)
     going = np.zeros(most + 2)  # the probability of each number of failures, not yet proven
     going[0] = 1.0
@@ -163,12 +163,6 @@ def boundary(rate: float, seeds: int, alpha: float) -> Boundary:
     paths = paths - xlogy(places[:, 0] - places[:, 1], rate) - xlog1py(places[:, 1], -rate)
     allowed.setflags(write=False)
     return Boundary(rate, seeds, alpha, allowed, spent, (places, paths))
-
-
-def _planned(rate: float, seeds: int, alpha: float) -> int:
-    """Failures, at most, with which so many seeds show a rate if they are looked at once; or -1."""
-    failures = np.arange(seeds + 1)
-    return int((bdtr(failures, seeds, 1 - rate) <= alpha * TIE).sum()) - 1
 
 
 # -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc, bdtri, gammaln, ndtri, xlog1py, xlogy
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_share
 from xortune.stats.exact import TIE, fisher_region
 
 MOST_SEEDS = 2**30
@@ -33,8 +33,8 @@ def seeds_for_lower_bound(rate: float, *, confidence: float = 0.95, failures: in
     Raises:
         InputError: an argument out of range, or more than 2**30 seeds needed.
     """
-    _within("rate", rate)
-    _within("confidence", confidence)
+    check_share("rate", rate)
+    check_share("confidence", confidence)
     if failures < 0:
         raise InputError(f"{failures} is out of range", field="failures", allowed="0 or more")
 
@@ -240,14 +240,9 @@ def _check(p1: float, p2: float, alpha: float, power: float) -> None:
     for name, rate in (("p1", p1), ("p2", p2)):
         if not 0 <= rate <= 1:
             raise InputError(f"{rate} is out of range", field=name, allowed="0 to 1")
-    _within("alpha", alpha)
-    _within("power", power)
+    check_share("alpha", alpha)
+    check_share("power", power)
     if p1 == p2:
         raise InputError(
             f"{p1} twice", field="between", allowed="two different rates", fix="change one"
         )
-
-
-def _within(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise InputError(f"{value} is out of range", field=name, allowed="above 0 and below 1")
