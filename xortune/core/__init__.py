@@ -10,6 +10,7 @@ EXPORTS = {
         "Interrupted",
         "TrainingError",
         "XortuneError",
+        "check_share",
         "from_command_line",
         "named",
         "nearest",

@@ -3,7 +3,6 @@
 EXPORTS = {
     "grants": ("VERIFY", "race_of", "raced", "refuse_unprovable", "seeds_at_first"),
     "objectives": (
-        "Numbers",
         "Seen",
         "costs",
         "counted",
