@@ -112,10 +112,10 @@ def test_sooner_is_mann_and_whitneys_statistic():
 def test_shared_seeds_are_drawn_together():
     """A seed that is hard for both says nothing of which of them is sooner."""
     one = ragged(np.random.default_rng(4), 0, 200)
-    same = compare_runs([contestant("a", one), contestant("b", one)]).sooner[0]
+    same = compare_runs([contestant("a", one), contestant("b", one)]).epochs.wins[0]
     assert (same.low, same.probability, same.high) == (0.5, 0.5, 0.5)
     other = ragged(np.random.default_rng(4), 200, 200)
-    apart = compare_runs([contestant("a", one), contestant("b", other)]).sooner[0]
+    apart = compare_runs([contestant("a", one), contestant("b", other)]).epochs.wins[0]
     assert apart.low < 0.47
     assert apart.high > 0.53
 
@@ -135,15 +135,15 @@ def ragged(rng, first, count, share=0.9):
 
 def test_the_middle_half_of_the_epochs():
     found = ragged(np.random.default_rng(7), 0, 100)
-    middle = compare_runs([contestant("a", found), contestant("b", found)]).middles[0]
-    assert middle.epochs == pytest.approx(trim_mean(epochs_needed(found), 0.25))
-    assert middle.low < middle.epochs < middle.high
+    middle = compare_runs([contestant("a", found), contestant("b", found)]).epochs.of[0]
+    assert middle.middle == pytest.approx(trim_mean(epochs_needed(found), 0.25))
+    assert middle.low < middle.middle < middle.high
     few = ragged(np.random.default_rng(7), 0, 100, share=0.6)
-    middle = compare_runs([contestant("a", few), contestant("b", few)]).middles[0]
-    assert (middle.epochs, middle.low, middle.high) == (None, None, None)
+    middle = compare_runs([contestant("a", few), contestant("b", few)]).epochs.of[0]
+    assert (middle.middle, middle.low, middle.high) == (None, None, None)
     edge = solved(0, 76, 100)
-    middle = compare_runs([contestant("a", edge), contestant("b", edge)]).middles[0]
-    assert (middle.epochs, middle.low, middle.high) == (300, 300, None)
+    middle = compare_runs([contestant("a", edge), contestant("b", edge)]).epochs.of[0]
+    assert (middle.middle, middle.low, middle.high) == (300, 300, None)
 
 
 @pytest.mark.parametrize(

@@ -114,11 +114,17 @@ class Pair:
 
 
 # -------------------------------------------------------------------------------------------------
-# How soon seeds are solved: by which of two configs sooner, and by one of them in the middle.
+# How soon seeds are solved, and the numbers that trainers told of them: whose are better, and their
+# middles.
 #
-# A seed that is never solved takes longer than any that is; nothing is averaged over seeds that
-# are not there. Both summaries, and the resampling, are those of Agarwal et al. (2021), "Deep
-# Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 34 (rliable).
+# A seed that is never solved takes longer than any that is. The judged number of a rule for success
+# has a direction: of `accuracy >= 0.9` more is better. There a seed without the number, which
+# crashed or diverged, is worse than any that has one, so that a failed seed stays data. Of a number
+# without a rule nobody knows what is better: whose is larger is shown, of the seeds that have one.
+#
+# Both summaries, and the resampling, are those of Agarwal et al. (2021), "Deep Reinforcement
+# Learning at the Edge of the Statistical Precipice", NeurIPS 34 (rliable). Their bootstrap is
+# stratified by task; here is one task, and its seeds are drawn.
 
 RESAMPLES, PART, RESAMPLING = 1000, 50, 0
 """Of each bootstrap, how many at once, and its seed: with another one the ends of an interval move
@@ -126,10 +132,15 @@ by a few hundredths of its length."""
 
 TAILS = (0.025, 0.975)  # of intervals of 95 %
 
+Better: TypeAlias = Literal["larger", "smaller", ""]
+"""What is better; empty where no rule says."""
+
+_SIGNS: dict[str, Better] = {">": "larger", ">=": "larger", "<": "smaller", "<=": "smaller"}
+
 
 @dataclass(frozen=True)
 class Improvement:
-    """How probable it is that A solves a seed sooner than B another one; a tie counts half.
+    """How probable it is that a seed of A does better than another one of B; a tie counts half.
 
     Attributes:
         probability: in [0, 1]; one half says nothing of either.
@@ -139,104 +150,6 @@ class Improvement:
     probability: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Middle:
-    """The mean epochs to solve of the middle half of the seeds.
-
-    Attributes:
-        epochs: None if some of these are not solved, a quarter of all at least, or where nobody
-            counts epochs.
-        low: lower end of the 95 % interval, bootstrapped over seeds; None as `epochs`.
-        high: upper end; None where some of a resample's middle half are not solved.
-    """
-
-    epochs: float | None
-    low: float | None
-    high: float | None
-
-
-def epochs_needed(outcome: Outcome) -> Floats:
-    """float64, shape (S,): the epoch from which each seed stays solved; inf if it is not."""
-    return np.where(outcome.solved, outcome.solved_epoch, np.inf)
-
-
-def improvement(first: Floats, second: Floats, *, shared: bool) -> Improvement:
-    """How probable it is that A solves a seed in fewer epochs than B does another seed.
-
-    Args:
-        first: the `epochs_needed` of A, shape (S,); or other costs, of which less is better.
-        second: those of B, shape (T,).
-        shared: whether both are of the same seeds, in the same order: then a resample draws both
-            together.
-    """
-    rng = np.random.default_rng(RESAMPLING)
-    levels, ranks = np.unique(np.concatenate([first, second]), return_inverse=True)
-    mine, theirs = ranks[: first.size], ranks[first.size :]
-
-    def sooner(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
-        """Mann and Whitney's statistic, as a share of all pairs."""
-        counts = np.bincount(other, minlength=levels.size)
-        not_later = np.cumsum(counts)
-        return float((other.size - not_later + counts / 2)[one].mean() / other.size)
-
-    found = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(first.size, size=first.size)
-        also = drawn if shared else rng.integers(second.size, size=second.size)
-        found.append(sooner(mine[drawn], theirs[also]))
-    low, high = np.quantile(found, TAILS)
-    return Improvement(sooner(mine, theirs), float(low), float(high))
-
-
-def middle(outcome: Outcome) -> Middle:
-    """The interquartile mean of an outcome's epochs to solve."""
-    if not outcome.epochs:  # nobody counts them
-        return Middle(None, None, None)
-    return Middle(*middle_half(epochs_needed(outcome)))
-
-
-def middle_half(costs: Floats) -> tuple[float | None, float | None, float | None]:
-    """The mean of the middle half of costs, and the ends of its bootstrapped 95 % interval.
-
-    Args:
-        costs: the less the better, shape (S,); inf for a seed that has none.
-
-    Returns:
-        (mean, low, high): None where some of the middle half are infinite: the high end first.
-    """
-    from scipy.stats import trim_mean  # half a second to import
-
-    rng = np.random.default_rng(RESAMPLING)
-    found: list[float] = []
-    with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest ones
-        whole = float(trim_mean(costs, 0.25))
-        if not np.isfinite(whole):
-            return None, None, None
-        for _ in range(RESAMPLES // PART):  # all at once would fill the memory
-            drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
-            found += trim_mean(drawn, 0.25, axis=1).tolist()
-    # Between a number and infinity there is nothing to interpolate.
-    low, high = np.quantile(found, TAILS, method="inverted_cdf")
-    low, high = (float(end) if np.isfinite(end) else None for end in (low, high))
-    return whole, low, high
-
-
-# -------------------------------------------------------------------------------------------------
-# Numbers that trainers told of their seeds, compared: whose are better, and their middles.
-#
-# The judged number of a rule for success has a direction: of `accuracy >= 0.9` more is better.
-# There a seed without the number, which crashed or diverged, is worse than any that has one, so
-# that a failed seed stays data. Of a number without a rule nobody knows what is better: whose is
-# larger is shown, of the seeds that have one.
-#
-# The bootstrap of Agarwal et al. is stratified by task; here is one task, and its seeds are drawn.
-
-Better: TypeAlias = Literal["larger", "smaller", ""]
-"""What is better; empty where no rule says."""
-
-_SIGNS: dict[str, Better] = {">": "larger", ">=": "larger", "<": "smaller", "<=": "smaller"}
 
 
 @dataclass(frozen=True)
@@ -267,8 +180,8 @@ class ComparedNumbers:
         better: what is.
         of: for each contestant its numbers in few; None of one that tells no such number.
         wins: for each pair how probable it is that the number of a seed of A is better than that of
-            another of B (larger, if nothing says what is better; a tie counts half); None where one
-            of the two has none.
+            another of B (larger, if nothing says what is better); None where one of the two has
+            none.
     """
 
     name: str
@@ -277,18 +190,9 @@ class ComparedNumbers:
     wins: tuple[Improvement | None, ...]
 
 
-def compared_numbers(
-    contestants: Sequence[Contestant], pairs: Sequence[Pair]
-) -> tuple[ComparedNumbers, ...]:
-    """Each number that two contestants have or more, those that are judged first."""
-    judged = [one.rule.name for one in contestants if one.rule is not None]
-    others = [name for one in contestants for name in one.outcome.details.values]
-    return tuple(
-        _numbers(name, contestants, pairs)
-        for name in dict.fromkeys([*judged, *others])
-        if sum(_tells(one, name) for one in contestants) > 1
-        and any(_has(one, name) for one in contestants)
-    )
+def epochs_needed(outcome: Outcome) -> Floats:
+    """float64, shape (S,): the epoch from which each seed stays solved; inf if it is not."""
+    return np.where(outcome.solved, outcome.solved_epoch, np.inf)
 
 
 def values_of(outcome: Outcome, name: str, better: Better) -> Floats:
@@ -296,73 +200,140 @@ def values_of(outcome: Outcome, name: str, better: Better) -> Floats:
 
     What is missing is infinite, on the side of what is worse.
     """
-    values = _raw(outcome, name)
+    return _counting(_told(outcome, name), better)
+
+
+def improvement(first: Floats, second: Floats, *, shared: bool) -> Improvement:
+    """How probable it is that A solves a seed in fewer epochs than B does another seed.
+
+    Args:
+        first: the `epochs_needed` of A, shape (S,); or other costs, of which less is better.
+        second: those of B, shape (T,).
+        shared: whether both are of the same seeds, in the same order: then a resample draws both
+            together.
+    """
+    rng = np.random.default_rng(RESAMPLING)
+    levels, ranks = np.unique(np.concatenate([first, second]), return_inverse=True)
+    mine, theirs = ranks[: first.size], ranks[first.size :]
+
+    def sooner(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
+        """Mann and Whitney's statistic, as a share of all pairs."""
+        counts = np.bincount(other, minlength=levels.size)
+        not_later = np.cumsum(counts)
+        return float((other.size - not_later + counts / 2)[one].mean() / other.size)
+
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(first.size, size=first.size)
+        also = drawn if shared else rng.integers(second.size, size=second.size)
+        found.append(sooner(mine[drawn], theirs[also]))
+    low, high = np.quantile(found, TAILS)
+    return Improvement(sooner(mine, theirs), float(low), float(high))
+
+
+def middle_half(costs: Floats) -> tuple[float | None, float | None, float | None]:
+    """The mean of the middle half of costs, and the ends of its bootstrapped 95 % interval.
+
+    Args:
+        costs: the less the better, shape (S,); inf for a seed that has none.
+
+    Returns:
+        (mean, low, high): None where some of the middle half are infinite: the high end first.
+    """
+    from scipy.stats import trim_mean  # half a second to import
+
+    rng = np.random.default_rng(RESAMPLING)
+    found: list[float] = []
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest ones
+        whole = float(trim_mean(costs, 0.25))
+        if not np.isfinite(whole):
+            return None, None, None
+        for _ in range(RESAMPLES // PART):  # all at once would fill the memory
+            drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
+            found += trim_mean(drawn, 0.25, axis=1).tolist()
+    # Between a number and infinity there is nothing to interpolate.
+    low, high = np.quantile(found, TAILS, method="inverted_cdf")
+    low, high = (float(end) if np.isfinite(end) else None for end in (low, high))
+    return whole, low, high
+
+
+def _epochs(contestants: Sequence[Contestant], pairs: Sequence[Pair]) -> ComparedNumbers:
+    counting = [
+        epochs_needed(o) if o.epochs else None for o in (one.outcome for one in contestants)
+    ]
+    return _compared_numbers("epochs", "smaller", counting, contestants, pairs)
+
+
+def _numbers(
+    contestants: Sequence[Contestant], pairs: Sequence[Pair]
+) -> tuple[ComparedNumbers, ...]:
+    """Each number that two contestants have or more, those that are judged first."""
+    judged = [one.rule.name for one in contestants if one.rule is not None]
+    others = [name for one in contestants for name in one.outcome.details.values]
+    found = []
+    for name in dict.fromkeys([*judged, *others]):
+        rules = [one.rule if one.rule and one.rule.name == name else None for one in contestants]
+        told = [_told(one.outcome, name) for one in contestants]
+        known = [bool(np.isfinite(values).any()) for values in told]
+        # One that is judged would have had such numbers if its seeds had not failed.
+        given = [
+            values if rule or has else None
+            for values, rule, has in zip(told, rules, known, strict=True)
+        ]
+        if sum(values is not None for values in given) > 1 and any(known):
+            agreed = {_SIGNS.get(rule.sign, "") for rule in rules if rule}
+            better = agreed.pop() if len(agreed) == 1 else ""
+            found.append(_compared_numbers(name, better, given, contestants, pairs))
+    return tuple(found)
+
+
+def _compared_numbers(
+    name: str,
+    better: Better,
+    given: Sequence[Floats | None],
+    contestants: Sequence[Contestant],
+    pairs: Sequence[Pair],
+) -> ComparedNumbers:
+    """Numbers of each contestant, shape (S,) and not finite where a seed has none, compared."""
+
+    def won(pair: Pair) -> Improvement | None:
+        first, second = given[pair.a], given[pair.b]
+        if first is None or second is None:
+            return None
+        mine, theirs, same = _compared(contestants[pair.a].outcome, contestants[pair.b].outcome)
+        first, second = first[mine], second[theirs]
+        if same and not better:  # a seed of which one has no number is no pair
+            both = np.isfinite(first) & np.isfinite(second)
+            first, second = first[both], second[both]
+        first, second = (_costs(_counting(one, better), better) for one in (first, second))
+        return improvement(first, second, shared=same) if first.size and second.size else None
+
+    summed = tuple(None if values is None else _summed(values, better) for values in given)
+    return ComparedNumbers(name, better, summed, tuple(map(won, pairs)))
+
+
+def _summed(values: Floats, better: Better) -> Summed:
+    counting = _counting(values, better)
+    middle, low, high = middle_half(_costs(counting, better))
+    if better != "smaller":
+        middle, low, high = (None if end is None else 0.0 - end for end in (middle, high, low))
+    return Summed(int(np.isfinite(counting).sum()), counting.size, middle, low, high)
+
+
+def _told(outcome: Outcome, name: str) -> Floats:
+    return outcome.details.values.get(name, np.full(outcome.n, np.nan))
+
+
+def _counting(values: Floats, better: Better) -> Floats:
+    """What is missing as the worst there is, or left out where nothing says what is better."""
     if not better:
         return values[np.isfinite(values)]
     return np.where(np.isfinite(values), values, -np.inf if better == "larger" else np.inf)
 
 
-def _has(one: Contestant, name: str) -> bool:
-    return bool(np.isfinite(_raw(one.outcome, name)).any())
-
-
-def _tells(one: Contestant, name: str) -> bool:
-    """Whether it has such a number, or would have had one if its seeds had not failed."""
-    return (one.rule is not None and one.rule.name == name) or _has(one, name)
-
-
-def _raw(outcome: Outcome, name: str) -> Floats:
-    return outcome.details.values.get(name, np.full(outcome.n, np.nan))
-
-
-def _numbers(
-    name: str, contestants: Sequence[Contestant], pairs: Sequence[Pair]
-) -> ComparedNumbers:
-    signs = {one.rule.sign for one in contestants if one.rule and one.rule.name == name}
-    agreed = {_SIGNS.get(sign, "") for sign in signs}
-    better = agreed.pop() if len(agreed) == 1 else ""
-    raw = [_raw(one.outcome, name) if _tells(one, name) else None for one in contestants]
-
-    def won(pair: Pair) -> Improvement | None:
-        first, second = raw[pair.a], raw[pair.b]
-        if first is None or second is None:
-            return None
-        mine, theirs, same = _compared(contestants[pair.a].outcome, contestants[pair.b].outcome)
-        return _win(first[mine], second[theirs], better, shared=same)
-
-    summed = [
-        None if values is None else _summed(one.outcome, name, better)
-        for one, values in zip(contestants, raw, strict=True)
-    ]
-    return ComparedNumbers(name, better, tuple(summed), tuple(map(won, pairs)))
-
-
 def _costs(values: Floats, better: Better) -> Floats:
     """Less is better; of numbers of which nothing is known, more."""
     return values if better == "smaller" else -values
-
-
-def _summed(outcome: Outcome, name: str, better: Better) -> Summed:
-    values = values_of(outcome, name, better)
-    known = int(np.isfinite(values).sum())
-    middle, low, high = middle_half(_costs(values, better))
-    if better != "smaller":
-        middle, low, high = (None if end is None else 0.0 - end for end in (middle, high, low))
-    return Summed(known, values.size, middle, low, high)
-
-
-def _win(first: Floats, second: Floats, better: Better, *, shared: bool) -> Improvement | None:
-    if better:
-        worst = -np.inf if better == "larger" else np.inf
-        first, second = (np.where(np.isfinite(v), v, worst) for v in (first, second))
-    elif shared:  # a seed of which one has no number is no pair
-        both = np.isfinite(first) & np.isfinite(second)
-        first, second = first[both], second[both]
-    else:
-        first, second = (v[np.isfinite(v)] for v in (first, second))
-    if not (first.size and second.size):
-        return None
-    return improvement(_costs(first, better), _costs(second, better), shared=shared)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -384,31 +355,14 @@ class RunComparison:
     alpha: float
 
     @cached_property
-    def middles(self) -> tuple[Middle, ...]:
-        """For each contestant the interquartile mean of its epochs to solve."""
-        return tuple(middle(one.outcome) for one in self.contestants)
-
-    @cached_property
-    def sooner(self) -> tuple[Improvement | None, ...]:
-        """For each pair how probable it is that A solves a seed in fewer epochs than B another.
-
-        None where one of the two counts no epochs.
-        """
-        found: list[Improvement | None] = []
-        for pair in self.pairs:
-            one, other = (self.contestants[place].outcome for place in (pair.a, pair.b))
-            if not (one.epochs and other.epochs):
-                found.append(None)
-                continue
-            mine, theirs, shared = _compared(one, other)
-            first, second = epochs_needed(one)[mine], epochs_needed(other)[theirs]
-            found.append(improvement(first, second, shared=shared))
-        return tuple(found)
+    def epochs(self) -> ComparedNumbers:
+        """The epochs to solve; of a contestant whose trainer counts none, none."""
+        return _epochs(self.contestants, self.pairs)
 
     @cached_property
     def numbers(self) -> tuple[ComparedNumbers, ...]:
         """The numbers that trainers told of the seeds, those that are judged first."""
-        return compared_numbers(self.contestants, self.pairs)
+        return _numbers(self.contestants, self.pairs)
 
     def pair(self, a: int, b: int) -> Pair:
         """The pair of these two, whichever comes first."""
@@ -469,27 +423,25 @@ class RunComparison:
         Behind them, for each of `numbers`, what both have: `NUMBER_ENDINGS`. A number whose columns
         would be called like others is `value_NAME`.
         """
-        rows = [
-            _row(self, pair, sooner) for pair, sooner in zip(self.pairs, self.sooner, strict=True)
-        ]
+        table = pd.DataFrame([_row(self, pair) for pair in self.pairs])
+        table = table.join(self._cells(self.epochs, "epochs"))
+        table = table.rename(columns=lambda name: name.replace("epochs_wins", "sooner"))
         whole = dict.fromkeys(("only_a", "only_b", "more_seeds"), "Int64")
-        # NaN where there is no such number, also if there is none in any row.
-        real = dict.fromkeys((*_SOONER, *_EPOCHS), "float64")
-        table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(whole | real)
-        more: dict[str, list[float | None]] = {}
+        table = table[list(PAIR_COLUMNS)].astype(whole)
         for numbers in self.numbers:
             name = numbers.name
-            while any(f"{name}_{ending}" in {*table, *more} for ending in NUMBER_ENDINGS):
+            while any(f"{name}_{ending}" in table for ending in NUMBER_ENDINGS):
                 name = f"value_{name}"
-            cells = [
-                [*_in_few(numbers.of[pair.a]), *_in_few(numbers.of[pair.b]), *_ends(win)]
-                for pair, win in zip(self.pairs, numbers.wins, strict=True)
-            ]
-            for ending, column in zip(NUMBER_ENDINGS, zip(*cells, strict=True), strict=True):
-                more[f"{name}_{ending}"] = list(column)
-        counts = {name: "Int64" for name in more if name.endswith(("_n_a", "_n_b"))}
-        told = pd.DataFrame(more, dtype=np.float64, index=table.index).astype(counts)
-        return pd.concat([table, told], axis=1)
+            table = table.join(self._cells(numbers, name))
+        return table
+
+    def _cells(self, numbers: ComparedNumbers, name: str) -> pd.DataFrame:
+        """Columns of `NUMBER_ENDINGS`; NaN where there is no such number."""
+        few = [(o.known, o.middle, o.low, o.high) if o else (None,) * 4 for o in numbers.of]
+        wins = [astuple(win) if win else (None,) * 3 for win in numbers.wins]
+        rows = [(*few[p.a], *few[p.b], *win) for p, win in zip(self.pairs, wins, strict=True)]
+        found = pd.DataFrame(rows, columns=list(NUMBER_ENDINGS), dtype=np.float64)
+        return found.astype({"n_a": "Int64", "n_b": "Int64"}).add_prefix(f"{name}_")
 
 
 def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> RunComparison:
@@ -588,30 +540,26 @@ def _more_seeds(pair: Pair, level: float) -> int | None:
 # -------------------------------------------------------------------------------------------------
 # comparison.csv: one row for each pair of what is compared.
 
-_SOONER = ("sooner", "sooner_low", "sooner_high")
-_SUMMED = ("n", "iqm", "iqm_low", "iqm_high")
-_EPOCHS = tuple(f"epochs_{ending}_{side}" for side in "ab" for ending in _SUMMED[1:])
-
 PAIR_COLUMNS = (
     *("a", "b", "key_a", "key_b", "seeds"),
     *("k_a", "n_a", "rate_a", "low_a", "high_a", "k_b", "n_b", "rate_b", "low_b", "high_b"),
     *("only_a", "only_b", "difference", "low", "high", "p", "p_holm", "differs", "more_seeds"),
-    *(*_SOONER, *_EPOCHS),
+    *("sooner", "sooner_low", "sooner_high"),
+    *(f"epochs_{ending}_{side}" for side in "ab" for ending in ("iqm", "iqm_low", "iqm_high")),
 )
 """The columns of comparison.csv, one row for each pair. epochs_iqm is the interquartile mean."""
 
 NUMBER_ENDINGS = (
-    *(f"{ending}_{side}" for side in "ab" for ending in _SUMMED),
+    *(f"{ending}_{side}" for side in "ab" for ending in ("n", "iqm", "iqm_low", "iqm_high")),
     *("wins", "wins_low", "wins_high"),
 )
 """Of each number NAME that trainers told: NAME_n_a, the seeds of A that have it, NAME_iqm_a, and so
 on; NAME_wins, how probable it is that it is better (larger, if no rule says) for A than for B."""
 
 
-def _row(comparison: RunComparison, pair: Pair, sooner: Improvement | None) -> dict[str, object]:
+def _row(comparison: RunComparison, pair: Pair) -> dict[str, object]:
     first, second = comparison.contestants[pair.a], comparison.contestants[pair.b]
     low, high = wilson([pair.k_a, pair.k_b], [pair.n_a, pair.n_b])
-    middles = [end for at in (pair.a, pair.b) for end in astuple(comparison.middles[at])]
     return {
         **vars(pair),
         "a": first.label,
@@ -627,19 +575,7 @@ def _row(comparison: RunComparison, pair: Pair, sooner: Improvement | None) -> d
         "high_b": high[1],
         "only_a": pair.wins,
         "only_b": pair.losses,
-        **dict(zip(_SOONER, _ends(sooner), strict=True)),
-        **dict(zip(_EPOCHS, middles, strict=True)),
     }
-
-
-def _ends(win: Improvement | None) -> tuple[float | None, ...]:
-    return (None,) * 3 if win is None else astuple(win)
-
-
-def _in_few(found: Summed | None) -> tuple[float | None, ...]:
-    if found is None:
-        return (None,) * len(_SUMMED)
-    return found.known, found.middle, found.low, found.high
 
 
 # -------------------------------------------------------------------------------------------------

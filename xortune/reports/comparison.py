@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -11,9 +11,10 @@ import pandas as pd
 from xortune.comparisons.contestants import IMPORTED, OWN, RULE, SEARCHED, known_facts
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import (
+    ComparedNumbers,
     Contestant,
-    Improvement,
     RunComparison,
+    Summed,
     answer,
     notes,
     p_text,
@@ -71,11 +72,10 @@ def comparison_document(comparison: AnyComparison) -> Document:
         values = {"comparison": comparison, **_sequential_tables(comparison)}
         return Document("sequential.md.jinja", values)
     entries = comparison.contestants
-    epochs = any(one.outcome.epochs for one in entries)
     figures: dict[str, Plot] = {"differences": differences(comparison)}
     if len(entries) > 2:
         figures["wins"] = wins(comparison)
-    if epochs:
+    if any(comparison.epochs.of):
         figures["profile"] = profile(comparison)
     if comparison.numbers:
         figures["numbers"] = numbers_profile(comparison)
@@ -237,28 +237,19 @@ def _settings_table(comparison: RunComparison) -> tuple[Table, str]:
 
 def _speed_tables(comparison: RunComparison) -> dict[str, Table]:
     """Who solves seeds sooner, and the epochs in the middle; nothing where nobody counts them."""
-    if not any(one.outcome.epochs for one in comparison.contestants):
+    found = comparison.epochs
+    if not any(found.of):
         return {}
-    middles = [
-        (one.label, *_middle(found.epochs, found.low, found.high, "unsolved"))
-        for one, found in zip(comparison.contestants, comparison.middles, strict=True)
-        if one.outcome.epochs
+    rows = [
+        (one.label, *_middle(summed, "unsolved"))
+        for one, summed in zip(comparison.contestants, found.of, strict=True)
+        if summed is not None
     ]
-    sooner = _improvements_table(comparison, comparison.sooner)
     heads = [*texts("contestant"), *numbers("epochs", "95 % interval")]
     return {
-        "How probable it is that A solves a seed sooner than B": sooner,
-        "Epochs to solve, interquartile mean": table_of(heads, middles),
+        "How probable it is that A solves a seed sooner than B": _wins_table(comparison, found),
+        "Epochs to solve, interquartile mean": table_of(heads, rows),
     }
-
-
-def _middle(
-    mean: float | None, low: float | None, high: float | None, what: str
-) -> tuple[str, str]:
-    """An interquartile mean and its interval, or why there is none."""
-    if mean is None:
-        return f"more than a quarter {what}", ""
-    return estimated(mean, low, high), span(low, high)
 
 
 def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
@@ -269,14 +260,11 @@ def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
         heading = (
             f"How probable it is that {name} is {better or 'larger'} for a seed of A than of B"
         )
-        tables[heading] = _improvements_table(comparison, found.wins)
+        tables[heading] = _wins_table(comparison, found)
         rows = [
             (one.label, "tells none", "", "")
             if summed is None
-            else (
-                *(one.label, f"{summed.known:,} of {one.outcome.n:,}"),
-                *_middle(summed.middle, summed.low, summed.high, "without"),
-            )
+            else (one.label, f"{summed.known:,} of {one.outcome.n:,}", *_middle(summed, "without"))
             for one, summed in zip(comparison.contestants, found.of, strict=True)
         ]
         heads = [*texts("contestant"), *numbers("seeds with it", "mean", "95 % interval")]
@@ -285,17 +273,24 @@ def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
     return tables
 
 
-def _improvements_table(comparison: RunComparison, found: Sequence[Improvement | None]) -> Table:
+def _middle(found: Summed, lacking: str) -> tuple[str, str]:
+    """An interquartile mean and its interval, or why there is none."""
+    if found.middle is None:
+        return f"more than a quarter {lacking}", ""
+    return estimated(found.middle, found.low, found.high), span(found.low, found.high)
+
+
+def _wins_table(comparison: RunComparison, found: ComparedNumbers) -> Table:
     """How probable it is of each pair, where that is known, that A does better than B."""
     names = [one.label for one in comparison.contestants]
     rows = [
         (
             *(names[pair.a], names[pair.b]),
-            measured(better.probability, better.low, better.high),
-            interval(better.low, better.high),
+            measured(win.probability, win.low, win.high),
+            interval(win.low, win.high),
         )
-        for pair, better in zip(comparison.pairs, found, strict=True)
-        if better is not None
+        for pair, win in zip(comparison.pairs, found.wins, strict=True)
+        if win is not None
     ]
     return table_of([*texts("A", "B"), *numbers("probability", "95 % interval")], rows)
 

@@ -419,7 +419,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
             ],
         }
     else:
-        contestants = zip(comparison.contestants, comparison.middles, strict=True)
+        contestants = zip(comparison.contestants, comparison.epochs.of, strict=True)
         found = {
             "answer": runs_answer(comparison),
             "alpha": comparison.alpha,
@@ -435,7 +435,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
                     **dict(zip(("low", "high"), one.outcome.interval(), strict=True)),
                     "seeds_from": one.origin,
                     "first_seed": int(one.outcome.seeds[0]),
-                    "middle_epochs": middle.epochs,
+                    "middle_epochs": middle and middle.middle,
                     "facts": dict(one.facts),
                     "notes": list(one.notes),
                 }

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import (
     RESAMPLES,
-    Better,
     ComparedNumbers,
-    Improvement,
     Pair,
     RunComparison,
     answer,
@@ -156,22 +154,18 @@ def profile(comparison: RunComparison) -> Plot:
     if not counting:
         raise InputError("no trainer of what is compared counts epochs")
     longest = float(max(outcome.epochs for _, outcome in counting[: len(CHOSEN)]))
-    found = [(label, epochs_needed(outcome)) for label, outcome in counting]
-    x = Axis("epochs", "log", limits=(1.0, longest))
-    y = Axis("share of seeds solved by then", "rate", RATES)
     return _profiles(
         "profile",
         comparison,
-        Panel(x, y, _profile_lines(found, (1.0, longest), "smaller"), "performance profile"),
-        won=comparison.sooner,
-        middles=[(one.epochs, one.low, one.high) for one in comparison.middles],
+        comparison.epochs,
+        [(label, epochs_needed(outcome)) for label, outcome in counting],
+        ends=(1.0, longest),
+        x=Axis("epochs", "log", limits=(1.0, longest)),
         axis=Axis("epochs", "log"),
-        sign="<",
+        share="share of seeds solved by then",
         won_title="how probable it is that a seed of the first is solved sooner than one of the "
         "second",
         middles_title="interquartile mean of the epochs to solve",
-        sizes=_sizes(outcome.n for _, outcome in counting),
-        having=len(counting),
     )
 
 
@@ -185,85 +179,75 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
     """
     numbers = _chosen(comparison, number)
     called, better = shortened(numbers.name, LONGEST_NAME), numbers.better or "larger"
-    told = [one for one in numbers.of if one is not None]
-    found = [
-        (one.label, values_of(one.outcome, numbers.name, numbers.better))
+    told = [
+        (one, summed)
         for one, summed in zip(comparison.contestants, numbers.of, strict=True)
         if summed is not None
     ]
+    found = [(one.label, values_of(one.outcome, numbers.name, numbers.better)) for one, _ in told]
     drawn = np.concatenate([values for _, values in found[: len(CHOSEN)]])
     drawn = drawn[np.abs(drawn) < HUGE]  # an axis shows no others
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < WIDE * ends[0] <= ends[1] else "number")
-    than, sign = ("at most", "<") if numbers.better == "smaller" else ("more than", ">")
-    share = Axis(f"share of seeds with {than} that", "rate", RATES)
-    middles = [
-        (None, None, None) if one is None else (one.middle, one.low, one.high) for one in numbers.of
-    ]
+    than = "at most" if numbers.better == "smaller" else "more than"
     return _profiles(
         "numbers",
         comparison,
-        Panel(axis, share, _profile_lines(found, ends, numbers.better), "performance profile"),
-        won=numbers.wins,
-        middles=middles,
+        numbers,
+        found,
+        ends=ends,
+        x=axis,
         axis=axis,
-        sign=sign,
+        share=f"share of seeds with {than} that",
         won_title=f"how probable it is that a seed's {called} is {better} in the first",
         middles_title=f"interquartile mean of {called}",
-        sizes=_sizes(one.n for one in told),
-        having=len(found),
         called=called,
         told=numbers,
         better=better,
         means=[
-            f"{plain(one.label)} {estimated(mean, *ends)}"
-            for one, (mean, *ends) in zip(comparison.contestants, middles, strict=True)
-            if mean is not None
+            f"{plain(one.label)} {estimated(few.middle, few.low, few.high)}"
+            for one, few in told
+            if few.middle is not None
         ][: len(CHOSEN)],
-        known_sizes=_sizes(one.known for one in told),
-        all_known=all(one.known == one.n for one in told),
+        known_sizes=_sizes(few.known for _, few in told),
+        all_known=all(few.known == few.n for _, few in told),
     )
-
-
-def _profile_lines(
-    found: Sequence[tuple[str, Floats]], ends: Ends, better: Better
-) -> tuple[Series, ...]:
-    """Whose share of seeds has at most so much if `smaller` is better, else more."""
-    lines = []
-    for (label, values), role in zip(found, CHOSEN, strict=False):
-        if values.size:
-            known = np.sort(values[np.isfinite(values)])
-            at = np.unique(np.clip(np.concatenate([ends, known]), *ends))
-            at = at[sampled(at.size)]
-            below = np.searchsorted(known, at, side="right")
-            shares = (below if better == "smaller" else known.size - below) / values.size
-            lines.append(share_line(label, at, shares, values.size, role=role))
-    return tuple(lines)
 
 
 def _profiles(
     name: str,
     comparison: RunComparison,
-    profile: Panel,
+    numbers: ComparedNumbers,
+    found: Sequence[tuple[str, Floats]],
     *,
-    won: Sequence[Improvement | None],
-    middles: Sequence[tuple[float | None, float | None, float | None]],
+    ends: Ends,
+    x: Axis,
     axis: Axis,
-    sign: str,
+    share: str,
     won_title: str,
     middles_title: str,
     **words: Any,
 ) -> Plot:
     """A performance profile, whose seeds do better, and interquartile means with their intervals.
 
-    Of each pair it is given who `won`, of each contestant the mean and the ends of its interval, as
-    far as they are known; `axis` is that of the means, `sign` stands between the names of a pair.
+    Of each contestant that tells the numbers it is given its label and its `values_of`; profiles go
+    from one end to the other along x, upwards they are called `share`; `axis` is that of the means.
     """
-    panels, labels = [profile], tuple(one.label for one in comparison.contestants)
-    rows = [(pair, win) for pair, win in zip(comparison.pairs, won, strict=True) if win]
+    larger = numbers.better != "smaller"
+    lines = [
+        share_line(
+            *(label, np.sort(values[np.isfinite(values)]), values.size, ends),
+            larger=larger,
+            role=role,
+        )
+        for (label, values), role in zip(found, CHOSEN, strict=False)
+        if values.size
+    ]
+    panels = [Panel(x, Axis(share, "rate", RATES), tuple(lines), "performance profile")]
+    rows = [(pair, win) for pair, win in zip(comparison.pairs, numbers.wins, strict=True) if win]
     told = [measured(win.probability, win.low, win.high) for _, win in rows]
     if rows:
-        names = tuple(_pair_label(comparison, pair, sign) for pair, _ in rows)
+        names = tuple(_pair_label(comparison, pair, ">" if larger else "<") for pair, _ in rows)
         marks = [
             Mark(win.probability, float(row), (win.low, win.high), text=f"{text} of pairs of seeds")
             for row, ((_, win), text) in enumerate(zip(rows, told, strict=True))
@@ -271,13 +255,14 @@ def _profiles(
         layers = (Rule("x", 0.5, "neither"), Series("", tuple(marks)))
         pairs = Axis("pair", "category", categories=names)
         panels.append(Panel(Axis("probability", "rate", RATES), pairs, layers, won_title))
-    marks = []
-    for place, (mean, low, high) in enumerate(middles):
+    labels, marks = tuple(one.label for one in comparison.contestants), []
+    for place, few in enumerate(numbers.of):
+        mean, low, high = (few.middle, few.low, few.high) if few else (None, None, None)
         if mean is not None and all(one is None or abs(one) < HUGE for one in (mean, low, high)):
             # Without an end the bar has none either: it ends at the point.
-            ends = (mean if low is None else low, mean if high is None else high)
+            reach = (mean if low is None else low, mean if high is None else high)
             text = f"{estimated(mean, low, high)} {axis.label}, 95 % interval {span(low, high)}"
-            marks.append(Mark(mean, float(place), ends, text=text))
+            marks.append(Mark(mean, float(place), reach, text=text))
     if marks:
         contestants = Axis("contestant", "category", categories=labels)
         panels.append(Panel(axis, contestants, (Series("", tuple(marks)),), middles_title))
@@ -286,6 +271,8 @@ def _profiles(
         name,
         *panels,
         won=[(*pair, text) for pair, text in zip(named, told, strict=False)],
+        sizes=_sizes(values.size for _, values in found),
+        having=len(found),
         resamples=RESAMPLES,
         known=len(marks),
         most=len(CHOSEN),

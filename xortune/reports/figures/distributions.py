@@ -26,7 +26,7 @@ from xortune.reports.figures.labels import (
     sampled,
     share_line,
 )
-from xortune.reports.plot import RATES, Axis, Mark, Panel, Plot, Role, Rule, Series
+from xortune.reports.plot import RATES, Axis, Ends, Mark, Panel, Plot, Role, Rule, Series
 from xortune.reports.tables import fresh_checks, fresh_outcomes, varying
 from xortune.runs.results import ConfigResult, Score, number_names, score_of
 from xortune.runs.run import Run
@@ -71,10 +71,17 @@ class SeedsOf:
         who = (self.what,) if self.fresh else filter(None, (self.what, self.short))
         return f"{': '.join(who)}, n = {self.n:,}"
 
-    def share_line(self, at: NDArray[Any], shares: NDArray[Any], texts: Iterable[str]) -> Series:
-        """Shares of the seeds as steps."""
+    def steps(
+        self, values: NDArray[Any], ends: Ends, *, larger: bool = False, by: str = ""
+    ) -> Series:
+        """Shares of the seeds, as `share_line` draws them."""
         return share_line(
-            self.label, at, shares, self.n, role=self.role, texts=texts, dashed=self.fresh
+            *(self.label, values, self.n, ends),
+            larger=larger,
+            role=self.role,
+            text=self.text,
+            by=by,
+            dashed=self.fresh,
         )
 
 
@@ -127,10 +134,13 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
     log = budget >= 50 and (not solved_at.size or float(np.median(solved_at)) <= budget / 5)
     x = Axis("epoch", "log" if log else "number", (1, max(budget, 2)), whole=True)
     y = Axis("share of seeds solved for good", "rate", RATES)
-    lines = tuple(map(_steps, reversed(shown)))  # the best on top
+    lines = (  # the best on top
+        found.one.steps(found.at, (1, max(found.last, 1)), by=" solved by epoch {:,.0f}")
+        for found in reversed(shown)
+    )
     return plot_of(
         "success-by-epoch",
-        Panel(x, y, lines),
+        Panel(x, y, tuple(lines)),
         told=shown,
         configs=len(results),
         sizes=sizes(found.one for found in shown),
@@ -191,19 +201,6 @@ def _solved(one: SeedsOf) -> _Solved:
     return _Solved(one, at, at.size, int(at.max(initial=0)), half, last, tuple(map(float, band)))
 
 
-def _steps(found: _Solved) -> Series:
-    """From the first epoch to the last, with a step wherever a seed is solved."""
-    at, n = found.at, found.one.n
-    steps = np.unique(np.concatenate([[1], at, [max(found.last, 1)]]))
-    steps = steps[sampled(len(steps))]
-    solved = np.searchsorted(at, steps, side="right")
-    texts = (
-        f"{found.one.text}: {k:,} of {n:,} seeds solved by epoch {epoch:,}"
-        for epoch, k in zip(steps.tolist(), solved.tolist(), strict=True)
-    )
-    return found.one.share_line(steps, solved / n, texts)
-
-
 # -------------------------------------------------------------------------------------------------
 # A trainer's own number over the seeds: its distribution with the rule's limit, and on the way.
 
@@ -260,7 +257,7 @@ def scores(run: Run) -> Plot | None:
     if rule is not None:
         low, high = min(low, rule.limit), max(high, rule.limit)
     ends = low - 0.02 * (high - low), high + 0.02 * (high - low)
-    lines = [_profile(one, numbers, score, ends) for one, numbers in reversed(told)]
+    lines = [one.steps(numbers, ends, larger=score.maximize) for one, numbers in reversed(told)]
     limit = [] if rule is None else [Rule("x", rule.limit, str(rule))]
     return plot_of(
         "scores",
@@ -276,19 +273,6 @@ def scores(run: Run) -> Plot | None:
         sizes=sizes(shown),
         quantile=lambda numbers, q: float(np.quantile(numbers, q)),
     )
-
-
-def _profile(one: SeedsOf, told: Floats, score: Score, ends: tuple[float, float]) -> Series:
-    """Steps from left to right: each stays until the next x."""
-    inside = np.unique(told[(told > ends[0]) & (told < ends[1])])
-    places = np.concatenate([[ends[0]], inside[sampled(len(inside))], [ends[1]]])
-    if score.maximize:  # right of a number its seed is no longer among them
-        shares = (told.size - np.searchsorted(told, places, side="right")) / one.n
-        shares[0] = (told.size - np.searchsorted(told, ends[0], side="left")) / one.n
-    else:
-        shares = np.searchsorted(told, places, side="right") / one.n
-    texts = (f"{one.text}: {round(share * one.n):,} of {count(one.n, 'seed')}" for share in shares)
-    return one.share_line(places, shares, texts)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xortune.core.counts import rate_of
 from xortune.core.errors import InputError
-from xortune.core.formats import config_text, interval, measured, value
+from xortune.core.formats import config_text, count, interval, measured, value
 from xortune.core.outcome import Outcome
 from xortune.reports.document import blocks_of
 from xortune.reports.plot import Ends, Mark, Panel, Plot, Role, Series, shortened
@@ -129,17 +129,40 @@ CHOSEN: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
 
 def share_line(
     label: str,
-    at: NDArray[Any],
-    shares: NDArray[Any],
+    values: NDArray[Any],
     n: int,
+    ends: Ends,
     *,
+    larger: bool,
     role: Role,
-    texts: Iterable[str] = (),
+    text: str = "",
+    by: str = "",
     dashed: bool = False,
 ) -> Series:
-    """Shares of n seeds as steps, with a band that holds for all of them at once."""
-    table = np.stack([at, shares, *dkw_band(shares, n)], axis=1).tolist()
-    marks = [Mark(x, share, y_ends=(low, high)) for x, share, low, high in table]
-    for place, text in enumerate(texts):
-        marks[place] = marks[place]._replace(text=text)
+    """The share of n seeds that have at most x, as steps, with a band that holds for all x at once.
+
+    Args:
+        label: in the legend.
+        values: of the seeds that have one, ascending.
+        n: all seeds; those without a value are as good as nothing.
+        ends: from which x to which.
+        larger: whether it is the share that has more than x.
+        role: of the line.
+        text: whose seeds they are, if each step says it, and how many they are.
+        by: behind that, with a place for x.
+        dashed: whether the line is.
+    """
+    at = np.unique(np.clip(np.concatenate([ends, values]), *ends))
+    at = at[sampled(at.size)]
+    below = np.searchsorted(values, at, side="right")
+    have = values.size - below if larger else below
+    table = np.stack([at, have / n, *dkw_band(have / n, n), have], axis=1).tolist()
+    marks = (
+        Mark(
+            *(x, share),
+            y_ends=(low, high),
+            text=text and f"{text}: {k:,.0f} of {count(n, 'seed')}{by.format(x)}",
+        )
+        for x, share, low, high, k in table
+    )
     return Series(label, tuple(marks), "steps", role, dashed=dashed)
