@@ -73,18 +73,29 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     learned = (str(run.manifest.get("task", "")), str(fingerprint))
     task = None if fingerprint is None else learned
     candidate = Candidate(label, result.point, task, facts=facts, run=run)
-    certificate = certificate_of(run.checks)
-    attempt = certificate.latest if certificate else None
-    if attempt is None or all(found.key != result.key for found in attempt.finalists):
+    if (found := certified_outcome(run, result.key)) is None:
         return candidate
+    attempt, seeds = found
     digests = made_with(run.manifest, attempt.made, attempt.number)
-    seeds, told = _certified(run, attempt, result.key), trained_by(digests)
+    told = trained_by(digests)
     notes = _notes(attempt, result.key, named=key is not None)
     return replace(
         candidate,
         certified=_contestant(candidate, seeds, "certificate", _fresh(seeds, told), notes),
         identity={name: str(digests[name]) for name in _JUDGES if name in digests},
     )
+
+
+def certified_outcome(run: Run, key: str) -> tuple[Attempt, Outcome] | None:
+    """The last complete attempt to certify a config, and all its seeds there; None if not in it."""
+    certificate = certificate_of(run.checks)
+    attempt = certificate.latest if certificate else None
+    if attempt is None or all(found.key != key for found in attempt.finalists):
+        return None
+    purposes = (run.checks.lines.purposes[line] for line in run.checks.places.tolist())
+    mine = [(one.kind, one.attempt) == ("certify", attempt.number) for one in purposes]
+    [result] = ConfigResults(run.checks.where(np.array(mine)).of_keys([key]))
+    return attempt, result.outcome
 
 
 def trained_contestant(
@@ -238,14 +249,6 @@ def _fresh(outcome: Outcome, made: str) -> dict[str, str]:
 
 def _extent(outcome: Outcome) -> str:
     return f"{outcome.n:,}, {outcome.seeds[0]} to {outcome.seeds[-1]}"
-
-
-def _certified(run: Run, attempt: Attempt, key: str) -> Outcome:
-    """All seeds of a finalist in an attempt, as one outcome."""
-    purposes = (run.checks.lines.purposes[line] for line in run.checks.places.tolist())
-    mine = [(one.kind, one.attempt) == ("certify", attempt.number) for one in purposes]
-    [result] = ConfigResults(run.checks.where(np.array(mine)).of_keys([key]))
-    return result.outcome
 
 
 def _notes(attempt: Attempt, key: str, *, named: bool) -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.comparisons.contestants import certified_outcome
 from xortune.core.config import SOFTMAX_LIKE, Config
 from xortune.core.counts import mcnemar_greater, rate_of
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, decimals, duration, number, plain, value
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
@@ -399,26 +400,6 @@ def _down(bound: float | None) -> str:
     return "–" if bound is None else f"{int(bound * 1e4 + 1e-6) / 100:.2f} %"
 
 
-def fresh_outcomes(run: Run, key: str) -> tuple[Outcome, ...]:
-    """What the fresh seeds of a config came to in the last complete attempt to certify it."""
-    checks = fresh_checks(run, key)
-    return tuple(check.outcome for check in checks if isinstance(check.outcome, Outcome))
-
-
-def fresh_checks(run: Run, key: str) -> list[Evaluation]:
-    """The lines of these seeds."""
-    if run.certificate is None or run.certificate.latest is None:
-        return []
-    attempt = run.certificate.latest.number
-    return [
-        check
-        for check in run.checks
-        if check.final and check.purpose is not None
-        if (check.purpose.kind, check.purpose.finalist) == ("certify", key)
-        if check.purpose.attempt == attempt
-    ]
-
-
 def certified_table(certificate: Certificate, run: Run) -> Table:
     """The finalists of the last complete attempt, in its order, with their own number."""
     found, report = certificate.finalists, report_of(run)
@@ -446,9 +427,10 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
 
 def _own(run: Run, score: Score, key: str) -> str:
     """The median and the worse decile on fresh seeds."""
-    outcomes = fresh_outcomes(run, key)
-    told = [outcome.details.values.get(score.name, np.empty(0)) for outcome in outcomes]
-    found = summary(np.concatenate([np.empty(0), *told]))
+    certified = certified_outcome(run, key)
+    if certified is None:
+        return "–"
+    found = summary(certified[1].details.values.get(score.name, np.empty(0)))
     if math.isnan(found["median"]):
         return "–"
     return f"{number(found['median'])} ({number(found[score.worst])})"

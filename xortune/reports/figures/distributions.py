@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.comparisons.contestants import certified_outcome
 from xortune.core.errors import InputError, nearest
 from xortune.core.formats import count
 from xortune.core.outcome import Curves, Outcome
@@ -27,7 +29,7 @@ from xortune.reports.figures.labels import (
     share_line,
 )
 from xortune.reports.plot import RATES, Axis, Ends, Mark, Panel, Plot, Role, Rule, Series
-from xortune.reports.tables import fresh_checks, fresh_outcomes, varying
+from xortune.reports.tables import varying
 from xortune.runs.results import ConfigResult, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
@@ -45,15 +47,18 @@ class SeedsOf:
     Attributes:
         what: `best`, `median`, `best on fresh seeds`; empty for one that the user chose.
         text: the whole config.
-        n: all of the seeds; those of a block that came to nothing are in no outcome.
     """
 
     what: str
     key: str
     text: str
-    outcomes: tuple[Outcome, ...]
-    n: int
+    outcome: Outcome
     role: Role
+
+    @property
+    def n(self) -> int:
+        """All of the seeds."""
+        return self.outcome.n
 
     @property
     def fresh(self) -> bool:
@@ -70,6 +75,22 @@ class SeedsOf:
         """In the legend."""
         who = (self.what,) if self.fresh else filter(None, (self.what, self.short))
         return f"{': '.join(who)}, n = {self.n:,}"
+
+    @property
+    def last(self) -> int:
+        """The last epoch of the trainings."""
+        return self.outcome.epochs
+
+    @cached_property
+    def solved_at(self) -> NDArray[np.int32]:
+        """Shape (k,), ascending: the epochs from which on the solved seeds stay solved."""
+        return np.sort(self.outcome.solved_epoch[self.outcome.solved])
+
+    @property
+    def half(self) -> int | None:
+        """The first epoch by which half of the seeds are solved; None if that never is."""
+        needed = math.ceil(self.n / 2)
+        return int(self.solved_at[needed - 1]) if needed <= self.solved_at.size else None
 
     def steps(
         self, values: NDArray[Any], ends: Ends, *, larger: bool = False, by: str = ""
@@ -94,15 +115,11 @@ def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
     for result, role in zip(chosen, CHOSEN, strict=False):
         picked.setdefault(result.key, ("", result, role))
     found = [
-        SeedsOf(what, r.key, described(r, names), (r.outcome,), r.outcome.n, role)
+        SeedsOf(what, r.key, described(r, names), r.outcome, role)
         for what, r, role in picked.values()
     ]
-    checks = fresh_checks(run, best.key)
-    outcomes = fresh_outcomes(run, best.key)
-    if outcomes:
-        n = sum(check.block.count for check in checks)
-        text = found[0].text
-        found.insert(1, SeedsOf("best on fresh seeds", best.key, text, outcomes, n, "best"))
+    if certified := certified_outcome(run, best.key):
+        found.insert(1, replace(found[0], what="best on fresh seeds", outcome=certified[1]))
     return found
 
 
@@ -125,25 +142,26 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
         InputError: no config is finished, an unknown key, too many, or a run without epochs.
     """
     results = finished(run)
-    shown = [_solved(one) for one in seeds_of(run, _chosen(results, keys or ()))]
-    budget = max(found.last for found in shown)
+    shown = seeds_of(run, _chosen(results, keys or ()))
+    budget = max(one.last for one in shown)
     if not budget:
         raise InputError("the trainer of this run counts no epochs", place=str(run.path))
-    solved_at = np.concatenate([found.at for found in shown])
+    solved_at = np.concatenate([one.solved_at for one in shown])
     # Where most seeds are solved early, all that happens is at the left of a linear axis.
     log = budget >= 50 and (not solved_at.size or float(np.median(solved_at)) <= budget / 5)
     x = Axis("epoch", "log" if log else "number", (1, max(budget, 2)), whole=True)
     y = Axis("share of seeds solved for good", "rate", RATES)
     lines = (  # the best on top
-        found.one.steps(found.at, (1, max(found.last, 1)), by=" solved by epoch {:,.0f}")
-        for found in reversed(shown)
+        one.steps(one.solved_at, (1, max(one.last, 1)), by=" solved by epoch {:,.0f}")
+        for one in reversed(shown)
     )
     return plot_of(
         "success-by-epoch",
         Panel(x, y, tuple(lines)),
         told=shown,
         configs=len(results),
-        sizes=sizes(found.one for found in shown),
+        sizes=sizes(shown),
+        band=dkw_band,
     )
 
 
@@ -172,35 +190,6 @@ def _chosen(results: Sequence[ConfigResult], keys: Sequence[str]) -> list[Config
     return chosen
 
 
-@dataclass(frozen=True)
-class _Solved:
-    """When the k solved seeds of a line were solved.
-
-    Attributes:
-        at: shape (k,), ascending: the epochs from which on they stay solved.
-        end: the last of these; 0 if there is none.
-        half: the first epoch by which half of the seeds are solved; None if that never is.
-        last: the last epoch of its trainings.
-        band: of the share in the end.
-    """
-
-    one: SeedsOf
-    at: NDArray[np.int64]
-    k: int
-    end: int
-    half: int | None
-    last: int
-    band: tuple[float, ...]
-
-
-def _solved(one: SeedsOf) -> _Solved:
-    parts = [outcome.solved_epoch[outcome.solved] for outcome in one.outcomes]
-    at, needed = np.sort(np.concatenate(parts).astype(np.int64)), math.ceil(one.n / 2)
-    half = int(at[needed - 1]) if 0 < needed <= at.size else None
-    last, band = max(outcome.epochs for outcome in one.outcomes), dkw_band(at.size / one.n, one.n)
-    return _Solved(one, at, at.size, int(at.max(initial=0)), half, last, tuple(map(float, band)))
-
-
 # -------------------------------------------------------------------------------------------------
 # A trainer's own number over the seeds: its distribution with the rule's limit, and on the way.
 
@@ -220,7 +209,7 @@ def score_in(run: Run) -> Score | None:
 
 def _finite(one: SeedsOf, name: str) -> Floats:
     """A number of the seeds that have it, ascending: of those that failed it is not finite."""
-    given = np.concatenate([numbers_in(outcome, name) for outcome in one.outcomes])
+    given = numbers_in(one.outcome, name)
     return np.sort(given[np.isfinite(given)])
 
 
@@ -290,7 +279,7 @@ def learning_curves(run: Run) -> Plot | None:
     series: list[Series] = []
     told = []
     for one in shown:
-        curves = [part.points() for o in one.outcomes for part in o.details.curves]
+        curves = [part.points() for part in one.outcome.details.curves]
         found = _ways(curves, score.name)
         if found is None:
             continue
