@@ -33,6 +33,9 @@ OWN, RULE = "its source", "rule for success"
 _JUDGES = ("trainer", "source", "success", "metric")
 """Entries of an identity without which one seed solved is not what it is elsewhere."""
 
+MOST_NAMED = 1_000
+"""Keys among which a mistyped one is looked for."""
+
 SEARCHED = "search counts"
 """The fact of one that a search chose: k/n of the seeds by which it did."""
 
@@ -67,7 +70,7 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     several by these very seeds.
     """
     assert run.best is not None  # refuses a run in which nothing has finished
-    result = run.results[0 if key is None else _place(run, key)]
+    result = run.results[0 if key is None else place_of(run, key, at=str(run.path))]
     facts = {**_facts(run), SEARCHED: f"{result.outcome.successes}/{result.outcome.n}"}
     fingerprint = run.manifest.get("task_fingerprint")
     learned = (str(run.manifest.get("task", "")), str(fingerprint))
@@ -83,6 +86,28 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
         candidate,
         certified=_contestant(candidate, seeds, "certificate", _fresh(seeds, told), notes),
         identity={name: str(digests[name]) for name in _JUDGES if name in digests},
+    )
+
+
+def place_of(run: Run, key: str, *, at: str) -> int:
+    """Where in the results of a run the config is whose key is this, or begins so.
+
+    Raises:
+        InputError: there is none, or several; it is told `at` what the key was given as.
+    """
+    keys = run.results.keys
+    found = [place for place, other in enumerate(keys) if key and other.startswith(key)]
+    if len(found) == 1:
+        return found[0]
+    known = [keys[place] for place in found or range(len(keys))][:MOST_NAMED]
+    close = nearest(key, known)
+    raise InputError(
+        f"{len(found):,} keys begin with {key!r}"
+        if found
+        else f"no configuration has the key {key!r}",
+        place=at,
+        allowed="a key of the run's table.csv, or a beginning that no other key has",
+        fix=close if len(close) < 200 else f"{known[0]!r} is one of them",
     )
 
 
@@ -210,22 +235,6 @@ def trained_by(made: Mapping[str, object]) -> str:
     packages = {name: made.get(name, versions.get(name)) for name in ("torch", "numba", "xortune")}
     named += [f"{name} {version}" for name, version in packages.items() if version]
     return ", ".join(named)
-
-
-def _place(run: Run, key: str) -> int:
-    """Where in the results the config is whose key begins so."""
-    keys = run.results.keys
-    found = [place for place, other in enumerate(keys) if key and other.startswith(key)]
-    if len(found) != 1:
-        raise InputError(
-            f"{len(found)} keys begin with {key!r}"
-            if found
-            else f"no configuration has the key {key!r}",
-            place=str(run.path),
-            allowed="a key of the run's table.csv after #, or its first digits",
-            fix=nearest(key, keys) if len(keys) <= 10 else None,
-        )
-    return found[0]
 
 
 def _contestant(
@@ -377,9 +386,9 @@ def entries_of(
         InputError: something that cannot be compared, a run that is none, or wrong labels.
     """
     located = [_located(item) for item in items]
-    names = _labels(located, labels)
+    names = _labels([named for _, *named in located], labels)
     entries: list[Candidate | Contestant] = []
-    for item, name in zip(located, names, strict=True):
+    for (item, *_), name in zip(located, names, strict=True):
         if isinstance(item, Outcome):
             entries.append(Contestant(name, "", None, item, "given"))
         elif isinstance(item, Point):  # of a function that is given beside it
@@ -395,53 +404,50 @@ def entries_of(
     return entries
 
 
-def _located(item: Compared) -> Config | Outcome | Point | tuple[Run, str | None]:
-    if isinstance(item, Config | Outcome):
-        return item
-    if isinstance(item, Mapping):
-        return Point(item)
-    if isinstance(item, Run):
-        return item, None
-    if not isinstance(item, str | os.PathLike):
+Located: TypeAlias = Config | Outcome | Point | tuple[Run, str | None]
+
+
+def _located(item: Compared) -> tuple[Located, str, str]:
+    """What is meant, and what it is called, in short and in full."""
+    if isinstance(item, Outcome):
+        return item, "outcome", "outcome"
+    if isinstance(item, Config | Mapping):
+        found = item if isinstance(item, Config) else Point(item)
+        return found, f"config {found.key[:8]}", f"config {found.key}"
+    if not isinstance(item, Run | str | os.PathLike):
         raise InputError(
             f"a {type(item).__name__}",
             field="runs",
             allowed="runs, their directories, DIRECTORY#KEY, configs, dicts, outcomes",
         )
-    text = os.fspath(item)
-    directory, sign, key = text.rpartition("#")
-    if sign and directory and (url_of(text) is not None or not Path(text).exists()):
-        return load_run(directory), key
-    return load_run(item), None
+    if isinstance(item, Run):
+        run, key = item, None
+    else:
+        text = os.fspath(item)
+        directory, sign, key = text.rpartition("#")
+        if sign and directory and (url_of(text) is not None or not Path(text).exists()):
+            run = load_run(directory)
+        else:
+            run, key = load_run(item), None
+    name, whole = run.path.resolve().name, str(run.path)
+    if key is None:
+        return (run, None), name, whole
+    return (run, key), f"{name}#{key[:8]}", f"{whole}#{key}"
 
 
-def _labels(
-    items: Sequence[Config | Outcome | Point | tuple[Run, str | None]], given: Sequence[str] | None
-) -> list[str]:
-    """One for each, and no two alike."""
+def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list[str]:
+    """One for each, the short name or, where others have that, the full one; no two alike."""
     if given is not None:
-        if len(given) != len(items) or not all(isinstance(name, str) and name for name in given):
+        if len(given) != len(names) or not all(isinstance(name, str) and name for name in given):
             raise InputError(
-                f"{len(given)} labels for {len(items)} to compare",
+                f"{len(given)} labels for {len(names)} to compare",
                 field="labels",
                 allowed="one text for each",
             )
         return list(given)
-    names = [_name(item, whole=False) for item in items]
-    whole = [_name(item, whole=True) for item in items]
-    names = [
-        long if names.count(name) > 1 and whole.count(long) == 1 else name
-        for name, long in zip(names, whole, strict=True)
+    short, full = ([pair[at] for pair in names] for at in (0, 1))
+    found = [
+        long if short.count(name) > 1 and full.count(long) == 1 else name for name, long in names
     ]
-    before = [names[:place].count(name) for place, name in enumerate(names)]
-    return [f"{name} ({n + 1})" if n else name for name, n in zip(names, before, strict=True)]
-
-
-def _name(item: Config | Outcome | Point | tuple[Run, str | None], *, whole: bool) -> str:
-    if isinstance(item, Outcome):
-        return "outcome"
-    if isinstance(item, Config | Point):
-        return f"config {item.key if whole else item.key[:8]}"
-    run, key = item
-    name = str(run.path) if whole else run.path.resolve().name
-    return name if key is None else f"{name}#{key if whole else key[:8]}"
+    before = [found[:place].count(name) for place, name in enumerate(found)]
+    return [f"{name} ({n + 1})" if n else name for name, n in zip(found, before, strict=True)]

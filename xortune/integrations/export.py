@@ -8,9 +8,10 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from xortune.comparisons.contestants import place_of
 from xortune.core.config import Config
 from xortune.core.counts import rate_of
-from xortune.core.errors import InputError, nearest, refuse_unknown
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import plain
 from xortune.core.formats import value as value_text
 from xortune.core.outcome import Outcome
@@ -154,7 +155,6 @@ def export(
 
 
 def _program(run: Run, key: str | None, seeds: int | None) -> str:
-
     if not run.is_network:
         raise InputError(
             "the built-in network did not train the run",
@@ -225,7 +225,7 @@ def exported(run: Run, key: str | None = None) -> ConfigResult:
     """The config that `export` takes.
 
     Raises:
-        InputError: there is none with that key, or none at all.
+        InputError: there is none with that key, several whose keys begin so, or none at all.
     """
     assert run.best is not None  # refuses a run in which nothing has finished
     if key is None:
@@ -233,16 +233,7 @@ def exported(run: Run, key: str | None = None) -> ConfigResult:
         if certificate is None or not certificate.finalists:
             return run.results[0]
         key = certificate.best.key
-    found = next((result for result in run.results if result.key == key), None)
-    if found is None:
-        keys = [result.key for result in run.results]
-        raise InputError(
-            f"no configuration has the key {key!r}",
-            field="key",
-            allowed="a key of the run's table.csv",
-            fix=nearest(key, keys) if len(keys) <= 10 else None,
-        )
-    return found
+    return run.results[place_of(run, key, at="key")]
 
 
 def task_of(run: Run) -> Task:
@@ -266,7 +257,6 @@ def task_of(run: Run) -> Task:
 
 
 def _certified(run: Run, key: str) -> list[str]:
-
     certificate = run.certificate
     if certificate is None:
         return []

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import is_full
 from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
-from xortune.reports.document import latex_table, markdown_text
+from xortune.reports.document import Document, latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import pdf, png, svg
 from xortune.reports.html.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from xortune.reports.plot import Plot
     from xortune.runs.files import Content
 
 # -------------------------------------------------------------------------------------------------
@@ -117,7 +116,8 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     _refuse_unknown(formats, (*FORMATS, *PICTURES))
     if run.certificate is not None and not (run.path / CERTIFICATE).exists():
         write_certificate(run.path, run.certificate, run.manifest)
-    old = [*_drawn_names(SECTION_OF, formats), *[PRINTED] * ("md" in formats)]
+    old = [f"{FIGURES}/{name}.{end}" for name in SECTION_OF for end in _pictures(formats)]
+    old += [PRINTED] if "md" in formats else []
     _write(run.path, _files(run, formats), old, f"xortune report {run.path}")
 
 
@@ -131,7 +131,7 @@ def _write(
     files: Iterable[tuple[str, Content]],
     old: Iterable[str],
     again: str | None = None,
-) -> list[Path]:
+) -> None:
     """Write files below a directory, and remove those of the old ones that are none of them.
 
     A link in place of a folder is refused: a run that somebody sent must not lead out of itself.
@@ -152,7 +152,6 @@ def _write(
         if path not in written and not led:
             with _told(path, again):
                 remove_file(path)
-    return written
 
 
 @contextmanager
@@ -170,8 +169,7 @@ def _told(path: Path, again: str | None) -> Iterator[None]:
 
 
 def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
-    """Each file with what writes it, one after the other; figures before the text with them."""
-    document = cache(lambda: run_document(run))
+    """Each file with what writes it, one after the other."""
     if "csv" in formats:
         yield "table.csv", partial(write_csv, run.table)
     if "parquet" in formats:
@@ -180,28 +178,29 @@ def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
         yield "seeds.parquet", partial(_parquet, seed_tables(run.results))
     if "tex" in formats:
         yield "table.tex", table_tex(run).encode()
+    yield from _shown("report", cache(lambda: run_document(run)), formats, FIGURES)
+    if "md" in formats and (printed := failure_log(run)) is not None:
+        yield PRINTED, printed.encode()
+
+
+def _shown(
+    name: str, document: Callable[[], Document], formats: Sequence[str], folder: str
+) -> Iterator[tuple[str, Content]]:
+    """A document as a page and as text, its figures before the text with them."""
     if "html" in formats:
-        yield "report.html", page(document()).encode()
-    if {"md", *PICTURES} & set(formats):
+        yield f"{name}.html", page(document()).encode()
+    if endings := _pictures(formats):
         for plot in document().plots:
-            for name in _drawn_names([plot.name], formats):
-                yield name, _drawn(plot, name)
+            for end in endings:
+                drawn = svg(plot).encode() if end == "svg" else {"png": png, "pdf": pdf}[end](plot)
+                yield f"{folder}/{plot.name}.{end}", drawn
     if "md" in formats:
-        yield "report.md", markdown_text(document(), figures=f"{FIGURES}/").encode()
-        if (printed := failure_log(run)) is not None:
-            yield PRINTED, printed.encode()
+        yield f"{name}.md", markdown_text(document(), figures=f"{folder}/").encode()
 
 
-def _drawn_names(names: Iterable[str], formats: Sequence[str]) -> Iterator[str]:
-    """The files of these figures: as SVG beside report.md, and as each picture asked for."""
-    ends = ["svg"] * ("md" in formats) + [kind for kind in PICTURES if kind in formats]
-    return (f"{FIGURES}/{name}.{end}" for name in names for end in ends)
-
-
-def _drawn(plot: Plot, name: str) -> bytes:
-    if name.endswith(".png"):
-        return png(plot)
-    return pdf(plot) if name.endswith(".pdf") else svg(plot).encode()
+def _pictures(formats: Sequence[str]) -> list[str]:
+    """The endings of figures: as SVG beside a text, and as each picture asked for."""
+    return ["svg"] * ("md" in formats) + [kind for kind in PICTURES if kind in formats]
 
 
 def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
@@ -262,21 +261,29 @@ def write_comparison(
         directory = comparison_directory(comparison.labels)
     else:
         directory = comparison_directory([one.label for one in comparison.contestants])
-    document = comparison_document(comparison)
-    texts, old = {}, []
-    if "md" in wanted:
-        old = [f"{COMPARISON_FIGURES}/{name}.svg" for name in NAMES]
-        texts = {f"{COMPARISON_FIGURES}/{plot.name}.svg": svg(plot) for plot in document.plots}
-        texts["comparison.md"] = markdown_text(document, figures=f"{COMPARISON_FIGURES}/")
-    if "html" in wanted:
-        texts["comparison.html"] = page(document)
-    if "csv" in wanted:
+    old = [f"{COMPARISON_FIGURES}/{name}.svg" for name in NAMES] if "md" in wanted else []
+    _write(directory, _comparison_files(comparison, wanted), old)
+    return tuple(directory / f"comparison.{kind}" for kind in wanted)
+
+
+def _comparison_files(
+    comparison: AnyComparison, formats: Sequence[str]
+) -> Iterator[tuple[str, Content]]:
+    document = cache(lambda: comparison_document(comparison))
+    yield from _shown("comparison", document, formats, COMPARISON_FIGURES)
+    if "csv" in formats:
         table = comparison.cells if isinstance(comparison, Comparison) else comparison.table
-        texts["comparison.csv"] = csv_text(table)
-    if "tex" in wanted:
-        texts["comparison.tex"] = comparison_tex(comparison)
-    files = ((name, text.encode()) for name, text in texts.items())
-    return tuple(path for path in _write(directory, files, old) if path.parent == directory)
+        yield "comparison.csv", csv_text(table).encode()
+    if "tex" in formats:
+        yield "comparison.tex", comparison_tex(comparison).encode()
+
+
+def comparison_tex(comparison: AnyComparison) -> str:
+    """The tables for a paper."""
+    return "\n".join(
+        latex_table(table, caption=f"{about}.", label=f"tab:comparison-{number}")
+        for number, (about, table) in enumerate(tables_of(comparison).items(), 1)
+    )
 
 
 def comparison_directory(labels: Sequence[str]) -> Path:
@@ -295,11 +302,3 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
     if not formats:
         raise InputError("no format", field="format", allowed=", ".join(COMPARISON_FORMATS))
     return tuple(formats)
-
-
-def comparison_tex(comparison: AnyComparison) -> str:
-    """The tables for a paper."""
-    return "\n".join(
-        latex_table(table, caption=f"{about}.", label=f"tab:comparison-{number}")
-        for number, (about, table) in enumerate(tables_of(comparison).items(), 1)
-    )

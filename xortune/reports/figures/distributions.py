@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.comparisons.contestants import certified_outcome
-from xortune.core.errors import InputError, nearest
+from xortune.comparisons.contestants import certified_outcome, place_of
+from xortune.core.errors import InputError
 from xortune.core.formats import count
 from xortune.core.outcome import Curves, Outcome
 from xortune.core.success import Success, parse_success
@@ -21,7 +21,6 @@ from xortune.reports.figures.labels import (
     CHOSEN,
     HUGE,
     KEY,
-    MOST,
     described,
     finished,
     plot_of,
@@ -142,7 +141,7 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
         InputError: no config is finished, an unknown key, too many, or a run without epochs.
     """
     results = finished(run)
-    shown = seeds_of(run, _chosen(results, keys or ()))
+    shown = seeds_of(run, _chosen(run, keys or ()))
     budget = max(one.last for one in shown)
     if not budget:
         raise InputError("the trainer of this run counts no epochs", place=str(run.path))
@@ -165,29 +164,14 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
     )
 
 
-def _chosen(results: Sequence[ConfigResult], keys: Sequence[str]) -> list[ConfigResult]:
+def _chosen(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
     if len(keys) > len(CHOSEN):
         raise InputError(
             f"{len(keys)} configurations",
             field="keys",
             allowed=f"at most {len(CHOSEN)}, because more lines cannot be distinguished",
         )
-    chosen = []
-    for key in keys:
-        fitting = [result for result in results if key and result.key.startswith(key)]
-        if len(fitting) != 1:
-            known = [result.key for result in (fitting or results)[:MOST]]
-            close = nearest(key, known)
-            raise InputError(
-                f"{len(fitting):,} keys begin with {key!r}"
-                if fitting
-                else f"no configuration has the key {key!r}",
-                field="keys",
-                allowed="a key of the run's table, or a beginning that no other key has",
-                fix=close if len(close) < 200 else f"{known[0]!r} is one of them",
-            )
-        chosen.append(fitting[0])
-    return chosen
+    return [run.results[place_of(run, key, at="keys")] for key in keys]
 
 
 # -------------------------------------------------------------------------------------------------
