@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from xortune.reports.plot import (
@@ -330,6 +331,7 @@ def _entry(label: str) -> str:
     return escaped(shortened(label, LEGEND))
 
 
+@lru_cache(maxsize=1000)  # a line says the same at each of its places
 def _hover(text: str) -> str:
     return "<br>".join(map(escaped, wrapped(text, HOVER)))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import chain, islice
 from typing import Any
 
 from jinja2 import Environment
@@ -31,6 +32,7 @@ from xortune.reports.document import (
     Table,
     environment,
     rendered,
+    table_of,
     texts,
 )
 from xortune.reports.drawing.plotly import plotly_json
@@ -328,7 +330,8 @@ def data_tables(plot: Plot) -> list[tuple[str, Table]]:
 
 
 def _data_table(panel: Panel, title: str) -> tuple[str, Table]:
-    rows = [row for layer in panel.layers for row in _rows(layer, panel)]
+    rows = [*islice((row for layer in panel.layers for row in _rows(layer, panel)), SHOWN)]
+    total = sum(map(_size, panel.layers))
     x, y = (axis.kind != "category" for axis in (panel.x, panel.y))
     columns = [
         *texts("what"),
@@ -338,10 +341,22 @@ def _data_table(panel: Panel, title: str) -> tuple[str, Table]:
         *texts("more"),
     ]
     # A column in which nothing stands says nothing.
-    kept = [at for at in range(len(columns)) if any(row[at] for row in rows[:SHOWN])]
-    cells = tuple(tuple(row[at] for at in kept) for row in rows[:SHOWN])
-    more = f"; the first {SHOWN} of {len(rows):,} rows" if len(rows) > SHOWN else ""
-    return f"Data: {plain(title)}{more}", Table(tuple(columns[at] for at in kept), cells)
+    kept = [at for at in range(len(columns)) if any(row[at] for row in rows)]
+    cells = [[row[at] for at in kept] for row in rows]
+    more = f"; the first {SHOWN} of {total:,} rows" if total > SHOWN else ""
+    return f"Data: {plain(title)}{more}", table_of([columns[at] for at in kept], cells)
+
+
+def _size(layer: Layer) -> int:
+    """How many rows it has."""
+    match layer:
+        case Series():
+            return len(layer.marks)
+        case Lines():
+            return len(layer.values)
+        case Cells():
+            return sum(map(math.isfinite, chain(*layer.values)))
+    return 1
 
 
 def _rows(layer: Layer, panel: Panel) -> Iterator[Row]:
@@ -363,8 +378,11 @@ def _rows(layer: Layer, panel: Panel) -> Iterator[Row]:
                         more = layer.notes[i][j] if layer.notes else percent(value)
                         yield layer.value_label, _at(x, layer.x[j]), _at(y, layer.y[i]), "", more
         case Rule(axis, at, label, to):
+            along = x if axis == "x" else y
             if to is not None:
-                yield label, "", "", _between(x if axis == "x" else y, at, to), ""
+                if along.categories:  # it reaches half a place beyond the first and the last
+                    at, to = math.ceil(at), math.floor(to)
+                yield label, "", "", _between(along, at, to), ""
             else:
                 yield label, *((_at(x, at), "") if axis == "x" else ("", _at(y, at))), "", ""
 
@@ -379,8 +397,7 @@ def _at(axis: Axis, place: float) -> str:
     if axis.kind == "rate":
         return percent(place)
     if axis.kind == "category":
-        near = round(place)
-        return axis.categories[near] if 0 <= near < len(axis.categories) else number(place)
+        return axis.categories[round(place)]
     return number(place)
 
 
