@@ -374,13 +374,8 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
             return
 
 
-@cli.command(
-    "xortune space search_spaces/xor.yaml",
-)
-def space(
-    space: cli.SpaceFile,
-    as_json: bool = False,
-) -> None:
+@cli.command("xortune space search_spaces/xor.yaml")
+def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with cli.told():
         from xortune.driver.own_process import let_go_after
@@ -403,14 +398,9 @@ def space(
     cli.console().print(facts_table(described(description)))
 
 
-@cli.command(
-    "xortune report runs/xor --format html,csv",
-)
+@cli.command("xortune report runs/xor --format html,csv")
 def report(
-    run: cli.RunDirectory,
-    formats: str | None = None,
-    quiet: bool = False,
-    as_json: bool = False,
+    run: cli.RunDirectory, formats: str | None = None, quiet: bool = False, as_json: bool = False
 ) -> None:
     """Write a run's tables and report again, from its journal, and show the best.
 

@@ -15,15 +15,7 @@ from numpy.typing import NDArray
 
 from xortune.core.counts import holm, rate_of, wilson
 from xortune.core.errors import InputError
-from xortune.core.formats import (
-    as_html,
-    count,
-    decimals,
-    number,
-    plain,
-    rounded_down,
-    rounded_up,
-)
+from xortune.core.formats import as_html, count, decimals, number, plain, rounded_down, rounded_up
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success

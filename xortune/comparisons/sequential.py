@@ -211,10 +211,7 @@ def _lacking(answers: dict[tuple[int, int], PairedAnswer], place: int, most: int
 
 
 def _pair(
-    places: tuple[int, int],
-    solved: Sequence[NDArray[np.bool_]],
-    answer: PairedAnswer,
-    alpha: float,
+    places: tuple[int, int], solved: Sequence[NDArray[np.bool_]], answer: PairedAnswer, alpha: float
 ) -> SequentialPair:
     (a, b), (one, other) = places, solved
     n = len(one)

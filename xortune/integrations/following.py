@@ -133,9 +133,7 @@ def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
 
 
 def _logs(
-    blocks: Iterable[list[Evaluation]],
-    began: int,
-    certified: Mapping[str, Mapping[str, float]],
+    blocks: Iterable[list[Evaluation]], began: int, certified: Mapping[str, Mapping[str, float]]
 ) -> Iterator[ConfigLog]:
     results, times, sizes = [], [], []
     for found in blocks:

@@ -19,14 +19,7 @@ from xortune.comparisons.runs import RunComparison
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
-from xortune.reports.figures import (
-    comparisons,
-    distributions,
-    history,
-    ranking,
-    seeds,
-    surface,
-)
+from xortune.reports.figures import comparisons, distributions, history, ranking, seeds, surface
 from xortune.reports.figures import parameters as over_parameters
 from xortune.runs.run import Run, load_run
 

@@ -30,13 +30,7 @@ from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.lines import Evaluations
 from xortune.runs.manifest import stopped_because
-from xortune.runs.results import (
-    ConfigResult,
-    ConfigResults,
-    Score,
-    number_names,
-    score_of,
-)
+from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import moment
 from xortune.stats.differences import unpaired_difference

@@ -7,14 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xortune.reports.figures import (
-    distributions,
-    history,
-    parameters,
-    ranking,
-    seeds,
-    surface,
-)
+from xortune.reports.figures import distributions, history, parameters, ranking, seeds, surface
 from xortune.reports.plot import Plot
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import Counts
