@@ -163,8 +163,10 @@ def compared_in_step(
         for a, b in combinations(everyone, 2)
     }
     n = len(solved[0])
-    ends = [_ended(answers, place) for place in everyone]
-    end = min((one for one in ends if one is not None), default=None)
+    views = [_seen_from(place, answers) for place in everyone]
+    # One is proven better than each other by the last of the seeds that prove it.
+    ends = (max(by for _, by, _ in view) for view in views if all(ahead == 1 for ahead, *_ in view))
+    end = min(ends, default=None)
     stop = n if end is None else end
     pairs = tuple(
         _pair(places, [solved[one][:stop] for one in places], answer, share)
@@ -182,32 +184,19 @@ def compared_in_step(
     )
     if end is not None or n == max_seeds or all(one.ahead for one in answers.values()):
         return found, 0
-    needed = min(_lacking(answers, place, max_seeds) for place in everyone)
+    needed = min(
+        max({1: 0, 0: lacking, -1: max_seeds}[ahead] for ahead, _, lacking in view)
+        for view in views
+    )
     return found, max(1, min(needed, max_seeds - n))
 
 
-def _ended(answers: dict[tuple[int, int], PairedAnswer], place: int) -> int | None:
-    """The seed after which one is proven better than each other; None if it is not."""
-    last = 0
-    for (a, b), answer in answers.items():
-        if place in (a, b):
-            if answer.ahead != (1 if place == a else -1):
-                return None
-            last = max(last, answer.n)
-    return last
-
-
-def _lacking(answers: dict[tuple[int, int], PairedAnswer], place: int, most: int) -> int:
-    """How many seeds more it takes at least to prove one better than each other."""
-    lacking = 1
-    for (a, b), answer in answers.items():
-        if place in (a, b):
-            side = 0 if place == a else 1
-            if answer.ahead:
-                lacking = max(lacking, 0 if answer.ahead == (1 if side == 0 else -1) else most)
-            else:
-                lacking = max(lacking, answer.needed[side])
-    return lacking
+def _seen_from(
+    place: int, answers: dict[tuple[int, int], PairedAnswer]
+) -> list[tuple[int, int, int]]:
+    """Of each answer about one: 1 if it is ahead, -1 if behind; at which seed; and its `needed`."""
+    sides = ((pair.index(place), answer) for pair, answer in answers.items() if place in pair)
+    return [(one.ahead * (1 - 2 * side), one.n, one.needed[side]) for side, one in sides]
 
 
 def _pair(

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, replace
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +56,13 @@ def _print(console: Console, *texts: str, whole: bool = False) -> None:
         console.print(Text(plain(text)), soft_wrap=whole)
 
 
-def _drawn(given: Table) -> rich_table.Table:
-    """A table with its numbers at the right."""
-    table = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in given.columns:
-        table.add_column(
-            Text(plain(column.name)),
-            justify="right" if column.numeric else "left",
-            overflow="fold",
-            no_wrap=column.numeric,
-        )
-    for row in given.rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    return table
+def drawn(given: Table) -> rich_table.Table:
+    """A table with its numbers at the right; texts may break."""
+    return _rich([_Shown(*one) for one in zip(given.columns, _columns(given), strict=True)])
+
+
+def _columns(given: Table) -> list[Sequence[str]]:
+    return [*zip(*given.rows, strict=True)] if given.rows else [()] * len(given.columns)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -107,12 +102,7 @@ class _Shown:
 
 def _key_digits(keys: Sequence[str]) -> int:
     """How many digits tell these keys apart, as many as in figures at least."""
-    digits = KEY
-    while digits < max(map(len, keys), default=0) and len({key[:digits] for key in keys}) < len(
-        set(keys)
-    ):
-        digits += 1
-    return digits
+    return next(n for n in count_from(KEY) if len({key[:n] for key in keys}) == len(set(keys)))
 
 
 def _keys(keys: Sequence[str], digits: int) -> _Shown:
@@ -165,20 +155,27 @@ def _print_rows(
     drawn = bar is not None and console.width >= BAR_FROM and bar.width <= room
     if bar is not None and drawn:
         columns.insert(2, bar)
-    table = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    lines = max(len(one.head) for one in columns)  # names stand at the bottom
-    for one in columns:
-        # What is aligned right loses the blanks at its end, which a bar needs.
-        right = one.column.numeric and one is not bar
-        head = Text("\n".join([*[""] * (lines - len(one.head)), *map(plain, one.head)]))
-        table.add_column(head, justify="right" if right else "left", no_wrap=True)
-    for row in range(len(key.cells)):
-        styles = [one.style if isinstance(one.style, str) else one.style[row] for one in columns]
-        table.add_row(*(Text(plain(c.cells[row]), s) for c, s in zip(columns, styles, strict=True)))
-    console.print(table)
+    console.print(_rich(columns, whole=True))
     if left:
         _print(console, f"No room here for {', '.join(left)}: table.csv has all.")
     return drawn
+
+
+def _rich(columns: Sequence[_Shown], *, whole: bool = False) -> rich_table.Table:
+    """For a terminal, with numbers at the right; if `whole`, no text breaks, but for headings."""
+    table = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for one in columns:
+        table.add_column(
+            Text("\n".join(map(plain, one.head))),
+            justify="right" if one.column.numeric else "left",
+            vertical="bottom" if whole else "top",
+            overflow="fold",
+            no_wrap=whole or one.column.numeric,
+        )
+    for row in range(len(columns[0].cells)):
+        styles = [one.style if isinstance(one.style, str) else one.style[row] for one in columns]
+        table.add_row(*(Text(plain(c.cells[row]), s) for c, s in zip(columns, styles, strict=True)))
+    return table
 
 
 # -------------------------------------------------------------------------------------------------
@@ -205,8 +202,6 @@ def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # A run.
-
-BAR = Column("", numeric=True)
 
 BAR_FROM = 70
 """Columns of a terminal that has room for bars."""
@@ -277,16 +272,18 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         front,
         _parameters(points, varied),
         _keys([row.key for row in given.rows], digits),
-        bar=_Shown(BAR, [interval_bar(r.low, r.high, blocks=blocks) for r in given.rows], styles),
+        bar=_Shown(
+            Column(""), [interval_bar(r.low, r.high, blocks=blocks) for r in given.rows], styles
+        ),
         order=[effect.name for effect in report.effects],
     )
     if (found := front_table(run, report.varied)) is not None:
         _print(console, f"The Pareto front. {found.about}")
         if found.results:
-            columns = [list(cells) for cells in zip(*found.table.rows, strict=True)]
+            columns = zip(found.table.columns, _columns(found.table), strict=True)
             _print_rows(
                 console,
-                list(map(_Shown, found.table.columns[2:], columns[2:])),
+                [_Shown(*one) for one in columns][2:],
                 _parameters([r.point for r in found.results], found.names),
                 _keys([r.key for r in found.results], digits),
             )
@@ -314,9 +311,9 @@ def render_certificate(run: Run, console: Console) -> None:
     if finalists := certificate.finalists:
         varied = report_of(run).varied
         table = certified_table(certificate, run)
-        named = dict(zip(table.columns, zip(*table.rows, strict=True), strict=True))
         points = [found.point for found in finalists]
-        shown = [(column, cells) for column, cells in named.items() if column.numeric]
+        named = zip(table.columns, _columns(table), strict=True)
+        shown = [(column, cells) for column, cells in named if column.numeric]
         worst = shown.pop()[1] if table.columns[-1].name == WORST else ()
         _print_rows(
             console,
@@ -341,10 +338,10 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
     if isinstance(comparison, RunComparison):
         first, *others = runs_answer(comparison)
         _print(console, first)
-        console.print(_drawn(_narrower(contestants_table(comparison))))
+        console.print(drawn(_narrower(contestants_table(comparison))))
         if len(others) > MOST_SENTENCES:  # their table instead, as much as there is room for
             shown = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
-            console.print(_drawn(_part(pairs_table(comparison), shown)))
+            console.print(drawn(_part(pairs_table(comparison), shown)))
             others = []
         lines = [*others, *notes(comparison)]
     elif isinstance(comparison, Comparison):
