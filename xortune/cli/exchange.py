@@ -33,7 +33,7 @@ def export(
     """Print the best configuration: a plain PyTorch program, YAML, JSON, or a paragraph.
 
     Options:
-        key: Key of the config; the best if not given.
+        key: Key of the config, or its beginning; the best if not given.
         output: File to write; printed if not given.
         form (--format): py, yaml, json or paragraph. If not given, the ending of --output decides.
         seeds: Seeds that the program trains; 20 if not given.

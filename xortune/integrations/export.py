@@ -124,8 +124,8 @@ def export(
 
     Args:
         run: a run, or its directory.
-        key: of the config. If it is not given, the best: of a certified run its certificate's
-            first finalist, as `gate` takes it, else the first in the search's order.
+        key: of the config, or its beginning. If not given, the best: of a certified run its
+            certificate's first finalist, as `gate` takes it, else the first in the search's order.
         format: `py`: plain PyTorch that trains seeds of the run and counts those that are solved,
             for the built-in network; `yaml`: the config, as Hydra and OmegaConf read it, with a
             word on where it is from; `json`: the config alone; `paragraph`: of a certified run, for
