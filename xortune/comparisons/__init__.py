@@ -13,6 +13,7 @@ EXPORTS = {
         "entries_of",
         "known_facts",
         "only_run",
+        "place_of",
         "refuse_different_tasks",
         "refuse_different_trainers",
         "trained_by",
