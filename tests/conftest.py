@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -32,18 +33,21 @@ settings.load_profile("xortune")
 typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 FILES = "xortune.reports.files"  # where reports look it up
+version = functools.cache(importlib.metadata.version)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _sketches() -> Iterator[None]:
     """A run's figures are files without a picture, as its page is; few resamples say what matters.
 
-    These take most of the time of a small search.
+    These take most of the time of a small search, and then what asks for versions of packages.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{FILES}.svg", lambda plot: f"<svg>{plot.name}</svg>\n")
         patch.setattr(f"{FILES}.page", lambda document: f"<p>{len(document.plots)} figures</p>\n")
         patch.setattr("xortune.driver.importance.RESAMPLES", 3)
+        for module in ("runs.sessions", "trainers.network"):
+            patch.setattr(f"xortune.{module}.version", version)
         yield
 
 
@@ -124,7 +128,7 @@ def pytest_collection_finish() -> None:
     But such searches are more often then, and find the processes that Ray has never waited for.
     """
     gc.enable()
-    gc.freeze()
+    forked.freeze()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)  # threads wait for each other longer than what is small takes
     if services := sys.modules.get("ray._private.services"):
@@ -171,6 +175,15 @@ def _none_elsewhere(request: pytest.FixtureRequest) -> None:
     """Who does not ask for that Ray finds none, whatever file came before."""
     if request.path not in SHARING:
         end_ray()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _coarse(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Decision surfaces of few cells, but where reports are tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "report" not in request.path.parts:
+            patch.setattr("xortune.reports.figures.surface.CELLS", 8)
+        yield
 
 
 def pytest_sessionfinish() -> None:

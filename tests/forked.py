@@ -176,10 +176,19 @@ def exit_code_of(asked: dict) -> int:
     return 0
 
 
+def freeze() -> None:
+    """Let no search for garbage go through what is there now.
+
+    Searches ask whether something is frozen. To count it would take them longer than a small run.
+    """
+    gc.freeze()
+    gc.get_freeze_count = lambda: 1
+
+
 def main() -> None:
     for name in HEAVY:
         importlib.import_module(name)
-    gc.freeze()
+    freeze()
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
     code = exit_code_of(asked) if asked else 0
     try:

@@ -9,15 +9,8 @@ import threading
 from pathlib import Path
 
 import forked
-import pytest
-
-import xortune as xt
 
 LOGGERS = ("ray", "ray.tune", "optuna")
-
-
-def train(config, seed):
-    return seed % 2 == 1
 
 
 def state():
@@ -32,19 +25,13 @@ def state():
     }
 
 
-def changed(folder):
+def changed(search):
     """What is another after a search: nothing."""
-    space = {
-        "name": "a",
-        "parameters": {"x": {"low": 0.0, "high": 1.0}},
-        "search": {"sampler": "tpe", "trials": 2},
-        "seeds": {"ladder": [2]},
-    }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "7"
     handler = signal.signal(signal.SIGTERM, lambda *_: None)
     before = state()
     try:
-        xt.search(space, train=train, output=folder / "run")
+        search()
         after = state()
     finally:
         del os.environ["TUNE_MAX_PENDING_TRIALS_PG"]
@@ -52,21 +39,26 @@ def changed(folder):
     return {what: (before[what], after[what]) for what in before if before[what] != after[what]}
 
 
-@pytest.mark.usefixtures("one_ray")
-def test_a_search_on_a_ray_that_is_there_leaves_the_process_as_it_was(tmp_path, caplog):
-    import ray
+SEARCH = """
+import ray
+from test_as_before import changed
+import xortune as xt
 
-    for name in LOGGERS:
-        caplog.set_level(logging.WARNING, logger=name)
-    assert changed(tmp_path) == {}
-    assert ray.is_initialized()
+def train(config, seed):
+    return seed % 2 == 1
+
+space = {
+    "name": "a",
+    "parameters": {"x": {"low": 0.0, "high": 1.0}},
+    "search": {"sampler": "tpe", "trials": 2},
+    "seeds": {"ladder": [2]},
+}
+print(changed(lambda: xt.search(space, train=train, output="run")), ray.is_initialized())
+"""
 
 
 def test_a_search_without_ray_leaves_the_process_as_it_was(tmp_path):
-    text = (
-        "from pathlib import Path; from test_as_before import changed\n"
-        "import ray; print(changed(Path()), ray.is_initialized())"
-    )
+    """That on a Ray that is there: see test_custom_places.py."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    ran = forked.run(["-c", text], cwd=tmp_path, env=environment)
+    ran = forked.run(["-c", SEARCH], cwd=tmp_path, env=environment)
     assert ran.stdout.splitlines()[-1] == "{} False"

@@ -9,9 +9,7 @@ import pytest
 from certified import POINTS, SEARCHED, SPACE, Chancy
 from hand_made import done, solved, write_run
 
-import xortune as xt
 from xortune.certificates.fresh import Call
-from xortune.driver import session as session_module
 from xortune.driver.certify import certify_run
 from xortune.driver.cluster import Cluster
 from xortune.driver.jobs import ATTEMPTS
@@ -116,36 +114,3 @@ def test_ctrl_c_and_the_same_call_again(two):
     assert (two[1] / JOURNAL).read_text().startswith(before)
     assert again == whole
     assert values(two[1]) == values(two[0])
-
-
-def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
-    starts = []
-    real = session_module.on_ray
-
-    def counted(*arguments, **more):
-        starts.append(1)
-        return real(*arguments, **more)
-
-    def refuse(*_, **__):
-        raise AssertionError("nothing is left to be trained apart")
-
-    monkeypatch.setattr(session_module, "on_ray", counted)
-    monkeypatch.setattr("xortune.driver.certify.certify_run", refuse)
-    path = tmp_path / "space.yaml"
-    path.write_text(SPACE.replace("[8]}", "[8], certify: 60}"))
-    told = []
-    run = xt.search(path, output=tmp_path / "run", on_certify=lambda *counts: told.append(counts))
-    monkeypatch.undo()
-    assert starts == [1]
-    total = 60 * len(run.certificate.finalists)
-    assert (told[0], told[-1]) == ((0, total), (total, total))
-    assert {line.worker for line in run.checks} <= {line.worker for line in run.evaluations}
-    assert run.manifest["complete"] is True
-    assert "The winners on seeds" in (run.path / "report.md").read_text()
-    # The command in this process says the same.
-    shutil.copytree(run.path, tmp_path / "copy")
-    lines = (run.path / JOURNAL).read_text().splitlines(keepends=True)
-    searched = [line for line in lines if '"purpose"' not in line]
-    (tmp_path / "copy" / JOURNAL).write_text("".join(searched))
-    xt.certify(tmp_path / "copy", seeds=60)
-    assert values(tmp_path / "copy") == values(run.path)

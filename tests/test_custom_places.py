@@ -1,8 +1,14 @@
-"""A function that reads a file where the search was started finds it in the workers too."""
+"""A function on Ray's workers: it finds its files, is certified there, and nothing else changes."""
+
+import logging
+import shutil
 
 import pytest
+from test_as_before import LOGGERS, changed
 
 import xortune as xt
+from xortune.driver import session as session_module
+from xortune.runs.run import JOURNAL, load_run
 from xortune.spaces.space import parse_space
 
 SPACE = """
@@ -31,15 +37,40 @@ def run(config, seed):
 """
 
 
-@pytest.mark.usefixtures("one_ray")
-def test_relative_files_of_a_function_are_those_of_a_plain_loop(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "train.py").write_text(TRAIN)
-    (tmp_path / "code" / "beside.txt").write_text("0.5")
-    (tmp_path / "data.txt").write_text("1.0")
-    (tmp_path / "space.yaml").write_text(SPACE)
-    run = xt.search("space.yaml", output="run")
+@pytest.fixture(scope="module")
+def place(one_ray, tmp_path_factory):
+    """A folder with a function and a finished run, and what was noted meanwhile."""
+    folder, starts, told = tmp_path_factory.mktemp("places"), [], []
+    real = session_module.on_ray
+
+    def counted(*arguments, **more):
+        starts.append(1)
+        return real(*arguments, **more)
+
+    def refuse(*_, **__):
+        raise AssertionError("nothing is left to be certified apart")
+
+    (folder / "code").mkdir()
+    (folder / "code" / "train.py").write_text(TRAIN)
+    (folder / "code" / "beside.txt").write_text("0.5")
+    (folder / "data.txt").write_text("1.0")
+    (folder / "space.yaml").write_text(SPACE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(session_module, "on_ray", counted)
+        patch.setattr("xortune.driver.certify.certify_run", refuse)
+        for name in LOGGERS:
+            patch.setattr(logging.getLogger(name), "level", logging.WARNING)
+        other = changed(
+            lambda: xt.search(
+                "space.yaml", output="run", cpus_per_trial=2, on_certify=lambda *n: told.append(n)
+            )
+        )
+    return folder, starts, told, other
+
+
+def test_relative_files_of_a_function_are_those_of_a_plain_loop(place):
+    run = load_run(place[0] / "run")
     found = [*((r.point, r.outcome) for r in run.results)]
     found += [(check.block.point, check.outcome) for check in run.checks]
     assert len(found) == 6
@@ -47,7 +78,32 @@ def test_relative_files_of_a_function_are_those_of_a_plain_loop(tmp_path, monkey
         values = [0.5 * ((seed + point["x"]) % 3) for seed in outcome.seeds.tolist()]
         assert outcome.details.values["value"].tolist() == values
         assert outcome.solved.tolist() == [value >= 0.5 for value in values]
-    assert (tmp_path / "run" / "report.md").exists()
+
+
+def test_a_search_certifies_on_its_own_workers(place, monkeypatch):
+    folder, starts, told, _ = place
+    run = load_run(folder / "run")
+    assert starts == [1]
+    total = 5 * len(run.certificate.finalists)
+    assert (told[0], told[-1]) == ((0, total), (total, total))
+    assert {line.worker for line in run.checks} <= {line.worker for line in run.evaluations}
+    assert run.manifest["complete"] is True
+    assert "The winners on seeds" in (run.path / "report.md").read_text()
+    # The command in this process says the same.
+    monkeypatch.chdir(folder)
+    copy = shutil.copytree(run.path, folder / "copy")
+    lines = (copy / JOURNAL).read_text().splitlines(keepends=True)
+    (copy / JOURNAL).write_text("".join(line for line in lines if '"purpose"' not in line))
+    xt.certify(copy, seeds=5)
+    first, second = ((path / "certificate.json").read_text() for path in (run.path, copy))
+    assert first == second
+
+
+def test_a_search_on_a_ray_that_is_there_leaves_the_process_as_it_was(place):
+    import ray
+
+    assert place[-1] == {}
+    assert ray.is_initialized()
 
 
 @pytest.mark.parametrize("name", ["größe", "λ", "学习率", "n-layers", "C", "lr0", "_x.y"])

@@ -43,7 +43,7 @@ def test_a_plain_program_by_proof_alone(tmp_path):
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scheduler = SeedRaceScheduler(successes="count/good", n="seeds", max_seeds=SEEDS, futility=None)
     tuner = tune.Tuner(
-        Train,
+        tune.with_resources(Train, {"cpu": 2}),  # one worker, as the start of each takes seconds
         param_space={"rate": tune.grid_search(list(RATES))},
         tune_config=tune.TuneConfig(
             scheduler=scheduler, num_samples=2, reuse_actors=True, metric="loss", mode="min"
