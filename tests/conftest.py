@@ -181,7 +181,7 @@ def _none_elsewhere(request: pytest.FixtureRequest) -> None:
 def _coarse(request: pytest.FixtureRequest) -> Iterator[None]:
     """Decision surfaces of few cells, but where reports are tested."""
     with pytest.MonkeyPatch.context() as patch:
-        if "report" not in request.path.parts:
+        if not {"report", "test_reports.py"} & {*request.path.parts}:
             patch.setattr("xortune.reports.figures.surface.CELLS", 8)
         yield
 

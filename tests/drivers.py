@@ -20,11 +20,7 @@ DRIVER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import drivers
-from xortune.reports import files
-from xortune.driver import importance
 from xortune.runs import store
-importance.RESAMPLES = 3
-files.svg = lambda plot: ""  # no pictures: drawing them takes seconds
 store.LEAST_SECONDS = 0.1
 drivers.without_ray(setattr, float(sys.argv[2]), int(sys.argv[3]))
 exec(sys.argv[4])

@@ -1,9 +1,10 @@
 """Python processes that begin with everything imported: imports of torch and Ray take seconds.
 
 A template process imports them once and forks. What it forks becomes a child of this process, so a
-`Python` is a `subprocess.Popen` in all respects. Where the imports, the streams of a new
-interpreter or its environment at import are what is tested, start a process with `subprocess`; and
-where Ray is to be started, whose core keeps the token of the process that imported it.
+`Python` is a `subprocess.Popen` in all respects. Its reports have no pictures. Where the imports,
+the streams of a new interpreter or its environment at import are what is tested, start a process
+with `subprocess`; and where Ray is to be started, whose core keeps the token of the process that
+imported it.
 """
 
 import atexit
@@ -185,9 +186,18 @@ def freeze() -> None:
     gc.get_freeze_count = lambda: 1
 
 
+def sketch() -> None:
+    """Reports have no pictures and their templates are there: both take longer than a search."""
+    document = importlib.import_module("xortune.reports.document")
+    document.in_markdown().get_template("run.md.jinja")
+    importlib.import_module("xortune.reports.files").svg = lambda plot: f"<svg>{plot.name}</svg>\n"
+    importlib.import_module("xortune.driver.importance").RESAMPLES = 3
+
+
 def main() -> None:
     for name in HEAVY:
         importlib.import_module(name)
+    sketch()
     freeze()
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
     code = exit_code_of(asked) if asked else 0

@@ -235,13 +235,11 @@ def many(count=6):
     return evaluations
 
 
-@pytest.mark.usefixtures("pictures")
 def test_derived_files_are_rebuilt_the_same(tmp_path):
     run = write_run(tmp_path / "r", many(), trainer="network", task="xor", ladder=[8, 32])
     write_report(run)
     figures = [f"figures/{path.name}" for path in (run.path / "figures").iterdir()]
     assert "figures/ranking.svg" in figures
-    assert "<path" in (run.path / "figures" / "ranking.svg").read_text()
     first = {name: (run.path / name).read_bytes() for name in [*DERIVED, *figures]}
     for name in first:
         (run.path / name).unlink()
