@@ -230,9 +230,7 @@ def test_a_config_that_is_proven_worse_meanwhile_ends_at_its_next_report(tmp_pat
         "search": {"sampler": "grid"},
         "seeds": {"ladder": [8, 80]},
     }
-    began = time.monotonic()
     run = xt.search(space, train=late, output=tmp_path / "run")
-    assert time.monotonic() - began < 60  # not 72 seeds of a second each
     good, bad = sorted(run.results, key=lambda found: found.point["x"] == "bad")
     assert good.outcome.successes == good.outcome.n == 80
     assert 8 <= bad.outcome.n < 80
