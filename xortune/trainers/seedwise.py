@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from xortune.trainers.kernels.images import BatchNorm, Convolution, is_torchs
 from xortune.trainers.kernels.masks import bernoulli
 
 LOOP = "trained one seed at a time"
@@ -380,6 +381,23 @@ class _Ordered(torch.autograd.Function):
         return gradient.contiguous(memory_format=ctx.order)
 
 
+class _Mean(torch.autograd.Function):
+    """The mean of each image of (N, C, H, W), whose gradient comes in the order of the inputs.
+
+    Numbers are added in the order of a contiguous image, which a seed alone has.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:
+        ctx.size = inputs.shape[2:]
+        return inputs.contiguous().mean((2, 3), keepdim=True)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        each: Tensor = (gradient / math.prod(ctx.size)).permute(0, 2, 3, 1)
+        return each.expand(-1, *ctx.size, -1).contiguous().permute(0, 3, 1, 2)
+
+
 def _is_last(inputs: Tensor) -> bool:
     return inputs.is_contiguous(memory_format=torch.channels_last)
 
@@ -432,6 +450,35 @@ def _seeds_of(whole: Tensor, seeds: int) -> tuple[Tensor, int]:
     return whole.unflatten(1, (seeds, -1)), 1  # type: ignore[no-untyped-call]
 
 
+def _is_plain(*tensors: Tensor | None) -> bool:
+    """Whether these are float32 numbers on the CPU."""
+    return all(one is None or (one.is_cpu and one.dtype == torch.float32) for one in tensors)
+
+
+def _is_image(inputs: Tensor, seeds: int) -> bool:
+    """Whether BatchNorm of all seeds is that of each to the bit, if channels lie innermost."""
+    n, channels, *size = inputs.shape
+    return len(size) == 2 and math.prod(size) > 1 and is_torchs(n, channels // seeds, *size)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    one, other = (value, value) if isinstance(value, int) else (*value, *value)[:2]
+    return one, other
+
+
+def _around(
+    padding: Any, strides: tuple[int, int], apart: tuple[int, int], window: Sequence[int]
+) -> tuple[int, int] | None:
+    """Zeros on each side of an image along both axes; None if there are more on one side."""
+    if padding == "valid":
+        return 0, 0
+    if padding != "same":
+        return _pair(padding)
+    both = [one * (size - 1) for one, size in zip(apart, window, strict=True)]
+    even = strides == (1, 1) and not any(one % 2 for one in both)
+    return (both[0] // 2, both[1] // 2) if even else None
+
+
 def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
     """Tensors of the type that autocast asks for: `vmap` would add a bias of another type."""
     device = next(one.device.type for one in tensors if one is not None)
@@ -452,18 +499,20 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
         name: getattr(functional, name) for name in ("conv2d", "batch_norm", *CHANNELWISE)
     }
 
-    def conv2d(
-        input: Tensor,  # noqa: A002  # torch's own name
+    def conv2d(  # noqa: PLR0917  # torch's own arguments
+        input: Tensor,  # noqa: A002
         weight: Tensor,
         bias: Tensor | None = None,
-        *more: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
         groups: int = 1,
-        **options: Any,
     ) -> Tensor:
-        if len(more) > 3:
-            *more, groups = more  # type: ignore[assignment]
         if input.dim() != 4:
-            return torchs["conv2d"](input, weight, bias, *more, groups=groups, **options)  # type: ignore[no-any-return]
+            return torchs["conv2d"](input, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
+
+        strides, apart = _pair(stride), _pair(dilation)
+        around = _around(padding, strides, apart, weight.shape[2:])
 
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
             inputs, weights, biases, _ = tensors
@@ -472,8 +521,12 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             weights = _flat(weights, dims[1], seeds)
             biases = _flat(biases, dims[2], seeds)
-            parts = 1 if shared else seeds * groups
-            found = torchs["conv2d"](inputs, weights, biases, *more, groups=parts, **options)
+            if around is not None and groups == 1 and _is_plain(inputs, weights):
+                geometry = (seeds, int(shared), *strides, *around, *apart)
+                found = Convolution.apply(inputs, weights, biases, geometry)  # type: ignore[no-untyped-call]
+            else:
+                parts = 1 if shared else seeds * groups
+                found = torchs["conv2d"](inputs, weights, biases, stride, padding, dilation, parts)
             return _seeds_of(found, seeds)
 
         return for_each(whole, *_autocast(input, weight, bias), rows())
@@ -494,7 +547,15 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
             flat = (
                 _flat(one, dim, seeds) for one, dim in zip(tensors[1:5], dims[1:5], strict=True)
             )
-            found = torchs["batch_norm"](inputs, *flat, training, momentum, eps)
+            mean, var, *own = flat
+            if training and _is_plain(inputs, mean, var, *own) and _is_image(inputs, seeds):
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+                count = inputs.shape[1]
+                w = inputs.new_ones(count) if own[0] is None else own[0]
+                b = inputs.new_zeros(count) if own[1] is None else own[1]
+                found = BatchNorm.apply(inputs, w, b, mean, var, momentum, eps)  # type: ignore[no-untyped-call]
+            else:
+                found = torchs["batch_norm"](inputs, mean, var, *own, training, momentum, eps)
             return _seeds_of(found, seeds)
 
         return for_each(whole, input, running_mean, running_var, weight, bias, rows())
@@ -507,9 +568,13 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
             def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
                 inputs = _channels(tensors[0], dims[0], seeds)
                 if name == "adaptive_avg_pool2d" and args in {(1,), ((1, 1),)}:
-                    # Its gradient comes in the order of the inputs.
-                    found = inputs.permute(0, 2, 3, 1).mean((1, 2))[:, :, None, None]
+                    found = _Mean.apply(inputs)  # type: ignore[no-untyped-call]
+                elif name in ACTIVATIONS and _is_last(inputs):
+                    # oneDNN's GELU, which a seed alone has, wants numbers without gaps.
+                    found = torchs[name](inputs.permute(0, 2, 3, 1), *args, **options)
+                    found = _Ordered.apply(found.permute(0, 3, 1, 2))  # type: ignore[no-untyped-call]
                 else:
+                    inputs = inputs.contiguous() if name == "adaptive_avg_pool2d" else inputs
                     found = _Ordered.apply(torchs[name](inputs, *args, **options))  # type: ignore[no-untyped-call]
                 return _seeds_of(found, seeds)
 
@@ -605,8 +670,10 @@ def _seeds_first(rows: Callable[[], Tensor]) -> Replaced:
 
 _MATRICES = ("linear", "softmax", "log_softmax", "cross_entropy", "_in_projection_packed")
 
+ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu")
+
 CHANNELWISE = (
     *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
-    *("relu", "leaky_relu", "elu", "gelu", "silu"),
+    *ACTIVATIONS,
 )
 """Functions that treat each channel by itself."""

@@ -233,6 +233,17 @@ load_quad = intrinsic(_loader(QUAD))
 
 
 @intrinsic
+def repeat(typingctx: Any, array: Any, place: Any) -> Any:
+    """A number of an array in all lanes of a vector; the bounds are not checked."""
+
+    def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = builder.load(_address(context, builder, signature, args, ir.FloatType()), align=4)
+        return _repeated(builder, number, signature.return_type.lanes)
+
+    return Floats(LANES)(array, types.intp), lowered
+
+
+@intrinsic
 def spread(typingctx: Any, array: Any, start: Any) -> Any:
     """Four neighbours of an array, each in all lanes of one row of a quad."""
 

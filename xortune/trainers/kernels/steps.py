@@ -26,7 +26,7 @@ BLOCK = 2**16
 
 
 @intrinsic
-def _fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
+def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     """The sum of a product and a number, rounded once."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -72,9 +72,9 @@ def stepped(part, weights, gradients, sizes, table, which, first, last, ones, tw
                     for i in range(n):
                         d = g[i]
                         if decay != 0:
-                            d = _fma(w[i], decay, d)
-                        a[i] = _fma(lerp, d - a[i], d if base else a[i])
-                        b[i] = _fma(share * d, d, b[i] * beta)
+                            d = fma(w[i], decay, d)
+                        a[i] = fma(lerp, d - a[i], d if base else a[i])
+                        b[i] = fma(share * d, d, b[i] * beta)
                 elif part == ADAM:
                     kept, correction, eps, step = t[5], t[6], t[7], t[8]
                     for i in range(n):
@@ -84,11 +84,11 @@ def stepped(part, weights, gradients, sizes, table, which, first, last, ones, tw
                     for i in range(n):
                         d = g[i]
                         if decay != 0:
-                            d = _fma(w[i], decay, d)
+                            d = fma(w[i], decay, d)
                         if momentum != 0:
                             a[i] = a[i] * momentum + d
-                            d = _fma(a[i], momentum, d) if nesterov else a[i]
-                        w[i] = _fma(d, step, w[i])
+                            d = fma(a[i], momentum, d) if nesterov else a[i]
+                        w[i] = fma(d, step, w[i])
             at += n
 
 

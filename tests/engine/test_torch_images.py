@@ -1,0 +1,195 @@
+"""Images in a stack: convolutions, BatchNorm, and what is between, as a seed alone has them."""
+
+import pytest
+import torch
+from torch import nn
+from torch.func import vmap
+from torch.nn import functional
+
+import xortune as xt
+from xortune.trainers import seedwise
+from xortune.trainers.kernels import images
+from xortune.trainers.seedwise import replaced, seeds_as_channels
+from xortune.trainers.stack import trained_as_one
+
+SEEDS = [0, 1, 2**32 - 1]
+EXACT = torch.backends.cpu.get_cpu_capability() == "AVX512"
+"""Other processors add in another order: there a stack is the loop up to rounding."""
+
+
+def _drawn(*shapes):
+    draw = torch.Generator().manual_seed(1)
+    return [torch.randn(shape, generator=draw).requires_grad_() for shape in shapes]
+
+
+def _with_gradients(out, tensors):
+    [weights] = _drawn(out.shape)
+    return [out, *torch.autograd.grad(out, tensors, weights, allow_unused=True)]
+
+
+def _stacked(function, *tensors):
+    rows = []
+
+    def one(row, *its):
+        rows.append(row)
+        return function(*its)
+
+    with replaced(seeds_as_channels(lambda: rows[-1])):
+        out = vmap(one)(torch.arange(len(tensors[0])), *tensors)
+    return _with_gradients(out, tensors)
+
+
+def _same(function, *tensors):
+    found = _stacked(function, *tensors)
+    [weights] = _drawn(found[0].shape)
+    for seed in range(len(tensors[0])):
+        its = [one[seed].detach().clone().requires_grad_() for one in tensors]
+        out = function(*its)
+        alone = [out, *torch.autograd.grad(out, its, weights[seed], allow_unused=True)]
+        for one, other in zip(found, alone, strict=True):
+            if EXACT:
+                assert (one is None and other is None) or torch.equal(one[seed], other)
+            elif other is not None:
+                torch.testing.assert_close(one[seed], other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "size", "window", "options"),
+    [
+        (1, 8, (8, 8), (3, 3), {"padding": 1}),
+        (3, 12, (8, 7), (3, 3), {"padding": 1, "stride": 2}),
+        (20, 33, (4, 4), (3, 3), {"padding": "same"}),
+        (16, 16, (4, 4), (1, 1), {"padding": "valid"}),
+        (5, 7, (9, 6), (3, 2), {"padding": (2, 0)}),
+        (5, 7, (9, 6), (3, 3), {"dilation": (2, 1)}),
+        (4, 4, (5, 5), (3, 3), {"groups": 2}),
+    ],
+)
+def test_convolutions(inputs, outputs, size, window, options):
+    parts = options.get("groups", 1)
+    x, w, b = _drawn((3, 17, inputs, *size), (3, outputs, inputs // parts, *window), (3, outputs))
+    if parts > 1 or "dilation" in options:  # torch's own, for all seeds
+        out = _stacked(lambda *its: functional.conv2d(*its, **options), x, w, b)[0]
+        alone = [functional.conv2d(*its, **options) for its in zip(x, w, b, strict=True)]
+        torch.testing.assert_close(out, torch.stack(alone))
+    else:
+        _same(lambda *its: functional.conv2d(*its, **options), x, w, b)
+        _same(lambda one, other: functional.conv2d(one, other, **options), x, w)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (5, 5), (3, 3), (2, 1)])
+def test_batch_norm_and_its_running_statistics(size):
+    x, w, b, mean, var = _drawn((3, 5, 6, *size), (3, 6), (3, 6), (3, 6), (3, 6))
+    running = mean.detach(), var.detach().exp()
+    alone = [one.clone() for one in running]
+    for seed in range(3):
+        functional.batch_norm(x[seed], alone[0][seed], alone[1][seed], training=True, momentum=0.3)
+    tracked = [one.clone() for one in running]
+    rows = []
+
+    def one(row, x, mean, var):
+        rows.append(row)
+        return functional.batch_norm(x, mean, var, training=True, momentum=0.3)
+
+    with replaced(seeds_as_channels(lambda: rows[-1])):
+        vmap(one)(torch.arange(3), x.detach(), *tracked)
+    for ours, its in zip(tracked, alone, strict=True):
+        assert torch.equal(ours, its) or not EXACT
+        torch.testing.assert_close(ours, its)
+    _same(lambda x, w, b: functional.batch_norm(x, None, None, w, b, training=True), x, w, b)
+    _same(lambda x: functional.batch_norm(x, None, None, training=True), x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: functional.relu(x, inplace=False),
+        lambda x: functional.gelu(x, approximate="none"),
+        lambda x: functional.leaky_relu(x, 0.1),
+        lambda x: functional.max_pool2d(x, 3, 2, 1),
+        lambda x: functional.avg_pool2d(x, 2),
+        lambda x: functional.adaptive_avg_pool2d(x, 1),
+        lambda x: functional.adaptive_avg_pool2d(x, (3, 2)),
+    ],
+)
+def test_between(function):
+    [w] = _drawn((3, 6, 4, 1, 1))
+    x = _drawn((3, 4, 4, 7, 5))[0].detach().clamp(min=0).requires_grad_()  # with ties
+    _same(function, x)
+    # As it comes from a convolution, in another order in memory.
+    _same(lambda x, w: function(functional.conv2d(x, w)), x, w)
+
+
+class Cnn(xt.TorchTraining):
+    """Batches that the data does not fill, layers of few channels and of more than sixteen."""
+
+    epochs = 3
+
+    def model(self):
+        return nn.Sequential(
+            *(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(6, 20, 3, padding=1, bias=False), nn.BatchNorm2d(20), nn.GELU()),
+            *(nn.Conv2d(20, 18, 1), nn.BatchNorm2d(18, affine=False), nn.Dropout2d(0.2)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(18, 3)),
+        )
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True)
+
+    def batches(self):
+        for rows in torch.randperm(len(X)).split(17):
+            yield X[rows], Y[rows]
+
+    def loss(self, model, x, y):
+        return functional.cross_entropy(model(x), y)
+
+    def score(self, model):
+        return functional.cross_entropy(model(X), Y)
+
+
+class Whole(Cnn):
+    """Each step has all rows, the same for every seed."""
+
+    def batches(self):
+        yield X, Y
+
+    def model(self):
+        return nn.Sequential(
+            *(nn.Conv2d(2, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AvgPool2d(2)),
+            *(nn.Flatten(), nn.Linear(8, 3)),
+        )
+
+
+[X] = (one.detach() for one in _drawn((50, 2, 6, 6)))
+Y = X.mean((1, 2, 3)).mul(30).long().clamp(0, 2)
+
+
+@pytest.mark.parametrize("kind", [Cnn, Whole])
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_stack_is_the_loop(kind, ours, monkeypatch):
+    """To the bit, and to rounding with torch's functions of all seeds."""
+    if not ours:
+        monkeypatch.setattr(images, "_ours", lambda *_: (False, False, False))
+        monkeypatch.setattr(seedwise, "is_torchs", lambda *_: False)
+        kind = type(kind.__name__, (kind,), {"epochs": 1})
+    training = kind({})
+    *_, (_, scores) = trained_as_one([(training, SEEDS)])
+    alone = [training.run(seed) for seed in SEEDS]
+    assert scores == alone if ours and EXACT else scores == pytest.approx(alone, rel=1e-3)
+
+
+def test_what_would_be_rounded_otherwise_is_left_to_torch(monkeypatch):
+    shapes = (17, 3 * 4, 4, 4), (3 * 6, 4, 3, 3), (3, 0, 1, 1, 1, 1, 1, 1)
+    images._ours.cache_clear()
+    images.is_torchs.cache_clear()
+    assert images._ours(*shapes, 1)[2] == EXACT
+    assert images.is_torchs(5, 4, 3, 3) or not EXACT
+    weights, normalised = images._of_weights, images._normalised
+    monkeypatch.setattr(images, "_of_weights", lambda *a: [1.0000001 * w for w in weights(*a)])
+    monkeypatch.setattr(images, "_normalised", lambda *a: [1.0000001 * o for o in normalised(*a)])
+    images._ours.cache_clear()
+    images.is_torchs.cache_clear()
+    assert not images._ours(*shapes, 1)[2]
+    assert not images.is_torchs(5, 4, 3, 3)
+    images._ours.cache_clear()
+    images.is_torchs.cache_clear()

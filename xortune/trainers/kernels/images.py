@@ -1,0 +1,613 @@
+"""Convolutions and BatchNorm of many seeds in one call, rounded as torch rounds those of one seed.
+
+A convolution of one seed is oneDNN's, which adds products one after the other, each fused with its
+sum; BatchNorm is torch's own, of images whose channels lie one after the other. Here the channels
+of all seeds lie beside each other, and the same is added in the same order, sixteen at a time.
+Whether it is the same to the bit, on this processor and for the shape at hand, is tried.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+from xortune.trainers.kernels.cache import compiled
+from xortune.trainers.kernels.simd import LANES, load, repeat, splat, store
+from xortune.trainers.kernels.steps import fma
+
+TILE = 8
+"""Places of an image that are computed together."""
+
+TAPS = 9
+"""Weights of a channel whose gradients are computed together."""
+
+
+@njit(nogil=True, error_model="numpy")
+def _pack(shape, x, seed, out):
+    """Copy a seed's images into `out`, whose borders are zeros."""
+    images, height, width, channels, top, left, rows, columns = shape[:8]
+    line = channels * (1 if shape[14] else shape[13])
+    count = np.uint64(channels)  # an unsigned index is known not to count from the end
+    for n in range(images):
+        for h in range(height):
+            at = np.uint64(((n * rows + top + h) * columns + left) * channels)
+            of = np.uint64((n * height + h) * width * line + (0 if shape[14] else seed * channels))
+            for _ in range(width):
+                for c in range(count):
+                    out[at + c] = x[of + c]
+                at += count
+                of += np.uint64(line)
+
+
+@njit(nogil=True, error_model="numpy")
+def _places(shape):
+    """Of each place of the output: where its window begins in packed images, and its own begin.
+
+    The last is repeated up to a multiple of TILE.
+    """
+    images, channels, rows, columns = shape[0], shape[3], shape[6], shape[7]
+    down, right, high, wide, count, seeds = shape[8:14]
+    total, at = images * high * wide, 0
+    windows = np.empty((total + TILE - 1) // TILE * TILE, np.int64)
+    begins = np.empty(len(windows), np.int64)
+    for n in range(images):
+        for h in range(high):
+            for w in range(wide):
+                windows[at] = ((n * rows + h * down) * columns + w * right) * channels
+                begins[at] = at * count * seeds
+                at += 1
+    windows[total:], begins[total:] = windows[total - 1], begins[total - 1]
+    return windows, begins, total
+
+
+@njit(nogil=True, error_model="numpy")
+def correlate(shape, x, taps, weights, places, across, ends, after, bias, out):
+    """For each seed, place and output: the sum over taps of the weight times what lies there.
+
+    Args:
+        shape: see `_plan`.
+        x: of all seeds, as a row of numbers, channels innermost.
+        taps: shape (T,): how far from the beginning of a window each tap lies.
+        weights: of all seeds.
+        places: shape (T,): where the tap's weight for output 0 is within those of a seed.
+        across: how far from it that of the next output is.
+        ends: of the groups of taps that are summed by themselves.
+        after: whether a group's sum is added to what was before, or goes on from it.
+        bias: of all seeds.
+        out: like `x`.
+    """
+    channels, rows, columns, count, seeds = shape[3], shape[6], shape[7], shape[12], shape[13]
+    windows, begins, total = _places(shape)
+    padded, line, each = (count + LANES - 1) // LANES * LANES, count * seeds, len(weights) // seeds
+    xs = np.zeros(shape[0] * rows * columns * channels, np.float32)
+    ws, bs = np.zeros(len(taps) * padded, np.float32), np.zeros(padded, np.float32)
+    part, zeros, steps = np.empty(TILE * LANES, np.float32), splat(0.0), np.arange(TILE) * LANES
+    for seed in range(seeds):
+        if seed == 0 or not shape[14]:
+            _pack(shape, x, seed, xs)
+        for o in range(np.uint64(count)):
+            bs[o] = bias[np.uint64(seed * count) + o]
+            of = np.uint64(seed * each + o * across)
+            for t in range(np.uint64(len(taps))):
+                ws[t * np.uint64(padded) + o] = weights[of + np.uint64(places[t])]
+        for v in range(0, count, LANES):
+            # What is written too far, the next seeds write over.
+            direct = seed * count + v + LANES <= line
+            for first in range(0, total, TILE):
+                b0, b1, b2, b3 = windows[first : first + 4]
+                b4, b5, b6, b7 = windows[first + 4 : first + 8]
+                to, its, own = part, steps, 0
+                if direct:
+                    to, its, own = out, begins[first : first + TILE], seed * count + v
+                begin = 0
+                for end in ends:
+                    if begin == 0:
+                        for j in range(TILE):
+                            store(to, its[j] + own, load(bs, v))
+                    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zeros
+                    if not after:
+                        a0, a1 = load(to, its[0] + own), load(to, its[1] + own)
+                        a2, a3 = load(to, its[2] + own), load(to, its[3] + own)
+                        a4, a5 = load(to, its[4] + own), load(to, its[5] + own)
+                        a6, a7 = load(to, its[6] + own), load(to, its[7] + own)
+                    for t in range(begin, end):
+                        w, at = load(ws, t * padded + v), taps[t]
+                        a0 = repeat(xs, b0 + at) * w + a0
+                        a1 = repeat(xs, b1 + at) * w + a1
+                        a2 = repeat(xs, b2 + at) * w + a2
+                        a3 = repeat(xs, b3 + at) * w + a3
+                        a4 = repeat(xs, b4 + at) * w + a4
+                        a5 = repeat(xs, b5 + at) * w + a5
+                        a6 = repeat(xs, b6 + at) * w + a6
+                        a7 = repeat(xs, b7 + at) * w + a7
+                    begin = end
+                    if after:
+                        a0, a1 = a0 + load(to, its[0] + own), a1 + load(to, its[1] + own)
+                        a2, a3 = a2 + load(to, its[2] + own), a3 + load(to, its[3] + own)
+                        a4, a5 = a4 + load(to, its[4] + own), a5 + load(to, its[5] + own)
+                        a6, a7 = a6 + load(to, its[6] + own), a7 + load(to, its[7] + own)
+                    store(to, its[0] + own, a0)
+                    store(to, its[1] + own, a1)
+                    store(to, its[2] + own, a2)
+                    store(to, its[3] + own, a3)
+                    store(to, its[4] + own, a4)
+                    store(to, its[5] + own, a5)
+                    store(to, its[6] + own, a6)
+                    store(to, its[7] + own, a7)
+                if not direct:
+                    for j in range(TILE):
+                        for o in range(min(LANES, count - v)):
+                            out[begins[first + j] + seed * count + v + o] = part[j * LANES + o]
+
+
+@njit(nogil=True, error_model="numpy")
+def weigh(shape, x, taps, gradient, places, across, chunk, weights, bias):
+    """The gradients of the weights and biases of a convolution.
+
+    Args:
+        shape: see `correlate`.
+        x: see there.
+        taps: see there.
+        places: see there.
+        across: see there.
+        gradient: of its output.
+        chunk: so many places are summed by themselves.
+        weights: to be written.
+        bias: to be written.
+    """
+    channels, rows, columns, count, seeds = shape[3], shape[6], shape[7], shape[12], shape[13]
+    windows, _, total = _places(shape)
+    padded, line, each = (count + LANES - 1) // LANES * LANES, count * seeds, len(weights) // seeds
+    many, last = len(taps), len(taps) - 1
+    xs = np.zeros(shape[0] * rows * columns * channels, np.float32)
+    gs, part = np.zeros(total * padded, np.float32), np.empty(TAPS * LANES, np.float32)
+    for seed in range(seeds):
+        if seed == 0 or not shape[14]:
+            _pack(shape, x, seed, xs)
+        for v in range(0, count, LANES):
+            direct, sums = seed * count + v + LANES <= line, splat(0.0)
+            for p in range(total):
+                at = p * line + seed * count + v
+                if direct:
+                    store(gs, p * padded + v, load(gradient, at))
+                else:
+                    for o in range(min(LANES, count - v)):
+                        gs[p * padded + v + o] = gradient[at + o]
+                sums = sums + load(gs, p * padded + v)
+            store(part, 0, sums)
+            for o in range(min(LANES, count - v)):
+                bias[seed * count + v + o] = part[o]
+            for first in range(0, many, TAPS):
+                t0, t1, t2 = taps[first], taps[min(first + 1, last)], taps[min(first + 2, last)]
+                t3, t4 = taps[min(first + 3, last)], taps[min(first + 4, last)]
+                t5, t6 = taps[min(first + 5, last)], taps[min(first + 6, last)]
+                t7, t8 = taps[min(first + 7, last)], taps[min(first + 8, last)]
+                part[:] = 0
+                for begin in range(0, total, chunk):
+                    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = splat(0.0)
+                    for p in range(begin, begin + chunk):
+                        g, at = load(gs, p * padded + v), windows[p]
+                        a0 = repeat(xs, at + t0) * g + a0
+                        a1 = repeat(xs, at + t1) * g + a1
+                        a2 = repeat(xs, at + t2) * g + a2
+                        a3 = repeat(xs, at + t3) * g + a3
+                        a4 = repeat(xs, at + t4) * g + a4
+                        a5 = repeat(xs, at + t5) * g + a5
+                        a6 = repeat(xs, at + t6) * g + a6
+                        a7 = repeat(xs, at + t7) * g + a7
+                        a8 = repeat(xs, at + t8) * g + a8
+                    store(part, 0 * LANES, a0 + load(part, 0 * LANES))
+                    store(part, 1 * LANES, a1 + load(part, 1 * LANES))
+                    store(part, 2 * LANES, a2 + load(part, 2 * LANES))
+                    store(part, 3 * LANES, a3 + load(part, 3 * LANES))
+                    store(part, 4 * LANES, a4 + load(part, 4 * LANES))
+                    store(part, 5 * LANES, a5 + load(part, 5 * LANES))
+                    store(part, 6 * LANES, a6 + load(part, 6 * LANES))
+                    store(part, 7 * LANES, a7 + load(part, 7 * LANES))
+                    store(part, 8 * LANES, a8 + load(part, 8 * LANES))
+                for t in range(np.uint64(first), np.uint64(min(first + TAPS, many))):
+                    to = np.uint64(seed * each + v * across + places[t])
+                    of = (t - np.uint64(first)) * np.uint64(LANES)
+                    for o in range(np.uint64(min(LANES, count - v))):
+                        weights[to + o * np.uint64(across)] = part[of + o]
+
+
+WIDE = 64
+"""Channels that are normalised together: their sums stay in the cache."""
+
+
+@njit(nogil=True, error_model="numpy")
+def normalise(images, x, weight, bias, mean, var, momentum, eps, out, means, inverses):
+    """Each channel less its mean and over its deviation, as torch rounds it, in training.
+
+    Args:
+        images: how many; each has the same number of rows.
+        x: shape (rows, channels).
+        weight: shape (channels,).
+        bias: shape (channels,).
+        mean: running, shape (channels,) or (0,).
+        var: running, shape (channels,) or (0,).
+        momentum: float32: of these two.
+        eps: float64: what is added to variances.
+        out: like `x`.
+        means: shape (channels,), to be written.
+        inverses: shape (channels,), to be written: 1 over the deviations.
+    """
+    rows, channels = x.shape
+    sums, alpha = np.empty(WIDE, np.float64), np.empty(WIDE, np.float32)
+    beta, of = np.empty(WIDE, np.float32), np.empty(WIDE, np.float32)
+    one, count = np.float32(1), np.float32(rows)
+    for first in range(0, channels, WIDE):
+        n = np.uint64(min(WIDE, channels - first))
+        sums[:] = 0
+        for r in range(rows):
+            row = x[r, first:]
+            for c in range(n):
+                sums[c] += row[c]
+        for c in range(n):
+            of[c] = sums[c] / rows
+        sums[:] = 0
+        for r in range(rows):
+            row = x[r, first:]
+            for c in range(n):
+                d = row[c] - of[c]
+                sums[c] += np.float64(d * d)
+        for c in range(n):
+            at, total = first + c, np.float32(sums[c])
+            inverse = np.float32(1 / np.sqrt(np.float64(total / count) + eps))
+            means[at], inverses[at] = of[c], inverse
+            alpha[c] = inverse * weight[at]
+            beta[c] = fma(-of[c], alpha[c], bias[at])
+            if len(mean):
+                mean[at] = momentum * of[c] + (one - momentum) * mean[at]
+                unbiased = total / (count - one)
+                var[at] = fma(momentum, unbiased, (one - momentum) * var[at])
+        for r in range(rows):
+            row, to = x[r, first:], out[r, first:]
+            for c in range(n):
+                to[c] = fma(row[c], alpha[c], beta[c])
+
+
+LANE = 8
+"""So many numbers of an image torch adds side by side."""
+
+
+@njit(nogil=True, error_model="numpy")
+def normalised(images, x, weight, means, inverses, gradient, of_x, of_weight, of_bias):
+    """The gradients of `normalise`, all to be written but `gradient`."""
+    rows, channels = x.shape
+    each, count = rows // images, np.float32(rows)
+    ones, twos = np.empty((LANE, WIDE), np.float32), np.empty((LANE, WIDE), np.float32)
+    sums, dots = np.empty(WIDE, np.float64), np.empty(WIDE, np.float64)
+    mean, inverse = np.empty(WIDE, np.float32), np.empty(WIDE, np.float32)
+    scale, middle = np.empty(WIDE, np.float32), np.empty(WIDE, np.float32)
+    w = np.empty(WIDE, np.float32)
+    for first in range(0, channels, WIDE):
+        n = np.uint64(min(WIDE, channels - first))
+        for c in range(n):
+            mean[c], inverse[c], w[c] = means[first + c], inverses[first + c], weight[first + c]
+        sums[:], dots[:] = 0, 0
+        for image in range(images):
+            lanes = LANE if each >= LANE else 1
+            whole = each // LANE * LANE if each >= LANE else each
+            for i in range(each):
+                row, g = x[image * each + i, first:], gradient[image * each + i, first:]
+                a, b = ones[i % lanes], twos[i % lanes]
+                if i < lanes:
+                    for c in range(n):
+                        a[c], b[c] = g[c], (row[c] - mean[c]) * g[c]
+                elif i < whole:
+                    for c in range(n):
+                        a[c] += g[c]
+                        b[c] += (row[c] - mean[c]) * g[c]
+                else:
+                    for c in range(n):
+                        a[c] += g[c]
+                        b[c] = fma(row[c] - mean[c], g[c], b[c])
+            while lanes > 1:
+                lanes //= 2
+                for k in range(lanes):
+                    for c in range(n):
+                        ones[k, c] += ones[k + lanes, c]
+                        twos[k, c] += twos[k + lanes, c]
+            for c in range(n):
+                sums[c] += ones[0, c]
+                dots[c] += twos[0, c]
+        for c in range(n):
+            scale[c] = np.float32(dots[c]) * inverse[c] * inverse[c] / count
+            middle[c] = sums[c] / rows
+            of_weight[first + c] = dots[c] * inverse[c]
+            of_bias[first + c] = sums[c]
+        for r in range(rows):
+            row, g, to = x[r, first:], gradient[r, first:], of_x[r, first:]
+            for c in range(n):
+                to[c] = fma(mean[c] - row[c], scale[c], g[c] - middle[c]) * inverse[c] * w[c]
+
+
+# -------------------------------------------------------------------------------------------------
+# As operations of torch.
+
+Geometry = tuple[int, ...]
+"""Of a convolution: how many seeds, whether all have the same inputs, the strides, paddings and
+dilations along both axes."""
+
+
+@functools.cache
+def _plan(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, *, back: bool) -> Any:
+    """What `correlate` and `weigh` are told: shape, taps, places, across, ends, after.
+
+    Args:
+        x: the shape of all seeds' inputs.
+        w: of their weights.
+        geometry: of the convolution.
+        back: for the gradient of the inputs, which is a convolution of the outputs'.
+    """
+    seeds, shared, down, right, top, left, *apart = geometry
+    (images, _, height, width), (outputs, inputs, high, wide) = x, w
+    ends = (apart[0] * (high - 1), apart[1] * (wide - 1))  # of a window
+    rows, columns = height + 2 * top, width + 2 * left
+    out = (rows - ends[0] - 1) // down + 1, (columns - ends[1] - 1) // right + 1
+    outputs, size = outputs // seeds, high * wide
+    if back:
+        to, (height, width), out = (inputs, size), out, (height, width)
+        top, left = ends[0] - top, ends[1] - left
+        rows, columns = height + 2 * top, width + 2 * left
+        channels, across = outputs, inputs * size
+    else:
+        to, channels, across = (outputs, inputs * size), inputs, size
+    taps, places, groups = [], [], []
+    for first in range(0, channels, LANES):
+        for a in range(high):
+            for b in range(wide):
+                y, z = (apart[0] * a, apart[1] * b)
+                y, z = (ends[0] - y, ends[1] - z) if back else (y, z)
+                for i in range(first, min(first + LANES, channels)):
+                    taps.append((y * columns + z) * channels + i)
+                    places.append(i * across + a * wide + b)
+        groups.append(len(taps))
+    of = [images, height, width, channels, top, left, rows, columns, down, right, *out]
+    shape = np.array([*of, to[0], seeds, shared])
+    # oneDNN goes on from the bias where a window is a single place, and adds image after image.
+    return shape, np.array(taps), np.array(places), to[1], np.array(groups), size > 1
+
+
+def _row(whole: Tensor) -> NDArray[np.float32]:
+    """The numbers of images as they lie in memory, channels innermost."""
+    found: NDArray[np.float32] = whole.detach().permute(0, 2, 3, 1).reshape(-1).numpy()
+    return found
+
+
+def _numbers(whole: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = whole.detach().reshape(-1).numpy()
+    return found
+
+
+def _convolved(x: Tensor, w: Tensor, bias: Tensor, geometry: Geometry) -> Tensor:
+    shape, taps, places, across, ends, after = _plan(x.shape, w.shape, tuple(geometry), back=False)
+    out = x.new_empty(len(x), shape[10], shape[11], len(w))
+    compiled(correlate)(
+        *(shape, _row(x), taps, _numbers(w), places, across, ends, after),
+        *(_numbers(bias), out.view(-1).numpy()),
+    )
+    return out.permute(0, 3, 1, 2)
+
+
+def _of_inputs(x: Tensor, w: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
+    shape, taps, places, across, ends, after = _plan(x.shape, w.shape, tuple(geometry), back=True)
+    out, zeros = x.new_empty(len(x), *x.shape[2:], x.shape[1]), np.zeros(x.shape[1], np.float32)
+    compiled(correlate)(
+        *(shape, _row(gradient), taps, _numbers(w), places, across, ends, after),
+        *(zeros, out.view(-1).numpy()),
+    )
+    return out.permute(0, 3, 1, 2)
+
+
+def _of_weights(
+    x: Tensor, w: Tensor, gradient: Tensor, geometry: Geometry
+) -> tuple[Tensor, Tensor]:
+    shape, taps, places, across, _, whole = _plan(x.shape, w.shape, tuple(geometry), back=False)
+    weights, bias = torch.empty_like(w, memory_format=torch.contiguous_format), w.new_empty(len(w))
+    chunk = int(shape[10] * shape[11]) * (len(x) if whole else 1)
+    compiled(weigh)(
+        *(shape, _row(x), taps, _row(gradient), places, across, chunk),
+        *(weights.view(-1).numpy(), bias.numpy()),
+    )
+    return weights, bias
+
+
+def _normalised(
+    x: Tensor, w: Tensor, b: Tensor, mean: Tensor | None, var: Tensor | None, *told: float
+) -> tuple[Tensor, ...]:
+    n, channels, height, width = x.shape
+    out, momentum, eps = x.new_empty(n, height, width, channels), *told
+    none = w.new_empty(0)
+    means, inverses = torch.empty_like(w), torch.empty_like(w)
+    compiled(normalise)(
+        *(n, _row(x).reshape(-1, channels), _numbers(w), _numbers(b)),
+        *(_numbers(none if one is None else one) for one in (mean, var)),
+        *(np.float32(momentum), eps, out.view(-1, channels).numpy()),
+        *(means.numpy(), inverses.numpy()),
+    )
+    return out.permute(0, 3, 1, 2), means, inverses
+
+
+def _of_normalised(
+    x: Tensor, w: Tensor, means: Tensor, inverses: Tensor, gradient: Tensor
+) -> tuple[Tensor, ...]:
+    n, channels, height, width = x.shape
+    out = x.new_empty(n, height, width, channels)
+    of_w, of_b = torch.empty_like(w), torch.empty_like(w)
+    compiled(normalised)(
+        *(n, _row(x).reshape(-1, channels), _numbers(w), means.numpy(), inverses.numpy()),
+        *(_row(gradient).reshape(-1, channels), out.view(-1, channels).numpy()),
+        *(of_w.numpy(), of_b.numpy()),
+    )
+    return out.permute(0, 3, 1, 2), of_w, of_b
+
+
+_library = torch.library.Library("xortune", "DEF")
+for _schema, _function in (
+    ("convolved(Tensor x, Tensor w, Tensor bias, int[] geometry) -> Tensor", _convolved),
+    ("of_inputs(Tensor x, Tensor w, Tensor gradient, int[] geometry) -> Tensor", _of_inputs),
+    (
+        "of_weights(Tensor x, Tensor w, Tensor gradient, int[] geometry) -> (Tensor, Tensor)",
+        _of_weights,
+    ),
+    (
+        "normalised(Tensor x, Tensor w, Tensor b, Tensor(a!)? mean, Tensor(b!)? var,"
+        " float momentum, float eps) -> (Tensor, Tensor, Tensor)",
+        _normalised,
+    ),
+    (
+        "of_normalised(Tensor x, Tensor w, Tensor means, Tensor inverses, Tensor gradient)"
+        " -> (Tensor, Tensor, Tensor)",
+        _of_normalised,
+    ),
+):
+    _library.define(_schema)
+    _library.impl(_schema.partition("(")[0], _function, "CPU")
+_ops: Any = torch.ops.xortune
+
+
+class Convolution(torch.autograd.Function):
+    """A convolution of S seeds: inputs (N, S * C, H, W), `channels_last`, weights (S * O, C, ...).
+
+    Or inputs (N, C, H, W) that all seeds share. Each seed's numbers are those of its convolution
+    alone to the bit: by torch's, where each seed is a group, as far as they are so, or by ours.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+        """The outputs, shape (N, S * O, ...)."""
+        ctx.save_for_backward(x, w)
+        ctx.geometry, ctx.ours = geometry, _ours(x.shape, w.shape, geometry, _threads())
+        if not ctx.ours[0]:
+            return _by_groups(x, w, bias, geometry)
+        found: Tensor = _ops.convolved.default(
+            x, w, w.new_zeros(len(w)) if bias is None else bias, geometry
+        )
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of inputs, weights and biases."""
+        (x, w), needed, (_, inputs, weights) = ctx.saved_tensors, ctx.needs_input_grad, ctx.ours
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        mask = [needed[0] and not inputs, needed[1] and not weights, needed[2] and not weights]
+        found: list[Tensor | None] = [None] * 4
+        if any(mask):
+            found[:3] = _back_by_groups(x, w, gradient, ctx.geometry, mask)
+        if needed[0] and inputs:
+            found[0] = _ops.of_inputs.default(x, w, gradient, ctx.geometry)
+        if weights and (needed[1] or needed[2]):
+            of_weights, of_bias = _ops.of_weights.default(x, w, gradient, ctx.geometry)
+            found[1:3] = of_weights, of_bias if needed[2] else None
+        return tuple(found)
+
+
+def _told(geometry: Geometry) -> tuple[Any, ...]:
+    """What torch is told of a convolution."""
+    seeds, shared, *numbers = geometry
+    return (numbers[:2], numbers[2:4], numbers[4:], False, [0, 0], 1 if shared else seeds)
+
+
+def _by_groups(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    found: Tensor = torch.ops.aten.convolution.default(x, w, bias, *_told(geometry))
+    return found
+
+
+def _back_by_groups(
+    x: Tensor, w: Tensor, gradient: Tensor, geometry: Geometry, mask: Sequence[bool]
+) -> Sequence[Tensor]:
+    found: Sequence[Tensor] = torch.ops.aten.convolution_backward.default(
+        gradient, x, w, [len(w)], *_told(geometry), mask
+    )
+    return found
+
+
+def _threads() -> int:
+    """How torch adds depends on their number."""
+    return torch.get_num_threads()
+
+
+@functools.cache
+def _ours(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry, _: int
+) -> tuple[bool, bool, bool]:
+    """Which are computed here: the output, the gradient of the inputs, those of the weights.
+
+    Those that come to the bit to what two of the seeds come to alone, where torch's do not.
+    """
+    seeds, shared, *numbers = geometry
+    outputs, inputs = w_shape[0] // seeds, w_shape[1]
+    fits = [numbers[2 + i] <= numbers[4 + i] * (w_shape[2 + i] - 1) for i in range(2)]
+    back = not shared and numbers[:2] == [1, 1] and all(fits)
+    mask, draw, last = [not shared, True, True], torch.Generator(), torch.channels_last
+    draw.manual_seed(0)
+    with _disable_current_modes(), torch.no_grad():
+        x = torch.randn(x_shape, generator=draw).contiguous(memory_format=last)
+        w, b = torch.randn(w_shape, generator=draw), torch.randn(w_shape[:1], generator=draw)
+        out = _by_groups(x, w, b, geometry)
+        g = torch.randn(out.shape, generator=draw).contiguous(memory_format=last)
+        torchs = [out, *_back_by_groups(x, w, g, geometry, mask)]
+        ours = [_convolved(x, w, b, geometry), _of_inputs(x, w, g, geometry) if back else None]
+        ours += _of_weights(x, w, g, geometry)
+        same, enough = [True] * 4, [True] * 4
+        for seed in (0, seeds - 1):
+            to = slice(seed * outputs, (seed + 1) * outputs)
+            of = slice(None) if shared else slice(seed * inputs, (seed + 1) * inputs)
+            alone, own = (1, 1, *numbers), (x[:, of].contiguous(), w[to])
+            expected = [_by_groups(*own, b[to], alone)]
+            expected += _back_by_groups(*own, g[:, to].contiguous(), alone, mask)
+            places: Any = ((slice(None), to), (slice(None), of), to, to)
+            for part, (place, its) in enumerate(zip(places, expected, strict=True)):
+                if its is not None:
+                    one, other = ours[part], torchs[part]
+                    same[part] &= one is not None and torch.equal(one[place], its)
+                    enough[part] &= torch.equal(other[place], its)
+    parts = [one and not other for one, other in zip(same, enough, strict=True)]
+    return parts[0], parts[1], same[2] and (parts[2] or parts[3])
+
+
+class BatchNorm(torch.autograd.Function):
+    """BatchNorm in training of images (N, S * C, H, W), `channels_last`; see `is_torchs`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, *others: Any) -> Tensor:
+        """The images, given also biases, running means and variances, momentum, eps."""
+        found, means, inverses = _ops.normalised.default(x, w, *others)
+        ctx.save_for_backward(x, w, means, inverses)
+        return found  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of images, weights and biases."""
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        return (*_ops.of_normalised.default(*ctx.saved_tensors, gradient), *[None] * 4)
+
+
+@functools.cache
+def is_torchs(images: int, channels: int, height: int, width: int) -> bool:
+    """Whether `BatchNorm` is what torch computes of a seed's images alone, to the bit."""
+    draw, last = torch.Generator().manual_seed(0), torch.channels_last
+    told: tuple[Any, ...] = (True, 0.1, 1e-5)
+    with _disable_current_modes(), torch.no_grad():
+        x, g = (torch.randn(images, channels, height, width, generator=draw) for _ in range(2))
+        w, b, mean, var = torch.rand(4, channels, generator=draw).unbind(0)
+        running = mean.clone(), var.clone()
+        out, *of = torch.native_batch_norm(x, w, b, mean, var, *told)
+        torchs = torch.ops.aten.native_batch_norm_backward.default(
+            g, x, w, mean, var, *of, True, told[2], [True] * 3
+        )
+        x, g = (one.contiguous(memory_format=last) for one in (x, g))
+        found, means, inverses = _normalised(x, w, b, *running, *told[1:])
+        back = _of_normalised(x, w, means, inverses, g)
+        return all(map(torch.equal, (found, *running, *back), (out, mean, var, *torchs)))
