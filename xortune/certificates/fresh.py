@@ -435,9 +435,7 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
     certificate = certificate_of(run.checks)
     if certificate is None:
         raise InputError(
-            "the run has no attempt to extend",
-            field="extend",
-            fix="begin one with --extendable",
+            "the run has no attempt to extend", field="extend", fix="begin one with --extendable"
         )
     attempt = certificate.attempts[-1]
     another = "begin another attempt: without --extend, or with --extendable"
@@ -477,11 +475,7 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
 
 
 def _first(
-    seeds: range,
-    run: Run,
-    trainer: Trainer,
-    asked: Sequence[Purpose],
-    begun: Sequence[Evaluation],
+    seeds: range, run: Run, trainer: Trainer, asked: Sequence[Purpose], begun: Sequence[Evaluation]
 ) -> int:
     """Where an attempt's seeds begin in a range.
 

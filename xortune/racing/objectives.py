@@ -92,7 +92,7 @@ def _with_failed(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
 def summed(objective: Objective, numbers: Numbers) -> float:
     """What a config is worth: its statistic of all seeds, infinite where failed ones decide it."""
     assert objective.statistic is not None
-    return float(of_all(_with_failed(objective, numbers), objective.statistic))
+    return of_all(_with_failed(objective, numbers), objective.statistic)
 
 
 def seed_costs(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from xortune.core.errors import DisturbedError, InputError
-from xortune.core.files import FREE_SPACE, is_full, open_regular, unreadable
+from xortune.core.files import FREE_SPACE, is_full, open_regular, unreadable, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, encode
 from xortune.runs.lines import Evaluations, JournalLines
 from xortune.runs.lock import RunLock, flock, held
@@ -334,32 +334,28 @@ class Journal:
         """
         place = os.fspath(path)
         new = not os.path.exists(place)  # noqa: PTH110  # a NUL is told below
-        try:
-            # No link, which may lead to a file that is no run's.
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        # No link, which may lead to a file that is no run's.
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        with writing(Path(place), fix=None):
             fd = os.open(path, flags, 0o666)
-        except OSError as error:
-            raise InputError(f"cannot be written ({error.strerror})", place=place) from None
-        try:
-            # A second guard, of the kernel, beside the claim in `lock`.
-            if flock(fd, exclusive=True) is False:
-                raise InputError(
-                    "another search is writing this run",
-                    place=place,
-                    fix="wait for it, stop it, or give another --output",
-                )
-            whole = _whole_lines(fd)
-            if dropped := os.fstat(fd).st_size - whole:
-                os.ftruncate(fd, whole)
-            if new:
-                _sync_folders(place)
-            journal = cls(fd, place, made=made, lock=lock)
-            journal.dropped, journal._segments = dropped, writer_for(as_path(path))
-        except BaseException as error:
-            os.close(fd)
-            if isinstance(error, OSError):
-                raise InputError(f"cannot be written ({error.strerror})", place=place) from None
-            raise
+            try:
+                # A second guard, of the kernel, beside the claim in `lock`.
+                if flock(fd, exclusive=True) is False:
+                    raise InputError(
+                        "another search is writing this run",
+                        place=place,
+                        fix="wait for it, stop it, or give another --output",
+                    )
+                whole = _whole_lines(fd)
+                if dropped := os.fstat(fd).st_size - whole:
+                    os.ftruncate(fd, whole)
+                if new:
+                    _sync_folders(place)
+                journal = cls(fd, place, made=made, lock=lock)
+                journal.dropped, journal._segments = dropped, writer_for(as_path(path))
+            except BaseException:
+                os.close(fd)
+                raise
         if dropped and say is not None:
             say(
                 f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
@@ -564,7 +560,7 @@ def torn(path: str | os.PathLike[str]) -> int:
             whole = _whole_lines(file.fileno())
             return os.fstat(file.fileno()).st_size - whole
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", place=os.fspath(path)) from None
+        raise unreadable(Path(path), error) from None
 
 
 def _sync_folders(place: str) -> None:

@@ -557,7 +557,8 @@ def _statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str
     for name in number_names(outcomes):
         known = [finite(o.details.values.get(name, np.empty(0))) for o in outcomes]
         found = [summary(numbers) for numbers in known]
-        base = _base(name, [f"_{ending}" for ending in ("n", *STATISTICS)], {*taken, *columns})
+        endings = [f"_{ending}" for ending in ("n", *STATISTICS)]
+        base = _free(name, {*taken, *columns}, endings=endings)
         columns[_text(f"{base}_n")] = np.array([numbers.size for numbers in known], np.int64)
         for ending in STATISTICS:
             columns[_text(f"{base}_{ending}")] = np.array([one[ending] for one in found])
@@ -575,18 +576,15 @@ def _objective(
         row[1:] = summed_interval(objective, numbers) or (np.nan, np.nan)
     rows[np.isinf(rows)] = np.nan
     endings = ("", "_low", "_high")
-    base = _base("objective", endings, taken)
+    base = _free("objective", taken, endings=endings)
     return {f"{base}{ending}": rows[:, i] for i, ending in enumerate(endings)}
 
 
-def _base(name: str, endings: Iterable[str], taken: Collection[str]) -> str:
+def _free(
+    name: str, taken: Collection[str], prefix: str = "value_", endings: Sequence[str] = ("",)
+) -> str:
+    """A name that is not taken, with any of the endings."""
     while any(f"{name}{ending}" in taken for ending in endings):
-        name = f"value_{name}"
-    return name
-
-
-def _free(name: str, taken: Collection[str], prefix: str) -> str:
-    while name in taken:
         name = f"{prefix}{name}"
     return name
 
@@ -619,7 +617,7 @@ def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Ta
         columns = _seed_columns(part, keys[start:stop])
         for name in names:
             parts = [o.details.values.get(name, np.full(o.n, np.nan)) for o in outcomes[start:stop]]
-            columns[_text(_free(name, {*columns, REASON}, "value_"))] = np.concatenate(parts)
+            columns[_text(_free(name, {*columns, REASON}))] = np.concatenate(parts)
         if reasons:
             columns[REASON] = _reasons(outcomes[start:stop])
         yield pa.table(columns)

@@ -71,13 +71,7 @@ def _parameter(parameter: Parameter) -> dict[str, str]:
         kind, scale = "int" if parameter.integer else "float", "log" if parameter.log else "linear"
     values = str(parameter).removeprefix("whole numbers from ").removesuffix(" (fixed)")
     when = f"when {condition_text(parameter)}" if parameter.when else ""
-    return {
-        "name": parameter.name,
-        "kind": kind,
-        "values": values,
-        "scale": scale,
-        "when": when,
-    }
+    return {"name": parameter.name, "kind": kind, "values": values, "scale": scale, "when": when}
 
 
 def _objective(objective: Objective) -> dict[str, str]:

@@ -433,8 +433,7 @@ class SearchSettings:
     ] = "tpe"
     trials: Annotated[Count | None, _about("Number of proposals; not with grid.")] = None
     seed: Annotated[
-        StrictInt,
-        Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search."),
+        StrictInt, Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search.")
     ] = 0
     time_budget: Annotated[Duration | None, _about('Limit: seconds, "10m", "2h".')] = None
     as_they_come: Annotated[

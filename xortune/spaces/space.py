@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.point import Point, Value
 from xortune.core.success import VALUE, Success, is_cost, parse_success, rule_for
 from xortune.core.task import Task
@@ -247,11 +247,10 @@ def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Para
     for parameter in parameters:
         for other, values in parameter.when:
             place = ("parameters", parameter.name, "when", other)
-            if other not in by_name:
+            if (parent := by_name.get(other)) is None:
                 names = [name for name in by_name if name != parameter.name]
                 problem = f"a condition on {other!r}, which is not a parameter"
                 raise space.refusal(place, problem, ", ".join(names), nearest(other, names))
-            parent = by_name[other]
             if isinstance(parent, Range):
                 raise space.refusal(
                     place,
@@ -271,18 +270,17 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
     """A start entry as a complete point, with each value as the space writes it."""
     names = [parameter.name for parameter in space.parameters]
     for name in given:
-        if name not in names:
-            problem, place = f"{name!r} is not a parameter", ("start", index, name)
-            raise space.refusal(place, problem, ", ".join(names), nearest(name, names))
+        place = space.at("start", index, name)
+        refuse_unknown(name, names, f"{name!r} is not a parameter", place=place)
     values: dict[str, Value] = {}
     for parameter in space.parameters:
         name = parameter.name
-        place = ("start", index, name)
+        at = ("start", index, name)
         if not is_active(parameter, values):
             if name in given:
                 problem = f"{shown(given[name])} where {name} is not active"
                 allowed = f"{name} only where {condition_text(parameter)}"
-                raise space.refusal(place, problem, allowed, "remove it from this entry")
+                raise space.refusal(at, problem, allowed, "remove it from this entry")
         elif name in given:
             found = equal_values(parameter, given[name])
             if not found:
@@ -290,13 +288,13 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
                 if isinstance(parameter, Choice):
                     fix = nearest(str(given[name]), map(word, parameter.values))
                 problem = f"{shown(given[name])} is not in the space"
-                raise space.refusal(place, problem, str(parameter), fix)
+                raise space.refusal(at, problem, str(parameter), fix)
             values[name] = found[0]
         elif isinstance(parameter, Fixed):
             values[name] = parameter.value
         else:
             fix = f"add {name}: every active parameter needs its value"
-            raise space.refusal(place, "is missing from this start entry", str(parameter), fix)
+            raise space.refusal(at, "is missing from this start entry", str(parameter), fix)
     return Point(values)
 
 

@@ -263,7 +263,4 @@ def anytime_quantile(
 def _order_evidence(n: int, share: float) -> tuple[Floats, Floats]:
     """Evidence of 0 to n of n that a rate is above a share, and that it is below."""
     counts = np.arange(n + 1)
-    return (
-        anytime_evidence_above(counts, n, share),
-        anytime_evidence_below(counts, n, share),
-    )
+    return (anytime_evidence_above(counts, n, share), anytime_evidence_below(counts, n, share))

@@ -11,21 +11,15 @@ Floats = NDArray[np.float64]
 
 
 def paired_difference(
-    both: ArrayLike,
-    wins: ArrayLike,
-    losses: ArrayLike,
-    neither: ArrayLike,
-    *,
-    confidence: float = 0.95,
+    both: ArrayLike, wins: ArrayLike, losses: ArrayLike, neither: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Interval of the rate of A minus that of B, both trained on the same seeds.
+    """95 % interval of the rate of A minus that of B, both trained on the same seeds.
 
     Args:
         both: seeds that both solve, any shape; the others are broadcast against it.
         wins: seeds that A solves and B does not.
         losses: seeds that B solves and A does not.
         neither: seeds that neither solves; with the other three at least one.
-        confidence: two-sided level in (0, 1).
 
     Returns:
         (low, high), float64, of the broadcast shape, each in [-1, 1].
@@ -47,20 +41,19 @@ def paired_difference(
     # Positive correlation is taken with a correction for continuity: it makes intervals narrower.
     corrected = np.where(agreement > 0, np.maximum(agreement - n / 2, 0.0), agreement)
     phi = np.divide(corrected, np.sqrt(product), out=np.zeros(n.shape), where=product > 0)
-    return _square_and_add((first, n), (second, n), phi, confidence)
+    return _square_and_add((first, n), (second, n), phi)
 
 
 def unpaired_difference(
-    k1: ArrayLike, n1: ArrayLike, k2: ArrayLike, n2: ArrayLike, *, confidence: float = 0.95
+    k1: ArrayLike, n1: ArrayLike, k2: ArrayLike, n2: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Interval of the rate of A minus that of B, each trained on seeds of its own.
+    """95 % interval of the rate of A minus that of B, each trained on seeds of its own.
 
     Args:
         k1: seeds that A solves, any shape; the others are broadcast against it.
         n1: its seeds, at least 1.
         k2: seeds that B solves.
         n2: its seeds, at least 1.
-        confidence: two-sided level in (0, 1).
 
     Returns:
         (low, high), float64, of the broadcast shape, each in [-1, 1].
@@ -72,16 +65,16 @@ def unpaired_difference(
         step with the interval on shared seeds.
     """
     k1, n1, k2, n2 = np.broadcast_arrays(*(np.asarray(c, float) for c in (k1, n1, k2, n2)))
-    return _square_and_add((k1 / n1, n1), (k2 / n2, n2), np.zeros(n1.shape), confidence)
+    return _square_and_add((k1 / n1, n1), (k2 / n2, n2), np.zeros(n1.shape))
 
 
 def _square_and_add(
-    one: tuple[Floats, Floats], other: tuple[Floats, Floats], phi: Floats, confidence: float
+    one: tuple[Floats, Floats], other: tuple[Floats, Floats], phi: Floats
 ) -> tuple[Floats, Floats]:
     """From both rates, each with its number of seeds, and their correlation."""
     (first, n1), (second, n2) = one, other
-    low1, high1 = wilson(first * n1, n1, confidence=confidence)
-    low2, high2 = wilson(second * n2, n2, confidence=confidence)
+    low1, high1 = wilson(first * n1, n1)
+    low2, high2 = wilson(second * n2, n2)
     difference = first - second
     below = _length(first - low1, high2 - second, phi)
     above = _length(high1 - first, second - low2, phi)

@@ -23,26 +23,15 @@ LEAST = 5
 """Means of fewer numbers have no interval: they say next to nothing of how numbers scatter."""
 
 
-def _interquartile_mean(numbers: NDArray[np.float64], *, axis: int) -> Any:
+def _interquartile_mean(numbers: NDArray[np.float64]) -> Any:
     """The mean of the middle half; scipy's `trim_mean` leaves out whole numbers of seeds."""
     from scipy.stats import trim_mean  # half a second to import
 
-    with _quiet():
-        return trim_mean(numbers, 0.25, axis=axis)
-
-
-def _mean(numbers: NDArray[np.float64], *, axis: int) -> Any:
-    with _quiet():
-        return np.mean(numbers, axis=axis)
-
-
-def _quiet() -> np.errstate:
-    """A sum of numbers near the largest ones is infinite, and so none: nobody is warned of it."""
-    return np.errstate(over="ignore", invalid="ignore")
+    return trim_mean(numbers, 0.25)
 
 
 STATISTICS: dict[str, Callable[..., Any]] = {
-    "mean": _mean,
+    "mean": np.mean,
     "iqm": _interquartile_mean,
     "q10": partial(np.quantile, q=0.1),
     "median": np.median,
@@ -68,16 +57,19 @@ def finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     return numbers[np.isfinite(numbers)]
 
 
+# A sum of numbers near the largest ones is infinite, and so none: nobody is warned of it.
+@np.errstate(over="ignore", invalid="ignore")
 def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
     """Each of `STATISTICS` of the finite numbers; NaN where there is none, or their sum is none."""
     known = finite(numbers)
     if not known.size:
         return dict.fromkeys(STATISTICS, float("nan"))
-    found = {name: float(of(known, axis=0)) for name, of in STATISTICS.items()}
+    found = {name: float(of(known)) for name, of in STATISTICS.items()}
     return {name: one if np.isfinite(one) else float("nan") for name, one in found.items()}
 
 
-def of_all(numbers: NDArray[np.float64], statistic: str, *, axis: int = -1) -> Any:
+@np.errstate(over="ignore", invalid="ignore")
+def of_all(numbers: NDArray[np.float64], statistic: str) -> float:
     """A statistic of all seeds, where the number of a failed one is infinite: infinitely bad.
 
     A mean is infinite as soon as one seed failed, the interquartile mean with more than a quarter
@@ -85,22 +77,22 @@ def of_all(numbers: NDArray[np.float64], statistic: str, *, axis: int = -1) -> A
     failed it is that of `STATISTICS`.
 
     Args:
-        numbers: float64, finite, or infinite with one sign; no NaN, at least one along the axis.
+        numbers: float64, shape (S,), at least one: finite, or infinite with one sign; no NaN.
         statistic: mean, iqm, median, or q01 to q99.
-        axis: of the seeds.
     """
     if (share := quantile_share(statistic)) is None:
-        return STATISTICS[statistic](numbers, axis=axis)
+        return float(STATISTICS[statistic](numbers))
     known = np.isfinite(numbers)
     if known.all():
-        return np.quantile(numbers, share, axis=axis)
+        return float(np.quantile(numbers, share))
     # Those that failed stay at their end of the order, but nothing infinite is interpolated.
     ends = numbers[known]
     bad = numbers[~known].flat[0]
     other = 0.0 if not ends.size else ends.min() if bad < 0 else ends.max()
-    found = np.quantile(np.where(known, numbers, other), share, axis=axis)
-    sides = [np.quantile(numbers, share, axis=axis, method=m) for m in ("lower", "higher")]
-    return np.where(np.isfinite(sides[0]) & np.isfinite(sides[1]), found, bad)
+    sides = [np.quantile(numbers, share, method=m) for m in ("lower", "higher")]
+    if not np.isfinite(sides).all():
+        return float(bad)
+    return float(np.quantile(np.where(known, numbers, other), share))
 
 
 def quantile_interval(
