@@ -8,7 +8,7 @@ and a stack of many seeds does not stay in the processor's cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cache
 from operator import getitem
 from types import FunctionType, ModuleType
 from typing import Any
@@ -18,6 +18,8 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+from xortune.trainers.segments import folded
 
 DEEP = 5
 """So many steps from an object to what it holds are gone."""
@@ -91,7 +93,6 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return None
         self._graph.output(tuple(self._named(one) for one in found))
         self._graph.eliminate_dead_code()
-        _use_again(self._graph)
         return Program(self._graph, self._constants)
 
 
@@ -147,13 +148,15 @@ class Program:
     """The operations of a step."""
 
     def __init__(self, graph: fx.Graph, constants: list[Tensor]) -> None:
-        self._graph, self._constants = graph, constants
+        self._graph, self._constants, self._text = graph, constants, str(graph)
+        self._call: Callable[..., Any] | None = None
 
-    @cached_property
-    def _call(self) -> Callable[..., Any]:
-        code = self._graph.python_code("")
+    def _compiled(self, given: Sequence[Tensor | None]) -> Callable[..., Any]:
+        self._graph = graph = folded(self._graph, given)
+        _use_again(graph)
+        code = graph.python_code("")
         # An operation's own Python, between its name and its code, takes as long as a small one.
-        called = {one.target for one in self._graph.nodes if isinstance(one.target, OpOverload)}
+        called = {one.target for one in graph.nodes if isinstance(one.target, OpOverload)}
         names, source = {f"of_{place}": one._op for place, one in enumerate(called)}, code.src
         for place, one in enumerate(called):
             source = source.replace(f"torch.ops.{one}(", f"of_{place}(")
@@ -165,12 +168,14 @@ class Program:
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
         """What the step comes to, of these inputs: of the shapes and types that it was made of."""
         with torch.no_grad():
+            if self._call is None:
+                self._call = self._compiled([*inputs, None, *self._constants])
             found: Sequence[Any] = self._call(None, *inputs, None, *self._constants)
         return found
 
     def is_as(self, other: Program) -> bool:
         """Whether another one computes the same."""
-        return str(self._graph) == str(other._graph) and all(
+        return self._text == other._text and all(
             one.data_ptr() == two.data_ptr() or torch.equal(one, two)
             for one, two in zip(self._constants, other._constants, strict=True)
         )

@@ -216,7 +216,7 @@ class Stack:
             self._look_at_state()
         for batch, axes in at_once or self._batches():
             self._step(batch, axes)
-            yield self.losses.detach()
+            yield self.losses.clone()  # the next step may write over them
         self._refuse_unlike()
         for scheduler in self._schedulers:
             if scheduler is not None:
@@ -282,7 +282,7 @@ class Stack:
         elif before is not None and not before.is_as(program):
             raise CannotStack(f"a step is another one than the steps before, unseen: {LOOP}")
         else:
-            self._programs[key] = program
+            self._programs[key] = before or program  # one that has been called is compiled
 
     def _computed(
         self, draws: Draws, batch: tuple[Any, ...], axes: tuple[int | None, ...], drawn: Any

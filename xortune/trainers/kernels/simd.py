@@ -394,7 +394,8 @@ def set_control_word(typingctx: Any, word: Any) -> Any:
 # The reciprocal of a vector, from the processor's estimate where it has one.
 
 
-def _has_estimates() -> bool:
+def has_avx512() -> bool:
+    """Whether Numba compiles for AVX-512."""
     # Numba compiles for the host's features unless it is told otherwise.
     features = config.CPU_FEATURES
     if features is None:
@@ -438,7 +439,7 @@ def reciprocal(typingctx: Any, value: Any) -> Any:
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, kind = args[0], signature.args[0].lanes
         one = ir.Constant(kind, [1.0] * kind.count)
-        if not _has_estimates():
+        if not has_avx512():
             return builder.fdiv(one, x, flags=FLAGS)
         r = _estimate(builder, x)
         # Newton's step: r + r (1 - x r).

@@ -1,0 +1,103 @@
+"""Operations of a step in one call for each seed: the same numbers as torch's own, to the bit."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import xortune as xt
+from xortune.trainers.kernels import segments as kernels
+from xortune.trainers.recorded import Recording
+from xortune.trainers.stack import Stack
+
+DRAW = torch.Generator().manual_seed(0)
+X = torch.randn(77, 20, generator=DRAW)
+Y = torch.randint(7, (77,), generator=DRAW)
+SEEDS = range(5)
+
+
+class Net(xt.TorchTraining):
+    """`config` says the width, the rows of a batch and the activation; an epoch ends with fewer."""
+
+    def model(self):
+        width, activation = self.config["width"], self.config["activation"]
+        return nn.Sequential(
+            *(nn.Linear(20, width), activation, nn.Dropout(0.2), nn.Linear(width, width)),
+            *(activation, nn.Linear(width, 7, bias=False)),
+        )
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    def batches(self):
+        for rows in torch.randperm(len(X)).split(self.config["rows"]):
+            yield X[rows], Y[rows]
+
+    def loss(self, model, x, y):
+        return functional.cross_entropy(model(x), y)
+
+    def score(self, model):
+        return functional.cross_entropy(model(X), Y)
+
+
+@pytest.mark.parametrize(
+    "activation", [nn.ReLU(), nn.LeakyReLU(0.3), nn.SiLU(), nn.Tanh(), nn.GELU(), nn.ELU()]
+)
+@pytest.mark.parametrize(("width", "rows"), [(1, 32), (13, 16), (48, 24), (100, 64)])
+def test_a_step_in_segments_is_torchs_to_the_bit(activation, width, rows, monkeypatch):
+    config = {"width": width, "rows": rows, "activation": activation}
+    parameters, operations = [], []
+    for can_run in (kernels.can_run, lambda: False):
+        monkeypatch.setattr(kernels, "can_run", can_run)
+        stack = Stack([(Net(config), SEEDS)])
+        for _ in range(3):
+            list(stack.epoch())
+        parameters.append(stack.parameters)
+        operations.append(len(next(iter(stack._programs.values()))._graph.nodes))
+    for name, found in parameters[0].items():
+        assert torch.equal(found, parameters[1][name]), name
+    assert not kernels.can_run() or operations[0] < operations[1]
+
+
+def _crossed(x):
+    return (x * x).transpose(0, 1) * x
+
+
+def _other_rows(x):
+    return (x.relu().view(2, -1) * x.view(2, -1)).view(x.shape) * x
+
+
+def _changed(x):
+    twice = x * x
+    return x.relu().mul_(twice), twice
+
+
+def _part(x):
+    return x.relu()[:, 1:] * x[:, 1:]
+
+
+@pytest.mark.parametrize("step", [_crossed, _other_rows, _changed, _part])
+def test_a_seed_meets_no_other(step):
+    x, other = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    with Recording([x]) as recording:
+        found = step(x)
+    program = recording.program(found if isinstance(found, tuple) else [found])
+    for one in (other, -other):
+        expected = step(one)
+        for ours, torchs in zip(
+            program([one]), expected if isinstance(expected, tuple) else [expected], strict=True
+        ):
+            assert torch.equal(ours, torchs)
+
+
+@pytest.mark.parametrize("wrong", [7, -1])
+def test_a_target_that_is_no_class_is_an_error_as_in_the_loop(wrong):
+    class Wrong(Net):
+        def batches(self):
+            for number, rows in enumerate(torch.randperm(len(X)).split(self.config["rows"])):
+                y = Y[rows]
+                yield X[rows], torch.full_like(y, wrong) if number == 3 else y
+
+    training = Wrong({"width": 8, "rows": 11, "activation": nn.ReLU()})
+    with pytest.raises(IndexError, match="out of bounds"):
+        training.run_seeds(SEEDS)
