@@ -225,14 +225,14 @@ def render_best(run: Run, console: Console) -> None:
         _print(console, "No configuration has finished yet.")
     else:
         _print_configs(run, report, console)
-    if report.stopped is not None:
-        done = count(report.proposals, "proposal")
-        _print(console, f"Stopped early, after {done}: {report.stopped}; --resume continues it.")
     if run.certificate is not None:
         render_certificate(run, console)
     elif report.solved and report.again is not None:
         here = report.again.replace(" RUN ", f" {shlex.quote(plain(str(run.path)))} ")
         _print(console, f"  {here}", whole=True)
+    if report.stopped is not None:
+        done = count(report.proposals, "proposal")
+        _print(console, f"Stopped early, after {done}: {report.stopped}; --resume continues it.")
     if (left := left_out(run.manifest)) is not None:
         sentence, command = left
         _print(console, sentence)
