@@ -13,8 +13,9 @@ from xortune.trainers.seedwise import replaced, seeds_as_channels
 from xortune.trainers.stack import trained_as_one
 
 SEEDS = [0, 1, 2**32 - 1]
-EXACT = torch.backends.cpu.get_cpu_capability() == "AVX512"
-"""Other processors add in another order: there a stack is the loop up to rounding."""
+VERSION = [int(part) for part in torch.__version__.split(".")[:2]]
+EXACT = torch.backends.cpu.get_cpu_capability() == "AVX512" and VERSION >= [2, 13]
+"""Other processors and older torch add in another order: a stack is the loop up to rounding."""
 
 
 def _drawn(*shapes):
