@@ -75,7 +75,7 @@ def output_of(request, tmp_path, cache):
     return name
 
 
-HURRIED = "store.HURRY_SECONDS = store.GRACE_SECONDS = 1.0"
+HURRIED = "store.HURRY_SECONDS, store.GRACE_SECONDS = 0.3, 1.0"
 LONG = pytest.mark.long  # what repeats what another path or kind of store shows
 
 
@@ -275,7 +275,7 @@ def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
     stored_output, space, cache, drivers
 ):
     output = stored_output
-    first = drivers("search", space, "--output", output, pause=2.0, patch=QUICK)
+    first = drivers("search", space, "--output", output, pause=1.0, patch=QUICK)
     wait_for_lines(first, output, 1)
     cache()
     before = claims(output)
@@ -386,7 +386,7 @@ def test_a_search_is_refused_in_a_sentence(tmp_path, silent, monkeypatch):
 def test_patience_ends_when_it_is_told_to(silent, monkeypatch):
     monkeypatch.setattr(run_store, "ANSWER_SECONDS", 0.3)
     store = Store(f"s3://runs/run{silent}")
-    for patience in (0.0, 1.0, 0.0):
+    for patience in (0.0, 0.6, 0.0):
         began = time.monotonic()
         with pytest.raises(InputError, match="does not answer"):
             store.put("name", b"what", patience=patience)

@@ -100,7 +100,7 @@ def test_clones_of_one_machine_do_not_take_a_run_from_each_other(
 ):
     folder = tmp_path / "run"
     words = ("search", space, "--output", folder)
-    first = drivers(*words, pause=2.0, patch=CLONE)
+    first = drivers(*words, pause=1.0, patch=CLONE)
     wait_for_lines(first, folder, 1)
     second = drivers(*words, "--resume", patch=CLONE)
     _, told = second.communicate(timeout=120)
