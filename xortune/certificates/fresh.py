@@ -447,8 +447,7 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
             allowed="an attempt that was begun as extendable",
             fix=another,
         )
-    begun = [line for line in run.checks if purpose_of(line).attempt == attempt.number]
-    last = purpose_of(begun[-1])
+    _, begun = _last(run.checks)
     lines = [line for line in begun if purpose_of(line).kind == "certify"]
     if _made_by_others(lines, trainer):
         raise InputError(
@@ -464,14 +463,10 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
             fix="finish it first: the same command without --extend",
         )
     planned = attempt.seeds if not attempt.complete else attempt.seeds + seeds
-    _refuse_beyond(run, attempt.finalists[0].first, planned)
-    tasks = []
-    for found in attempt.finalists:
-        had = [line for line in lines if purpose_of(line).finalist == found.key]
-        rest = missing(range(found.first, found.first + planned), had)
-        purpose = replace(purpose_of(had[0]), seeds=planned, by=last.by, neighbours=last.neighbours)
-        tasks.append(SeedsToTrain(found.point, rest, had[0].proposal, purpose))
-    return tasks
+    last = purpose_of(begun[-1])
+    known = {purpose_of(line).finalist: purpose_of(line) for line in reversed(lines)}
+    asked = [replace(known[one.key], seeds=planned, by=last.by) for one in attempt.finalists]
+    return _tasks(run, trainer, asked, begun, None)
 
 
 def _first(

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import writing
 from xortune.core.formats import as_html, config_text, rounded_down
 from xortune.core.outcome import Status
@@ -239,16 +239,9 @@ class Certificate:
             InputError: there is none, or no attempt is complete.
         """
         assert self.best
-        for found in self.finalists:
-            if found.key == key:
-                return found
         keys = [found.key for found in self.finalists]
-        raise InputError(
-            f"{key!r} is not a finalist",
-            field="key",
-            allowed=", ".join(keys),
-            fix=nearest(key, keys),
-        )
+        refuse_unknown(key, keys, f"{key!r} is not a finalist", field="key")
+        return self.finalists[keys.index(key)]
 
 
 def _percent(bound: float | None) -> str:

@@ -118,7 +118,6 @@ def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> Sea
     if own:
         check_own(space, own)
     check_search(space)
-    check_sampler(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
     return replace(space, start=start)
 
@@ -176,7 +175,6 @@ def with_search(
     changes: dict[str, Any] = {name: getattr(found, name) for name in values}
     changed = replace(space, search=replace(space.search, **changes))
     check_search(changed)
-    check_sampler(changed)
     if changed == space:
         return space
     return replace(changed, text=_rewritten(space, changed.search))
@@ -303,7 +301,7 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
 
 
 def check_search(space: SearchSpace) -> None:
-    """What the sampler asks of the space and of the number of trials."""
+    """What the sampler asks of the space, of the number of trials and of the objectives."""
     sampler, trials, place = space.search.sampler, space.search.trials, ("search", "trials")
     if sampler == "grid":
         for parameter in space.parameters:
@@ -325,6 +323,24 @@ def check_search(space: SearchSpace) -> None:
         problem, fix = f"sampler {sampler} needs to know how many trials", "add `trials: 200` below"
         raise space.refusal(
             place, problem, "a whole number, 1 or more", f"{fix} search, or give --trials"
+        )
+    several = len(space.objectives) > 1
+    for index, objective in enumerate(space.objectives):
+        distances = sampler == "gp" or several
+        if distances and objective.number is not None and objective.failed is None:
+            beside = "sampler gp" if sampler == "gp" else "other objectives"
+            raise space.refusal(
+                ("objectives", index),
+                f"{objective.name} with {beside}, and nothing says what a failed seed counts as",
+                "a number `failed`: here distances count, and not the order alone",
+                f"write `- {{name: {objective.name}, failed: 0.0}}`, with your own number",
+            )
+    if several and sampler not in SEVERAL:
+        raise space.refusal(
+            ("search", "sampler"),
+            f"sampler {sampler} with {len(space.objectives)} objectives",
+            "with several objectives: " + ", ".join(SEVERAL),
+            "use sampler nsgaii or tpe, or one objective",
         )
     if sampler != "cmaes":
         return
@@ -612,31 +628,6 @@ def _rule_wants_more(number: str, space: SearchSpace) -> bool | None:
     if rule is None or rule.name != number or rule.sign in ("==", "!="):
         return None
     return rule.sign in (">", ">=")
-
-
-def check_sampler(space: SearchSpace) -> None:
-    """Refuse a sampler that looks for one objective where there are several.
-
-    And one that sees distances where nothing says how far off a failed seed is.
-    """
-    sampler, several = space.search.sampler, len(space.objectives) > 1
-    for index, objective in enumerate(space.objectives):
-        distances = sampler == "gp" or several
-        if distances and objective.number is not None and objective.failed is None:
-            beside = "sampler gp" if sampler == "gp" else "other objectives"
-            raise space.refusal(
-                ("objectives", index),
-                f"{objective.name} with {beside}, and nothing says what a failed seed counts as",
-                "a number `failed`: here distances count, and not the order alone",
-                f"write `- {{name: {objective.name}, failed: 0.0}}`, with your own number",
-            )
-    if several and sampler not in SEVERAL:
-        raise space.refusal(
-            ("search", "sampler"),
-            f"sampler {sampler} with {len(space.objectives)} objectives",
-            "with several objectives: " + ", ".join(SEVERAL),
-            "use sampler nsgaii or tpe, or one objective",
-        )
 
 
 def check_objectives(space: SearchSpace, point: Point) -> None:
