@@ -108,10 +108,6 @@ def _moves(parameter: Range, value: float, fraction: float) -> list[float]:
     return [moved for moved in moves if moved != value]
 
 
-# -------------------------------------------------------------------------------------------------
-# What is asked for.
-
-
 @dataclass(frozen=True)
 class Call:
     """What is asked of a certificate. An attempt that was interrupted goes on with an equal one.
@@ -191,10 +187,9 @@ class Call:
 # goes on where it stopped, with the same finalists and seeds, and one that disappoints stays on
 # record and has spent its share of alpha. `runs.certificate` says what is promised.
 #
-# Where an attempt's seeds begin is drawn from the run and from what is asked: its space, its
-# search's seed, its trainer, the finalists, how many seeds, which attempt. Another run or another
-# question has other seeds, so that nobody can choose by the seeds of one certificate what the next
-# is to prove. The same question has the same answer, also after the directory was deleted.
+# Where an attempt's seeds begin is drawn from the run and from what is asked, so that nobody can
+# choose by the seeds of one certificate what the next is to prove. The same question has the same
+# answer, also after the directory was deleted.
 
 DRAWS = 64
 """How often the beginning of an attempt's seeds is drawn until nothing of the run is among them."""

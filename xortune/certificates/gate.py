@@ -80,9 +80,6 @@ def _loaded(
         raise error.at(document.at((error.field,) if error.field else ())) from None
 
 
-# -------------------------------------------------------------------------------------------------
-# The test that gates and the pytest plugin use.
-
 Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
 
@@ -180,9 +177,6 @@ class SequentialTest:
             return float(anytime_lower(k, n, alpha=1 - self.confidence))
         return line.bound(n, n - k)
 
-
-# -------------------------------------------------------------------------------------------------
-# What a gate finds, by training a config or from what a run has.
 
 FIRST_BLOCK, LARGEST_BLOCK = 16, 1024
 """Seeds trained at a time: few at first, since a hopeless config is refuted by two."""

@@ -196,9 +196,6 @@ def writing(
         raise InputError(problem, place=str(place), fix=fix) from None
 
 
-# -------------------------------------------------------------------------------------------------
-# A command line as others may see it: a password in a URL reaches no file and no terminal.
-
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@")
 
 

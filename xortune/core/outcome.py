@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError
 from xortune.core.task import Task
 
-# -------------------------------------------------------------------------------------------------
-# What a training says of each seed beside its status: numbers by name, and why it failed.
-
 
 @dataclass(frozen=True)
 class Failure:

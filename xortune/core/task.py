@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.files import csv_rows
 
-# -------------------------------------------------------------------------------------------------
-# Reading a CSV file of numbers, with errors that name the line.
-
 
 def read_numbers(
     path: str | os.PathLike[str],
@@ -57,9 +54,6 @@ def _number(text: str, path: str, line: int, column: str) -> float:
             problem, fix = "a missing value", "fill it in or drop the row"
     raise InputError(problem, place=f"{path}:{line}: {column}", allowed="a finite number", fix=fix)
 
-
-# -------------------------------------------------------------------------------------------------
-# Task: what is learned, and the rule for "solved".
 
 Float32: TypeAlias = NDArray[np.float32]
 

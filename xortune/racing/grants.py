@@ -25,28 +25,11 @@ from xortune.stats.anytime import anytime_quantile
 from xortune.stats.planning import fewest_seeds
 
 # -------------------------------------------------------------------------------------------------
-# What a seed is worth: the knowledge gradient, with a prior that the search learns.
-#
-# A search has two uses for a seed: to try something new, or to learn more of what it has found.
-# Both are worth what they can change. If the search ended now, it would answer with the
-# configuration of the highest mean rate. m more seeds of another one may lift that one's mean above
-# it, and m more of the first may drop it below the second: the gain in the mean of the answer is
-# known before the seeds are, in the mean over how they may end. The next seeds go to whom the
-# largest gain *for each seed* is expected, over all m (`LOOKS`): one seed more hardly ever changes
-# an answer, so whoever looks at m = 1 alone learns of nothing. That is the knowledge gradient
-# KG(*) of Frazier and Powell (2010), Paradoxes in learning and the marginal value of information,
-# Decision Analysis 7, 378-403.
-#
-# What may be expected of a configuration with k of n seeds depends on the space: 8 of 8 is a
-# configuration of 99 % where most solve all or nothing, and one of 90 % where most rates are near
-# that. So the distribution of rates is learned from the counts of all configurations: weights on
-# `RATES` by expectation maximisation, as a nonparametric empirical Bayes (Robbins 1956; Laird 1978,
-# JASA 73, 805-811), held back by `EVENLY` pseudo-configurations that are spread evenly. A newcomer
-# is a draw from it.
-#
-# It assumes what a mean over configurations can: that those to come are like those that came, and
-# that each seed succeeds by its configuration's rate. A wrong prior costs seeds; it proves nothing,
-# and stops nobody. Who is proven worse is out, by `racing.race`.
+# What a seed is worth: the knowledge gradient KG(*) of Frazier and Powell (2010), Paradoxes in
+# learning and the marginal value of information, Decision Analysis 7, 378-403, with a prior over
+# rates that the search learns by expectation maximisation (Robbins 1956; Laird 1978, JASA 73,
+# 805-811). docs/racing.md says how it decides, and what it assumes. A wrong prior costs seeds; it
+# proves nothing, and stops nobody. Who is proven worse is out, by `racing.race`.
 
 RATES = expit(np.linspace(logit(0.003), logit(0.9995), 32))
 """What a rate may be, as a search weighs its seeds."""
@@ -136,26 +119,9 @@ def _most_worth(
 
 # -------------------------------------------------------------------------------------------------
 # Where a rate is to be proven, and once no seeds are worth anything and no newcomers are left: the
-# most promising one climbs.
-#
-# Half of the seeds go to climbs (`VERIFY`), so that after any number of seeds there is a good
-# answer and it is known how good.
-#
-# - A newcomer gets the first rung, and the next ones up to `FIRST` seeds for as long as none of
-#   them has failed: most are ruled out by two. (Where seeds are weighed it gets the first rung.)
-# - Half of all seeds go to climbs, each to the configuration that is *worth* most (`worth`) of
-#   those that are not proven worse than another (see `racing.race`) and have fewer than `finalists`
-#   others *ahead*: others that are shown to do as well as it is expected to (by the lower end of
-#   Wilson's interval), and where it has no failure, as soon (`AS_QUICK`).
-# - When no newcomers are left, the configurations that may still climb do. Those without a failure
-#   go first, the quickest before the others: each that reaches the top makes slower ones wait. At
-#   most `finalists` climb side by side.
-#
-# Nobody is stopped by that: who waits may go on when those ahead of it fall behind. Only who is
-# proven worse is out for good, and for that the promise of `racing.race` holds.
-#
-# How all that compares with rules that let everybody climb who is not yet proven worse, and with
-# flat counts, is in benchmarks/README.md.
+# most promising one climbs. docs/racing.md has the rule, and benchmarks/README.md how it compares
+# with others. Nobody is stopped by it: who waits may go on when those ahead of it fall behind. Only
+# who is proven worse is out for good, and for that the promise of `racing.race` holds.
 
 VERIFY = 0.5
 """The share of seeds that goes to learning more of what was found."""
@@ -489,11 +455,8 @@ class FrontGrants(ProvenRates):
 # -------------------------------------------------------------------------------------------------
 # The race where a number of a user's own trainer is looked for: the best of a rung climb.
 #
-# A config climbs to the next rung if it is among the best of all that have come to its own: one in
-# so many as the next rung has times the seeds, by the objective as it was with the seeds of that
-# rung. So each rung costs about as much as the one before. That is successive halving without
-# waiting (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, MLSys: ASHA), and
-# of itself it promises nothing: a config with an unlucky first rung may be left behind.
+# It is successive halving without waiting (Li et al. 2020, A System for Massively Parallel
+# Hyperparameter Tuning, MLSys: ASHA), see docs/own-trainer.md. Of itself it promises nothing.
 #
 # A quantile has bounds that hold however often one looks, whatever the numbers are, for it is above
 # x just where the rate of numbers up to x is below its share (`stats.anytime.anytime_quantile`). So
@@ -610,9 +573,6 @@ def _remove_member(members: list[NumberMember], number: int) -> None:
     if at is not None:
         del members[at]
 
-
-# -------------------------------------------------------------------------------------------------
-# Whether a space's configs race for seeds, and by which rule.
 
 SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants
 """What a search asks of a race; see `Grants`."""

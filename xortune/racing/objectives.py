@@ -113,15 +113,6 @@ def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, floa
     return interval_of_all(_with_failed(objective, numbers), objective.statistic)
 
 
-# -------------------------------------------------------------------------------------------------
-# What a search tells its sampler of a config: numbers from counts and epochs alone; the front.
-#
-# Ties of the success rate are told apart by epochs, or by the number that a rule judges: `liking`.
-#
-# A sampler sees no intervals, only these numbers. They are finite whatever became of the seeds.
-#
-# What it is told of numbers of a user's own trainer is above: `told_of`.
-
 LONGEST = 2**31
 """Epochs: no training has more, since a seed's epoch is an int32."""
 
@@ -159,9 +150,8 @@ def told(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
     """One finite number for each objective, in their order and of their direction.
 
     A success rate alone is told as `worth`, for there is nothing else to tell ties apart. Beside
-    others it is `expected`; epochs to solve are `epochs_told`; a parameter is its own value. A
-    statistic of numbers is itself; where failed seeds decide it, worse than any, and the worse the
-    more of the seeds failed: so a search that has seen nothing else knows in which direction to go.
+    others it is `expected`; epochs to solve are `epochs_told`; a parameter is its own value; of a
+    statistic of numbers `told_of`.
     """
     if only_rate(objectives):
         return (worth(seen.successes, seen.n, liking(objectives, seen)),)

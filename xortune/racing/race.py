@@ -28,13 +28,9 @@ costs ln(1/w_i) in its exponent: 4.1 for the first, 4.7 for the tenth, 7.7 for t
 the 1000th (6/(pi² i²): 0.5, 5.1, 11.1, 14.3).
 
 **Why not the paired test.** All configurations are trained under the same seeds, so that wins and
-losses on them could be compared. But whoever has led so far was chosen by looking
-at these seeds: the test must hold for all pairs, which costs ln(1/w) twice, and it can use no more
-seeds than the weaker one has had, where the bounds use all that the leader has. Against a leader
-that has solved 128 of 128, the 50th configuration is stopped after 7 seeds in the mean by bounds
-and after 28 by pairs if its rate is 0.2, after 17 and 44 if it is 0.5, after 48 and 73 if it is
-0.7. Pairs are quicker only near the leader (0.8: 129 and 110), and where the outcomes under the
-same seed hang together closely.
+losses on them could be compared. But whoever has led so far was chosen by looking at these seeds:
+the test must hold for all pairs, which costs ln(1/w) twice, and it can use no more seeds than the
+weaker one has had, where the bounds use all that the leader has. benchmarks/README.md has figures.
 """
 
 from __future__ import annotations

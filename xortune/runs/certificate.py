@@ -47,8 +47,7 @@ from xortune.stats.horizon import boundary
 # finalist's own alpha: that alpha needs no further split, since the least bound can lie above the
 # lowest rate only if the bound of the very config that has this rate does (an intersection-union
 # test; Berger, 1982, Technometrics 24). These second bounds hold together with the same confidence
-# as the first, a promise of their own. They may order the finalists: a mean over the neighbours
-# would hide one cliff among many plateaus, the lowest shows it.
+# as the first, a promise of their own.
 
 Bound: TypeAlias = Literal["clopper-pearson", "anytime", "sequence"]
 

@@ -258,9 +258,6 @@ def _check_outcome(has: bool, error: str | None, *, final: bool) -> None:
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
-# -------------------------------------------------------------------------------------------------
-# A line as it is read.
-
 _Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON)]
 _Reason: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_REASON)]
 _Seeds: TypeAlias = Annotated[list[int], Field(min_length=1)]
@@ -401,10 +398,6 @@ def _unpacked(text: str, count: int) -> tuple[int, bytes]:
     if len(raw) != 4 + count * (9 + (width + 7) // 8):
         raise InputError(f"does not hold {count} seeds", field="seeds_data")
     return width, raw[4:]
-
-
-# -------------------------------------------------------------------------------------------------
-# Details of an outcome in a line: numbers packed, reasons as they are read.
 
 
 def _details_fields(details: Details, first: int) -> dict[str, Any]:

@@ -7,10 +7,8 @@ is asked of the place but that a list shows what was written before. Who has the
 `.beat` every 5 s.
 
 Whether an owner lives, the kernel says on a local file system: a driver keeps its claim locked
-(flock). On a share or in an object store nothing is believed but the beat. There two machines may
-be clones that agree in all that they know of themselves, and flock may see one machine alone. A
-claim whose beat stands still for 30 s, by the clock of the one who looks, is taken over. No clocks
-of two machines are compared.
+(flock). On a share or in an object store nothing is believed but the beat: a claim whose beat
+stands still for 30 s, by the clock of the one who looks, is taken over. See docs/durability.md.
 
 A successor removes the old claim and only then reads the journal. A driver looks for its claim
 before each line, and after each object that it has put: if it is gone, so is the run.
@@ -66,9 +64,6 @@ Life: TypeAlias = Literal["alive", "gone", "elsewhere"]
 """Of an owner `elsewhere` only its beat tells."""
 
 Say: TypeAlias = Callable[[str], None]
-
-# -------------------------------------------------------------------------------------------------
-# Who holds a run.
 
 
 @dataclass(frozen=True)
@@ -143,11 +138,7 @@ def _clock(since: str) -> str:
 
 
 class _Directory:
-    """The files of a run's directory, by the methods of `Store`.
-
-    Args:
-        directory: of the run; shown in messages.
-    """
+    """The files of a run's directory, by the methods of `Store`."""
 
     def __init__(self, directory: Path) -> None:
         self._shown, self._directory = directory, Path(os.path.realpath(directory))
@@ -305,10 +296,6 @@ def _claims(files: Files) -> list[_Claim]:
 def _life(files: Files, claim: _Claim) -> Life:
     alive = files.is_alive(f"{claim.name}.json") if isinstance(files, _Directory) else None
     return "elsewhere" if alive is None else "alive" if alive else "gone"
-
-
-# -------------------------------------------------------------------------------------------------
-# A run that is held.
 
 
 class RunLock:
@@ -475,9 +462,6 @@ def _now() -> float:
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
-
-# -------------------------------------------------------------------------------------------------
-# What drivers and readers call.
 
 _held: dict[tuple[str, int, int], RunLock] = {}
 

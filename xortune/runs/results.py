@@ -79,10 +79,6 @@ def aside_rows(aside: Evaluations) -> Iterator[dict[str, Any]]:
     return iter(rows.values())
 
 
-# -------------------------------------------------------------------------------------------------
-# What a run's configurations came to: all lines of each that may be counted together, as one.
-
-
 @dataclass(frozen=True)
 class ConfigResult:
     """One configuration and all that it was trained for.
@@ -381,7 +377,7 @@ def _spans(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.in
 
 
 class Seeds:
-    """Seeds of some configs, one after the other, in columns.
+    """Seeds of some configs, one after the other, in columns: those of some lines of a journal.
 
     Attributes:
         config: int64, shape (S,): 0 for the first config, 1 for the next, ...
@@ -389,11 +385,6 @@ class Seeds:
         status: uint8, shape (S,): a `Status` for each.
         solved_epoch: int32, shape (S,).
         final_loss: float32, shape (S,).
-
-    Args:
-        lines: of the journal.
-        places: int64, shape (L,): the lines that the seeds are of.
-        config: int64, shape (L,): whose lines they are.
     """
 
     def __init__(
@@ -460,9 +451,6 @@ def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
     found = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
     return inverse.astype(np.int32, copy=False), found
 
-
-# -------------------------------------------------------------------------------------------------
-# The tables of a run as frames: one row per config, one row per config and seed.
 
 SEED_ROWS = 1 << 18
 """Rows of seeds of which a table is in memory at once."""
@@ -691,10 +679,6 @@ def _exact(value: float) -> bool:
 def _text(text: str) -> str:
     # A lone surrogate is a legal value and no legal UTF-8.
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-# -------------------------------------------------------------------------------------------------
-# A number that tables show beside k / n, and the Pareto front.
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
     from xortune.runs.run import Run
 
-# -------------------------------------------------------------------------------------------------
-# A session in the manifest, and the spaces that a run had before it.
-
 
 SPACE = "space.yaml"
 
@@ -381,10 +378,6 @@ def _moved(old: Parameter, new: Parameter, parents: Mapping[str, Parameter]) -> 
     return None
 
 
-# -------------------------------------------------------------------------------------------------
-# Whether what trains here is what made a run, and what to say where it is not.
-
-
 def changed_trainer(
     manifest: Mapping[str, Any], identity: Mapping[str, str]
 ) -> list[tuple[str, str, str]]:
@@ -442,9 +435,6 @@ def checked_versions(
         )
     return notes
 
-
-# -------------------------------------------------------------------------------------------------
-# What a run's manifest says of how it was made, and what a session that continues it may be.
 
 INEXACT = ("gp", "nsgaii", "cmaes")
 """Samplers that do not promise to go on as if a search had never been interrupted."""

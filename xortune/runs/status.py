@@ -29,9 +29,6 @@ from xortune.runs.sessions import space_at
 from xortune.runs.store import readable
 from xortune.spaces.grid import grid, grid_size
 
-# -------------------------------------------------------------------------------------------------
-# What a status says of a run's certificate: its file, and the fresh seeds in the journal.
-
 
 @dataclass(frozen=True)
 class CertificateState:
@@ -484,10 +481,6 @@ def proposals_of(place: Path) -> int | None:
     if not space.start:
         return size
     return size + len({point.key for point in space.start} - {point.key for point in grid(space)})
-
-
-# -------------------------------------------------------------------------------------------------
-# The verb `status`: where a run stands, while it runs or afterwards.
 
 
 def status(run: Run | str | os.PathLike[str]) -> RunStatus:

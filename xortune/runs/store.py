@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 else:
     _LocalPath = type(Path())
 
-# -------------------------------------------------------------------------------------------------
-# URLs, and the working copies on this machine.
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/*)(.*)", re.DOTALL)
 """Two letters at least: C:/ is a drive."""
@@ -396,9 +394,8 @@ def _short(error: Exception) -> str:
 #
 # They are `evaluations/000001-0001-4f1c2a9e.jsonl` and so on: the number, the epoch of the driver
 # that wrote it (each driver has a higher one than those before it) and the first digits of its
-# name. So no two drivers ever write the same object. The journal is the segments by their numbers;
-# of two with one number, which there are only if a driver that had lost its run wrote once more,
-# the one of the higher epoch.
+# name. Of two with one number, which there are only if a driver that had lost its run wrote once
+# more, the one of the higher epoch counts.
 
 FOLDER, JOURNAL, INDEX = "evaluations", "evaluations.jsonl", ".segments"
 

@@ -145,10 +145,6 @@ def check_space(space: SearchSpace, trainer: Trainer) -> None:
             raise error.at(space.at("start", index, *([name] if name else []))) from None
 
 
-# -------------------------------------------------------------------------------------------------
-# Other search settings than those of the file.
-
-
 def with_search(
     space: SearchSpace,
     *,
@@ -294,10 +290,6 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
             fix = f"add {name}: every active parameter needs its value"
             raise space.refusal(at, "is missing from this start entry", str(parameter), fix)
     return Point(values)
-
-
-# -------------------------------------------------------------------------------------------------
-# The sampler.
 
 
 def check_search(space: SearchSpace) -> None:

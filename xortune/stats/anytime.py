@@ -219,10 +219,6 @@ def _root(k: Floats, n: Floats, wanted: Floats) -> Floats:
     return np.asarray(expit(u), np.float64)
 
 
-# -------------------------------------------------------------------------------------------------
-# Quantiles of numbers.
-
-
 def anytime_quantile(
     numbers: ArrayLike, share: float, *, alpha: float
 ) -> tuple[np.float64, np.float64]:

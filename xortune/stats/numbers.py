@@ -132,9 +132,8 @@ def interval_of_all(
 
     That of a quantile is `quantile_interval`. That of a mean is Student's, that of the
     interquartile mean is Tukey and McLaughlin's: Student's of the middle half, with the winsorized
-    standard deviation. Both are exact in the limit only. With 5 to 32 seeds the first covers 95 %
-    where numbers are normal, 88 to 93 % where they are exponential, and 67 to 93 % where one seed
-    in five is far off; the second 91 to 96 % in all of these cases (see docs/statistics.md).
+    standard deviation. Both are exact in the limit only; docs/statistics.md says how often they
+    cover with few seeds.
 
     Args:
         numbers: shape (S,), as of `of_all`.
@@ -181,10 +180,6 @@ def quantile_share(statistic: str) -> float | None:
     if statistic in ("mean", "iqm"):
         return None
     return 0.5 if statistic == "median" else int(statistic[1:]) / 100
-
-
-# -------------------------------------------------------------------------------------------------
-# Bands that hold for a whole distribution function at once.
 
 
 def dkw_band(
