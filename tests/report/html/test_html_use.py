@@ -153,6 +153,7 @@ def seconds_of(browser):
     return sum(one["cpuTime"] for one in found if one["type"] == "renderer")
 
 
+@pytest.mark.long
 def test_a_page_of_ten_times_the_configs_takes_little_more_to_open_and_to_sort(
     show, browser, tmp_path
 ):
