@@ -5,8 +5,13 @@ from collections import Counter
 import pytest
 
 import xortune as xt
+from xortune.core.trainer import Stacking
 from xortune.driver import certify
 from xortune.driver.certify import estimate_of_seeds
+from xortune.driver.cluster import Cluster
+from xortune.driver.session import cost_of
+from xortune.driver.trainer import Check
+from xortune.spaces.space import load_space
 
 SPACE = {
     "name": "costs",
@@ -79,6 +84,16 @@ def test_a_seed_that_is_trained_before_the_start_is_counted(
 )
 def test_an_estimate_of_seeds(seconds, workers, said):
     assert estimate_of_seeds("certify", 5, 1000, seconds, workers) == said
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [(None, "2.0 min to 4.0 min"), (1.5, "2.0 min to 2.7 min"), (9.0, "about 2.0")],
+)
+def test_the_estimate_of_a_search_knows_how_much_faster_seeds_of_a_stack_are(gain, said):
+    stacking = None if gain is None else Stacking(frozenset(), 32, gain)
+    check = Check("", 10.0, stacking=stacking)  # 3 configurations x 4 to 8 seeds
+    assert said in cost_of(load_space(SPACE), Cluster(workers=0), check)
 
 
 @pytest.mark.usefixtures("no_ray")

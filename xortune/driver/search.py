@@ -204,7 +204,7 @@ def search(
         on_word=voice.inform,
     )
     if asked.check is not None and (
-        cost := session.cost_of(asked.space, asked.cluster, asked.check.seconds)
+        cost := session.cost_of(asked.space, asked.cluster, asked.check)
     ):
         voice.inform(cost)
     if on_failure is None and not asked.space.task:

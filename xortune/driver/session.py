@@ -38,6 +38,7 @@ from xortune.driver.loop import (
 )
 from xortune.driver.own_process import let_go
 from xortune.driver.propose import LEARNING, SharedStudy, budget, joined, proposer_for
+from xortune.driver.trainer import Check
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
@@ -476,18 +477,20 @@ def first_proposals(space: SearchSpace, trainer: Trainer, most: int) -> list[Poi
     return [trainer.check(point) for point in first if point is not None]
 
 
-def cost_of(space: SearchSpace, cluster: Cluster, each: float) -> str | None:
-    """How long a search takes by a seed of so many seconds; None if that is a matter of seconds.
+def cost_of(space: SearchSpace, cluster: Cluster, check: Check) -> str | None:
+    """How long a search takes by the seed of its check; None if that is a matter of seconds.
 
     From what it takes if each configuration gets the first seeds, to what it takes if all get all.
     """
     trials, first, most = budget(space), space.seeds.ladder[0], space.seeds.ladder[-1]
+    each, gain = check.seconds, check.stacking.gain if check.stacking else 1.0
     workers = 1 if cluster.workers == 0 else slots_to_come(cluster)
     seeds = f"{first:,}" if first == most else f"{first:,} to {most:,}"
     what = f"search: {count(trials, 'configuration')} x {seeds} seeds"
-    told = estimate(what, trials * first * each, trials * most * each, workers)
+    least = trials * first * each
+    told = estimate(what, least, max(least, trials * most * each / gain), workers)
     if told is None or space.seeds.certify is None:
         return told
-    fresh = duration(FINALISTS * space.seeds.certify * each / (workers or 1))
+    fresh = duration(FINALISTS * space.seeds.certify * each / gain / (workers or 1))
     seeds = f"{FINALISTS} x {space.seeds.certify:,} seeds"
     return f"{told}; then {seeds} for the certificate: {fresh}"

@@ -159,7 +159,9 @@ class TorchTraining(ABC):
         with unread(self):  # what is no number may be another optimizer
             values = self.config.items()
             other = {name for name, value in values if not isinstance(value, int | float)}
-        return Stacking(frozenset(other | set(trial.read)), trial.cheap(self))
+        width = trial.cheap(self)
+        gain = trial.loop / trial.stacked[width] if width > 1 else 1.0
+        return Stacking(frozenset(other | set(trial.read)), width, gain)
 
     def reports_after(self, epoch: int) -> bool:
         """Whether a score is reported after an epoch, which counts from 1."""
