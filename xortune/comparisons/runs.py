@@ -387,25 +387,14 @@ class RunComparison:
         """What a notebook shows: how many differ by which test, and the pairs."""
         differ = sum(pair.differs for pair in self.pairs)
         # Not `table`: that resamples epochs, which takes a while.
-        rows = [
-            {
-                "a": self.contestants[pair.a].label,
-                "b": self.contestants[pair.b].label,
-                "solved by a": f"{pair.k_a:,} of {pair.n_a:,}",
-                "solved by b": f"{pair.k_b:,} of {pair.n_b:,}",
-                "difference": pair.difference,
-                "difference_low": pair.low,
-                "difference_high": pair.high,
-                "p (Holm)": pair.p_holm,
-                "told apart": "yes" if pair.differs else "no",
-            }
-            for pair in self.pairs
-        ]
+        rows = pd.DataFrame([_row(self, pair) for pair in self.pairs])
+        counts = ["a", "k_a", "n_a", "b", "k_b", "n_b", "difference", "low", "high"]
+        ends = {"low": "difference_low", "high": "difference_high"}
         return as_html(
             f"{self} {differ:,} of {len(self.pairs):,} pairs told apart: exact McNemar test where "
             f"seeds are shared, else Boschloo's; Holm's correction at {self.alpha:g}; intervals of "
             "differences 95 %, each for itself.",
-            pd.DataFrame(rows),
+            rows[[*counts, "p_holm", "differs"]].rename(columns=ends),
         )
 
     @property

@@ -635,7 +635,7 @@ def report_of(run: Run) -> Report:
     return Report(run)
 
 
-def failures_of(results: ConfigResults, top: int = 5) -> Failures:
+def failures_of(results: ConfigResults, top: int | None = 5) -> Failures:
     """How the seeds of some configs failed, with so many of the most frequent wrong patterns."""
     totals = results.counts.status.sum(axis=0).tolist()
     counts = dict(zip(Status, totals, strict=True))

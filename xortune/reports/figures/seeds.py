@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.formats import count, percent
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Status
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.objectives import only_rate, summed_only
 from xortune.reports.figures.labels import (
@@ -24,7 +24,7 @@ from xortune.reports.figures.labels import (
     same_in_all,
 )
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series, shortened
-from xortune.reports.tables import Failures, report_of, varying
+from xortune.reports.tables import Failures, failures_of, report_of, varying
 from xortune.runs.manifest import rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
@@ -276,7 +276,7 @@ def failures(run: Run, top: int = 20) -> Plot:
     kinds, counts = _kinds(whole), results.counts
     unsolved = np.flatnonzero(counts.k < counts.n).tolist()
     of_all = f"all {count(len(results), 'configuration')}"
-    together = _Row("all", of_all, "", int(counts.n.sum()), _of_all(whole, kinds))
+    together = _Row("all", of_all, "", int(counts.n.sum()), _ended(whole, kinds))
     found = together.found
     panels = [
         Panel(
@@ -287,12 +287,13 @@ def failures(run: Run, top: int = 20) -> Plot:
         )
     ]
     if shown := [results[place] for place in unsolved[:top]]:
+        each = [failures_of(results.chosen(np.array([place])), None) for place in unsolved[:top]]
         names = varying(run)
         counted = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
         axis, labels = listed(run, shown, LONGEST - 3 - max(map(len, counted)))
         rows = [
-            _Row(label, described(r, names), r.key, r.outcome.n, _of_one(r.outcome, kinds))
-            for label, r in zip(labels, shown, strict=True)
+            _Row(label, described(r, names), r.key, r.outcome.n, _ended(own, kinds))
+            for label, r, own in zip(labels, shown, each, strict=True)
         ]
         panels.append(
             Panel(
@@ -335,20 +336,11 @@ def _kinds(whole: Failures) -> Kinds:
     return kinds | {Status.WRONG_PATTERN: (other, "muted")} | OTHERS
 
 
-def _of_all(whole: Failures, kinds: Kinds) -> Counter[Kind]:
+def _ended(whole: Failures, kinds: Kinds) -> Counter[Kind]:
     found: Counter[Kind] = Counter({kind: whole.counts[kind] for kind in OTHERS})
     found.update({pattern: often for pattern, often in whole.patterns if pattern in kinds})
     rest = sum(n for status, n in whole.counts.items() if status != Status.SOLVED) - found.total()
     return found + Counter({Status.WRONG_PATTERN: rest})
-
-
-def _of_one(outcome: Outcome, kinds: Kinds) -> Counter[Kind]:
-    pairs = zip(map(Status, outcome.status.tolist()), outcome.patterns, strict=True)
-    return Counter(
-        pattern if status == Status.WRONG_PATTERN and pattern in kinds else status
-        for status, pattern in pairs
-        if status != Status.SOLVED
-    )
 
 
 def _bars(rows: Sequence[_Row], kinds: Kinds, of: int = 0) -> tuple[Series, ...]:
