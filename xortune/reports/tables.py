@@ -165,7 +165,6 @@ MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
 MOST_LEVELS = 25  # beyond them a table is not read, and each level's bootstrap takes its time
 RESAMPLES = 1000
-MANY_CONFIGS = 1000  # from here on it is drawn how often each rate comes, not one by one
 
 
 @dataclass(frozen=True)
@@ -265,26 +264,9 @@ def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.int32
 def level_of(label: str, rates: NDArray[np.float64]) -> Level:
     """The level of C configs with these success rates, shape (C,), at least one."""
     found = None
-    if rates.min() == rates.max():
-        pass  # every resample is the same
-    elif rates.size > MANY_CONFIGS:
-        distinct, counts = np.unique(rates, return_counts=True)
-        found = _resampled(tuple(distinct.tolist()), tuple(counts.tolist()))
-    elif rates.size >= MIN_CONFIGS:
-        from scipy.stats import bootstrap
-
-        # percentile, because the others divide by zero when all rates are equal
-        result = bootstrap(
-            (rates,),
-            np.mean,
-            n_resamples=RESAMPLES,
-            batch=max(1, 4_000_000 // rates.size),
-            vectorized=True,
-            method="percentile",
-            random_state=np.random.default_rng(0),
-        )
-        low, high = result.confidence_interval
-        found = (float(low), float(high))
+    if rates.size >= MIN_CONFIGS and np.ptp(rates):
+        distinct, configs = np.unique(rates, return_counts=True)
+        found = _resampled(tuple(distinct.tolist()), tuple(configs.tolist()))
     return Level(label, int(rates.size), float(rates.mean()), found)
 
 
