@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
-from typing import Annotated, Any, NoReturn, TypedDict, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 import typer
 from rich.console import Console
@@ -101,21 +101,12 @@ class TrackerCommand(TyperCommand):
         return super().parse_args(ctx, given)
 
 
-class TrackersAsked(TypedDict):
-    """The arguments of the verbs."""
-
-    tensorboard: str | bool | None
-    mlflow: str | None
-    wandb: str | bool | None
-
-
-def trackers_asked(tensorboard: str | None, mlflow: str | None, wandb: str | None) -> TrackersAsked:
+def trackers_asked(
+    tensorboard: str | None, mlflow: str | None, wandb: str | None
+) -> dict[str, Any]:
     """The options as arguments of a verb: what stands without a value is true."""
-    return {
-        "tensorboard": tensorboard == "" or tensorboard,
-        "mlflow": mlflow,
-        "wandb": wandb == "" or wandb,
-    }
+    given = {"tensorboard": tensorboard == "" or tensorboard, "wandb": wandb == "" or wandb}
+    return given | {"mlflow": mlflow}
 
 
 def arguments(given: dict[str, Any], *others: str) -> dict[str, Any]:

@@ -111,16 +111,14 @@ class RunFollower:
 
     def _certified(self) -> dict[str, dict[str, float]]:
         certificate = certificate_of(Evaluations(self._reader.lines).apart()[1])
-        names = {name: name for name in ("k", "n", "rate", "lower_bound", "confidence", "gap")}
-        names["neighbourhood_lower_bound"] = "neighbourhood_bound"
-        found = {
-            one.key: {f"certified_{name}": getattr(one, own) for name, own in names.items()}
-            for one in (certificate.finalists if certificate else ())
-        }
-        return {
-            key: {name: float(value) for name, value in numbers.items() if value is not None}
-            for key, numbers in found.items()
-        }
+        found: dict[str, dict[str, float]] = {}
+        for one in certificate.finalists if certificate else ():
+            names = ("k", "n", "rate", "lower_bound", "confidence", "gap")
+            told = {name: getattr(one, name) for name in names}
+            told["neighbourhood_lower_bound"] = one.neighbourhood_bound
+            known = {name: float(given) for name, given in told.items() if given is not None}
+            found[one.key] = {f"certified_{name}": given for name, given in known.items()}
+        return found
 
 
 def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
