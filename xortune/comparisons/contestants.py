@@ -33,11 +33,8 @@ OWN, RULE = "its source", "rule for success"
 _JUDGES = ("trainer", "source", "success", "metric")
 """Entries of an identity without which one seed solved is not what it is elsewhere."""
 
-MOST_NAMED = 1_000
-"""Keys among which a mistyped one is looked for."""
-
-SEARCHED = "search counts"
-"""The fact of one that a search chose: k/n of the seeds by which it did."""
+MOST_NAMED = 1_000  # keys among which a mistyped one is looked for
+SEARCHED = "search counts"  # the fact of one that a search chose: k/n of the seeds by which it did
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,8 +319,7 @@ def _facts(run: Run) -> dict[str, str]:
 # -------------------------------------------------------------------------------------------------
 # What of an imported run may be compared as it is: seeds that did not choose what they count.
 
-IMPORTED = "imported from"
-"""The fact that such a contestant has."""
+IMPORTED = "imported from"  # the fact that such a contestant has
 
 
 def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Contestant | None:

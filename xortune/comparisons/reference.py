@@ -31,8 +31,7 @@ from xortune.stats.exact import fisher_tails, fisher_two_sided
 
 Floats: TypeAlias = NDArray[np.float64]
 
-DEFAULT_SEEDS = 100
-"""Seeds of every cell where neither the table nor the user says how many."""
+DEFAULT_SEEDS = 100  # seeds of every cell where neither the table nor the user says how many
 
 COUNTS = ("k", "n", "percent", "rate")
 """What `columns` may name beside parameters: solved seeds, seeds, and k / n in either unit."""
@@ -471,8 +470,7 @@ def _listed(values: Iterable[Any]) -> str:
 # How many cells of a table without any difference have p < alpha. They are no independent events:
 # the run trains all configs on the same seeds, and looks at one training after several epochs.
 
-DRAWS = 2000
-"""Tables without a difference that are drawn for the range."""
+DRAWS = 2000  # tables without a difference that are drawn for the range
 
 
 def solved_seeds(outcomes: Sequence[Outcome]) -> NDArray[np.float32]:

@@ -31,12 +31,10 @@ Origin: TypeAlias = Literal["certificate", "trained", "given"]
 
 Floats: TypeAlias = NDArray[np.float64]
 
-POWER = 0.8
-"""The chance to be told apart with `more_seeds` further ones."""
+POWER = 0.8  # the chance to be told apart with `more_seeds` further ones
 
 
-MOST_SHOWN = 5
-"""Contestants in a repr."""
+MOST_SHOWN = 5  # contestants in a repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +121,7 @@ RESAMPLES, PART, RESAMPLING = 1000, 50, 0
 by a few hundredths of its length."""
 
 TAILS = (0.025, 0.975)  # of intervals of 95 %
-
-Better: TypeAlias = Literal["larger", "smaller", ""]
-"""What is better; empty where no rule says."""
+Better: TypeAlias = Literal["larger", "smaller", ""]  # what is better; empty where no rule says
 
 _SIGNS: dict[str, Better] = {">": "larger", ">=": "larger", "<": "smaller", "<=": "smaller"}
 
@@ -562,8 +558,7 @@ def _row(comparison: RunComparison, pair: Pair) -> dict[str, object]:
 # -------------------------------------------------------------------------------------------------
 # What a comparison comes to, in sentences; each number with what it rests on.
 
-MOST_PLANNED = 20_000
-"""Seeds beyond which no plan is made; see `planning.shared_seeds`."""
+MOST_PLANNED = 20_000  # seeds beyond which no plan is made; see `planning.shared_seeds`
 
 
 def answer(comparison: RunComparison) -> list[str]:

@@ -109,8 +109,7 @@ def paragraph(run: Run, key: str | None = None) -> str:
 
 FORMATS = ("py", "yaml", "json", "paragraph")
 
-SEEDS = 20
-"""So many a program trains if nobody says how many."""
+SEEDS = 20  # so many a program trains if nobody says how many
 
 
 def export(

@@ -35,11 +35,8 @@ from xortune.runs.store import readable, url_of
 # -------------------------------------------------------------------------------------------------
 # A run's journal as it grows, by configuration: what was read once is not read again.
 
-TOGETHER = 500
-"""Configurations whose numbers are made at once."""
-
-NO_METRIC = ("key", "trials")
-"""Columns of a config's table that say nothing of its seeds."""
+TOGETHER = 500  # configurations whose numbers are made at once
+NO_METRIC = ("key", "trials")  # columns of a config's table that say nothing of its seeds
 
 
 class RunFollower:
@@ -317,8 +314,7 @@ def reason_of(error: BaseException) -> str:
 # -------------------------------------------------------------------------------------------------
 # The verb `log`: a run to TensorBoard, MLflow or W&B, and what a search does that is asked to.
 
-PROJECT = "xortune"
-"""Of W&B, if none is named."""
+PROJECT = "xortune"  # of W&B, if none is named
 
 Where = str | os.PathLike[str] | bool | None
 

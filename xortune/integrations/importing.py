@@ -36,8 +36,7 @@ from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 if TYPE_CHECKING:
     import pandas as pd
 
-Cell: TypeAlias = Any
-"""Text of a CSV file; of a DataFrame a value; None where there is nothing."""
+Cell: TypeAlias = Any  # text of a CSV file; of a DataFrame a value; None where there is nothing
 
 # -------------------------------------------------------------------------------------------------
 # Results that somebody else has kept: a CSV file, a DataFrame, or records.
@@ -285,8 +284,7 @@ NOTHING = "nothing says how this seed went"
 _SAID = {"true": Status.SOLVED, "1": Status.SOLVED}
 _SAID |= {"false": Status.WRONG_PATTERN, "0": Status.WRONG_PATTERN}
 
-_UNKNOWN = 255
-"""In place of a status, where a cell does not say it."""
+_UNKNOWN = 255  # in place of a status, where a cell does not say it
 
 
 class Verdicts(NamedTuple):
@@ -661,8 +659,7 @@ def _notes(
 # -------------------------------------------------------------------------------------------------
 # The space file of a run that was imported: what was seen of each parameter, and no more.
 
-MOST_VALUES = 20
-"""Of numbers with more of them a range is written, from the least to the largest."""
+MOST_VALUES = 20  # of numbers with more of them a range is written, from the least to the largest
 
 
 def space_text(

@@ -57,11 +57,8 @@ AnyComparison: TypeAlias = Comparison | RunComparison | SequentialComparison
 ORIGINS = {"certificate": "certificate", "trained": "trained for this", "given": "as given"}
 """Where a contestant's seeds are from, in words."""
 
-MOST_SENTENCES = 6
-"""Pairs that have a sentence each; more have only the table."""
-
-SHOWN_NAMES = 10
-"""Numbers of trainers that have tables."""
+MOST_SENTENCES = 6  # pairs that have a sentence each; more have only the table
+SHOWN_NAMES = 10  # numbers of trainers that have tables
 
 
 def comparison_document(comparison: AnyComparison) -> Document:

@@ -57,8 +57,7 @@ def table_of(columns: Iterable[Column], rows: Iterable[Sequence[str]]) -> Table:
     return Table(tuple(columns), tuple(map(tuple, rows)))
 
 
-EPOCHS = "epochs to solve"
-"""The measure of a run whose objectives name no number."""
+EPOCHS = "epochs to solve"  # the measure of a run whose objectives name no number
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,7 @@ class ConfigTable:
         ]
 
 
-FIRST = 10
-"""Configs in a table that cannot be sorted."""
+FIRST = 10  # configs in a table that cannot be sorted
 
 
 def first_rows(given: ConfigTable) -> Table:

@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # A table as CSV text that a spreadsheet or a terminal may open, wherever its names came from.
 
-ROWS = 20_000
-"""Of a table, that are text in memory at once."""
+ROWS = 20_000  # of a table, that are text in memory at once
 
 
 def write_csv(table: pd.DataFrame, file: BinaryIO) -> None:
@@ -90,8 +89,7 @@ FORMATS = ("html", "md", "csv", "tex", "parquet")
 PICTURES = ("png", "pdf")
 """What the same figures are written as besides, if that is asked for: for slides and papers."""
 
-FIGURES = "figures"
-"""The folder of the figures of report.md."""
+FIGURES = "figures"  # the folder of the figures of report.md
 
 
 def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
@@ -222,8 +220,7 @@ def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
 
 COMPARISON_FORMATS = ("md", "html", "csv", "tex")
 
-LONGEST = 100
-"""Letters of the name of a comparison's directory."""
+LONGEST = 100  # letters of the name of a comparison's directory
 
 COMPARISON_FIGURES = "comparison-figures"
 """The folder of the figures of comparison.md: a run's directory may have others."""

@@ -53,8 +53,7 @@ SCALES: Mapping[Scale, tuple[tuple[float, str], ...]] = {
 }
 """Colours at places from 0 to 1."""
 
-RATES = (-0.02, 1.02)
-"""The limits of an axis of rates, so that a mark at 0 % or 100 % is whole."""
+RATES = (-0.02, 1.02)  # the limits of an axis of rates, so that a mark at 0 % or 100 % is whole
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from xortune.runs.status import Progress, RunStatus
 # -------------------------------------------------------------------------------------------------
 # While it runs: a line and a bar on a terminal, a few plain lines elsewhere.
 
-PLAIN_SECONDS = 30.0
-"""Off a terminal a line is printed this often, and at each quarter of the work."""
+PLAIN_SECONDS = 30.0  # off a terminal a line is printed this often, and at each quarter of the work
 
 LEFT_SECONDS, LEFT_NEWS = 3.0, 4
 """The time left is shown from so long after the first news on, and from so many news on."""
@@ -34,8 +33,7 @@ LEFT_SECONDS, LEFT_NEWS = 3.0, 4
 SHOWN_SECONDS = 0.1
 """News sooner after the last that was shown are not shown: a sweep has a thousand a second."""
 
-BURST_SECONDS = 0.5
-"""News so soon after the first belong to it: the first batch of each worker."""
+BURST_SECONDS = 0.5  # news so soon after the first belong to it: the first batch of each worker
 
 COLUMNS = 80
 
@@ -234,8 +232,7 @@ def clock(seconds: float) -> str:
 # -------------------------------------------------------------------------------------------------
 # Drawing where a run stands: a few lines for a person, one line for a log, or JSON.
 
-BAR = 24
-"""Columns of the bar."""
+BAR = 24  # columns of the bar
 
 COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow"}
 

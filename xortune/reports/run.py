@@ -70,14 +70,9 @@ SECTION_OF = {
 }
 """The section in run.md.jinja that each figure begins; of others it is `more`."""
 
-SHOWN_ROWS = 20
-"""Reasons, and members of the best subset, in a table."""
-
-SHOWN_NUMBERS = 10
-"""Numbers of a user's trainer that have a table."""
-
-MOST_ROWS = 10_000
-"""Configs in a page at most; table.csv has all."""
+SHOWN_ROWS = 20  # reasons, and members of the best subset, in a table
+SHOWN_NUMBERS = 10  # numbers of a user's trainer that have a table
+MOST_ROWS = 10_000  # configs in a page at most; table.csv has all
 
 
 def run_document(run: Run) -> Document:
@@ -336,11 +331,8 @@ def _cells(objective: Objective, result: ConfigResult, worth: float) -> tuple[st
 # -------------------------------------------------------------------------------------------------
 # What failed seeds printed, as a text to read and to search in: of commands, others keep none.
 
-PRINTED = "failures.txt"
-"""The file of a run directory."""
-
-MOST_PRINTED = 1_000
-"""Seeds in it; the journal has all."""
+PRINTED = "failures.txt"  # the file of a run directory
+MOST_PRINTED = 1_000  # seeds in it; the journal has all
 
 
 def failure_log(run: Run) -> str | None:

@@ -58,8 +58,7 @@ def cached_per_run(function: Callable[[Run], T]) -> Callable[[Run], T]:
 # -------------------------------------------------------------------------------------------------
 # One parameter over many configs: its distinct values, its numbers, quantile bins of them.
 
-MISSING = object()
-"""What a config has for a parameter that is not active."""
+MISSING = object()  # what a config has for a parameter that is not active
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,8 +301,7 @@ class BestSubset:
     members: ConfigResults
 
 
-ALPHA = 0.05
-"""The probability, at most, that the truly best is missing in the best subset."""
+ALPHA = 0.05  # the probability, at most, that the truly best is missing in the best subset
 
 
 def best_subset(results: ConfigResults, full: int) -> BestSubset:
@@ -355,16 +353,14 @@ def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[
     return pairs
 
 
-PART = 10_000
-"""Configs whose seeds are in memory at once."""
+PART = 10_000  # configs whose seeds are in memory at once
 
 
 # -------------------------------------------------------------------------------------------------
 # What fresh seeds say of finalists beside the counts of their search.
 
 
-WORST = "worst neighbour"
-"""The column of a certificate's table that only one with neighbours has."""
+WORST = "worst neighbour"  # the column of a certificate's table that only one with neighbours has
 
 
 def lower(found: CertifiedResult) -> str:

@@ -68,8 +68,7 @@ def _columns(given: Table) -> list[Sequence[str]]:
 # -------------------------------------------------------------------------------------------------
 # Configs in a table that has one row for each, whatever the width: parameters make room.
 
-LONGEST_CELL = 16
-"""Signs of a parameter's name or value where not all find room in full."""
+LONGEST_CELL = 16  # signs of a parameter's name or value where not all find room in full
 
 
 @dataclass(frozen=True)
@@ -181,8 +180,7 @@ def _rich(columns: Sequence[_Shown], *, whole: bool = False) -> rich_table.Table
 # -------------------------------------------------------------------------------------------------
 # An interval of a rate as a bar of text.
 
-WIDTH = 10
-"""Signs of a bar."""
+WIDTH = 10  # signs of a bar
 
 
 def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
@@ -203,8 +201,7 @@ def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
 # -------------------------------------------------------------------------------------------------
 # A run.
 
-BAR_FROM = 70
-"""Columns of a terminal that has room for bars."""
+BAR_FROM = 70  # columns of a terminal that has room for bars
 
 FILES = (
     *("report.html", "report.md", "table.csv", "table.tex", "seeds.parquet", "failures.txt"),

@@ -35,17 +35,13 @@ if TYPE_CHECKING:
 GREY = "#595f66"  # text beside marks: 6 to 1 on white
 MARKERS = {"dot": "o", "ring": "o", "diamond": "D"}
 
-WIDTH, COLUMN = 7.0, 2.4
-"""Inches: of a figure, and of each further column."""
+WIDTH, COLUMN = 7.0, 2.4  # inches: of a figure, and of each further column
 
 PANEL, ROW = 3.0, 0.24
 """Inches: the height of a panel with numbers up its side, and of one of its labels."""
 
-LABEL, TITLE, NOTE = 56, 84, 112
-"""Characters: of a label, of a line of the title and of the note."""
-
-PICTURE = 400
-"""More cells than these are one picture in an SVG or PDF, not as many shapes."""
+LABEL, TITLE, NOTE = 56, 84, 112  # characters: of a label, of a line of the title and of the note
+PICTURE = 400  # more cells than these are one picture in an SVG or PDF, not as many shapes
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere

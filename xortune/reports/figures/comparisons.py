@@ -55,8 +55,7 @@ Floats = NDArray[np.float64]
 # -------------------------------------------------------------------------------------------------
 # How far apart the success rates of runs are, and who beats whom.
 
-HALF = (LONGEST_NAME - 3) // 2
-"""Characters of one of two names in a label."""
+HALF = (LONGEST_NAME - 3) // 2  # characters of one of two names in a label
 
 
 def differences(comparison: RunComparison) -> Plot:

@@ -180,8 +180,7 @@ def _chosen(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 STEPS = ("step", "epoch", "iteration", "timesteps", "total_timesteps", "episode")
 """Numbers that say how far a seed is; without one it is the number of the report."""
 
-MOST_STEPS = 200
-"""Places of a curve that are drawn."""
+MOST_STEPS = 200  # places of a curve that are drawn
 
 
 def score_in(run: Run) -> Score | None:

@@ -22,17 +22,10 @@ from xortune.stats.numbers import dkw_band
 LONGEST, LONGEST_NAME, LONGEST_PART = 56, 40, 16
 """Characters of a label beside a figure, of a name or two there, and of one value in a label."""
 
-KEY = 6
-"""Digits of a key that tell configs apart to the eye; whoever can point sees all of it."""
-
-MOST = 1000
-"""More points or steps than these are not told apart: only so many are drawn."""
-
-HUGE = 1e300
-"""Numbers beyond it are no place on an axis: a difference of two would not be finite."""
-
-WIDE = 100.0
-"""Positive numbers whose largest is so many times the smallest are shown on a log axis."""
+KEY = 6  # digits of a key that tell configs apart to the eye; whoever can point sees all of it
+MOST = 1000  # more points or steps than these are not told apart: only so many are drawn
+HUGE = 1e300  # numbers beyond it are no place on an axis: a difference of two would not be finite
+WIDE = 100.0  # positive numbers whose largest is so many times the smallest are shown on a log axis
 
 
 def plot_of(name: str, /, *panels: Panel, columns: int = 1, **values: Any) -> Plot:

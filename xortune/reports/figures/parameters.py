@@ -44,8 +44,7 @@ from xortune.spaces.model import Range
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-MOST_LEVELS = 12
-"""Levels that are shown of one parameter; beyond them the most frequent."""
+MOST_LEVELS = 12  # levels that are shown of one parameter; beyond them the most frequent
 
 LONGEST_NAME, LONGEST_LEVEL = 32, 20
 
@@ -446,8 +445,7 @@ def _binned(parameter: Parameter, rates: Floats) -> tuple[tuple[str, ...], Place
 
 MOST_AXES = 10
 
-NOWHERE = -0.12
-"""Where a line passes an axis of which its config has no value."""
+NOWHERE = -0.12  # where a line passes an axis of which its config has no value
 
 
 def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:

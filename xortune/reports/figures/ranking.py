@@ -28,8 +28,7 @@ from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 
-APART = 0.17
-"""Of a row: so far from its middle lie the two rates that are side by side."""
+APART = 0.17  # of a row: so far from its middle lie the two rates that are side by side
 
 
 def ranking(run: Run, top: int = 20) -> Plot:
@@ -107,8 +106,7 @@ def _fresh(found: CertifiedResult) -> str:
 # -------------------------------------------------------------------------------------------------
 # The Pareto front: what each config is worth in two objectives, and who is not dominated.
 
-MOST_PANELS = 6
-"""Pairs of objectives that are shown; of more only those with the first objective."""
+MOST_PANELS = 6  # pairs of objectives that are shown; of more only those with the first objective
 
 Row = tuple[ConfigResult, dict[str, float], bool]
 """A config, what it is worth by objective, and whether it is on the front."""

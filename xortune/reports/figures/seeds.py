@@ -247,8 +247,7 @@ OTHERS: dict[Status, tuple[str, Role]] = {
     Status.CRASHED: ("crashed", "best"),  # what is left to be told apart
 }
 
-Kind = str | Status
-"""A wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns."""
+Kind = str | Status  # a wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns
 
 Kinds = Mapping[Kind, tuple[str, Role]]
 """The name and the role of each, in the order in which they lie in a bar."""

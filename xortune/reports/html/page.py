@@ -42,8 +42,7 @@ from xortune.reports.tables import FRESH_SEED, FRESH_SEEDS
 # -------------------------------------------------------------------------------------------------
 # The page: the Markdown of a report as HTML, with the figures and the table of configs in place.
 
-LONG = 30
-"""Signs; a cell of more is not squeezed below half a telephone."""
+LONG = 30  # signs; a cell of more is not squeezed below half a telephone
 
 
 def page(document: Document) -> str:
@@ -249,8 +248,7 @@ def _visible(sign: str) -> str:
 # Every text in it is made here, with the same functions as in Markdown; the page's script sorts,
 # filters and places, and writes no number of a result down by itself.
 
-PAGE = 25
-"""Rows at first: those that are there without a script."""
+PAGE = 25  # rows at first: those that are there without a script
 
 
 def embedded(table: ConfigTable) -> dict[str, Any]:
@@ -311,8 +309,7 @@ def bar(row: ConfigRow) -> tuple[float, float, float]:
 # -------------------------------------------------------------------------------------------------
 # The data of a figure as tables: for those who do not see it, and for those who want numbers.
 
-SHOWN = 40
-"""Rows of each panel; a picture of more is not read value by value."""
+SHOWN = 40  # rows of each panel; a picture of more is not read value by value
 
 
 class Link(str):
