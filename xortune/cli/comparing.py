@@ -133,11 +133,7 @@ def compare(
 
 
 def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
-    """NAME=VALUE, as often as the option was given; None if it was not.
-
-    Raises:
-        InputError: a text without `=` or without a name, a name given twice.
-    """
+    """NAME=VALUE, as often as the option was given; None if it was not."""
     if not given:
         return None
     found: dict[str, str] = {}

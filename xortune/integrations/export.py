@@ -33,11 +33,7 @@ _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "none", "y", "n", "
 
 
 def yaml_config(point: Point, comments: Sequence[str]) -> str:
-    """One line for each parameter; YAML 1.1 and 1.2, Hydra and OmegaConf read the same in it.
-
-    Raises:
-        InputError: a text that OmegaConf would take for a reference or for a missing value.
-    """
+    """One line for each parameter; YAML 1.1 and 1.2, Hydra and OmegaConf read the same in it."""
     for name, value in point.items():
         for text in (name, value):
             if isinstance(text, str) and ("${" in text or text == "???"):
@@ -74,11 +70,7 @@ def _text(text: str) -> str:
 
 
 def paragraph(run: Run, key: str | None = None) -> str:
-    """What was searched, how the configuration was chosen, and what fresh seeds say of it.
-
-    Raises:
-        InputError: no attempt to certify is complete, or there is no such finalist.
-    """
+    """What was searched, how the configuration was chosen, and what fresh seeds say of it."""
     certificate = run.certificate
     attempt = None if certificate is None else certificate.latest
     if certificate is None or attempt is None:

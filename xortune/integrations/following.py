@@ -62,20 +62,12 @@ class RunFollower:
         return self._lines.keys
 
     def read_on(self) -> list[str]:
-        """Take in the whole lines that came; the keys of the configurations that have more seeds.
-
-        Raises:
-            InputError: the journal cannot be read, or a line is damaged, with file and line.
-        """
+        """Take in the whole lines that came; the keys of configurations that have more seeds."""
         new, _ = self._reader.read_on().apart()
         return list(new.where(new.column("final") > 0).keys)
 
     def about(self) -> About:
-        """The run at this moment.
-
-        Raises:
-            InputError: its manifest is damaged.
-        """
+        """The run at this moment."""
         manifest = manifest_of(self._directory)
         name = str(manifest.get("name") or self._directory.resolve().name)
         return About(
@@ -86,11 +78,7 @@ class RunFollower:
         )
 
     def configs(self, keys: Iterable[str]) -> Iterator[ConfigLog]:
-        """The configurations with these keys, in this order.
-
-        Raises:
-            InputError: the journal or what is beside it is damaged.
-        """
+        """The configurations with these keys, in this order."""
         began = int(moment(manifest_of(self._directory).get("started")) or 0)
         certified, wanted = self._certified(), list(keys)
         for at in range(0, len(wanted), TOGETHER):

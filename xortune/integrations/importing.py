@@ -134,11 +134,7 @@ class ResultsTable:
             raise InputError(problem(self.cell(row, name)), place=place, allowed=allowed, fix=fix)
 
     def column(self, name: str, option: str) -> CodedColumn:
-        """The cells of a column.
-
-        Raises:
-            InputError: there is none.
-        """
+        """The cells of a column."""
         problem = f"{self.source} has no column {name!r}"
         refuse_unknown(name, self.columns, problem, field=option)
         return self.columns[name]
@@ -214,10 +210,6 @@ def parameter_in(table: ResultsTable, name: str) -> CodedColumn:
     """A column of configuration with its type; an empty cell is a parameter that the row lacks.
 
     Of text, all cells are whole numbers, numbers, `true` and `false`, or else they stay text.
-
-    Raises:
-        InputError: a column without a value; a number that is none or has no end; a value that is
-            no parameter's.
     """
     column = table.columns[name].each(lambda cell: None if _is_nan(cell) else cell, "text")
     present = [cell for cell in column.cells if cell is not None]
@@ -301,9 +293,6 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     A column of that name says it with true, false, 1 or 0; otherwise `success` is a rule such as
     `accuracy >= 0.9`, and a number that is not finite is a seed that diverged. A column `reason`
     says of a row why it has crashed; such a row is no success.
-
-    Raises:
-        InputError: neither, or a cell that does not say it.
     """
     rule = None if success in table.columns else _rule(table, success)
     name = success if rule is None else rule.name
@@ -376,11 +365,7 @@ def _is_nothing(cell: Cell) -> bool:
 
 
 def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
-    """A column of numbers, shape (R,): NaN where a row has none.
-
-    Raises:
-        InputError: a cell that is none.
-    """
+    """A column of numbers, shape (R,): NaN where a row has none."""
     column = table.columns[name]
     table.refuse(
         column.where(lambda cell: cell is not None and number_of(cell) is None),

@@ -87,11 +87,7 @@ class MLflow(Tracker):
             self._open()
 
     def begin(self, about: About) -> None:
-        """Find out what the server has of the run.
-
-        Raises:
-            OSError: nobody answers there.
-        """
+        """Find out what the server has of the run."""
         if self._sure:
             return
         if urlsplit(self.place).scheme in ("http", "https"):
@@ -223,11 +219,7 @@ def _names(given: Iterable[str]) -> dict[str, str]:
 
 
 def _answers(uri: str) -> None:
-    """Return if anything answers: MLflow itself would try for minutes.
-
-    Raises:
-        OSError: nobody does.
-    """
+    """Return if anything answers: MLflow itself would try for minutes."""
     import requests
 
     try:

@@ -54,11 +54,7 @@ class TensorBoard(Tracker):
             self.place = str(about.path / "tensorboard")
 
     def log(self, config: ConfigLog, about: About) -> None:
-        """Bring a configuration's event file up to date.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Bring a configuration's event file up to date."""
         below = Path(self.place) if self._folder is None else self._folder / about.title
         file = below / config.key / FILE
         wanted = events_of(config, closed=about.state == "finished")

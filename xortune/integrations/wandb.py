@@ -130,11 +130,7 @@ def _settings() -> Any:
 
 
 def _log_in() -> None:
-    """See that W&B knows who logs; on a terminal it may ask.
-
-    Raises:
-        InputError: it does not.
-    """
+    """See that W&B knows who logs; on a terminal it may ask."""
     import wandb
 
     try:

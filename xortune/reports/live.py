@@ -117,11 +117,7 @@ class _Follower:
         self.name = plain(self._watcher.look().name)
 
     def data(self) -> bytes:
-        """The run by now, as JSON.
-
-        Raises:
-            InputError: it cannot be read any more.
-        """
+        """The run by now, as JSON."""
         with self._lock:
             began = time.monotonic()
             if began >= self._until:

@@ -605,11 +605,7 @@ class Report:
 
 @cached_per_run  # files and the terminal draw the same one
 def report_of(run: Run) -> Report:
-    """Every value of a run's report.
-
-    Raises:
-        InputError: the run's blocks contradict each other.
-    """
+    """Every value of a run's report."""
     return Report(run)
 
 

@@ -36,11 +36,7 @@ FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]]
 
 
 def figures_of(run: Run) -> tuple[Plot, ...]:
-    """Every figure that says something of this run; none if no config is finished.
-
-    Raises:
-        InputError: the run's blocks contradict each other, or its certificate is damaged.
-    """
+    """Every figure that says something of this run; none if no config is finished."""
     if not run.results:
         return ()
     counts = run.results.counts

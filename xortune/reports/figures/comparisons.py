@@ -144,11 +144,7 @@ def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
 
 
 def profile(comparison: RunComparison) -> Plot:
-    """How soon seeds are solved: the share solved by each epoch, and who solves them sooner.
-
-    Raises:
-        InputError: nobody counted epochs.
-    """
+    """How soon seeds are solved: the share solved by each epoch, and who solves them sooner."""
     counting = [(one.label, one.outcome) for one in comparison.contestants if one.outcome.epochs]
     if not counting:
         raise InputError("no trainer of what is compared counts epochs")
@@ -172,9 +168,6 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
     """The numbers that trainers told of their seeds: profiles, whose are better, their middles.
 
     Without a name they are the first of those that are judged, or of all.
-
-    Raises:
-        InputError: nobody has numbers, or none of this name is told by two of them.
     """
     numbers = _chosen(comparison, number)
     called, better = shortened(numbers.name, LONGEST_NAME), numbers.better or "larger"

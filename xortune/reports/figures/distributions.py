@@ -136,9 +136,6 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
 
     Shown are the best config, the one in the middle of the ranking, those with the (beginnings of)
     keys, at most 6, and where it is certified, the best on its fresh seeds.
-
-    Raises:
-        InputError: no config is finished, an unknown key, too many, or a run without epochs.
     """
     results = finished(run)
     shown = seeds_of(run, _chosen(run, keys or ()))

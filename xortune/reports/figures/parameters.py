@@ -341,9 +341,6 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
     Without two names, along and upwards, the two are shown that matter most: of the largest
     importance, or whose levels lie furthest apart where the run knows none. None if fewer than two
     parameters vary.
-
-    Raises:
-        InputError: not two names, one name twice, or one that does not vary.
     """
     most = parameters_of(run)[:2]
     pair = most if parameters is None else _chosen(run, parameters)
