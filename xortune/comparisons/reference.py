@@ -95,27 +95,26 @@ class _Text:
 
     def numbers(self, column: str) -> Floats:
         """A column of numbers."""
-        numbers = np.empty(len(self.rows))
-        for row, (line, cell) in enumerate(self.rows[column].items()):
-            value = normal(cell)
-            if not isinstance(value, int | float):
-                raise InputError(
-                    "a missing value" if not cell.strip() else f"{cell!r} is not a number",
-                    place=f"{self.place}:{line}: {column}",
-                    allowed="a finite number",
-                )
-            numbers[row] = max(min(value, 1e300), -1e300)  # an int may be beyond the floats
-        return numbers
+        found = [normal(cell) for cell in self.rows[column]]
+        bad = np.array([not isinstance(value, int | float) for value in found], np.bool_)
+        self.refuse_first(column, bad, "a finite number", "{!r} is not a number")
+        within = (max(min(value, 1e300), -1e300) for value in found)  # an int may be beyond floats
+        return np.fromiter(within, np.float64, len(found))
 
     def refuse_first(
-        self, column: str, bad: NDArray[np.bool_], allowed: str, n: NDArray[np.int64] | None = None
+        self,
+        column: str,
+        bad: NDArray[np.bool_],
+        allowed: str,
+        problem: str = "{}",
+        n: NDArray[np.int64] | None = None,
     ) -> None:
         """Refuse the first value that is bad, if one is."""
-        if bad.any():
-            row = int(np.argmax(bad))
-            of = "" if n is None else f" of {n[row]} seeds"
+        for row in np.flatnonzero(bad)[:1].tolist():
+            cell = self.rows[column].iloc[row].strip()
+            told = problem.format(cell) if n is None else f"{cell} of {n[row]} seeds"
             raise InputError(
-                f"{self.rows[column].iloc[row].strip()}{of}",
+                told if cell else "a missing value",
                 place=f"{self.place}:{self.rows.index[row]}: {column}",
                 allowed=allowed,
             )
@@ -273,7 +272,7 @@ def _successes(
         numbers = text.numbers(found["k"])
         allowed = "a whole number, 0 or more and at most the number of seeds"
         bad = (numbers < 0) | (numbers > n) | ~_whole(numbers)
-        text.refuse_first(found["k"], bad, allowed, n)
+        text.refuse_first(found["k"], bad, allowed, n=n)
         return numbers.astype(np.int64), []
     column = found.get("percent") or found["rate"]
     numbers, whole, assumed = text.numbers(column), 100.0, []
@@ -287,7 +286,7 @@ def _successes(
     k = numbers * n / whole
     bad = (numbers < 0) | (numbers > whole) | (np.abs(k - np.rint(k)) > 1e-6)
     allowed = f"0 to {whole:g}, and a whole number of seeds"
-    text.refuse_first(column, bad, allowed, n)
+    text.refuse_first(column, bad, allowed, n=n)
     return np.rint(k).astype(np.int64), assumed
 
 
@@ -316,11 +315,7 @@ def _refuse_duplicates(text: _Text, values: Mapping[str, tuple[Value, ...]]) -> 
 MOST_LISTED = 8  # values in a message
 
 
-class _Absent:
-    """A parameter that a config does not have, such as the momentum of Adam."""
-
-
-ABSENT = _Absent()
+ABSENT = object()  # a parameter that a config does not have, such as the momentum of Adam
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,9 @@ def _logs(
     results, times, sizes = [], [], []
     for found in blocks:
         point = found[0].block.point
-        outcomes = list(_cumulative(found))
+        epochs = max((e.outcome.epochs for e in found if e.outcome is not None), default=0)
+        parts: Any = (e.outcome or Outcome.crashed(e.block.seeds, epochs) for e in found)
+        outcomes = list(accumulate(parts, Outcome.merge))  # all seeds after each block
         results += [ConfigResult(point, point.key, outcome, 0) for outcome in outcomes]
         times += [began if evaluation.at is None else evaluation.at for evaluation in found]
         sizes.append(len(outcomes))
@@ -140,17 +143,6 @@ def _logs(
         )
         yield ConfigLog(point.key, point.as_dict(), steps, certified.get(point.key, {}))
         at += size
-
-
-def _cumulative(found: list[Evaluation]) -> Iterator[Outcome]:
-    """All seeds after each block."""
-    merged: Outcome | None = None
-    epochs = max((e.outcome.epochs for e in found if e.outcome is not None), default=0)
-    for one in found:
-        part = one.outcome or Outcome.crashed(one.block.seeds, epochs)
-        assert isinstance(part, Outcome)  # it was read from a journal
-        merged = part if merged is None else merged.merge(part)
-        yield merged
 
 
 # -------------------------------------------------------------------------------------------------

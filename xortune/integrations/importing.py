@@ -302,7 +302,7 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     status = column.read(read, np.uint8)
     reasons = table.columns.get(REASON, CodedColumn([None] * table.count))
     given = reasons.where(lambda cell: isinstance(cell, str) and bool(cell.strip()))
-    nothing = column.where(_is_nothing)
+    nothing = column.where(lambda cell: cell is None or str(cell).strip().lower() == "nan")
     both = (status == Status.SOLVED) & given & (rule is None)
     for row in np.flatnonzero(both).tolist():
         problem = f"a success that has a reason for its failure ({_short(table.cell(row, REASON))})"
@@ -357,11 +357,6 @@ def _judged(rule: Success, cell: Cell) -> int:
     if not math.isfinite(number):
         return Status.DIVERGED
     return Status.SOLVED if rule.holds(number) else Status.WRONG_PATTERN
-
-
-def _is_nothing(cell: Cell) -> bool:
-    text = isinstance(cell, str) and cell.strip().lower() == "nan"
-    return cell is None or _is_nan(cell) or text
 
 
 def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:

@@ -108,6 +108,8 @@ class MLflow(Tracker):
 
     def log(self, config: ConfigLog, about: About) -> None:
         """Log what the server lacks of a configuration."""
+        from mlflow.entities import Param
+
         client, key = self._client, config.key
         self._sure = False  # until it is done
         known = self._logged.get(key)
@@ -117,7 +119,11 @@ class MLflow(Tracker):
             run = client.create_run(self._experiment, began, tags, run_name=key)
             known = self._logged[key] = MLflowRun(run.info.run_id)
         if not known.n:
-            self._log_parameters(known.run, config)
+            given = {name: value for name, value in config.parameters.items() if value is not None}
+            names = _names(given)
+            params = [Param(names[name], str(value)) for name, value in given.items()]
+            for at in range(0, len(params), PARAMETERS):
+                client.log_batch(known.run, params=params[at : at + PARAMETERS])
         metrics = [metric for s in config.steps if s.n > known.n for metric in _metrics(s)]
         last = config.steps[-1]
         if dict(config.certified) != dict(known.certified):
@@ -165,15 +171,6 @@ class MLflow(Tracker):
             token = page.token
             if not token:
                 return found
-
-    def _log_parameters(self, run: str, config: ConfigLog) -> None:
-        from mlflow.entities import Param
-
-        given = {name: value for name, value in config.parameters.items() if value is not None}
-        names = _names(given)
-        params = [Param(names[name], str(value)) for name, value in given.items()]
-        for at in range(0, len(params), PARAMETERS):
-            self._client.log_batch(run, params=params[at : at + PARAMETERS])
 
     def _set_status(self, logged: MLflowRun, state: State, at: int) -> None:
         if state == "running":

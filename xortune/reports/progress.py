@@ -306,7 +306,9 @@ def status_json(status: RunStatus) -> dict[str, Any]:
     found = asdict(status)
     best, driver = status.best, found["driver"]
     for values, names in ((found, ("started", "written", "now")), (driver, ("since", "heartbeat"))):
-        values |= {name: _utc(values[name]) for name in names}
+        for name in names:
+            if (at := values[name]) is not None:
+                values[name] = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     if best is not None:
         counts = {"k": best.k, "n": best.n, "rate": best.k / best.n}
         ends = {"low": best.low, "high": best.high}
@@ -324,9 +326,3 @@ def _searches(status: RunStatus) -> bool:
 
 def _speed(rate: float, second: str = " a second", hour: str = " an hour") -> str:
     return f"{rate:,.1f}{second}" if rate >= 0.1 else f"{rate * 3600:.3g}{hour}"
-
-
-def _utc(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")

@@ -377,11 +377,8 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
     found, report = certificate.finalists, report_of(run)
     varied, score = report.varied, report.score
     measures = any(one.neighbours for one in found)
-    columns = [*texts("configuration"), *numbers("search", "fresh seeds", "gap", "rate at least")]
-    own: list[list[str]] = [[] for _ in found]
-    if score is not None:
-        columns += numbers(f"{score.name} ({score.worst})")
-        own = [[_own(run, score, one.key)] for one in found]
+    heads = [f"{score.name} ({score.worst})"] if score else []
+    heads += [WORST] if measures else []
     rows = [
         (
             config_text(one.point, varied),
@@ -389,12 +386,13 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
             f"{one.k}/{one.n} {rate_of(one.k, one.n)}",
             _gap(one),
             lower(one),
-            *of_one,
+            *([_own(run, score, one.key)] if score else []),
             *([_worst(one)] if measures else []),
         )
-        for one, of_one in zip(found, own, strict=True)
+        for one in found
     ]
-    return table_of([*columns, *(numbers(WORST) if measures else [])], rows)
+    columns = numbers("search", "fresh seeds", "gap", "rate at least", *heads)
+    return table_of([*texts("configuration"), *columns], rows)
 
 
 def _own(run: Run, score: Score, key: str) -> str:

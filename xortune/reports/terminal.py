@@ -125,18 +125,10 @@ def _print_rows(
     bar: _Shown | None = None,
     order: Sequence[str] = (),
 ) -> bool:
-    """Print a row for each config, and which parameters found no room.
+    """Print a row for each config, and which parameters found no room: whether the bar was drawn.
 
-    Args:
-        console: says the width.
-        front: the columns that are always there; the bar comes after the first two.
-        parameters: in the order of their columns.
-        key: the last column.
-        bar: of intervals, for which parameters make no room.
-        order: names of parameters: the first gets room first; the others follow as they stand.
-
-    Returns:
-        Whether the bar was drawn.
+    The columns in `front` and the key are always there, the bar, after the first two, if there is
+    room beside the parameters. The first parameter in `order` gets room first.
     """
     room = console.width + 2 - sum(one.width for one in (*front, key))  # the last has no padding
     kept = {one.column.name: one for one in parameters}

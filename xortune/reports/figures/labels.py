@@ -134,16 +134,8 @@ def share_line(
 ) -> Series:
     """The share of n seeds that have at most x, as steps, with a band that holds for all x at once.
 
-    Args:
-        label: in the legend.
-        values: of the seeds that have one, ascending.
-        n: all seeds; those without a value are as good as nothing.
-        ends: from which x to which.
-        larger: whether it is the share that has more than x.
-        role: of the line.
-        text: whose seeds they are, if each step says it, and how many they are.
-        by: behind that, with a place for x.
-        dashed: whether the line is.
+    The values are ascending, of the seeds that have one; if `larger`, it is the share that has more
+    than x. With `text`, whose seeds they are, each step says how many it has, `by` which x.
     """
     at = np.unique(np.clip(np.concatenate([ends, values]), *ends))
     at = at[sampled(at.size)]

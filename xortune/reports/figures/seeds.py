@@ -180,11 +180,8 @@ def _stacked(
 ) -> tuple[Series, ...]:
     """One bar on the other in each group, as a share of its `of`; they lie where there are keys.
 
-    Args:
-        parts: each with its label, its role, and its amount in each group.
-        of: an amount for each group.
-        told: says what a bar is, given the part's label, the amount, and the group's place.
-        keys: of the config that each group is.
+    Each part has its label, its role, and its amount in each group; `told` is given the label, the
+    amount and the group's place; keys are those of the config that each group is.
     """
     tops, series = [0] * len(of), []
     for label, role, amounts in parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -73,7 +72,9 @@ def decision_surface(run: Run) -> Plot | None:
     best = run.results[0]
     trained = [_again(task, best, solved=True), _again(task, best, solved=False)]
     if trained[1] is None:
-        for other in islice(_unsolved(run.results), CONFIGS):
+        counts = run.results.counts
+        failed = (run.results[at] for at in np.flatnonzero(counts.k < counts.n).tolist())
+        for other in islice((r for r in failed if _some(r, solved=False).size), CONFIGS):
             if unsolved := _again(task, other, solved=False):
                 trained += [_again(task, other, solved=True) if other is not best else None]
                 trained += [unsolved]
@@ -91,10 +92,6 @@ def decision_surface(run: Run) -> Plot | None:
         configs=configs.values(),
         targets="".join(map(str, (task.judged_targets[:, 0] > 0.5).astype(int))),
     )
-
-
-def _unsolved(results: Iterable[ConfigResult]) -> Iterable[ConfigResult]:
-    return (r for r in results if r.outcome.successes < r.outcome.n and _some(r, solved=False).size)
 
 
 def _task(run: Run) -> Task | None:

@@ -234,12 +234,8 @@ def literal(value: float | str | None) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         value = str(value)
     text = str(value) if isinstance(value, Nested) else json.dumps(value, ensure_ascii=False)
-    return text if text.isprintable() else "".join(map(_visible, text))
-
-
-def _visible(sign: str) -> str:
-    """A sign within JSON's strings, escaped where it is none to see; so are lone surrogates."""
-    return sign if sign.isprintable() else json.dumps(sign)[1:-1]
+    # Signs that are none to see are escaped within JSON's strings; so are lone surrogates.
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 
 # -------------------------------------------------------------------------------------------------
