@@ -22,7 +22,7 @@ from xortune.driver.session import search_session
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
 
-pytestmark = pytest.mark.long
+LONG = pytest.mark.long
 
 TESTS = str(Path(__file__).parent)
 LIMIT = 3.0
@@ -35,8 +35,8 @@ seeds: {{ladder: [5]}}
 DEATHS = {1: "SIGSEGV", 2: "SIGKILL", 4: "hang"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ray():
+@pytest.fixture(scope="module")
+def own_ray():
     environment = {"PYTHONPATH": os.pathsep.join([TESTS, str(Path(TESTS).parent)])}
     ray.init(
         address="local",
@@ -55,6 +55,8 @@ def searched(folder, trainer, high, **options):
     return complete, load_run(folder / "run")
 
 
+@LONG
+@pytest.mark.usefixtures("own_ray")
 def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
     trainer = Logging(str(tmp_path / "log"), deaths=DEATHS)
     complete, run = searched(tmp_path, trainer, 5, cluster=Cluster(trial_timeout=LIMIT))
@@ -86,6 +88,8 @@ def _missing():
     raise ModuleNotFoundError("No module named 'my_training'")
 
 
+@LONG
+@pytest.mark.usefixtures("own_ray")
 def test_workers_that_cannot_begin_end_the_search_and_no_seed_is_held_for_failed(tmp_path):
     trainer = Unloadable(str(tmp_path / "log"))
     with pytest.raises(InputError, match=r"no worker can start.*my_training.*fix: install"):
@@ -104,6 +108,8 @@ def test_other_versions_are_not_counted_together(monkeypatch):
     versions_module.refuse_other_versions(same)
 
 
+@LONG
+@pytest.mark.usefixtures("own_ray")
 def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
     """As it does when the object that holds a result is lost: ray.tune raises RuntimeError."""
     from ray.tune.execution.tune_controller import TuneController
@@ -194,6 +200,7 @@ print("complete", search_session(space, trainer, folder / "run"), flush=True)
 """
 
 
+@LONG
 def test_ctrl_c_while_all_workers_hang_ends_within_seconds(tmp_path):
     path = os.pathsep.join([TESTS, str(Path(TESTS).parent)])
     process = subprocess.Popen(

@@ -102,6 +102,3 @@ def test_nodes_of_a_cluster_that_grows_and_shrinks(tmp_path, connect):
     finally:
         ray.shutdown()
         cluster.shutdown()
-
-
-"""How soon the head finds that a node is gone; Ray's own settings take 15 seconds."""

@@ -64,6 +64,14 @@ def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     return getattr(torch.optim, config.optimizer)(model.parameters(), lr=config.lr, **options)
 
 
+def exploding(loss: str, epochs: int) -> Config:
+    """Momentum 3 triples the step at every epoch, up to the end of float32."""
+    return Config(
+        activation="ReLU", loss=loss, optimizer="SGD", lr=0.05, momentum=3.0, hidden_dim=2,
+        epochs=epochs,
+    )  # fmt: skip
+
+
 def plain_loop(config: Config, task: Task, seed: int) -> Record:
     """Train one seed as the README says, and note the state after every step."""
     model = network(config, task.dim, seed)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import exploding
 
 from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.core.outcome import Outcome, Status
@@ -86,14 +87,6 @@ def test_a_checkpoint_is_a_training_of_that_length(config):
 
 
 # --- divergence ----------------------------------------------------------------------------------
-
-
-def exploding(loss: str, epochs: int) -> Config:
-    """Momentum 3 triples the step at every epoch, up to the end of float32."""
-    return Config(
-        activation="ReLU", loss=loss, optimizer="SGD", lr=0.05, momentum=3.0, hidden_dim=2,
-        epochs=epochs,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -73,19 +73,6 @@ def test_every_activation_loss_and_optimizer(optimizer, every):
     assert sum(other) == 0
 
 
-def test_against_the_plain_loop_for_longer():
-    configs = [replace(BASE, lr=lr, epochs=120) for lr in (0.003, 0.05, 0.2)]
-    seeds = np.arange(3)
-    outcomes = stacked.train([Training(config, seeds) for config in configs], XOR)
-    assert len({outcome.successes for outcome in outcomes}) > 1
-    for config, outcome in zip(configs, outcomes, strict=True):
-        records = oracle.plain_loops(config, XOR, seeds.tolist())
-        assert [Status(s) for s in outcome.status] == [record.status for record in records]
-        assert outcome.solved_epoch.tolist() == [record.solved_epoch for record in records]
-        losses = [record.losses[-1] for record in records]
-        np.testing.assert_allclose(outcome.final_loss, losses, rtol=1e-3, atol=1e-6)
-
-
 def test_each_has_its_own_seeds_and_checkpoints():
     check(
         [

@@ -22,9 +22,6 @@ def same_as_the_loop(outcome: Outcome, records: list[oracle.Record]) -> None:
             assert outcome.final_loss[index] == pytest.approx(record.losses[-1], abs=1e-4)
 
 
-# --- the whole table, one config of each pair ----------------------------------------------------
-
-
 # --- single configs, longer ----------------------------------------------------------------------
 
 LONG = {

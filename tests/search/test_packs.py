@@ -74,20 +74,6 @@ def test_packs_are_small_then_large_then_small(journal):
     assert min(middle) > 0.95 * LEAST_SECONDS, "what Ray takes for a trial stays small beside it"
 
 
-def test_everything_is_trained_once_and_journaled(journal, tmp_path):
-    trainer = Timed()
-    packs = packs_of(journal, trainer, 100)
-    trained_seconds(packs, trainer)
-    assert packs.finished
-    journal.close()
-    evaluations = read(tmp_path / "evaluations.jsonl")[0]
-    assert sorted(e.proposal for e in evaluations) == list(range(100))
-    for evaluation in evaluations:
-        expected = trained(evaluation.block)
-        assert evaluation.outcome.successes == expected.successes
-        assert evaluation.seconds == pytest.approx(0.003)
-
-
 def test_seconds_are_shared_out_by_cost(journal, tmp_path):
     proposed = points(2)
     trainer = Timed(costs={proposed[0].key: 0.03, proposed[1].key: 0.01})
