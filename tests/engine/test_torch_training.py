@@ -849,7 +849,9 @@ class Told(Small):
         (["SGD", {"momentum": 0.9}, {"weight_decay": 0.1}, {"momentum": 0.5}], True),
         (["SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}], True),
         (["SGD", {"momentum": 0.9, "dampening": 0.5}], False),
-        (["RMSprop", {}], False),
+        (["RMSprop", {"alpha": 0.9}, {"momentum": 0.9, "weight_decay": 0.1}], True),
+        (["RMSprop", {"centered": True}], False),
+        (["Adagrad", {}], False),
     ],
 )
 def test_the_optimizers_of_a_stack_step_as_the_loop_s_to_the_bit(

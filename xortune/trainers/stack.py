@@ -143,6 +143,7 @@ class Stack:
 
     Attributes:
         losses: of the last step, shape (S,).
+        gathering: seconds a step that making an epoch's batches at once has taken.
         together: whether `batches` is called once for all seeds, as long as that can be.
         parameters: by name, shape (S, ...); `buffers` too.
 
@@ -196,7 +197,7 @@ class Stack:
         self._objective = _Loss(self.lead, self.model)
         self._draws: dict[tuple[Any, ...], Draws] = {}
         self.together = together
-        self.losses = torch.empty(0)
+        self.losses, self.gathering = torch.empty(0), 0.0
         # Steps of which shapes have been computed, and their operations; see `recorded`.
         self.repeats = all(one.is_cpu for one in self.parameters.values())
         self._epochs = 0
@@ -208,7 +209,9 @@ class Stack:
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; gives the losses of each step."""
         self.model.train()
+        began = _clock()
         at_once = self._epoch_at_once() if self.together else None
+        self.gathering = (_clock() - began) / len(at_once) if at_once else 0.0
         self._epochs += 1
         if at_once is None:
             self.repeats = False
@@ -622,7 +625,8 @@ class Trial:
                 groups = [(training, range(width))]
                 stack = Stack(groups, together=self.together, timed=True)
                 steps = zip(range(1 + TIMED), _steps(stack), strict=False)
-                self.stacked[width] = _fastest([_clock() for _ in steps]) / width
+                step = _fastest([_clock() for _ in steps]) + stack.gathering
+                self.stacked[width] = step / width
                 self.together = stack.together
         return self.stacked[width]
 

@@ -1,4 +1,4 @@
-"""Steps of Adam, AdamW and SGD for many models in one call, as `torch.optim` computes them.
+"""Steps of Adam, AdamW, RMSprop and SGD for many models in one call, as torch computes them.
 
 torch goes over a parameter some ten times for a step, an operation each, once more for each
 configuration; its fused optimizers do so once and round otherwise. Here each number is rounded as
@@ -46,9 +46,10 @@ def _floats(typingctx: Any, address: Any, index: Any) -> Any:
     return types.CPointer(types.float32)(types.int64, types.int64), lowered
 
 
-AVERAGES, ADAM, SGD = 0, 1, 2
+AVERAGES, ADAM, SGD, SQUARES, RMSPROP = range(5)
 """Parts of a step: Adam's running averages of the gradient and of its square, Adam's step by them
-and by the roots of those of squares, and the step of SGD with its buffers."""
+and by the roots of those of squares, the step of SGD with its buffers; RMSprop's running average of
+the gradient's square, and its step by the root and its buffers."""
 
 
 @njit(nogil=True, error_model="numpy")
@@ -79,6 +80,24 @@ def stepped(part, weights, gradients, sizes, table, which, first, last, ones, tw
                     kept, correction, eps, step = t[5], t[6], t[7], t[8]
                     for i in range(n):
                         w[i] = w[i] * kept + (step * a[i]) / (b[i] / correction + eps)
+                elif part == SQUARES:
+                    decay, beta, share = t[0], t[1], t[2]
+                    for i in range(n):
+                        d = g[i]
+                        if decay != 0:
+                            d = fma(w[i], decay, d)
+                        b[i] = fma(share * d, d, b[i] * beta)
+                elif part == RMSPROP:
+                    decay, eps, momentum, step = t[0], t[3], t[4], t[5]
+                    for i in range(n):
+                        d = g[i]
+                        if decay != 0:
+                            d = fma(w[i], decay, d)
+                        if momentum != 0:
+                            a[i] = a[i] * momentum + d / (b[i] + eps)
+                            w[i] = fma(a[i], step, w[i])
+                        else:
+                            w[i] = w[i] + (step * d) / (b[i] + eps)
                 else:
                     decay, momentum, nesterov, step = t[0], t[1], t[2], t[3]
                     for i in range(n):
@@ -167,9 +186,21 @@ def _sgd(args: tuple[Any, ...], buffers: Tensor, _: Tensor) -> None:
     compiled(stepped)(SGD, *args, buffers.data_ptr(), 0)
 
 
+def _rmsprop_numbers(_: int, told: Mapping[str, Any]) -> tuple[float, ...]:
+    alpha = told["alpha"]
+    return told["weight_decay"], alpha, 1 - alpha, told["eps"], told["momentum"], -told["lr"]
+
+
+def _rmsprop(args: tuple[Any, ...], buffers: Tensor, squares: Tensor) -> None:
+    compiled(stepped)(SQUARES, *args, buffers.data_ptr(), squares.data_ptr())
+    roots = squares.sqrt()  # as in `_adam`
+    compiled(stepped)(RMSPROP, *args, buffers.data_ptr(), roots.data_ptr())
+
+
 _KINDS: Mapping[type, tuple[Any, Any]] = {
     torch.optim.Adam: (functools.partial(_adam_numbers, apart=False), _adam),
     torch.optim.AdamW: (functools.partial(_adam_numbers, apart=True), _adam),
+    torch.optim.RMSprop: (_rmsprop_numbers, _rmsprop),
     torch.optim.SGD: (_sgd_numbers, _sgd),
 }
 
@@ -192,7 +223,7 @@ def _is_plain(optimizer: Any) -> bool:
     )
 
 
-_NUMBERS = {"lr", "betas", "eps", "weight_decay", "momentum"}
+_NUMBERS = {"lr", "betas", "alpha", "eps", "weight_decay", "momentum"}
 _FREE = {"params", "nesterov", "decoupled_weight_decay"}
 
 
@@ -204,7 +235,9 @@ def _is_torchs(kind: Any) -> bool:
     draw = torch.Generator().manual_seed(0)
     weights = {f"{n}": torch.randn(2, n, generator=draw) for n in (51, 64)}
     alone = [[one[row].clone() for one in weights.values()] for row in range(2)]
-    more: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if kind is torch.optim.SGD else {}
+    more: dict[str, Any] = {} if "betas" in kind([torch.zeros(1)]).defaults else {"momentum": 0.9}
+    if kind is torch.optim.SGD:
+        more["nesterov"] = True
     optimizers = [kind(alone[0], 0.1), kind(alone[1], 0.01, weight_decay=0.1, **more)]
     steps = StackOptimizer(optimizers, weights, [dict.fromkeys(weights, 0)] * 2, [1, 1])
     for size in (1.0, 1e-3, 30.0):
