@@ -119,7 +119,7 @@ def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch):
     ("words", "message"),
     [
         ((), "nowhere to log to; fix: give --tensorboard, --mlflow or --wandb"),
-        (("--tensorboard", "{file}"), "{file}: cannot be made"),
+        (("--tensorboard", "{file}"), "{file}: cannot be written"),
         (("--mlflow", "localhost:5000"), "'localhost:5000' is not a tracking URI"),
         (("--mlflow", "http://me:secret@host"), "http://host: has a password in it"),
         (("--wandb", "a/b/c"), "'a/b/c' is not a project"),

@@ -11,7 +11,7 @@ import typer
 import xortune as xt
 from xortune.cli import shared as cli
 from xortune.cli.searching import show_run
-from xortune.core.errors import InputError
+from xortune.core.files import writing
 from xortune.core.formats import count, plain
 
 if TYPE_CHECKING:
@@ -49,12 +49,8 @@ def export(
         if output is None:
             print(script, end="")
         else:
-            try:
+            with writing(output, "give another --output"):
                 replace_file(output, script.encode())
-            except OSError as error:
-                problem = f"cannot be written ({error.strerror})"
-                fix = "give another --output"
-                raise InputError(problem, place=str(output), fix=fix) from None
         chosen, first = exported(loaded, key).key, loaded.results[0].key
         if key is None and chosen != first:
             searched = f"the search's first was {first} (--key {first})"

@@ -179,9 +179,11 @@ def unreadable(place: Path, error: Exception) -> InputError:
 
 @contextmanager
 def writing(
-    place: Path, fix: str | None = "give another directory with --output"
+    place: Path,
+    fix: str | None = "give another directory with --output",
+    full: str = FREE_SPACE,
 ) -> Iterator[None]:
-    """Within it a place is written to.
+    """Within it a place is written to; the second fix is that of a full disk.
 
     Raises:
         InputError: the file system does not let us write there, or the disk is full.
@@ -192,7 +194,7 @@ def writing(
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         problem = f"cannot be written ({getattr(error, 'strerror', None) or error})"
-        fix = FREE_SPACE if is_full(error) else fix
+        fix = full if is_full(error) else fix
         raise InputError(problem, place=str(place), fix=fix) from None
 
 

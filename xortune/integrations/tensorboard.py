@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xortune.core.errors import InputError
+from xortune.core.files import writing
 from xortune.integrations.tracker import About, ConfigLog, Tracker
 from xortune.runs.files import replace_file
 
@@ -27,7 +27,7 @@ class TensorBoard(Tracker):
         folder: the directory; None for `tensorboard` in the run's own.
 
     Raises:
-        InputError: the package is not installed, or the directory cannot be made.
+        InputError: the package is not installed, or the directory cannot be written.
     """
 
     name = "TensorBoard"
@@ -38,15 +38,8 @@ class TensorBoard(Tracker):
         self._folder = folder
         self.place = str(folder or "tensorboard")
         if folder is not None:
-            try:
+            with writing(folder, "give another directory"):
                 folder.mkdir(parents=True, exist_ok=True)
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"cannot be made ({getattr(error, 'strerror', None) or error})",
-                    field="tensorboard",
-                    place=str(folder),
-                    fix="give another directory",
-                ) from None
 
     def begin(self, about: About) -> None:
         """Find out where that is: each configuration has a file of its own."""

@@ -7,7 +7,6 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.errors import InputError, refuse_unknown
-from xortune.core.files import is_full
+from xortune.core.files import writing
 from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
@@ -135,12 +134,13 @@ def _write(
     A link in place of a folder is refused: a run that somebody sent must not lead out of itself.
     `again` is the command that writes a full disk's files, once there is room.
     """
+    fixes = () if again is None else ("", f"free space there, then: {again}")
     written = []
     for name, content in files:
         path = directory / name
         if path.parent != directory and path.parent.is_symlink():
             raise InputError("is a symbolic link", place=str(path.parent), fix="remove it")
-        with _told(path, again):
+        with writing(path, *fixes):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, content)
         written.append(path)
@@ -148,22 +148,8 @@ def _write(
         path = directory / name
         led = path.parent != directory and (path.parent.is_symlink() or path.parent.is_file())
         if path not in written and not led:
-            with _told(path, again):
+            with writing(path, *fixes):
                 remove_file(path)
-
-
-@contextmanager
-def _told(path: Path, again: str | None) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        fix = "give another directory with --output"
-        if again is not None:
-            fix = f"free space there, then: {again}" if is_full(error) else ""
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot be written ({reason})", place=str(path), fix=fix) from None
 
 
 def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:

@@ -25,7 +25,7 @@ from xortune.comparisons.runs import (
     sentence,
     values_of,
 )
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import estimated, measured, number, plain, span, value
 from xortune.reports.figures.labels import (
     CHOSEN,
@@ -278,10 +278,7 @@ def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
         raise InputError("no two of what is compared have recorded the same number")
     if name is None:
         return next(iter(known.values()))
-    if name not in known:
-        raise InputError(
-            f"there is no number {name!r}", field="number", allowed=", ".join(map(plain, known))
-        )
+    refuse_unknown(name, known, f"there is no number {name!r}", field="number")
     return known[name]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import count, interval, measured, number, percent
 from xortune.reports.figures.labels import HUGE, WIDE, described, plot_of, sampled, with_interval
 from xortune.reports.plot import (
@@ -413,14 +413,9 @@ def _chosen(run: Run, names: Sequence[str]) -> tuple[Parameter, ...]:
         raise InputError(f"{names!r}", field="parameters", allowed=allowed)
     known = {parameter.name: parameter for parameter in parameters_of(run)}
     for name in names:
-        if name not in known:
-            same = name in run.parameters
-            raise InputError(
-                "is the same in all configurations" if same else f"no parameter {name!r}",
-                field=str(name) if same else "parameters",
-                allowed=", ".join(known) or "none: no parameter differs between configurations",
-                fix=nearest(str(name), known) if known and not same else None,
-            )
+        same = name in run.parameters
+        problem = "is the same in all configurations" if same else f"no parameter {name!r}"
+        refuse_unknown(name, known, problem, field=str(name) if same else "parameters")
     return tuple(known[name] for name in names)
 
 
