@@ -80,12 +80,9 @@ def text_of(place: Path) -> str:
     Raises:
         InputError: it cannot be read, is larger, or is not UTF-8 text.
     """
-    try:
-        with open_regular(place) as file:
-            size = os.fstat(file.fileno()).st_size
-            data = file.read(min(size, MAX_BYTES) + 1)  # what is asked for is allocated at once
-    except (OSError, ValueError) as error:
-        raise unreadable(place, error) from None
+    with reading(place), open_regular(place) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(min(size, MAX_BYTES) + 1)  # what is asked for is allocated at once
     if len(data) > MAX_BYTES:
         raise InputError("is too large", place=str(place), allowed=f"{MAX_BYTES:,} bytes")
     try:
@@ -109,21 +106,22 @@ def csv_rows(
             column name that is empty or given twice, a row of another length.
     """
     place, width, count = os.fspath(path), 0, 0
-    try:
-        with TextIOWrapper(
-            open_regular(path, follow=True), encoding="utf-8-sig", newline=""
-        ) as text:
-            if most is not None and os.fstat(text.fileno()).st_size > most:
-                raise InputError("is too large", place=place, allowed=f"{most:,} bytes")
+    with (
+        reading(Path(path)),
+        TextIOWrapper(open_regular(path, follow=True), encoding="utf-8-sig", newline="") as text,
+    ):
+        if most is not None and os.fstat(text.fileno()).st_size > most:
+            raise InputError("is too large", place=place, allowed=f"{most:,} bytes")
 
-            def cut(sign: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
-                text.seek(0)
-                reader, line = csv.reader(text, delimiter=sign, strict=strict), 1
-                for row in reader:
-                    if row:
-                        yield line, row
-                    line = reader.line_num + 1
+        def cut(sign: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
+            text.seek(0)
+            reader, line = csv.reader(text, delimiter=sign, strict=strict), 1
+            for row in reader:
+                if row:
+                    yield line, row
+                line = reader.line_num + 1
 
+        try:
             widths = {sign: len(next(cut(sign, strict=False), (0, ""))[1]) for sign in delimiters}
             for line, found in cut(max(widths, key=widths.__getitem__), strict=True):
                 row = found if count else [name.strip() for name in found]
@@ -140,13 +138,11 @@ def csv_rows(
                     raise InputError(problem, place=f"{place}:{line}")
                 yield line, row
                 count += 1
-    except InputError:
-        raise
-    except (UnicodeDecodeError, csv.Error) as error:
-        what, fix = ("CSV", None) if isinstance(error, csv.Error) else ("UTF-8", "save it as UTF-8")
-        raise InputError(f"is not {what} text ({error})", place=place, fix=fix) from None
-    except (OSError, ValueError) as error:
-        raise unreadable(Path(path), error) from None
+        except (UnicodeDecodeError, csv.Error) as error:
+            what, fix = "CSV", None
+            if isinstance(error, UnicodeDecodeError):
+                what, fix = "UTF-8", "save it as UTF-8"
+            raise InputError(f"is not {what} text ({error})", place=place, fix=fix) from None
     if count < 2:
         raise InputError("no rows below a header", place=place, fix="add a header line and rows")
 
@@ -171,10 +167,20 @@ def _finite(text: str) -> float:
     return number
 
 
-def unreadable(place: Path, error: Exception) -> InputError:
-    """What to say of a file that the file system does not let us read."""
-    reason = getattr(error, "strerror", None) or error
-    return InputError(f"cannot be read ({reason})", place=str(place))
+@contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Within it a place is read.
+
+    Raises:
+        InputError: the file system does not let us read there.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        problem = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise InputError(problem, place=str(place)) from None
 
 
 @contextmanager

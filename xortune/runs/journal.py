@@ -18,7 +18,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from xortune.core.errors import DisturbedError, InputError
-from xortune.core.files import FREE_SPACE, is_full, open_regular, unreadable, writing
+from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, encode
 from xortune.runs.lines import Evaluations, JournalLines
 from xortune.runs.lock import RunLock, flock, held
@@ -200,14 +200,13 @@ class JournalReader:
             InputError: the file cannot be read, a malformed line (with file:line), or a seed of one
                 config in two final lines.
         """
-        try:
-            file = open_regular(self._path)
-        except FileNotFoundError:
-            self._begin()
-            return Evaluations(self.lines, np.arange(0))
-        except OSError as error:
-            raise unreadable(self._path, error) from None
-        with file:
+        with reading(self._path):
+            try:
+                file = open_regular(self._path)
+            except FileNotFoundError:
+                self._begin()
+                return Evaluations(self.lines, np.arange(0))
+        with file, reading(self._path):
             found = os.fstat(file.fileno())
             identity = (found.st_dev, found.st_ino)
             if self._file not in (None, identity) or found.st_size < self.size:
@@ -222,8 +221,6 @@ class JournalReader:
                 if not known:
                     raise
                 return self.read_on()  # cut and written again between two looks? all of it is new
-            except OSError as error:
-                raise unreadable(self._path, error) from None
         return Evaluations(self.lines, np.arange(known, len(self.lines)))
 
     def _take(self, file: BinaryIO) -> None:
@@ -555,12 +552,9 @@ def held_journal(
 
 def torn(path: str | os.PathLike[str]) -> int:
     """How many bytes follow the last whole line; while a search appends, it may be writing them."""
-    try:
-        with open_regular(path) as file:
-            whole = _whole_lines(file.fileno())
-            return os.fstat(file.fileno()).st_size - whole
-    except OSError as error:
-        raise unreadable(Path(path), error) from None
+    with reading(Path(path)), open_regular(path) as file:
+        whole = _whole_lines(file.fileno())
+        return os.fstat(file.fileno()).st_size - whole
 
 
 def _sync_folders(place: str) -> None:

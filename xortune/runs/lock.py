@@ -39,7 +39,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError
-from xortune.core.files import LINK, open_regular, unreadable, without_passwords, writing
+from xortune.core.files import LINK, open_regular, reading, without_passwords, writing
 from xortune.core.formats import plain
 from xortune.runs.store import Store, StoredPath, copy_of, segments_in, store_of, url_of, worked_in
 
@@ -148,23 +148,17 @@ class _Directory:
         return str(self._shown / name)
 
     def names(self, folder: str) -> Collection[str]:
-        try:
+        with reading(self._shown / folder), suppress(FileNotFoundError):
             if (self._directory / folder).is_symlink():
                 raise InputError(LINK, place=self.place(folder))
             return [place.name for place in (self._directory / folder).iterdir()]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError) as error:
-            raise unreadable(self._shown / folder, error) from None
+        return []
 
     def get(self, name: str) -> bytes | None:
-        try:
-            with open_regular(self._directory / name) as file:
-                return file.read(MAX_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise unreadable(self._shown / name, error) from None
+        place = self._directory / name
+        with reading(self._shown / name), suppress(FileNotFoundError), open_regular(place) as file:
+            return file.read(MAX_BYTES + 1)
+        return None
 
     def put(self, name: str, data: bytes) -> None:
         with (self._directory / name).open("wb", buffering=0) as file:
