@@ -169,11 +169,7 @@ def _finite(text: str) -> float:
 
 @contextmanager
 def reading(place: Path) -> Iterator[None]:
-    """Within it a place is read.
-
-    Raises:
-        InputError: the file system does not let us read there.
-    """
+    """Within it a place is read: what the file system refuses is an InputError."""
     try:
         yield
     except InputError:

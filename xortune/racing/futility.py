@@ -22,11 +22,7 @@ NODES = 400
 
 
 def checked_futility(futility: float | None) -> float | None:
-    """The setting, as it is.
-
-    Raises:
-        InputError: it is not in (0, 1).
-    """
+    """The setting, as it is; outside of (0, 1) it is refused."""
     if futility is not None and not 0 < futility < 1:
         allowed = "a difference of rates in (0, 1), or None: stop only what is proven worse"
         raise InputError(f"{futility!r}", field="futility", allowed=allowed)

@@ -234,11 +234,7 @@ class Race:
 def checked_counts(
     successes: object, n: object, before: tuple[int, int], *, place: str
 ) -> tuple[int, int]:
-    """Cumulative counts that somebody's program reports, as whole numbers.
-
-    Raises:
-        InputError: no counts, more successes than seeds, or counts that are not cumulative.
-    """
+    """Cumulative counts that somebody's program reports, as whole numbers; others are refused."""
     found = []
     for field, value in (("successes", successes), ("n", n)):
         whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -110,11 +110,7 @@ def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace
 
 
 def space_at(place: Path) -> SearchSpace:
-    """A space of a run, without its task, whose file may be elsewhere by now.
-
-    Raises:
-        InputError: it cannot be read, or is no search space.
-    """
+    """A space of a run, without its task, whose file may be elsewhere by now."""
     values = read_yaml(text_of(place), str(place)).values
     text = json.dumps({key: part for key, part in values.items() if key != "task"})  # YAML too
     return parse_space(text, str(place), place.parent)
@@ -181,11 +177,7 @@ def words(value: object) -> str:
 def changes_brought(
     old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None, place: str, extend: bool
 ) -> tuple[Difference, ...]:
-    """What a session brings to a run that it continues.
-
-    Raises:
-        DifferentRunError: something that it may not bring; the message shows all of that.
-    """
+    """What a session brings to a run that it continues, or a refusal that shows all of that."""
     found = tuple(differences(old, new, task=task))
     if extend:
         problem = "the run cannot be extended by this:"
@@ -394,11 +386,7 @@ def changed_trainer(
 def checked_versions(
     run: Run, identity: Mapping[str, str], versions: Mapping[str, str], *, accept: bool
 ) -> list[str]:
-    """What the user should know of versions that differ from those of the run's last search.
-
-    Raises:
-        DifferentRunError: what trains is another, or the run is to end with a proof.
-    """
+    """What to know of versions that differ from those of the run's last search, or a refusal."""
     changed, notes = changed_trainer(run.manifest, identity), []
     if changed:
         shown = [f"{name}: {before} -> {after}" for name, before, after in changed]

@@ -183,9 +183,6 @@ class Store:
 
     Args:
         url: of the run.
-
-    Raises:
-        InputError: no filesystem for such a URL.
     """
 
     def __init__(self, url: str) -> None:

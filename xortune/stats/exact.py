@@ -302,11 +302,7 @@ def _conditional(
 def whole_counts(
     successes: ArrayLike, n: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both as floats of one shape.
-
-    Raises:
-        InputError: they are no counts.
-    """
+    """Both as floats of one shape; what is no count is refused."""
     k, m = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
     wrong = ~((k >= 0) & (k <= m) & (k == np.floor(k)) & (m == np.floor(m)))
     if wrong.any():

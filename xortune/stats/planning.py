@@ -110,9 +110,6 @@ def shared_power(
         discordance: the share of seeds that only one of the two solves, from |p1 - p2| (all that
             the worse one solves, the better one solves too) upwards. If not given, that of two
             configs that fail on seeds independently of each other, p1 (1 - p2) + p2 (1 - p1).
-
-    Raises:
-        InputError: a discordance that the two rates do not allow.
     """
     share = _discordance(p1, p2, discordance)
     apart = np.arange(n + 1)  # seeds that tell them apart
