@@ -17,7 +17,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
 from xortune.core.task import Task, TaskSpec
-from xortune.runs.certificate import Attempt, certificate_of
+from xortune.runs.certificate import Attempt, Certificate, certificate_of
 from xortune.runs.manifest import imported_from, last_identity, last_search, made_with
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run, load_run
@@ -73,7 +73,7 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     learned = (str(run.manifest.get("task", "")), str(fingerprint))
     task = None if fingerprint is None else learned
     candidate = Candidate(label, result.point, task, facts=facts, run=run)
-    if (found := certified_outcome(run, result.key)) is None:
+    if (found := certified_outcome(run, certificate_of(run.checks), result.key)) is None:
         return candidate
     attempt, seeds = found
     digests = made_with(run.manifest, attempt.made, attempt.number)
@@ -108,16 +108,16 @@ def place_of(run: Run, key: str, *, at: str) -> int:
     )
 
 
-def certified_outcome(run: Run, key: str) -> tuple[Attempt, Outcome] | None:
+def certified_outcome(
+    run: Run, certificate: Certificate | None, key: str
+) -> tuple[Attempt, Outcome] | None:
     """The last complete attempt to certify a config, and all its seeds there; None if not in it."""
-    certificate = certificate_of(run.checks)
-    attempt = certificate.latest if certificate else None
-    if attempt is None or all(found.key != key for found in attempt.finalists):
+    if certificate is None or (attempt := certificate.latest) is None:
         return None
     purposes = (run.checks.lines.purposes[line] for line in run.checks.places.tolist())
     mine = [(one.kind, one.attempt) == ("certify", attempt.number) for one in purposes]
-    [result] = ConfigResults(run.checks.where(np.array(mine)).of_keys([key]))
-    return attempt, result.outcome
+    found = ConfigResults(run.checks.where(np.array(mine, np.bool_)).of_keys([key]))
+    return (attempt, found[0].outcome) if found else None
 
 
 def trained_contestant(

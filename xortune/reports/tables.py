@@ -397,7 +397,7 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
 
 def _own(run: Run, score: Score, key: str) -> str:
     """The median and the worse decile on fresh seeds."""
-    certified = certified_outcome(run, key)
+    certified = certified_outcome(run, run.certificate, key)
     if certified is None:
         return "–"
     found = summary(certified[1].details.values.get(score.name, np.empty(0)))

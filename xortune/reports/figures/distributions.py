@@ -117,7 +117,7 @@ def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
         SeedsOf(what, r.key, described(r, names), r.outcome, role)
         for what, r, role in picked.values()
     ]
-    if certified := certified_outcome(run, best.key):
+    if certified := certified_outcome(run, run.certificate, best.key):
         found.insert(1, replace(found[0], what="best on fresh seeds", outcome=certified[1]))
     return found
 
