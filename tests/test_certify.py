@@ -15,7 +15,7 @@ from xortune.core.seeds import CERTIFY
 from xortune.runs.certificate import certificate_of, lower_bound, risk_of
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
-from xortune.stats.exact import clopper_pearson
+from xortune.stats.exact import clopper_pearson_lower
 
 __all__ = ["run"]
 
@@ -31,7 +31,7 @@ def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
     assert first in CERTIFY
     # Half of 5 % for the first attempt, a third of that for each of three finalists.
     for f in by_rank:
-        low, _ = clopper_pearson(f.k, f.n, confidence=1 - 0.025 / 3, side="lower")
+        low = clopper_pearson_lower(f.k, f.n, confidence=1 - 0.025 / 3)
         assert f.lower_bound == pytest.approx(float(low))
     assert found.best.key == KEYS[2]
     assert disjoint(run.path)
@@ -56,7 +56,7 @@ def test_all_bounds_hold_together_after_a_search_over_equal_configs():
     wrong = naive = 0
     for _ in range(1000):
         searched = rng.binomial(100, 0.9, size=200)
-        naive += float(clopper_pearson(searched.max(), 100, side="lower")[0]) > 0.9
+        naive += float(clopper_pearson_lower(searched.max(), 100)) > 0.9
         fresh = rng.binomial(300, 0.9, size=5)
         alpha = risk_of(1, 0.95, 5)
         wrong += any(

@@ -18,7 +18,7 @@ from xortune.runs.certificate import (
 from xortune.runs.evaluation import Purpose, encode
 from xortune.runs.lines import decode
 from xortune.stats.anytime import anytime_lower
-from xortune.stats.exact import clopper_pearson
+from xortune.stats.exact import clopper_pearson_lower
 
 A, B = {**CONFIG, "lr": 0.02}, {**CONFIG, "lr": 0.05}
 KEY_A, KEY_B = Point(A).key, Point(B).key
@@ -106,7 +106,7 @@ def test_counts_and_bounds_of_a_complete_attempt():
     # 0.05 for all, half of it for the first attempt, half of that for each of two finalists.
     assert best.lower_bound == pytest.approx(0.0125 ** (1 / 100))
     assert best.confidence == pytest.approx(1 - 0.0125)
-    expected, _ = clopper_pearson(98, 100, confidence=other.confidence, side="lower")
+    expected = clopper_pearson_lower(98, 100, confidence=other.confidence)
     assert other.lower_bound == pytest.approx(float(expected))
     assert (other.search_rate, other.rate, other.gap) == (1.0, 0.98, pytest.approx(0.02))
     assert other.point == Point(A)

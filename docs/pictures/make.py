@@ -24,7 +24,7 @@ from xortune.core.counts import holm, wilson
 from xortune.reports.drawing.matplotlib import STYLE
 from xortune.reports.plot import COLOURS
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below, anytime_interval
-from xortune.stats.exact import clopper_pearson, mcnemar_two_sided
+from xortune.stats.exact import clopper_pearson_lower, mcnemar_two_sided
 from xortune.stats.planning import seeds_for_lower_bound
 
 HERE = Path(__file__).resolve().parent
@@ -170,7 +170,7 @@ def clopper() -> Figure:
     seeds = np.arange(20, 1201, 4)
     claim = 0.99
     for line, (failures, colour) in enumerate(((0, A), (1, C), (3, B))):
-        low, _ = clopper_pearson(seeds - failures, seeds, side="lower")
+        low = clopper_pearson_lower(seeds - failures, seeds)
         axes.plot(seeds, low, color=colour)
         needed = seeds_for_lower_bound(claim, failures=failures)
         axes.plot(needed, claim, "o", color=colour, markersize=4)

@@ -18,7 +18,7 @@ from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.files import replace_file
 from xortune.runs.manifest import made_with
 from xortune.stats.anytime import anytime_lower
-from xortune.stats.exact import clopper_pearson
+from xortune.stats.exact import clopper_pearson_lower
 from xortune.stats.horizon import boundary
 
 # -------------------------------------------------------------------------------------------------
@@ -257,11 +257,11 @@ def risk_of(attempt: int, confidence: float, finalists: int) -> float:
 def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
     """The lower bound of a success rate, k of n seeds solved, that is wrong with probability alpha.
 
-    See `clopper_pearson` and `anytime_lower`.
+    See `clopper_pearson_lower` and `anytime_lower`.
     """
     if bound == "anytime":
         return float(anytime_lower(k, n, alpha=alpha))
-    return float(clopper_pearson(k, n, confidence=1 - alpha, side="lower")[0])
+    return float(clopper_pearson_lower(k, n, confidence=1 - alpha))
 
 
 def purpose_of(line: Evaluation) -> Purpose:

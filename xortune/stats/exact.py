@@ -6,7 +6,6 @@ What holds for one n that was chosen before looking; for looks in between there 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,29 +17,25 @@ from xortune.core.errors import InputError, check_share
 TIE = 1 + 1e-9
 """Probabilities that differ by less than this factor are equal but for rounding."""
 
-Side = Literal["lower", "upper", "two-sided"]
 
+def clopper_pearson_lower(
+    successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95
+) -> NDArray[np.float64]:
+    """Clopper and Pearson's exact lower bound of a success probability.
 
-def clopper_pearson(
-    successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95, side: Side = "two-sided"
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Clopper and Pearson's exact bounds of a success probability.
-
-    Whatever the probability is, it lies within the bounds with at least the given confidence. That
+    Whatever the probability is, it is at least the bound with at least the given confidence. That
     holds for one n, fixed before the first seed is looked at.
 
     Args:
         successes: counts k, any shape.
-        n: seeds trained, broadcast against `successes`; 0 gives (0, 1).
-        confidence: in (0, 1), of the one bound or of both together.
-        side: `lower` spends all the risk on the lower bound, and the upper is 1; `upper` the other
-            way round; `two-sided` spends half of it on each.
+        n: seeds trained, broadcast against `successes`; 0 gives 0.
+        confidence: in (0, 1).
 
     Returns:
-        (low, high), float64, of the broadcast shape.
+        The bound, float64, of the broadcast shape.
 
     Raises:
-        InputError: counts that are none, a confidence outside (0, 1), another side.
+        InputError: counts that are none, a confidence outside (0, 1).
 
     Source:
         Clopper and Pearson (1934), Biometrika 26, 404-413, with beta quantiles as in scipy's
@@ -48,18 +43,9 @@ def clopper_pearson(
     """
     k, m = whole_counts(successes, n)
     check_share("confidence", confidence)
-    if side not in ("lower", "upper", "two-sided"):
-        raise InputError(f"{side!r}", field="side", allowed="lower, upper or two-sided")
-    risk = (1 - confidence) / (2 if side == "two-sided" else 1)
-    low, high = np.zeros(k.shape), np.ones(k.shape)
-    if side != "upper":
-        some = k > 0
-        low[some] = betaincinv(k[some], m[some] - k[some] + 1, risk)
-    if side != "lower":
-        some = k < m
-        # The mirrored lower bound: near 1 it keeps the digits that 1 - risk would lose.
-        high[some] = 1 - betaincinv(m[some] - k[some], k[some] + 1, risk)
-    return low, high
+    low, some = np.zeros(k.shape), k > 0
+    low[some] = betaincinv(k[some], m[some] - k[some] + 1, 1 - confidence)
+    return low
 
 
 def mcnemar_two_sided(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:

@@ -19,6 +19,8 @@ from scipy.special import bdtr, bdtrc, stdtrit
 # a seed that crashed has none, and a mean of the others says nothing of it. What a search looks
 # for is to say something of all seeds: in `of_all` a failed one is infinitely bad.
 
+CONFIDENCE = 0.95  # of all intervals here
+
 LEAST = 5
 """Means of fewer numbers have no interval: they say next to nothing of how numbers scatter."""
 
@@ -95,18 +97,15 @@ def of_all(numbers: NDArray[np.float64], statistic: str) -> float:
     return float(np.quantile(np.where(known, numbers, other), share))
 
 
-def quantile_interval(
-    numbers: NDArray[np.float64], share: float, *, confidence: float = 0.95
-) -> tuple[float, float]:
-    """The interval of a quantile between two order statistics, whatever the numbers' distribution.
+def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float, float]:
+    """The 95 % interval of a quantile between two order statistics, whatever the distribution is.
 
     The number of seeds below the true quantile is binomial. So each end lies beyond the truth with
-    a probability of at most half of 1 - confidence, for any distribution and any number of seeds.
+    a probability of at most 2.5 %, for any distribution and any number of seeds.
 
     Args:
         numbers: shape (S,), at least one; they may be infinite, no NaN.
         share: of the quantile, in (0, 1).
-        confidence: of the interval.
 
     Returns:
         (low, high). An end is infinite where no order statistic is far enough out: the 10 %
@@ -115,7 +114,7 @@ def quantile_interval(
     Source:
         David and Nagaraja (2003), Order Statistics, section 7.1.
     """
-    ordered, tail = np.sort(numbers), (1 - confidence) / 2
+    ordered, tail = np.sort(numbers), (1 - CONFIDENCE) / 2
     below = np.arange(ordered.size)
     low = int((bdtr(below, ordered.size, share) <= tail).sum()) - 1
     high = ordered.size - int((bdtrc(below, ordered.size, share) <= tail).sum())
@@ -125,10 +124,8 @@ def quantile_interval(
     )
 
 
-def interval_of_all(
-    numbers: NDArray[np.float64], statistic: str, *, confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """The interval of `of_all`: exact for a quantile, approximate for a mean.
+def interval_of_all(numbers: NDArray[np.float64], statistic: str) -> tuple[float, float] | None:
+    """The 95 % interval of `of_all`: exact for a quantile, approximate for a mean.
 
     That of a quantile is `quantile_interval`. That of a mean is Student's, that of the
     interquartile mean is Tukey and McLaughlin's: Student's of the middle half, with the winsorized
@@ -138,7 +135,6 @@ def interval_of_all(
     Args:
         numbers: shape (S,), as of `of_all`.
         statistic: as of `of_all`.
-        confidence: of the interval.
 
     Returns:
         (low, high); None of a mean of fewer than `LEAST` seeds, of no seeds, and where numbers are
@@ -152,7 +148,7 @@ def interval_of_all(
     if (share := quantile_share(statistic)) is not None:
         if not numbers.size:
             return None
-        return quantile_interval(numbers, share, confidence=confidence)
+        return quantile_interval(numbers, share)
     if numbers.size < LEAST:
         return None
     ordered = np.sort(numbers)
@@ -164,7 +160,7 @@ def interval_of_all(
     with np.errstate(over="ignore", invalid="ignore"):
         winsorized = np.clip(ordered, middle[0], middle[-1])
         error = winsorized.std(ddof=1) * np.sqrt(ordered.size) / middle.size
-        half = float(stdtrit(middle.size - 1, (1 + confidence) / 2) * error)
+        half = float(stdtrit(middle.size - 1, (1 + CONFIDENCE) / 2) * error)
         low, high = float(middle.mean()) - half, float(middle.mean()) + half
     if not np.isfinite([low, high]).all():
         return None
