@@ -580,13 +580,24 @@ def _changed(x):
     return twice.add_(1).exp(), flat * 3
 
 
+def _viewed_back(x):
+    return ((x * 2).view(-1).view(x.shape).exp(),)
+
+
 def _chained(x):
     return ((x * 2).exp().neg() + x).sigmoid(), x.neg()
 
 
 @pytest.mark.parametrize(
     ("step", "over"),
-    [(_viewed, 0), (_unsafely_viewed, 0), (_unbound, 0), (_changed, 0), (_chained, 4)],
+    [
+        (_viewed, 0),
+        (_unsafely_viewed, 0),
+        (_unbound, 0),
+        (_changed, 0),
+        (_viewed_back, 1),
+        (_chained, 4),
+    ],
 )
 def test_no_repeated_operation_writes_over_what_is_read_later(step, over):
     x, other = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))

@@ -39,6 +39,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._last = places[-1]
         self._nodes = dict(zip(map(id, inputs), places, strict=False))
         self._alive: list[Any] = list(inputs)  # an id is of one tensor while that lives
+        self._wholes: dict[int, Tensor] = {}  # of which tensor others are views
         self._constants: list[Tensor] = []
         self._kept: set[fx.Node] = set()
         self._only_tensors = True
@@ -52,9 +53,12 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
         outputs = tree_flatten(found)[0]
         self._alive += [given, outputs]
-        if func in _MAYBE_VIEWS and _is_all_of(found, args[0]):
-            self._nodes[id(found)] = self._named(args[0])
-            return found
+        if func in _MAYBE_VIEWS:
+            whole = self._wholes[id(found)] = self._wholes.get(id(args[0]), args[0])
+            same = next((one for one in (args[0], whole) if _is_all_of(found, one)), None)
+            if same is not None:
+                self._nodes[id(found)] = self._named(same)
+                return found
         if func.is_view and not any(map(self._varies, given)):
             return found  # of a parameter, say: a view remains one
         if not all(isinstance(one, Tensor | None) for one in outputs):
@@ -69,7 +73,8 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             for place, one in enumerate(outputs):
                 if isinstance(one, Tensor) and id(one) not in self._nodes:
-                    self._nodes[id(one)] = self._graph.call_function(getitem, (node, place))
+                    item = self._nodes[id(one)] = self._graph.call_function(getitem, (node, place))
+                    item.meta["lies"] = None if shares else _lies(one)
         return found
 
     def _varies(self, tensor: Tensor) -> bool:
@@ -105,7 +110,8 @@ _MAYBE_VIEWS = {
 
 def _is_all_of(view: Tensor, whole: Tensor) -> bool:
     """Whether a view shows a tensor as it is."""
-    return view.shape == whole.shape and view.stride() == whole.stride()
+    same = view.shape == whole.shape and view.stride() == whole.stride()
+    return same and view.data_ptr() == whole.data_ptr()
 
 
 def _lies(found: Any) -> tuple[Any, ...]:

@@ -29,6 +29,9 @@ TILE = 8
 TAPS = 9
 """Weights of a channel whose gradients are computed together."""
 
+BLOCK = 128
+"""Places whose gradients stay in the fastest cache."""
+
 
 @njit(nogil=True, error_model="numpy")
 def _pack(shape, x, seed, out):
@@ -149,52 +152,58 @@ def correlate(shape, x, taps, weights, places, across, ends, after, bias, out):
 
 
 @njit(nogil=True, error_model="numpy")
-def weigh(shape, x, taps, gradient, places, across, chunk, weights, bias):
+def weigh(shape, x, taps, gradient, places, across, block, after, weights, bias):
     """The gradients of the weights and biases of a convolution.
 
     Args:
         shape: see `correlate`.
         x: see there.
         taps: see there.
+        gradient: of its output.
         places: see there.
         across: see there.
-        gradient: of its output.
-        chunk: so many places are summed by themselves.
+        block: so many places of the output are gone through for one weight after the other.
+        after: whether a block's sum is added to what was before, or goes on from it.
         weights: to be written.
         bias: to be written.
     """
     channels, rows, columns, count, seeds = shape[3], shape[6], shape[7], shape[12], shape[13]
     windows, _, total = _places(shape)
-    padded, line, each = (count + LANES - 1) // LANES * LANES, count * seeds, len(weights) // seeds
-    many, last = len(taps), len(taps) - 1
+    line, each, many = count * seeds, len(weights) // seeds, len(taps)
     xs = np.zeros(shape[0] * rows * columns * channels, np.float32)
-    gs, part = np.zeros(total * padded, np.float32), np.empty(TAPS * LANES, np.float32)
+    around = np.full((many + TAPS - 1) // TAPS * TAPS, taps[many - 1])
+    around[:many] = taps
+    gs, part = np.zeros(block * LANES, np.float32), np.empty(len(around) * LANES, np.float32)
     for seed in range(seeds):
         if seed == 0 or not shape[14]:
             _pack(shape, x, seed, xs)
         for v in range(0, count, LANES):
-            direct, sums = seed * count + v + LANES <= line, splat(0.0)
-            for p in range(total):
-                at = p * line + seed * count + v
-                if direct:
-                    store(gs, p * padded + v, load(gradient, at))
-                else:
-                    for o in range(min(LANES, count - v)):
-                        gs[p * padded + v + o] = gradient[at + o]
-                sums = sums + load(gs, p * padded + v)
-            store(part, 0, sums)
-            for o in range(min(LANES, count - v)):
-                bias[seed * count + v + o] = part[o]
-            for first in range(0, many, TAPS):
-                t0, t1, t2 = taps[first], taps[min(first + 1, last)], taps[min(first + 2, last)]
-                t3, t4 = taps[min(first + 3, last)], taps[min(first + 4, last)]
-                t5, t6 = taps[min(first + 5, last)], taps[min(first + 6, last)]
-                t7, t8 = taps[min(first + 7, last)], taps[min(first + 8, last)]
-                part[:] = 0
-                for begin in range(0, total, chunk):
-                    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = splat(0.0)
-                    for p in range(begin, begin + chunk):
-                        g, at = load(gs, p * padded + v), windows[p]
+            own, few, sums = seed * count + v, min(LANES, count - v), splat(0.0)
+            part[:] = 0
+            for begin in range(0, total, block):
+                size = min(block, total - begin)
+                for p in range(size):
+                    at = (begin + p) * line + own
+                    if own + LANES <= line:
+                        store(gs, p * LANES, load(gradient, at))
+                    else:
+                        for o in range(few):
+                            gs[p * LANES + o] = gradient[at + o]
+                    sums = sums + load(gs, p * LANES)
+                for first in range(0, many, TAPS):
+                    to = first * LANES
+                    t0, t1, t2 = around[first], around[first + 1], around[first + 2]
+                    t3, t4, t5 = around[first + 3], around[first + 4], around[first + 5]
+                    t6, t7, t8 = around[first + 6], around[first + 7], around[first + 8]
+                    b0, b1, b2 = load(part, to), load(part, to + LANES), load(part, to + 2 * LANES)
+                    b3, b4 = load(part, to + 3 * LANES), load(part, to + 4 * LANES)
+                    b5, b6 = load(part, to + 5 * LANES), load(part, to + 6 * LANES)
+                    b7, b8 = load(part, to + 7 * LANES), load(part, to + 8 * LANES)
+                    a0, a1, a2, a3, a4, a5, a6, a7, a8 = b0, b1, b2, b3, b4, b5, b6, b7, b8
+                    if after:
+                        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = splat(0.0)
+                    for p in range(size):
+                        g, at = load(gs, p * LANES), windows[begin + p]
                         a0 = repeat(xs, at + t0) * g + a0
                         a1 = repeat(xs, at + t1) * g + a1
                         a2 = repeat(xs, at + t2) * g + a2
@@ -204,24 +213,28 @@ def weigh(shape, x, taps, gradient, places, across, chunk, weights, bias):
                         a6 = repeat(xs, at + t6) * g + a6
                         a7 = repeat(xs, at + t7) * g + a7
                         a8 = repeat(xs, at + t8) * g + a8
-                    store(part, 0 * LANES, a0 + load(part, 0 * LANES))
-                    store(part, 1 * LANES, a1 + load(part, 1 * LANES))
-                    store(part, 2 * LANES, a2 + load(part, 2 * LANES))
-                    store(part, 3 * LANES, a3 + load(part, 3 * LANES))
-                    store(part, 4 * LANES, a4 + load(part, 4 * LANES))
-                    store(part, 5 * LANES, a5 + load(part, 5 * LANES))
-                    store(part, 6 * LANES, a6 + load(part, 6 * LANES))
-                    store(part, 7 * LANES, a7 + load(part, 7 * LANES))
-                    store(part, 8 * LANES, a8 + load(part, 8 * LANES))
-                for t in range(np.uint64(first), np.uint64(min(first + TAPS, many))):
-                    to = np.uint64(seed * each + v * across + places[t])
-                    of = (t - np.uint64(first)) * np.uint64(LANES)
-                    for o in range(np.uint64(min(LANES, count - v))):
-                        weights[to + o * np.uint64(across)] = part[of + o]
+                    if after:
+                        a0, a1, a2, a3, a4 = a0 + b0, a1 + b1, a2 + b2, a3 + b3, a4 + b4
+                        a5, a6, a7, a8 = a5 + b5, a6 + b6, a7 + b7, a8 + b8
+                    store(part, to, a0)
+                    store(part, to + LANES, a1)
+                    store(part, to + 2 * LANES, a2)
+                    store(part, to + 3 * LANES, a3)
+                    store(part, to + 4 * LANES, a4)
+                    store(part, to + 5 * LANES, a5)
+                    store(part, to + 6 * LANES, a6)
+                    store(part, to + 7 * LANES, a7)
+                    store(part, to + 8 * LANES, a8)
+            for t in range(np.uint64(many)):
+                at = np.uint64(seed * each + v * across + places[t])
+                for o in range(np.uint64(few)):
+                    weights[at + o * np.uint64(across)] = part[t * np.uint64(LANES) + o]
+            store(part, 0, sums)
+            bias[own : own + few] = part[:few]
 
 
-WIDE = 64
-"""Channels that are normalised together: their sums stay in the cache."""
+WIDE = 256
+"""Channels that are normalised together: their sums stay in the cache, rows are read ahead."""
 
 
 @njit(nogil=True, error_model="numpy")
@@ -413,11 +426,11 @@ def _of_inputs(x: Tensor, w: Tensor, gradient: Tensor, geometry: Geometry) -> Te
 def _of_weights(
     x: Tensor, w: Tensor, gradient: Tensor, geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
-    shape, taps, places, across, _, whole = _plan(x.shape, w.shape, tuple(geometry), back=False)
+    shape, taps, places, across, _, wide = _plan(x.shape, w.shape, tuple(geometry), back=False)
     weights, bias = torch.empty_like(w, memory_format=torch.contiguous_format), w.new_empty(len(w))
-    chunk = int(shape[10] * shape[11]) * (len(x) if whole else 1)
+    block = BLOCK if wide else int(shape[10] * shape[11])
     compiled(weigh)(
-        *(shape, _row(x), taps, _row(gradient), places, across, chunk),
+        *(shape, _row(x), taps, _row(gradient), places, across, block, not wide),
         *(weights.view(-1).numpy(), bias.numpy()),
     )
     return weights, bias
