@@ -101,3 +101,25 @@ def test_a_target_that_is_no_class_is_an_error_as_in_the_loop(wrong):
     training = Wrong({"width": 8, "rows": 11, "activation": nn.ReLU()})
     with pytest.raises(IndexError, match="out of bounds"):
         training.run_seeds(SEEDS)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_of_one_number_is_the_loop_s_to_the_bit(bias):
+    class Regression(Net):
+        epochs = 4
+
+        def model(self):
+            layers = nn.Linear(20, 24), nn.LeakyReLU(0.1), nn.Linear(24, 1, bias=bias)
+            return nn.Sequential(*layers)
+
+        def loss(self, model, x, y):
+            return functional.mse_loss(model(x)[:, 0], y.float())
+
+        def score(self, model):
+            return self.loss(model, X, Y)
+
+    training = Regression({"rows": 19})  # and one row at the end
+    stack = Stack([(training, SEEDS)])
+    for _ in range(training.epochs):
+        list(stack.epoch())
+    assert stack.scores() == [training.run(seed) for seed in SEEDS]

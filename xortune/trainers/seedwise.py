@@ -320,20 +320,29 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
         ctx.save_for_backward(inputs, weights)
-        across = weights.transpose(1, 2)
-        if biases is None:
-            return inputs @ across
-        return torch.baddbmm(biases.unsqueeze(1), inputs, across)
+        return _products(inputs, weights.transpose(1, 2), biases)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (inputs, weights), needed = ctx.saved_tensors, ctx.needs_input_grad
         gradient = gradient.contiguous()  # in another order a sum is rounded otherwise
         return (
-            gradient @ weights if needed[0] else None,
-            gradient.transpose(1, 2) @ inputs if needed[1] else None,
+            _products(gradient, weights) if needed[0] else None,
+            _products(gradient.transpose(1, 2), inputs) if needed[1] else None,
             gradient.sum(1) if needed[2] else None,
         )
+
+
+def _products(ones: Tensor, twos: Tensor, biases: Tensor | None = None) -> Tensor:
+    """The products of S matrices (m, k) and (k, n), plus a bias (n,), rounded as in the loop."""
+    if ones.is_cpu and 1 in {ones.shape[1], twos.shape[2]} and ones.shape[2] > 1:
+        # That of a matrix and a vector is added in another order if it is one of many.
+        if biases is None:
+            return torch.stack(list(map(torch.mm, ones.unbind(), twos.unbind())))
+        return torch.stack(list(map(torch.addmm, biases.unbind(), ones.unbind(), twos.unbind())))
+    if biases is None:
+        return ones @ twos
+    return torch.baddbmm(biases.unsqueeze(1), ones, twos)
 
 
 def for_each(whole: Callable[..., tuple[Tensor, int]], *tensors: Any) -> Tensor:
