@@ -56,6 +56,8 @@ def display(
 
         cell = display(HTML(""), display_id=True)
 
+    drawn = console.is_terminal and not (quiet or each or cell is not None)
+
     def printed(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
 
@@ -64,10 +66,11 @@ def display(
             "{task.description}", markup=False, table_column=Column(no_wrap=True)
         ),
         rich_progress.BarColumn(bar_width=None),
-        console=console,
+        # Before 14.3, rich ends a bar that it does not draw with an empty line.
+        console=console if drawn else Console(quiet=True),
         transient=True,
         expand=True,
-        disable=quiet or not console.is_terminal or each or cell is not None,
+        disable=not drawn,
         get_time=_now,
         refresh_per_second=4,
         speed_estimate_period=1e9,  # all news: those of slow trainings are minutes apart

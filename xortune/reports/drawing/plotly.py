@@ -226,13 +226,18 @@ def _line(series: Series) -> list[Json]:
                     "y": _numbers(end[at] for end in ends),
                     "line": line | {"width": 0},
                     "fill": fill,
-                    "fillcolor": f"{colour}33",
+                    "fillcolor": _faint(colour),
                     "hoverinfo": "skip",
                     "legendgroup": _entry(series.label),  # so that it goes with its line
                     "showlegend": False,
                 }
             )
     return [*bands, drawn]
+
+
+def _faint(colour: str) -> str:
+    """A fifth of a colour #rrggbb: Plotly 6 takes no #rrggbbaa."""
+    return f"rgba{(*bytes.fromhex(colour[1:]), 0.2)}"
 
 
 def _bars(series: Series) -> Json:
