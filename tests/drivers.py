@@ -13,6 +13,7 @@ from hand_made import TINY_SPACE
 from xortune.core.errors import TrainingError
 from xortune.driver import session as session_module
 from xortune.driver.jobs import Done
+from xortune.runs.run import JOURNAL
 
 SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")
 
@@ -91,6 +92,13 @@ def without_ray(put, pause=0.0, bytes_left=0):
 
 
 @pytest.fixture
+def space(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
 def drivers():
     """`start(*words)`: a process of the command line, of which none is left at the end."""
     started = []
@@ -106,6 +114,16 @@ def drivers():
     for process in started:
         process.kill()
         process.communicate()
+
+
+def wait_for_lines(process, folder, count, *, read=None):
+    """Until the search has so many lines in its journal, which `read` reads."""
+    journal, end = Path(folder) / JOURNAL, time.monotonic() + 120
+    read = read or (lambda: journal.read_bytes() if journal.exists() else b"")
+    while read().count(b"\n") < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def trained(run):

@@ -71,9 +71,13 @@ def failed(proposal, point, first, count, *, error="it broke", final=True):
     )
 
 
-def write_run(path, evaluations, *, space_text="name: test\n", **manifest) -> Run:
-    create(path, space_text=space_text, manifest=manifest)
+def append(path, *evaluations):
     with Journal.open(path / JOURNAL) as journal:
         for evaluation in evaluations:
             journal.append(evaluation)
+
+
+def write_run(path, evaluations, *, space_text="name: test\n", **manifest) -> Run:
+    create(path, space_text=space_text, manifest=manifest)
+    append(path, *evaluations)
     return load_run(path)

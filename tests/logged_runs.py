@@ -6,8 +6,6 @@ from hand_made import CONFIG, done, failed, solved
 
 from xortune.integrations.following import RunFollower as Reader
 from xortune.integrations.tensorboard import FILE
-from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL
 
 ROOT = Path(__file__).parents[1]
 OTHER = CONFIG | {"lr": 0.3, "activation": None}
@@ -19,12 +17,6 @@ BLOCKS = (
     failed(0, CONFIG, 2, 2),
     done(1, OTHER, solved(2, 2, 2, epoch=300)),
 )
-
-
-def append(path, *evaluations):
-    with Journal.open(path / JOURNAL) as journal:
-        for evaluation in evaluations:
-            journal.append(evaluation)
 
 
 def logged(path):

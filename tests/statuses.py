@@ -1,15 +1,12 @@
 """What the tests of `xortune status` share: a run to look at, and what is shown of it."""
 
+import commands
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
 from rich.console import Console
-from typer.testing import CliRunner
 
-from xortune.cli.shared import app
 from xortune.reports.progress import render_status
-from xortune.runs.journal import Journal
 from xortune.runs.manifest import update_manifest
-from xortune.runs.run import JOURNAL
 
 START = "2026-01-02T03:04:05+00:00"
 
@@ -18,17 +15,8 @@ def point(number):
     return CONFIG | {"lr": 0.01 + number / 1000}
 
 
-def append(run, *evaluations):
-    with Journal.open(run.path / JOURNAL) as journal:
-        for evaluation in evaluations:
-            journal.append(evaluation)
-
-
 def xortune(*words):
-    result = CliRunner().invoke(app, ["status", *(str(word) for word in words)])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.output
-    return result
+    return commands.xortune("status", *words)
 
 
 @pytest.fixture

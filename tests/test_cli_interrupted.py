@@ -8,7 +8,7 @@ import time
 
 import pytest
 from commands import _somewhere, xortune
-from drivers import drivers
+from drivers import drivers, wait_for_lines
 from hand_made import TINY_SPACE
 
 from xortune.cli.searching import resuming
@@ -92,14 +92,6 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
 
 ENDING = "interrupted: it is ending, and writes what had finished; once more ends it at once"
 AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
-
-
-def wait_for_lines(process, folder, count):
-    journal, end = folder / "evaluations.jsonl", time.monotonic() + 120
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= count):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def read_until(said, process):

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from drivers import SPACE, OneByOne, trained, without_ray
+from drivers import OneByOne, space, trained, without_ray
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -15,15 +15,10 @@ from xortune.runs.journal import Guard
 from xortune.runs.run import JOURNAL
 from xortune.runs.status import status
 
+__all__ = ["space"]  # the fixture
+
 ACT = threading.Lock()
 """The search looks before an act or after it, and never at half of it."""
-
-
-@pytest.fixture
-def space(tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(SPACE)
-    return path
 
 
 def lines_in(place):

@@ -3,11 +3,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from commands import xortune
 from hand_made import CONFIG, done, failed, solved, write_run
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.core.point import Point
 from xortune.runs.certificate import (
     certificate_json,
@@ -199,12 +198,6 @@ def test_the_file_holds_all_that_is_needed_to_check_it(tmp_path):
 @pytest.fixture
 def run(tmp_path):
     return write_run(tmp_path / "run", [done(0, A, solved(0, 8, 8)), *FIRST], trainer="network")
-
-
-def xortune(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
 
 
 def test_a_run_that_was_never_certified_is_bad_input(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from drivers import SPACE, trained, without_ray
+from drivers import space, trained, without_ray
 from hand_made import CONFIG, done, solved
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +27,8 @@ from xortune.runs.manifest import update_manifest
 from xortune.runs.run import JOURNAL
 from xortune.runs.store import Listed, Segment, Store, brought, driven, segments_in, store_of
 
+__all__ = ["space"]  # the fixture
+
 
 @pytest.fixture
 def url(tmp_path, monkeypatch):
@@ -37,13 +39,6 @@ def url(tmp_path, monkeypatch):
 @pytest.fixture
 def store(url):
     return store_of(driven(url))
-
-
-@pytest.fixture
-def space(tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(SPACE)
-    return path
 
 
 def nobody(sentence):
@@ -152,7 +147,7 @@ def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(url
 def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
     url, space, undisturbed, monkeypatch
 ):
-    without_ray(monkeypatch.setattr, 0.02)
+    without_ray(monkeypatch.setattr, 0.06)
     monkeypatch.setattr(run_store, "PATIENCE", 0.3)
     monkeypatch.setattr(run_store, "LEAST_SECONDS", 0.05)
     put = Store._put

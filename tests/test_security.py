@@ -9,11 +9,10 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
+from commands import xortune
 from hand_made import ALONE, CONFIG, done, failed, solved, write_run
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.core.errors import InputError
 from xortune.core.files import MAX_BYTES, json_of, open_regular, text_of
 from xortune.core.task import read_numbers
@@ -24,12 +23,6 @@ from xortune.runs.run import JOURNAL, holds_run, load_run
 
 FILES = (JOURNAL, "manifest.json", "space.yaml", f"lock/0001-{'f' * 32}.json")
 PICKLE = b"cos\nmkdir\n(S'PWNED'\ntR."
-
-
-def command(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
 
 
 @pytest.fixture
@@ -63,7 +56,7 @@ def test_what_is_no_file_of_the_run_is_refused_at_once(run, tmp_path, name, kind
         place.symlink_to("/dev/zero")
     told = []
     for words in (["status"], ["report"], ["gate", "--min-rate", "0.5"]):
-        result = command(words[0], run.path, *words[1:])
+        result = xortune(words[0], run.path, *words[1:])
         assert result.exit_code in {0, 2}
         told.append(result.stderr)
     what = {
@@ -111,7 +104,7 @@ def test_pickles_are_never_loaded(run, tmp_path, monkeypatch):
     for name in ("table.parquet", "seeds.parquet", "table.csv", "ray/tuner.pkl", "study.pkl"):
         (run.path / name).write_bytes(PICKLE)
     for words in (["status"], ["report"], ["export"]):
-        assert command(words[0], run.path).exit_code in {0, 2}
+        assert xortune(words[0], run.path).exit_code in {0, 2}
     loaded = load_run(run.path)
     assert len(loaded.table) == len(loaded.results) == 2
     assert not (tmp_path / "PWNED").exists()
@@ -234,7 +227,7 @@ HOSTILE = "\x1b[31m\x07\u202e<script>[red]|`=1+1"
 def test_names_steer_nothing_in_an_error(tmp_path):
     place = tmp_path / "a\x1b[31mb"
     for words in (["status", place], ["report", place], ["space", place], ["gate", place]):
-        result = command(*words, *(["--min-rate", "0.5"] if words[0] == "gate" else []))
+        result = xortune(*words, *(["--min-rate", "0.5"] if words[0] == "gate" else []))
         assert result.exit_code == 2
         assert "\x1b" not in result.stderr
         assert r"a\x1b[31mb" in result.stderr
@@ -251,7 +244,7 @@ def test_names_and_reasons_steer_nothing_in_any_output(tmp_path):
         trainer="own",
     )
     for words in (["report", run.path], ["status", run.path], ["status", run.path, "--json"]):
-        result = command(*words)
+        result = xortune(*words)
         assert result.exit_code == 0, result.output
         assert not {"\x1b", "\x07", "\u202e"} & set(result.output)
     for name in ("report.md", "table.csv"):
@@ -296,6 +289,6 @@ def test_a_manifest_may_say_anything(run, entry):
 
     update_manifest(run.path, **entry)
     for words in (["report", run.path], ["status", run.path]):
-        result = command(*words)
+        result = xortune(*words)
         assert result.exit_code in {0, 2}, result.output
         assert "\x1b" not in result.output

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 import pytest
 from forked import Python
-from hand_made import CONFIG, done, failed, solved, write_run
+from hand_made import CONFIG, append, done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from locks import claim_of
-from statuses import append, point, run, shown, update, xortune
+from statuses import point, run, shown, update, xortune
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -293,7 +293,9 @@ def test_what_is_printed(run, monkeypatch):
 
 
 def test_text_from_a_run_steers_no_terminal(run):
-    append(run, failed(9, CONFIG | {"activation": "\x1b[31m[bold]"}, 0, 4, error="\x1b]0;t\x07\n"))
+    append(
+        run.path, failed(9, CONFIG | {"activation": "\x1b[31m[bold]"}, 0, 4, error="\x1b]0;t\x07\n")
+    )
     update(run.path, name="\x1b[2J[red]x")
     text = shown(xt.status(run.path)) + status_line(xt.status(run.path))
     assert "\x1b" not in text
@@ -321,7 +323,7 @@ def test_watching_ends_with_the_run(run):
         with held(run.path):
             ready.set()
             time.sleep(0.2)
-            append(run, done(4, point(4), solved(0, 3, 8)))
+            append(run.path, done(4, point(4), solved(0, 3, 8)))
             update(run.path, complete=True)
             time.sleep(0.1)
 
@@ -394,7 +396,7 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
         assert first.overall_rate == pytest.approx(4 / 1000)
         assert first.seconds_left == pytest.approx(6 / (4 / 1000))
         for number in (4, 5):
-            append(run, at(began + 1000, done(number, point(number), solved(0, 3, 8))))
+            append(run.path, at(began + 1000, done(number, point(number), solved(0, 3, 8))))
         for found in (watcher.look(began + 1010), Watcher(run.path).look(began + 1010)):
             assert found.rate == pytest.approx(2 / 300)
             assert found.seconds_left == pytest.approx(4 / (2 / 300))
@@ -403,7 +405,7 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
         assert "24 an hour over the last minutes" in shown(found)
         # After five minutes the pace of before no longer counts.
         assert watcher.look(began + 1301).rate is None
-        append(run, at(began + 1290, done(6, point(6), solved(0, 3, 8))))
+        append(run.path, at(began + 1290, done(6, point(6), solved(0, 3, 8))))
         assert watcher.look(began + 1301).rate == pytest.approx(1 / 300)
         # A search that has just gone on has not gone on for five minutes.
         sessions = [{"made": "b" * 8}, {"made": "b" * 8, "started": utc(began + 1281)}]

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 from forked import Python
-from hand_made import done, solved
+from hand_made import append, done, solved
 from pages import Parsed
-from statuses import append, point, run, xortune
+from statuses import point, run, xortune
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -150,7 +150,7 @@ def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
 def test_it_grows_with_the_journal_and_tells_what_is_wrong(run, tmp_path):
     with served(run.path) as server:
         _, before = data(server)
-        append(run, done(4, point(4), solved(0, 16, 16)))
+        append(run.path, done(4, point(4), solved(0, 16, 16)))
         _, after = next_look(server, before["status"]["now"])
         assert (before["status"]["done"], after["status"]["done"]) == (4, 5)
         assert after["version"] == before["version"] + 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
-from drivers import QUICK, SPACE, drivers, trained, without_ray
+from drivers import QUICK, SPACE, drivers, space, trained, wait_for_lines, without_ray
 from object_store import KEYS, ask, s3_process
 from typer.testing import CliRunner
 
@@ -24,7 +24,7 @@ from xortune.runs.run import JOURNAL, load_run
 from xortune.runs.status import status
 from xortune.runs.store import Store, StoredPath, driven, segments_in, store_of
 
-__all__ = ["drivers"]
+__all__ = ["drivers", "space"]
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +94,6 @@ def in_process(monkeypatch):
     without_ray(monkeypatch.setattr)
 
 
-@pytest.fixture
-def space(tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(SPACE)
-    return path
-
-
 def steady(journal):
     """The lines of a journal, without what no two runs have in common."""
     lines = [json.loads(line) for line in journal.splitlines()]
@@ -132,14 +125,6 @@ def claims(output):
 def segments(output):
     store = store_of(driven(output))
     return [store.get(one.name) for one in segments_in(store)]
-
-
-def wait_for_lines(process, output, count):
-    deadline = time.monotonic() + 120
-    while journal_of(output).count(b"\n") < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def journal_of(output):
@@ -205,7 +190,7 @@ def test_killed_and_continued_on_another_machine(
     output, space, cache, drivers, undisturbed, monkeypatch
 ):
     first = drivers("search", space, "--output", output, pause=0.15)
-    wait_for_lines(first, output, 3)
+    wait_for_lines(first, output, 3, read=lambda: journal_of(output))
     first.send_signal(signal.SIGKILL)
     first.communicate()
     kept = journal_of(output)
@@ -276,7 +261,7 @@ def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
 ):
     output = stored_output
     first = drivers("search", space, "--output", output, pause=1.0, patch=QUICK)
-    wait_for_lines(first, output, 1)
+    wait_for_lines(first, output, 1, read=lambda: journal_of(output))
     cache()
     before = claims(output)
     assert status(output).state == "running"
@@ -298,7 +283,7 @@ def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
 ):
     output = f"s3://runs/hangs/run?endpoint_override={s3}&scheme=http"
     first = drivers("search", space, "--output", output, pause=0.1, patch=HURRIED)
-    wait_for_lines(first, output, 2)
+    wait_for_lines(first, output, 2, read=lambda: journal_of(output))
     process[1].send_signal(signal.SIGSTOP)
     try:
         journal = driven(output).resolve() / JOURNAL

@@ -6,8 +6,8 @@ import time
 
 import pytest
 from commands import xortune
-from hand_made import TINY_SPACE, write_run
-from logged_runs import BLOCKS, ROOT, STARTED, append, logged, session_groups, sorted_files
+from hand_made import TINY_SPACE, append, write_run
+from logged_runs import BLOCKS, ROOT, STARTED, logged, session_groups, sorted_files
 
 import xortune as xt
 from xortune.integrations import following

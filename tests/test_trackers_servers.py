@@ -4,8 +4,8 @@ import time
 
 import pytest
 from commands import xortune
-from hand_made import CONFIG, done, failed, solved, write_run
-from logged_runs import OTHER, STARTED, append
+from hand_made import CONFIG, append, done, failed, solved, write_run
+from logged_runs import OTHER, STARTED
 from tracked import FOR_ALL, history, runs_of, wandb_runs
 
 import xortune as xt

@@ -5,10 +5,8 @@ The drivers are whole searches of the command line, but for Ray: they train in t
 
 import os
 import signal
-import time
 
-import pytest
-from drivers import CLONE, SPACE, drivers, trained, without_ray
+from drivers import CLONE, drivers, space, trained, wait_for_lines, without_ray
 from locks import owners
 from typer.testing import CliRunner
 
@@ -18,29 +16,7 @@ from xortune.runs.journal import read
 from xortune.runs.lock import LOCK
 from xortune.runs.run import JOURNAL, load_run
 
-__all__ = ["drivers"]  # the fixture
-
-
-@pytest.fixture
-def space(tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(SPACE)
-    return path
-
-
-def lines_of(folder):
-    try:
-        return (folder / JOURNAL).read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
-
-
-def wait_for_lines(process, folder, count):
-    deadline = time.monotonic() + 120
-    while lines_of(folder) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+__all__ = ["drivers", "space"]  # the fixture
 
 
 def state(folder):

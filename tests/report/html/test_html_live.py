@@ -5,13 +5,11 @@ import threading
 import numpy as np
 import pytest
 from browsing import FOLLOWED, NO_BROWSER, complaints_of_axe, fits, labels_stand_free
-from hand_made import CONFIG, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
+from hand_made import CONFIG, RIGHT, WRONG, ZERO, append, done, failed, outcome, solved, write_run
 from playwright.sync_api import expect
 
 from xortune.reports.live import live_server
-from xortune.runs.journal import Journal
 from xortune.runs.lock import held
-from xortune.runs.run import JOURNAL
 
 pytestmark = NO_BROWSER
 
@@ -39,12 +37,6 @@ def end(server):
     server.server_close()
 
 
-def append(run, *evaluations):
-    with Journal.open(run.path / JOURNAL) as journal:
-        for evaluation in evaluations:
-            journal.append(evaluation)
-
-
 def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     hostile = CONFIG | {"activation": "<img src=x onerror=alert(1)>"}
     run = write_run(tmp_path / "run", [], name="grows", trials=4, complete=False)
@@ -53,7 +45,7 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     sentence = shown.locator("#sentence")
     expect(sentence).to_contain_text("No configuration has a result yet")
     expect(shown.get_by_text("There is nothing to draw yet.")).to_have_count(2)
-    append(run, done(0, at(0), solved(0, 5, 8)), failed(1, at(1), 0, 8, error="too hot"))
+    append(run.path, done(0, at(0), solved(0, 5, 8)), failed(1, at(1), 0, 8, error="too hot"))
     expect(sentence).to_contain_text("Best so far: 5 of 8 seeds solved")
     expect(shown).to_have_title("2/4 grows")
     expect(shown.locator("#rows")).to_contain_text("too hot")
@@ -64,7 +56,7 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
         "aria-label",
         "Of 16 seeds 100.0 % went to the 2 of 2 configurations that have the most, 8 each.",
     )
-    append(run, done(2, at(2), solved(0, 16, 16)), done(3, hostile, solved(0, 9, 16)))
+    append(run.path, done(2, at(2), solved(0, 16, 16)), done(3, hostile, solved(0, 9, 16)))
     expect(sentence).to_contain_text("Best so far: 16 of 16 seeds solved")
     expect(shown.locator("#progress")).to_have_js_property("value", 4)
     expect(spent).to_have_attribute(
