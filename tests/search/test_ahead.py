@@ -94,12 +94,16 @@ class Search:
 
     @property
     def results(self):
-        """What is final, by proposal and block."""
-        return {
-            (line.proposal, line.block): line.outcome and (line.outcome.successes, line.outcome.n)
-            for line in self.lines
-            if line.final
-        }
+        """What each proposal came to, k of n: into which blocks its seeds are cut is no matter."""
+        found = {}
+        for line in self.lines:
+            if line.final:
+                k, n = found.get((line.proposal, line.block.point), (0, 0))
+                found[line.proposal, line.block.point] = (
+                    k + line.outcome.successes,
+                    n + line.outcome.n,
+                )
+        return found
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -110,7 +114,6 @@ def test_the_journal_is_the_same_in_fewer_batches(sampler, seed, tmp_path):
     assert ahead.results == alone.results
     assert ahead.failures == alone.failures != []
     decided = sum(n for _, n in alone.results.values())
-    assert sum(n for _, n in ahead.results.values()) == decided
     # What nobody decided upon is in no line.
     assert ahead.ahead.trained > ahead.ahead.used > decided / 4
     assert max(ahead.workers.sizes) <= STACKING.width
