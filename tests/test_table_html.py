@@ -131,7 +131,7 @@ def test_all_that_is_answered_shows_itself_with_its_sentence(tmp_path):
         (xt.plan(between=(0.9, 0.95), measure=False), ["466", "463"]),
         (xt.status(run.path), ["50 of 100"]),
         (xt.compare(run, reference=table), ["0 %", "&lt;i&gt;table.csv"]),
-        (xt.compare([solved(0, 19, 20), solved(0, 2, 20)]), ["19 of 20", "McNemar"]),
+        (xt.compare([solved(0, 19, 20), solved(0, 2, 20)]), ["k_a", "95 % against", "McNemar"]),
         (
             SequentialComparison(("a", "b"), points, (9, 2), 9, 0, 100, 0.05, (pair,)),
             ["9 of 9", "2 of 9"],
