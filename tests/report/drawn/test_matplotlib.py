@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from plots import BARS, CELLS, CURVES, PLOTS, RANKING, SURFACE
+from plots import BARS, CELLS, CURVES, PLOTS, RANKING, SURFACE, marks, of
 
 from xortune.reports.drawing.matplotlib import matplotlib_axes, pdf, png, shown, svg
-from xortune.reports.plot import COLOURS
+from xortune.reports.plot import COLOURS, Axis, Panel, Series
 
 EVERY = pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
 
@@ -130,3 +130,13 @@ def test_in_a_notebook_a_figure_has_its_note():
     assert legend.get_title().get_text() == CURVES.note
     assert matplotlib_axes(CELLS)[0].figure.get_supxlabel() == CELLS.note, "it has no legend"
     assert len(plt.get_fignums()) == 2, "pyplot shows them"
+
+
+def test_numbers_within_a_decade_are_written_as_they_are():
+    values = Series("found", marks([15.0, 80.0], [1.0, 2.0]))
+    panel = Panel(Axis("epochs", "log"), Axis("pair"), (values,))
+    [axes] = matplotlib_axes(of(panel))
+    axes.figure.canvas.draw()
+    written = [label.get_text() for label in axes.get_xticklabels(minor=True)]
+    assert {"20", "30", "40"} <= set(written)
+    assert "$" not in "".join(written)

@@ -185,7 +185,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
 
 
 def _set_axis(axes: Axes, axis: Axis, along: str) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
 
     scale = axes.xaxis if along == "x" else axes.yaxis
     scale.set_label_text("\n".join(shown(line) for line in wrapped(axis.label, 60)))
@@ -200,6 +200,7 @@ def _set_axis(axes: Axes, axis: Axis, along: str) -> None:
     elif axis.kind == "log":
         (axes.set_xscale if along == "x" else axes.set_yscale)("log")
         scale.set_major_formatter(lambda value, _: shown(number(value)))
+        scale.set_minor_formatter(LogFormatter())  # within a decade; its own is TeX
     elif axis.kind == "rate":
         scale.set_major_formatter(PercentFormatter(1, symbol=" %"))
         scale.set_major_locator(MaxNLocator(6))
