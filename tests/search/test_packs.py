@@ -74,6 +74,17 @@ def test_packs_are_small_then_large_then_small(journal):
     assert min(middle) > 0.95 * LEAST_SECONDS, "what Ray takes for a trial stays small beside it"
 
 
+def test_one_block_that_waited_for_a_core_asks_for_no_workers(journal):
+    packs = packs_of(journal, Timed(), 10_000)
+    for seconds in (0.3, 0.2):
+        assert not packs.measured or packs.saved_by(2) == 0
+        jobs = packs.next(brief=True)
+        received(
+            packs, jobs, [pack(job.block, trained(job.block)) for job in jobs], seconds=seconds
+        )
+    assert packs.saved_by(2) > 2
+
+
 def test_seconds_are_shared_out_by_cost(journal, tmp_path):
     proposed = points(2)
     trainer = Timed(costs={proposed[0].key: 0.03, proposed[1].key: 0.01})

@@ -314,9 +314,12 @@ class Batches:
         return self._undecided() + self._pace * sum(map(self._cost, self._waiting))
 
     def saved_by(self, slots: int) -> float:
-        """Seconds that so many workers would save, which share the cores with the driver."""
+        """Seconds that so many workers would save, which share the cores with the driver.
+
+        None as long as that is in doubt: one block of milliseconds may have waited for a core.
+        """
         driver = self._decider.left * BLOCK_SECONDS
-        return self.work_left / self.doubt * (1 - 1 / slots) - driver / slots
+        return 0.0 if self.doubt > 1 else self.work_left * (1 - 1 / slots) - driver / slots
 
     def wants(self, jobs: Sequence[Job]) -> list[bool]:
         """Of each job whether its results are still of interest."""
