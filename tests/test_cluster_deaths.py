@@ -143,7 +143,13 @@ def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
             " Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of"
             " file. Some common causes include: (1) the process",
             "batch",
-            "the worker died: SYSTEM_ERROR, Worker unexpectedly exits",
+            "the worker died: it was killed (perhaps for its memory), crashed in C code, or",
+        ),
+        (
+            "its worker process has died. Worker exit type: NODE_OUT_OF_MEMORY Worker exit detail:"
+            " Task was killed due to the node running low on memory. 31 of 32 GB were used. Some",
+            "batch",
+            "the worker died: NODE_OUT_OF_MEMORY, Task was killed due to the node",
         ),
     ],
 )

@@ -279,6 +279,9 @@ NODE = ("its node has died", "is unavailable: ", "The actor never ran")
 SETUP = "raised in its creation task"
 STOPPED = "killed by `ray.kill`"
 
+GONE = "it was killed (perhaps for its memory), crashed in C code, or was ended by os._exit"
+"""What Ray's "connection error code 2. End of file" means."""
+
 _DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: ([^.]*\.[^.]*)")
 
 
@@ -294,7 +297,8 @@ def classify_failure(text: str | None) -> WorkerFailure:
     if STOPPED in text:
         return WorkerFailure("stopped", last)
     if detail := _DETAIL.search(text):  # without the half page on what may cause it
-        last = f"the worker died: {detail[1]}, {' '.join(detail[2].split())}"
+        said = f"{detail[1]}, {' '.join(detail[2].split())}"
+        last = f"the worker died: {GONE if 'End of file' in said else said}"
     return WorkerFailure("batch", last)
 
 
