@@ -288,9 +288,6 @@ main()
 """
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux has files without a name (O_TMPFILE)"
-)
 def test_a_report_that_is_killed_as_it_writes_leaves_nothing_behind(tmp_path):
     run = write_run(tmp_path / "r", many(2), trainer="network", task="xor", ladder=[8, 32])
     before = sorted(run.path.rglob("*"))

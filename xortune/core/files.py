@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -167,37 +167,33 @@ def _finite(text: str) -> float:
     return number
 
 
-@contextmanager
-def reading(place: Path) -> Iterator[None]:
+def reading(place: Path) -> AbstractContextManager[None]:
     """Within it a place is read: what the file system refuses is an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        problem = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-        raise InputError(problem, place=str(place)) from None
+    return _refusing("read", place, None, None)
 
 
-@contextmanager
 def writing(
     place: Path,
     fix: str | None = "give another directory with --output",
     full: str = FREE_SPACE,
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Within it a place is written to; the second fix is that of a full disk.
 
     Raises:
         InputError: the file system does not let us write there, or the disk is full.
     """
+    return _refusing("written", place, fix, full)
+
+
+@contextmanager
+def _refusing(what: str, place: Path, fix: str | None, full: str | None) -> Iterator[None]:
     try:
         yield
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        problem = f"cannot be written ({getattr(error, 'strerror', None) or error})"
-        fix = full if is_full(error) else fix
-        raise InputError(problem, place=str(place), fix=fix) from None
+        problem = f"cannot be {what} ({getattr(error, 'strerror', None) or error})"
+        raise InputError(problem, place=str(place), fix=full if is_full(error) else fix) from None
 
 
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@")

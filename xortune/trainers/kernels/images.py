@@ -466,7 +466,7 @@ def _of_normalised(
     return out.permute(0, 3, 1, 2), of_w, of_b
 
 
-_library = torch.library.Library("xortune", "DEF")
+_operators = torch.library.Library("xortune", "DEF")
 for _schema, _function in (
     ("convolved(Tensor x, Tensor w, Tensor bias, int[] geometry) -> Tensor", _convolved),
     ("of_inputs(Tensor x, Tensor w, Tensor gradient, int[] geometry) -> Tensor", _of_inputs),
@@ -485,8 +485,8 @@ for _schema, _function in (
         _of_normalised,
     ),
 ):
-    _library.define(_schema)
-    _library.impl(_schema.partition("(")[0], _function, "CPU")
+    _operators.define(_schema)
+    _operators.impl(_schema.partition("(")[0], _function, "CPU")
 _ops: Any = torch.ops.xortune
 
 
