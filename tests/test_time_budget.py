@@ -91,10 +91,10 @@ def test_a_budget_that_is_over_before_anything_began(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{ladder: [4]}"))
     words = ("search", "slow.yaml", "--output", "run")
-    ran = xortune(*words, "--time-budget", "0.01s")
+    ran = xortune(*words, "--time-budget", "0.000001s")
     assert ran.exit_code == 0, ran.output
     assert "No configuration has finished yet." in ran.stdout
-    assert "Stopped early, after 0 proposals: the time budget of 0.01 s" in ran.stdout
+    assert "Stopped early, after 0 proposals: the time budget of 1e-06 s" in ran.stdout
     assert xt.status("run").stopped is not None
     assert xortune(*words, "--resume", "--quiet").exit_code == 0
     assert len(xt.load_run("run").results) == 16
