@@ -228,6 +228,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         (session, "SHORT"),
         (certify, "RAY_SECONDS"),
         (loop, "RAY_SECONDS"),
+        (loop, "PROCESS_SECONDS"),
         (loop, "WORKER_SECONDS"),
         (loop, "PATIENCE"),
         (loop, "PATIENCE_OWN"),

@@ -13,7 +13,7 @@ from fakes import Scripted, batches_of, points, space_of, trained
 import xortune as xt
 import xortune.driver.session as session_module
 from xortune.core.errors import InputError
-from xortune.driver import jobs, loop
+from xortune.driver import jobs, loop, own_process
 from xortune.driver.cluster import THIS_MACHINE
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import Done
@@ -173,6 +173,7 @@ def searched(monkeypatch, folder, starts, **more):
             self.done.append(Done(self.jobs, outcomes, 0.001, "worker:1"))
             self.jobs = ()
 
+    monkeypatch.setattr(session_module, "processes_here", lambda *_: 0)
     monkeypatch.setattr(session_module, "connected", connected)
     monkeypatch.setattr(session_module, "on_ray", Worker)
     return xt.search(parse_space(SPACE), output=folder, **more)
@@ -225,6 +226,24 @@ def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
     ]
     assert 12 <= sum(e.worker != "worker:1" for e in both.evaluations) < len(both.evaluations)
     assert facts(here) == facts(both) == facts(workers)
+
+
+def test_processes_of_this_machine_train_what_is_left_as_this_one_does(monkeypatch, tmp_path):
+    here = searched(monkeypatch, tmp_path / "here", never)
+    monkeypatch.undo()
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
+    first = lambda self, batches: not self._under_way and not batches.measured  # noqa: E731
+    monkeypatch.setattr(loop._StartingExecutor, "takes", first)
+    asked, train = [], own_process.OwnProcess.train
+
+    def noted(self, trainer, blocks, **how):
+        asked.extend(blocks)
+        return train(self, trainer, blocks, **how)
+
+    monkeypatch.setattr(own_process.OwnProcess, "train", noted)
+    apart = xt.search(parse_space(SPACE), output=tmp_path / "apart")
+    assert 0 < len(asked) < len(apart.evaluations)
+    assert here.table.equals(apart.table)  # in other parts
 
 
 def deaf(lines):

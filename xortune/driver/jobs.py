@@ -19,6 +19,7 @@ from xortune.driver.own_process import ProcessEnded, encoded, kills_late, train_
 from xortune.runs.evaluation import EncodedOutcome, Purpose
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import ending_at, time_is_over
+from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.returned import one_line
 
 ATTEMPTS = 3
@@ -114,7 +115,7 @@ def trained(
             for part in [blocks] if together else [[one] for one in blocks]:
                 if time_is_over():
                     results += [OutOfTime() for _ in part]
-                elif isinstance(trainer, CustomTrainer) and apart:
+                elif isinstance(trainer, CustomTrainer | NetworkTrainer) and apart:
                     results += train_apart(trainer, part, encodes=True)
                 else:
                     results += trainer.train(part)
@@ -126,7 +127,7 @@ def trained(
 
 
 def _may_be_apart(trainer: Trainer) -> bool:
-    return isinstance(trainer, CustomTrainer) and trainer.on_raise is None
+    return not isinstance(trainer, CustomTrainer) or trainer.on_raise is None
 
 
 def _stacks(trainer: Trainer) -> bool:

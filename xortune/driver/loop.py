@@ -214,9 +214,12 @@ class LocalExecutor:
         """Nothing runs in between."""
 
 
-def _trained_here(trainer: Trainer, jobs: tuple[Job, ...], until: float | None) -> Done:
+def _trained_here(
+    trainer: Trainer, jobs: tuple[Job, ...], until: float | None, *, apart: bool | None = None
+) -> Done:
     started = time.perf_counter()
-    results = trained(trainer, [job.block for job in jobs], apart=True, until=until)
+    apart = isinstance(trainer, CustomTrainer) if apart is None else apart
+    results = trained(trainer, [job.block for job in jobs], apart=apart, until=until)
     seconds, worker = time.perf_counter() - started, f"{socket.gethostname()}:{os.getpid()}"
     stacking = None
     if isinstance(trainer, CustomTrainer) and not isinstance(results, WorkerFailure):
@@ -225,7 +228,7 @@ def _trained_here(trainer: Trainer, jobs: tuple[Job, ...], until: float | None) 
 
 
 class ProcessExecutor:
-    """Trains in processes of its own on this machine: a `TorchTraining`, whose stacks take seconds.
+    """Trains in processes of its own on this machine: the built-in network, or a `TorchTraining`.
 
     They are there when the check ends, where Ray and its workers would come up one after the other.
     """
@@ -234,6 +237,8 @@ class ProcessExecutor:
 
     def __init__(self, trainer: Trainer, slots: int) -> None:
         self._trainer, self.slots = trainer, slots
+        # What waits would be decided upon knowing less: a stack takes seconds.
+        self._most = slots if isinstance(trainer, CustomTrainer) else 3 * slots
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="trains")
         self._threads: set[int] = set()
         self._under_way: set[Future[Done]] = set()
@@ -251,8 +256,8 @@ class ProcessExecutor:
         let_go()
 
     def takes(self, batches: Batches) -> bool:  # noqa: ARG002  # one is as good as another
-        """Whether a process is free: what waits would be decided upon knowing less."""
-        return len(self._under_way) < self.slots
+        """Whether a process is free, or would soon be."""
+        return len(self._under_way) < self._most
 
     def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
         """Have the batch trained."""
@@ -261,7 +266,7 @@ class ProcessExecutor:
 
     def _train(self, jobs: tuple[Job, ...], until: float | None) -> Done:
         self._threads.add(threading.get_ident())
-        return _trained_here(self._trainer, jobs, until)
+        return _trained_here(self._trainer, jobs, until, apart=True)
 
     def wait(self, batches: Batches) -> None:  # noqa: ARG002  # one is as good as another
         """Return when a batch has come back."""
@@ -291,6 +296,9 @@ RAY_SECONDS = 8.0
 something, its end, and what all that takes from who trains meanwhile. Where its workers would save
 less, this process trains alone."""
 
+PROCESS_SECONDS = 2.0
+"""What processes of this machine take: they import while nobody else trains."""
+
 WORKER_SECONDS = 2.5
 """What workers take to come up when Ray has started. What takes less is brought to its end here."""
 
@@ -310,8 +318,9 @@ class _StartingExecutor:
 
     brief = True
 
-    def __init__(self, trainer: Trainer, slots: int) -> None:
+    def __init__(self, trainer: Trainer, slots: int, *, ray: bool) -> None:
         self._trainer, self.slots = trainer, slots  # for which the search sizes its batches
+        self._worth = RAY_SECONDS if ray else PROCESS_SECONDS
         self._most = 2 if isinstance(trainer, CustomTrainer) else 1
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="trains while Ray starts")
         self._thread = 0
@@ -323,7 +332,7 @@ class _StartingExecutor:
     def takes(self, batches: Batches) -> bool:
         """Whether it has little to train, and does not leave the rest to the workers."""
         if batches.measured:
-            if batches.saved_by(self.slots) > RAY_SECONDS:
+            if batches.saved_by(self.slots) > self._worth:
                 self.known.set()
             self.measured.set()
         near_end = batches.work_left < WORKER_SECONDS
@@ -385,7 +394,7 @@ class _StartingExecutor:
 
 @contextmanager
 def training_meanwhile(
-    train: Callable[[Executor], None], trainer: Trainer, slots: int
+    train: Callable[[Executor], None], trainer: Trainer, slots: int, *, ray: bool = True
 ) -> Iterator[Callable[[], bool]]:
     """Train in this process while the body starts Ray, and to the end if that is near.
 
@@ -395,6 +404,7 @@ def training_meanwhile(
         train: trains by an executor as long as that takes batches.
         trainer: what trains.
         slots: trials that will run at once.
+        ray: whether the workers are Ray's; else they are processes of this machine.
 
     Yields:
         Waits until it is known whether Ray is needed; whether it is.
@@ -402,7 +412,7 @@ def training_meanwhile(
     Raises:
         InputError: afterwards: the trainer refused a proposal, the journal could not be written.
     """
-    executor = _StartingExecutor(trainer, slots)
+    executor = _StartingExecutor(trainer, slots, ray=ray)
     set_aside()  # the process in which the function was tried
     errors: list[BaseException] = []
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 from xortune.core.errors import InputError, TrainingError, named
 from xortune.core.outcome import Outcome
@@ -29,8 +29,12 @@ from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_asked
 from xortune.trainers.group import KEEPER, end
 from xortune.trainers.limits import THREADS, ending_at, time_ends, time_is_over, use_threads
+from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.returned import one_line
 from xortune.trainers.source import FunctionSource, Given
+
+Apart: TypeAlias = CustomTrainer | NetworkTrainer
+"""What may train in a process of its own."""
 
 CLOSED = 89
 """The exit code of a process whose function has closed the socket for its answers."""
@@ -83,9 +87,9 @@ class OwnProcess:
         InputError: the function cannot be sent.
     """
 
-    def __init__(self, source: FunctionSource | Given, threads: int) -> None:
+    def __init__(self, source: FunctionSource | Given | None, threads: int) -> None:
         self.source, self.threads, self.owner = source, threads, os.getpid()
-        self._sent: CustomTrainer | None = None
+        self._sent: Apart | None = None
         self._begun = False  # something whose answer nobody has read
         self._socket, theirs = socket.socketpair()
         with theirs:
@@ -113,7 +117,7 @@ class OwnProcess:
         self._send(pickle.dumps(("trainer", _pickled(trainer), block)))
         self._sent, self._begun = trainer, True
 
-    def prepare(self, trainer: CustomTrainer) -> None:
+    def prepare(self, trainer: Apart) -> None:
         """Import the function's module, and what else takes time before the first call.
 
         Raises:
@@ -126,7 +130,7 @@ class OwnProcess:
 
     def train(
         self,
-        trainer: CustomTrainer,
+        trainer: Apart,
         blocks: Sequence[Block],
         *,
         limit: float | None = None,
@@ -263,7 +267,7 @@ def refuse_unsendable(trainer: Trainer) -> None:
 def serve(asked: Any, ours: socket.socket) -> None:
     """What runs in the other process: it answers until nobody asks any more."""
     depth = sys.getrecursionlimit()
-    trainer: CustomTrainer | None = None
+    trainer: Apart | None = None
     while True:
         try:
             # From the process that began this one.
@@ -281,12 +285,13 @@ def serve(asked: Any, ours: socket.socket) -> None:
                 trainer = found
                 use_threads(found.threads)
                 with suppress(Exception):  # the first call says so
-                    found.source.function()
+                    if isinstance(found, CustomTrainer):
+                        found.source.function()
                 for block in tried:
                     found.stacking(block)
                 answer = (None,)
             elif what == "stacking":
-                answer = (None if trainer is None else trainer.stacking(found),)
+                answer = (trainer.stacking(found) if isinstance(trainer, CustomTrainer) else None,)
             else:
                 assert trainer is not None
                 blocks, until, encodes = found
@@ -316,8 +321,8 @@ def encoded(
     return result
 
 
-def _trained(trainer: CustomTrainer, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-    if trainer.form.stacked:
+def _trained(trainer: Apart, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+    if isinstance(trainer, NetworkTrainer) or trainer.form.stacked:
         return trainer.train(blocks)
     return [OutOfTime() if time_is_over() else trainer.train([block])[0] for block in blocks]
 
@@ -335,7 +340,7 @@ SPARES = 3
 """So many are begun before there is something for them, at most."""
 
 
-def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
+def process_for(source: FunctionSource | Given | None, threads: int = 1) -> OwnProcess:
     """The process of a function; it is kept until another one is asked for, or `let_go`.
 
     Raises:
@@ -355,7 +360,7 @@ def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
     return kept
 
 
-def _spare(source: FunctionSource | Given, threads: int) -> OwnProcess | None:
+def _spare(source: FunctionSource | Given | None, threads: int) -> OwnProcess | None:
     while _spares:
         with suppress(IndexError):  # another thread was faster
             one = _spares.pop()
@@ -409,7 +414,7 @@ def let_go_after() -> Iterator[None]:
 
 
 def train_apart(
-    trainer: CustomTrainer,
+    trainer: Apart,
     blocks: Sequence[Block],
     *,
     most: float | None = None,
@@ -430,9 +435,10 @@ def train_apart(
         InputError: the function cannot be sent.
         ProcessEnded: a seed ended the process; not where seeds have such a time.
     """
-    if kills_late(trainer):
+    if isinstance(trainer, CustomTrainer) and kills_late(trainer):
         return [_killed_late(trainer, block) for block in blocks]
-    process = process_for(trainer.source, trainer.threads)
+    source = trainer.source if isinstance(trainer, CustomTrainer) else None
+    process = process_for(source, trainer.threads)
     return process.train(trainer, blocks, limit=most, encodes=encodes)
 
 

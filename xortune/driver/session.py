@@ -143,17 +143,18 @@ def search_session(
     label_run(directory, labels)
     with ExitStack() as stack:
         alone = executor is None  # or it is a launcher's to train at once
+        processes = processes_here(space, trainer, cluster) if alone and shared is None else 0
         if executor is None and cluster.workers == 0:
             executor = LocalExecutor(trainer)
-        elif alone and shared is None and (processes := processes_here(space, trainer, cluster)):
+        elif processes and isinstance(trainer, CustomTrainer):
             executor = stack.enter_context(ProcessExecutor(trainer, processes))
         took = _seconds_of_a_seed(known) if seconds is None else seconds
         here = executor is None and shared is None  # a study must be told
         here = here and _may_train_here(trainer, cluster, took)
         expected = slots_to_come(cluster) if here else 0
-        if executor is None and not expected:
+        if executor is None and not expected and not processes:
             stack.enter_context(connected(cluster))
-        room = executor.slots if executor is not None else expected or slots(cluster)
+        room = executor.slots if executor is not None else expected or processes or slots(cluster)
         session.set_limits(room, alone=alone and _in_milliseconds(space, trainer, took))
         with session.journal() as journal:
             failures = FirstFailure(listener.failure, fatal=fail_fast)
@@ -164,15 +165,19 @@ def search_session(
                 if executor is not None:
                     agenda.train(executor)
                 elif expected:
-                    _begin_here(agenda, stack)
+                    _begin_here(agenda, stack, processes)
                 if executor is None and not agenda.finished:
                     let_go()  # the process in which the function was tried
-                    with on_ray(
-                        trainer,
-                        cluster,
-                        directory.resolve() / "ray",
-                        cancels=session.cancels,
-                        on_message=listener.message,
+                    with (
+                        ProcessExecutor(trainer, processes)
+                        if processes
+                        else on_ray(
+                            trainer,
+                            cluster,
+                            directory.resolve() / "ray",
+                            cancels=session.cancels,
+                            on_message=listener.message,
+                        )
                     ) as workers:
                         agenda.train(workers)
             except KeyboardInterrupt:
@@ -406,15 +411,18 @@ def _may_train_here(trainer: Trainer, cluster: Cluster, seconds: float | None) -
 
 
 def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> int:
-    """How many processes of this machine train a `TorchTraining` without Ray; 0: Ray's workers do.
+    """How many processes of this machine train without Ray; 0: Ray's workers do.
 
-    Ray's are told of configurations that are proven worse while they train, and are ended in time.
+    They train the built-in network and a `TorchTraining`. Ray's are told of configurations that are
+    proven worse while they train, and are ended in time.
     """
-    if not isinstance(trainer, CustomTrainer) or not trainer.form.stacked:
+    stacks = isinstance(trainer, CustomTrainer) and trainer.form.stacked
+    if not stacks and not isinstance(trainer, NetworkTrainer):
         return 0
     if cluster.gpus_per_trial or cluster.trial_timeout is not None or cluster.workers == 0:
         return 0
-    return 0 if trainer.reports and raced(space) else slots_to_come(cluster)
+    told = isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
+    return 0 if told else slots_to_come(cluster)
 
 
 def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None) -> bool:
@@ -436,16 +444,19 @@ def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:
     return sum(line.seconds for line in last) / seeds if seeds else None
 
 
-def _begin_here(agenda: _Agenda, stack: ExitStack) -> None:
+def _begin_here(agenda: _Agenda, stack: ExitStack, processes: int) -> None:
     """Train in this process while Ray starts, or instead: then no Ray may be needed.
+
+    Where processes of this machine train what is left, there is none to start.
 
     Raises:
         InputError: Ray did not start, and there is more to train.
     """
     missed: InputError | None = None
     trainer = agenda.session.trainer
-    with training_meanwhile(agenda.train, trainer, agenda.room) as wants_workers:
-        if wants_workers() and not agenda.finished:
+    begun = training_meanwhile(agenda.train, trainer, agenda.room, ray=not processes)
+    with begun as wants_workers:
+        if wants_workers() and not agenda.finished and not processes:
             try:
                 stack.enter_context(connected(agenda.session.cluster))
             except InputError as error:
