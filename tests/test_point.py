@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point
+from xortune.core.trainer import Block
 
 NAMES = st.text(min_size=1, max_size=8)
 VALUES = st.one_of(
@@ -62,13 +63,15 @@ def test_points_that_differ_as_numbers_have_different_keys(first, second):
     assert (Point(first).key == Point(second).key) == (canonical(first) == canonical(second))
 
 
-@given(POINTS)
-def test_pickle_keeps_key_order_and_values(values):
+@given(POINTS, st.integers(0, 99), st.integers(1, 99))
+def test_pickle_keeps_key_order_and_values(values, first, count):
     point = Point(values)
     early = pickle.loads(pickle.dumps(point))  # before the key is cached, and after
     assert early.key == point.key
     assert pickle.loads(pickle.dumps(point)) == point
     assert list(early.items()) == list(point.items())
+    block = Block(point, first, count)
+    assert pickle.loads(pickle.dumps(block)) == block
 
 
 def test_it_is_a_frozen_mapping():

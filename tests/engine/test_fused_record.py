@@ -86,6 +86,16 @@ def test_a_checkpoint_is_a_training_of_that_length(config):
     assert bits(replace(long, checkpoints=())) == bits(fused.train(config, XOR, seeds))
 
 
+def test_an_outcome_is_read_only_and_the_callers_seeds_are_the_callers():
+    seeds = np.arange(3, 20)
+    outcome = fused.train(TANH, XOR, seeds, [10])
+    for one in (*outcome.checkpoints, outcome):
+        for name in ("seeds", "status", "solved_epoch", "final_loss", "predictions"):
+            assert not getattr(one, name).flags.writeable
+    seeds[0] = 2
+    assert outcome.seeds[0] == 3
+
+
 # --- divergence ----------------------------------------------------------------------------------
 
 

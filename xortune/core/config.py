@@ -103,21 +103,22 @@ class Config:
         Raises:
             InputError: a name that is no field of Config, a missing field, or what Config refuses.
         """
-        for name in point:
-            problem = "is not a parameter of the built-in network"
-            refuse_unknown(name, sorted(_FIELDS), problem, field=name)
+        values = point.as_dict() if isinstance(point, Point) else dict(point)
+        for name in values:
+            if name not in _FIELDS:
+                problem = "is not a parameter of the built-in network"
+                refuse_unknown(name, sorted(_FIELDS), problem, field=name)
         for name in ("activation", "loss", "optimizer", "lr", "hidden_dim", "epochs"):
-            if name not in point:
+            if name not in values:
                 raise InputError(
                     "is missing", field=name, fix=f"give {name} a value or a range to search"
                 )
-        values = point.as_dict() if isinstance(point, Point) else dict(point)
         return cls(**values)  # __post_init__ checks every type
 
     @cached_property
     def point(self) -> Point:
         """The normal form: every field, but momentum only for an optimizer that has it."""
-        values = {name: getattr(self, name) for name in _FIELDS}
+        values = vars(self).copy()  # the fields, in their order
         if self.optimizer not in MOMENTUM_OPTIMIZERS:
             del values["momentum"]
         return Point.known(values)

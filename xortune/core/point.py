@@ -169,13 +169,12 @@ class Point(Mapping[str, Value]):
             point.__dict__["key"] = key
         return point
 
-    @cached_property
-    def _nests(self) -> bool:
-        return any(type(value) is Nested for value in self._values.values())
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Point.known, (self._values, self.__dict__.get("key"))
 
     def as_dict(self) -> dict[str, Any]:
         """A copy as a plain dictionary, in the order of display; lists are lists there."""
-        if not self._nests:
+        if Nested not in map(type, self._values.values()):
             return self._values.copy()
         return {
             name: value.value if isinstance(value, Nested) else value

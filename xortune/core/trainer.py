@@ -41,6 +41,10 @@ class Block:
         """The seeds themselves."""
         return range(self.first, self.first + self.count)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As its attributes: those of a dataclass with slots are looked up anew for each."""
+        return Block, (self.point, self.first, self.count)
+
 
 class Unfinished(TrainingError):
     """A block that was cancelled: its outcome cannot matter any more.

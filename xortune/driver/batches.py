@@ -270,14 +270,14 @@ class Batches:
                 if self._ahead is not None:
                     self._ahead.end()
         else:
-            estimated = self._cost(done.jobs)
+            costs = [self._trainer.cost(job.block) for job in done.jobs]
+            estimated = sum(costs)
             self._measure(done.seconds, estimated)
-            for job, result in zip(done.jobs, results, strict=True):
+            for job, cost, result in zip(done.jobs, costs, results, strict=True):
                 if not isinstance(result, TrainingError):
                     self._bisector.succeeded(job)
                 if not job.ahead:
-                    seconds = done.seconds * self._trainer.cost(job.block) / estimated
-                    self._settle(job, result, seconds, done.worker)
+                    self._settle(job, result, done.seconds * cost / estimated, done.worker)
         if self._ahead is not None:
             for job, kept in self._ahead.receive(done):
                 if kept is None:
@@ -413,8 +413,7 @@ class Batches:
             job = self._retries.popleft() if self._retries else self._decided()
             if job is None:
                 break
-            job = self._first_part(job)
-            estimate = self._trainer.cost(job.block)
+            job, estimate = self._first_part(job, self._trainer.cost(job.block))
             cost += estimate
             self._blocks, self._estimated = self._blocks + 1, self._estimated + estimate
             jobs.append(job)
@@ -454,23 +453,23 @@ class Batches:
     def _next(self) -> Job | None:
         return self._aside.popleft() if self._aside else self._decider.next()
 
-    def _first_part(self, job: Job) -> Job:
-        """All of a block; or a part of it, for others to go out beside it.
+    def _first_part(self, job: Job, cost: float) -> tuple[Job, float]:
+        """All of a block that costs so much, or a part of it and its cost; others go out beside it.
 
         A few finalists have many seeds to go while others wait for their results, or all proposals
         are made. Seeds are independent: what takes one slot a minute, all can do side by side.
         """
         count, cap = job.block.count, self._longest_allowed
         ready = len(self._retries) + self._decider.ready
-        seconds = self._trainer.cost(job.block) * (self._pace or 0.0)
+        seconds = cost * (self._pace or 0.0)
         if self._bisector.users_code and (job.attempt >= ATTEMPTS or seconds > cap):
             whole = int(min(count, max(1.0, seconds / cap)))
             first, *others = [p for j in job.split(whole) for p in self._bisector.parts(j)]
             self._waiting.extendleft((other,) for other in reversed(others))
-            return first
+            return first, self._trainer.cost(first.block)
         one = self._ahead is not None and self._ahead.is_one_stack(job.block)
         if not job.promoted or seconds < 2 * LEAST_SECONDS or one:
-            return job
+            return job, cost
         # As long as a slot's share of what is left, as in `_wanted`, but not much longer than other
         # blocks, for few decisions are made before its results are in; shorter where slots idle.
         mean = self._estimated / max(self._blocks, 1) * (self._pace or 0.0)
@@ -481,7 +480,7 @@ class Batches:
             parts = min(idle, int(seconds / LEAST_SECONDS))
         parts = min(parts, count)
         if parts < 2:
-            return job
+            return job, cost
         first, *others = job.split(parts)
         self._waiting += [(other,) for other in others]
-        return first
+        return first, self._trainer.cost(first.block)

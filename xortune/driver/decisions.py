@@ -167,10 +167,12 @@ class ProvenanceGroups:
 
     def add(self, made: str, first: int, more: Count) -> None:
         """Take in seeds, of which `first` is the lowest, that one version made."""
-        lowest, count = self.parts.get(made, (first, Count()))
+        lowest, count = self.parts.get(made) or (first, Count())
         count.add(more)
         self.parts[made] = min(lowest, first), count
-        self.made = max(self.parts, key=lambda one: (self.parts[one][1].n, -self.parts[one][0]))
+        self.made = made
+        if len(self.parts) > 1:
+            self.made = max(self.parts, key=lambda one: (self.parts[one][1].n, -self.parts[one][0]))
 
     def join(self, more: ProvenanceGroups) -> bool:
         """Take in all of another; whether another version counts from here on."""
@@ -224,7 +226,7 @@ class ConfigState:
     @property
     def snapshot(self) -> Snapshot:
         """What is kept of it."""
-        parts = ((made, at, c.successes, c.n) for made, (at, c) in self.shown.parts.items())
+        parts = [(made, at, c.successes, c.n) for made, (at, c) in self.shown.parts.items()]
         return _same((self.granted, tuple(parts)))
 
     def worth(self, names: Sequence[str]) -> Seen:
@@ -610,16 +612,17 @@ class SearchDecisions:
         state = self._configs[key]
         start, end = state.granted, state.next_rung(self._space.seeds.ladder)
         decision = Decision(proposal, state, new, counted=counted)
-        known = self._known.pop(key, [])
-        here = [e for e in known if start <= e.block.first < end]
-        if later := [e for e in known if e.block.first >= end]:
-            self._known[key] = later
-        for evaluation in here:
-            if evaluation.final:  # else it was given up: neither counted nor trained again
-                self._take(decision, evaluation.block, evaluation.outcome, evaluation.made or "")
-                end = max(end, evaluation.block.first + evaluation.block.count)  # of another ladder
+        missing = [(start, end - start)]
+        if known := self._known.pop(key, None):
+            here = [e for e in known if start <= e.block.first < end]
+            if later := [e for e in known if e.block.first >= end]:
+                self._known[key] = later
+            for e in here:
+                if e.final:  # else it was given up: neither counted nor trained again
+                    self._take(decision, e.block, e.outcome, e.made or "")
+                    end = max(end, e.block.first + e.block.count)  # of another ladder
+            missing = list(gaps(start, end, [e.block for e in here]))
         state.granted = end
-        missing = list(gaps(start, end, [e.block for e in here]))
         decision.missing = sum(count for _, count in missing)
         if decision.missing < end - start:
             self._tally.count(decision, fresh=False)

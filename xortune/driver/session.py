@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -326,7 +326,7 @@ class _Agenda:
 
         def clocked(news: Progress) -> None:
             if tell is not None:
-                tell(replace(news, seconds=time.monotonic() - started))
+                tell(Progress(**vars(news) | {"seconds": time.monotonic() - started}))
 
         self._record = Record(journal, self.decisions, clocked, failures)
         budget = session.space.search.time_budget

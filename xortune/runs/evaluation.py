@@ -151,8 +151,8 @@ class EncodedOutcome:
     def epochs_spent(self) -> int:
         """See `Outcome`."""
         raw = _unpacked(self.data, self.n)[1]
-        epochs = np.frombuffer(raw, "<i4", self.n, self.n)
-        return int(np.where(self.status == Status.SOLVED, epochs, self.epochs).sum())
+        status, epochs = np.frombuffer(raw, "u1", self.n), np.frombuffer(raw, "<i4", self.n, self.n)
+        return int(np.where(status == Status.SOLVED, epochs, self.epochs).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,8 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
     Raises:
         InputError: it is not one of the block's seeds in their order.
     """
-    if not np.array_equal(outcome.seeds, np.arange(block.first, block.first + block.count)):
+    asked = np.arange(block.first, block.first + block.count, dtype=np.int64)
+    if outcome.seeds.tobytes() != asked.tobytes():
         raise InputError(
             f"the outcome's {outcome.n} seeds are not those it was asked for",
             field="seeds",
@@ -201,14 +202,13 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
         )
     raw = (
         struct.pack("<I", outcome.predictions.shape[1])
-        + outcome.status.astype("u1").tobytes()
-        + outcome.solved_epoch.astype("<i4").tobytes()
-        + outcome.final_loss.astype("<f4").tobytes()
+        + np.asarray(outcome.status, "u1").tobytes()
+        + np.asarray(outcome.solved_epoch, "<i4").tobytes()
+        + np.asarray(outcome.final_loss, "<f4").tobytes()
         + np.packbits(outcome.predictions, axis=1).tobytes()
     )
-    return EncodedOutcome(
-        outcome.successes, outcome.n, int(outcome.epochs), _packed(raw), outcome.details
-    )
+    solved = raw.count(Status.SOLVED, 4, 4 + block.count)
+    return EncodedOutcome(solved, block.count, int(outcome.epochs), _packed(raw), outcome.details)
 
 
 def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> str:
@@ -242,7 +242,10 @@ def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> st
             del purpose["min_rate"]
         line["purpose"] = purpose
     made, at = written or (evaluation.made, evaluation.at)
-    line |= {n: v for n, v in (("at", at), ("made", made)) if v is not None}
+    if at is not None:
+        line["at"] = at
+    if made is not None:
+        line["made"] = made
     # ASCII only: no line separator of any kind can get into the line.
     return _JSON.encode(line)
 

@@ -224,9 +224,7 @@ class JournalLines:
             arrays = {name: np.concatenate([part[name] for part, _ in parts]) for name in arrays}
         for one in arrays.values():
             one.flags.writeable = False
-        outcome = Outcome.__new__(Outcome)  # what fits already is not checked again
-        outcome.__dict__.update(arrays, epochs=epochs, checkpoints=(), details=details)
-        return outcome
+        return Outcome.known(**arrays, epochs=epochs, checkpoints=(), details=details)
 
     def _part(self, line: int, *, reasons: bool) -> tuple[dict[str, NDArray[Any]], Details]:
         row = self._row(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.config import Config
-from xortune.core.outcome import Outcome, Status, status_of
+from xortune.core.outcome import NO_DETAILS, Outcome, Status, checked_seeds, status_of
 from xortune.core.task import Task
 from xortune.trainers.kernels import training
 from xortune.trainers.kernels.cache import compiled
@@ -82,46 +83,52 @@ def schedule_of(config: Config, *, flush: bool = True) -> Schedule:  # noqa: PLR
     """
     lr, momentum = config.lr, config.momentum
     steps = min(config.epochs, SETTLED.get(config.optimizer, config.epochs))
-    step = np.arange(1, steps + 1, dtype=np.float64)
-    one, nothing = np.ones_like(step), np.zeros_like(step)
-    first, second = 1 - BETA1**step, 1 - BETA2**step  # bias corrections
+    step, first, second = _corrections(1 if config.optimizer == "ASGD" else steps)
     start, quiet, scale, tiny = 0.0, GRADIENT, 1.0, 0.0
-    numbers: tuple[NDArray[np.float64], ...]
+    numbers: tuple[NDArray[np.float64] | float, ...]
     match config.optimizer:
         case "SGD" if momentum == 0:
-            rule, numbers = 0, (lr * one, nothing, nothing)
+            rule, numbers = 0, (lr, 0.0, 0.0)
         case "SGD":
-            rule, numbers, quiet = 1, (lr * one, momentum * one, nothing), FIRST_STATE
+            rule, numbers, quiet = 1, (lr, momentum, 0.0), FIRST_STATE
         case "Adadelta":
-            rule, numbers = 2, (lr * one, nothing, nothing)
+            rule, numbers = 2, (lr, 0.0, 0.0)
         case "Adagrad":
-            rule, numbers = 3, (lr * one, nothing, nothing)
+            rule, numbers = 3, (lr, 0.0, 0.0)
         case "Adam":
-            rule, numbers, quiet = 4, (lr / first, 1 / np.sqrt(second), one), FIRST_STATE
+            rule, numbers, quiet = 4, (lr / first, 1 / np.sqrt(second), 1.0), FIRST_STATE
         case "AdamW":
-            rule, numbers, quiet = 4, (lr / first, 1 / np.sqrt(second), (1 - lr * 0.01) * one), 0
+            rule, numbers, quiet = 4, (lr / first, 1 / np.sqrt(second), 1 - lr * 0.01), 0
         case "Adamax":
-            rule, numbers, quiet = 5, (lr / first, nothing, nothing), FIRST_STATE
+            rule, numbers, quiet = 5, (lr / first, 0.0, 0.0), FIRST_STATE
         case "ASGD":
-            eta = np.concatenate([[lr], lr / (1 + 1e-4 * lr * step[:-1]) ** 0.75])
+            eta = lr / (1 + 1e-4 * lr * np.arange(steps, dtype=np.float64)) ** 0.75
             eta = eta.astype(np.float32).astype(np.float64)  # torch keeps it as a float32 tensor
-            rule, numbers, quiet = 6, (eta, 1 - 1e-4 * eta, nothing), 0
+            rule, numbers, quiet = 6, (eta, 1 - 1e-4 * eta, 0.0), 0
         case "NAdam":
             rule, numbers, quiet = 7, _nadam(lr, step, second), FIRST_STATE
         case "RAdam":
             rule, numbers, quiet = 8, _radam(lr, step, first, second), FIRST_STATE
         case "RMSprop" if momentum == 0:
-            rule, numbers = 9, (lr * one, nothing, nothing)
+            rule, numbers = 9, (lr, 0.0, 0.0)
         case "RMSprop":
-            rule, numbers, quiet = 10, (lr * one, momentum * one, nothing), SECOND_STATE
+            rule, numbers, quiet = 10, (lr, momentum, 0.0), SECOND_STATE
         case "Rprop":
             rule, start = 11, lr
             scale, tiny = (SCALE, SCALE * UNDERFLOW) if flush else (1.0, 0.0)
-            numbers = (tiny * one, scale * tiny * one, nothing)
+            numbers = (tiny, scale * tiny, 0.0)
         case other:
             raise AssertionError(other)  # Config knows no other
-    table = np.stack(numbers, axis=1).astype(np.float32)
-    return Schedule(rule, np.ascontiguousarray(table), start, quiet, scale, tiny)
+    table = np.empty((steps, 3), np.float32)
+    table[:, 0], table[:, 1], table[:, 2] = numbers
+    return Schedule(rule, table, start, quiet, scale, tiny)
+
+
+@functools.lru_cache(maxsize=4)  # most trainings of a search are as long as others
+def _corrections(steps: int) -> tuple[NDArray[np.float64], ...]:
+    """float64, each of shape (steps,): the steps, from 1, and Adam's corrections of both biases."""
+    step = np.arange(1, steps + 1, dtype=np.float64)
+    return step, 1 - BETA1**step, 1 - BETA2**step
 
 
 def _nadam(
@@ -347,19 +354,23 @@ class _Record:
 
     def outcome(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> Outcome:
         """The last checkpoint's outcome, with the others in it."""
-        predictions = np.ascontiguousarray((self.outputs > 0.5).transpose(0, 2, 1))
-        status = status_of(task, predictions, self.finite)
+        outputs = (self.outputs > 0.5).transpose(0, 2, 1)
+        status, seeds = status_of(task, outputs, self.finite), checked_seeds(seeds)
         solved_epoch = np.where(status == Status.SOLVED, self.last + np.int32(1), np.int32(0))
+        final_loss, predictions = self.final, np.ascontiguousarray(outputs)
+        for array in (seeds, status, solved_epoch, final_loss, predictions):
+            array.flags.writeable = False
         outcomes: tuple[Outcome, ...] = ()
         for index, epochs in enumerate(stops):
-            outcome = Outcome(
-                seeds,
-                epochs,
-                status[index],
-                solved_epoch[index],
-                self.final[index],
-                predictions[index],
-                outcomes if index == len(stops) - 1 else (),
+            outcome = Outcome.known(
+                seeds=seeds,
+                epochs=epochs,
+                status=status[index],
+                solved_epoch=solved_epoch[index],
+                final_loss=final_loss[index],
+                predictions=predictions[index],
+                checkpoints=outcomes if index == len(stops) - 1 else (),
+                details=NO_DETAILS,
             )
             outcomes = (*outcomes, outcome)
         return outcomes[-1]
@@ -375,6 +386,7 @@ class _TaskRows:
     counts: NDArray[np.float32]
 
 
+@functools.lru_cache(maxsize=4)  # a search has one task
 def _rows_of(task: Task) -> _TaskRows:
     trained, inputs, targets = task.inputs.shape[0], task.inputs, task.targets[:, 0]
     judged = 0

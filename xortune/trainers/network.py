@@ -7,8 +7,9 @@ import logging
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,22 +87,24 @@ class NetworkTrainer:
         Blocks that differ in epochs share one training; trainings that differ in lr and momentum
         are one stack of the reference engine where that is sooner; see `trainers.stacked`.
         """
-        groups: dict[tuple[Config, range], list[tuple[int, Config]]] = {}
+        groups: dict[tuple[Any, ...], list[tuple[int, Config]]] = {}
         results: dict[int, Outcome | TrainingError] = {}
+        seeds: dict[range, NDArray[np.int64]] = {}
         for index, block in enumerate(blocks):
             try:
-                config = Config.from_point(block.point)
-                checked_seeds(block.seeds)
+                config, asked = Config.from_point(block.point), block.seeds
+                if asked not in seeds:
+                    seeds[asked] = checked_seeds(asked)
             except InputError as error:
                 results[index] = TrainingError(str(error))
                 continue
-            shared = replace(config, epochs=1)
-            groups.setdefault((shared, block.seeds), []).append((index, config))
+            shared = vars(config) | {"epochs": None}
+            groups.setdefault((asked, *shared.values()), []).append((index, config))
         trainings = []
-        for (_, seeds), members in groups.items():
+        for (asked, *_), members in groups.items():
             longest = max((config for _, config in members), key=lambda config: config.epochs)
             epochs = sorted({config.epochs for _, config in members})
-            trainings.append(Training(longest, checked_seeds(seeds), tuple(epochs[:-1])))
+            trainings.append(Training(longest, seeds[asked], tuple(epochs[:-1])))
         outcomes = self._train_all(trainings) if trainings else []
         for members, outcome in zip(groups.values(), outcomes, strict=True):
             for index, config in members:
@@ -216,7 +219,7 @@ def engine_of(config: Config, task: Task) -> str:
 
 
 def _alone(outcome: Outcome) -> Outcome:
-    return replace(outcome, checkpoints=()) if outcome.checkpoints else outcome
+    return Outcome.known(**vars(outcome) | {"checkpoints": ()}) if outcome.checkpoints else outcome
 
 
 def device_of(engine: str) -> str:
