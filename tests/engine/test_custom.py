@@ -214,10 +214,10 @@ def test_sys_exit_and_what_looks_like_ctrl_c_are_failed_seeds():
 
 def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_path):
     source = named_source("./seedy.py:luck", HERE)
-    assert [path for path, _ in source.files] == ["seedy.py", "seedy_parts.py"]
+    assert [path for path, _ in source.sent.files] == ["seedy.py", "seedy_parts.py"]
     away = tmp_path / "away"
     away.mkdir()
-    for path, content in source.files:
+    for path, content in source.sent.files:
         (away / path).write_bytes(content)
     moved = named_source("seedy.py:luck", away)
     assert moved.digest == source.digest  # wherever it lies
@@ -242,7 +242,7 @@ def test_functions_from_python_have_their_source_too():
     source = given_source(seedy.luck)
     assert isinstance(source, Source)
     assert source.label == "seedy:luck"
-    assert [path for path, _ in source.files] == ["seedy.py", "seedy_parts.py"]
+    assert [path for path, _ in source.sent.files] == ["seedy.py", "seedy_parts.py"]
     inner = given_source(always(True))
     assert isinstance(inner, Given)
     assert inner.digest != given_source(lambda config, seed: False).digest  # noqa: ARG005

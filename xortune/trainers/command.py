@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, ClassVar
 
@@ -37,7 +37,7 @@ from xortune.trainers.returned import (
     judged,
     one_line,
 )
-from xortune.trainers.source import MOST, are_there, digest_of, unpacked
+from xortune.trainers.source import MOST, SentFiles, digest_of
 
 # -------------------------------------------------------------------------------------------------
 # The files that a command needs, as they were when the search began, and where it runs.
@@ -45,33 +45,7 @@ from xortune.trainers.source import MOST, are_there, digest_of, unpacked
 _SKIPPED = "__pycache__"
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The files of a command as they were, and the folder that they were in.
-
-    Attributes:
-        files: the path of each below `root` and its content, in the order of their paths.
-        programs: the paths of those that can be run.
-    """
-
-    root: str = field(repr=False)
-    files: tuple[tuple[str, bytes], ...] = field(repr=False)
-    programs: frozenset[str] = field(repr=False)
-    digest: str
-
-    def folder(self) -> Path:
-        """Where the command runs: the space file's folder if its files are there as they were.
-
-        Otherwise (on another machine, or after an edit) a copy of the files. It is checked each
-        time: a training must not change while a search runs.
-        """
-        root = Path(self.root)
-        if root.is_dir() and are_there(root, self.files):
-            return root
-        return _copy(self)
-
-
-def kept_files(folder: Path, template: Template, names: Sequence[str] | None) -> Kept:
+def kept_files(folder: Path, template: Template, names: Sequence[str] | None) -> SentFiles:
     """Read the files of a command: those named, or else its words that are files. Nothing is run.
 
     Raises:
@@ -92,7 +66,7 @@ def kept_files(folder: Path, template: Template, names: Sequence[str] | None) ->
                 programs.add(name)
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror})", field="files") from None
-    return Kept(str(root), tuple(files), frozenset(programs), digest_of(files))
+    return SentFiles(str(root), tuple(files), frozenset(programs))
 
 
 def _words(root: Path, template: Template) -> Iterator[str]:
@@ -145,14 +119,6 @@ def _too_large(guessed: bool) -> InputError:
         if guessed
         else "leave the large ones out, and give the command their absolute paths",
     )
-
-
-@cache
-def _copy(kept: Kept) -> Path:
-    folder = unpacked(kept.files, prefix="xortune-command-")
-    for path, _ in kept.files:
-        (folder / path).chmod(0o700 if path in kept.programs else 0o600)
-    return folder
 
 
 # -------------------------------------------------------------------------------------------------
@@ -505,7 +471,7 @@ class CommandTrainer:
 
     command: Command
     success: Success | None
-    kept: Kept
+    kept: SentFiles
     threads: int = 1
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     users_code: ClassVar[bool] = True
@@ -521,7 +487,7 @@ class CommandTrainer:
     def describe(self) -> dict[str, str]:
         """The command, the digest of its files, and all that decides what its seeds come to."""
         command = self.command
-        told = {"trainer": command.template.text, "source": self.kept.digest}
+        told = {"trainer": command.template.text, "source": digest_of(self.kept.files)}
         if command.by_exit or self.success is not None:
             told["success"] = EXIT_CODE if command.by_exit else str(self.success)
         if command.metric is not None:

@@ -38,25 +38,49 @@ def digest_of(files: Iterable[tuple[str, bytes]]) -> str:
     return whole.hexdigest()[:16]
 
 
-def are_there(root: Path, files: Iterable[tuple[str, bytes]]) -> bool:
-    """Whether a folder has all these files, as they were."""
-    try:
-        return all(
-            (root / path).stat().st_size == len(content) and (root / path).read_bytes() == content
-            for path, content in files
-        )
-    except OSError:
-        return False
+@dataclass(frozen=True)
+class SentFiles:
+    """Files that a training needs, as they were when the search began.
+
+    Attributes:
+        root: the folder that they were in.
+        files: the path of each below `root` and its content, in the order of their paths.
+        programs: the paths of those that can be run.
+    """
+
+    root: str = field(repr=False)
+    files: tuple[tuple[str, bytes], ...] = field(repr=False)
+    programs: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def folder(self) -> Path:
+        """Where they are: `root` if it has all of them as they were, else a copy.
+
+        So is it on another machine, or after an edit: a training must not change while a search
+        runs.
+        """
+        root = Path(self.root)
+        try:
+            same = all(
+                (root / path).stat().st_size == len(content)
+                and (root / path).read_bytes() == content
+                for path, content in self.files
+            )
+        except OSError:
+            same = False
+        return root if same and root.is_dir() else _copy(self)
 
 
-def unpacked(files: Iterable[tuple[str, bytes]], *, prefix: str) -> Path:
-    """A new folder with these files, which is there until the process ends."""
-    kept = tempfile.TemporaryDirectory(prefix=prefix)
+@functools.cache
+def _copy(sent: SentFiles) -> Path:
+    """A new folder with the files, which is there until the process ends."""
+    kept = tempfile.TemporaryDirectory(prefix="xortune-trainer-")
     _COPIES.append(kept)
     root = Path(kept.name)
-    for path, content in files:
+    for path, content in sent.files:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
+        if path in sent.programs:
+            (root / path).chmod(0o700)
     return root
 
 
@@ -131,10 +155,9 @@ class FunctionSource:
     """A function that a module has by its name.
 
     Attributes:
-        file: of the module, if it was named by its path; relative to `root`.
-        root: the folder that modules are found in.
-        files: path below `root` and content, of the module and of those beside it that it imports;
-            none for a module that is installed.
+        file: of the module, if it was named by its path; relative to the root of `sent`.
+        sent: the module and those beside it that it imports, below the folder in which modules are
+            found; none for a module that is installed.
         digest: of the files, in the order of their names.
     """
 
@@ -142,8 +165,7 @@ class FunctionSource:
     module: str
     name: str
     file: str | None = field(repr=False)
-    root: str = field(repr=False)
-    files: tuple[tuple[str, bytes], ...] = field(repr=False)
+    sent: SentFiles
     digest: str
 
     def function(self) -> Callable[..., Any]:
@@ -241,9 +263,8 @@ def _of_file(text: str, path: Path, name: str) -> FunctionSource:
         )
     path = path.resolve()
     files = imported_files(path.parent, path)
-    return FunctionSource(
-        text, path.stem, name, path.name, str(path.parent), files, digest_of(files)
-    )
+    sent = SentFiles(str(path.parent), files)
+    return FunctionSource(text, path.stem, name, path.name, sent, digest_of(files))
 
 
 def _of_module(label: str, module: str, name: str, file: Path) -> FunctionSource:
@@ -252,9 +273,8 @@ def _of_module(label: str, module: str, name: str, file: Path) -> FunctionSource
     depth = len(parts) if file.name == "__init__.py" else len(parts) - 1
     root = file.parents[depth]
     files = imported_files(root, file, module)
-    digest = digest_of(files)
-    sent = () if is_installed(file) else files
-    return FunctionSource(label, module, name, None, str(root), sent, digest)
+    sent = SentFiles(str(root), () if is_installed(file) else files)
+    return FunctionSource(label, module, name, None, sent, digest_of(files))
 
 
 def _bad_name(text: str) -> InputError:
@@ -289,7 +309,7 @@ def _text_of(function: Callable[..., Any]) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _loaded(source: FunctionSource) -> Callable[..., Any]:
-    root = _root_of(source)
+    root = source.sent.folder()
     _add_path(str(root))
     try:
         if source.file is None:
@@ -335,14 +355,6 @@ def _imported(path: Path, source: FunctionSource) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def _root_of(source: FunctionSource) -> Path:
-    """The folder with the source's files: where it was, or a copy if it is not the same there."""
-    root = Path(source.root)
-    if are_there(root, source.files):
-        return root
-    return unpacked(source.files, prefix="xortune-trainer-")
 
 
 def _add_path(folder: str) -> None:
