@@ -11,7 +11,10 @@ import torch
 from xortune.core.config import LOSSES, Config
 from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
-from xortune.trainers import fused, reference
+from xortune.core.trainer import Block
+from xortune.trainers import fused, limits, reference
+from xortune.trainers.limits import Training
+from xortune.trainers.network import NetworkTrainer
 
 XOR = Task.xor()
 CONFIGS = [
@@ -72,6 +75,46 @@ def test_in_blocks_of_any_size(monkeypatch, config, groups):
     for size in (10**6, 1):
         monkeypatch.setattr(fused, "CACHED_BYTES", size)
         assert_same(fused.train(config, XOR, np.arange(150), [30]), whole)
+
+
+@pytest.mark.parametrize("epochs", [60, 400])
+def test_in_a_pool_with_other_rates(config, epochs):
+    """Some of them rest early, of some all seeds; those that do leave their lanes to the others."""
+    rates = [config.lr * factor for factor in (1.0, 0.3, 30.0)]
+    configs = [replace(config, lr=lr, epochs=epochs) for lr in rates]
+    alone = [fused.train(one, XOR, np.arange(21), [30], stop_early=False) for one in configs]
+    pool = [Training(one, np.arange(21), (30,)) for one in configs]
+    assert limits.pools(pool) == [[0, 1, 2]]
+    for one, other in zip(fused.train_pool(pool, XOR), alone, strict=True):
+        assert_same(one, other)
+
+
+def test_pools_are_of_trainings_that_leave_lanes_idle_and_differ_in_rates_alone(monkeypatch):
+    monkeypatch.setattr(limits, "POOLED", 70)
+    base, seeds = CONFIGS[1], np.arange(20)
+    alike = [Training(replace(base, lr=0.1 * n, momentum=0.2), seeds) for n in range(1, 6)]
+    others = [
+        Training(replace(base, momentum=0.0), seeds),
+        Training(base, seeds + 1),
+        Training(base, seeds, (30,)),
+        Training(base, np.arange(32)),
+        Training(replace(base, lr=1.0), np.arange(32)),
+    ]
+    assert limits.pools([*alike, *others]) == [[0, 1, 2], [3, 4], [5], [6], [7], [8], [9]]
+
+
+def test_a_trainer_pools_what_it_is_given_at_once(monkeypatch):
+    pooled, train = [], fused.train_pool
+    monkeypatch.setattr(
+        fused, "train_pool", lambda pool, *a, **k: pooled.append(len(pool)) or train(pool, *a, **k)
+    )
+    trainer = NetworkTrainer(XOR)
+    points = [replace(CONFIGS[0], lr=lr, epochs=e).point for lr in (0.1, 1.0) for e in (9, 60)]
+    blocks = [Block(point, 7, 20) for point in points]
+    together = trainer.train(blocks)
+    assert pooled == [2]
+    for block, outcome in zip(blocks, together, strict=True):
+        assert_same(outcome, trainer.train([block])[0])
 
 
 def test_on_any_number_of_cores(monkeypatch, config):

@@ -25,7 +25,7 @@ from xortune.trainers.kernels.training import (
     SECOND_STATE,
     work_size,
 )
-from xortune.trainers.limits import MAX_ROWS
+from xortune.trainers.limits import MAX_ROWS, Training
 
 # -------------------------------------------------------------------------------------------------
 # What an optimizer needs to know of each epoch: the same for all seeds, computed once.
@@ -194,18 +194,48 @@ def train(
         seeds: int64, shape (S,), each in [0, 2**32) and once.
         checkpoints: earlier epochs at which to record an outcome too, ascending.
         threads: how many cores may share the seeds.
-        stop_early: leave a block of seeds when nothing that is recorded can change any more; the
+        stop_early: seeds leave the training when nothing that is recorded can change any more; the
             outcome is the same either way.
         flush: compute with 0 in place of subnormal numbers. The averages of Adam and its like
             decay into them once a gradient has vanished, and each operation on one takes some 150
             cycles on an Intel processor.
     """
-    stops = sorted({*checkpoints, config.epochs})
-    start = start_of(task.dim, config.hidden_dim, _padded(seeds))
-    record = _run(
-        config, task, start, len(seeds), stops, threads=threads, stop_early=stop_early, flush=flush
+    [outcome] = train_pool(
+        [Training(config, seeds, tuple(checkpoints))],
+        task,
+        threads=threads,
+        stop_early=stop_early,
+        flush=flush,
     )
-    return record.outcome(stops, task, seeds)
+    return outcome
+
+
+def train_pool(
+    trainings: Sequence[Training],
+    task: Task,
+    *,
+    threads: int = 1,
+    stop_early: bool = True,
+    flush: bool = True,
+) -> list[Outcome]:
+    """Train configs that differ in lr and momentum only, under the same seeds, as `train` would.
+
+    Their seeds lie one after the other in the lanes of the processor's vectors: fewer are idle.
+    """
+    config, seeds = trainings[0].config, trainings[0].seeds
+    stops = sorted({*trainings[0].checkpoints, config.epochs})
+    record = _run(
+        [one.config for one in trainings],
+        task,
+        start_of(task.dim, config.hidden_dim, _padded(seeds)),
+        len(seeds),
+        stops,
+        threads=threads,
+        stop_early=stop_early,
+        flush=flush,
+    )
+    lanes = [slice(len(seeds) * at, len(seeds) * (at + 1)) for at in range(len(trainings))]
+    return [record.of(own).outcome(stops, task, seeds) for own in lanes]
 
 
 def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -222,7 +252,7 @@ def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArr
     start = start_of(task.dim, config.hidden_dim, _padded(seeds))
     weights = np.empty_like(start)
     # What cannot change any more is all outputs, not yet all weights.
-    _run(config, task, start, len(seeds), [config.epochs], stop_early=False, weights=weights)
+    _run([config], task, start, len(seeds), [config.epochs], stop_early=False, weights=weights)
     return weights[:, : len(seeds)]
 
 
@@ -247,12 +277,12 @@ def outputs_of(
         rows = inputs[first : first + MAX_ROWS]
         # The training's own forward pass, before its first step, with the rows as judged ones.
         task = Task("rows", unused, unused[:, :1], rows, np.zeros((len(rows), 1), np.float32))
-        parts.append(_run(config, task, start, count, [0], stop_early=False).outputs[0])
+        parts.append(_run([config], task, start, count, [0], stop_early=False).outputs[0])
     return np.concatenate(parts).T
 
 
 def _run(
-    config: Config,
+    configs: Sequence[Config],
     task: Task,
     start: NDArray[np.float32],
     count: int,
@@ -263,10 +293,10 @@ def _run(
     flush: bool = True,
     weights: NDArray[np.float32] | None = None,
 ) -> _Record:
-    """Train the networks that begin with `start`, of which the first `count` are recorded.
+    """Train the networks that begin with the first `count` columns of `start`, under each config.
 
     Args:
-        config: what to train.
+        configs: what to train; they differ in lr and momentum only.
         task: what to learn.
         start: float32, shape (P, S), S a multiple of 16.
         count: seeds, at most S.
@@ -278,8 +308,12 @@ def _run(
     """
     stops = np.array(epochs, dtype=np.int64)
     rows = _rows_of(task)
-    schedule = schedule_of(config, flush=flush)
-    record = _Record.empty(len(stops), task.judged_targets.shape[0], count)
+    config, schedules = configs[0], [schedule_of(config, flush=flush) for config in configs]
+    numbers = np.stack([schedule.numbers for schedule in schedules])
+    changes = np.flatnonzero((numbers != numbers[:, :1]).any(axis=(0, 1)))
+    state_start = np.array([schedule.state_start for schedule in schedules], np.float32)
+    schedule = schedules[0]
+    record = _Record.empty(len(stops), task.judged_targets.shape[0], len(configs) * count)
     kernel = compiled(training.train)
 
     def train_block(first: int, width: int) -> None:
@@ -287,6 +321,7 @@ def _run(
         kernel(
             work,
             start,
+            count,
             first,
             width,
             config.hidden_dim,
@@ -299,8 +334,9 @@ def _run(
             LOSSES[config.loss],
             schedule.rule,
             config.zero_grad,
-            schedule.numbers,
-            schedule.state_start,
+            numbers,
+            1 + int(changes.max(initial=-1)),
+            state_start,
             schedule.quiet,
             stops,
             stop_early,
@@ -316,9 +352,10 @@ def _run(
             own = work[: len(weights) * width].reshape(-1, width)
             weights[:, first : first + width] = own
 
-    blocks = _blocks(start.shape[1] // LANES, _groups(config.hidden_dim, task.dim, rows.quads))
+    lanes = -(-len(configs) * count // LANES)
+    blocks = _blocks(lanes, _groups(config.hidden_dim, task.dim, rows.quads))
     # A thread costs a tenth of a millisecond: little work is done sooner by one.
-    if threads > 1 and len(blocks) > 1 and count * config.epochs >= WORTH_THREADS:
+    if threads > 1 and len(blocks) > 1 and lanes * LANES * config.epochs >= WORTH_THREADS:
         with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
             list(pool.map(train_block, *zip(*blocks, strict=True)))
     else:
@@ -329,7 +366,7 @@ def _run(
 
 @dataclass(frozen=True)
 class _Record:
-    """What the kernel fills; C checkpoints, M judged rows, S seeds.
+    """What the kernel fills; C checkpoints, M judged rows, S seeds of all its trainings.
 
     Attributes:
         outputs: float32, shape (C, M, S).
@@ -350,6 +387,15 @@ class _Record:
             np.empty((checkpoints, seeds), np.float32),
             np.empty((checkpoints, seeds), np.int32),
             np.empty((checkpoints, seeds), np.bool_),
+        )
+
+    def of(self, lanes: slice) -> _Record:
+        """What it has of some lanes."""
+        return _Record(
+            self.outputs[..., lanes],
+            self.final[:, lanes],
+            self.last[:, lanes],
+            self.finite[:, lanes],
         )
 
     def outcome(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> Outcome:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,26 @@ def structure_of(config: Config) -> Hashable | None:
         config.zero_grad,
         config.momentum > 0,
     )
+
+
+POOLED = 2**11
+"""Seeds of trainings in a pool, at most: of more few lanes are idle."""
+
+
+def pools(trainings: Sequence[Training]) -> list[list[int]]:
+    """Which trainings the fused engine trains as one, by index: each is in one pool.
+
+    They differ in lr and momentum only, and their seeds would leave lanes idle.
+    """
+    found: dict[Hashable, list[list[int]]] = {}
+    for index, one in enumerate(trainings):
+        count = len(one.seeds)
+        alike = structure_of(one.config), one.checkpoints, one.seeds.tobytes()
+        several = found.setdefault(alike if count % FUSED_LANES else index, [])
+        if not several or count * (len(several[-1]) + 1) > POOLED:
+            several.append([])
+        several[-1].append(index)
+    return [pool for several in found.values() for pool in several]
 
 
 # -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -20,7 +21,13 @@ from xortune.core.outcome import Outcome, checked_seeds
 from xortune.core.point import Point
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block
-from xortune.trainers.limits import Training, refuse_beyond_memory, seconds_of, uncovered
+from xortune.trainers.limits import (
+    Training,
+    pools,
+    refuse_beyond_memory,
+    seconds_of,
+    uncovered,
+)
 
 logger = logging.getLogger("xortune.trainers")
 
@@ -115,7 +122,7 @@ class NetworkTrainer:
         return [results[index] for index in range(len(blocks))]
 
     def _train_all(self, trainings: Sequence[Training]) -> list[Outcome | TrainingError]:
-        found = self._stacked(trainings)
+        found = self._stacked(trainings) | self._pooled(trainings)
         results: list[Outcome | TrainingError] = []
         for index, training in enumerate(trainings):
             if index in found:
@@ -136,6 +143,23 @@ class NetworkTrainer:
             else:
                 results.append(outcome)
         return results
+
+    def _pooled(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
+        """The outcomes, by index, of the trainings that the fused engine trained with others."""
+        able = [
+            index
+            for index, training in enumerate(trainings)
+            if self.engine in ("auto", "fused") and uncovered(training.config, self.task) is None
+        ]
+        found: dict[int, Outcome] = {}
+        for pool in pools([trainings[index] for index in able]):
+            members = [able[at] for at in pool]
+            if len(members) > 1:
+                with suppress(Exception):  # the one at fault fails again when it is trained alone
+                    pooled = [trainings[index] for index in members]
+                    outcomes = _fused(pooled, self.task, self.threads)
+                    found.update(zip(members, outcomes, strict=True))
+        return found
 
     def _stacked(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
         """The outcomes, by index, of the trainings that were stacked with others."""
@@ -322,9 +346,8 @@ def evaluate_config(
     if engine in ("auto", "fused"):
         reason = uncovered(config, task)
         if reason is None:
-            from xortune.trainers import fused
-
-            return fused.train(config, task, array, earlier, threads=threads)
+            [outcome] = _fused([Training(config, array, tuple(earlier))], task, threads)
+            return outcome
         if engine == "fused":
             raise InputError(
                 f"'fused', but {reason}",
@@ -339,3 +362,9 @@ def evaluate_config(
 
     training = Training(config, array, tuple(earlier))
     return stacked.train([training], task, device=device, gpu_share=gpu_share)[0]
+
+
+def _fused(trainings: Sequence[Training], task: Task, threads: int) -> list[Outcome]:
+    from xortune.trainers import fused
+
+    return fused.train_pool(trainings, task, threads=threads)

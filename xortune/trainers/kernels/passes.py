@@ -190,20 +190,24 @@ def step_of(rule: Any, states: int) -> Any:
     """The step of an optimizer that keeps so many states; the gradient starts at `used`."""
 
     @njit(**PASS)
-    def step(block, used, a, b, c):
-        work, size, state = block.work, block.size, block.state
-        for i in range(0, size, LANES):
-            w, g = load(work, i), load(work, used + i)
-            s, t = w, w
-            if states > 0:
-                s = load(work, state + i)
-            if states > 1:
-                t = load(work, state + size + i)
-            w, s, t = rule(w, g, s, t, a, b, c)
-            store(work, i, w)
-            if states > 0:
-                store(work, state + i, s)
-            if states > 1:
-                store(work, state + size + i, t)
+    def step(block, used):
+        work, size, state, width = block.work, block.size, block.state, block.width
+        for g in range(0, width, LANES):
+            a = load(work, block.numbers + g)
+            b = load(work, block.numbers + width + g)
+            c = load(work, block.numbers + 2 * width + g)
+            for i in range(g, size, width):
+                w, grad = load(work, i), load(work, used + i)
+                s, t = w, w
+                if states > 0:
+                    s = load(work, state + i)
+                if states > 1:
+                    t = load(work, state + size + i)
+                w, s, t = rule(w, grad, s, t, a, b, c)
+                store(work, i, w)
+                if states > 0:
+                    store(work, state + i, s)
+                if states > 1:
+                    store(work, state + size + i, t)
 
     return step

@@ -26,8 +26,10 @@ from xortune.trainers.kernels.simd import (
     absolute,
     any_lane,
     control_word,
+    fold,
     lane_of,
     load,
+    load_quad,
     select,
     set_control_word,
     splat,
@@ -62,6 +64,7 @@ class BlockMemory(NamedTuple):
         sums: start of z, for each four samples in the same order.
         deltas: start of dL/dz, ordered as `sums`.
         unsolved: start of a row: the last epoch at which the seed was not solved.
+        numbers: start of three rows: what the optimizer takes this epoch.
     """
 
     work: NDArray[np.float32]
@@ -78,6 +81,7 @@ class BlockMemory(NamedTuple):
     sums: int
     deltas: int
     unsolved: int
+    numbers: int
 
 
 @njit(**INLINE)
@@ -104,12 +108,13 @@ def block_of(work, width, hidden, dim, quads):
         sums,
         deltas,
         unsolved,
+        unsolved + width,
     )
 
 
 def work_size(width: int, hidden: int, dim: int, quads: int) -> int:
     """How many numbers a block takes."""
-    return (5 * (hidden * (dim + 2) + 1) + 8 * quads * (hidden + 1) + 1) * width
+    return (5 * (hidden * (dim + 2) + 1) + 8 * quads * (hidden + 1) + 4) * width
 
 
 # -------------------------------------------------------------------------------------------------
@@ -196,14 +201,14 @@ def _one_of(passes: Sequence[Any], arguments: str) -> Any:
 
 forward = _one_of([forward_of(one) for one in _ACTIVATIONS.values()], "block, inputs")
 loss_pass = _one_of([loss_of(one) for one in _LOSSES.values()], "block, rows, needed, epoch, scale")
-step = _one_of(_STEPS, "block, used, a, b, c")
+step = _one_of(_STEPS, "block, used")
 
 
 # -------------------------------------------------------------------------------------------------
 # The whole training of a block of seeds in one call.
 
 CHECK_EVERY = 16
-"""Epochs between two looks at whether anything can still change."""
+"""Epochs between two looks at which seeds can still change. The others leave the block."""
 
 GRADIENT, FIRST_STATE, SECOND_STATE = 1, 2, 3
 """What has to be zero for an optimizer to leave the weights alone from then on: the gradient, or
@@ -219,54 +224,189 @@ def _accumulate(block):
 
 
 @njit(**PASS)
-def _all_zero(work, start, size, tiny):
-    zero = True
-    for i in range(start, start + size, LANES):
-        v = load(work, i)
-        zero = zero and not any_lane(select(absolute(v) <= tiny, 0.0, v) != 0.0)
-        if not zero:
-            break
-    return zero
+def _set_numbers(block, schedule, row, owners, parts):
+    """The first numbers that the optimizer takes this epoch, for each lane of its training."""
+    work, width = block.work, block.width
+    for part in range(parts):
+        for g in range(0, width, LANES):
+            place, owner = block.numbers + part * width + g, owners[g]
+            store(work, place, splat(schedule[owner, row, part]))
+            if owner != owners[g + LANES - 1]:
+                for i in range(LANES):
+                    work[place + i] = schedule[owners[g + i], row, part]
 
 
 @njit(**PASS)
-def _all_nan(work, start, size):
-    nan = True
-    for i in range(start, start + size, LANES):
-        v = load(work, i)
-        nan = nan and not any_lane(v <= 0.0) and not any_lane(v > 0.0)
-        if not nan:
+def _moving(work, start, width, rows, tiny, moves):
+    """1 where some of the rows is not zero in a lane, else what `moves` says of it."""
+    for i in range(start, start + rows * width, width):
+        if not any_lane(moves <= 0.0):
             break
-    return nan
+        moves = select(absolute(load(work, i)) <= tiny, moves, 1.0)
+    return moves
 
 
 @njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
-def _record(block, loss, rows, trained, judged, lane, outputs, final, last, finite):
-    """What a checkpoint keeps of every seed of the block; `train` says what it fills."""
+def _rest(block, used, quiet, tiny, lanes, count, resting):
+    """Which lanes cannot change any more, or are no seed's; how many others there are."""
+    work, width, rows = block.work, block.width, block.size // block.width
+    for g in range(0, width, LANES):
+        moves = splat(1.0)
+        if quiet > 0:
+            moves = _moving(work, block.gradient + g, width, rows, tiny, splat(0.0))
+            moves = _moving(work, used + g, width, rows, tiny, moves)  # a sum may be 0 by chance
+            if quiet > GRADIENT:
+                state = block.state + (quiet - 2) * block.size
+                moves = _moving(work, state + g, width, rows, tiny, moves)
+        # An output that is NaN makes every gradient NaN, and so every later output.
+        numeric = splat(0.0)
+        for n in range(block.quads):
+            z = load_quad(work, block.sums + 4 * (n * width + g))
+            numeric = numeric + fold(select(z <= 0.0, 1.0, select(z > 0.0, 1.0, 0.0)))
+        store(resting, g, select(numeric > 0.0, 1.0 - moves, 1.0))
+    others = 0
+    for i in range(width):
+        if lanes[i] >= count:
+            resting[i] = 1.0
+        others += resting[i] == 0.0
+    return others
+
+
+@njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
+def _compacted(block, width, lanes, owners, resting):
+    """The block with fewer lanes: all that do not rest, and of the others as many as fit."""
+    smaller = block_of(block.work, width, block.hidden, block.dim, block.quads)
+    fill = width - np.int64((resting[: block.width] == 0.0).sum())
+    kept = np.empty(width, np.int64)
+    k = 0
+    for i in range(block.width):
+        if resting[i] == 0.0 or fill > 0:
+            fill -= resting[i] != 0.0
+            kept[k] = i
+            k += 1
+    # Towards the front, in order: nothing is written where something is still to be read.
+    work = block.work
+    for row in range(5 * (block.size // block.width)):
+        for k in range(width):
+            work[row * width + k] = work[row * block.width + kept[k]]
+    for k in range(width):
+        work[smaller.unsolved + k] = work[block.unsolved + kept[k]]
+        lanes[k], owners[k] = lanes[kept[k]], owners[kept[k]]
+    return smaller
+
+
+@njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
+def _record(
+    block, loss, rows, trained, judged, lanes, resting, every, outputs, final, last, finite
+):
+    """What a checkpoint keeps of every seed of the block, or of those that rest."""
     work, width = block.work, block.width
-    for i in range(min(width, final.shape[0] - lane)):
+    for i in range(width):
+        seed = lanes[i]
+        if seed >= final.shape[0] or not (every or resting[i] != 0.0):
+            continue
         total = np.float32(0.0)
         fine = True
         for n in range(judged + outputs.shape[0]):
             at = 4 * (n // 4 * width + i // LANES * LANES) + n % 4 * LANES + i % LANES
             p = lane_of(sigmoid(splat(work[block.sums + at])))
             if n >= judged:
-                outputs[n - judged, lane + i] = p
+                outputs[n - judged, seed] = p
                 fine = fine and math.isfinite(p)
             if n < trained:
                 total += np.float32(losses.value(loss, p, rows[n // 4 * 16 + n % 4]))
         for j in range(i, block.size, width):
             fine = fine and math.isfinite(work[j])
         total = total / np.float32(trained)
-        final[lane + i] = np.float32(math.nan) if math.isnan(total) else total  # of one sign
-        finite[lane + i] = fine
-        last[lane + i] = np.int32(work[block.unsolved + i])
+        final[seed] = np.float32(math.nan) if math.isnan(total) else total  # of one sign
+        finite[seed] = fine
+        last[seed] = np.int32(work[block.unsolved + i])
+
+
+@njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
+def _epochs(
+    block,
+    inputs,
+    rows,
+    trained,
+    judged,
+    needed,
+    activation,
+    loss,
+    optimizer,
+    zero_grad,
+    schedule,
+    changing,
+    quiet,
+    stops,
+    stop_early,
+    scale,
+    tiny,
+    lanes,
+    owners,
+    resting,
+    epoch,
+    stop,
+    outputs,
+    final,
+    last,
+    finite,
+):
+    """Train a block from an epoch on, until all is recorded or it can be smaller.
+
+    Returns:
+        The next epoch, the next checkpoint, and how many lanes hold all that does not rest.
+    """
+    width, first = block.width, epoch
+    used = block.gradient if zero_grad else block.summed
+    while True:
+        if activation < SOFTMAX:
+            forward(activation, block, inputs)
+        else:
+            forward_softmax(block, inputs, activation - SOFTMAX)
+        loss_pass(loss, block, rows, needed, np.float32(epoch), scale)
+        moving = width
+        if epoch < stops[-1]:
+            backward(block, inputs)
+            if not zero_grad:
+                _accumulate(block)
+            if stop_early and epoch % CHECK_EVERY == 0:
+                moving = _rest(block, used, quiet, tiny, lanes, final.shape[1], resting)
+        fitting = -(-moving // LANES) * LANES
+        reached = stop + (epoch == stops[stop])
+        # What rests is as it will be at every later checkpoint.
+        for at in range(stop, reached if fitting == width else stops.shape[0]):
+            _record(
+                block,
+                loss,
+                rows,
+                trained,
+                judged,
+                lanes,
+                resting,
+                at < reached,
+                outputs[at],
+                final[at],
+                last[at],
+                finite[at],
+            )
+        if moving == 0 or reached == stops.shape[0]:
+            return epoch, stops.shape[0], fitting
+        stop = reached
+        if epoch == first or epoch < schedule.shape[1]:
+            row = min(epoch, schedule.shape[1] - 1)
+            _set_numbers(block, schedule, row, owners, 3 if epoch == first else changing)
+        step(optimizer, block, used)
+        epoch += 1
+        if fitting < width:
+            return epoch, stop, fitting
 
 
 @njit(nogil=True, error_model="numpy")
 def train(
     work,
     start,
+    seeds,
     first,
     width,
     hidden,
@@ -280,6 +420,7 @@ def train(
     optimizer,
     zero_grad,
     schedule,
+    changing,
     state_start,
     quiet,
     stops,
@@ -292,13 +433,14 @@ def train(
     last,
     finite,
 ):
-    """Train the seeds in lanes first to first + width of `start`.
+    """Train the lanes first to first + width: T trainings of S seeds, one after the other.
 
     Args:
         work: float32, of `block.work_size` numbers: scratch.
-        start: float32, shape (P, S), S a multiple of 16: initial weights.
-        first: lane of the first seed.
-        width: how many seeds, a multiple of 16.
+        start: float32, shape (P, S or more): initial weights.
+        seeds: S.
+        first: the first lane.
+        width: how many lanes, a multiple of 16. The last seed is trained in those beyond T * S.
         hidden: H.
         inputs: float32, flat: for each four rows and each input dimension the four values.
         rows: float32, flat: for each four rows their targets, the factors of their gradient (1 / N,
@@ -310,9 +452,10 @@ def train(
         loss: its number in `LOSSES`.
         optimizer: its number in `_STEPS`.
         zero_grad: False adds up the gradients of all steps.
-        schedule: float32, shape (E, 3): the optimizer's numbers of the first E epochs; the last
+        schedule: float32, shape (T, E, 3): the optimizers' numbers of the first E epochs; the last
             ones hold for all that follow.
-        state_start: the second state before the first step.
+        changing: how many of these numbers change from epoch to epoch, the first ones.
+        state_start: float32, shape (T,): the second state before the first step.
         quiet: what must be zero for the weights to stay; 0 if they never do.
         stops: int64, shape (C,), ascending: the epochs to record, the last one included.
         stop_early: leave when nothing that is recorded can change any more.
@@ -320,10 +463,10 @@ def train(
             thread's own arithmetic is as before afterwards.
         scale: what gradients are multiplied by; 1 but for Rprop (`fused.schedule_of`).
         tiny: the size up to which a scaled gradient counts as zero.
-        outputs: float32, shape (C, M, S), to fill: outputs of the judged rows.
-        final: float32, shape (C, S), to fill: losses.
-        last: int32, shape (C, S), to fill: the last epoch at which the seed was not solved.
-        finite: bool, shape (C, S), to fill: whether all weights and outputs are finite.
+        outputs: float32, shape (C, M, T * S), to fill: outputs of the judged rows.
+        final: float32, shape (C, T * S), to fill: losses.
+        last: int32, shape (C, T * S), to fill: the last epoch at which the seed was not solved.
+        finite: bool, shape (C, T * S), to fill: whether all weights and outputs are finite.
     """
     before = control_word()
     if flush:
@@ -332,50 +475,48 @@ def train(
     dim = inputs.shape[0] // (4 * quads)
     block = block_of(work, width, hidden, dim, quads)
     size, state = block.size, block.state
-    used = block.gradient if zero_grad else block.summed
-    for j in range(start.shape[0]):
-        for i in range(width):
-            work[j * width + i] = start[j, first + i]
-    for i in range(size):
-        work[block.summed + i] = 0.0
-        work[state + i] = 0.0
-        work[state + size + i] = state_start
+    lanes, resting = np.arange(first, first + width), np.zeros(width, np.float32)
+    owners = np.minimum(lanes, schedule.shape[0] * seeds - 1) // seeds
     for i in range(width):
+        seed = min(lanes[i] - owners[i] * seeds, seeds - 1)
+        for j in range(start.shape[0]):
+            at = j * width + i
+            work[at] = start[j, seed]
+            work[block.summed + at] = 0.0
+            work[state + at] = 0.0
+            work[state + size + at] = state_start[owners[i]]
         work[block.unsolved + i] = 0.0
-    stop, over = 0, False
-    for epoch in range(stops[-1] + 1):
-        if activation < SOFTMAX:
-            forward(activation, block, inputs)
-        else:
-            forward_softmax(block, inputs, activation - SOFTMAX)
-        loss_pass(loss, block, rows, needed, np.float32(epoch), scale)
-        look = stop_early and epoch % CHECK_EVERY == 0
-        if look:
-            # An output that is NaN makes every gradient NaN, and so every later output.
-            over = _all_nan(work, block.sums, 4 * quads * width)
-        if epoch < stops[-1] and not over:
-            backward(block, inputs)
-            if not zero_grad:
-                _accumulate(block)
-            still = look and quiet > 0 and _all_zero(work, block.gradient, size, tiny)
-            if still and _all_zero(work, used, size, tiny):  # a sum may be 0 by chance
-                over = quiet == GRADIENT or _all_zero(work, state + (quiet - 2) * size, size, tiny)
-        while epoch == stops[stop] or over:
-            _record(
-                block,
-                loss,
-                rows,
-                trained,
-                judged,
-                first,
-                outputs[stop],
-                final[stop],
-                last[stop],
-                finite[stop],
-            )
-            stop += 1
-            if stop == stops.shape[0]:
-                set_control_word(before)
-                return
-        row = min(epoch, schedule.shape[0] - 1)
-        step(optimizer, block, used, schedule[row, 0], schedule[row, 1], schedule[row, 2])
+    epoch, stop = 0, 0
+    while True:
+        epoch, stop, fitting = _epochs(
+            block,
+            inputs,
+            rows,
+            trained,
+            judged,
+            needed,
+            activation,
+            loss,
+            optimizer,
+            zero_grad,
+            schedule,
+            changing,
+            quiet,
+            stops,
+            stop_early,
+            scale,
+            tiny,
+            lanes,
+            owners,
+            resting,
+            epoch,
+            stop,
+            outputs,
+            final,
+            last,
+            finite,
+        )
+        if stop == stops.shape[0]:
+            break
+        block = _compacted(block, fitting, lanes, owners, resting)
+    set_control_word(before)
