@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 from certified import BASE, KEYS, POINTS, SEARCHED, SPACE, Counting, certify, disjoint, run, spans
 from commands import xortune
@@ -48,22 +47,6 @@ def test_nothing_to_certify_is_bad_input(tmp_path, lines):
     with pytest.raises(xt.InputError, match="no configuration"):
         certify(run)
     assert not (run.path / "certificate.json").exists()
-
-
-def test_all_bounds_hold_together_after_a_search_over_equal_configs():
-    # 200 configs of one rate; the five that look best get fresh seeds.
-    rng = np.random.default_rng(1)
-    wrong = naive = 0
-    for _ in range(1000):
-        searched = rng.binomial(100, 0.9, size=200)
-        naive += float(clopper_pearson_lower(searched.max(), 100)) > 0.9
-        fresh = rng.binomial(300, 0.9, size=5)
-        alpha = risk_of(1, 0.95, 5)
-        wrong += any(
-            lower_bound(int(k), 300, alpha=alpha, bound="clopper-pearson") > 0.9 for k in fresh
-        )
-    assert wrong <= 50  # 5 % is promised, half of it is spent here
-    assert naive > 900  # the winner's own count is no evidence
 
 
 def test_a_search_that_went_on_has_other_finalists_and_another_attempt(run):
@@ -184,24 +167,6 @@ def test_gate_and_export_take_the_first_of_that_order(run):
     assert f"{KEYS[2]} is the certificate's first; the search's first was {KEYS[1]}" in (
         result.stderr
     )
-
-
-def test_the_lowest_bound_needs_no_split_over_the_neighbours():
-    # Five finalists, each and its eight neighbours with one rate: the hardest case for the lowest.
-    rng = np.random.default_rng(2)
-    alpha = risk_of(1, 0.95, 5)
-    bounds = np.array(
-        [lower_bound(k, 100, alpha=alpha, bound="clopper-pearson") for k in range(101)]
-    )
-    counts = rng.binomial(100, 0.8, size=(4000, 5, 9))
-    wrong = (bounds[counts].min(axis=2) > 0.8).any(axis=1).mean()
-    assert wrong <= 0.025
-    # One low neighbour among eight plateaus: the bound is as near as that of the neighbour alone.
-    counts = rng.binomial(100, [0.8] + 8 * [0.999], size=(4000, 5, 9))
-    wrong = (bounds[counts].min(axis=2) > 0.8).any(axis=1).mean()
-    assert 0.005 < wrong <= 0.025 + 3 * (0.025 / 4000) ** 0.5
-    pooled = (bounds[counts.mean(axis=2).astype(int)] > 0.8).any(axis=1).mean()
-    assert pooled > 0.99  # what a mean over the neighbours says of the worst
 
 
 def test_an_interrupted_one_is_not_complete_until_all_neighbours_are(run):

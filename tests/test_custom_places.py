@@ -9,7 +9,6 @@ from test_as_before import LOGGERS, changed
 import xortune as xt
 from xortune.driver import session as session_module
 from xortune.runs.run import JOURNAL, load_run
-from xortune.spaces.space import parse_space
 
 SPACE = """
 name: places
@@ -104,16 +103,3 @@ def test_a_search_on_a_ray_that_is_there_leaves_the_process_as_it_was(place):
 
     assert place[-1] == {}
     assert ray.is_initialized()
-
-
-@pytest.mark.parametrize("name", ["größe", "λ", "学习率", "n-layers", "C", "lr0", "_x.y"])
-def test_parameters_may_have_any_name(name):
-    searched = f"parameters: {{{name}: {{low: 1, high: 2}}}}\nsearch: {{sampler: grid}}\n"
-    space = parse_space(f"name: any\ntrainer: t:f\n{searched}")
-    assert [parameter.name for parameter in space.parameters] == [name]
-
-
-@pytest.mark.parametrize("name", ["a b", "1x", "-x", "a/b", "a{b"])
-def test_but_signs_that_a_column_or_an_option_could_not_have_are_refused(name):
-    with pytest.raises(xt.InputError, match="is not a parameter name; allowed: letters, digits"):
-        parse_space(f'name: any\ntrainer: t:f\nparameters: {{"{name}": {{low: 1, high: 2}}}}\n')

@@ -72,13 +72,6 @@ def test_every_function_tells_all_its_parameters_and_errors():
         assert "Raises:\n" in value.__doc__, name
 
 
-def test_no_public_name_is_a_module_whose_words_would_stand_in_the_reference():
-    for name in set(xortune.__all__) - {"__version__"}:
-        assert importlib.util.find_spec(f"xortune.{name}") is None, name
-        assert getattr(xortune, name) is xortune.__getattr__(name), name
-        assert not inspect.ismodule(getattr(xortune, name)), name
-
-
 def test_the_reference_of_the_space_file_is_the_schemas():
     make = module(DOCS / "space_file.py")
     assert PAGES["space-file"] == make.page(), "python docs/space_file.py"

@@ -6,8 +6,6 @@ import pyarrow as pa
 import pytest
 import scipy.stats
 from hand_made import done, solved, write_run
-from hypothesis import given
-from hypothesis import strategies as st
 from pyarrow import parquet
 from scipy.stats import mstats
 
@@ -24,7 +22,7 @@ from xortune.runs.evaluation import Evaluation
 from xortune.runs.lines import Evaluations
 from xortune.runs.results import ConfigResults, seed_tables
 from xortune.runs.run import Run
-from xortune.stats.numbers import LEAST, interval_of_all, summary
+from xortune.stats.numbers import LEAST, interval_of_all
 
 
 def lines(sizes):
@@ -97,7 +95,6 @@ def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
     assert groups == [len(SIZES), 1]
 
 
-NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 INF, NAN = np.inf, np.nan
 
 
@@ -163,18 +160,6 @@ def test_the_report_shows_reasons_and_numbers_with_their_n(run):
     assert "epochs to solve** is" not in text
 
 
-@given(NUMBERS)
-def test_few_numbers_are_those_of_numpy(numbers):
-    array = np.array(numbers)
-    found = summary(np.concatenate([array, [NAN, INF, -INF]]))
-    assert found["mean"] == np.mean(array)
-    assert found["median"] == np.median(array)
-    assert [found["q10"], found["q90"]] == np.quantile(array, [0.1, 0.9]).tolist()
-    cut = len(array) // 4
-    middle = np.sort(array)[cut : len(array) - cut]
-    assert found["iqm"] == pytest.approx(middle.mean(), rel=1e-9, abs=1e-9)
-
-
 @pytest.mark.parametrize("n", [5, 8, 33, 400])
 def test_intervals_of_means_are_scipys(n):
     sample = np.random.default_rng(2).gamma(2.0, size=n)
@@ -189,7 +174,8 @@ def test_intervals_of_means_are_scipys(n):
         assert interval_of_all(np.linspace(-1e200, 1e200, n), name) is None
 
 
-@pytest.mark.parametrize(("n", "statistic"), [(8, "q10"), (37, "q10"), (20, "median"), (50, "q90")])
+@pytest.mark.parametrize("statistic", ["q10", "median", "q90"])
+@pytest.mark.parametrize("n", [8, 16, 20, 32, 37, 50])
 def test_intervals_of_quantiles_are_scipys(n, statistic):
     sample = np.random.default_rng(3).normal(size=n)
     share = {"q10": 0.1, "median": 0.5, "q90": 0.9}[statistic]

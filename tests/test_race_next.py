@@ -113,47 +113,6 @@ def test_it_is_the_plain_rule(events, finalists, alpha):
         assert grants.proven == pytest.approx(max(plain.proven.values()), abs=1e-12)
 
 
-@given(
-    st.integers(1, 40),
-    st.sampled_from([1, 2, 5]),
-    st.sampled_from([2, 8, 32]),
-    st.sampled_from([0.5, 0.6]),
-)
-def test_the_quickest_without_a_failure_is_never_kept_waiting(others, finalists, n, speed):
-    grants = Grants(RaceRule((2, 4, 8, 16, 32, TOP), finalists=finalists))
-    for name in range(others):
-        grants.see(name, TOP, TOP, speed=speed)
-    grants.see("quick", n, n, speed=speed + 2 * AS_QUICK)
-    assert grants.next((), last=True) == "quick"
-
-
-def climb_all(count, finalists, pick):
-    """Seeds of configs that never fail, as they climb until nobody may; `pick` says who is done."""
-    grants = Grants(RaceRule((8, 64, 512), finalists=finalists))
-    at = dict.fromkeys(range(count), 8)
-    for name in at:
-        grants.see(name, 8, 8)
-    busy: list[int] = []
-    while True:
-        while (name := grants.next(busy, last=True)) is not None:
-            busy.append(name)
-            assert len(busy) <= finalists
-        if not busy:
-            return sorted(at.values(), reverse=True)
-        done = busy.pop(pick(len(busy)))
-        at[done] *= 8
-        grants.see(done, at[done], at[done])
-
-
-@given(st.integers(1, 30), st.sampled_from([1, 2, 5]), st.data())
-@settings(max_examples=40)
-def test_ties_starve_nobody(count, finalists, data):
-    """Somebody may climb until as many as there are finalists have had all."""
-    seeds = climb_all(count, finalists, lambda n: data.draw(st.integers(0, n - 1)))
-    assert seeds[: finalists + 1].count(512) >= min(count, finalists)
-    assert seeds.count(8) >= count - 2 * finalists
-
-
 @pytest.mark.parametrize(
     ("rungs", "totals"),
     [

@@ -295,6 +295,7 @@ SPACE = {
         "lr": {"low": 1e-05, "high": 1.0, "log": True},
         "größe": {"choice": ["on", "1", 'a "b"', None, True, 2.5]},
         "x": {"low": 0, "high": 3},
+        "n-layers.λ": {"low": 0, "high": 3},
     },
     "search": {"sampler": "random", "trials": 2},
     "seeds": {"ladder": (4,)},

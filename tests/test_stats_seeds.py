@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, boschloo_exact, hypergeom, multinomial
+from scipy.stats import binom, hypergeom, multinomial
 
 from xortune.core.errors import InputError
 from xortune.stats import planning
@@ -25,21 +25,6 @@ from xortune.stats.planning import (
 
 def first(power_at: Callable[[int], float], power: float) -> int:
     return next(n for n in count(1) if power_at(n) >= power)
-
-
-@pytest.mark.parametrize(
-    ("rate", "confidence", "failures", "n"),
-    # Without a failure: the least n with rate**n <= 1 - confidence.
-    [
-        *[(0.99, 0.95, 0, 299), (0.95, 0.95, 0, 59), (0.999, 0.99, 0, 4603), (0.5, 0.5, 0, 1)],
-        # With f: tables of nonparametric tolerance limits (Wilks), 95/95.
-        *[(0.95, 0.95, 1, 93), (0.95, 0.95, 2, 124), (0.95, 0.95, 3, 153), (0.95, 0.95, 4, 181)],
-        # Where 1 - confidence and the rate are not what they look like in binary.
-        *[(0.1, 0.9, 0, 1), (0.9, 0.1, 0, 1)],
-    ],
-)
-def test_known_numbers_of_seeds(rate, confidence, failures, n):
-    assert seeds_for_lower_bound(rate, confidence=confidence, failures=failures) == n
 
 
 @settings(max_examples=30)
@@ -83,15 +68,6 @@ RATES = st.just(0.0) | st.floats(1e-300, 1)  # below, binom.pmf overflows in Sci
 def test_the_power_on_other_seeds_is_that_of_all_tables(n, p1, p2, alpha):
     expected = fisher_power(n, p1, p2, alpha)
     assert independent_power(n, p1, p2, alpha=alpha) == pytest.approx(expected, abs=1e-9)
-
-
-def test_boschloo_rejects_wherever_the_planned_test_does():
-    n = 12
-    for k1 in range(n + 1):
-        for k2 in range(k1, n + 1):
-            fisher = 2 * hypergeom.cdf(k1, 2 * n, k1 + k2, n)
-            table = [[k1, k2], [n - k1, n - k2]]
-            assert fisher > 0.05 or boschloo_exact(table).pvalue <= 0.05
 
 
 @settings(max_examples=25)

@@ -26,18 +26,6 @@ def csv(tmp_path: Path):
 # --- built-in tasks ------------------------------------------------------------------------------
 
 
-def test_xor_is_the_truth_table():
-    task = Task.xor()
-    assert task.name == "xor"
-    assert task.dim == 2
-    assert task.inputs.tolist() == XOR_ROWS
-    assert task.targets.tolist() == [[0], [1], [1], [0]]
-    assert task.inputs.dtype == task.targets.dtype == np.float32
-    assert task.judged_inputs is task.inputs
-    assert task.judged_targets is task.targets
-    assert task.rows_needed == 4
-
-
 @pytest.mark.parametrize("bits", range(2, 13))
 def test_parity_counts_ones(bits):
     task = Task.parity(bits)
@@ -152,16 +140,6 @@ def test_the_last_column_is_the_target_unless_another_is_named(csv):
     task = Task.from_csv(path, target="y")
     assert task.inputs.tolist() == [[1, 0], [2, 1], [3, 0]]
     assert task.targets.tolist() == [[0], [1], [1]]
-
-
-def test_a_held_out_column_splits_the_rows(csv):
-    path = csv("a,b,y,test\n0,0,0,0\n0,1,1,1\n1,0,1,0\n1,1,0,1\n")
-    task = Task.from_csv(str(path), target="y", held_out="test", accuracy=0.5)
-    assert task.inputs.tolist() == [[0, 0], [1, 0]]
-    assert task.targets.tolist() == [[0], [1]]
-    assert task.judged_inputs.tolist() == [[0, 1], [1, 1]]
-    assert task.judged_targets.tolist() == [[1], [0]]
-    assert task.rows_needed == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

@@ -218,18 +218,6 @@ def test_evaluate_config_takes_any_seeds_and_checkpoints_in_any_order():
     assert set(outcome.status.tolist()) <= {int(status) for status in Status}
 
 
-@pytest.mark.parametrize("checkpoint", [0, 61, 1.5, True])
-def test_evaluate_config_refuses_a_checkpoint_that_is_no_epoch(checkpoint):
-    with pytest.raises(InputError, match=r"checkpoints: .*; allowed: whole numbers from 1 to 60"):
-        network.evaluate_config(CONFIG, XOR, [0], [checkpoint], "reference")
-
-
-def test_an_unknown_engine_is_refused_with_what_there_is():
-    allowed = "auto, fused, reference, cuda"
-    with pytest.raises(InputError, match=f"engine: unknown engine 'gpu'; allowed: {allowed}"):
-        network.evaluate_config(CONFIG, XOR, [0], (), "gpu")
-
-
 def test_cuda_is_refused_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="torch sees no CUDA device here; fix: use engine 'auto'"):

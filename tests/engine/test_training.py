@@ -103,29 +103,6 @@ def test_held_out_rows_are_judged_and_never_trained_on(moons):
     same_as_the_loop(outcome, records)
 
 
-# --- gradients that add up -----------------------------------------------------------------------
-
-
-def test_gradients_that_add_up_are_momentum_one():
-    """v <- 1 v + g and w <- w - lr v, with v the sum of all gradients so far."""
-    fields = {
-        "activation": "Tanh",
-        "loss": "MSELoss",
-        "optimizer": "SGD",
-        "lr": 0.02,
-        "hidden_dim": 5,
-        "epochs": 60,
-    }
-    seeds, steps = np.arange(20), [*range(1, 60)]
-    adding = reference.train(Config(**fields, zero_grad=False), XOR, seeds, steps)
-    heavy = reference.train(Config(**fields, momentum=1.0), XOR, seeds, steps)
-    usual = reference.train(Config(**fields), XOR, seeds, steps)
-    for a, b in zip([*adding.checkpoints, adding], [*heavy.checkpoints, heavy], strict=True):
-        np.testing.assert_allclose(a.final_loss, b.final_loss, rtol=0, atol=1e-6)
-        assert a.status.tolist() == b.status.tolist()
-    assert np.abs(adding.final_loss - usual.final_loss).max() > 0.01
-
-
 # --- the right side of 0.5 -----------------------------------------------------------------------
 
 

@@ -33,16 +33,6 @@ def test_configs_are_equally_weighted(tmp_path):
     ]
 
 
-def test_the_bootstrap_is_over_configs(tmp_path):
-    rows = [({"p": "a"}, k, 10) for k in (0, 2, 4, 6, 8, 10)] + [({"p": "b"}, 5, 10)] * 5
-    found = {level.label: level for level in effect(tmp_path, rows).levels}
-    low, high = found["a"].interval
-    # Six configs with a standard deviation of 0.34: 1.96 * 0.34 / sqrt(6) = 0.27.
-    np.testing.assert_allclose([low, high], [0.5 - 0.27, 0.5 + 0.27], atol=0.04)
-    assert found["b"].interval is None, "resamples of equal rates say nothing"
-    assert effect(tmp_path, rows) == effect(tmp_path, rows)
-
-
 def test_numbers_come_in_quartile_bins(tmp_path):
     rows = [({"p": float(i)}, i, 10) for i in range(9)] + [({}, 3, 10), ({"p": None}, 3, 10)]
     found = effect(tmp_path, rows).levels
@@ -134,13 +124,3 @@ def test_only_shared_seeds_count(tmp_path):
     first = outcome(0, [RIGHT] * 32)
     second = outcome(16, [RIGHT] * 16 + [WRONG] * 16)
     assert members(tied_set(results_of(tmp_path, first, second), 32)) == [0, 1]
-
-
-def test_the_truly_best_is_kept_in_19_of_20_runs(tmp_path):
-    rng = np.random.default_rng(0)
-    kept = 0
-    for _ in range(200):
-        # All are equally good, so any one may be called the truly best: here the first.
-        found = [outcome(0, np.where(rng.random((40, 1)) < 0.8, RIGHT, WRONG)) for _ in range(6)]
-        kept += 0 in members(tied_set(results_of(tmp_path, *found), 40))
-    assert kept >= 190

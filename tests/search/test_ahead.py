@@ -6,7 +6,6 @@ from collections import deque
 import pytest
 from fakes import Plain, space_of
 from hand_made import solved
-from test_propose import FINITE
 
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
@@ -24,6 +23,12 @@ from xortune.spaces.space import parse_space
 
 STACKING = Stacking(frozenset({"x"}), 24)
 LADDER = (1, 2, 4, 8, 16)
+FINITE = """
+name: finite
+parameters: {a: {choice: [1, 2.5, b, true, null]}, b: {low: 1, high: 3}}
+search: {sampler: SAMPLER}
+seeds: {ladder: [4, 8]}
+"""
 
 
 def outcome(block):
@@ -170,9 +175,8 @@ def test_what_has_no_outcome_ahead_is_trained_when_it_is_decided(tmp_path):
 
 @pytest.mark.parametrize("sampler", ["random", "grid", "tpe", "nsgaii"])
 def test_what_is_foreseen_is_what_is_proposed(sampler):
-    text = FINITE.replace("[4]", "[4, 8]")
     trials = "" if sampler == "grid" else ", trials: 14"
-    proposer = proposer_for(parse_space(text.replace("SAMPLER", sampler + trials)))
+    proposer = proposer_for(parse_space(FINITE.replace("SAMPLER", sampler + trials)))
     foreseen = {}
     for number in range(14):
         for later in range(number, 14):

@@ -1,46 +1,21 @@
 """The queue of blocks: whatever the workers' speed, the search is the same."""
 
-import tempfile
-from functools import cache
-from pathlib import Path
-
 import pytest
-from fakes import Plain, Queue, Scripted, Session, dead, points, run, space_of, trained
+from fakes import Plain, Queue, Scripted, anywhere, dead, points, run, space_of, trained
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.driver.decisions import WIDENS, Count, ProvenanceGroups, Tally, in_flight_at
-from xortune.driver.propose import LEARNING, budget, proposer_for
+from xortune.driver.decisions import WIDENS, in_flight_at
+from xortune.driver.propose import proposer_for
 from xortune.runs.journal import Journal
 from xortune.spaces.space import parse_space
-
-GRID = """
-name: fake
-parameters:
-  x: {choice: [a, b, c]}
-  z: {low: 1, high: 3, when: {x: [a, b]}}
-search: {sampler: grid}
-seeds: {ladder: [4]}
-start: [{x: b, z: 2}, {x: c}]
-"""
 
 
 @pytest.fixture
 def journal(tmp_path):
     return tmp_path / "evaluations.jsonl"
-
-
-def picks(data):
-    """Which block under way is finished next, as Hypothesis likes."""
-    return lambda n: data.draw(st.integers(0, n - 1))
-
-
-def anywhere(**arguments) -> Session:
-    with tempfile.TemporaryDirectory() as folder:
-        return run(Path(folder) / "evaluations.jsonl", **arguments)
 
 
 def dies_at(*tries):
@@ -106,52 +81,23 @@ def test_equal_trainings_share_their_seeds(journal):
     assert [job.block.first for job in jobs] == [0, 10, 0]
 
 
-@cache
-def whole(sampler: str) -> Session:
-    space = parse_space(GRID) if sampler == "grid" else space_of(sampler, trials=16)
-    window = 3 if sampler in LEARNING else None
-    return anywhere(space=space, proposer=proposer_for(space), window=window)
-
-
 @pytest.mark.parametrize("sampler", ["nsgaii", "cmaes"])
 def test_a_sampler_that_takes_notes_finds_them_again(sampler):
+    def train(job):
+        return trained(job.block)
+
     space = parse_space(
         "name: fake\nparameters: {a: {low: 0.0, high: 1.0}, b: {low: -3.0, high: 2.0}}\n"
         f"search: {{sampler: {sampler}, trials: 60}}\nseeds: {{ladder: [4]}}\n"
     )
-    before = anywhere(space=space, proposer=proposer_for(space), window=3)
+    before = anywhere(space=space, proposer=proposer_for(space), window=3, train=train)
     known = [e for e in before.evaluations if e.proposal < 35 and e.proposal != 20]
-    after = anywhere(space=space, proposer=proposer_for(space), window=3, known=known)
+    after = anywhere(space=space, proposer=proposer_for(space), window=3, known=known, train=train)
     assert after.proposed == {n: b for n, b in before.proposed.items() if n == 20 or n >= 35}
-
-
-def test_a_grid_counts_start_points_that_are_not_on_it(journal):
-    space = parse_space(
-        "name: g\nparameters: {y: {low: 0.0, high: 1.0, step: 0.5}}\n"
-        "search: {sampler: grid}\nseeds: {ladder: [4]}\nstart: [{y: 0.5}]\n"
-    )
-    assert budget(space) == 3
-    session = run(journal, space, proposer_for(space), window=None)
-    assert [session.proposed[n].point["y"] for n in range(3)] == [0.5, 0.0, 1.0]
 
 
 # -------------------------------------------------------------------------------------------------
 # What a search keeps of its configs, and how it draws them quickly.
-
-
-@given(st.data())
-def test_the_tally_knows_the_best_of_all_configs(data):
-    tally, shown = Tally(9), [ProvenanceGroups() for _ in range(4)]
-    for _ in range(data.draw(st.integers(1, 30))):
-        n = data.draw(st.integers(1, 9))
-        more = ProvenanceGroups()
-        made = data.draw(st.sampled_from(["a", "b"]))
-        more.add(made, 0, Count(data.draw(st.integers(0, n)), n))
-        tally.grow(data.draw(st.sampled_from(shown)), more)
-        counts = [one.counted for one in shown]
-        best = max((float(wilson(c.successes, c.n)[0]), c.n) for c in counts if c.n)
-        assert (float(wilson(*tally.best)[0]), tally.best[1]) == best
-        assert tally.best in {(c.successes, c.n) for c in counts}
 
 
 @given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(1, 400))

@@ -13,7 +13,6 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.driver.propose import ANYWHERE, Draw, proposer_for
 from xortune.racing.objectives import Seen, told
-from xortune.spaces.grid import grid
 from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
 from xortune.spaces.space import parse_space
 
@@ -23,12 +22,6 @@ parameters:
   a: {low: 0.0, high: 1.0}
   b: {low: -3.0, high: 2.0}
 search: {sampler: SAMPLER, trials: 14}
-seeds: {ladder: [4]}
-"""
-FINITE = """
-name: finite
-parameters: {a: {choice: [1, 2.5, b, true, null]}, b: {low: 1, high: 3}}
-search: {sampler: SAMPLER}
 seeds: {ladder: [4]}
 """
 
@@ -79,22 +72,6 @@ def test_every_sampler_proposes_points_of_the_space_without_a_warning(sampler, c
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_grid_proposes_every_point_and_then_none():
-    space = parse_space(FINITE.replace("SAMPLER", "grid"))
-    proposer = proposer_for(space)
-    found = [proposer.propose(number) for number in range(17)]
-    assert found == [*grid(space), None, None]
-    assert len({point.key for point in found[:15]}) == 15
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "random"])
-def test_the_seed_decides(sampler):
-    first = proposals(space_of(sampler, seed=1))
-    assert proposals(space_of(sampler, seed=1)) == first
-    other = proposals(space_of(sampler, seed=2))
-    assert sum(a == b for a, b in zip(first, other, strict=True)) <= 1
-
-
 @given(
     kind=st.sampled_from(["int", "float"]),
     low=st.integers(-50, 50),
@@ -123,18 +100,6 @@ def test_proposals_lie_in_their_range(*, kind, low, steps, step, log, sampler, p
         assume(False)
     for point in proposals(space, 13):
         assert_inside(point, space)
-
-
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_steps_are_decimals(sampler):
-    """0.3 is proposed as 0.3, as the grid has it, or one training would have two keys."""
-    space = parse_space(
-        "name: s\nparameters: {v: {low: 0.0, high: 1.0, step: 0.1}}\n"
-        f"search: {{sampler: {sampler}, trials: 60}}\nseeds: {{ladder: [2]}}\n"
-    )
-    found = {point["v"] for point in proposals(space, 60)}
-    assert found <= {k / 10 for k in range(11)}
-    assert found >= {0.3, 0.6, 0.7}
 
 
 def test_replay_of_a_normal_form_leaves_the_study_as_it_was():

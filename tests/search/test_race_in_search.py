@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.decisions import gaps
 from xortune.racing.grants import VERIFY, Grants
 from xortune.racing.race import RaceRule
 from xortune.spaces.model import StopSettings, rungs_up_to
@@ -165,15 +164,6 @@ def speed_of(epochs):
     return speed(Seen(Point({"y": 0.0}), 0, 1, epochs))
 
 
-def test_a_point_proposed_again_gets_its_next_seeds_also_when_it_is_full():
-    proposer = Scripted([*at(1.0), *at(1.0), *at(1.0), *at(1.0)])
-    session = anywhere(space=space_of(trials=4, ladder=(4, 8)), proposer=proposer, window=1)
-    [blocks] = ranges(session.evaluations).values()
-    assert [block[1:] for block in blocks] == [(0, 4), (4, 4), (8, 4), (12, 4)]
-    told = [event[1] for event in proposer.events if event[0] == "learn"]
-    assert told == [0, 1, 2, 3]
-
-
 def test_nobody_waits_for_a_straggler(tmp_path):
     # Proposal 0's first block does not come back; others go on until the window is full.
     space = proving(space_of(trials=30, ladder=LADDER))
@@ -206,16 +196,3 @@ def test_a_search_ends_when_a_rate_is_proven():
     again = anywhere(space=space, proposer=Scripted(points), window=3, known=session.evaluations)
     assert not again.evaluations
     assert again.queue.proven == session.queue.proven
-
-
-@given(st.sets(st.integers(0, 29)), st.integers(1, 6))
-def test_gaps_are_what_no_block_covers(firsts, size):
-    point = Point({"y": 1.0})
-    blocks, covered = [], set()
-    for first in sorted(firsts):
-        if not covered & set(range(first, first + size)):
-            blocks.append(Block(point, first, size))
-            covered |= set(range(first, first + size))
-    blocks = [block for block in blocks if block.first < 25]
-    found = [seed for start, n in gaps(5, 25, blocks) for seed in range(start, start + n)]
-    assert found == [seed for seed in range(5, 25) if seed not in covered]

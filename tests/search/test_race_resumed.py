@@ -31,10 +31,6 @@ def asked(sampler, kind, trials=16):
     return space_of(sampler, trials=trials, ladder=LADDERS[kind])
 
 
-def train(job):
-    return by_rate(job.block)
-
-
 @cache
 def whole(sampler, kind, window):
     space = asked(sampler, kind)

@@ -52,29 +52,6 @@ def test_the_mean_is_weighted_by_nearness_and_the_band_is_its_error():
         )
 
 
-def test_the_band_holds_the_mean_of_other_configs_as_often_as_it_says():
-    held = []
-    for seed in range(200):
-        draw = np.random.default_rng(seed)
-        places = draw.integers(0, 1001, 200) / 1000
-        _, low, high = smooth(places, draw.binomial(8, 0.6, 200) / 8)
-        held.append((low[30] <= 0.6) & (high[30] >= 0.6))
-    assert np.mean(held) == pytest.approx(0.95, abs=0.04)
-
-
-@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 8)), min_size=1, max_size=60))
-@settings(max_examples=30)
-def test_a_band_holds_its_mean_and_both_are_rates(rows):
-    rates = np.array([k / 8 for _, k in rows])
-    mean, low, high = smooth(np.array([place / 1000 for place, _ in rows]), rates)
-    known = np.isfinite(mean)
-    assert (np.isfinite(low) == known).all()
-    assert (np.isfinite(high) == known).all()
-    low, mean, high = low[known], mean[known], high[known]
-    assert ((low >= 0) & (low <= mean) & (mean <= high) & (high <= 1)).all()
-    assert not mean.size or rates.min() - 1e-6 <= mean.min() <= mean.max() <= rates.max() + 1e-6
-
-
 def test_nothing_is_said_where_fewer_than_five_configs_are_near():
     near_the_ends = [*np.linspace(0, 0.1, 20), 0.5, *np.linspace(0.9, 1, 20)]
     mean, *_ = smooth(np.array(near_the_ends), np.full(41, 0.5))
