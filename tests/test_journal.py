@@ -1,19 +1,22 @@
 import contextlib
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hand_made import CONFIG, done, failed, solved
+from hand_made import CONFIG, done, failed, outcome, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import MAX_SEED, Outcome
+from xortune.core.outcome import MAX_SEED, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import MAX_TIME, Evaluation, encode
-from xortune.runs.journal import Journal, read
-from xortune.runs.lines import decode
+from xortune.runs import journal
+from xortune.runs.evaluation import MAX_TIME, Evaluation, Purpose, encode
+from xortune.runs.journal import Journal, JournalReader, read
+from xortune.runs.lines import JournalLines, decode
 
 VALUES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -192,6 +195,52 @@ def test_a_malformed_line_in_the_middle_names_its_line(tmp_path):
         (tmp_path / "j").write_bytes(lines[0] + bad + lines[2])
         with pytest.raises(InputError, match=r"/j:2"):
             read(tmp_path / "j")
+
+
+@pytest.fixture
+def halves(monkeypatch):
+    """Any journal is read by two processes; how many lines the other one has read, each time."""
+    came, extend = [], JournalLines.extend
+    monkeypatch.setattr(
+        JournalLines, "extend", lambda one, other: came.append(len(other)) or extend(one, other)
+    )
+    monkeypatch.setattr(journal, "LARGE", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    return came
+
+
+def test_two_processes_read_what_one_would(tmp_path, halves):
+    purpose = ("certify", 1, "0123456789abcdef", 1, 1, 9, 0.95, True, 2, 3, None, "own", 0, None)
+    told = Details({"a": np.array([0.5, np.nan])}, {31: "no"}, output={31: "text"})
+    kinds = [
+        lambda i: done(i, CONFIG, solved(9 * i, 1, 2)),
+        lambda i: done(i, {"x": "ü", "y": None}, outcome(9 * i, [[1] * 4, [0] * 4])),
+        lambda i: replace(failed(i, {"x": True, "z": i}, 6, 1), worker=f"else:{i}"),
+        lambda i: replace(done(i, {"x": 1}, solved(4 + i, 1, 1)), purpose=Purpose(*purpose)),
+        lambda i: replace(done(i, CONFIG, solved(9 * i, 1, 2)), made="0123abcd", at=i),
+    ]
+    lines = [encode(kinds[i % 5](i)) for i in range(80)]
+    lines[30] = encode(done(30, CONFIG, replace(solved(30, 0, 2), details=told)))
+    path = tmp_path / "j"
+    path.write_text("\n".join(lines[:40]) + "\n{torn")
+    reader = JournalReader(path)
+    assert [encode(line) for line in reader.read_on()] == lines[:40]
+    assert reader.torn
+    path.write_text("\n".join(lines) + "\n")
+    assert [encode(line) for line in reader.read_on()] == lines[40:]
+    assert not reader.torn
+    assert len(halves) == 2
+    assert all(halves)
+
+
+@pytest.mark.parametrize("bad", [0, 5, 19])
+def test_two_processes_name_the_line_that_is_malformed(tmp_path, halves, bad):
+    lines = [encode(done(i, CONFIG, solved(9 * i, 1, 2))) for i in range(20)]
+    lines[bad] = "{}"
+    (tmp_path / "j").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=rf"/j:{bad + 1}:"):
+        read(tmp_path / "j")
+    assert not halves
 
 
 def test_a_seed_twice_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The figures beside report.md are those that it shows."""
 
+import os
 import time
 
 import pandas as pd
@@ -8,6 +9,7 @@ from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 from pages import many
 
 from xortune.core.errors import InputError
+from xortune.reports import files
 from xortune.reports import run as report
 from xortune.reports.document import ConfigRow
 from xortune.reports.figures.all import figures_of
@@ -56,6 +58,22 @@ def test_figures_are_written_as_pictures_if_asked_for(tmp_path):
     assert not (run.path / "report.md").exists()
     with pytest.raises(InputError, match=r"'jpg'; allowed: html, md, csv, tex, parquet, png, pdf"):
         write_report(run, formats=["jpg"])
+
+
+@pytest.mark.usefixtures("pictures")
+def test_another_process_draws_the_figures_of_a_large_run(run, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    write_report(run, formats=["md"])
+    here = {path.name: path.read_bytes() for path in (run.path / "figures").iterdir()}
+    monkeypatch.setattr(files, "MANY", 0)
+    monkeypatch.setattr(files, "svg", lambda _: pytest.fail("drawn here"))
+    write_report(run, formats=["md"])
+    assert {path.name: path.read_bytes() for path in (run.path / "figures").iterdir()} == here
+    # Where that process fails, they are drawn here.
+    monkeypatch.setattr(files, "svg", lambda _: "drawn here")
+    monkeypatch.setattr(files, "svgs", divmod)
+    write_report(run, formats=["md"])
+    assert {path.read_text() for path in (run.path / "figures").iterdir()} == {"drawn here"}
 
 
 def test_nothing_is_removed_where_a_link_leads(tmp_path):

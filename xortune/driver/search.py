@@ -6,7 +6,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -301,31 +302,34 @@ def _searched(
         voice.searching(on_progress, on_certify, raced=raced(space)) as (show, show_certified),
     ):
         began = time.monotonic()
-        try:
-            complete = session.search_session(
-                space,
-                trainer,
-                directory,
-                cluster=asked.cluster,
-                shared=asked.shared,
-                resume=terms,
-                listener=session.Listener(show, show_certified, voice.warn, on_failure),
-                labels=labels,
-                fail_fast=fail_fast,
-                seconds=None if asked.check is None else asked.check.seconds,
-                stacking=None if asked.check is None else asked.check.stacking,
-                executor=executor,
-            )
-        except (TrainingError, Halted) as error:
-            complete, failed = False, error
-            error.__cause__ = raised[0] if raised else None
-        except InputError as error:
-            # Made for this search only, if nothing was put back there.
-            new = output is None and not resume and not isinstance(error, DisturbedError)
-            if new and not holds_run(directory):
-                shutil.rmtree(directory, ignore_errors=True)
-            raise
-        run = load_run(directory)
+        with ThreadPoolExecutor(1) as reader, ExitStack() as ray:
+            try:
+                complete = session.search_session(
+                    space,
+                    trainer,
+                    directory,
+                    cluster=asked.cluster,
+                    shared=asked.shared,
+                    resume=terms,
+                    listener=session.Listener(show, show_certified, voice.warn, on_failure),
+                    labels=labels,
+                    fail_fast=fail_fast,
+                    seconds=None if asked.check is None else asked.check.seconds,
+                    stacking=None if asked.check is None else asked.check.stacking,
+                    executor=executor,
+                    ray=ray,
+                )
+            except (TrainingError, Halted) as error:
+                complete, failed = False, error
+                error.__cause__ = raised[0] if raised else None
+            except InputError as error:
+                # Made for this search only, if nothing was put back there.
+                new = output is None and not resume and not isinstance(error, DisturbedError)
+                if new and not holds_run(directory):
+                    shutil.rmtree(directory, ignore_errors=True)
+                raise
+            reading = reader.submit(load_run, directory)  # while Ray ends, which takes a second
+        run = reading.result()
         if complete:
             run, complete = certify.certified(
                 run,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -106,6 +106,7 @@ def search_session(
     seconds: float | None = None,
     stacking: Stacking | None = None,
     executor: Executor | None = None,
+    ray: ExitStack | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -125,6 +126,7 @@ def search_session(
         seconds: that a seed of a user's function takes, as far as is known.
         stacking: what is known of stacks of a `TorchTraining`.
         executor: trains all of it, if it is given, in place of this process and Ray.
+        ray: what ends the Ray that is started here, if not this call itself.
 
     Raises:
         TrainingError: a seed failed, and `fail_fast` is asked for.
@@ -141,7 +143,7 @@ def search_session(
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         session.create()
     label_run(directory, labels)
-    with ExitStack() as stack:
+    with nullcontext(ray) if ray else ExitStack() as stack:
         alone = executor is None  # or it is a launcher's to train at once
         processes = processes_here(space, trainer, cluster) if alone and shared is None else 0
         if executor is None and cluster.workers == 0:

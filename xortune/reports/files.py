@@ -7,18 +7,22 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.sequential import SequentialComparison
+from xortune.core.beside import beside
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import writing
 from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
-from xortune.reports.drawing.matplotlib import pdf, png, svg
+from xortune.reports.drawing.matplotlib import pdf, png, svg, svgs
+from xortune.reports.figures.all import figures_of
 from xortune.reports.html.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, write_certificate
@@ -88,6 +92,9 @@ FORMATS = ("html", "md", "csv", "tex", "parquet")
 PICTURES = ("png", "pdf")
 """What the same figures are written as besides, if that is asked for: for slides and papers."""
 
+MANY = 10_000
+"""Configs; of more the tables take as long as another process takes to draw the figures."""
+
 FIGURES = "figures"  # the folder of the figures of report.md
 
 
@@ -115,7 +122,9 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
         write_certificate(run.path, run.certificate, run.manifest)
     old = [f"{FIGURES}/{name}.{end}" for name in SECTION_OF for end in _pictures(formats)]
     old += [PRINTED] if "md" in formats else []
-    _write(run.path, _files(run, formats), old, f"xortune report {run.path}")
+    apart = "md" in formats and len(run.results) > MANY
+    with beside(svgs, figures_of(run)) if apart else nullcontext(lambda: None) as drawn:
+        _write(run.path, _files(run, formats, drawn), old, f"xortune report {run.path}")
 
 
 def _refuse_unknown(formats: Iterable[str], known: Sequence[str]) -> None:
@@ -152,7 +161,11 @@ def _write(
                 remove_file(path)
 
 
-def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
+Drawn: TypeAlias = Callable[[], dict[str, str] | None]
+"""Waits for the figures that another process draws, as SVG, by their names; None: it does not."""
+
+
+def _files(run: Run, formats: Sequence[str], drawn: Drawn) -> Iterator[tuple[str, Content]]:
     """Each file with what writes it, one after the other."""
     if "csv" in formats:
         yield "table.csv", partial(write_csv, run.table)
@@ -162,22 +175,27 @@ def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
         yield "seeds.parquet", partial(_parquet, seed_tables(run.results))
     if "tex" in formats:
         yield "table.tex", table_tex(run).encode()
-    yield from _shown("report", cache(lambda: run_document(run)), formats, FIGURES)
+    yield from _shown("report", cache(lambda: run_document(run)), formats, FIGURES, drawn)
     if "md" in formats and (printed := failure_log(run)) is not None:
         yield PRINTED, printed.encode()
 
 
 def _shown(
-    name: str, document: Callable[[], Document], formats: Sequence[str], folder: str
+    name: str,
+    document: Callable[[], Document],
+    formats: Sequence[str],
+    folder: str,
+    drawn: Drawn = lambda: None,
 ) -> Iterator[tuple[str, Content]]:
     """A document as a page and as text, its figures before the text with them."""
     if "html" in formats:
         yield f"{name}.html", page(document()).encode()
     if endings := _pictures(formats):
+        known = drawn() or {}
+        ways = {"svg": lambda p: (known.get(p.name) or svg(p)).encode(), "png": png, "pdf": pdf}
         for plot in document().plots:
             for end in endings:
-                drawn = svg(plot).encode() if end == "svg" else {"png": png, "pdf": pdf}[end](plot)
-                yield f"{folder}/{plot.name}.{end}", drawn
+                yield f"{folder}/{plot.name}.{end}", ways[end](plot)
     if "md" in formats:
         yield f"{name}.md", markdown_text(document(), figures=f"{folder}/").encode()
 
@@ -187,18 +205,16 @@ def _pictures(formats: Sequence[str]) -> list[str]:
     return ["svg"] * ("md" in formats) + [kind for kind in PICTURES if kind in formats]
 
 
-def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
+def _parquet(parts: Iterator[pa.Table], file: BinaryIO) -> None:
     from pyarrow import parquet
     from pyarrow.types import is_floating
 
-    writer = None
-    for part in parts:
-        if writer is None:  # nearly every loss is another one: no dictionary
-            repeated = [one.name for one in part.schema if not is_floating(one.type)]
-            writer = parquet.ParquetWriter(file, part.schema, use_dictionary=repeated)
-        writer.write_table(part)
-    assert writer is not None
-    writer.close()
+    first = next(parts)
+    # Nearly every loss is another one: no dictionary.
+    repeated = [one.name for one in first.schema if not is_floating(one.type)]
+    with parquet.ParquetWriter(file, first.schema, use_dictionary=repeated) as writer:
+        for part in chain([first], parts):
+            writer.write_table(part)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
+from xortune.core.beside import beside
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, encode
@@ -213,6 +214,8 @@ class JournalReader:
                 self._begin()
             self._file, self.written, known = identity, found.st_mtime, len(self.lines)
             try:
+                if found.st_size - self.size > LARGE:
+                    self._take_halves(file, found.st_size)
                 self._take(file)
                 if len(self.lines) > known:
                     refuse_seeds_twice(self.lines, self._path)
@@ -223,12 +226,25 @@ class JournalReader:
                 return self.read_on()  # cut and written again between two looks? all of it is new
         return Evaluations(self.lines, np.arange(known, len(self.lines)))
 
-    def _take(self, file: BinaryIO) -> None:
+    def _take_halves(self, file: BinaryIO, end: int) -> None:
+        """Take in what there is, the second half of it as another process has read it."""
+        file.seek((self.size + end + LARGE) // 2)  # it starts later
+        file.readline()
+        middle = file.tell()
+        with beside(_read_part, os.fspath(self._path), middle, end) as rest:
+            self._take(file, middle)
+            part = rest()
+        if part is not None and part._file == self._file:
+            self.lines.extend(part.lines)
+            self.size = part.size
+
+    def _take(self, file: BinaryIO, end: float = math.inf) -> None:
+        """Take in the whole lines up to the end."""
         file.seek(self.size)
         self.torn = False
         for line in file:
             self.torn = not line.endswith(b"\n")
-            if self.torn:
+            if self.torn or self.size >= end:
                 return
             try:
                 self.lines.take(line)
@@ -236,6 +252,20 @@ class JournalReader:
                 number = f"{self._path}:{len(self.lines) + 1}"
                 raise error.at(f"{number}: {error.field}" if error.field else number) from None
             self.size += len(line)
+
+
+LARGE = 1 << 24
+"""Bytes that are read while another process starts, about; of more it reads half of the rest."""
+
+
+def _read_part(path: str, start: int, end: int) -> JournalReader:
+    """A part of a journal."""
+    reader = JournalReader(path)
+    with open_regular(path) as file:
+        found = os.fstat(file.fileno())
+        reader._file, reader.size = (found.st_dev, found.st_ino), start
+        reader._take(file, end)
+    return reader
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Evaluations, int]:

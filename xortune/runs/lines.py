@@ -75,7 +75,8 @@ class JournalLines:
         said, point, width, raw, details = read_line(text)
         number, count, codes = len(self.seconds), said.count, self._codes
         self._rows += _ROW.pack(
-            *(self._config(point), said.proposal, said.first, count),
+            *(self._config(point.key, tuple(point), point.values()), said.proposal),
+            *(said.first, count),
             *(len(self._status), len(self._bits), width),
             -1 if said.epochs is None else said.epochs,
             -1 if said.at is None else said.at,
@@ -95,17 +96,41 @@ class JournalLines:
             self.details[number] = details
         self.seconds.append(said.seconds)
 
-    def _config(self, point: Point) -> int:
+    def _config(self, key: str, names: tuple[str, ...], values: Iterable[Value]) -> int:
         """The place of a config among `keys`."""
         if len(self._configs) < len(self.keys):
             self._configs = {key: place for place, key in enumerate(self.keys)}
-        config = self._configs.setdefault(point.key, len(self.keys))
+        config = self._configs.setdefault(key, len(self.keys))
         if config == len(self.keys):
-            self.keys.append(point.key)
-            self._schema_of.append(self._schemas.setdefault(tuple(point), len(self._schemas)))
+            self.keys.append(key)
+            self._schema_of.append(self._schemas.setdefault(names, len(self._schemas)))
             self._values_at.append(len(self._values))
-            self._values += [sys.intern(v) if type(v) is str else v for v in point.values()]
+            self._values += [sys.intern(v) if type(v) is str else v for v in values]
         return config
+
+    def extend(self, more: JournalLines) -> None:
+        """Append the lines of another one."""
+        number, codes, schemas = len(self.seconds), self._codes, list(more._schemas)
+        configs = [
+            self._config(key, (names := schemas[schema]), more._values[at : at + len(names)])
+            for key, schema, at in zip(more.keys, more._schema_of, more._values_at, strict=True)
+        ]
+        found = [codes.setdefault(name, len(codes)) for name in more.names]
+        rows = np.frombuffer(more._rows, COLUMNS).copy()
+        rows["config"] = np.array(configs)[rows["config"]]
+        for column in ("made", "worker"):
+            rows[column] = np.array([*found, -1])[rows[column]]  # the last is that of -1
+        rows["seeds_at"] += len(self._status)
+        rows["bits_at"] += len(self._bits)
+        self._rows += rows.tobytes()
+        self._status += more._status
+        self._epochs += more._epochs
+        self._losses += more._losses
+        self._bits += more._bits
+        self.seconds += more.seconds
+        self.errors |= {number + line: why for line, why in more.errors.items()}
+        self.purposes |= {number + line: one for line, one in more.purposes.items()}
+        self.details |= {number + line: one for line, one in more.details.items()}
 
     def complete(self) -> None:
         """Free what only `take` needs, which makes it again if more lines come."""

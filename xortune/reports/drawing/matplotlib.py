@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,11 @@ def svg(plot: Plot) -> str:
     drawn = _saved(plot, "svg", {"Date": None, "Description": plain(plot.alt)})
     # Matplotlib ends lines with blanks, which some tools would strip from a committed file.
     return "\n".join(line.rstrip() for line in drawn.decode().splitlines()) + "\n"
+
+
+def svgs(plots: Sequence[Plot]) -> dict[str, str]:
+    """The figures as SVG, by their names."""
+    return {plot.name: svg(plot) for plot in plots}
 
 
 def png(plot: Plot, *, dpi: int = 150) -> bytes:

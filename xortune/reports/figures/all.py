@@ -9,6 +9,7 @@ import numpy as np
 
 from xortune.reports.figures import distributions, history, parameters, ranking, seeds, surface
 from xortune.reports.plot import Plot
+from xortune.reports.tables import cached_per_run
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import Counts
 from xortune.runs.run import Run
@@ -35,6 +36,7 @@ FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]]
 """Each figure, and whether a run with these counts has anything that it would show."""
 
 
+@cached_per_run  # another process may draw them
 def figures_of(run: Run) -> tuple[Plot, ...]:
     """Every figure that says something of this run; none if no config is finished."""
     if not run.results:

@@ -1,0 +1,83 @@
+"""What is called in another process comes back, or is None; it never outlives who asked."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from xortune.core.beside import beside
+
+
+@pytest.fixture(autouse=True)
+def _two_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+
+
+def _gone(pid):
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for _ in range(100):
+            if process.status() == psutil.STATUS_ZOMBIE:  # nobody waits for an orphan
+                return True
+            time.sleep(0.05)
+        return False
+    return True
+
+
+def test_what_a_function_returns():
+    with beside(os.getpid) as pid, beside(divmod, 7, 2) as parts:
+        assert parts() == (3, 1)
+        other = pid()
+        assert other != os.getpid()
+    assert _gone(other)
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [(divmod, (7, 0)), (os._exit, (0,)), (os.kill, (0, signal.SIGKILL)), (print, ("no pickle",))],
+)
+def test_what_fails_is_none(call, given, capfd):
+    with beside(call, *given) as found:
+        assert found() is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_core_starts_nothing(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    with beside(divmod, 7, 2) as found:
+        assert found() is None
+
+
+def test_nobody_waits_for_it():
+    with beside(time.sleep, 60):
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 5
+
+
+KILLED = """
+import os, signal, subprocess, time
+os.sched_getaffinity = lambda _: {0, 1}
+from xortune.core.beside import beside
+begin = subprocess.Popen
+def noted(*args, **options):
+    process = begin(*args, **options)
+    print(process.pid, flush=True)
+    return process
+subprocess.Popen = noted
+with beside(time.sleep, 60):
+    time.sleep(60)
+"""
+
+
+def test_it_ends_with_a_process_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE) as process:
+        other = int(process.stdout.readline())
+        assert psutil.pid_exists(other)
+        process.kill()
+    assert _gone(other)
