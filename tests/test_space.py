@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.spaces.describe import at_most, describe, described
+from xortune.reports.terminal import space_facts
+from xortune.spaces.describe import at_most, describe
 from xortune.spaces.grid import grid, grid_size, probes
 from xortune.spaces.model import Choice, Fixed, Range, SearchSettings, is_active
 from xortune.spaces.space import check_space, load_space, parse_space, with_search
@@ -271,7 +272,7 @@ def test_a_description_says_all_and_is_json():
         None,
     )
     assert found["seed_epochs"] == 20 * 16 * 10
-    lines = dict(described(found))
+    lines = dict(space_facts(found))
     assert lines["optimizer"] == "choice: SGD, Adam"
     assert lines["momentum"] == "float: 0.0 to 0.9, linear, when optimizer is SGD"
     assert lines["lr"] == "float: 0.0001 to 1.0, log"

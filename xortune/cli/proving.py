@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import InputError, TrainingError, refuse_given
-from xortune.core.formats import config_text, count, duration, measured, number
 from xortune.core.formats import interval as interval_text
+from xortune.core.formats import measured, number
 from xortune.spaces.text import read_yaml
 
 if TYPE_CHECKING:
@@ -265,16 +263,9 @@ def plan(
     if as_json:
         cli.print_json(_plan_json(planned, speed))
         return
-    if isinstance(planned, xt.RatePlan):
-        _show_rate(planned, speed)
-    else:
-        _show_comparison(planned, speed)
-    point = speed.config.point
-    _print(
-        f"Time: {duration(speed.seconds_for_each)} for each seed of {config_text(point, point)}; "
-        f"task {speed.task}, {speed.engine} engine, {count(speed.cores, 'core')}, measured over "
-        f"{count(speed.seeds, 'seed')}, without the start of the program."
-    )
+    from xortune.reports.terminal import render_plan
+
+    render_plan(planned, speed, cli.console())
 
 
 def _plan_json(planned: RatePlan | ComparisonPlan, speed: Speed) -> dict[str, Any]:
@@ -286,64 +277,6 @@ def _plan_json(planned: RatePlan | ComparisonPlan, speed: Speed) -> dict[str, An
     for claim in fields.get("claims", ()):
         claim["seconds_here"] = claim["seeds"] * speed.seconds_for_each
     return fields
-
-
-def _show_rate(planned: RatePlan, speed: Speed) -> None:
-    _print(
-        f"To show a success rate of at least {planned.rate:g} with confidence "
-        f"{planned.confidence:g}:"
-    )
-    _show_table(
-        ("failures", "seeds", "time here", "likely from", "gate, at best"),
-        (
-            (
-                str(claim.failures),
-                f"{claim.seeds:,}",
-                duration(claim.seeds * speed.seconds_for_each),
-                f"{100 * claim.passes_from:.3f} %",
-                f"{claim.gate_seeds:,}",
-            )
-            for claim in planned.claims
-        ),
-    )
-    _print(
-        "failures: so many seeds may fail. seeds: planned before the first is looked at.",
-        "likely from: a true rate from which on the plan succeeds 9 times in 10.",
-        "gate: looks after every seed and stops when it knows; with --max-seeds twice as many "
-        "as `seeds`, it cannot know sooner.",
-    )
-
-
-def _show_comparison(planned: ComparisonPlan, speed: Speed) -> None:
-    first, second = planned.rates
-    _print(
-        f"To tell {first:g} from {second:g} with a chance of {planned.power:g} "
-        f"(two-sided test, level {round(planned.alpha, 10):g}):"
-    )
-    ways = (
-        (planned.independent, "different seeds, Fisher's test (Boschloo's: at least as often)"),
-        (planned.shared, "the same seeds, exact McNemar test; failures independent"),
-        (planned.nested, "the same, if the better one solves all that the worse one does"),
-    )
-    _show_table(
-        ("seeds for each", "time here"),
-        ((f"{seeds:,}", duration(2 * seeds * speed.seconds_for_each), way) for seeds, way in ways),
-        last="which",
-    )
-
-
-def _show_table(
-    headers: Sequence[str], rows: Iterable[Sequence[str]], last: str | None = None
-) -> None:
-    """Numbers to the right, and one more column of text."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for header in headers:
-        table.add_column(header, justify="right", no_wrap=True)
-    if last is not None:
-        table.add_column(last, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    cli.console().print(table)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -381,7 +381,7 @@ def space(space: cli.SpaceFile, as_json: bool = False) -> None:
         from xortune.driver.own_process import let_go_after
         from xortune.driver.trainer import called_with, trainer_for, with_train
         from xortune.racing.grants import refuse_unprovable
-        from xortune.spaces.describe import describe, described
+        from xortune.spaces.describe import describe
         from xortune.spaces.space import check_space, load_space
 
         loaded = with_train(load_space(space), None)
@@ -393,9 +393,9 @@ def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     if as_json:
         cli.print_json(description)
         return
-    from xortune.reports.progress import facts_table
+    from xortune.reports.terminal import render_space
 
-    cli.console().print(facts_table(described(description)))
+    render_space(description, cli.console())
 
 
 @cli.command("xortune report runs/xor --format html,csv")

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from itertools import count as count_from
 from pathlib import Path
@@ -17,11 +17,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
-from xortune.core.formats import config_text, count, plain, value
+from xortune.core.formats import config_text, count, duration, plain, value
 from xortune.core.point import Point
 from xortune.reports.comparison import (
     MOST_SENTENCES,
@@ -31,7 +32,7 @@ from xortune.reports.comparison import (
     pairs_table,
     published_answer,
 )
-from xortune.reports.document import FIRST, Column, Table, lines_of
+from xortune.reports.document import FIRST, Column, Table, lines_of, numbers, table_of, texts
 from xortune.reports.figures.labels import KEY
 from xortune.reports.plot import shortened
 from xortune.reports.progress import facts_table
@@ -48,6 +49,7 @@ from xortune.reports.tables import (
 from xortune.runs.certificate import CERTIFICATE
 from xortune.runs.manifest import imported_from
 from xortune.runs.run import Run
+from xortune.spaces.model import FIRST as FIRST_SEEDS
 
 
 def _print(console: Console, *texts: str, whole: bool = False) -> None:
@@ -435,3 +437,50 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
 def _records(frame: Any) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
     return rows
+
+
+# -------------------------------------------------------------------------------------------------
+# What a plan and a space say.
+
+
+def render_plan(planned: RatePlan | ComparisonPlan, speed: Speed, console: Console) -> None:
+    """How many seeds a claim needs, and how long they take by what was measured."""
+    each, point = speed.seconds_for_each, speed.config.point
+    rows: list[tuple[str, ...]]
+    if isinstance(planned, RatePlan):
+        columns = numbers("failures", "seeds", "time here", "likely from", "gate, at best")
+        rows = [
+            (
+                str(claim.failures),
+                f"{claim.seeds:,}",
+                duration(claim.seeds * each),
+                f"{100 * claim.passes_from:.3f} %",
+                f"{claim.gate_seeds:,}",
+            )
+            for claim in planned.claims
+        ]
+    else:
+        columns = [*numbers("seeds for each", "time here"), *texts("which")]
+        ways = (
+            (planned.independent, "different seeds, Fisher's test (Boschloo's: at least as often)"),
+            (planned.shared, "the same seeds, exact McNemar test; failures independent"),
+            (planned.nested, "the same, if the better one solves all that the worse one does"),
+        )
+        rows = [(f"{seeds:,}", duration(2 * seeds * each), way) for seeds, way in ways]
+    told = {"speed": speed, "each": duration(each), "config": config_text(point, point)}
+    first, *others = lines_of("plan.txt.jinja", planned=planned, **told)
+    _print(console, first)
+    console.print(drawn(table_of(columns, rows)))
+    _print(console, *others)
+
+
+def space_facts(what: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and text of each line about a space, by what `spaces.describe` says of it."""
+    at_once = [rung for rung in what["ladder"][1:] if rung <= FIRST_SEEDS]
+    lines = lines_of("space.txt.jinja", **what, at_once=at_once)
+    return [(label, text) for label, _, text in (line.partition(": ") for line in lines)]
+
+
+def render_space(what: Mapping[str, Any], console: Console) -> None:
+    """What a space holds and what searching it may cost."""
+    console.print(facts_table(space_facts(what)))

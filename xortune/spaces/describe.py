@@ -1,16 +1,15 @@
-"""What a space holds and what searching it may cost, as text for the terminal and for JSON."""
+"""What a space holds and what searching it may cost."""
 
 from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from xortune.spaces.command import EXIT_CODE
 from xortune.spaces.grid import grid_size, probes
 from xortune.spaces.model import (
-    FIRST,
     Objective,
     Parameter,
     Range,
@@ -82,103 +81,8 @@ def _objective(objective: Objective) -> dict[str, str]:
     return {"name": objective.name, "direction": direction, "failed": failed}
 
 
-def described(what: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Label and text of each line that `xortune space` prints of what `describe` says."""
-    yield "name", what["name"]
-    if what["task"] is not None:
-        yield "task", f"{what['task']}: {what['rows']} rows, {what['inputs']} inputs"
-    called, run_as = what["called"], what["run_as"]
-    if what["trainer"] is not None:
-        yield (
-            "trainer",
-            what["trainer"] + (f", called with ({called})" if called and not run_as else ""),
-        )
-        if run_as is not None:
-            yield "run as", run_as
-            yield "files", called or "not looked at"
-        yield "success", what["success"] or "what the function says: true, or success: true"
-    if what["metric"] is not None:
-        yield "metric", what["metric"]
-    if what["timeout"] is not None:
-        yield "time limit", f"{what['timeout']:g} s for each seed"
-    for p in what["parameters"]:
-        notes = "".join(f", {note}" for note in (p["scale"], p["when"]) if note)
-        yield p["name"], f"{p['kind']}: {p['values']}{notes}"
-    yield "sampler", f"{what['sampler']}, seed {what['seed']}"
-    yield "trials", f"{what['trials']:,}"
-    if what["time_budget"] is not None:
-        yield "time budget", f"{what['time_budget']:g} s"
-    if len(what["objectives"]) > 1 or what["objectives"][0]["failed"]:
-        yield "objectives", ", ".join(map(_objective_text, what["objectives"]))
-    yield from _seeds(what)
-    if what["proven_rate"] is not None:
-        yield "stop", f"as soon as a success rate of {what['proven_rate']:g} is proven"
-    if what["certify"] is not None:
-        yield "certify", f"{what['certify']:,} fresh seeds for each of the five best"
-    if what["grid_points"] is not None:
-        yield "grid points", f"{what['grid_points']:,}"
-    yield "cost", _cost(what)
-
-
 def at_most(what: Mapping[str, Any]) -> str:
     """What a search costs if nothing is ruled out, without a certificate."""
     if what["seed_epochs"] is not None:
         return f"{what['seed_epochs']:,} epochs of one seed"
     return f"{what['trials'] * what['ladder'][-1]:,} trainings"
-
-
-def _objective_text(objective: Mapping[str, str]) -> str:
-    failed = objective["failed"] and f", a failed seed counts as {objective['failed']}"
-    return f"{objective['name']} ({objective['direction']}{failed})"
-
-
-def _seeds(what: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Who gets how many; see `racing.grants`."""
-    first, *others = what["ladder"]
-    begin = f"{first:,} for each configuration"
-    if not others:
-        yield "seeds", begin
-    else:
-        at_once = [rung for rung in others if rung <= FIRST]
-        if what["weighs"]:
-            yield "seeds", f"{begin}; more where they are worth most, up to {others[-1]:,}"
-        else:
-            begin += f", {_listed(at_once)} as long as none has failed" if at_once else ""
-            yield "seeds", f"{begin}; half of all seeds go to promotions, up to {others[-1]:,}"
-        yield "rungs", _listed(what["ladder"])
-        if len(what["objectives"]) == 1 and what["objectives"][0]["failed"]:
-            yield "promoted", "the best 1 in r of each rung, if the next one has r times the seeds"
-            return
-        most = what["finalists"]
-        yield (
-            "finalists",
-            "no limit: only what is proven worse than another is stopped"
-            if most is None
-            else f"{most:,}: a configuration is paused while so many others match it",
-        )
-    if what["alpha"] is not None:
-        proof = "stop" if others else "proof"
-        yield "alpha", f"{what['alpha']:g}: the risk that any {proof} is wrong, at most"
-
-
-def _cost(what: Mapping[str, Any]) -> str:
-    """From what it comes to if all are ruled out at once, to what it comes to if none is."""
-    first, last = what["ladder"][0], what["ladder"][-1]
-    seeds = f"{first:,}" if first == last else f"{first:,} to {last:,}"
-    least, most = what["least_seed_epochs"], what["seed_epochs"]
-    how = f"epochs of one seed (trials x {seeds} seeds x epochs)"
-    if most is None:  # a trainer of the user's own, which counts no epochs
-        least, most = what["trials"] * first, what["trials"] * last
-        how = f"trainings (trials x {seeds} seeds)"
-    if what["certify"] is not None:
-        how += ", and the certificate"
-    early = what["time_budget"] is not None or what["proven_rate"] is not None
-    if least == most:
-        return f"{'at most ' if early else ''}{most:,} {how}"
-    if early:
-        return f"at most {most:,} {how}; less if it ends early"
-    return f"from {least:,} to {most:,} {how}"
-
-
-def _listed(counts: Iterable[int]) -> str:
-    return ", ".join(f"{count:,}" for count in counts)
