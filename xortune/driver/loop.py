@@ -364,7 +364,8 @@ class _StartingExecutor:
 
     def close(self) -> None:
         """End the thread that trains, and the process of a user's function that it keeps."""
-        self._pool.submit(let_go)
+        if isinstance(self._trainer, CustomTrainer):
+            self._pool.submit(let_go)
         self._pool.shutdown()
 
     def abort(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import socket
 import subprocess
 import sys
@@ -112,7 +113,7 @@ class OwnProcess:
         form: CallForm = self._answer("form", self.source)
         return form
 
-    def begin(self, trainer: CustomTrainer, block: Block) -> None:
+    def begin(self, trainer: Apart, block: Block) -> None:
         """Have it prepare a `TorchTraining`, and try how this trains, while its caller goes on."""
         self._send(pickle.dumps(("trainer", _pickled(trainer), block)))
         self._sent, self._begun = trainer, True
@@ -284,11 +285,7 @@ def serve(asked: Any, ours: socket.socket) -> None:
             elif what == "trainer":
                 trainer = found
                 use_threads(found.threads)
-                with suppress(Exception):  # the first call says so
-                    if isinstance(found, CustomTrainer):
-                        found.source.function()
-                for block in tried:
-                    found.stacking(block)
+                _prepare(found, tried)
                 answer = (None,)
             elif what == "stacking":
                 answer = (trainer.stacking(found) if isinstance(trainer, CustomTrainer) else None,)
@@ -307,6 +304,17 @@ def serve(asked: Any, ours: socket.socket) -> None:
             ours.sendall(len(packed).to_bytes(HEADER) + packed)
         except OSError:
             os._exit(CLOSED)
+
+
+def _prepare(trainer: Apart, tried: Sequence[Block]) -> None:
+    """Import a function, or load the network's compiled engine, before the first is asked for."""
+    if isinstance(trainer, NetworkTrainer):
+        trainer.train(tried)
+        return
+    with suppress(Exception):  # the first call says so
+        trainer.source.function()
+    for block in tried:
+        trainer.stacking(block)
 
 
 def encoded(
@@ -371,11 +379,18 @@ def _spare(source: FunctionSource | Given | None, threads: int) -> OwnProcess | 
     return None
 
 
-def begin_spares(trainer: CustomTrainer, block: Block, count: int) -> None:
-    """Start processes for threads to come; each tries how the block's config trains."""
-    for _ in range(min(count, SPARES)):
-        _spares.append(OwnProcess(trainer.source, trainer.threads))
+def begin_spares(trainer: Apart, block: Block, count: int) -> None:
+    """Have so many processes for threads to come; each tries how the block's config trains."""
+    source = trainer.source if isinstance(trainer, CustomTrainer) else None
+    for _ in range(min(count, SPARES) - len(_spares)):
+        _spares.append(OwnProcess(source, trainer.threads))
         _spares[-1].begin(trainer, block)
+
+
+def spares_are_ready() -> bool:
+    """Whether each has tried what it was given, or has ended."""
+    sockets = [one._socket for one in _spares]
+    return len(select.select(sockets, [], [], 0)[0]) == len(sockets)
 
 
 def set_aside() -> None:

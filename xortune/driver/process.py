@@ -47,7 +47,7 @@ def alone(*, ray: bool = False) -> Iterator[None]:
         # Functions of the main module reach workers, in a process that was spawned too: there that
         # module has a name by which no worker can import it.
         spawned = sys.modules.get("__mp_main__")
-        if spawned is not None:
+        if spawned is not None and spawned.__name__ == "__mp_main__":
             cloudpickle().register_pickle_by_value(spawned)
         with _ctrl_c():
             yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +28,7 @@ from xortune.driver.certify import (
 from xortune.driver.cluster import THIS_MACHINE, Cluster, connected, slots, slots_to_come
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import (
+    PROCESS_SECONDS,
     Executor,
     FirstFailure,
     LocalExecutor,
@@ -36,7 +37,7 @@ from xortune.driver.loop import (
     run,
     training_meanwhile,
 )
-from xortune.driver.own_process import let_go
+from xortune.driver.own_process import begin_spares, let_go, spares_are_ready
 from xortune.driver.propose import LEARNING, SharedStudy, budget, joined, proposer_for
 from xortune.driver.trainer import Check
 from xortune.racing.grants import raced
@@ -150,6 +151,8 @@ def search_session(
             executor = LocalExecutor(trainer)
         elif processes and isinstance(trainer, CustomTrainer):
             executor = stack.enter_context(ProcessExecutor(trainer, processes))
+        stack.callback(let_go)
+        _begin_surely(space, trainer, processes)
         took = _seconds_of_a_seed(known) if seconds is None else seconds
         here = executor is None and shared is None  # a study must be told
         here = here and _may_train_here(trainer, cluster, took)
@@ -169,7 +172,8 @@ def search_session(
                 elif expected:
                     _begin_here(agenda, stack, processes)
                 if executor is None and not agenda.finished:
-                    let_go()  # the process in which the function was tried
+                    if not processes:
+                        let_go()  # the process in which the function was tried
                     with (
                         ProcessExecutor(trainer, processes)
                         if processes
@@ -395,6 +399,9 @@ AS_THEY_COME = (
 TRIAL_SECONDS = 0.02
 """What a trial of Ray costs, about."""
 
+SURE = 10
+"""How many times as long as it pays a search must be estimated to take, to be sure of that."""
+
 SHORT = 0.1
 """Seconds that a seed of a user's function takes at most, to be trained while Ray starts."""
 
@@ -427,6 +434,10 @@ def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> in
     return 0 if told else slots_to_come(cluster)
 
 
+def _first_blocks(space: SearchSpace) -> Iterator[Block]:
+    return (Block(point, 0, space.seeds.ladder[0]) for point in probes(space))
+
+
 def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None) -> bool:
     """Whether the first seeds of a configuration take less than a trial of Ray costs.
 
@@ -446,6 +457,20 @@ def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:
     return sum(line.seconds for line in last) / seeds if seeds else None
 
 
+def _begin_surely(space: SearchSpace, trainer: Trainer, processes: int) -> None:
+    """Start processes that will be wanted without doubt: they import while this one still does."""
+    if processes and isinstance(trainer, NetworkTrainer):
+        first = list(islice(_first_blocks(space), 100))
+        seconds = sum(map(trainer.cost, first)) / len(first) * budget(space) / processes
+        if seconds > SURE * PROCESS_SECONDS:
+            _begin_processes(space, trainer, processes)
+
+
+def _begin_processes(space: SearchSpace, trainer: NetworkTrainer, processes: int) -> None:
+    """Start the processes that will train: they import, and load the engine, meanwhile."""
+    begin_spares(trainer, Block(next(_first_blocks(space)).point, 0, 1), processes)
+
+
 def _begin_here(agenda: _Agenda, stack: ExitStack, processes: int) -> None:
     """Train in this process while Ray starts, or instead: then no Ray may be needed.
 
@@ -458,7 +483,12 @@ def _begin_here(agenda: _Agenda, stack: ExitStack, processes: int) -> None:
     trainer = agenda.session.trainer
     begun = training_meanwhile(agenda.train, trainer, agenda.room, ray=not processes)
     with begun as wants_workers:
-        if wants_workers() and not agenda.finished and not processes:
+        wanted = wants_workers() and not agenda.finished
+        if wanted and processes and isinstance(trainer, NetworkTrainer):
+            _begin_processes(agenda.session.space, trainer, processes)
+            while not (spares_are_ready() or agenda.finished):
+                time.sleep(0.02)
+        elif wanted:
             try:
                 stack.enter_context(connected(agenda.session.cluster))
             except InputError as error:
@@ -469,8 +499,7 @@ def _begin_here(agenda: _Agenda, stack: ExitStack, processes: int) -> None:
 
 def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
     """Seconds that the first seeds of a config take, as the trainer estimates it, at most."""
-    first = space.seeds.ladder[0]
-    return max(trainer.cost(Block(point, 0, first)) for point in islice(probes(space), 100))
+    return max(map(trainer.cost, islice(_first_blocks(space), 100)))
 
 
 # -------------------------------------------------------------------------------------------------
