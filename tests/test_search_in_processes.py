@@ -59,7 +59,7 @@ def train(config, seed):
 
 def search(folder):
     try:
-        run = xt.search(SPACE, train=train, output=folder)
+        run = xt.search(SPACE, train=train, output=folder, trial_timeout=60)  # by Ray
         print(run.manifest["trainer"], run.results[0].outcome.successes, flush=True)
     except InputError as error:
         print(error, flush=True)
