@@ -81,3 +81,23 @@ def write_run(path, evaluations, *, space_text="name: test\n", **manifest) -> Ru
     create(path, space_text=space_text, manifest=manifest)
     append(path, *evaluations)
     return load_run(path)
+
+
+def tiny_run(path, outcomes=(), *, lines=None, **manifest) -> Run:
+    """A finished run of `TINY_SPACE`: a line for each outcome, or the lines given."""
+    point = {**CONFIG, "hidden_dim": 3, "epochs": 30}
+    points = [{**point, "lr": lr} for lr in (0.02, 0.05, 0.09)]
+    given = {
+        "trainer": "network",
+        "task": "xor",
+        "name": "tiny",
+        "task_fingerprint": Task.xor().fingerprint,
+        "sampler": "random",
+        "seed": 0,
+        "trials": 3,
+        "ladder": [4],
+        "window": None,
+        "complete": True,
+    }
+    lines = lines or [done(i, points[i], outcome) for i, outcome in enumerate(outcomes)]
+    return write_run(path, lines, space_text=TINY_SPACE, **given | manifest)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import _somewhere, refused, xortune
-from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
+from hand_made import CONFIG, TINY_SPACE, done, failed, solved, tiny_run
 
 import xortune as xt
 from xortune.cli.shared import app
@@ -26,30 +26,7 @@ def space_file(tmp_path):
 @pytest.fixture
 def run(tmp_path):
     """A finished run of the space above, made by hand."""
-    evaluations = [
-        done(i, {**CONFIG, "lr": lr, "hidden_dim": 3, "epochs": 30}, solved(0, k, 4, epochs=30))
-        for i, (lr, k) in enumerate([(0.02, 1), (0.05, 4), (0.09, 3)])
-    ]
-    return write_run(
-        tmp_path / "run",
-        evaluations,
-        space_text=TINY_SPACE,
-        trainer="network",
-        task="xor",
-        **MANIFEST,
-    )
-
-
-MANIFEST = {
-    "name": "tiny",
-    "task_fingerprint": xt.Task.xor().fingerprint,
-    "sampler": "random",
-    "seed": 0,
-    "trials": 3,
-    "ladder": [4],
-    "window": None,
-    "complete": True,
-}
+    return tiny_run(tmp_path / "run", [solved(0, k, 4, epochs=30) for k in (1, 4, 3)])
 
 
 # space and search
@@ -100,7 +77,7 @@ def test_an_evaluation_without_outcome_exits_with_4(space_file, tmp_path):
         failed(1, {**point, "lr": 0.03}, 0, 4),
         done(2, {**point, "lr": 0.04}, solved(0, 2, 4, epochs=30)),
     ]
-    write_run(tmp_path / "bad", evaluations, space_text=TINY_SPACE, trainer="network", **MANIFEST)
+    tiny_run(tmp_path / "bad", lines=evaluations)
     result = xortune("search", space_file, "--output", "bad", "--resume")
     assert result.exit_code == 4
     assert "1 evaluation produced no outcome" in result.stdout

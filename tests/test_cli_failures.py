@@ -5,9 +5,7 @@ import shutil
 
 import pytest
 from commands import _somewhere, xortune
-from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
-
-import xortune as xt
+from hand_made import TINY_SPACE, solved, tiny_run
 
 __all__ = ["_somewhere"]  # the fixture
 
@@ -25,30 +23,12 @@ COMMANDS = {
 }
 
 
-def made(path, seeds=4, **manifest):
-    shown = {
-        "trainer": "network",
-        "task": "xor",
-        "name": "tiny",
-        "task_fingerprint": xt.Task.xor().fingerprint,
-        "sampler": "random",
-        "seed": 0,
-        "trials": 1,
-        "ladder": [seeds],
-        "window": None,
-        "complete": True,
-    }
-    point = {**CONFIG, "lr": 0.02, "hidden_dim": 3, "epochs": 30}
-    evaluations = [done(0, point, solved(0, 3, seeds, epochs=30))]
-    return write_run(path, evaluations, space_text=TINY_SPACE, **shown | manifest).path
-
-
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept")
     (folder / "space.yaml").write_text(TINY_SPACE)
-    made(folder / "run")
-    made(folder / "other")
+    tiny_run(folder / "run", [solved(0, 3, 4, epochs=30)], trials=1)
+    shutil.copytree(folder / "run", folder / "other")
     return folder
 
 

@@ -7,7 +7,7 @@ import tty
 
 import forked
 import pytest
-from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
+from hand_made import TINY_SPACE, solved, tiny_run
 
 import xortune as xt
 
@@ -16,20 +16,7 @@ FULL = "/dev/full"
 
 @pytest.fixture
 def run(tmp_path):
-    return write_run(
-        tmp_path / "run",
-        [done(0, CONFIG, solved(0, 3, 4))],
-        space_text=TINY_SPACE,
-        trainer="network",
-        task="xor",
-        name="tiny",
-        task_fingerprint=xt.Task.xor().fingerprint,
-        sampler="random",
-        seed=0,
-        trials=1,
-        ladder=[4],
-        complete=True,
-    ).path
+    return tiny_run(tmp_path / "run", [solved(0, 3, 4, epochs=30)], trials=1).path
 
 
 def command(*words, **streams):
@@ -111,6 +98,6 @@ def test_a_terminal_of_few_signs(run):
 
 
 def test_who_watches_a_run_is_not_watching_without_a_reader(tmp_path):
-    running = write_run(tmp_path / "run", [], space_text=TINY_SPACE, complete=False, trials=5)
+    running = tiny_run(tmp_path / "run", complete=False, trials=5)
     ran = command("status", running.path, "--watch", "--interval", "0.1", stdout=unread())
     assert (ran.returncode, ran.stderr) == (0, b"")

@@ -6,11 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from commands import xortune
 from drivers import OneByOne, space, trained, without_ray
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.runs.journal import Guard
 from xortune.runs.run import JOURNAL
 from xortune.runs.status import status
@@ -46,7 +45,7 @@ def disturbed(tmp_path, space, monkeypatch):
         monkeypatch.setattr(Guard, "look", look)
         without_ray(monkeypatch.setattr, pause=0.1)
         monkeypatch.setattr(OneByOne, "wait", disturbed)
-        ran = CliRunner().invoke(app, ["search", str(space), "--output", str(run), "--quiet"])
+        ran = xortune("search", space, "--output", run, "--quiet")
         monkeypatch.setattr(OneByOne, "wait", wait)
         assert not acts
         assert ran.exit_code == 3, ran.output

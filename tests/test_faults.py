@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import xortune
 from drivers import without_ray
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.core.errors import InputError
 from xortune.core.files import is_full
 from xortune.runs.files import replace_file
@@ -93,12 +92,12 @@ def test_a_torn_line_is_told_once_nobody_writes_it(undisturbed, tmp_path):
     assert run.torn == 14
     with held(run.path):
         assert run.torn == 0, "it may be being written"
-    report = CliRunner().invoke(app, ["report", str(run.path), "--format", "csv", "--json"])
+    report = xortune("report", run.path, "--format", "csv", "--json")
     assert report.exit_code == 0
     assert "is torn (14 bytes) and in no count" in " ".join(report.stderr.split())
     assert json.loads(report.stdout)["configs"] == 16
     (run.path / LOCK).write_text("no lock")
-    report = CliRunner().invoke(app, ["report", str(run.path), "--format", "csv"])
+    report = xortune("report", run.path, "--format", "csv")
     assert (report.exit_code, report.stderr) == (0, ""), "reading is always possible"
     (run.path / LOCK).unlink()
     (run.path / JOURNAL).unlink()

@@ -36,7 +36,7 @@ def line(number):
     return done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 1, 4))
 
 
-def until(true, seconds=5.0):
+def until(true, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -101,12 +101,11 @@ def test_lines_that_come_while_the_disk_works_wait_for_the_next_time(path, disk)
 
 
 def test_many_lines_share_one_fsync(path, disk):
-    began, number = time.monotonic(), 0
+    began = time.monotonic()
     with Journal.open(path) as opened:
-        while time.monotonic() - began < 0.5:
-            number = opened.append(line(number))
+        for number in range(200):
+            opened.append(line(number))
             time.sleep(0.001)
-    assert number > 20
     assert len(disk.sizes) <= 2 + (time.monotonic() - began) / journal.FSYNC_SECONDS
     assert disk.sizes[-1] == path.stat().st_size
 

@@ -208,7 +208,7 @@ def test_who_claims_too_late_is_refused_at_once(tmp_path, monkeypatch):
     began = time.monotonic()
     with pytest.raises(InputError, match="another search holds this run"), held(tmp_path):
         pass
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # the other has it for 30
     assert [one["owner"] for one in owners(tmp_path)] == ["b" * 32]
     over.set()
     thread.join()
@@ -357,7 +357,7 @@ def test_what_is_local_is_known_by_its_mount(monkeypatch):
 
 
 def wait_until(there):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -4,13 +4,12 @@ import dataclasses
 import json
 
 import pytest
+from commands import xortune
 from hand_made import CONFIG, RIGHT, TINY_SPACE, WRONG, done, failed, outcome, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.task import Task
@@ -88,10 +87,6 @@ def files(run):
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
-def command(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
 def by(made, evaluation):
     return dataclasses.replace(evaluation, made=made)
 
@@ -139,7 +134,7 @@ def test_a_changed_space_is_refused_with_all_that_changed_and_nothing_is_written
         "  parameters.lr.high: 0.1 -> 0.5",
     ]
     assert "trials" not in str(caught.value)
-    result = command("search", "space.yaml", "--output", "run", "--resume", "--quiet")
+    result = xortune("search", "space.yaml", "--output", "run", "--resume", "--quiet")
     assert result.exit_code == 2
     assert "parameters.lr.high: 0.1 -> 0.5" in result.stderr
     assert {n: b for n, b in files(run).items() if n in before} == before
@@ -205,7 +200,7 @@ def test_samplers_that_are_not_exact_say_so_once(search, sampler):
     search(text, resume=True, on_word=said.append)
     (word,) = said
     assert f"sampler {sampler} is not exact" in word
-    result = command("search", "space.yaml", "--output", "run", "--resume", "--json")
+    result = xortune("search", "space.yaml", "--output", "run", "--resume", "--json")
     assert result.stderr.count("is not exact") == 1
     assert json.loads(result.stdout)["configs"] == 3
 
@@ -324,7 +319,7 @@ def test_what_is_not_counted_is_told(search):
     assert run.manifest["not_counted"] == [
         {"key": result.key, "made": second["made"], "k": 3, "n": 4}
     ]
-    shown = command("report", "run").stdout
+    shown = xortune("report", "run").stdout
     assert "Not counted: 4 seeds that other versions made." in shown
     report = (run.path / "report.md").read_text()
     assert "made by other versions, not counted" in report

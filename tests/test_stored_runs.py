@@ -12,10 +12,8 @@ import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from drivers import QUICK, SPACE, drivers, space, trained, wait_for_lines, without_ray
 from object_store import KEYS, ask, s3_process
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.core.errors import InputError
 from xortune.runs import lock as run_lock
 from xortune.runs import status as run_status
@@ -174,13 +172,13 @@ def test_a_run_is_the_same_wherever_it_goes(output, space, tmp_path, cache):
         ["gate", output, "--min-rate", "0.001"],
         ["export", output],
     ):
-        ran = CliRunner().invoke(app, command)
+        ran = xortune(*command)
         assert ran.exit_code == 0, (command, ran.output)
     if "://" in output:
         assert "figures/front.svg" not in objects(output), "this report does not show it"
         assert "figures/ranking.svg" in objects(output)
-    assert CliRunner().invoke(app, ["export", str(here.path)]).stdout == ran.stdout
-    reported = CliRunner().invoke(app, ["report", output, "--json"])
+    assert xortune("export", here.path).stdout == ran.stdout
+    reported = xortune("report", output, "--json")
     assert json.loads(reported.stdout)["run"] == output
     more = xt.search(space, output=output, resume=True, trials=15)
     assert len(more.evaluations) == 15
@@ -270,7 +268,7 @@ def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
         ["search", space, "--output", output, "--resume"],
         ["certify", output],
     ):
-        ran = CliRunner().invoke(app, list(map(str, command)))
+        ran = xortune(*command)
         assert ran.exit_code == 2
         assert f"another search holds this run: pid {first.pid} on " in ran.stderr
         assert f"{output.partition('?')[0]}/lock" in ran.stderr
@@ -302,7 +300,7 @@ def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
     assert "lines are not there yet" in sentence
     assert f"{journal} has them: --resume on this machine sends them" in sentence
     assert "Traceback" not in told
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < run_store.ANSWER_SECONDS / 2
     kept, said = journal.read_bytes(), []
     without_ray(monkeypatch.setattr)
     run = xt.search(space, output=output, resume=True, on_word=said.append)
@@ -336,14 +334,14 @@ def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, se
         ("zz://runs/run", "cannot be used", "zz"),
         (f"s3://runs{there}", "names no run", "add a name"),
     ):
-        ran = CliRunner().invoke(app, ["search", str(space), "--output", output])
+        ran = xortune("search", space, "--output", output)
         assert ran.exit_code == 2, ran.output
         assert what in ran.stderr
         assert fix in ran.stderr
         assert "Traceback" not in ran.stderr
     ask(server, "moto-api/reset-auth", "POST", b"0")  # from here on it looks at the keys
     try:
-        ran = CliRunner().invoke(app, ["search", str(space), "--output", f"s3://runs/a/run{there}"])
+        ran = xortune("search", space, "--output", f"s3://runs/a/run{there}")
     finally:
         ask(server, "moto-api/reset-auth", "POST", b"100000")
     assert ran.exit_code == 2
@@ -365,7 +363,7 @@ def test_a_search_is_refused_in_a_sentence(tmp_path, silent, monkeypatch):
     began = time.monotonic()
     output = f"s3://runs/run{silent}"
     refused(xortune("search", tmp_path / "tiny.yaml", "--quiet", "--output", output), "s3://runs")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_patience_ends_when_it_is_told_to(silent, monkeypatch):
@@ -375,7 +373,7 @@ def test_patience_ends_when_it_is_told_to(silent, monkeypatch):
         began = time.monotonic()
         with pytest.raises(InputError, match="does not answer"):
             store.put("name", b"what", patience=patience)
-        assert time.monotonic() - began < patience + 2
+        assert time.monotonic() - began < patience + 20
 
 
 def test_signals_are_heard_meanwhile(silent):
@@ -390,4 +388,4 @@ def test_signals_are_heard_meanwhile(silent):
             Store(f"s3://runs/run{silent}").names()
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < run_store.ANSWER_SECONDS / 2

@@ -107,7 +107,7 @@ def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch):
     began = time.monotonic()
     with logging(tmp_path / "run", [tracker], said.append):
         pass
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # it hangs for 30
     over.set()
     assert [sentence for sentence in said if "did not get on" in sentence] == said != []
 

@@ -6,12 +6,11 @@ The drivers are whole searches of the command line, but for Ray: they train in t
 import os
 import signal
 
+from commands import xortune
 from drivers import CLONE, drivers, space, trained, wait_for_lines, without_ray
 from locks import owners
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.runs.journal import read
 from xortune.runs.lock import LOCK
 from xortune.runs.run import JOURNAL, load_run
@@ -48,7 +47,7 @@ def test_two_at_once_and_then_the_first_is_killed(
         ["search", space, "--output", folder, "--resume", "--trials", "99"],
         ["certify", folder],
     ):
-        ran = CliRunner().invoke(app, list(map(str, command)))
+        ran = xortune(*command)
         assert ran.exit_code == 2
         assert who in ran.stderr
     assert state(folder) == before
@@ -60,7 +59,7 @@ def test_two_at_once_and_then_the_first_is_killed(
     kept = kept[: kept.rfind(b"\n") + 1]
     (folder / JOURNAL).write_bytes(kept + kept[:41])
     without_ray(monkeypatch.setattr)
-    ran = CliRunner().invoke(app, ["search", str(space), "--output", str(folder), "--resume"])
+    ran = xortune("search", space, "--output", folder, "--resume")
     assert ran.exit_code == 0, ran.stderr
     assert f"taken over from pid {first.pid}" in ran.stderr
     assert "which does not hold it any more" in ran.stderr

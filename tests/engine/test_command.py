@@ -181,7 +181,7 @@ LEAVES = "sleep 60 & echo $! > one; timeout 60 sleep 60 & echo $! > two; wait"
 def test_a_command_that_takes_too_long_ends_with_all_that_it_has_started(tmp_path):
     began = time.monotonic()
     outcome = trained(tmp_path, f"echo begun; {LEAVES}", timeout=0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # it sleeps for 60
     assert outcome.details.failed == {0: "took longer than 0.3 s: begun"}
     assert outcome.details.output == {0: "begun\n"}
     assert is_gone(started(tmp_path, "one"))
@@ -192,7 +192,7 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
     began = time.monotonic()
     script = "yes & echo $! > one; timeout 60 sleep 60 & echo $! > two; exit 0"
     assert ended(tmp_path, script) == (Status.SOLVED, None)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # it sleeps for 60
     assert is_gone(started(tmp_path, "one"))
     assert is_gone(started(tmp_path, "two"))
 

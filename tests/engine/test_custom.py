@@ -487,7 +487,7 @@ def test_what_is_no_result_cannot_be_reported(told, words):
 
 def test_a_seed_that_takes_too_long_is_ended_when_it_reports():
     def slow(config, seed, report):
-        for step in range(1000 if seed == 1 else 3):
+        for step in range(6000 if seed == 1 else 3):
             time.sleep(0.01)
             try:
                 report({"acc": step})
@@ -498,7 +498,7 @@ def test_a_seed_that_takes_too_long_is_ended_when_it_reports():
 
     began = time.monotonic()
     outcome = reported(slow, count=3, limit=0.1)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # it sleeps for 60
     assert outcome.status.tolist() == [Status.SOLVED, Status.CRASHED, Status.SOLVED]
     assert outcome.details.failed == {1: "took longer than 0.1 s"}
     assert 5 <= outcome.details.values["reports"][1] <= 12

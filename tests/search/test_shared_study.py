@@ -292,9 +292,7 @@ def test_a_storage_that_fails_in_the_middle_is_told(tmp_path):
 
 
 def test_the_command_line_names_its_option_and_leaves_nothing(tmp_path):
-    from typer.testing import CliRunner
-
-    from xortune.cli.shared import app
+    from commands import xortune
 
     space = tmp_path / "space.yaml"
     space.write_text(TINY_SPACE)
@@ -304,7 +302,7 @@ def test_the_command_line_names_its_option_and_leaves_nothing(tmp_path):
         (["--study-storage", "mysql://me:secret@h/d"], "--study-storage: 'mysql://me:***@h/d' is"),
         (["--study-storage", f"sqlite:///{tmp_path}/no/x.db"], "the study's storage fails"),
     ]:
-        ran = CliRunner().invoke(app, ["search", str(space), "--output", str(output), *words])
+        ran = xortune("search", space, "--output", output, *words)
         assert ran.exit_code == 2
         assert said in ran.stderr
         assert "secret" not in ran.output

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 from compared import contestant, seeds_of
-from hand_made import CONFIG, done, solved, write_run
+from reported import published
 
-import xortune as xt
 from xortune.comparisons.runs import compare_runs
 from xortune.core.outcome import Details
 from xortune.core.success import parse_success
@@ -50,25 +49,6 @@ def numbers(rule="accuracy >= 0.9"):
             contestant("other", **told(0.8 + 0.01 * at, loss=at**2, first=100, rule=rule)),
         ]
     )
-
-
-def published(folder):
-    """A run of six cells beside a table: in two they differ, one row has no config."""
-    points = [
-        {**CONFIG, "optimizer": optimizer, "lr": lr}
-        for optimizer in ("Adam", "Rprop")
-        for lr in (0.01, 0.1, 1.0)
-    ]
-    mine, theirs = (20, 20, 70, 50, 50, 50), (90, 80, 70, 50, 51, 49)
-    lines = [
-        done(i, point, solved(0, k, 100))
-        for i, (point, k) in enumerate(zip(points, mine, strict=True))
-    ]
-    run = write_run(folder / "sweep", lines, trainer="network")
-    rows = [f"{p['optimizer']},{p['lr']},{k}" for p, k in zip(points, theirs, strict=True)]
-    table = folder / "table.csv"
-    table.write_text("\n".join(["optimizer,lr,percent", *rows, "ASGD,1.0,3"]), encoding="utf-8")
-    return xt.compare(run, reference=table)
 
 
 def figures(folder):
