@@ -317,10 +317,18 @@ class Outcome:
         return cls(seeds, epochs, status, start, final_loss, predictions, checkpoints)
 
     @classmethod
-    def known(cls, **attributes: Any) -> Outcome:
-        """One of attributes that fit, all given, and of arrays that nobody can write to."""
+    def known(
+        cls,
+        arrays: Mapping[str, NDArray[Any]],
+        epochs: int,
+        checkpoints: tuple[Outcome, ...] = (),
+        details: Details = NO_DETAILS,
+    ) -> Outcome:
+        """One of all five arrays, by name, that fit: nobody can write to them from now on."""
+        for array in arrays.values():
+            array.flags.writeable = False
         outcome = cls.__new__(cls)
-        outcome.__dict__.update(attributes)
+        outcome.__dict__.update(arrays, epochs=epochs, checkpoints=checkpoints, details=details)
         return outcome
 
     @classmethod

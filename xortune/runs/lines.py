@@ -247,9 +247,7 @@ class JournalLines:
                 details = joined(details, n, more, len(part["seeds"]))
                 n += len(part["seeds"])
             arrays = {name: np.concatenate([part[name] for part, _ in parts]) for name in arrays}
-        for one in arrays.values():
-            one.flags.writeable = False
-        return Outcome.known(**arrays, epochs=epochs, checkpoints=(), details=details)
+        return Outcome.known(arrays, epochs, details=details)
 
     def _part(self, line: int, *, reasons: bool) -> tuple[dict[str, NDArray[Any]], Details]:
         row = self._row(line)

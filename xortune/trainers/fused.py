@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.config import Config
-from xortune.core.outcome import NO_DETAILS, Outcome, Status, checked_seeds, status_of
+from xortune.core.outcome import Outcome, Status, checked_seeds, status_of
 from xortune.core.task import Task
 from xortune.trainers.kernels import training
 from xortune.trainers.kernels.cache import compiled
@@ -400,25 +400,20 @@ class _Record:
 
     def outcome(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> Outcome:
         """The last checkpoint's outcome, with the others in it."""
-        outputs = (self.outputs > 0.5).transpose(0, 2, 1)
-        status, seeds = status_of(task, outputs, self.finite), checked_seeds(seeds)
-        solved_epoch = np.where(status == Status.SOLVED, self.last + np.int32(1), np.int32(0))
-        final_loss, predictions = self.final, np.ascontiguousarray(outputs)
-        for array in (seeds, status, solved_epoch, final_loss, predictions):
-            array.flags.writeable = False
+        predictions = (self.outputs > 0.5).transpose(0, 2, 1)
+        status = status_of(task, predictions, self.finite)
+        arrays = {
+            "status": status,
+            "solved_epoch": np.where(status == Status.SOLVED, self.last + np.int32(1), np.int32(0)),
+            "final_loss": self.final,
+            "predictions": np.ascontiguousarray(predictions),
+        }
+        known = {"seeds": checked_seeds(seeds)}
         outcomes: tuple[Outcome, ...] = ()
         for index, epochs in enumerate(stops):
-            outcome = Outcome.known(
-                seeds=seeds,
-                epochs=epochs,
-                status=status[index],
-                solved_epoch=solved_epoch[index],
-                final_loss=final_loss[index],
-                predictions=predictions[index],
-                checkpoints=outcomes if index == len(stops) - 1 else (),
-                details=NO_DETAILS,
-            )
-            outcomes = (*outcomes, outcome)
+            known |= {name: array[index] for name, array in arrays.items()}
+            checkpoints = outcomes if index == len(stops) - 1 else ()
+            outcomes = (*outcomes, Outcome.known(known, epochs, checkpoints))
         return outcomes[-1]
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -243,7 +243,7 @@ def engine_of(config: Config, task: Task) -> str:
 
 
 def _alone(outcome: Outcome) -> Outcome:
-    return Outcome.known(**vars(outcome) | {"checkpoints": ()}) if outcome.checkpoints else outcome
+    return replace(outcome, checkpoints=()) if outcome.checkpoints else outcome
 
 
 def device_of(engine: str) -> str:

@@ -169,15 +169,14 @@ class SeedResults:
             told = {name: numbers[:n] for name, numbers in self._numbers.items()}
             kept = self.failed, shown, output or {}, raised, self.note
             details = Details(told, *kept, curves=curves)
-        return Outcome(
-            seeds=np.arange(self._block.first, self._block.first + n, dtype=np.int64),
-            epochs=0,
-            status=self._status[:n],
-            solved_epoch=np.zeros(n, np.int32),
-            final_loss=np.full(n, np.nan, np.float32),
-            predictions=np.zeros((n, 0), np.bool_),
-            details=details,
-        )
+        arrays: dict[str, NDArray[Any]] = {
+            "seeds": np.arange(self._block.first, self._block.first + n, dtype=np.int64),
+            "status": self._status[:n],
+            "solved_epoch": np.zeros(n, np.int32),
+            "final_loss": np.full(n, np.nan, np.float32),
+            "predictions": np.zeros((n, 0), np.bool_),
+        }
+        return Outcome.known(arrays, 0, details=details)
 
     def _curves(self) -> tuple[Curves, ...]:
         points = [point for point in self._points if point[0] < self.n]
