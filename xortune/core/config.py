@@ -80,11 +80,11 @@ class Config:
         _check_name("activation", self.activation, ACTIVATIONS)
         _check_name("loss", self.loss, LOSSES)
         _check_name("optimizer", self.optimizer, OPTIMIZERS)
-        # Frozen: normal forms (5.0 -> 5, numpy scalars, -0.0) are set once, here.
-        object.__setattr__(self, "lr", _real("lr", self.lr, above=True))
-        object.__setattr__(self, "momentum", _real("momentum", self.momentum) + 0.0)
-        object.__setattr__(self, "hidden_dim", _count("hidden_dim", self.hidden_dim))
-        object.__setattr__(self, "epochs", _count("epochs", self.epochs, most=MOST_EPOCHS))
+        own = vars(self)  # frozen: normal forms (5.0 -> 5, numpy scalars, -0.0) are set once, here
+        own["lr"] = _real("lr", self.lr, above=True)
+        own["momentum"] = _real("momentum", self.momentum) + 0.0
+        own["hidden_dim"] = _count("hidden_dim", self.hidden_dim)
+        own["epochs"] = _count("epochs", self.epochs, most=MOST_EPOCHS)
         if not isinstance(self.zero_grad, bool):
             raise _other_type("zero_grad", self.zero_grad, "true or false")
         if self.momentum and self.optimizer not in MOMENTUM_OPTIMIZERS:

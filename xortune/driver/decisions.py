@@ -630,7 +630,8 @@ class SearchDecisions:
         self._made_so_far += 1
         self._decisions[number] = decision
         state.in_flight += 1
-        self._busy.add(key)
+        if self._race is not None:
+            self._busy.add(key)
         self._ready.extend(
             Job(proposal, Block(state.point, *part), promoted=start > 0, decision=number)
             for part in missing
@@ -669,7 +670,8 @@ class SearchDecisions:
         if self._come is not None:
             self._come.append(number)
         if self._limit is None:  # nobody waits, or asks which it was unless it is proposed again
-            state = self._settle(self._decisions.pop(number))
+            state = self._decisions.pop(number).state
+            state.in_flight -= 1
             if not state.in_flight:
                 key = state.point.key
                 self._snapshots[short(key)] = self._configs.pop(key).snapshot

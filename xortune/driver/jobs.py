@@ -26,7 +26,7 @@ ATTEMPTS = 3
 """So often a block that produces no outcome is tried in all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A block on its way to a worker.
 
