@@ -17,7 +17,7 @@ from xortune.comparisons.reference import (
     chance_range,
 )
 from xortune.core.errors import InputError
-from xortune.stats.exact import fisher_tails, fisher_two_sided
+from xortune.stats.exact import fisher_chance, fisher_two_sided
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "zero_grad": True}
 GRID = [
@@ -127,7 +127,7 @@ def test_groups_show_what_differences_go_with(run, table):
     expected = [(3 + 20 + 11 + 12 - 17 - 0 - 9 - 8) / N / 4, 0]
     assert optimizer["mean_difference"].tolist() == pytest.approx(expected)
     both = np.add(COUNTS, theirs)
-    size = fisher_tails(both, N, N).sum(axis=0)
+    size = fisher_chance(both, N, N)
     assert optimizer["expected"].tolist() == pytest.approx([size[:4].sum(), size[4:].sum()])
     assert size[:4].sum() != pytest.approx(size[4:].sum())
     for _, part in groups.groupby("parameter"):
@@ -151,7 +151,7 @@ def test_the_order_of_rows_and_columns_changes_nothing(run, tmp_path, order, col
 TESTED = fisher_two_sided(np.arange(101)[:, None], 100, np.arange(101), 100) < 0.05
 """Whether two counts of 100 seeds have p < 0.05."""
 
-CHANCES = fisher_tails(np.arange(201), 100, 100).sum(axis=0)
+CHANCES = fisher_chance(np.arange(201), 100, 100)
 """Of p < 0.05, by both counts together."""
 
 

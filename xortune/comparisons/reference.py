@@ -23,7 +23,7 @@ from xortune.core.point import Point, Value
 from xortune.runs.results import CONFIG_COLUMNS, ConfigResult, column_names, config_table
 from xortune.runs.run import Run
 from xortune.stats.differences import unpaired_difference
-from xortune.stats.exact import fisher_tails, fisher_two_sided
+from xortune.stats.exact import fisher_chance, fisher_two_sided
 
 # -------------------------------------------------------------------------------------------------
 # A table of success counts that somebody published: read, its columns recognised, checked.
@@ -677,7 +677,7 @@ def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 def _tested(
     table: pd.DataFrame, published: Published, row: NDArray[np.int64], alpha: float
 ) -> tuple[pd.DataFrame, Floats]:
-    """The cells in order, and the chance of each that its p is below alpha; see `fisher_tails`."""
+    """The cells in order, and the chance of each that its p is below alpha; see `fisher_chance`."""
     k, n = table["k"].to_numpy(), table["n"].to_numpy()
     reference_k, reference_n = published.k[row], published.n[row]
     low, high = wilson(reference_k, reference_n)
@@ -698,7 +698,7 @@ def _tested(
         differs=adjusted < alpha,
     )
     order = np.lexsort((table["key"].to_numpy().astype(str), p))
-    chances = fisher_tails(k + reference_k, n, reference_n, alpha=alpha).sum(axis=0)
+    chances = fisher_chance(k + reference_k, n, reference_n, alpha=alpha)
     return tested.iloc[order].reset_index(drop=True), chances[order]
 
 
