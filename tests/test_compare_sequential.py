@@ -91,18 +91,15 @@ def in_step(solved, most, alpha=0.05):
 
 def test_the_answer_does_not_depend_on_how_many_seeds_are_looked_at_once():
     good, bad = (one[0] for one in drawn((0.97, 0.8), 1, 300, 5))
-    whole, more = in_step([good, bad], 300)
-    assert more == 0
+    whole, over = in_step([good, bad], 300)
+    assert over
     assert whole.best == 0
     answer = paired_answer(good, bad, seeds=300, alpha=0.05)
     assert whole.n == whole.pairs[0].decided_at == answer.n < 300
     for n in range(1, 300):
-        part, more = in_step([good[:n], bad[:n]], 300)
-        if n >= whole.n:
-            assert (part, more) == (whole, 0)
-        else:
-            assert part.best is None
-            assert 1 <= more <= whole.n - n  # never more than it takes
+        part, over = in_step([good[:n], bad[:n]], 300)
+        assert over == (n >= whole.n)
+        assert part == whole if over else part.best is None
 
 
 def test_the_intervals_hold_when_they_are_looked_at():
@@ -123,8 +120,8 @@ def test_of_several_the_family_s_error_is_kept_and_the_best_ends_it():
         wrong += any(pair.ahead is not None for pair in found.pairs)
     assert wrong <= 18  # 10 expected at most, three standard deviations above
     best, middle, worst = (one[0] for one in drawn((0.99, 0.75, 0.5), 1, 400, 6))
-    found, more = in_step([middle, worst, best], 400)
-    assert (found.best, more) == (2, 0)
+    found, over = in_step([middle, worst, best], 400)
+    assert (found.best, over) == (2, True)
     assert found.first_is_worse
     decisive = [pair for pair in found.pairs if 2 in (pair.a, pair.b)]
     assert found.n == max(pair.decided_at for pair in decisive)

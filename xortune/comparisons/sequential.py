@@ -138,8 +138,8 @@ def compared_in_step(
     first_seed: int,
     max_seeds: int,
     alpha: float,
-) -> tuple[SequentialComparison, int]:
-    """What so many seeds of each say, and how many more it takes at least for an answer.
+) -> tuple[SequentialComparison, bool]:
+    """What so many seeds of each say, and whether that is the answer.
 
     Each pair has an equal share of alpha (Bonferroni), and each side of a pair half of that
     (`stats.horizon.paired_answer`). It ends at the first seed after which one configuration is
@@ -154,7 +154,7 @@ def compared_in_step(
         alpha: of the family.
 
     Returns:
-        The comparison, with 0 if it has ended.
+        The comparison, and whether it has ended.
     """
     everyone = range(len(solved))
     share = alpha / len(list(combinations(everyone, 2)))
@@ -165,7 +165,7 @@ def compared_in_step(
     n = len(solved[0])
     views = [_seen_from(place, answers) for place in everyone]
     # One is proven better than each other by the last of the seeds that prove it.
-    ends = (max(by for _, by, _ in view) for view in views if all(ahead == 1 for ahead, *_ in view))
+    ends = (max(by for _, by in view) for view in views if all(ahead == 1 for ahead, _ in view))
     end = min(ends, default=None)
     stop = n if end is None else end
     pairs = tuple(
@@ -182,21 +182,14 @@ def compared_in_step(
         alpha=alpha,
         pairs=pairs,
     )
-    if end is not None or n == max_seeds or all(one.ahead for one in answers.values()):
-        return found, 0
-    needed = min(
-        max({1: 0, 0: lacking, -1: max_seeds}[ahead] for ahead, _, lacking in view)
-        for view in views
-    )
-    return found, max(1, min(needed, max_seeds - n))
+    over = end is not None or n == max_seeds or all(one.ahead for one in answers.values())
+    return found, over
 
 
-def _seen_from(
-    place: int, answers: dict[tuple[int, int], PairedAnswer]
-) -> list[tuple[int, int, int]]:
-    """Of each answer about one: 1 if it is ahead, -1 if behind; at which seed; and its `needed`."""
+def _seen_from(place: int, answers: dict[tuple[int, int], PairedAnswer]) -> list[tuple[int, int]]:
+    """Of each answer about one: 1 if it is ahead, -1 if behind; and at which seed."""
     sides = ((pair.index(place), answer) for pair, answer in answers.items() if place in pair)
-    return [(one.ahead * (1 - 2 * side), one.n, one.needed[side]) for side, one in sides]
+    return [(one.ahead * (1 - 2 * side), one.n) for side, one in sides]
 
 
 def _pair(

@@ -188,9 +188,11 @@ class FreshSeeds:
 
 
 def train_here(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
-    """Train fresh seeds in this process, without Ray; a user's function in a process of its own."""
-    with let_go_after():
-        run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
+    """Train fresh seeds in this process, without Ray; a user's function in one of its own.
+
+    That is kept: see `own_process.let_go_after`.
+    """
+    run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
 
 
 LEAST_TOLD, LONG = 5.0, 600.0
@@ -416,7 +418,8 @@ def certify_run(
         record = Record(journal, fresh, told_seeds(on_progress))
         try:
             if cluster is None:
-                train_here(fresh, here, record)
+                with let_go_after():
+                    train_here(fresh, here, record)
             else:
                 let_go()  # the process in which the function was looked at
                 folder, limit = path.resolve() / "ray", cluster.trial_timeout

@@ -275,7 +275,7 @@ def compare(
         _refuse_trained(entries, to_train)
     if to_train:
         directory = _local(output or comparison_directory([entry.label for entry in entries]))
-        with voice.certifying(on_progress, "training") as show:
+        with let_go_after(), voice.certifying(on_progress, "training") as show:
             if most is not None:
                 return _in_step(
                     entries, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
@@ -359,20 +359,20 @@ def _in_step(
     _tell_of_compiling(wanted, voice)
     known = [one.seconds for one in wanted]
     seconds = None if None in known else sum(one or 0.0 for one in known)  # of a seed of each
-    n, more, told = 0, LEAST_ROUND, False
-    while more:
+    n, over, told = 0, False, False
+    while not over:
         if seconds is not None and not told:
             told = True
             what = f"compare: at most {len(wanted)} x {most:,} seeds"
             if text := estimate(what, seconds * (most - n), seconds * (most - n), 1):
                 voice.inform(text)
         before, started = n, time.perf_counter()
-        n = min(most, n + max(more, LEAST_ROUND, n // SHARE_OF_ROUND))
+        n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         outcomes = train_shared(directory, wanted, n, say=voice.warn)
         if before and seconds is None:  # the first round starts processes, and compiles
             seconds = (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(entries, outcomes)
-        comparison, more = compared_in_step(
+        comparison, over = compared_in_step(
             [outcome.solved for outcome in outcomes],
             [entry.label for entry in entries],
             [one.point for one in wanted],

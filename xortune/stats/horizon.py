@@ -213,13 +213,10 @@ class PairedAnswer:
     Attributes:
         ahead: 1 for the first, -1 for the second, 0 as long as neither is proven.
         n: the seed that decided it, counted from 1; else all seeds so far.
-        needed: (first, second) how many seeds more it takes at least to prove either; 0 once it is
-            decided, and more than are left where they do not do it.
     """
 
     ahead: int
     n: int
-    needed: tuple[int, int]
 
 
 def paired_answer(
@@ -247,24 +244,8 @@ def paired_answer(
     decided = np.flatnonzero((lost <= allowed) | (won <= allowed))
     if decided.size:
         one = decided[0]
-        return PairedAnswer(1 if lost[one] <= allowed[one] else -1, int(at[one]), (0, 0))
-    behind = (int(lost[-1]), int(won[-1])) if len(at) else (0, 0)
-    return PairedAnswer(0, done, _needed(apart + 1, done, behind, seeds, alpha / 2))
-
-
-def _needed(
-    at: NDArray[np.int64], done: int, losses: tuple[int, int], seeds: int, alpha: float
-) -> tuple[int, int]:
-    """How many seeds more prove either side at least, if it wins them all."""
-    left, more = seeds - done, 32
-    while True:
-        more = min(more, left)
-        coming = np.concatenate([at, np.arange(done + 1, done + more + 1)])
-        allowed = fair_losses_allowed(coming, seeds, alpha)[len(at) : len(at) + more]
-        first, second = (int(np.searchsorted(allowed, lost)) + 1 for lost in losses)
-        if min(first, second) <= more or more == left:
-            return first, second
-        more *= 2
+        return PairedAnswer(1 if lost[one] <= allowed[one] else -1, int(at[one]))
+    return PairedAnswer(0, done)
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
