@@ -149,56 +149,48 @@ def full() -> tuple[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "sweep"
         command = [sys.executable, "-c", code, "search", str(SPACE), "--output", str(output)]
-        start, peaks = time.time(), [0.0, 0.0]
+        start, peak = time.time(), 0.0
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             while process.poll() is None:
-                now = _megabytes(process.pid)
-                peaks = [max(pair) for pair in zip(peaks, now, strict=True)]
+                peak = max(peak, _megabytes(process.pid))
                 time.sleep(0.5)
         if process.returncode:
             raise SystemExit(f"xortune search ended with {process.returncode}")
         written = max(file.stat().st_mtime for file in output.glob("report.*")) - start
     text = (
         f"The search itself, `xortune search search_spaces/{SPACE.name}`: {written:.0f} s from the"
-        f" command to the written report; at most {peaks[0]:,.0f} MB for driver and workers,"
-        f" {peaks[1]:,.0f} MB with Ray's own processes (PSS; the same where the driver takes most"
-        " for the report, when Ray has ended)."
+        f" command to the written report; at most {peak:,.0f} MB for the driver and the processes"
+        " that train (PSS)."
     )
-    return text, {"full_seconds": written, "full_mb": peaks[0], "full_mb_with_ray": peaks[1]}
+    return text, {"full_seconds": written, "full_mb": peak}
 
 
-def _megabytes(driver: int) -> tuple[float, float]:
-    """Of the driver and its workers, and of all its descendants: memory shared is counted once."""
-    mine, rest = 0.0, 0.0
-    for pid, name in _descendants(driver):
+def _megabytes(driver: int) -> float:
+    """Of the driver and all its descendants: memory that they share is counted once."""
+    size = 0.0
+    for pid in _descendants(driver):
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
         except OSError:  # it has ended, or this is no Linux
             continue
-        size = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
-        # A worker that trains calls itself ray::ITS_TASK; one that waits, ray::IDLE.
-        if pid == driver or (name.startswith("ray::") and "Agent" not in name):
-            mine += size
-        else:
-            rest += size
-    return mine, mine + rest
+        size += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+    return size
 
 
-def _descendants(driver: int) -> Iterator[tuple[int, str]]:
+def _descendants(driver: int) -> Iterator[int]:
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             after = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            command = (entry / "cmdline").read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        parents[int(entry.name)] = (int(after[1]), command.replace("\0", " "))
-    for pid, (_, command) in parents.items():
+        parents[int(entry.name)] = int(after[1])
+    for pid in parents:
         ancestor = pid
         while ancestor in parents and ancestor != driver:
-            ancestor = parents[ancestor][0]
+            ancestor = parents[ancestor]
         if ancestor == driver:
-            yield pid, command
+            yield pid
 
 
 def main() -> None:

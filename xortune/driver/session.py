@@ -459,7 +459,7 @@ def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:
 
 def _begin_surely(space: SearchSpace, trainer: Trainer, processes: int) -> None:
     """Start processes that will be wanted without doubt: they import while this one still does."""
-    if processes and isinstance(trainer, NetworkTrainer):
+    if processes > 1 and isinstance(trainer, NetworkTrainer):
         first = list(islice(_first_blocks(space), 100))
         seconds = sum(map(trainer.cost, first)) / len(first) * budget(space) / processes
         if seconds > SURE * PROCESS_SECONDS:
