@@ -164,7 +164,7 @@ def named_table(folder):
 
 
 def once(make):
-    """What is compared is the same in all tests."""
+    """What is compared is the same in all tests, and resampling it takes a second."""
     made = []
 
     def made_once(folder):

@@ -11,13 +11,15 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 import xortune as xt
+from xortune.comparisons import reference
 from xortune.comparisons.reference import (
     CELL_COLUMNS,
     GROUP_COLUMNS,
     chance_range,
+    looks_fresh,
 )
 from xortune.core.errors import InputError
-from xortune.stats.exact import fisher_chance, fisher_two_sided
+from xortune.stats.exact import fisher_tails, fisher_two_sided
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "zero_grad": True}
 GRID = [
@@ -127,7 +129,7 @@ def test_groups_show_what_differences_go_with(run, table):
     expected = [(3 + 20 + 11 + 12 - 17 - 0 - 9 - 8) / N / 4, 0]
     assert optimizer["mean_difference"].tolist() == pytest.approx(expected)
     both = np.add(COUNTS, theirs)
-    size = fisher_chance(both, N, N)
+    size = fisher_tails(both, N, N).sum(axis=0)
     assert optimizer["expected"].tolist() == pytest.approx([size[:4].sum(), size[4:].sum()])
     assert size[:4].sum() != pytest.approx(size[4:].sum())
     for _, part in groups.groupby("parameter"):
@@ -151,8 +153,8 @@ def test_the_order_of_rows_and_columns_changes_nothing(run, tmp_path, order, col
 TESTED = fisher_two_sided(np.arange(101)[:, None], 100, np.arange(101), 100) < 0.05
 """Whether two counts of 100 seeds have p < 0.05."""
 
-CHANCES = fisher_chance(np.arange(201), 100, 100)
-"""Of p < 0.05, by both counts together."""
+TAILS = fisher_tails(np.arange(201), 100, 100)
+"""Of both counts together."""
 
 
 def drawn(random, top, middle, epochs, seeds=100):
@@ -165,6 +167,7 @@ def drawn(random, top, middle, epochs, seeds=100):
 def outside(kind, trainings, epochs, *, tables, fresh=False):
     """The share of tables without a difference that are outside of the range."""
     random = np.random.default_rng(trainings * epochs)
+    group, epoch = np.divmod(np.arange(trainings * epochs), epochs)
     missed = 0
     for _ in range(tables):
         top = {
@@ -182,20 +185,39 @@ def outside(kind, trainings, epochs, *, tables, fresh=False):
         if fresh:
             theirs = np.stack([solved()[:, e].sum(axis=1) for e in range(epochs)], axis=1)
         k, theirs = mine.sum(axis=1), theirs.ravel()
-        low, high = chance_range(mine.astype(float), CHANCES[k + theirs])
+        cells = pd.DataFrame({"k": k, "n": 100, "reference_k": theirs, "reference_n": 100})
+        low, high = chance_range(
+            mine.astype(float),
+            np.full(k.size, 100),
+            TAILS[:, k + theirs],
+            group,
+            fresh=looks_fresh(cells, group, epoch),
+        )
         missed += not low <= TESTED[k, theirs].sum() <= high
     return missed / tables
 
 
 @pytest.mark.parametrize("tables", [40, pytest.param(150, marks=pytest.mark.long)])
-def test_one_table_in_twenty_without_a_difference_is_outside_of_the_range_at_most(tables):
+def test_one_table_in_twenty_without_a_difference_is_outside_of_the_range(monkeypatch, tables):
+    monkeypatch.setattr(reference, "DRAWS", 500)
     shares = [
         outside("middle", 40, 2, tables=tables),
         outside("mixed", 20, 7, tables=tables, fresh=True),
         outside("edges", 100, 1, tables=tables),
     ]
     error = (0.05 * 0.95 / (3 * tables)) ** 0.5
-    assert 0 < np.mean(shares) < 0.05 + error
+    assert np.mean(shares) == pytest.approx(0.05, abs=2 * error)
+
+
+def test_counts_that_fall_with_the_epochs_are_of_fresh_seeds(tmp_path):
+    epochs = (10, 50, 100, 1000)
+    points = [GRID[0] | {"lr": lr, "epochs": e} for lr in range(1, 21) for e in epochs]
+    run = make_run(tmp_path / "run", points, [10, 12, 13, 13] * 20)
+    for theirs, fresh in (([9, 11, 13, 14], False), ([11, 14, 10, 12], True)):
+        path = write_table(tmp_path / "t.tsv", rows_of(points, theirs * 20))
+        summary = compare(run, path).summary
+        assert (summary.cells, summary.trainings) == (80, 20)
+        assert summary.reference_fresh == fresh
 
 
 def test_what_the_table_leaves_unsaid_must_be_one_thing(run, table, tmp_path):

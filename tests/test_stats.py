@@ -9,7 +9,7 @@ from scipy.stats import binom, fisher_exact
 from statsmodels.stats.proportion import proportion_confint
 
 from xortune.core.counts import holm, mcnemar_greater, wilson
-from xortune.stats.exact import fisher_chance, fisher_two_sided
+from xortune.stats.exact import fisher_tails, fisher_two_sided
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 COUNTS_100 = st.integers(1, 100).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -76,13 +76,14 @@ def test_fisher_is_broadcast_and_stands_large_samples():
 
 @pytest.mark.parametrize(("n1", "n2"), [(8, 8), (9, 5), (1, 30)])
 @pytest.mark.parametrize("rate", [0.02, 0.5, 0.9])
-def test_fishers_chance_is_the_share_of_rejections(n1, n2, rate):
+def test_fisher_tails_are_the_shares_of_rejections(n1, n2, rate):
     k1, k2 = np.indices((n1 + 1, n2 + 1))
     weight = binom.pmf(k1, n1, rate) * binom.pmf(k2, n2, rate)
     rejected = fisher_two_sided(k1, n1, k2, n2) < 0.05
-    chance = fisher_chance(k1 + k2, n1, n2)
-    assert (chance < 0.05).all()
-    assert (weight * chance).sum() == pytest.approx((weight * rejected).sum(), abs=1e-12)
+    tails = fisher_tails(k1 + k2, n1, n2)
+    assert (tails.sum(axis=0) < 0.05).all()
+    for tail, side in zip(tails, (k1 * n2 < k2 * n1, k1 * n2 > k2 * n1), strict=True):
+        assert (weight * tail).sum() == pytest.approx((weight * (rejected & side)).sum(), abs=1e-12)
 
 
 def test_holm_by_hand():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from xortune.core.counts import holm, wilson
 from xortune.core.errors import InputError, refuse_unknown
@@ -23,7 +24,7 @@ from xortune.core.point import Point, Value
 from xortune.runs.results import CONFIG_COLUMNS, ConfigResult, column_names, config_table
 from xortune.runs.run import Run
 from xortune.stats.differences import unpaired_difference
-from xortune.stats.exact import fisher_chance, fisher_two_sided
+from xortune.stats.exact import fisher_tails, fisher_two_sided
 
 # -------------------------------------------------------------------------------------------------
 # A table of success counts that somebody published: read, its columns recognised, checked.
@@ -464,6 +465,8 @@ def _listed(values: Iterable[Any]) -> str:
 # How many cells of a table without any difference have p < alpha. They are no independent events:
 # the run trains all configs on the same seeds, and looks at one training after several epochs.
 
+DRAWS = 2000  # tables without a difference that are drawn for the range
+
 
 def solved_seeds(outcomes: Sequence[Outcome]) -> NDArray[np.float32]:
     """Shape (cells, seeds): 1 where a seed is solved, 0 where not, NaN where it is not trained."""
@@ -474,40 +477,145 @@ def solved_seeds(outcomes: Sequence[Outcome]) -> NDArray[np.float32]:
     return solved
 
 
-def chance_range(solved: NDArray[np.floating[Any]], chances: Floats) -> tuple[int, int]:
-    """How many cells have p < alpha where nothing differs: a range of at least 95 %.
+def looks_fresh(cells: pd.DataFrame, trainings: NDArray[np.int64], epochs: Floats) -> bool:
+    """Whether each of the table's cells seems to have seeds of its own.
 
-    It is that of a negative binomial number with this mean and variance. If the deviations of two
-    cells are normal with correlation r, then two events that each deviate on either side have the
-    correlation r**2 at most (Lancaster, 1957, Biometrika 44, 289: the series of even functions
-    begins with r**2). r is that of the run's seeds: that of the table's too if its cells share
-    seeds as the run's do, and too large otherwise. What n seeds show by chance adds up over many
-    cells, and is subtracted.
+    A seed that is solved mostly stays solved, so that counts of the same seeds hardly ever fall
+    with the epochs; those of other seeds each time do. The falls of the table are compared with
+    those of the run, and with those to expect of fresh seeds.
+    """
+    order = np.lexsort((epochs, trainings))
+    same = np.diff(trainings[order]) == 0
+    names = ("k", "n", "reference_k", "reference_n")
+    k, n, their_k, their_n = (cells[name].to_numpy(float)[order] for name in names)
 
-    Args:
-        solved: as of `solved_seeds`.
-        chances: of each cell, that it has p < alpha; shape (cells,).
+    def falls(rates: Floats) -> float:
+        return float(np.maximum(rates[:-1] - rates[1:], 0.0)[same].sum())
+
+    pooled = (k + their_k) / (n + their_n)
+    variance = pooled * (1 - pooled) / their_n
+    spread = np.sqrt(np.maximum(variance[:-1] + variance[1:], 1e-300))
+    rise = np.diff(pooled)
+    z = rise / spread  # below: the mean fall of a normal variable
+    expected = spread * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) - rise * ndtr(-z)
+    return falls(their_k / their_n) > (falls(k / n) + float(expected[same].sum())) / 2
+
+
+def chance_range(
+    solved: NDArray[np.floating[Any]],
+    their_n: Floats,
+    tails: Floats,
+    trainings: NDArray[np.int64],
+    *,
+    fresh: bool,
+) -> tuple[int, int]:
+    """How many cells have p < alpha where nothing differs.
+
+    Tables are drawn. In each, a cell has p < alpha with exactly the probability that Fisher's test
+    gives it (`fisher_tails`); what cells have in common is normal (a Gaussian copula) and has the
+    correlations of the run's seeds:
+
+    - of one training at several epochs, with half a seed added that is always solved and half a
+      seed that never is, so that a cell without failures has a correlation, too;
+    - of different trainings, made smaller: correlations of n seeds scatter by 1 / sqrt(n) even
+      where there are none, which adds up over many cells. That part is subtracted.
+
+    The table's cells are taken to depend on each other as the run's do, unless they are `fresh`.
 
     Returns:
-        (low, high), both included.
+        (low, high): the range whose probability is as near 95 % as whole numbers allow.
     """
-    from scipy.stats import nbinom  # half a second to import
-
-    mean = chances.sum()
-    if not mean:
+    cells = np.flatnonzero(tails.sum(axis=0) > 0)
+    cells = cells[np.argsort(trainings[cells], kind="stable")]
+    if not cells.size:
         return 0, 0
-    alone = chances * (1 - chances)
-    apart = np.nan_to_num(solved - np.nanmean(solved, axis=1, keepdims=True, dtype=np.float64))
-    length = np.sqrt((apart**2).sum(axis=1))
-    x = apart * (alone**0.25 / np.where(length > 1e-9, length, np.inf))[:, None]
-    products = x @ x.T if x.shape[0] < x.shape[1] else x.T @ x
-    shared = (products**2).sum() - ((x**2).sum(axis=1) ** 2).sum()  # of all pairs of cells
-    by_chance = ((x**2).sum(axis=0) ** 2).sum() - (x**4).sum()
-    n = np.isfinite(solved).sum(axis=1).mean()
-    variance = alone.sum() + max(shared - by_chance * n / max(n - 1, 1), 0.0)
-    share = mean / max(variance, mean * (1 + 1e-6))
-    low, high = nbinom.interval(0.95, mean * share / (1 - share), share)
-    return int(low), min(int(high), chances.size)
+    parts = np.split(np.arange(cells.size), np.flatnonzero(np.diff(trainings[cells])) + 1)
+    solved, n = solved[cells], np.isfinite(solved[cells]).sum(axis=1)
+    low, high = ndtri(tails[:, cells]) * [[1], [-1]]  # p < alpha beyond them
+    both = _standardized(solved, np.ones(solved.shape[1]))
+    share = _shared_between_trainings(both, _curvature(low) + _curvature(high), parts, n.mean())
+    shared = np.where(both.any(axis=1), share, 0.0)[:, None]
+    if both.shape[0] < both.shape[1]:  # fewer cells than seeds: the same correlations, and less
+        both = _root(both @ both.T)
+    mine = np.sqrt(their_n[cells] / (n + their_n[cells]))[:, None]  # share of the difference
+    ends = np.array([0.0, 1.0])
+    weights = np.append(np.ones(solved.shape[1]), [0.5, 0.5])
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((2, 1, both.shape[1], DRAWS))
+    found = np.zeros(DRAWS, np.int64)
+    for part in _alike(parts):
+        s, m = shared[part], mine[part]
+        added = np.broadcast_to(ends, (*part.shape, 2))
+        own = _standardized(np.concatenate([solved[part], added], axis=-1), weights)
+        root = _root(own @ own.swapaxes(-1, -2))
+        noise = rng.standard_normal((2, *part.shape, DRAWS))
+        drawn = s * (both[part] @ common) + np.sqrt(1 - s**2) * (root @ noise)
+        if fresh:
+            drawn[1] = noise[1]
+        z = m * drawn[0] + np.sqrt(1 - m**2) * drawn[1]
+        found += ((z < low[part][..., None]) | (z > high[part][..., None])).sum(axis=(0, 1))
+    return _middle(np.bincount(found) / DRAWS, 0.05)
+
+
+def _alike(parts: Sequence[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
+    """Those of one size as one array of two dimensions, a few hundred cells at a time."""
+    for size in sorted({part.size for part in parts}):
+        same = np.array([part for part in parts if part.size == size])
+        yield from np.array_split(same, -(-same.size // 500))
+
+
+def _standardized(solved: NDArray[Any], weights: Floats) -> Floats:
+    """Rows of mean 0 and length 1, whose products are correlations; 0 where all is the same."""
+    weights = np.where(np.isnan(solved), 0.0, weights)
+    solved = np.nan_to_num(solved)
+    mean = (solved * weights).sum(axis=-1, keepdims=True) / weights.sum(axis=-1, keepdims=True)
+    apart = (solved - mean) * np.sqrt(weights)
+    length = np.sqrt((apart**2).sum(axis=-1, keepdims=True))
+    return np.asarray(apart / np.where(length > 1e-9, length, np.inf))
+
+
+def _root(correlations: Floats) -> Floats:
+    """What, multiplied by normal numbers, gives some with these correlations."""
+    values, vectors = np.linalg.eigh(correlations)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
+
+
+def _curvature(z: Floats) -> Floats:
+    """How strongly the events beyond z and -z depend on each other by a squared correlation."""
+    finite = np.where(np.isfinite(z), np.abs(z), 0.0)
+    return np.asarray(finite * np.exp(-(finite**2) / 2))
+
+
+def _shared_between_trainings(
+    both: Floats, weights: Floats, parts: Sequence[NDArray[np.intp]], n: float
+) -> float:
+    """Which share of a cell's deviation trainings have in common, from 0 to 1.
+
+    The squared correlations of all pairs of cells of different trainings are summed, as products of
+    matrices of seeds; those that n seeds show by chance are subtracted.
+    """
+
+    def sums(part: Any) -> NDArray[np.float64]:
+        x = both[part] * np.sqrt(weights[part])[:, None]
+        product = x @ x.T if x.shape[0] < x.shape[1] else x.T @ x
+        return np.array([(product**2).sum(), ((x**2).sum(axis=0) ** 2).sum()])
+
+    seen, by_chance = sums(slice(None)) - sum(sums(part) for part in parts)
+    if len(parts) < 2 or seen <= 0 or n < 2:
+        return 0.0
+    return float(np.clip((seen - by_chance * n / (n - 1)) / seen, 0.0, 1.0) ** 0.25)
+
+
+def _middle(mass: Floats, outside: float) -> tuple[int, int]:
+    """The ends of a distribution of 0, 1, ... without its rarer ends, about `outside` in all."""
+    low, high, dropped = 0, mass.size - 1, 0.0
+    while low < high:
+        rarer = min(mass[low], mass[high])
+        if dropped + rarer / 2 > outside:  # with it, more is too much than is lacking now
+            break
+        dropped += rarer
+        low, high = (low + 1, high) if mass[low] < mass[high] else (low, high - 1)
+    return low, high
 
 
 # -------------------------------------------------------------------------------------------------
@@ -535,8 +643,11 @@ class Summary:
         below_alpha: cells with p < alpha.
         expected: how many there would be if no cell differed: the sum of the exact probabilities,
             given each cell's seeds and its successes in run and table together.
-        expected_low, expected_high: the number is in this range in 95 % of such tables or more;
-            see `chance_range`.
+        expected_low, expected_high: the number is in this range in about 95 % of such tables; see
+            `chance_range`.
+        trainings: how many trainings the cells are of; those of one differ in `epochs` only.
+        reference_fresh: whether the table's cells of one training look as if each had seeds of its
+            own; see `looks_fresh`.
         differ: cells that differ beyond chance: p_holm < alpha.
         smallest_p: of all cells.
     """
@@ -547,6 +658,8 @@ class Summary:
     expected: float
     expected_low: int
     expected_high: int
+    trainings: int
+    reference_fresh: bool
     differ: int
     smallest_p: float
 
@@ -649,7 +762,7 @@ def compare_published(
     results = _results(run, [keys[config] for config in found.configs.tolist()])
     table = config_table(results, run.parameters)
     table = table.set_axis([*names.values(), *table.columns[len(names) :]], axis=1)
-    cells, chances = _tested(table, published, found.rows, alpha)
+    cells, tails = _tested(table, published, found.rows, alpha)
     cells = cells[[*names.values(), *CELL_COLUMNS]]
     outcomes = {result.key: result.outcome for result in results}
     seeds = solved_seeds([outcomes[key] for key in cells["key"]])
@@ -662,8 +775,8 @@ def compare_published(
         cells=cells,
         only_reference=tuple(published.lines[row] for row in found.only_rows.tolist()),
         only_run=tuple(keys[config] for config in found.only_configs.tolist()),
-        groups=_groups(cells, chances, list(published.values), alpha),
-        summary=_summary(cells, chances, seeds, alpha),
+        groups=_groups(cells, tails.sum(axis=0), list(published.values), alpha),
+        summary=_summary(cells, tails, seeds, names, alpha),
     )
 
 
@@ -677,7 +790,7 @@ def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 def _tested(
     table: pd.DataFrame, published: Published, row: NDArray[np.int64], alpha: float
 ) -> tuple[pd.DataFrame, Floats]:
-    """The cells in order, and the chance of each that its p is below alpha; see `fisher_chance`."""
+    """The cells in order, and the `fisher_tails` of each."""
     k, n = table["k"].to_numpy(), table["n"].to_numpy()
     reference_k, reference_n = published.k[row], published.n[row]
     low, high = wilson(reference_k, reference_n)
@@ -698,21 +811,40 @@ def _tested(
         differs=adjusted < alpha,
     )
     order = np.lexsort((table["key"].to_numpy().astype(str), p))
-    chances = fisher_chance(k + reference_k, n, reference_n, alpha=alpha)
-    return tested.iloc[order].reset_index(drop=True), chances[order]
+    tails = fisher_tails(k + reference_k, n, reference_n, alpha=alpha)
+    return tested.iloc[order].reset_index(drop=True), tails[:, order]
+
+
+def _trainings(cells: pd.DataFrame, names: Mapping[str, str]) -> NDArray[np.int64]:
+    """Int64, shape (cells,): equal for cells that differ in nothing but the epochs."""
+    others = [column for name, column in names.items() if name != "epochs"]
+    if not others:
+        return np.zeros(len(cells), np.int64)
+    found = cells.groupby(others, dropna=False, sort=False).ngroup()
+    return np.asarray(found, np.int64)
 
 
 def _summary(
-    cells: pd.DataFrame, chances: Floats, seeds: NDArray[np.float32], alpha: float
+    cells: pd.DataFrame,
+    tails: Floats,
+    seeds: NDArray[np.float32],
+    names: Mapping[str, str],
+    alpha: float,
 ) -> Summary:
-    low, high = chance_range(seeds, chances)
+    trainings = _trainings(cells, names)
+    epochs = cells[names["epochs"]].to_numpy(float) if "epochs" in names else np.zeros(len(cells))
+    fresh = looks_fresh(cells, trainings, epochs)
+    their_n = cells["reference_n"].to_numpy()
+    low, high = chance_range(seeds, their_n, tails, trainings, fresh=fresh)
     return Summary(
         cells=len(cells),
         alpha=alpha,
         below_alpha=int((cells["p"] < alpha).sum()),
-        expected=float(chances.sum()),
+        expected=float(tails.sum()),
         expected_low=low,
         expected_high=high,
+        trainings=int(np.unique(trainings).size),
+        reference_fresh=fresh,
         differ=int(cells["differs"].sum()),
         smallest_p=float(cells["p"].min()),
     )

@@ -21,7 +21,6 @@ from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.stats.differences import paired_difference, unpaired_difference
 from xortune.stats.exact import boschloo, mcnemar_two_sided
-from xortune.stats.numbers import interval_of_all, of_all
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 
 # Each contestant enters with seeds that had no part in choosing it. Two that were trained under
@@ -113,13 +112,16 @@ class Pair:
 # crashed or diverged, is worse than any that has one, so that a failed seed stays data. Of a number
 # without a rule nobody knows what is better: whose is larger is shown, of the seeds that have one.
 #
-# Both summaries are those of Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the
-# Statistical Precipice", NeurIPS 34 (rliable). Their intervals are bootstrapped; of one task there
-# are formulas.
+# Both summaries, and the resampling, are those of Agarwal et al. (2021), "Deep Reinforcement
+# Learning at the Edge of the Statistical Precipice", NeurIPS 34 (rliable). Their bootstrap is
+# stratified by task; here is one task, and its seeds are drawn.
 
+RESAMPLES, PART, RESAMPLING = 1000, 50, 0
+"""Of each bootstrap, how many at once, and its seed: with another one the ends of an interval move
+by a few hundredths of its length."""
+
+TAILS = (0.025, 0.975)  # of intervals of 95 %
 Better: TypeAlias = Literal["larger", "smaller", ""]  # what is better; empty where no rule says
-
-SIGMAS = 1.959963984540054  # of a normal distribution, 95 % lie within so many
 
 _SIGNS: dict[str, Better] = {">": "larger", ">=": "larger", "<": "smaller", "<=": "smaller"}
 
@@ -130,7 +132,7 @@ class Improvement:
 
     Attributes:
         probability: in [0, 1]; one half says nothing of either.
-        low, high: its approximate 95 % interval.
+        low, high: its 95 % interval, bootstrapped over seeds.
     """
 
     probability: float
@@ -146,7 +148,8 @@ class Summed:
         known: seeds with a finite number.
         n: seeds that count: all where it is known what is better, else those of `known`.
         middle: interquartile mean; None if some of the middle half have no number.
-        low, high: its 95 % interval, as of `interval_of_all`; None for an end that is not known.
+        low, high: its 95 % interval, bootstrapped over seeds; None for an end where some of a
+            resample's middle half have none.
     """
 
     known: int
@@ -194,25 +197,52 @@ def improvement(first: Floats, second: Floats, *, shared: bool) -> Improvement:
     Args:
         first: the `epochs_needed` of A, shape (S,); or other costs, of which less is better.
         second: those of B, shape (T,).
-        shared: whether both are of the same seeds, in the same order.
-
-    Source:
-        DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, 837-845: the variance of Mann and
-        Whitney's statistic by what each seed adds to it.
+        shared: whether both are of the same seeds, in the same order: then a resample draws both
+            together.
     """
-    # Of each seed the share of the other's seeds that it is sooner than, or that are sooner.
-    mine, theirs = _share_above(first, second), 1 - _share_above(second, first)
-    parts = [mine + theirs] if shared else [mine, theirs]
-    variance = sum(float(np.var(one)) / max(one.size - 1, 1) for one in parts)
-    probability, half = float(mine.mean()), SIGMAS * math.sqrt(variance)
-    return Improvement(probability, max(probability - half, 0.0), min(probability + half, 1.0))
+    rng = np.random.default_rng(RESAMPLING)
+    levels, ranks = np.unique(np.concatenate([first, second]), return_inverse=True)
+    mine, theirs = ranks[: first.size], ranks[first.size :]
+
+    def sooner(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
+        """Mann and Whitney's statistic, as a share of all pairs."""
+        counts = np.bincount(other, minlength=levels.size)
+        not_later = np.cumsum(counts)
+        return float((other.size - not_later + counts / 2)[one].mean() / other.size)
+
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(first.size, size=first.size)
+        also = drawn if shared else rng.integers(second.size, size=second.size)
+        found.append(sooner(mine[drawn], theirs[also]))
+    low, high = np.quantile(found, TAILS)
+    return Improvement(sooner(mine, theirs), float(low), float(high))
 
 
-def _share_above(costs: Floats, others: Floats) -> Floats:
-    """Of each cost the share of others that are more; an equal one counts half."""
-    ordered = np.sort(others)
-    upto = [np.searchsorted(ordered, costs, side) for side in ("left", "right")]
-    return np.asarray(1 - np.mean(upto, axis=0) / others.size)
+def middle_half(costs: Floats) -> tuple[float | None, float | None, float | None]:
+    """The mean of the middle half of costs, and the ends of its bootstrapped 95 % interval.
+
+    Args:
+        costs: the less the better, shape (S,); inf for a seed that has none.
+
+    Returns:
+        (mean, low, high): None where some of the middle half are infinite: the high end first.
+    """
+    from scipy.stats import trim_mean  # half a second to import
+
+    rng = np.random.default_rng(RESAMPLING)
+    found: list[float] = []
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest ones
+        whole = float(trim_mean(costs, 0.25))
+        if not np.isfinite(whole):
+            return None, None, None
+        for _ in range(RESAMPLES // PART):  # all at once would fill the memory
+            drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
+            found += trim_mean(drawn, 0.25, axis=1).tolist()
+    # Between a number and infinity there is nothing to interpolate.
+    low, high = np.quantile(found, TAILS, method="inverted_cdf")
+    low, high = (float(end) if np.isfinite(end) else None for end in (low, high))
+    return whole, low, high
 
 
 def _epochs(contestants: Sequence[Contestant], pairs: Sequence[Pair]) -> ComparedNumbers:
@@ -263,8 +293,7 @@ def _compared_numbers(
         if same and not better:  # a seed of which one has no number is no pair
             both = np.isfinite(first) & np.isfinite(second)
             first, second = first[both], second[both]
-        sign = 1 if better == "smaller" else -1
-        first, second = (sign * _counting(one, better) for one in (first, second))
+        first, second = (_costs(_counting(one, better), better) for one in (first, second))
         return improvement(first, second, shared=same) if first.size and second.size else None
 
     summed = tuple(None if values is None else _summed(values, better) for values in given)
@@ -273,10 +302,10 @@ def _compared_numbers(
 
 def _summed(values: Floats, better: Better) -> Summed:
     counting = _counting(values, better)
-    middle = of_all(counting, "iqm") if counting.size else np.nan
-    ends = (interval_of_all(counting, "iqm") if np.isfinite(middle) else None) or (np.nan, np.nan)
-    found = [float(one) if np.isfinite(one) else None for one in (middle, *ends)]
-    return Summed(int(np.isfinite(counting).sum()), counting.size, *found)
+    middle, low, high = middle_half(_costs(counting, better))
+    if better != "smaller":
+        middle, low, high = (None if end is None else 0.0 - end for end in (middle, high, low))
+    return Summed(int(np.isfinite(counting).sum()), counting.size, middle, low, high)
 
 
 def _told(outcome: Outcome, name: str) -> Floats:
@@ -288,6 +317,11 @@ def _counting(values: Floats, better: Better) -> Floats:
     if not better:
         return values[np.isfinite(values)]
     return np.where(np.isfinite(values), values, -np.inf if better == "larger" else np.inf)
+
+
+def _costs(values: Floats, better: Better) -> Floats:
+    """Less is better; of numbers of which nothing is known, more."""
+    return values if better == "smaller" else -values
 
 
 # -------------------------------------------------------------------------------------------------
@@ -348,6 +382,7 @@ class RunComparison:
     def _repr_html_(self) -> str:
         """What a notebook shows: how many differ by which test, and the pairs."""
         differ = sum(pair.differs for pair in self.pairs)
+        # Not `table`: that resamples epochs, which takes a while.
         rows = pd.DataFrame([_row(self, pair) for pair in self.pairs])
         counts = ["a", "k_a", "n_a", "b", "k_b", "n_b", "difference", "low", "high"]
         ends = {"low": "difference_low", "high": "difference_high"}

@@ -80,7 +80,7 @@ def fisher_two_sided(
     It is conservative: whatever the common probability, it rejects a true hypothesis at level
     alpha with at most that probability. So the share of p < 0.05 among many cells that differ by
     chance only is below 5 % by construction, and how far below is known without an estimate of
-    any rate (`fisher_chance`). Unconditional exact tests such as Boschloo's have more power, but
+    any rate (`fisher_tails`). Unconditional exact tests such as Boschloo's have more power, but
     not that.
 
     Args:
@@ -97,7 +97,7 @@ def fisher_two_sided(
         Fisher (1935), J. R. Stat. Soc. 98, 39-82; two-sided as in scipy's `fisher_exact` and R's
         `fisher.test`, against the first of which a test holds it. Written out because scipy's
         tests one table at a call, in half a millisecond, and keeps the conditional distribution,
-        which `fisher_chance` needs, to itself.
+        which `fisher_tails` needs, to itself.
     """
     quadruples = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (k1, n1, k2, n2)))
     if not quadruples[0].size:
@@ -112,14 +112,14 @@ def fisher_two_sided(
     return found[place.ravel()].reshape(quadruples[0].shape)
 
 
-def fisher_chance(
+def fisher_tails(
     successes: ArrayLike, n1: ArrayLike, n2: ArrayLike, *, alpha: float = 0.05
 ) -> NDArray[np.float64]:
     """How probable `fisher_two_sided` < alpha is if both samples have the same probability.
 
-    Counts are discrete, so it is below alpha, and far below where nearly all or nearly none of the
-    seeds succeed. It is exact for every common probability, and needs no estimate of it: it is
-    conditional on the successes of both samples, as the test is.
+    Counts are discrete, so both sides together are below alpha, and far below where nearly all or
+    nearly none of the seeds succeed. They are exact for every common probability, and need no
+    estimate of it: they are conditional on the successes of both samples, as the test is.
 
     Args:
         successes: of both samples together, any shape; the other arguments are broadcast with it.
@@ -128,15 +128,18 @@ def fisher_chance(
         alpha: the level.
 
     Returns:
-        The probability, of the broadcast shape.
+        Shape (2, ...): the probability that the first sample succeeds so much less often, and that
+        it succeeds so much more often.
     """
     margins = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (n1, n2, successes)))
-    found = np.zeros(margins[0].size)
+    found = np.zeros((2, margins[0].size))
     if found.size:
         for margin, members in _grouped(np.stack([array.ravel() for array in margins])):
             _, probability, p = _conditional(*margin)
-            found[members] = probability[p < alpha].sum()
-    return found.reshape(margins[0].shape)
+            rejected = np.where(p < alpha, probability, 0.0)
+            middle = int(probability.argmax())
+            found[:, members] = [[rejected[:middle].sum()], [rejected[middle:].sum()]]
+    return found.reshape(2, *margins[0].shape)
 
 
 def boschloo(k1: int, n1: int, k2: int, n2: int) -> float:

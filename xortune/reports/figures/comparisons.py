@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import (
+    RESAMPLES,
     ComparedNumbers,
     Pair,
     RunComparison,
@@ -264,6 +265,7 @@ def _profiles(
         won=[(*pair, text) for pair, text in zip(named, told, strict=False)],
         sizes=_sizes(values.size for _, values in found),
         having=len(found),
+        resamples=RESAMPLES,
         known=len(marks),
         most=len(CHOSEN),
         **words,
