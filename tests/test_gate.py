@@ -1,6 +1,7 @@
 """The gate: its answers by exact enumeration, the config's file, the verb and the command."""
 
 import json
+import math
 from dataclasses import FrozenInstanceError, dataclass, field
 
 import numpy as np
@@ -16,6 +17,8 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.stats.anytime import (
+    anytime_evidence_above,
+    anytime_evidence_below,
     anytime_interval,
     anytime_lower,
     anytime_upper,
@@ -178,7 +181,7 @@ def test_a_training_without_an_outcome_is_no_answer():
         ({"min_rate": 0}, "min_rate", "above 0"),
         ({"min_rate": float("nan")}, "min_rate", "nan"),
         ({"max_seeds": 58}, "max_seeds", "59 or more"),
-        ({"max_seeds": 0}, "max_seeds", "1 to 100,000"),
+        ({"max_seeds": 0}, "max_seeds", "at least 1"),
         ({"first_seed": 2**32 - 100}, "max_seeds", "2**32 - 1"),
         ({"first_seed": -1}, "first_seed", "0 to"),
         ({"confidence": 1}, "confidence", "1 is out of range; allowed: above 0 and below 1"),
@@ -308,6 +311,20 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, words):
     assert "a mapping with at least name" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_gate_of_very_many_seeds_uses_bounds_that_hold_for_ever():
+    test = SequentialTest(0.95, 20_001, 0.95, 0)
+    n = np.arange(1, 2000)
+    for lost in (0, 3, 40):
+        k = np.maximum(n - lost, 0)
+        want = anytime_evidence_above(k, n, 0.95) >= math.log(20)
+        np.testing.assert_array_equal(test.proves(k, n), want)
+        want = anytime_evidence_below(k, n, 0.95) >= math.log(20)
+        np.testing.assert_array_equal(test.refutes(k, n), want)
+    assert test.bound("proven", 74, 74) == pytest.approx(anytime_lower(74, 74, alpha=0.05))
+    assert test.bound("refuted", 0, 2) == pytest.approx(anytime_upper(0, 2, alpha=0.05))
+    assert test.needed(0) == 74
 
 
 def test_the_answer_as_json(config_file, make_config):

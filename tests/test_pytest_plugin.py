@@ -235,7 +235,7 @@ def test_after():
         ("500, min_rate=0.9, first=-1", "first: -1; allowed: 0 to 2**32 - 1"),
         (
             "500, min_rate=0.9, first=2**32 - 9",
-            "n: 500 seeds from 4294967287; allowed: 1 to 100,000, and none bey",
+            "n: 500 seeds from 4294967287; allowed: at least 1, and none bey",
         ),
         (
             "500, min_rate=0.9, confidence=0",

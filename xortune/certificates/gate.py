@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,12 @@ from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.trainer import Block, Trains
 from xortune.spaces.text import read_text, read_yaml
-from xortune.stats.anytime import anytime_interval, anytime_lower, anytime_upper
+from xortune.stats.anytime import (
+    anytime_evidence_above,
+    anytime_interval,
+    anytime_lower,
+    anytime_upper,
+)
 from xortune.stats.horizon import LONGEST, Boundary, boundary
 
 if TYPE_CHECKING:
@@ -90,7 +96,8 @@ class SequentialTest:
 
     Attributes:
         min_rate: the success rate to prove.
-        max_seeds: after so many the answer is `undecided`; at most 100,000.
+        max_seeds: after so many the answer is `undecided`. Beyond 20,000 the bounds are used that
+            hold for ever (`stats.anytime`).
         confidence: 1 minus the probability, at most, of a wrong answer.
         first_seed: the others follow it.
 
@@ -109,11 +116,11 @@ class SequentialTest:
         check_share("confidence", self.confidence)
         if not 0 <= first <= MAX_SEED:
             raise InputError(f"{first}", field="first_seed", allowed="0 to 2**32 - 1")
-        if not 1 <= most <= LONGEST or first + most - 1 > MAX_SEED:
+        if most < 1 or first + most - 1 > MAX_SEED:
             raise InputError(
                 f"{most} seeds from {first}",
                 field="max_seeds",
-                allowed=f"1 to {LONGEST:,}, and none beyond 2**32 - 1",
+                allowed="at least 1, and none beyond 2**32 - 1",
             )
         try:
             least = gate_seeds(self.min_rate, most, alpha=1 - self.confidence)
@@ -125,9 +132,7 @@ class SequentialTest:
                 f"{most} seeds cannot prove {self.min_rate:g}, even if none of them fails",
                 field="max_seeds",
                 allowed=f"{least} or more",
-                fix=f"give {least} or more, or ask for a lower rate"
-                if least <= LONGEST
-                else "ask for a lower rate",
+                fix=f"give {least} or more, or ask for a lower rate",
             )
 
     def proves(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
@@ -141,19 +146,36 @@ class SequentialTest:
     def bound(self, answer: Answer, k: int, n: int) -> float | None:
         """The bound that k of n seeds have just decided by: below it lies the rate, or above."""
         if answer == "proven":
-            return self._line(self.min_rate).bound(n, n - k)
-        return 1 - self._line(1 - self.min_rate).bound(n, k) if answer == "refuted" else None
+            return self._lower(self.min_rate, k, n)
+        return 1 - self._lower(1 - self.min_rate, n - k, n) if answer == "refuted" else None
 
     def needed(self, failures: int) -> int:
         """The fewest seeds that prove the rate if so many fail; `max_seeds` if these do not."""
-        return self._line(self.min_rate).first(failures) or self.max_seeds
+        line = self._line(self.min_rate)
+        if line is None:
+            least = gate_seeds(self.min_rate, alpha=1 - self.confidence, failures=failures)
+        else:
+            least = line.first(failures) or self.max_seeds
+        return min(least, self.max_seeds)
 
-    def _line(self, rate: float) -> Boundary:
-        """Where a rate is proven."""
+    def _line(self, rate: float) -> Boundary | None:
+        """Where a rate is proven; None if there are too many seeds to follow each."""
+        if self.max_seeds > LONGEST:
+            return None
         return boundary(rate, self.max_seeds, 1 - self.confidence)
 
     def _above(self, rate: float, k: NDArray[Any], n: NDArray[Any]) -> NDArray[np.bool_]:
-        return np.asarray(n - k <= self._line(rate).allowed[n])
+        line = self._line(rate)
+        if line is None:
+            enough = -math.log(1 - self.confidence)
+            return np.asarray(anytime_evidence_above(k, n, rate) >= enough)
+        return np.asarray(n - k <= line.allowed[n])
+
+    def _lower(self, rate: float, k: int, n: int) -> float:
+        line = self._line(rate)
+        if line is None:
+            return float(anytime_lower(k, n, alpha=1 - self.confidence))
+        return line.bound(n, n - k)
 
 
 FIRST_BLOCK, LARGEST_BLOCK = 16, 1024

@@ -219,7 +219,7 @@ def gate_seeds(
     Args:
         rate: to prove.
         max_seeds: of the gate. With too few to prove it: how many that takes at least. None, or
-            more than a gate has: of the bounds that hold for ever.
+            more than 20,000: of the bounds that hold for ever.
         alpha: the probability of a wrong answer, at most.
         failures: among the seeds.
     """

@@ -53,6 +53,7 @@ from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
+from xortune.stats.horizon import LONGEST
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ Function: TypeAlias = Callable[..., Any]
 """A training function of the user's own."""
 
 
-SEEDS, MOST_SEEDS = 1000, 20_000
-"""Fresh seeds for each config that has none, and the most of one that are looked at one by one."""
+SEEDS = 1000
+"""Fresh seeds for each config that has none."""
 
 
 class _Options(TypedDict, total=False):
@@ -320,9 +321,8 @@ def _most_seeds(
             fix="leave one of the two out",
         )
     most = SEEDS if given is None else given
-    if not 1 <= most <= MOST_SEEDS:
-        allowed = f"1 to {MOST_SEEDS:,}"
-        raise InputError(f"{most} is out of range", field="max_seeds", allowed=allowed)
+    if not 1 <= most <= LONGEST:
+        raise InputError(f"{most} is out of range", field="max_seeds", allowed=f"1 to {LONGEST:,}")
     return most
 
 

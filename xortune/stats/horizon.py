@@ -56,8 +56,8 @@ from xortune.stats.exact import TIE
 WHOLE, POWER = 0.8, 0.3
 """The share of alpha that may be spent before the last seed, and how it grows with n / N."""
 
-LONGEST = 100_000
-"""Seeds up to which the boundary is computed: a second, of a rate of 0.95."""
+LONGEST = 20_000
+"""Seeds up to which the boundary is computed: half a second."""
 
 
 @dataclass(frozen=True)
