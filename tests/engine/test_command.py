@@ -206,7 +206,7 @@ subprocess.Popen = lambda *words, **more: (popen(*words, **more), time.sleep(60)
 
 @pytest.mark.parametrize("named", [True, False])
 def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path, named):
-    """While the command runs, and before the worker itself knows that it does."""
+    """While the command runs, and before its keeper has been told of it."""
     program = (
         "from pathlib import Path\n"
         "from xortune.trainers.command import run_command\n"

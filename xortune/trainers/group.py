@@ -2,7 +2,7 @@
 
 A worker may be killed at any moment (a time limit of the search, an interrupted driver), and what
 it has started would live on. So each process that runs commands has a keeper: a process of its own,
-which ends all that has its mark when its pipe is closed because nobody is left to write to it.
+which knows what runs, and ends it when its pipe is closed because nobody is left to write to it.
 
 The keeper runs this file by itself, without xortune: it imports what Python has, and nothing else.
 """
@@ -14,15 +14,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 MARK = "XORTUNE_COMMAND"
-"""A variable in the environment of each command, and so of all that it starts: its keeper's."""
+"""A variable in the environment of each command, by which its keeper knows it."""
 
 ROUNDS = 20
-"""So often members, of a session or with a mark, are looked for again: they may start others."""
+"""So often the members of a session are looked for again: they may start others meanwhile."""
 
 
 def end(leader: int, *, session: bool) -> None:
@@ -66,27 +67,35 @@ def _processes() -> list[int]:
         return []
 
 
-def marked(mark: str) -> set[int]:
-    """Sessions of processes with this mark in their environment; none where there is no /proc."""
-    found = set()
+def marked(mark: bytes) -> list[int]:
+    """Leaders of sessions with this mark in their environment; none where there is no /proc."""
+    found = []
     for process in _processes():
-        # An error: it has just ended, or is somebody else's.
-        with contextlib.suppress(OSError), open(f"/proc/{process}/environ", "rb") as file:
-            if f"{MARK}={mark}".encode() in file.read().split(b"\0"):
-                found.add(os.getsid(process))
+        with contextlib.suppress(OSError):  # it has just ended, or is somebody else's
+            with open(f"/proc/{process}/environ", "rb") as file:
+                has_it = f"{MARK}=".encode() + mark in file.read().split(b"\0")
+            if has_it and os.getsid(process) == process:
+                found.append(process)
     return found
 
 
 class Keeper:
-    """Starts what ends when this process does; its keeper is started with the first command.
+    """Tells the keeper of this process what runs; it is started with the first command.
 
-    The pipe is closed when this process is no more. Up to its exec a child holds it open with its
-    parent, and from then on it has the mark.
+    What runs is written into a file that both have open, which wakes nobody. The pipe is for one
+    thing only: it is closed when this process is no more.
+
+    Between the start of a command and the line that names it this process may be killed, too. So
+    the file also says that one is coming, and what is coming has a mark in its environment. It has
+    that before the pipe is closed: up to its exec a child holds the pipe open with its parent.
     """
 
     def __init__(self) -> None:
-        self._pipe, self._owner, self._mark = -1, 0, ""
+        self._pipe = self._file = -1
+        self._owner = 0
         self._living: set[int] = set()
+        self._coming = 0
+        self._mark = ""
         self._lock = threading.Lock()
 
     def popen(
@@ -106,16 +115,24 @@ class Keeper:
         with self._lock:
             if self._owner != os.getpid():  # the first time, or after a fork
                 self._start()
-        process = subprocess.Popen(  # noqa: S603  # what the user asked for
-            argv,
-            env={**env, MARK: self._mark},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            **options,
-        )
-        with self._lock:
-            self._living.add(process.pid)
-        return process
+            self._coming += 1
+            self._note()
+        leader: set[int] = set()
+        try:
+            process = subprocess.Popen(  # noqa: S603  # what the user asked for
+                argv,
+                env={**env, MARK: self._mark},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                **options,
+            )
+            leader.add(process.pid)
+            return process
+        finally:
+            with self._lock:
+                self._coming -= 1
+                self._living |= leader
+                self._note()
 
     @property
     def living(self) -> frozenset[int]:
@@ -127,21 +144,27 @@ class Keeper:
         """It has come to an end; to be said before the leader is waited for."""
         with self._lock:
             self._living.discard(leader)
+            self._note()
+
+    def _note(self) -> None:
+        line = " ".join([self._mark] * bool(self._coming) + [str(one) for one in self._living])
+        os.pwrite(self._file, f"{line}\n".encode(), 0)
 
     def _start(self) -> None:
-        if self._pipe >= 0:
-            os.close(self._pipe)
+        for old in (self._pipe, self._file):
+            if old >= 0:
+                os.close(old)
         self._living.clear()
-        self._mark = os.urandom(16).hex()
+        self._coming, self._mark = 0, f"mark-{os.urandom(16).hex()}"
         read, self._pipe = os.pipe()
+        with tempfile.TemporaryFile() as file:
+            self._file = os.dup(file.fileno())
         try:
             # Isolated, without site: it starts in some milliseconds. It forks and goes.
             subprocess.run(  # noqa: S603
-                [sys.executable, "-I", "-S", __file__, self._mark],
-                # Not the mark of a command in which this process runs: it outlives that.
-                env={name: value for name, value in os.environ.items() if name != MARK},
+                [sys.executable, "-I", "-S", __file__],
                 stdin=read,
-                stdout=subprocess.DEVNULL,
+                stdout=self._file,
                 stderr=subprocess.DEVNULL,  # somebody may wait for the end of ours
                 cwd="/",
                 start_new_session=True,  # what is sent to our terminal's group is not for it
@@ -156,18 +179,17 @@ KEEPER = Keeper()
 """Of this process."""
 
 
-def _keep(mark: str) -> None:
-    """Wait until stdin is closed; then end what has the mark."""
+def _keep() -> None:
+    """Wait until stdin is closed; then end what the file that is stdout says is left."""
     if os.fork():
         os._exit(0)  # so that it is no child of the worker's: Ray kills those with it
     while os.read(0, 1):
         pass
-    for _ in range(ROUNDS):
-        if not (found := marked(mark)):
-            break
-        for leader in found:
+    line, _, _ = os.pread(1, 65536, 0).partition(b"\n")
+    for word in line.split():
+        for leader in [int(word)] if word.isdigit() else marked(word):
             end(leader, session=True)
 
 
 if __name__ == "__main__":
-    _keep(sys.argv[1])
+    _keep()
