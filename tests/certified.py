@@ -68,17 +68,21 @@ class Counting:
         return [solved(block.first, block.count - failures, block.count, epochs=30)]
 
 
+def searched_run(path, *, points=POINTS, counts=SEARCHED, seconds=0.0, text=SPACE, **manifest):
+    """Of five configs, of which one solves nothing."""
+    lines = [
+        replace(done(i, point, solved(0, k, 8, epochs=30)), seconds=seconds)
+        for i, (point, k) in enumerate(zip(points, counts, strict=True))
+    ]
+    given = {"trainer": "network", "task": "xor", "name": "tiny"}
+    return write_run(path, lines, space_text=text, **given | manifest)
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Of five configs, of which one solves nothing. Certified in this process, however long."""
+    """A searched run. Certified in this process, however long."""
     monkeypatch.setattr("xortune.driver.certify.RAY_SECONDS", math.inf)
-    lines = [
-        replace(done(i, point, solved(0, k, 8, epochs=30)), seconds=0.0)
-        for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
-    ]
-    return write_run(
-        tmp_path / "run", lines, space_text=SPACE, trainer="network", task="xor", name="tiny"
-    )
+    return searched_run(tmp_path / "run")
 
 
 def certify(run, trainer=None, *, top=3, seeds=100, **more):

@@ -1,9 +1,6 @@
 """Runs and comparisons whose whole reports are golden files, in tests/report/golden."""
 
-from dataclasses import replace
-
-from certified import KEYS, SEARCHED, SPACE, Counting, certify
-from certified import POINTS as CERTIFIED
+from certified import KEYS, Counting, certify, searched_run
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
 import xortune as xt
@@ -49,25 +46,11 @@ def searched(folder):
 
 def certified(folder):
     """A run whose five finalists had fresh seeds, twice; the front of two objectives."""
-    lines = [
-        replace(done(i, point.as_dict(), solved(0, k, 8, epochs=30)), seconds=0.0)
-        for i, (point, k) in enumerate(zip(CERTIFIED, SEARCHED, strict=True))
-    ]
     objectives = [
         {"name": "success_rate", "direction": "maximize"},
         {"name": "lr", "direction": "minimize"},
     ]
-    run = write_run(
-        folder,
-        lines,
-        space_text=SPACE,
-        name="tiny",
-        trainer="network",
-        task="xor",
-        ladder=[8],
-        objectives=objectives,
-        importance_resampled=FEW,
-    )
+    run = searched_run(folder, ladder=[8], objectives=objectives, importance_resampled=FEW)
     certify(run, Counting({KEYS[1]: 5}))
     certify(load_run(folder), Counting({KEYS[1]: 9}))
     return load_run(folder)

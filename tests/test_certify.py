@@ -4,7 +4,18 @@ import json
 import shutil
 
 import pytest
-from certified import BASE, KEYS, POINTS, SEARCHED, SPACE, Counting, certify, disjoint, run, spans
+from certified import (
+    BASE,
+    KEYS,
+    POINTS,
+    SPACE,
+    Counting,
+    certify,
+    disjoint,
+    run,
+    searched_run,
+    spans,
+)
 from commands import xortune
 from hand_made import done, solved, write_run
 
@@ -95,21 +106,12 @@ def test_when_no_fresh_seeds_are_left(run):
         certify(run, seeds=len(CERTIFY))
 
 
-def searched_anew(path, *, text=SPACE, seed=0, points=POINTS, counts=SEARCHED):
-    """A run as `run` is, of this space, by this search."""
-    lines = [
-        done(i, point, solved(0, k, 8, epochs=30))
-        for i, (point, k) in enumerate(zip(points, counts, strict=True))
-    ]
-    return write_run(path, lines, space_text=text, trainer="network", task="xor", seed=seed)
-
-
 def test_another_run_has_other_seeds_and_the_same_question_the_same_answer(run, tmp_path):
-    first = searched_anew(tmp_path / "first")
+    first = searched_run(tmp_path / "first")
     found = certify(first, Counting(fails={KEYS[1]: 1}))
     seeds = range(found.best.first, found.best.first + 100)
     shutil.rmtree(first.path)
-    again = certify(searched_anew(tmp_path / "first"), Counting(fails={KEYS[1]: 1}))
+    again = certify(searched_run(tmp_path / "first"), Counting(fails={KEYS[1]: 1}))
     assert again == found, "who deletes it and does the same again learns nothing"
     others = [
         *(({}, {"top": 1}), ({}, {"seeds": 120}), ({}, {"confidence": 0.9})),
@@ -119,7 +121,7 @@ def test_another_run_has_other_seeds_and_the_same_question_the_same_answer(run, 
     ]
     begins = {found.best.first}
     for number, (search, asked) in enumerate(others):
-        other = certify(searched_anew(tmp_path / str(number), **search), **asked)
+        other = certify(searched_run(tmp_path / str(number), **search), **asked)
         begins.add(other.best.first)
         assert other.best.first + other.best.n <= seeds.start or other.best.first >= seeds.stop
     assert len(begins) == len(others) + 1

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from certified import BASE, POINTS, SEARCHED, SPACE, Chancy, Counting, run
+from certified import BASE, POINTS, SEARCHED, SPACE, Chancy, Counting, run, searched_run
 from hand_made import done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,14 +83,10 @@ CALLS = (
 @given(st.sampled_from(CALLS), st.data())
 def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(call, data):
     with tempfile.TemporaryDirectory() as name:
-        lines = [
-            done(i, point, solved(0, k, 8, epochs=30))
-            for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
-        ]
         # Another attempt before it, and one finalist in whose neighbourhood is another.
         near = Point({**BASE, "lr": 0.03, "hidden_dim": 4})
-        lines.append(done(5, near, solved(0, 8, 8, epochs=30)))
-        run = write_run(Path(name) / "run", lines, space_text=SPACE, trainer="network")
+        points, counts = [*POINTS, near], [*SEARCHED, 8]
+        run = searched_run(Path(name) / "run", points=points, counts=counts, seconds=0.5)
         trainer = Chancy(seconds=1e-7)
         certify_run(run.path, trainer, Call(top=1, seeds=30, neighbourhood=0.2))
         before = (run.path / JOURNAL).read_text().splitlines(keepends=True)

@@ -6,8 +6,7 @@ import shutil
 import signal
 
 import pytest
-from certified import POINTS, SEARCHED, SPACE, Chancy
-from hand_made import done, solved, write_run
+from certified import Chancy, searched_run
 
 from xortune.certificates.fresh import Call
 from xortune.driver.certify import certify_run
@@ -22,11 +21,7 @@ ON_RAY = Cluster("auto")  # which is the one that is there already
 @pytest.fixture
 def two(tmp_path):
     """The same run twice."""
-    lines = [
-        done(i, point, solved(0, k, 8, epochs=30))
-        for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
-    ]
-    run = write_run(tmp_path / "one", lines, space_text=SPACE, trainer="network", task="xor")
+    run = searched_run(tmp_path / "one", seconds=0.5)
     shutil.copytree(run.path, tmp_path / "two")
     return run.path, tmp_path / "two"
 

@@ -6,8 +6,7 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from certified import POINTS, SEARCHED, SPACE, Counting
-from hand_made import done, solved, write_run
+from certified import Counting, searched_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,11 +34,7 @@ CALL = st.fixed_dictionaries(
 @given(st.lists(CALL, min_size=1, max_size=6))
 def test_fresh_seeds_stay_fresh_and_nothing_is_forgotten(calls):
     with tempfile.TemporaryDirectory() as name:
-        lines = [
-            done(i, point, solved(0, k, 8, epochs=30))
-            for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
-        ]
-        run = write_run(Path(name) / "run", lines, space_text=SPACE, trainer="network")
+        run = searched_run(Path(name) / "run")
         before = None
         for call in calls:
             options = dict(call)

@@ -146,10 +146,8 @@ def test_an_extension_may_add(changes, line):
     assert any(line in one for one in told(changes))
     brought = changes_brought(space_of(), space_of(changes), task=None, place="r", extend=True)
     assert [str(one) for one in brought] == told(changes)
-
-
-@pytest.mark.parametrize(("changes", "line"), ALLOWED[1:])
-def test_what_an_extension_may_add_is_refused_without_the_word(changes, line):
+    if "search.trials" in changes:  # needs no word
+        return
     with pytest.raises(DifferentRunError) as caught:
         changes_brought(space_of(), space_of(changes), task=None, place="r", extend=False)
     assert line in str(caught.value)
