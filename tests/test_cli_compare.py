@@ -7,7 +7,7 @@ import json
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from compared import certified_run
-from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
+from hand_made import CONFIG, done, solved, tiny_run, write_run
 
 import xortune as xt
 from xortune.comparisons.reference import CELL_COLUMNS
@@ -160,15 +160,8 @@ def test_seeds_are_really_trained(tmp_path):
     base = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "hidden_dim": 3}
     points = [Point({**base, "lr": lr, "epochs": 30, "zero_grad": True}) for lr in (0.1, 0.02)]
     for name, point in zip(("fast", "slow"), points, strict=True):
-        write_run(
-            tmp_path / name,
-            [done(0, point, solved(0, 3, 4, epochs=30))],
-            space_text=TINY_SPACE,
-            trainer="network",
-            engine="fused",
-            task="xor",
-            task_fingerprint=xt.Task.xor().fingerprint,
-        )
+        lines = [done(0, point, solved(0, 3, 4, epochs=30))]
+        tiny_run(tmp_path / name, lines=lines, engine="fused")
     result = compare("fast", "slow", "--seeds", "300", "--json", "--output", "out")
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)

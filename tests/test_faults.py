@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from commands import xortune
 from drivers import without_ray
+from hand_made import TINY_SPACE
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -133,7 +134,7 @@ def test_a_full_disk_under_any_file_of_a_run_says_what_to_do(tmp_path, monkeypat
         replace_file(path, content)
 
     space = tmp_path / "space.yaml"
-    space.write_text(TINY)
+    space.write_text(TINY_SPACE)
     without_ray(monkeypatch.setattr)
     for module in ("runs.run", "runs.manifest", "reports.files"):
         monkeypatch.setattr(f"xortune.{module}.replace_file", full)
@@ -144,17 +145,3 @@ def test_a_full_disk_under_any_file_of_a_run_says_what_to_do(tmp_path, monkeypat
     run = xt.search(space, output=tmp_path / "run", engine="fused", resume=True)
     assert [e.proposal for e in run.evaluations] == [0, 1, 2]
     assert run.manifest["complete"] is True
-
-
-TINY = """
-name: tiny
-epochs: 30
-parameters:
-  activation: Tanh
-  loss: MSELoss
-  optimizer: Adam
-  lr: {low: 0.01, high: 0.1, log: true}
-  hidden_dim: 3
-search: {sampler: random, trials: 3}
-seeds: {ladder: [4]}
-"""

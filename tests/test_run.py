@@ -16,7 +16,6 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.reports.files import write_report
 from xortune.runs.manifest import update_manifest
-from xortune.runs.results import column_names
 from xortune.runs.run import (
     Run,
     create,
@@ -43,11 +42,6 @@ def test_create_then_load(tmp_path):
     assert run.manifest == {"format": 1, "seed": 1}
     assert (len(run.evaluations), len(run.results)) == (0, 0)
     assert sorted(p.name for p in path.iterdir()) == ["manifest.json", "space.yaml"]
-
-
-def test_fresh_directories(tmp_path):
-    names = [fresh_directory(tmp_path / "runs", "xor").name for _ in range(3)]
-    assert names == ["xor", "xor-2", "xor-3"]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../up", "a\\b", "nul\0"])
@@ -127,11 +121,6 @@ def test_the_order_is_bound_then_epochs_then_key(tmp_path):
     twins = sorted(["small", "twin"], key=lambda name: Point({"p": name}).key)
     hopeless = sorted(["none", "zilch"], key=lambda name: Point({"p": name}).key)
     assert order == ["large", *twins, "slow", *hopeless]
-
-
-def test_column_names_never_collide():
-    names = column_names(["k", "param_k", "lr", "key", "crashed"])
-    assert list(names.values()) == ["param_param_k", "param_k", "lr", "param_key", "param_crashed"]
 
 
 def test_values_keep_their_type(tmp_path):

@@ -80,7 +80,9 @@ def test_the_first_objective_sorts(tmp_path, objectives, place, sizes):
     assert [row[place] for row in cells if row[0].startswith("| lr")] == sizes
 
 
-def test_a_parameter_called_front_keeps_its_name_unless_there_is_one(tmp_path):
+def test_column_names_never_collide():
+    names = column_names(["k", "param_k", "lr", "key", "crashed"])
+    assert list(names.values()) == ["param_param_k", "param_k", "lr", "param_key", "param_crashed"]
     assert column_names(["front"]) == {"front": "front"}
     assert column_names(["front", "param_front"], ["front"]) == {
         "front": "param_param_front",
