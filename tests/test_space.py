@@ -296,7 +296,6 @@ SPACE = {
         "lr": {"low": 1e-05, "high": 1.0, "log": True},
         "größe": {"choice": ["on", "1", 'a "b"', None, True, 2.5]},
         "x": {"low": 0, "high": 3},
-        "n-layers.λ": {"low": 0, "high": 3},
     },
     "search": {"sampler": "random", "trials": 2},
     "seeds": {"ladder": (4,)},
@@ -354,3 +353,16 @@ def test_probes_stay_bounded():
     wide = ", ".join(f"p{i}: {{low: 0, high: 1}}" for i in range(128))
     points = list(probes(parse_space(f"name: a\nparameters: {{{wide}}}\nsearch: {{trials: 1}}")))
     assert len(points) < 200
+
+
+@pytest.mark.parametrize("name", ["größe", "λ", "学习率", "n-layers", "C", "lr0", "_x.y"])
+def test_parameters_may_have_any_name(name):
+    assert (
+        load_space(SPACE | {"parameters": {name: {"low": 1, "high": 2}}}).parameters[0].name == name
+    )
+
+
+@pytest.mark.parametrize("name", ["a b", "1x", "-x", "a/b", "a{b"])
+def test_but_signs_that_a_column_or_an_option_could_not_have_are_refused(name):
+    with pytest.raises(xt.InputError, match="is not a parameter name; allowed: letters, digits"):
+        load_space(SPACE | {"parameters": {name: {"low": 1, "high": 2}}})
