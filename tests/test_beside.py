@@ -30,9 +30,9 @@ def _gone(pid):
 
 
 def test_what_a_function_returns():
-    with beside(os.getpid) as pid, beside(divmod, 7, 2) as parts:
-        assert parts() == (3, 1)
-        other = pid()
+    with beside(os.getpid) as pid, beside(divmod, "math") as parts:
+        assert parts(7, 2)() == (3, 1)
+        other = pid()()
         assert other != os.getpid()
     assert _gone(other)
 
@@ -42,20 +42,21 @@ def test_what_a_function_returns():
     [(divmod, (7, 0)), (os._exit, (0,)), (os.kill, (0, signal.SIGKILL)), (print, ("no pickle",))],
 )
 def test_what_fails_is_none(call, given, capfd):
-    with beside(call, *given) as found:
-        assert found() is None
+    with beside(call) as begin:
+        assert begin(*given)() is None
     assert capfd.readouterr() == ("", "")
 
 
 def test_one_core_starts_nothing(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     monkeypatch.setattr(subprocess, "Popen", None)
-    with beside(divmod, 7, 2) as found:
-        assert found() is None
+    with beside(divmod) as begin:
+        assert begin(7, 2)() is None
 
 
 def test_nobody_waits_for_it():
-    with beside(time.sleep, 60):
+    with beside(time.sleep) as begin:
+        begin(60)
         begun = time.monotonic()
     assert time.monotonic() - begun < 5
 
@@ -70,7 +71,8 @@ def noted(*args, **options):
     print(process.pid, flush=True)
     return process
 subprocess.Popen = noted
-with beside(time.sleep, 60):
+with beside(time.sleep) as begin:
+    begin(60)
     time.sleep(60)
 """
 

@@ -302,7 +302,7 @@ def _searched(
         voice.searching(on_progress, on_certify, raced=raced(space)) as (show, show_certified),
     ):
         began = time.monotonic()
-        with ThreadPoolExecutor(1) as reader, ExitStack() as ray:
+        with ThreadPoolExecutor(1) as reader, ExitStack() as workers:
             try:
                 complete = session.search_session(
                     space,
@@ -317,7 +317,7 @@ def _searched(
                     seconds=None if asked.check is None else asked.check.seconds,
                     stacking=None if asked.check is None else asked.check.stacking,
                     executor=executor,
-                    ray=ray,
+                    ends=workers,
                 )
             except (TrainingError, Halted) as error:
                 complete, failed = False, error
@@ -328,7 +328,7 @@ def _searched(
                 if new and not holds_run(directory):
                     shutil.rmtree(directory, ignore_errors=True)
                 raise
-            reading = reader.submit(load_run, directory)  # while Ray ends, which takes a second
+            reading = reader.submit(load_run, directory)  # while they end, which takes a second
         run = reading.result()
         if complete:
             run, complete = certify.certified(

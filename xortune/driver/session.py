@@ -107,7 +107,7 @@ def search_session(
     seconds: float | None = None,
     stacking: Stacking | None = None,
     executor: Executor | None = None,
-    ray: ExitStack | None = None,
+    ends: ExitStack | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -127,7 +127,7 @@ def search_session(
         seconds: that a seed of a user's function takes, as far as is known.
         stacking: what is known of stacks of a `TorchTraining`.
         executor: trains all of it, if it is given, in place of this process and Ray.
-        ray: what ends the Ray that is started here, if not this call itself.
+        ends: what is to end the workers, and the Ray, that it starts; if not given, it does.
 
     Raises:
         TrainingError: a seed failed, and `fail_fast` is asked for.
@@ -144,7 +144,7 @@ def search_session(
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         session.create()
     label_run(directory, labels)
-    with nullcontext(ray) if ray else ExitStack() as stack:
+    with nullcontext(ends) if ends else ExitStack() as stack:
         alone = executor is None  # or it is a launcher's to train at once
         processes = processes_here(space, trainer, cluster) if alone and shared is None else 0
         if executor is None and cluster.workers == 0:
@@ -171,19 +171,16 @@ def search_session(
                     agenda.train(executor)
                 elif expected:
                     _begin_here(agenda, stack, processes)
-                if executor is None and not agenda.finished:
-                    if not processes:
-                        let_go()  # the process in which the function was tried
-                    with (
-                        ProcessExecutor(trainer, processes)
-                        if processes
-                        else on_ray(
-                            trainer,
-                            cluster,
-                            directory.resolve() / "ray",
-                            cancels=session.cancels,
-                            on_message=listener.message,
-                        )
+                if executor is None and not agenda.finished and processes:
+                    agenda.train(stack.enter_context(ProcessExecutor(trainer, processes)))
+                elif executor is None and not agenda.finished:
+                    let_go()  # the process in which the function was tried
+                    with on_ray(
+                        trainer,
+                        cluster,
+                        directory.resolve() / "ray",
+                        cancels=session.cancels,
+                        on_message=listener.message,
                     ) as workers:
                         agenda.train(workers)
             except KeyboardInterrupt:

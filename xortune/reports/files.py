@@ -21,7 +21,7 @@ from xortune.core.files import writing
 from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
-from xortune.reports.drawing.matplotlib import pdf, png, svg, svgs
+from xortune.reports.drawing.matplotlib import DRAWS, pdf, png, svg, svgs
 from xortune.reports.figures.all import figures_of
 from xortune.reports.html.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
@@ -123,7 +123,8 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     old = [f"{FIGURES}/{name}.{end}" for name in SECTION_OF for end in _pictures(formats)]
     old += [PRINTED] if "md" in formats else []
     apart = "md" in formats and len(run.results) > MANY
-    with beside(svgs, figures_of(run)) if apart else nullcontext(lambda: None) as drawn:
+    with beside(svgs, *DRAWS) if apart else nullcontext() as draw:
+        drawn = None if draw is None else draw(figures_of(run))
         _write(run.path, _files(run, formats, drawn), old, f"xortune report {run.path}")
 
 
@@ -162,10 +163,10 @@ def _write(
 
 
 Drawn: TypeAlias = Callable[[], dict[str, str] | None]
-"""Waits for the figures that another process draws, as SVG, by their names; None: it does not."""
+"""Waits for the figures that another process draws, as SVG, by their names; None: it failed."""
 
 
-def _files(run: Run, formats: Sequence[str], drawn: Drawn) -> Iterator[tuple[str, Content]]:
+def _files(run: Run, formats: Sequence[str], drawn: Drawn | None) -> Iterator[tuple[str, Content]]:
     """Each file with what writes it, one after the other."""
     if "csv" in formats:
         yield "table.csv", partial(write_csv, run.table)
@@ -185,13 +186,13 @@ def _shown(
     document: Callable[[], Document],
     formats: Sequence[str],
     folder: str,
-    drawn: Drawn = lambda: None,
+    drawn: Drawn | None = None,
 ) -> Iterator[tuple[str, Content]]:
     """A document as a page and as text, its figures before the text with them."""
     if "html" in formats:
         yield f"{name}.html", page(document()).encode()
     if endings := _pictures(formats):
-        known = drawn() or {}
+        known = (drawn and drawn()) or {}
         ways = {"svg": lambda p: (known.get(p.name) or svg(p)).encode(), "png": png, "pdf": pdf}
         for plot in document().plots:
             for end in endings:

@@ -6,6 +6,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from typing import Any, TypeVar
@@ -234,7 +235,8 @@ def _effect(
     kept = sorted(often.tolist())
     codes = [int(ids[at]) - len(bins) for at in kept if ids[at] >= len(bins)]
     labels = [*bins, *column.labels(codes)]
-    levels = [level_of(label, rates[which == at]) for label, at in zip(labels, kept, strict=True)]
+    with ThreadPoolExecutor() as pool:  # drawing lets others go on
+        levels = list(pool.map(level_of, labels, [rates[which == at] for at in kept]))
     if not bins:
         levels.sort(key=lambda level: (-level.rate, level.label))
     spread, weights = 0.0, configs - 1

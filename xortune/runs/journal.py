@@ -231,7 +231,8 @@ class JournalReader:
         file.seek((self.size + end + LARGE) // 2)  # it starts later
         file.readline()
         middle = file.tell()
-        with beside(_read_part, os.fspath(self._path), middle, end) as rest:
+        with beside(_read_part) as read_part:
+            rest = read_part(os.fspath(self._path), middle, end)
             self._take(file, middle)
             part = rest()
         if part is not None and part._file == self._file:

@@ -383,8 +383,6 @@ class Seeds:
         config: int64, shape (S,): 0 for the first config, 1 for the next, ...
         seed: int64, shape (S,): ascending within a config.
         status: uint8, shape (S,): a `Status` for each.
-        solved_epoch: int32, shape (S,).
-        final_loss: float32, shape (S,).
     """
 
     def __init__(
@@ -396,19 +394,27 @@ class Seeds:
         )
         self.config = np.repeat(config, self._sizes)
         self.seed = _spans(first, self._sizes)
-        has = known > 0
+        self._at, self._has = at, known > 0
+        self.status = self._column("status", Status.CRASHED)
 
-        def column(name: str, none: float) -> NDArray[Any]:
-            taken = _taken(lines.seeds(name), at[has], self._sizes[has])
-            if has.all():
-                return taken
-            found = np.full(self.seed.shape, none, taken.dtype)
-            found[np.repeat(has, self._sizes)] = taken
-            return found
+    def _column(self, name: str, none: float) -> NDArray[Any]:
+        has, sizes = self._has, self._sizes
+        taken = _taken(self._lines.seeds(name), self._at[has], sizes[has])
+        if has.all():
+            return taken
+        found = np.full(self.seed.shape, none, taken.dtype)
+        found[np.repeat(has, sizes)] = taken
+        return found
 
-        self.status = column("status", Status.CRASHED)
-        self.solved_epoch = column("solved_epoch", 0)
-        self.final_loss = column("final_loss", np.nan)
+    @property
+    def solved_epoch(self) -> NDArray[np.int32]:
+        """int32, shape (S,)."""
+        return self._column("solved_epoch", 0)
+
+    @property
+    def final_loss(self) -> NDArray[np.float32]:
+        """float32, shape (S,)."""
+        return self._column("final_loss", np.nan)
 
     def patterns(self) -> tuple[NDArray[np.int32], list[str]]:
         """A code for each seed, and the pattern of each code; any code for one that crashed."""

@@ -71,6 +71,10 @@ def svg(plot: Plot) -> str:
     return "\n".join(line.rstrip() for line in drawn.decode().splitlines()) + "\n"
 
 
+DRAWS = "matplotlib.font_manager", "matplotlib.figure", "matplotlib.backends.backend_svg"
+"""What draws an SVG."""
+
+
 def svgs(plots: Sequence[Plot]) -> dict[str, str]:
     """The figures as SVG, by their names."""
     return {plot.name: svg(plot) for plot in plots}
