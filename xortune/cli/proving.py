@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import InputError, TrainingError, refuse_given
-from xortune.core.formats import interval as interval_text
-from xortune.core.formats import measured, number
+from xortune.runs.store import url_of
 from xortune.spaces.text import read_yaml
 
 if TYPE_CHECKING:
@@ -184,8 +182,6 @@ def gate(
 
 def _check_gated(run: Path | None, config: Path | None) -> None:
     """A directory is a run, a file a config: the other way round is a mistake to be told."""
-    from xortune.runs.store import url_of
-
     if (run is None) == (config is None):
         raise InputError(
             "neither a run nor --config" if run is None else "both a run and --config",
@@ -363,7 +359,9 @@ def evaluate(
         point = asked.point if isinstance(asked, xt.Config) else asked
         cli.print_json(_outcome_json(outcome) | {"key": point.key, "config": dict(point)})
     elif not quiet:
-        _show_outcome(outcome)
+        from xortune.reports.terminal import render_outcome
+
+        render_outcome(outcome, cli.console())
 
 
 def _evaluated(
@@ -398,28 +396,3 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "first_seed": int(outcome.seeds[0]),
         "statuses": {status.label: count for status, count in outcome.counts.items()},
     }
-
-
-def _show_outcome(outcome: Outcome) -> None:
-    low, high = outcome.interval()
-    _print(
-        f"{outcome.successes}/{outcome.n} seeds solved ({measured(outcome.rate, low, high)}), "
-        f"95 % interval {interval_text(low, high)}"
-    )
-    if outcome.epochs_to_solve is not None:
-        _print(f"epochs to solve: {number(round(outcome.epochs_to_solve, 1))}")
-    # Of a training of the user's own nobody knows a pattern.
-    other = {} if outcome.epochs else {"wrong_pattern": "no success"}
-    failed = {
-        other.get(status.label, status.label.replace("_", " ")): found
-        for status, found in outcome.counts.items()
-        if found and status
-    }
-    if failed:
-        _print(f"not solved: {', '.join(f'{count} {label}' for label, count in failed.items())}")
-
-
-def _print(*lines: str) -> None:
-    """Print sentences, wrapped at the width of the terminal."""
-    for line in lines:
-        cli.console().print(Text(line))

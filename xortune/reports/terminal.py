@@ -23,6 +23,7 @@ from xortune.comparisons.runs import RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import config_text, count, duration, plain, value
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.reports.comparison import (
     MOST_SENTENCES,
@@ -440,7 +441,13 @@ def _records(frame: Any) -> list[dict[str, Any]]:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a plan and a space say.
+# What a plan, a space and the seeds of one configuration say.
+
+
+def render_outcome(outcome: Outcome, console: Console) -> None:
+    """How many seeds are solved, and what the others ended as."""
+    low, high = outcome.interval()
+    _print(console, *lines_of("outcome.txt.jinja", outcome=outcome, low=low, high=high))
 
 
 def render_plan(planned: RatePlan | ComparisonPlan, speed: Speed, console: Console) -> None:
