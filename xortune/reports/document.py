@@ -218,8 +218,13 @@ def _text() -> Environment:
 
 def lines_of(template: str, **values: Any) -> list[str]:
     """The paragraphs of a template of plain text, each on one line without control characters."""
-    text = _text().get_template(template).render(values)
-    return [_one_line(part) for part in text.split("\n\n") if part.strip()]
+    return list(map(_one_line, paragraphs_of(template, **values)))
+
+
+def paragraphs_of(template: str, **values: Any) -> list[str]:
+    """The same, with the blanks that values have: a command may be copied."""
+    parts = _text().get_template(template).render(values).split("\n\n")
+    return [" ".join(filter(None, part.split("\n"))) for part in parts if part.strip()]
 
 
 def blocks_of(template: str, **values: Any) -> dict[str, str]:

@@ -33,7 +33,16 @@ from xortune.reports.comparison import (
     pairs_table,
     published_answer,
 )
-from xortune.reports.document import FIRST, Column, Table, lines_of, numbers, table_of, texts
+from xortune.reports.document import (
+    FIRST,
+    Column,
+    Table,
+    lines_of,
+    numbers,
+    paragraphs_of,
+    table_of,
+    texts,
+)
 from xortune.reports.figures.labels import KEY
 from xortune.reports.plot import shortened
 from xortune.reports.progress import facts_table
@@ -484,7 +493,7 @@ def render_plan(planned: RatePlan | ComparisonPlan, speed: Speed, console: Conso
 def space_facts(what: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and text of each line about a space, by what `spaces.describe` says of it."""
     at_once = [rung for rung in what["ladder"][1:] if rung <= FIRST_SEEDS]
-    lines = lines_of("space.txt.jinja", **what, at_once=at_once)
+    lines = paragraphs_of("space.txt.jinja", **what, at_once=at_once)
     return [(label, text) for label, _, text in (line.partition(": ") for line in lines)]
 
 
