@@ -82,6 +82,14 @@ def test_round_trip(evaluation):
     same(decode(line), evaluation)
 
 
+@pytest.mark.parametrize("error", ["caf\u00e9\u2028", "caf\udce9"])  # of a file's name: no text
+def test_a_reason_of_any_letters_is_written_in_ascii_and_read_as_it_was(error):
+    evaluation = Evaluation(0, Block(Point({"a": error}), 0, 1), None, error, True, 0.0, "host:1")
+    line = encode(evaluation)
+    assert line.isascii()
+    same(decode(line), evaluation)
+
+
 def test_the_line_can_be_read_by_a_person():
     fields = json.loads(encode(done(3, CONFIG, solved(8, 2, 4))))
     assert fields["config"] == CONFIG
