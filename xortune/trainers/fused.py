@@ -234,8 +234,7 @@ def train_pool(
         stop_early=stop_early,
         flush=flush,
     )
-    lanes = [slice(len(seeds) * at, len(seeds) * (at + 1)) for at in range(len(trainings))]
-    return [record.of(own).outcome(stops, task, seeds) for own in lanes]
+    return record.outcomes(stops, task, seeds)
 
 
 def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -389,17 +388,8 @@ class _Record:
             np.empty((checkpoints, seeds), np.bool_),
         )
 
-    def of(self, lanes: slice) -> _Record:
-        """What it has of some lanes."""
-        return _Record(
-            self.outputs[..., lanes],
-            self.final[:, lanes],
-            self.last[:, lanes],
-            self.finite[:, lanes],
-        )
-
-    def outcome(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> Outcome:
-        """The last checkpoint's outcome, with the others in it."""
+    def outcomes(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> list[Outcome]:
+        """Of each training the last checkpoint's outcome, with the others in it."""
         predictions = (self.outputs > 0.5).transpose(0, 2, 1)
         status = status_of(task, predictions, self.finite)
         arrays = {
@@ -408,13 +398,15 @@ class _Record:
             "final_loss": self.final,
             "predictions": np.ascontiguousarray(predictions),
         }
-        known = {"seeds": checked_seeds(seeds)}
-        outcomes: tuple[Outcome, ...] = ()
-        for index, epochs in enumerate(stops):
-            known |= {name: array[index] for name, array in arrays.items()}
-            checkpoints = outcomes if index == len(stops) - 1 else ()
-            outcomes = (*outcomes, Outcome.known(known, epochs, checkpoints))
-        return outcomes[-1]
+        known, count, found = {"seeds": checked_seeds(seeds)}, len(seeds), []
+        for first in range(0, status.shape[1], count):
+            outcomes: tuple[Outcome, ...] = ()
+            for index, epochs in enumerate(stops):
+                known |= {name: each[index, first : first + count] for name, each in arrays.items()}
+                checkpoints = outcomes if index == len(stops) - 1 else ()
+                outcomes = (*outcomes, Outcome.known(known, epochs, checkpoints))
+            found.append(outcomes[-1])
+        return found
 
 
 @dataclass(frozen=True)
