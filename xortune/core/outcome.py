@@ -368,6 +368,18 @@ def status_of(
     return status
 
 
+def counted(numbers: NDArray[np.float64] | None, status: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """float64, shape (S,): the numbers of seeds that did not fail and have a finite one, else NaN.
+
+    Args:
+        numbers: shape (S,); None if there are none.
+        status: shape (S,), a `Status` for each.
+    """
+    if numbers is None:
+        return np.full(status.shape, np.nan)
+    return np.where(np.isfinite(numbers) & (status < Status.DIVERGED), numbers, np.nan)
+
+
 def _equal_width(*outcomes: Outcome) -> list[NDArray[np.bool_]]:
     """Their predictions, those of crashed blocks (which have none) padded to the others' width."""
     widths = {o.predictions.shape[1] for o in outcomes if (o.status != Status.CRASHED).any()}

@@ -22,7 +22,7 @@ from typing import Protocol, TypeAlias
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, counted
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.ahead import FORESEEN, Prospect
@@ -32,7 +32,6 @@ from xortune.racing.grants import VERIFY, race_of, seeds_at_first
 from xortune.racing.objectives import (
     Seen,
     costs,
-    counted,
     liking,
     numbers_named,
     seed_costs,

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Outcome, counted
 from xortune.core.point import Point
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import interval_of_all, of_all, quantile_share
@@ -41,18 +41,6 @@ def numbers_named(objectives: Iterable[Objective]) -> tuple[str, ...]:
 def numbers_in(outcome: Outcome, name: str) -> NDArray[np.float64]:
     """float64, shape (S,): a number of each seed; NaN where the seed failed or has none."""
     return counted(outcome.details.values.get(name), outcome.status)
-
-
-def counted(numbers: NDArray[np.float64] | None, status: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """float64, shape (S,): the numbers of seeds that did not fail and have a finite one, else NaN.
-
-    Args:
-        numbers: shape (S,); None if there are none.
-        status: shape (S,), a `Status` for each.
-    """
-    if numbers is None:
-        return np.full(status.shape, np.nan)
-    return np.where(np.isfinite(numbers) & (status < Status.DIVERGED), numbers, np.nan)
 
 
 def summed_only(objectives: Sequence[Objective]) -> Objective | None:

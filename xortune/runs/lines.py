@@ -12,10 +12,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status, joined
+from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status, counted, joined
 from xortune.core.point import Point, Value
 from xortune.core.trainer import Block
-from xortune.racing.objectives import counted
 from xortune.runs.evaluation import Evaluation, Purpose, encode, read_line
 
 _ROW = struct.Struct("<iqIiqqIqqii??")
