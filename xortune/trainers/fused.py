@@ -172,6 +172,9 @@ CACHED_BYTES = 32_000
 
 MAX_GROUPS = 4
 
+SHARE = 2**11
+"""Seeds that are trained round by round, at most: what is kept of them fits the second cache."""
+
 WORTH_THREADS = 2**20
 """Epochs of single seeds, about 10 ms of work, from which on several cores share it."""
 
@@ -315,14 +318,19 @@ def _run(
     record = _Record.empty(len(stops), task.judged_targets.shape[0], len(configs) * count)
     kernel = compiled(training.train)
 
-    def train_block(first: int, width: int) -> None:
-        work = _scratch(config.hidden_dim, task.dim, rows.quads, width)
+    groups = _groups(config.hidden_dim, task.dim, rows.quads)
+
+    def train_share(first: int, width: int) -> None:
+        most = min(groups * LANES, width)
+        work = _scratch(config.hidden_dim, task.dim, rows.quads, most)
+        state = np.empty((4 * len(start) + 1, width), np.float32)
         kernel(
             work,
+            state,
             start,
             count,
             first,
-            width,
+            most,
             config.hidden_dim,
             rows.inputs,
             rows.counts,
@@ -347,19 +355,19 @@ def _run(
             record.last,
             record.finite,
         )
-        if weights is not None:  # they lie first in the block
-            own = work[: len(weights) * width].reshape(-1, width)
-            weights[:, first : first + width] = own
+        if weights is not None:
+            weights[:, first : first + width] = state[: len(weights)]
 
     lanes = -(-len(configs) * count // LANES)
-    blocks = _blocks(lanes, _groups(config.hidden_dim, task.dim, rows.quads))
     # A thread costs a tenth of a millisecond: little work is done sooner by one.
-    if threads > 1 and len(blocks) > 1 and lanes * LANES * config.epochs >= WORTH_THREADS:
-        with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
-            list(pool.map(train_block, *zip(*blocks, strict=True)))
+    threads = threads if lanes * LANES * config.epochs >= WORTH_THREADS else 1
+    shares = _blocks(lanes, max(groups, min(SHARE // LANES, -(-lanes // threads))))
+    if threads > 1 and len(shares) > 1:
+        with ThreadPoolExecutor(min(threads, len(shares))) as pool:
+            list(pool.map(train_share, *zip(*shares, strict=True)))
     else:
-        for first, width in blocks:
-            train_block(first, width)
+        for first, width in shares:
+            train_share(first, width)
     return record
 
 

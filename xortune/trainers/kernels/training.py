@@ -208,7 +208,11 @@ step = _one_of(_STEPS, "block, used")
 # The whole training of a block of seeds in one call.
 
 CHECK_EVERY = 16
-"""Epochs between two looks at which seeds can still change. The others leave the block."""
+"""Epochs between two looks at which seeds can still change."""
+
+FIRST_ROUND, LONGEST_ROUND = 64, 1024
+"""Epochs, multiples of `CHECK_EVERY`: the first round, each of the next twice as long up to the
+other. What rests leaves at its end."""
 
 GRADIENT, FIRST_STATE, SECOND_STATE = 1, 2, 3
 """What has to be zero for an optimizer to leave the weights alone from then on: the gradient, or
@@ -272,27 +276,18 @@ def _rest(block, used, quiet, tiny, lanes, count, resting):
     return others
 
 
-@njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
-def _compacted(block, width, lanes, owners, resting):
-    """The block with fewer lanes: all that do not rest, and of the others as many as fit."""
-    smaller = block_of(block.work, width, block.hidden, block.dim, block.quads)
-    fill = width - np.int64((resting[: block.width] == 0.0).sum())
-    kept = np.empty(width, np.int64)
-    k = 0
-    for i in range(block.width):
-        if resting[i] == 0.0 or fill > 0:
-            fill -= resting[i] != 0.0
-            kept[k] = i
-            k += 1
-    # Towards the front, in order: nothing is written where something is still to be read.
-    work = block.work
-    for row in range(5 * (block.size // block.width)):
-        for k in range(width):
-            work[row * width + k] = work[row * block.width + kept[k]]
-    for k in range(width):
-        work[smaller.unsolved + k] = work[block.unsolved + kept[k]]
-        lanes[k], owners[k] = lanes[kept[k]], owners[kept[k]]
-    return smaller
+@njit(**PASS)
+def _exchange(block, state, column, i, loads):
+    """Copy what is kept of a seed to a lane of the block, or from there."""
+    work, width, rows = block.work, block.width, block.size // block.width
+    for row in range(4 * rows + 1):
+        at = (row if row < rows else row + rows) * width + i  # without the gradient
+        if row == 4 * rows:
+            at = block.unsolved + i
+        if loads:
+            work[at] = state[row, column]
+        else:
+            state[row, column] = work[at]
 
 
 @njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
@@ -346,16 +341,16 @@ def _epochs(
     owners,
     resting,
     epoch,
+    until,
     stop,
     outputs,
     final,
     last,
     finite,
 ):
-    """Train a block from an epoch on, until all is recorded or it can be smaller.
+    """Train a block from an epoch on, until all is recorded or the last epoch of a round is over.
 
-    Returns:
-        The next epoch, the next checkpoint, and how many lanes hold all that does not rest.
+    What rests then, by `resting`, is recorded at all checkpoints to come.
     """
     width, first = block.width, epoch
     used = block.gradient if zero_grad else block.summed
@@ -372,10 +367,10 @@ def _epochs(
                 _accumulate(block)
             if stop_early and epoch % CHECK_EVERY == 0:
                 moving = _rest(block, used, quiet, tiny, lanes, final.shape[1], resting)
-        fitting = -(-moving // LANES) * LANES
         reached = stop + (epoch == stops[stop])
         # What rests is as it will be at every later checkpoint.
-        for at in range(stop, reached if fitting == width else stops.shape[0]):
+        leaves = moving == 0 or (epoch == until and moving < width)
+        for at in range(stop, stops.shape[0] if leaves else reached):
             _record(
                 block,
                 loss,
@@ -390,25 +385,26 @@ def _epochs(
                 last[at],
                 finite[at],
             )
-        if moving == 0 or reached == stops.shape[0]:
-            return epoch, stops.shape[0], fitting
         stop = reached
+        if moving == 0 or stop == stops.shape[0]:
+            break
         if epoch == first or epoch < schedule.shape[1]:
             row = min(epoch, schedule.shape[1] - 1)
             _set_numbers(block, schedule, row, owners, 3 if epoch == first else changing)
         step(optimizer, block, used)
         epoch += 1
-        if fitting < width:
-            return epoch, stop, fitting
+        if epoch > until:
+            break
 
 
 @njit(nogil=True, error_model="numpy")
 def train(
     work,
+    state,
     start,
     seeds,
     first,
-    width,
+    most,
     hidden,
     inputs,
     rows,
@@ -433,14 +429,18 @@ def train(
     last,
     finite,
 ):
-    """Train the lanes first to first + width: T trainings of S seeds, one after the other.
+    """Train W seeds, of T trainings of S seeds one after the other, from the seed `first` on.
+
+    It goes round by round: in each all blocks train some epochs, and what rests then is no more in
+    those of the next.
 
     Args:
-        work: float32, of `block.work_size` numbers: scratch.
+        work: float32, of `work_size(most, ...)` numbers: scratch.
+        state: float32, shape (4 P + 1, W): scratch; in the end its first P rows are the weights.
         start: float32, shape (P, S or more): initial weights.
         seeds: S.
-        first: the first lane.
-        width: how many lanes, a multiple of 16. The last seed is trained in those beyond T * S.
+        first: which of T * S is the first; beyond their end nothing is trained.
+        most: how many seeds are a block, a multiple of 16.
         hidden: H.
         inputs: float32, flat: for each four rows and each input dimension the four values.
         rows: float32, flat: for each four rows their targets, the factors of their gradient (1 / N,
@@ -473,50 +473,70 @@ def train(
         set_control_word(before | FLUSH_SUBNORMALS)
     quads = rows.shape[0] // 16
     dim = inputs.shape[0] // (4 * quads)
-    block = block_of(work, width, hidden, dim, quads)
-    size, state = block.size, block.state
-    lanes, resting = np.arange(first, first + width), np.zeros(width, np.float32)
-    owners = np.minimum(lanes, schedule.shape[0] * seeds - 1) // seeds
-    for i in range(width):
-        seed = min(lanes[i] - owners[i] * seeds, seeds - 1)
-        for j in range(start.shape[0]):
-            at = j * width + i
-            work[at] = start[j, seed]
-            work[block.summed + at] = 0.0
-            work[state + at] = 0.0
-            work[state + size + at] = state_start[owners[i]]
-        work[block.unsolved + i] = 0.0
-    epoch, stop = 0, 0
-    while True:
-        epoch, stop, fitting = _epochs(
-            block,
-            inputs,
-            rows,
-            trained,
-            judged,
-            needed,
-            activation,
-            loss,
-            optimizer,
-            zero_grad,
-            schedule,
-            changing,
-            quiet,
-            stops,
-            stop_early,
-            scale,
-            tiny,
-            lanes,
-            owners,
-            resting,
-            epoch,
-            stop,
-            outputs,
-            final,
-            last,
-            finite,
-        )
-        if stop == stops.shape[0]:
-            break
-        block = _compacted(block, fitting, lanes, owners, resting)
+    count, total = state.shape[1], schedule.shape[0] * seeds
+    size = start.shape[0]
+    owner_of = np.minimum(np.arange(first, first + count), total - 1) // seeds
+    for i in range(count):
+        seed = min(first + i - owner_of[i] * seeds, seeds - 1)
+        for j in range(size):
+            state[j, i] = start[j, seed]
+            state[size + j, i] = 0.0
+            state[2 * size + j, i] = 0.0
+            state[3 * size + j, i] = state_start[owner_of[i]]
+        state[4 * size, i] = 0.0
+    lanes, owners = np.empty(most, np.int64), np.empty(most, np.int64)
+    resting = np.empty(most, np.float32)
+    left = np.arange(min(count, total - first))  # seeds that do not rest, by their column
+    epoch, stop, until = 0, 0, FIRST_ROUND if stop_early else stops[-1]
+    while stop < stops.shape[0] and left.shape[0] > 0:
+        kept = 0
+        for begin in range(0, left.shape[0], most):
+            own = left[begin : begin + most]
+            width = -(-own.shape[0] // LANES) * LANES
+            block = block_of(work, width, hidden, dim, quads)
+            resting[:] = 0.0
+            for i in range(width):
+                column = own[min(i, own.shape[0] - 1)]
+                lanes[i] = first + column if i < own.shape[0] else total
+                owners[i] = owner_of[column]
+                _exchange(block, state, column, i, True)
+            _epochs(
+                block,
+                inputs,
+                rows,
+                trained,
+                judged,
+                needed,
+                activation,
+                loss,
+                optimizer,
+                zero_grad,
+                schedule,
+                changing,
+                quiet,
+                stops,
+                stop_early,
+                scale,
+                tiny,
+                lanes,
+                owners,
+                resting,
+                epoch,
+                until,
+                stop,
+                outputs,
+                final,
+                last,
+                finite,
+            )
+            for i in range(own.shape[0]):
+                column = own[i]
+                _exchange(block, state, column, i, False)
+                if resting[i] == 0.0:
+                    left[kept] = column
+                    kept += 1
+        left = left[:kept]
+        while stop < stops.shape[0] and stops[stop] <= until:
+            stop += 1
+        epoch, until = until + 1, min(2 * until, until + LONGEST_ROUND)
     set_control_word(before)
