@@ -33,7 +33,7 @@ from xortune.core.trainer import Block
 # -------------------------------------------------------------------------------------------------
 # What a line of a journal may hold: a forged one must not fill the memory. Nothing is unpickled.
 
-COMPRESSION = 3
+COMPRESSION = 1
 
 MAX_SEEDS, MAX_ROWS, MAX_EPOCHS = 2**26, 2**30, 2**40
 """Of one line: seeds, judged rows of all these together, epochs."""
