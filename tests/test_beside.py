@@ -39,7 +39,12 @@ def test_what_a_function_returns():
 
 @pytest.mark.parametrize(
     ("call", "given"),
-    [(divmod, (7, 0)), (os._exit, (0,)), (os.kill, (0, signal.SIGKILL)), (print, ("no pickle",))],
+    [
+        (divmod, (7, 0)),
+        (os._exit, (0,)),
+        (os.kill, (0, signal.SIGKILL)),
+        (os.write, (1, b"no pickle")),
+    ],
 )
 def test_what_fails_is_none(call, given, capfd):
     with beside(call) as begin:
