@@ -5,7 +5,7 @@ from pathlib import Path
 from hand_made import CONFIG, done, failed, solved
 
 from xortune.integrations.following import RunFollower as Reader
-from xortune.integrations.tensorboard import FILE
+from xortune.integrations.trackers import EVENT_FILE
 
 ROOT = Path(__file__).parents[1]
 OTHER = CONFIG | {"lr": 0.3, "activation": None}
@@ -26,7 +26,7 @@ def logged(path):
 
 
 def sorted_files(path):
-    return {file: file.read_bytes() for file in sorted(path.rglob(FILE))}
+    return {file: file.read_bytes() for file in sorted(path.rglob(EVENT_FILE))}
 
 
 def session_groups(path):

@@ -14,7 +14,7 @@ from xortune.integrations import following
 from xortune.integrations.following import RunFollower as Reader
 from xortune.integrations.following import logged as logged_in
 from xortune.integrations.following import logging
-from xortune.integrations.tensorboard import FILE, TensorBoard, events_of
+from xortune.integrations.trackers import EVENT_FILE, TensorBoard, events_of
 from xortune.runs.run import JOURNAL
 
 
@@ -82,34 +82,36 @@ def test_a_reader_reads_on_and_a_line_that_is_being_written_waits(tmp_path):
     assert reader.keys == (keys[1],)
 
 
-def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(tmp_path, monkeypatch):
+def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
-    said, tracker = [], Memory(fails=3)
-    directory = tmp_path / "run"
-    with logging(directory, [tracker], said.append):
+    tracker, directory = Memory(fails=3), tmp_path / "run"
+    with logging(directory, [tracker]):
         write_run(directory, BLOCKS[:1], **STARTED)
         for evaluation in BLOCKS[1:]:
             append(directory, evaluation)
             time.sleep(0.05)
     assert [len(found[-1].steps) for found in tracker.configs.values()] == [2, 2]
     assert tracker.states == ["stopped"]
-    assert len(said) == 1
-    assert "Memory could not be told (nobody)" in said[0]
-    assert f"xortune log {directory}" in said[0]
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("note: Memory could not be told (nobody)")
+    assert f"xortune log {directory}" in said
 
 
-def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch):
+def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.3)
-    over, said = threading.Event(), []
+    over = threading.Event()
     tracker = Memory()
     tracker.begin = lambda _: over.wait(30)
     write_run(tmp_path / "run", BLOCKS, **STARTED)
     began = time.monotonic()
-    with logging(tmp_path / "run", [tracker], said.append):
+    with logging(tmp_path / "run", [tracker]):
         pass
     assert time.monotonic() - began < 15  # it hangs for 30
     over.set()
-    assert [sentence for sentence in said if "did not get on" in sentence] == said != []
+    [said] = capsys.readouterr().err.splitlines()
+    assert "Memory could not be told (did not get on for 0 s)" in said
 
 
 # The command line
@@ -139,7 +141,7 @@ def test_a_link_in_a_run_is_not_written_through(tmp_path):
     run = write_run(tmp_path / "run", BLOCKS, **STARTED)
     mine = tmp_path / "mine"
     mine.write_text("")
-    link = run.path / "tensorboard" / run.results[0].key / FILE
+    link = run.path / "tensorboard" / run.results[0].key / EVENT_FILE
     link.parent.mkdir(parents=True)
     link.symlink_to(mine)
     xt.log(run, tensorboard=True)
@@ -174,7 +176,7 @@ def scalars(path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = {}
-    for file in path.rglob(FILE):
+    for file in path.rglob(EVENT_FILE):
         events = EventAccumulator(str(file.parent)).Reload()
         for tag in events.Tags()["scalars"] + events.Tags()["tensors"]:
             if not tag.startswith("_hparams_"):
@@ -245,7 +247,7 @@ def test_a_finished_config_is_closed_with_what_fresh_seeds_say(tmp_path):
     best = xt.load_run(copied).certificate.best
     [config] = [one for one in logged(copied) if one.key == best.key]
     for closed in (False, True):
-        file = tmp_path / str(closed) / best.key / FILE
+        file = tmp_path / str(closed) / best.key / EVENT_FILE
         file.parent.mkdir(parents=True)
         file.write_bytes(events_of(config, closed=closed))
         found = scalars(tmp_path / str(closed))
@@ -256,5 +258,5 @@ def test_a_finished_config_is_closed_with_what_fresh_seeds_say(tmp_path):
             assert bound == pytest.approx(best.lower_bound)
         else:
             assert (best.key, "certified_k") not in found
-    files = [(tmp_path / str(c) / best.key / FILE).read_bytes() for c in (False, True)]
+    files = [(tmp_path / str(c) / best.key / EVENT_FILE).read_bytes() for c in (False, True)]
     assert files[1].startswith(files[0])

@@ -134,13 +134,13 @@ def log(
 ) -> None:
     """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
     with cli.told("interrupted: the same command logs what is missing", cli.TRACKERS):
-        from xortune.integrations.following import logged, trackers_for
+        from xortune.integrations import following, trackers
 
-        trackers = trackers_for(run, **cli.trackers_asked(tensorboard, mlflow, wandb))
-        configs = logged(run, trackers)
+        given = trackers.trackers_for(run, **cli.trackers_asked(tensorboard, mlflow, wandb))
+        configs = following.logged(run, given)
         if as_json:
-            logs = [{"tracker": tracker.name, "place": tracker.place} for tracker in trackers]
+            logs = [{"tracker": tracker.name, "place": tracker.place} for tracker in given]
             cli.print_json({"run": str(run), "configs": configs, "logged": logs})
         elif not quiet:
-            for tracker in trackers:
+            for tracker in given:
                 typer.echo(f"{tracker.name}: {configs:,} configurations in {tracker.place}")

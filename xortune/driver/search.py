@@ -30,7 +30,8 @@ from xortune.driver.trainer import (
     with_train,
 )
 from xortune.driver.voice import Voice
-from xortune.integrations.following import logging, trackers_for
+from xortune.integrations.following import logging
+from xortune.integrations.trackers import trackers_for
 from xortune.racing.grants import raced, refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from xortune.driver.loop import Executor
     from xortune.driver.propose import SharedStudy
     from xortune.driver.session import Resume
-    from xortune.integrations.tracker import Tracker
+    from xortune.integrations.trackers import Tracker
 
 
 SpaceLike: TypeAlias = SearchSpace | str | os.PathLike[str] | Mapping[str, Any]

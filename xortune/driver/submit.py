@@ -14,7 +14,7 @@ from typing import Any
 
 import xortune
 from xortune.core.errors import InputError
-from xortune.integrations.mlflow import check_uri
+from xortune.integrations.trackers import check_uri
 from xortune.spaces.model import SearchSpace
 
 EXCLUDES = (".git", "runs", "__pycache__", ".venv", "venv", "node_modules")

@@ -1,4 +1,4 @@
-"""Brings a run to trackers: all of it at once, or as it grows, beside the search."""
+"""Logs a run to trackers: all of it at once, or as it grows, beside the search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import accumulate
 from pathlib import Path
@@ -18,10 +18,15 @@ from typing import Any
 from xortune.core.errors import InputError
 from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
-from xortune.integrations.mlflow import MLflow
-from xortune.integrations.tensorboard import TensorBoard
-from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, Tracker
-from xortune.integrations.wandb import Wandb
+from xortune.integrations.trackers import (
+    ConfigLog,
+    Folder,
+    State,
+    TrackedRun,
+    TrackedStep,
+    Tracker,
+    trackers_for,
+)
 from xortune.runs.certificate import certificate_of
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import JournalReader
@@ -31,20 +36,20 @@ from xortune.runs.manifest import manifest_of
 from xortune.runs.results import ConfigResult, by_version, config_table
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.status import moment
-from xortune.runs.store import readable, url_of
+from xortune.runs.store import readable
 
 # -------------------------------------------------------------------------------------------------
-# A run's journal as it grows, by configuration: what was read once is not read again.
+# A run's journal as it grows, by configuration. Each line is read once.
 
-TOGETHER = 500  # configurations whose numbers are made at once
-NO_METRIC = ("key", "trials")  # columns of a config's table that say nothing of its seeds
+CONFIGS_AT_ONCE = 500  # whose numbers are computed in one table
+NO_METRIC = ("key", "trials")  # columns of table.csv that say nothing about seeds
 
 
 class RunFollower:
-    """Reads a run on as it grows.
+    """Reads a run as it grows.
 
     Args:
-        directory: of the run; it need not be there yet.
+        directory: of the run; it need not exist yet.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -59,19 +64,19 @@ class RunFollower:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of all configurations with a result so far, in the order in which they came."""
+        """Of all configurations with a result so far, in the order of the journal."""
         return self._lines.keys
 
     def read_on(self) -> list[str]:
-        """Take in the whole lines that came; the keys of configurations that have more seeds."""
+        """Read the complete new lines; return the keys of configurations that have more seeds."""
         new, _ = self._reader.read_on().apart()
         return list(new.where(new.column("final") > 0).keys)
 
-    def about(self) -> About:
+    def run(self) -> TrackedRun:
         """The run at this moment."""
         manifest = manifest_of(self._directory)
         name = str(manifest.get("name") or self._directory.resolve().name)
-        return About(
+        return TrackedRun(
             self._directory,
             "".join("_" if sign in "/\\\0" else sign for sign in name),
             _identity(self._directory, manifest),
@@ -82,33 +87,35 @@ class RunFollower:
         """The configurations with these keys, in this order."""
         began = int(moment(manifest_of(self._directory).get("started")) or 0)
         certified, wanted = self._certified(), list(keys)
-        for at in range(0, len(wanted), TOGETHER):
-            blocks: dict[str, list[Evaluation]] = {key: [] for key in wanted[at : at + TOGETHER]}
-            counted, _ = by_version(self._lines.of_keys(list(blocks)))
+        for at in range(0, len(wanted), CONFIGS_AT_ONCE):
+            part = wanted[at : at + CONFIGS_AT_ONCE]
+            blocks: dict[str, list[Evaluation]] = {key: [] for key in part}
+            counted, _ = by_version(self._lines.of_keys(part))
             for evaluation in counted:
                 blocks[evaluation.block.point.key].append(evaluation)
             yield from _logs(blocks.values(), began, certified)
 
     def _state(self, manifest: Mapping[str, Any]) -> State:
-        found = holder(self._directory)
-        if found is not None and found[1] in ("alive", "elsewhere"):  # there it may live
+        lock = holder(self._directory)
+        if lock is not None and lock[1] in ("alive", "elsewhere"):  # on another host it may live
             return "running"
         return "finished" if manifest.get("complete") is True else "stopped"
 
     def _certified(self) -> dict[str, dict[str, float]]:
         certificate = certificate_of(Evaluations(self._reader.lines).apart()[1])
         found: dict[str, dict[str, float]] = {}
-        for one in certificate.finalists if certificate else ():
+        for finalist in certificate.finalists if certificate else ():
             names = ("k", "n", "rate", "lower_bound", "confidence", "gap")
-            told = {name: getattr(one, name) for name in names}
-            told["neighbourhood_lower_bound"] = one.neighbourhood_bound
-            known = {name: float(given) for name, given in told.items() if given is not None}
-            found[one.key] = {f"certified_{name}": given for name, given in known.items()}
+            values = {name: getattr(finalist, name) for name in names}
+            values["neighbourhood_lower_bound"] = finalist.neighbourhood_bound
+            found[finalist.key] = {
+                f"certified_{name}": float(v) for name, v in values.items() if v is not None
+            }
         return found
 
 
 def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
-    """What a run keeps when its directory is moved; of one that says nothing of itself, where."""
+    """Stays when a run's directory is moved; without a manifest it follows from the path."""
     names = ("name", "started", "host", "seed", "command")
     known: dict[str, Any] = {name: manifest.get(name) for name in names}
     if known["started"] is None:
@@ -119,52 +126,58 @@ def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
 def _logs(
     blocks: Iterable[list[Evaluation]], began: int, certified: Mapping[str, Mapping[str, float]]
 ) -> Iterator[ConfigLog]:
+    """The configurations with these evaluations; one table computes the metrics of all steps."""
     results, times, sizes = [], [], []
-    for found in blocks:
-        point = found[0].block.point
-        epochs = max((e.outcome.epochs for e in found if e.outcome is not None), default=0)
-        parts: Any = (e.outcome or Outcome.crashed(e.block.seeds, epochs) for e in found)
+    for evaluations in blocks:
+        point = evaluations[0].block.point
+        epochs = max((e.outcome.epochs for e in evaluations if e.outcome is not None), default=0)
+        parts: Any = (e.outcome or Outcome.crashed(e.block.seeds, epochs) for e in evaluations)
         outcomes = list(accumulate(parts, Outcome.merge))  # all seeds after each block
         results += [ConfigResult(point, point.key, outcome, 0) for outcome in outcomes]
-        times += [began if evaluation.at is None else evaluation.at for evaluation in found]
+        times += [began if evaluation.at is None else evaluation.at for evaluation in evaluations]
         sizes.append(len(outcomes))
     table = config_table(results, ()).drop(columns=list(NO_METRIC))
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy(dtype=float)]
-    at = 0
-    for size in sizes:
-        point = results[at].point
-        steps = tuple(
-            TrackedStep(
-                results[i].outcome.n,
-                times[i],
-                {name: float(n) for name, n in rows[i].items() if math.isfinite(n)},
-            )
-            for i in range(at, at + size)
+    steps = [
+        TrackedStep(
+            result.outcome.n,
+            at,
+            {
+                name: float(n)
+                for name, n in zip(table.columns, row, strict=True)
+                if math.isfinite(n)
+            },
         )
-        yield ConfigLog(point.key, point.as_dict(), steps, certified.get(point.key, {}))
-        at += size
+        for result, at, row in zip(results, times, table.to_numpy(dtype=float), strict=True)
+    ]
+    end = 0
+    for size in sizes:
+        first, end = end, end + size
+        point = results[first].point
+        yield ConfigLog(
+            point.key, point.as_dict(), tuple(steps[first:end]), certified.get(point.key, {})
+        )
 
 
 # -------------------------------------------------------------------------------------------------
-# Bringing a run to trackers: all of it at once, or as it grows, beside the search.
+# Logging a run: all of it at once, or as it grows, beside the search.
 #
-# A tracker that fails never stops a search and loses nothing: the journal has it all, and what a
-# tracker lacks it is given later, by the same search or by `xortune log`.
+# A tracker that fails never stops a search and loses nothing: the journal is complete, and what a
+# tracker lacks is logged later, by the same search or by `xortune log`.
 
 PAUSE_SECONDS = 2.0
-"""Between two looks at the journal, at least; a slow tracker gets a quarter of the time."""
+"""Minimum time between two reads of the journal; a slow tracker gets a quarter of the time."""
 
 PATIENCE_SECONDS = 60.0
-"""A search that is over waits for its trackers as long as they get on: one step in that time."""
+"""A search that has ended stops waiting for trackers that log no configuration in this time."""
 
-MAX_REASON = 300
+MAX_REASON = 300  # characters
 
 
 def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
-    """Log all of a run, as far as it has got; how many configurations it has.
+    """Log all configurations that a run has so far; return their number.
 
     Raises:
-        InputError: no tracker, the run is none or damaged, or a tracker fails.
+        InputError: no tracker is given, there is no run or it is damaged, or a tracker fails.
     """
     if not trackers:
         fix = "give --tensorboard, --mlflow or --wandb"
@@ -176,7 +189,7 @@ def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
     reader.read_on()
     for tracker in trackers:
         try:
-            for _ in _logged(reader, tracker, reader.keys, last=True):
+            for _ in _log_configs(reader, tracker, reader.keys, last=True):
                 pass
         except InputError:
             raise
@@ -190,119 +203,110 @@ def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
     return len(reader.keys)
 
 
-def _logged(
+def _log_configs(
     reader: RunFollower, tracker: Tracker, keys: Iterable[str], *, last: bool
 ) -> Iterator[str]:
-    """The keys of configurations, each when it is logged; at last the end of the run, too."""
-    about = reader.about()
-    tracker.begin(about)
+    """Yield the key of each configuration when it is logged; at last log the end of the run."""
+    run = reader.run()
+    tracker.begin(run)
     for config in reader.configs(keys):
-        tracker.log(config, about)
+        tracker.log(config, run)
         yield config.key
     if last:
-        tracker.end(about)
+        tracker.end(run)
 
 
-def logging(
-    directory: Path, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None
-) -> AbstractContextManager[object]:
-    """Log a run while the body makes it, in a thread; at its end all that is missing.
+def logging(directory: Path, trackers: Sequence[Tracker]) -> AbstractContextManager[object]:
+    """Log a run in a thread while the body makes it; at its end log all that is missing.
 
     Args:
-        directory: of the run; it need not be there yet.
-        trackers: where to; with none nothing is done.
-        say: called with a sentence when a tracker fails, once for each; else it is on stderr.
+        directory: of the run; it need not exist yet.
+        trackers: where to log to. Each that fails prints one sentence on stderr.
     """
-    return Follower(directory, trackers, say or _say) if trackers else nullcontext()
+    return Follower(directory, trackers) if trackers else nullcontext()
 
 
 class Follower:
-    """The thread of `logging`, which brings what is new in a run to trackers."""
+    """The thread of `logging`."""
 
-    def __init__(
-        self, directory: Path, trackers: Sequence[Tracker], say: Callable[[str], None]
-    ) -> None:
-        self._directory, self._trackers, self._say = directory, trackers, say
+    def __init__(self, directory: Path, trackers: Sequence[Tracker]) -> None:
+        self._directory, self._trackers = directory, trackers
         self._reader = RunFollower(directory)
         self._missing: list[dict[str, None]] = [{} for _ in trackers]
-        self._told: set[str] = set()
-        self._over = threading.Event()
-        self._moved = time.monotonic()
-        # Nothing of it may keep the process from ending: what it would have done can be done later.
+        self._reported: set[str] = set()
+        self._ended = threading.Event()
+        self._progressed = time.monotonic()
+        # A daemon: it must not keep the process alive, and what it lacks can be logged later.
         self._thread = threading.Thread(target=self._follow, name="xortune-log", daemon=True)
 
     def __enter__(self) -> None:
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        """Log what is missing, and wait for that as long as it gets on, or until Ctrl-C."""
-        self._moved = time.monotonic()
-        self._over.set()
+        """Wait until all is logged, as long as it makes progress, or until Ctrl-C."""
+        self._progressed = time.monotonic()
+        self._ended.set()
         names = " and ".join(tracker.name for tracker in self._trackers)
         try:
             while self._thread.is_alive():
                 self._thread.join(0.2)
-                if time.monotonic() - self._moved > PATIENCE_SECONDS:
-                    self._tell(names, f"did not get on for {PATIENCE_SECONDS:.0f} s")
+                if time.monotonic() - self._progressed > PATIENCE_SECONDS:
+                    self._report(names, f"did not get on for {PATIENCE_SECONDS:.0f} s")
                     return
-        except KeyboardInterrupt:  # of this waiting: the search itself is over
-            self._tell(names, "interrupted")
+        except KeyboardInterrupt:  # it ends this wait; the search has already ended
+            self._report(names, "interrupted")
 
     def _follow(self) -> None:
         pause = PAUSE_SECONDS
-        while not self._over.wait(pause):
+        while not self._ended.wait(pause):
             began = time.monotonic()
-            self._bring(last=False)
+            self._log_new(last=False)
             pause = max(PAUSE_SECONDS, 3 * (time.monotonic() - began))
-        self._bring(last=True)
+        self._log_new(last=True)
 
-    def _bring(self, *, last: bool) -> None:
+    def _log_new(self, *, last: bool) -> None:
         try:
             changed = self._reader.read_on()
-        except InputError as error:  # the search tells of it too, if it is more than a moment's
+        except InputError as error:  # the search reports it too, unless it was momentary
             if last:
-                self._tell("the run", reason_of(error))
+                self._report("the run", reason_of(error))
             return
         for tracker, missing in zip(self._trackers, self._missing, strict=True):
             missing.update(dict.fromkeys(self._reader.keys if last else changed))
             if self._reader.keys and (last or (missing and tracker.live)):
                 try:
-                    for key in _logged(self._reader, tracker, list(missing), last=last):
+                    for key in _log_configs(self._reader, tracker, list(missing), last=last):
                         del missing[key]
-                        self._moved = time.monotonic()
-                        if self._over.is_set() and not last:
-                            break  # all of it comes next
+                        self._progressed = time.monotonic()
+                        if self._ended.is_set() and not last:
+                            break  # the last call logs everything
                 except Exception as error:  # whatever a tracker's package raises
-                    self._tell(tracker.name, reason_of(error))
+                    self._report(tracker.name, reason_of(error))
 
-    def _tell(self, what: str, why: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            self._say(
-                f"{what} could not be told ({why}); the search loses nothing by it: "
-                f"`xortune log {self._directory}` with the same options logs it at any time"
-            )
+    def _report(self, what: str, why: str) -> None:
+        """Print on stderr, once for each tracker, that it failed."""
+        if what in self._reported:
+            return
+        self._reported.add(what)
+        text = (
+            f"note: {what} could not be told ({why}); the search loses nothing by it: "
+            f"`xortune log {self._directory}` with the same options logs it at any time"
+        )
+        with suppress(OSError, ValueError):  # stderr is closed, or its encoding lacks a character
+            print(plain(text), file=sys.stderr)
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, in a line that is not too long."""
+    """The first line of an error's message, shortened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]} …"
 
 
-# -------------------------------------------------------------------------------------------------
-# The verb `log`: a run to TensorBoard, MLflow or W&B, and what a search does that is asked to.
-
-PROJECT = "xortune"  # of W&B, if none is named
-
-Where = str | os.PathLike[str] | bool | None
-
-
 def log(
     run: Run | str | os.PathLike[str],
     *,
-    tensorboard: Where = None,
+    tensorboard: Folder = None,
     mlflow: str | None = None,
     wandb: str | bool | None = None,
 ) -> int:
@@ -328,36 +332,3 @@ def log(
     """
     path = run.path if isinstance(run, Run) else run
     return logged(path, trackers_for(path, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb))
-
-
-def trackers_for(
-    output: str | os.PathLike[str] | None,
-    *,
-    tensorboard: Where = None,
-    mlflow: str | None = None,
-    wandb: str | bool | None = None,
-) -> tuple[Tracker, ...]:
-    """The trackers that are asked for, as of `log`, none of which has been spoken to.
-
-    Raises:
-        InputError: a package is not installed, or an argument is not usable.
-    """
-    found: list[Tracker] = []
-    if tensorboard is not None and tensorboard is not False:
-        if tensorboard is True and output is not None and url_of(output) is not None:
-            raise InputError(
-                "the run is in an object store",
-                field="tensorboard",
-                fix="name a directory for the event files",
-            )
-        found.append(TensorBoard(None if tensorboard is True else Path(tensorboard)))
-    if mlflow is not None:
-        found.append(MLflow(mlflow))
-    if wandb is not None and wandb is not False:
-        found.append(Wandb(PROJECT if wandb is True else wandb))
-    return tuple(found)
-
-
-def _say(sentence: str) -> None:
-    with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
-        print(plain(f"note: {sentence}"), file=sys.stderr)
