@@ -20,7 +20,7 @@ import yaml
 from hypothesis import settings
 
 from xortune.core.config import Config
-from xortune.driver.own_process import BEGIN
+from xortune.driver.subprocesses import BEGIN
 from xortune.reports.document import environment
 from xortune.reports.drawing.matplotlib import svg
 from xortune.reports.html.page import page

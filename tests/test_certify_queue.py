@@ -15,7 +15,7 @@ from xortune.certificates.fresh import Call, tasks_of
 from xortune.core.point import Point
 from xortune.driver import certify as module
 from xortune.driver.batches import Batches
-from xortune.driver.certify import FreshSeeds, certify_run, told_seeds, train_here
+from xortune.driver.certify import FreshSeeds, certify_run, seeds_callback, train_locally
 from xortune.driver.cluster import Cluster
 from xortune.driver.jobs import Done
 from xortune.driver.loop import LocalExecutor, Record
@@ -43,7 +43,7 @@ def batches_of(run):
     with Journal.open(run.path / JOURNAL) as journal:
 
         def batches(fresh, trainer, tell=None, **more):
-            return Batches(fresh, trainer, Record(journal, fresh, told_seeds(tell)), **more)
+            return Batches(fresh, trainer, Record(journal, fresh, seeds_callback(tell)), **more)
 
         yield batches
 
@@ -123,14 +123,14 @@ def places(monkeypatch):
 
     def here(*arguments):
         seen.append("here")
-        train_here(*arguments)
+        train_locally(*arguments)
 
     @contextmanager
     def on_ray(trainer, cluster, *_, **__):
         seen.append(cluster)
         yield LocalExecutor(trainer)
 
-    monkeypatch.setattr(module, "train_here", here)
+    monkeypatch.setattr(module, "train_locally", here)
     monkeypatch.setattr(module, "on_ray", on_ray)
     monkeypatch.setattr(module, "usable_cores", lambda: 2)
     monkeypatch.setattr(module, "connected", lambda _: nullcontext())

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from xortune.cli.shared import app
 from xortune.core.errors import InputError
-from xortune.driver import submit as module
-from xortune.driver.submit import send, submission, wait
+from xortune.driver import cluster
+from xortune.driver.cluster import send_job, submission, wait_for_job
 
 SPACE = """
 name: shipped
@@ -69,7 +69,7 @@ class Server:
 def server(monkeypatch):
     server = Server()
     monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", server)
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(cluster, "POLL_SECONDS", 0.0)
     return server
 
 
@@ -133,8 +133,8 @@ def test_waiting_passes_on_what_is_printed_and_the_exit_code(space, server, end,
     status, code = end
     server._statuses, server._code = iter(["PENDING", "RUNNING", status]), code
     said = []
-    job = send(submission(space, "/shared/run"), SERVER)
-    assert wait(job, SERVER, said.append) == expected
+    job = send_job(submission(space, "/shared/run"), SERVER)
+    assert wait_for_job(job, SERVER, said.append) == expected
     assert said == ["a line\n"] * 3
 
 
@@ -183,14 +183,14 @@ def test_without_the_job_client_the_fix_is_told(space, monkeypatch):
 
     monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", missing)
     with pytest.raises(InputError, match=r"fix: pip install 'ray\[default\]'.*--dry-run"):
-        send(submission(space, "/run"), SERVER)
+        send_job(submission(space, "/run"), SERVER)
 
     def deaf(_):
         raise ConnectionError("Failed to connect to Ray at address: http://head:8265.")
 
     monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", deaf)
     with pytest.raises(InputError, match=r"no job server .*Failed to connect"):
-        send(submission(space, "/run"), SERVER)
+        send_job(submission(space, "/run"), SERVER)
 
 
 @pytest.mark.long

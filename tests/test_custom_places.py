@@ -4,7 +4,7 @@ import logging
 import shutil
 
 import pytest
-from test_as_before import LOGGERS, changed
+from test_process_restored import LOGGERS, changed
 
 import xortune as xt
 from xortune.driver import session as session_module

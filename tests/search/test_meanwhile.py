@@ -13,7 +13,7 @@ from fakes import Scripted, batches_of, points, space_of, trained
 import xortune as xt
 import xortune.driver.session as session_module
 from xortune.core.errors import InputError
-from xortune.driver import jobs, loop, own_process
+from xortune.driver import jobs, loop, subprocesses
 from xortune.driver.cluster import THIS_MACHINE
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import Done
@@ -234,13 +234,13 @@ def test_processes_of_this_machine_train_what_is_left_as_this_one_does(monkeypat
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
     first = lambda self, batches: not self._under_way and not batches.measured  # noqa: E731
     monkeypatch.setattr(loop._StartingExecutor, "takes", first)
-    asked, train = [], own_process.OwnProcess.train
+    asked, train = [], subprocesses.TrainingProcess.train
 
     def noted(self, trainer, blocks, **how):
         asked.extend(blocks)
         return train(self, trainer, blocks, **how)
 
-    monkeypatch.setattr(own_process.OwnProcess, "train", noted)
+    monkeypatch.setattr(subprocesses.TrainingProcess, "train", noted)
     apart = xt.search(parse_space(SPACE), output=tmp_path / "apart")
     assert 0 < len(asked) < len(apart.evaluations)
     assert here.table.equals(apart.table)  # in other parts

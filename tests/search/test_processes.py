@@ -7,12 +7,12 @@ import pytest
 
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver import own_process
+from xortune.driver import subprocesses
 from xortune.driver.cluster import Cluster
 from xortune.driver.jobs import Job, WorkerFailure
 from xortune.driver.loop import ProcessExecutor
-from xortune.driver.own_process import let_go_after, process_for
 from xortune.driver.session import processes_here
+from xortune.driver.subprocesses import ending_process, process_for
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
 from xortune.trainers.group import KEEPER
@@ -57,10 +57,10 @@ def pids(done):
 
 def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spares(trainer):
     ours = KEEPER.living
-    with let_go_after():
+    with ending_process():
         tried = process_for(trainer.source)
-        own_process.begin_spares(trainer, Block(Point({"x": 0, "until": "."}), 0, 1), 1)
-        both = {tried.pid, own_process._spares[0].pid}
+        subprocesses.start_spares(trainer, Block(Point({"x": 0, "until": "."}), 0, 1), 1)
+        both = {tried.pid, subprocesses._spares[0].pid}
         with ProcessExecutor(trainer, 2) as executor:
             for x in (1, 2):
                 assert executor.takes(None)
@@ -78,7 +78,7 @@ def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spa
 
 def test_what_is_stopped_ends_and_what_has_finished_is_there(trainer):
     ours = KEEPER.living
-    with let_go_after(), ProcessExecutor(trainer, 2) as executor:
+    with ending_process(), ProcessExecutor(trainer, 2) as executor:
         executor.submit(job(1, "."), None)
         executor.submit(job(2, "never"), None)
         seen("2")
@@ -90,7 +90,7 @@ def test_what_is_stopped_ends_and_what_has_finished_is_there(trainer):
 
 
 def test_a_batch_that_ends_its_process_is_told_and_another_one_goes_on(trainer):
-    with let_go_after(), ProcessExecutor(trainer, 1) as executor:
+    with ending_process(), ProcessExecutor(trainer, 1) as executor:
         for x in (3, 4):
             executor.submit(job(x, "exit"), None)
             executor.wait(None)

@@ -16,7 +16,7 @@ from xortune import __version__
 from xortune.cli import comparing, exchange, proving, searching  # noqa: F401  # their commands
 from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, unforeseen
 from xortune.cli.streams import guard_streams, lost_output
-from xortune.driver.process import FORCED, heed_signals, told_to_end
+from xortune.driver.process import FORCED, handle_signals, mark_interrupted
 
 __all__ = ["app", "main"]
 
@@ -41,7 +41,7 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 50)
     # Whoever ends it by `kill`, as job schedulers do, or closes the terminal, wants what Ctrl-C
     # gives: a run to resume.
-    heed_signals()
+    handle_signals()
     guard_streams()
     try:
         app()
@@ -49,7 +49,7 @@ def main() -> None:
         code = end.code
     except Exception as error:
         code = unforeseen(error)
-    told_to_end()  # what comes now is not worth a traceback
+    mark_interrupted()  # what comes now is not worth a traceback
     if code == FORCED:  # heard where no command does
         print("interrupted: nothing had begun", file=sys.stderr)
         code = INTERRUPTED

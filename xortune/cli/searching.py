@@ -246,7 +246,7 @@ def submit(
         "tag",
     )
     with cli.told("interrupted: the job goes on; stop it with `ray job stop`", cli.TRACKERS):
-        from xortune.driver import submit as jobs
+        from xortune.driver import cluster
         from xortune.driver.propose import shared_study
         from xortune.runs.manifest import checked_labels
         from xortune.spaces.model import parse_duration
@@ -255,7 +255,7 @@ def submit(
         asked = with_search(  # what is wrong is told here, not in a job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
-        jobs.refuse_outside(asked)
+        cluster.refuse_outside(asked)
         shared_study(asked, study_storage, study_name)
         if trial_timeout is not None:
             parse_duration(trial_timeout)
@@ -265,9 +265,9 @@ def submit(
             if value is not None:
                 options += [f"--{name.replace('_', '-')}", str(value)]
         options += [word for one in tag or () for word in ("--tag", one)]
-        options += jobs.tracked(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
+        options += cluster.tracked(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
         options += ["--resume"] if resume else []
-        what = jobs.submission(space, output, options, install=install)
+        what = cluster.submission(space, output, options, install=install)
         entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}
         if dry_run:
             line = what.line(address)
@@ -276,7 +276,7 @@ def submit(
             else:
                 typer.echo(line)
             return
-        job = jobs.send(what, address)
+        job = cluster.send_job(what, address)
         if as_json:
             cli.print_json({"job": job, "address": address, **entry})
         elif not quiet:
@@ -285,7 +285,9 @@ def submit(
             typer.echo(f"  ray job stop {job} --address {address}")
         code = 0
         if wait:
-            code = jobs.wait(job, address, lambda text: typer.echo(text, nl=False, err=True))
+            code = cluster.wait_for_job(
+                job, address, lambda text: typer.echo(text, nl=False, err=True)
+            )
     raise typer.Exit(code)
 
 
@@ -378,14 +380,14 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
 def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with cli.told():
-        from xortune.driver.own_process import let_go_after
+        from xortune.driver.subprocesses import ending_process
         from xortune.driver.trainer import called_with, trainer_for, with_train
         from xortune.racing.grants import refuse_unprovable
         from xortune.spaces.describe import describe
         from xortune.spaces.space import check_space, load_space
 
         loaded = with_train(load_space(space), None)
-        with let_go_after():  # the process in which a function is looked at
+        with ending_process():  # the process in which a function is looked at
             trainer = trainer_for(loaded, None, "auto", 0.0)
             check_space(loaded, trainer)
             refuse_unprovable(loaded)

@@ -34,8 +34,8 @@ from xortune.driver.cluster import Cluster, connected, slots
 from xortune.driver.jobs import Job
 from xortune.driver.loop import RAY_SECONDS, LocalExecutor, Record
 from xortune.driver.loop import run as run_loop
-from xortune.driver.own_process import in_this_process, let_go, let_go_after
-from xortune.driver.process import alone, as_before
+from xortune.driver.process import exclusive, process_restored
+from xortune.driver.subprocesses import end_process, ending_process, in_this_process
 from xortune.driver.trainer import trainer_of, with_cores
 from xortune.driver.voice import Voice
 from xortune.reports.files import write_report
@@ -187,10 +187,10 @@ class FreshSeeds:
         return max(round(seconds / each), least, 1)
 
 
-def train_here(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
+def train_locally(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
     """Train fresh seeds in this process, without Ray; a user's function in one of its own.
 
-    That is kept: see `own_process.let_go_after`.
+    That is kept: see `subprocesses.ending_process`.
     """
     run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
 
@@ -227,7 +227,7 @@ LESS, MANY_SEEDS = 5, 20
 """One in so many of the seeds is named beside a long estimate, if that is so many at least."""
 
 
-def told_seeds(
+def seeds_callback(
     tell: Callable[[int, int], None] | None,
 ) -> Callable[[tuple[int, int]], None] | None:
     """Passes on the news of fresh seeds: the seeds done and all seeds."""
@@ -245,7 +245,7 @@ AFTERWARDS = 0.1
 what makes the result believable, and mostly takes seconds."""
 
 
-@as_before()
+@process_restored()
 def certify(
     run: Run | str | os.PathLike[str],
     *,
@@ -336,7 +336,7 @@ def certify(
         neighbourhood=neighbourhood,
         by=cast("Criterion", "own" if by is None else by),
     )
-    with let_go_after(), voice.certifying(on_progress) as show:
+    with ending_process(), voice.certifying(on_progress) as show:
         if trainer is None:
             # Workers elsewhere may have the GPUs that this machine lacks.
             gpus = gpus_per_trial if address is not None else 0.0
@@ -391,7 +391,7 @@ def certify_run(
     identity = identity_of(worker.describe())
     made = made_id(identity)
     with ExitStack() as stack:
-        stack.enter_context(alone())
+        stack.enter_context(exclusive())
         # Nobody else takes seeds meanwhile.
         journal = stack.enter_context(held_journal(path / JOURNAL, made, say=on_message))
         run = load_run(path)
@@ -415,13 +415,13 @@ def certify_run(
         if session is not None:
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
-        record = Record(journal, fresh, told_seeds(on_progress))
+        record = Record(journal, fresh, seeds_callback(on_progress))
         try:
             if cluster is None:
-                with let_go_after():
-                    train_here(fresh, here, record)
+                with ending_process():
+                    train_locally(fresh, here, record)
             else:
-                let_go()  # the process in which the function was looked at
+                end_process()  # the process in which the function was looked at
                 folder, limit = path.resolve() / "ray", cluster.trial_timeout
                 batches = Batches(fresh, worker, record, slots=fresh.slots, limit=limit)
                 with on_ray(worker, cluster, folder, on_message=on_message) as executor:
@@ -482,7 +482,7 @@ def seconds_for_certificate(budget: float | None, spent: float) -> float | None:
     return None if budget is None or spent < budget else budget * AFTERWARDS
 
 
-def certificate_after(
+def fresh_seeds_after(
     path: Path, trainer: Trainer, slots: int, *, most: float | None, accept: bool
 ) -> FreshSeeds | None:
     """The fresh seeds that follow a search that is done, into the same journal.

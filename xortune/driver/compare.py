@@ -39,11 +39,11 @@ from xortune.driver.certify import (
     estimate,
     estimate_of_seeds,
     seconds_of_seed,
-    train_here,
+    train_locally,
 )
-from xortune.driver.evaluate import single
+from xortune.driver.evaluate import single_config
 from xortune.driver.loop import Record
-from xortune.driver.own_process import in_this_process, let_go_after
+from xortune.driver.subprocesses import ending_process, in_this_process
 from xortune.driver.trainer import trainer_of, with_cores
 from xortune.driver.voice import Voice
 from xortune.reports.files import comparison_directory
@@ -275,7 +275,7 @@ def compare(
         _refuse_trained(entries, to_train)
     if to_train:
         directory = _local(output or comparison_directory([entry.label for entry in entries]))
-        with let_go_after(), voice.certifying(on_progress, "training") as show:
+        with ending_process(), voice.certifying(on_progress, "training") as show:
             if most is not None:
                 return _in_step(
                     entries, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
@@ -441,7 +441,7 @@ def _wanted(
         learned = task if isinstance(task, Task) else Task.named(task)
         found = NetworkTrainer(learned, engine or "auto")
     else:
-        with let_go_after():
+        with ending_process():
             found = trainer_of(candidate.run, engine, 0.0, train=trainer, here=here)
     if here:
         found = in_this_process(found, lambda _: None)
@@ -461,7 +461,7 @@ def _of_function(candidate: Candidate, train: Function | None, success: str | No
             allowed="a function of a configuration and a seed",
             fix="give it as train=, or a xortune.Config for the built-in network",
         )
-    return single(candidate.point, train, success)[1]
+    return single_config(candidate.point, train, success)[1]
 
 
 def _refuse_all_crashed(
@@ -609,7 +609,7 @@ def train_shared(
                     show(before + news[0], total)
 
             with Journal.open(journals[made], made=made, lock=lock, say=say) as journal:
-                train_here(fresh, trainers[made], Record(journal, fresh, tell))
+                train_locally(fresh, trainers[made], Record(journal, fresh, tell))
             done += sum(task.count for task in tasks)
         found = {
             (made, result.key): result.outcome

@@ -21,12 +21,12 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.task import TaskSpec
 from xortune.core.trainer import Block
-from xortune.driver.own_process import (
+from xortune.driver.subprocesses import (
+    end_process,
     in_this_process,
-    let_go,
+    merged_outcome,
     refuse_unsendable,
-    together,
-    train_each_apart,
+    train_isolating_crashes,
 )
 from xortune.driver.voice import Voice
 from xortune.trainers.command import CommandTrainer
@@ -44,7 +44,7 @@ Training: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]
 """A function or a class; or what a space file calls `trainer`: a function's name, a command."""
 
 
-def single(
+def single_config(
     config: Mapping[str, Any], train: Training, success: str | None
 ) -> tuple[Point, CustomTrainer | CommandTrainer]:
     """A configuration, and what trains it.
@@ -106,7 +106,7 @@ SLOW = 0.1
 """Seconds of a seed from which on no more seeds are trained at a time than can be at once."""
 
 
-class Crew:
+class TrainingPool:
     """Trains by a user's own function, class or command, here or in several processes at once.
 
     Args:
@@ -152,7 +152,7 @@ class Crew:
         self._threads: set[int] = set()
         self._ours = KEEPER.living
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> TrainingPool:
         if self._workers > 1:
             self._pool = ThreadPoolExecutor(self._workers)
         return self
@@ -161,8 +161,8 @@ class Crew:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True, wait=kind is None)
             for thread in self._threads:
-                let_go(thread)
-        let_go()
+                end_process(thread)
+        end_process()
 
     @property
     def at_once(self) -> int | None:
@@ -201,7 +201,7 @@ class Crew:
             self._end(running)
             raise
         return [
-            together([part for _, part in sorted(found[place].items())])
+            merged_outcome([part for _, part in sorted(found[place].items())])
             for place in range(len(blocks))
         ]
 
@@ -238,7 +238,7 @@ class Crew:
         else:
             if self._pool is not None:
                 self._threads.add(get_ident())
-            result = train_each_apart(trainer, part)
+            result = train_isolating_crashes(trainer, part)
         return result, time.perf_counter() - began
 
     def _note(self, error: BaseException) -> None:
@@ -339,11 +339,11 @@ def evaluate(
         )
     refuse_built_in(task=task, engine=engine, checkpoints=checkpoints or None)
     chosen = checked_seeds(seeds)
-    point, trainer = single(own_config(config, "config"), train, success)
+    point, trainer = single_config(own_config(config, "config"), train, success)
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
     solved = done = 0
     voice = Voice(verbose)
-    crew = Crew(
+    crew = TrainingPool(
         trainer,
         ahead=len(chosen),
         workers=workers,
@@ -360,7 +360,7 @@ def evaluate(
                 show(solved, done)
 
         results = crew.train([Block(point, int(run[0]), len(run)) for run in runs], tell)
-    if isinstance(whole := together(results), TrainingError):
+    if isinstance(whole := merged_outcome(results), TrainingError):
         raise whole
     return whole
 

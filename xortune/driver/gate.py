@@ -22,12 +22,12 @@ from xortune.core.errors import InputError, refuse_given
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
 from xortune.driver.evaluate import (
-    Crew,
     Training,
+    TrainingPool,
     network_config,
     own_config,
     refuse_built_in,
-    single,
+    single_config,
 )
 from xortune.driver.voice import Voice
 from xortune.integrations.export import exported
@@ -137,8 +137,8 @@ def gate(
     told = voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}")
     if train is not None:
         refuse_built_in(task=task, engine=engine)
-        point, own = single(own_config(given, "config_or_run"), train, success)
-        crew = Crew(
+        point, own = single_config(own_config(given, "config_or_run"), train, success)
+        crew = TrainingPool(
             own,
             ahead=test.needed(0),
             workers=workers,

@@ -15,7 +15,7 @@ from xortune.core.trainer import (
     Trainer,
     runs_users_code,
 )
-from xortune.driver.own_process import ProcessEnded, encoded, kills_late, train_apart
+from xortune.driver.subprocesses import ProcessEnded, encoded, kills_late, train_in_subprocess
 from xortune.runs.evaluation import EncodedOutcome, Purpose
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import ending_at, time_is_over
@@ -103,7 +103,7 @@ def trained(
     Args:
         trainer: what trains.
         blocks: what is trained.
-        apart: in a process of its own, if it is a user's function; it is kept until `let_go`.
+        apart: in a process of its own, if it is a user's function; it is kept until `end_process`.
         until: when the search's time is over, by `time.time`: nothing begins afterwards. What is
             not the code of users trains a batch as one, in seconds.
     """
@@ -116,7 +116,7 @@ def trained(
                 if time_is_over():
                     results += [OutOfTime() for _ in part]
                 elif isinstance(trainer, CustomTrainer | NetworkTrainer) and apart:
-                    results += train_apart(trainer, part, encodes=True)
+                    results += train_in_subprocess(trainer, part, encodes=True)
                 else:
                     results += trainer.train(part)
         return [encoded(block, result) for block, result in zip(blocks, results, strict=True)]

@@ -18,14 +18,14 @@ from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import LEAST_SECONDS, Batches
 from xortune.driver.decisions import Decider
 from xortune.driver.jobs import Done, Job, WorkerFailure, trained
-from xortune.driver.own_process import (
-    kill_process_of,
-    let_go,
-    process_for,
-    set_aside,
-    stacking_apart,
-)
 from xortune.driver.process import uninterrupted
+from xortune.driver.subprocesses import (
+    end_process,
+    keep_as_spare,
+    kill_process_of,
+    process_for,
+    stacking_in_subprocess,
+)
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
 from xortune.trainers.function import CustomTrainer
@@ -223,7 +223,7 @@ def _trained_here(
     seconds, worker = time.perf_counter() - started, f"{socket.gethostname()}:{os.getpid()}"
     stacking = None
     if isinstance(trainer, CustomTrainer) and not isinstance(results, WorkerFailure):
-        stacking = stacking_apart(trainer, jobs[0].block)
+        stacking = stacking_in_subprocess(trainer, jobs[0].block)
     return Done(jobs, results, seconds, worker, stacking)
 
 
@@ -245,15 +245,15 @@ class ProcessExecutor:
         self.done: deque[Done] = deque()
 
     def __enter__(self) -> ProcessExecutor:
-        set_aside()  # the process in which the training was tried
+        keep_as_spare()  # the process in which the training was tried
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._pool.shutdown()
         for thread in self._threads:
-            let_go(thread)
-        let_go()
+            end_process(thread)
+        end_process()
 
     def takes(self, batches: Batches) -> bool:  # noqa: ARG002  # one is as good as another
         """Whether a process is free, or would soon be."""
@@ -365,7 +365,7 @@ class _StartingExecutor:
     def close(self) -> None:
         """End the thread that trains, and the process of a user's function that it keeps."""
         if isinstance(self._trainer, CustomTrainer):
-            self._pool.submit(let_go)
+            self._pool.submit(end_process)
         self._pool.shutdown()
 
     def abort(self) -> None:
@@ -414,7 +414,7 @@ def training_meanwhile(
         InputError: afterwards: the trainer refused a proposal, the journal could not be written.
     """
     executor = _StartingExecutor(trainer, slots, ray=ray)
-    set_aside()  # the process in which the function was tried
+    keep_as_spare()  # the process in which the function was tried
     errors: list[BaseException] = []
 
     def body() -> None:

@@ -24,7 +24,7 @@ _fork_of_ray = False
 
 
 @contextmanager
-def alone(*, ray: bool = False) -> Iterator[None]:
+def exclusive(*, ray: bool = False) -> Iterator[None]:
     """No other thread of this process searches or certifies meanwhile.
 
     Ray, Tune, the working folder and stdout are those of the whole process.
@@ -72,7 +72,7 @@ def _ctrl_c() -> Iterator[None]:
         signal(SIGINT, before)
 
 
-def uses_ray() -> None:
+def note_ray() -> None:
     """Note that this process has been connected to a Ray."""
     global _ray  # noqa: PLW0603
     _ray = True
@@ -168,7 +168,7 @@ def levels_kept() -> Iterator[None]:
 
 
 @contextmanager
-def as_before() -> Iterator[None]:
+def process_restored() -> Iterator[None]:
     """Afterwards the process is the caller's, as it was.
 
     That is `os.environ`, the levels of loggers, signal handlers and `sys.excepthook`. Else Ray's
@@ -238,7 +238,7 @@ FORCED = 130
 _heard = 0
 
 
-def heed_signals() -> None:
+def handle_signals() -> None:
     """From now on this process ends as a command does."""
     global _heard  # noqa: PLW0603  # a signal has no other way to what came before it
     _heard = 0
@@ -249,7 +249,7 @@ def heed_signals() -> None:
             signal(number, lambda *_: raise_signal(SIGINT))
 
 
-def told_to_end() -> None:
+def mark_interrupted() -> None:
     """Take it that the first signal has been heard, or that the command is at its end anyway."""
     global _heard  # noqa: PLW0603
     _heard = max(_heard, 1)
@@ -287,7 +287,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def same_end() -> Iterator[None]:
+def sigterm_kept() -> Iterator[None]:
     """SIGTERM does afterwards what it did before, if that was anything but to end the process.
 
     Ray, when it is started, puts its own handler there, which exits without a word. One that gets

@@ -18,15 +18,15 @@ from xortune.core.files import without_passwords
 from xortune.core.outcome import Failure
 from xortune.core.trainer import Trainer
 from xortune.driver.cluster import THIS_MACHINE, Cluster
-from xortune.driver.own_process import in_this_process, let_go_after, refuse_unsendable
-from xortune.driver.process import alone, as_before
+from xortune.driver.process import exclusive, process_restored
+from xortune.driver.subprocesses import ending_process, in_this_process, refuse_unsendable
 from xortune.driver.trainer import (
     TRIES,
     Check,
+    check_by_training,
     refuse_large,
     threads_of,
     trainer_for,
-    tried_once,
     with_train,
 )
 from xortune.driver.voice import Voice
@@ -66,9 +66,9 @@ SpaceLike: TypeAlias = SearchSpace | str | os.PathLike[str] | Mapping[str, Any]
 Place: TypeAlias = str | os.PathLike[str] | None
 
 
-@alone(ray=True)
-@as_before()
-@let_go_after()
+@exclusive(ray=True)
+@process_restored()
+@ending_process()
 def search(
     space: SpaceLike,
     *,
@@ -228,8 +228,8 @@ def search(
     )
 
 
-@alone(ray=True)
-@as_before()
+@exclusive(ray=True)
+@process_restored()
 def search_with(
     executor: Executor,
     trainer: Trainer,
@@ -261,7 +261,7 @@ def search_with(
     check_space(own, trainer)
     refuse_unprovable(own)
     goes_on = resume and _holds(_directory(own, output, resume=resume))
-    check = tried_once(own, trainer) if dry_run and not goes_on else None
+    check = check_by_training(own, trainer) if dry_run and not goes_on else None
     return _searched(
         _Checked(own, trainer, THIS_MACHINE, None, (), check),
         output,
@@ -371,7 +371,7 @@ class DryRun:
     notes: tuple[str, ...] = ()
 
 
-@let_go_after()
+@ending_process()
 def dry_run(
     space: SpaceLike,
     *,
@@ -477,7 +477,7 @@ def _checked(
         counts = counted and shared is None and not (address or gpus_per_trial)
         points = session.first_proposals(space, trainer, TRIES) if counts else []
         alone = counted and shared is None
-        check = tried_once(
+        check = check_by_training(
             *(space, trainer, points),
             counts=bool(points),
             most=cluster.trial_timeout,

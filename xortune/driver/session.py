@@ -19,11 +19,11 @@ from xortune.driver.ahead import Ahead
 from xortune.driver.batches import Batches, least_in_flight, most_in_flight
 from xortune.driver.certify import (
     FINALISTS,
-    certificate_after,
     estimate,
+    fresh_seeds_after,
     on_ray,
     seconds_for_certificate,
-    told_seeds,
+    seeds_callback,
 )
 from xortune.driver.cluster import THIS_MACHINE, Cluster, connected, slots, slots_to_come
 from xortune.driver.decisions import SearchDecisions
@@ -37,8 +37,8 @@ from xortune.driver.loop import (
     run,
     training_meanwhile,
 )
-from xortune.driver.own_process import begin_spares, let_go, spares_are_ready
 from xortune.driver.propose import LEARNING, SharedStudy, budget, joined, proposer_for
+from xortune.driver.subprocesses import end_process, spares_are_ready, start_spares
 from xortune.driver.trainer import Check
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
@@ -151,7 +151,7 @@ def search_session(
             executor = LocalExecutor(trainer)
         elif processes and isinstance(trainer, CustomTrainer):
             executor = stack.enter_context(ProcessExecutor(trainer, processes))
-        stack.callback(let_go)
+        stack.callback(end_process)
         _begin_surely(space, trainer, processes)
         took = _seconds_of_a_seed(known) if seconds is None else seconds
         here = executor is None and shared is None  # a study must be told
@@ -174,7 +174,7 @@ def search_session(
                 if executor is None and not agenda.finished and processes:
                     agenda.train(stack.enter_context(ProcessExecutor(trainer, processes)))
                 elif executor is None and not agenda.finished:
-                    let_go()  # the process in which the function was tried
+                    end_process()  # the process in which the function was tried
                     with on_ray(
                         trainer,
                         cluster,
@@ -365,7 +365,7 @@ class _Agenda:
         session, spent = self.session, time.monotonic() - self.session.began
         if session.space.seeds.certify is None:
             return None
-        fresh = certificate_after(
+        fresh = fresh_seeds_after(
             session.directory,
             session.trainer,
             self.room,
@@ -374,7 +374,7 @@ class _Agenda:
         )
         if fresh is None:
             return None
-        tell, limit = told_seeds(session.listener.certify), session.cluster.trial_timeout
+        tell, limit = seeds_callback(session.listener.certify), session.cluster.trial_timeout
         record = Record(self._journal, fresh, tell, self._failures)
         return Batches(fresh, session.trainer, record, slots=self.room, limit=limit), record
 
@@ -465,7 +465,7 @@ def _begin_surely(space: SearchSpace, trainer: Trainer, processes: int) -> None:
 
 def _begin_processes(space: SearchSpace, trainer: NetworkTrainer, processes: int) -> None:
     """Start the processes that will train: they import, and load the engine, meanwhile."""
-    begin_spares(trainer, Block(next(_first_blocks(space)).point, 0, 1), processes)
+    start_spares(trainer, Block(next(_first_blocks(space)).point, 0, 1), processes)
 
 
 def _begin_here(agenda: _Agenda, stack: ExitStack, processes: int) -> None:

@@ -16,12 +16,12 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import Block, Stacking, Trainer
-from xortune.driver.own_process import (
+from xortune.driver.subprocesses import (
     ProcessEnded,
-    begin_spares,
     process_for,
-    stacking_apart,
-    train_apart,
+    stacking_in_subprocess,
+    start_spares,
+    train_in_subprocess,
 )
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import is_imported, last_identity
@@ -143,7 +143,7 @@ def _loaded(
 ) -> CustomTrainer | CommandTrainer:
     """The trainer with what its function takes: seen in a process of its own, if not loaded here.
 
-    That process is kept for the check, or for the certificate: see `own_process.let_go`.
+    That process is kept for the check, or for the certificate: see `subprocesses.end_process`.
     """
     if isinstance(trainer, CommandTrainer):
         return trainer
@@ -292,7 +292,7 @@ class Check:
     stacking: Stacking | None = None
 
 
-def tried_once(
+def check_by_training(
     space: SearchSpace,
     trainer: Trainer,
     points: Sequence[Point] = (),
@@ -333,7 +333,7 @@ def tried_once(
     if isinstance(trainer, CustomTrainer) and trainer.on_raise is None:
         with suppress(ProcessEnded):  # the call says so
             process = process_for(trainer.source, trainer.threads)
-            begin_spares(trainer, Block(points[0], 0, 1), processes - 1)
+            start_spares(trainer, Block(points[0], 0, 1), processes - 1)
             process.prepare(trainer)
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
@@ -351,7 +351,7 @@ def tried_once(
             known = {(block.point.key, seed): result} if counts else {}
             stacking = None
             if isinstance(trainer, CustomTrainer):
-                stacking = stacking_apart(trainer, block, most=most)
+                stacking = stacking_in_subprocess(trainer, block, most=most)
             return Check(sentence, seconds, result.details.note, known, stacking)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
@@ -436,7 +436,7 @@ def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | Trai
     if not isinstance(trainer, CustomTrainer) or trainer.on_raise is not None:
         return trainer.train([block])[0]
     try:
-        found: Outcome | TrainingError = train_apart(trainer, [block], most=most)[0]
+        found: Outcome | TrainingError = train_in_subprocess(trainer, [block], most=most)[0]
     except ProcessEnded as error:
         return error
     return found

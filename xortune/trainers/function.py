@@ -485,7 +485,7 @@ class CustomTrainer:
         success: the rule for numbers; None if the function says so itself.
         form: what it takes.
         limit: seconds for a seed; None for any time. `train` looks at it with each report; of a
-            function that does not report, `driver.own_process` does.
+            function that does not report, `driver.subprocesses` does.
         folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
             function is below it. None for wherever the process is.
         threads: that torch has where it is called; see `trainers.limits`.

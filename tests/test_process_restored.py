@@ -41,7 +41,7 @@ def changed(search):
 
 SEARCH = """
 import ray
-from test_as_before import changed
+from test_process_restored import changed
 import xortune as xt
 
 def train(config, seed):

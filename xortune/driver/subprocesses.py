@@ -58,7 +58,7 @@ import pickle, socket, sys
 ours = socket.socket(fileno=int(sys.argv[1]))
 asked = ours.makefile("rb")
 sys.path[:] = pickle.load(asked)
-from xortune.driver.own_process import serve
+from xortune.driver.subprocesses import serve
 serve(asked, ours)
 """
 
@@ -67,7 +67,7 @@ class ProcessEnded(TrainingError):
     """The process ended, or was ended, before it had an answer."""
 
 
-class CallTookTooLong(ProcessEnded):
+class CallTimedOut(ProcessEnded):
     """It was killed at its time limit."""
 
 
@@ -78,7 +78,7 @@ class _Account(Exception):
         return f"\n{self.args[0]}"
 
 
-class OwnProcess:
+class TrainingProcess:
     """A process that imports a user's function, and trains with it.
 
     Args:
@@ -145,7 +145,7 @@ class OwnProcess:
 
         Raises:
             ProcessEnded: a seed ended the process.
-            CallTookTooLong: it was killed at the limit.
+            CallTimedOut: it was killed at the limit.
         """
         self.prepare(trainer)
         found: list[Any] = self._answer("train", (tuple(blocks), time_ends(), encodes), limit)
@@ -207,7 +207,7 @@ class OwnProcess:
                 if self._ends_within(0):
                     raise ProcessEnded(self._why()) from None
                 if left <= 0:
-                    raise CallTookTooLong(f"took longer than {limit:g} s") from None
+                    raise CallTimedOut(f"took longer than {limit:g} s") from None
             except ConnectionError:
                 raise ProcessEnded(self._why()) from None
             else:
@@ -340,18 +340,18 @@ def _trained(trainer: Apart, blocks: Sequence[Block]) -> list[Outcome | Training
 # -------------------------------------------------------------------------------------------------
 # The process that each thread keeps.
 
-_kept: dict[int, OwnProcess] = {}
+_kept: dict[int, TrainingProcess] = {}
 """By the number of the thread: for who ends the process of another thread."""
 
-_spares: list[OwnProcess] = []
+_spares: list[TrainingProcess] = []
 """For threads that have none yet; the last one is taken first."""
 
 SPARES = 3
 """So many are begun before there is something for them, at most."""
 
 
-def process_for(source: FunctionSource | Given | None, threads: int = 1) -> OwnProcess:
-    """The process of a function; it is kept until another one is asked for, or `let_go`.
+def process_for(source: FunctionSource | Given | None, threads: int = 1) -> TrainingProcess:
+    """The process of a function; it is kept until another one is asked for, or `end_process`.
 
     Raises:
         InputError: the function cannot be sent.
@@ -364,13 +364,13 @@ def process_for(source: FunctionSource | Given | None, threads: int = 1) -> OwnP
         or not kept.alive
         or (kept.source, kept.threads) != (source, threads)
     ):
-        let_go(threading.get_ident())
-        kept = _spare(source, threads) or OwnProcess(source, threads)
+        end_process(threading.get_ident())
+        kept = _spare(source, threads) or TrainingProcess(source, threads)
         _kept[threading.get_ident()] = kept
     return kept
 
 
-def _spare(source: FunctionSource | Given | None, threads: int) -> OwnProcess | None:
+def _spare(source: FunctionSource | Given | None, threads: int) -> TrainingProcess | None:
     while _spares:
         with suppress(IndexError):  # another thread was faster
             one = _spares.pop()
@@ -381,11 +381,11 @@ def _spare(source: FunctionSource | Given | None, threads: int) -> OwnProcess | 
     return None
 
 
-def begin_spares(trainer: Apart, block: Block, count: int) -> None:
+def start_spares(trainer: Apart, block: Block, count: int) -> None:
     """Have so many processes for threads to come; each tries how the block's config trains."""
     source = trainer.source if isinstance(trainer, CustomTrainer) else None
     for _ in range(min(count, SPARES) - len(_spares)):
-        _spares.append(OwnProcess(source, trainer.threads))
+        _spares.append(TrainingProcess(source, trainer.threads))
         _spares[-1].begin(trainer, block)
 
 
@@ -395,13 +395,13 @@ def spares_are_ready() -> bool:
     return len(select.select(sockets, [], [], 0)[0]) == len(sockets)
 
 
-def set_aside() -> None:
+def keep_as_spare() -> None:
     """Leave the process that this thread keeps to the next one that asks."""
     if (kept := _kept.pop(threading.get_ident(), None)) is not None:
         _spares.append(kept)
 
 
-def let_go(thread: int | None = None) -> None:
+def end_process(thread: int | None = None) -> None:
     """End the process that a thread keeps; without a thread this one's, and those of nobody."""
     kept = _kept.pop(threading.get_ident() if thread is None else thread, None)
     if kept is not None and kept.owner == os.getpid():
@@ -418,19 +418,19 @@ def kill_process_of(thread: int) -> None:
 
 
 @contextmanager
-def let_go_after() -> Iterator[None]:
+def ending_process() -> Iterator[None]:
     """The process that is kept meanwhile ends with this."""
     try:
         yield
     finally:
-        let_go()
+        end_process()
 
 
 # -------------------------------------------------------------------------------------------------
 # Blocks that are trained in it.
 
 
-def train_apart(
+def train_in_subprocess(
     trainer: Apart,
     blocks: Sequence[Block],
     *,
@@ -459,7 +459,7 @@ def train_apart(
     return process.train(trainer, blocks, limit=most, encodes=encodes)
 
 
-def stacking_apart(
+def stacking_in_subprocess(
     trainer: CustomTrainer, block: Block, *, most: float | None = None
 ) -> Stacking | None:
     """What this thread's process of a `TorchTraining` knows of stacks."""
@@ -478,21 +478,21 @@ def _killed_late(trainer: CustomTrainer, block: Block) -> Outcome | TrainingErro
     found: list[Outcome | TrainingError] = []
     for seed in block.seeds:
         if time_is_over():
-            whole = together(found) if found else None
+            whole = merged_outcome(found) if found else None
             return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
         found.append(_in_time(trainer, Block(block.point, seed, 1)))
-    return together(found)
+    return merged_outcome(found)
 
 
-def train_each_apart(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
-    """As `train_apart`, but a seed that ends its process has crashed, and the others go on.
+def train_isolating_crashes(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+    """As `train_in_subprocess`, but a seed that ends its process has crashed, and the others go on.
 
     Raises:
         InputError: the function cannot be sent.
     """
     found: Outcome | TrainingError
     try:
-        [found] = train_apart(trainer, [block])
+        [found] = train_in_subprocess(trainer, [block])
     except ProcessEnded as error:
         if time_is_over():  # it was ended, and is no seed's failure
             return OutOfTime()
@@ -505,7 +505,7 @@ def train_each_apart(trainer: CustomTrainer, block: Block) -> Outcome | Training
         Block(block.point, block.first, half),
         Block(block.point, block.first + half, block.count - half),
     )
-    return together([train_each_apart(trainer, part) for part in parts])
+    return merged_outcome([train_isolating_crashes(trainer, part) for part in parts])
 
 
 def in_this_process(trainer: Trainer, on_raise: OnRaise) -> Trainer:
@@ -541,7 +541,7 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
         process = process_for(trainer.source, trainer.threads)
         found: Outcome | TrainingError
         [found] = process.train(trainer, [block], limit=trainer.limit * n)
-    except CallTookTooLong:
+    except CallTimedOut:
         each = f" for each of {n} seeds" if n > 1 else ""
         return Outcome.crashed(block.seeds, 0, f"took longer than {trainer.limit:g} s{each}")
     except ProcessEnded as error:
@@ -549,10 +549,10 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
             return Outcome.crashed(block.seeds, 0, str(error))
     else:
         return found
-    return together([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
+    return merged_outcome([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
 
 
-def together(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
+def merged_outcome(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
     """The outcomes of seeds, one after the other, as one; or the first error."""
     for one in found:
         if isinstance(one, TrainingError):
