@@ -1,5 +1,7 @@
 """Images in a stack: convolutions, BatchNorm, and what is between, as a seed alone has them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -16,6 +18,8 @@ SEEDS = [0, 1, 2**32 - 1]
 VERSION = [int(part) for part in torch.__version__.split(".")[:2]]
 EXACT = torch.backends.cpu.get_cpu_capability() == "AVX512" and VERSION >= [2, 13]
 """Other processors and older torch add in another order: a stack is the loop up to rounding."""
+MKL_EXACT = EXACT and "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="ascii")
+"""On AMD, MKL rounds a product of matrices by where they lie in memory: see docs/own-trainer.md."""
 
 
 def _drawn(*shapes):
@@ -115,7 +119,8 @@ def test_batch_norm_and_its_running_statistics(size):
 )
 def test_between(function):
     [w] = _drawn((3, 6, 4, 1, 1))
-    x = _drawn((3, 4, 4, 7, 5))[0].detach().clamp(min=0).requires_grad_()  # with ties
+    # With ties; of fewer than 16 images torch leaves this convolution to MKL.
+    x = _drawn((3, 17, 4, 7, 5))[0].detach().clamp(min=0).requires_grad_()
     _same(function, x)
     # As it comes from a convolution, in another order in memory.
     _same(lambda x, w: function(functional.conv2d(x, w)), x, w)
@@ -176,7 +181,7 @@ def test_a_stack_is_the_loop(kind, ours, monkeypatch):
     training = kind({})
     *_, (_, scores) = trained_as_one([(training, SEEDS)])
     alone = [training.run(seed) for seed in SEEDS]
-    assert scores == alone if ours and EXACT else scores == pytest.approx(alone, rel=1e-3)
+    assert scores == alone if ours and MKL_EXACT else scores == pytest.approx(alone, rel=1e-3)
 
 
 def test_what_would_be_rounded_otherwise_is_left_to_torch(monkeypatch):
