@@ -13,9 +13,8 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, encode
+from xortune.runs.evaluation import Evaluation, Evaluations, decode, encode
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.lines import Evaluations, decode
 from xortune.runs.results import ConfigResults, Counts, config_table
 
 CONFIG = Point(VALUES)

@@ -17,9 +17,9 @@ from hand_made import TINY_SPACE
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.files import is_full
-from xortune.runs.files import replace_file
 from xortune.runs.lock import LOCK, held
 from xortune.runs.run import JOURNAL
+from xortune.runs.store import replace_file
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

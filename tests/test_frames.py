@@ -18,8 +18,7 @@ from xortune.reports.document import markdown_text
 from xortune.reports.files import write_report
 from xortune.reports.run import run_document
 from xortune.runs import results as frames
-from xortune.runs.evaluation import Evaluation
-from xortune.runs.lines import Evaluations
+from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.results import ConfigResults, seed_tables
 from xortune.runs.run import Run
 from xortune.stats.numbers import LEAST, interval_of_all

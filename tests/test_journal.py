@@ -14,9 +14,8 @@ from xortune.core.outcome import MAX_SEED, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.runs import journal
-from xortune.runs.evaluation import MAX_TIME, Evaluation, Purpose, encode
+from xortune.runs.evaluation import MAX_TIME, Evaluation, JournalLines, Purpose, decode, encode
 from xortune.runs.journal import Journal, JournalReader, read
-from xortune.runs.lines import JournalLines, decode
 
 VALUES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

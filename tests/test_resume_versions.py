@@ -9,7 +9,7 @@ from hand_made import TINY_SPACE
 import xortune as xt
 from xortune.driver.propose import OptunaProposer
 from xortune.racing.grants import Grants
-from xortune.runs.lines import decode
+from xortune.runs.evaluation import decode
 from xortune.runs.run import JOURNAL
 from xortune.trainers.network import NetworkTrainer
 

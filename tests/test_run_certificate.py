@@ -14,8 +14,7 @@ from xortune.runs.certificate import (
     lower_bound,
     risk_of,
 )
-from xortune.runs.evaluation import Purpose, encode
-from xortune.runs.lines import decode
+from xortune.runs.evaluation import Purpose, decode, encode
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.exact import clopper_pearson_lower
 

@@ -18,8 +18,8 @@ from xortune.driver import session as session_module
 from xortune.driver.loop import LocalExecutor
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import Journal
-from xortune.runs.lines import Evaluations
 from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import by_version
 from xortune.runs.run import JOURNAL, create, load_run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xortune as xt
 from quality.trace import Standing, Tracer
-from xortune.runs.lines import decode
+from xortune.runs.evaluation import decode
 
 
 class Journal:

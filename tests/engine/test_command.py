@@ -16,8 +16,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, encode
-from xortune.runs.lines import decode
+from xortune.runs.evaluation import Evaluation, decode, encode
 from xortune.spaces.command import JSON, NUMBER, Command, RegexMetric, parse_template
 from xortune.trainers import command as command_process
 from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command

@@ -23,8 +23,7 @@ from xortune.core.outcome import NO_DETAILS, Details, Failure, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, encode
-from xortune.runs.lines import decode
+from xortune.runs.evaluation import Evaluation, decode, encode
 from xortune.trainers.function import CallForm as Form
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.source import FunctionSource as Source

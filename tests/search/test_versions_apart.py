@@ -13,7 +13,7 @@ from xortune.core.counts import wilson
 from xortune.driver.decisions import Count, ProvenanceGroups
 from xortune.racing.grants import FrontGrants, Grants
 from xortune.racing.race import Race, RaceRule
-from xortune.runs.lines import Evaluations
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.results import ConfigResults, by_version
 from xortune.spaces.model import rungs_up_to
 

@@ -40,7 +40,7 @@ def export(
     """
     with cli.told("interrupted: nothing is written", ["key", "format", "seeds"]):
         from xortune.integrations.export import exported
-        from xortune.runs.files import replace_file
+        from xortune.runs.store import replace_file
 
         loaded = xt.load_run(run)
         ending = "" if output is None else output.suffix.lower()

@@ -28,9 +28,8 @@ from xortune.integrations.trackers import (
     trackers_for,
 )
 from xortune.runs.certificate import certificate_of
-from xortune.runs.evaluation import Evaluation
+from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.journal import JournalReader
-from xortune.runs.lines import Evaluations
 from xortune.runs.lock import holder
 from xortune.runs.manifest import manifest_of
 from xortune.runs.results import ConfigResult, by_version, config_table

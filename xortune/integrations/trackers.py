@@ -23,8 +23,7 @@ from urllib.parse import urlsplit
 from xortune.core.errors import InputError
 from xortune.core.files import json_of, writing
 from xortune.core.point import Value
-from xortune.runs.files import replace_file
-from xortune.runs.store import StoredPath, url_of
+from xortune.runs.store import StoredPath, replace_file, url_of
 
 State: TypeAlias = Literal["running", "finished", "stopped"]
 

@@ -26,16 +26,15 @@ from xortune.reports.figures.all import figures_of
 from xortune.reports.html.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, write_certificate
-from xortune.runs.files import remove_file, replace_file
 from xortune.runs.results import seed_tables
 from xortune.runs.run import RUNS, Run
-from xortune.runs.store import driven
+from xortune.runs.store import driven, remove_file, replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from xortune.runs.files import Content
+    from xortune.runs.store import Content
 
 # -------------------------------------------------------------------------------------------------
 # A table as CSV text that a spreadsheet or a terminal may open, wherever its names came from.

@@ -28,8 +28,7 @@ from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
 from xortune.racing.objectives import summed_only
 from xortune.reports.document import Table, environment, lines_of, numbers, table_of, texts
 from xortune.runs.certificate import Certificate, CertifiedResult
-from xortune.runs.evaluation import Evaluation
-from xortune.runs.lines import Evaluations
+from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run

@@ -15,8 +15,8 @@ from xortune.core.formats import as_html, config_text, rounded_down
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
-from xortune.runs.files import replace_file
 from xortune.runs.manifest import made_with
+from xortune.runs.store import replace_file
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.exact import clopper_pearson_lower
 from xortune.stats.horizon import boundary

@@ -20,8 +20,7 @@ import numpy as np
 from xortune.core.beside import beside
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
-from xortune.runs.evaluation import MAX_TIME, Evaluation, encode
-from xortune.runs.lines import Evaluations, JournalLines
+from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
 from xortune.runs.lock import RunLock, flock, held
 from xortune.runs.store import SegmentWriter, as_path, writer_for
 

@@ -16,9 +16,8 @@ from typing_extensions import TypedDict  # as pydantic needs it before Python 3.
 
 from xortune.core.errors import InputError
 from xortune.core.files import json_of, writing
-from xortune.runs.files import replace_file
-from xortune.runs.lines import Evaluations
-from xortune.runs.store import as_path
+from xortune.runs.evaluation import Evaluations
+from xortune.runs.store import as_path, replace_file
 from xortune.spaces.model import SUCCESS_RATE, Objective
 from xortune.stats.numbers import named_statistic
 

@@ -28,8 +28,7 @@ from xortune.racing.objectives import (
     summed_only,
     ties_of,
 )
-from xortune.runs.evaluation import MAX_EPOCHS
-from xortune.runs.lines import Evaluations, JournalLines
+from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines
 from xortune.spaces.model import MEASURED, Objective, is_number
 from xortune.stats.numbers import STATISTICS, finite, summary
 

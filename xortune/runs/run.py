@@ -19,10 +19,8 @@ from xortune.core.files import open_regular, text_of, writing
 from xortune.core.formats import as_html
 from xortune.core.point import Point, Value
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
-from xortune.runs.evaluation import MAX_ROWS
-from xortune.runs.files import replace_file
+from xortune.runs.evaluation import MAX_ROWS, Evaluations
 from xortune.runs.journal import read, torn
-from xortune.runs.lines import Evaluations
 from xortune.runs.lock import holder
 from xortune.runs.manifest import (
     FORMAT,
@@ -45,7 +43,7 @@ from xortune.runs.results import (
     seed_frame,
     seed_tables,
 )
-from xortune.runs.store import StoredPath, as_path, readable, store_of
+from xortune.runs.store import StoredPath, as_path, readable, replace_file, store_of
 from xortune.spaces.space import parse_space
 
 if TYPE_CHECKING:

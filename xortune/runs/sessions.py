@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.core.errors import InputError
 from xortune.core.files import text_of, writing
-from xortune.runs.files import replace_file
 from xortune.runs.manifest import (
     PACKAGES,
     identities_of,
@@ -31,6 +30,7 @@ from xortune.runs.manifest import (
     update_manifest,
 )
 from xortune.runs.results import aside_rows
+from xortune.runs.store import replace_file
 from xortune.spaces.command import EXIT_CODE
 from xortune.spaces.model import (
     Fixed,

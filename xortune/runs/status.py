@@ -19,8 +19,8 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.trainer import NO_FAILURES
 from xortune.runs.certificate import Certificate
+from xortune.runs.evaluation import Evaluations, JournalLines
 from xortune.runs.journal import JournalReader
-from xortune.runs.lines import Evaluations, JournalLines
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import manifest_of, refuse_others, sessions_of, stopped_because
 from xortune.runs.results import number_names, score_of

@@ -17,7 +17,7 @@ from xortune.reports.figures.labels import MOST, described, finished, plot_of, s
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, varying
 from xortune.runs.certificate import Certificate
-from xortune.runs.lines import PART
+from xortune.runs.evaluation import PART
 from xortune.runs.manifest import CERTIFIED, sessions_of
 from xortune.runs.results import by_version
 from xortune.runs.run import Run
