@@ -11,6 +11,7 @@ import struct
 import sys
 import zlib
 from array import array
+from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, overload
@@ -42,38 +43,39 @@ from xortune.core.point import Point, Value
 from xortune.core.trainer import Block
 
 # -------------------------------------------------------------------------------------------------
-# What a line of a journal may hold: a forged one must not fill the memory. Nothing is unpickled.
+# Limits of a line: a forged line must not exhaust the memory. Nothing is unpickled.
 
 COMPRESSION = 1
+"""zlib's fastest level."""
 
 MAX_SEEDS, MAX_ROWS, MAX_EPOCHS = 2**26, 2**30, 2**40
-"""Of one line: seeds, judged rows of all these together, epochs."""
+"""Per line: seeds, judged rows of all seeds together, epochs."""
 
 MAX_TIME = 253_402_300_799
-"""The last second that has a date: of the year 9999."""
+"""The last second of the year 9999, in seconds since 1970."""
 
 MAX_NAMES, MAX_REASON = 64, 500
-"""Of one line: numbers for each seed, and of curves; letters of a name, and of a reason."""
+"""Per line: number of names, of values and of curves; characters of a name, and of a reason."""
 
 MAX_NUMBERS, MAX_OUTPUT = 2**27, 2**20
-"""Of one line: numbers of all seeds and names together; bytes that its failed seeds printed."""
+"""Per line: seeds times names; bytes of the output of failed seeds."""
 
 MAX_POINTS = 2**22
-"""Of one line: points of the curves of all its seeds together."""
+"""Per line: points of all curves together."""
 
 MAX_ATTEMPTS = 1000
-"""Attempt a spends alpha / 2**a: long before the thousandth nothing is left."""
+"""Attempt a spends alpha / 2**a, so later attempts could prove nothing."""
 
 Whole: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 Successes: TypeAlias = Annotated[int, Field(ge=0, le=2**32)]
 Positive: TypeAlias = Annotated[int, Field(ge=1, le=2**32)]
 
 Criterion: TypeAlias = Literal["own", "neighbourhood"]
-"""Whose lower bound orders finalists: that of each itself, or of the worst around it."""
+"""The lower bound that orders finalists: each one's own, or the lowest around it."""
 
 
 class _NotNull:
-    """Of a field that a line may lack: what it says there is never null."""
+    """An optional field: it may be absent, but is never null."""
 
     @staticmethod
     def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -84,27 +86,27 @@ class _NotNull:
 
 @dataclass(frozen=True)
 class Purpose:
-    """A block that an attempt to certify finalists has trained.
+    """Why a certificate trained a block.
 
-    Lines of a search have none. With it the certificate follows from the journal alone, and no such
-    line is ever counted among the search's results.
+    Lines of a search have none. The certificate follows from these lines alone, and they never
+    count among the search's results.
 
     Attributes:
         kind: `certify` for a finalist itself, `neighbourhood` for one with a setting moved.
         attempt: number of the attempt, from 1.
         finalist: key of the finalist.
-        rank: its place in the search's order, from 1.
-        finalists: how many the attempt has.
-        seeds: how many it plans for each of its configs.
+        rank: place in the search's order, from 1.
+        finalists: number of finalists of the attempt.
+        seeds: planned for each configuration of the attempt.
         confidence: with which all bounds of all attempts hold together.
-        extendable: whether it was begun as one whose seeds may be added to.
+        extendable: whether seeds may be added to the attempt.
         search_k: seeds of the finalist solved in the search.
         search_n: its seeds in the search.
         moved: the parameter that is moved; None for the finalist itself.
-        by: what orders the finalists.
-        neighbours: how many all finalists of the attempt have together; 0 if none are measured.
-        first: where the attempt's seeds begin; of a neighbour, where those of all neighbours do.
-        min_rate: of an attempt that proves a rate, finalist after finalist: that rate.
+        by: the bound that orders the finalists.
+        neighbours: of all finalists of the attempt together; 0 if none are measured.
+        first: first seed of the attempt; for a neighbour the first seed of all neighbours.
+        min_rate: the rate that the attempt proves, finalist after finalist; None otherwise.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
@@ -127,23 +129,23 @@ class Purpose:
 
 
 # -------------------------------------------------------------------------------------------------
-# An evaluation, and the line of the journal that keeps it.
+# An evaluation and its line in the journal.
 #
-# What a person wants to read is plain JSON; the per-seed arrays are packed into one compressed
-# field, because as plain JSON a large sweep would be hundreds of megabytes.
+# A line is JSON. Its per-seed arrays are compressed into one field: as plain JSON the journal of a
+# large sweep would take hundreds of megabytes.
 
 
 @dataclass(frozen=True)
 class EncodedOutcome:
-    """An outcome of a block as the journal keeps it: what workers send, and a driver passes on.
+    """A block's outcome in the journal's form: workers send it, and the driver writes it as it is.
 
     Attributes:
         successes: seeds solved.
         n: seeds.
         epochs: the budget.
-        data: the per-seed arrays, compressed, as text: the width M of the predictions (uint32),
-            status (uint8), solved_epoch (int32), final_loss (float32), all of shape (S,), little
-            endian, then the predictions, packed into whole bytes for each seed.
+        data: base64 of compressed little-endian arrays: the width M of the predictions (uint32),
+            then status (uint8), solved_epoch (int32) and final_loss (float32), all of shape (S,),
+            then the predictions, packed into whole bytes for each seed.
         details: as of the outcome.
     """
 
@@ -168,22 +170,22 @@ class EncodedOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One try at training a block, as the journal keeps it.
+    """One attempt to train a block: one line of the journal.
 
     Attributes:
-        proposal: number of the proposal (trial) the block belongs to, from 0.
+        proposal: number of the proposal (trial) that the block belongs to, from 0.
         block: the point and its seeds.
-        outcome: what came of it; None if the try produced nothing. One that was read from a journal
-            is an `Outcome`; one on its way there may be encoded.
+        outcome: None if the attempt failed. Read from a journal it is an `Outcome`; on its way
+            there it may be encoded.
         error: the reason why there is no outcome.
-        final: False if the try failed and will be repeated; the repetition is a line of its own.
+        final: False if the attempt failed and will be repeated; the repetition has its own line.
         seconds: training time.
         worker: where it was trained, as host:pid.
-        purpose: what it was trained for if not for the search.
-        made: digest of what trained it (engine, versions, task), which the run's manifest has in
-            whole; a journal of a search has one in each line.
+        purpose: why a certificate trained it; None for the search.
+        made: digest of what trained it (engine, versions, task); the run's manifest holds the
+            details. Each line of a search has one.
         at: when the line was written, in whole seconds since 1970 by the driver's clock. No table
-            or count knows of it.
+            or count depends on it.
     """
 
     proposal: int
@@ -199,13 +201,13 @@ class Evaluation:
 
 
 def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
-    """The outcome of a block, packed.
+    """Encode the outcome of a block.
 
     Raises:
-        InputError: it is not one of the block's seeds in their order.
+        InputError: its seeds are not the block's seeds in their order.
     """
-    asked = np.arange(block.first, block.first + block.count, dtype=np.int64)
-    if outcome.seeds.tobytes() != asked.tobytes():
+    expected = np.arange(block.first, block.first + block.count, dtype=np.int64)
+    if outcome.seeds.tobytes() != expected.tobytes():
         raise InputError(
             f"the outcome's {outcome.n} seeds are not those it was asked for",
             field="seeds",
@@ -223,7 +225,7 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
 
 
 def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> str:
-    """One JSON line, without the newline; `written` is in place of its `made` and `at`."""
+    """One JSON line, without the newline; `written` replaces its `made` and `at`."""
     block, outcome = evaluation.block, evaluation.outcome
     _check_outcome(outcome is not None, evaluation.error, final=evaluation.final)
     if block.count > MAX_SEEDS:
@@ -257,8 +259,8 @@ def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> st
         line["at"] = at
     if made is not None:
         line["made"] = made
-    # ASCII only: no line separator of any kind can get into the line. What all of a line nearly
-    # always is, pydantic writes five times as fast; of a lone surrogate it makes nothing.
+    # ASCII only, so that no line separator of any kind gets into a line. pydantic is five times as
+    # fast as json, but refuses lone surrogates and does not escape other characters.
     try:
         text = to_json(line)
     except PydanticSerializationError:
@@ -325,23 +327,23 @@ _LINE: TypeAdapter[LineFields] = TypeAdapter(LineFields)
 
 
 def read_line(text: bytes) -> tuple[LineFields, Point, int, bytes | None, Details]:
-    """What a line says, checked.
+    """Parse and check a line.
 
     Returns:
-        Its fields, the config, the width of the predictions, the per-seed arrays as
-        `EncodedOutcome.data` has them after it (None without an outcome), and the details.
+        Its fields, the configuration, the width of the predictions, the per-seed arrays (what
+        `EncodedOutcome.data` has after the width; None without an outcome), and the details.
     """
-    said = _fields(text)
-    first, count, point = said.first, said.count, Point(said.config)
+    fields = _fields(text)
+    first, count, point = fields.first, fields.count, Point(fields.config)
     if first + count - 1 > MAX_SEED:
         raise InputError(f"{first} + {count} goes beyond the last seed", field="first")
-    if point.key != said.key:
-        raise InputError(f"{said.key!r} is not the config's key {point.key}", field="key")
-    width, arrays = _outcome(said)
-    details = _details(said)
+    if point.key != fields.key:
+        raise InputError(f"{fields.key!r} is not the config's key {point.key}", field="key")
+    width, arrays = _outcome(fields)
+    details = _details(fields)
     if details is not NO_DETAILS and arrays is None:
         raise InputError("values of seeds without seeds_data", field="values")
-    return said, point, width, arrays, details
+    return fields, point, width, arrays, details
 
 
 def _fields(text: bytes) -> LineFields:
@@ -350,7 +352,7 @@ def _fields(text: bytes) -> LineFields:
     except ValidationError as error:
         if b"\\ud" not in text:
             raise _refusal(error) from None
-    try:  # pydantic takes no lone surrogate, as of a file's name in an error: it is read without
+    try:  # pydantic refuses lone surrogates, such as those of a file's name in an error
         given = json.loads(text)
         readable = json.dumps(given, ensure_ascii=False).encode(errors="replace")
         line = _LINE.validate_json(readable)
@@ -373,33 +375,32 @@ def _refusal(error: ValidationError) -> InputError:
 _STATUSES = bytes(Status)
 
 
-def _outcome(said: LineFields) -> tuple[int, bytes | None]:
+def _outcome(fields: LineFields) -> tuple[int, bytes | None]:
     """The width of the predictions and the arrays of a line; 0 and None without an outcome."""
-    count, data = said.count, said.seeds_data
-    told = said.k, said.n, said.epochs
-    _check_outcome(data is not None, said.error, final=said.final)
+    count, data, counts = fields.count, fields.seeds_data, (fields.k, fields.n, fields.epochs)
+    _check_outcome(data is not None, fields.error, final=fields.final)
     if data is None:
-        if told != (None, None, None):
+        if counts != (None, None, None):
             raise InputError("a count without seeds_data", field="k, n, epochs")
         return 0, None
     width, raw = _unpacked(data, count)
     if unknown := raw[:count].translate(None, _STATUSES):
         raise InputError(f"unknown status {max(unknown)}", field="seeds_data")
-    solved = raw.count(0, 0, count)
-    if told[:2] != (solved, count) or told[2] is None:
-        raise InputError(f"{told} contradict seeds_data: {solved}, {count}", field="k, n, epochs")
+    solved = raw.count(Status.SOLVED, 0, count)
+    if counts[:2] != (solved, count) or counts[2] is None:
+        raise InputError(f"{counts} contradict seeds_data: {solved}, {count}", field="k, n, epochs")
     return width, raw
 
 
 def _packed(raw: bytes) -> str:
-    # A window no larger than the text: to set up one of 32 kB takes longer than to fill it.
+    # A small window: setting up the default one of 32 kB takes longer than compressing.
     window = min(max(len(raw).bit_length(), 10), zlib.MAX_WBITS)
     packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, window, min(window - 5, 8))
     return base64.b64encode(packer.compress(raw) + packer.flush()).decode("ascii")
 
 
 def _inflated(text: str, limit: int, field: str) -> bytes:
-    """What `_packed` wrote, if that is no longer than a limit: a forged text fills no memory."""
+    """Decompress the output of `_packed`; longer than `limit` is refused before it fills memory."""
     unpacker = zlib.decompressobj()
     try:
         raw = unpacker.decompress(binascii.a2b_base64(text, strict_mode=True), limit + 1)
@@ -420,12 +421,12 @@ def _unpacked(text: str, count: int) -> tuple[int, bytes]:
 
 
 def _details_fields(details: Details, first: int) -> dict[str, Any]:
-    """What a line says of them: `values`, `failed`, `output`, `curves`, each only if there are any.
+    """A line's fields `values`, `failed`, `output` and `curves`; those that are empty are absent.
 
     `values` is {"names": [...], "data": little-endian float64, shape (names, S), packed}; `failed`
-    has the seeds by their reason; `output` is the texts by their seeds, as JSON, packed; `curves`
-    has their names, and of its P points the seeds (uint32, 0 for the first of the line), the
-    reports (uint32) and the values (float32, shape (P, names)), little endian, packed.
+    maps a reason to its seeds; `output` maps seeds to texts, as packed JSON; `curves` has names and
+    for its P points the seeds (uint32, relative to the first of the line), the reports (uint32) and
+    the values (float32, shape (P, names)), little endian, packed.
     """
     fields: dict[str, Any] = {}
     if details.values:
@@ -440,37 +441,37 @@ def _details_fields(details: Details, first: int) -> dict[str, Any]:
         texts = {str(seed): text for seed, text in sorted(details.output.items())}
         fields["output"] = _packed(_JSON.encode(texts).encode("ascii"))
     if details.curves:
-        [curves] = details.curves  # of a block that was just trained
-        found = curves.points()
-        raw = (found.seed - first).astype("<u4").tobytes() + found.report.astype("<u4").tobytes()
-        data = _packed(raw + found.values.astype("<f4").tobytes())
-        fields["curves"] = {"names": list(found.names), "data": data}
+        [curves] = details.curves  # a trained block has one
+        points = curves.points()
+        raw = (points.seed - first).astype("<u4").tobytes() + points.report.astype("<u4").tobytes()
+        data = _packed(raw + points.values.astype("<f4").tobytes())
+        fields["curves"] = {"names": list(points.names), "data": data}
     return fields
 
 
-def _details(said: LineFields) -> Details:
-    """What `_details_fields` wrote."""
-    values, by_reason, output = said.values, said.failed, said.output
-    if values is None and by_reason is None and output is None and said.curves is None:
+def _details(fields: LineFields) -> Details:
+    """Read what `_details_fields` wrote."""
+    values, by_reason, output = fields.values, fields.failed, fields.output
+    if values is None and by_reason is None and output is None and fields.curves is None:
         return NO_DETAILS
-    first, count = said.first, said.count
-    numbers = {} if values is None else _values(values.names, values.data, count)
+    first, count = fields.first, fields.count
+    numbers = {} if values is None else _values(values, count)
     pairs = [
         (seed, sys.intern(reason)) for reason, seeds in (by_reason or {}).items() for seed in seeds
     ]
     failed = dict(sorted(pairs))
     if len(failed) < len(pairs) or any(not first <= seed < first + count for seed in failed):
         raise InputError("has a seed that is not of the line, or one twice", field="failed")
-    curves = () if said.curves is None else (_curves(said.curves, first, count),)
-    printed = {} if output is None else _output(output, failed)
-    return Details(numbers, failed, output=printed, curves=curves)
+    curves = () if fields.curves is None else (_curves(fields.curves, first, count),)
+    texts = {} if output is None else _output(output, failed)
+    return Details(numbers, failed, output=texts, curves=curves)
 
 
-def _values(names: list[str], data: str, count: int) -> dict[str, NDArray[np.float64]]:
-    size = len(names) * count
+def _values(given: _Named, count: int) -> dict[str, NDArray[np.float64]]:
+    names, size = given.names, len(given.names) * count
     if len(set(names)) < len(names) or size > MAX_NUMBERS:
         raise InputError(f"has a name twice, or too many numbers ({size:,})", field="values")
-    raw = _inflated(data, 8 * size, "values")
+    raw = _inflated(given.data, 8 * size, "values")
     if len(raw) != 8 * size:
         raise InputError(f"does not hold {count} seeds", field="values")
     rows = np.frombuffer(raw, "<f8").reshape(len(names), count)
@@ -479,7 +480,7 @@ def _values(names: list[str], data: str, count: int) -> dict[str, NDArray[np.flo
 
 @dataclass(frozen=True)
 class _StoredCurves:
-    """Curves of a line, packed: most are never looked at."""
+    """Curves of a line, kept compressed: most are never looked at."""
 
     names: tuple[str, ...]
     packed: str
@@ -496,16 +497,16 @@ class _StoredCurves:
 
 def _curves(given: _Named, first: int, count: int) -> _StoredCurves:
     names = tuple(map(sys.intern, given.names))
-    each = 8 + 4 * len(names)
-    raw = _inflated(given.data, MAX_POINTS * each, "curves")
-    seeds = np.frombuffer(raw, "<u4", len(raw) // each) if len(raw) % each == 0 else np.empty(0)
+    size = 8 + 4 * len(names)
+    raw = _inflated(given.data, MAX_POINTS * size, "curves")
+    seeds = np.frombuffer(raw, "<u4", len(raw) // size) if len(raw) % size == 0 else np.empty(0)
     if not seeds.size or seeds.max() >= count or len(set(names)) < len(names):
         raise InputError("is damaged", field="curves", allowed="points of the line's seeds")
     return _StoredCurves(names, given.data, first)
 
 
 class _Output(Mapping[int, str]):
-    """Texts by seed, unpacked when they are asked for: few ever are, of all that a run has."""
+    """Texts by seed, kept compressed: most are never looked at."""
 
     def __init__(self, packed: str, seeds: tuple[int, ...]) -> None:
         self._packed, self._seeds = packed, seeds
@@ -538,36 +539,31 @@ def _output(output: str, failed: Mapping[int, str]) -> _Output:
 
 
 # -------------------------------------------------------------------------------------------------
-# Lines of a journal in columns; an object of one is made when it is asked for.
+# Lines of a journal in columns. An object of one line is made on demand.
 
 _ROW = struct.Struct("<iqIiqqIqqii??")
 
-COLUMNS = np.dtype(
-    {
-        "names": (
-            *("config", "proposal", "first", "count", "seeds_at", "bits_at", "width", "epochs"),
-            *("at", "made", "worker", "final", "outcome"),
-        ),
-        "formats": [f"<{sign}" for sign in _ROW.format[1:]],
-    }
+_Row = namedtuple(  # its types are those of `_ROW`
+    "_Row",
+    "config proposal first count seeds_at bits_at width epochs at made worker final outcome",
 )
-"""Whole numbers of each line, -1 for none: `config`, `made` and `worker` are places in `keys` and
+
+COLUMNS = np.dtype(
+    {"names": list(_Row._fields), "formats": [f"<{sign}" for sign in _ROW.format[1:]]}
+)
+"""Numbers of a line, -1 for none. `config` indexes `JournalLines.keys`, `made` and `worker` index
 `names`; the line's seeds begin at `seeds_at` among all seeds, its predictions at `bits_at`."""
 
 
-EVERY = slice(None)
-"""All lines."""
-
-
 class JournalLines:
-    """Lines of a journal in columns, to which more may be appended.
+    """Lines of a journal in columns; lines may be appended.
 
     Attributes:
-        keys: of the configs, in the order in which they came.
+        keys: of the configurations, in the order of their first lines.
         seconds: training time of each line.
         errors: by line, why it has no outcome.
-        purposes: by line, of those of certificates.
-        details: by line, of outcomes that have any.
+        purposes: by line, for lines of certificates.
+        details: by line, for outcomes that have any.
     """
 
     def __init__(self) -> None:
@@ -579,12 +575,12 @@ class JournalLines:
         self._codes: dict[str, int] = {}
         self._listed: list[str] = []
         self._configs: dict[str, int] = {}
-        # Of each config where its values begin among those of all, and of which parameters.
+        # For each configuration: where its values begin in `_values`, and which names they have.
         self._values: list[Value] = []
         self._values_at, self._schema_of = array("q"), array("q")
         self._schemas: dict[tuple[str, ...], int] = {}
         self._rows = bytearray()  # of `COLUMNS`
-        # Of all seeds, one after the other; lines without an outcome have none here.
+        # Of all seeds, one after the other; a line without an outcome has no seeds here.
         self._status, self._epochs = bytearray(), bytearray()
         self._losses, self._bits = bytearray(), bytearray()
         self._ends = np.empty((0, len(Status)), np.int32), np.empty(0, np.int64)
@@ -594,32 +590,32 @@ class JournalLines:
 
     def take(self, text: bytes) -> None:
         """Append a line of a journal."""
-        said, point, width, raw, details = read_line(text)
-        number, count, codes = len(self.seconds), said.count, self._codes
+        fields, point, width, raw, details = read_line(text)
+        number, count, codes = len(self.seconds), fields.count, self._codes
         self._rows += _ROW.pack(
-            *(self._config(point.key, tuple(point), point.values()), said.proposal),
-            *(said.first, count),
+            *(self._config(point.key, tuple(point), point.values()), fields.proposal),
+            *(fields.first, count),
             *(len(self._status), len(self._bits), width),
-            -1 if said.epochs is None else said.epochs,
-            -1 if said.at is None else said.at,
-            -1 if said.made is None else codes.setdefault(said.made, len(codes)),
-            *(codes.setdefault(said.worker, len(codes)), said.final, raw is not None),
+            -1 if fields.epochs is None else fields.epochs,
+            -1 if fields.at is None else fields.at,
+            -1 if fields.made is None else codes.setdefault(fields.made, len(codes)),
+            *(codes.setdefault(fields.worker, len(codes)), fields.final, raw is not None),
         )
         if raw is not None:
             self._status += raw[:count]
             self._epochs += raw[count : 5 * count]
             self._losses += raw[5 * count : 9 * count]
             self._bits += raw[9 * count :]
-        if said.error is not None:
-            self.errors[number] = sys.intern(said.error)
-        if said.purpose is not None:
-            self.purposes[number] = said.purpose
+        if fields.error is not None:
+            self.errors[number] = sys.intern(fields.error)
+        if fields.purpose is not None:
+            self.purposes[number] = fields.purpose
         if details is not NO_DETAILS:
             self.details[number] = details
-        self.seconds.append(said.seconds)
+        self.seconds.append(fields.seconds)
 
     def _config(self, key: str, names: tuple[str, ...], values: Iterable[Value]) -> int:
-        """The place of a config among `keys`."""
+        """The index of a configuration in `keys`."""
         if len(self._configs) < len(self.keys):
             self._configs = {key: place for place, key in enumerate(self.keys)}
         config = self._configs.setdefault(key, len(self.keys))
@@ -631,17 +627,17 @@ class JournalLines:
         return config
 
     def extend(self, more: JournalLines) -> None:
-        """Append the lines of another one."""
+        """Append the lines of another journal's part."""
         number, codes, schemas = len(self.seconds), self._codes, list(more._schemas)
         configs = [
             self._config(key, (names := schemas[schema]), more._values[at : at + len(names)])
             for key, schema, at in zip(more.keys, more._schema_of, more._values_at, strict=True)
         ]
-        found = [codes.setdefault(name, len(codes)) for name in more.names]
+        new_codes = [codes.setdefault(name, len(codes)) for name in more.names]
         rows = np.frombuffer(more._rows, COLUMNS).copy()
         rows["config"] = np.array(configs)[rows["config"]]
         for column in ("made", "worker"):
-            rows[column] = np.array([*found, -1])[rows[column]]  # the last is that of -1
+            rows[column] = np.array([*new_codes, -1])[rows[column]]  # -1 stays -1
         rows["seeds_at"] += len(self._status)
         rows["bits_at"] += len(self._bits)
         self._rows += rows.tobytes()
@@ -651,11 +647,11 @@ class JournalLines:
         self._bits += more._bits
         self.seconds += more.seconds
         self.errors |= {number + line: why for line, why in more.errors.items()}
-        self.purposes |= {number + line: one for line, one in more.purposes.items()}
-        self.details |= {number + line: one for line, one in more.details.items()}
+        self.purposes |= {number + line: purpose for line, purpose in more.purposes.items()}
+        self.details |= {number + line: details for line, details in more.details.items()}
 
     def complete(self) -> None:
-        """Free what only `take` needs, which makes it again if more lines come."""
+        """Free an index that only `take` needs; it is rebuilt if more lines come."""
         self._configs = {}
 
     @property
@@ -665,29 +661,33 @@ class JournalLines:
             self._listed = list(self._codes)
         return self._listed
 
-    def column(self, name: str, places: NDArray[np.int64] | slice = EVERY) -> NDArray[np.int64]:
-        """int64: one of `COLUMNS`, of the lines at these places; of all L, if none are given."""
-        return np.frombuffer(self._rows, COLUMNS)[name][places].astype(np.int64)
+    def column(
+        self, name: str, lines: NDArray[np.int64] | slice = slice(None)
+    ) -> NDArray[np.int64]:
+        """int64: one of `COLUMNS`, of some lines or of all."""
+        return np.frombuffer(self._rows, COLUMNS)[name][lines].astype(np.int64)
 
-    def _row(self, line: int) -> tuple[int, ...]:
-        return _ROW.unpack_from(self._rows, line * _ROW.size)
+    def _row(self, line: int) -> _Row:
+        return _Row._make(_ROW.unpack_from(self._rows, line * _ROW.size))
 
     def seeds(self, name: str) -> NDArray[Any]:
-        """Of all seeds `status` (uint8), `solved_epoch` (int32), `final_loss` (float32) or `bits`.
+        """`status` (uint8), `solved_epoch` (int32), `final_loss` (float32) or `bits` of all seeds.
 
-        Nothing can be appended while this is held.
+        Lines cannot be appended while this array is alive.
         """
-        if name in ("status", "bits"):
-            return np.frombuffer(self._status if name == "status" else self._bits, np.uint8)
-        if name == "solved_epoch":
-            return np.frombuffer(self._epochs, "<i4")
-        return np.frombuffer(self._losses, "<f4")
+        columns: dict[str, tuple[bytearray, str]] = {
+            "status": (self._status, "u1"),
+            "solved_epoch": (self._epochs, "<i4"),
+            "final_loss": (self._losses, "<f4"),
+            "bits": (self._bits, "u1"),
+        }
+        return np.frombuffer(*columns[name])
 
     def ends(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """How many seeds of each line ended in each `Status`, and epochs of its solved seeds.
+        """Seeds of each line by `Status`, and the epochs of its solved seeds.
 
         int32, shape (L, statuses), and int64, shape (L,). All seeds of a line without an outcome
-        have crashed.
+        count as crashed.
         """
         counts, spent = self._ends
         if len(spent) < len(self.seconds):
@@ -704,33 +704,33 @@ class JournalLines:
                     status = self.seeds("status")[seeds]
                     for kind in Status:
                         more[part, kind] = np.add.reduceat(status == kind, starts, dtype=np.int32)
-                    taken = np.where(status == 0, self.seeds("solved_epoch")[seeds], 0)
-                    epochs[part] = np.add.reduceat(taken, starts, dtype=np.int64)
+                    solved = np.where(status == 0, self.seeds("solved_epoch")[seeds], 0)
+                    epochs[part] = np.add.reduceat(solved, starts, dtype=np.int64)
             if len(spent):
                 more, epochs = np.concatenate([counts, more]), np.concatenate([spent, epochs])
             self._ends = more, epochs
         return self._ends
 
     def point(self, config: int) -> Point:
-        """The config at a place of `keys`."""
+        """The configuration at an index of `keys`."""
         names, at = list(self._schemas)[self._schema_of[config]], self._values_at[config]
         values = dict(zip(names, self._values[at : at + len(names)], strict=True))
         return Point.known(values, self.keys[config])
 
     def parameters(self, configs: NDArray[np.int64]) -> list[str]:
-        """The names of all parameters of some configs, in the order in which points have them."""
+        """The parameters of some configurations, in the order in which points have them."""
         names: list[str] = []
         codes, first = np.unique(np.array(self._schema_of)[configs], return_index=True)
         for code in codes[np.argsort(first)].tolist():
             place = 0
             for name in list(self._schemas)[code]:
-                if name not in names:  # after the one that it follows in its point
+                if name not in names:  # insert it after its predecessor in the point
                     names.insert(place, name)
                 place = names.index(name) + 1
         return names
 
     def values(self, name: str, configs: NDArray[np.int64], missing: Any = None) -> list[Any]:
-        """Of each config what it has for a parameter; `missing` where it has none."""
+        """A parameter's value in each configuration; `missing` where it has none."""
         place = np.array([s.index(name) if name in s else -1 for s in self._schemas])
         within = place[np.array(self._schema_of)[configs]]
         at = np.where(within < 0, -1, np.array(self._values_at)[configs] + within)
@@ -739,30 +739,29 @@ class JournalLines:
         return [self._values[i] if i >= 0 else missing for i in at.tolist()]
 
     def evaluation(self, line: int) -> Evaluation:
-        """A line as a value."""
+        """The line as an object."""
         row = self._row(line)
-        block = Block(self.point(row[0]), row[2], row[3])
         return Evaluation(
-            proposal=row[1],
-            block=block,
-            outcome=self.outcome([line], row[7]) if row[12] else None,
+            proposal=row.proposal,
+            block=Block(self.point(row.config), row.first, row.count),
+            outcome=self.outcome([line], row.epochs) if row.outcome else None,
             error=self.errors.get(line),
-            final=bool(row[11]),
+            final=row.final,
             seconds=self.seconds[line],
-            worker=self.names[row[10]],
+            worker=self.names[row.worker],
             purpose=self.purposes.get(line),
-            made=None if row[9] < 0 else self.names[row[9]],
-            at=None if row[8] < 0 else row[8],
+            made=None if row.made < 0 else self.names[row.made],
+            at=None if row.at < 0 else row.at,
         )
 
     def outcome(self, lines: Sequence[int], epochs: int, *, reasons: bool = False) -> Outcome:
-        """What some lines of a config came to, as one; those without an outcome have crashed."""
+        """Lines of one configuration as one outcome; seeds of a line without one have crashed."""
         parts = [self._part(line, reasons=reasons) for line in lines]
         arrays, details = parts[0]
         if len(parts) > 1:
             width = max(part["predictions"].shape[1] for part, _ in parts)
             for part, _ in parts:
-                if part["predictions"].shape[1] < width:  # without an outcome: none
+                if part["predictions"].shape[1] < width:  # a line without an outcome
                     part["predictions"] = np.zeros((len(part["seeds"]), width), np.bool_)
             n = len(arrays["seeds"])
             for part, more in parts[1:]:
@@ -773,52 +772,53 @@ class JournalLines:
 
     def _part(self, line: int, *, reasons: bool) -> tuple[dict[str, NDArray[Any]], Details]:
         row = self._row(line)
-        first, n, at, bits_at, width = row[2:7]
-        seeds = _seeds(first, n)
-        if not row[12]:
+        n, at, width = row.count, row.seeds_at, row.width
+        seeds = _seeds(row.first, n)
+        if not row.outcome:
             why = self.errors[line] if reasons else None
-            gone = Outcome.crashed(range(first, first + n), 0, why)
+            crashed = Outcome.crashed(range(row.first, row.first + n), 0, why)
             names = ("status", "solved_epoch", "final_loss", "predictions")
-            return {"seeds": seeds} | {name: getattr(gone, name) for name in names}, gone.details
-        row_bytes = (width + 7) // 8
-        bits = np.frombuffer(bytes(self._bits[bits_at : bits_at + n * row_bytes]), np.uint8)
+            arrays = {name: getattr(crashed, name) for name in names}
+            return {"seeds": seeds} | arrays, crashed.details
+        size = n * ((width + 7) // 8)
+        bits = np.frombuffer(bytes(self._bits[row.bits_at : row.bits_at + size]), np.uint8)
+        predictions = np.unpackbits(bits.reshape(n, -1), axis=1, count=width)
         return {
             "seeds": seeds,
             "status": np.frombuffer(bytes(self._status[at : at + n]), np.uint8),
             "solved_epoch": np.frombuffer(bytes(self._epochs[4 * at : 4 * (at + n)]), "<i4"),
             "final_loss": np.frombuffer(bytes(self._losses[4 * at : 4 * (at + n)]), "<f4"),
-            "predictions": np.unpackbits(bits.reshape(n, row_bytes), axis=1, count=width).view(
-                np.bool_
-            ),
+            "predictions": predictions.view(np.bool_),
         }, self.details.get(line, NO_DETAILS)
 
     def numbers(self, line: int, name: str) -> NDArray[np.float64]:
         """float64, shape (S,): a number of each of a line's seeds; NaN where it failed."""
         row = self._row(line)
-        found = self.details.get(line, NO_DETAILS).values.get(name)
-        if found is None:
-            return np.full(row[3], np.nan)
-        return counted(found, np.frombuffer(bytes(self._status[row[4] : row[4] + row[3]]), "u1"))
+        values = self.details.get(line, NO_DETAILS).values.get(name)
+        if values is None:
+            return np.full(row.count, np.nan)
+        status = bytes(self._status[row.seeds_at : row.seeds_at + row.count])
+        return counted(values, np.frombuffer(status, np.uint8))
 
 
 PART = 100_000
-"""Lines of which seeds are looked at at once."""
+"""Lines whose seeds are processed at a time, which bounds the memory."""
 
 
 @functools.lru_cache(maxsize=64)
 def _seeds(first: int, count: int) -> NDArray[np.int64]:
-    # One array for the thousands of blocks that have the same seeds.
+    # Thousands of blocks share one array.
     seeds = np.arange(first, first + count, dtype=np.int64)
     seeds.flags.writeable = False
     return seeds
 
 
 class Evaluations(Sequence[Evaluation]):
-    """Some of a journal's lines. An object of one is made when it is asked for, and is not kept.
+    """Some of a journal's lines. An object of one line is made on demand, and not kept.
 
     Attributes:
-        lines: all of them.
-        places: int64, shape (E,): those that belong to it; all, if none are given.
+        lines: all lines of the journal.
+        places: int64, shape (E,): indices of the chosen lines; by default all.
     """
 
     def __init__(self, lines: JournalLines, places: NDArray[np.int64] | None = None) -> None:
@@ -827,7 +827,7 @@ class Evaluations(Sequence[Evaluation]):
 
     @classmethod
     def of(cls, evaluations: Iterable[Evaluation]) -> Evaluations:
-        """In columns what is given as objects."""
+        """Encode objects into columns."""
         if isinstance(evaluations, Evaluations):
             return evaluations
         lines = JournalLines()
@@ -836,7 +836,7 @@ class Evaluations(Sequence[Evaluation]):
         return cls(lines)
 
     def apart(self) -> tuple[Evaluations, Evaluations]:
-        """Those of the search, and those of certificates."""
+        """The lines of the search, and those of certificates."""
         search = np.ones(len(self.lines), np.bool_)
         search[list(self.lines.purposes)] = False
         chosen = search[self.places]
@@ -847,13 +847,13 @@ class Evaluations(Sequence[Evaluation]):
         return self.lines.column(name, self.places)
 
     def where(self, chosen: NDArray[np.bool_]) -> Evaluations:
-        """Those that are chosen."""
+        """The lines where `chosen` (shape (E,)) is true."""
         return Evaluations(self.lines, self.places[chosen])
 
     def of_keys(self, keys: Iterable[str]) -> Evaluations:
-        """Those of some configs."""
-        wanted = set(keys)
-        known = np.array([key in wanted for key in self.lines.keys], np.bool_)
+        """The lines of some configurations."""
+        chosen = set(keys)
+        known = np.array([key in chosen for key in self.lines.keys], np.bool_)
         return self.where(known[self.column("config")]) if len(self) else self
 
     @property
@@ -869,18 +869,18 @@ class Evaluations(Sequence[Evaluation]):
         return solved
 
     def ended(self, error: str) -> Evaluations:
-        """Those that have no outcome for that reason."""
+        """The lines without an outcome for this reason."""
         lines = [line for line, why in self.lines.errors.items() if why == error]
         return self.where(np.isin(self.places, lines))
 
     @property
     def given_up(self) -> Evaluations:
-        """Those that have no outcome and are not tried again."""
+        """The lines without an outcome that are not repeated."""
         return self.where((self.column("outcome") == 0) & (self.column("final") > 0))
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of their configs, each once, in the order in which they came."""
+        """Keys of the configurations, each once, in the order of their first lines."""
         return tuple(self.lines.keys[c] for c in dict.fromkeys(self.column("config").tolist()))
 
     def __len__(self) -> int:
