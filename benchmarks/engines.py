@@ -35,7 +35,7 @@ from xortune.core.config import MOMENTUM_OPTIMIZERS, Config
 from xortune.core.task import Task
 from xortune.spaces.space import load_space
 from xortune.trainers import fused
-from xortune.trainers.kernels import initial
+from xortune.trainers.kernels import draws
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "published_sweep.yaml"
 LATE = 5000
@@ -79,7 +79,7 @@ def of_compilers(seeds: list[int]) -> Iterator[Figure]:
     """torch.compile and JAX, for what is written out in `peers`; 2-5-1 only."""
     config, task = config_of(0, 0, _epochs(seeds[0]))
     for count in seeds[:1]:
-        start = initial.initial_weights(task.dim, config.hidden_dim, np.arange(count))
+        start = draws.initial_weights(task.dim, config.hidden_dim, np.arange(count))
         args = (peers.compiled_torch, config, task, start)
         yield _answered("torch.compile, 10 steps", count, 0, machine.in_process(*args, limit=LIMIT))
     if importlib.util.find_spec("jax") is None:
@@ -87,7 +87,7 @@ def of_compilers(seeds: list[int]) -> Iterator[Figure]:
         return
     for count, layout, combination in product(seeds, ("seeds last", "vmap"), (0, 1)):
         config, task = config_of(combination, 0, _epochs(count))
-        start = initial.initial_weights(task.dim, config.hidden_dim, np.arange(count))
+        start = draws.initial_weights(task.dim, config.hidden_dim, np.arange(count))
         answer = machine.in_process(peers.jax_scan, config, task, start, layout, limit=LIMIT)
         yield _answered(f"JAX, {layout}", count, combination, answer)
 

@@ -15,7 +15,7 @@ EXP = 18
 def operations(rows: int, dim: int, hidden: int) -> int:
     """Operations of one epoch of one seed with ELU, MSELoss and SGD with momentum.
 
-    Counted by hand in `trainers.kernels.passes`: additions, subtractions, multiplications and
+    Counted by hand in `trainers.kernels.training`: additions, subtractions, multiplications and
     the processor's estimate of a reciprocal; a fused multiply-add is two. Not counted, though they
     take a core's time too: comparisons, selections, shifts, changes of sign, loads and stores.
 

@@ -10,8 +10,7 @@ import torch
 from numba import njit
 
 from xortune.core.config import LOSSES
-from xortune.trainers import fused
-from xortune.trainers.kernels import activations, functions, losses
+from xortune.trainers.kernels import formulas, training
 from xortune.trainers.kernels.simd import load, store
 from xortune.trainers.reference import activation_of, loss_of
 
@@ -75,7 +74,7 @@ def of_all_sizes(largest: float) -> np.ndarray:
 
 
 def test_exp():
-    exp = mapped(functions.exp)
+    exp = mapped(formulas.exp)
     x = between(-87, 88)
     assert ulps(exp(x), np.exp(x)) <= 5
     assert exp([0.0]) == 1
@@ -85,7 +84,7 @@ def test_exp():
 
 
 def test_exp_and_expm1():
-    both = mapped_to_two(functions.exp_and_expm1)
+    both = mapped_to_two(formulas.exp_and_expm1)
     x = between(-87, 88)
     e, less = both(x)
     assert ulps(e, np.exp(x)) <= 5
@@ -98,7 +97,7 @@ def test_exp_and_expm1():
 
 
 def test_sigmoid():
-    sigmoid = mapped(functions.sigmoid)
+    sigmoid = mapped(formulas.sigmoid)
     x = between(-87, 88)
     assert ulps(sigmoid(x), 1 / (1 + np.exp(-x))) <= 7
     assert sigmoid([0.0, -0.0]).tolist() == [0.5, 0.5]
@@ -111,7 +110,7 @@ def test_sigmoid():
 
 
 def test_tanh():
-    tanh = mapped(functions.tanh)
+    tanh = mapped(formulas.tanh)
     x = of_all_sizes(30)
     assert ulps(tanh(x), np.tanh(x)) <= 5
     assert tanh([math.inf, 20, -20, -math.inf]).tolist() == [1, 1, -1, -1]
@@ -120,14 +119,14 @@ def test_tanh():
 
 
 def test_log1p_unit():
-    log1p = mapped(functions.log1p_unit)
+    log1p = mapped(formulas.log1p_unit)
     t = np.concatenate([between(0, 1), np.geomspace(TINY, 1, 20_000).astype(np.float32)])
     assert ulps(log1p(t), np.log1p(t)) <= 3
     assert np.isnan(log1p([math.nan]))
 
 
 def test_softplus():
-    softplus = mapped_to_two(functions.softplus)
+    softplus = mapped_to_two(formulas.softplus)
     x = between(-86, 1000)
     y, t = softplus(x)
     assert ulps(y, np.logaddexp(0, x)) <= 5
@@ -137,7 +136,7 @@ def test_softplus():
 
 
 def test_log():
-    log = mapped(functions.log)
+    log = mapped(formulas.log)
     x = np.geomspace(TINY, 3e38, 50_000).astype(np.float32).astype(np.float64)
     assert np.max(np.abs(log(x) - np.log(x)) / np.maximum(np.abs(np.log(x)), 0.1)) < 3e-7
     near = between(0.9, 1.1)
@@ -148,20 +147,10 @@ def test_log():
 # --- activations ---------------------------------------------------------------------------------
 
 KERNELS = {
-    None: activations.identity,
-    "CELU": activations.elu,
-    "Sigmoid": activations.logistic,
-    "Softplus": activations.softplus_20,
-    "Tanh": activations.hyperbolic,
-    "LeakyReLU": activations.leaky_relu,
-    "LogSigmoid": activations.log_sigmoid,
-} | {
-    name: getattr(activations, name.lower())
-    for name in (
-        "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "Mish", "ReLU",
-        "ReLU6", "SELU", "SiLU", "Softshrink", "Softsign", "Tanhshrink",
-    )
-}  # fmt: skip
+    name: list(formulas.ACTIVATION_FORMULAS.values())[number]
+    for name, number in training.ACTIVATIONS.items()
+    if number < training.SOFTMAX
+}
 KINKS = np.array([0.0, 0.5, 1.0, 3.0, 6.0, 20.0])
 
 
@@ -208,23 +197,11 @@ def test_an_activation_keeps_its_precision_near_0(name):
 
 # --- losses --------------------------------------------------------------------------------------
 
-LOSS_KERNELS = {
-    "BCELoss": losses.bce,
-    "BCEWithLogitsLoss": losses.bce_with_logits,
-    "HingeEmbeddingLoss": losses.hinge_embedding,
-    "KLDivLoss": losses.kl_div,
-    "L1Loss": losses.l1,
-    "MSELoss": losses.mse,
-    "MultiLabelSoftMarginLoss": losses.bce_with_logits,
-    "PoissonNLLLoss": losses.poisson_nll,
-    "SmoothL1Loss": losses.smooth_l1,
-    "SoftMarginLoss": losses.soft_margin,
-}
-
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_and_its_derivative(name):
-    slope_of = LOSS_KERNELS[name]
+    number = training.LOSSES[name]
+    slope_of = list(formulas.LOSS_FORMULAS.values())[number]
 
     @njit(error_model="numpy")
     def slopes_of(p):
@@ -248,7 +225,8 @@ def test_a_loss_and_its_derivative(name):
         if name == "PoissonNLLLoss":  # e**p - 1, in torch too
             size = np.maximum(size, q)
         assert np.max(np.abs(found - exact) / size) < 1e-6
-        number = fused.LOSSES[name]
-        values = np.array([losses.value(number, np.float32(x), np.float32(target)) for x in p])
+        values = np.array(
+            [formulas.loss_value(number, np.float32(x), np.float32(target)) for x in p]
+        )
         np.testing.assert_allclose(values, each.detach().numpy(), rtol=3e-7, atol=2e-7)
-        assert math.isnan(losses.value(number, np.float32(math.nan), np.float32(target)))
+        assert math.isnan(formulas.loss_value(number, np.float32(math.nan), np.float32(target)))

@@ -63,7 +63,7 @@ def test_other_sources_have_another_directory(place, tmp_path, monkeypatch):
         (copies / source.name).write_bytes(source.read_bytes())
     digests = []
     for change in ("", "# a comment"):
-        path = copies / "losses.py"
+        path = copies / "formulas.py"
         path.write_bytes(path.read_bytes() + change.encode())
         cache._digest.cache_clear()
         with monkeypatch.context() as patch:
@@ -131,11 +131,11 @@ def test_a_lock_that_is_held_is_not_waited_for_forever(place, monkeypatch):
 
 DRAW = """
 import numpy as np
-from xortune.trainers.kernels import initial as mersenne
+from xortune.trainers.kernels.draws import uniform
 from xortune.trainers.kernels.cache import compiled, directory
 values = np.empty((3, 16), np.float32)
-compiled(mersenne.uniform)(np.arange(16, dtype=np.uint32), np.ones(3, np.float32), True, values)
-print(directory(), sum(mersenne.uniform.stats.cache_hits.values()), values.sum())
+compiled(uniform)(np.arange(16, dtype=np.uint32), np.ones(3, np.float32), True, values)
+print(directory(), sum(uniform.stats.cache_hits.values()), values.sum())
 """
 
 

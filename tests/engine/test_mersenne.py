@@ -11,7 +11,7 @@ from xortune.core.config import Config
 from xortune.core.outcome import MAX_SEED
 from xortune.core.task import Task
 from xortune.trainers import fused, reference
-from xortune.trainers.kernels import initial
+from xortune.trainers.kernels import draws
 
 
 def torchs(dim: int, hidden_dim: int, seeds: np.ndarray) -> np.ndarray:
@@ -26,20 +26,20 @@ def assert_bits(mine: np.ndarray, theirs: np.ndarray) -> None:
 def test_this_torch_draws_as_ours_does():
     """Else the reference engine's weights are taken, and the tests below compare them with
     themselves."""
-    assert initial._found_out() in (True, False)
-    assert initial._rounded_once() == initial._found_out()
+    assert draws._compare_with_torch() in (True, False)
+    assert draws._rounds_once() == draws._compare_with_torch()
 
 
 @pytest.mark.parametrize("answer", [True, False])
 def test_what_torch_answered_is_noted_and_asked_once(monkeypatch, tmp_path, answer):
     asked = []
-    monkeypatch.setattr(initial, "_note", lambda: tmp_path / "new" / "note.txt")
-    monkeypatch.setattr(initial, "_found_out", lambda: asked.append(1) or answer)
+    monkeypatch.setattr(draws, "_note", lambda: tmp_path / "new" / "note.txt")
+    monkeypatch.setattr(draws, "_compare_with_torch", lambda: asked.append(1) or answer)
     for _ in range(3):  # as three processes
-        assert initial._rounded_once.__wrapped__() is answer
+        assert draws._rounds_once.__wrapped__() is answer
     assert asked == [1]
     (tmp_path / "new" / "note.txt").write_text("perhaps")
-    assert initial._rounded_once.__wrapped__() is answer
+    assert draws._rounds_once.__wrapped__() is answer
     assert asked == [1, 1], "a damaged note is written anew"
 
 
@@ -51,24 +51,24 @@ def test_what_torch_answered_is_noted_and_asked_once(monkeypatch, tmp_path, answ
 )
 def test_they_are_what_torch_draws_for_any_seed(dim, hidden_dim, seeds):
     array = np.array(seeds)
-    assert_bits(initial.initial_weights(dim, hidden_dim, array), torchs(dim, hidden_dim, array))
+    assert_bits(draws.initial_weights(dim, hidden_dim, array), torchs(dim, hidden_dim, array))
 
 
 @pytest.mark.parametrize(("dim", "hidden_dim"), [(1, 1), (2, 5), (8, 64)])
 def test_they_are_what_torch_draws_at_the_ends(dim, hidden_dim):
     """(8, 64) takes 641 numbers, more than one turn of the generator."""
     seeds = np.array([*range(8), *(2**31 + i for i in range(-4, 4)), *range(2**32 - 16, 2**32)])
-    assert_bits(initial.initial_weights(dim, hidden_dim, seeds), torchs(dim, hidden_dim, seeds))
+    assert_bits(draws.initial_weights(dim, hidden_dim, seeds), torchs(dim, hidden_dim, seeds))
 
 
 @pytest.fixture
 def _forgetful(monkeypatch, tmp_path):
-    monkeypatch.setattr(initial, "_note", lambda: tmp_path / str(len(list(tmp_path.iterdir()))))
-    initial._rounded_once.cache_clear()
-    initial._kept_start.cache_clear()
+    monkeypatch.setattr(draws, "_note", lambda: tmp_path / str(len(list(tmp_path.iterdir()))))
+    draws._rounds_once.cache_clear()
+    draws._cached_weights.cache_clear()
     yield
-    initial._rounded_once.cache_clear()
-    initial._kept_start.cache_clear()
+    draws._rounds_once.cache_clear()
+    draws._cached_weights.cache_clear()
 
 
 def drawn_as(monkeypatch, change) -> None:
@@ -83,29 +83,29 @@ def drawn_as(monkeypatch, change) -> None:
 def test_torchs_rounding_is_found_out(monkeypatch):
     """Whichever of the two it is."""
     seeds = np.arange(32)
-    once, twice = (initial._drawn(3, 7, seeds, once=once) for once in (True, False))
+    once, twice = (draws._own_weights(3, 7, seeds, once=once) for once in (True, False))
     assert (once != twice).any()
     assert np.abs(once - twice).max() < 1e-7
     for rounding in (True, False):
-        initial._rounded_once.cache_clear()
+        draws._rounds_once.cache_clear()
 
         def weights(dim, hidden_dim, seeds, once=rounding):
             import torch
 
-            return (torch.tensor(initial._drawn(dim, hidden_dim, seeds, once=once).T.copy()),)
+            return (torch.tensor(draws._own_weights(dim, hidden_dim, seeds, once=once).T.copy()),)
 
         with monkeypatch.context() as patch:
             patch.setattr(reference, "initial_weights", weights)
-            assert initial._rounded_once() is rounding
-            assert_bits(initial.initial_weights(3, 7, seeds), once if rounding else twice)
+            assert draws._rounds_once() is rounding
+            assert_bits(draws.initial_weights(3, 7, seeds), once if rounding else twice)
 
 
 @pytest.mark.usefixtures("_forgetful")
 def test_a_torch_that_draws_otherwise_has_the_last_word(monkeypatch):
     drawn_as(monkeypatch, lambda layer: layer * 0.5)
-    assert initial._rounded_once() is None
+    assert draws._rounds_once() is None
     seeds = np.arange(16)
-    assert_bits(initial.initial_weights(2, 5, seeds), torchs(2, 5, seeds))
+    assert_bits(draws.initial_weights(2, 5, seeds), torchs(2, 5, seeds))
     config = Config(
         activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.1, hidden_dim=5, epochs=3
     )

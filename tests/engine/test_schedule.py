@@ -11,25 +11,11 @@ from numba import njit
 from xortune.core.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.trainers import fused as schedule
 from xortune.trainers.fused import Schedule, schedule_of
-from xortune.trainers.kernels import optimizers
+from xortune.trainers.kernels.formulas import STEP_FORMULAS
 from xortune.trainers.kernels.simd import load, splat, store
 from xortune.trainers.kernels.training import FIRST_STATE, GRADIENT, SECOND_STATE
 
 STEPS, WEIGHTS = 200, 16
-RULES = [
-    optimizers.sgd,
-    optimizers.sgd_momentum,
-    optimizers.adadelta,
-    optimizers.adagrad,
-    optimizers.adam,
-    optimizers.adamax,
-    optimizers.asgd,
-    optimizers.nadam,
-    optimizers.radam,
-    optimizers.rmsprop,
-    optimizers.rmsprop_momentum,
-    optimizers.rprop,
-]
 
 
 def config_of(optimizer: str, *, lr: float = 0.01, momentum: float = 0.0, epochs: int = STEPS):
@@ -86,7 +72,7 @@ def kernels_weights(numbers_of: Schedule) -> np.ndarray:
     seen = np.empty((STEPS + 2) * WEIGHTS, np.float32)
     start = torch.linspace(-2, 2, WEIGHTS).numpy()
     scaled = (gradients() * np.float32(numbers_of.scale)).ravel()
-    steps_of(RULES[numbers_of.rule])(
+    steps_of(STEP_FORMULAS[numbers_of.rule][0])(
         scaled, numbers_of.numbers, 0.0, float(numbers_of.state_start), start, seen
     )
     return seen.reshape(STEPS + 2, WEIGHTS)[:STEPS]
@@ -177,7 +163,7 @@ def test_what_has_to_be_zero_for_the_weights_to_stay():
         if needs == 0:
             continue
         found = schedule_of(config_of(optimizer, lr=0.1, momentum=momentum))
-        run, none = steps_of(RULES[found.rule]), np.zeros(WEIGHTS, np.float32)
+        run, none = steps_of(STEP_FORMULAS[found.rule][0]), np.zeros(WEIGHTS, np.float32)
         start, out = np.full(WEIGHTS, 1.5, np.float32), np.empty(3 * WEIGHTS, np.float32)
         first = 0.0 if needs == FIRST_STATE else 0.5
         second = 0.0 if needs == SECOND_STATE else 0.5

@@ -176,7 +176,7 @@ def test_a_stack_is_the_loop(kind, ours, monkeypatch):
     """To the bit, and to rounding with torch's functions of all seeds."""
     if not ours:
         monkeypatch.setattr(images, "_ours", lambda *_: (False, False, False))
-        monkeypatch.setattr(seedwise, "is_torchs", lambda *_: False)
+        monkeypatch.setattr(seedwise, "is_exact", lambda *_: False)
         kind = type(kind.__name__, (kind,), {"epochs": 1})
     training = kind({})
     *_, (_, scores) = trained_as_one([(training, SEEDS)])
@@ -187,15 +187,15 @@ def test_a_stack_is_the_loop(kind, ours, monkeypatch):
 def test_what_would_be_rounded_otherwise_is_left_to_torch(monkeypatch):
     shapes = (17, 3 * 4, 4, 4), (3 * 6, 4, 3, 3), (3, 0, 1, 1, 1, 1, 1, 1)
     images._ours.cache_clear()
-    images.is_torchs.cache_clear()
+    images.is_exact.cache_clear()
     assert images._ours(*shapes, 1)[2] or not EXACT
-    assert images.is_torchs(5, 4, 3, 3) or not EXACT
+    assert images.is_exact(5, 4, 3, 3) or not EXACT
     weights, normalised = images._of_weights, images._normalised
     monkeypatch.setattr(images, "_of_weights", lambda *a: [1.0000001 * w for w in weights(*a)])
     monkeypatch.setattr(images, "_normalised", lambda *a: [1.0000001 * o for o in normalised(*a)])
     images._ours.cache_clear()
-    images.is_torchs.cache_clear()
+    images.is_exact.cache_clear()
     assert not images._ours(*shapes, 1)[2]
-    assert not images.is_torchs(5, 4, 3, 3)
+    assert not images.is_exact(5, 4, 3, 3)
     images._ours.cache_clear()
-    images.is_torchs.cache_clear()
+    images.is_exact.cache_clear()

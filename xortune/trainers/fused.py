@@ -15,7 +15,7 @@ from xortune.core.outcome import Outcome, Status, checked_seeds, status_of
 from xortune.core.task import Task
 from xortune.trainers.kernels import training
 from xortune.trainers.kernels.cache import compiled
-from xortune.trainers.kernels.initial import start_of
+from xortune.trainers.kernels.draws import start_of
 from xortune.trainers.kernels.simd import LANES
 from xortune.trainers.kernels.training import (
     ACTIVATIONS,
@@ -51,7 +51,7 @@ class Schedule:
     Attributes:
         rule: the number of the kernel's step.
         numbers: float32, shape (E, 3): what each of the first E steps takes, and the last row every
-            step after them; see `kernels.optimizers`.
+            step after them; see `kernels.formulas`.
         state_start: the second state before the first step.
         quiet: which tensor has to be zero for the weights to stay as they are (`GRADIENT`,
             `FIRST_STATE` or `SECOND_STATE` of `kernels.training`); 0 if they never do.
@@ -249,7 +249,7 @@ def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArr
         seeds: int64, shape (S,), each in [0, 2**32) and once.
 
     Returns:
-        float32, shape (P, S), P = H * D + 2 * H + 1: as `initial.initial_weights` orders them.
+        float32, shape (P, S), P = H * D + 2 * H + 1: as `draws.initial_weights` orders them.
     """
     start = start_of(task.dim, config.hidden_dim, _padded(seeds))
     weights = np.empty_like(start)

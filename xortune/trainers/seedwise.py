@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from xortune.trainers.kernels.images import BatchNorm, Convolution, is_torchs
-from xortune.trainers.kernels.masks import bernoulli
+from xortune.trainers.kernels.draws import bernoulli
+from xortune.trainers.kernels.images import BatchNorm, Convolution, is_exact
 
 LOOP = "trained one seed at a time"
 
@@ -467,7 +467,7 @@ def _is_plain(*tensors: Tensor | None) -> bool:
 def _is_image(inputs: Tensor, seeds: int) -> bool:
     """Whether BatchNorm of all seeds is that of each to the bit, if channels lie innermost."""
     n, channels, *size = inputs.shape
-    return len(size) == 2 and math.prod(size) > 1 and is_torchs(n, channels // seeds, *size)
+    return len(size) == 2 and math.prod(size) > 1 and is_exact(n, channels // seeds, *size)
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -1,1 +1,1 @@
-"""The fused engine's compiled code: vectors, functions of them, the passes of an epoch."""
+"""Code that Numba compiles: the fused engine's training and what speeds up stacked torch models."""

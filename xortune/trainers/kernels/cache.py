@@ -1,9 +1,8 @@
-"""Where compiled kernels are kept between processes: in the user's cache directory.
+"""The cache of compiled kernels, in the user's cache directory.
 
-Numba writes and reads the files; what is ours is the place and the care. The directory's name holds
-a digest of the kernels' sources, so that code of another version is never taken for this one's. A
-cache that cannot be read or written costs time only. Of several processes that need a kernel at
-once, one compiles and the others wait for its file.
+Numba reads and writes the files. The directory's name holds a digest of the kernels' sources, so
+that code of another version is never loaded. A cache that cannot be read or written costs time
+only. If several processes need a kernel at once, one compiles it and the others wait for its file.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from numba.core.runtime import rtsys
 from numba.misc.appdirs import AppDirs
 
 WAIT_SECONDS = 90
-"""How long a process waits for another one that compiles."""
+"""How long a process waits for another process that compiles."""
 
 
 @functools.cache
@@ -38,13 +37,13 @@ def _digest() -> str:
 
 
 def directory() -> Path:
-    """Where compiled kernels are kept: below NUMBA_CACHE_DIR if that is set."""
+    """Return the cache directory, below NUMBA_CACHE_DIR if that is set."""
     base = config.CACHE_DIR or AppDirs(appname="xortune", appauthor=False).user_cache_dir
     return Path(base) / f"kernels-{_digest()}"
 
 
 class _Locator:
-    """What Numba asks about the place of a function's files."""
+    """Numba's interface for the place of a function's cache files."""
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> _Locator | None:  # noqa: ARG003
@@ -56,7 +55,7 @@ class _Locator:
         return locator
 
     def ensure_cache_path(self) -> None:
-        """Make the directory; OSError if nothing can be written there."""
+        """Make the directory; raise an OSError if it is not writable."""
         directory().mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=directory()).close()
 
@@ -78,15 +77,15 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     _impl_class = _Implementation
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        # Numba's own method first loads all that it knows to compile, 0.3 s of imports; code that
-        # is compiled already needs the runtime only.
+        # Numba's own method first imports everything that compiling needs, in 0.3 s; compiled code
+        # needs only the runtime.
         rtsys.initialize(target_context)
         try:
             return self._load_overload(sig, target_context)
-        except Exception:  # damaged, or another's: unpickling that can raise anything
+        except Exception:  # unpickling a damaged or foreign file can raise anything
             with contextlib.suppress(OSError):
-                self.flush()  # to a damaged index nothing could be added
-            return None  # it is compiled anew
+                self.flush()  # a damaged index could not be extended
+            return None  # Numba compiles it again
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError, pickle.PickleError):
@@ -94,35 +93,35 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 
 def is_kept() -> bool:
-    """Whether the training kernel has been compiled before, for this version of its sources."""
+    """Return whether the training kernel of these sources is in the cache."""
     return any(directory().glob("training.train-*.nbc"))
 
 
 def compiled(dispatcher: Any) -> Callable[..., Any]:
-    """The function, whose code is loaded from `directory`, or will be kept there."""
+    """Return the function, which at its first call is loaded from the cache or compiled into it."""
     if dispatcher.overloads:
         return dispatcher  # type: ignore[no-any-return]
     return functools.partial(_first_call, dispatcher)
 
 
 def _first_call(dispatcher: Any, *args: Any) -> Any:
-    with _alone():
+    with _lock():
         if not dispatcher.overloads:
-            with contextlib.suppress(RuntimeError):  # Numba's word for "nowhere to write"
+            with contextlib.suppress(RuntimeError):  # no locator has a writable place
                 dispatcher._cache = _Cache(dispatcher.py_func)
-            collecting = gc.isenabled()
-            gc.disable()  # a seventh of the time: the compiler makes objects by the million
+            was_enabled = gc.isenabled()
+            gc.disable()  # saves a seventh of the time: the compiler makes millions of objects
             try:
                 dispatcher.compile(tuple(typeof(arg) for arg in args))
             finally:
-                if collecting:
+                if was_enabled:
                     gc.enable()
     return dispatcher(*args)
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Hold the directory's lock, or go on without it where there is none to be had."""
+def _lock() -> Iterator[None]:
+    """Hold the directory's lock; go on without it if it cannot be had."""
     try:
         import fcntl
 
@@ -132,8 +131,8 @@ def _alone() -> Iterator[None]:
         yield
         return
     try:
-        end = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < end:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break

@@ -1,9 +1,10 @@
 """Convolutions and BatchNorm of many seeds in one call, rounded as torch rounds those of one seed.
 
-A convolution of one seed is oneDNN's, which adds products one after the other, each fused with its
-sum; BatchNorm is torch's own, of images whose channels lie one after the other. Here the channels
-of all seeds lie beside each other, and the same is added in the same order, sixteen at a time.
-Whether it is the same to the bit, on this processor and for the shape at hand, is tried.
+For one seed torch takes oneDNN's convolution, which adds one product after another, each fused with
+its sum, and its own BatchNorm of images whose channels lie one after another. Here the channels of
+all seeds lie beside each other; the same numbers are added in the same order, sixteen channels at a
+time. A comparison tells whether the results are equal to the bit on this processor for the shape at
+hand; where they are not, torch computes.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from xortune.trainers.kernels.simd import LANES, load, repeat, splat, store
 from xortune.trainers.kernels.steps import fma
 
 TILE = 8
-"""Places of an image that are computed together."""
+"""Pixels of the output that are computed together."""
 
 TAPS = 9
 """Weights of a channel whose gradients are computed together."""
 
 BLOCK = 128
-"""Places whose gradients stay in the fastest cache."""
+"""Pixels whose gradients stay in the first-level cache."""
 
 
 @njit(nogil=True, error_model="numpy")
 def _pack(shape, x, seed, out):
-    """Copy a seed's images into `out`, whose borders are zeros."""
+    """Copy a seed's images into `out`, whose borders are zero."""
     images, height, width, channels, top, left, rows, columns = shape[:8]
     line = channels * (1 if shape[14] else shape[13])
-    count = np.uint64(channels)  # an unsigned index is known not to count from the end
+    count = np.uint64(channels)  # LLVM vectorises: an unsigned index cannot count from the end
     for n in range(images):
         for h in range(height):
             at = np.uint64(((n * rows + top + h) * columns + left) * channels)
@@ -52,9 +53,9 @@ def _pack(shape, x, seed, out):
 
 @njit(nogil=True, error_model="numpy")
 def _places(shape):
-    """Of each place of the output: where its window begins in packed images, and its own begin.
+    """Return the start of each output pixel's window in packed images, its own start, their number.
 
-    The last is repeated up to a multiple of TILE.
+    Both arrays repeat the last pixel up to a multiple of TILE.
     """
     images, channels, rows, columns = shape[0], shape[3], shape[6], shape[7]
     down, right, high, wide, count, seeds = shape[8:14]
@@ -73,19 +74,19 @@ def _places(shape):
 
 @njit(nogil=True, error_model="numpy")
 def correlate(shape, x, taps, weights, places, across, ends, after, bias, out):
-    """For each seed, place and output: the sum over taps of the weight times what lies there.
+    """Compute, for each seed, pixel and output channel, the sum over taps of weight times input.
 
     Args:
-        shape: see `_plan`.
-        x: of all seeds, as a row of numbers, channels innermost.
-        taps: shape (T,): how far from the beginning of a window each tap lies.
-        weights: of all seeds.
-        places: shape (T,): where the tap's weight for output 0 is within those of a seed.
-        across: how far from it that of the next output is.
-        ends: of the groups of taps that are summed by themselves.
-        after: whether a group's sum is added to what was before, or goes on from it.
+        shape: int64, shape (15,): see `_plan`.
+        x: the images of all seeds, flat, channels innermost.
+        taps: shape (T,): the offset of each tap from the start of a window.
+        weights: of all seeds, flat.
+        places: shape (T,): the place of the tap's weight for output channel 0 in a seed's weights.
+        across: the distance to the weight for the next output channel.
+        ends: the ends of the groups of taps, each summed separately.
+        after: add a group's sum to the total; if not, continue the total with the group's products.
         bias: of all seeds.
-        out: like `x`.
+        out: like `x`, to fill.
     """
     channels, rows, columns, count, seeds = shape[3], shape[6], shape[7], shape[12], shape[13]
     windows, begins, total = _places(shape)
@@ -102,7 +103,7 @@ def correlate(shape, x, taps, weights, places, across, ends, after, bias, out):
             for t in range(np.uint64(len(taps))):
                 ws[t * np.uint64(padded) + o] = weights[of + np.uint64(places[t])]
         for v in range(0, count, LANES):
-            # What is written too far, the next seeds write over.
+            # A vector that reaches into the next seed's channels is overwritten later.
             direct = seed * count + v + LANES <= line
             for first in range(0, total, TILE):
                 b0, b1, b2, b3 = windows[first : first + 4]
@@ -153,19 +154,19 @@ def correlate(shape, x, taps, weights, places, across, ends, after, bias, out):
 
 @njit(nogil=True, error_model="numpy")
 def weigh(shape, x, taps, gradient, places, across, block, after, weights, bias):
-    """The gradients of the weights and biases of a convolution.
+    """Compute the gradients of a convolution's weights and biases.
 
     Args:
-        shape: see `correlate`.
-        x: see there.
-        taps: see there.
-        gradient: of its output.
-        places: see there.
-        across: see there.
-        block: so many places of the output are gone through for one weight after the other.
-        after: whether a block's sum is added to what was before, or goes on from it.
-        weights: to be written.
-        bias: to be written.
+        shape: see `correlate`, as for `x`, `taps`, `places` and `across`.
+        x: the images of all seeds.
+        taps: offsets in a window.
+        gradient: of the output, flat, channels innermost.
+        places: of the weights.
+        across: between output channels.
+        block: the number of output pixels that are summed for one weight before the next weight.
+        after: add a block's sum to the total; if not, continue the total with its products.
+        weights: to fill.
+        bias: to fill.
     """
     channels, rows, columns, count, seeds = shape[3], shape[6], shape[7], shape[12], shape[13]
     windows, _, total = _places(shape)
@@ -234,25 +235,25 @@ def weigh(shape, x, taps, gradient, places, across, block, after, weights, bias)
 
 
 WIDE = 256
-"""Channels that are normalised together: their sums stay in the cache, rows are read ahead."""
+"""Channels that are normalised together: their sums stay in the cache."""
 
 
 @njit(nogil=True, error_model="numpy")
 def normalise(images, x, weight, bias, mean, var, momentum, eps, out, means, inverses):
-    """Each channel less its mean and over its deviation, as torch rounds it, in training.
+    """Normalise each channel by its mean and standard deviation, as BatchNorm in training.
 
     Args:
-        images: how many; each has the same number of rows.
+        images: their number; each has the same number of rows (pixels).
         x: shape (rows, channels).
         weight: shape (channels,).
         bias: shape (channels,).
-        mean: running, shape (channels,) or (0,).
-        var: running, shape (channels,) or (0,).
-        momentum: float32: of these two.
-        eps: float64: what is added to variances.
-        out: like `x`.
-        means: shape (channels,), to be written.
-        inverses: shape (channels,), to be written: 1 over the deviations.
+        mean: running mean, shape (channels,), or (0,) for none; updated.
+        var: running variance, likewise.
+        momentum: float32: of the running statistics.
+        eps: float64: added to variances.
+        out: like `x`, to fill.
+        means: shape (channels,), to fill.
+        inverses: shape (channels,), to fill: 1 over the standard deviations.
     """
     rows, channels = x.shape
     sums, alpha = np.empty(WIDE, np.float64), np.empty(WIDE, np.float32)
@@ -290,12 +291,12 @@ def normalise(images, x, weight, bias, mean, var, momentum, eps, out, means, inv
 
 
 LANE = 8
-"""So many numbers of an image torch adds side by side."""
+"""Partial sums of an image that torch adds up side by side."""
 
 
 @njit(nogil=True, error_model="numpy")
 def normalised(images, x, weight, means, inverses, gradient, of_x, of_weight, of_bias):
-    """The gradients of `normalise`, all to be written but `gradient`."""
+    """Fill `of_x`, `of_weight` and `of_bias` with the gradients of `normalise`."""
     rows, channels = x.shape
     each, count = rows // images, np.float32(rows)
     ones, twos = np.empty((LANE, WIDE), np.float32), np.empty((LANE, WIDE), np.float32)
@@ -349,23 +350,26 @@ def normalised(images, x, weight, means, inverses, gradient, of_x, of_weight, of
 # As operations of torch.
 
 Geometry = tuple[int, ...]
-"""Of a convolution: how many seeds, whether all have the same inputs, the strides, paddings and
+"""A convolution: number of seeds, whether all share the inputs, then the strides, paddings and
 dilations along both axes."""
 
 
 @functools.cache
 def _plan(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, *, back: bool) -> Any:
-    """What `correlate` and `weigh` are told: shape, taps, places, across, ends, after.
+    """Return the arguments shape, taps, places, across, ends, after of `correlate` and `weigh`.
+
+    `shape` is images, height, width, channels, padding above, padding left, padded height, padded
+    width, strides, output height, output width, output channels, seeds, shared.
 
     Args:
         x: the shape of all seeds' inputs.
-        w: of their weights.
+        w: the shape of all seeds' weights.
         geometry: of the convolution.
-        back: for the gradient of the inputs, which is a convolution of the outputs'.
+        back: for the gradient of the inputs, which is a convolution of the outputs' gradient.
     """
-    seeds, shared, down, right, top, left, *apart = geometry
+    seeds, shared, down, right, top, left, *dilation = geometry
     (images, _, height, width), (outputs, inputs, high, wide) = x, w
-    ends = (apart[0] * (high - 1), apart[1] * (wide - 1))  # of a window
+    ends = (dilation[0] * (high - 1), dilation[1] * (wide - 1))  # of a window
     rows, columns = height + 2 * top, width + 2 * left
     out = (rows - ends[0] - 1) // down + 1, (columns - ends[1] - 1) // right + 1
     outputs, size = outputs // seeds, high * wide
@@ -380,47 +384,52 @@ def _plan(x: tuple[int, ...], w: tuple[int, ...], geometry: Geometry, *, back: b
     for first in range(0, channels, LANES):
         for a in range(high):
             for b in range(wide):
-                y, z = (apart[0] * a, apart[1] * b)
+                y, z = (dilation[0] * a, dilation[1] * b)
                 y, z = (ends[0] - y, ends[1] - z) if back else (y, z)
                 for i in range(first, min(first + LANES, channels)):
                     taps.append((y * columns + z) * channels + i)
                     places.append(i * across + a * wide + b)
         groups.append(len(taps))
-    of = [images, height, width, channels, top, left, rows, columns, down, right, *out]
-    shape = np.array([*of, to[0], seeds, shared])
-    # oneDNN goes on from the bias where a window is a single place, and adds image after image.
+    sizes = [images, height, width, channels, top, left, rows, columns, down, right, *out]
+    shape = np.array([*sizes, to[0], seeds, shared])
+    # oneDNN continues from the bias where a window is a single pixel, and adds image after image.
     return shape, np.array(taps), np.array(places), to[1], np.array(groups), size > 1
 
 
-def _row(whole: Tensor) -> NDArray[np.float32]:
-    """The numbers of images as they lie in memory, channels innermost."""
-    found: NDArray[np.float32] = whole.detach().permute(0, 2, 3, 1).reshape(-1).numpy()
-    return found
+def _flat_images(images: Tensor) -> NDArray[np.float32]:
+    """Return the numbers of images as they lie in memory, channels innermost."""
+    return _flat(images.permute(0, 2, 3, 1))
 
 
-def _numbers(whole: Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = whole.detach().reshape(-1).numpy()
-    return found
+def _flat(tensor: Tensor) -> NDArray[np.float32]:
+    numbers: NDArray[np.float32] = tensor.detach().reshape(-1).numpy()
+    return numbers
+
+
+def _correlated(
+    x_shape: tuple[int, ...],
+    source: Tensor,
+    w: Tensor,
+    bias: Tensor,
+    geometry: Geometry,
+    *,
+    back: bool,
+) -> Tensor:
+    shape, taps, places, across, ends, after = _plan(x_shape, w.shape, tuple(geometry), back=back)
+    out = source.new_empty(x_shape[0], shape[10], shape[11], len(bias))
+    compiled(correlate)(
+        *(shape, _flat_images(source), taps, _flat(w), places, across, ends, after),
+        *(_flat(bias), out.view(-1).numpy()),
+    )
+    return out.permute(0, 3, 1, 2)
 
 
 def _convolved(x: Tensor, w: Tensor, bias: Tensor, geometry: Geometry) -> Tensor:
-    shape, taps, places, across, ends, after = _plan(x.shape, w.shape, tuple(geometry), back=False)
-    out = x.new_empty(len(x), shape[10], shape[11], len(w))
-    compiled(correlate)(
-        *(shape, _row(x), taps, _numbers(w), places, across, ends, after),
-        *(_numbers(bias), out.view(-1).numpy()),
-    )
-    return out.permute(0, 3, 1, 2)
+    return _correlated(x.shape, x, w, bias, geometry, back=False)
 
 
 def _of_inputs(x: Tensor, w: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
-    shape, taps, places, across, ends, after = _plan(x.shape, w.shape, tuple(geometry), back=True)
-    out, zeros = x.new_empty(len(x), *x.shape[2:], x.shape[1]), np.zeros(x.shape[1], np.float32)
-    compiled(correlate)(
-        *(shape, _row(gradient), taps, _numbers(w), places, across, ends, after),
-        *(zeros, out.view(-1).numpy()),
-    )
-    return out.permute(0, 3, 1, 2)
+    return _correlated(x.shape, gradient, w, w.new_zeros(x.shape[1]), geometry, back=True)
 
 
 def _of_weights(
@@ -430,22 +439,22 @@ def _of_weights(
     weights, bias = torch.empty_like(w, memory_format=torch.contiguous_format), w.new_empty(len(w))
     block = BLOCK if wide else int(shape[10] * shape[11])
     compiled(weigh)(
-        *(shape, _row(x), taps, _row(gradient), places, across, block, not wide),
+        *(shape, _flat_images(x), taps, _flat_images(gradient), places, across, block, not wide),
         *(weights.view(-1).numpy(), bias.numpy()),
     )
     return weights, bias
 
 
 def _normalised(
-    x: Tensor, w: Tensor, b: Tensor, mean: Tensor | None, var: Tensor | None, *told: float
+    x: Tensor, w: Tensor, b: Tensor, mean: Tensor | None, var: Tensor | None, *options: float
 ) -> tuple[Tensor, ...]:
     n, channels, height, width = x.shape
-    out, momentum, eps = x.new_empty(n, height, width, channels), *told
+    out, momentum, eps = x.new_empty(n, height, width, channels), *options
     none = w.new_empty(0)
     means, inverses = torch.empty_like(w), torch.empty_like(w)
     compiled(normalise)(
-        *(n, _row(x).reshape(-1, channels), _numbers(w), _numbers(b)),
-        *(_numbers(none if one is None else one) for one in (mean, var)),
+        *(n, _flat_images(x).reshape(-1, channels), _flat(w), _flat(b)),
+        *(_flat(none if one is None else one) for one in (mean, var)),
         *(np.float32(momentum), eps, out.view(-1, channels).numpy()),
         *(means.numpy(), inverses.numpy()),
     )
@@ -459,8 +468,8 @@ def _of_normalised(
     out = x.new_empty(n, height, width, channels)
     of_w, of_b = torch.empty_like(w), torch.empty_like(w)
     compiled(normalised)(
-        *(n, _row(x).reshape(-1, channels), _numbers(w), means.numpy(), inverses.numpy()),
-        *(_row(gradient).reshape(-1, channels), out.view(-1, channels).numpy()),
+        *(n, _flat_images(x).reshape(-1, channels), _flat(w), means.numpy(), inverses.numpy()),
+        *(_flat_images(gradient).reshape(-1, channels), out.view(-1, channels).numpy()),
         *(of_w.numpy(), of_b.numpy()),
     )
     return out.permute(0, 3, 1, 2), of_w, of_b
@@ -493,71 +502,69 @@ _ops: Any = torch.ops.xortune
 class Convolution(torch.autograd.Function):
     """A convolution of S seeds: inputs (N, S * C, H, W), `channels_last`, weights (S * O, C, ...).
 
-    Or inputs (N, C, H, W) that all seeds share. Each seed's numbers are those of its convolution
-    alone to the bit: by torch's, where each seed is a group, as far as they are so, or by ours.
+    All seeds may share inputs (N, C, H, W). Each seed's numbers are those of its own convolution to
+    the bit: from torch's grouped convolution with a group for each seed where that is exact, else
+    from this module.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-        """The outputs, shape (N, S * O, ...)."""
+        """Return the outputs, shape (N, S * O, ...)."""
         ctx.save_for_backward(x, w)
-        ctx.geometry, ctx.ours = geometry, _ours(x.shape, w.shape, geometry, _threads())
+        ctx.geometry = geometry
+        ctx.ours = _ours(x.shape, w.shape, geometry, torch.get_num_threads())
         if not ctx.ours[0]:
             return _by_groups(x, w, bias, geometry)
-        found: Tensor = _ops.convolved.default(
+        out: Tensor = _ops.convolved.default(
             x, w, w.new_zeros(len(w)) if bias is None else bias, geometry
         )
-        return found
+        return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of inputs, weights and biases."""
+        """Return the gradients of inputs, weights and biases."""
         (x, w), needed, (_, inputs, weights) = ctx.saved_tensors, ctx.needs_input_grad, ctx.ours
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         mask = [needed[0] and not inputs, needed[1] and not weights, needed[2] and not weights]
-        found: list[Tensor | None] = [None] * 4
+        gradients: list[Tensor | None] = [None] * 4
         if any(mask):
-            found[:3] = _back_by_groups(x, w, gradient, ctx.geometry, mask)
+            gradients[:3] = _back_by_groups(x, w, gradient, ctx.geometry, mask)
         if needed[0] and inputs:
-            found[0] = _ops.of_inputs.default(x, w, gradient, ctx.geometry)
+            gradients[0] = _ops.of_inputs.default(x, w, gradient, ctx.geometry)
         if weights and (needed[1] or needed[2]):
             of_weights, of_bias = _ops.of_weights.default(x, w, gradient, ctx.geometry)
-            found[1:3] = of_weights, of_bias if needed[2] else None
-        return tuple(found)
+            gradients[1:3] = of_weights, of_bias if needed[2] else None
+        return tuple(gradients)
 
 
-def _told(geometry: Geometry) -> tuple[Any, ...]:
-    """What torch is told of a convolution."""
+def _torch_options(geometry: Geometry) -> tuple[Any, ...]:
+    """Return torch's arguments for a convolution."""
     seeds, shared, *numbers = geometry
     return (numbers[:2], numbers[2:4], numbers[4:], False, [0, 0], 1 if shared else seeds)
 
 
 def _by_groups(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    found: Tensor = torch.ops.aten.convolution.default(x, w, bias, *_told(geometry))
-    return found
+    out: Tensor = torch.ops.aten.convolution.default(x, w, bias, *_torch_options(geometry))
+    return out
 
 
 def _back_by_groups(
     x: Tensor, w: Tensor, gradient: Tensor, geometry: Geometry, mask: Sequence[bool]
 ) -> Sequence[Tensor]:
-    found: Sequence[Tensor] = torch.ops.aten.convolution_backward.default(
-        gradient, x, w, [len(w)], *_told(geometry), mask
+    gradients: Sequence[Tensor] = torch.ops.aten.convolution_backward.default(
+        gradient, x, w, [len(w)], *_torch_options(geometry), mask
     )
-    return found
-
-
-def _threads() -> int:
-    """How torch adds depends on their number."""
-    return torch.get_num_threads()
+    return gradients
 
 
 @functools.cache
 def _ours(
-    x_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry, _: int
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry, _threads: int
 ) -> tuple[bool, bool, bool]:
-    """Which are computed here: the output, the gradient of the inputs, those of the weights.
+    """Return whether to compute here: the output, the inputs' gradient, the weights' gradients.
 
-    Those that come to the bit to what two of the seeds come to alone, where torch's do not.
+    True where the results for two of the seeds equal those of the seed alone to the bit and torch's
+    grouped convolution's do not. The order of torch's sums depends on the number of threads.
     """
     seeds, shared, *numbers = geometry
     outputs, inputs = w_shape[0] // seeds, w_shape[1]
@@ -573,7 +580,7 @@ def _ours(
         torchs = [out, *_back_by_groups(x, w, g, geometry, mask)]
         ours = [_convolved(x, w, b, geometry), _of_inputs(x, w, g, geometry) if back else None]
         ours += _of_weights(x, w, g, geometry)
-        same, enough = [True] * 4, [True] * 4
+        ours_is_exact, torchs_is_exact = [True] * 4, [True] * 4
         for seed in (0, seeds - 1):
             to = slice(seed * outputs, (seed + 1) * outputs)
             of = slice(None) if shared else slice(seed * inputs, (seed + 1) * inputs)
@@ -581,46 +588,46 @@ def _ours(
             expected = [_by_groups(*own, b[to], alone)]
             expected += _back_by_groups(*own, g[:, to].contiguous(), alone, mask)
             places: Any = ((slice(None), to), (slice(None), of), to, to)
-            for part, (place, its) in enumerate(zip(places, expected, strict=True)):
-                if its is not None:
+            for part, (place, exact) in enumerate(zip(places, expected, strict=True)):
+                if exact is not None:
                     one, other = ours[part], torchs[part]
-                    same[part] &= one is not None and torch.equal(one[place], its)
-                    enough[part] &= torch.equal(other[place], its)
-    parts = [one and not other for one, other in zip(same, enough, strict=True)]
-    return parts[0], parts[1], same[2] and (parts[2] or parts[3])
+                    ours_is_exact[part] &= one is not None and torch.equal(one[place], exact)
+                    torchs_is_exact[part] &= torch.equal(other[place], exact)
+    gains = [one and not other for one, other in zip(ours_is_exact, torchs_is_exact, strict=True)]
+    return gains[0], gains[1], ours_is_exact[2] and (gains[2] or gains[3])
 
 
 class BatchNorm(torch.autograd.Function):
-    """BatchNorm in training of images (N, S * C, H, W), `channels_last`; see `is_torchs`."""
+    """BatchNorm in training of images (N, S * C, H, W), `channels_last`; see `is_exact`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, *others: Any) -> Tensor:
-        """The images, given also biases, running means and variances, momentum, eps."""
-        found, means, inverses = _ops.normalised.default(x, w, *others)
+        """Normalise; `others` are biases, running means and variances, momentum, eps."""
+        out, means, inverses = _ops.normalised.default(x, w, *others)
         ctx.save_for_backward(x, w, means, inverses)
-        return found  # type: ignore[no-any-return]
+        return out  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of images, weights and biases."""
+        """Return the gradients of images, weights and biases."""
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         return (*_ops.of_normalised.default(*ctx.saved_tensors, gradient), *[None] * 4)
 
 
 @functools.cache
-def is_torchs(images: int, channels: int, height: int, width: int) -> bool:
-    """Whether `BatchNorm` is what torch computes of a seed's images alone, to the bit."""
+def is_exact(images: int, channels: int, height: int, width: int) -> bool:
+    """Return whether `BatchNorm` equals torch's of a seed's images alone, to the bit."""
     draw, last = torch.Generator().manual_seed(0), torch.channels_last
-    told: tuple[Any, ...] = (True, 0.1, 1e-5)
+    options: tuple[Any, ...] = (True, 0.1, 1e-5)
     with _disable_current_modes(), torch.no_grad():
         x, g = (torch.randn(images, channels, height, width, generator=draw) for _ in range(2))
         w, b, mean, var = torch.rand(4, channels, generator=draw).unbind(0)
         running = mean.clone(), var.clone()
-        out, *of = torch.native_batch_norm(x, w, b, mean, var, *told)
+        out, *of = torch.native_batch_norm(x, w, b, mean, var, *options)
         torchs = torch.ops.aten.native_batch_norm_backward.default(
-            g, x, w, mean, var, *of, True, told[2], [True] * 3
+            g, x, w, mean, var, *of, True, options[2], [True] * 3
         )
         x, g = (one.contiguous(memory_format=last) for one in (x, g))
-        found, means, inverses = _normalised(x, w, b, *running, *told[1:])
+        ours, means, inverses = _normalised(x, w, b, *running, *options[1:])
         back = _of_normalised(x, w, means, inverses, g)
-        return all(map(torch.equal, (found, *running, *back), (out, mean, var, *torchs)))
+        return all(map(torch.equal, (ours, *running, *back), (out, mean, var, *torchs)))

@@ -1,12 +1,12 @@
-"""Some operations of a step in one call, seed after seed: what a seed needs stays in the cache.
+"""Several operations of a training step in one call, seed after seed.
 
-torch does an operation for all seeds, and then the next: between two of them hundreds of kilobytes
-a seed leave the processor's cache and come back. Here each number is computed and rounded as torch
-does it on a processor with AVX-512; `trainers.segments` compares, and takes torch's own way where
-it differs.
+torch does one operation for all seeds and then the next, so that hundreds of kilobytes of each seed
+leave the processor's cache in between. Here a seed's numbers stay in the cache. Each number is
+computed and rounded as torch does on a processor with AVX-512; `trainers.segments` compares the
+results, and uses torch's own operations where they differ.
 
 Sources:
-    Products: MKL adds them in their order, each rounded once with its sum, and then the bias.
+    Products: MKL adds them in order, each rounded once with its sum, and then the bias.
     Sums: `aten/src/ATen/native/cpu/SumKernel.cpp`. Functions: `ATen/cpu/vec/vec512`, by SLEEF.
 """
 
@@ -25,39 +25,38 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from xortune.trainers.kernels.simd import LANES, Floats, has_avx512, indices
-from xortune.trainers.kernels.steps import _floats
+from xortune.trainers.kernels.simd import LANES, Floats, has_avx512, indices, repeated
+from xortune.trainers.kernels.steps import floats_at
 
 PRODUCT, ROWS, MUL, RELU, RELU_BACK, LEAKY, LEAKY_BACK, TANH_BACK, SILU, SILU_BACK = range(10)
-"""Operations: of matrices, the sum of rows, and those on each number by itself."""
+"""Operations: the product of matrices, the sum of rows, and those on each number by itself."""
 
 COPY, LOG_SOFTMAX, LOG_SOFTMAX_BACK, NLL, NLL_BACK, SUM, SHARE, ONES = range(10, 18)
-"""Those of a cross entropy: see `run`."""
+"""Operations of a cross entropy: see `run`."""
 
 WORDS = 16
-"""Of an operation: its kind, where its result and up to three operands are, and sizes."""
+"""Integers of an operation: kind, places of the result and of up to three operands, sizes."""
 
 _FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR, _MASK = ir.VectorType(_FLOAT, LANES), ir.VectorType(ir.IntType(1), LANES)
-_NOTHING = ir.Constant(_VECTOR, ir.Undefined)
 _FOUR = ir.Constant(_INT, 4)
 
-
 EXP, LOG, BASES = 1, 2, 3
-"""In the list of addresses: torch's functions of 16 numbers, and the first tensor; 0 is none's."""
+"""Places in the list of addresses: torch's functions of 16 numbers and the first tensor. Place 0 is
+unused."""
 
 
 @functools.cache
 def functions() -> tuple[int, ...]:
-    """The addresses of torch's own exp and log of 16 numbers; 0 where there is none."""
-    library: Any = next(Path(torch.__file__).parent.glob("lib/libtorch_cpu.so"), None)
-    library = library and ctypes.CDLL(str(library))
-    found = [getattr(library, f"Sleef_{name}f16_u10", None) for name in ("exp", "log")]
-    return tuple(ctypes.cast(one, ctypes.c_void_p).value or 0 if one else 0 for one in found)
+    """Return the addresses of torch's own exp and log of 16 numbers; 0 where there is none."""
+    path = next(Path(torch.__file__).parent.glob("lib/libtorch_cpu.so"), None)
+    library = path and ctypes.CDLL(str(path))
+    symbols = [getattr(library, f"Sleef_{name}f16_u10", None) for name in ("exp", "log")]
+    return tuple(ctypes.cast(one, ctypes.c_void_p).value or 0 if one else 0 for one in symbols)
 
 
 def can_run() -> bool:
-    """Whether this processor and this build of torch have what a segment needs."""
+    """Return whether this processor and this build of torch have what a segment needs."""
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and has_avx512() and all(functions())
 
 
@@ -70,10 +69,7 @@ def _all(number: float) -> Any:
 
 
 def _repeated(builder: Any, number: Any) -> Any:
-    kind = ir.VectorType(number.type, LANES)
-    nothing = ir.Constant(kind, ir.Undefined)
-    one = builder.insert_element(nothing, number, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(one, nothing, indices([0] * LANES))
+    return repeated(builder, number, ir.VectorType(number.type, LANES))
 
 
 def _at(builder: Any, address: Any, place: Any, kind: Any = _VECTOR) -> Any:
@@ -91,7 +87,7 @@ def _fma(builder: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 def _first(builder: Any, count: Any, start: int = 0) -> Any:
-    """Which of a vector's numbers, from `start` on, are among so many."""
+    """Emit a mask of the lanes whose number, counted from `start`, is below `count`."""
     places = ir.Constant(ir.VectorType(_LONG, LANES), list(range(start, start + LANES)))
     return builder.icmp_signed("<", places, _repeated(builder, count))
 
@@ -107,7 +103,7 @@ def _store(builder: Any, value: Any, place: Any, mask: Any) -> None:
 
 @intrinsic
 def _word(typingctx: Any, address: Any, place: Any) -> Any:
-    """An integer behind an address."""
+    """Return the integer at a place, counted from an address."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(builder.gep(builder.inttoptr(args[0], _LONG.as_pointer()), [args[1]]))
@@ -125,7 +121,7 @@ def _tile(rows: int, vectors: int) -> Any:
         typingctx: Any, a: Any, am: Any, ak: Any, b: Any, bk: Any, bias: Any, c: Any, cm: Any,
         columns: Any, k: Any,
     ) -> Any:  # fmt: skip
-        """Some rows and vectors of a product, whose sums are in registers."""
+        """Compute some rows and vectors of a product, with the sums in registers."""
 
         def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             a, am, ak, b, bk, bias, c, cm, columns, k = args
@@ -166,7 +162,7 @@ _8x1, _4x1, _2x1, _1x1 = (_tile(rows, 1) for rows in (8, 4, 2, 1))
 def _transpose(
     typingctx: Any, source: Any, stride: Any, rows: Any, columns: Any, target: Any, to: Any
 ) -> Any:
-    """Write 16 rows of 16 numbers as columns; zeros where there are fewer."""
+    """Write 16 rows of 16 numbers as columns, with zeros in place of missing ones."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source, stride, rows, columns, target, to = args
@@ -192,10 +188,10 @@ def _transpose(
 
 @njit(nogil=True, error_model="numpy", inline="never")
 def _product(c, a, b, bias, m, n, k, am, ak, bk, bn, packed):
-    """Write the product of a matrix (m, k) and one (k, n), plus a bias (n,); of address 0: none.
+    """Write the product of matrices a (m, k) and b (k, n), plus a bias (n,); address 0 means none.
 
-    The next row or column of one is so many numbers further; of `b` one must be the next number.
-    `packed` is the address of room for `b`.
+    `am`, `ak`, `bk`, `bn` are strides, in numbers; one of `b`'s must be 1. `packed` is the address
+    of scratch memory for a transposed `b`.
     """
     if bn != 1:
         wide = (n + 15) // 16 * 16
@@ -242,7 +238,7 @@ def _product(c, a, b, bias, m, n, k, am, ak, bk, bn, packed):
 
 
 def _on_each(form: Callable[..., Any], operands: int) -> Any:
-    """An operation on each number by itself: `form` builds it of vectors and a number."""
+    """Make an operation on each number by itself; `form` emits it for a vector."""
 
     @intrinsic
     def each(typingctx: Any, c: Any, a: Any, b: Any, n: Any, number: Any, exp: Any) -> Any:
@@ -256,10 +252,10 @@ def _on_each(form: Callable[..., Any], operands: int) -> Any:
             step = _LONG(LANES)
             with cgutils.for_range_slice(builder, _LONG(0), n, step, inc=True) as (place, _):
                 mask = _first(builder, builder.sub(n, place))
-                given = [
+                inputs = [
                     _load(builder, _at(builder, one, place), mask) for one in (a, b)[:operands]
                 ]
-                _store(builder, form(builder, power, number, *given), _at(builder, c, place), mask)
+                _store(builder, form(builder, power, number, *inputs), _at(builder, c, place), mask)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), lowered
@@ -304,7 +300,7 @@ _each_silu_back = _on_each(_silu_back, 2)
 
 @intrinsic
 def _group(typingctx: Any, a: Any, step: Any, count: Any, columns: Any) -> Any:
-    """The sum of some rows of up to 16 numbers, one after the other."""
+    """Return the sum of `count` rows of up to 16 numbers, one after another."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         a, step, count, columns = args
@@ -320,7 +316,7 @@ def _group(typingctx: Any, a: Any, step: Any, count: Any, columns: Any) -> Any:
 
 @intrinsic
 def _plus(typingctx: Any, x: Any, y: Any) -> Any:
-    """The sum of two vectors."""
+    """Return the sum of two vectors."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fadd(*args)
@@ -330,7 +326,7 @@ def _plus(typingctx: Any, x: Any, y: Any) -> Any:
 
 @intrinsic
 def _put(typingctx: Any, c: Any, columns: Any, value: Any) -> Any:
-    """Write the first numbers of a vector."""
+    """Write the first `columns` numbers of a vector."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place, mask = _at(builder, args[0], _LONG(0)), _first(builder, args[1])
@@ -351,7 +347,11 @@ def _cascade(a, step, count, columns):
 
 @njit(nogil=True, error_model="numpy")
 def _sums(c, a, rows, n):
-    """Sums of up to 255 rows of n numbers: by 32 columns, and of what is left by every fourth."""
+    """Sum up to 255 rows of n numbers.
+
+    The first columns, in groups of 32, are summed row after row; of the other columns four partial
+    sums take every fourth row each.
+    """
     for j in range(0, n, 16):
         one, left = a + 4 * j, n - j
         if j < n // 32 * 32:
@@ -368,8 +368,8 @@ def _sums(c, a, rows, n):
 
 @njit(nogil=True, error_model="numpy")
 def _sum(c, a, n):
-    """The sum of n numbers: of every eighth, and four of these sums at once; of the rest first."""
-    x, parts = _floats(a, 0), np.zeros((4, 8), np.float32)
+    """Sum n numbers in 4 times 8 partial sums; the numbers that do not fill 8 come first."""
+    x, parts = floats_at(a, 0), np.zeros((4, 8), np.float32)
     vectors = n // 8
     for v in range(vectors):
         part = v % 4 if v < vectors // 4 * 4 else 0
@@ -380,12 +380,12 @@ def _sum(c, a, n):
         total += x[i]
     for i in range(8):
         total += ((parts[0, i] + parts[1, i]) + parts[2, i]) + parts[3, i]
-    _floats(c, 0)[0] = total
+    floats_at(c, 0)[0] = total
 
 
 @njit(nogil=True, error_model="numpy")
 def _copy(c, a, rows, n, filled, down, right):
-    to, x = _floats(c, 0), _floats(a, 0)
+    to, x = floats_at(c, 0), floats_at(a, 0)
     for i in range(rows):
         for j in range(filled):
             to[i * n + j] = x[i * down + j * right]
@@ -400,7 +400,7 @@ def _called(builder: Any, function: Any, x: Any) -> Any:
 
 @intrinsic
 def _log_softmax(typingctx: Any, c: Any, a: Any, rows: Any, n: Any, exp: Any, log: Any) -> Any:
-    """Of each column; there is a multiple of 16 of them."""
+    """Compute log(softmax) of each column; the number of columns is a multiple of 16."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         c, a, rows, n, exp, log = args
@@ -426,8 +426,8 @@ def _log_softmax(typingctx: Any, c: Any, a: Any, rows: Any, n: Any, exp: Any, lo
                 builder.store(builder.fadd(builder.load(total), power), total)
             logarithm = _called(builder, log, builder.load(total))
             with cgutils.for_range(builder, rows) as loop:
-                found = builder.fsub(builder.fsub(read(loop.index), largest), logarithm)
-                builder.store(found, at(c, loop.index), align=4)
+                result = builder.fsub(builder.fsub(read(loop.index), largest), logarithm)
+                builder.store(result, at(c, loop.index), align=4)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 6), lowered
@@ -435,7 +435,7 @@ def _log_softmax(typingctx: Any, c: Any, a: Any, rows: Any, n: Any, exp: Any, lo
 
 @intrinsic
 def _log_softmax_back(typingctx: Any, c: Any, a: Any, b: Any, rows: Any, n: Any, exp: Any) -> Any:
-    """By the gradient and what `_log_softmax` came to."""
+    """Compute the gradient of `_log_softmax` from the gradient and the value of its output."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         c, a, b, rows, n, exp = args
@@ -452,8 +452,8 @@ def _log_softmax_back(typingctx: Any, c: Any, a: Any, b: Any, rows: Any, n: Any,
             with cgutils.for_range(builder, rows) as loop:
                 one = builder.load(at(a, loop.index), align=4)
                 power = _called(builder, exp, builder.load(at(b, loop.index), align=4))
-                found = _fma(builder, builder.fneg(power), builder.load(total), one)
-                builder.store(found, at(c, loop.index), align=4)
+                result = _fma(builder, builder.fneg(power), builder.load(total), one)
+                builder.store(result, at(c, loop.index), align=4)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 6), lowered
@@ -464,15 +464,15 @@ def run(seeds, count, code, bases, steps, room):
     """Do `count` operations for each seed.
 
     Args:
-        seeds: how many.
-        count: of operations.
-        code: the address of WORDS integers an operation.
-        bases: where each tensor is, and `steps` how many bytes further it is for the next seed.
-        steps: see `bases`.
-        room: the address of numbers to work with.
+        seeds: number of seeds.
+        count: number of operations.
+        code: address of WORDS integers for each operation.
+        bases: address of the addresses of all tensors.
+        steps: address of their distances in bytes from one seed to the next.
+        room: address of scratch memory.
 
     Returns:
-        How many targets are none of the classes: what they lead to is not computed.
+        The number of targets that are not a class; their results are meaningless.
     """
     exp, log, wrong = _word(bases, EXP), _word(bases, LOG), 0
     for seed in range(seeds):
@@ -515,20 +515,20 @@ def run(seeds, count, code, bases, steps, room):
                     target = _word(b, j)
                     right = 0 <= target < m
                     wrong += not right and target != _word(op, 9)
-                    x = -_floats(a, target * s + j * t)[0] if right else np.float32(0)
-                    _floats(c, j)[0] = x
+                    x = -floats_at(a, target * s + j * t)[0] if right else np.float32(0)
+                    floats_at(c, j)[0] = x
             elif kind == NLL_BACK:
-                x = _floats(c, 0)
+                x = floats_at(c, 0)
                 for j in range(n * m):
                     x[j] = 0
                 for j in range(n):
                     target = _word(b, j)
                     if 0 <= target < m:
-                        x[target * n + j] = -_floats(a, j * s)[0]
+                        x[target * n + j] = -floats_at(a, j * s)[0]
             elif kind == SUM:
                 _sum(c, a, n)
             elif kind == SHARE:
-                _floats(c, 0)[0] = _floats(a, 0)[0] / np.float32(_word(b, 0))
+                floats_at(c, 0)[0] = floats_at(a, 0)[0] / np.float32(_word(b, 0))
             elif kind == ONES:
-                _floats(c, 0)[0] = 1
+                floats_at(c, 0)[0] = 1
     return wrong

@@ -1,4 +1,15 @@
-"""Sixteen float32 numbers, or four rows of sixteen, as one value in Numba; their reciprocal."""
+"""Vectors in Numba: sixteen float32 numbers, or four rows of sixteen, as one value.
+
+LLVM's vectoriser gives up on loops that touch many rows, and its results change with its version.
+So the kernels spell the vectors out: `load` sixteen neighbours, compute with ``+ - * /`` and the
+functions below, `store`. LLVM splits a vector where the processor's registers are narrower. It
+splits a `quad` (64 numbers) everywhere, which is the purpose: four independent chains of operations
+keep a core busy where one chain waits for itself.
+
+A number that meets a vector is rounded to float32 and repeated in every lane; a vector that meets a
+quad is repeated in its four rows. LLVM may fuse a product and a sum into one rounding. It reorders
+nothing else, and NaN and infinity behave as in IEEE 754.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +22,6 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-# -------------------------------------------------------------------------------------------------
-# Sixteen float32 numbers, or four rows of sixteen, as one value in Numba.
-#
-# What the fused engine's kernels compute with. LLVM's own vectoriser gives up on loops that touch
-# many rows, and what it makes of the others changes with its version. So the vectors are spelled
-# out: `load` sixteen neighbours, compute with ``+ - * /`` and the functions below, `store`. LLVM
-# splits a vector where the processor's registers are narrower; a `quad` (64 numbers) is split
-# everywhere, and that is its use: four independent chains of operations keep a core busy where one
-# waits for itself.
-#
-# A number mixed with a vector is rounded to float32 and repeated in every lane; a vector mixed
-# with a quad is repeated in its four rows. A product that is added to may be fused into one
-# rounding; nothing else is reordered, and NaN and infinity behave as IEEE 754 says.
-
 LANES = 16
 """Numbers in a vector."""
 
@@ -32,8 +29,7 @@ QUAD = 4 * LANES
 """Numbers in a quad."""
 
 FLAGS = ("contract", "nsz")
-"""What LLVM may do with an operation: fuse it with another one, forget the sign of a zero."""
-
+"""What LLVM may do with an operation: fuse it with another one, ignore the sign of a zero."""
 
 FLUSH_SUBNORMALS = 0x8040
 """Bits of `control_word`: subnormal results become 0 (FTZ), subnormal operands count as 0 (DAZ)."""
@@ -42,32 +38,31 @@ FLUSH_SUBNORMALS = 0x8040
 class _Vector(types.Type):  # type: ignore[misc]  # numba ships no types
     """`count` numbers of one kind: float, int (32 bits) or bool."""
 
-    def __init__(self, kind: str, count: int) -> None:
-        self.kind, self.count = kind, count
-        element = {"float": ir.FloatType(), "int": ir.IntType(32), "bool": ir.IntType(1)}[kind]
+    kind: str
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        element = {"float": ir.FloatType(), "int": ir.IntType(32), "bool": ir.IntType(1)}[self.kind]
         self.lanes = ir.VectorType(element, count)
-        super().__init__(name=f"{kind}x{count}")
+        super().__init__(name=f"{self.kind}x{count}")
 
 
 class Floats(_Vector):
     """float32 numbers."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__("float", count)
+    kind = "float"
 
 
 class Ints(_Vector):
     """int32 numbers."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__("int", count)
+    kind = "int"
 
 
 class Mask(_Vector):
     """Truth values."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__("bool", count)
+    kind = "bool"
 
 
 @register_model(Floats)
@@ -79,31 +74,32 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # numba ships 
 
 
 def indices(numbers: Any) -> Any:
-    """What `shuffle_vector` takes: which lanes, in which order."""
+    """Return the lane numbers in the form that `shuffle_vector` takes."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
 
 
-def _repeated(builder: Any, scalar: Any, kind: Any) -> Any:
+def repeated(builder: Any, scalar: Any, kind: Any) -> Any:
+    """Emit a vector of an LLVM type with the scalar in every lane."""
     nothing = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, nothing, indices([0] * kind.count))
 
 
-def _widened(context: Any, builder: Any, kind: Any, value: Any, wanted: Any) -> Any:
-    """The value as a vector of the wanted type; a number or a shorter vector is repeated."""
+def _widened(context: Any, builder: Any, kind: Any, value: Any, target: Any) -> Any:
+    """Emit the value as a vector of the target type; repeat a number or a shorter vector."""
     if not isinstance(kind, _Vector):
-        scalar = types.float32 if wanted.kind == "float" else types.int32
-        return _repeated(builder, context.cast(builder, value, kind, scalar), wanted.lanes)
-    if kind.count == wanted.count:
+        scalar = types.float32 if target.kind == "float" else types.int32
+        return repeated(builder, context.cast(builder, value, kind, scalar), target.lanes)
+    if kind.count == target.count:
         return value
     nothing = ir.Constant(kind.lanes, ir.Undefined)
     return builder.shuffle_vector(
-        value, nothing, indices([i % kind.count for i in range(wanted.count)])
+        value, nothing, indices([i % kind.count for i in range(target.count)])
     )
 
 
 def _common(*kinds: Any, of: type = Floats) -> Any:
-    """The type of an operation on these; None if it is none of ours."""
+    """Return the type of an operation on these types; None if one of them is not ours."""
     vectors = [kind for kind in kinds if isinstance(kind, _Vector)]
     if not vectors or not all(isinstance(kind, of | types.Number) for kind in kinds):
         return None
@@ -149,12 +145,7 @@ for _function, _sign in (
     (operator.ge, ">="),
 ):
     _binary(_function, Floats, _emitter("fcmp_ordered", _sign), lambda common: Mask(common.count))
-_binary(
-    operator.ne,
-    Floats,
-    _emitter("fcmp_unordered", "!="),
-    lambda common: Mask(common.count),
-)
+_binary(operator.ne, Floats, _emitter("fcmp_unordered", "!="), lambda common: Mask(common.count))
 for _function, _method in (
     (operator.add, "add"),
     (operator.sub, "sub"),
@@ -176,7 +167,7 @@ def _lowered_neg(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 @intrinsic
 def splat(typingctx: Any, number: Any) -> Any:
-    """The number in all lanes of a vector."""
+    """Return a vector with the number in all lanes."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _widened(context, builder, signature.args[0], args[0], signature.return_type)
@@ -186,7 +177,7 @@ def splat(typingctx: Any, number: Any) -> Any:
 
 @intrinsic
 def quad(typingctx: Any, value: Any) -> Any:
-    """A quad of a number, or of a vector in each of its rows."""
+    """Return a quad of a number, or with a vector in each of its rows."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _widened(context, builder, signature.args[0], args[0], signature.return_type)
@@ -196,7 +187,7 @@ def quad(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def fold(typingctx: Any, value: Any) -> Any:
-    """The sum of a quad's four rows, ((first + second) + (third + fourth))."""
+    """Return the sum of a quad's four rows: (first + second) + (third + fourth)."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         nothing = ir.Constant(args[0].type, ir.Undefined)
@@ -217,7 +208,7 @@ def _address(context: Any, builder: Any, signature: Any, args: Any, kind: Any) -
 
 def _loader(count: int) -> Any:
     def typed(typingctx: Any, array: Any, start: Any) -> Any:
-        """So many neighbours of a contiguous float32 array; the bounds are not checked."""
+        """Load neighbours of a contiguous float32 array; bounds are not checked."""
 
         def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             lanes = signature.return_type.lanes
@@ -234,18 +225,18 @@ load_quad = intrinsic(_loader(QUAD))
 
 @intrinsic
 def repeat(typingctx: Any, array: Any, place: Any) -> Any:
-    """A number of an array in all lanes of a vector; the bounds are not checked."""
+    """Return a vector with one number of an array in all lanes; bounds are not checked."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         number = builder.load(_address(context, builder, signature, args, ir.FloatType()), align=4)
-        return _repeated(builder, number, signature.return_type.lanes)
+        return repeated(builder, number, signature.return_type.lanes)
 
     return Floats(LANES)(array, types.intp), lowered
 
 
 @intrinsic
 def spread(typingctx: Any, array: Any, start: Any) -> Any:
-    """Four neighbours of an array, each in all lanes of one row of a quad."""
+    """Return a quad of four neighbours of an array, each in all lanes of one row."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.VectorType(ir.FloatType(), 4)
@@ -258,7 +249,7 @@ def spread(typingctx: Any, array: Any, start: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, array: Any, start: Any, value: Any) -> Any:
-    """Write a vector or a quad to an array from `start` on; the bounds are not checked."""
+    """Write a vector or a quad to an array from `start` on; bounds are not checked."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = _address(context, builder, signature, args, signature.args[2].lanes)
@@ -270,37 +261,37 @@ def store(typingctx: Any, array: Any, start: Any, value: Any) -> Any:
 
 @intrinsic
 def select(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
-    """Lane by lane `yes` where the condition holds, else `no`."""
-    wanted = Floats(condition.count)
+    """Return, lane by lane, `yes` where the condition holds, else `no`."""
+    target = Floats(condition.count)
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         a, b = (
-            _widened(context, builder, kind, value, wanted)
+            _widened(context, builder, kind, value, target)
             for kind, value in zip(signature.args[1:], args[1:], strict=True)
         )
         return builder.select(args[0], a, b)
 
-    return wanted(condition, yes, no), lowered
+    return target(condition, yes, no), lowered
 
 
 @intrinsic
 def product(typingctx: Any, a: Any, b: Any) -> Any:
-    """The product, rounded by itself: infinite where it overflows, whatever it is added to."""
-    wanted = _common(a, b)
+    """Return the product, rounded before it is added to anything: infinite if it overflows."""
+    target = _common(a, b)
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         factors = (
-            _widened(context, builder, kind, value, wanted)
+            _widened(context, builder, kind, value, target)
             for kind, value in zip(signature.args, args, strict=True)
         )
         return builder.fmul(*factors)
 
-    return wanted(a, b), lowered
+    return target(a, b), lowered
 
 
 @intrinsic
 def any_lane(typingctx: Any, condition: Any) -> Any:
-    """Whether the condition holds in at least one lane."""
+    """Return whether the condition holds in at least one lane."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         bits = ir.IntType(signature.args[0].count)
@@ -311,7 +302,7 @@ def any_lane(typingctx: Any, condition: Any) -> Any:
 
 @intrinsic
 def lane_of(typingctx: Any, value: Any) -> Any:
-    """The first lane's number."""
+    """Return the number in the first lane."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.extract_element(args[0], ir.Constant(ir.IntType(32), 0))
@@ -323,11 +314,8 @@ def _of_llvm(name: str) -> Any:
     def typed(typingctx: Any, value: Any) -> Any:
         def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             lanes = signature.args[0].lanes
-            function = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(lanes, [lanes]),
-                f"llvm.{name}.v{lanes.count}f32",
-            )
+            kind, symbol = ir.FunctionType(lanes, [lanes]), f"llvm.{name}.v{lanes.count}f32"
+            function = cgutils.get_or_insert_function(builder.module, kind, symbol)
             return builder.call(function, args)
 
         return value(value), lowered
@@ -354,7 +342,7 @@ floats_of = intrinsic(_converted("bitcast", Floats))
 as_floats = intrinsic(_converted("sitofp", Floats))
 
 
-# Only x86 has this word; elsewhere it reads as 0, and setting it does nothing.
+# Only x86 has a control word; elsewhere it reads as 0, and setting it does nothing.
 _HAS_CONTROL_WORD = get_process_triple().startswith(("x86_64", "i386", "i686"))
 
 
@@ -367,7 +355,7 @@ def _of_sse(builder: Any, name: str, place: Any) -> None:
 
 @intrinsic
 def control_word(typingctx: Any) -> Any:
-    """The calling thread's MXCSR register: how it rounds, and whether it flushes subnormals."""
+    """Read the calling thread's MXCSR register: rounding mode and flushing of subnormals."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(32), 0))
@@ -380,7 +368,7 @@ def control_word(typingctx: Any) -> Any:
 
 @intrinsic
 def set_control_word(typingctx: Any, word: Any) -> Any:
-    """Set what `control_word` reads."""
+    """Set the register that `control_word` reads."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if _HAS_CONTROL_WORD:
@@ -391,38 +379,28 @@ def set_control_word(typingctx: Any, word: Any) -> Any:
 
 
 # -------------------------------------------------------------------------------------------------
-# The reciprocal of a vector, from the processor's estimate where it has one.
+# The reciprocal of a vector, from the estimate of a processor with AVX-512.
 
 
 def has_avx512() -> bool:
-    """Whether Numba compiles for AVX-512."""
-    # Numba compiles for the host's features unless it is told otherwise.
-    features = config.CPU_FEATURES
+    """Return whether Numba compiles for AVX-512."""
+    features = config.CPU_FEATURES  # None: those of the host
     if features is None:
         return config.CPU_NAME is None and get_host_cpu_features().get("avx512f", False)
     return "+avx512f" in features
 
 
 def _estimate(builder: Any, value: Any) -> Any:
-    """The processor's estimate (14 bits) of 1 / x, sixteen lanes at a time."""
-    row, whole = ir.VectorType(ir.FloatType(), LANES), ir.IntType(LANES)
-    function = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(row, [row, row, whole]),
-        "llvm.x86.avx512.rcp14.ps.512",
-    )
-    nothing, unused = ir.Constant(value.type, ir.Undefined), ir.Constant(row, ir.Undefined)
-    parts = [
-        builder.call(
-            function,
-            [
-                builder.shuffle_vector(value, nothing, indices(range(at, at + LANES))),
-                unused,
-                ir.Constant(whole, -1),
-            ],
-        )
+    """Emit the processor's estimate (14 bits) of 1 / x, sixteen lanes at a time."""
+    lanes, whole = ir.VectorType(ir.FloatType(), LANES), ir.IntType(LANES)
+    kind = ir.FunctionType(lanes, [lanes, lanes, whole])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.rcp14.ps.512")
+    nothing, unused = ir.Constant(value.type, ir.Undefined), ir.Constant(lanes, ir.Undefined)
+    rows = [
+        builder.shuffle_vector(value, nothing, indices(range(at, at + LANES)))
         for at in range(0, value.type.count, LANES)
     ]
+    parts = [builder.call(function, [row, unused, ir.Constant(whole, -1)]) for row in rows]
     while len(parts) > 1:
         count = 2 * parts[0].type.count
         parts = [
@@ -434,7 +412,7 @@ def _estimate(builder: Any, value: Any) -> Any:
 
 @intrinsic
 def reciprocal(typingctx: Any, value: Any) -> Any:
-    """1 / x for finite x (0 gives NaN, infinity too): within an ulp, in a third of a division."""
+    """Return 1 / x for finite x, within an ulp, in a third of a division's time; 0 may give NaN."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, kind = args[0], signature.args[0].lanes

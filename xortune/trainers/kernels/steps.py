@@ -1,8 +1,9 @@
 """Steps of Adam, AdamW, RMSprop and SGD for many models in one call, as torch computes them.
 
-torch goes over a parameter some ten times for a step, an operation each, once more for each
-configuration; its fused optimizers do so once and round otherwise. Here each number is rounded as
-torch's operations round it: `are_plain` tries whether it is so on this processor.
+For a step torch reads a parameter some ten times, once for each operation, and again for each
+configuration; its fused optimizers read it once but round differently. This module reads it once
+and rounds each number as torch's separate operations do; `are_plain` compares the two on this
+processor.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xortune.trainers.kernels.cache import compiled
+from xortune.trainers.kernels.formulas import INLINE
 
 BLOCK = 2**16
-"""Numbers of some models that stay in the cache with their gradients and states."""
+"""Numbers of the models that are stepped together: they and their states stay in the cache."""
 
 
 @intrinsic
 def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
-    """The sum of a product and a number, rounded once."""
+    """Return x * y + z, rounded once."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fma(*args)
@@ -36,8 +38,8 @@ def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 @intrinsic
-def _floats(typingctx: Any, address: Any, index: Any) -> Any:
-    """A pointer to the float32 numbers from an index on behind an address."""
+def floats_at(typingctx: Any, address: Any, index: Any) -> Any:
+    """Return a pointer to the float32 numbers from an index on, counted from an address."""
 
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = builder.inttoptr(args[0], ir.FloatType().as_pointer())
@@ -47,33 +49,47 @@ def _floats(typingctx: Any, address: Any, index: Any) -> Any:
 
 
 AVERAGES, ADAM, SGD, SQUARES, RMSPROP = range(5)
-"""Parts of a step: Adam's running averages of the gradient and of its square, Adam's step by them
-and by the roots of those of squares, the step of SGD with its buffers; RMSprop's running average of
-the gradient's square, and its step by the root and its buffers."""
+"""Parts of a step: Adam's running averages of the gradient and its square; Adam's step by the first
+and the root of the second; SGD's step with its buffers; RMSprop's running average of the squared
+gradient; RMSprop's step by its root, with buffers."""
+
+
+@njit(**INLINE)
+def _decayed(gradient, weight, decay):
+    return fma(weight, decay, gradient) if decay != 0 else gradient
 
 
 @njit(nogil=True, error_model="numpy")
 def stepped(part, weights, gradients, sizes, table, which, first, last, ones, twos):
-    """Do a part of a step for the parameters of the models first to last."""
-    # `weights` and `gradients` are addresses (a gradient's is 0 where there is none), `sizes` how
-    # many numbers a model has in each, `table` the numbers of a configuration, `which` the
-    # configuration of a model. States have a row of a model's numbers, parameter after parameter:
-    # `ones` and `twos` are addresses of the first model's. Arrays would take as long to compile
-    # again.
+    """Do a part of a step for the models from `first` to before `last`.
+
+    Addresses take the place of arrays, which would double the time of compiling.
+
+    Args:
+        part: one of `AVERAGES` and the others.
+        weights: int64, shape (K,): the address of each stacked parameter.
+        gradients: int64, shape (K,): the address of its gradient; 0 if it has none.
+        sizes: int64, shape (K,): the numbers of one model in each parameter.
+        table: float32, shape (K, configurations, ...): the numbers of each configuration.
+        which: int64: the configuration of each model.
+        first: the first model.
+        last: the model behind the last one.
+        ones: address of the first state of the model `first`; a row of a state holds the numbers of
+            a model, parameter after parameter.
+        twos: address of its second state.
+    """
     at = 0
     for row in range(first, last):
         for k in range(len(sizes)):
             n = sizes[k]
             if gradients[k]:
                 t = table[k, which[row]]
-                w, g = _floats(weights[k], row * n), _floats(gradients[k], row * n)
-                a, b = _floats(ones, at), _floats(twos, at)
+                w, g = floats_at(weights[k], row * n), floats_at(gradients[k], row * n)
+                a, b = floats_at(ones, at), floats_at(twos, at)
                 if part == AVERAGES:
                     decay, lerp, base, beta, share = t[0], t[1], t[2], t[3], t[4]
                     for i in range(n):
-                        d = g[i]
-                        if decay != 0:
-                            d = fma(w[i], decay, d)
+                        d = _decayed(g[i], w[i], decay)
                         a[i] = fma(lerp, d - a[i], d if base else a[i])
                         b[i] = fma(share * d, d, b[i] * beta)
                 elif part == ADAM:
@@ -83,16 +99,12 @@ def stepped(part, weights, gradients, sizes, table, which, first, last, ones, tw
                 elif part == SQUARES:
                     decay, beta, share = t[0], t[1], t[2]
                     for i in range(n):
-                        d = g[i]
-                        if decay != 0:
-                            d = fma(w[i], decay, d)
+                        d = _decayed(g[i], w[i], decay)
                         b[i] = fma(share * d, d, b[i] * beta)
                 elif part == RMSPROP:
                     decay, eps, momentum, step = t[0], t[3], t[4], t[5]
                     for i in range(n):
-                        d = g[i]
-                        if decay != 0:
-                            d = fma(w[i], decay, d)
+                        d = _decayed(g[i], w[i], decay)
                         if momentum != 0:
                             a[i] = a[i] * momentum + d / (b[i] + eps)
                             w[i] = fma(a[i], step, w[i])
@@ -101,9 +113,7 @@ def stepped(part, weights, gradients, sizes, table, which, first, last, ones, tw
                 else:
                     decay, momentum, nesterov, step = t[0], t[1], t[2], t[3]
                     for i in range(n):
-                        d = g[i]
-                        if decay != 0:
-                            d = fma(w[i], decay, d)
+                        d = _decayed(g[i], w[i], decay)
                         if momentum != 0:
                             a[i] = a[i] * momentum + d
                             d = fma(a[i], momentum, d) if nesterov else a[i]
@@ -112,14 +122,14 @@ def stepped(part, weights, gradients, sizes, table, which, first, last, ones, tw
 
 
 class StackOptimizer:
-    """The optimizers of some configurations, which step the stacked parameters of all their models.
+    """The optimizers of several configurations, applied to the stacked parameters of all models.
 
     Args:
-        optimizers: one a configuration, of one class and not begun; what they are told is read at
-            each step, and their own parameters are not touched.
+        optimizers: one for each configuration, of one class, without state. Their options are read
+            at each step; their own parameters are not touched.
         weights: the stacked parameters by name, float32, contiguous, of shape (S, ...).
-        groups: for each configuration, in which of its optimizer's groups a parameter is.
-        models: how many each configuration has; S in all.
+        groups: for each configuration, the place of each parameter's group in its optimizer.
+        models: the number of models of each configuration; S in all.
     """
 
     def __init__(
@@ -132,23 +142,23 @@ class StackOptimizer:
         self._optimizers, self._weights = optimizers, weights
         self._which = np.repeat(np.arange(len(models)), models)
         self._numbers, self._step = _KINDS[type(optimizers[0])]
-        self._groups = [tuple(one[name] for one in groups) for name in weights]
-        self._done = [0] * len(weights)
-        self._addresses = np.array([one.data_ptr() for one in weights.values()])
-        self._sizes = np.array([one[0].numel() for one in weights.values()])
+        self._groups = [tuple(places[name] for places in groups) for name in weights]
+        self._done = [0] * len(weights)  # steps of each parameter
+        self._addresses = np.array([weight.data_ptr() for weight in weights.values()])
+        self._sizes = np.array([weight[0].numel() for weight in weights.values()])
         self._states = [torch.zeros(len(self._which), int(self._sizes.sum())) for _ in range(2)]
 
     def step(self, gradients: Mapping[str, Tensor | None]) -> None:
-        """One step by gradients that are contiguous; a parameter without one is not touched."""
-        of = (gradients[name] for name in self._weights)
-        addresses = np.array([0 if one is None else one.data_ptr() for one in of])
+        """Do one step. Gradients are contiguous; a parameter without one is not touched."""
+        ordered = (gradients[name] for name in self._weights)
+        addresses = np.array([0 if one is None else one.data_ptr() for one in ordered])
         tables: dict[Any, NDArray[np.float32]] = {}
         for place, groups in enumerate(self._groups):
             self._done[place] += bool(addresses[place])
             done = max(self._done[place], 1)
             if (groups, done) not in tables:
-                told = zip(self._optimizers, groups, strict=True)
-                numbers = [self._numbers(done, one.param_groups[group]) for one, group in told]
+                pairs = zip(self._optimizers, groups, strict=True)
+                numbers = [self._numbers(done, one.param_groups[group]) for one, group in pairs]
                 tables[groups, done] = np.array(numbers, np.float32)
         places = zip(self._groups, self._done, strict=True)
         table = np.stack([tables[groups, max(done, 1)] for groups, done in places])
@@ -158,37 +168,38 @@ class StackOptimizer:
             last = min(first + rows, len(self._which))
             self._step((*args, first, last), *(one[first:last] for one in self._states))
         for optimizer in self._optimizers:
-            optimizer._opt_called = True  # or a scheduler warns
+            optimizer._opt_called = True  # without it a scheduler warns
 
 
-def _adam_numbers(step: int, told: Mapping[str, Any], *, apart: bool) -> tuple[float, ...]:
-    (beta1, beta2), lr, decay = told["betas"], told["lr"], told["weight_decay"]
-    apart = told.get("decoupled_weight_decay", apart)
+def _adam_numbers(step: int, options: Mapping[str, Any], *, decoupled: bool) -> tuple[float, ...]:
+    (beta1, beta2), lr, decay = options["betas"], options["lr"], options["weight_decay"]
+    decoupled = options.get("decoupled_weight_decay", decoupled)
+    # torch's `lerp` starts from the nearer one of its two ends.
     lerp, small = 1 - beta1, np.float32(1 - beta1) < 0.5
     return (
-        *(0.0 if apart else decay, lerp if small else lerp - 1, not small, beta2, 1 - beta2),
-        *(1 - lr * decay if apart else 1.0, (1 - beta2**step) ** 0.5, told["eps"]),
+        *(0.0 if decoupled else decay, lerp if small else lerp - 1, not small, beta2, 1 - beta2),
+        *(1 - lr * decay if decoupled else 1.0, (1 - beta2**step) ** 0.5, options["eps"]),
         -lr / (1 - beta1**step),
     )
 
 
 def _adam(args: tuple[Any, ...], means: Tensor, squares: Tensor) -> None:
     compiled(stepped)(AVERAGES, *args, means.data_ptr(), squares.data_ptr())
-    roots = squares.sqrt()  # some builds of torch round it otherwise than a processor does
+    roots = squares.sqrt()  # some builds of torch round it differently from the processor
     compiled(stepped)(ADAM, *args, means.data_ptr(), roots.data_ptr())
 
 
-def _sgd_numbers(_: int, told: Mapping[str, Any]) -> tuple[float, ...]:
-    return told["weight_decay"], told["momentum"], told["nesterov"], -told["lr"]
+def _sgd_numbers(_: int, options: Mapping[str, Any]) -> tuple[float, ...]:
+    return options["weight_decay"], options["momentum"], options["nesterov"], -options["lr"]
 
 
 def _sgd(args: tuple[Any, ...], buffers: Tensor, _: Tensor) -> None:
     compiled(stepped)(SGD, *args, buffers.data_ptr(), 0)
 
 
-def _rmsprop_numbers(_: int, told: Mapping[str, Any]) -> tuple[float, ...]:
-    alpha = told["alpha"]
-    return told["weight_decay"], alpha, 1 - alpha, told["eps"], told["momentum"], -told["lr"]
+def _rmsprop_numbers(_: int, options: Mapping[str, Any]) -> tuple[float, ...]:
+    decay, alpha, momentum = options["weight_decay"], options["alpha"], options["momentum"]
+    return decay, alpha, 1 - alpha, options["eps"], momentum, -options["lr"]
 
 
 def _rmsprop(args: tuple[Any, ...], buffers: Tensor, squares: Tensor) -> None:
@@ -198,18 +209,18 @@ def _rmsprop(args: tuple[Any, ...], buffers: Tensor, squares: Tensor) -> None:
 
 
 _KINDS: Mapping[type, tuple[Any, Any]] = {
-    torch.optim.Adam: (functools.partial(_adam_numbers, apart=False), _adam),
-    torch.optim.AdamW: (functools.partial(_adam_numbers, apart=True), _adam),
+    torch.optim.Adam: (functools.partial(_adam_numbers, decoupled=False), _adam),
+    torch.optim.AdamW: (functools.partial(_adam_numbers, decoupled=True), _adam),
     torch.optim.RMSprop: (_rmsprop_numbers, _rmsprop),
     torch.optim.SGD: (_sgd_numbers, _sgd),
 }
 
 
 def are_plain(optimizers: Sequence[torch.optim.Optimizer]) -> bool:
-    """Whether `StackOptimizer` does all that these optimizers do, to the bit."""
+    """Return whether `StackOptimizer` does all that these optimizers do, to the bit."""
     kind: Any = type(optimizers[0])
     alike = all(type(one) is kind and _is_plain(one) for one in optimizers)
-    return alike and _is_torchs(kind)
+    return alike and _rounds_as_torch(kind)
 
 
 def _is_plain(optimizer: Any) -> bool:
@@ -228,8 +239,8 @@ _FREE = {"params", "nesterov", "decoupled_weight_decay"}
 
 
 @functools.cache
-def _is_torchs(kind: Any) -> bool:
-    """Whether this build of torch rounds as `StackOptimizer` does."""
+def _rounds_as_torch(kind: Any) -> bool:
+    """Return whether `StackOptimizer` rounds as this build of torch does."""
     if kind not in _KINDS:
         return False
     draw = torch.Generator().manual_seed(0)
