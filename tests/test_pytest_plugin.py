@@ -12,7 +12,7 @@ import pytest
 
 from xortune.certificates.gate import gate_config
 from xortune.certificates.plan import gate_seeds
-from xortune.certificates.seeds_mark import Course, wanted
+from xortune.certificates.seeds_mark import SeedTally, parse_mark
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
@@ -247,7 +247,7 @@ def test_wrong_arguments_are_told_in_a_sentence(ran, mark, message):
     found = {}
     exec(f"def call(f): f({mark})", found)
     with pytest.raises(InputError) as caught:
-        found["call"](wanted)
+        found["call"](parse_mark)
     assert str(caught.value).startswith(message)
     if mark in ("500", "50, min_rate=0.95"):  # one or two through pytest are enough
         result = ran(f"@pytest.mark.seeds({mark})\ndef test_x(seed): pass\n")
@@ -339,20 +339,20 @@ def test_the_answer_is_the_gate_s(every, rate, most):
     def passes(seed):
         return not every or seed % every != every - 1
 
-    course = Course(wanted(most, min_rate=rate, first=0))
-    while course.answer is None:
-        course.count(None if passes(course.next) else ValueError("no"))
+    tally = SeedTally(parse_mark(most, min_rate=rate, first=0))
+    while tally.answer is None:
+        tally.count(None if passes(tally.next) else ValueError("no"))
     verdict = gate_config(
         Point({"a": 1}), outcomes(passes), min_rate=rate, max_seeds=most, first_seed=0
     )
-    assert course.answer in (verdict.answer, "undecided")
-    assert (course.answer == "proven") == verdict.passed
-    if course.answer != "undecided":
-        assert (course.k, course.n) == (verdict.k, verdict.n)
-    elif course.n < most:  # nothing that could have come would have proven it
-        for _ in range(most - course.n):
-            course.count()
-            assert course.answer != "proven"
+    assert tally.answer in (verdict.answer, "undecided")
+    assert (tally.answer == "proven") == verdict.passed
+    if tally.answer != "undecided":
+        assert (tally.k, tally.n) == (verdict.k, verdict.n)
+    elif tally.n < most:  # nothing that could have come would have proven it
+        for _ in range(most - tally.n):
+            tally.count()
+            assert tally.answer != "proven"
 
 
 def apart(pytester, *words, **more):

@@ -1,4 +1,4 @@
-"""Certify: the finalists of a search, and their neighbours, on seeds that nothing has seen yet."""
+"""Certification: which fresh seeds the finalists of a search and their neighbours still need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -33,26 +32,25 @@ from xortune.stats.planning import seeds_for_lower_bound
 # -------------------------------------------------------------------------------------------------
 # The neighbours of a config: each of its numeric settings moved a little, inside the space.
 #
-# A config on a cliff's edge solves every seed as well as one on a plateau, until a setting moves.
+# A config at the edge of a cliff may solve every seed, but fails when a setting moves a little.
 
 
 def neighbours(
     point: Point, space: SearchSpace, trainer: Trainer, fraction: float
 ) -> tuple[tuple[str, Point], ...]:
-    """The name of the moved parameter and the point, for each move that leads elsewhere.
+    """Return (name of the moved parameter, point) for each move that gives another config.
 
-    A range on a log scale is moved by the factors 1 / (1 + fraction) and 1 + fraction, any other by
-    a quarter of `fraction` of its width down and up (0.2: 5 %); whole numbers by 1 at least, ranges
-    with a step by one step at least. What would leave the range ends at its end. A list of numbers
-    is moved to the next smaller and the next larger one, whatever the fraction, unless that would
-    turn another parameter on or off: that is another kind of config. Parameters with a fixed value
-    or other lists are not moved, nor those that are not active in the point.
+    A range on a log scale is moved by the factors 1 / (1 + fraction) and 1 + fraction, any other
+    range by a quarter of `fraction` of its width down and up (0.2: 5 %), whole numbers by at least
+    1, ranges with a step by at least one step; a move stops at the end of the range. A list of
+    numbers is moved to the next smaller and the next larger number, whatever the fraction, unless
+    that turns another parameter on or off. Other parameters are not moved, nor are inactive ones.
     """
     if not 0 < fraction < math.inf:
         raise InputError(
             f"{fraction} is out of range", field="neighbourhood", allowed="above 0, such as 0.2"
         )
-    found: dict[str, tuple[str, Point]] = {}
+    moves_by_key: dict[str, tuple[str, Point]] = {}
     for parameter in space.parameters:
         value = point.get(parameter.name)
         if not is_number(value):
@@ -60,24 +58,24 @@ def neighbours(
         if isinstance(parameter, Range):
             moves = _moves(parameter, value, fraction)
         elif isinstance(parameter, Choice) and all(map(is_number, parameter.values)):
-            numbers = sorted(one for one in parameter.values if is_number(one))
-            smaller = [one for one in numbers if one < value]
-            moves = smaller[-1:] + [one for one in numbers if one > value][:1]
+            numbers = sorted(number for number in parameter.values if is_number(number))
+            smaller = [number for number in numbers if number < value]
+            moves = smaller[-1:] + [number for number in numbers if number > value][:1]
         else:
             continue
         for moved in moves:
             values = dict(point) | {parameter.name: moved}
-            # A condition may hang on a list of numbers, never on a range.
+            # A condition may depend on a list of numbers, never on a range.
             if _active(space, values) != _active(space, point):
                 continue
             other = trainer.check(Point(values))
             if other.key != point.key:
-                found.setdefault(other.key, (parameter.name, other))
-    return tuple(found.values())
+                moves_by_key.setdefault(other.key, (parameter.name, other))
+    return tuple(moves_by_key.values())
 
 
 def _active(space: SearchSpace, values: Mapping[str, Value]) -> list[str]:
-    """The names of the parameters whose conditions these values meet."""
+    """Return the names of the parameters whose conditions these values meet."""
     chosen: dict[str, Value] = {}
     names = []
     for parameter in space.parameters:
@@ -110,20 +108,20 @@ def _moves(parameter: Range, value: float, fraction: float) -> list[float]:
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of a certificate. An attempt that was interrupted goes on with an equal one.
+    """The options of one call of `certify`. An equal call continues an interrupted attempt.
 
     Attributes:
-        top: how many finalists; the first of the search's own order that solved any seed.
-        seeds: how many each of them gets; with `extend`, how many more.
-        confidence: with which all bounds of all attempts shall hold together.
-        extendable: begin an attempt whose seeds may be added to later, with the anytime bound.
+        top: number of finalists: the first of the search's own order that solved any seed.
+        seeds: seeds of each finalist; with `extend`, additional seeds.
+        confidence: with which all bounds of all attempts hold together.
+        extendable: begin an attempt to which seeds may be added later, with the anytime bound.
         extend: add seeds to the last attempt, which must be extendable; its finalists stay.
-        neighbourhood: also train each finalist with its settings moved by so much.
+        neighbourhood: also train each finalist with its settings moved by this fraction.
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
         min_rate: prove this rate, finalist after finalist, with up to `seeds` each.
 
     Raises:
-        InputError: one of them is out of range, or does not go with another.
+        InputError: an option is out of range or does not go with another.
     """
 
     top: int
@@ -141,7 +139,7 @@ class Call:
                 raise InputError(f"{value} is out of range", field=name, allowed=f"1 to {high:,}")
         check_share("confidence", self.confidence)
         if self.min_rate is not None:
-            self._refuse_no_sequence(self.min_rate)
+            self._check_sequence(self.min_rate)
         if self.extend and self.neighbourhood is not None:
             raise InputError(
                 "neighbours can only be asked for when an attempt begins",
@@ -158,7 +156,7 @@ class Call:
                 fix="give --neighbourhood 0.2 too",
             )
 
-    def _refuse_no_sequence(self, rate: float) -> None:
+    def _check_sequence(self, rate: float) -> None:
         check_share("min_rate", rate)
         refuse_given(
             "where bounds are shown, not with a rate that is to be proven",
@@ -178,34 +176,34 @@ class Call:
 
 
 # -------------------------------------------------------------------------------------------------
-# What an attempt to certify finalists still has to train, and under which seeds.
+# The seeds that an attempt to certify finalists still has to train.
 #
-# Everything is read from the run's journal: which attempt was begun last, whether it is the one
-# that is asked for, and which seeds nothing has seen. `driver.certify` trains it like the blocks of
-# a search. Every block goes into the journal with its purpose, so that the certificate can be made
-# from the journal alone and an attempt, once begun, is never forgotten: one that was interrupted
-# goes on where it stopped, with the same finalists and seeds, and one that disappoints stays on
-# record and has spent its share of alpha. `runs.certificate` says what is promised.
+# The run's journal tells which attempt was begun last, whether it is the requested one, and which
+# seeds are fresh. `driver.certify` trains the seeds like the blocks of a search. Every block goes
+# into the journal with its purpose. So the certificate follows from the journal alone, and an
+# attempt is never forgotten: an interrupted one continues with the same finalists and seeds, and
+# one that disappoints stays on record and has spent its share of alpha. `runs.certificate` says
+# what a certificate promises.
 #
-# Where an attempt's seeds begin is drawn from the run and from what is asked, so that nobody can
-# choose by the seeds of one certificate what the next is to prove. The same question has the same
-# answer, also after the directory was deleted.
+# The first seed of an attempt is drawn from the run and the request, so that nobody can choose a
+# request by the seeds of an earlier certificate. The same request draws the same seeds, even after
+# the directory was deleted.
 
 DRAWS = 64
-"""How often the beginning of an attempt's seeds is drawn until nothing of the run is among them."""
+"""Maximum number of draws of a first seed until none of the attempt's seeds is in the run."""
 
 _TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
-"""What the draw knows of the trainer: what one seed solved means, not by which version."""
+"""Facts of the trainer that the draw depends on: what a solved seed means, not the versions."""
 
 
 @dataclass(frozen=True)
 class SeedsToTrain:
-    """The seeds that a config is still to be trained under.
+    """The seeds that a config still has to be trained under.
 
     Attributes:
-        seeds: ascending parts; none where it has them all. Blocks are trained side by side, so that
-            one that was interrupted may lack any of its seeds.
-        proposal: which of the search's proposals it is written under.
+        seeds: ascending parts, empty if none is missing. Blocks train side by side, so an
+            interrupted attempt may lack any of its seeds.
+        proposal: the number of the search's proposal under which the journal lists it.
     """
 
     point: Point
@@ -215,23 +213,22 @@ class SeedsToTrain:
 
     @property
     def count(self) -> int:
-        """How many seeds."""
+        """The number of seeds."""
         return sum(map(len, self.seeds))
 
 
 def tasks_of(run: Run, trainer: Trainer, call: Call, *, accept: bool = False) -> list[SeedsToTrain]:
-    """All that is still to be trained for a call.
+    """Return everything that a call still has to train.
 
     Args:
-        run: with a journal that nobody else writes to.
-        trainer: what will train it.
-        call: what is asked for.
-        accept: whether an attempt that was begun with another engine or other versions may be left
-            as it is, and a new one begun.
+        run: whose journal nobody else writes to.
+        trainer: trains the seeds.
+        call: the options.
+        accept: begin a new attempt if the last one was begun by another engine or other versions.
 
     Raises:
-        InputError: nothing to certify, an attempt that cannot be extended or was begun with another
-            engine or version, neighbours that there are not, or no fresh seeds left.
+        InputError: nothing to certify, an attempt that cannot be extended or was begun by another
+            engine or version, no neighbours, or no fresh seeds left.
     """
     tasks = (
         _extension(run, trainer, call.seeds)
@@ -243,26 +240,25 @@ def tasks_of(run: Run, trainer: Trainer, call: Call, *, accept: bool = False) ->
 
 
 def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[SeedsToTrain]:
-    """The rest of the last attempt if that is what is asked for and it lacks seeds; else a new one.
+    """Return the rest of the last attempt if it is the requested one, else a new attempt.
 
-    One that was begun by another engine or other versions is never continued: its seeds and those
-    of these here are not one count. With `accept` a new one begins.
-
-    Neighbours spend nothing of the attempt's share: to measure them later needs no new attempt.
+    An attempt of another engine or other versions is never continued, because one count must not
+    mix their seeds; with `accept` a new one begins. Neighbours spend nothing of an attempt's share
+    of alpha, so measuring them later needs no new attempt.
     """
     number, begun = _last(run.checks)
-    asked = _asked(run, call, number)
-    if not asked:
+    purposes = _purposes(run, call, number)
+    if not purposes:
         raise InputError(
             "no configuration solved a seed" if run.results else "no configuration is finished yet",
             place=str(run.path),
             fix="search further, or search another space",
         )
-    if begun and _same(begun, asked):
-        others = _made_by_others(begun, trainer)
-        rest = _tasks(run, trainer, asked, begun, call.neighbourhood)
+    if begun and _same(begun, purposes):
+        is_foreign = _made_by_others(begun, trainer)
+        rest = _tasks(run, trainer, purposes, begun, call.neighbourhood)
         if any(task.seeds for task in rest):
-            if not others:
+            if not is_foreign:
                 return rest
             if not accept:
                 raise InputError(
@@ -272,25 +268,25 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
                     place=str(run.path),
                     fix="finish it with what began it, or begin another with --accept-versions",
                 )
-        elif not others and call.by != purpose_of(begun[-1]).by:
+        elif not is_foreign and call.by != purpose_of(begun[-1]).by:
             raise InputError(
                 f"attempt {number} has all of this already, in another order",
                 field="by",
                 fix="`neighbourhood_lower_bound` is in certificate.json; gate and export take "
                 "another finalist with --key",
             )
-    return _tasks(run, trainer, _asked(run, call, number + 1), [], call.neighbourhood)
+    return _tasks(run, trainer, _purposes(run, call, number + 1), [], call.neighbourhood)
 
 
 def _last(checks: Iterable[Evaluation]) -> tuple[int, list[Evaluation]]:
-    """The number of the last attempt, 0 if there is none, and its lines."""
+    """Return the number of the last attempt (0: none) and its lines."""
     lines = list(checks)
     number = max((purpose_of(line).attempt for line in lines), default=0)
     return number, [line for line in lines if purpose_of(line).attempt == number]
 
 
-def _asked(run: Run, call: Call, attempt: int, first: int | None = None) -> list[Purpose]:
-    """What each finalist of the call is trained for in that attempt."""
+def _purposes(run: Run, call: Call, attempt: int, first: int | None = None) -> list[Purpose]:
+    """Return the purpose of each finalist of the call in that attempt."""
     finalists = [result for result in run.results[: call.top] if result.outcome.successes]
     return [
         Purpose(
@@ -314,22 +310,17 @@ def _asked(run: Run, call: Call, attempt: int, first: int | None = None) -> list
     ]
 
 
-def _same(begun: Sequence[Evaluation], asked: Sequence[Purpose]) -> bool:
-    """Whether what was begun is what is asked for now: finalists, seeds, confidence and bound.
+def _same(begun: Sequence[Evaluation], purposes: Sequence[Purpose]) -> bool:
+    """Return whether an attempt has the requested finalists, seeds, confidence and bound.
 
-    Neighbours may still come to order it; what they order stays so.
+    An attempt that its own bounds order may still be ordered by neighbours, but not the reverse.
     """
-    by = asked[0].by
-    wanted = {purpose.finalist: purpose for purpose in asked}
-    free: dict[str, Any] = {
-        "kind": "certify",
-        "moved": None,
-        "by": by,
-        "neighbours": 0,
-        "first": None,
-    }
+    by = purposes[0].by
+    requested = {purpose.finalist: purpose for purpose in purposes}
     return (by == "neighbourhood" or purpose_of(begun[-1]).by == "own") and all(
-        had.first is not None and wanted.get(had.finalist) == replace(had, **free)
+        had.first is not None
+        and requested.get(had.finalist)
+        == replace(had, kind="certify", moved=None, by=by, neighbours=0, first=None)
         for had in map(purpose_of, begun)
     )
 
@@ -337,25 +328,25 @@ def _same(begun: Sequence[Evaluation], asked: Sequence[Purpose]) -> bool:
 def _tasks(
     run: Run,
     trainer: Trainer,
-    asked: Sequence[Purpose],
+    purposes: Sequence[Purpose],
     begun: Sequence[Evaluation],
     neighbourhood: float | None,
 ) -> list[SeedsToTrain]:
-    """What an attempt still lacks.
+    """Return what an attempt still lacks.
 
     All finalists get the same seeds, so that they can be compared; each neighbourhood has its own.
     """
-    seeds = asked[0].seeds
-    first = _first(CERTIFY, run, trainer, asked, begun)
+    seeds = purposes[0].seeds
+    first = _first(CERTIFY, run, trainer, purposes, begun)
     _refuse_beyond(run, first, seeds)
-    asked = [replace(purpose, first=first) for purpose in asked]
-    if asked[0].min_rate is not None:
-        return _next_of_sequence(run, asked, begun)
-    near = around_from = _first(NEIGHBOURS, run, trainer, asked, begun)
+    purposes = [replace(purpose, first=first) for purpose in purposes]
+    if purposes[0].min_rate is not None:
+        return _next_of_sequence(run, purposes, begun)
+    near = around_from = _first(NEIGHBOURS, run, trainer, purposes, begun)
     had: dict[tuple[str, str, str], list[Evaluation]] = defaultdict(list)
     for line in begun:
         had[purpose_of(line).kind, purpose_of(line).finalist, line.block.point.key].append(line)
-    # Neighbours that an earlier call has finished count, even if this moves by another fraction.
+    # Neighbours that an earlier call finished count even if this call moves by another fraction.
     measured = {
         (finalist, key)
         for (kind, finalist, key), lines in had.items()
@@ -363,7 +354,7 @@ def _tasks(
         and sum(line.block.count for line in lines if line.final) == seeds
     }
     tasks, around = [], list[SeedsToTrain]()
-    for purpose in asked:
+    for purpose in purposes:
         key = purpose.finalist
         own = _to_train(run, purpose, range(first, first + seeds), had["certify", key, key])
         tasks.append(own)
@@ -381,7 +372,7 @@ def _tasks(
     number = len(measured)
     if neighbourhood is None:
         number = purpose_of(begun[-1]).neighbours if begun else 0
-    elif asked[0].by == "neighbourhood" and not around:
+    elif purposes[0].by == "neighbourhood" and not around:
         raise InputError(
             "no finalist has a setting that can be moved",
             field="by",
@@ -395,19 +386,19 @@ def _tasks(
 
 
 def _to_train(run: Run, purpose: Purpose, span: range, had: Iterable[Evaluation]) -> SeedsToTrain:
-    """What a finalist lacks of some seeds. Certifying it is no proposal of its own."""
+    """Return what a finalist lacks of some seeds, under the proposal of its search."""
     line = run.evaluations.of_keys([purpose.finalist])[0]
     return SeedsToTrain(line.block.point, missing(span, had), line.proposal, purpose)
 
 
 def _next_of_sequence(
-    run: Run, asked: Sequence[Purpose], begun: Sequence[Evaluation]
+    run: Run, purposes: Sequence[Purpose], begun: Sequence[Evaluation]
 ) -> list[SeedsToTrain]:
-    """The seeds that a sequence cannot do without: of one finalist, up to the first that proves it.
+    """Return the seeds of the first undecided finalist up to the first seed that can prove it.
 
-    All finalists have the same seeds. Nothing where the last is proven, or one is given up.
+    All finalists have the same seeds. Empty if the last is proven or one is given up.
     """
-    for purpose in asked:
+    for purpose in purposes:
         assert purpose.first is not None
         had = [line for line in begun if purpose_of(line).finalist == purpose.finalist]
         step = sequence_step(had, purpose)
@@ -419,14 +410,14 @@ def _next_of_sequence(
 
 
 def next_of_sequence(run: Run, call: Call, lines: Sequence[Evaluation]) -> list[SeedsToTrain]:
-    """What the sequence that a call has begun needs next, once these lines have come too."""
+    """Return what the sequence of a call needs next, after these further lines."""
     number, begun = _last([*run.checks, *lines])
-    asked = _asked(run, call, number, purpose_of(begun[-1]).first)
-    return _next_of_sequence(run, asked, begun)
+    purposes = _purposes(run, call, number, purpose_of(begun[-1]).first)
+    return _next_of_sequence(run, purposes, begun)
 
 
 def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
-    """More seeds for the finalists of the last attempt."""
+    """Return additional seeds for the finalists of the last attempt."""
     certificate = certificate_of(run.checks)
     if certificate is None:
         raise InputError(
@@ -460,41 +451,44 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
     planned = attempt.seeds if not attempt.complete else attempt.seeds + seeds
     last = purpose_of(begun[-1])
     known = {purpose_of(line).finalist: purpose_of(line) for line in reversed(lines)}
-    asked = [replace(known[one.key], seeds=planned, by=last.by) for one in attempt.finalists]
-    return _tasks(run, trainer, asked, begun, None)
+    purposes = [replace(known[one.key], seeds=planned, by=last.by) for one in attempt.finalists]
+    return _tasks(run, trainer, purposes, begun, None)
 
 
 def _first(
-    seeds: range, run: Run, trainer: Trainer, asked: Sequence[Purpose], begun: Sequence[Evaluation]
+    seeds: range,
+    run: Run,
+    trainer: Trainer,
+    purposes: Sequence[Purpose],
+    begun: Sequence[Evaluation],
 ) -> int:
-    """Where an attempt's seeds begin in a range.
+    """Return the first seed of an attempt within a range.
 
-    An attempt that was begun goes on where it began. For a new one the first seed is drawn in the
-    lower half of the range, so that seeds can be added later. It is drawn again if the run has
-    already used such seeds.
+    For a new attempt it is drawn in the lower half of the range, so that seeds can be added later,
+    and drawn again if the run has used any of the attempt's seeds.
     """
     known = [purpose_of(line).first for line in begun if line.block.first in seeds]
     if known and known[0] is not None:
         return known[0]
-    # All finalists have the same seeds, each neighbourhood has its own.
-    count = asked[0].seeds * (len(asked) if seeds is NEIGHBOURS else 1)
-    some = (run.evaluations, run.checks)
-    starts = np.concatenate([lines.column("first") for lines in some])
-    stops = starts + np.concatenate([lines.column("count") for lines in some])
+    request = purposes[0]
+    count = request.seeds * (len(purposes) if seeds is NEIGHBOURS else 1)
+    trained = (run.evaluations, run.checks)
+    starts = np.concatenate([lines.column("first") for lines in trained])
+    stops = starts + np.concatenate([lines.column("count") for lines in trained])
     identity = identity_of(trainer.describe())
-    told = {
+    facts = {
         "space": run.asked.text,
         "seed": run.manifest.get("seed"),
         "trainer": {name: identity[name] for name in _TRAINER if name in identity},
-        "attempt": asked[0].attempt,
-        "finalists": [purpose.finalist for purpose in asked],
-        "asked": [asked[0].seeds, asked[0].confidence, asked[0].extendable]
-        + ([] if asked[0].min_rate is None else [asked[0].min_rate]),
+        "attempt": request.attempt,
+        "finalists": [purpose.finalist for purpose in purposes],
+        "asked": [request.seeds, request.confidence, request.extendable]
+        + ([] if request.min_rate is None else [request.min_rate]),
         "range": seeds.start,
     }
     room = max(len(seeds) - count, 0) // 2 + 1
     for draw in range(DRAWS):
-        text = json.dumps({**told, "draw": draw}, sort_keys=True)
+        text = json.dumps({**facts, "draw": draw}, sort_keys=True)
         number = int.from_bytes(hashlib.sha256(text.encode()).digest())
         first = seeds.start + number % room
         if not ((stops > first) & (starts < first + count)).any():
@@ -513,7 +507,7 @@ def _refuse_beyond(run: Run, first: int, count: int) -> None:
 
 
 def _refuse_seen(tasks: Sequence[SeedsToTrain], run: Run) -> None:
-    """Whatever the ranges say: no seed may be in the journal but of this attempt's own configs."""
+    """Refuse seeds that the journal has outside this attempt, whatever their range."""
     attempts = {task.purpose.attempt for task in tasks if task.purpose}
     purposes = [run.checks.lines.purposes[line] for line in run.checks.places.tolist()]
     others = np.array([one.attempt not in attempts for one in purposes], np.bool_)
@@ -534,13 +528,13 @@ def _refuse_seen(tasks: Sequence[SeedsToTrain], run: Run) -> None:
 
 
 def _made_by_others(lines: Sequence[Evaluation], trainer: Trainer) -> bool:
-    """Whether another engine or other versions have made one of these."""
+    """Return whether another engine or other versions trained one of these lines."""
     own = made_id(identity_of(trainer.describe()))
     return any(line.made not in (None, own) for line in lines)
 
 
 def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:
-    """The parts of some seeds that none of a config's final lines has, ascending."""
+    """Return the parts of `seeds` that none of a config's final lines has, ascending."""
     parts, start = [], seeds.start
     for had in sorted((line.block.seeds for line in lines if line.final), key=lambda s: s.start):
         parts.append(range(start, min(had.start, seeds.stop)))
@@ -549,7 +543,7 @@ def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:
 
 
 def noted_certificate(run: Run, more: Sequence[Evaluation] = ()) -> Certificate | None:
-    """Write certificate.json, if there is anything to be in it.
+    """Write certificate.json if the run has an attempt, and return its content.
 
     Raises:
         InputError: the directory cannot be written.

@@ -1,4 +1,4 @@
-"""A gate: does this config still solve so many of all seeds? As few seeds as the answer needs."""
+"""The gate: a sequential test of whether a config still solves enough of all seeds."""
 
 from __future__ import annotations
 
@@ -39,17 +39,16 @@ EXAMPLE = "activation, loss, optimizer, lr, hidden_dim and epochs, one `name: va
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
-    """The config that a YAML or JSON file holds: the fields of `Config` by name, and nothing else.
+    """Read a config from a YAML or JSON file with the fields of `Config`.
 
     Raises:
-        InputError: a file that cannot be read, or anything in it that is not allowed, with file and
-            line.
+        InputError: the file cannot be read, or names file and line of what is not allowed.
     """
     return _loaded(path, Config.from_point, EXAMPLE)
 
 
 def load_parameters(path: str | os.PathLike[str]) -> Point:
-    """The parameters that a YAML or JSON file holds, for a training of the user's own.
+    """Read the parameters of a user's own training from a YAML or JSON file.
 
     Raises:
         InputError: as `load_config`.
@@ -58,7 +57,7 @@ def load_parameters(path: str | os.PathLike[str]) -> Point:
 
 
 def _loaded(
-    path: str | os.PathLike[str], made: Callable[[Mapping[str, object]], Made], allowed: str
+    path: str | os.PathLike[str], make: Callable[[Mapping[str, object]], Made], allowed: str
 ) -> Made:
     place = os.fspath(path)
     try:
@@ -75,7 +74,7 @@ def _loaded(
             fix="write the values of one config; `xortune search` takes the space",
         )
     try:
-        return made(document.values)
+        return make(document.values)
     except InputError as error:
         raise error.at(document.at((error.field,) if error.field else ())) from None
 
@@ -85,24 +84,24 @@ Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
 @dataclass(frozen=True)
 class SequentialTest:
-    """Whether a success rate is above `min_rate`, looked at after each seed (see `stats.horizon`).
+    """A test of whether a success rate is above `min_rate`, after each seed (see `stats.horizon`).
 
-    Whatever the rate is, the answer is wrong with probability 1 - `confidence` at most: a rate of
-    `min_rate` or less is called proven with that probability at most, one of `min_rate` or more
-    refuted likewise. Both spend it over `max_seeds` seeds, so that this number is part of the
-    question: asking again with more, because the answer was `undecided`, is another test with a
-    risk of its own. The answer depends on the seeds and their order only, not on how many are
-    trained at a time.
+    The answer is wrong with a probability of at most 1 - `confidence`: that is the greatest
+    probability of calling a rate of `min_rate` or less proven, and of calling a rate of `min_rate`
+    or more refuted. The risk is spread over `max_seeds` seeds, so this number is part of the
+    question: asking again with more seeds after `undecided` is another test with its own risk. The
+    answer depends only on the seeds and their order, not on how many are trained at a time.
 
     Attributes:
         min_rate: the success rate to prove.
-        max_seeds: after so many the answer is `undecided`. Beyond 20,000 the bounds are used that
-            hold for ever (`stats.anytime`).
-        confidence: 1 minus the probability, at most, of a wrong answer.
+        max_seeds: seeds after which the answer is `undecided`. Above 20,000 the bounds are those
+            that hold at any number of seeds (`stats.anytime`).
+        confidence: 1 minus the greatest probability of a wrong answer.
         first_seed: the others follow it.
 
     Raises:
-        InputError: an argument out of range, or too few seeds for any answer but `undecided`.
+        InputError: an argument is out of range, or `max_seeds` is too few for any answer but
+            `undecided`.
     """
 
     min_rate: float
@@ -124,7 +123,7 @@ class SequentialTest:
             )
         try:
             least = gate_seeds(self.min_rate, most, alpha=1 - self.confidence)
-        except InputError as error:  # more than there are
+        except InputError as error:  # it takes more seeds than there are
             error.field = error.place = "min_rate"
             raise
         if most < least:
@@ -136,21 +135,22 @@ class SequentialTest:
             )
 
     def proves(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
-        """Whether k successes of n seeds prove the rate; for arrays, of each."""
+        """Return, elementwise, whether k successes of n seeds prove the rate."""
         return self._above(self.min_rate, np.asarray(k), np.asarray(n))
 
     def refutes(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
-        """Whether k successes of n seeds refute it: failures are proven to be more than allowed."""
+        """Return, elementwise, whether k successes of n seeds refute the rate."""
+        # The failures are then proven to be more than a rate of `min_rate` allows.
         return self._above(1 - self.min_rate, np.subtract(n, k), np.asarray(n))
 
     def bound(self, answer: Answer, k: int, n: int) -> float | None:
-        """The bound that k of n seeds have just decided by: below it lies the rate, or above."""
+        """Return the bound on the rate that k of n seeds decided by: lower, upper, or None."""
         if answer == "proven":
             return self._lower(self.min_rate, k, n)
         return 1 - self._lower(1 - self.min_rate, n - k, n) if answer == "refuted" else None
 
     def needed(self, failures: int) -> int:
-        """The fewest seeds that prove the rate if so many fail; `max_seeds` if these do not."""
+        """Return the fewest seeds, up to `max_seeds`, that prove the rate with so many failures."""
         line = self._line(self.min_rate)
         if line is None:
             least = gate_seeds(self.min_rate, alpha=1 - self.confidence, failures=failures)
@@ -159,7 +159,7 @@ class SequentialTest:
         return min(least, self.max_seeds)
 
     def _line(self, rate: float) -> Boundary | None:
-        """Where a rate is proven; None if there are too many seeds to follow each."""
+        """Return where a rate is proven; None above `LONGEST` seeds, where anytime bounds hold."""
         if self.max_seeds > LONGEST:
             return None
         return boundary(rate, self.max_seeds, 1 - self.confidence)
@@ -179,31 +179,30 @@ class SequentialTest:
 
 
 FIRST_BLOCK, LARGEST_BLOCK = 16, 1024
-"""Seeds trained at a time: few at first, since a hopeless config is refuted by two."""
+"""Seeds trained at a time: few at first, because two can refute a hopeless config."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate found.
+    """The answer of a gate. A gate on a certificate trains nothing and leaves some fields None.
 
     Attributes:
         answer: `proven` (the rate is above `min_rate`), `refuted` (below it) or `undecided`.
-        min_rate: what was asked.
+        min_rate: the requested rate.
         confidence: 1 minus the greatest probability of a wrong answer.
-        key: of the config.
+        key: key of the config.
         point: the config itself.
         k: seeds solved up to the decision.
         n: seeds up to the decision.
-        low: lower end of the range of the rate, which holds with `confidence`, both ends together
-            and whatever made the gate stop; of a certificate its lower bound.
-        high: upper end; None where a certificate was read, which has none.
-        first_seed: the first of the n seeds, which follow each other.
-        most: seeds after which the gate gives up; None where a certificate was read.
-        counts: how many of the n seeds ended in each status; None where a certificate was read.
-        seeds: which these are, in words; None if they follow `first_seed`.
-        bound: what the answer rests on: the lower bound of the rate if it is proven, the upper one
-            if it is refuted. This one by itself holds with `confidence`, and so lies within the
-            range. None if it is undecided.
+        low: lower end of the interval of the rate. Both ends together hold with `confidence`,
+            whatever made the gate stop. For a certificate its lower bound.
+        high: upper end; None for a certificate.
+        first_seed: the first of the n consecutive seeds.
+        most: seeds after which the gate gives up; None for a certificate.
+        counts: how many of the n seeds ended in each status; None for a certificate.
+        seeds: a description of the seeds; None if they follow `first_seed`.
+        bound: the lower bound of the rate if it is proven, the upper bound if it is refuted, None
+            if it is undecided. It holds with `confidence` by itself, and so lies in the interval.
     """
 
     answer: Answer
@@ -228,9 +227,9 @@ class Verdict:
         return self.line
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the line, the config, and what the seeds ended as."""
-        found = {status.label: count for status, count in (self.counts or {}).items() if count}
-        cells = {**self.point, "solved": f"{self.k:,} of {self.n:,}", **found}
+        """Show the line, the config and the statuses of the seeds in a notebook."""
+        statuses = {status.label: count for status, count in (self.counts or {}).items() if count}
+        cells = {**self.point, "solved": f"{self.k:,} of {self.n:,}", **statuses}
         return as_html(self.line, [cells])
 
     @property
@@ -240,7 +239,7 @@ class Verdict:
 
     @property
     def line(self) -> str:
-        """One line for a log: the answer, the counts, what follows, which seeds."""
+        """The answer, the counts, the bounds and the seeds, in one line."""
         seeds = self.seeds or f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
         sure = f"confidence {self.confidence:g}"
         solved = f"{self.answer}: {self.k}/{self.n} seeds solved"
@@ -285,12 +284,19 @@ def gate_config(
 ) -> Verdict:
     """Train a config until its rate is proven to be above `min_rate`, or refuted, or seeds run out.
 
-    The question is a `SequentialTest`. `block` is how many seeds are trained at a time, or says it
-    each time; if not given they are more and more, never beyond the seed that can prove the rate.
-    `on_seeds` is called with (k, n) after each block.
+    Args:
+        point: the config.
+        trainer: trains it.
+        min_rate: see `SequentialTest`.
+        max_seeds: see `SequentialTest`.
+        confidence: see `SequentialTest`.
+        first_seed: see `SequentialTest`.
+        block: seeds trained at a time, or a function that returns it for each block. By default
+            blocks grow, but end at the first seed that can prove the rate.
+        on_seeds: called with (k, n) after each block.
 
     Raises:
-        InputError: an argument out of range, or too few seeds for any answer but `undecided`.
+        InputError: what `SequentialTest` refuses.
         TrainingError: the training produced no outcome.
     """
     test, alpha = SequentialTest(min_rate, max_seeds, confidence, first_seed), 1 - confidence
@@ -298,8 +304,8 @@ def gate_config(
     while True:
         done, solved = (0, 0) if outcome is None else (outcome.n, outcome.successes)
         needed = test.needed(done - solved) - done
-        asked = block() if callable(block) else block
-        size = asked or min(LARGEST_BLOCK, max(FIRST_BLOCK, done), max(needed, 1))
+        requested = block() if callable(block) else block
+        size = requested or min(LARGEST_BLOCK, max(FIRST_BLOCK, done), max(needed, 1))
         size = min(size, max_seeds - done)
         [result] = trainer.train([Block(point, first_seed + done, size)])
         if isinstance(result, TrainingError):
@@ -307,7 +313,7 @@ def gate_config(
         outcome = result if outcome is None else outcome.merge(result)
         k, n = np.cumsum(outcome.solved), np.arange(1, outcome.n + 1)
         proven = test.proves(k, n)
-        # What was trained beyond the seed that decides counts no more than any other.
+        # Seeds behind the deciding one do not count: the answer must not depend on block sizes.
         decided = np.flatnonzero(proven | test.refutes(k, n))
         last = int(decided[0]) if decided.size else outcome.n - 1
         if on_seeds is not None:
@@ -331,10 +337,10 @@ def gate_config(
 def gate_imported(
     run: Run, result: ConfigResult, *, min_rate: float, confidence: float = 0.95
 ) -> Verdict:
-    """What the imported seeds of a config say of its success rate.
+    """Test the success rate of a config by its imported seeds.
 
-    Nobody knows whether their number was planned, or which config was picked by its count. So the
-    bounds are those that hold at any number of seeds, and for all configs of the run at once: each
+    It is unknown whether their number was planned and whether the config was picked by its count.
+    So the bounds hold at any number of seeds and for all configs of the run together: each config
     has an equal share of 1 - `confidence`.
 
     Raises:
@@ -369,7 +375,7 @@ def gate_imported(
 def _verdict(
     answer: Answer, point: Point, status: NDArray[np.uint8], alpha: float, **more: Any
 ) -> Verdict:
-    """The verdict on seeds that ended so; `alpha` is what may go wrong with the bounds of one."""
+    """Return the verdict on these statuses; `alpha` is the risk that the bounds are wrong."""
     counts = dict(zip(Status, np.bincount(status, minlength=len(Status)).tolist(), strict=True))
     k, n = counts[Status.SOLVED], len(status)
     low, high = map(float, anytime_interval(k, n, confidence=1 - alpha))
@@ -389,28 +395,28 @@ def _verdict(
 def gate_certificate(
     certificate: Certificate, *, min_rate: float, key: str | None = None
 ) -> Verdict:
-    """Compare a certificate's lower bound with `min_rate`; nothing is trained.
+    """Compare a certificate's lower bound with `min_rate`, without training.
 
     Raises:
-        InputError: an argument out of range, or no such finalist.
+        InputError: an argument is out of range, or there is no such finalist.
     """
     check_share("min_rate", min_rate)
-    found = certificate.best if key is None else certificate.finalist(key)
-    assert found.lower_bound is not None  # of a complete attempt
-    # A plan of n seeds for a rate gives a bound that is this rate but for rounding.
-    proven = found.lower_bound >= min_rate - 1e-12
+    finalist = certificate.best if key is None else certificate.finalist(key)
+    assert finalist.lower_bound is not None  # the attempt is complete
+    # The bound of n seeds planned for a rate equals this rate except for rounding.
+    proven = finalist.lower_bound >= min_rate - 1e-12
     return Verdict(
         answer="proven" if proven else "undecided",
         min_rate=min_rate,
         confidence=certificate.confidence,
-        key=found.key,
-        point=found.point,
-        k=found.k,
-        n=found.n,
-        low=found.lower_bound,
+        key=finalist.key,
+        point=finalist.point,
+        k=finalist.k,
+        n=finalist.n,
+        low=finalist.lower_bound,
         high=None,
-        first_seed=found.first,
+        first_seed=finalist.first,
         most=None,
         counts=None,
-        bound=found.lower_bound if proven else None,
+        bound=finalist.lower_bound if proven else None,
     )

@@ -1,4 +1,4 @@
-"""Plans: how many seeds a claim needs before one trains them, and how long that takes here."""
+"""Plans: how many seeds a claim needs, and how long they take to train on this machine."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from xortune.trainers.network import engine_of, evaluate_config, usable_cores
 STANDARD = Config(
     activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.03, hidden_dim=5, epochs=1000
 )
-"""What the time is measured with if no config is given."""
+"""The config whose time is measured by default."""
 
 FAILURES = (0, 1, 2, 3, 5, 10)
-"""Numbers of failures that a plan shows if none is asked for."""
+"""The numbers of failures that a plan shows by default."""
 
 ENOUGH_SECONDS = 0.2
-"""A measurement that took this long is long enough."""
+"""Minimum duration of a measurement."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast seeds are trained here, by a short measurement.
+    """The measured speed of training on this machine.
 
     Attributes:
-        seeds: measured, after a first block that only warms up.
+        seeds: seeds measured, after a first block that warms up.
     """
 
     config: Config
@@ -53,21 +53,20 @@ class Speed:
 
     @property
     def seconds_for_each(self) -> float:
-        """Seconds for one seed, all cores sharing."""
+        """Seconds for one seed when all cores share the work."""
         return self.seconds / self.seeds
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What it takes to show a rate if so many seeds may fail.
+    """The seeds that show a rate if up to `failures` of them may fail.
 
     Attributes:
-        failures: f, at most so many may fail.
-        seeds: n planned beforehand: at most f failures among them show the rate
-            (Clopper-Pearson).
-        passes_from: the true rate from which on at most f of n fail with a chance of 90 %.
-        gate_seeds: the fewest after which a gate, which looks after each seed, can have proven the
-            rate with f failures; of a gate whose `max_seeds` is twice `seeds`.
+        failures: f.
+        seeds: n: at most f failures among n planned seeds show the rate (Clopper-Pearson).
+        passes_from: the lowest true rate at which at most f of n fail with a probability of 90 %.
+        gate_seeds: the fewest seeds after which a gate, which looks after each seed, can prove the
+            rate with f failures; for a gate whose `max_seeds` is twice `seeds`.
     """
 
     failures: int
@@ -78,13 +77,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class RatePlan:
-    """What it takes to show that a success rate is at least `rate`.
+    """The seeds that show that a success rate is at least `rate`.
 
     Attributes:
-        rate: to show.
+        rate: the rate to show.
         confidence: of the lower bound.
         claims: one for each number of failures.
-        speed: what the times are from; None if nothing was measured.
+        speed: measured speed; None if nothing was measured.
     """
 
     rate: float
@@ -101,25 +100,24 @@ class RatePlan:
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the first claim in a sentence, and all of them."""
+        """Show the first claim in a sentence, and all claims, in a notebook."""
         return as_html(str(self), [asdict(claim) for claim in self.claims])
 
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """What it takes to tell two success rates apart.
+    """The seeds that tell two success rates apart.
 
     Attributes:
-        rates: the two.
+        rates: the two rates.
         alpha: level of the two-sided test.
-        power: the chance to find the difference.
-        independent: seeds for each of the two, all different (Fisher's exact test; Boschloo's finds
-            it at least as often).
-        shared: seeds, the same for both (exact McNemar test), if a seed that the one fails says
-            nothing of the other.
-        nested: the same if the better one solves all that the worse one does: the fewest there can
-            be.
-        speed: what the times are from; None if nothing was measured.
+        power: probability of finding the difference.
+        independent: different seeds for each of the two (Fisher's exact test; Boschloo's is at
+            least as powerful).
+        shared: seeds that both share (exact McNemar test), if their failures are independent.
+        nested: seeds that both share if the better config solves every seed that the worse one
+            solves: the smallest possible number.
+        speed: measured speed; None if nothing was measured.
     """
 
     rates: tuple[float, float]
@@ -139,7 +137,7 @@ class ComparisonPlan:
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the sentence, and the numbers of seeds."""
+        """Show the sentence and the numbers of seeds in a notebook."""
         names = ("independent", "shared", "nested")
         return as_html(str(self), [{name: getattr(self, name) for name in names}])
 
@@ -155,21 +153,21 @@ def plan(
     task: TaskSpec = "xor",
     measure: bool = True,
 ) -> RatePlan | ComparisonPlan:
-    """How many seeds it takes to show a success rate, or to tell two apart; and how long here.
+    """Compute the seeds that show a success rate or tell two rates apart, and measure the speed.
 
     Args:
         rate: the success rate to show.
-        between: instead of it, two rates to tell apart.
+        between: instead of `rate`, two rates to tell apart.
         confidence: of the lower bound; with `between` 1 minus the level of the test.
-        failures: how many seeds may fail; several numbers if not given.
-        power: the chance that a difference as between the two rates is found.
-        config: what the time is measured with; a standard config if not given.
-        task: what that config learns.
-        measure: False trains nothing and says nothing of time.
+        failures: how many seeds may fail; by default several numbers.
+        power: probability of finding a difference as large as between the two rates.
+        config: the config whose speed is measured; by default a standard config.
+        task: the task of that config.
+        measure: False trains nothing and leaves `speed` None.
 
     Raises:
-        InputError: neither a rate nor two, both, rates that are equal or too close, more seeds
-            needed than there are, or an argument out of range.
+        InputError: not exactly one of `rate` and `between`, rates that are equal or too close, more
+            seeds needed than there are, or an argument out of range.
     """
     if (rate is None) == (between is None):
         raise InputError(
@@ -206,7 +204,7 @@ def plan(
             shared=shared_seeds(a, b, **level),
             nested=shared_seeds(a, b, **level, discordance=abs(a - b)),
         )
-    # What is refused is refused before anything is trained: the time comes last.
+    # Measure last: invalid arguments must be refused before anything is trained.
     speed = measured_speed(config or STANDARD, learned) if measure else None
     return replace(planned, speed=speed)
 
@@ -214,29 +212,29 @@ def plan(
 def gate_seeds(
     rate: float, max_seeds: int | None = None, *, alpha: float = 0.05, failures: int = 0
 ) -> int:
-    """The fewest seeds after which a gate can have proven `rate` with so many failures among them.
+    """Return the fewest seeds after which a gate can prove `rate` with so many failures.
 
     Args:
-        rate: to prove.
-        max_seeds: of the gate. With too few to prove it: how many that takes at least. None, or
-            more than 20,000: of the bounds that hold for ever.
-        alpha: the probability of a wrong answer, at most.
-        failures: among the seeds.
+        rate: the rate to prove.
+        max_seeds: of the gate. If it is too small, the result is a larger number. None, or more
+            than 20,000, means the bounds that hold at any number of seeds.
+        alpha: greatest probability of a wrong answer.
+        failures: number of failures among the seeds.
     """
     if max_seeds is not None and max_seeds <= LONGEST:
         planned = seeds_for_lower_bound(rate, confidence=1 - alpha, failures=failures)
         if planned <= LONGEST:
             return boundary(rate, max_seeds, alpha).first(failures) or max(planned, max_seeds + 1)
-    wanted = -np.log(alpha)
+    needed = -np.log(alpha)
 
     def enough(n: int) -> bool:
-        return bool(anytime_evidence_above(n - failures, n, rate) >= wanted)
+        return bool(anytime_evidence_above(n - failures, n, rate) >= needed)
 
     return fewest_seeds(enough, failures, rate)
 
 
 def measured_speed(config: Config, task: Task) -> Speed:
-    """Train some seeds of a config on all usable cores, for a fraction of a second or a few seeds.
+    """Measure the training of a config on all usable cores, for at least `ENOUGH_SECONDS`.
 
     Raises:
         InputError: the config cannot be trained on the task.

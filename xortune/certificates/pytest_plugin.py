@@ -1,11 +1,11 @@
 """A pytest plugin: `@pytest.mark.seeds(500, min_rate=0.95)`, a test of a training over seeds.
 
-The test is called for one seed after the other until its success rate is proven to be above
-`min_rate`, or refuted, or can no longer be proven with the seeds that are left. It is the gate of
-`xortune.gate`, with the same bounds: they hold although one looks after every seed.
+The test is called for one seed after another until its success rate is proven to be above
+`min_rate`, is refuted, or can no longer be proven with the remaining seeds. The bounds are those of
+`xortune.gate`; they hold although the test looks at them after every seed.
 
-Only pytest is imported here, and nothing is done for a test without the mark: a project that has
-xortune installed and does not use this does not notice it.
+This module imports only pytest and does nothing for tests without the mark, because pytest loads it
+in every project of an environment with xortune.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import pytest
 
 if TYPE_CHECKING:
     from xortune.certificates.gate import SequentialTest
-    from xortune.certificates.seeds_mark import Course
+    from xortune.certificates.seeds_mark import SeedTally
 
 MARKER, SEED, ONLY = "seeds", "seed", "only_seed"
 
 PROPERTY = "xortune_seeds"
-"""Of a report, in which a worker of pytest-xdist sends its result to where it is shown."""
+"""The property of a report in which a worker of pytest-xdist sends the line of the summary."""
 
 _SEED, _TAKEN = pytest.StashKey[int](), pytest.StashKey[int]()
-_WANTED: pytest.StashKey[SequentialTest] = pytest.StashKey()
+_TEST: pytest.StashKey[SequentialTest] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--only-seed N`."""
+    """Add `--only-seed N`."""
     group = parser.getgroup("seeds", "tests over seeds (xortune)")
     group.addoption(
         "--only-seed",
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest of the mark."""
+    """Register the mark."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(n, *, min_rate, confidence=0.95, first=1207959552): call the test for up to n "
@@ -65,26 +65,26 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Check the mark, and put the first seed where the fixture finds it."""
+    """Check the mark and store the first seed for the fixture."""
     mark = item.get_closest_marker(MARKER)
     if mark is None or not isinstance(item, pytest.Function):
         return
-    from xortune.certificates.seeds_mark import wanted
+    from xortune.certificates.seeds_mark import parse_mark
     from xortune.core.errors import InputError
 
     _check(item)
     try:
-        asked = wanted(*mark.args, **mark.kwargs)
+        test = parse_mark(*mark.args, **mark.kwargs)
     except InputError as error:
         _refuse(f"@pytest.mark.{MARKER}: {error}")
     only = item.config.getoption(ONLY)
-    item.stash[_WANTED], item.stash[_SEED] = asked, asked.first_seed if only is None else only
+    item.stash[_TEST], item.stash[_SEED] = test, test.first_seed if only is None else only
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Call a marked test for one seed after the other; all others are pytest's."""
-    test = pyfuncitem.stash.get(_WANTED, None)
+    """Call a marked test for one seed after another; leave other tests to pytest."""
+    test = pyfuncitem.stash.get(_TEST, None)
     if test is None:
         return None
     if pyfuncitem.stash.get(_TAKEN, None) != pyfuncitem.stash[_SEED]:
@@ -95,21 +95,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if pyfuncitem.config.getoption(ONLY) is not None:
         return None
 
-    from xortune.certificates.seeds_mark import Course
+    from xortune.certificates.seeds_mark import SeedTally
 
-    course = Course(test)
-    _call(pyfuncitem, course)
-    while course.answer is None:
-        _renew(pyfuncitem, course.next)
-        _call(pyfuncitem, course)
-    pyfuncitem.user_properties.append((PROPERTY, course.line))
-    if course.answer != "proven":
-        pytest.fail(course.message, pytrace=False)
+    tally = SeedTally(test)
+    _call(pyfuncitem, tally)
+    while tally.answer is None:
+        _renew(pyfuncitem, tally.next)
+        _call(pyfuncitem, tally)
+    pyfuncitem.user_properties.append((PROPERTY, tally.line))
+    if tally.answer != "proven":
+        pytest.fail(tally.message, pytrace=False)
     return True
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """A line for each test over seeds that was run; nothing if there was none."""
+    """Write a line for each test over seeds that ran."""
     lines = [
         f"{report.nodeid}: {text}"
         for reports in terminalreporter.stats.values()
@@ -136,8 +136,8 @@ def _check(item: pytest.Function) -> None:
         _refuse("an async test cannot be called for each seed: call asyncio.run() in the test")
 
 
-def _call(item: pytest.Function, course: Course) -> None:
-    """One seed: it passes, or fails by whatever it raises."""
+def _call(item: pytest.Function, tally: SeedTally) -> None:
+    """Call the test for one seed and count it; whatever the test raises is a failure."""
     names = inspect.signature(item.obj).parameters
     arguments = {name: item.funcargs[name] for name in names if name in item.funcargs}
     try:
@@ -145,45 +145,46 @@ def _call(item: pytest.Function, course: Course) -> None:
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
     except (pytest.skip.Exception, pytest.xfail.Exception) as ended:
-        if course.n:  # the first seed may end the test so, later none may
+        if tally.n:  # only the first seed may end the test in this way
             how = "skipped" if isinstance(ended, pytest.skip.Exception) else "expected to fail"
             _refuse(
-                f"seed {course.next} was {how} ({ended}), after {course.n} that were not: a seed "
+                f"seed {tally.next} was {how} ({ended}), after {tally.n} that were not: a seed "
                 "is never left out. Skip the whole test, or let the seed fail"
             )
         raise
-    except BaseException as error:  # pytest.fail and sys.exit are no Exception
+    except BaseException as error:  # pytest.fail and sys.exit raise no Exception
         info = pytest.ExceptionInfo.from_exception(error)
-        course.count(error, "" if course.failures else str(item.repr_failure(info)))
+        tally.count(error, "" if tally.failures else str(item.repr_failure(info)))
         return
     if returned is not None:
         _refuse(f"the test returned {type(returned).__name__}, which says nothing: use assert")
-    course.count()
+    tally.count()
 
 
 def _renew(item: pytest.Function, seed: int) -> None:
-    """End what belongs to one call (its fixtures, its instance) and make it for the next seed.
+    """Tear down what belongs to one call (fixtures, instance) and set it up for the next seed.
 
-    What raises here is no result of a seed: a fixture that fails is an error of the test.
+    An exception here is an error of the test, not the result of a seed.
     """
     item.stash[_SEED] = seed
-    state, noted = item.session._setupstate, dict(item.stash._storage)
-    with _told_of(seed):
+    state, stored = item.session._setupstate, dict(item.stash._storage)
+    with _naming(seed):
         parent = item.parent
         assert parent is not None
-        # All that is kept for the nodes above stays: fixtures of classes, modules and the session.
+        # Fixtures of the nodes above stay: those of classes, modules and the session.
         state.teardown_exact(parent)  # type: ignore[arg-type]
-        for key, value in noted.items():  # tmp_path removes what it will look for once more
+        for key, value in stored.items():  # tmp_path removes an entry that it needs again
             item.stash.setdefault(key, value)
         item._initrequest()
         if item.cls is not None:
-            for name in ("_instance", "_obj"):  # each seed gets an instance of its own
+            for name in ("_instance", "_obj"):  # each seed gets its own instance
                 item.__dict__.pop(name, None)
         state.setup(item)
 
 
 @contextmanager
-def _told_of(seed: int) -> Iterator[None]:
+def _naming(seed: int) -> Iterator[None]:
+    """Name the seed in errors of fixtures."""
     try:
         yield
     except pytest.skip.Exception as skipped:

@@ -1,4 +1,4 @@
-"""A test over seeds: what its mark asks for, what came of each seed, and how that is told."""
+"""A test over seeds: the arguments of its mark, the results of its seeds, its messages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from xortune.core.errors import InputError, named
 from xortune.core.seeds import MARK
 from xortune.stats.anytime import anytime_interval
 
-SHOWN = 5
+MAX_LISTED = 5
 """Failing seeds that are listed with their messages."""
 
-LINE = 200
-"""Letters of a message."""
+MAX_LENGTH = 200
+"""Characters of a message."""
 
 FIX = "write @pytest.mark.seeds(500, min_rate=0.95)"
 
@@ -21,22 +21,26 @@ NAMES = {
     "confidence": "confidence",
     "first": "first_seed",
 }
-"""The arguments of a mark, and what they are in a `SequentialTest`."""
+"""The arguments of a mark and their names in `SequentialTest`."""
 
 
-def wanted(*given: object, **options: object) -> SequentialTest:
-    """What is written in the brackets of a mark, checked."""
+def parse_mark(*positional: object, **options: object) -> SequentialTest:
+    """Check the arguments of a mark.
+
+    Raises:
+        InputError: a wrong or missing argument.
+    """
     for name in options.keys() - NAMES.keys():
         raise InputError(f"unknown argument {name!r}", allowed=", ".join(NAMES), fix=FIX)
-    if len(given) > 1 or (given and "n" in options):
+    if len(positional) > 1 or (positional and "n" in options):
         raise InputError(
-            f"{len(given) + ('n' in options)} values where the number of seeds is",
+            f"{len(positional) + ('n' in options)} values where the number of seeds is",
             allowed="the number of seeds, at most, and all else by its name",
             fix=FIX,
         )
     values = {"confidence": 0.95, "first": MARK.start, **options}
-    if given:
-        values["n"] = given[0]
+    if positional:
+        values["n"] = positional[0]
     for name, problem in (
         ("n", "no number of seeds"),
         ("min_rate", "nothing says what success rate is to be proven"),
@@ -55,71 +59,73 @@ def wanted(*given: object, **options: object) -> SequentialTest:
         raise InputError(error.problem, field=name, allowed=error.allowed, fix=error.fix) from None
 
 
-class Course:
-    """What came of the seeds so far, one after the other.
+class SeedTally:
+    """The results of the seeds so far.
 
     Attributes:
-        failures: the first that failed, each with its message.
-        shown: the traceback of the very first.
-        answer: None as long as it goes on.
+        k: seeds that passed.
+        n: seeds counted.
+        failures: the first seeds that failed, each with its message.
+        traceback: that of the first failure.
+        answer: None while the test goes on.
     """
 
     def __init__(self, test: SequentialTest) -> None:
         self._test = test
         self.k = self.n = 0
         self.failures: list[tuple[int, str]] = []
-        self.shown = ""
+        self.traceback = ""
         self.answer: Answer | None = None
 
     @property
     def next(self) -> int:
-        """The seed that is not yet counted."""
+        """The first seed that is not counted yet."""
         return self._test.first_seed + self.n
 
-    def count(self, error: BaseException | None = None, shown: str = "") -> None:
-        """Count the next seed."""
+    def count(self, error: BaseException | None = None, traceback: str = "") -> None:
+        """Count the next seed, which passed or failed with an error."""
         if error is None:
             self.k += 1
-        elif len(self.failures) < SHOWN:
+        elif len(self.failures) < MAX_LISTED:
             line = " ".join(named(error).split())
-            line = line if len(line) <= LINE else line[: LINE - 3] + "..."
+            line = line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 3] + "..."
             self.failures.append((self.next, line))
-        self.shown = self.shown or shown
+        self.traceback = self.traceback or traceback
         self.n += 1
         test, most = self._test, self._test.max_seeds
         if test.proves(self.k, self.n):
             self.answer = "proven"
         elif test.refutes(self.k, self.n):
             self.answer = "refuted"
-        # Not even if all seeds that are left passed. It can become so by a failure only.
+        # The rate cannot be proven even if all remaining seeds pass. Only a failure can cause this.
         elif error is not None and not test.proves(self.k + most - self.n, most):
             self.answer = "undecided"
 
     @property
     def line(self) -> str:
-        """For the summary: `seeds: 88 of 88, proven 0.95`."""
+        """The line of the summary: `seeds: 88 of 88, proven 0.95`."""
         return f"seeds: {self.k} of {self.n}, {self.answer} {self._test.min_rate:g}"
 
     @property
     def message(self) -> str:
         """Why the test failed: counts, bounds, the first seeds that failed, a traceback."""
         test = self._test
-        told = f"{self.answer}: {self.k} of {self.n} seeds passed, "
+        text = f"{self.answer}: {self.k} of {self.n} seeds passed, "
         if self.answer == "refuted":
             bound = test.bound("refuted", self.k, self.n)
-            told += f"so the success rate is below {test.min_rate:g} (upper bound {bound:.4f}"
+            text += f"so the success rate is below {test.min_rate:g} (upper bound {bound:.4f}"
         else:
             low, high = map(float, anytime_interval(self.k, self.n, confidence=test.confidence))
-            told += (
+            text += (
                 f"so {test.min_rate:g} is not proven with {test.max_seeds} seeds "
                 f"(success rate {low:.4f} to {high:.4f}"
             )
         seeds = f"seeds {test.first_seed} to {self.next - 1}"
-        lines = [f"{told}, confidence {test.confidence:g}, {seeds})"]
+        lines = [f"{text}, confidence {test.confidence:g}, {seeds})"]
         lines += [f"  seed {seed}: {message}" for seed, message in self.failures]
         if (more := self.n - self.k - len(self.failures)) > 0:
             lines.append(f"  ... and {more} more")
-        if self.shown:
+        if self.traceback:
             seed, _ = self.failures[0]
-            lines += ["", f"seed {seed} (alone: --only-seed {seed}):", "", self.shown]
+            lines += ["", f"seed {seed} (alone: --only-seed {seed}):", "", self.traceback]
         return "\n".join(lines)
