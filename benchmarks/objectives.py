@@ -33,8 +33,7 @@ from numpy.typing import NDArray
 from quality.spaces import SPACES, BenchSpace, SpaceTrainer
 from quality.trace import Standing, Tracer
 
-from xortune.core.counts import wilson
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.batches import Batches, most_in_flight

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.counts import wilson
+from xortune.core.outcome import wilson
 from xortune.racing.race import race_lower, race_upper
 
 ALPHA = 0.05

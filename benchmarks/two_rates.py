@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.stats.horizon import paired_answer
+from xortune.stats.sequential import paired_answer
 
 PAIRS = (
     *((0.98, 0.9), (0.1, 0.05), (0.15, 0.05), (0.25, 0.05), (0.2, 0.1), (0.3, 0.1)),

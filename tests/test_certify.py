@@ -25,7 +25,7 @@ from xortune.core.seeds import CERTIFY
 from xortune.runs.certificate import certificate_of, lower_bound, risk_of
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
-from xortune.stats.exact import clopper_pearson_lower
+from xortune.stats.proportions import clopper_pearson_lower
 
 __all__ = ["run"]
 

@@ -13,7 +13,7 @@ import xortune as xt
 from xortune.core.outcome import Outcome
 from xortune.core.seeds import CERTIFY
 from xortune.runs.run import load_run
-from xortune.stats.horizon import boundary
+from xortune.stats.sequential import boundary
 
 ORDER = [KEYS[i] for i in (1, 2, 0, 4)]
 """The finalists in the search's order: 8, 7, 6 and 5 of 8."""

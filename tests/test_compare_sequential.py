@@ -12,7 +12,7 @@ import xortune as xt
 from xortune.comparisons.sequential import compared_in_step
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
-from xortune.stats.horizon import fair_losses_allowed, paired_answer
+from xortune.stats.sequential import fair_losses_allowed, paired_answer
 
 
 def ends(seeds, alpha, rates):

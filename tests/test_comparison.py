@@ -19,7 +19,7 @@ from xortune.comparisons.reference import (
     looks_fresh,
 )
 from xortune.core.errors import InputError
-from xortune.stats.exact import fisher_tails, fisher_two_sided
+from xortune.stats.proportions import fisher_tails, fisher_two_sided
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "zero_grad": True}
 GRID = [

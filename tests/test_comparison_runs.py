@@ -14,8 +14,8 @@ from statsmodels.stats.multitest import multipletests
 
 from xortune.comparisons.runs import compare_runs, epochs_needed, improvement
 from xortune.core.errors import InputError
-from xortune.stats.differences import paired_difference, unpaired_difference
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
+from xortune.stats.proportions import paired_difference, unpaired_difference
 
 patterns = st.lists(st.sampled_from("+-"), min_size=12, max_size=12).map("".join)
 

@@ -8,10 +8,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from xortune.core.counts import wilson
+from xortune.core.outcome import wilson
 from xortune.stats.anytime import anytime_evidence_above
-from xortune.stats.exact import clopper_pearson_lower
 from xortune.stats.planning import rate_that_passes, seeds_for_lower_bound
+from xortune.stats.proportions import clopper_pearson_lower
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "statistics.md").read_text(encoding="utf-8")

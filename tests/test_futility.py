@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 import xortune as xt
-from xortune.racing.futility import FUTILITY, expected_gain, is_futile
+from xortune.racing.race import FUTILITY, expected_gain, is_futile
 
 
 def exact(k, n, bk, bn):

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import MAX_SEED, Details, Outcome
+from xortune.core.outcome import Details, Outcome
 from xortune.core.point import Point
+from xortune.core.seeds import MAX_SEED
 from xortune.core.trainer import Block
 from xortune.runs import journal
 from xortune.runs.evaluation import MAX_TIME, Evaluation, JournalLines, Purpose, decode, encode

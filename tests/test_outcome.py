@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from xortune.core import seeds as owners
 from xortune.core.errors import InputError
-from xortune.core.outcome import MAX_SEED, Outcome, Status, checked_seeds
+from xortune.core.outcome import Outcome, Status
+from xortune.core.seeds import MAX_SEED, checked_seeds
 from xortune.core.task import Task
 
 XOR = [False, True, True, False]

@@ -11,7 +11,7 @@ from xortune.certificates import plan as speeds
 from xortune.certificates.plan import gate_seeds, measured_speed
 from xortune.core.seeds import HAND
 from xortune.stats.anytime import anytime_evidence_above
-from xortune.stats.exact import clopper_pearson_lower
+from xortune.stats.proportions import clopper_pearson_lower
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.core.counts import wilson
+from xortune.core.outcome import wilson
 from xortune.racing.grants import AS_QUICK, Grants, seeds_at_first
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.spaces.model import FIRST

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 import xortune
 from xortune.cli.shared import app
-from xortune.core.counts import wilson
 from xortune.core.formats import interval
+from xortune.core.outcome import wilson
 from xortune.runs.results import CONFIG_COLUMNS
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from xortune.runs.certificate import (
 )
 from xortune.runs.evaluation import Purpose, decode, encode
 from xortune.stats.anytime import anytime_lower
-from xortune.stats.exact import clopper_pearson_lower
+from xortune.stats.proportions import clopper_pearson_lower
 
 A, B = {**CONFIG, "lr": 0.02}, {**CONFIG, "lr": 0.05}
 KEY_A, KEY_B = Point(A).key, Point(B).key

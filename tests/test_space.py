@@ -12,10 +12,16 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.reports.terminal import space_facts
-from xortune.spaces.describe import at_most, describe
 from xortune.spaces.grid import grid, grid_size, probes
 from xortune.spaces.model import Choice, Fixed, Range, SearchSettings, is_active
-from xortune.spaces.space import check_space, load_space, parse_space, with_search
+from xortune.spaces.space import (
+    at_most,
+    check_space,
+    describe,
+    load_space,
+    parse_space,
+    with_search,
+)
 
 TEXT = """\
 # The space of these tests.

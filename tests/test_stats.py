@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, fisher_exact
 from statsmodels.stats.proportion import proportion_confint
 
-from xortune.core.counts import holm, mcnemar_greater, wilson
-from xortune.stats.exact import fisher_tails, fisher_two_sided
+from xortune.core.outcome import wilson
+from xortune.stats.proportions import fisher_tails, fisher_two_sided, holm, mcnemar_greater
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 COUNTS_100 = st.integers(1, 100).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

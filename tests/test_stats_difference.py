@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, multinomial
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from xortune.stats.differences import paired_difference, unpaired_difference
 from xortune.stats.planning import independent_seeds, rough_independent_seeds
+from xortune.stats.proportions import paired_difference, unpaired_difference
 
 counts = st.integers(0, 40)
 

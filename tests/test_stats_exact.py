@@ -10,7 +10,12 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from xortune.core.errors import InputError
-from xortune.stats.exact import boschloo, clopper_pearson_lower, fisher_region, mcnemar_two_sided
+from xortune.stats.proportions import (
+    boschloo,
+    clopper_pearson_lower,
+    fisher_region,
+    mcnemar_two_sided,
+)
 
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -11,7 +11,6 @@ from scipy.stats import binom, hypergeom, multinomial
 
 from xortune.core.errors import InputError
 from xortune.stats import planning
-from xortune.stats.exact import clopper_pearson_lower, mcnemar_two_sided
 from xortune.stats.planning import (
     fair_losses,
     independent_power,
@@ -21,6 +20,7 @@ from xortune.stats.planning import (
     shared_power,
     shared_seeds,
 )
+from xortune.stats.proportions import clopper_pearson_lower, mcnemar_two_sided
 
 
 def first(power_at: Callable[[int], float], power: float) -> int:

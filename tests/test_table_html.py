@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import xortune as xt
 from xortune.comparisons.sequential import SequentialComparison, SequentialPair
-from xortune.core.counts import wilson
 from xortune.core.formats import FIRST_ROWS, as_html, interval, measured
+from xortune.core.outcome import wilson
 from xortune.core.point import Point
 
 TAGS = {"p", "div", "style", "table", "thead", "tbody", "tr", "th", "td"}

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quality.spaces import BenchSpace, shifted
-from xortune.core.counts import wilson
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point, Value
 
 __all__ = ["Standing", "Step", "Tracer"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.config import Config
-from xortune.core.outcome import MAX_SEED
+from xortune.core.seeds import MAX_SEED
 from xortune.core.task import Task
 from xortune.trainers import fused, reference
 from xortune.trainers.kernels import draws

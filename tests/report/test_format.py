@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.core.counts import wilson
 from xortune.core.formats import decimals, interval, measured, number, percent, plain
+from xortune.core.outcome import wilson
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from hand_made import CONFIG, done, solved, write_run
 from reported import certified
 from scipy.stats import binom
 
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
-from xortune.core.outcome import Details, Status
+from xortune.core.outcome import Details, Status, wilson
 from xortune.core.task import Task
 from xortune.reports.document import first_rows, markdown_text
 from xortune.reports.html.page import page

@@ -9,7 +9,7 @@ from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.core.counts import wilson
+from xortune.core.outcome import wilson
 from xortune.driver.decisions import Count, ProvenanceGroups
 from xortune.racing.grants import FrontGrants, Grants
 from xortune.racing.race import Race, RaceRule

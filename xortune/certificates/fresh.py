@@ -26,8 +26,8 @@ from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.run import JOURNAL, Run
 from xortune.spaces.model import Choice, Range, SearchSpace, is_active, is_number
-from xortune.stats.horizon import LONGEST
 from xortune.stats.planning import seeds_for_lower_bound
+from xortune.stats.sequential import LONGEST
 
 # -------------------------------------------------------------------------------------------------
 # The neighbours of a config: each of its numeric settings moved a little, inside the space.

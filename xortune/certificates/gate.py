@@ -15,9 +15,9 @@ from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
 from xortune.core.errors import InputError, TrainingError, check_share
 from xortune.core.formats import as_html, rounded_down, rounded_up
-from xortune.core.outcome import MAX_SEED, Outcome, Status
+from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
-from xortune.core.seeds import GATE
+from xortune.core.seeds import GATE, MAX_SEED
 from xortune.core.trainer import Block, Trains
 from xortune.spaces.text import read_text, read_yaml
 from xortune.stats.anytime import (
@@ -26,7 +26,7 @@ from xortune.stats.anytime import (
     anytime_lower,
     anytime_upper,
 )
-from xortune.stats.horizon import LONGEST, Boundary, boundary
+from xortune.stats.sequential import LONGEST, Boundary, boundary
 
 if TYPE_CHECKING:
     from xortune.runs.certificate import Certificate
@@ -84,7 +84,7 @@ Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
 @dataclass(frozen=True)
 class SequentialTest:
-    """A test of whether a success rate is above `min_rate`, after each seed (see `stats.horizon`).
+    """A test of a success rate being above `min_rate`, after each seed (see `stats.sequential`).
 
     The answer is wrong with a probability of at most 1 - `confidence`: that is the greatest
     probability of calling a rate of `min_rate` or less proven, and of calling a rate of `min_rate`

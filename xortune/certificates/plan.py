@@ -14,7 +14,6 @@ from xortune.core.formats import as_html, count
 from xortune.core.seeds import HAND
 from xortune.core.task import Task, TaskSpec
 from xortune.stats.anytime import anytime_evidence_above
-from xortune.stats.horizon import LONGEST, boundary
 from xortune.stats.planning import (
     fewest_seeds,
     independent_seeds,
@@ -22,6 +21,7 @@ from xortune.stats.planning import (
     seeds_for_lower_bound,
     shared_seeds,
 )
+from xortune.stats.sequential import LONGEST, boundary
 from xortune.trainers.network import engine_of, evaluate_config, usable_cores
 
 STANDARD = Config(

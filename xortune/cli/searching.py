@@ -86,8 +86,7 @@ def search(
     with cli.told(_interrupted, ["study_storage", "study_name", *cli.TRACKERS]):
         from xortune.driver.search import dry_run as dry_run_of
         from xortune.reports.progress import display
-        from xortune.spaces.describe import at_most, describe
-        from xortune.spaces.space import load_space, with_search
+        from xortune.spaces.space import at_most, describe, load_space, with_search
 
         asked = with_search(
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
@@ -383,8 +382,7 @@ def space(space: cli.SpaceFile, as_json: bool = False) -> None:
         from xortune.driver.subprocesses import ending_process
         from xortune.driver.trainer import called_with, trainer_for, with_train
         from xortune.racing.grants import refuse_unprovable
-        from xortune.spaces.describe import describe
-        from xortune.spaces.space import check_space, load_space
+        from xortune.spaces.space import check_space, describe, load_space
 
         loaded = with_train(load_space(space), None)
         with ending_process():  # the process in which a function is looked at

@@ -15,16 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from xortune.core.counts import holm, wilson
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import MAX_BYTES, csv_rows
 from xortune.core.formats import as_html
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point, Value
 from xortune.runs.results import CONFIG_COLUMNS, ConfigResult, column_names, config_table
 from xortune.runs.run import Run
-from xortune.stats.differences import unpaired_difference
-from xortune.stats.exact import fisher_tails, fisher_two_sided
+from xortune.stats.proportions import fisher_tails, fisher_two_sided, holm, unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
 # A table of success counts that somebody published: read, its columns recognised, checked.

@@ -13,15 +13,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xortune.core.counts import holm, rate_of, wilson
 from xortune.core.errors import InputError
 from xortune.core.formats import as_html, count, decimals, number, plain, rounded_down, rounded_up
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, rate_of, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
-from xortune.stats.differences import paired_difference, unpaired_difference
-from xortune.stats.exact import boschloo, mcnemar_two_sided
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
+from xortune.stats.proportions import (
+    boschloo,
+    holm,
+    mcnemar_two_sided,
+    paired_difference,
+    unpaired_difference,
+)
 
 # Each contestant enters with seeds that had no part in choosing it. Two that were trained under
 # the same seeds are compared seed by seed, others as the independent samples that they are.
@@ -68,7 +72,7 @@ class Pair:
         k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
         wins, losses: shared seeds that only A solves, and only B; None if they are not shared.
         difference: rate of A minus that of B, in [-1, 1].
-        low, high: its 95 % interval; see `stats.differences`.
+        low, high: its 95 % interval; see `stats.proportions`.
         p: exact McNemar test of shared seeds, Boschloo's of others; two-sided.
         p_holm: adjusted for all pairs.
         differs: p_holm < alpha.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xortune.core.formats import as_html
 from xortune.core.point import Point
 from xortune.stats.anytime import anytime_lower, anytime_upper
-from xortune.stats.horizon import PairedAnswer, paired_answer
+from xortune.stats.sequential import PairedAnswer, paired_answer
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def compared_in_step(
     """What so many seeds of each say, and whether that is the answer.
 
     Each pair has an equal share of alpha (Bonferroni), and each side of a pair half of that
-    (`stats.horizon.paired_answer`). It ends at the first seed after which one configuration is
+    (`stats.sequential.paired_answer`). It ends at the first seed after which one configuration is
     proven better than each other.
 
     Args:

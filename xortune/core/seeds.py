@@ -6,6 +6,16 @@ and each use that must not see a search's seeds, or another's, has a range of it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.errors import InputError
+
+MAX_SEED = 2**32 - 1  # torch's CPU generator uses the low 32 bits only
+
 QUARTER = 2**30
 
 SEARCH = range(QUARTER)
@@ -32,3 +42,51 @@ GATE = range(3 * QUARTER, 3 * QUARTER + QUARTER // 2)
 
 THREAD = range(GATE.stop, 4 * QUARTER)
 """For the sweep's best cells in examples/thread, which measures what a forum thread claimed."""
+
+
+def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64, shape (S,): the seeds, after checking each is one of torch's and given once.
+
+    Raises:
+        InputError: no seed, one that is no whole number, is outside [0, 2**32), or comes twice.
+    """
+    if _is_plain(seeds):
+        return seeds if not seeds.flags.writeable else seeds.copy()
+
+    def wrong(problem: str, fix: str | None = None) -> InputError:
+        allowed = "whole numbers from 0 to 2**32 - 1, each once"
+        return InputError(problem, field="seeds", allowed=allowed, fix=fix)
+
+    if isinstance(seeds, range) and seeds and {seeds[0] >> 32, seeds[-1] >> 32} == {0}:
+        # No list of them: that of a million takes 36 MB.
+        return np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
+    if not isinstance(seeds, Iterable):
+        problem = f"{seeds!r} is a {type(seeds).__name__}"
+        raise wrong(problem, "range(100) is the first hundred seeds")
+    array = np.asarray(seeds if isinstance(seeds, np.ndarray) else list(seeds))
+    if array.size == 0:
+        raise InputError("no seeds", field="seeds", allowed="at least one seed")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise wrong(f"{array.dtype} array of shape {array.shape}")
+    outside = (array < 0) | (array > MAX_SEED)
+    if outside.any():
+        fix = "torch uses the low 32 bits only: a larger seed would repeat another network"
+        raise wrong(f"{array[outside][0]} is out of range", fix)
+    array = array.astype(np.int64)
+    values, counts = np.unique(array, return_counts=True)
+    if values.size != array.size:
+        raise wrong(f"{values[counts > 1][0]} is given twice")
+    return array
+
+
+def _is_plain(seeds: object) -> TypeGuard[NDArray[np.int64]]:
+    """Whether these are, as nearly always, ascending seeds in an array of our type."""
+    return (
+        isinstance(seeds, np.ndarray)
+        and seeds.dtype == np.int64
+        and seeds.ndim == 1
+        and seeds.size > 0
+        and bool(seeds[0] >= 0)
+        and bool(seeds[-1] <= MAX_SEED)
+        and bool((seeds[1:] > seeds[:-1]).all())
+    )

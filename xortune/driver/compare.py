@@ -53,7 +53,7 @@ from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
-from xortune.stats.horizon import LONGEST
+from xortune.stats.sequential import LONGEST
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def compare(
             not given and a certificate is missing.
         sequential: train all under the same seeds, one after the other, until one is proven better
             than each of the others. The probability of a wrong answer is at most `alpha`, although
-            there is a look after each seed (`stats.horizon`).
+            there is a look after each seed (`stats.sequential`).
         max_seeds: with `sequential`: the most seeds, fixed beforehand; 1,000 if not given, at most
             20,000.
         train: False refuses instead of training. Or the function of your own that trains runs whose

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol, TypeAlias
 
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome, counted
+from xortune.core.outcome import Outcome, counted, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.ahead import FORESEEN, Prospect

@@ -16,8 +16,9 @@ import numpy as np
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError, TrainingError, refuse_given
-from xortune.core.outcome import Failure, Outcome, Status, checked_seeds
+from xortune.core.outcome import Failure, Outcome, Status
 from xortune.core.point import Point
+from xortune.core.seeds import checked_seeds
 from xortune.core.success import parse_success
 from xortune.core.task import TaskSpec
 from xortune.core.trainer import Block

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 from xortune.comparisons.contestants import place_of
 from xortune.core.config import Config
-from xortune.core.counts import rate_of
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import plain
 from xortune.core.formats import value as value_text
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, rate_of
 from xortune.core.point import Nested, Point, Value
 from xortune.core.task import Task
 from xortune.reports.document import lines_of

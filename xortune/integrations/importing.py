@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.files import csv_rows
-from xortune.core.outcome import MAX_SEED, NO_DETAILS, Details, Outcome, Status
+from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
+from xortune.core.seeds import MAX_SEED
 from xortune.core.success import Success, parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
+from xortune.core.outcome import wilson
 from xortune.racing.objectives import cost_share, expected, only_rate, summed_only, worth
 from xortune.racing.race import Race, RaceRule, best_lower, is_worse, race_lower, race_share
 from xortune.spaces.grid import grid_size

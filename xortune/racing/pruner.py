@@ -9,8 +9,16 @@ from weakref import WeakKeyDictionary
 import optuna
 from optuna.trial import FrozenTrial
 
-from xortune.racing.futility import FUTILITY, best_counts, checked_futility, is_futile
-from xortune.racing.race import RaceRule, best_lower, checked_counts, is_worse
+from xortune.racing.race import (
+    FUTILITY,
+    RaceRule,
+    best_counts,
+    best_lower,
+    checked_counts,
+    checked_futility,
+    is_futile,
+    is_worse,
+)
 
 _Known: TypeAlias = tuple[float, tuple[tuple[int, int], ...]]
 """The highest lower bound of some trials, and the counts of the best of them, if there is one."""

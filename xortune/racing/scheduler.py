@@ -8,8 +8,15 @@ from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
 from xortune.core.errors import InputError
-from xortune.racing.futility import FUTILITY, checked_futility, is_futile
-from xortune.racing.race import LookResult, Race, RaceRule, checked_counts
+from xortune.racing.race import (
+    FUTILITY,
+    LookResult,
+    Race,
+    RaceRule,
+    checked_counts,
+    checked_futility,
+    is_futile,
+)
 
 NO_END = 2**62
 

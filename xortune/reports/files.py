@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.sequential import SequentialComparison
-from xortune.core.beside import beside
+from xortune.core.background import background_process
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import writing
 from xortune.core.formats import plain
@@ -122,7 +122,7 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     old = [f"{FIGURES}/{name}.{end}" for name in SECTION_OF for end in _pictures(formats)]
     old += [PRINTED] if "md" in formats else []
     apart = "md" in formats and len(run.results) > MANY
-    with beside(svgs, *DRAWS) if apart else nullcontext() as draw:
+    with background_process(svgs, *DRAWS) if apart else nullcontext() as draw:
         drawn = None if draw is None else draw(figures_of(run))
         _write(run.path, _files(run, formats, drawn), old, f"xortune report {run.path}")
 

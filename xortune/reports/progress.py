@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from xortune.core.counts import wilson
 from xortune.core.formats import config_text, count, duration, in_notebook, interval, plain
+from xortune.core.outcome import wilson
 from xortune.reports.document import blocks_of
 from xortune.runs.status import Progress, RunStatus
 

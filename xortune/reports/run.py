@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xortune.core.counts import rate_of, wilson
 from xortune.core.formats import config_text, count, estimated, interval, number, plain, span, value
+from xortune.core.outcome import rate_of, wilson
 from xortune.core.point import Point
 from xortune.racing.objectives import (
     estimates,

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from xortune.comparisons.contestants import certified_outcome
 from xortune.core.config import SOFTMAX_LIKE, Config
-from xortune.core.counts import mcnemar_greater, rate_of
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, decimals, duration, number, plain, value
-from xortune.core.outcome import Status
+from xortune.core.outcome import Status, rate_of
 from xortune.core.point import Point
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
@@ -33,8 +32,8 @@ from xortune.runs.manifest import stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import moment
-from xortune.stats.differences import unpaired_difference
 from xortune.stats.numbers import summary
+from xortune.stats.proportions import mcnemar_greater, unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
 # What is computed once for each run, however many figures and tables ask for it.

@@ -491,7 +491,7 @@ def render_plan(planned: RatePlan | ComparisonPlan, speed: Speed, console: Conso
 
 
 def space_facts(what: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text of each line about a space, by what `spaces.describe` says of it."""
+    """Label and text of each line about a space, by what `spaces.space` says of it."""
     at_once = [rung for rung in what["ladder"][1:] if rung <= FIRST_SEEDS]
     lines = paragraphs_of("space.txt.jinja", **what, at_once=at_once)
     return [(label, text) for label, _, text in (line.partition(": ") for line in lines)]

@@ -18,8 +18,8 @@ from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.manifest import made_with
 from xortune.runs.store import replace_file
 from xortune.stats.anytime import anytime_lower
-from xortune.stats.exact import clopper_pearson_lower
-from xortune.stats.horizon import boundary
+from xortune.stats.proportions import clopper_pearson_lower
+from xortune.stats.sequential import boundary
 
 # -------------------------------------------------------------------------------------------------
 # All of it follows from a journal.
@@ -35,7 +35,7 @@ from xortune.stats.horizon import boundary
 # the counts are known.
 #
 # **A sequence** proves one rate, finalist after finalist, in the search's order, each looked at
-# after every seed (`stats.horizon`) and each at the attempt's whole share: the next one is tested
+# after every seed (`stats.sequential`), each at the attempt's whole share: the next one is tested
 # only if the one before is proven. So a wrong claim needs the first finalist below the rate to be
 # "proven", which has the attempt's probability and no more (a fixed sequence; Maurer, Hothorn and
 # Lehmacher, 1995). What is claimed of a proven finalist is this rate. One that is not proven ends

@@ -30,7 +30,6 @@ from pydantic_core import CoreSchema, PydanticSerializationError, to_json
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import (
-    MAX_SEED,
     NO_DETAILS,
     Curves,
     Details,
@@ -40,6 +39,7 @@ from xortune.core.outcome import (
     joined,
 )
 from xortune.core.point import Point, Value
+from xortune.core.seeds import MAX_SEED
 from xortune.core.trainer import Block
 
 # -------------------------------------------------------------------------------------------------

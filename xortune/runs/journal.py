@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from xortune.core.beside import beside
+from xortune.core.background import background_process
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
@@ -230,7 +230,7 @@ class JournalReader:
         file.seek((self.size + end + LARGE) // 2)  # it starts later
         file.readline()
         middle = file.tell()
-        with beside(_read_part) as read_part:
+        with background_process(_read_part) as read_part:
             rest = read_part(os.fspath(self._path), middle, end)
             self._take(file, middle)
             part = rest()

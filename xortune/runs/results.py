@@ -13,9 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point
 from xortune.core.success import is_cost
 from xortune.racing.objectives import (

@@ -1,4 +1,4 @@
 """A space file becomes a `SearchSpace`."""
 
-EXPORTS = ("command", "describe", "grid", "model", "space", "text")
+EXPORTS = ("command", "grid", "model", "space", "text")
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -54,7 +54,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaln, expit, logit
 
 from xortune.core.errors import InputError
-from xortune.stats.exact import whole_counts
+from xortune.stats.proportions import whole_counts
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc, bdtri, gammaln, ndtri, xlog1py, xlogy
 
 from xortune.core.errors import InputError, check_share
-from xortune.stats.exact import TIE, fisher_region
+from xortune.stats.proportions import TIE, fisher_region
 
 MOST_SEEDS = 2**30
 """As many seeds as there are for one purpose; a plan that needs more is refused."""

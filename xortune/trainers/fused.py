@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.config import Config
-from xortune.core.outcome import Outcome, Status, checked_seeds, status_of
+from xortune.core.outcome import Outcome, Status, status_of
+from xortune.core.seeds import checked_seeds
 from xortune.core.task import Task
 from xortune.trainers.kernels import training
 from xortune.trainers.kernels.cache import compiled

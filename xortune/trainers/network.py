@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError, TrainingError
-from xortune.core.outcome import Outcome, checked_seeds
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
+from xortune.core.seeds import checked_seeds
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block
 from xortune.trainers.limits import (

@@ -30,8 +30,8 @@ from success_runs import (
     series,
 )
 
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
+from xortune.core.outcome import wilson
 from xortune.core.point import Point
 from xortune.reports.figures.distributions import success_by_epoch
 from xortune.reports.figures.history import optimization_history

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.counts import wilson
 from xortune.core.formats import count, number
+from xortune.core.outcome import wilson
 from xortune.reports.figures.labels import MOST, described, finished, plot_of, sampled
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, varying

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.counts import rate_of
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, count, interval, measured, value
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, rate_of
 from xortune.reports.document import blocks_of
 from xortune.reports.plot import Ends, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.tables import differing, lower

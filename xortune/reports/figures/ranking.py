@@ -8,8 +8,8 @@ from itertools import combinations, groupby, pairwise
 
 import numpy as np
 
-from xortune.core.counts import rate_of
 from xortune.core.formats import measured, number, plain
+from xortune.core.outcome import rate_of
 from xortune.racing.objectives import estimates, seen_of
 from xortune.reports.figures.labels import (
     LONGEST,

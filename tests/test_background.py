@@ -10,7 +10,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from xortune.core.beside import beside
+from xortune.core.background import background_process
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def _gone(pid):
 
 
 def test_what_a_function_returns():
-    with beside(os.getpid) as pid, beside(divmod, "math") as parts:
+    with background_process(os.getpid) as pid, background_process(divmod, "math") as parts:
         assert parts(7, 2)() == (3, 1)
         other = pid()()
         assert other != os.getpid()
@@ -47,7 +47,7 @@ def test_what_a_function_returns():
     ],
 )
 def test_what_fails_is_none(call, given, capfd):
-    with beside(call) as begin:
+    with background_process(call) as begin:
         assert begin(*given)() is None
     assert capfd.readouterr() == ("", "")
 
@@ -55,12 +55,12 @@ def test_what_fails_is_none(call, given, capfd):
 def test_one_core_starts_nothing(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     monkeypatch.setattr(subprocess, "Popen", None)
-    with beside(divmod) as begin:
+    with background_process(divmod) as begin:
         assert begin(7, 2)() is None
 
 
 def test_nobody_waits_for_it():
-    with beside(time.sleep) as begin:
+    with background_process(time.sleep) as begin:
         begin(60)
         begun = time.monotonic()
     assert time.monotonic() - begun < 5
@@ -69,14 +69,14 @@ def test_nobody_waits_for_it():
 KILLED = """
 import os, signal, subprocess, time
 os.sched_getaffinity = lambda _: {0, 1}
-from xortune.core.beside import beside
+from xortune.core.background import background_process
 begin = subprocess.Popen
 def noted(*args, **options):
     process = begin(*args, **options)
     print(process.pid, flush=True)
     return process
 subprocess.Popen = noted
-with beside(time.sleep) as begin:
+with background_process(time.sleep) as begin:
     begin(60)
     time.sleep(60)
 """

@@ -51,7 +51,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, xlog1py, xlogy
 
-from xortune.stats.exact import TIE
+from xortune.stats.proportions import TIE
 
 WHOLE, POWER = 0.8, 0.3
 """The share of alpha that may be spent before the last seed, and how it grows with n / N."""
