@@ -26,7 +26,7 @@ import torch
 from xortune.core.config import Config
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
-from xortune.trainers import fused, reference, stacked
+from xortune.trainers import fused, reference
 from xortune.trainers.limits import Training
 from xortune.trainers.network import engine_of
 
@@ -73,18 +73,18 @@ def row(shape: tuple[int, int, int, int], optimizer: str, *, quick: bool) -> lis
     configs, seeds, hidden_dim, bits = shape
     task = Task.parity(bits)
     trainings = trainings_of(shape, optimizer, 10 if quick else EPOCHS)
-    alone, together = one_by_one(trainings, task), stacked.train(trainings, task)
+    alone, together = one_by_one(trainings, task), reference.train_stack(trainings, task)
     for one, other in zip(alone, together, strict=True):
         if (
             one.final_loss.tobytes() != other.final_loss.tobytes()
             or (one.status != other.status).any()
         ):
             raise SystemExit(f"{optimizer}, {shape}: a stack does not come to the same")
-    if [list(range(configs))] != stacked.together(trainings, task):
+    if [list(range(configs))] != reference.stacks(trainings, task):
         raise SystemExit(f"{optimizer}, {shape}: would not be a stack")
     runs: list[Callable[[], object]] = [
         lambda: one_by_one(trainings, task),
-        lambda: stacked.train(trainings, task),
+        lambda: reference.train_stack(trainings, task),
     ]
     times = [seconds_of(run, 1 if quick else 3) for run in runs]
     compiled = ""
@@ -108,7 +108,7 @@ def on_cuda() -> str:
     for configs, seeds in ((1, 128), (64, 128), (1024, 1024)):
         trainings = trainings_of((configs, seeds, 5, 2), "Adam", EPOCHS)
         seconds = machine.best_seconds(
-            lambda t=trainings: stacked.train(t, task, device="cuda"), least=3, budget=0.0
+            lambda t=trainings: reference.train_stack(t, task, device="cuda"), least=3, budget=0.0
         )
         each = seconds / (configs * seeds * EPOCHS) * 1e9
         rows.append((f"2-5-1, {configs} x {seeds}, Adam", f"{seconds * 1e3:,.0f}", f"{each:,.2f}"))

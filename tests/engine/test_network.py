@@ -12,14 +12,14 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.trainers import network, reference, stacked
+from xortune.trainers import network, reference
 from xortune.trainers.network import NetworkTrainer
 
 XOR = Task.xor()
 CONFIG = Config(
     activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60
 )
-STACKED = stacked.train
+STACKED = reference.train_stack
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_bad_block_fails_alone(trainer, bad, reason):
 
 def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch, caplog):
     """Of a stack nobody knows whose it is: each is trained by itself."""
-    train, together = reference.train, stacked.train
+    train, together = reference.train, reference.train_stack
 
     def out_of_memory(config, *args, **more):
         if config.lr == 0.5:
@@ -82,7 +82,7 @@ def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch, c
         return together(trainings, *args, **more)
 
     monkeypatch.setattr(reference, "train", out_of_memory)
-    monkeypatch.setattr(stacked, "train", all_out_of_memory)
+    monkeypatch.setattr(reference, "train_stack", all_out_of_memory)
     blocks = [Block(CONFIG.point, 0, 4), Block(point(lr=0.5), 0, 4), Block(point(lr=0.2), 0, 4)]
     good, error, other = trainer.train(blocks)
     assert_equal(good, reference.train(CONFIG, XOR, np.arange(4)))
@@ -94,9 +94,11 @@ def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch, c
 
 def test_what_differs_in_lr_and_momentum_is_one_stack(trainer, monkeypatch):
     stacks, one_by_one = [], []
-    together, train = stacked.train, reference.train
+    together, train = reference.train_stack, reference.train
     monkeypatch.setattr(
-        stacked, "train", lambda *args, **more: stacks.append(args[0]) or together(*args, **more)
+        reference,
+        "train_stack",
+        lambda *args, **more: stacks.append(args[0]) or together(*args, **more),
     )
     monkeypatch.setattr(
         reference, "train", lambda *args, **more: one_by_one.append(args[0]) or train(*args, **more)
@@ -138,8 +140,8 @@ def test_a_gpu_that_is_given_is_used_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     used = []
     monkeypatch.setattr(
-        stacked,
-        "train",
+        reference,
+        "train_stack",
         lambda trainings, task, *, device, gpu_share: (
             used.append((len(trainings), device, gpu_share)) or STACKED(trainings, task)
         ),

@@ -9,10 +9,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xortune.core.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
-from xortune.trainers import stacked as rows
 from xortune.trainers.limits import LANES
-from xortune.trainers.reference import one_thread, optimizer_of
-from xortune.trainers.stacked import RowOptimizer, is_torchs
+from xortune.trainers.reference import (
+    ColumnOptimizer,
+    _ColumnNumbers,
+    matches_torch,
+    one_thread,
+    optimizer_of,
+)
 
 CASES = [(name, False) for name in OPTIMIZERS] + [(name, True) for name in MOMENTUM_OPTIMIZERS]
 
@@ -30,7 +34,7 @@ def differing(configs: list[Config], gradients: list[torch.Tensor]) -> list[int]
     start = torch.linspace(-2, 2, 3 * count * LANES).view(3, -1)
     alone = [part.contiguous() for part in start.chunk(count, dim=1)]
     together = start.clone()
-    ours = RowOptimizer(configs, np.repeat(np.arange(count), LANES), together)
+    ours = ColumnOptimizer(configs, np.repeat(np.arange(count), LANES), together)
     theirs = [optimizer_of(c, w) for c, w in zip(configs, alone, strict=True)]
     with one_thread():
         for gradient in gradients:
@@ -63,7 +67,7 @@ def test_every_step_is_torchs(optimizer, heavy):
         for lr, momentum in zip((1e-4, 0.03, 1.0, 7.7), momenta, strict=True)
     ]
     assert differing(configs, gradients(4, 40)) == [0, 0, 0, 0]
-    assert is_torchs(optimizer, heavy=heavy)
+    assert matches_torch(optimizer, heavy=heavy)
 
 
 @given(
@@ -84,16 +88,16 @@ def test_whatever_lr_and_momentum(case, numbers, seed):
 
 def test_a_step_that_rounds_otherwise_is_noticed(monkeypatch):
     """The trial must be able to fail: with the next float of each lr it does."""
-    spread = rows._SteppedRows.spread
+    spread = _ColumnNumbers.spread
 
     def next_float(self, values):
         return torch.nextafter(spread(self, values), torch.tensor(math.inf))
 
-    is_torchs.cache_clear()
+    matches_torch.cache_clear()
     try:
-        monkeypatch.setattr(rows._SteppedRows, "spread", next_float)
-        assert not is_torchs("Adam", heavy=False)
-        assert not is_torchs("SGD", heavy=True)
-        assert not is_torchs("Rprop", heavy=False)
+        monkeypatch.setattr(_ColumnNumbers, "spread", next_float)
+        assert not matches_torch("Adam", heavy=False)
+        assert not matches_torch("SGD", heavy=True)
+        assert not matches_torch("Rprop", heavy=False)
     finally:
-        is_torchs.cache_clear()
+        matches_torch.cache_clear()

@@ -15,13 +15,12 @@ import torch
 from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
-from xortune.trainers import reference, stacked
-from xortune.trainers import stacked as rows
-from xortune.trainers.limits import LANES, Training, structure_of
+from xortune.trainers import reference
+from xortune.trainers.limits import LANES, Training, bytes_of, structure_of
 
 XOR = Task.xor()
 BASE = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=40)
-TRAIN = reference.looks
+RUN_EPOCHS = reference.run_epochs
 
 
 def assert_equal(one: Outcome, other: Outcome) -> None:
@@ -39,7 +38,7 @@ def alone(training: Training, task: Task = XOR) -> Outcome:
 
 
 def check(trainings: list[Training], task: Task = XOR, **more: int) -> list[Outcome]:
-    outcomes = stacked.train(trainings, task, **more)
+    outcomes = reference.train_stack(trainings, task, **more)
     for training, outcome in zip(trainings, outcomes, strict=True):
         assert_equal(outcome, alone(training, task))
     return outcomes
@@ -88,7 +87,9 @@ def test_cut_anywhere_it_comes_to_the_same():
     trainings = [Training(replace(BASE, lr=0.01 * i), np.arange(50)) for i in range(1, 6)]
     whole = check(trainings)
     for width in (1, 64, 128, 1000):
-        for one, other in zip(whole, stacked.train(trainings, XOR, width=width), strict=True):
+        for one, other in zip(
+            whole, reference.train_stack(trainings, XOR, width=width), strict=True
+        ):
             assert_equal(one, other)
 
 
@@ -108,7 +109,7 @@ def test_a_diverging_config_disturbs_no_other():
 
 def grouped(*changes: dict[str, object], seeds: int = 8, device: str = "cpu") -> list[list[int]]:
     trainings = [Training(replace(BASE, **change), np.arange(seeds)) for change in changes]
-    return stacked.together(trainings, XOR, device=device)
+    return reference.stacks(trainings, XOR, device=device)
 
 
 def test_those_that_differ_in_lr_and_momentum_are():
@@ -148,15 +149,15 @@ class Small:
     def __init__(self, most: int, *, after: int) -> None:
         self.most, self.after, self.tried = most, after, []
 
-    def looks(self, config, task, weights, optimizer, stops):
+    def run_epochs(self, config, task, weights, optimizer, stops):
         self.tried.append(weights.shape[1])
         if weights.shape[1] > self.most:
             optimizer = Failing(optimizer, self.after)
-        yield from TRAIN(config, task, weights, optimizer, stops)
+        yield from RUN_EPOCHS(config, task, weights, optimizer, stops)
 
 
 class Failing:
-    def __init__(self, optimizer: rows.RowOptimizer, after: int) -> None:
+    def __init__(self, optimizer: reference.ColumnOptimizer, after: int) -> None:
         self.optimizer, self.after = optimizer, after
 
     def step(self) -> None:
@@ -171,11 +172,11 @@ TRAININGS = [Training(replace(BASE, lr=0.01 * i), np.arange(60), (5,)) for i in 
 
 @pytest.mark.parametrize("after", [0, 17])
 def test_out_of_memory_halves_says_so_and_changes_nothing(monkeypatch, caplog, after):
-    whole = stacked.train(TRAININGS, XOR)
+    whole = reference.train_stack(TRAININGS, XOR)
     small = Small(200, after=after)
-    monkeypatch.setattr(stacked, "looks", small.looks)
+    monkeypatch.setattr(reference, "run_epochs", small.run_epochs)
     with caplog.at_level(logging.WARNING):
-        halved = stacked.train(TRAININGS, XOR)
+        halved = reference.train_stack(TRAININGS, XOR)
     assert small.tried == [640, 320, 192, 192, 192, 64]
     assert [record.getMessage() for record in caplog.records] == [
         "out of memory on cpu with 640 networks at once: trained again, 320 at once from here on",
@@ -187,9 +188,9 @@ def test_out_of_memory_halves_says_so_and_changes_nothing(monkeypatch, caplog, a
 
 def test_what_is_too_small_for_the_smallest_part_is_an_error(monkeypatch):
     small = Small(0, after=0)
-    monkeypatch.setattr(stacked, "looks", small.looks)
+    monkeypatch.setattr(reference, "run_epochs", small.run_epochs)
     with pytest.raises(torch.OutOfMemoryError):
-        stacked.train(TRAININGS, XOR, width=256)
+        reference.train_stack(TRAININGS, XOR, width=256)
     assert small.tried == [256, 128, 64]
 
 
@@ -198,17 +199,17 @@ def test_the_width_is_what_the_memory_holds(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (memory["free"], memory["total"]))
     for name in ("reserved", "allocated"):
         monkeypatch.setattr(torch.cuda, f"memory_{name}", lambda _, name=name: memory[name])
-    each = stacked.bytes_of(BASE, XOR)
+    each = bytes_of(BASE, XOR)
 
     def lanes(of: float) -> int:
-        return int(stacked.SHARE * of) // each // LANES * LANES
+        return int(reference.SHARE * of) // each // LANES * LANES
 
-    assert stacked.width_on("cuda", BASE, XOR) == lanes(3.75 * 2**30)  # free, or kept by torch
-    assert stacked.width_on("cuda", BASE, XOR, 0.25) == lanes(2 * 2**30)  # a quarter of all
+    assert reference.width_on("cuda", BASE, XOR) == lanes(3.75 * 2**30)  # free, or kept by torch
+    assert reference.width_on("cuda", BASE, XOR, 0.25) == lanes(2 * 2**30)  # a quarter of all
     memory["free"] = memory["reserved"] = memory["allocated"] = 0
-    assert stacked.width_on("cuda", BASE, XOR) == LANES
+    assert reference.width_on("cuda", BASE, XOR) == LANES
     memory["free"] = memory["total"] = 2**50  # no tensor may have more elements than 2**31
-    assert 2**30 < 20 * stacked.width_on("cuda", BASE, XOR) < 2**31
+    assert 2**30 < 20 * reference.width_on("cuda", BASE, XOR) < 2**31
 
 
 def peak_memory() -> int:
@@ -227,16 +228,16 @@ def peak_memory() -> int:
 def test_the_estimate_is_what_a_stack_takes(changes, bits):
     """Of this process's memory, at its peak."""
     config, task = replace(BASE, epochs=3, **changes), Task.parity(bits)
-    each = stacked.bytes_of(config, task)
+    each = bytes_of(config, task)
     seeds = np.arange(LANES)
     count = 120_000_000 // (each * LANES)
     trainings = [Training(replace(config, lr=0.01 + 1e-6 * i), seeds) for i in range(count)]
-    stacked.train(trainings[: count // 4], task)  # what torch needs once
+    reference.train_stack(trainings[: count // 4], task)  # what torch needs once
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what earlier tests have freed would be used again, unseen
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
     before = peak_memory()
-    stacked.train(trainings, task, width=count * LANES)
+    reference.train_stack(trainings, task, width=count * LANES)
     grown = (peak_memory() - before) / (count * LANES)
     assert 0.4 * each < grown < 1.1 * each
 
@@ -249,9 +250,9 @@ def test_the_estimate_is_what_a_stack_takes(changes, bits):
 def test_on_cuda_a_stack_is_what_its_configs_are(optimizer):
     configs = [replace(BASE, optimizer=optimizer, lr=lr) for lr in (0.01, 0.1, 0.3)]
     trainings = [Training(config, np.arange(70), (5,)) for config in configs]
-    whole = stacked.train(trainings, XOR, device="cuda")
+    whole = reference.train_stack(trainings, XOR, device="cuda")
     for training, outcome in zip(trainings, whole, strict=True):
-        (by_itself,) = stacked.train([training], XOR, device="cuda", width=64)
+        (by_itself,) = reference.train_stack([training], XOR, device="cuda", width=64)
         assert_equal(outcome, by_itself)
         cpu = alone(training)
         assert np.mean(outcome.status == cpu.status) > 0.97
@@ -261,18 +262,18 @@ def test_on_cuda_a_stack_is_what_its_configs_are(optimizer):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_on_cuda_a_real_lack_of_memory_halves(caplog):
     # A quarter of what one stack would like to have: torch itself raises.
-    width = stacked.width_on("cuda", replace(BASE, hidden_dim=64), XOR)
+    width = reference.width_on("cuda", replace(BASE, hidden_dim=64), XOR)
     count = min(width, 2**22) // LANES
     each = [Training(replace(BASE, hidden_dim=64, epochs=2, lr=0.1 + 1e-7 * i), np.arange(LANES))
             for i in range(count)]  # fmt: skip
     total = torch.cuda.mem_get_info()[1]
-    need = stacked.bytes_of(each[0].config, XOR) * count * LANES
+    need = bytes_of(each[0].config, XOR) * count * LANES
     torch.cuda.set_per_process_memory_fraction(min(1.0, 0.25 * need / total))
     try:
         with caplog.at_level(logging.WARNING):
-            halved = stacked.train(each, XOR, device="cuda", width=count * LANES)
+            halved = reference.train_stack(each, XOR, device="cuda", width=count * LANES)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert "out of memory on cuda" in caplog.text
-    (first,) = stacked.train(each[:1], XOR, device="cuda")
+    (first,) = reference.train_stack(each[:1], XOR, device="cuda")
     assert_equal(halved[0], first)

@@ -13,7 +13,7 @@ def test_what_is_logged_meanwhile_is_heard_once():
     logger.warning("before")
     with captured_messages() as words:
         logger.warning("halved to %d", 64)
-        logging.getLogger("xortune.trainers.stacked").error("lost")
+        logging.getLogger("xortune.trainers.reference").error("lost")
         logger.warning("halved to %d", 64)
         logger.info("nothing of note")
         logging.getLogger("somebody").warning("else")

@@ -93,7 +93,7 @@ class NetworkTrainer:
         """One outcome or error for each block.
 
         Blocks that differ in epochs share one training; trainings that differ in lr and momentum
-        are one stack of the reference engine where that is sooner; see `trainers.stacked`.
+        are one stack of the reference engine where that is faster; see `reference.train_stack`.
         """
         groups: dict[tuple[Any, ...], list[tuple[int, Config]]] = {}
         results: dict[int, Outcome | TrainingError] = {}
@@ -173,17 +173,19 @@ class NetworkTrainer:
         ]
         if len(able) < 2:
             return {}
-        from xortune.trainers import stacked
+        from xortune.trainers import reference
 
         device = "cuda" if engine == "cuda" else "cpu"
         found: dict[int, Outcome] = {}
-        for group in stacked.together([trainings[i] for i in able], self.task, device=device):
+        for group in reference.stacks([trainings[i] for i in able], self.task, device=device):
             if len(group) == 1:
                 continue
             members = [able[i] for i in group]
             stack = [trainings[i] for i in members]
             try:
-                outcomes = stacked.train(stack, self.task, device=device, gpu_share=self._gpu_share)
+                outcomes = reference.train_stack(
+                    stack, self.task, device=device, gpu_share=self._gpu_share
+                )
             except Exception as error:  # the config at fault fails again when it is trained alone
                 logger.warning(
                     "%d configs as one stack: %s: %s; each is trained by itself",
@@ -355,14 +357,12 @@ def evaluate_config(
                 field="engine",
                 fix="use engine 'auto', which takes the reference engine there",
             )
+    from xortune.trainers import reference
+
     if device == "cpu":
-        from xortune.trainers import reference
-
         return reference.train(config, task, array, earlier)
-    from xortune.trainers import stacked
-
     training = Training(config, array, tuple(earlier))
-    return stacked.train([training], task, device=device, gpu_share=gpu_share)[0]
+    return reference.train_stack([training], task, device=device, gpu_share=gpu_share)[0]
 
 
 def _fused(trainings: Sequence[Training], task: Task, threads: int) -> list[Outcome]:

@@ -1,27 +1,33 @@
-"""The reference engine: all seeds of a configuration train as one stacked torch model.
+"""The reference engine: the built-in network in torch, on the CPU or on a GPU.
 
-What it computes for seed s is what the plain loop computes after ``torch.manual_seed(s)``: the same
-initial weights bit for bit, the same loss, the same optimizer step. Activation, loss and optimizer
-are torch's own; the two linear layers are written out, forward and
-backward, because autograd's bookkeeping would cost twice what the arithmetic does.
+All seeds of a configuration train as one stacked torch model. What it computes for seed s is what
+the plain loop computes after ``torch.manual_seed(s)``: the same initial weights bit for bit, the
+same loss, the same optimizer step. Activation, loss and optimizer are torch's own; the two linear
+layers are written out, forward and backward, because autograd's bookkeeping would cost twice what
+the arithmetic does.
 
-No seed influences another, and the outcome of a seed does not depend, to the last bit, on which
-others train beside it: every operation is elementwise in the seeds, sums are written out over the
-inputs (a BLAS may choose another order of summation for another number of seeds), and seeds lie
-innermost in memory, padded to whole vector registers (torch computes the last few elements of a
-tensor with scalar code that rounds differently). So S is the last axis inside this module, and the
-first one in all that leaves it.
+The outcome of a seed does not depend, to the last bit, on which others train beside it: every
+operation is elementwise in the seeds, sums are written out over the inputs (a BLAS may choose
+another order of summation for another number of seeds), and seeds lie innermost in memory, padded
+to whole vector registers (torch computes the last few elements of a tensor with scalar code that
+rounds differently). So S is the last axis inside this module, and the first one in all that leaves
+it.
+
+`train` trains one configuration. `train_stack` trains several that differ in lr and momentum only
+as one model, which saves starting operations: on a GPU, and where each has few seeds.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
+import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,13 +38,20 @@ from torch.nn import functional as F  # noqa: N812
 from xortune.core.config import MOMENTUM_OPTIMIZERS, SOFTMAX_LIKE, Config
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
-from xortune.trainers.limits import lanes_of
+from xortune.trainers.limits import (
+    LANES,
+    Training,
+    bytes_of,
+    lanes_of,
+    structure_of,
+    weights_of,
+)
+
+logger = logging.getLogger("xortune.trainers")
 
 MAX_STACK = 2**15
 """Hidden activations (S x N x H) trained at once: they stay in cache, and below the size at which
 torch splits an operation over threads. More seeds than that go one part after another."""
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class StackedNetwork:
@@ -74,10 +87,7 @@ class StackedNetwork:
     def gradient(self, losses: Tensor) -> Tensor:
         """The gradient of losses (S,) by the weights, shape (P, S): each seed's by its own.
 
-        It stands in a buffer that the next call fills again.
-
-        Args:
-            losses: computed from the outputs of the last `forward`.
+        `losses` come from the outputs of the last `forward`. The next call overwrites the result.
         """
         d_before, d_sums = torch.autograd.grad(losses, (self._before, self._sums), self._one)
         torch.sum(d_sums, dim=0, keepdim=True, out=self._d_b2)
@@ -86,10 +96,6 @@ class StackedNetwork:
         for column, d_weight in zip(self._columns, self._d_w1.unbind(1), strict=True):
             torch.sum(d_before * column, dim=0, out=d_weight)
         return self._gradient
-
-    def finite(self) -> Tensor:
-        """bool, shape (S,): every weight is finite."""
-        return self.weights.isfinite().all(dim=0)
 
 
 def _layers(flat: Tensor, dim: int, hidden_dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -137,10 +143,11 @@ def activation_of(name: str | None) -> Callable[[Tensor], Tensor]:
     return kind(dim=1) if name in SOFTMAX_LIKE else kind()
 
 
-def loss_of(name: str) -> Loss:
-    """The torch.nn loss of that name: outputs (N, S) and targets (N, S) to a loss (S,) per seed.
+def loss_of(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The torch.nn loss of that name, of outputs and targets of shape (N, S).
 
-    Each seed's loss is the mean over its own rows, as the module's default reduction gives it.
+    It returns shape (S,): each seed's mean over its own rows, as the module's default reduction
+    gives it.
     """
     each = _binary_cross_entropy if name == "BCELoss" else getattr(nn, name)(reduction="none")
 
@@ -155,7 +162,7 @@ def loss_of(name: str) -> Loss:
 
 def _binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     # torch raises for the whole tensor if one element is NaN (on CUDA it ends the process). One
-    # seed's NaN must not stop the others, nor be repaired: it is put back afterwards, so that its
+    # seed's NaN must neither stop the others nor be repaired: the end puts it back, so that its
     # gradients are NaN too.
     if outputs.device.type == "cpu":
         try:
@@ -175,17 +182,15 @@ def optimizer_of(config: Config, weights: Tensor) -> torch.optim.Optimizer:
     return kind([weights], lr=config.lr, foreach=False)
 
 
-class OptimizerSteps(Protocol):
-    """What takes a step from ``weights.grad``, as the optimizers of torch.optim do."""
+class Steps(Protocol):
+    """An optimizer of torch.optim, or `ColumnOptimizer`: changes weights by ``weights.grad``."""
 
     def step(self) -> object:
-        """Take it."""
+        """Step once."""
         ...
 
 
-def step(
-    network: StackedNetwork, optimizer: OptimizerSteps, losses: Tensor, *, zero_grad: bool
-) -> None:
+def _step(network: StackedNetwork, optimizer: Steps, losses: Tensor, *, zero_grad: bool) -> None:
     """One optimizer step from losses (S,) of the last `forward` of `network`."""
     gradient, weights = network.gradient(losses), network.weights
     if zero_grad:
@@ -212,19 +217,19 @@ def train(
         task: what to learn.
         seeds: int64, shape (S,), each in [0, 2**32) and once.
         checkpoints: earlier epochs at which to record an outcome too.
-        device: where torch trains; the initial weights are the CPU's in any case.
+        device: where torch trains; the initial weights are drawn on the CPU.
     """
     size = width_of(config, task)
     with one_thread():
         parts = [
-            _train_stack(config, task, seeds[start : start + size], checkpoints, device)
+            _train_part(config, task, seeds[start : start + size], checkpoints, device)
             for start in range(0, len(seeds), size)
         ]
     return functools.reduce(Outcome.merge, parts)
 
 
 def width_of(config: Config, task: Task) -> int:
-    """How many seeds are trained at once on the CPU: a multiple of `limits.lanes_of`."""
+    """Number of seeds that train at once on the CPU, a multiple of `limits.lanes_of`."""
     rows: int = max(task.inputs.shape[0], task.judged_inputs.shape[0])
     lanes = lanes_of(config, task)
     return max(1, MAX_STACK // (rows * config.hidden_dim * lanes)) * lanes
@@ -232,9 +237,11 @@ def width_of(config: Config, task: Task) -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep torch to one thread, unless OMP_NUM_THREADS says how many."""
-    # Threads would split a tensor at places that depend on how many seeds it holds; and a search
-    # gives each core a training of its own. Whoever sets OMP_NUM_THREADS has the last word.
+    """Run torch on one thread, unless OMP_NUM_THREADS sets the number.
+
+    Threads would split a tensor at places that depend on how many seeds it holds; and a search
+    gives each core a training of its own.
+    """
     before = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
@@ -244,29 +251,26 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _train_stack(
+def _train_part(
     config: Config, task: Task, seeds: NDArray[np.int64], checkpoints: Sequence[int], device: str
 ) -> Outcome:
     padding = np.full(-len(seeds) % lanes_of(config, task), seeds[-1])
     start = initial_weights(task.dim, config.hidden_dim, np.concatenate([seeds, padding]))
     weights = stacked(start).to(device)
     optimizer = optimizer_of(config, weights)
-    outcomes: tuple[Outcome, ...] = ()
-    for look in looks(config, task, weights, optimizer, checkpoints):
-        earlier = outcomes if look.epochs == config.epochs else ()
-        outcomes = (*outcomes, look.outcome(task, seeds, 0, earlier))  # what follows is padding
-    return outcomes[-1]
+    records = list(run_epochs(config, task, weights, optimizer, checkpoints))
+    return _outcome(Training(config, seeds, tuple(checkpoints)), task, records, 0)
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What S networks are at one epoch, with M judged rows.
+class EpochRecord:
+    """The state of S networks after an epoch, with M judged rows.
 
     Attributes:
         epochs: trained so far.
         predictions: bool, shape (S, M): output above 0.5.
         finite: bool, shape (S,): every weight and every output is finite.
-        solved_epoch: int32, shape (S,): the one after the last that was not solved.
+        solved_epoch: int32, shape (S,): the epoch after the last one that was not solved.
         final_loss: float32, shape (S,).
     """
 
@@ -276,48 +280,27 @@ class Look:
     solved_epoch: NDArray[np.int32]
     final_loss: NDArray[np.float32]
 
-    def first(self, count: int) -> Look:
-        """Of the first networks, without what is padding."""
-        return Look(
-            self.epochs,
-            self.predictions[:count],
-            self.finite[:count],
-            self.solved_epoch[:count],
-            self.final_loss[:count],
-        )
-
-    def outcome(
-        self, task: Task, seeds: NDArray[np.int64], first: int, earlier: tuple[Outcome, ...]
-    ) -> Outcome:
-        """Of as many networks from `first` on as there are seeds."""
-        mine = slice(first, first + len(seeds))
-        return Outcome.judge(
-            task,
-            seeds=seeds,
-            epochs=self.epochs,
-            predictions=self.predictions[mine],
-            finite=self.finite[mine],
-            solved_epoch=self.solved_epoch[mine],
-            final_loss=self.final_loss[mine],
-            checkpoints=earlier,
-        )
+    def of(self, first: int, count: int) -> dict[str, NDArray[Any]]:
+        """The arrays of `count` networks from `first` on."""
+        names = ("predictions", "finite", "solved_epoch", "final_loss")
+        return {name: getattr(self, name)[first : first + count] for name in names}
 
 
-def looks(
+def run_epochs(
     config: Config,
     task: Task,
     weights: Tensor,
-    optimizer: OptimizerSteps,
+    optimizer: Steps,
     checkpoints: Sequence[int],
-) -> Iterator[Look]:
-    """Train weights (P, S) and look at them at each checkpoint and after the last epoch.
+) -> Iterator[EpochRecord]:
+    """Train weights (P, S); yield their state at each checkpoint and after the last epoch.
 
     Args:
-        config: all of it but lr and momentum, which are the optimizer's affair.
+        config: what to train; only the optimizer reads its lr and momentum.
         task: what to learn.
-        weights: the networks' before the first step; trained in place.
-        optimizer: steps from ``weights.grad``.
-        checkpoints: earlier epochs to look at.
+        weights: the initial weights; trained in place.
+        optimizer: of the weights.
+        checkpoints: earlier epochs to record.
     """
     device = weights.device
     activation = activation_of(config.activation)
@@ -327,7 +310,7 @@ def looks(
     targets = targets.expand(-1, weights.shape[1]).contiguous()
     judge = _Judge(task, weights.shape[1], device)
     stops = {*checkpoints, config.epochs}
-    for epoch in range(config.epochs + 1):  # the last pass only looks at the final weights
+    for epoch in range(config.epochs + 1):  # the last pass only records the final weights
         if epoch and task.held_out_inputs is not None:
             judge.see(epoch, network.forward(judge.inputs))
         outputs = network.forward(inputs)
@@ -335,19 +318,19 @@ def looks(
             judge.see(epoch, outputs)
         losses = loss_function(outputs, targets)
         if epoch in stops:
-            yield judge.look(epoch, network, losses.detach())
+            yield judge.record(epoch, network, losses.detach())
         if epoch < config.epochs:
-            step(network, optimizer, losses, zero_grad=config.zero_grad)
+            _step(network, optimizer, losses, zero_grad=config.zero_grad)
 
 
 class _Judge:
-    """Watches a training: since when each seed has been solved, and what it says now."""
+    """Keeps the last outputs of each seed, and since when it has been solved."""
 
     def __init__(self, task: Task, count: int, device: torch.device) -> None:
         self._task = task
         self.inputs, targets = _on(device, task.judged_inputs, task.judged_targets)
         self._ones = targets > 0.5
-        # One number for each seed is kept from epoch to epoch: the last one that was not solved.
+        # The last epoch at which a seed was not solved.
         self._unsolved = torch.zeros(count, dtype=torch.int32, device=device)
 
     def see(self, epoch: int, outputs: Tensor) -> None:
@@ -360,9 +343,10 @@ class _Judge:
             solved = right.sum(dim=0) >= self._task.rows_needed
         self._unsolved.masked_fill_(~solved, epoch)
 
-    def look(self, epoch: int, network: StackedNetwork, losses: Tensor) -> Look:
-        finite = self._outputs.isfinite().all(dim=0) & network.finite()
-        return Look(
+    def record(self, epoch: int, network: StackedNetwork, losses: Tensor) -> EpochRecord:
+        weights_finite = network.weights.isfinite().all(dim=0)
+        finite = self._outputs.isfinite().all(dim=0) & weights_finite
+        return EpochRecord(
             epoch,
             predictions=(self._outputs > 0.5).T.cpu().numpy(),
             finite=finite.cpu().numpy(),
@@ -376,3 +360,465 @@ def _on(
 ) -> tuple[Tensor, Tensor]:
     # Copies: torch does not take the task's read-only arrays.
     return torch.tensor(inputs, device=device), torch.tensor(targets, device=device)
+
+
+# -------------------------------------------------------------------------------------------------
+# torch.optim's steps with a learning rate and a momentum for each network of a stack.
+#
+# torch.optim takes one lr for a whole tensor. These functions repeat its ``_single_tensor_*``
+# functions, operation for operation and in their order, except that a number which depends on lr
+# or momentum is a tensor with one number for each column: ``add_(x, alpha=a)`` becomes
+# ``addcmul_(x, a)`` and ``addcdiv_(x, y, value=a)`` becomes ``addcdiv_(x * a, y)``, which torch's
+# CPU kernels round alike. All other numbers are torch's defaults. `matches_torch` tests whether
+# the weights are those of torch.optim to the last bit on this machine.
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+Update = Callable[[Tensor, Tensor], None]
+"""Changes weights (P, S) by their gradient (P, S)."""
+
+
+class ColumnOptimizer:
+    """Steps weights (P, S), each column as the optimizer of its own config does.
+
+    Args:
+        configs: they differ in lr and momentum only; with momentum 0 all or none.
+        which: int64, shape (S,): the index of each column's config.
+        weights: shape (P, S).
+    """
+
+    def __init__(
+        self, configs: Sequence[Config], which: NDArray[np.int64], weights: Tensor
+    ) -> None:
+        assert len({(c.optimizer, c.momentum > 0) for c in configs}) == 1
+        numbers = _ColumnNumbers(
+            lr=np.array([config.lr for config in configs]),
+            momentum=np.array([config.momentum for config in configs]),
+            which=torch.from_numpy(which).to(weights.device),
+        )
+        self._weights = weights
+        self._update = _UPDATES[configs[0].optimizer](numbers, weights)
+
+    def step(self) -> None:
+        """Step once, by ``weights.grad``."""
+        gradient = self._weights.grad
+        assert gradient is not None
+        self._update(self._weights, gradient)
+
+
+@dataclass(frozen=True, eq=False)
+class _ColumnNumbers:
+    """The lr and momentum of C configs, for S columns of weights.
+
+    Attributes:
+        lr: float64, shape (C,).
+        momentum: float64, shape (C,).
+        which: int64, shape (S,): each column's config; on the device of the weights.
+    """
+
+    lr: NDArray[np.float64]
+    momentum: NDArray[np.float64]
+    which: Tensor
+
+    def spread(self, values: NDArray[np.float64]) -> Tensor:
+        """float32, shape (S,), of one number for each config, shape (C,)."""
+        rounded = torch.from_numpy(values.astype(np.float32))
+        return rounded.to(self.which.device).index_select(0, self.which)
+
+
+def _sgd(numbers: _ColumnNumbers, like: Tensor) -> Update:
+    lr, momentum = numbers.spread(-numbers.lr), numbers.spread(numbers.momentum)
+    buffer = torch.zeros_like(like) if numbers.momentum[0] else None
+    steps = itertools.count()
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        if buffer is None:
+            weights.addcmul_(gradient, lr)
+            return
+        if next(steps):
+            buffer.mul_(momentum).add_(gradient)
+        else:
+            buffer.copy_(gradient)
+        weights.addcmul_(buffer, lr)
+
+    return update
+
+
+def _adadelta(numbers: _ColumnNumbers, like: Tensor) -> Update:
+    rho, eps = 0.9, 1e-6
+    lr = numbers.spread(-numbers.lr)
+    squares, deltas = torch.zeros_like(like), torch.zeros_like(like)
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        squares.mul_(rho).addcmul_(gradient, gradient, value=1 - rho)
+        deviation = squares.add(eps).sqrt_()
+        delta = deltas.add(eps).sqrt_().div_(deviation).mul_(gradient)
+        deltas.mul_(rho).addcmul_(delta, delta, value=1 - rho)
+        weights.addcmul_(delta, lr)
+
+    return update
+
+
+def _adagrad(numbers: _ColumnNumbers, like: Tensor) -> Update:
+    lr = numbers.spread(-numbers.lr)
+    squares = torch.zeros_like(like)
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        squares.addcmul_(gradient, gradient, value=1)
+        weights.addcdiv_(gradient * lr, squares.sqrt().add_(1e-10))
+
+    return update
+
+
+def _adam(numbers: _ColumnNumbers, like: Tensor, *, decay: float = 0.0) -> Update:
+    shrink = numbers.spread(1 - numbers.lr * decay)
+    first, second = torch.zeros_like(like), torch.zeros_like(like)
+    steps = itertools.count(1)
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        step = next(steps)
+        if decay:
+            weights.mul_(shrink)
+        first.lerp_(gradient, 1 - BETA1)
+        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+        sizes = numbers.spread(-(numbers.lr / (1 - BETA1**step)))
+        root = (second.sqrt() / (1 - BETA2**step) ** 0.5).add_(EPS)
+        weights.addcdiv_(first * sizes, root)
+
+    return update
+
+
+def _adamax(numbers: _ColumnNumbers, like: Tensor) -> Update:
+    first, largest = torch.zeros_like(like), torch.zeros_like(like)
+    steps = itertools.count(1)
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        first.lerp_(gradient, 1 - BETA1)
+        torch.maximum(largest.mul_(BETA2), gradient.abs().add_(EPS), out=largest)
+        sizes = numbers.spread(-(numbers.lr / (1 - BETA1 ** next(steps))))
+        weights.addcdiv_(first * sizes, largest)
+
+    return update
+
+
+def _asgd(numbers: _ColumnNumbers, like: Tensor) -> Update:  # noqa: ARG001
+    shrink, power = 1e-4, 0.75
+    steps = itertools.count()
+    rates = numbers.lr.tolist()
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        # torch also keeps averaged weights, which no output depends on.
+        step = next(steps)
+        sizes = [lr / ((1 + shrink * lr * step) ** power) for lr in rates] if step else rates
+        # torch keeps them as float32 tensors.
+        eta = np.array(sizes).astype(np.float32).astype(np.float64)
+        weights.mul_(numbers.spread(1 - shrink * eta))
+        weights.addcmul_(gradient, numbers.spread(-eta))
+
+    return update
+
+
+def _nadam(numbers: _ColumnNumbers, like: Tensor) -> Update:
+    first, second = torch.zeros_like(like), torch.zeros_like(like)
+    steps = itertools.count(1)
+    product = np.float32(1)  # as torch keeps it
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        nonlocal product
+        step = next(steps)
+        mu = BETA1 * (1.0 - 0.5 * (0.96 ** (step * 4e-3)))
+        after = BETA1 * (1.0 - 0.5 * (0.96 ** ((step + 1) * 4e-3)))
+        product *= np.float32(mu)
+        first.lerp_(gradient, 1 - BETA1)
+        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+        root = second.div(1 - BETA2**step).sqrt().add_(EPS)
+        now = numbers.spread(-numbers.lr * (1.0 - mu) / (1.0 - float(product)))
+        then = numbers.spread((-numbers.lr * after) / (1.0 - float(product) * after))
+        weights.addcdiv_(gradient * now, root)
+        weights.addcdiv_(first * then, root)
+
+    return update
+
+
+def _radam(numbers: _ColumnNumbers, like: Tensor) -> Update:
+    lr = numbers.spread(numbers.lr)
+    first, second = torch.zeros_like(like), torch.zeros_like(like)
+    steps = itertools.count(1)
+    longest = 2 / (1 - BETA2) - 1
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        step = next(steps)
+        first.lerp_(gradient, 1 - BETA1)
+        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+        correction = 1 - BETA2**step
+        change = first / (1 - BETA1**step) * lr
+        length = longest - 2 * step * (BETA2**step) / correction
+        if length > 5.0:
+            rectified = (length - 4) * (length - 2) * longest
+            rectified = (rectified / ((longest - 4) * (longest - 2) * length)) ** 0.5
+            change = change * ((correction**0.5) / second.sqrt().add_(EPS)) * rectified
+        weights.add_(change, alpha=-1.0)
+
+    return update
+
+
+def _rmsprop(numbers: _ColumnNumbers, like: Tensor) -> Update:
+    alpha = 0.99
+    lr, momentum = numbers.spread(-numbers.lr), numbers.spread(numbers.momentum)
+    squares = torch.zeros_like(like)
+    buffer = torch.zeros_like(like) if numbers.momentum[0] else None
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        squares.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+        root = squares.sqrt().add_(EPS)
+        if buffer is not None:
+            buffer.mul_(momentum).addcdiv_(gradient, root)
+            weights.addcmul_(buffer, lr)
+        else:
+            weights.addcdiv_(gradient * lr, root)
+
+    return update
+
+
+def _rprop(numbers: _ColumnNumbers, like: Tensor) -> Update:
+    down, up, least, most = 0.5, 1.2, 1e-6, 50
+    before = torch.zeros_like(like)
+    sizes = numbers.spread(numbers.lr).expand_as(like).contiguous()
+
+    def update(weights: Tensor, gradient: Tensor) -> None:
+        sign = gradient.mul(before).sign()
+        sign.masked_fill_(sign.gt(0), up).masked_fill_(sign.lt(0), down)
+        sign.masked_fill_(sign.eq(0), 1)
+        sizes.mul_(sign).clamp_(least, most)
+        before.copy_(gradient).masked_fill_(sign.eq(down), 0)
+        weights.addcmul_(before.sign(), sizes, value=-1)
+
+    return update
+
+
+_UPDATES: dict[str, Callable[[_ColumnNumbers, Tensor], Update]] = {
+    "ASGD": _asgd,
+    "Adadelta": _adadelta,
+    "Adagrad": _adagrad,
+    "Adam": _adam,
+    "AdamW": functools.partial(_adam, decay=1e-2),
+    "Adamax": _adamax,
+    "NAdam": _nadam,
+    "RAdam": _radam,
+    "RMSprop": _rmsprop,
+    "Rprop": _rprop,
+    "SGD": _sgd,
+}
+
+
+@functools.cache
+def matches_torch(optimizer: str, *, heavy: bool) -> bool:
+    """Whether `ColumnOptimizer` gives torch.optim's weights to the last bit on this machine.
+
+    It takes some steps, in some milliseconds: no documentation says how an operation rounds.
+
+    Args:
+        optimizer: the class name.
+        heavy: with momentum.
+    """
+    base = Config(
+        activation=None, loss="MSELoss", optimizer=optimizer, lr=0.3, hidden_dim=1, epochs=1,
+        momentum=0.7 if heavy else 0.0,
+    )  # fmt: skip
+    other = replace(base, lr=0.0013, momentum=1.1 if heavy else 0.0)
+    pair = (base, other)
+    draw = torch.Generator().manual_seed(1)
+    together = torch.randn(3, 2 * LANES, generator=draw)
+    alone = [together[:, :LANES].clone(), together[:, LANES:].clone()]
+    rows = ColumnOptimizer(pair, np.repeat(np.arange(2), LANES), together)
+    torchs = [optimizer_of(c, weights) for c, weights in zip(pair, alone, strict=True)]
+    sizes = torch.logspace(-6, 3, 2 * LANES)[torch.randperm(2 * LANES, generator=draw)]
+    with one_thread():
+        for _ in range(12):
+            together.grad = torch.randn(together.shape, generator=draw) * sizes
+            for weights, part in zip(alone, together.grad.chunk(2, dim=1), strict=True):
+                weights.grad = part.contiguous()
+            rows.step()
+            for steps in torchs:
+                steps.step()
+    return torch.equal(together.view(torch.int32), torch.cat(alone, dim=1).view(torch.int32))
+
+
+# -------------------------------------------------------------------------------------------------
+# Many configs of one structure as one training: (configs x seeds) is the axis of networks.
+#
+# Where a config has few seeds, as in the first rung of a race, the engine spends its time on
+# starting operations, on a CPU and much more so on a GPU. Configs that differ in lr and momentum
+# only are the same operations on other numbers. Each gets the outcome that it gets by itself: on
+# the CPU to the last bit.
+
+SHARE = 0.8
+"""The fraction of a GPU's free memory that a stack may take."""
+
+MOST_ELEMENTS = 2**31 - 1
+"""Of one tensor. torch's kernels index larger ones with 64 bits, and are slower."""
+
+
+def stacks(trainings: Sequence[Training], task: Task, *, device: str = "cpu") -> list[list[int]]:
+    """Group trainings into stacks: lists of indices, in the order of their first ones.
+
+    On a GPU a stack has all trainings of a structure. On the CPU it has those that by themselves
+    would leave most of it empty, and only where `matches_torch` holds: the outcome of a config must
+    not depend on what trains beside it.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for index, training in enumerate(trainings):
+        config = training.config
+        structure = structure_of(config)
+        if structure is not None and device == "cpu":
+            few = 2 * len(training.seeds) <= width_of(config, task)
+            if not few or not matches_torch(config.optimizer, heavy=config.momentum > 0):
+                structure = None
+        groups.setdefault(index if structure is None else structure, []).append(index)
+    return list(groups.values())
+
+
+def width_on(device: str, config: Config, task: Task, share: float = 1.0) -> int:
+    """Number of networks that fit into a GPU's free memory, a multiple of `LANES`.
+
+    Args:
+        device: of CUDA.
+        config: what is trained.
+        task: what is learned.
+        share: the fraction of the GPU that this process may use.
+    """
+    free, total = torch.cuda.mem_get_info(device)
+    # torch keeps the memory of earlier trainings, and uses it again.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return _width(int(SHARE * min(free, share * total)), config, task)
+
+
+def _width(memory: int, config: Config, task: Task) -> int:
+    rows: int = max(task.inputs.shape[0], task.judged_inputs.shape[0])
+    most = MOST_ELEMENTS // max(rows * config.hidden_dim, weights_of(config, task))
+    return max(1, min(memory // bytes_of(config, task), most) // LANES) * LANES
+
+
+def train_stack(
+    trainings: Sequence[Training],
+    task: Task,
+    *,
+    device: str = "cpu",
+    gpu_share: float = 1.0,
+    width: int | None = None,
+) -> list[Outcome]:
+    """Train configs that differ in lr and momentum only (see `limits.structure_of`) as one model.
+
+    Where a part of the stack does not fit into memory, half of it is trained instead, with a
+    warning.
+
+    Args:
+        trainings: at least one.
+        task: what to learn.
+        device: where torch trains.
+        gpu_share: the fraction of the GPU's memory that this process may use.
+        width: number of networks to train at once; by default what fits.
+
+    Raises:
+        torch.OutOfMemoryError: not even `LANES` networks fit.
+    """
+    first = trainings[0].config
+    which = np.repeat(np.arange(len(trainings)), [len(training.seeds) for training in trainings])
+    seeds = np.concatenate([training.seeds for training in trainings])
+    stops = sorted({*(c for training in trainings for c in training.checkpoints), first.epochs})
+    configs = [training.config for training in trainings]
+    if width is None:
+        cpu = device == "cpu"
+        width = width_of(first, task) if cpu else width_on(device, first, task, gpu_share)
+    width = _padded(width)
+    parts: list[list[EpochRecord]] = []
+    start = 0
+    with one_thread():
+        while start < len(seeds):
+            at = slice(start, start + width)
+            part = _train_columns(configs, task, which[at], seeds[at], stops=stops, device=device)
+            if part is None:
+                width = _halved(width, len(seeds) - start, device)
+                continue
+            parts.append(part)
+            start += width
+    whole = [_joined(records) for records in zip(*parts, strict=True)]
+    ends = np.cumsum([len(training.seeds) for training in trainings]).tolist()
+    return [
+        _outcome(training, task, whole, end - len(training.seeds))
+        for training, end in zip(trainings, ends, strict=True)
+    ]
+
+
+def _train_columns(
+    configs: Sequence[Config],
+    task: Task,
+    which: NDArray[np.int64],
+    seeds: NDArray[np.int64],
+    *,
+    stops: Sequence[int],
+    device: str,
+) -> list[EpochRecord] | None:
+    """Train one network for each of the seeds, under its config; None if memory runs out."""
+    padding = -len(seeds) % LANES
+    first, last = int(which[0]), int(which[-1])
+    config, which = configs[first], which - first
+    # Configs mostly have the same seeds: the initial weights of each are drawn once.
+    different, drawn = np.unique(seeds, return_inverse=True)
+    columns = torch.from_numpy(np.pad(drawn, (0, padding), mode="edge"))
+    try:
+        start = stacked(initial_weights(task.dim, config.hidden_dim, different))
+        weights = start.index_select(1, columns).to(device)
+        optimizer = ColumnOptimizer(
+            configs[first : last + 1], np.pad(which, (0, padding), mode="edge"), weights
+        )
+        return [
+            EpochRecord(record.epochs, **record.of(0, len(seeds)))  # without the padding
+            for record in run_epochs(config, task, weights, optimizer, stops)
+        ]
+    except torch.OutOfMemoryError:
+        if len(seeds) <= LANES:
+            raise
+        return None  # the caller tries again after the error, which refers to the tensors, is gone
+
+
+def _halved(width: int, left: int, device: str) -> int:
+    """Warn, and halve the number of networks."""
+    width = min(width, _padded(left))
+    half = _padded(width // 2)
+    logger.warning(
+        "out of memory on %s with %d networks at once: trained again, %d at once from here on",
+        device,
+        width,
+        half,
+    )
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+    return half
+
+
+def _padded(count: int) -> int:
+    return count + -count % LANES
+
+
+def _joined(parts: Sequence[EpochRecord]) -> EpochRecord:
+    names = ("predictions", "finite", "solved_epoch", "final_loss")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return EpochRecord(parts[0].epochs, **arrays)
+
+
+def _outcome(training: Training, task: Task, records: Sequence[EpochRecord], first: int) -> Outcome:
+    """The outcome of a training whose networks begin at index `first` of the records."""
+    outcomes: tuple[Outcome, ...] = ()
+    for record in records:
+        is_last = record.epochs == training.config.epochs
+        if is_last or record.epochs in training.checkpoints:
+            outcome = Outcome.judge(
+                task,
+                seeds=training.seeds,
+                epochs=record.epochs,
+                checkpoints=outcomes if is_last else (),
+                **record.of(first, len(training.seeds)),
+            )
+            outcomes = (*outcomes, outcome)
+    return outcomes[-1]
