@@ -24,7 +24,7 @@ from xortune.driver.subprocesses import BEGIN
 from xortune.reports.document import environment
 from xortune.reports.drawing.matplotlib import svg
 from xortune.reports.html.page import page
-from xortune.trainers import group
+from xortune.trainers import reaper
 
 # Timings depend on the machine; the examples must not.
 settings.register_profile(
@@ -97,7 +97,7 @@ def _forked(request: pytest.FixtureRequest) -> Iterator[None]:
         return subprocess.Popen(argv, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
+        patch.setattr(reaper, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
         yield
 
 

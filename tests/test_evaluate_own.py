@@ -12,7 +12,7 @@ from commands import _somewhere, refused, xortune
 import xortune as xt
 from xortune.core.outcome import Status
 from xortune.driver import evaluate as module
-from xortune.trainers.group import KEEPER
+from xortune.trainers.reaper import REAPER
 
 __all__ = ["_somewhere"]  # the fixture
 
@@ -123,7 +123,7 @@ def test_who_interrupts_leaves_no_process_behind(train_file):
     def interrupted(k, n):
         raise KeyboardInterrupt
 
-    before = KEEPER.living
+    before = REAPER.living
     with pytest.raises(KeyboardInterrupt):
         xt.evaluate(
             {"lr": 0.1},
@@ -133,7 +133,7 @@ def test_who_interrupts_leaves_no_process_behind(train_file):
             on_seeds=interrupted,
         )
     deadline = time.monotonic() + 60
-    while KEEPER.living - before:
+    while REAPER.living - before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -20,7 +20,7 @@ from xortune.runs.evaluation import Evaluation, decode, encode
 from xortune.spaces.command import JSON, NUMBER, Command, RegexMetric, parse_template
 from xortune.trainers import command as command_process
 from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command
-from xortune.trainers.group import end, members
+from xortune.trainers.reaper import kill_group, members
 
 SH = """sh -c '%s' sh {seed} {x}"""
 
@@ -241,7 +241,7 @@ def test_an_interrupt_ends_the_command(tmp_path, monkeypatch):
 def test_only_its_own_session_is_looked_through(tmp_path):
     others = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(2)]
     assert members(others[0].pid) == [others[0].pid]
-    end(others[0].pid, session=True)
+    kill_group(others[0].pid, session=True)
     assert others[0].wait() == -signal.SIGKILL
     assert others[1].poll() is None
     others[1].kill()

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 import xortune as xt
 from xortune.trainers.kernels import segments as kernels
-from xortune.trainers.recorded import Recording
-from xortune.trainers.stack import Stack
+from xortune.trainers.step_graph import Recording
+from xortune.trainers.vectorized import Stack
 
 DRAW = torch.Generator().manual_seed(0)
 X = torch.randn(77, 20, generator=DRAW)

@@ -9,10 +9,10 @@ from torch.func import vmap
 from torch.nn import functional
 
 import xortune as xt
-from xortune.trainers import seedwise
+from xortune.trainers import batching_rules
+from xortune.trainers.batching_rules import replaced, seeds_as_channels
 from xortune.trainers.kernels import images
-from xortune.trainers.seedwise import replaced, seeds_as_channels
-from xortune.trainers.stack import trained_as_one
+from xortune.trainers.vectorized import trained_as_one
 
 SEEDS = [0, 1, 2**32 - 1]
 VERSION = [int(part) for part in torch.__version__.split(".")[:2]]
@@ -176,7 +176,7 @@ def test_a_stack_is_the_loop(kind, ours, monkeypatch):
     """To the bit, and to rounding with torch's functions of all seeds."""
     if not ours:
         monkeypatch.setattr(images, "_ours", lambda *_: (False, False, False))
-        monkeypatch.setattr(seedwise, "is_exact", lambda *_: False)
+        monkeypatch.setattr(batching_rules, "is_exact", lambda *_: False)
         kind = type(kind.__name__, (kind,), {"epochs": 1})
     training = kind({})
     *_, (_, scores) = trained_as_one([(training, SEEDS)])

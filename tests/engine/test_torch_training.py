@@ -19,12 +19,8 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
-from xortune.trainers import stack as stack_module
-from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
-from xortune.trainers.kernels import steps
-from xortune.trainers.limits import ending_at
-from xortune.trainers.recorded import Recording
-from xortune.trainers.seedwise import (
+from xortune.trainers import vectorized
+from xortune.trainers.batching_rules import (
     LANES,
     LOOP,
     CannotStack,
@@ -32,8 +28,12 @@ from xortune.trainers.seedwise import (
     replaced,
     seeds_as_channels,
 )
+from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
+from xortune.trainers.kernels import steps
+from xortune.trainers.limits import ending_at
 from xortune.trainers.source import given_source
-from xortune.trainers.stack import ELEMENTWISE, Stack, Trial, trained_as_one, trial_of
+from xortune.trainers.step_graph import Recording
+from xortune.trainers.vectorized import ELEMENTWISE, Stack, Trial, trained_as_one, trial_of
 
 SEEDS = [0, 1, 7, 2**32 - 1]
 OLD_TORCH = [int(part) for part in torch.__version__.split(".")[:2]] < [2, 13]
@@ -767,7 +767,7 @@ def test_whatever_draws_the_batches_each_seed_gets_its_own(kind, together):
 
 
 def test_batches_that_take_too_much_memory_at_once_are_made_one_after_the_other(monkeypatch):
-    monkeypatch.setattr("xortune.trainers.stack.AT_ONCE", 4 * X.nbytes)
+    monkeypatch.setattr("xortune.trainers.vectorized.AT_ONCE", 4 * X.nbytes)
     stack = Stack([(Small({}), SEEDS)])
     next(stack.epoch())
     assert not stack.together
@@ -887,7 +887,7 @@ def test_the_optimizers_of_a_stack_step_as_the_loop_s_to_the_bit(
     ]
     optimizers = []
     for one, its in zip(rows, alone, strict=True):
-        with stack_module.unread(one):
+        with vectorized.unread(one):
             optimizers.append(one.optimizer(its.values()))
     schedulers = [one.scheduler(its) for one, its in zip(rows, optimizers, strict=True)]
     for _ in range(2):

@@ -15,7 +15,7 @@ from xortune.driver.session import processes_here
 from xortune.driver.subprocesses import ending_process, process_for
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
-from xortune.trainers.group import KEEPER
+from xortune.trainers.reaper import REAPER
 from xortune.trainers.source import named_source
 
 TRAIN = """
@@ -56,7 +56,7 @@ def pids(done):
 
 
 def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spares(trainer):
-    ours = KEEPER.living
+    ours = REAPER.living
     with ending_process():
         tried = process_for(trainer.source)
         subprocesses.start_spares(trainer, Block(Point({"x": 0, "until": "."}), 0, 1), 1)
@@ -73,11 +73,11 @@ def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spa
                 executor.wait(None)
                 found += [pids(executor.done.popleft()) for _ in range(len(executor.done))]
             assert set.union(*found) == both
-        assert KEEPER.living == ours
+        assert REAPER.living == ours
 
 
 def test_what_is_stopped_ends_and_what_has_finished_is_there(trainer):
-    ours = KEEPER.living
+    ours = REAPER.living
     with ending_process(), ProcessExecutor(trainer, 2) as executor:
         executor.submit(job(1, "."), None)
         executor.submit(job(2, "never"), None)
@@ -86,7 +86,7 @@ def test_what_is_stopped_ends_and_what_has_finished_is_there(trainer):
             time.sleep(0.01)
         executor.stop()
         assert [done.jobs[0].proposal for done in executor.done] == [1]
-    assert KEEPER.living == ours
+    assert REAPER.living == ours
 
 
 def test_a_batch_that_ends_its_process_is_told_and_another_one_goes_on(trainer):

@@ -32,10 +32,10 @@ from xortune.driver.subprocesses import (
 from xortune.driver.voice import Voice
 from xortune.trainers.command import CommandTrainer
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
-from xortune.trainers.group import KEEPER, end
 from xortune.trainers.limits import ending_at, threads_for
 from xortune.trainers.network import evaluate as evaluate_network
 from xortune.trainers.network import usable_cores
+from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.source import given_source
 
 # -------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class TrainingPool:
         self._size, self._judged = FIRST_MANY if self._in_calls else 1, False
         self._pool: ThreadPoolExecutor | None = None
         self._threads: set[int] = set()
-        self._ours = KEEPER.living
+        self._ours = REAPER.living
 
     def __enter__(self) -> TrainingPool:
         if self._workers > 1:
@@ -273,8 +273,8 @@ class TrainingPool:
         """End what other threads are at, with the processes that they have started."""
         with ending_at(0.0):  # nothing begins meanwhile
             while any(not (future.cancel() or future.done()) for future in running):
-                for leader in KEEPER.living - self._ours:
-                    end(leader, session=True)
+                for leader in REAPER.living - self._ours:
+                    kill_group(leader, session=True)
                 time.sleep(0.01)
 
 

@@ -20,7 +20,7 @@ from xortune.runs.evaluation import EncodedOutcome, Purpose
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import ending_at, time_is_over
 from xortune.trainers.network import NetworkTrainer
-from xortune.trainers.returned import one_line
+from xortune.trainers.verdicts import one_line
 
 ATTEMPTS = 3
 """So often a block that produces no outcome is tried in all."""

@@ -23,7 +23,7 @@ from xortune.driver.search import Place, SpaceLike, search_with
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import load_space
-from xortune.trainers.returned import SeedResults, crashed, judged, one_line
+from xortune.trainers.verdicts import SeedResults, crashed, judged, one_line
 
 SeedJob: TypeAlias = tuple[dict[str, Any], int]
 """A configuration and a seed."""

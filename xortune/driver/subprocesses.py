@@ -29,11 +29,11 @@ from xortune.driver.process import cloudpickle
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_asked
-from xortune.trainers.group import KEEPER, end
 from xortune.trainers.limits import THREADS, ending_at, time_ends, time_is_over, use_threads
 from xortune.trainers.network import NetworkTrainer
-from xortune.trainers.returned import one_line
+from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.source import FunctionSource, Given
+from xortune.trainers.verdicts import one_line
 
 Apart: TypeAlias = CustomTrainer | NetworkTrainer
 """What may train in a process of its own."""
@@ -95,7 +95,7 @@ class TrainingProcess:
         self._begun = False  # something whose answer nobody has read
         self._socket, theirs = socket.socketpair()
         with theirs:
-            self._process = KEEPER.popen(
+            self._process = REAPER.popen(
                 [sys.executable, "-c", BEGIN, str(theirs.fileno())],
                 {**os.environ, THREADS: str(threads), **NO_RAY},
                 stdout=_stderr(),  # stdout is for our results
@@ -171,8 +171,8 @@ class TrainingProcess:
         self._socket.close()
         self._ends_within(grace)
         # Its number stays its own until it is waited for, so nobody else is killed.
-        end(self.pid, session=True)
-        KEEPER.ends(self.pid)
+        kill_group(self.pid, session=True)
+        REAPER.forget(self.pid)
         self._process.wait()
 
     def _answer(self, what: str, given: Any, limit: float | None = None) -> Any:
@@ -414,7 +414,7 @@ def end_process(thread: int | None = None) -> None:
 def kill_process_of(thread: int) -> None:
     """End the process that another thread keeps; a block that is trained in it has no outcome."""
     if (kept := _kept.get(thread)) is not None and kept.alive:
-        end(kept.pid, session=True)
+        kill_group(kept.pid, session=True)
 
 
 @contextmanager

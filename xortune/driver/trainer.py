@@ -32,8 +32,8 @@ from xortune.spaces.space import check_built_in, check_numbers, with_own
 from xortune.trainers.command import CommandTrainer, command_trainer
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_asked, form_of
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
-from xortune.trainers.returned import KnownSeeds
 from xortune.trainers.source import given_source, named_source
+from xortune.trainers.verdicts import KnownSeeds
 
 if TYPE_CHECKING:
     from xortune.core.point import Point

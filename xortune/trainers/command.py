@@ -23,9 +23,10 @@ from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime
 from xortune.spaces.command import EXIT_CODE, NUMBER, Command, RegexMetric, Template
-from xortune.trainers.group import KEEPER, end
 from xortune.trainers.limits import THREADS, time_is_over
-from xortune.trainers.returned import (
+from xortune.trainers.reaper import REAPER, kill_group
+from xortune.trainers.source import MOST, SentFiles, digest_of
+from xortune.trainers.verdicts import (
     SOLVED,
     SUCCESS,
     KnownSeeds,
@@ -37,7 +38,6 @@ from xortune.trainers.returned import (
     judged,
     one_line,
 )
-from xortune.trainers.source import MOST, SentFiles, digest_of
 
 # -------------------------------------------------------------------------------------------------
 # The files that a command needs, as they were when the search began, and where it runs.
@@ -186,7 +186,7 @@ def run_command(
     Ctrl-C is not for it.
     """
     try:
-        process = KEEPER.popen(
+        process = REAPER.popen(
             argv,
             {**os.environ, THREADS: str(threads)},
             cwd=folder,
@@ -204,12 +204,12 @@ def run_command(
             ended = reader.read(limit)
         finally:
             # Its number stays its own until it is waited for, so nobody else is killed.
-            end(process.pid, session=not ended)
+            kill_group(process.pid, session=not ended)
             reader.drain()
             if ended and not reader.closed:  # somebody outside its group holds its pipes still
-                end(process.pid, session=True)
+                kill_group(process.pid, session=True)
                 reader.drain()
-            KEEPER.ends(process.pid)
+            REAPER.forget(process.pid)
             reader.close()
     # On leaving `with` it has been waited for.
     problem = None if ended else f"took longer than {limit:g} s"

@@ -32,9 +32,10 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished
-from xortune.trainers import returned as returned_module
+from xortune.trainers import verdicts
 from xortune.trainers.limits import threads_meanwhile, time_is_over
-from xortune.trainers.returned import (
+from xortune.trainers.source import FunctionSource, Given
+from xortune.trainers.verdicts import (
     LONGEST,
     MAX_VALUES,
     SUCCESS,
@@ -48,7 +49,6 @@ from xortune.trainers.returned import (
     one_line,
     shortened,
 )
-from xortune.trainers.source import FunctionSource, Given
 
 # -------------------------------------------------------------------------------------------------
 # What a user's function prints: to stderr, and of very much only the beginning and the end.
@@ -469,7 +469,7 @@ ahead of results, and so has to be the same everywhere."""
 REPORTS = "reports"
 """The number of intermediate results of a seed, among its numbers."""
 
-_OURS = (__file__, returned_module.__file__)
+_OURS = (__file__, verdicts.__file__)
 
 
 @dataclass(frozen=True)

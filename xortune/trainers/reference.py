@@ -182,7 +182,7 @@ def optimizer_of(config: Config, weights: Tensor) -> torch.optim.Optimizer:
     return kind([weights], lr=config.lr, foreach=False)
 
 
-class Steps(Protocol):
+class StepsWeights(Protocol):
     """An optimizer of torch.optim, or `ColumnOptimizer`: changes weights by ``weights.grad``."""
 
     def step(self) -> object:
@@ -190,7 +190,9 @@ class Steps(Protocol):
         ...
 
 
-def _step(network: StackedNetwork, optimizer: Steps, losses: Tensor, *, zero_grad: bool) -> None:
+def _step(
+    network: StackedNetwork, optimizer: StepsWeights, losses: Tensor, *, zero_grad: bool
+) -> None:
     """One optimizer step from losses (S,) of the last `forward` of `network`."""
     gradient, weights = network.gradient(losses), network.weights
     if zero_grad:
@@ -290,7 +292,7 @@ def run_epochs(
     config: Config,
     task: Task,
     weights: Tensor,
-    optimizer: Steps,
+    optimizer: StepsWeights,
     checkpoints: Sequence[int],
 ) -> Iterator[EpochRecord]:
     """Train weights (P, S); yield their state at each checkpoint and after the last epoch.
@@ -379,7 +381,7 @@ Update = Callable[[Tensor, Tensor], None]
 
 
 class ColumnOptimizer:
-    """Steps weights (P, S), each column as the optimizer of its own config does.
+    """StepsWeights weights (P, S), each column as the optimizer of its own config does.
 
     Args:
         configs: they differ in lr and momentum only; with momentum 0 all or none.

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from xortune.core.errors import InputError, named
-from xortune.trainers.returned import one_line
+from xortune.trainers.verdicts import one_line
 
 # -------------------------------------------------------------------------------------------------
 # Files of a user's function or command that are sent to each worker, as they were at first.

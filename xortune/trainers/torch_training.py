@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from xortune.core.trainer import Stacking
 from xortune.trainers.function import ReadConfig
-from xortune.trainers.stack import arrays_of, scored, train_stacked, trial_of, unread
+from xortune.trainers.vectorized import arrays_of, scored, train_stacked, trial_of, unread
 
 
 class TorchTraining(ABC):

@@ -12,7 +12,7 @@ from xortune.reports.figures.all import figures_of
 from xortune.reports.figures.distributions import learning_curves, scores
 from xortune.reports.plot import Rule, Series
 from xortune.trainers.function import Given, custom_trainer
-from xortune.trainers.returned import MOST_POINTS
+from xortune.trainers.verdicts import MOST_POINTS
 
 RULE = "score >= 0.5"
 

@@ -2,7 +2,7 @@
 
 torch does one operation for all seeds and then the next, so that hundreds of kilobytes of each seed
 leave the processor's cache in between. Here a seed's numbers stay in the cache. Each number is
-computed and rounded as torch does on a processor with AVX-512; `trainers.segments` compares the
+computed and rounded as torch does on a processor with AVX-512; `trainers.step_graph` compares the
 results, and uses torch's own operations where they differ.
 
 Sources:

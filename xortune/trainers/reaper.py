@@ -1,10 +1,10 @@
-"""Ends a command with all that it has started; also when the process that started it is killed.
+"""Kills a command and all that it started, also when the worker that started it is killed.
 
-A worker may be killed at any moment (a time limit of the search, an interrupted driver), and what
-it has started would live on. So each process that runs commands has a keeper: a process of its own,
-which knows what runs, and ends it when its pipe is closed because nobody is left to write to it.
+A worker may be killed at any moment (by a time limit of the search, or with an interrupted driver),
+and its commands would live on. So each process that runs commands has a reaper: a separate process
+that knows which commands run, and kills them when its pipe is closed because the worker is gone.
 
-The keeper runs this file by itself, without xortune: it imports what Python has, and nothing else.
+The reaper runs this file alone, without xortune: import only the standard library here.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MARK = "XORTUNE_COMMAND"
-"""A variable in the environment of each command, by which its keeper knows it."""
+"""The environment variable by which a reaper recognizes its worker's commands."""
 
 ROUNDS = 20
-"""So often the members of a session are looked for again: they may start others meanwhile."""
+"""Maximum number of searches for members of a session, which may start others meanwhile."""
 
 
-def end(leader: int, *, session: bool) -> None:
-    """Kill a process group, which must be there or have a leader that nobody has waited for.
+def kill_group(leader: int, *, session: bool) -> None:
+    """Kill a process group.
 
     Args:
-        leader: its number, which is that of the process that began it and its session.
-        session: whether also to look for those who have made process groups of their own in it, as
-            `timeout` and shells do.
+        leader: the process that leads the group and its session. It runs, or nobody has waited for
+            it: else its number may belong to another process.
+        session: kill the other process groups of the session too, as `timeout` and shells make.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
@@ -46,16 +46,16 @@ def end(leader: int, *, session: bool) -> None:
 
 
 def members(session: int) -> list[int]:
-    """Processes of a session that live; none where there is no /proc to look at."""
+    """The living processes of a session; none where there is no /proc."""
     found = []
     for process in _processes():
         try:
             with open(f"/proc/{process}/stat", "rb") as file:
                 # After the name, which may hold anything: state, parent, group, session.
-                state, _, _, its, *_ = file.read().rpartition(b")")[2].split()
+                state, _, _, own_session, *_ = file.read().rpartition(b")")[2].split()
         except (OSError, ValueError):
             continue  # it has just ended
-        if int(its) == session and state not in (b"Z", b"X"):
+        if int(own_session) == session and state not in (b"Z", b"X"):
             found.append(process)
     return found
 
@@ -68,7 +68,7 @@ def _processes() -> list[int]:
 
 
 def marked(mark: bytes) -> list[int]:
-    """Leaders of sessions with this mark in their environment; none where there is no /proc."""
+    """The session leaders with this mark in their environment; none where there is no /proc."""
     found = []
     for process in _processes():
         with contextlib.suppress(OSError):  # it has just ended, or is somebody else's
@@ -79,29 +79,30 @@ def marked(mark: bytes) -> list[int]:
     return found
 
 
-class Keeper:
-    """Tells the keeper of this process what runs; it is started with the first command.
+class Reaper:
+    """Starts commands, and tells the reaper process of this worker which ones run.
 
-    What runs is written into a file that both have open, which wakes nobody. The pipe is for one
-    thing only: it is closed when this process is no more.
+    The first command starts the reaper process. Both have a file open that lists the leaders of the
+    running commands; writing it does not wake the reaper. The pipe only tells that this process has
+    ended: then the system closes it.
 
-    Between the start of a command and the line that names it this process may be killed, too. So
-    the file also says that one is coming, and what is coming has a mark in its environment. It has
-    that before the pipe is closed: up to its exec a child holds the pipe open with its parent.
+    This process may also be killed between the start of a command and the line that lists it. So
+    the file says when a command is starting, and commands have a mark in their environment. The
+    mark is there before the pipe closes, because a child holds the pipe open until its exec.
     """
 
     def __init__(self) -> None:
         self._pipe = self._file = -1
-        self._owner = 0
+        self._owner = 0  # the process that started the reaper: not this one after a fork
         self._living: set[int] = set()
-        self._coming = 0
+        self._starting = 0
         self._mark = ""
         self._lock = threading.Lock()
 
     def popen(
         self, argv: Sequence[str], env: Mapping[str, str], **options: Any
     ) -> subprocess.Popen[bytes]:
-        """Start a process as the leader of a session, which ends when this process does.
+        """Start a command as the leader of a session, which ends when this process does.
 
         Args:
             argv: its words.
@@ -113,13 +114,13 @@ class Keeper:
             ValueError: a NUL in a word.
         """
         with self._lock:
-            if self._owner != os.getpid():  # the first time, or after a fork
+            if self._owner != os.getpid():
                 self._start()
-            self._coming += 1
-            self._note()
+            self._starting += 1
+            self._write()
         leader: set[int] = set()
         try:
-            process = subprocess.Popen(  # noqa: S603  # what the user asked for
+            process = subprocess.Popen(  # noqa: S603  # the user's command
                 argv,
                 env={**env, MARK: self._mark},
                 stdin=subprocess.DEVNULL,
@@ -130,44 +131,44 @@ class Keeper:
             return process
         finally:
             with self._lock:
-                self._coming -= 1
+                self._starting -= 1
                 self._living |= leader
-                self._note()
+                self._write()
 
     @property
     def living(self) -> frozenset[int]:
-        """Leaders of what runs."""
+        """The leaders of the running commands."""
         with self._lock:
             return frozenset(self._living) if self._owner == os.getpid() else frozenset()
 
-    def ends(self, leader: int) -> None:
-        """It has come to an end; to be said before the leader is waited for."""
+    def forget(self, leader: int) -> None:
+        """A command has ended. Call this before waiting for its leader."""
         with self._lock:
             self._living.discard(leader)
-            self._note()
+            self._write()
 
-    def _note(self) -> None:
-        line = " ".join([self._mark] * bool(self._coming) + [str(one) for one in self._living])
-        os.pwrite(self._file, f"{line}\n".encode(), 0)
+    def _write(self) -> None:
+        words = [self._mark] * bool(self._starting) + [str(leader) for leader in self._living]
+        os.pwrite(self._file, f"{' '.join(words)}\n".encode(), 0)
 
     def _start(self) -> None:
         for old in (self._pipe, self._file):
             if old >= 0:
                 os.close(old)
         self._living.clear()
-        self._coming, self._mark = 0, f"mark-{os.urandom(16).hex()}"
+        self._starting, self._mark = 0, f"mark-{os.urandom(16).hex()}"
         read, self._pipe = os.pipe()
         with tempfile.TemporaryFile() as file:
             self._file = os.dup(file.fileno())
         try:
-            # Isolated, without site: it starts in some milliseconds. It forks and goes.
+            # Isolated and without site it starts in some milliseconds. It forks and returns.
             subprocess.run(  # noqa: S603
                 [sys.executable, "-I", "-S", __file__],
                 stdin=read,
                 stdout=self._file,
-                stderr=subprocess.DEVNULL,  # somebody may wait for the end of ours
+                stderr=subprocess.DEVNULL,  # a reader of our stderr must not wait for the reaper
                 cwd="/",
-                start_new_session=True,  # what is sent to our terminal's group is not for it
+                start_new_session=True,  # a Ctrl-C in our terminal must not reach it
                 check=True,
             )
         finally:
@@ -175,21 +176,21 @@ class Keeper:
         self._owner = os.getpid()
 
 
-KEEPER = Keeper()
-"""Of this process."""
+REAPER = Reaper()
+"""The one of this process."""
 
 
-def _keep() -> None:
-    """Wait until stdin is closed; then end what the file that is stdout says is left."""
+def _reap() -> None:
+    """Wait until stdin is closed; then kill the commands that the file, our stdout, lists."""
     if os.fork():
-        os._exit(0)  # so that it is no child of the worker's: Ray kills those with it
+        os._exit(0)  # Ray kills a worker's children with it, and so the reaper must not be one
     while os.read(0, 1):
         pass
     line, _, _ = os.pread(1, 65536, 0).partition(b"\n")
     for word in line.split():
         for leader in [int(word)] if word.isdigit() else marked(word):
-            end(leader, session=True)
+            kill_group(leader, session=True)
 
 
 if __name__ == "__main__":
-    _keep()
+    _reap()

@@ -31,10 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from xortune.trainers.kernels.steps import StackOptimizer, are_plain
-from xortune.trainers.limits import time_is_over
-from xortune.trainers.recorded import Program, Recording, held
-from xortune.trainers.seedwise import (
+from xortune.trainers.batching_rules import (
     LOOP,
     CannotStack,
     Draws,
@@ -45,6 +42,9 @@ from xortune.trainers.seedwise import (
     replaced,
     seeds_as_channels,
 )
+from xortune.trainers.kernels.steps import StackOptimizer, are_plain
+from xortune.trainers.limits import time_is_over
+from xortune.trainers.step_graph import Program, Recording, held
 
 WIDTHS = (2, 16, 64, 128, 256)
 """Seeds in the stacks that are timed."""
