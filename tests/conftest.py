@@ -23,7 +23,7 @@ from xortune.core.config import Config
 from xortune.driver.subprocesses import BEGIN
 from xortune.reports.document import environment
 from xortune.reports.drawing.matplotlib import svg
-from xortune.reports.html.page import page
+from xortune.reports.page import page
 from xortune.trainers import reaper
 
 # Timings depend on the machine; the examples must not.
@@ -49,7 +49,7 @@ def _sketches() -> Iterator[None]:
         patch.setattr(f"{FILES}.svg", lambda plot: f"<svg>{plot.name}</svg>\n")
         patch.setattr(f"{FILES}.page", lambda document: f"<p>{len(document.plots)} figures</p>\n")
         patch.setattr("xortune.driver.importance.RESAMPLES", 3)
-        patch.setattr("xortune.reports.tables.environment", functools.cache(environment))
+        patch.setattr("xortune.reports.analysis.environment", functools.cache(environment))
         for module in ("runs.sessions", "trainers.network"):
             patch.setattr(f"xortune.{module}.version", version)
         yield

@@ -12,9 +12,9 @@ import xortune as xt
 from xortune.comparisons.runs import Contestant, compare_runs
 from xortune.core.outcome import Details
 from xortune.core.success import parse_success
+from xortune.reports.analysis import Report
 from xortune.reports.document import Table
 from xortune.reports.run import FrontTable
-from xortune.reports.tables import Report
 
 NAMES = (
     "<script>alert(1)</script>",

@@ -2,7 +2,7 @@
 
 import math
 
-from xortune.reports.plot import RATES, Axis, Cells, Lines, Mark, Panel, Plot, Rule, Series
+from xortune.reports.drawing.model import RATES, Axis, Cells, Lines, Mark, Panel, Plot, Rule, Series
 
 HOSTILE = (
     "<script>alert('x')</script> & \"co\"",

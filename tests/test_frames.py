@@ -12,8 +12,8 @@ from scipy.stats import mstats
 from xortune.core.outcome import Details, Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
+from xortune.reports import analysis
 from xortune.reports import files as csv_text
-from xortune.reports import tables
 from xortune.reports.document import markdown_text
 from xortune.reports.files import write_report
 from xortune.reports.run import run_document
@@ -79,7 +79,7 @@ def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
         folder = tmp_path / str(part)
         folder.mkdir()
         monkeypatch.setattr(csv_text, "ROWS", part)
-        monkeypatch.setattr(tables, "PART", part)
+        monkeypatch.setattr(analysis, "PART", part)
         monkeypatch.setattr(frames.seed_tables, "__defaults__", (part,))
         write_report(
             Run(folder, {"trainer": "function", "name": "parts"}, Evaluations.of(lines(SIZES)))

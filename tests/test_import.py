@@ -23,7 +23,7 @@ from xortune.integrations.importing import (
     results_in,
     space_text,
 )
-from xortune.reports.html.page import page
+from xortune.reports.page import page
 from xortune.reports.run import run_document
 from xortune.runs.journal import Journal
 from xortune.spaces.space import parse_space

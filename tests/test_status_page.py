@@ -18,8 +18,8 @@ from statuses import point, run, xortune
 
 import xortune as xt
 from xortune.core.errors import InputError
-from xortune.reports.html.page import policy_hash
 from xortune.reports.live import live_server
+from xortune.reports.page import policy_hash
 from xortune.reports.progress import status_json
 
 __all__ = ["run"]  # the fixture

@@ -22,7 +22,7 @@ from scipy.stats import binom
 from xortune.certificates.plan import gate_seeds
 from xortune.core.outcome import wilson
 from xortune.reports.drawing.matplotlib import STYLE
-from xortune.reports.plot import COLOURS
+from xortune.reports.drawing.model import COLOURS
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below, anytime_interval
 from xortune.stats.planning import seeds_for_lower_bound
 from xortune.stats.proportions import clopper_pearson_lower, holm, mcnemar_two_sided

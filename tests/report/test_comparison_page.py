@@ -22,7 +22,7 @@ from xortune.core.errors import InputError
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
 from xortune.reports.files import csv_text, write_comparison
-from xortune.reports.html.page import page
+from xortune.reports.page import page
 
 
 def three(*counts, n=100):

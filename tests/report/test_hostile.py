@@ -16,7 +16,7 @@ from xortune.core.formats import plain
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
 from xortune.reports.drawing.matplotlib import svg
-from xortune.reports.html.page import page
+from xortune.reports.page import page
 from xortune.reports.run import run_document
 from xortune.reports.terminal import render_best, render_comparison
 from xortune.runs.run import Run

@@ -5,8 +5,8 @@ import pytest
 from hand_made import RIGHT, WRONG, done, outcome, solved
 from scipy.stats import bootstrap
 
-from xortune.reports.tables import MISSING, MOST_LEVELS, column_of, parameter_effects
-from xortune.reports.tables import best_subset as tied_set
+from xortune.reports.analysis import MISSING, MOST_LEVELS, column_of, parameter_effects
+from xortune.reports.analysis import best_subset as tied_set
 from xortune.runs.run import Run
 
 

@@ -12,7 +12,7 @@ from xortune.core.errors import InputError
 from xortune.reports import files
 from xortune.reports import run as report
 from xortune.reports.document import ConfigRow
-from xortune.reports.figures.all import figures_of
+from xortune.reports.figures import figures_of
 from xortune.reports.files import write_report
 from xortune.reports.run import SECTION_OF
 

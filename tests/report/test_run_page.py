@@ -13,10 +13,10 @@ from scipy.stats import binom
 from xortune.core.errors import InputError
 from xortune.core.outcome import Details, Status, wilson
 from xortune.core.task import Task
+from xortune.reports.analysis import report_of
 from xortune.reports.document import first_rows, markdown_text
-from xortune.reports.html.page import page
+from xortune.reports.page import page
 from xortune.reports.run import config_table, run_document, table_tex
-from xortune.reports.tables import report_of
 from xortune.runs.run import load_run
 
 

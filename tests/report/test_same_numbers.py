@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xortune.core.formats import interval, measured
 from xortune.reports.files import write_report
-from xortune.reports.html.page import page
+from xortune.reports.page import page
 from xortune.reports.run import run_document
 
 

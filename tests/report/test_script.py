@@ -7,7 +7,7 @@ import pytest
 
 from xortune.core.config import ACTIVATIONS, LOSSES
 from xortune.core.task import Task
-from xortune.reports.tables import evaluate_command, plain_script
+from xortune.reports.analysis import evaluate_command, plain_script
 
 
 def printed(script):

@@ -56,6 +56,11 @@ def rounded_up(amount: float, places: int) -> float:
     return math.ceil(round(amount * scale, 6)) / scale
 
 
+def lower_percent(bound: float | None) -> str:
+    """A lower bound in percent, rounded down; `–` if there is none."""
+    return "–" if bound is None else f"{100 * rounded_down(bound, 4):.2f} %"
+
+
 def hundredths(rate: float, digits: int) -> str:
     """A rate in percent, without the sign; only what is all or nothing is `100` or `0`."""
     shown, unit = f"{round(100 * rate, digits) + 0.0:.{digits}f}", 10.0**-digits  # no -0.0

@@ -38,8 +38,8 @@ from xortune.driver.process import exclusive, process_restored
 from xortune.driver.subprocesses import end_process, ending_process, in_this_process
 from xortune.driver.trainer import trainer_of, with_cores
 from xortune.driver.voice import Voice
+from xortune.reports.analysis import certify_command
 from xortune.reports.files import write_report
-from xortune.reports.tables import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
 from xortune.runs.evaluation import Criterion, Evaluation
 from xortune.runs.journal import held_journal

@@ -31,7 +31,7 @@ from xortune.driver.evaluate import (
 )
 from xortune.driver.voice import Voice
 from xortune.integrations.export import exported
-from xortune.reports.tables import certify_command
+from xortune.reports.analysis import certify_command
 from xortune.runs.manifest import is_imported
 from xortune.runs.run import Run, load_run
 from xortune.runs.store import url_of

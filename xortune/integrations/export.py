@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from xortune.comparisons.contestants import place_of
 from xortune.core.config import Config
 from xortune.core.errors import InputError, refuse_unknown
-from xortune.core.formats import plain
+from xortune.core.formats import lower_percent, plain
 from xortune.core.formats import value as value_text
-from xortune.core.outcome import Outcome, rate_of
+from xortune.core.outcome import Outcome
 from xortune.core.point import Nested, Point, Value
 from xortune.core.task import Task
+from xortune.reports.analysis import certify_command, counting_script
 from xortune.reports.document import lines_of
-from xortune.reports.tables import certify_command, counting_script, lower
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, load_run
@@ -89,8 +89,6 @@ def paragraph(run: Run, key: str | None = None) -> str:
         imported=is_imported(run.manifest),
         trainings=int(run.results.counts.n.sum()),
         settings=", ".join(f"{name} = {value_text(one)}" for name, one in found.point.items()),
-        lower=lower,
-        rate_of=rate_of,
     )
     return f"{text}\n"
 
@@ -251,8 +249,8 @@ def _certified(run: Run, key: str) -> list[str]:
     if certificate is None:
         return []
     return [
-        f"On fresh seeds from {found.first}: {found.k} of {found.n}, so at least {lower(found)} "
-        f"of all seeds (confidence {certificate.confidence:g})."
+        f"On fresh seeds from {found.first}: {found.k} of {found.n}, so at least "
+        f"{lower_percent(found.lower_bound)} of all seeds (confidence {certificate.confidence:g})."
         for found in certificate.finalists
         if found.key == key
     ]

@@ -36,6 +36,7 @@ from xortune.core.formats import (
     value,
 )
 from xortune.reports.document import Document, Mono, Table, lines_of, numbers, table_of, texts
+from xortune.reports.drawing.model import Plot
 from xortune.reports.figures.comparisons import (
     agreement,
     cell_differences,
@@ -46,7 +47,6 @@ from xortune.reports.figures.comparisons import (
     varied,
     wins,
 )
-from xortune.reports.plot import Plot
 from xortune.runs.results import Score, number_names, score_of
 
 AnyComparison: TypeAlias = Comparison | RunComparison | SequentialComparison

@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from xortune.core.formats import count, interval, measured, number, percent, plain
-from xortune.reports.plot import Plot
+from xortune.core.formats import count, interval, lower_percent, measured, number, percent, plain
+from xortune.core.outcome import rate_of
+from xortune.reports.drawing.model import Plot
 
 # -------------------------------------------------------------------------------------------------
 # Tables as values. Their cells are plain text: whoever draws them escapes it.
@@ -187,7 +188,13 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
         **options,
     )
     found.globals.update(
-        count=count, interval=interval, measured=measured, number=number, percent=percent
+        count=count,
+        interval=interval,
+        lower_percent=lower_percent,
+        measured=measured,
+        number=number,
+        percent=percent,
+        rate_of=rate_of,
     )
     found.filters.update(comma="{:,}".format, g="{:g}".format, plain=plain, repr=repr)
     return found

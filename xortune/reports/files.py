@@ -22,8 +22,8 @@ from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import DRAWS, pdf, png, svg, svgs
-from xortune.reports.figures.all import figures_of
-from xortune.reports.html.page import page
+from xortune.reports.figures import figures_of
+from xortune.reports.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, write_certificate
 from xortune.runs.results import seed_tables

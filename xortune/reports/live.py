@@ -18,15 +18,14 @@ from typing import Any
 from xortune.core.errors import InputError, named
 from xortune.core.formats import interval as interval_text
 from xortune.core.formats import plain
+from xortune.reports.analysis import report_of
 from xortune.reports.document import FIRST, Table, first_rows
+from xortune.reports.drawing.model import Plot
 from xortune.reports.drawing.plotly import plotly_json
-from xortune.reports.figures import distributions, history, seeds
-from xortune.reports.figures.all import FIGURES
-from xortune.reports.html.page import as_json, assembled, data_tables
-from xortune.reports.plot import Plot
+from xortune.reports.figures import FIGURES, distributions, history, seeds
+from xortune.reports.page import as_json, assembled, data_tables
 from xortune.reports.progress import status_json, status_rows
 from xortune.reports.run import config_table
-from xortune.reports.tables import report_of
 from xortune.runs.run import Run
 from xortune.runs.status import RunStatus, Watcher, refuse_interval
 

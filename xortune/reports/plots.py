@@ -24,7 +24,7 @@ from xortune.reports.figures import parameters as over_parameters
 from xortune.runs.run import Run, load_run
 
 if TYPE_CHECKING:
-    from xortune.reports.plot import Plot
+    from xortune.reports.drawing.model import Plot
 
 
 Backend = Literal["plotly", "matplotlib"]

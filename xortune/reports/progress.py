@@ -260,7 +260,6 @@ def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]
         duration=duration,
         config_text=config_text,
         date=lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        bound=lambda bound: f"{int(bound * 1e4 + 1e-6) / 100:.2f} %",
         shortened=lambda e: e if len(e) <= LONGEST_ERROR else f"{e[: LONGEST_ERROR - 3]}...",
     )
     state = words.pop("state")

@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from xortune.core.formats import config_text, count, estimated, interval, number, plain, span, value
+from xortune.core.formats import (
+    config_text,
+    count,
+    estimated,
+    interval,
+    lower_percent,
+    number,
+    plain,
+    span,
+    value,
+)
 from xortune.core.outcome import rate_of, wilson
 from xortune.core.point import Point
 from xortune.racing.objectives import (
@@ -19,6 +29,16 @@ from xortune.racing.objectives import (
     summed,
     summed_interval,
     ties_of,
+)
+from xortune.reports.analysis import (
+    MISSING,
+    Report,
+    certified_lines,
+    certified_table,
+    columns_of,
+    left_out,
+    report_of,
+    task_argument,
 )
 from xortune.reports.document import (
     EPOCHS,
@@ -34,19 +54,8 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
-from xortune.reports.figures.all import figures_of
-from xortune.reports.plot import Plot
-from xortune.reports.tables import (
-    MISSING,
-    Report,
-    certified_lines,
-    certified_table,
-    columns_of,
-    left_out,
-    lower,
-    report_of,
-    task_argument,
-)
+from xortune.reports.drawing.model import Plot
+from xortune.reports.figures import figures_of
 from xortune.runs.manifest import imported_from, is_imported
 from xortune.runs.results import ConfigResult, number_names
 from xortune.runs.run import Run
@@ -102,7 +111,6 @@ def run_document(run: Run) -> Document:
         "numbers_told": _number_tables(report),
         "short": lambda text, most: text if len(text) <= most else f"{text[: most - 3]}...",
         "least": LEAST,
-        "lower": lower,
         "worth": worth,
         "direction": lambda one: "more" if one.maximize else "less",
         "named": lambda point: named(point, report.varied),
@@ -382,7 +390,11 @@ def table_tex(run: Run) -> str:
 
     def certified(key: str) -> list[str]:
         found = fresh.get(key)
-        return ["", ""] if found is None else [f"{found.k}/{found.n}", lower(found)]
+        return (
+            ["", ""]
+            if found is None
+            else [f"{found.k}/{found.n}", lower_percent(found.lower_bound)]
+        )
 
     rows = [
         [

@@ -25,6 +25,15 @@ from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import config_text, count, duration, plain, value
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
+from xortune.reports.analysis import (
+    WORST,
+    Report,
+    certified_lines,
+    certified_table,
+    differing,
+    left_out,
+    report_of,
+)
 from xortune.reports.comparison import (
     MOST_SENTENCES,
     AnyComparison,
@@ -43,19 +52,10 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
-from xortune.reports.figures.labels import KEY
-from xortune.reports.plot import shortened
+from xortune.reports.drawing.model import shortened
+from xortune.reports.figures.common import KEY
 from xortune.reports.progress import facts_table
 from xortune.reports.run import config_table, front_table
-from xortune.reports.tables import (
-    WORST,
-    Report,
-    certified_lines,
-    certified_table,
-    differing,
-    left_out,
-    report_of,
-)
 from xortune.runs.certificate import CERTIFICATE
 from xortune.runs.manifest import imported_from
 from xortune.runs.run import Run

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from plots import BARS, CELLS, CURVES, PLOTS, RANKING, SURFACE, marks, of
 
 from xortune.reports.drawing.matplotlib import matplotlib_axes, pdf, png, shown, svg
-from xortune.reports.plot import COLOURS, Axis, Panel, Series
+from xortune.reports.drawing.model import COLOURS, Axis, Panel, Series
 
 EVERY = pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
+from xortune.reports.drawing.model import COLOURS, SCALES, Role
 from xortune.reports.drawing.plotly import GREY
-from xortune.reports.html.page import asset
-from xortune.reports.plot import COLOURS, SCALES, Role
+from xortune.reports.page import asset
 
 # Machado, Oliveira and Fernandes (2009), IEEE TVCG 15(6): colour vision without one kind of cone,
 # as a matrix on linear RGB.

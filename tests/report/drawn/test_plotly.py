@@ -12,7 +12,7 @@ import pytest
 from plots import CELLS, CURVES, PLOTS
 
 from xortune.reports.drawing.plotly import plotly_figure, plotly_json
-from xortune.reports.html.page import Link, data_tables
+from xortune.reports.page import Link, data_tables
 
 GOLDEN = Path(__file__).with_name("golden.json")
 EVERY = pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)

@@ -15,7 +15,7 @@ import compared_runs
 import parameter_runs
 import success_runs
 
-from xortune.reports.plot import Mark
+from xortune.reports.drawing.model import Mark
 
 GOLDEN = Path(__file__).with_name("golden.json")
 

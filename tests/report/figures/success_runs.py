@@ -9,8 +9,8 @@ from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, so
 
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
-from xortune.reports.figures.all import figures_of
-from xortune.reports.plot import Cells, Lines, Rule, Series
+from xortune.reports.drawing.model import Cells, Lines, Rule, Series
+from xortune.reports.figures import figures_of
 from xortune.runs.certificate import certificate_of, write_certificate
 from xortune.runs.run import load_run
 

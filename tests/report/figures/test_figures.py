@@ -23,11 +23,11 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Details
 from xortune.core.task import Task
-from xortune.reports.figures.all import FIGURES, figures_of
+from xortune.reports.drawing.model import Series
+from xortune.reports.figures import FIGURES, figures_of
 from xortune.reports.figures.distributions import learning_curves, scores
 from xortune.reports.figures.seeds import seeds_so_far
 from xortune.reports.figures.surface import decision_surface
-from xortune.reports.plot import Series
 from xortune.trainers import fused
 
 ROOT = Path(xortune.__file__).parents[1]

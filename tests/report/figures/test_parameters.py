@@ -11,6 +11,8 @@ from parameter_runs import HOSTILE, fixed, made
 from success_runs import column, keeps_to_the_rules, series
 
 from xortune.core.errors import InputError
+from xortune.reports.analysis import varying
+from xortune.reports.drawing.model import Cells
 from xortune.reports.figures.parameters import (
     BANDWIDTH,
     GRID,
@@ -20,8 +22,6 @@ from xortune.reports.figures.parameters import (
     slices,
     smooth,
 )
-from xortune.reports.plot import Cells
-from xortune.reports.tables import varying
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from xortune.core.outcome import Curves, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.reports.figures.all import figures_of
+from xortune.reports.drawing.model import Rule, Series
+from xortune.reports.figures import figures_of
 from xortune.reports.figures.distributions import learning_curves, scores
-from xortune.reports.plot import Rule, Series
 from xortune.trainers.function import Given, custom_trainer
 from xortune.trainers.verdicts import MOST_POINTS
 

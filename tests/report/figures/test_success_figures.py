@@ -33,11 +33,11 @@ from success_runs import (
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
+from xortune.reports.analysis import best_subset
 from xortune.reports.figures.distributions import success_by_epoch
 from xortune.reports.figures.history import optimization_history
 from xortune.reports.figures.ranking import pareto_front, ranking
 from xortune.reports.figures.seeds import MOST_ROWS, seeds_spent, stops_of
-from xortune.reports.tables import best_subset
 from xortune.runs.run import Run, load_run
 from xortune.stats.numbers import dkw_band
 

@@ -12,8 +12,8 @@ from success_runs import keeps_to_the_rules
 from xortune.core.config import Config
 from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
+from xortune.reports.drawing.model import Cells
 from xortune.reports.figures.surface import decision_surface
-from xortune.reports.plot import Cells
 from xortune.runs.run import Run
 from xortune.trainers import fused
 

@@ -3,7 +3,7 @@
 import pytest
 from browsing import CHROMIUM
 
-from xortune.reports.html.page import page
+from xortune.reports.page import page
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from reported import compared, searched
 
 from xortune.reports.comparison import comparison_document
 from xortune.reports.drawing.plotly import plotly_json
-from xortune.reports.html.page import (
+from xortune.reports.page import (
     PAGE,
     as_json,
     literal,
@@ -92,7 +92,7 @@ def test_plotly_is_there_only_for_figures(document, tmp_path):
 
 
 def test_what_others_made_is_as_they_published_it():
-    folder = files("xortune.reports.html").joinpath("vendor")
+    folder = files("xortune.reports").joinpath("html", "vendor")
     digest = hashlib.sha256(folder.joinpath("plotly-cartesian.min.js").read_bytes()).hexdigest()
     readme = folder.joinpath("README.md").read_text()
     assert f"`{digest}`" in readme

@@ -8,9 +8,9 @@ from pages import many
 from playwright.sync_api import expect
 
 import xortune as xt
-from xortune.reports.html.page import page
+from xortune.reports.analysis import FRESH_SEED, FRESH_SEEDS, evaluate_command
+from xortune.reports.page import page
 from xortune.reports.run import run_document
-from xortune.reports.tables import FRESH_SEED, FRESH_SEEDS, evaluate_command
 
 pytestmark = NO_BROWSER
 

@@ -1,1 +1,1 @@
-"""Draws the figures of `plot`: with Plotly for pages and notebooks, with matplotlib for files."""
+"""A figure as a value (`model`), drawn with Plotly (pages, notebooks) or matplotlib (files)."""

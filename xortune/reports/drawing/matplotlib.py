@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.formats import number, plain
-from xortune.reports.plot import (
+from xortune.reports.drawing.model import (
     COLOURS,
     SCALES,
     Axis,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from xortune.reports.plot import (
+from xortune.reports.drawing.model import (
     COLOURS,
     SCALES,
     Axis,

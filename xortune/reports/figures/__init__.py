@@ -1,4 +1,50 @@
-"""Figures of a run: each a function that takes it and returns a `Plot`; nothing here draws.
+"""The figures of a run: each is a function that takes the run and returns a `Plot`.
 
-Each raises `InputError` where no config is finished, or a file of the run is damaged.
+They draw nothing. Each raises `InputError` where no config is finished, or a file of the run is
+damaged. `FIGURES` lists those of a report.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xortune.reports.analysis import cached_per_run
+from xortune.reports.drawing.model import Plot
+from xortune.reports.figures import distributions, history, parameters, ranking, seeds, surface
+from xortune.runs.manifest import is_imported
+from xortune.runs.results import Counts
+from xortune.runs.run import Run
+
+FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]], ...] = (
+    (ranking.ranking, lambda *_: True),
+    (distributions.success_by_epoch, lambda _, counts: counts.k.any() and counts.epochs.any()),
+    (distributions.scores, lambda *_: True),
+    (distributions.learning_curves, lambda *_: True),
+    # How the search of imported results went is unknown.
+    (seeds.seeds_spent, lambda run, counts: not is_imported(run.manifest) and np.ptp(counts.n)),
+    (seeds.failures, lambda run, _: seeds.ends_known(run)),
+    (
+        history.optimization_history,
+        lambda run, counts: not is_imported(run.manifest) and len(counts.k) > 1 and counts.k.any(),
+    ),
+    (ranking.pareto_front, lambda *_: True),
+    (parameters.param_importances, lambda *_: True),
+    (parameters.slices, lambda _, counts: np.ptp(counts.rate)),
+    (parameters.contour, lambda _, counts: np.ptp(counts.rate)),
+    (parameters.parallel_coordinate, lambda _, counts: np.ptp(counts.rate)),
+    (surface.decision_surface, lambda *_: True),
+)
+"""Each figure in the order of a report, and whether it has anything to show of a run's counts."""
+
+
+@cached_per_run  # the report and the process that draws SVG files both ask for them
+def figures_of(run: Run) -> tuple[Plot, ...]:
+    """The figures that have something to show; none if no config is finished."""
+    if not run.results:
+        return ()
+    counts = run.results.counts
+    plots = (figure(run) for figure, is_shown in FIGURES if is_shown(run, counts))
+    return tuple(plot for plot in plots if plot is not None)

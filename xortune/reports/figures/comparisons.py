@@ -27,17 +27,7 @@ from xortune.comparisons.runs import (
 )
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import estimated, measured, number, plain, span, value
-from xortune.reports.figures.labels import (
-    CHOSEN,
-    HUGE,
-    KEY,
-    LONGEST_NAME,
-    WIDE,
-    plot_of,
-    sampled,
-    share_line,
-)
-from xortune.reports.plot import (
+from xortune.reports.drawing.model import (
     RATES,
     Axis,
     Cells,
@@ -49,42 +39,52 @@ from xortune.reports.plot import (
     Series,
     shortened,
 )
+from xortune.reports.figures.common import (
+    CHOSEN,
+    HUGE,
+    KEY,
+    LONGEST_NAME,
+    WIDE,
+    plot_of,
+    sampled,
+    share_line,
+)
 
 Floats = NDArray[np.float64]
 
 # -------------------------------------------------------------------------------------------------
-# How far apart the success rates of runs are, and who beats whom.
+# Success rates of runs: the difference of every two, and who beats whom.
 
 HALF = (LONGEST_NAME - 3) // 2  # characters of one of two names in a label
 
 
 def differences(comparison: RunComparison) -> Plot:
-    """The difference of success rates of every two, with its interval; 0 is no difference."""
-    rows: dict[bool, list[Mark]] = {True: [], False: []}
+    """The difference of success rates of every two contestants, with its interval."""
+    marks: dict[bool, list[Mark]] = {True: [], False: []}
     for row, pair in enumerate(comparison.pairs):
         difference, ends = 100 * pair.difference, (100 * pair.low, 100 * pair.high)
         text = sentence(comparison, pair)
-        rows[pair.differs].append(Mark(difference, float(row), x_ends=ends, text=text))
+        marks[pair.differs].append(Mark(difference, float(row), x_ends=ends, text=text))
     names = tuple(_pair_label(comparison, pair, "−") for pair in comparison.pairs)
     return plot_of(
         "differences",
         Panel(
             Axis("difference of success rates, percentage points"),
             Axis("pair", "category", categories=names),
-            (Rule("x", 0.0, "no difference"), *_told_apart(rows, "told apart")),
+            (Rule("x", 0.0, "no difference"), *_by_difference(marks, "told apart")),
         ),
-        **_tested(comparison),
-        apart=len(rows[True]),
+        **_test_facts(comparison),
+        apart=len(marks[True]),
         first=sentence(comparison, comparison.pairs[0]),
         headline=headline(comparison),
     )
 
 
 def wins(comparison: RunComparison) -> Plot:
-    """Who solves more seeds than whom, after Holm's correction."""
+    """Which contestant solves more seeds than which, after Holm's correction."""
     labels = tuple(one.label for one in comparison.contestants)
     places = range(len(labels))
-    table = [[_against(comparison, row, column) for column in places] for row in places]
+    table = [[_cell(comparison, row, column) for column in places] for row in places]
     at = tuple(map(float, places))
     cells = Cells(
         *(at, at),
@@ -96,18 +96,18 @@ def wins(comparison: RunComparison) -> Plot:
     )
     against, rate = (Axis(what, "category", categories=labels) for what in ("against", "rate of"))
     said = headline(comparison) if len(labels) > 2 else answer(comparison)[0]
-    return plot_of("wins", Panel(against, rate, (cells,)), **_tested(comparison), said=said)
+    return plot_of("wins", Panel(against, rate, (cells,)), **_test_facts(comparison), said=said)
 
 
-def _told_apart(rows: dict[bool, list[Mark]], label: str) -> list[Series]:
-    """Those that the test tells apart, and the others behind them."""
-    apart = Series(label, tuple(rows[True]))
-    alike = Series("not told apart", tuple(rows[False]), role="muted", marker="ring")
+def _by_difference(marks: dict[bool, list[Mark]], label: str) -> list[Series]:
+    """Marks of tests with a difference (True), drawn over those without (False)."""
+    apart = Series(label, tuple(marks[True]))
+    alike = Series("not told apart", tuple(marks[False]), role="muted", marker="ring")
     return [series for series in (alike, apart) if series.marks]
 
 
-def _against(comparison: RunComparison, row: int, column: int) -> tuple[float, str, str]:
-    """Value, text and note of a cell."""
+def _cell(comparison: RunComparison, row: int, column: int) -> tuple[float, str, str]:
+    """Value, text and note of a cell of `wins`."""
     if row == column:
         return math.nan, "", ""
     pair = comparison.pair(row, column)
@@ -120,8 +120,8 @@ def _against(comparison: RunComparison, row: int, column: int) -> tuple[float, s
     return difference, shown if pair.differs else f"{shown} ?", note
 
 
-def _tested(comparison: RunComparison) -> dict[str, Any]:
-    """What a template says of the tests."""
+def _test_facts(comparison: RunComparison) -> dict[str, Any]:
+    """Values of tested.txt.jinja."""
     return {
         "comparison": comparison,
         "sizes": sorted({f"{pair.n_a:,}" for pair in comparison.pairs}),
@@ -136,15 +136,14 @@ def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# How soon seeds are solved, and how good their numbers are.
+# Epochs to solve, and numbers of the seeds.
 #
 # As in rliable (Agarwal et al., 2021, NeurIPS 34): a performance profile, the probability of
-# improvement and the interquartile mean. The bands hold for all places at once, which theirs do
-# not.
+# improvement and the interquartile mean. Unlike theirs, the bands are simultaneous.
 
 
 def profile(comparison: RunComparison) -> Plot:
-    """How soon seeds are solved: the share solved by each epoch, and who solves them sooner."""
+    """The share of seeds solved by each epoch, and which contestant solves seeds sooner."""
     counting = [(one.label, one.outcome) for one in comparison.contestants if one.outcome.epochs]
     if not counting:
         raise InputError("no trainer of what is compared counts epochs")
@@ -165,20 +164,20 @@ def profile(comparison: RunComparison) -> Plot:
 
 
 def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plot:
-    """The numbers that trainers told of their seeds: profiles, whose are better, their middles.
+    """A number of the seeds: profiles, which contestant has better ones, interquartile means.
 
-    Without a name they are the first of those that are judged, or of all.
+    The default is the first number of the comparison: one that a rule judges, if there is one.
     """
     numbers = _chosen(comparison, number)
     called, better = shortened(numbers.name, LONGEST_NAME), numbers.better or "larger"
-    told = [
+    known = [
         (one, summed)
         for one, summed in zip(comparison.contestants, numbers.of, strict=True)
         if summed is not None
     ]
-    found = [(one.label, values_of(one.outcome, numbers.name, numbers.better)) for one, _ in told]
+    found = [(one.label, values_of(one.outcome, numbers.name, numbers.better)) for one, _ in known]
     drawn = np.concatenate([values for _, values in found[: len(CHOSEN)]])
-    drawn = drawn[np.abs(drawn) < HUGE]  # an axis shows no others
+    drawn = drawn[np.abs(drawn) < HUGE]
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < WIDE * ends[0] <= ends[1] else "number")
     than = "at most" if numbers.better == "smaller" else "more than"
@@ -197,12 +196,12 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         told=numbers,
         better=better,
         means=[
-            f"{plain(one.label)} {estimated(few.middle, few.low, few.high)}"
-            for one, few in told
-            if few.middle is not None
+            f"{plain(one.label)} {estimated(summed.middle, summed.low, summed.high)}"
+            for one, summed in known
+            if summed.middle is not None
         ][: len(CHOSEN)],
-        known_sizes=_sizes(few.known for _, few in told),
-        all_known=all(few.known == few.n for _, few in told),
+        known_sizes=_sizes(summed.known for _, summed in known),
+        all_known=all(summed.known == summed.n for _, summed in known),
     )
 
 
@@ -220,10 +219,11 @@ def _profiles(
     middles_title: str,
     **words: Any,
 ) -> Plot:
-    """A performance profile, whose seeds do better, and interquartile means with their intervals.
+    """A performance profile, the probability of improvement, and interquartile means.
 
-    Of each contestant that tells the numbers it is given its label and its `values_of`; profiles go
-    from one end to the other along x, upwards they are called `share`; `axis` is that of the means.
+    `found` has the label and the `values_of` of each contestant with these numbers. The profiles
+    span `ends` on the axis `x`, and their y axis is labelled `share`; `axis` is that of the means.
+    `words` are further values of the template.
     """
     larger = numbers.better != "smaller"
     lines = [
@@ -237,24 +237,24 @@ def _profiles(
     ]
     panels = [Panel(x, Axis(share, "rate", RATES), tuple(lines), "performance profile")]
     rows = [(pair, win) for pair, win in zip(comparison.pairs, numbers.wins, strict=True) if win]
-    told = [measured(win.probability, win.low, win.high) for _, win in rows]
+    probabilities = [measured(win.probability, win.low, win.high) for _, win in rows]
     if rows:
         names = tuple(_pair_label(comparison, pair, ">" if larger else "<") for pair, _ in rows)
         marks = [
             Mark(win.probability, float(row), (win.low, win.high), text=f"{text} of pairs of seeds")
-            for row, ((_, win), text) in enumerate(zip(rows, told, strict=True))
+            for row, ((_, win), text) in enumerate(zip(rows, probabilities, strict=True))
         ]
         layers = (Rule("x", 0.5, "neither"), Series("", tuple(marks)))
         pairs = Axis("pair", "category", categories=names)
         panels.append(Panel(Axis("probability", "rate", RATES), pairs, layers, won_title))
     labels, marks = tuple(one.label for one in comparison.contestants), []
-    for place, few in enumerate(numbers.of):
-        mean, low, high = (few.middle, few.low, few.high) if few else (None, None, None)
+    for place, summed in enumerate(numbers.of):
+        mean, low, high = (summed.middle, summed.low, summed.high) if summed else (None,) * 3
         if mean is not None and all(one is None or abs(one) < HUGE for one in (mean, low, high)):
-            # Without an end the bar has none either: it ends at the point.
-            reach = (mean if low is None else low, mean if high is None else high)
+            # A bar without an end reaches to the point.
+            bar = (mean if low is None else low, mean if high is None else high)
             text = f"{estimated(mean, low, high)} {axis.label}, 95 % interval {span(low, high)}"
-            marks.append(Mark(mean, float(place), reach, text=text))
+            marks.append(Mark(mean, float(place), bar, text=text))
     if marks:
         contestants = Axis("contestant", "category", categories=labels)
         panels.append(Panel(axis, contestants, (Series("", tuple(marks)),), middles_title))
@@ -262,7 +262,7 @@ def _profiles(
     return plot_of(
         name,
         *panels,
-        won=[(*pair, text) for pair, text in zip(named, told, strict=False)],
+        won=[(*pair, text) for pair, text in zip(named, probabilities, strict=False)],
         sizes=_sizes(values.size for _, values in found),
         having=len(found),
         resamples=RESAMPLES,
@@ -290,20 +290,20 @@ def _sizes(sizes: Iterable[int]) -> str:
 # A run beside a published table: where they agree, and how far apart they are.
 
 MOST_BARS, MOST_ROWS = 100, 20
-"""Cells with bars: of more they hide everything. Rows of the figure of differences."""
+"""The most cells that have bars, and the most rows in the figure of differences."""
 
 
 def agreement(comparison: Comparison) -> Plot:
-    """The run's success rate over the table's, one point for each cell."""
-    cells, told = comparison.cells, comparison.summary
+    """The run's success rate against the table's, one point for each cell."""
+    cells = comparison.cells
     apart, alike = cells[cells["differs"]], cells[~cells["differs"]]
     kept = alike.iloc[sampled(len(alike))] if len(alike) else alike
     with_bars = len(cells) <= MOST_BARS
     names = varied(comparison)
-    rows: dict[bool, list[Mark]] = {True: [], False: []}
+    marks: dict[bool, list[Mark]] = {True: [], False: []}
     for row in pd.concat([apart, kept]).to_dict("records"):
         bars = with_bars or row["differs"]
-        rows[bool(row["differs"])].append(
+        marks[bool(row["differs"])].append(
             Mark(
                 row["reference_rate"],
                 row["rate"],
@@ -322,9 +322,9 @@ def agreement(comparison: Comparison) -> Plot:
         Panel(
             Axis(f"success rate in {name}", "rate", RATES),
             Axis("success rate in the run", "rate", RATES),
-            (equal, *_told_apart(rows, "differs beyond chance")),
+            (equal, *_by_difference(marks, "differs beyond chance")),
         ),
-        told=told,
+        told=comparison.summary,
         cells=cells,
         inside=int(inside.sum()),
         with_bars=with_bars,
@@ -334,17 +334,17 @@ def agreement(comparison: Comparison) -> Plot:
 
 
 def cell_differences(comparison: Comparison) -> Plot:
-    """The difference of success rates of the cells of the smallest p, with their intervals."""
+    """The differences of success rates with their intervals, of the cells with the smallest p."""
     shown = comparison.cells.head(MOST_ROWS)
     names = varied(comparison)
     records = shown.to_dict("records")
-    rows: dict[bool, list[Mark]] = {True: [], False: []}
+    marks: dict[bool, list[Mark]] = {True: [], False: []}
     labels = []
     for place, row in enumerate(records):
         ends = (100 * row["difference_low"], 100 * row["difference_high"])
         text = _cell_text(row, names)
         mark = Mark(100 * row["difference"], float(place), x_ends=ends, text=text)
-        rows[bool(row["differs"])].append(mark)
+        marks[bool(row["differs"])].append(mark)
         values = ", ".join(shown_value(row[name]) for name in names)
         labels.append(f"{shortened(values, LONGEST_NAME - KEY - 3)} · {row['key'][:KEY]}")
     y = shortened(f"{', '.join(names)} · key", 2 * LONGEST_NAME)
@@ -353,7 +353,7 @@ def cell_differences(comparison: Comparison) -> Plot:
         Panel(
             Axis("success rate of the run minus the table's, percentage points"),
             Axis(y, "category", categories=tuple(labels)),
-            (Rule("x", 0.0, "no difference"), *_told_apart(rows, "differs beyond chance")),
+            (Rule("x", 0.0, "no difference"), *_by_difference(marks, "differs beyond chance")),
         ),
         told=comparison.summary,
         shown=shown,
@@ -362,13 +362,13 @@ def cell_differences(comparison: Comparison) -> Plot:
 
 
 def varied(comparison: Comparison) -> list[str]:
-    """The table's parameters that differ between cells; all of them if none does."""
+    """The table's parameters that differ between cells; all of them if none differs."""
     names = [name for name in comparison.parameters if name in comparison.reference.columns]
     return [n for n in names if comparison.cells[n].nunique(dropna=False) > 1] or names
 
 
 def shown_value(given: Any) -> str:
-    """A value of a frame or of a mapping; what a config does not have is empty in a frame."""
+    """A value of a frame or a mapping as text; `none` if it is missing."""
     if given is None or given is pd.NA or (isinstance(given, float) and math.isnan(given)):
         return "none"
     return value(given.item() if hasattr(given, "item") else given)

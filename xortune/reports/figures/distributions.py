@@ -1,4 +1,4 @@
-"""Distributions over the seeds of a few configs: when they were solved, and their own numbers."""
+"""Distributions over the seeds of a few configs: epochs to solve, and a trainer's own number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from xortune.core.formats import count
 from xortune.core.outcome import Curves, Outcome
 from xortune.core.success import Success, parse_success
 from xortune.racing.objectives import numbers_in
-from xortune.reports.figures.labels import (
+from xortune.reports.analysis import varying
+from xortune.reports.drawing.model import RATES, Axis, Ends, Mark, Panel, Plot, Role, Rule, Series
+from xortune.reports.figures.common import (
     CHOSEN,
     HUGE,
     KEY,
@@ -27,8 +29,6 @@ from xortune.reports.figures.labels import (
     sampled,
     share_line,
 )
-from xortune.reports.plot import RATES, Axis, Ends, Mark, Panel, Plot, Role, Rule, Series
-from xortune.reports.tables import varying
 from xortune.runs.results import ConfigResult, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
@@ -36,7 +36,7 @@ from xortune.stats.numbers import dkw_band
 Floats = NDArray[np.float64]
 
 # -------------------------------------------------------------------------------------------------
-# The configs of which a figure shows a distribution over seeds.
+# The configs whose distribution over seeds is shown.
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SeedsOf:
     """Seeds of a config that are a line of a figure.
 
     Attributes:
-        what: `best`, `median`, `best on fresh seeds`; empty for one that the user chose.
+        what: `best`, `median`, `best on fresh seeds`; empty for a config that the user chose.
         text: the whole config.
     """
 
@@ -56,7 +56,7 @@ class SeedsOf:
 
     @property
     def n(self) -> int:
-        """All of the seeds."""
+        """The number of all its seeds."""
         return self.outcome.n
 
     @property
@@ -71,30 +71,25 @@ class SeedsOf:
 
     @property
     def label(self) -> str:
-        """In the legend."""
+        """Its label in the legend."""
         who = (self.what,) if self.fresh else filter(None, (self.what, self.short))
         return f"{': '.join(who)}, n = {self.n:,}"
 
-    @property
-    def last(self) -> int:
-        """The last epoch of the trainings."""
-        return self.outcome.epochs
-
     @cached_property
     def solved_at(self) -> NDArray[np.int32]:
-        """Shape (k,), ascending: the epochs from which on the solved seeds stay solved."""
+        """Shape (k,), ascending: the epoch from which each solved seed stays solved."""
         return np.sort(self.outcome.solved_epoch[self.outcome.solved])
 
     @property
     def half(self) -> int | None:
-        """The first epoch by which half of the seeds are solved; None if that never is."""
+        """The first epoch by which half of the seeds are solved; None if there is none."""
         needed = math.ceil(self.n / 2)
         return int(self.solved_at[needed - 1]) if needed <= self.solved_at.size else None
 
     def steps(
         self, values: NDArray[Any], ends: Ends, *, larger: bool = False, by: str = ""
     ) -> Series:
-        """Shares of the seeds, as `share_line` draws them."""
+        """The `share_line` of these values of its seeds."""
         return share_line(
             *(self.label, values, self.n, ends),
             larger=larger,
@@ -106,25 +101,25 @@ class SeedsOf:
 
 
 def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
-    """The best config, its certified seeds, the median and those chosen, each config once."""
+    """The best config, its fresh seeds if it is certified, the median config and those chosen."""
     results, names = finished(run), varying(run)
     best, median = results[0], results[(len(results) - 1) // 2]
-    picked: dict[str, tuple[str, ConfigResult, Role]] = {best.key: ("best", best, "best")}
-    picked.setdefault(median.key, ("median", median, "muted"))
+    by_key: dict[str, tuple[str, ConfigResult, Role]] = {best.key: ("best", best, "best")}
+    by_key.setdefault(median.key, ("median", median, "muted"))
     for result, role in zip(chosen, CHOSEN, strict=False):
-        picked.setdefault(result.key, ("", result, role))
-    found = [
+        by_key.setdefault(result.key, ("", result, role))
+    shown = [
         SeedsOf(what, r.key, described(r, names), r.outcome, role)
-        for what, r, role in picked.values()
+        for what, r, role in by_key.values()
     ]
     if certified := certified_outcome(run, run.certificate, best.key):
-        found.insert(1, replace(found[0], what="best on fresh seeds", outcome=certified[1]))
-    return found
+        shown.insert(1, replace(shown[0], what="best on fresh seeds", outcome=certified[1]))
+    return shown
 
 
 def sizes(shown: Iterable[SeedsOf]) -> str:
-    """The numbers of their seeds."""
-    return ", ".join(f"{n:,}" for n in sorted({one.n for one in shown}))
+    """The distinct numbers of seeds, as text."""
+    return ", ".join(f"{n:,}" for n in sorted({seeds.n for seeds in shown}))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -134,22 +129,24 @@ def sizes(shown: Iterable[SeedsOf]) -> str:
 def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
     """The share of seeds solved by epoch e, with a band that holds for all epochs at once.
 
-    Shown are the best config, the one in the middle of the ranking, those with the (beginnings of)
-    keys, at most 6, and where it is certified, the best on its fresh seeds.
+    It shows the best config, the median one in the ranking, up to 6 with these (beginnings of)
+    keys, and the best on its fresh seeds if it is certified.
     """
     results = finished(run)
     shown = seeds_of(run, _chosen(run, keys or ()))
-    budget = max(one.last for one in shown)
+    budget = max(seeds.outcome.epochs for seeds in shown)
     if not budget:
         raise InputError("the trainer of this run counts no epochs", place=str(run.path))
-    solved_at = np.concatenate([one.solved_at for one in shown])
-    # Where most seeds are solved early, all that happens is at the left of a linear axis.
+    solved_at = np.concatenate([seeds.solved_at for seeds in shown])
+    # If most seeds are solved early, a linear axis would show only its left end.
     log = budget >= 50 and (not solved_at.size or float(np.median(solved_at)) <= budget / 5)
     x = Axis("epoch", "log" if log else "number", (1, max(budget, 2)), whole=True)
     y = Axis("share of seeds solved for good", "rate", RATES)
-    lines = (  # the best on top
-        one.steps(one.solved_at, (1, max(one.last, 1)), by=" solved by epoch {:,.0f}")
-        for one in reversed(shown)
+    lines = (
+        seeds.steps(
+            seeds.solved_at, (1, max(seeds.outcome.epochs, 1)), by=" solved by epoch {:,.0f}"
+        )
+        for seeds in reversed(shown)  # the best is drawn on top
     )
     return plot_of(
         "success-by-epoch",
@@ -172,61 +169,56 @@ def _chosen(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 
 
 # -------------------------------------------------------------------------------------------------
-# A trainer's own number over the seeds: its distribution with the rule's limit, and on the way.
+# A trainer's own number over the seeds: its final distribution, and its learning curves.
 
 STEPS = ("step", "epoch", "iteration", "timesteps", "total_timesteps", "episode")
-"""Numbers that say how far a seed is; without one it is the number of the report."""
+"""Names of numbers that count a seed's progress; without one, the index of the report does."""
 
-MOST_STEPS = 200  # places of a curve that are drawn
+MOST_STEPS = 200  # points of a curve that are drawn
 
 
 def score_in(run: Run) -> Score | None:
-    """The number that the figures are about; None where seeds have none."""
+    """The number that the figures show; None if seeds have none."""
     names = number_names(result.outcome for result in run.results[:10])
     score = score_of(run.objectives, names)
     return score if score is not None and score.name in names else None
 
 
-def _finite(one: SeedsOf, name: str) -> Floats:
-    """A number of the seeds that have it, ascending: of those that failed it is not finite."""
-    given = numbers_in(one.outcome, name)
-    return np.sort(given[np.isfinite(given)])
-
-
-def _rule(run: Run, score: Score) -> Success | None:
-    """The rule that judges the number, if one does."""
+def _success_rule(run: Run, score: Score) -> Success | None:
+    """The rule that judges the number; None if there is none."""
     try:
-        found = parse_success(str(run.manifest.get("success", "")))
+        rule = parse_success(str(run.manifest.get("success", "")))
     except InputError:
         return None
-    return found if found.name == score.name and abs(found.limit) < HUGE else None
-
-
-# -------------------------------------------------------------------------------------------------
-# The distribution over seeds.
+    return rule if rule.name == score.name and abs(rule.limit) < HUGE else None
 
 
 def scores(run: Run) -> Plot | None:
     """The share of seeds whose number is at least as good as x, with the rule's limit.
 
-    Where the limit is, the share is k / n. A failed seed is as good as nothing. None where seeds
-    have no numbers, or all of them the same one.
+    At the limit the share is k / n. A failed seed is worse than any number. None if seeds have no
+    numbers, or all the same one.
     """
     shown, score = seeds_of(run), score_in(run)
     if score is None:
         return None
-    told = [(one, _finite(one, score.name)) for one in shown]
-    known = np.concatenate([numbers for _, numbers in told])
-    known = known[np.abs(known) < HUGE]
-    if not known.size or np.ptp(known) == 0:
+    known = []
+    for seeds in shown:
+        numbers = numbers_in(seeds.outcome, score.name)
+        known.append((seeds, np.sort(numbers[np.isfinite(numbers)])))
+    drawn = np.concatenate([numbers for _, numbers in known])
+    drawn = drawn[np.abs(drawn) < HUGE]
+    if not drawn.size or np.ptp(drawn) == 0:
         return None
     better = "at least" if score.maximize else "at most"
-    rule = _rule(run, score)
-    low, high = float(known.min()), float(known.max())
+    rule = _success_rule(run, score)
+    low, high = float(drawn.min()), float(drawn.max())
     if rule is not None:
         low, high = min(low, rule.limit), max(high, rule.limit)
     ends = low - 0.02 * (high - low), high + 0.02 * (high - low)
-    lines = [one.steps(numbers, ends, larger=score.maximize) for one, numbers in reversed(told)]
+    lines = [
+        seeds.steps(numbers, ends, larger=score.maximize) for seeds, numbers in reversed(known)
+    ]
     limit = [] if rule is None else [Rule("x", rule.limit, str(rule))]
     return plot_of(
         "scores",
@@ -235,7 +227,7 @@ def scores(run: Run) -> Plot | None:
             Axis(f"share of seeds with {better} this value", "rate", RATES),
             (*lines, *limit),
         ),
-        known=told,
+        known=known,
         score=score,
         better=better,
         rule=rule,
@@ -244,49 +236,44 @@ def scores(run: Run) -> Plot | None:
     )
 
 
-# -------------------------------------------------------------------------------------------------
-# Learning curves.
-
-
 def learning_curves(run: Run) -> Plot | None:
-    """The number on the way of the seeds: the median, and the middle 80 % of the seeds as a band.
+    """The number during training: the median, and the middle 80 % of the seeds as a band.
 
-    None where no seed has told anything on its way.
+    None if no seed reported it at two steps or more.
     """
     shown, score = seeds_of(run), score_in(run)
     if score is None:
         return None
     series: list[Series] = []
     told = []
-    for one in shown:
-        curves = [part.points() for part in one.outcome.details.curves]
-        found = _ways(curves, score.name)
-        if found is None:
+    for seeds in shown:
+        parts = [part.points() for part in seeds.outcome.details.curves]
+        curves = _curves(parts, score.name)
+        if curves is None:
             continue
-        label, steps, ways = found
-        known = np.isfinite(ways).sum(axis=0)
-        low, middle, high = np.nanquantile(ways, [0.1, 0.5, 0.9], axis=0)
+        label, steps, values = curves
+        known = np.isfinite(values).sum(axis=0)
+        low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
         table = np.stack([steps, middle, low, high], axis=1).tolist()
         marks = tuple(
-            Mark(x, y, y_ends=(a, b), text=f"{one.text}: median of {count(seeds, 'seed')}")
-            for (x, y, a, b), seeds in zip(table, known.tolist(), strict=True)
+            Mark(x, y, y_ends=(a, b), text=f"{seeds.text}: median of {count(n, 'seed')}")
+            for (x, y, a, b), n in zip(table, known.tolist(), strict=True)
         )
-        series.append(Series(one.label, marks, "line", one.role, dashed=one.fresh))
-        if one is shown[0]:
-            # The way of the worst seed, unless it is so far off that all else is a line.
-            worst = np.nanmin(ways, axis=0) if score.maximize else np.nanmax(ways, axis=0)
+        series.append(Series(seeds.label, marks, "line", seeds.role, dashed=seeds.fresh))
+        if seeds is shown[0]:
+            worst = np.nanmin(values, axis=0) if score.maximize else np.nanmax(values, axis=0)
+            # An outlier too far away would flatten all other curves.
             room = 3 * (high.max() - low.min())
             if low.min() - room <= worst.min() and worst.max() <= high.max() + room:
-                marks_of_it = tuple(
-                    Mark(x, y, text=f"{one.text}: the worst seed")
+                line = tuple(
+                    Mark(x, y, text=f"{seeds.text}: the worst seed")
                     for x, y in zip(steps.tolist(), worst.tolist(), strict=True)
                 )
-                label_of_it = "best: its worst seed"
-                series.append(Series(label_of_it, marks_of_it, "line", one.role, dashed=True))
-        told.append((one, label, marks[0], marks[-1], int(known[-1])))
+                series.append(Series("best: its worst seed", line, "line", seeds.role, dashed=True))
+        told.append((seeds, label, marks[0], marks[-1], int(known[-1])))
     if not series:
         return None
-    rule = _rule(run, score)
+    rule = _success_rule(run, score)
     limit = [] if rule is None else [Rule("y", rule.limit, str(rule))]
     x = Axis(" or ".join(sorted({label for _, label, *_ in told})))
     return plot_of(
@@ -298,14 +285,14 @@ def learning_curves(run: Run) -> Plot | None:
     )
 
 
-def _ways(parts: Iterable[Curves], name: str) -> tuple[str, Floats, Floats] | None:
-    """The ways of all S seeds that told the number at two steps or more.
+def _curves(parts: Iterable[Curves], name: str) -> tuple[str, Floats, Floats] | None:
+    """The curves of all S seeds that reported the number at two steps or more.
 
     Returns:
-        What the x axis is, T steps, and the number at each: shape (S, T), NaN before a seed's first
-        and after its last.
+        The label of the x axis; T steps; and the number at each, shape (S, T), NaN before a seed's
+        first report and after its last. None without a curve, or if parts count steps differently.
     """
-    ways: list[tuple[Floats, Floats]] = []
+    curves: list[tuple[Floats, Floats]] = []
     labels = set()
     for part in parts:
         if name not in part.names:
@@ -315,14 +302,14 @@ def _ways(parts: Iterable[Curves], name: str) -> tuple[str, Floats, Floats] | No
         labels.add(label)
         values = part.values[:, part.names.index(name)].astype(np.float64)
         for seed in np.unique(part.seed):
-            mine = (part.seed == seed) & np.isfinite(at) & (np.abs(values) < HUGE)
-            steps, first = np.unique(at[mine].astype(np.float64), return_index=True)
+            own = (part.seed == seed) & np.isfinite(at) & (np.abs(values) < HUGE)
+            steps, first = np.unique(at[own].astype(np.float64), return_index=True)
             if steps.size > 1:
-                ways.append((steps, values[mine][first]))
-    if not ways or len(labels) > 1:
+                curves.append((steps, values[own][first]))
+    if not curves or len(labels) > 1:
         return None
-    every = np.unique(np.concatenate([steps for steps, _ in ways]))
-    every = every[sampled(len(every), MOST_STEPS)]
-    reached = np.array([np.interp(every, *way, left=np.nan, right=np.nan) for way in ways])
-    some = np.isfinite(reached).any(axis=0)
-    return labels.pop(), every[some], reached[:, some]
+    steps = np.unique(np.concatenate([steps for steps, _ in curves]))
+    steps = steps[sampled(len(steps), MOST_STEPS)]
+    values = np.array([np.interp(steps, *curve, left=np.nan, right=np.nan) for curve in curves])
+    is_known = np.isfinite(values).any(axis=0)
+    return labels.pop(), steps[is_known], values[:, is_known]

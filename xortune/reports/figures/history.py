@@ -1,4 +1,4 @@
-"""The history of a search: how good its best was after so many seeds."""
+"""The history of a search: its best configuration against the seeds spent so far."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.formats import count, number
+from xortune.core.formats import count, lower_percent, number
 from xortune.core.outcome import wilson
-from xortune.reports.figures.labels import MOST, described, finished, plot_of, sampled
-from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
-from xortune.reports.tables import lower, varying
+from xortune.reports.analysis import varying
+from xortune.reports.drawing.model import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
+from xortune.reports.figures.common import MOST, described, finished, plot_of, sampled
 from xortune.runs.certificate import Certificate
 from xortune.runs.evaluation import PART
 from xortune.runs.manifest import CERTIFIED, sessions_of
@@ -24,16 +24,16 @@ from xortune.runs.run import Run
 
 
 def optimization_history(run: Run, *, running: bool = False) -> Plot:
-    """The best so far, by the lower end of its interval, against what had been spent.
+    """The best so far, by the lower end of its interval, against the cost.
 
-    Cost is seeds, or seeds times the epochs that each was trained for where configs differ in
-    these. Blocks that finally produced nothing are in it, as seeds not solved. Of a search that
-    still runs nothing is said of its end.
+    The cost is seeds, or seeds times epochs if configs differ in their epochs. It includes blocks
+    without an outcome, whose seeds count as not solved. While the search is `running`, the text
+    does not mention its end.
     """
     results, certificate = finished(run), run.certificate
-    varies = bool(np.ptp(results.counts.epochs))
-    unit = "seed-epochs" if varies else "seeds"
-    looks, keys = _looks(run, weighted=varies), run.evaluations.lines.keys
+    weighted = bool(np.ptp(results.counts.epochs))
+    unit = "seed-epochs" if weighted else "seeds"
+    looks, keys = _looks(run, weighted=weighted), run.evaluations.lines.keys
     line, leaders = _best_so_far(keys, looks)
     dots, drawn = _dots(run, keys, looks, leaders)
     layers: list[Layer] = [*dots, line]
@@ -61,13 +61,13 @@ def history_so_far(run: Run) -> Plot:
 
 @dataclass(frozen=True)
 class _Looks:
-    """The B blocks that count, in the order in which their results came.
+    """The B counted blocks of C configs, in the order of their results.
 
     Attributes:
-        config: int64, shape (B,): the place of its config among the keys of the journal's lines.
-        k, n: int64, shape (B,): seeds of its config by then, solved and in all.
-        cost: float64, shape (B,): of all blocks by then.
-        first, last: int64, shape (C,): of each config its first block and its last.
+        config: int64, shape (B,): index of the block's config in the keys of the journal's lines.
+        k, n: int64, shape (B,): seeds of that config up to this block, solved and in all.
+        cost: float64, shape (B,): cost of all blocks up to this one.
+        first, last: int64, shape (C,): the first and the last block of each config.
     """
 
     config: NDArray[np.int64]
@@ -90,48 +90,50 @@ def _looks(run: Run, *, weighted: bool) -> _Looks:
     sizes = np.unique(config, return_counts=True)[1]
     ends = sizes.cumsum()
 
-    def by_then(values: NDArray[np.integer]) -> NDArray[np.int64]:
+    def cumulated(values: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The sum over the blocks of the same config up to each block."""
         total = values[order].cumsum()
         total -= np.repeat(np.append(0, total[ends[:-1] - 1]), sizes)
-        found = np.empty(len(order), np.int64)
-        found[order] = total
-        return found
+        sums = np.empty(len(order), np.int64)
+        sums[order] = total
+        return sums
 
-    k, n = by_then(blocks.solved), by_then(n)
+    k, n = cumulated(blocks.solved), cumulated(n)
     return _Looks(config, k, n, cost.cumsum(), order[ends - sizes], order[ends - 1])
 
 
 def _best_so_far(keys: Sequence[str], looks: _Looks) -> tuple[Series, set[int]]:
-    """The highest lower end after each block, and the places of all configs that ever had it."""
-    parts = range(0, len(looks.k), PART)  # of all at once, what is computed between is much memory
+    """The highest lower end after each block, and the indices of all configs that ever had it."""
+    parts = range(0, len(looks.k), PART)  # bounds the memory of intermediate arrays
     lows = np.concatenate([wilson(looks.k[i : i + PART], looks.n[i : i + PART])[0] for i in parts])
-    final = np.zeros(len(lows), np.bool_)
-    final[looks.last] = True
-    latest, stays = array("d", bytes(8 * len(keys))), -math.inf
-    heap: list[tuple[float, int]] = []  # minus the lower end, and the look at which it was so
-    steps: list[tuple[int, int]] = []  # from which look on which other one is the best
-    # Memory views give one number after the other: there may be millions.
-    rows = zip(looks.config.data, lows.data, final.data, strict=True)
-    for place, (config, low, last) in enumerate(rows):
+    is_last = np.zeros(len(lows), np.bool_)
+    is_last[looks.last] = True
+    # The highest lower end of a config that gets no more seeds: nothing below it can lead again.
+    latest, settled = array("d", bytes(8 * len(keys))), -math.inf
+    heap: list[tuple[float, int]] = []  # the negative lower end, and its look
+    steps: list[tuple[int, int]] = []  # the look at which the best changes, and the best's own look
+    # Memory views yield one number at a time: there may be millions.
+    rows = zip(looks.config.data, lows.data, is_last.data, strict=True)
+    for look, (config, low, last) in enumerate(rows):
         latest[config] = low
-        if low > stays:  # else one that will not change is as good
-            heapq.heappush(heap, (-low, place))
-            stays = low if last else stays
-        while latest[looks.config[heap[0][1]]] != -heap[0][0]:  # it has had more seeds since
+        if low > settled:
+            heapq.heappush(heap, (-low, look))
+            settled = low if last else settled
+        while latest[looks.config[heap[0][1]]] != -heap[0][0]:  # outdated: it got more seeds
             heapq.heappop(heap)
         if not steps or heap[0][1] != steps[-1][1]:
-            steps.append((place, heap[0][1]))
+            steps.append((look, heap[0][1]))
     leaders = {int(looks.config[best]) for _, best in steps}
     steps = [steps[at] for at in sampled(len(steps))]
-    steps.append((len(lows) - 1, steps[-1][1]))  # it lasts to the end
+    steps.append((len(lows) - 1, steps[-1][1]))  # the last best stays to the end
     marks = (
         Mark(
-            float(looks.cost[place]),
+            float(looks.cost[look]),
             float(lows[best]),
             text=f"{keys[looks.config[best]]}: {looks.k[best]:,} of {looks.n[best]:,} seeds "
             "solved by then",
         )
-        for place, best in steps
+        for look, best in steps
     )
     label = "best so far, lower end of its interval"
     return Series(label, tuple(marks), "steps", "best"), leaders
@@ -140,36 +142,36 @@ def _best_so_far(keys: Sequence[str], looks: _Looks) -> tuple[Series, set[int]]:
 def _dots(
     run: Run, keys: Sequence[str], looks: _Looks, leaders: set[int]
 ) -> tuple[list[Series], int]:
-    """Each config where its first seeds came in, those with all seeds and the others apart.
+    """Configs at the cost of their first seeds, in a series with fewer and one with all seeds.
 
-    At most so many are drawn as are told apart: it says how many.
+    Returns:
+        The series; and how many configs they show: the leaders, and a sample of the others.
     """
     first = np.sort(looks.first)
-    order, began = looks.config[first], looks.cost[first]
+    order, costs = looks.config[first], looks.cost[first]
     places = np.zeros(len(keys), np.int64)
     places[run.results.configs] = np.arange(len(run.results))
-    # Many configs may have led for a moment.
-    led = sorted(leaders, key=keys.__getitem__)[:MOST]
-    kept = sorted({*sampled(len(order)), *np.flatnonzero(np.isin(order, led)).tolist()})
+    shown_leaders = sorted(leaders, key=keys.__getitem__)[:MOST]
+    kept = sorted({*sampled(len(order)), *np.flatnonzero(np.isin(order, shown_leaders)).tolist()})
     full, names = run.full_seeds, varying(run)
     marks: dict[bool, list[Mark]] = {False: [], True: []}
     for at in kept:
         r = run.results[int(places[order[at]])]
         k, n = r.outcome.successes, r.outcome.n
         text = f"{described(r, names)}: {k:,} of {n:,}"
-        marks[n >= full].append(Mark(float(began[at]), r.outcome.rate, text=text, key=r.key))
+        marks[n >= full].append(Mark(float(costs[at]), r.outcome.rate, text=text, key=r.key))
     fewer = Series("fewer seeds", tuple(marks[False]), role="muted", marker="ring")
     whole = Series(f"all {count(full, 'seed')}", tuple(marks[True]))
-    return [one for one in (fewer, whole) if one.marks], len(kept)
+    return [series for series in (fewer, whole) if series.marks], len(kept)
 
 
 def _certificate(
     run: Run, keys: Sequence[str], certificate: Certificate, looks: _Looks
 ) -> list[Layer]:
-    """The first finalist on fresh seeds, and where in the search.
+    """The first finalist on fresh seeds, at the cost at which it was certified.
 
-    A journal does not say when the certificate was made. But if one session searched, that was at
-    its end; if several did, not before each finalist had the counts of which the certificate knows.
+    The journal does not record when that was. If one session searched, it was at its end; if
+    several did, it was not before each finalist had the counts that the certificate names.
     """
     if not certificate.finalists:
         return []
@@ -178,13 +180,14 @@ def _certificate(
     if sum(session.get("what") != CERTIFIED for session in sessions) > 1:
         counts = {(found.key, found.search_k, found.search_n) for found in certificate.finalists}
         rows = zip(looks.config, looks.k, looks.n, looks.cost, strict=True)
-        had = [float(cost) for config, k, n, cost in rows if (keys[config], k, n) in counts]
-        if len(had) < len(counts):
-            return []  # it was made of other counts than these
-        at, when = max(had), "certificate, not before"
+        costs = [float(cost) for config, k, n, cost in rows if (keys[config], k, n) in counts]
+        if len(costs) < len(counts):
+            return []  # the certificate follows from other counts
+        at, when = max(costs), "certificate, not before"
     best = certificate.best
     bound = best.rate if best.lower_bound is None else best.lower_bound
-    text = f"{best.key}: {best.k:,} of {best.n:,} fresh seeds, at least {lower(best)}"
+    at_least = lower_percent(best.lower_bound)
+    text = f"{best.key}: {best.k:,} of {best.n:,} fresh seeds, at least {at_least}"
     mark = Mark(at, best.rate, y_ends=(bound, best.rate), text=text, key=best.key)
     label = f"certified, on {count(best.n, 'fresh seed')}"
     return [Rule("x", at, when), Series(label, (mark,), role="b", marker="diamond")]

@@ -12,8 +12,19 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import count, interval, measured, number, percent
-from xortune.reports.figures.labels import HUGE, WIDE, described, plot_of, sampled, with_interval
-from xortune.reports.plot import (
+from xortune.reports.analysis import (
+    MAX_LEVELS,
+    MIN_CONFIGS,
+    Level,
+    ParameterColumn,
+    cached_per_run,
+    columns_of,
+    level_of,
+    quantile_bins,
+    report_of,
+    varying,
+)
+from xortune.reports.drawing.model import (
     RATES,
     Axis,
     Cells,
@@ -26,25 +37,14 @@ from xortune.reports.plot import (
     Series,
     shortened,
 )
-from xortune.reports.tables import (
-    MAX_LEVELS,
-    MIN_CONFIGS,
-    Level,
-    ParameterColumn,
-    cached_per_run,
-    columns_of,
-    level_of,
-    quantile_bins,
-    report_of,
-    varying,
-)
+from xortune.reports.figures.common import HUGE, WIDE, described, plot_of, sampled, with_interval
 from xortune.runs.run import Run
 from xortune.spaces.model import Range
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-MOST_LEVELS = 12  # levels that are shown of one parameter; beyond them the most frequent
+MOST_LEVELS = 12  # levels of a parameter that are shown, the most frequent ones
 
 LONGEST_NAME, LONGEST_LEVEL = 32, 20
 
@@ -57,8 +57,8 @@ class Parameter:
     """One parameter over C configs, in the order of `Run.results`.
 
     Attributes:
-        numbers: float64, shape (C,): NaN where a config has no number that an axis can show.
-        is_number: whether it is shown on an axis of numbers, and not as levels.
+        numbers: float64, shape (C,): NaN if a config has no number that an axis can show.
+        is_number: whether it is shown on an axis of numbers, or else as levels.
     """
 
     name: str
@@ -75,47 +75,47 @@ class Parameter:
         return float(np.nanmin(self.numbers)), float(np.nanmax(self.numbers))
 
     def scaled(self) -> Floats:
-        """Shape (C,): the numbers as they lie on their axis, from 0 to 1; NaN for none."""
+        """Shape (C,): positions of the numbers on their axis, from 0 to 1; NaN for none."""
         places = np.log(self.numbers) if self.is_log else self.numbers
         low, high = np.nanmin(places), np.nanmax(places)
-        found: Floats = (places - low) / ((high - low) or 1.0)
-        return found
+        scaled: Floats = (places - low) / ((high - low) or 1.0)
+        return scaled
 
     def levels(self, rates: Floats) -> tuple[tuple[str, ...], Places]:
-        """Labels of the levels, and which of them each config has, shape (C,), -1 for none shown.
+        """Labels of the `MOST_LEVELS` most frequent levels, and the index of each config's level.
 
-        Numbers ascend and come first, what is no number follows from the highest mean rate to the
-        lowest. Of more than `MOST_LEVELS` the most frequent stay.
+        Numbers come first, in ascending order; the other values follow by descending mean rate.
+        The indices have shape (C,); -1 is a level that is not shown.
         """
         codes, reals = self.column.codes, self.column.reals
         counts = np.bincount(codes)
         means = np.bincount(codes, weights=rates) / counts
-        often = np.argsort(-counts, kind="stable")[:MOST_LEVELS]
-        order = often[np.lexsort((often, -means[often], reals[often]))]  # NaN comes last
-        where = np.full(len(counts), -1)
-        where[order] = np.arange(len(order))
+        frequent = np.argsort(-counts, kind="stable")[:MOST_LEVELS]
+        order = frequent[np.lexsort((frequent, -means[frequent], reals[frequent]))]  # NaN last
+        level_of_code = np.full(len(counts), -1)
+        level_of_code[order] = np.arange(len(order))
         labels = self.column.labels(order.tolist())
-        return tuple(shortened(label, LONGEST_LEVEL) for label in labels), where[codes]
+        return tuple(shortened(label, LONGEST_LEVEL) for label in labels), level_of_code[codes]
 
 
-@cached_per_run  # several figures look at the same ones
+@cached_per_run
 def parameters_of(run: Run) -> tuple[Parameter, ...]:
-    """The parameters that vary, in the order of `tables.parameter_effects`."""
+    """The parameters that vary, in the order of `analysis.parameter_effects`."""
     try:
-        asked = {parameter.name: parameter for parameter in run.asked.parameters}
+        spaces = {parameter.name: parameter for parameter in run.asked.parameters}
     except InputError:  # the copy of the space file is gone, or a file that it names
-        asked = {}
-    found = []
+        spaces = {}
+    parameters = []
     for effect in report_of(run).effects:
         column = columns_of(run)[effect.name]
         numbers = np.where(np.abs(column.numbers) < HUGE, column.numbers, np.nan)
         finite = numbers[np.isfinite(numbers)]
-        space = asked.get(effect.name)
+        space = spaces.get(effect.name)
         is_log = bool(finite.size) and finite.min() > 1 / HUGE
         if is_log:
             wide = finite.max() >= WIDE * finite.min()
             is_log = space.log if isinstance(space, Range) else bool(wide)
-        found.append(
+        parameters.append(
             Parameter(
                 name=effect.name,
                 label=shortened(effect.name, LONGEST_NAME),
@@ -126,18 +126,18 @@ def parameters_of(run: Run) -> tuple[Parameter, ...]:
                 importance=effect.importance,
             )
         )
-    return tuple(found)
+    return tuple(parameters)
 
 
 def _is_dense(distinct: int, configs: int) -> bool:
-    """Whether numbers are too many for levels: of a grid each has enough configs by itself."""
+    """Whether there are too many numbers for levels; on a grid each has enough configs."""
     if configs < 2 * distinct:
         return distinct > 1
     return distinct > (MOST_LEVELS if configs >= distinct * MIN_CONFIGS else MAX_LEVELS)
 
 
 # -------------------------------------------------------------------------------------------------
-# How much each parameter matters, as the search noted it.
+# The importance of each parameter, which the search computed.
 
 MOST_SHARES = 15
 
@@ -147,19 +147,20 @@ def param_importances(run: Run) -> Plot | None:
 
     The measure is Optuna's PED-ANOVA: how much the distribution of a parameter among the better
     tenth of the configs differs from that among all of them (Watanabe, Bansal, Hutter (2023), IJCAI
-    2023, eq. 16). It is computed at the end of a search; see `driver.importance`. None if the run's
-    manifest has none.
+    2023, eq. 16). `driver.importance` computes it at the end of a search. None if the manifest has
+    none.
     """
     about = run.manifest.get("importance_resampled") or {}
     intervals = about.get("intervals", {})
     marks: list[Mark] = []
     names: list[str] = []
-    for one in parameters_of(run)[:MOST_SHARES]:
-        if (share := one.importance) is not None:
-            ends = tuple(intervals[one.name]) if one.name in intervals else None
-            told = percent(share) if ends is None else with_interval(share, ends)
-            marks.append(Mark(share, float(len(names)), ends, text=f"{one.label} {told}"))
-            names.append(one.label)
+    for parameter in parameters_of(run)[:MOST_SHARES]:
+        if (share := parameter.importance) is not None:
+            ends = tuple(intervals[parameter.name]) if parameter.name in intervals else None
+            amount = percent(share) if ends is None else with_interval(share, ends)
+            text = f"{parameter.label} {amount}"
+            marks.append(Mark(share, float(len(names)), ends, text=text))
+            names.append(parameter.label)
     if not marks:
         return None
     first, *others = [mark.x_ends for mark in marks]
@@ -184,17 +185,17 @@ def param_importances(run: Run) -> Plot | None:
 MOST_PANELS, MOST_DOTS = 8, 500
 
 GRID, BANDWIDTH, STEPS = 61, 0.07, 1000
-"""Places of the mean along an axis; the kernel's standard deviation, of the length of the axis;
-places along it that are told apart."""
+"""Points of the mean along an axis; the kernel's standard deviation as a share of the axis; the
+steps to which positions on the axis are rounded."""
 
 Drawn = tuple[Axis, Floats, list[Layer], str]
-"""An axis, where on it each config is (NaN: nowhere), what is drawn, and what it says."""
+"""An axis, the position of each config on it (NaN: none), the layers, and a sentence about them."""
 
 
 def slices(run: Run) -> Plot | None:
     """The success rate of configs against each parameter that varies, the most important first.
 
-    Each config counts once, however many seeds it had. None if no parameter varies.
+    All configs have the same weight, whatever their seeds. None if no parameter varies.
     """
     parameters, rates = parameters_of(run), run.results.counts.rate
     shown = parameters[:MOST_PANELS]
@@ -206,15 +207,11 @@ def slices(run: Run) -> Plot | None:
         drawn = _along(parameter, rates) if parameter.is_number else _by_level(parameter, rates)
         axis, places, layers, finding = drawn
         findings.append(finding)
-        marks = (
-            Mark(
-                float(places[at]),
-                float(rates[at]),
-                text=f"{result.outcome.successes}/{result.outcome.n}",
-                key=result.key,
-            )
-            for at, result in ((at, run.results[at]) for at in dots[np.isfinite(places[dots])])
-        )
+        marks = []
+        for at in dots[np.isfinite(places[dots])]:
+            result = run.results[at]
+            text = f"{result.outcome.successes}/{result.outcome.n}"
+            marks.append(Mark(float(places[at]), float(rates[at]), text=text, key=result.key))
         raw = Series("a configuration", tuple(marks), role="muted")
         share = parameter.importance
         title = parameter.label if share is None else f"{parameter.label} ({percent(share)})"
@@ -235,20 +232,20 @@ def slices(run: Run) -> Plot | None:
 def smooth(places: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
     """The mean success rate along an axis with its pointwise 95 % band, shape (GRID,) each.
 
-    It is NaN where fewer than 5 configs are near, or only so along less than the kernel's width.
+    It is NaN where fewer than 5 configs are near, and on stretches shorter than the kernel's width.
 
     Args:
-        places: shape (C,), each from 0 to 1; thousandths are told apart.
+        places: positions from 0 to 1, shape (C,); they are rounded to thousandths.
         rates: shape (C,).
 
     Source: Nadaraya (1964), Theory of Probability and its Applications 9(1), with a Gaussian
     kernel of fixed width. The number of configs near is (sum w)^2 / sum w^2, Kish (1965), Survey
     Sampling, section 8.2. The band is the mean ± 1.96 sqrt(sum w^2 (rate - mean)^2) / sum w, which
-    does not take rates to vary alike everywhere: White (1980), Econometrica 48(4).
+    holds for unequal variances: White (1980), Econometrica 48(4).
     """
     x, steps = np.linspace(0, 1, GRID), np.rint(places * STEPS).astype(np.intp)
     kernel = np.exp(-0.5 * ((np.arange(STEPS + 1)[:, None] / STEPS - x) / BANDWIDTH) ** 2)
-    # Summed at each thousandth first: of many configs the kernel at each would take long.
+    # Sum the configs at each thousandth first: a kernel for each config would take long.
     counts, sums, squares = (
         np.bincount(steps, weights=rates**power, minlength=STEPS + 1) for power in (0, 1, 2)
     )
@@ -260,10 +257,12 @@ def smooth(places: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
     known = np.zeros(GRID, np.bool_)
     for part in np.ma.clump_unmasked(np.ma.array(far, mask=far)):  # type: ignore[no-untyped-call]
         known[part] = part.stop - part.start >= 2 * BANDWIDTH * GRID
-    ends = (np.clip(end, 0, 1) for end in (mean, mean - half, mean + half))
-    # The last digits of a matrix product are not the same on every machine.
-    found = [np.where(known, end.round(6), np.nan) for end in ends]
-    return found[0], found[1], found[2]
+    # Rounded, because the last digits of a matrix product depend on the machine.
+    mean, low, high = (
+        np.where(known, np.clip(line, 0, 1).round(6), np.nan)
+        for line in (mean, mean - half, mean + half)
+    )
+    return mean, low, high
 
 
 def _along(parameter: Parameter, rates: Floats) -> Drawn:
@@ -298,16 +297,16 @@ def _along(parameter: Parameter, rates: Floats) -> Drawn:
 def _by_level(parameter: Parameter, rates: Floats) -> Drawn:
     labels, which = parameter.levels(rates)
     levels = [level_of(label, rates[which == at]) for at, label in enumerate(labels)]
-    # Side by side, so that they can be told apart: golden steps fill a width evenly.
-    aside = 0.5 * ((np.arange(len(rates)) * 0.618034) % 1 - 0.5)
-    places = np.where(which < 0, np.nan, which + aside)
+    # Jitter: steps of the golden ratio fill a width evenly.
+    jitter = 0.5 * ((np.arange(len(rates)) * 0.618034) % 1 - 0.5)
+    places = np.where(which < 0, np.nan, which + jitter)
     marks = (
         Mark(float(at), level.rate, y_ends=level.interval, text=_level_text(level))
         for at, level in enumerate(levels)
     )
     means = Series("mean, with its 95 % interval", tuple(marks), marker="diamond")
     left_out = len(parameter.column.values) - len(levels)
-    # Of values that are equally frequent some may be left out: they are others, not rarer ones.
+    # "Other", not "rarer": a value that is omitted may be as frequent as one that is shown.
     some = f"(configurations), {count(left_out, 'other value')} not shown"
     axis = Axis(
         f"{parameter.label} {some if left_out else '(in brackets: configurations)'}",
@@ -331,16 +330,15 @@ def _level_text(level: Level) -> str:
 # Success over two parameters at once: a heat map of mean rates.
 
 FEWEST_BINS, MOST_BINS, IN_A_CELL = 3, 8, 10
-"""Numbers are cut into as many bins as leave so many configs to a cell, within the two."""
+"""Limits of the number of bins of a parameter; the mean number of configs in a cell to aim at."""
 
 
 def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
     """The mean success rate of the configs at each pair of values of two parameters.
 
-    Each config counts once, however many seeds it had; in each cell stands how many there are.
-    Without two names, along and upwards, the two are shown that matter most: of the largest
-    importance, or whose levels lie furthest apart where the run knows none. None if fewer than two
-    parameters vary.
+    All configs have the same weight, whatever their seeds; each cell shows their number. The
+    default is the first two parameters by importance, or by the spread of their levels if the run
+    has no importance. None if fewer than two parameters vary.
     """
     most = parameters_of(run)[:2]
     pair = most if parameters is None else _chosen(run, parameters)
@@ -358,19 +356,20 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
     means = np.divide(sums, configs, out=np.full(shape, np.nan), where=configs > 0)
     names = tuple(parameter.label for parameter in pair)
 
-    def told(row: int, column: int) -> str:
+    def mean_text(row: int, column: int) -> str:
         mean, n = float(means[row, column]), int(configs[row, column])
         return f"mean {percent(mean)} of {count(n, 'configuration')}" if n else "no configuration"
 
-    def end(place: np.intp) -> dict[str, Any]:
+    def extreme(place: np.intp) -> dict[str, Any]:
         row, column = divmod(int(place), shape[1])
-        where = f"{names[0]} {columns[column]} and {names[1]} {rows[row]} ({told(row, column)})"
+        mean = mean_text(row, column)
+        where = f"{names[0]} {columns[column]} and {names[1]} {rows[row]} ({mean})"
         return {"mean": float(means[row, column]), "where": where}
 
     cells = Cells(
         x=tuple(map(float, range(shape[1]))),
         y=tuple(map(float, range(shape[0]))),
-        # The one NaN, so that equal figures are equal.
+        # `math.nan` is the same object everywhere, so equal figures compare equal.
         values=tuple(
             tuple(math.nan if math.isnan(m) else m for m in row) for row in means.tolist()
         ),
@@ -378,7 +377,7 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
         texts=tuple(tuple(f"{n:,}" if n else "" for n in row) for row in configs.tolist()),
         notes=tuple(
             tuple(
-                f"{names[1]} {row}, {names[0]} {column}: {told(i, j)}"
+                f"{names[1]} {row}, {names[0]} {column}: {mean_text(i, j)}"
                 for j, column in enumerate(columns)
             )
             for i, row in enumerate(rows)
@@ -398,8 +397,8 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
         asked=pair != most,
         least=least,
         fewest=MIN_CONFIGS,
-        high=end(np.nanargmax(enough)),
-        low=end(np.nanargmin(enough)),
+        high=extreme(np.nanargmax(enough)),
+        low=extreme(np.nanargmin(enough)),
         cells=configs.size,
         without=int((configs == 0).sum()),
         total=int(both.sum()),
@@ -420,14 +419,13 @@ def _chosen(run: Run, names: Sequence[str]) -> tuple[Parameter, ...]:
 
 
 def _binned(parameter: Parameter, rates: Floats) -> tuple[tuple[str, ...], Places]:
-    """Labels of levels or bins, and which of them each config has, shape (C,); -1 for none."""
+    """Labels of levels or bins, and the index of each config's, shape (C,); -1 for none."""
     if not parameter.is_number:
         return parameter.levels(rates)
     numeric = np.isfinite(parameter.numbers)
-    wanted = int((len(rates) / IN_A_CELL) ** 0.5)
-    most = min(MOST_BINS, max(FEWEST_BINS, wanted))
+    most = min(MOST_BINS, max(FEWEST_BINS, int((len(rates) / IN_A_CELL) ** 0.5)))
     labels, bins = quantile_bins(parameter.numbers[numeric], most)
-    which = np.full(len(rates), len(labels))  # not active, or no number
+    which = np.full(len(rates), len(labels))  # inactive, or not a number
     which[numeric] = bins
     return labels if numeric.all() else (*labels, "(no number)"), which
 
@@ -437,14 +435,14 @@ def _binned(parameter: Parameter, rates: Floats) -> tuple[tuple[str, ...], Place
 
 MOST_AXES = 10
 
-NOWHERE = -0.12  # where a line passes an axis of which its config has no value
+NOWHERE = -0.12  # position on an axis of a config that has no value there
 
 
 def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     """The parameters of many configs at once, each a line coloured by its success rate.
 
-    Shown are so many of the best, and at most as many of the others, evenly spaced in the order.
-    None if no parameter varies.
+    It shows the best `top` configs, and a sample of at most as many others, evenly spaced in the
+    ranking. None if no parameter varies.
     """
     parameters, rates = parameters_of(run), run.results.counts.rate
     axes = parameters[:MOST_AXES]
@@ -452,7 +450,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         return None
     total, best = len(rates), min(top, len(rates))
     others = top + sampled(total - top, top) if total > top else np.arange(0)
-    shown = np.concatenate([np.arange(best), others])[::-1]  # what is drawn last lies on top
+    shown = np.concatenate([np.arange(best), others])[::-1]  # the best is drawn on top
     sides = [_side(parameter, rates) for parameter in axes]
     sides.append(("success rate", [(0.0, "0 %"), (1.0, "100 %")], rates))
     heights = np.stack([heights for *_, heights in sides], axis=1)[shown]
@@ -468,7 +466,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         ),
         keys=tuple(result.key for result in results),
     )
-    # What the places on each axis mean.
+    # The values at positions on each axis.
     marks = (
         Mark(float(at), height, text=text)
         for at, (_, ends, _) in enumerate(sides)
@@ -496,21 +494,21 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
 
 
 def _side(parameter: Parameter, rates: Floats) -> tuple[str, list[tuple[float, str]], Floats]:
-    """The name of an axis, what places from 0 to 1 mean, and where on it each config is."""
+    """The name of an axis, the values at positions from 0 to 1, and the position of each config."""
     if parameter.is_number:
         name = f"{parameter.label} (log)" if parameter.is_log else parameter.label
         ends = list(zip((0.0, 1.0), map(number, parameter.ends), strict=True))
         return name, ends, parameter.scaled()
     labels, which = parameter.levels(rates)
     heights = np.linspace(0, 1, len(labels)) if len(labels) > 1 else np.array([0.5])
-    if not np.isfinite(parameter.numbers).any():  # the one of the highest mean rate at the top
+    if not np.isfinite(parameter.numbers).any():  # the highest mean rate is at the top
         heights = heights[::-1]
     placed = np.where(which < 0, np.nan, heights[which])
     return parameter.label, list(zip(heights.tolist(), labels, strict=True)), placed
 
 
 def _values_of(parameter: Parameter, rates: Floats, best: int) -> str:
-    """Where so many of the best lie on an axis of numbers, or which value most have."""
+    """The range of the numbers of the best configs, or the value that most of them have."""
     if parameter.is_number:
         numbers = parameter.numbers[:best]
         numbers = numbers[np.isfinite(numbers)]
@@ -519,6 +517,6 @@ def _values_of(parameter: Parameter, rates: Floats, best: int) -> str:
         low, high = number(float(numbers.min())), number(float(numbers.max()))
         return f"{parameter.label} {low} to {high}"
     labels, which = parameter.levels(rates)
-    often = np.bincount(which[:best] + 1, minlength=len(labels) + 1)[1:]
-    most = int(np.argmax(often))
-    return f"{parameter.label} {labels[most]} in {often[most]:,} of {best:,}"
+    counts = np.bincount(which[:best] + 1, minlength=len(labels) + 1)[1:]
+    most = int(np.argmax(counts))
+    return f"{parameter.label} {labels[most]} in {counts[most]:,} of {best:,}"

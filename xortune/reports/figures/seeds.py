@@ -1,4 +1,4 @@
-"""Where the seeds went, and how they ended: why a config got no more, what unsolved seeds did."""
+"""Figures of how the seeds were spent over the configs, and of how the unsolved ones ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from xortune.core.formats import count, percent
 from xortune.core.outcome import Status
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.objectives import only_rate, summed_only
-from xortune.reports.figures.labels import (
+from xortune.reports.analysis import Failures, failures_of, report_of, varying
+from xortune.reports.drawing.model import Axis, Mark, Panel, Plot, Role, Series, shortened
+from xortune.reports.figures.common import (
     LONGEST,
     described,
     finished,
@@ -23,8 +25,6 @@ from xortune.reports.figures.labels import (
     plot_of,
     same_in_all,
 )
-from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series, shortened
-from xortune.reports.tables import Failures, failures_of, report_of, varying
 from xortune.runs.manifest import rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
@@ -32,11 +32,11 @@ from xortune.spaces.model import rungs_up_to
 Stops: TypeAlias = NDArray[np.object_]
 
 # -------------------------------------------------------------------------------------------------
-# Why each config of a run got no more seeds, as far as what is stored can tell.
+# Why each config of a run got no more seeds.
 
 
 class Stop(enum.Enum):
-    """What a config that has some seeds got no more for, in words."""
+    """Why a config got no more seeds, in words."""
 
     FULL = "had all seeds"
     QUICKER = "no failure, but enough others sooner"
@@ -49,12 +49,11 @@ class Stop(enum.Enum):
 
 
 def stops_of(run: Run) -> Stops:
-    """For each of `Run.results` why it got no more seeds: `Stop` as objects, shape (C,).
+    """The `Stop` of each of `Run.results`: an array of objects, shape (C,).
 
-    Who was proven worse is recorded in the journal, when the search ends. Of the others that solved
-    a seed, a race that went to its end holds those back that have enough others ahead (see
-    `racing.grants`). Where seeds of several versions are in the run, or a number was raced for,
-    nothing is said but `EARLY`.
+    The journal records which configs were proven worse. If the race went to its end, the others
+    that solved a seed have enough others ahead of them (see `racing.grants`). With seeds of several
+    versions in the run, or a race for a number, the reason is only `EARLY`.
     """
     results, full = run.results, run.full_seeds
     k, n = results.counts.k, results.counts.n
@@ -76,32 +75,31 @@ def stops_of(run: Run) -> Stops:
 
 
 MOST_ROWS, MOST_GROUPS = 60, 20
-"""Of more configs not each has a bar: they are put together by the seeds that they reached, in at
-most so many groups."""
+"""The most configs that have a bar each; the most groups, by seeds reached, of more configs."""
 
 ROLES: dict[Stop, Role] = {
     Stop.FULL: "a",
     Stop.QUICKER: "c",
     Stop.AHEAD: "e",
-    Stop.DOMINATED: "c",  # in a race for a front, which has none of the two before
+    Stop.DOMINATED: "c",  # only in a race for a front, which has no QUICKER or AHEAD
     Stop.WORSE: "b",
     Stop.UNSOLVED: "d",
     Stop.ENDED: "f",
     Stop.EARLY: "muted",
 }
-"""In the order in which they lie on each other."""
+"""The role of each reason, in the order in which bars are stacked."""
 
 
 def seeds_spent(run: Run) -> Plot:
     """How many seeds each config got, and why no more; see `stops_of`.
 
-    Up to 60 configs have a bar each, best first. More are counted by the rung that they reached,
+    Up to 60 configs have a bar each, best first. More are grouped by the rung that they reached,
     with the share of all seeds that went to them.
     """
     results, stops = finished(run), stops_of(run)
     few, n = len(results) <= MOST_ROWS, results.counts.n
     own = [(stop, n[stops == stop].tolist()) for stop in ROLES if (stops == stop).any()]
-    panels = _each(run, stops) if few else _groups(run, stops)
+    panels = _bar_of_each(run, stops) if few else _bars_of_groups(run, stops)
     return plot_of(
         "seeds-spent",
         *panels,
@@ -114,57 +112,49 @@ def seeds_spent(run: Run) -> Plot:
     )
 
 
-def _each(run: Run, stops: Stops) -> tuple[Panel, ...]:
-    names = varying(run)
-    axis, labels = listed(run, run.results)
-    marks: dict[Stop, list[Mark]] = {stop: [] for stop in ROLES if (stops == stop).any()}
-    for row, (r, stop) in enumerate(zip(run.results, stops, strict=True)):
-        seeds = f"{count(r.outcome.n, 'seed')}, {r.outcome.successes:,} solved; {stop.value}"
-        text = f"{described(r, names)}: {seeds}"
-        n = float(r.outcome.n)
-        marks[stop].append(Mark(n, float(row), x_ends=(0.0, n), text=text, key=r.key))
-    bars = [Series(stop.value, tuple(own), "bars", ROLES[stop]) for stop, own in marks.items()]
+def _bar_of_each(run: Run, stops: Stops) -> tuple[Panel, ...]:
+    results, names = run.results, varying(run)
+    axis, labels = listed(run, results)
+
+    def text(stop: str, seeds: int, row: int) -> str:
+        r = results[row]
+        spent = f"{count(seeds, 'seed')}, {r.outcome.successes:,} solved; {stop}"
+        return f"{described(r, names)}: {spent}"
+
+    parts = [(stop.value, role, results.counts.n * (stops == stop)) for stop, role in ROLES.items()]
+    bars = _stacked(parts, [1] * len(results), text, results.keys)
     y = Axis(axis, "category", categories=labels)
-    return (Panel(Axis("seeds", whole=True), y, tuple(bars)),)
+    return (Panel(Axis("seeds", whole=True), y, bars),)
 
 
-def _groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
-    """Configs, and the share of all seeds that they got, by the seeds that they reached."""
+def _bars_of_groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
+    """Configs and the share of all seeds that they got, by the seeds that a config reached."""
     n = run.results.counts.n
     axis, places = _reached(n)
     total, size = int(n.sum()), len(axis.categories)
-    own = [(stop, role, stops == stop) for stop, role in ROLES.items()]
-    configs = [(s.value, role, np.bincount(places[at], minlength=size)) for s, role, at in own]
-    seeds = [(s.value, role, np.bincount(places[at], n[at], size)) for s, role, at in own]
-
+    own = [(stop.value, role, stops == stop) for stop, role in ROLES.items()]
+    configs = [(name, role, np.bincount(places[at], minlength=size)) for name, role, at in own]
+    seeds = [(name, role, np.bincount(places[at], n[at], size)) for name, role, at in own]
+    config_bars = _stacked(
+        configs,
+        [1] * size,
+        lambda stop, amount, _: f"{stop}: {count(amount, 'configuration')}",
+    )
+    seed_bars = _stacked(
+        seeds,
+        [total] * size,
+        lambda stop, n, _: f"{stop}: {count(n, 'seed')}, {percent(n / total)}",
+    )
+    heading = "how many configurations got so far"
+    share = Axis("share of all seeds", "rate")
     return (
-        Panel(
-            axis,
-            Axis("configurations", whole=True),
-            _stacked(
-                configs,
-                [1] * size,
-                lambda stop, amount, _: f"{stop}: {count(amount, 'configuration')}",
-            ),
-            "how many configurations got so far",
-        ),
-        Panel(
-            axis,
-            Axis("share of all seeds", "rate"),
-            _unnamed(
-                _stacked(
-                    seeds,
-                    [total] * size,
-                    lambda stop, n, _: f"{stop}: {count(n, 'seed')}, {percent(n / total)}",
-                )
-            ),
-            "what share of all seeds they got",
-        ),
+        Panel(axis, Axis("configurations", whole=True), config_bars, heading),
+        Panel(axis, share, _unlabelled(seed_bars), "what share of all seeds they got"),
     )
 
 
 def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
-    """An axis of the numbers of seeds that configs reached, and of these n the places on it."""
+    """An axis of groups by seeds reached, and the group of each config, shape (C,)."""
     sizes, limit = np.unique(n).tolist(), ""
     if len(sizes) > MOST_GROUPS:
         sizes, limit = list(rungs_up_to(max(sizes[-1], 2))), "≤ "
@@ -174,37 +164,42 @@ def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
 
 def _stacked(
     parts: Iterable[tuple[str, Role, Iterable[float]]],
-    of: Sequence[int],
-    told: Callable[[str, int, int], str],
+    totals: Sequence[int],
+    text_of: Callable[[str, int, int], str],
     keys: Sequence[str] = (),
 ) -> tuple[Series, ...]:
-    """One bar on the other in each group, as a share of its `of`; they lie where there are keys.
+    """Stacked bars, one for each group.
 
-    Each part has its label, its role, and its amount in each group; `told` is given the label, the
-    amount and the group's place; keys are those of the config that each group is.
+    Args:
+        parts: a label, a role, and the amount in each group.
+        totals: of each group; amounts are shown as shares of it.
+        text_of: the text of a mark, given the part's label, the amount and the group's index.
+        keys: of the config that each group is; with keys the bars are horizontal.
     """
-    tops, series = [0] * len(of), []
+    tops, series = [0] * len(totals), []
     for label, role, amounts in parts:
         marks = []
-        for place, amount in enumerate(map(int, amounts)):
+        for group, amount in enumerate(map(int, amounts)):
             if amount:
-                start, tops[place] = tops[place], tops[place] + amount
-                at, share, text = float(place), amount / of[place], told(label, amount, place)
-                ends = (start / of[place], tops[place] / of[place])
-                lying = Mark(share, at, ends, text=text, key=keys[place]) if keys else None
-                marks.append(lying or Mark(at, share, y_ends=ends, text=text))
+                start, tops[group] = tops[group], tops[group] + amount
+                total, at, text = totals[group], float(group), text_of(label, amount, group)
+                ends = (start / total, tops[group] / total)
+                if keys:
+                    marks.append(Mark(amount / total, at, x_ends=ends, text=text, key=keys[group]))
+                else:
+                    marks.append(Mark(at, amount / total, y_ends=ends, text=text))
         if marks:
             series.append(Series(label, tuple(marks), "bars", role))
     return tuple(series)
 
 
-def _unnamed(series: Iterable[Series]) -> tuple[Series, ...]:
-    """The same, out of the legend: another panel names them."""
+def _unlabelled(series: Iterable[Series]) -> tuple[Series, ...]:
+    """The same without a label: the legend has them from another panel."""
     return tuple(replace(one, label="") for one in series)
 
 
 def seeds_so_far(run: Run) -> Plot:
-    """Where the seeds of a search that still runs have gone: nothing is said of why."""
+    """How many seeds each group of configs of a running search has, without the reasons."""
     counts = finished(run).counts
     axis, places = _reached(counts.n)
     size, total, most = len(axis.categories), int(counts.n.sum()), int(counts.n.max())
@@ -214,13 +209,11 @@ def seeds_so_far(run: Run) -> Plot:
         ("not solved", "b", np.bincount(places, counts.n - counts.k, size)),
     ]
 
-    def told(label: str, seeds: int, at: int) -> str:
-        configs_here = (
-            f"{count(configs[at], 'configuration')} with {axis.categories[at]} seeds each"
-        )
-        return f"{configs_here}: {count(seeds, 'seed')} {label}"
+    def text(label: str, seeds: int, group: int) -> str:
+        alike = count(configs[group], "configuration")
+        return f"{alike} with {axis.categories[group]} seeds each: {count(seeds, 'seed')} {label}"
 
-    series = _stacked(parts, [total] * size, told)
+    series = _stacked(parts, [total] * size, text)
     return plot_of(
         "seeds-so-far",
         Panel(axis, Axis("share of all seeds", "rate"), series),
@@ -232,119 +225,116 @@ def seeds_so_far(run: Run) -> Plot:
 
 
 # -------------------------------------------------------------------------------------------------
-# What the unsolved seeds ended as, of single configs and of all together.
+# How the unsolved seeds ended: in each config, and in all together.
 
 PATTERNS: tuple[Role, ...] = ("a", "c", "d")
-"""So many of the most frequent wrong patterns are told apart."""
+"""Roles of the most frequent wrong patterns; all others are one part."""
 
 OTHERS: dict[Status, tuple[str, Role]] = {
     Status.ALL_ZERO: ("all 0", "e"),
     Status.ALL_ONE: ("all 1", "f"),
     Status.DIVERGED: ("diverged", "b"),
-    Status.CRASHED: ("crashed", "best"),  # what is left to be told apart
+    Status.CRASHED: ("crashed", "best"),  # the only role left
 }
 
 Kind = str | Status  # a wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns
 
 Kinds = Mapping[Kind, tuple[str, Role]]
-"""The name and the role of each, in the order in which they lie in a bar."""
+"""The name and the role of each kind, in the order in which bars are stacked."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One bar: how many of n seeds ended as what, of one config or, without a key, of all."""
+    """One bar: how the unsolved ones of n seeds ended, of a config or, without a key, of all."""
 
     label: str
     text: str
     key: str
     n: int
-    found: Counter[Kind]
+    ends: Counter[Kind]
 
     @property
-    def beside(self) -> str:
+    def category(self) -> str:
         """The label and the count."""
-        return f"{self.label} · {self.found.total():,} of {self.n:,}"
+        return f"{self.label} · {self.ends.total():,} of {self.n:,}"
 
 
 def failures(run: Run, top: int = 20) -> Plot:
-    """What the unsolved seeds ended as: of all configs, and of the first ones that have any."""
-    results, whole = finished(run), report_of(run).failures
-    kinds, counts = _kinds(whole), results.counts
+    """How the unsolved seeds ended: of all configs, and of the first `top` that have any."""
+    results, all_failures = finished(run), report_of(run).failures
+    kinds, counts = _kinds(all_failures), results.counts
     unsolved = np.flatnonzero(counts.k < counts.n).tolist()
     of_all = f"all {count(len(results), 'configuration')}"
-    together = _Row("all", of_all, "", int(counts.n.sum()), _ended(whole, kinds))
-    found = together.found
+    together = _Row("all", of_all, "", int(counts.n.sum()), _ends(all_failures, kinds))
     panels = [
         Panel(
             Axis("share of the unsolved seeds", "rate", (0, 1)),
-            Axis("unsolved", "category", categories=(together.beside,)),
-            _bars([together], kinds, of=found.total()),
+            Axis("unsolved", "category", categories=(together.category,)),
+            _bars([together], kinds, total=together.ends.total()),
             of_all,
         )
     ]
     if shown := [results[place] for place in unsolved[:top]]:
-        each = [failures_of(results.chosen(np.array([place])), None) for place in unsolved[:top]]
         names = varying(run)
         counted = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
         axis, labels = listed(run, shown, LONGEST - 3 - max(map(len, counted)))
-        rows = [
-            _Row(label, described(r, names), r.key, r.outcome.n, _ended(own, kinds))
-            for label, r, own in zip(labels, shown, each, strict=True)
-        ]
+        rows = []
+        for place, label, r in zip(unsolved[:top], labels, shown, strict=True):
+            own = failures_of(results.chosen(np.array([place])), None)
+            ends = _ends(own, kinds)
+            rows.append(_Row(label, described(r, names), r.key, r.outcome.n, ends))
         panels.append(
             Panel(
                 Axis("share of its seeds", "rate"),
-                Axis(f"{axis} · unsolved", "category", categories=tuple(r.beside for r in rows)),
-                _unnamed(_bars(rows, kinds)),
+                Axis(f"{axis} · unsolved", "category", categories=tuple(r.category for r in rows)),
+                _unlabelled(_bars(rows, kinds)),
                 f"the first {count(len(shown), 'configuration')} with an unsolved seed",
             )
         )
-    ends = {status: often for status, often in whole.counts.items() if status != Status.SOLVED}
+    failed = {status: n for status, n in all_failures.counts.items() if status != Status.SOLVED}
     return plot_of(
         "failures",
         *panels,
         seeds=together.n,
-        unsolved=found.total(),
-        most=max(ends.items(), key=lambda end: end[1]),
-        kinds=[(kinds[kind][0], often) for kind, often in found.most_common() if often],
+        unsolved=together.ends.total(),
+        most=max(failed.items(), key=lambda entry: entry[1]),
+        kinds=[(kinds[kind][0], n) for kind, n in together.ends.most_common() if n],
         failed=len(unsolved),
         configs=len(results),
-        patterns=bool(whole.patterns),
+        patterns=bool(all_failures.patterns),
     )
 
 
 def ends_known(run: Run) -> bool:
-    """Whether it is known how a seed failed: else there would be a bar of one colour."""
-    found = report_of(run).failures
-    ended = {status for status, n in found.counts.items() if n}
-    return bool(found.patterns or ended - {Status.SOLVED, Status.WRONG_PATTERN})
+    """Whether the figure has more than one part: the failures of the run have different kinds."""
+    failures = report_of(run).failures
+    ends = {status for status, n in failures.counts.items() if n}
+    return bool(failures.patterns or ends - {Status.SOLVED, Status.WRONG_PATTERN})
 
 
-def _kinds(whole: Failures) -> Kinds:
-    patterns = [pattern for pattern, _ in whole.patterns[: len(PATTERNS)]]
-    named = [f"wrong pattern {shortened(pattern, 16)}" for pattern in patterns]
+def _kinds(failures: Failures) -> Kinds:
     kinds: dict[Kind, tuple[str, Role]] = {
-        pattern: (name, role)
-        for pattern, name, role in zip(patterns, named, PATTERNS, strict=False)
+        pattern: (f"wrong pattern {shortened(pattern, 16)}", role)
+        for (pattern, _), role in zip(failures.patterns, PATTERNS, strict=False)
     }
-    # Where nobody knows of patterns, a seed that was trained to its end had no success.
-    other = "another wrong pattern" if patterns else "no success"
+    # If the trainer reports no patterns, a seed that was trained to its end had no success.
+    other = "another wrong pattern" if kinds else "no success"
     return kinds | {Status.WRONG_PATTERN: (other, "muted")} | OTHERS
 
 
-def _ended(whole: Failures, kinds: Kinds) -> Counter[Kind]:
-    found: Counter[Kind] = Counter({kind: whole.counts[kind] for kind in OTHERS})
-    found.update({pattern: often for pattern, often in whole.patterns if pattern in kinds})
-    rest = sum(n for status, n in whole.counts.items() if status != Status.SOLVED) - found.total()
-    return found + Counter({Status.WRONG_PATTERN: rest})
+def _ends(failures: Failures, kinds: Kinds) -> Counter[Kind]:
+    ends: Counter[Kind] = Counter({kind: failures.counts[kind] for kind in OTHERS})
+    ends.update({pattern: n for pattern, n in failures.patterns if pattern in kinds})
+    rest = sum(n for status, n in failures.counts.items() if status != Status.SOLVED) - ends.total()
+    return ends + Counter({Status.WRONG_PATTERN: rest})
 
 
-def _bars(rows: Sequence[_Row], kinds: Kinds, of: int = 0) -> tuple[Series, ...]:
-    """The parts of all bars, as shares of the seeds of each, or of so many."""
+def _bars(rows: Sequence[_Row], kinds: Kinds, total: int = 0) -> tuple[Series, ...]:
+    """The stacked bars of these rows, as shares of the seeds of each, or of a common total."""
 
-    def told(name: str, amount: int, place: int) -> str:
+    def text(name: str, amount: int, place: int) -> str:
         row = rows[place]
-        return f"{row.text}: {amount:,} of {count(row.found.total(), 'unsolved seed')}: {name}"
+        return f"{row.text}: {amount:,} of {count(row.ends.total(), 'unsolved seed')}: {name}"
 
-    parts = [(*named, [row.found[kind] for row in rows]) for kind, named in kinds.items()]
-    return _stacked(parts, [of or row.n for row in rows], told, [row.key for row in rows])
+    parts = [(*named, [row.ends[kind] for row in rows]) for kind, named in kinds.items()]
+    return _stacked(parts, [total or row.n for row in rows], text, [row.key for row in rows])

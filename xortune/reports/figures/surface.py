@@ -1,4 +1,4 @@
-"""Decision surfaces: what a network with two inputs learned under one seed and under another."""
+"""Decision surfaces of a network with two inputs, under a solved and under an unsolved seed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.reports.figures.labels import KEY, described, plot_of
-from xortune.reports.plot import Axis, Cells, Layer, Mark, Panel, Plot, Series
-from xortune.reports.tables import named_task, varying
+from xortune.reports.analysis import named_task, varying
+from xortune.reports.drawing.model import Axis, Cells, Layer, Mark, Panel, Plot, Series
+from xortune.reports.figures.common import KEY, described, plot_of
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.trainers.network import NetworkTrainer, engine_of
 
 CELLS, MARGIN = 81, 0.25
-"""Cells along each side of a surface; how far it reaches beyond the data, of their range."""
+"""Cells along each side of a surface; its margin around the data, as a share of their range."""
 
 SEEDS, CONFIGS, SECONDS = 16, 5, 2.0
-"""So many seeds of a config, trained at once in at most this time, and so many configs are tried
-until one ends as the run says it did."""
+"""Limits of the search for seeds that end as in the run: the seeds trained at once, the configs
+with an unsolved seed, and the time of a training."""
 
 UNSOLVED = (Status.WRONG_PATTERN, Status.ALL_ZERO, Status.ALL_ONE)
 
@@ -36,8 +36,8 @@ class _Trained:
 
     Attributes:
         pattern: its predictions for the judged rows.
-        values: float32, shape (CELLS, CELLS): outputs in the middle of each cell, the lowest second
-            input first.
+        values: float32, shape (CELLS, CELLS): the output at the middle of each cell, in ascending
+            order of the second input.
     """
 
     result: ConfigResult
@@ -48,23 +48,22 @@ class _Trained:
 
     @property
     def above(self) -> float:
-        """The share of the area shown in which the output is above 0.5."""
+        """The share of cells whose output is above 0.5."""
         return float((self.values > 0.5).mean())
 
     def right(self, targets: str) -> int:
-        """How many judged rows are on the right side of 0.5."""
+        """The number of judged rows on the right side of 0.5."""
         return sum(map(str.__eq__, targets, self.pattern))
 
 
 def decision_surface(run: Run) -> Plot | None:
     """The outputs of the best config around the data, under a solved and under an unsolved seed.
 
-    If all its seeds are solved, the best config that has an unsolved one is beside it. The seeds
-    are trained once more, by the fused engine: milliseconds, and the same weights each time. Only a
-    seed that thereby ends in the same pattern of outputs as in the run is shown. One that diverged
-    has no surface. None where there is nothing to train again: a user's own trainer, a task that
-    has not two inputs or is not known here any more, a config beyond the fused engine or of which
-    training takes longer than two seconds.
+    If all its seeds are solved, the best config with an unsolved one is shown, too. The fused
+    engine trains the seeds again, in milliseconds and with the same weights each time. Only seeds
+    that end in the same pattern of outputs as in the run are shown. A diverged seed has no surface.
+    None if nothing can be trained again: a user's trainer, a task without two inputs or whose file
+    is gone or changed, a config that the fused engine does not train, or not within two seconds.
     """
     task = _task(run)
     if task is None or task.dim != 2 or not run.results:
@@ -74,28 +73,28 @@ def decision_surface(run: Run) -> Plot | None:
     if trained[1] is None:
         counts = run.results.counts
         failed = (run.results[at] for at in np.flatnonzero(counts.k < counts.n).tolist())
-        for other in islice((r for r in failed if _some(r, solved=False).size), CONFIGS):
+        for other in islice((r for r in failed if _first_seeds(r, solved=False).size), CONFIGS):
             if unsolved := _again(task, other, solved=False):
                 trained += [_again(task, other, solved=True) if other is not best else None]
                 trained += [unsolved]
                 break
-    found = [one for one in trained if one]
-    if not found:
+    shown = [one for one in trained if one]
+    if not shown:
         return None
     names = varying(run)
-    configs = {one.result.key: described(one.result, names) for one in found}
+    configs = {one.result.key: described(one.result, names) for one in shown}
     return plot_of(
         "decision-surface",
-        *(_panel(task, one, several=len(configs) > 1) for one in found),
-        columns=min(len(found), 3),
-        trained=found,
+        *(_panel(task, one, several=len(configs) > 1) for one in shown),
+        columns=min(len(shown), 3),
+        trained=shown,
         configs=configs.values(),
         targets="".join(map(str, (task.judged_targets[:, 0] > 0.5).astype(int))),
     )
 
 
 def _task(run: Run) -> Task | None:
-    """What the run learned, if that is known here: by its name, or by a file that is there."""
+    """The task of the run: a built-in one, or that of a file with the same content as then."""
     if not run.is_network:
         return None
     named = named_task(run.manifest)
@@ -105,21 +104,21 @@ def _task(run: Run) -> Task | None:
         task = run.asked.task
     except InputError:
         return None
-    known = task is not None and run.manifest.get("task_fingerprint") == task.fingerprint
-    return task if known else None
+    same = task is not None and run.manifest.get("task_fingerprint") == task.fingerprint
+    return task if same else None
 
 
-def _some(result: ConfigResult, *, solved: bool) -> NDArray[np.intp]:
-    """Places of the first seeds that ended so."""
-    wanted = (Status.SOLVED,) if solved else UNSOLVED
-    return np.flatnonzero(np.isin(result.outcome.status, wanted))[:SEEDS]
+def _first_seeds(result: ConfigResult, *, solved: bool) -> NDArray[np.intp]:
+    """Indices of the first seeds that were solved, or not solved."""
+    statuses = (Status.SOLVED,) if solved else UNSOLVED
+    return np.flatnonzero(np.isin(result.outcome.status, statuses))[:SEEDS]
 
 
 def _again(task: Task, result: ConfigResult, *, solved: bool) -> _Trained | None:
-    """The first seed that ended so, and does so again."""
+    """The first seed, solved or not solved, that ends the same way when it is trained again."""
     from xortune.trainers import fused
 
-    places, outcome = _some(result, solved=solved), result.outcome
+    places, outcome = _first_seeds(result, solved=solved), result.outcome
     config = Config.from_point(result.point)
     if not places.size or engine_of(config, task) != "fused":
         return None
@@ -145,7 +144,7 @@ def _again(task: Task, result: ConfigResult, *, solved: bool) -> _Trained | None
 
 
 def _middles(task: Task) -> tuple[NDArray[np.float64], ...]:
-    """Of the cells along each input, shape (CELLS,)."""
+    """The middles of the cells along each input, shape (CELLS,)."""
     rows = np.concatenate([task.inputs, task.judged_inputs]).astype(np.float64)
     low, high = rows.min(axis=0), rows.max(axis=0)
     margin = MARGIN * np.where(high > low, high - low, 1.0)
@@ -155,10 +154,10 @@ def _middles(task: Task) -> tuple[NDArray[np.float64], ...]:
 
 def _panel(task: Task, one: _Trained, *, several: bool) -> Panel:
     x, y = (tuple(middles.tolist()) for middles in _middles(task))
-    # To four digits, and never over the edge: a dead network is at 0.5, give or take a millionth.
-    # What is exactly 0.5 is no 1, so it lies below the edge as well.
-    near = one.values.astype(np.float64).round(4)
-    values = np.where(one.values > 0.5, np.maximum(near, 0.5001), np.minimum(near, 0.4999))
+    # Four digits, but on the same side of 0.5: the outputs of a dead network differ from it by a
+    # millionth. Exactly 0.5 is not a 1, so it lies below.
+    rounded = one.values.astype(np.float64).round(4)
+    values = np.where(one.values > 0.5, np.maximum(rounded, 0.5001), np.minimum(rounded, 0.4999))
     cells = Cells(x, y, tuple(map(tuple, values.tolist())), "output", scale="class")
     layers: list[Layer] = [cells]
     targets = task.judged_targets[:, 0] > 0.5

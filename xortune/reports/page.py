@@ -23,6 +23,7 @@ from markupsafe import Markup
 from xortune.core.config import Config
 from xortune.core.formats import number, percent, plain
 from xortune.core.point import Nested
+from xortune.reports.analysis import FRESH_SEED, FRESH_SEEDS
 from xortune.reports.document import (
     EPOCHS,
     Column,
@@ -35,9 +36,8 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
+from xortune.reports.drawing.model import Axis, Cells, Layer, Lines, Panel, Plot, Rule, Series
 from xortune.reports.drawing.plotly import plotly_json
-from xortune.reports.plot import Axis, Cells, Layer, Lines, Panel, Plot, Rule, Series
-from xortune.reports.tables import FRESH_SEED, FRESH_SEEDS
 
 # -------------------------------------------------------------------------------------------------
 # The page: the Markdown of a report as HTML, with the figures and the table of configs in place.
@@ -201,8 +201,8 @@ def page_templates() -> Environment:
 
 @cache
 def asset(name: str) -> str:
-    """A script or a style of pages, by its path beside this module."""
-    return files("xortune.reports.html").joinpath(name).read_text(encoding="utf-8").strip()
+    """A script or a style of pages, by its path in `html/`."""
+    return files("xortune.reports").joinpath("html", name).read_text(encoding="utf-8").strip()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a report says of a run, as values: parameters, the best subset, certificates, commands."""
+"""What a report computes of a run: effects, best subset, failures, certificate, commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from xortune.comparisons.contestants import certified_outcome
 from xortune.core.config import SOFTMAX_LIKE, Config
 from xortune.core.errors import InputError
-from xortune.core.formats import config_text, decimals, duration, number, plain, value
+from xortune.core.formats import (
+    config_text,
+    decimals,
+    duration,
+    lower_percent,
+    number,
+    plain,
+    value,
+)
 from xortune.core.outcome import Status, rate_of
 from xortune.core.point import Point
 from xortune.core.seeds import HAND
@@ -36,28 +44,28 @@ from xortune.stats.numbers import summary
 from xortune.stats.proportions import mcnemar_greater, unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
-# What is computed once for each run, however many figures and tables ask for it.
+# A cache for what several figures and tables of a run use.
 
 T = TypeVar("T")
 
 
 def cached_per_run(function: Callable[[Run], T]) -> Callable[[Run], T]:
-    """Caches the function's result for a run's lifetime, which is frozen."""
-    known: WeakKeyDictionary[Run, T] = WeakKeyDictionary()
+    """Cache the function's result for the lifetime of a run, which never changes."""
+    cache: WeakKeyDictionary[Run, T] = WeakKeyDictionary()
 
     @wraps(function)
-    def kept(run: Run) -> T:
-        if run not in known:
-            known[run] = function(run)
-        return known[run]
+    def cached(run: Run) -> T:
+        if run not in cache:
+            cache[run] = function(run)
+        return cache[run]
 
-    return kept
+    return cached
 
 
 # -------------------------------------------------------------------------------------------------
 # One parameter over many configs: its distinct values, its numbers, quantile bins of them.
 
-MISSING = object()  # what a config has for a parameter that is not active
+MISSING = object()  # stands for the value of an inactive parameter
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +73,8 @@ class ParameterColumn:
     """A parameter over C configs.
 
     Attributes:
-        values: the distinct ones; `MISSING` where a config does not have it.
-        codes: int32, shape (C,): places in `values`.
+        values: the V distinct values; `MISSING` if it is inactive in a config.
+        codes: int32, shape (C,): indices into `values`.
     """
 
     values: tuple[Any, ...]
@@ -74,49 +82,49 @@ class ParameterColumn:
 
     @cached_property
     def reals(self) -> NDArray[np.float64]:
-        """Shape (V,): each distinct value, NaN where it is no number."""
+        """Shape (V,): each distinct value, NaN if it is not a number."""
         return np.array([_real(given) for given in self.values])
 
     @property
     def numbers(self) -> NDArray[np.float64]:
-        """Shape (C,): the value of each config, NaN where it is no number."""
+        """Shape (C,): the value of each config, NaN if it is not a number."""
         return self.reals[self.codes]
 
-    def labels(self, places: Sequence[int]) -> list[str]:
-        """What these distinct values are called beside each other."""
-        given = [self.values[place] for place in places]
-        shown = ["(not active)" if one is MISSING else value(one) for one in given]
+    def labels(self, codes: Sequence[int]) -> list[str]:
+        """A distinct label for each of these values."""
+        values = [self.values[code] for code in codes]
+        short = ["(not active)" if one is MISSING else value(one) for one in values]
         # 0.1231 and 0.1232 look the same in three digits, and so do the text "1" and the number.
-        alike = Counter(shown)
+        uses = Counter(short)
         return [
-            plain(repr(one)) if alike[label] > 1 and one is not MISSING else label
-            for one, label in zip(given, shown, strict=True)
+            plain(repr(one)) if uses[label] > 1 and one is not MISSING else label
+            for one, label in zip(values, short, strict=True)
         ]
 
 
-def column_of(given: Sequence[Any]) -> ParameterColumn:
-    """A parameter over C configs, of which these are the values."""
-    if bool in (kinds := set(map(type, given))) and len(kinds) > 1:
-        # True == 1 in Python, and they are different values of a parameter.
-        pairs = column_of([(type(one) is bool, one) for one in given])
+def column_of(values: Sequence[Any]) -> ParameterColumn:
+    """The column of a parameter that has these values in C configs."""
+    if bool in (types := set(map(type, values))) and len(types) > 1:
+        # True == 1 in Python, but they are different values of a parameter.
+        pairs = column_of([(type(one) is bool, one) for one in values])
         return ParameterColumn(tuple(one for _, one in pairs.values), pairs.codes)
-    places = {one: place for place, one in enumerate(dict.fromkeys(given))}
-    codes = np.fromiter(map(places.__getitem__, given), np.int32, len(given))
-    return ParameterColumn(tuple(places), codes)
+    code_of = {one: code for code, one in enumerate(dict.fromkeys(values))}
+    codes = np.fromiter(map(code_of.__getitem__, values), np.int32, len(values))
+    return ParameterColumn(tuple(code_of), codes)
 
 
 def quantile_bins(
     numbers: NDArray[np.float64], count: int
 ) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """N numbers in at most so many bins with about as many in each; none is empty.
+    """Sort N numbers into at most `count` bins of about equal size, none of them empty.
 
     Returns:
-        Labels, ascending: `[low, high]` of the first, `(low, high]` of the others; and the bin of
-        each number, shape (N,).
+        Labels in ascending order, `[low, high]` for the first bin and `(low, high]` for the others;
+        and the bin of each number, shape (N,).
     """
     cuts = np.quantile(numbers, np.linspace(0, 1, count + 1))
     if (numbers == np.floor(numbers)).all():
-        cuts = np.floor(cuts)  # up to 7.67 is up to 7
+        cuts = np.floor(cuts)  # for whole numbers, up to 7.67 means up to 7
     cuts = np.unique(cuts)
     bins = np.clip(np.searchsorted(cuts, numbers) - 1, 0, max(len(cuts) - 2, 0))
     kept, which = np.unique(bins, return_inverse=True)
@@ -139,19 +147,19 @@ def _real(given: Any) -> float:
 
 @cached_per_run
 def columns_of(run: Run) -> dict[str, ParameterColumn]:
-    """Each parameter over the configs of a run, in the order of `Run.results`."""
+    """The column of each parameter; configs are in the order of `Run.results`."""
     return {name: column_of(run.results.values(name, MISSING)) for name in run.parameters}
 
 
 def varying(run: Run) -> tuple[str, ...]:
-    """The parameters of which not all configs of a run have the same value."""
+    """The parameters that differ between the configs of a run."""
     return tuple(name for name, column in columns_of(run).items() if len(column.values) > 1)
 
 
 def differing(
     results: Sequence[ConfigResult | CertifiedResult], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """The parameters of which these few configs do not all have the same value."""
+    """The parameters that differ between these few configs."""
     columns = {name: column_of([r.point.get(name, MISSING) for r in results]) for name in names}
     return tuple(name for name, column in columns.items() if len(column.values) > 1)
 
@@ -159,9 +167,9 @@ def differing(
 # -------------------------------------------------------------------------------------------------
 # Which parameters matter: the mean success rate at each level, among the configs visited.
 
-MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
+MIN_CONFIGS = 5  # for a bootstrap interval
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
-MOST_LEVELS = 25  # beyond them a table is not read, and each level's bootstrap takes its time
+MOST_LEVELS = 25  # of a table that can still be read; the bootstrap of each level takes time
 RESAMPLES = 1000
 
 
@@ -171,10 +179,10 @@ class Level:
 
     Attributes:
         label: the value, or the bin as `(low, high]`.
-        configs: how many configs have it; each counts once, however many seeds it had.
-        rate: the mean of their success rates.
-        interval: its 95 % bootstrap interval over configs; None below 5 configs, and where all have
-            the same rate, of which resamples say nothing.
+        configs: how many configs have it.
+        rate: the mean of their success rates, each with the same weight whatever its seeds.
+        interval: its 95 % bootstrap interval over configs; None below 5 configs, or if all have
+            the same rate.
     """
 
     label: str
@@ -188,11 +196,11 @@ class ParameterEffect:
     """One parameter that differs between configs.
 
     Attributes:
-        levels: the most frequent ones, at most `MOST_LEVELS` and the bins.
-        importance: Optuna's, as a share of one, if the run knows it.
-        spread: how far apart the rates of all levels lie: their standard deviation. Each has the
-            weight of its configs less one: a config that is alone at its level says nothing of it.
-        left_out: so many levels more there are.
+        levels: the bins, and at most the `MOST_LEVELS` most frequent values.
+        importance: Optuna's, as a share of one; None if the manifest has none.
+        spread: the standard deviation of the rates of all levels. The weight of a level is its
+            number of configs minus one, because a single config says nothing about its level.
+        left_out: the number of levels that are not in `levels`.
     """
 
     name: str
@@ -207,12 +215,10 @@ def parameter_effects(
     rates: NDArray[np.float64],
     importance: Mapping[str, float],
 ) -> tuple[ParameterEffect, ...]:
-    """The effects of all parameters that vary: the most important first, if that is known.
+    """The effects of all parameters that vary, ordered by importance, then by spread.
 
-    Those of which it is not follow, the one whose levels lie furthest apart first.
-
-    Seeds of one config are no independent sample of a level, so configs are the unit: equally
-    weighted, and the bootstrap draws configs.
+    The unit is the config, because the seeds of one config are not an independent sample of a
+    level: all configs have the same weight, and the bootstrap resamples configs.
     """
     effects = [
         _effect(name, column, rates, importance.get(name))
@@ -228,12 +234,12 @@ def _effect(
     bins, grouped = _grouped(column)
     ids, which, configs = np.unique(grouped, return_inverse=True, return_counts=True)
     means = np.bincount(which, weights=rates) / configs
-    # A text may have another value in each config, of which none is a level.
-    often = np.lexsort((-configs, ids >= len(bins)))[: len(bins) + MOST_LEVELS]
-    kept = sorted(often.tolist())
+    # A text may have a different value in each config: keep the bins and the most frequent values.
+    most_frequent = np.lexsort((-configs, ids >= len(bins)))[: len(bins) + MOST_LEVELS]
+    kept = sorted(most_frequent.tolist())
     codes = [int(ids[at]) - len(bins) for at in kept if ids[at] >= len(bins)]
     labels = [*bins, *column.labels(codes)]
-    with ThreadPoolExecutor() as pool:  # drawing lets others go on
+    with ThreadPoolExecutor() as pool:  # NumPy's random draws release the GIL
         levels = list(pool.map(level_of, labels, [rates[which == at] for at in kept]))
     if not bins:
         levels.sort(key=lambda level: (-level.rate, level.label))
@@ -245,10 +251,11 @@ def _effect(
 
 
 def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """The labels of bins of numbers, if they are in bins, and of each config its bin or level.
+    """Group the numbers of a column into bins if it has too many distinct ones.
 
     Returns:
-        Labels of B bins; shape (C,): below B the bin, from there on the code of a value.
+        The labels of B bins, none without bins; and for each config, shape (C,), its bin if below
+        B, otherwise B plus the code of its value.
     """
     reals, numbers = column.reals, column.numbers
     if np.unique(reals[~np.isnan(reals)]).size <= MAX_LEVELS:
@@ -261,18 +268,18 @@ def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.int32
 
 
 def level_of(label: str, rates: NDArray[np.float64]) -> Level:
-    """The level of C configs with these success rates, shape (C,), at least one."""
-    found = None
+    """The level of C >= 1 configs with these success rates, shape (C,)."""
+    interval = None
     if rates.size >= MIN_CONFIGS and np.ptp(rates):
         distinct, configs = np.unique(rates, return_counts=True)
-        found = _resampled(tuple(distinct.tolist()), tuple(configs.tolist()))
-    return Level(label, int(rates.size), float(rates.mean()), found)
+        interval = _bootstrap_interval(tuple(distinct.tolist()), tuple(configs.tolist()))
+    return Level(label, int(rates.size), float(rates.mean()), interval)
 
 
 @lru_cache(maxsize=256)  # tables and figures ask for the same levels
-def _resampled(rates: tuple[float, ...], configs: tuple[int, ...]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean of distinct rates, each of so many configs."""
-    # Resampling configs is a multinomial draw of how often each distinct rate comes.
+def _bootstrap_interval(rates: tuple[float, ...], configs: tuple[int, ...]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean of these distinct rates, by their configs."""
+    # To resample configs is to draw the count of each distinct rate from a multinomial.
     size = sum(configs)
     draws = np.random.default_rng(0).multinomial(size, np.array(configs) / size, size=RESAMPLES)
     means = (draws * np.array(rates)).sum(axis=1) / size
@@ -286,13 +293,13 @@ def _resampled(rates: tuple[float, ...], configs: tuple[int, ...]) -> tuple[floa
 
 @dataclass(frozen=True)
 class BestSubset:
-    """What the comparison with the best came to.
+    """The configs that are indistinguishable from the best.
 
     Attributes:
-        full: the seeds that a config must have had to be compared.
+        full: the number of seeds of a config that is compared.
         compared: how many configs had them, the best included.
-        stopped: how many configs got fewer; they were stopped early and are not compared.
-        members: those not distinguishable from the best, best first; the best is the first.
+        stopped: how many configs had fewer, because they were stopped early.
+        members: the best, and those indistinguishable from it, best first.
     """
 
     full: int
@@ -301,7 +308,7 @@ class BestSubset:
     members: ConfigResults
 
 
-ALPHA = 0.05  # the probability, at most, that the truly best is missing in the best subset
+ALPHA = 0.05  # maximum probability that the truly best config is not in the best subset
 
 
 def best_subset(results: ConfigResults, full: int) -> BestSubset:
@@ -311,33 +318,36 @@ def best_subset(results: ConfigResults, full: int) -> BestSubset:
     exact McNemar test, on the seeds that both had, at level alpha / (m - 1). The truly best config
     leaves only if *some* other config beats it at that level; each of the m - 1 others does so with
     probability at most alpha / (m - 1), so by the union bound the set holds the truly best of the
-    compared configs with probability at least 1 - alpha, whichever of them looks best. The choice
-    of the best is thereby accounted for. Which configs got the full seeds was decided on the
-    first of the same seeds; a truly best one that was stopped there is not among the compared.
+    compared configs with probability at least 1 - alpha, whichever of them looks best. This
+    accounts for the choice of the best. Which configs got the full seeds was decided on the first
+    of the same seeds: a truly best config that was stopped there is not compared.
 
     Args:
         results: best first, as in `Run.results`.
-        full: the full seeds; see `Run.full_seeds`.
+        full: `Run.full_seeds`.
 
     Source:
         Subset selection: Gupta (1965), Technometrics 7, 225-245; simultaneous comparison with the
         best: Hsu (1981), Annals of Statistics 9, 1026-1034.
     """
     compared = np.flatnonzero(results.counts.n >= full)
-    kept = compared
+    members = compared
     if len(compared) > 1:
         only_best, only_other = _discordant(results, compared)
-        lost = mcnemar_greater(only_best, only_other) <= ALPHA / (len(compared) - 1)
-        lost[0] = False  # the best itself
-        kept = compared[~lost]
+        is_beaten = mcnemar_greater(only_best, only_other) <= ALPHA / (len(compared) - 1)
+        is_beaten[0] = False  # the best itself
+        members = compared[~is_beaten]
     stopped = len(results) - len(compared)
-    return BestSubset(full, len(compared), stopped, results.chosen(kept))
+    return BestSubset(full, len(compared), stopped, results.chosen(members))
+
+
+PART = 10_000  # configs whose seeds are in memory at once
 
 
 def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of the seeds that both had, those that only the best solved and those that only another did.
+    """Count shared seeds that only the best solved (row 0), or only the other config (row 1).
 
-    One column for each that is compared, the best, of which both are 0, first: int64, shape (2, C).
+    Int64, shape (2, C): one column for each config compared; the first is the best itself.
     """
     best = results[int(compared[0])].outcome
     pairs = np.zeros((2, len(compared)), np.int64)
@@ -345,110 +355,97 @@ def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[
         part = compared[start : start + PART]
         seeds = results.seeds(part)
         at = np.minimum(np.searchsorted(best.seeds, seeds.seed), best.n - 1)
-        both = best.seeds[at] == seeds.seed
-        mine, theirs = best.solved[at], seeds.status == Status.SOLVED
-        for row, differ in enumerate((mine & ~theirs, theirs & ~mine)):
-            found = np.bincount(seeds.config[both & differ], minlength=len(part))
-            pairs[row, start : start + len(part)] = found
+        shared = best.seeds[at] == seeds.seed
+        by_best, by_other = best.solved[at], seeds.status == Status.SOLVED
+        for row, differ in enumerate((by_best & ~by_other, by_other & ~by_best)):
+            counts = np.bincount(seeds.config[shared & differ], minlength=len(part))
+            pairs[row, start : start + len(part)] = counts
     return pairs
 
 
-PART = 10_000  # configs whose seeds are in memory at once
-
-
 # -------------------------------------------------------------------------------------------------
-# What fresh seeds say of finalists beside the counts of their search.
+# The finalists of a certificate: fresh seeds beside the counts of the search.
 
-
-WORST = "worst neighbour"  # the column of a certificate's table that only one with neighbours has
-
-
-def lower(found: CertifiedResult) -> str:
-    """The lower bound, rounded down."""
-    return _down(found.lower_bound)
-
-
-def _down(bound: float | None) -> str:
-    return "–" if bound is None else f"{int(bound * 1e4 + 1e-6) / 100:.2f} %"
+WORST = "worst neighbour"  # the last column of a certificate with neighbours
 
 
 def certified_table(certificate: Certificate, run: Run) -> Table:
-    """The finalists of the last complete attempt, in its order, with their own number."""
-    found, report = certificate.finalists, report_of(run)
-    varied, score = report.varied, report.score
-    measures = any(one.neighbours for one in found)
+    """The finalists of the last complete attempt, in its order."""
+    report = report_of(run)
+    score = report.score
+    has_neighbours = any(one.neighbours for one in certificate.finalists)
     heads = [f"{score.name} ({score.worst})"] if score else []
-    heads += [WORST] if measures else []
+    heads += [WORST] if has_neighbours else []
     rows = [
         (
-            config_text(one.point, varied),
+            config_text(one.point, report.varied),
             f"{one.search_k}/{one.search_n} {rate_of(one.search_k, one.search_n)}",
             f"{one.k}/{one.n} {rate_of(one.k, one.n)}",
             _gap(one),
-            lower(one),
-            *([_own(run, score, one.key)] if score else []),
-            *([_worst(one)] if measures else []),
+            lower_percent(one.lower_bound),
+            *([_fresh_score(run, score, one.key)] if score else []),
+            *([_worst_neighbour(one)] if has_neighbours else []),
         )
-        for one in found
+        for one in certificate.finalists
     ]
     columns = numbers("search", "fresh seeds", "gap", "rate at least", *heads)
     return table_of([*texts("configuration"), *columns], rows)
 
 
-def _own(run: Run, score: Score, key: str) -> str:
-    """The median and the worse decile on fresh seeds."""
+def _fresh_score(run: Run, score: Score, key: str) -> str:
+    """The median of the trainer's own number on fresh seeds, and its worse decile."""
     certified = certified_outcome(run, run.certificate, key)
     if certified is None:
         return "–"
-    found = summary(certified[1].details.values.get(score.name, np.empty(0)))
-    if math.isnan(found["median"]):
+    statistics = summary(certified[1].details.values.get(score.name, np.empty(0)))
+    if math.isnan(statistics["median"]):
         return "–"
-    return f"{number(found['median'])} ({number(found[score.worst])})"
+    return f"{number(statistics['median'])} ({number(statistics[score.worst])})"
 
 
 def certified_lines(certificate: Certificate) -> list[str]:
-    """What the bounds promise together, and the other attempts."""
-    return lines_of("certificate.txt.jinja", certificate=certificate, lower=lower)
+    """What the bounds guarantee together, and the other attempts."""
+    return lines_of("certificate.txt.jinja", certificate=certificate)
 
 
 def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a search left out the certificate that was asked for, and the command that makes it."""
-    noted = manifest.get("not_certified")
-    if noted is None:
+    """Why the search did not make the certificate it was to make, and the command that does."""
+    entry = manifest.get("not_certified")
+    if entry is None:
         return None
-    seconds = noted.get("seconds")
+    seconds = entry.get("seconds")
     takes = "does it" if seconds is None else f"takes about {duration(seconds)}"
-    return f"Not certified: {plain(noted['why'])}. This {takes}:", plain(noted["command"])
+    return f"Not certified: {plain(entry['why'])}. This {takes}:", plain(entry["command"])
 
 
-def _gap(found: CertifiedResult) -> str:
-    """In the decimals that the interval of this difference supports."""
-    low, high = unpaired_difference(found.search_k, found.search_n, found.k, found.n)
+def _gap(result: CertifiedResult) -> str:
+    """The gap in percentage points, with the decimals that its interval supports."""
+    low, high = unpaired_difference(result.search_k, result.search_n, result.k, result.n)
     digits = decimals(float(low), float(high))
-    shown = round(100 * found.gap, digits)
-    return f"{shown:+.{digits}f}" if shown else "0"
+    gap = round(100 * result.gap, digits)
+    return f"{gap:+.{digits}f}" if gap else "0"
 
 
-def _worst(found: CertifiedResult) -> str:
-    worst = found.worst_neighbour
+def _worst_neighbour(result: CertifiedResult) -> str:
+    worst = result.worst_neighbour
     if worst is None:
         return "–"
     moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
     text = f"{rate_of(worst.k, worst.n)} ({moved})"
-    bound = found.neighbourhood_bound
-    return text if bound is None else f"{text}; all at least {_down(bound)}"
+    bound = result.neighbourhood_bound
+    return text if bound is None else f"{text}; all at least {lower_percent(bound)}"
 
 
 # -------------------------------------------------------------------------------------------------
-# A config written down: as plain PyTorch, and as the command that trains it.
+# A config as a PyTorch script, and as the command that trains it.
 
-MAX_ROWS = 32  # more would bury the script in numbers
+MAX_ROWS = 32  # of a task whose inputs are written into a script
 
 
 def plain_script(config: Config, task: Task, seed: int) -> str | None:
     """PyTorch that trains a config under one seed and prints its predictions.
 
-    None for a task that has held-out rows, or more than 32 rows.
+    None for a task with held-out rows, or with more than `MAX_ROWS` rows.
     """
     if task.held_out_inputs is not None or task.inputs.shape[0] > MAX_ROWS:
         return None
@@ -456,27 +453,27 @@ def plain_script(config: Config, task: Task, seed: int) -> str | None:
 
 
 def counting_script(config: Config, task: Task, seeds: Sequence[range], expected: int) -> str:
-    """PyTorch that trains a config under some seeds and counts those that are solved.
+    """PyTorch that trains a config under these seeds and prints how many it solves.
 
-    It says beside its count how many of them the run has counted, the `expected`.
+    Beside its count it prints `expected`, the count of the run.
     """
     return _script("counting.py.jinja", config, task, seeds=seeds, expected=expected)
 
 
-def _script(template: str, config: Config, task: Task, **values: Any) -> str:
+def _script(name: str, config: Config, task: Task, **values: Any) -> str:
     softmax = config.activation in SOFTMAX_LIKE
-    found = environment().get_template(template)
-    text = found.render(config=config, task=task, softmax=softmax, tensor=_tensor, **values)
+    template = environment().get_template(name)
+    text = template.render(config=config, task=task, softmax=softmax, tensor=_tensor, **values)
     return text.rstrip("\n")
 
 
 def _tensor(rows: NDArray[np.float32]) -> str:
-    """The numbers in as few digits as float32 has."""
+    """The numbers with as few digits as float32 needs."""
     return f"torch.tensor({[[float(str(number)) for number in row] for row in rows]})"
 
 
 def evaluate_command(config: Config, task: str, *, first: int, seeds: int) -> str:
-    """The command that trains a config under other seeds."""
+    """The command that trains a config under `seeds` seeds from the `first` on."""
     words = ["xortune", "evaluate", "--activation", config.activation or "none"]
     words += ["--loss", config.loss, "--optimizer", config.optimizer, "--lr", repr(config.lr)]
     if config.momentum:
@@ -490,14 +487,14 @@ def evaluate_command(config: Config, task: str, *, first: int, seeds: int) -> st
 
 
 def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
-    """The command that trains a run's best on fresh seeds; None if nothing says what trains it."""
-    words = f"xortune certify {shlex.quote(path)} --seeds {seeds}"
+    """The command that trains a run's best on fresh seeds; None if the space file is missing."""
+    command = f"xortune certify {shlex.quote(path)} --seeds {seeds}"
     try:
-        named = run.is_network or run.asked.trainer is not None
-    except InputError:  # the space is missing
+        has_trainer = run.is_network or run.asked.trainer is not None
+    except InputError:
         return None
-    # Of a function from Python, or of imported results, only the user knows what trains.
-    return words if named else f"{words} --trainer FILE.py:FUNCTION"
+    # Only the user knows what trained a function from Python, or imported results.
+    return command if has_trainer else f"{command} --trainer FILE.py:FUNCTION"
 
 
 # -------------------------------------------------------------------------------------------------
@@ -525,7 +522,7 @@ ASKED = {
     "stopped": "stopped because",
     "proven": "ended early, since this was proven",
 }
-"""Entries of the manifest that say what was asked, and how a report calls them."""
+"""Entries of the manifest with the settings of the search, and their labels in a report."""
 
 
 @dataclass(frozen=True)
@@ -535,9 +532,9 @@ class Failures:
     Attributes:
         counts: seeds for each status, `Status.SOLVED` included.
         patterns: the most frequent wrong prediction patterns with their number of seeds.
-        reasons: why seeds of a trainer of the user's own failed, the most frequent first, each with
-            its number of seeds, and the key and number of one of them.
-        printed: whether the end of what some of them printed is known.
+        reasons: why seeds of a user's trainer failed, the most frequent first, each with its number
+            of seeds, and the config's key and the seed of an example.
+        printed: whether the output of some of them is known.
     """
 
     counts: dict[Status, int]
@@ -551,8 +548,8 @@ class NoOutcome:
     """Evaluations that produced no outcome, for one reason.
 
     Attributes:
-        retried: tries that were repeated.
-        given_up: blocks that finally have no outcome; their seeds count as crashed.
+        retried: attempts that were repeated.
+        given_up: blocks without an outcome after all attempts; their seeds count as crashed.
     """
 
     reason: str
@@ -581,89 +578,96 @@ class Report:
         self.solved = self.failures.counts[Status.SOLVED]
         self.tied = best_subset(results, run.full_seeds)
         self.effects = effects
-        # How many configs there are, how many are the better tenth, how many it would take.
-        about = manifest.get("importance_resampled") or {}
-        configs, better, needed = (about.get(name, 0) for name in ("configs", "better", "needed"))
+        # The configs, those in the better tenth, and the minimum for that tenth.
+        resampled = manifest.get("importance_resampled") or {}
+        configs, better, needed = (
+            resampled.get(name, 0) for name in ("configs", "better", "needed")
+        )
         few = better < needed or configs < 2 * needed
         self.too_few_for_importance = (configs, better, needed) if few else None
         # The number of a user's trainer that is the only objective; None otherwise.
         self.looked_for = summed_only(run.objectives)
-        # The number of a user's trainer beside k / n, where none is the objective.
+        # The number of a user's trainer that is shown beside k / n, if none is the objective.
         names = number_names(result.outcome for result in self.top)
-        found = None if self.looked_for else score_of(run.objectives, names)
-        self.score = found if found and found.name in names else None
+        score = None if self.looked_for else score_of(run.objectives, names)
+        self.score = score if score and score.name in names else None
         self.complete = manifest.get("complete") is not False
         self.stopped = stopped_because(manifest)
         self.no_outcome = _no_outcome(run.evaluations)
         self.asked = _asked(run)
         self.space = run.space_text if (run.path / "space.yaml").exists() else None
         self.reproduce = _reproduce(manifest)
-        self.script, self.run_as, self.again = _written_down(run)
+        self.script, self.run_as, self.again = _scripts(run)
 
 
-@cached_per_run  # files and the terminal draw the same one
+@cached_per_run
 def report_of(run: Run) -> Report:
     """Every value of a run's report."""
     return Report(run)
 
 
 def failures_of(results: ConfigResults, top: int | None = 5) -> Failures:
-    """How the seeds of some configs failed, with so many of the most frequent wrong patterns."""
+    """How the seeds of these configs failed, with the `top` most frequent wrong patterns."""
     totals = results.counts.status.sum(axis=0).tolist()
-    counts = dict(zip(Status, totals, strict=True))
-    found: Counter[str] = Counter()
+    seeds_of_pattern: Counter[str] = Counter()
     for start in range(0, len(results), PART):
         seeds = results.seeds(np.arange(start, min(start + PART, len(results))))
         codes, names = seeds.patterns()
-        often = np.bincount(codes[seeds.status == Status.WRONG_PATTERN], minlength=len(names))
-        found.update(dict(zip(names, often.tolist(), strict=True)))
-    order = sorted((-often, name) for name, often in found.items() if often and name)
-    patterns = tuple((name, -often) for often, name in order[:top])
-    reasons: Counter[str] = Counter()
+        counts = np.bincount(codes[seeds.status == Status.WRONG_PATTERN], minlength=len(names))
+        seeds_of_pattern.update(dict(zip(names, counts.tolist(), strict=True)))
+    order = sorted((-n, name) for name, n in seeds_of_pattern.items() if n and name)
+    seeds_of_reason: Counter[str] = Counter()
     examples: dict[str, tuple[str, int]] = {}
     printed = False
     for result in results if results.detailed else ():
         details = result.outcome.details
         printed = printed or bool(details.output)
-        reasons.update(details.failed.values())
+        seeds_of_reason.update(details.failed.values())
         for seed, reason in details.failed.items():
             examples.setdefault(reason, (result.key, seed))
-    told = tuple((reason, often, *examples[reason]) for reason, often in reasons.most_common())
-    return Failures(counts, patterns, told, printed)
+    return Failures(
+        counts=dict(zip(Status, totals, strict=True)),
+        patterns=tuple((name, -negative) for negative, name in order[:top]),
+        reasons=tuple((text, n, *examples[text]) for text, n in seeds_of_reason.most_common()),
+        printed=printed,
+    )
 
 
 def _asked(run: Run) -> tuple[tuple[str, str], ...]:
+    """What was asked for, and the time it took, as rows of a label and a text."""
     rows = [
         (label, ", ".join(f"{plain(o['name'])} ({o['direction']})" for o in entry))
         if name == "objectives"
-        else (label, _shown(entry))
+        else (label, _entry_text(entry))
         for name, label in ASKED.items()
         if (entry := run.manifest.get(name)) is not None
     ]
-    if seconds := sum(run.evaluations.seconds):  # else taken out, as of a run that is published
+    if seconds := sum(run.evaluations.seconds):  # a published run may have none
         rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
         if seeds := int(run.results.counts.n.sum()):
             rows.append(("time of a seed", f"{duration(seconds / seeds)}, the mean of {seeds:,}"))
         began, ended = (moment(run.manifest.get(name)) for name in ("started", "finished"))
         if began is not None and ended is not None and ended > began:
             rows.append(("from start to end", duration(ended - began)))
-    unfinished = run.evaluations.ended(NOT_FINISHED)
     for label, uncounted, why in (
         ("made by other versions, not counted", run.set_aside, ""),
-        ("not finished, in no count", unfinished, ", proven worse meanwhile"),
+        (
+            "not finished, in no count",
+            run.evaluations.ended(NOT_FINISHED),
+            ", proven worse meanwhile",
+        ),
     ):
         if uncounted:
             seeds, configs = int(uncounted.column("count").sum()), len(uncounted.keys)
-            text = f"{number(seeds)} seeds of {number(configs)} configurations{why}"
-            rows.append((label, text))
+            rows.append((label, f"{number(seeds)} seeds of {number(configs)} configurations{why}"))
     return tuple(rows)
 
 
-def _shown(entry: Any) -> str:
+def _entry_text(entry: Any) -> str:
     if isinstance(entry, Mapping):
-        return ", ".join(f"{plain(str(name))} {_shown(part)}" for name, part in entry.items())
+        return ", ".join(f"{plain(str(name))} {_entry_text(part)}" for name, part in entry.items())
     if isinstance(entry, Sequence) and not isinstance(entry, str):
-        return ", ".join(_shown(part) for part in entry)
+        return ", ".join(map(_entry_text, entry))
     return plain(str(entry))
 
 
@@ -673,8 +677,8 @@ def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
         if evaluation.error not in NO_FAILURES:
             reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
     rows = [
-        NoOutcome(reason, sum(not e.final for e in found), sum(e.final for e in found), found[0])
-        for reason, found in reasons.items()
+        NoOutcome(reason, sum(not e.final for e in failed), sum(e.final for e in failed), failed[0])
+        for reason, failed in reasons.items()
     ]
     return tuple(sorted(rows, key=lambda row: (-row.given_up, -row.retried, row.reason)))
 
@@ -687,12 +691,12 @@ def _reproduce(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         "git commit": manifest.get("git_commit"),
         "versions": manifest.get("versions"),
     }
-    known = ((label, _shown(one)) for label, one in entries.items() if one is not None)
-    return tuple(row for row in known if row[1])
+    rows = ((label, _entry_text(one)) for label, one in entries.items() if one is not None)
+    return tuple((label, text) for label, text in rows if text)
 
 
 def task_argument(run: Run) -> str | None:
-    """What `xortune evaluate --task` calls a run's task; None: a user's own training."""
+    """The run's task as an argument of `xortune evaluate --task`; None for a user's trainer."""
     if not run.is_network:
         return None
     task = named_task(run.manifest)
@@ -700,7 +704,7 @@ def task_argument(run: Run) -> str | None:
 
 
 def named_task(manifest: Mapping[str, Any]) -> Task | None:
-    """The task, if its name says what it is; one from a file has only the file's name."""
+    """The built-in task of a run; None for a task from a file."""
     name = manifest.get("task")
     if not isinstance(name, str) or name.endswith(".csv"):
         return None
@@ -708,12 +712,12 @@ def named_task(manifest: Mapping[str, Any]) -> Task | None:
         task = Task.named(name)
     except InputError:
         return None
-    # xor.csv is called xor too.
+    # A task from xor.csv has the name xor, too.
     return task if manifest.get("task_fingerprint", task.fingerprint) == task.fingerprint else None
 
 
-def _written_down(run: Run) -> tuple[str | None, str | None, str | None]:
-    """The best config as plain PyTorch, as a user's command, and the command for fresh seeds."""
+def _scripts(run: Run) -> tuple[str | None, str | None, str | None]:
+    """The best config as a PyTorch script, as a user's command, and the command for fresh seeds."""
     if not run.results:
         return None, None, None
     best = run.results[0]

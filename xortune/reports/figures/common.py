@@ -1,4 +1,4 @@
-"""What figures share: labels and sentences about configs, and which of very many are drawn."""
+"""What figures share: labels and sentences about configs, and samples of too many points."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, count, interval, measured, value
-from xortune.core.outcome import Outcome, rate_of
+from xortune.core.outcome import Outcome
+from xortune.reports.analysis import differing
 from xortune.reports.document import blocks_of
-from xortune.reports.plot import Ends, Mark, Panel, Plot, Role, Series, shortened
-from xortune.reports.tables import differing, lower
+from xortune.reports.drawing.model import Ends, Mark, Panel, Plot, Role, Series, shortened
 from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
 
 LONGEST, LONGEST_NAME, LONGEST_PART = 56, 40, 16
-"""Characters of a label beside a figure, of a name or two there, and of one value in a label."""
+"""Most characters of a category's label, of one or two names in it, and of one value in it."""
 
-KEY = 6  # digits of a key that tell configs apart to the eye; whoever can point sees all of it
-MOST = 1000  # more points or steps than these are not told apart: only so many are drawn
-HUGE = 1e300  # numbers beyond it are no place on an axis: a difference of two would not be finite
-WIDE = 100.0  # positive numbers whose largest is so many times the smallest are shown on a log axis
+KEY = 6  # digits of a key in a label; the text of a mark has all of them
+MOST = 1000  # points or steps that are drawn: more cannot be distinguished
+HUGE = 1e300  # beyond it the difference of two numbers may overflow: no place on an axis
+WIDE = 100.0  # ratio of the largest to the smallest positive number from which an axis is log
 
 
 def plot_of(name: str, /, *panels: Panel, columns: int = 1, **values: Any) -> Plot:
-    """The figure whose title, alt and note its template makes of these values."""
-    told = {"between": between, "counted": counted, "lower": lower, "rate_of": rate_of}
-    words = blocks_of(f"figures/{name}.txt.jinja", **told, with_interval=with_interval, **values)
-    return Plot(name, words["title"], words["alt"], words["note"], panels, columns)
+    """The figure; its template makes the title, the alt text and the note of the values."""
+    helpers = {"between": between, "counted": counted, "with_interval": with_interval}
+    blocks = blocks_of(f"figures/{name}.txt.jinja", **helpers, **values)
+    return Plot(name, **blocks, panels=panels, columns=columns)
 
 
 def finished(run: Run) -> ConfigResults:
-    """The results of a run that has some, best first.
+    """The results of a run, best first.
 
     Raises:
         InputError: no config is finished yet.
@@ -50,18 +50,18 @@ def finished(run: Run) -> ConfigResults:
 
 
 def sampled(total: int, most: int = MOST) -> NDArray[np.intp]:
-    """At most so many places of an order, evenly spaced, the first and the last among them."""
+    """At most `most` evenly spaced indices of `total` items, with the first and the last."""
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.intp))
 
 
 def listed(
     run: Run, results: Sequence[ConfigResult], most: int = LONGEST
 ) -> tuple[str, tuple[str, ...]]:
-    """What stands beside an axis of configs: its label, and one of so many signs for each of them.
+    """The label of an axis of configs, and one of at most `most` characters for each config.
 
-    A config's label has the values of parameters in which these configs differ, a dash where it has
-    none, and the key's beginning; the axis says which parameters they are. Of those that find no
-    room the least important ones are left out, as far as the run's manifest knows, or the last.
+    A config's label has the beginning of its key, and the values of the parameters in which these
+    configs differ (a dash for an inactive one), which the axis names. If not all fit, the least
+    important ones are omitted, or the last if the manifest has no importance.
     """
     differ = differing(results, run.parameters)
     importance = run.manifest.get("importance") or {}
@@ -73,10 +73,10 @@ def listed(
     kept: list[str] = []
     texts = [""] * len(results)
     for name in sorted(differ, key=lambda name: -importance.get(name, 0.0)):
-        wanted = [one for one in differ if one in {*kept, name}]
-        found = [", ".join(row) for row in zip(*(values[one] for one in wanted), strict=True)]
-        if max(map(len, found)) <= most - KEY - 3:
-            kept, texts = wanted, found
+        names = [other for other in differ if other in {*kept, name}]
+        longer = [", ".join(row) for row in zip(*(values[one] for one in names), strict=True)]
+        if max(map(len, longer)) <= most - KEY - 3:
+            kept, texts = names, longer
     axis = ", ".join(shortened(name, LONGEST_PART) for name in kept)
     keys = (result.key[:KEY] for result in results)
     labels = (" · ".join(filter(None, pair)) for pair in zip(texts, keys, strict=True))
@@ -84,7 +84,7 @@ def listed(
 
 
 def same_in_all(results: Sequence[ConfigResult], names: Sequence[str]) -> str:
-    """A sentence with what these configs have in common; or nothing."""
+    """A sentence with the values that these configs share; empty if there are none."""
     if len(results) < 2:
         return ""
     differ = differing(results, names)
@@ -93,13 +93,13 @@ def same_in_all(results: Sequence[ConfigResult], names: Sequence[str]) -> str:
 
 
 def described(result: ConfigResult, names: Sequence[str]) -> str:
-    """A config with all of these parameters and its key."""
+    """A config as text: these parameters and its key."""
     text = shortened(config_text(result.point, names), 300)
     return f"{text} ({result.key})" if text else result.key
 
 
 def with_interval(rate: float, ends: Ends) -> str:
-    """A rate as it is told: `98.4 %, 95 % interval 91.7–99.8 %`."""
+    """`98.4 %, 95 % interval 91.7–99.8 %`."""
     return f"{measured(rate, *ends)}, 95 % interval {interval(*ends)}"
 
 
@@ -110,13 +110,13 @@ def counted(outcome: Outcome) -> str:
 
 
 def between(sizes: Iterable[int]) -> str:
-    """How many seeds configs have: `512`, or `8 to 512`."""
+    """The range of numbers of seeds: `512`, or `8 to 512`."""
     known = sorted(set(sizes))
     return " to ".join(f"{n:,}" for n in dict.fromkeys((known[0], known[-1])))
 
 
 CHOSEN: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
-"""Of lines beside each other, of which no more can be told apart."""
+"""Roles of the lines in one panel; more could not be distinguished."""
 
 
 def share_line(
@@ -131,16 +131,16 @@ def share_line(
     by: str = "",
     dashed: bool = False,
 ) -> Series:
-    """The share of n seeds that have at most x, as steps, with a band that holds for all x at once.
+    """The share of n seeds with a value of at most x, as steps, with a simultaneous band.
 
-    The values are ascending, of the seeds that have one; if `larger`, it is the share that has more
-    than x. With `text`, whose seeds they are, each step says how many it has, `by` which x.
+    `values` are those of the seeds that have one, ascending; if `larger`, it is the share above x.
+    `text` says whose seeds they are: with it each step has a text, which ends with `by` of x.
     """
-    at = np.unique(np.clip(np.concatenate([ends, values]), *ends))
-    at = at[sampled(at.size)]
-    below = np.searchsorted(values, at, side="right")
-    have = values.size - below if larger else below
-    table = np.stack([at, have / n, *dkw_band(have / n, n), have], axis=1).tolist()
+    x = np.unique(np.clip(np.concatenate([ends, values]), *ends))
+    x = x[sampled(x.size)]
+    at_most = np.searchsorted(values, x, side="right")
+    k = values.size - at_most if larger else at_most
+    table = np.stack([x, k / n, *dkw_band(k / n, n), k], axis=1).tolist()
     marks = (
         Mark(
             *(x, share),
