@@ -36,9 +36,8 @@ from quality.trace import Standing, Tracer
 from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, most_in_flight
+from xortune.driver.batches import Batches, Done, most_in_flight
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import Done
 from xortune.driver.loop import Record
 from xortune.driver.propose import OptunaProposer
 from xortune.racing.objectives import Seen, speed

@@ -32,9 +32,8 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, most_in_flight
+from xortune.driver.batches import Batches, Done, Job, most_in_flight
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import Done, Job
 from xortune.driver.loop import Record
 from xortune.driver.propose import LEARNING, budget, proposer_for
 from xortune.racing.grants import raced

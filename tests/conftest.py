@@ -220,22 +220,22 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches train on this machine, however busy it is; one that starts Ray fails."""
-    from xortune.driver import certify, loop, session
+    from xortune.driver import certify, executors, session
 
     ray = sys.modules.get("ray")
     assert ray is None or not ray.is_initialized(), "one_ray is for other files: it would train"
     for module, name in (
         (session, "SHORT"),
         (certify, "RAY_SECONDS"),
-        (loop, "RAY_SECONDS"),
-        (loop, "PROCESS_SECONDS"),
-        (loop, "WORKER_SECONDS"),
-        (loop, "PATIENCE"),
-        (loop, "PATIENCE_OWN"),
+        (executors, "RAY_SECONDS"),
+        (executors, "PROCESS_SECONDS"),
+        (executors, "WORKER_SECONDS"),
+        (executors, "PATIENCE"),
+        (executors, "PATIENCE_OWN"),
     ):
         monkeypatch.setattr(module, name, 600.0)
     monkeypatch.setattr(
-        loop._StartingExecutor, "brief", False
+        executors._StartingExecutor, "brief", False
     )  # long batches are no workers' either
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
 

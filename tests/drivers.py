@@ -12,7 +12,7 @@ from hand_made import TINY_SPACE
 
 from xortune.core.errors import TrainingError
 from xortune.driver import session as session_module
-from xortune.driver.jobs import Done
+from xortune.driver.batches import Done
 from xortune.runs.run import JOURNAL
 
 SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")

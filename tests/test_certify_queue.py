@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from xortune.certificates.fresh import Call, tasks_of
 from xortune.core.point import Point
 from xortune.driver import certify as module
-from xortune.driver.batches import Batches
+from xortune.driver.batches import Batches, Done
 from xortune.driver.certify import FreshSeeds, certify_run, seeds_callback, train_locally
 from xortune.driver.cluster import Cluster
-from xortune.driver.jobs import Done
-from xortune.driver.loop import LocalExecutor, Record
+from xortune.driver.executors import LocalExecutor
+from xortune.driver.loop import Record
 from xortune.driver.loop import run as run_loop
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL

@@ -9,9 +9,9 @@ import pytest
 from certified import Chancy, searched_run
 
 from xortune.certificates.fresh import Call
+from xortune.driver.batches import ATTEMPTS
 from xortune.driver.certify import certify_run
 from xortune.driver.cluster import Cluster
-from xortune.driver.jobs import ATTEMPTS
 from xortune.runs.run import JOURNAL, load_run
 
 pytestmark = pytest.mark.usefixtures("one_ray")

@@ -15,8 +15,8 @@ from cluster_trainers import Logging, begun
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.driver import ray_executor as versions_module
+from xortune.driver.batches import ATTEMPTS
 from xortune.driver.cluster import Cluster, slots
-from xortune.driver.jobs import ATTEMPTS
 from xortune.driver.ray_executor import Watchdog, classify_failure
 from xortune.driver.session import search_session
 from xortune.runs.run import load_run

@@ -15,7 +15,7 @@ from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.driver import search as api
 from xortune.driver import session as session_module
-from xortune.driver.loop import LocalExecutor
+from xortune.driver.executors import LocalExecutor
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
 from xortune.runs.evaluation import Evaluations

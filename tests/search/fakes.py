@@ -13,9 +13,8 @@ from hand_made import solved
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.driver.batches import Batches
+from xortune.driver.batches import Batches, Done, WorkerFailure
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import Done, WorkerFailure
 from xortune.driver.loop import Record
 from xortune.runs.journal import Journal, read
 from xortune.spaces.space import parse_space

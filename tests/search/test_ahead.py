@@ -10,10 +10,8 @@ from hand_made import solved
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import Stacking
-from xortune.driver.ahead import Ahead
-from xortune.driver.batches import Batches
+from xortune.driver.batches import ATTEMPTS, Ahead, Batches, Done, WorkerFailure
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import ATTEMPTS, Done, WorkerFailure
 from xortune.driver.loop import FirstFailure, Record, run
 from xortune.driver.propose import ANYWHERE, LEARNING, STARTUP, proposer_for
 from xortune.racing.objectives import Seen

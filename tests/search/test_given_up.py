@@ -13,7 +13,7 @@ from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Unfinished
-from xortune.driver.jobs import trained
+from xortune.driver.executors import train_blocks
 from xortune.racing.grants import FrontGrants, Grants, NumberGrants
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import EncodedOutcome as Packed
@@ -177,7 +177,7 @@ def test_a_report_ends_what_is_given_up_with_what_has_finished():
 
     block = Block(Point({"x": 1}), 4, 5)
     with asked_of_reports(after(3)):
-        [ended, other] = trained(trainer, [block, Block(Point({"x": 2}), 0, 1)])
+        [ended, other] = train_blocks(trainer, [block, Block(Point({"x": 2}), 0, 1)])
     assert isinstance(ended, Unfinished)
     assert str(ended) == NOT_FINISHED
     assert isinstance(ended.outcome, Packed)
@@ -186,7 +186,7 @@ def test_a_report_ends_what_is_given_up_with_what_has_finished():
     assert isinstance(other, Unfinished)
     assert other.outcome is None
     assert calls[0] == block
-    [whole] = trained(trainer, [block])
+    [whole] = train_blocks(trainer, [block])
     assert isinstance(whole, Packed)
     with asked_of_reports(after(0)):
         many = custom_trainer(given_source(all_at_once), None)

@@ -13,10 +13,10 @@ from fakes import Scripted, batches_of, points, space_of, trained
 import xortune as xt
 import xortune.driver.session as session_module
 from xortune.core.errors import InputError
-from xortune.driver import jobs, loop, subprocesses
+from xortune.driver import executors, loop, subprocesses
+from xortune.driver.batches import Done
 from xortune.driver.cluster import THIS_MACHINE
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import Done
 from xortune.runs.journal import Journal, read
 from xortune.runs.run import JOURNAL
 from xortune.spaces.space import parse_space
@@ -81,7 +81,7 @@ def meanwhile(packs, trainer):
     def train(executor):
         loop.run(packs, executor, packs._record)
 
-    with loop.training_meanwhile(train, trainer, 2) as wants_workers:
+    with executors.training_while_workers_start(train, trainer, 2) as wants_workers:
         yield lambda: wants_workers() and not packs.finished
 
 
@@ -191,11 +191,13 @@ def slow(lines):
 def slowly(monkeypatch):
     """Each batch takes long enough for the other thread to see that workers are there."""
 
+    train = executors.train_blocks
+
     def after_a_while(*args, **how):
         time.sleep(0.05)
-        return jobs.trained(*args, **how)
+        return train(*args, **how)
 
-    monkeypatch.setattr(loop, "trained", after_a_while)
+    monkeypatch.setattr(executors, "train_blocks", after_a_while)
 
 
 def never(folder):
@@ -211,8 +213,8 @@ def facts(run):
 
 def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
     here = searched(monkeypatch, tmp_path / "here", never)
-    monkeypatch.setattr(loop, "RAY_SECONDS", -1)
-    monkeypatch.setattr(loop, "WORKER_SECONDS", -1)
+    monkeypatch.setattr(executors, "RAY_SECONDS", -1)
+    monkeypatch.setattr(executors, "WORKER_SECONDS", -1)
     slowly(monkeypatch)
     both = searched(monkeypatch, tmp_path / "both", slow(12))
     room = session_module.slots_to_come(THIS_MACHINE)
@@ -233,7 +235,7 @@ def test_processes_of_this_machine_train_what_is_left_as_this_one_does(monkeypat
     monkeypatch.undo()
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
     first = lambda self, batches: not self._under_way and not batches.measured  # noqa: E731
-    monkeypatch.setattr(loop._StartingExecutor, "takes", first)
+    monkeypatch.setattr(executors._StartingExecutor, "takes", first)
     asked, train = [], subprocesses.TrainingProcess.train
 
     def noted(self, trainer, blocks, **how):
@@ -258,11 +260,11 @@ def deaf(lines):
 
 def test_a_ray_that_does_not_start_is_missed_by_those_alone_who_need_it(monkeypatch, tmp_path):
     here = searched(monkeypatch, tmp_path / "here", never)
-    monkeypatch.setattr(loop, "RAY_SECONDS", -1)
+    monkeypatch.setattr(executors, "RAY_SECONDS", -1)
     done = searched(monkeypatch, tmp_path / "done", deaf(len(here.evaluations)))
     assert facts(done) == facts(here)
     assert done.manifest["complete"]
-    monkeypatch.setattr(loop, "WORKER_SECONDS", -1)
+    monkeypatch.setattr(executors, "WORKER_SECONDS", -1)
     slowly(monkeypatch)
     with pytest.raises(InputError, match="Ray did not start"):
         searched(monkeypatch, tmp_path / "missed", deaf(12))

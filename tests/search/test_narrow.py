@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from xortune.certificates.fresh import SeedsToTrain
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
-from xortune.driver.batches import HOPELESS, PARTS
+from xortune.driver.batches import ATTEMPTS, HOPELESS, MAX_PARTS
 from xortune.driver.certify import FreshSeeds
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import ATTEMPTS
 from xortune.runs.journal import Journal, read
 
 DEAD = TrainingError("the worker died")
@@ -76,7 +75,7 @@ def test_only_the_deadly_seeds_of_a_block_are_lost(count, deadly, tmp_path_facto
         deaths = trained(packs_of(space, journal), deadly)
     lost = deadly if len(deadly) < count or count < HOPELESS else set(range(count))
     assert fates(path) == (lost, 2 * count)
-    if deadly and count <= PARTS:
+    if deadly and count <= MAX_PARTS:
         # The pack of both, each of them twice, and then each deadly seed once.
         assert deaths == 1 + 2 * (ATTEMPTS - 1 + len(deadly))
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.driver.batches import (
-    LEAST_SECONDS,
-    LOSSES,
-    MOST_SECONDS,
+    ATTEMPTS,
+    MAX_BATCH_SECONDS,
+    MAX_MACHINE_LOSSES,
+    MIN_BATCH_SECONDS,
     most_in_flight,
 )
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import ATTEMPTS
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
 
@@ -69,12 +69,16 @@ def test_packs_are_small_then_large_then_small(journal):
     trainer = Timed(seconds=0.002)
     seconds = trained_seconds(packs_of(journal, trainer, 5_000), trainer)
     assert sum(seconds) == pytest.approx(30)
-    assert seconds[0] == pytest.approx(trainer.factor * LEAST_SECONDS, rel=0.05), "a measurement"
-    assert max(seconds) == pytest.approx(MOST_SECONDS, rel=0.05)
-    assert seconds[-1] < 1.1 * LEAST_SECONDS, "no slot waits long for another at the end"
+    assert seconds[0] == pytest.approx(trainer.factor * MIN_BATCH_SECONDS, rel=0.05), (
+        "a measurement"
+    )
+    assert max(seconds) == pytest.approx(MAX_BATCH_SECONDS, rel=0.05)
+    assert seconds[-1] < 1.1 * MIN_BATCH_SECONDS, "no slot waits long for another at the end"
     middle = seconds[2:-1]
     assert middle == sorted(middle, reverse=True)
-    assert min(middle) > 0.95 * LEAST_SECONDS, "what Ray takes for a trial stays small beside it"
+    assert min(middle) > 0.95 * MIN_BATCH_SECONDS, (
+        "what Ray takes for a trial stays small beside it"
+    )
 
 
 def test_one_block_that_waited_for_a_core_asks_for_no_workers(journal):
@@ -158,7 +162,7 @@ def test_whatever_becomes_of_packs_each_block_is_journaled_once(fates, workers, 
 
 def test_a_lost_machine_is_not_held_against_its_blocks_until_it_repeats(journal, tmp_path):
     packs = packs_of(journal, Timed(seconds=0.01), 3)
-    for _ in range(LOSSES):
+    for _ in range(MAX_MACHINE_LOSSES):
         jobs = packs.next()
         assert numbers(jobs) == [0, 1, 2], "the same pack again, whole"
         failed(packs, jobs, GONE, kind="node")
@@ -174,7 +178,7 @@ def test_a_block_that_brings_every_machine_down_is_given_up(journal, tmp_path):
     while jobs := packs.next():
         failed(packs, jobs, GONE, kind="node")
         tries += 1
-    assert tries == LOSSES + ATTEMPTS
+    assert tries == MAX_MACHINE_LOSSES + ATTEMPTS
     assert packs.finished
     journal.close()
     evaluations = read(tmp_path / "evaluations.jsonl")[0]

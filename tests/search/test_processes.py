@@ -8,9 +8,9 @@ import pytest
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver import subprocesses
+from xortune.driver.batches import Job, WorkerFailure
 from xortune.driver.cluster import Cluster
-from xortune.driver.jobs import Job, WorkerFailure
-from xortune.driver.loop import ProcessExecutor
+from xortune.driver.executors import ProcessExecutor
 from xortune.driver.session import processes_here
 from xortune.driver.subprocesses import ending_process, process_for
 from xortune.spaces.space import parse_space

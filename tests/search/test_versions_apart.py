@@ -155,7 +155,7 @@ def test_which_version_counts_depends_on_no_order(given, order):
         assert found.made == most
         assert found.counted.n == seeds[most]
         assert found.counted.successes == sum(c.successes for m, _, c in parts if m == most)
-        assert found.aside == sum(seeds.values()) - seeds[most]
+        assert found.superseded == sum(seeds.values()) - seeds[most]
         assert {m: c.n for m, (_, c) in found.parts.items()} == seeds
     assert changes[1] == (bool(halves[0].parts) and halves[0].made != most)
 

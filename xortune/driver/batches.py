@@ -1,141 +1,447 @@
-"""Batches: how many blocks one Ray trial trains, and what follows when one comes to nothing."""
+"""What is sent to a worker: batches of jobs, sized by measured cost; what to do with their results.
+
+From here on: the job, how many make a batch, the search for a seed that kills its worker, jobs that
+are trained ahead of decisions, and `Batches`, which uses all of these.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import islice, pairwise
+from typing import Literal, Protocol
 
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
+from xortune.core.point import Point
 from xortune.core.trainer import (
     NOT_FINISHED,
     Block,
     OutOfTime,
+    Stacking,
     Trainer,
     Unfinished,
     runs_users_code,
 )
-from xortune.driver.ahead import Ahead
-from xortune.driver.decisions import Decider
-from xortune.driver.jobs import ATTEMPTS, Done, Job, WorkerFailure
-from xortune.runs.evaluation import EncodedOutcome, Evaluation
+from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose
 
-LEAST_SECONDS = 0.4
-"""Of work in a batch, if there is so much: some twenty times what Ray takes for a trial."""
+ATTEMPTS = 3
+"""Maximum number of attempts for a block that produces no outcome."""
 
-DOUBT = 10.0
-"""A block of milliseconds may take so many times as long as its training does."""
 
-BLOCK_SECONDS = 2.5e-4
-"""That a driver takes to decide upon a block and to record it, about."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A block on its way to a worker.
 
-MOST_SECONDS = 4.0
-"""Of work in a batch: how long the user waits for news, and what a killed worker loses."""
+    Attributes:
+        proposal: number of the proposal it belongs to.
+        block: what to train.
+        attempt: counts from 1.
+        promoted: whether the config had seeds before.
+        decision: number of the decision it comes from.
+        purpose: for the journal, if it does not belong to a search.
+        ahead: whether no decision asks for it yet; see `Ahead`.
+    """
 
-LIMIT_SHARE = 4
-"""A batch takes at most this fraction of its time limit: a fast one is never stopped."""
+    proposal: int
+    block: Block
+    attempt: int = 1
+    promoted: bool = False
+    decision: int = 0
+    purpose: Purpose | None = None
+    ahead: bool = False
 
-LOSSES = 3
-"""So often a block may lose the machine under it without that being held against it."""
+    def split(self, parts: int) -> list[Job]:
+        """Split it into jobs of about equally many seeds."""
+        block = self.block
+        bounds = [block.first + block.count * part // parts for part in range(parts + 1)]
+        return [
+            replace(self, block=Block(block.point, start, end - start))
+            for start, end in pairwise(bounds)
+        ]
 
-ALIKE = 2
-"""Target length of the parts of a long promotion, as a multiple of the mean block time."""
 
-WAITING = 1
-"""So many batches that are trained ahead may wait for a slot: Tune ends a worker for which none
-waits, and another one takes seconds to start."""
+@dataclass(frozen=True)
+class WorkerFailure:
+    """Why a worker returned no results.
 
-SHARE = 3
-"""A batch takes at most this fraction of what each slot has left, so that all end together."""
+    Attributes:
+        kind: `batch`: something in the batch killed the worker or raised; `late`: it exceeded its
+            time limit; `node`: its machine has left or cannot be reached; `setup`: it failed before
+            it began the batch; `stopped`: it was stopped before it began the batch.
+        reason: for the journal, or for the user.
+    """
+
+    kind: Literal["batch", "late", "node", "setup", "stopped"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished batch: a result or error for each of its jobs, or one failure for all.
+
+    Attributes:
+        stacking: how many seeds its worker can stack with those of the first job.
+    """
+
+    jobs: tuple[Job, ...]
+    results: Sequence[EncodedOutcome | TrainingError] | WorkerFailure
+    seconds: float = 0.0
+    worker: str = ""
+    stacking: Stacking | None = None
+
+
+class Decider(Protocol):
+    """Decides what is trained next: a search, or the fresh seeds of a certificate."""
+
+    news: deque[object]
+    """Progress to show once it is on the disk."""
+
+    @property
+    def ready(self) -> int:
+        """How many blocks are decided but not handed out."""
+
+    @property
+    def left(self) -> int:
+        """How many blocks are still to be decided, at most."""
+
+    @property
+    def open(self) -> bool:
+        """Whether another block can be decided now."""
+
+    def next(self) -> Job | None:
+        """The next block to train; None if there is none now."""
+
+    def wants(self, job: Job) -> bool:
+        """Whether a block's results are still of interest."""
+
+    def tell(self, job: Job, result: Evaluation) -> None:
+        """Use the result of a block, which is in the journal already."""
+
+    def stop(self, *, now: bool = False) -> None:
+        """Decide nothing more; with `now` also drop what is not handed out yet."""
+
 
 # -------------------------------------------------------------------------------------------------
 # How many decisions are in flight, and how many make a batch.
 
+MIN_BATCH_SECONDS = 0.4
+"""Minimum seconds of work in a batch, while there is so much: some twenty times what a trial of Ray
+costs."""
+
+MAX_BATCH_SECONDS = 4.0
+"""Maximum seconds of work in a batch: how long the user waits for news, and what a killed worker
+loses."""
+
+BATCHES_PER_SLOT = 3
+"""A batch takes at most this fraction of the work left for each slot, so that all end together."""
+
+LIMIT_SHARE = 4
+"""A batch should take at most this fraction of its time limit, so that it is not stopped."""
+
+BLOCK_SECONDS = 2.5e-4
+"""Seconds that a driver needs to decide on a block and to record it, about."""
+
+DOUBT = 10.0
+"""The first blocks of milliseconds may take this many times as long as their training does."""
+
+PART_BLOCKS = 2
+"""Target length of the parts of a long promotion, as a multiple of the mean block time."""
+
+MAX_MACHINE_LOSSES = 3
+"""How often a block may lose its machine before it is held responsible."""
+
+MAX_WAITING_AHEAD = 1
+"""Batches trained ahead that may wait for a slot. Tune ends a worker for which none waits, and
+takes seconds to start another one."""
+
 
 def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
-    """How many decisions of a search that learns or races may be without known results.
+    """How many decisions of a search that learns or races may be in flight.
 
-    Where a training takes less than a batch should, more than the least, so that a batch holds
-    several decisions; but never more than an eighth of the proposals: it would learn nothing. It
-    follows from the space and the number of slots alone: a search can be repeated.
+    Where a block takes less time than a batch should, a batch holds several decisions. But at most
+    an eighth of the proposals are in flight: the search would learn nothing. The limit depends on
+    the space and the number of slots alone, so that a search can be repeated.
 
     Args:
-        seconds: what a first block takes, as the trainer estimates it.
+        seconds: of a first block, as the trainer estimates it.
         slots: trials that run at once.
         proposals: of the whole search.
     """
-    batch = int(LEAST_SECONDS / seconds) + 1
+    batch = int(MIN_BATCH_SECONDS / seconds) + 1
     return max(least_in_flight(slots), min(slots * (2 * batch + 1), proposals // 8))
 
 
 def least_in_flight(slots: int) -> int:
-    """For each slot a decision that runs, one that waits, one that finished before its turn."""
+    """For each slot: a decision that runs, one that waits, one that finished before its turn."""
     return 3 * slots
 
 
 def blocks_in_batch(in_flight: int, *, slots: int) -> int:
-    """How many decisions make a batch: one batch runs while another waits."""
+    """How many decisions make a batch, so that a slot has one batch running and one waiting."""
     return max(1, (in_flight // slots - 1) // 2)
 
 
 # -------------------------------------------------------------------------------------------------
-# Which seed of a block it is that kills its worker, or hangs.
+# Which seed of a block kills its worker, or hangs.
 
-PARTS = 16
-"""The largest number of parts that a block is split into. With at most so many seeds each part is
-one seed, and only the seeds at fault cost a worker. Ray Tune keeps each part as a trial."""
+MAX_PARTS = 16
+"""Maximum number of parts that a block is split into. With at most so many seeds each part is one
+seed, and only the seeds at fault cost a worker. Ray Tune keeps each part as a trial."""
 
 HOPELESS = 8
-"""Where so many parts of a configuration have died and none has come through, none will."""
+"""A configuration is given up after so many parts crashed and none succeeded."""
 
 
 class CrashBisector:
-    """Finds the seeds of a user's own code that kill their worker.
+    """Finds the seeds of a user's code that kill their worker.
 
-    A block is tried again as it is, for the worker may have died of something else; the last time
-    in parts, and what dies of these in smaller ones, until the seeds at fault are alone. Each of
-    them costs a worker, so a config that kills one under every seed is not tried to the last.
+    A block is tried again as it is, because the worker may have died for another reason. Its last
+    attempt is in parts, and a part that crashes is split again, until the seeds at fault are alone.
+    Each costs a worker, so a config that kills one with every seed is given up early.
 
-    Of other trainers a seed is as good as another: what kills is a block's size or config.
+    With other trainers all seeds are alike: what kills is a block's size or its config.
     """
 
     def __init__(self, *, users_code: bool = True) -> None:
         self.users_code = users_code
         self._crashes: Counter[str] = Counter()  # by the key of the config
-        self._last: dict[str, TrainingError] = {}
+        self._last_error: dict[str, TrainingError] = {}
         self._succeeded: set[str] = set()
 
     def parts(self, job: Job) -> list[Job]:
-        """What is handed out for a job: itself, or its parts if it is its last try."""
-        last = self.users_code and job.attempt >= ATTEMPTS
-        if not last or job.block.count == 1 or self.hopeless(job):
+        """What to hand out for a job: itself, or its parts at its last attempt."""
+        is_last = self.users_code and job.attempt >= ATTEMPTS
+        if not is_last or job.block.count == 1 or self.hopeless(job):
             return [job]
-        return job.split(min(PARTS, job.block.count))
+        return job.split(min(MAX_PARTS, job.block.count))
 
     def hopeless(self, job: Job) -> TrainingError | None:
-        """Why a job is not worth its last try; None if it is."""
+        """The error of a job that is given up before its last attempt; None if it is not."""
         key = job.block.point.key
         if job.attempt < ATTEMPTS or key in self._succeeded or self._crashes[key] < HOPELESS:
             return None
-        return self._last[key]
+        return self._last_error[key]
 
     def crashed(self, job: Job, reason: TrainingError) -> list[Job]:
-        """What is tried instead of a job that came to nothing; nothing if that was its end."""
+        """Note a crash; return the parts to try instead, none if the job is not split."""
         if not self.users_code or job.attempt < ATTEMPTS:
             return []
         self._crashes[job.block.point.key] += 1
-        self._last[job.block.point.key] = reason
+        self._last_error[job.block.point.key] = reason
         parts = self.parts(job)
         return parts if len(parts) > 1 else []
 
     def succeeded(self, job: Job) -> None:
-        """A job has results."""
+        """Note that a job has results."""
         if self._crashes:
             self._succeeded.add(job.block.point.key)
+
+
+# -------------------------------------------------------------------------------------------------
+# Training ahead.
+#
+# A step of a stack of 64 models takes hardly longer than a step of a few, while a race decides on a
+# block or two at a time. So where the trainer says that this is cheap, a batch also gets blocks
+# that are likely to be decided soon: the first seeds of coming proposals, and the next rungs of the
+# best configs. Their results are kept in memory until they are decided.
+#
+# Decisions know nothing of it: proposals, promotions and the journal are the same with it and
+# without. Results that are never asked for are dropped, failed seeds included.
+
+LIKELY = 0.25
+"""Minimum chance that a block trained ahead will be decided, roughly."""
+
+FORESEEN = 512
+"""Maximum number of proposals to foresee."""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """A config that may get its next seeds.
+
+    Attributes:
+        point: of the config.
+        rungs: its total seeds after each of its next decisions, ascending.
+        granted: it has been given the seeds from 0 up to this one.
+        successes, n: its known results.
+    """
+
+    point: Point
+    rungs: tuple[int, ...]
+    granted: int = 0
+    successes: int = 0
+    n: int = 0
+
+    @property
+    def next_block(self) -> Block:
+        """Its next seeds."""
+        return Block(self.point, self.granted, self.rungs[0] - self.granted)
+
+    @property
+    def after_next(self) -> Prospect:
+        """The config once these are granted, and not known yet."""
+        return replace(self, granted=self.rungs[0], rungs=self.rungs[1:])
+
+
+class Prospects(Protocol):
+    """A decider that foresees its decisions."""
+
+    def prospects(self) -> Iterator[Prospect]:
+        """Configs that may get their next seeds; coming proposals first."""
+
+
+@dataclass(frozen=True)
+class TrainedAhead:
+    """The result of a block that was trained ahead."""
+
+    result: EncodedOutcome
+    seconds: float
+    worker: str
+
+
+class Ahead:
+    """Chooses blocks to train ahead, and keeps their results until they are decided.
+
+    Args:
+        decider: makes the decisions.
+        stacking: what the check found out about stacks.
+
+    Attributes:
+        trained, used: seeds trained ahead, and those of them that have been decided since.
+    """
+
+    def __init__(self, decider: Prospects, stacking: Stacking | None = None) -> None:
+        self._decider = decider
+        self._apart = frozenset[str]() if stacking is None else stacking.apart
+        self._width = 1 if stacking is None else stacking.width
+        self._widths: dict[tuple[object, ...], int] = {}  # seeds in a stack, by `_kind`
+        self._kept: dict[Block, TrainedAhead] = {}
+        self._under_way: dict[Block, Job | None] = {}  # with the decided job that waits for it
+        self._ended = False
+        self.trained = self.used = 0
+
+    def beside(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        """Jobs to train ahead in one stack with decided jobs; without any, the likeliest ones."""
+        if self._ended:
+            return ()
+        likely = self._likely({job.block for job in jobs})
+        if jobs:
+            kind, room = self._kind(jobs[0].block.point), self.room(jobs)
+        elif (first := next(likely, None)) is not None:
+            kind, likely = self._kind(first.point), self._likely(set())
+            room = self._widths.get(kind, self._width)
+        else:
+            return ()
+        chosen = []
+        for block in likely:
+            if room <= 0:
+                break
+            if block.count <= room and self._kind(block.point) == kind:
+                room -= block.count
+                chosen.append(Job(-1, block, ahead=True))
+                self._under_way[block] = None
+        return tuple(chosen)
+
+    def room(self, jobs: Sequence[Job], more: Job | None = None) -> int:
+        """Seeds that a stack of these jobs still holds, after `more`; below 0: without it."""
+        kind = self._kind(jobs[0].block.point)
+        taken = sum(job.block.count for job in jobs)
+        if more is not None:
+            if self._kind(more.block.point) != kind:
+                return -1
+            taken += more.block.count
+        return self._widths.get(kind, self._width) - taken
+
+    def take(self, job: Job) -> TrainedAhead | None:
+        """The result of a job that is decided now, if it was trained ahead."""
+        kept = self._kept.pop(job.block, None)
+        self.used += 0 if kept is None else job.block.count
+        return kept
+
+    def waits_for(self, job: Job) -> bool:
+        """Whether a job that is decided now is under way; `receive` will hand over its result."""
+        if job.block not in self._under_way:
+            return False
+        self._under_way[job.block] = job
+        return True
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether a decided job waits for a result that is under way."""
+        return any(job is not None for job in self._under_way.values())
+
+    def is_one_stack(self, block: Block) -> bool:
+        """Whether a block fits into one stack, so that a part would take as long as all of it."""
+        return block.count <= self._widths.get(self._kind(block.point), self._width)
+
+    def receive(self, done: Done) -> Iterator[tuple[Job, TrainedAhead | None]]:
+        """Keep the results of what was trained ahead in a batch.
+
+        Yields:
+            Each job that was decided meanwhile, with its result; None if it has to be trained.
+        """
+        results = done.results if isinstance(done.results, Sequence) else [None] * len(done.jobs)
+        if (stacking := done.stacking) is not None:
+            if not stacking.apart <= self._apart:
+                self._apart |= stacking.apart
+                self._widths.clear()
+            self._widths[self._kind(done.jobs[0].block.point)] = self._width = stacking.width
+        seconds = done.seconds / sum(job.block.count for job in done.jobs)
+        for job, result in zip(done.jobs, results, strict=True):
+            if not job.ahead:
+                continue
+            waiting = self._under_way.pop(job.block, None)
+            kept = None
+            if result is not None and not isinstance(result, TrainingError):
+                kept = TrainedAhead(result, seconds * job.block.count, done.worker)
+                self.trained += job.block.count
+            if waiting is not None:
+                self.used += 0 if kept is None else job.block.count
+                yield waiting, kept
+            elif kept is not None:
+                self._kept[job.block] = kept
+
+    def end(self) -> None:
+        """Train nothing more ahead: a batch has killed its worker, or took too long."""
+        self._ended = True
+
+    def _kind(self, point: Point) -> tuple[object, ...]:
+        """Values of the settings in which configs of one stack must agree."""
+        return tuple(repr(point.get(name)) for name in sorted(self._apart))
+
+    def _likely(self, beside: set[Block]) -> Iterator[Block]:
+        """Blocks that are neither trained nor under way, the likeliest to be decided first."""
+        heap: list[tuple[float, int, Prospect]] = []
+        for number, prospect in enumerate(self._decider.prospects()):
+            heappush(heap, (-_chance(prospect), number, prospect))
+        while heap and -heap[0][0] >= LIKELY:
+            chance, number, prospect = heappop(heap)
+            block, later = prospect.next_block, prospect.after_next
+            if (kept := self._kept.get(block)) is not None:
+                later = replace(
+                    later,
+                    successes=prospect.successes + kept.result.successes,
+                    n=prospect.n + block.count,
+                )
+                chance = -_chance(later)
+            else:
+                chance *= _chance(later)
+                if block not in self._under_way and block not in beside:
+                    yield block
+            if later.rungs:
+                heappush(heap, (chance, number, later))
+
+
+def _chance(prospect: Prospect) -> float:
+    """Rough chance that a config gets its next seeds: 1 for a new one, else by its success rate."""
+    if not prospect.granted:
+        return 1.0
+    return ((prospect.successes + 1) / (prospect.n + 2)) ** 2
 
 
 # -------------------------------------------------------------------------------------------------
@@ -143,24 +449,23 @@ class CrashBisector:
 
 
 class Batches:
-    """Groups what is decided into batches, and sorts what comes back.
+    """Groups decided jobs into batches, and turns their results into lines of the journal.
 
-    The first batches are small: they measure what a trainer's estimate of a block's cost is worth.
-    Then they are large, and small again towards the end, when no slot should wait for another. A
-    batch that kills its worker is halved and tried again, until the block that did it is alone; and
-    where the code of users trains, until the seed that did it is. A block without an outcome is
-    tried `ATTEMPTS` times.
+    The first batches are small: they measure how far a trainer's estimate of a cost is off. Then
+    they are large, and small again at the end, when no slot should wait for another. A batch that
+    kills its worker is halved and tried again until the block at fault is alone, and with users'
+    code until the seed at fault is. A block without an outcome is tried `ATTEMPTS` times.
 
     Args:
         decider: says which block is next.
-        trainer: says what a block may cost.
-        record: called with each line for the journal, and the job that it is of.
+        trainer: estimates the cost of a block.
+        record: called with each job and its line for the journal.
         slots: trials that run at once.
-        max_in_flight: of a decider that learns, whose batches are small; None for any size.
-        most: blocks in a batch; None for any number.
-        limit: seconds that a batch may take, if it is stopped then.
-        ahead: says what is trained beside what was decided; None: nothing is.
-        deadline: when the time is over, by `time.monotonic`; None: never. Nothing begins then.
+        max_in_flight: of a decider that learns, which limits the jobs in a batch; None: no limit.
+        most: maximum jobs in a batch; None: no limit.
+        limit: seconds after which a batch is stopped, if any.
+        ahead: chooses what is trained ahead; None: nothing.
+        deadline: `time.monotonic` from which on nothing begins; None: never.
     """
 
     def __init__(
@@ -180,33 +485,33 @@ class Batches:
         self._decider, self._trainer, self._record = decider, trainer, record
         self._in_flight, self._most, self._deadline = max_in_flight, most, deadline
         self._longest_allowed = math.inf if limit is None else limit / LIMIT_SHARE
-        self._decided_upon = self._handed_out = 0
+        # Batches with decided jobs, and all batches, that an executor has.
+        self._decided_under_way = self._all_under_way = 0
         self.resize(slots)
         self._bisector = CrashBisector(users_code=runs_users_code(trainer))
         self._losses: Counter[tuple[int, int]] = Counter()
         self._waiting: deque[tuple[Job, ...]] = deque()  # batches that are made
         self._retries: deque[Job] = deque()
-        # Decided, and trained apart from what was then handed out.
-        self._aside: deque[Job] = deque()
-        self._blocks, self._estimated = 0, 0.0  # of all that was put into batches
+        self._unstacked: deque[Job] = deque()  # decided, but no part of the batch of that moment
+        self._blocks, self._estimated = 0, 0.0  # blocks put into batches, and their estimated cost
         self._pace: float | None = None  # measured over estimated seconds
         self._trained = 0.0  # seconds
 
     def resize(self, slots: int) -> None:
-        """Make batches for so many slots from now on."""
+        """Size batches for this number of slots from now on."""
         self._slots = slots
         if self._in_flight is not None:
             self._most = blocks_in_batch(self._in_flight, slots=slots)
 
     @property
     def under_way(self) -> int:
-        """Batches that an executor has, of which results are waited for."""
-        late = self._ahead is not None and self._ahead.waited_for
-        return self._decided_upon or int(late)
+        """Batches of an executor whose results are waited for."""
+        waits = self._ahead is not None and self._ahead.waited_for
+        return self._decided_under_way or int(waits)
 
     @property
     def over(self) -> bool:
-        """Whether the time is over: nothing begins any more."""
+        """Whether the time is over, so that nothing more begins."""
         if self._deadline is None or time.monotonic() < self._deadline:
             return False
         self.stop(now=True)
@@ -214,7 +519,7 @@ class Batches:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the time is over, at least 0; None for any time."""
+        """Seconds until the deadline, at least 0; None without one."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     @property
@@ -225,18 +530,18 @@ class Batches:
         return not self.under_way and not self._waiting
 
     def stop(self, *, now: bool = False) -> None:
-        """Decide nothing new; with `now` begin nothing of what was decided either."""
+        """Decide nothing more; with `now` also begin nothing that was decided."""
         self._decider.stop(now=now)
         if now:
             self._waiting.clear()
             self._retries.clear()
-            self._aside.clear()
+            self._unstacked.clear()
 
     def next(self, *, brief: bool = False) -> tuple[Job, ...]:
         """The next batch; empty if there is none now.
 
-        With `brief` only one of about `LEAST_SECONDS`; the first is one block then: before anything
-        is measured, the estimate may be far off.
+        With `brief` it takes about `MIN_BATCH_SECONDS`. The first one is a single block, because
+        its estimated cost may be far off.
         """
         if self.over:
             return ()
@@ -245,27 +550,27 @@ class Batches:
         if self._waiting:
             jobs = self._waiting.popleft()
         elif brief:
-            jobs = self._fill(LEAST_SECONDS if self.measured else 0.0)
+            jobs = self._fill(MIN_BATCH_SECONDS if self.measured else 0.0)
         else:
-            jobs = self._fill(self._wanted())
-        if brief and self._cost(jobs) * (self._pace or 1.0) > 2 * LEAST_SECONDS * self.doubt:
+            jobs = self._fill(self._target_seconds())
+        if brief and self._cost(jobs) * (self._pace or 1.0) > 2 * MIN_BATCH_SECONDS * self.doubt:
             self._waiting.appendleft(jobs)
             return ()
-        self._decided_upon += bool(jobs)
+        self._decided_under_way += bool(jobs)
         if self._ahead is not None and not brief:
-            jobs = self._widened(jobs, self._ahead)
-        self._handed_out += bool(jobs)
+            jobs = self._widen(jobs, self._ahead)
+        self._all_under_way += bool(jobs)
         return jobs
 
     def receive(self, done: Done) -> None:
-        """Take what came of a batch."""
+        """Record the results of a batch, or plan what to try instead."""
         jobs, results = tuple(job for job in done.jobs if not job.ahead), done.results
-        self._handed_out -= 1
-        self._decided_upon -= bool(jobs)
+        self._all_under_way -= 1
+        self._decided_under_way -= bool(jobs)
         if isinstance(results, WorkerFailure):
             if len(jobs) == len(done.jobs) or results.kind not in {"batch", "late"}:
                 self._failed(jobs, results, done)
-            else:  # what was trained ahead may have done it
+            else:  # a job trained ahead may be at fault
                 self._waiting.extend((job,) for job in jobs)
                 if self._ahead is not None:
                     self._ahead.end()
@@ -286,7 +591,7 @@ class Batches:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
 
     def _measure(self, seconds: float, estimated: float) -> None:
-        """Follow the pace; what is in doubt is replaced by the next measurement."""
+        """Update the pace by a measurement, which replaces doubtful ones."""
         if self._pace is None or self.doubt > 1:
             self._pace = seconds / estimated
         else:
@@ -300,23 +605,23 @@ class Batches:
 
     @property
     def doubt(self) -> float:
-        """By what factor the work that is left may be estimated too long: `DOUBT` at first, then 1.
+        """How many times too long the estimate of the work left may be: `DOUBT` at first, then 1.
 
-        What took little time was mostly on its way.
+        The time of the first batches is mostly overhead.
         """
-        return DOUBT if self._trained < LEAST_SECONDS else 1.0
+        return DOUBT if self._trained < MIN_BATCH_SECONDS else 1.0
 
     @property
     def work_left(self) -> float:
-        """Seconds of work for one core that are left, roughly; inf before anything is trained."""
+        """Seconds of work left for one core, roughly; inf before anything is trained."""
         if self._pace is None:
             return math.inf
-        return self._undecided() + self._pace * sum(map(self._cost, self._waiting))
+        return self._undecided_seconds() + self._pace * sum(map(self._cost, self._waiting))
 
     def saved_by(self, slots: int) -> float:
-        """Seconds that so many workers would save, which share the cores with the driver.
+        """Seconds that so many workers would save; they share the cores with the driver.
 
-        None as long as that is in doubt: one block of milliseconds may have waited for a core.
+        0 while that is in doubt: the first block may have waited for a core.
         """
         driver = self._decider.left * BLOCK_SECONDS
         return 0.0 if self.doubt > 1 else self.work_left * (1 - 1 / slots) - driver / slots
@@ -325,26 +630,26 @@ class Batches:
         """Of each job whether its results are still of interest."""
         return [job.ahead or self._decider.wants(job) for job in jobs]
 
-    # What comes back.
+    # Results.
 
     def _failed(self, jobs: tuple[Job, ...], failure: WorkerFailure, done: Done) -> None:
-        if not jobs:  # all of it was trained ahead
+        if not jobs:  # all of them were trained ahead
             return
-        if failure.kind in ("setup", "stopped"):  # it was never begun
+        if failure.kind in ("setup", "stopped"):  # the batch was never begun
             self._waiting.appendleft(jobs)
             return
         if failure.kind == "node":
-            # It is tried again as it is, unless a block has lost so many machines that it may be
-            # what brings them down: then it counts as if it had died by itself.
+            # Try it again as it is, unless one of its blocks has lost so many machines that it may
+            # be what brings them down.
             keys = [(job.proposal, job.block.first) for job in jobs]
             self._losses.update(keys)
-            if all(self._losses[key] <= LOSSES for key in keys):
+            if all(self._losses[key] <= MAX_MACHINE_LOSSES for key in keys):
                 self._waiting.appendleft(jobs)
                 return
         if failure.kind == "late":
-            if len(jobs) > 1:  # one block may hang; that all of them are slow is the likelier guess
+            if len(jobs) > 1:  # one block may hang, but it is likelier that all are slow
                 self._pace = max(self._pace or 0.0, done.seconds / self._cost(jobs))
-            elif self._bisector.users_code:  # the same again would take as long
+            elif self._bisector.users_code:  # another attempt would take as long
                 jobs = (replace(jobs[0], attempt=ATTEMPTS),)
         if len(jobs) > 1:
             middle = len(jobs) // 2
@@ -363,101 +668,109 @@ class Batches:
         seconds: float = 0.0,
         worker: str = "",
     ) -> None:
-        """Record a result; a block without an outcome is tried again, or given up."""
+        """Record a result. Plan another attempt for a block without an outcome, or give it up."""
         block, failed = job.block, isinstance(result, TrainingError)
         if isinstance(result, OutOfTime) or (failed and not self._decider.wants(job)):
-            if isinstance(result, Unfinished) and (found := result.outcome) is not None:
-                first = Block(block.point, block.first, found.n)
-                self._settle(replace(job, block=first), found, seconds, worker)
-                block = Block(block.point, block.first + found.n, block.count - found.n)
+            if isinstance(result, Unfinished) and (outcome := result.outcome) is not None:
+                first = Block(block.point, block.first, outcome.n)
+                self._settle(replace(job, block=first), outcome, seconds, worker)
+                block = Block(block.point, block.first + outcome.n, block.count - outcome.n)
                 job = replace(job, block=block)
-            if isinstance(result, OutOfTime):  # of a worker with a fast clock, if time is not over
+            if isinstance(result, OutOfTime):  # a worker's clock may be ahead of the driver's
                 self._waiting.appendleft((job,))
             else:
-                left = Evaluation(job.proposal, block, None, NOT_FINISHED, False, 0.0, worker)
-                self._record(job, left)
+                line = Evaluation(job.proposal, block, None, NOT_FINISHED, False, 0.0, worker)
+                self._record(job, line)
             return
         final = not failed or job.attempt >= ATTEMPTS
-        outcome = None if isinstance(result, TrainingError) else result
-        error = str(result) if failed else None
         line = Evaluation(
-            job.proposal, block, outcome, error, final, seconds, worker, purpose=job.purpose
+            job.proposal,
+            block,
+            None if isinstance(result, TrainingError) else result,
+            str(result) if failed else None,
+            final,
+            seconds,
+            worker,
+            purpose=job.purpose,
         )
         self._record(job, line)
         if not final:
             self._retries.append(replace(job, attempt=job.attempt + 1))
 
-    # What goes out.
+    # The next batch.
 
     def _cost(self, jobs: Sequence[Job]) -> float:
         return sum(self._trainer.cost(job.block) for job in jobs)
 
-    def _wanted(self) -> float:
+    def _target_seconds(self) -> float:
         """Seconds of work that the next batch should hold."""
-        longest = min(MOST_SECONDS, self._longest_allowed)
+        longest = min(MAX_BATCH_SECONDS, self._longest_allowed)
         if self._pace is None:
-            return min(longest, LEAST_SECONDS)
-        return min(longest, max(LEAST_SECONDS, self._undecided() / (SHARE * self._slots)))
+            return min(longest, MIN_BATCH_SECONDS)
+        return min(longest, max(MIN_BATCH_SECONDS, self._share(self._undecided_seconds())))
 
-    def _undecided(self) -> float:
-        """Seconds of work that is still to be decided upon, roughly."""
+    def _share(self, seconds: float) -> float:
+        """The largest batch of so much work that lets all slots end together."""
+        return seconds / (BATCHES_PER_SLOT * self._slots)
+
+    def _undecided_seconds(self) -> float:
+        """Seconds of work that is still to be decided, roughly."""
         return self._decider.left * self._estimated / self._blocks * (self._pace or 1.0)
 
     def _fill(self, seconds: float) -> tuple[Job, ...]:
-        """Jobs that take so many seconds, or a little longer."""
+        """Jobs that take about this many seconds, at least one if there is any."""
         jobs: list[Job] = []
         cost = 0.0
         while self._most is None or len(jobs) < self._most:
             if jobs and cost * (self._pace or 1.0) >= seconds:
                 break
-            job = self._retries.popleft() if self._retries else self._decided()
+            job = self._retries.popleft() if self._retries else self._decided_job()
             if job is None:
                 break
             job, estimate = self._first_part(job, self._trainer.cost(job.block))
             cost += estimate
             self._blocks, self._estimated = self._blocks + 1, self._estimated + estimate
             jobs.append(job)
-            if job.attempt > 1:  # it failed before: its company should not wait for it
+            if job.attempt > 1:  # it may fail again, and other jobs should not wait for it
                 break
         return tuple(jobs)
 
-    def _widened(self, jobs: tuple[Job, ...], ahead: Ahead) -> tuple[Job, ...]:
-        """A batch with others that train as one with it: such as are decided, then ahead of that.
+    def _widen(self, jobs: tuple[Job, ...], ahead: Ahead) -> tuple[Job, ...]:
+        """Add jobs that stack with those of a batch: first decided ones, then ones trained ahead.
 
-        Without any job it is one ahead of all decisions, where a slot idles or would idle next.
+        An empty batch gets jobs trained ahead if a slot is idle, or would be next.
         """
         if not jobs:
-            few = 0 < self._handed_out < self._slots + WAITING
+            few = 0 < self._all_under_way < self._slots + MAX_WAITING_AHEAD
             return ahead.beside(()) if few else ()
-        if self._in_flight is not None:  # else a batch has as many as it may
-            found = list(jobs)
-            decided = iter(self._decided, None)
-            for job in list(islice(decided, max(0, ahead.room(found)))):
-                (found if ahead.room(found, job) >= 0 else self._aside).append(job)
-            jobs = tuple(found)
+        if self._in_flight is not None:  # else `_fill` has added as many as it may
+            stack = list(jobs)
+            decided = iter(self._decided_job, None)
+            for job in list(islice(decided, max(0, ahead.room(stack)))):
+                (stack if ahead.room(stack, job) >= 0 else self._unstacked).append(job)
+            jobs = tuple(stack)
         return jobs + ahead.beside(jobs)
 
-    def _decided(self) -> Job | None:
-        """The next job that is of interest; what is of none any more is recorded as such."""
-        while (job := self._next()) is not None:
+    def _decided_job(self) -> Job | None:
+        """The next job to train. Others, given up or trained ahead, are recorded on the way."""
+        while (
+            job := self._unstacked.popleft() if self._unstacked else self._decider.next()
+        ) is not None:
             if not self._decider.wants(job):
                 self._settle(job, Unfinished())
             elif self._ahead is None:
                 break
             elif (kept := self._ahead.take(job)) is not None:
                 self._settle(job, kept.result, kept.seconds, kept.worker)
-            elif not self._ahead.waits(job):
+            elif not self._ahead.waits_for(job):
                 break
         return job
 
-    def _next(self) -> Job | None:
-        return self._aside.popleft() if self._aside else self._decider.next()
-
     def _first_part(self, job: Job, cost: float) -> tuple[Job, float]:
-        """All of a block that costs so much, or a part of it and its cost; others go out beside it.
+        """A job of the given cost, or its first part if it is long, and the cost of that.
 
-        A few finalists have many seeds to go while others wait for their results, or all proposals
-        are made. Seeds are independent: what takes one slot a minute, all can do side by side.
+        Other parts become batches of their own. Towards the end a few finalists have many seeds to
+        train, and seeds are independent: what takes one slot a minute, all slots can share.
         """
         count, cap = job.block.count, self._longest_allowed
         ready = len(self._retries) + self._decider.ready
@@ -468,16 +781,17 @@ class Batches:
             self._waiting.extendleft((other,) for other in reversed(others))
             return first, self._trainer.cost(first.block)
         one = self._ahead is not None and self._ahead.is_one_stack(job.block)
-        if not job.promoted or seconds < 2 * LEAST_SECONDS or one:
+        if not job.promoted or seconds < 2 * MIN_BATCH_SECONDS or one:
             return job, cost
-        # As long as a slot's share of what is left, as in `_wanted`, but not much longer than other
-        # blocks, for few decisions are made before its results are in; shorter where slots idle.
+        # A part takes a slot's share of the work left, as in `_target_seconds`, but not much longer
+        # than other blocks, because few decisions are made before its results are there. It is
+        # shorter where slots are idle.
         mean = self._estimated / max(self._blocks, 1) * (self._pace or 0.0)
-        share = (self._undecided() + (ready + 1) * seconds) / (SHARE * self._slots)
-        parts = int(seconds / min(cap, max(MOST_SECONDS, min(share, ALIKE * mean))))
+        share = self._share(self._undecided_seconds() + (ready + 1) * seconds)
+        parts = int(seconds / min(cap, max(MAX_BATCH_SECONDS, min(share, PART_BLOCKS * mean))))
         idle = (self._slots - self.under_way) // (ready + 1)
         if idle > parts and not self._decider.open:
-            parts = min(idle, int(seconds / LEAST_SECONDS))
+            parts = min(idle, int(seconds / MIN_BATCH_SECONDS))
         parts = min(parts, count)
         if parts < 2:
             return job, cost

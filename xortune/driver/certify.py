@@ -29,10 +29,10 @@ from xortune.certificates.fresh import (
 from xortune.core.errors import refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.trainer import NO_FAILURES, Block, Trainer, runs_users_code
-from xortune.driver.batches import LEAST_SECONDS, SHARE, Batches
+from xortune.driver.batches import BATCHES_PER_SLOT, MIN_BATCH_SECONDS, Batches, Job
 from xortune.driver.cluster import Cluster, connected, slots
-from xortune.driver.jobs import Job
-from xortune.driver.loop import RAY_SECONDS, LocalExecutor, Record
+from xortune.driver.executors import RAY_SECONDS, LocalExecutor
+from xortune.driver.loop import Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.subprocesses import end_process, ending_process, in_this_process
@@ -181,8 +181,10 @@ class FreshSeeds:
         seconds, least = BLOCK_SECONDS, LEAST_SEEDS
         if self.slots > 1:
             # About as many of these blocks for each slot, that all may end together.
-            share = math.ceil(sum(other.count for other in self._waiting) / (SHARE * self.slots))
-            seconds = min(seconds, max(LEAST_SECONDS, share * each))
+            share = math.ceil(
+                sum(other.count for other in self._waiting) / (BATCHES_PER_SLOT * self.slots)
+            )
+            seconds = min(seconds, max(MIN_BATCH_SECONDS, share * each))
             least = min(least, share)
         return max(round(seconds / each), least, 1)
 

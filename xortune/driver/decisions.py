@@ -1,13 +1,13 @@
-"""What a search trains next, and what a result means for it: pure decisions, no clock, no files.
+"""Who decides: which configuration a search trains next, and with which seeds. No clock, no files.
 
-A search decides again and again what is trained next: a new trial, or more seeds for a config that
-it knows. Decided as results come in, that would depend on which worker was faster, and so would all
-that a sampler learns. So decision number s is made when exactly the results of the decisions before
-s - max_in_flight + 1 are known, however many more are there: what is proposed and who is promoted
-follows from the seed and `max_in_flight` alone, and nobody waits for a rung to fill.
+A decision is a new trial, or more seeds for a configuration that has some. If it used whatever
+results are there, it would depend on which worker was faster, and so would everything that a
+sampler learns. Therefore decision s uses exactly the results of the decisions before
+s - max_in_flight + 1, however many more are there. The seed and `max_in_flight` alone determine who
+is proposed and promoted, and nobody waits for a rung to fill.
 
-A race begins with the least limit that keeps its workers busy and widens it as it goes on
-(`in_flight_at`): early, what a wide limit leaves unseen is most of what there is to learn from.
+A race begins with the smallest limit that keeps its workers busy, and widens it (`in_flight_at`):
+early, the results that a wide limit leaves unused are most of what there is to learn from.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, counted, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
-from xortune.driver.ahead import FORESEEN, Prospect
-from xortune.driver.jobs import Job
+from xortune.driver.batches import FORESEEN, Job, Prospect
 from xortune.driver.propose import Proposer, budget
 from xortune.racing.grants import VERIFY, race_of, seeds_at_first
 from xortune.racing.objectives import (
@@ -41,60 +40,29 @@ from xortune.runs.status import Progress
 from xortune.spaces.model import SearchSpace
 
 WIDENS = 16
-"""A race's limit is one more after each so many decisions. See benchmarks/README.md."""
-
-
-class Decider(Protocol):
-    """Decides what is trained next: a search, or the fresh seeds of a certificate."""
-
-    news: deque[object]
-    """What the user hears of once it is on the disk."""
-
-    @property
-    def ready(self) -> int:
-        """How many blocks wait to be handed out, without those that are made when asked for."""
-
-    @property
-    def left(self) -> int:
-        """How many blocks are still to be made, at most."""
-
-    @property
-    def open(self) -> bool:
-        """Whether another block can be made now."""
-
-    def next(self) -> Job | None:
-        """The next block to train; None if there is none now."""
-
-    def wants(self, job: Job) -> bool:
-        """Whether a block's results are still of interest."""
-
-    def tell(self, job: Job, result: Evaluation) -> None:
-        """Take in what came of a block; it is in the journal already."""
-
-    def stop(self, *, now: bool = False) -> None:
-        """Begin nothing new; with `now` neither what was decided and not yet handed out."""
+"""Decisions after which a race's limit grows by one; see benchmarks/README.md."""
 
 
 def in_flight_at(decision: int, most: int, least: int | None) -> int:
-    """How many decisions may be in flight when this one is made, itself counted.
+    """How many decisions may be in flight when this one is made, including itself.
 
-    Between `least`, which keeps all workers busy, and `most`. It never grows by more than one from
-    a decision to the next: what one knows, all later ones do.
+    It grows from `least`, which keeps all workers busy, to `most`, by at most one per decision: so
+    each decision knows all results that earlier ones knew.
     """
     return most if least is None else min(most, max(least, decision // WIDENS))
 
 
 # -------------------------------------------------------------------------------------------------
-# What is known of a config, and one decision about it.
+# The state of a configuration, and one decision about it.
 
 Snapshot: TypeAlias = tuple[int, tuple[tuple[str, int, int, int], ...]]
-"""What is kept of a config that waits for nothing: the seeds granted, and of each version that made
-some of them its digest, lowest seed, successes and finished seeds."""
+"""Compact state of a config without decisions in flight: the seeds granted, and for each version
+that trained some of them its fingerprint, lowest seed, successes and finished seeds."""
 
 
 @cache
 def _same(snapshot: Snapshot) -> Snapshot:
-    """The same object for equal ones, of which there are many."""
+    """One object for all equal snapshots, which saves memory."""
     return snapshot
 
 
@@ -105,24 +73,24 @@ def _rank(count: tuple[int, int]) -> tuple[float, int]:
 
 
 def short(key: str) -> int:
-    """A config's key as a number, half as large.
+    """A config's key as a number, which takes half the memory.
 
-    Strings of a loaded run would hold on to nearly all the memory that the run took.
+    The key's string would also keep most of a loaded run in memory.
     """
     return int(key, 16)
 
 
 @dataclass(slots=True)
 class Count:
-    """Results of a config, or of a part of its seeds.
+    """Results of a config, or of some of its seeds.
 
     Attributes:
         successes: seeds solved.
         n: seeds; crashed ones are failures.
         timed: epochs spent by all seeds with an outcome.
-        crashed: seeds without one.
-        budget: epochs that a seed may take; 0 as long as there is no outcome.
-        numbers: of each seed those that are looked for, NaN where it failed: one tuple for each.
+        crashed: seeds without an outcome.
+        budget: epochs that a seed may take; 0 until there is an outcome.
+        numbers: for each number in the objectives, its value per seed; NaN for a failed seed.
     """
 
     successes: int = 0
@@ -133,7 +101,7 @@ class Count:
     numbers: tuple[tuple[float, ...], ...] = ()
 
     def add(self, more: Count) -> None:
-        """Take in more seeds."""
+        """Add results of other seeds."""
         self.successes += more.successes
         self.n += more.n
         self.timed += more.timed
@@ -145,26 +113,26 @@ class Count:
 
     @property
     def spent(self) -> int:
-        """Epochs of all seeds, those not solved at the full budget."""
+        """Epochs spent by all seeds; a crashed seed counts the full budget."""
         return self.timed + self.crashed * self.budget
 
 
 @dataclass(slots=True)
 class ProvenanceGroups:
-    """Counts of a config, those of each version by themselves.
+    """Results of a config by the version of the software that trained them.
 
-    One version counts: see `runs.results.by_version`.
+    Only one version counts; `runs.results.by_version` says which.
 
     Attributes:
-        made: digest of the version that counts; None without any seed.
-        parts: of each version the lowest seed and the count.
+        made: fingerprint of the version that counts; None without any seed.
+        parts: the lowest seed and the results of each version, by fingerprint.
     """
 
     made: str | None = None
     parts: dict[str, tuple[int, Count]] = field(default_factory=dict)
 
     def add(self, made: str, first: int, more: Count) -> None:
-        """Take in seeds, of which `first` is the lowest, that one version made."""
+        """Add results of one version, of which `first` is the lowest seed."""
         lowest, count = self.parts.get(made) or (first, Count())
         count.add(more)
         self.parts[made] = min(lowest, first), count
@@ -173,7 +141,7 @@ class ProvenanceGroups:
             self.made = max(self.parts, key=lambda one: (self.parts[one][1].n, -self.parts[one][0]))
 
     def join(self, more: ProvenanceGroups) -> bool:
-        """Take in all of another; whether another version counts from here on."""
+        """Add all results of another; return whether this changes the version that counts."""
         before = self.made
         for made, (first, count) in more.parts.items():
             self.add(made, first, count)
@@ -181,12 +149,12 @@ class ProvenanceGroups:
 
     @property
     def counted(self) -> Count:
-        """Of the version that counts."""
+        """Results of the version that counts."""
         return Count() if self.made is None else self.parts[self.made][1]
 
     @property
-    def aside(self) -> int:
-        """Seeds that do not count."""
+    def superseded(self) -> int:
+        """Seeds of versions that do not count."""
         if len(self.parts) < 2:
             return 0
         return sum(count.n for _, count in self.parts.values()) - self.counted.n
@@ -194,15 +162,15 @@ class ProvenanceGroups:
 
 @dataclass(slots=True)
 class ConfigState:
-    """A config in the search.
+    """A configuration in the search.
 
     Attributes:
         point: in its trainer's normal form.
-        proposal: the last one of it.
-        granted: seeds that it has been given, from 0 to here.
-        seen: the results that decisions know.
-        shown: all results that have finished.
-        in_flight: decisions about it whose results are not known yet.
+        proposal: number of its latest proposal.
+        granted: it has been given the seeds from 0 up to this one.
+        seen: the results that decisions use.
+        shown: all results that have finished, for the user.
+        in_flight: decisions about it whose results are not used yet.
     """
 
     point: Point
@@ -214,7 +182,7 @@ class ConfigState:
 
     @classmethod
     def of(cls, point: Point, snapshot: Snapshot | None) -> ConfigState:
-        """A config that is new (None), or that was known."""
+        """Restore a configuration from its snapshot, or make a new one."""
         granted, parts = snapshot or (0, ())
         state = cls(point, granted=granted)
         for made, first, successes, n in parts:
@@ -223,39 +191,38 @@ class ConfigState:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What is kept of it."""
+        """Its compact form."""
         parts = [(made, at, c.successes, c.n) for made, (at, c) in self.shown.parts.items()]
         return _same((self.granted, tuple(parts)))
 
     def worth(self, names: Sequence[str]) -> Seen:
-        """What decisions know of it, with the numbers that the search looks for."""
+        """The results that decisions use, with the numbers named in the objectives."""
         count = self.seen.counted
         numbers = dict(zip(names, count.numbers, strict=True)) if names else {}
         return Seen(self.point, count.successes, count.n, count.spent, numbers)
 
     def next_rung(self, rungs: Sequence[int]) -> int:
-        """Seeds granted in all so that those that count come to the next rung.
+        """Total seeds to grant so that those that count reach the next rung.
 
-        Beyond the last one, as many more as the first rung has. Seeds that versions made which do
-        not count take it no higher.
+        Beyond the last rung, grant as many more as the first rung has.
         """
-        counting = self.granted - self.seen.aside
+        counting = self.granted - self.seen.superseded
         more = next((rung - counting for rung in rungs if rung > counting), rungs[0])
         return self.granted + more
 
 
 @dataclass(slots=True)
 class Decision:
-    """Some more seeds for a config.
+    """More seeds for a configuration.
 
     Attributes:
-        proposal: the trial that they belong to.
-        state: of the config.
-        new: whether the sampler waits for this trial: it ends with this decision, or goes on.
+        proposal: number of the trial that they belong to.
+        state: of the configuration.
+        new: whether the trial is new, so that the sampler has to be told of it.
         gained: results so far.
         missing: seeds without a result yet.
         counted: whether the trial is counted as done.
-        failed: whether a block of it finally produced nothing.
+        failed: whether one of its blocks finally produced no outcome.
     """
 
     proposal: int
@@ -268,7 +235,7 @@ class Decision:
 
 
 def gaps(start: int, end: int, blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
-    """First seed and count of each part of [start, end) that is in none of the blocks."""
+    """First seed and count of each part of [start, end) that none of the blocks has."""
     for block in sorted(blocks, key=lambda block: block.first):
         if block.first > start:
             yield start, block.first - start
@@ -278,20 +245,19 @@ def gaps(start: int, end: int, blocks: Sequence[Block]) -> Iterator[tuple[int, i
 
 
 # -------------------------------------------------------------------------------------------------
-# What the user is told of a search while it runs.
+# Progress, for the user.
 
 
 class Tally:
-    """Progress of a search: counts of finished results, whether decisions know them or not.
+    """Progress of a search: counts all finished results, also those that no decision uses yet.
 
-    Finds the best from a histogram of (k, n), without scanning every config.
+    Finds the best from a histogram of (k, n), without scanning every configuration.
 
     Attributes:
-        best: successes and seeds of the highest lower end of Wilson's interval; of equal ones the
-            one of more seeds.
-        done, fresh: trials with a result, and those of them with one of this session.
-        new_seeds, more_seeds: given to new trials, and to configs that were known.
-        failed: trials of which a block finally produced nothing.
+        best: (k, n) with the highest lower bound of Wilson's interval, then with the most seeds.
+        done, fresh: trials with a result, and those of them with a result of this session.
+        new_seeds, more_seeds: seeds granted to new trials, and to promoted configurations.
+        failed: trials of which a block finally produced no outcome.
     """
 
     def __init__(self, total: int) -> None:
@@ -308,7 +274,7 @@ class Tally:
             self.fresh += fresh
 
     def grow(self, shown: ProvenanceGroups, more: ProvenanceGroups) -> None:
-        """Add `more` to what is known of a config, of which one version counts."""
+        """Add results to a configuration's, and update the best."""
         before = shown.counted.successes, shown.counted.n
         shown.join(more)
         after = shown.counted.successes, shown.counted.n
@@ -324,7 +290,7 @@ class Tally:
 
     @property
     def progress(self) -> Progress:
-        """As it is now; the clock is the caller's."""
+        """The progress now; the caller sets its seconds."""
         return Progress(
             done=self.done,
             total=self.total,
@@ -341,28 +307,28 @@ class Tally:
 
 
 class SearchDecisions:
-    """Decides which block a search trains next, and learns from results in any order.
+    """Decides which block a search trains next. Results may come in any order.
 
-    A trial begins with the seeds of the first rung. Where there are several, the search races:
-    `racing.grants` says who is promoted. A point that is proposed again gets its next seeds.
+    A trial begins with the seeds of the first rung. If the ladder has several rungs, the search
+    races: `racing.grants` says who is promoted. A point that is proposed again gets its next seeds.
 
-    Without `max_in_flight`, for a sampler that does not learn and a search without a race, nothing
-    is waited for.
+    Without `max_in_flight` no decision waits for results: for a sampler that does not learn, and no
+    race.
+
+    With `search: {as_they_come: true}` a decision uses all results that are there, in the order in
+    which they came, which is the journal's. No worker waits for another, and the speed of workers
+    affects what is proposed.
 
     Args:
         space: what is searched.
-        trainer: what checks proposals.
-        proposer: where they come from.
-        max_in_flight: how many decisions may be without known results; a race needs a limit.
+        trainer: checks proposals.
+        proposer: makes proposals.
+        max_in_flight: how many decisions may lack results; a race needs a limit.
         min_in_flight: the limit early in a race (see `in_flight_at`); None: the same.
-        known: what a journal holds already.
-        made: digest of what trains now; see `runs.manifest`. What different versions made is
-            never counted together: the race and the sampler see of a config what its table has.
-        ends: whether promotions under way end when their config is proven worse; see `wants`.
-
-    With `search: {as_they_come: true}` decisions are learned from in the order in which their
-    results come, not in their own, and a decision is made on all that is known: no worker waits for
-    another, and who was faster decides what is proposed. The journal's lines are in that order.
+        known: lines of the run's journal.
+        made: fingerprint of what trains now; see `runs.manifest`. Seeds of different versions are
+            never counted together: the race and the sampler see the counts of the run's table.
+        ends: whether a promotion under way is ended when its config is proven worse; see `wants`.
 
     Raises:
         InputError: from `next`, when the trainer refuses a proposal.
@@ -388,7 +354,7 @@ class SearchDecisions:
         self._made, self._ends = made, ends
         self.news: deque[object] = deque()
         self._tally = Tally(budget(space))
-        self._known: dict[str, list[Evaluation]] = {}  # of earlier sessions, until it is used
+        self._known: dict[str, list[Evaluation]] = {}  # not used yet, by config key
         self._points: dict[int, Point] = {}
         self._verdicts = set[str]()  # configs whose verdict is recorded
         for evaluation in known:
@@ -399,19 +365,19 @@ class SearchDecisions:
             if evaluation.final:
                 self._points[evaluation.proposal] = evaluation.block.point
         self._configs: dict[str, ConfigState] = {}
-        # Of configs that wait for nothing, by `short`. Allocated first: later allocations would
-        # fragment the memory of what is known, which is freed bit by bit.
+        # Configs without decisions in flight, by `short`. Allocated first: later allocations would
+        # fragment the memory of the known lines, which is freed bit by bit.
         self._snapshots: dict[int, Snapshot | None] = {}
         if max_in_flight is None:
             self._snapshots = dict.fromkeys(map(short, self._known))
         self._decisions: dict[int, Decision] = {}
         self._made_so_far = self._learned = self._proposed = 0
         self._ready: deque[Job] = deque()
-        self._going_on: deque[tuple[int, str]] = deque()  # new trials that get more at once
-        # Decisions with all their results, in the order in which these came; None: in their own.
-        self._come: deque[int] | None = deque() if space.search.as_they_come else None
-        self._untaught: list[tuple[int, ConfigState]] = []  # new trials that the sampler waits for
-        self._busy, self._given_up = set[str](), set[str]()  # configs
+        self._going_on: deque[tuple[int, str]] = deque()  # new trials that get more seeds at once
+        # With `as_they_come`, the decisions with all their results, in the order of the last ones.
+        self._arrived: deque[int] | None = deque() if space.search.as_they_come else None
+        self._untaught: list[tuple[int, ConfigState]] = []  # new trials to tell the sampler of
+        self._busy, self._given_up = set[str](), set[str]()  # keys of configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
 
     @property
@@ -435,7 +401,7 @@ class SearchDecisions:
 
     @property
     def undone(self) -> bool:
-        """Whether something was left undone when it was stopped, and not because of a proof."""
+        """Whether a stop left something undone, other than by a proof."""
         while self._learn():
             pass
         if self._proven:
@@ -454,26 +420,26 @@ class SearchDecisions:
         return str(self._race.leader), self._race.proven
 
     def verdicts(self) -> Iterator[Evaluation]:
-        """For the journal: the configs that get no more seeds because they are proven worse."""
+        """Lines for the journal: the configs that get no more seeds, proven worse than another."""
         if self._race is None:
             return
         for key, state in self._configs.items():
             count = state.seen.counted
-            climbs = count.successes > 0 or summed_only(self._space.objectives) is not None
-            short = climbs and count.n < self._space.seeds.ladder[-1]
-            if short and key not in self._verdicts and self._race.gives_up(key):
+            may_climb = count.successes > 0 or summed_only(self._space.objectives) is not None
+            unfinished = may_climb and count.n < self._space.seeds.ladder[-1]
+            if unfinished and key not in self._verdicts and self._race.gives_up(key):
                 self._verdicts.add(key)
                 block = Block(state.point, state.granted, 1)
                 yield Evaluation(state.proposal, block, None, PROVEN_WORSE, False, 0.0, "")
 
     def stop(self, *, now: bool = False) -> None:
-        """Make no further decision; with `now` hand out nothing of those that were made."""
+        """Make no further decision; with `now` also drop the blocks that are not handed out yet."""
         self._stopped = True
         if now:
             self._ready.clear()
 
     def recall(self) -> bool:
-        """Use what is known of earlier sessions; whether that was all there is to do."""
+        """Use the known lines; return whether nothing is left to train."""
         while not self._ready and self._decide():
             self.news.clear()
         return not self._ready and not self._decisions and (self._proven or not self.undone)
@@ -488,42 +454,41 @@ class SearchDecisions:
     def wants(self, job: Job) -> bool:
         """Whether a block's results are of interest: its config is not given up.
 
-        A promotion of one that is proven worse than another decides nothing any more. What has
-        finished of it counts, what has not is in no count. A config is given up by what decisions
-        know, in their order, and the race does not look at what its last promotion comes to: so no
-        decision depends on how far that got.
+        The promotion of a config that is proven worse than another affects no decision any more.
+        Its finished seeds count, its other seeds are in no count. Decisions give a config up in
+        their own order, and the race ignores the results of its last promotion: so no decision
+        depends on how many seeds of it had finished.
         """
         decision = self._decisions.get(job.decision)
         return decision is None or decision.new or job.block.point.key not in self._given_up
 
     def tell(self, job: Job, result: Evaluation) -> None:
-        """Take in a line of the journal: a final result, or seeds that were given up."""
+        """Use a line of the journal: a final result, or seeds that were given up."""
         decision = self._decisions[job.decision]
         if result.final:
             self._take(decision, result.block, result.outcome, self._made)
             self._tally.count(decision, fresh=True)
         elif result.error != NOT_FINISHED:
-            return  # it is tried again
+            return  # another attempt follows
         decision.missing -= result.block.count
         if not decision.missing:
             self._complete(job.decision)
 
     def prospects(self) -> Iterator[Prospect]:
-        """Configs that may be given their next seeds: see `driver.ahead`."""
+        """Configs that may get their next seeds, for `batches.Ahead`."""
         if self._stopped:
             return
         ladder = self._space.seeds.ladder
         end = min(self._tally.total, self._proposed + FORESEEN)
         for number in range(self._proposed, end):
-            if number in self._points:  # of an earlier session, which has trained it
+            if number in self._points:  # an earlier session has trained it
                 continue
-            point = self._proposer.foresee(number)
-            with suppress(InputError):  # the search refuses it when it is proposed
-                if (
-                    point is not None
-                    and (one := self._trainer.check(point)).key not in self._configs
-                ):
-                    yield Prospect(one, ladder)
+            if (values := self._proposer.foresee(number)) is None:
+                continue
+            with suppress(InputError):  # raised when the search proposes it
+                point = self._trainer.check(values)
+                if point.key not in self._configs:
+                    yield Prospect(point, ladder)
         if self._race is None:
             return
         for state in self._configs.values():
@@ -532,21 +497,21 @@ class SearchDecisions:
             if rungs and state.point.key not in self._given_up:
                 yield Prospect(state.point, rungs, start, count.successes, count.n)
 
-    # What follows makes decisions, each by what was known when it was its turn.
+    # Making decisions.
 
     def _decide(self) -> bool:
-        """Make the next decision; False if that must wait for results, or there is none."""
+        """Make the next decision; False if it must wait for results, or there is none."""
         if not self._may_decide():
             return False
-        while self._come and self._learn():
+        while self._arrived and self._learn():
             pass
         while not self._decided():
-            if not self._learn():  # to know more
+            if not self._learn():
                 return False
         return True
 
     def _may_decide(self) -> bool:
-        """Whether all is known that the next decision depends on."""
+        """Whether all results are known that the next decision depends on."""
         number, limit = self._made_so_far, self._limit
         while limit is not None and self._learned <= number - in_flight_at(
             number, limit, self._least
@@ -556,7 +521,7 @@ class SearchDecisions:
         return True
 
     def _decided(self) -> bool:
-        """Decide by what is known; False if by that there is nothing to do."""
+        """Decide by the results that are known; False if they leave nothing to do."""
         if self._stopped:
             return False
         if self._going_on:
@@ -565,11 +530,11 @@ class SearchDecisions:
             return True
         tally = self._tally
         share = VERIFY * (tally.new_seeds + tally.more_seeds)
-        climbs = self._weighs or tally.more_seeds < share
-        return (climbs and self._promote()) or self._propose() or self._promote()
+        promotes_first = self._weighs or tally.more_seeds < share
+        return (promotes_first and self._promote()) or self._propose() or self._promote()
 
     def _promote(self) -> bool:
-        """Give more seeds to a config that the race names."""
+        """Give more seeds to the config that the race names."""
         if self._race is None:
             return False
         key = self._race.next(self._busy, last=self._all_proposed)
@@ -585,8 +550,8 @@ class SearchDecisions:
             return False
         self._teach()
         number = self._proposed
-        if (known := self._points.pop(number, None)) is not None:
-            point = known
+        point = self._points.pop(number, None)
+        if point is not None:
             self._proposer.replay(number, point)
         else:
             values = self._proposer.propose(number)
@@ -606,7 +571,7 @@ class SearchDecisions:
         return True
 
     def _grant(self, proposal: int, key: str, *, new: bool, counted: bool) -> int:
-        """Give a config its next seeds, without training those that are known; how many."""
+        """Give a config its next seeds, and return how many; known ones are not trained again."""
         state = self._configs[key]
         start, end = state.granted, state.next_rung(self._space.seeds.ladder)
         decision = Decision(proposal, state, new, counted=counted)
@@ -616,9 +581,9 @@ class SearchDecisions:
             if later := [e for e in known if e.block.first >= end]:
                 self._known[key] = later
             for e in here:
-                if e.final:  # else it was given up: neither counted nor trained again
+                if e.final:  # else it was given up: do not count it, do not train it again
                     self._take(decision, e.block, e.outcome, e.made or "")
-                    end = max(end, e.block.first + e.block.count)  # of another ladder
+                    end = max(end, e.block.first + e.block.count)  # the ladder was another one
             missing = list(gaps(start, end, [e.block for e in here]))
         state.granted = end
         decision.missing = sum(count for _, count in missing)
@@ -635,39 +600,39 @@ class SearchDecisions:
             for part in missing
         )
         if not missing:
-            self.news.clear()  # of what was known before, the last is enough
+            self.news.clear()  # of known results only the last progress is shown
             self._complete(number)
         return end - start
 
     def _take(
         self, decision: Decision, block: Block, outcome: Outcome | EncodedOutcome | None, made: str
     ) -> None:
-        """Add a block's results, which a version made, to those of a decision."""
+        """Add a block's results, trained by the version `made`, to those of a decision."""
         seeds = block.count
         if outcome is None:
             epochs = block.point.get("epochs")
-            found = Count(n=seeds, crashed=seeds, budget=epochs if isinstance(epochs, int) else 0)
-            found.numbers = ((math.nan,) * seeds,) * len(self._names)
+            count = Count(n=seeds, crashed=seeds, budget=epochs if isinstance(epochs, int) else 0)
+            count.numbers = ((math.nan,) * seeds,) * len(self._names)
             decision.failed = True
-        else:  # the epochs of seeds are summed where somebody asks for them
+        else:  # without a limit nobody asks for the epochs, and summing them takes time
             spent = 0 if self._limit is None else outcome.epochs_spent
-            found = Count(outcome.successes, seeds, spent, budget=int(outcome.epochs))
+            count = Count(outcome.successes, seeds, spent, budget=int(outcome.epochs))
             for name in self._names:
                 numbers = counted(outcome.details.values.get(name), outcome.status)
-                found.numbers += (tuple(numbers.tolist()),)
-        decision.gained.add(made, block.first, found)
+                count.numbers += (tuple(numbers.tolist()),)
+        decision.gained.add(made, block.first, count)
 
     def _complete(self, number: int) -> None:
-        """A decision has all its results: news for the user; it is learned from in its turn."""
+        """Show the user that a decision has all its results; `_learn` uses them in its turn."""
         decision = self._decisions[number]
         self._tally.grow(decision.state.shown, decision.gained)
         if decision.failed:
             self._tally.failed.add(decision.proposal)
         self._tally.count(decision, fresh=False)
         self.news.append(self._tally.progress)
-        if self._come is not None:
-            self._come.append(number)
-        if self._limit is None:  # nobody waits, or asks which it was unless it is proposed again
+        if self._arrived is not None:
+            self._arrived.append(number)
+        if self._limit is None:  # no decision uses it; keep a snapshot for another proposal
             state = self._decisions.pop(number).state
             state.in_flight -= 1
             if not state.in_flight:
@@ -675,18 +640,18 @@ class SearchDecisions:
                 self._snapshots[short(key)] = self._configs.pop(key).snapshot
 
     def _learn(self) -> bool:
-        """Learn from the next decision in their order; False if it is under way, or none is."""
-        number = self._learned if self._come is None else self._came()
+        """Learn from the next decision in order; False if there is none, or it lacks some."""
+        number = self._learned if self._arrived is None else self._next_arrived()
         decision = self._decisions.get(number)
         if self._limit is None or decision is None or decision.missing:
             return False
         del self._decisions[number]
         self._learned += 1
-        if self._come is not None:
-            self._come.remove(number)
+        if self._arrived is not None:
+            self._arrived.remove(number)
         state = self._settle(decision)
         if decision.new:
-            # Whether it goes on without being compared with any other.
+            # A new trial may get more seeds at once, before it is compared with others.
             count, rungs = state.seen.counted, self._space.seeds.ladder
             more = self._race is not None and not self._weighs and count.n < rungs[-1]
             more = more and seeds_at_first(rungs, count.successes, count.n) is not None
@@ -699,56 +664,63 @@ class SearchDecisions:
             self._teach()
         return True
 
-    def _came(self) -> int:
-        """The next decision by when its results came; -1 if there is none.
+    def _next_arrived(self) -> int:
+        """The next decision in the order in which results came; -1 if there is none.
 
-        Those about one config stay in their order: a result that comes soon may be one that failed,
-        and its seeds may not be counted before others for that.
+        Decisions about one config keep their own order. Otherwise failures, which often come first,
+        would be counted before the config's other seeds.
         """
-        assert self._come is not None
+        assert self._arrived is not None
         under_way = {d.state.point.key: n for n, d in reversed(self._decisions.items())}
-        first = (n for n in self._come if under_way[self._decisions[n].state.point.key] == n)
+        first = (n for n in self._arrived if under_way[self._decisions[n].state.point.key] == n)
         return next(first, -1)
 
     def _teach(self) -> None:
-        """Tell the sampler of new trials; where seeds are weighed, of those that may climb, late.
+        """Tell the sampler of new trials.
 
-        They begin with one seed, which says little. By the time the sampler is asked for the next
-        proposal, the most promising ones have had more.
+        Where seeds are weighed, a trial that is being promoted is told later: its first seed says
+        little, and promising trials have more by the next proposal.
         """
-        waiting = [one for one in self._untaught if self._weighs and one[1].in_flight]
-        for proposal, state in self._untaught:
-            if not (self._weighs and state.in_flight):
+        untaught, self._untaught = self._untaught, []
+        for proposal, state in untaught:
+            if self._weighs and state.in_flight:
+                self._untaught.append((proposal, state))
+            else:
                 self._proposer.learn(proposal, state.worth(self._names))
-        self._untaught = waiting
 
     def _settle(self, decision: Decision) -> ConfigState:
-        """Count a decision's results, for the race too."""
+        """Add a decision's results to its config's, and show them to the race."""
         state = decision.state
         key = state.point.key
-        anew = state.seen.join(decision.gained)
+        version_changed = state.seen.join(decision.gained)
         state.in_flight -= 1
         if not state.in_flight:
             self._busy.discard(key)
         if self._race is None:
             return state
-        if anew:  # what was seen of it so far, another version made
+        if version_changed:  # the race has seen results of the version that counted before
             self._race.forget(key)
             self._given_up.discard(key)
         if key in self._given_up:
             return state
         seen, objectives = state.worth(self._names), self._space.objectives
-        liked, paid = liking(objectives, seen), costs(objectives, seen)
-        told = None
+        per_seed = None
         if (summed := summed_only(objectives)) is not None and summed.number is not None:
-            told = seed_costs(summed, seen.numbers[summed.number])
-        self._race.see(key, seen.successes, seen.n, speed=liked, costs=paid, seed_costs=told)
+            per_seed = seed_costs(summed, seen.numbers[summed.number])
+        self._race.see(
+            key,
+            seen.successes,
+            seen.n,
+            speed=liking(objectives, seen),
+            costs=costs(objectives, seen),
+            seed_costs=per_seed,
+        )
         if self._ends:
             promoted = {d.state.point.key for d in self._decisions.values() if not d.new}
             gives_up = self._race.gives_up
             self._given_up |= {other for other in promoted - self._given_up if gives_up(other)}
-        wanted = self._space.stop.proven_rate
-        if wanted is not None and self._race.proven >= wanted:
+        rate = self._space.stop.proven_rate
+        if rate is not None and self._race.proven >= rate:
             self._proven = True
             self.stop()
         return state

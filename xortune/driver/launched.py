@@ -17,8 +17,8 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches
-from xortune.driver.jobs import Done, Job, WorkerFailure, trained
+from xortune.driver.batches import Batches, Done, Job, WorkerFailure
+from xortune.driver.executors import train_blocks
 from xortune.driver.search import Place, SpaceLike, search_with
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
@@ -118,7 +118,7 @@ class LaunchExecutor:
         waiting, self._waiting = self._waiting, []
         blocks = [job.block for jobs in waiting for job in jobs]
         began = time.perf_counter()
-        results = trained(self._trainer, blocks, until=self._until)
+        results = train_blocks(self._trainer, blocks, deadline=self._until)
         seconds = time.perf_counter() - began
         worker, first = f"{socket.gethostname()}:{os.getpid()}", 0
         for jobs in waiting:

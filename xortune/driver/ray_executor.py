@@ -36,9 +36,9 @@ from xortune.core.trainer import (
     runs_users_code,
     stacking_of,
 )
-from xortune.driver.batches import Batches
+from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
-from xortune.driver.jobs import Done, Job, WorkerFailure, trained
+from xortune.driver.executors import train_blocks
 from xortune.driver.process import cloudpickle, ray_settings
 from xortune.trainers.function import asked_of_reports
 from xortune.trainers.limits import use_threads
@@ -136,7 +136,7 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         blocks: list[Block] = self.config.pop("batch").content
         own = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
         with captured_messages() as messages, asked_of_reports(self._cancelled), own:
-            results = trained(self._trainer, blocks, until=self.config.get("until"))
+            results = train_blocks(self._trainer, blocks, deadline=self.config.get("until"))
         return {
             "done": True,
             "results": Parcel(results),

@@ -1,4 +1,4 @@
-"""The verb `search`, and its dry run: both check all that they are given before anything starts."""
+"""The verb `search`, from its checks to its report, and its dry run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
-    from xortune.driver.loop import Executor
+    from xortune.driver.executors import Executor
     from xortune.driver.propose import SharedStudy
     from xortune.driver.session import Resume
     from xortune.integrations.trackers import Tracker
@@ -182,9 +182,9 @@ def search(
         trials = n_trials
     labels = checked_labels(note, tags)
     resume, voice = resume or extend, Voice(verbose, on_word)
-    raised: list[BaseException] = []  # in this process, if it trains
+    exceptions: list[BaseException] = []  # of seeds that this process trains
     space = with_train(_loaded(space), train)
-    asked = _checked(
+    checked = _checked(
         with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget),
         output,
         resume=resume,
@@ -195,7 +195,7 @@ def search(
         gpus_per_trial=gpus_per_trial,
         trial_timeout=trial_timeout,
         workers=workers,
-        on_raise=raised.append,
+        on_raise=exceptions.append,
         counted=True,
         study_storage=study_storage,
         study_name=study_name,
@@ -205,26 +205,24 @@ def search(
         dry_run=dry_run,
         on_word=voice.inform,
     )
-    if asked.check is not None and (
-        cost := session.cost_of(asked.space, asked.cluster, asked.check)
+    if checked.check is not None and (
+        cost := session.cost_of(checked.space, checked.cluster, checked.check)
     ):
         voice.inform(cost)
-    if on_failure is None and not asked.space.task:
+    if on_failure is None and not checked.space.task:
         on_failure = voice.fail
-    # The command is for a manifest that others may read.
-    terms = session.Resume(extend, accept_versions, command and without_passwords(command))
-    return _searched(
-        asked,
+    return _run_search(
+        checked,
         output,
         voice,
         resume=resume,
-        terms=terms,
+        terms=session.Resume(extend, accept_versions, _shareable(command)),
         on_progress=on_progress,
         on_certify=on_certify,
         on_failure=on_failure,
         labels=labels,
         fail_fast=fail_fast,
-        raised=raised,
+        exceptions=exceptions,
     )
 
 
@@ -240,11 +238,11 @@ def search_with(
     dry_run: bool = True,
     command: Sequence[str] | None = None,
 ) -> Run:
-    """As `search`, but trained by another executor than this process and Ray.
+    """Search with an executor of the caller's in place of this process and Ray.
 
     Args:
-        executor: trains what is decided, the space's certificate included.
-        trainer: what it trains with; its `train` is called for the dry run.
+        executor: trains the search and the space's certificate.
+        trainer: its `train` is called for the dry run.
         space: without a trainer of its own.
         output: as in `search`.
         resume: as in `search`.
@@ -260,21 +258,26 @@ def search_with(
     own, voice = with_own(_loaded(space)), Voice(0, None)
     check_space(own, trainer)
     refuse_unprovable(own)
-    goes_on = resume and _holds(_directory(own, output, resume=resume))
+    goes_on = resume and _holds(_run_directory(own, output, resume=resume))
     check = check_by_training(own, trainer) if dry_run and not goes_on else None
-    return _searched(
+    return _run_search(
         _Checked(own, trainer, THIS_MACHINE, None, (), check),
         output,
         voice,
         resume=resume,
-        terms=session.Resume(command=command and without_passwords(command)),
+        terms=session.Resume(command=_shareable(command)),
         on_failure=voice.fail,
         executor=executor,
     )
 
 
-def _searched(
-    asked: _Checked,
+def _shareable(command: Sequence[str] | None) -> Sequence[str] | None:
+    """The command line for a manifest, which others may read."""
+    return command and without_passwords(command)
+
+
+def _run_search(
+    checked: _Checked,
     output: Place,
     voice: Voice,
     *,
@@ -285,21 +288,19 @@ def _searched(
     on_failure: Callable[[Failure], None] | None = None,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
-    raised: Sequence[BaseException] = (),
+    exceptions: Sequence[BaseException] = (),
     executor: Executor | None = None,
 ) -> Run:
-    """The run of a search that is checked, from its first line to its report."""
+    """Run a checked search: train, certify, note how it ended, and write tables and report."""
     from xortune.driver import certify, importance, session
 
-    space, trainer, limit = asked.space, asked.trainer, asked.space.search.time_budget
-    here = executor is not None or asked.cluster.workers == 0
-    directory = _directory(space, output, resume=resume)
-    failed: TrainingError | Halted | None = None
-    # Held to the end, since tables and report are this driver's too; logged to the end after that.
+    space, trainer, budget = checked.space, checked.trainer, checked.space.search.time_budget
+    directory = _run_directory(space, output, resume=resume)
+    failure: TrainingError | Halted | None = None
     with (
-        _interrupted_at(directory),
-        logging(directory, asked.trackers),
-        held(directory, say=voice.warn),
+        _errors_name(directory),
+        logging(directory, checked.trackers),  # which also reads the end of the run
+        held(directory, say=voice.warn),  # until the report is written
         voice.searching(on_progress, on_certify, raced=raced(space)) as (show, show_certified),
     ):
         began = time.monotonic()
@@ -309,49 +310,78 @@ def _searched(
                     space,
                     trainer,
                     directory,
-                    cluster=asked.cluster,
-                    shared=asked.shared,
+                    cluster=checked.cluster,
+                    shared=checked.shared,
                     resume=terms,
                     listener=session.Listener(show, show_certified, voice.warn, on_failure),
                     labels=labels,
                     fail_fast=fail_fast,
-                    seconds=None if asked.check is None else asked.check.seconds,
-                    stacking=None if asked.check is None else asked.check.stacking,
+                    check=checked.check,
                     executor=executor,
                     ends=workers,
                 )
             except (TrainingError, Halted) as error:
-                complete, failed = False, error
-                error.__cause__ = raised[0] if raised else None
+                complete, failure = False, error
+                error.__cause__ = exceptions[0] if exceptions else None
             except InputError as error:
-                # Made for this search only, if nothing was put back there.
-                new = output is None and not resume and not isinstance(error, DisturbedError)
-                if new and not holds_run(directory):
-                    shutil.rmtree(directory, ignore_errors=True)
+                is_new = output is None and not resume and not holds_run(directory)
+                if is_new and not isinstance(error, DisturbedError):
+                    shutil.rmtree(directory, ignore_errors=True)  # made for this search only
                 raise
-            reading = reader.submit(load_run, directory)  # while they end, which takes a second
-        run = reading.result()
+            loading = reader.submit(load_run, directory)  # while the workers end, in a second
+        run = loading.result()
         if complete:
+            here = executor is not None or checked.cluster.workers == 0
             run, complete = certify.certified(
                 run,
                 trainer,
-                most=certify.seconds_for_certificate(limit, time.monotonic() - began),
-                cluster=None if here else asked.cluster,
+                most=certify.seconds_for_certificate(budget, time.monotonic() - began),
+                cluster=None if here else checked.cluster,
                 accept=terms.accept_versions,
                 on_progress=show_certified,
             )
         else:
-            noted_certificate(run)  # of what it has, if it was interrupted while it certified
-        timed_out = limit is not None and run.manifest.get("complete") is False
-        how = _ending(failed, limit if timed_out else None, complete=complete)
-        if asked.check is not None and asked.check.note:
-            how["seeds_at_once"] = asked.check.note
+            noted_certificate(run)  # of the fresh seeds that finished before an interruption
+        timed_out = budget is not None and run.manifest.get("complete") is False
+        ending = _ending(failure, budget if timed_out else None, complete=complete)
+        if checked.check is not None and checked.check.note:
+            ending["seeds_at_once"] = checked.check.note
         matters = importance.importance(run, space).entries()
-        run = run.noted(**matters, **how, **end_of_session(run, **how))
+        run = run.noted(**matters, **ending, **end_of_session(run, **ending))
         write_report(run)
         if not complete:
-            raise failed or KeyboardInterrupt
+            raise failure or KeyboardInterrupt
         return run
+
+
+@contextmanager
+def _errors_name(directory: Path) -> Iterator[None]:
+    """Name the run's directory in an interruption, so that the user can continue it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(str(directory)) from None
+    except Halted as error:
+        error.place = str(directory)
+        raise
+
+
+def _ending(
+    failure: TrainingError | Halted | None, budget: float | None, *, complete: bool
+) -> dict[str, str | None]:
+    """For the manifest: how a session ended. `budget` is the time budget that was over, if any."""
+    at = now()
+    if complete:
+        stopped = None if budget is None else f"the time budget of {budget:g} s was over at {at}"
+        return {"finished": at, "stopped": stopped}
+    why = "by the user" if failure is None else f"by a seed that failed ({failure})"
+    if isinstance(failure, Halted):
+        why = f"({failure})"
+    return {"stopped": f"interrupted {why} at {at}"}
+
+
+# -------------------------------------------------------------------------------------------------
+# The dry run.
 
 
 @dataclass(frozen=True)
@@ -361,8 +391,8 @@ class DryRun:
     Attributes:
         space: what it would search.
         directory: where its run would be.
-        continues: evaluations that the run there has; 0 for a new one.
-        notes: what would be said of going on with it.
+        continues: evaluations of the run that it would continue; 0 for a new run.
+        notes: what it would say about continuing that run.
     """
 
     space: SearchSpace
@@ -381,31 +411,31 @@ def dry_run(
     accept_versions: bool = False,
     **options: Any,
 ) -> DryRun:
-    """Check all that `search` is given, as it does, and say what it would do. Nothing is started.
+    """Check all arguments as `search` does, and return what it would do. Nothing is started.
 
-    Arguments are named as in `search`: `dry_run` is whether a function of a user's own is called
-    once, which is all that may take time.
+    Arguments are those of `search`. With `dry_run` a user's function is called once, the only part
+    that may take time.
 
     Raises:
-        InputError: what `search` refuses before it starts, of a run to go on with too.
+        InputError: what `search` refuses before it starts, also about a run to continue.
     """
     resume = resume or extend
-    asked = _checked(with_train(_loaded(space), None), output, resume=resume, **options)
-    wanted = _wanted(asked.space, output)
-    if resume and _holds(wanted):
-        refuse_held(wanted)
-        before = load_run(output if output is not None else wanted)
+    checked = _checked(with_train(_loaded(space), None), output, resume=resume, **options)
+    directory = _requested_directory(checked.space, output)
+    if resume and _holds(directory):
+        refuse_held(directory)
+        before = load_run(output if output is not None else directory)
         notes = continuation(
-            asked.space, asked.trainer, before, extend=extend, accept_versions=accept_versions
+            checked.space, checked.trainer, before, extend=extend, accept_versions=accept_versions
         ).notes
-        return DryRun(asked.space, wanted, len(before.evaluations), tuple(notes))
+        return DryRun(checked.space, directory, len(before.evaluations), tuple(notes))
     if output is None and not resume:
-        return DryRun(asked.space, next_directory(RUNS, asked.space.name))
-    return DryRun(asked.space, _directory(asked.space, output, resume=resume))
+        return DryRun(checked.space, next_directory(RUNS, checked.space.name))
+    return DryRun(checked.space, _run_directory(checked.space, output, resume=resume))
 
 
 # -------------------------------------------------------------------------------------------------
-# What a search is made of, once all that it is given is found to be usable.
+# The checks of a search.
 
 
 @dataclass(frozen=True)
@@ -416,7 +446,7 @@ class _Checked:
     shared: SharedStudy | None
     trackers: tuple[Tracker, ...]
     check: Check | None
-    """What a call of the user's function came to; None if it was not called."""
+    """Result of the call of the user's function; None if it was not called."""
 
 
 def _loaded(space: SpaceLike) -> SearchSpace:
@@ -443,40 +473,39 @@ def _checked(
     on_word: Callable[[str], None] | None = None,
     **trackers: Any,
 ) -> _Checked:
-    """Check what a search is given; one call of a user's own trainer is part of that.
+    """Check the arguments of a search, and call a user's function once.
 
-    Nothing is written, and nothing started that goes on but the process in which the function was
-    called: it may train.
+    Nothing is written. The process in which the function was called stays, to train in.
     """
     from xortune.driver import session
     from xortune.driver.propose import shared_study
 
     cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers)
     shared = shared_study(space, study_storage, study_name)
-    told = trackers_for(output, **trackers)
-    wanted = _wanted(space, output)
-    # The manifest of a run in a store is not here yet: other threads are refused when it is.
-    goes_on = resume and not isinstance(wanted, StoredPath)
-    threads = threads_of(manifest_of(wanted)) if goes_on else None
-    check = None
+    checked_trackers = trackers_for(output, **trackers)
+    directory = _requested_directory(space, output)
+    # The manifest of a run in a store is read later; other numbers of threads are refused then.
+    is_local_run = resume and not isinstance(directory, StoredPath)
+    threads = threads_of(manifest_of(directory)) if is_local_run else None
     threads, here = threads or threads_for(cpus_per_trial), cluster.workers == 0
     trainer = trainer_for(space, train, engine, gpus_per_trial, threads, here=here)
     if here:
-        trainer = in_this_process(trainer, on_raise or _ignored)
+        trainer = in_this_process(trainer, on_raise or _ignore)
     check_space(space, trainer)
-    if address is None:  # the machines of a cluster are not known yet
+    if address is None:  # the memory of a cluster's machines is not known yet
         refuse_large(space, trainer)
-    if not resume:  # a run from before this was refused can be finished
+    if not resume:  # an older run, from before such spaces were refused, can be finished
         refuse_unprovable(space)
     if not here:
         refuse_unsendable(trainer)
-    if dry_run and output is not None:  # what is refused is so before the function is called
-        _directory(space, output, resume=resume)
-    if dry_run and not (resume and _holds(wanted)):
-        # Elsewhere it may be trained on a GPU, and here not.
-        counts = counted and shared is None and not (address or gpus_per_trial)
-        points = session.first_proposals(space, trainer, TRIES) if counts else []
+    if dry_run and output is not None:
+        _run_directory(space, output, resume=resume)  # refuse it before the function is called
+    check = None
+    if dry_run and not (resume and _holds(directory)):
         alone = counted and shared is None
+        # Workers elsewhere may train on a GPU, and so otherwise than this machine.
+        counts = alone and not (address or gpus_per_trial)
+        points = session.first_proposals(space, trainer, TRIES) if counts else []
         check = check_by_training(
             *(space, trainer, points),
             counts=bool(points),
@@ -488,14 +517,14 @@ def _checked(
             trainer = replace(trainer, known=known)
         if check is not None and on_word is not None:
             on_word("; ".join(filter(None, (check.sentence, check.note))))
-    return _Checked(space, trainer, cluster, shared, told, check)
+    return _Checked(space, trainer, cluster, shared, checked_trackers, check)
 
 
-def _ignored(error: BaseException) -> None:
-    """Of a dry run nobody asks what it raised."""
+def _ignore(error: BaseException) -> None:
+    """Ignore an exception: a dry run reports it by other means."""
 
 
-def _wanted(space: SearchSpace, output: Place) -> Path:
+def _requested_directory(space: SearchSpace, output: Place) -> Path:
     return driven(output) if output is not None else Path(RUNS) / space.name
 
 
@@ -503,57 +532,31 @@ def _holds(path: Path) -> bool:
     return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
 
 
-def _directory(space: SearchSpace, output: Place, *, resume: bool) -> Path:
-    """Where the run goes, or goes on."""
+def _run_directory(space: SearchSpace, output: Place, *, resume: bool) -> Path:
+    """The directory of the new or continued run.
+
+    Raises:
+        InputError: it holds a run, without `resume`, or files of others.
+    """
     if not resume:
         fix = "continue it with --resume, or give another --output"
         return new_directory(output, space.name, fix=fix)
-    if not _holds(wanted := _wanted(space, output)):
-        refuse_files_of_others(wanted)
-    return wanted
+    if not _holds(directory := _requested_directory(space, output)):
+        refuse_files_of_others(directory)
+    return directory
 
 
 def new_directory(output: Place, name: str, *, fix: str) -> Path:
-    """Where a new run goes: runs/NAME, or NAME-2, ..., if `output` is not given.
+    """The directory of a new run: `output`, or runs/NAME, NAME-2, ... if it is not given.
 
     Raises:
-        InputError: there is a run, or files of others.
+        InputError: it holds a run, or files of others.
     """
     if output is None:
         return fresh_directory(RUNS, name)
-    wanted = driven(output)
-    if _holds(wanted):
-        refuse_held(wanted)  # says who is at it
-        raise InputError("already holds a run", place=str(wanted), fix=fix)
-    refuse_files_of_others(wanted)
-    return wanted
-
-
-# -------------------------------------------------------------------------------------------------
-# How it ends.
-
-
-@contextmanager
-def _interrupted_at(directory: Path) -> Iterator[None]:
-    """Whoever is told that the search was interrupted is told where the run is."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(str(directory)) from None
-    except Halted as error:
-        error.place = str(directory)
-        raise
-
-
-def _ending(
-    failed: TrainingError | Halted | None, over: float | None, *, complete: bool
-) -> dict[str, str | None]:
-    """For the manifest: how a session ended, and the time budget that was over, if it was."""
-    at = now()
-    if complete:
-        stopped = None if over is None else f"the time budget of {over:g} s was over at {at}"
-        return {"finished": at, "stopped": stopped}
-    why = "by the user" if failed is None else f"by a seed that failed ({failed})"
-    if isinstance(failed, Halted):
-        why = f"({failed})"
-    return {"stopped": f"interrupted {why} at {at}"}
+    directory = driven(output)
+    if _holds(directory):
+        refuse_held(directory)  # names the process that writes to it
+        raise InputError("already holds a run", place=str(directory), fix=fix)
+    refuse_files_of_others(directory)
+    return directory

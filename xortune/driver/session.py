@@ -1,4 +1,4 @@
-"""One session of a search: from a checked space to a journal that holds what was asked for."""
+"""One session of a search: prepare the run, choose who trains, train, note how it ended."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from xortune.core.formats import count, duration
 from xortune.core.outcome import Failure
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Stacking, Trainer
-from xortune.driver.ahead import Ahead
-from xortune.driver.batches import Batches, least_in_flight, most_in_flight
+from xortune.driver.batches import Ahead, Batches, least_in_flight, most_in_flight
 from xortune.driver.certify import (
     FINALISTS,
     estimate,
@@ -27,16 +26,14 @@ from xortune.driver.certify import (
 )
 from xortune.driver.cluster import THIS_MACHINE, Cluster, connected, slots, slots_to_come
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.loop import (
+from xortune.driver.executors import (
     PROCESS_SECONDS,
     Executor,
-    FirstFailure,
     LocalExecutor,
     ProcessExecutor,
-    Record,
-    run,
-    training_meanwhile,
+    training_while_workers_start,
 )
+from xortune.driver.loop import FirstFailure, Record, run
 from xortune.driver.propose import LEARNING, SharedStudy, budget, joined, proposer_for
 from xortune.driver.subprocesses import end_process, spares_are_ready, start_spares
 from xortune.driver.trainer import Check
@@ -63,13 +60,13 @@ from xortune.trainers.network import NetworkTrainer
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told of a search while it runs.
+    """Callbacks of a search.
 
     Attributes:
         progress: called after each finished trial, once it is on the disk.
         certify: called with the fresh seeds done and all of them.
         message: called with a sentence that the user should read.
-        failure: called with the first seed that fails, or block that produces nothing.
+        failure: called with the first seed that fails, or block that produces no outcome.
     """
 
     progress: Callable[[Progress], None] | None = None
@@ -104,97 +101,72 @@ def search_session(
     listener: Listener = Listener(),
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
-    seconds: float | None = None,
-    stacking: Stacking | None = None,
+    check: Check | None = None,
     executor: Executor | None = None,
     ends: ExitStack | None = None,
 ) -> bool:
-    """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
+    """Train what the space asks for and the journal lacks, then the certificate it asks for.
 
-    A certificate that the space asks for follows on the same workers. Where the time budget is over
-    before all is done, the manifest says `complete: false`.
+    If the time budget ends before all is done, the manifest says `complete: false`.
 
     Args:
         space: already checked by the trainer.
         trainer: what trains.
-        directory: of the run; one that holds a run is continued. Its lock is held.
-        cluster: where it is trained, and what each trial may use.
-        shared: a study that other searches ask and tell too; None for one of its own.
-        resume: how a run that the directory holds is continued.
-        listener: who is told of it.
-        labels: what the user calls the run.
+        directory: of the run, locked by the caller. A run in it is continued.
+        cluster: where to train, and what each trial may use.
+        shared: a study that other searches use too; None for one of its own.
+        resume: how a run in the directory is continued.
+        listener: callbacks.
+        labels: the user's note and tags for the run.
         fail_fast: whether the first failure ends the session.
-        seconds: that a seed of a user's function takes, as far as is known.
-        stacking: what is known of stacks of a `TorchTraining`.
-        executor: trains all of it, if it is given, in place of this process and Ray.
-        ends: what is to end the workers, and the Ray, that it starts; if not given, it does.
+        check: result of the call of a user's function before the start.
+        executor: trains everything if given, in place of this process and Ray.
+        ends: the stack that ends the workers and the Ray of this session; its own if not given.
+
+    Returns:
+        False if the user interrupted it.
 
     Raises:
-        TrainingError: a seed failed, and `fail_fast` is asked for.
+        TrainingError: a seed failed, with `fail_fast`.
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
             proposal that the trainer refuses, a run that may not be continued so.
     """
-    began = time.monotonic()  # what Ray takes to start is of the time budget too
+    began = time.monotonic()  # the time budget includes the start of Ray
     shared = joined(shared, space, directory, listener.message)
     session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
     known = session.earlier_lines()
-    if session.may_be_done(known) and session.recalls(known):
+    if session.may_be_complete(known) and session.is_complete(known):
         label_run(directory, labels)
         return True
-    if not known:  # before Ray is started: a directory that cannot be written is told at once
-        session.create()
+    if not known:
+        session.create()  # before Ray starts, to refuse a directory that cannot be written at once
     label_run(directory, labels)
     with nullcontext(ends) if ends else ExitStack() as stack:
-        alone = executor is None  # or it is a launcher's to train at once
-        processes = processes_here(space, trainer, cluster) if alone and shared is None else 0
-        if executor is None and cluster.workers == 0:
-            executor = LocalExecutor(trainer)
-        elif processes and isinstance(trainer, CustomTrainer):
-            executor = stack.enter_context(ProcessExecutor(trainer, processes))
-        stack.callback(end_process)
-        _begin_surely(space, trainer, processes)
-        took = _seconds_of_a_seed(known) if seconds is None else seconds
-        here = executor is None and shared is None  # a study must be told
-        here = here and _may_train_here(trainer, cluster, took)
-        expected = slots_to_come(cluster) if here else 0
-        if executor is None and not expected and not processes:
-            stack.enter_context(connected(cluster))
-        room = executor.slots if executor is not None else expected or processes or slots(cluster)
-        session.set_limits(room, alone=alone and _in_milliseconds(space, trainer, took))
+        seconds = _seconds_of_a_seed(known) if check is None else check.seconds
+        workers = _Workers(session, stack, executor, seconds)
+        session.set_limits(workers)
         with session.journal() as journal:
             failures = FirstFailure(listener.failure, fatal=fail_fast)
-            agenda = _Agenda(session, journal, failures, known=known, room=room, stacking=stacking)
-            known = ()  # each is freed when it has been used: there may be a million
-            uninterrupted = True
+            stacking = None if check is None else check.stacking
+            work = _Work(
+                session, journal, failures, known=known, slots=workers.slots, stacking=stacking
+            )
+            known = ()  # frees each line when it has been used: there may be a million
+            interrupted = False
             try:
-                if executor is not None:
-                    agenda.train(executor)
-                elif expected:
-                    _begin_here(agenda, stack, processes)
-                if executor is None and not agenda.finished and processes:
-                    agenda.train(stack.enter_context(ProcessExecutor(trainer, processes)))
-                elif executor is None and not agenda.finished:
-                    end_process()  # the process in which the function was tried
-                    with on_ray(
-                        trainer,
-                        cluster,
-                        directory.resolve() / "ray",
-                        cancels=session.cancels,
-                        on_message=listener.message,
-                    ) as workers:
-                        agenda.train(workers)
+                workers.train(work)
             except KeyboardInterrupt:
-                uninterrupted = False
+                interrupted = True
                 journal.hurry()
-    session.end(agenda.decisions, complete=agenda.complete, ahead=agenda.ahead)
+    session.end(work.decisions, complete=work.complete, ahead=work.ahead)
     if failures.ends is not None:
         raise TrainingError(failures.ends.reason)
-    return uninterrupted
+    return not interrupted
 
 
 @dataclass
 class _Session:
-    """What a session searches and knows of those before it."""
+    """What a session searches, and what it knows of earlier sessions of the run."""
 
     space: SearchSpace
     trainer: Trainer
@@ -209,14 +181,14 @@ class _Session:
         self.made = made_id(identity_of(self.trainer.describe()))
         self.spaces: tuple[SearchSpace, ...] = ()  # of earlier sessions
         # How many decisions may be in flight, and how many early in a race.
-        self.most: int | None = None
-        self.least: int | None = None
-        # Trainings that report can be cancelled.
+        self.max_in_flight: int | None = None
+        self.min_in_flight: int | None = None
+        # Whether a training that reports can be cancelled.
         reports = isinstance(self.trainer, CustomTrainer) and self.trainer.reports
         self.cancels = reports and raced(self.space)
 
     def earlier_lines(self) -> Sequence[Evaluation]:
-        """Continue the run that the directory holds, if any; its evaluations."""
+        """Continue the run in the directory, if any, and return its evaluations."""
         if not holds_run(self.directory):
             return ()
         before = load_run(self.directory)
@@ -225,64 +197,66 @@ class _Session:
         )
         manifest = manifest_of(self.directory)
         self.spaces = earlier_spaces(self.directory, manifest)
-        self.most, self.least = manifest.get("window"), manifest.get("window_least")
+        self.max_in_flight = manifest.get("window")
+        self.min_in_flight = manifest.get("window_least")
         return before.evaluations
 
-    def may_be_done(self, known: Sequence[Evaluation]) -> bool:
-        """Whether what is known may be all that was asked for."""
+    def may_be_complete(self, known: Sequence[Evaluation]) -> bool:
+        """Whether the known lines may be all that the space asks for."""
+        if self.max_in_flight is None and raced(self.space):
+            return False  # a race that has no limit yet gets one first
         all_begun = len({e.proposal for e in known if e.final}) >= budget(self.space)
-        proof = known and self.space.stop.proven_rate is not None  # may have ended it sooner
-        # A race that began before races had limits gets one first.
-        return bool(all_begun or proof) and not (self.most is None and raced(self.space))
+        may_be_proven = bool(known) and self.space.stop.proven_rate is not None
+        return all_begun or may_be_proven
 
-    def recalls(self, known: Sequence[Evaluation]) -> bool:
-        """Whether what is known is all that was asked for; then the manifest says so."""
+    def is_complete(self, known: Sequence[Evaluation]) -> bool:
+        """Whether the known lines are all that the space asks for; the manifest says so then."""
         if self.space.search.as_they_come and manifest_of(self.directory).get("complete"):
-            return True  # decided again, by all that is known at once, it might ask for more
+            return True  # decisions made again with all results at once might ask for more
         with self.journal():
             decisions = self.decisions(known)
-            done = decisions.recall()
-            if done:
+            complete = decisions.recall()
+            if complete:
                 self.end(decisions, complete=True)
-        return done
+        return complete
 
     def create(self) -> None:
         """Make the run's directory."""
-        noted = first_manifest(self.space, self.trainer, self.terms.command)
+        manifest = first_manifest(self.space, self.trainer, self.terms.command)
         objectives = self.space.objectives
         if not only_rate(objectives) or ties_of(objectives) is not None:
-            noted["objectives"] = noted_objectives(objectives)
+            manifest["objectives"] = noted_objectives(objectives)
         if self.shared is not None:
-            noted["study"] = self.shared.entry
-        create(self.directory, space_text=self.space.text, manifest=noted)
+            manifest["study"] = self.shared.entry
+        create(self.directory, space_text=self.space.text, manifest=manifest)
 
-    def set_limits(self, room: int, *, alone: bool) -> None:
-        """Of a new search that learns or races: how many decisions may be in flight.
-
-        Where one process `alone` trains the first configurations as soon as many would, it is 1.
-        """
+    def set_limits(self, workers: _Workers) -> None:
+        """Set how many decisions of a new search that learns or races may be in flight."""
         races = raced(self.space)
-        if self.most is not None or not (races or self.space.search.sampler in LEARNING):
+        if self.max_in_flight is not None or not (races or self.space.search.sampler in LEARNING):
             return
         seconds = longest_first_block(self.space, self.trainer)
-        self.most = most_in_flight(seconds, slots=room, proposals=budget(self.space))
-        self.least = (1 if alone else least_in_flight(room)) if races else None
-        update_manifest(self.directory, window=self.most, window_least=self.least)
+        self.max_in_flight = most_in_flight(
+            seconds, slots=workers.slots, proposals=budget(self.space)
+        )
+        least = 1 if workers.one_keeps_up else least_in_flight(workers.slots)
+        self.min_in_flight = least if races else None
+        update_manifest(self.directory, window=self.max_in_flight, window_least=self.min_in_flight)
         if self.space.search.as_they_come and self.listener.message is not None:
             self.listener.message(AS_THEY_COME)
 
     def journal(self) -> AbstractContextManager[Journal]:
-        """The run's journal, held."""
+        """The run's journal, locked."""
         return held_journal(self.directory / JOURNAL, self.made, say=self.listener.message)
 
     def decisions(self, known: Sequence[Evaluation]) -> SearchDecisions:
-        """The search's decisions, with what is known."""
+        """The search's decisions, with the known results."""
         return SearchDecisions(
             self.space,
             self.trainer,
             proposer_for(self.space, self.spaces, self.trainer.check, self.shared),
-            max_in_flight=self.most,
-            min_in_flight=self.least,
+            max_in_flight=self.max_in_flight,
+            min_in_flight=self.min_in_flight,
             known=known,
             made=self.made,
             ends=self.cancels,
@@ -291,21 +265,21 @@ class _Session:
     def end(
         self, decisions: SearchDecisions, *, complete: bool, ahead: Ahead | None = None
     ) -> None:
-        """Note how it ended, and which config ended it before all its proposals were made."""
-        proof: dict[str, object] = {}
+        """Write to the manifest how the session ended."""
+        notes: dict[str, object] = {"complete": complete}
         if ahead is not None and ahead.trained:
-            proof["seeds_ahead"] = f"{ahead.trained:,} trained ahead, {ahead.used:,} of them used"
+            notes["seeds_ahead"] = f"{ahead.trained:,} trained ahead, {ahead.used:,} of them used"
         if (proven := decisions.proven) is not None:
-            proof["proven"] = {"key": proven[0], "rate": proven[1]}
-        update_manifest(self.directory, complete=complete, **proof)
+            notes["proven"] = {"key": proven[0], "rate": proven[1]}
+        update_manifest(self.directory, **notes)
 
 
-class _Agenda:
-    """What a session trains, by whichever executor: the search, then its certificate.
+class _Work:
+    """The work of a session: the search, then its certificate. Any executor can train some of it.
 
     Attributes:
         decisions: of the search.
-        ahead: what is trained ahead of its decisions; None where each seed takes its own time.
+        ahead: trains ahead of the decisions; None unless the trainer stacks seeds.
         finished: whether all is done.
     """
 
@@ -316,59 +290,60 @@ class _Agenda:
         failures: FirstFailure,
         *,
         known: Sequence[Evaluation],
-        room: int,
-        stacking: Stacking | None = None,
+        slots: int,
+        stacking: Stacking | None,
     ) -> None:
-        self.session, self.room = session, room
+        self.session, self.slots = session, slots
         self._journal, self._failures = journal, failures
         self.decisions = session.decisions(known)
-        trainer = session.trainer
-        stacks = isinstance(trainer, CustomTrainer) and trainer.form.stacked
+        stacks = isinstance(session.trainer, CustomTrainer) and session.trainer.form.stacked
         self.ahead = Ahead(self.decisions, stacking) if stacks else None
         started, tell = time.monotonic(), session.listener.progress
 
-        def clocked(news: Progress) -> None:
+        def timed(news: Progress) -> None:
             if tell is not None:
                 tell(Progress(**vars(news) | {"seconds": time.monotonic() - started}))
 
-        self._record = Record(journal, self.decisions, clocked, failures)
+        self._record = Record(journal, self.decisions, timed, failures)
         budget = session.space.search.time_budget
         self._batches = Batches(
             self.decisions,
             session.trainer,
             self._record,
-            slots=room,
-            max_in_flight=session.most,
+            slots=slots,
+            max_in_flight=session.max_in_flight,
             limit=session.cluster.trial_timeout,
             deadline=None if budget is None else session.began + budget,
             ahead=self.ahead,
         )
-        self._following: tuple[Batches, Record] | None = None
+        self._certificate: tuple[Batches, Record] | None = None
         self._searched = self.finished = False
 
     def train(self, executor: Executor) -> None:
-        """Train until all is done, or nothing that this executor takes."""
-        run(self._batches, executor, self._record)
-        self._searched = self._batches.finished
-        if self._searched:
+        """Train until all is done, or this executor takes nothing more."""
+        if not self._searched:
+            run(self._batches, executor, self._record)
+            if not self._batches.finished:
+                return
+            self._searched = True
             self._record.note(self.decisions.verdicts())
-        if self._searched and self._following is None and not self._failures.ends:
-            self._following = self._certificate()
-        if not self._searched or self._following is None:
-            self.finished = self._searched
-            return
-        batches, record = self._following
-        run(batches, executor, record)
-        self.finished = batches.finished
+            self._certificate = None if self._failures.ends else self._certificate_work()
+        if self._certificate is not None:
+            batches, record = self._certificate
+            run(batches, executor, record)
+            self.finished = batches.finished
+        else:
+            self.finished = True
 
-    def _certificate(self) -> tuple[Batches, Record] | None:
-        session, spent = self.session, time.monotonic() - self.session.began
+    def _certificate_work(self) -> tuple[Batches, Record] | None:
+        session = self.session
         if session.space.seeds.certify is None:
             return None
+        spent = time.monotonic() - session.began
         fresh = fresh_seeds_after(
             session.directory,
             session.trainer,
-            self.room,
+            self.slots,
             most=seconds_for_certificate(session.space.search.time_budget, spent),
             accept=session.terms.accept_versions,
         )
@@ -376,17 +351,17 @@ class _Agenda:
             return None
         tell, limit = seeds_callback(session.listener.certify), session.cluster.trial_timeout
         record = Record(self._journal, fresh, tell, self._failures)
-        return Batches(fresh, session.trainer, record, slots=self.room, limit=limit), record
+        return Batches(fresh, session.trainer, record, slots=self.slots, limit=limit), record
 
     @property
     def complete(self) -> bool:
-        """Whether the search has trained all that it was asked for."""
+        """Whether the search has trained everything that the space asks for."""
         timed_out = self._batches.over and self.decisions.undone
         return self._searched and not self._failures.ends and not timed_out
 
 
 # -------------------------------------------------------------------------------------------------
-# What is trained in this process, before or instead of Ray.
+# Who trains: this process, processes of this machine, or Ray.
 
 AS_THEY_COME = (
     "results are taken as they come: the same seed need not give the same search again; the journal"
@@ -397,17 +372,128 @@ TRIAL_SECONDS = 0.02
 """What a trial of Ray costs, about."""
 
 SURE = 10
-"""How many times as long as it pays a search must be estimated to take, to be sure of that."""
+"""A search whose estimate is this many times `PROCESS_SECONDS` starts processes at once."""
 
 SHORT = 0.1
-"""Seconds that a seed of a user's function takes at most, to be trained while Ray starts."""
+"""Maximum seconds for a seed of a user's function that is trained while Ray starts."""
 
 
-def _may_train_here(trainer: Trainer, cluster: Cluster, seconds: float | None) -> bool:
-    """Whether trainings may begin on this machine before Ray has started.
+class _Workers:
+    """Trains a session's work on the first of these that applies.
 
-    Those of the fused engine may, in this process: they cannot hang nor die. A user's function may,
-    in a process of its own, if its seeds are known to be short.
+    1. The executor that the caller gave.
+    2. This process, with `workers=0`.
+    3. Processes of this machine, for the built-in network and a `TorchTraining`.
+    4. Ray.
+
+    Where trainings are short, this process trains while 3 or 4 start, and alone if that is sooner.
+
+    Args:
+        session: whose work it is.
+        stack: ends what is started here.
+        executor: the caller's, if any.
+        seconds: that a seed takes, if that is known.
+
+    Attributes:
+        slots: how many trials run at once.
+        one_keeps_up: whether one process trains the first configurations as fast as several would.
+    """
+
+    def __init__(
+        self,
+        session: _Session,
+        stack: ExitStack,
+        executor: Executor | None,
+        seconds: float | None,
+    ) -> None:
+        space, trainer, cluster = session.space, session.trainer, session.cluster
+        self._session, self._stack = session, stack
+        self.one_keeps_up = executor is None and _in_milliseconds(space, trainer, seconds)
+        # A shared study has to be told each result as it comes.
+        is_free = executor is None and session.shared is None
+        self._processes = processes_here(space, trainer, cluster) if is_free else 0
+        if executor is None and cluster.workers == 0:
+            executor = LocalExecutor(trainer)
+        elif self._processes and isinstance(trainer, CustomTrainer):
+            executor = stack.enter_context(ProcessExecutor(trainer, self._processes))
+        stack.callback(end_process)
+        if self._processes > 1 and isinstance(trainer, NetworkTrainer):
+            first = list(islice(_first_blocks(space), 100))
+            each = sum(map(trainer.cost, first)) / len(first)
+            if each * budget(space) / self._processes > SURE * PROCESS_SECONDS:
+                self._begin_processes(trainer)  # they import while this process still does
+        self._executor, expected = executor, 0
+        if executor is None and is_free and _may_train_while_starting(trainer, cluster, seconds):
+            expected = slots_to_come(cluster)
+        self._trains_while_starting = expected > 0
+        if executor is None and not expected and not self._processes:
+            stack.enter_context(connected(cluster))
+        self.slots = (
+            executor.slots
+            if executor is not None
+            else expected or self._processes or slots(cluster)
+        )
+
+    def train(self, work: _Work) -> None:
+        """Train all work; return early only where its time is over or a failure ends it."""
+        session = self._session
+        if self._executor is not None:
+            work.train(self._executor)
+            return
+        if self._trains_while_starting:
+            self._train_while_starting(work)
+        if work.finished:
+            return
+        if self._processes:
+            executor = ProcessExecutor(session.trainer, self._processes)
+            work.train(self._stack.enter_context(executor))
+            return
+        end_process()  # the process in which the function was checked
+        with on_ray(
+            session.trainer,
+            session.cluster,
+            session.directory.resolve() / "ray",
+            cancels=session.cancels,
+            on_message=session.listener.message,
+        ) as ray:
+            work.train(ray)
+
+    def _train_while_starting(self, work: _Work) -> None:
+        """Train in this process while Ray or processes start, if they are needed at all.
+
+        Raises:
+            InputError: Ray did not start, and there is more to train.
+        """
+        trainer, refusal = self._session.trainer, None
+        begun = training_while_workers_start(
+            work.train, trainer, self.slots, ray=not self._processes
+        )
+        with begun as needs_workers:
+            if not needs_workers() or work.finished:
+                return
+            if self._processes and isinstance(trainer, NetworkTrainer):
+                self._begin_processes(trainer)
+                while not (spares_are_ready() or work.finished):
+                    time.sleep(0.02)
+                return
+            try:
+                self._stack.enter_context(connected(self._session.cluster))
+            except InputError as error:
+                refusal = error
+        if refusal is not None and not work.finished:
+            raise refusal
+
+    def _begin_processes(self, trainer: NetworkTrainer) -> None:
+        """Start processes, which import and load the engine meanwhile."""
+        first = next(_first_blocks(self._session.space))
+        start_spares(trainer, Block(first.point, 0, 1), self._processes)
+
+
+def _may_train_while_starting(trainer: Trainer, cluster: Cluster, seconds: float | None) -> bool:
+    """Whether this machine may train before Ray has started.
+
+    The fused engine may, in this process: it can neither hang nor die. A user's function may, in a
+    separate process, if its seeds are known to be short.
     """
     if cluster.gpus_per_trial or cluster.trial_timeout is not None:
         return False
@@ -417,94 +503,54 @@ def _may_train_here(trainer: Trainer, cluster: Cluster, seconds: float | None) -
 
 
 def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> int:
-    """How many processes of this machine train without Ray; 0: Ray's workers do.
+    """How many processes of this machine train in place of Ray's workers; 0: none.
 
-    They train the built-in network and a `TorchTraining`. Ray's are told of configurations that are
-    proven worse while they train, and are ended in time.
+    They train the built-in network and a `TorchTraining`. Only Ray's workers can cancel a training
+    whose configuration is proven worse, or end one that takes too long.
     """
     stacks = isinstance(trainer, CustomTrainer) and trainer.form.stacked
     if not stacks and not isinstance(trainer, NetworkTrainer):
         return 0
     if cluster.gpus_per_trial or cluster.trial_timeout is not None or cluster.workers == 0:
         return 0
-    told = isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
-    return 0 if told else slots_to_come(cluster)
+    cancels = isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
+    return 0 if cancels else slots_to_come(cluster)
 
 
 def _first_blocks(space: SearchSpace) -> Iterator[Block]:
     return (Block(point, 0, space.seeds.ladder[0]) for point in probes(space))
 
 
+def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
+    """Seconds that the first seeds of a configuration take at most, as the trainer estimates it."""
+    return max(map(trainer.cost, islice(_first_blocks(space), 100)))
+
+
 def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None) -> bool:
     """Whether the first seeds of a configuration take less than a trial of Ray costs.
 
-    Then one process that knows all results before each decision keeps up with several workers. A
-    seed of a user's function took so many seconds; of the built-in network the estimate counts.
+    One process that knows all results before each decision then keeps up with several workers.
+    `seconds` is what a seed of a user's function took; for the network the estimate counts.
     """
-    if isinstance(trainer, NetworkTrainer):  # the estimate is of the fused engine
+    if isinstance(trainer, NetworkTrainer):
         fused = trainer.describe()["engine"] == "fused"
         return fused and longest_first_block(space, trainer) <= TRIAL_SECONDS
     return seconds is not None and seconds * space.seeds.ladder[0] <= TRIAL_SECONDS
 
 
 def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:
-    """Seconds that a seed has taken in the last lines of a journal; None if there are none."""
+    """Mean seconds of a seed in the last lines of a journal; None if there are none."""
     last = known[-100:]
     seeds = sum(line.block.count for line in last)
     return sum(line.seconds for line in last) / seeds if seeds else None
 
 
-def _begin_surely(space: SearchSpace, trainer: Trainer, processes: int) -> None:
-    """Start processes that will be wanted without doubt: they import while this one still does."""
-    if processes > 1 and isinstance(trainer, NetworkTrainer):
-        first = list(islice(_first_blocks(space), 100))
-        seconds = sum(map(trainer.cost, first)) / len(first) * budget(space) / processes
-        if seconds > SURE * PROCESS_SECONDS:
-            _begin_processes(space, trainer, processes)
-
-
-def _begin_processes(space: SearchSpace, trainer: NetworkTrainer, processes: int) -> None:
-    """Start the processes that will train: they import, and load the engine, meanwhile."""
-    start_spares(trainer, Block(next(_first_blocks(space)).point, 0, 1), processes)
-
-
-def _begin_here(agenda: _Agenda, stack: ExitStack, processes: int) -> None:
-    """Train in this process while Ray starts, or instead: then no Ray may be needed.
-
-    Where processes of this machine train what is left, there is none to start.
-
-    Raises:
-        InputError: Ray did not start, and there is more to train.
-    """
-    missed: InputError | None = None
-    trainer = agenda.session.trainer
-    begun = training_meanwhile(agenda.train, trainer, agenda.room, ray=not processes)
-    with begun as wants_workers:
-        wanted = wants_workers() and not agenda.finished
-        if wanted and processes and isinstance(trainer, NetworkTrainer):
-            _begin_processes(agenda.session.space, trainer, processes)
-            while not (spares_are_ready() or agenda.finished):
-                time.sleep(0.02)
-        elif wanted:
-            try:
-                stack.enter_context(connected(agenda.session.cluster))
-            except InputError as error:
-                missed = error
-    if missed is not None and not agenda.finished:
-        raise missed
-
-
-def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
-    """Seconds that the first seeds of a config take, as the trainer estimates it, at most."""
-    return max(map(trainer.cost, islice(_first_blocks(space), 100)))
-
-
 # -------------------------------------------------------------------------------------------------
-# What is known before a new search begins: its first proposals, and what it will take.
+# Before a new search begins: its first proposals, and how long it will take.
 
 
 def first_proposals(space: SearchSpace, trainer: Trainer, most: int) -> list[Point]:
-    """What a new search of a trainer of the user's own trains first, at most so many.
+    """The first points of a new search, at most so many; none for the built-in network.
 
     Raises:
         InputError: the trainer refuses one.
@@ -517,9 +563,9 @@ def first_proposals(space: SearchSpace, trainer: Trainer, most: int) -> list[Poi
 
 
 def cost_of(space: SearchSpace, cluster: Cluster, check: Check) -> str | None:
-    """How long a search takes by the seed of its check; None if that is a matter of seconds.
+    """Estimate how long a search takes, by the seed of its check; None if it takes seconds.
 
-    From what it takes if each configuration gets the first seeds, to what it takes if all get all.
+    The range is from the first seeds for each configuration to all seeds for all of them.
     """
     trials, first, most = budget(space), space.seeds.ladder[0], space.seeds.ladder[-1]
     each, gain = check.seconds, check.stacking.gain if check.stacking else 1.0
