@@ -178,12 +178,12 @@ def test_torn_at_every_byte(tmp_path):
     torn = tmp_path / "torn"
     for size in range(len(data) + 1):
         torn.write_bytes(data[:size])
-        found, whole = read(torn)
-        assert len(found) == sum(end <= size for end in ends)
-        assert whole == max([0, *(end for end in ends if end <= size)])
+        reader = JournalReader(torn)
+        assert len(reader.read_on()) == sum(end <= size for end in ends)
+        assert reader.size == max([0, *(end for end in ends if end <= size)])
     for size in (0, 1, ends[0] - 1, ends[0], ends[1] + 5, ends[2] - 1):
         torn.write_bytes(data[:size])
-        kept = len(read(torn)[0])
+        kept = len(read(torn))
         write(torn, THREE[kept:])
         assert torn.read_bytes() == data
 

@@ -117,7 +117,7 @@ def test_appending_does_not_wait_for_the_disk(path, disk):
             opened.append(line(number))
         assert opened.appended == 20
         assert opened.settled == 0
-        assert len(read(path)[0]) == 20
+        assert len(read(path)) == 20
         disk.free.set()
 
 
@@ -172,7 +172,7 @@ def test_after_a_failure_of_the_disk_nothing_is_settled_any_more(path, disk):
     with Journal.open(path) as again:  # what is there is read, and goes on
         again.append(line(2))
         assert again.sync() == 1
-    assert [e.proposal for e in read(path)[0]] == [0, 1, 2]
+    assert [e.proposal for e in read(path)] == [0, 1, 2]
 
 
 # Killed.
@@ -191,7 +191,7 @@ def test_kill_9_in_the_middle_of_appends(tmp_path):
     assert settled <= appended
     with Journal.open(tmp_path / "j") as opened:
         assert opened.dropped >= 0
-    found = [e.proposal for e in read(tmp_path / "j")[0]]
+    found = [e.proposal for e in read(tmp_path / "j")]
     assert len(found) >= appended
     assert found == list(range(len(found)))
 
@@ -229,7 +229,7 @@ def test_zeros_of_a_power_cut_are_a_torn_line(tmp_path):
     with Journal.open(tmp_path / "j") as opened:
         assert opened.dropped == 5000
         opened.append(line(1))
-    assert [e.proposal for e in read(tmp_path / "j")[0]] == [0, 1]
+    assert [e.proposal for e in read(tmp_path / "j")] == [0, 1]
 
 
 # Full disks.
@@ -253,7 +253,7 @@ def test_every_kind_of_full(path, monkeypatch, name):
         monkeypatch.setattr(journal.os, "write", real)
         assert opened.append(line(2)) == 2
         assert opened.sync() == 2
-    assert [e.proposal for e in read(path)[0]] == [0, 2]
+    assert [e.proposal for e in read(path)] == [0, 2]
 
 
 def test_an_interruption_between_two_halves_leaves_whole_lines(path, monkeypatch):

@@ -199,7 +199,7 @@ def run(
             queue.receive(job, result, seconds=0.1, worker="here:1")
         assert queue.finished  # which brings the last news to the disk
         assert queue.next_job() is None
-    return Session(queue, read(path)[0] if path.exists() else [], progress)
+    return Session(queue, read(path) if path.exists() else [], progress)
 
 
 LADDER = (8, 24, 80)

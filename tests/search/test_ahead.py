@@ -76,7 +76,7 @@ class Search:
 
     def __init__(self, path, workers, *, ahead, sampler="random", trials=30):
         space = space_of(sampler=sampler, trials=trials, ladder=LADDER)
-        known = read(path)[0] if path.exists() else ()
+        known = read(path) if path.exists() else ()
         proposer = proposer_for(space)
         self.interrupted, self.failures = False, []
         with Journal.open(path) as journal:
@@ -93,7 +93,7 @@ class Search:
                 assert self.batches.finished
             except KeyboardInterrupt:
                 self.interrupted = True
-        self.lines, self.workers = read(path)[0], workers
+        self.lines, self.workers = read(path), workers
 
     @property
     def results(self):

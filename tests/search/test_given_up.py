@@ -60,7 +60,7 @@ def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
         result = by_rate(bad.block) if finished == 72 else part_of(bad, finished)
         receive(queue, bad, result)
         assert queue.finished
-    lines = read(tmp_path / "evaluations.jsonl")[0]
+    lines = read(tmp_path / "evaluations.jsonl")
     ended = [line for line in lines if line.error == NOT_FINISHED]
     assert [(e.block.first, e.block.count) for e in ended] == (
         [] if finished == 72 else [(8 + finished, 72 - finished)]
@@ -209,6 +209,6 @@ def test_the_verdict_is_recorded_once_and_decides_nothing(tmp_path):
                 receive(queue, job, by_rate(job.block))
             verdicts = list(queue.verdicts())
             queue.record.note(verdicts)
-        found += read(folder / "evaluations.jsonl")[0]
+        found += read(folder / "evaluations.jsonl")
     verdicts = [line for line in found if line.error == PROVEN_WORSE]
     assert [(line.block.point, line.final) for line in verdicts] == [(BAD, False)]

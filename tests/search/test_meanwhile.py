@@ -102,7 +102,7 @@ def test_what_is_soon_done_needs_no_workers(journal, path):
     with meanwhile(packs, trainer) as wants_workers:
         assert wants_workers() is False
     assert packs.finished
-    assert len(read(path)[0]) == 30
+    assert len(read(path)) == 30
     assert packs.next() == ()
 
 
@@ -115,7 +115,7 @@ def test_what_takes_long_is_left_to_the_workers(journal, path):
         wait_until(lambda: not training())
     first = packs.next()
     assert proposed[3] in [job.block.point for job in first]
-    done = {e.block.point.key for e in read(path)[0]}
+    done = {e.block.point.key for e in read(path)}
     left = {job.block.point.key for job in first}
     while jobs := packs.next():
         left |= {job.block.point.key for job in jobs}
@@ -183,7 +183,7 @@ def slow(lines):
     """A Ray that starts when the journal has so many lines."""
 
     def starts(folder):
-        wait_until(lambda: len(read(folder / JOURNAL)[0]) >= lines, 30)
+        wait_until(lambda: len(read(folder / JOURNAL)) >= lines, 30)
 
     return starts
 
@@ -268,5 +268,5 @@ def test_a_ray_that_does_not_start_is_missed_by_those_alone_who_need_it(monkeypa
     slowly(monkeypatch)
     with pytest.raises(InputError, match="Ray did not start"):
         searched(monkeypatch, tmp_path / "missed", deaf(12))
-    assert 12 <= len(read(tmp_path / "missed" / JOURNAL)[0]) < len(here.evaluations)
+    assert 12 <= len(read(tmp_path / "missed" / JOURNAL)) < len(here.evaluations)
     assert not training()

@@ -60,7 +60,7 @@ def trained(packs, deadly, *, seconds=0.01, limit=None):
 
 def fates(path):
     """Which seeds of each config came to nothing; each has exactly one final line."""
-    final = [e for e in read(path)[0] if e.final]
+    final = [e for e in read(path) if e.final]
     seeds = Counter((e.block.point.key, seed) for e in final for seed in e.block.seeds)
     assert set(seeds.values()) <= {1}
     return {seed for e in final if e.outcome is None for seed in e.block.seeds}, len(seeds)

@@ -99,7 +99,7 @@ def test_seconds_are_shared_out_by_cost(journal, tmp_path):
     jobs = packs.next()
     received(packs, jobs, [trained(job.block) for job in jobs], seconds=8.0)
     journal.close()
-    evaluations = read(tmp_path / "evaluations.jsonl")[0]
+    evaluations = read(tmp_path / "evaluations.jsonl")
     assert [e.seconds for e in evaluations] == pytest.approx([6.0, 2.0])
 
 
@@ -115,7 +115,7 @@ def test_a_pack_that_dies_is_halved_until_the_deadly_block_is_alone(deadly, tmp_
             else:
                 received(packs, jobs, [trained(j.block) for j in jobs], seconds=1.0)
         assert packs.finished
-    evaluations = read(path)[0]
+    evaluations = read(path)
     assert sorted(e.proposal for e in evaluations if e.final) == list(range(20))
     assert {e.proposal for e in evaluations if e.outcome is None} == deadly
     tries = [e.proposal for e in evaluations]
@@ -154,7 +154,7 @@ def test_whatever_becomes_of_packs_each_block_is_journaled_once(fates, workers, 
                 case kind:
                     failed(packs, jobs, kind=kind, seconds=1.0)
         assert packs.finished
-    evaluations = read(path)[0]
+    evaluations = read(path)
     assert sorted(e.proposal for e in evaluations if e.final) == list(range(12))
     for proposal, tries in Counter(e.proposal for e in evaluations).items():
         assert tries <= ATTEMPTS, proposal
@@ -169,7 +169,7 @@ def test_a_lost_machine_is_not_held_against_its_blocks_until_it_repeats(journal,
     failed(packs, packs.next(), GONE, kind="node")
     assert numbers(packs.next()) == [0], "halved, as if it had died by itself"
     assert numbers(packs.next()) == [1, 2]
-    assert not read(tmp_path / "evaluations.jsonl")[0], "nothing of it is an attempt"
+    assert not read(tmp_path / "evaluations.jsonl"), "nothing of it is an attempt"
 
 
 def test_a_block_that_brings_every_machine_down_is_given_up(journal, tmp_path):
@@ -181,7 +181,7 @@ def test_a_block_that_brings_every_machine_down_is_given_up(journal, tmp_path):
     assert tries == MAX_MACHINE_LOSSES + ATTEMPTS
     assert packs.finished
     journal.close()
-    evaluations = read(tmp_path / "evaluations.jsonl")[0]
+    evaluations = read(tmp_path / "evaluations.jsonl")
     assert [(e.final, e.error) for e in evaluations][-1] == (True, "the node has left")
     assert len(evaluations) == ATTEMPTS
 
@@ -234,7 +234,7 @@ def test_a_long_climb_is_shared_out_over_the_slots(tmp_path):
     assert sizes[:2] == [[4], [2, 2, 2, 2]]
     assert sorted(sizes[2]) == [6] * 10 + [7] * 4
     assert len(sizes) == 3
-    lines = read(tmp_path / "evaluations.jsonl")[0]
+    lines = read(tmp_path / "evaluations.jsonl")
     seeds = sorted(seed for line in lines for seed in line.block.seeds)
     assert seeds == list(range(100))
 

@@ -125,7 +125,7 @@ def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(
         assert queue.next_job() is None
         assert queue.finished
         assert queue.left_undone
-    [*tries, last] = read(tmp_path / "evaluations.jsonl")[0]
+    [*tries, last] = read(tmp_path / "evaluations.jsonl")
     assert [line.final for line in tries] == [False, False]
     assert (last.proposal, last.block.first, last.block.count) == (2, 0, 3)
 

@@ -584,7 +584,7 @@ def train_shared(
     with held(directory, say=say) as lock:
         lacking: dict[str, list[SeedsToTrain]] = {made: [] for made in trainers}
         took: list[float | None] = []  # seconds of what is lacking
-        had = {made: read(path)[0] for made, path in journals.items() if path.exists()}
+        had = {made: read(path) for made, path in journals.items() if path.exists()}
         for (made, key), one in configs.items():
             lines = had[made].of_keys([key]) if made in had else ()
             if parts := missing(seeds, lines):
@@ -614,7 +614,7 @@ def train_shared(
         found = {
             (made, result.key): result.outcome
             for made, path in journals.items()
-            for result in ConfigResults(read(path)[0])
+            for result in ConfigResults(read(path))
         }
     return [_only(found[one.made, one.point.key], seeds) for one in wanted]
 

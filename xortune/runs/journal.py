@@ -6,7 +6,6 @@ import errno
 import math
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,21 +21,21 @@ from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
 from xortune.runs.lock import RunLock, flock, held
-from xortune.runs.store import SegmentWriter, as_path, writer_for
+from xortune.runs.store import SegmentWriter, as_path, replace_file, writer_for
 
 # -------------------------------------------------------------------------------------------------
-# Notices that somebody replaces, removes or moves a run's files while a search writes to them.
+# Detects that a run's files are replaced, removed or moved while a search writes to them.
 #
-# A process that has a file open goes on writing to it when another one takes its name: what it
-# writes is gone when it ends. So whoever brings lines to the disk looks whether the file still has
-# its name; if not, all that was written is put back, or kept beside what has the name now.
+# A process goes on writing to a file whose name was taken by another file: its lines are lost when
+# it ends. So whoever syncs the journal checks that the file still has its name; otherwise it
+# restores all lines there, or keeps them beside the file that has the name now.
 
 BESIDE = ("manifest.json", "space.yaml")
-"""What a run cannot be resumed without, beside its journal."""
+"""The other files without which a run cannot be resumed."""
 
 
 class Guard:
-    """Knows a journal that is open, and the files beside it."""
+    """Watches an open journal and the files beside it."""
 
     def __init__(self, fd: int, place: str, lock: RunLock | None) -> None:
         self._fd, self._place, self._lock = fd, Path(os.path.realpath(place)), lock
@@ -46,20 +45,20 @@ class Guard:
         self.look()
 
     def look(self) -> DisturbedError | None:
-        """None if all is as this process left it; else what to tell, and nothing is lost by now.
+        """Return None if nothing was disturbed; otherwise save all lines and say what happened.
 
-        Nobody writes to the journal meanwhile.
+        The caller holds the lock under which lines are written.
         """
-        removed = [name for name in BESIDE if not self._noted(name)]
+        removed = [name for name in BESIDE if not self._remember(name)]
         replaced = _identity(self._place) != self._known
         if replaced and (moved := self._moved()) is not None:
             return moved
         try:
-            disturbed = self._kept() if replaced else None
+            disturbed = self._save() if replaced else None
             for name in removed:
                 place = self._place.with_name(name)
                 place.write_bytes(self._beside[name][1])
-                disturbed = disturbed or _put_back(place)
+                disturbed = disturbed or _restored(place)
         except OSError as error:
             return DisturbedError(
                 "was replaced or removed while this search wrote to it, and could not be written "
@@ -69,8 +68,8 @@ class Guard:
             )
         return disturbed
 
-    def _noted(self, name: str) -> bool:
-        """Keep what a file beside the journal holds; False if it was there and is no more."""
+    def _remember(self, name: str) -> bool:
+        """Remember the content of a file beside the journal; False if it has been removed."""
         place = self._place.with_name(name)
         try:
             found = place.lstat()
@@ -80,18 +79,18 @@ class Guard:
                     self._beside[name] = known, file.read()
         except FileNotFoundError:
             return name not in self._beside
-        except OSError:  # it cannot be read: told by those who need it
-            return True
+        except OSError:  # reported by those who need its content
+            pass
         return True
 
     def _moved(self) -> DisturbedError | None:
-        """What to say of a journal that has another name now, and so holds all of it."""
+        """The error for a journal that was renamed; None if it was removed or replaced."""
         try:
             name = Path(os.readlink(f"/proc/self/fd/{self._fd}"))  # noqa: PTH115  # may lead nowhere
             same = os.path.samestat(name.stat(), os.fstat(self._fd))
-        except OSError:  # removed, or no Linux
+        except OSError:  # removed, or not Linux
             return None
-        if not same or name.name.startswith(".nfs"):  # removed there, as far as a server can
+        if not same or name.name.startswith(".nfs"):  # NFS renames a removed file that is open
             return None
         return DisturbedError(
             f"was moved to {name} while this search wrote to it; all lines are there",
@@ -99,34 +98,30 @@ class Guard:
             fix="move it back, then --resume, or resume it there",
         )
 
-    def _kept(self) -> DisturbedError:
-        """Put the journal back where nothing is lost by it, or keep it beside what is there now."""
+    def _save(self) -> DisturbedError:
+        """Restore the journal if that loses nothing; otherwise keep it under another name."""
         self._place.parent.mkdir(parents=True, exist_ok=True)
-        there = os.path.lexists(self._place)
-        mine = self._lock is None or not self._lock.is_others()
-        back = mine and (not there or self._begins_with(self._place))
-        kept, number = self._place, 1
-        while not back and os.path.lexists(kept):
-            kept, number = self._place.with_name(f"{self._place.name}.kept-{number}"), number + 1
-        fd, temporary = tempfile.mkstemp(dir=kept.parent, prefix=f".{kept.name}.")
-        with self._open() as lines, os.fdopen(fd, "wb") as file:
-            shutil.copyfileobj(lines, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(os.fstat(self._fd).st_mode & 0o777)
-        Path(temporary).replace(kept)
-        self._known = _identity(self._place)  # a second look tells of what happened since
-        if back:
-            return _put_back(self._shown, replaced=there)
+        exists = os.path.lexists(self._place)
+        is_ours = self._lock is None or not self._lock.is_others()
+        restores = is_ours and (not exists or self._begins_with(self._place))
+        target, number = self._place, 1
+        while not restores and os.path.lexists(target):
+            target, number = self._place.with_name(f"{self._place.name}.kept-{number}"), number + 1
+        with self._open() as lines:
+            replace_file(target, lambda file: shutil.copyfileobj(lines, file))
+        target.chmod(os.fstat(self._fd).st_mode & 0o777)
+        self._known = _identity(self._place)  # so that the next look reports only what is new
+        if restores:
+            return _restored(self._shown, replaced=exists)
         return DisturbedError(
             "was replaced while this search wrote to it; what is there now is left as it is, and "
-            f"all lines of this search are in {kept}",
+            f"all lines of this search are in {target}",
             place=self._shown,
             fix=f"rename the right one of the two to {self._place.name}, then --resume",
         )
 
     def _begins_with(self, place: Path) -> bool:
-        """Whether all that a file holds is the beginning of what was written."""
+        """Whether a file's content is a prefix of this journal."""
         try:
             with open_regular(place) as theirs, self._open() as mine:
                 while part := theirs.read(1 << 20):
@@ -142,7 +137,7 @@ class Guard:
         return file
 
 
-def _put_back(place: str | os.PathLike[str], *, replaced: bool = False) -> DisturbedError:
+def _restored(place: str | os.PathLike[str], *, replaced: bool = False) -> DisturbedError:
     how = "replaced by an earlier state of it" if replaced else "removed"
     return DisturbedError(
         f"was {how} while this search wrote to its run; the search has restored all of it",
@@ -160,28 +155,27 @@ def _identity(place: Path) -> tuple[int, int] | None:
 
 
 # -------------------------------------------------------------------------------------------------
-# A line is complete (it ends in a newline) or it was torn by a crash and is ignored by those who
-# read, and cut off by the next one who writes.
+# A whole line ends in a newline. Readers ignore a last line without one, torn off by a crash; the
+# next writer cuts it off.
 
 HELD_SECONDS = 0.01
-"""So long a look whether the run is this driver's is good for: a batch's lines come at once."""
+"""For how long a check that this driver holds the run is good: a batch's lines come at once."""
 
 FSYNC_SECONDS = 0.2
-"""Between two of them, while lines keep coming: so much later one is on the disk."""
+"""Between two syncs while lines keep coming: a line is on the disk after at most about so long."""
 
 
 class JournalReader:
-    """Reads a journal, and reads it on as it grows: each line once.
+    """Reads a journal, and later the lines appended since: each line once.
 
     Attributes:
-        lines: all that it has taken in.
-        size: how many bytes of the file they are.
-        torn: whether something follows them that is no whole line: a line that is being written, or
-            was torn off by a crash.
+        lines: all lines read so far.
+        size: their size in bytes.
+        torn: whether a line without its newline follows: it is being written, or a crash tore it.
         written: when the file was last written to, in seconds since 1970; None without a file.
 
     Args:
-        path: of the file, which need not be there yet.
+        path: the file, which need not exist yet.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -194,11 +188,11 @@ class JournalReader:
         self._file: tuple[int, int] | None = None
 
     def read_on(self) -> Evaluations:
-        """Take in the whole lines that came. They are all if the file is another one now.
+        """Read the whole lines appended since the last call; all lines if the file was replaced.
 
         Raises:
-            InputError: the file cannot be read, a malformed line (with file:line), or a seed of one
-                config in two final lines.
+            InputError: the file cannot be read, a line is malformed (the error has file:line), or
+                a seed of one configuration is in two final lines.
         """
         with reading(self._path):
             try:
@@ -222,24 +216,24 @@ class JournalReader:
                 self._begin()
                 if not known:
                     raise
-                return self.read_on()  # cut and written again between two looks? all of it is new
+                return self.read_on()  # the file was cut and written again: read all of it
         return Evaluations(self.lines, np.arange(known, len(self.lines)))
 
     def _take_halves(self, file: BinaryIO, end: int) -> None:
-        """Take in what there is, the second half of it as another process has read it."""
-        file.seek((self.size + end + LARGE) // 2)  # it starts later
+        """Read up to `end`; another process reads the second half at the same time."""
+        file.seek((self.size + end + LARGE) // 2)  # the other process starts later
         file.readline()
         middle = file.tell()
         with background_process(_read_part) as read_part:
-            rest = read_part(os.fspath(self._path), middle, end)
+            second_half = read_part(os.fspath(self._path), middle, end)
             self._take(file, middle)
-            part = rest()
+            part = second_half()
         if part is not None and part._file == self._file:
             self.lines.extend(part.lines)
             self.size = part.size
 
     def _take(self, file: BinaryIO, end: float = math.inf) -> None:
-        """Take in the whole lines up to the end."""
+        """Read the whole lines up to an offset."""
         file.seek(self.size)
         self.torn = False
         for line in file:
@@ -249,17 +243,16 @@ class JournalReader:
             try:
                 self.lines.take(line)
             except InputError as error:
-                number = f"{self._path}:{len(self.lines) + 1}"
-                raise error.at(f"{number}: {error.field}" if error.field else number) from None
+                place = f"{self._path}:{len(self.lines) + 1}"
+                raise error.at(f"{place}: {error.field}" if error.field else place) from None
             self.size += len(line)
 
 
 LARGE = 1 << 24
-"""Bytes that are read while another process starts, about; of more it reads half of the rest."""
+"""About the bytes that one process reads while another starts; more are read by two."""
 
 
 def _read_part(path: str, start: int, end: int) -> JournalReader:
-    """A part of a journal."""
     reader = JournalReader(path)
     with open_regular(path) as file:
         found = os.fstat(file.fileno())
@@ -268,22 +261,22 @@ def _read_part(path: str, start: int, end: int) -> JournalReader:
     return reader
 
 
-def read(path: str | os.PathLike[str]) -> tuple[Evaluations, int]:
-    """All evaluations of a journal, and how many bytes its whole lines take.
+def read(path: str | os.PathLike[str]) -> Evaluations:
+    """All evaluations of a journal.
 
     Raises:
-        InputError: as `JournalReader.read_on`; or there is no file.
+        InputError: as `JournalReader.read_on`, or there is no file.
     """
     reader = JournalReader(path)
-    found = reader.read_on()
+    evaluations = reader.read_on()
     if reader.written is None:
         raise InputError("cannot be read (No such file or directory)", place=os.fspath(path))
     reader.lines.complete()
-    return found, reader.size
+    return evaluations
 
 
 def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
-    """Return if no seed of a config is in two final lines."""
+    """Refuse a journal with two final lines for one seed of a configuration."""
     config, first, count, final = map(lines.column, ("config", "first", "count", "final"))
     order = np.flatnonzero(final)
     order = order[np.lexsort((first[order], config[order]))]
@@ -302,38 +295,37 @@ def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
 
 
 class Journal:
-    """An open journal that takes evaluations; a context manager.
+    """A journal that is open for appending; a context manager.
 
-    A line is in the file when `append` returns: a killed process loses nothing of it. It is on the
-    disk, where a power cut loses nothing of it either, when `settled` has reached its number: a
-    thread brings to the disk what came in the meantime, all lines at once, without a line that
-    waits for it. So that nothing is announced that may be lost:
+    When `append` returns, the line is in the file: a killed process does not lose it. When
+    `settled` has reached the line's number, it is on the disk: a power cut does not lose it. A
+    thread syncs all lines that came meanwhile at once; no line waits for it. Announce only what
+    cannot be lost any more:
 
         number = journal.append(evaluation)
         ...
         if journal.settled >= number:
             announce(evaluation)
 
-    and, at the end, `journal.sync()`. After a failure of the disk nothing is settled any more, nor
-    after somebody has replaced or removed the file: see `runs.journal`.
-
-    Of a run in an object store a line is settled when it is in the store; see
-    `runs.store`.
+    and call `journal.sync()` at the end. Nothing settles any more after the disk has failed, or
+    somebody has replaced or removed the file (see the top of this module). For a run in an object
+    store a line settles when it is in the store; see `runs.store`.
 
     Attributes:
-        dropped: how many bytes of a torn last line were cut off when it was opened.
+        dropped: bytes of a torn last line that `open` has cut off.
     """
 
     dropped = 0
 
     def __init__(self, fd: int, place: str, *, made: str | None, lock: RunLock | None) -> None:
         self._fd, self._place, self._made, self._lock = fd, place, made, lock
-        self._appended = self._settled = 0
+        self.appended = self._settled = 0
         self._synced = self._held = -math.inf
         self._failure: InputError | None = None
         self._closing = False
-        self._news, self._disk = threading.Condition(), threading.Lock()
-        self._line = threading.Lock()  # held while one is written
+        self._changed = threading.Condition()
+        self._syncing = threading.Lock()  # held by whoever syncs
+        self._writing = threading.Lock()  # held while a line is written
         self._guard = Guard(fd, place, lock)
         self._thread: threading.Thread | None = None
         self._segments: SegmentWriter | None = None
@@ -350,23 +342,23 @@ class Journal:
         """Open for appending, after cutting a torn last line; the file need not exist.
 
         Args:
-            path: of the file.
-            made: the digest of what makes the lines, see `manifest.made_id`; with it each line
-                gets the digest and the time.
-            lock: of its run: while it is lost, nothing is appended.
-            say: called with a sentence where a torn line is dropped.
+            path: the file.
+            made: digest of what makes the lines, see `manifest.made_id`; with it each line gets
+                this digest and the time.
+            lock: of the run; once it is lost, nothing is appended.
+            say: called with a sentence if a torn line is dropped.
 
         Raises:
             InputError: the file cannot be written, or another process has it open here.
         """
         place = os.fspath(path)
-        new = not os.path.exists(place)  # noqa: PTH110  # a NUL is told below
-        # No link, which may lead to a file that is no run's.
+        new = not os.path.exists(place)  # noqa: PTH110  # raises nothing for a NUL
+        # O_NOFOLLOW: a link might lead to a file outside of the run.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         with writing(Path(place), fix=None):
             fd = os.open(path, flags, 0o666)
             try:
-                # A second guard, of the kernel, beside the claim in `lock`.
+                # The kernel's lock, in addition to the claim in `lock`.
                 if flock(fd, exclusive=True) is False:
                     raise InputError(
                         "another search is writing this run",
@@ -391,44 +383,39 @@ class Journal:
         return journal
 
     @property
-    def appended(self) -> int:
-        """How many lines were appended since it was opened."""
-        return self._appended
-
-    @property
     def settled(self) -> int:
-        """How many of them, the first ones, are on the disk, or in the store."""
+        """How many of the appended lines, the first ones, are on the disk, or in the store."""
         return self._settled if self._segments is None else self._segments.settled
 
     def append(self, evaluation: Evaluation) -> int:
         """Write one line.
 
         Returns:
-            Its number, from 1 for the first since the journal was opened.
+            Its number; the first one since the journal was opened has 1.
 
         Raises:
-            InputError: the disk refuses it (the file then still ends with the line before), the
-                disk has lost lines before it, or the run is no longer this driver's.
+            InputError: the disk refuses it (the file keeps the lines before it whole), an earlier
+                sync failed, or this driver has lost the run.
         """
         self._refuse_after_failure()
         if self._lock is not None and time.monotonic() - self._held > HELD_SECONDS:
             self._lock.check()
             self._held = time.monotonic()
-        now = min(max(int(time.time()), 0), MAX_TIME)  # a clock may be anywhere
+        now = min(max(int(time.time()), 0), MAX_TIME)  # clocks can be wrong
         written = None if self._made is None else (self._made, now)
         line = encode(evaluation, written).encode("ascii") + b"\n"
-        with self._line:
+        with self._writing:
             self._write(line)
-        with self._news:
-            self._appended += 1
+        with self._changed:
+            self.appended += 1
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._settle, name="xortune-journal", daemon=True
+                    target=self._sync_repeatedly, name="xortune-journal", daemon=True
                 )
                 self._thread.start()
-            if self._appended == self.settled + 1:  # else the thread is at it, or sees this
-                self._news.notify()
-        return self._appended
+            if self.appended == self.settled + 1:  # otherwise the thread is busy and will see it
+                self._changed.notify()
+        return self.appended
 
     def _write(self, line: bytes) -> None:
         before = os.fstat(self._fd).st_size
@@ -436,52 +423,49 @@ class Journal:
             while line:
                 line = line[os.write(self._fd, line) :]
         except BaseException as error:  # also an interrupt between two halves
-            self._cut(before)
+            self._cut_to(before)
             if isinstance(error, OSError):
-                raise self._told("cannot be written", error) from None
+                raise self._disk_error("cannot be written", error) from None
             raise
 
     def hurry(self) -> None:
-        """The user has interrupted: wait for the store for some seconds only."""
+        """After an interrupt: wait for the store for some seconds only."""
         if self._segments is not None:
             self._segments.hurry()
 
     def sync(self) -> int:
-        """Return when all lines are on the disk.
-
-        Returns:
-            `settled`.
+        """Wait until all lines are on the disk, and return `settled`.
 
         Raises:
-            InputError: the disk failed, now or before.
+            InputError: the disk or the store failed, now or before.
         """
-        self._bring()
+        self._flush()
         self._refuse_after_failure()
         return self.settled
 
     def close(self) -> None:
-        """Bring everything to the disk, and the store; closing twice is harmless.
+        """Sync and close; closing twice is harmless.
 
-        Who is interrupted meanwhile waits for the store for some seconds more.
+        After an interrupt it waits for the store for some seconds more.
 
         Raises:
-            InputError: the disk failed, or the store, now or before.
+            InputError: the disk or the store failed, now or before.
         """
         if self._fd < 0:
             return
-        with self._news:
+        with self._changed:
             self._closing = True
-            self._news.notify()
+            self._changed.notify()
         interrupt: KeyboardInterrupt | None = None
         try:
-            self._bring()
+            self._flush()
         except KeyboardInterrupt as error:
             if self._segments is None:
                 raise
             self.hurry()
-            self._bring()
+            self._flush()
             interrupt = error
-        if isinstance(self._failure, DisturbedError):  # whoever removes the run may not be done
+        if isinstance(self._failure, DisturbedError):  # more files may be gone by now
             self._failure = self._guard.look() or self._failure
         os.close(self._fd)
         self._fd = -1
@@ -491,22 +475,22 @@ class Journal:
         if interrupt is not None:
             raise interrupt
 
-    def _bring(self) -> None:
-        """Bring all lines to the disk, and to the store, unless either fails."""
+    def _flush(self) -> None:
+        """Write all lines to the disk, and to the store; failures are remembered, not raised."""
         if self._closing and self._thread is not None:
             self._thread.join()
         self._sync()
         if self._segments is not None:
             self._segments.sync()
 
-    def _settle(self) -> None:
-        """The thread: first a line at once, then whatever came within a moment, together."""
+    def _sync_repeatedly(self) -> None:
+        """The thread: sync the first line at once, later ones together every `FSYNC_SECONDS`."""
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._closing or self._appended > self.settled)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self.appended > self.settled)
                 pause = self._synced + FSYNC_SECONDS - time.monotonic()
                 if pause > 0:
-                    self._news.wait_for(lambda: self._closing, pause)
+                    self._changed.wait_for(lambda: self._closing, pause)
                 if self._closing or self._failure is not None:
                     return
             self._sync()
@@ -514,31 +498,31 @@ class Journal:
                 return
 
     def _sync(self) -> None:
-        with self._disk:  # one at a time, for the kernel tells of a failure only once
-            wanted = self._appended
+        with self._syncing:  # one at a time: the kernel reports a failure only once
+            appended = self.appended
             if self._failure is not None:
                 return
             try:
-                if wanted != self._settled:
+                if appended != self._settled:
                     os.fsync(self._fd)
             except OSError as error:
-                # What was not written is marked as written: the next fsync would succeed.
-                self._failure = self._told("lines could not be written to the disk", error)
+                # The kernel marks the lost pages as clean: another fsync would seem to succeed.
+                self._failure = self._disk_error("lines could not be written to the disk", error)
             else:
-                with self._line:
+                with self._writing:
                     self._failure = self._guard.look()
                 if self._failure is None:
-                    self._settled = wanted
+                    self._settled = appended
             self._synced = time.monotonic()
 
-    def _cut(self, size: int) -> None:
-        """Half a line must not be continued by the next one."""
+    def _cut_to(self, size: int) -> None:
+        """Remove half a line, which the next one must not continue."""
         try:
             os.ftruncate(self._fd, size)
         except OSError as error:
-            self._failure = self._told("half a line could not be removed", error)
+            self._failure = self._disk_error("half a line could not be removed", error)
 
-    def _told(self, problem: str, error: OSError) -> InputError:
+    def _disk_error(self, problem: str, error: OSError) -> InputError:
         fix = "when the disk is well again, continue with --resume; what is in the file is kept"
         if is_full(error):
             fix = f"{FREE_SPACE}; what is in the file is kept"
@@ -568,10 +552,10 @@ class Journal:
 def held_journal(
     path: Path, made: str, *, say: Callable[[str], None] | None = None
 ) -> Iterator[Journal]:
-    """A run's journal, open for appending, while nobody else writes to the run; see `Journal.open`.
+    """Hold a run and open its journal for appending; see `Journal.open`.
 
     Raises:
-        InputError: somebody else writes to the run, or it cannot be written.
+        InputError: another process holds the run, or it cannot be written.
     """
     with (
         held(path.parent, say=say) as lock,
@@ -581,24 +565,24 @@ def held_journal(
 
 
 def torn(path: str | os.PathLike[str]) -> int:
-    """How many bytes follow the last whole line; while a search appends, it may be writing them."""
+    """Bytes after the last whole line; a search that appends may be writing them."""
     with reading(Path(path)), open_regular(path) as file:
         whole = _whole_lines(file.fileno())
         return os.fstat(file.fileno()).st_size - whole
 
 
 def _sync_folders(place: str) -> None:
-    """Bring the name of a new file to the disk, and those of its directories, which may be new."""
+    """Sync the directories of a new file, which may be new as well."""
     for level, folder in enumerate(Path(place).absolute().parents[:3]):  # runs/NAME/FILE
         try:
             fd = os.open(folder, os.O_RDONLY)
-        except OSError:  # others' may be unreadable
+        except OSError:  # a parent may be unreadable
             return
         try:
             os.fsync(fd)
         except OSError as error:
             if level == 0 and error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):
-                raise  # else there is no such thing here
+                raise  # these errors: the file system cannot sync directories
         finally:
             os.close(fd)
 

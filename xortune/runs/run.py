@@ -432,7 +432,7 @@ def load_run(path: Pathlike) -> Run:
     if not any(found):
         raise no_run(path)
     manifest = manifest_of(path)
-    lines = read(journal)[0] if found[0] else Evaluations.of(())
+    lines = read(journal) if found[0] else Evaluations.of(())
     refuse_others(lines, manifest, journal)
     return Run(path, manifest, *lines.apart())
 

@@ -1,9 +1,9 @@
-"""Runs in object stores: s3://bucket/prefix/run, gs://, file://, what pyarrow takes.
+"""Runs in object stores (s3://bucket/prefix/run, gs://, file://, all of pyarrow), atomic writes.
 
-Such a run has a working copy on this machine, below the user's cache directory or `XORTUNE_CACHE`,
-in which everything is done as in a run's directory on a disk; what is written there goes to the
-store too. There are two copies of each run: one that a driver works in, and one for those who only
-read, which holds what the store holds.
+A stored run has a working copy on this machine, below the user's cache directory or
+`XORTUNE_CACHE`. It is used like the directory of a local run, and what is written there is also
+written to the store. There are two copies: a driver works in one; the other, for readers, mirrors
+the store.
 """
 
 from __future__ import annotations
@@ -34,15 +34,14 @@ else:
 
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/*)(.*)", re.DOTALL)
-"""Two letters at least: C:/ is a drive."""
-
+"""A scheme has at least two letters: C:/ is a drive."""
 
 _urls: dict[str, str] = {}
-"""Of stored runs, by the directory of their copies on this machine."""
+"""URLs of stored runs by the directories of their copies."""
 
 
 class StoredPath(_LocalPath):
-    """A path in the working copy of a stored run: opens as a file there, and shows as its URL.
+    """A path in the copy of a stored run: it opens the local file, and `str` gives the URL.
 
     So `str(run.path)` is what the user gave, and `run.path / "report.md"` can be opened.
     """
@@ -58,12 +57,12 @@ class StoredPath(_LocalPath):
         return url if inside == "." else f"{url.partition('?')[0]}/{inside}"
 
     def resolve(self, strict: bool = False) -> Path:  # type: ignore[override]
-        """The file itself, on this machine: a path that shows as one, and stores nothing."""
+        """The plain local path: writing there does not write to the store."""
         return Path(os.path.realpath(self, strict=strict))
 
 
 def _found(path: StoredPath) -> tuple[str, str | None]:
-    """The directory of the copy that a path lies in, and the URL of its run."""
+    """The directory of the copy that contains a path, and the URL of its run."""
     plain = Path(os.fspath(path))
     for folder in map(os.fspath, (plain, *plain.parents)):
         if folder in _urls:
@@ -72,9 +71,9 @@ def _found(path: StoredPath) -> tuple[str, str | None]:
 
 
 def url_of(path: str | os.PathLike[str]) -> str | None:
-    """The URL that an output is; None if it is a path.
+    """The URL if the output is one; None for a path.
 
-    A Path that was made of a URL has lost one of its two slashes, which is given back.
+    Path("s3://bucket") has lost one of its slashes, which is restored.
     """
     if isinstance(path, StoredPath):
         return _found(path)[1]
@@ -88,18 +87,18 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A Path, of which a stored one remains so."""
+    """Convert to a Path; a StoredPath stays one."""
     return path if isinstance(path, Path) else Path(path)
 
 
 def copy_of(url: str, copy: Literal["driver", "reader"]) -> StoredPath:
-    """The directory of a stored run's copy on this machine; it may not be there yet."""
+    """The directory of a stored run's copy on this machine; it need not exist yet."""
     whole, mark, query = url.partition("?")
     whole = whole.rstrip("/")
     scheme, _, rest = whole.partition("://")
     host, slash, path = rest.partition("/")
     user, _, server = host.rpartition("@")
-    if ":" in user:  # it would be in the manifest, with the command, and in every message
+    if ":" in user:  # it would appear in the manifest (with the command) and in every message
         raise InputError(
             "has a password in it",
             place=f"{scheme}://{server}{slash}{path}",
@@ -135,7 +134,7 @@ def _cache() -> Path:
 
 
 def copy_unwritable(place: str | os.PathLike[str], error: OSError) -> InputError:
-    """What to say of a working copy that the file system does not let us write."""
+    """The error for a working copy that cannot be written."""
     return InputError(
         f"the working copy cannot be written ({error.strerror})",
         place=os.fspath(place),
@@ -146,31 +145,32 @@ def copy_unwritable(place: str | os.PathLike[str], error: OSError) -> InputError
 # -------------------------------------------------------------------------------------------------
 # The objects of a stored run: put, get, list and delete, on any of pyarrow's filesystems.
 #
-# A store is asked for nothing but that: no append, no rename, no condition. What is supposed is
-# that who lists or gets an object after it was put sees it (S3, Google and Azure say so).
+# Nothing else is used: no append, no rename, no condition. A put must be visible to every later
+# list and get, as S3, Google and Azure promise.
 
 PATIENCE = 120.0
-"""Seconds for which a store that fails in the middle of a search is asked again."""
+"""Seconds for which a failing store is retried during a search."""
 
 ANSWER_SECONDS = 60.0
-"""For which any answer is waited for; longer where more patience is asked for."""
+"""Longest wait for an answer; with a higher patience that long."""
 
 GRACE_SECONDS = 5.0
-"""For which one without patience waits for a call that was given up, or interrupted."""
+"""Longest wait, without patience, for an earlier call that has not returned yet."""
 
 HURRY_SECONDS = 5.0
-"""For which any answer is waited for after the user has interrupted."""
+"""Longest wait for an answer after the user has interrupted."""
 
 BYTES_A_SECOND = 100_000
-"""What is written waits so much longer: a slow line is none that hangs."""
+"""A write may take longer, by its size at this slow rate, before it counts as hanging."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds between two attempts, doubled each time."""
 
 T = TypeVar("T")
 
 
 class Listed(NamedTuple):
-    """An object as a listing shows it: bytes, and seconds since 1970 by the store's clock."""
+    """A listed object: its bytes, and when it was written (seconds since 1970, store's clock)."""
 
     size: int
     written: float
@@ -179,11 +179,8 @@ class Listed(NamedTuple):
 class Store:
     """The objects below the URL of a run; their names are relative to it.
 
-    All methods raise an InputError if the store refuses, or fails for longer than they have
-    patience.
-
-    Args:
-        url: of the run.
+    All methods raise an InputError if the store refuses, or fails for longer than `patience`
+    seconds.
     """
 
     def __init__(self, url: str) -> None:
@@ -202,23 +199,23 @@ class Store:
                 allowed="a path, s3://, gs://, or a URI that pyarrow.fs.FileSystem.from_uri takes",
             ) from None
         if self._fs.type_name == "s3":
-            # By itself it asks a server that hangs eleven times, for 100 s, at exit too.
+            # By default it tries a hanging server eleven times, for 100 s, even at exit.
             _, [options] = self._fs.__reduce__()
             strategy = fs.AwsStandardS3RetryStrategy(max_attempts=3)
             self._fs = fs.S3FileSystem(**{**options, "retry_strategy": strategy})
-        # In others a reader may see half a file.
-        self._whole = self._fs.type_name in ("s3", "gcs", "abfs")
+        # Elsewhere a reader may see half a file.
+        self._is_atomic = self._fs.type_name in ("s3", "gcs", "abfs")
 
     def place(self, name: str) -> str:
-        """The URL of something in the run, for a message."""
+        """The URL of an object, for a message."""
         return f"{self._url.partition('?')[0]}/{name}"
 
     def check(self) -> None:
-        """Return if the store can be read; from now on it is patient."""
+        """Raise if the store cannot be read; undo `hurry`."""
         self._gave_up = False
         self._hurry.clear()
         bucket = self._base.partition("/")[0]
-        if self._whole and self._tried(lambda: self._type(bucket)) == "NotFound":
+        if self._is_atomic and self._tried(lambda: self._type(bucket)) == "NotFound":
             raise InputError(
                 f"there is no bucket {bucket}",
                 place=self._url,
@@ -226,16 +223,16 @@ class Store:
             )
 
     def hurry(self) -> None:
-        """Wait for answers for some seconds only, and for none after one that fails."""
+        """From now on wait for an answer for some seconds only, and for none after a failure."""
         self._hurry.set()
 
     def put(self, name: str, data: bytes, *, patience: float = 0.0) -> None:
-        """Write an object whole, over one that may be there."""
+        """Write an object, replacing one of that name."""
         more = len(data) / BYTES_A_SECOND
         self._tried(lambda: self._put(f"{self._base}/{name}", data), patience, more)
 
     def get(self, name: str, *, patience: float = 0.0) -> bytes | None:
-        """An object's content; None if there is no such object."""
+        """An object's content; None without such an object."""
 
         def read() -> bytes | None:
             try:
@@ -264,7 +261,7 @@ class Store:
         }
 
     def delete(self, name: str) -> None:
-        """Remove an object; one that is not there is none."""
+        """Remove an object if it exists."""
 
         def remove() -> None:
             with suppress(FileNotFoundError):
@@ -276,15 +273,16 @@ class Store:
         return str(self._fs.get_file_info(path).type.name)
 
     def _put(self, path: str, data: bytes) -> None:
-        if not self._whole:
+        if not self._is_atomic:
             self._fs.create_dir(path.rpartition("/")[0], recursive=True)
-        target = path if self._whole else f"{path}.{os.getpid()}.tmp"
+        target = path if self._is_atomic else f"{path}.{os.getpid()}.tmp"
         with self._fs.open_output_stream(target) as stream:
             stream.write(data)
         if target != path:
             self._fs.move(target, path)
 
     def _tried(self, act: Callable[[], T], patience: float = 0.0, more: float = 0.0) -> T:
+        """Call `act` until it succeeds or `patience` is over; a call may take `more` seconds."""
         import pyarrow as pa
 
         began, pause = time.monotonic(), FIRST_PAUSE
@@ -299,49 +297,49 @@ class Store:
             except (OSError, pa.ArrowException) as error:
                 if time.monotonic() - began + pause > patience or pause > left():
                     fix = next(fix for signs, fix in _FIXES if any(s in str(error) for s in signs))
-                    raise self._told(f"the store fails ({_short(error)})", fix) from None
+                    raise self._error(f"the store fails ({_short(error)})", fix) from None
             self._hurry.wait(pause)
             if self._hurry.is_set():
                 time.sleep(FIRST_PAUSE)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _answered(self, act: Callable[[], T], left: Callable[[], float], patience: float) -> T:
-        """What a call returns; in a thread, since one that hangs can neither be left nor ended.
+        """Call `act` in a thread, so that a call that hangs can be abandoned.
 
-        As long as one that was left hangs, no other is begun: it might be overtaken.
+        While an abandoned call hangs, no other one starts: the two could finish in any order.
         """
 
         def is_done(future: Future[Any], most: float = math.inf) -> bool:
             end = time.monotonic() + most
             while not future.done() and (rest := min(left(), end - time.monotonic())) > 0:
-                wait([future], min(rest, 0.2))  # the user may interrupt meanwhile
+                wait([future], min(rest, 0.2))  # short, so that an interrupt is noticed
             return future.done()
 
         no_answer = "the store does not answer", "check the network and the endpoint"
         if (before := self._unanswered) is not None:
             if not is_done(before, math.inf if patience else GRACE_SECONDS):
-                raise self._told(*no_answer)
+                raise self._error(*no_answer)
             self._unanswered = None
         if self._gave_up:
-            raise self._told(*no_answer)
+            raise self._error(*no_answer)
         future: Future[T] = Future()
 
         def call() -> None:
             try:
                 future.set_result(act())
-            except BaseException as error:  # for the thread that waits
+            except BaseException as error:  # raised by `future.result`
                 future.set_exception(error)
 
         threading.Thread(target=call, name="xortune-store", daemon=True).start()
         try:
             if not is_done(future):
-                raise self._told(*no_answer)
+                raise self._error(*no_answer)
         finally:
             if not future.done():
                 self._unanswered = future
         return future.result()
 
-    def _told(self, problem: str, fix: str) -> InputError:
+    def _error(self, problem: str, fix: str) -> InputError:
         if not self._hurry.is_set():
             return InputError(problem, place=self._url, fix=fix)
         self._gave_up = True
@@ -350,7 +348,7 @@ class Store:
 
 
 def store_of(path: StoredPath) -> Store:
-    """The store of the run that a path lies in."""
+    """The store of the run that contains a path."""
     url = _found(path)[1]
     assert url is not None
     return _store(url, os.getpid())
@@ -390,21 +388,21 @@ def _short(error: Exception) -> str:
 # -------------------------------------------------------------------------------------------------
 # The journal of a stored run: numbered segments of whole lines, each written once.
 #
-# They are `evaluations/000001-0001-4f1c2a9e.jsonl` and so on: the number, the epoch of the driver
-# that wrote it (each driver has a higher one than those before it) and the first digits of its
-# name. Of two with one number, which there are only if a driver that had lost its run wrote once
-# more, the one of the higher epoch counts.
+# `evaluations/000001-0001-4f1c2a9e.jsonl`: the number of the segment, the epoch of its driver
+# (each driver has a higher one than all before it), and the first digits of the driver's name. If
+# a driver that had lost its run wrote once more, two segments have one number: the higher epoch
+# counts.
 
 FOLDER, JOURNAL, INDEX = "evaluations", "evaluations.jsonl", ".segments"
 
 _NAME = re.compile(r"([0-9]{6,12})-([0-9]{4,12})-([0-9a-f]{8})\.jsonl")
 
 _FILES = re.compile(r"manifest\.json|certificate\.json|space(-[1-9][0-9]*)?\.yaml")
-"""What is read of a run beside its journal; all else follows from it and is only written."""
+"""The files beside the journal that are read again; all others follow from these."""
 
 
 class Segment(NamedTuple):
-    """A segment of a journal: its name, and how a listing shows it."""
+    """A segment of a journal: the parts of its name, its bytes and when it was written."""
 
     number: int
     epoch: int
@@ -414,12 +412,12 @@ class Segment(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The object's."""
+        """The name of the object."""
         return f"{FOLDER}/{self.number:06}-{self.epoch:04}-{self.writer}.jsonl"
 
 
 def segments_in(store: Store) -> list[Segment]:
-    """The segments that are the journal, in their order."""
+    """The segments that make up the journal, in order."""
     found: dict[int, list[Segment]] = {}
     for name, listed in store.names(FOLDER).items():
         if (parts := _NAME.fullmatch(name)) is not None:
@@ -445,25 +443,25 @@ def _no_segment(store: Store, name: str, problem: str) -> InputError:
 
 
 def brought(store: Store, folder: Path, *, driver: bool) -> int:
-    """Make a copy on this machine what the store holds.
+    """Update a copy on this machine from the store.
 
-    What the copy has already is not downloaded again. Whole lines that the store lacks are kept for
-    a driver, which brings them there, if they follow all that the store has; otherwise they are of
-    another run, or of a driver that had lost it, and are dropped.
+    What the copy already has is not downloaded again. A driver's copy keeps whole lines that the
+    store lacks if they follow all lines of the store: the driver uploads them. Other lines belong
+    to another run, or to a driver that had lost this one, and are dropped.
 
     Returns:
-        How many bytes of the copy's journal were dropped, if it was of this run.
+        How many bytes of this run were dropped from the copy's journal.
     """
     segments = segments_in(store)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with _exclusively(folder):
             dropped = _brought_journal(store, folder, segments, keep=driver)
             names = [name for name in store.names() if _FILES.fullmatch(name)]
             for name in names:
                 content, place = store.get(name), folder / name
                 if content is not None and not (place.exists() and place.read_bytes() == content):
-                    _write(place, content)
+                    replace_file(place, content)
             for place in folder.iterdir():
                 if _FILES.fullmatch(place.name) and place.name not in names:
                     place.unlink()
@@ -481,7 +479,7 @@ def _brought_journal(store: Store, folder: Path, segments: Sequence[Segment], *,
     begun = sum(one.size for one in segments[: len(known)])
     same = names[: len(known)] == known and size >= begun
     offset, done = (begun, len(known)) if same else (0, 0)
-    # Without a segment the copy may be of a run that was removed from the store.
+    # Without a segment the copy may belong to a run that was removed from the store.
     manifest = folder / "manifest.json"
     keep = keep and same and bool(segments) and manifest.exists()
     keep = keep and manifest.read_bytes() == store.get("manifest.json")
@@ -507,40 +505,33 @@ def _brought_journal(store: Store, folder: Path, segments: Sequence[Segment], *,
     if not offset and not keep:
         place.unlink()
     elif segments and not keep:
-        os.utime(place, (segments[-1].written, segments[-1].written))  # as `status` shows it
-    _write(folder / INDEX, "".join(f"{name}\n" for name in names).encode())
+        os.utime(place, (segments[-1].written, segments[-1].written))  # which `status` shows
+    replace_file(folder / INDEX, "".join(f"{name}\n" for name in names).encode())
     return dropped if segments else 0
 
 
 def _known(folder: Path) -> list[str]:
-    """The segments that a copy's journal has."""
+    """Names of the segments that the copy's journal already has."""
     lines = (folder / INDEX).read_bytes() if (folder / INDEX).exists() else b""
     return lines[: lines.rfind(b"\n") + 1].decode("ascii", "replace").split()
 
 
-def _write(place: Path, content: bytes) -> None:
-    fd, temporary = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-    Path(temporary).replace(place)
-
-
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Of several readers on one machine, one at a time."""
+def _exclusively(folder: Path) -> Iterator[None]:
+    """Let one process of this machine at a time update the copy."""
     with (folder / ".copy.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 # -------------------------------------------------------------------------------------------------
-# What a stored run needs where a run on a disk needs nothing: to be brought, held and written.
+# Download a stored run, hold it, write to it. For a local run these functions do nothing.
 #
-# All of it raises an InputError if the store fails, or if this driver has lost the run.
+# All of them raise an InputError if the store fails, or if this driver has lost the run.
 
 
 class _Hold(Protocol):
-    """What `runs.lock.RunLock` says of a run that this process holds."""
+    """The part of `runs.lock.RunLock` that is used here."""
 
     @property
     def epoch(self) -> int: ...
@@ -550,13 +541,13 @@ class _Hold(Protocol):
 
 
 _held: dict[str, tuple[Store, _Hold]] = {}
-"""What this process holds, by the directory of the working copy."""
+"""The runs that this process holds, by the directories of their working copies."""
 
 
 def readable(path: str | os.PathLike[str]) -> Path:
-    """The directory to read a run from: of a stored one a copy, with all that the store has now.
+    """The directory to read a run from; for a stored run a copy, updated from the store.
 
-    A copy that this process works in is not touched.
+    A copy that this process works in is not updated.
     """
     url = url_of(path)
     if url is None:
@@ -571,13 +562,13 @@ def readable(path: str | os.PathLike[str]) -> Path:
 
 
 def driven(path: str | os.PathLike[str]) -> Path:
-    """The directory to work in: of a stored run its working copy, which `worked_in` fills."""
+    """The directory to work in; for a stored run its working copy, which `worked_in` fills."""
     url = url_of(path)
     return as_path(path) if url is None else copy_of(url, "driver")
 
 
 def holds_lines(path: StoredPath) -> bool:
-    """Whether the store has any of a run's journal."""
+    """Whether the store has any lines of a run's journal."""
     store = store_of(path)
     store.check()
     return bool(segments_in(store))
@@ -585,7 +576,7 @@ def holds_lines(path: StoredPath) -> bool:
 
 @contextmanager
 def worked_in(directory: StoredPath, hold: _Hold, say: Callable[[str], None]) -> Iterator[None]:
-    """Bring a stored run that is held into its working copy, and write there and to the store."""
+    """Download a held run into its working copy; writes go there and to the store."""
     root, store = _found(directory)[0], store_of(directory)
     _held[root] = store, hold
     try:
@@ -600,7 +591,7 @@ def worked_in(directory: StoredPath, hold: _Hold, say: Callable[[str], None]) ->
 
 
 def stored(path: Path, content: bytes | None) -> None:
-    """Write a file of a stored run into the store, or delete it; nothing of one on a disk."""
+    """Write or delete (None) a file in the store; do nothing for a local run."""
     if not isinstance(path, StoredPath):
         return
     store, root = store_of(path), _found(path)[0]
@@ -614,28 +605,26 @@ def stored(path: Path, content: bytes | None) -> None:
 
 
 def writer_for(journal: Path) -> SegmentWriter | None:
-    """What brings the lines of a journal that is open for writing to the store; None on a disk."""
+    """The uploader for a journal that is open for writing; None for a local run."""
     if not isinstance(journal, StoredPath):
         return None
     return SegmentWriter(*_held[_found(journal)[0]], journal.resolve())
 
 
 # -------------------------------------------------------------------------------------------------
-# Files that a reader sees whole or not at all.
+# Atomic writes: a reader sees the old file or the new one.
 
 Content: TypeAlias = bytes | Callable[[BinaryIO], object]
-"""Of a file: all of it, or what writes it, for one that is too large to be in memory as well."""
+"""A file's content, or a function that writes it, for content too large for the memory."""
 
 
 def replace_file(path: Path, content: Content) -> None:
-    """Write a file beside its place, then rename it, so that a reader sees all of it or nothing.
-
-    Of a run in an object store it is written there too.
+    """Write a file beside its place, then rename it; for a stored run also write to the store.
 
     Raises:
-        OSError: the directory cannot be written; what was there before is untouched.
-        InputError: of such a run: the copy cannot be written, the store fails, or the run is no
-            longer this driver's.
+        OSError: the directory cannot be written; the previous file is untouched.
+        InputError: for a stored run: the copy cannot be written, the store fails, or this driver
+            has lost the run.
     """
     try:
         _replace(path, content)
@@ -648,11 +637,11 @@ def replace_file(path: Path, content: Content) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there; of a run in an object store there too.
+    """Remove a file if it exists; for a stored run also from the store.
 
     Raises:
         OSError: the directory cannot be written.
-        InputError: of such a run: the store fails, or the run is no longer this driver's.
+        InputError: for a stored run: the store fails, or this driver has lost the run.
     """
     path.unlink(missing_ok=True)
     stored(path, None)
@@ -670,7 +659,7 @@ def _replace(path: Path, content: Content) -> None:
             os.fsync(file.fileno())
             if temporary is None:
                 name = Path(path.parent, f".{path.name}.{secrets.token_hex(4)}")
-                # With a `src_dir_fd`, for only then the link is followed to the file itself.
+                # Only with a `src_dir_fd` does os.link follow the link in /proc to the file.
                 os.link(f"/proc/self/fd/{file.fileno()}", name, src_dir_fd=file.fileno())
                 temporary = name
             else:
@@ -685,10 +674,9 @@ def _replace(path: Path, content: Content) -> None:
 
 
 def _temporary(path: Path) -> tuple[int, Path | None]:
-    """A new file beside a place, open for writing; without a name where that can be.
+    """Open a new file beside a place; without a name where the file system (of Linux) has such.
 
-    One without a name is gone with its writer: of a report that is killed nothing stays. Linux has
-    such files, on most file systems.
+    A file without a name vanishes with its writer: a killed one leaves nothing behind.
     """
     if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").is_dir():
         with suppress(OSError):
@@ -698,39 +686,39 @@ def _temporary(path: Path) -> tuple[int, Path | None]:
 
 
 # -------------------------------------------------------------------------------------------------
-# Brings the lines of a stored run's journal to the store, a segment at a time.
+# Uploads the lines of a stored run's journal, a segment at a time.
 
 LEAST_SECONDS, MOST_SECONDS = 1.0, 60.0
 """Between two segments."""
 
 SHARE = 0.01
-"""Of the time so far, as long as which a line waits for others: a segment a second at first, about
-a thousand in ten hours."""
+"""Of the time so far: how long a line waits for others. A segment a second at first, about a
+thousand in ten hours."""
 
 MANY_BYTES = 1 << 20
-"""So many do not wait."""
+"""So many bytes are uploaded without waiting."""
 
 MOST_BYTES = 4 << 20
-"""In a segment, if it is no longer line: less than the 5 MB that S3 takes at once."""
+"""Of a segment, unless one line is longer: S3 takes 5 MB at once."""
 
 
 class SegmentWriter:
-    """Takes the lines that the journal's file gets; settled are those that the store has.
+    """Uploads the lines of the journal's file; a line is settled when the store has it.
 
     Args:
         store: of the run.
-        hold: of this driver.
-        place: of the journal's file in the working copy, which begins with what the store has.
+        hold: this driver's lock.
+        place: the journal in the working copy; it begins with the lines that the store has.
     """
 
     def __init__(self, store: Store, hold: _Hold, place: Path) -> None:
         segments = segments_in(store)
         self._store, self._hold, self._place = store, hold, place
-        self._file = place.open("rb", buffering=0)  # whatever becomes of its name
+        self._file = place.open("rb", buffering=0)  # stays open if the file is renamed
         self._number = len(segments) + 1
         self._offset = sum(one.size for one in segments)
         self._pending: tuple[Segment, bytes] | None = None
-        self._before = self._read(None).count(b"\n")  # that the store lacks
+        self._before = self._read(None).count(b"\n")  # lines that the store lacks already
         self._sent = 0
         self._began = self._last = time.monotonic()
         self._failure: InputError | None = None
@@ -738,16 +726,16 @@ class SegmentWriter:
 
     @property
     def settled(self) -> int:
-        """How many lines, of those appended since this was made, the store has."""
+        """How many of the lines appended since this was made are in the store."""
         return max(0, self._sent - self._before)
 
     def check(self) -> None:
-        """Return if nothing has failed."""
+        """Raise the error if an upload has failed."""
         if self._failure is not None:
             raise self._failure
 
     def put_due(self) -> bool:
-        """Write a segment if its time has come, or there is much; False once the store failed."""
+        """Upload a segment if it is time, or many bytes wait; False once the store failed."""
         pause = min(MOST_SECONDS, max(LEAST_SECONDS, SHARE * (self._last - self._began)))
         waiting = os.fstat(self._file.fileno()).st_size - self._offset
         if waiting >= MANY_BYTES or time.monotonic() >= self._last + pause:
@@ -755,20 +743,20 @@ class SegmentWriter:
         return self._failure is None
 
     def sync(self) -> None:
-        """Return when all lines are in the store, or something has failed; see `check`."""
+        """Upload all lines, unless the store fails; see `check`."""
         while self._failure is None and self._put():
             pass
 
     def hurry(self) -> None:
-        """The user has interrupted: from now on wait for the store for some seconds only."""
+        """After an interrupt: wait for the store for some seconds only."""
         self._store.hurry()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def _put(self) -> bool:
-        """Write one segment; False if there is none to write."""
+        """Upload one segment; False if there is nothing to upload, or after a failure."""
         with self._mutex:
             if self._failure is not None:
                 return False
@@ -778,14 +766,14 @@ class SegmentWriter:
                     return False
                 segment = Segment(self._number, self._hold.epoch, self._hold.writer)
                 self._pending = segment, data
-            segment, data = self._pending  # if it was interrupted, the same bytes as before
+            segment, data = self._pending  # after an interrupt the same bytes again
             try:
                 self._store.put(segment.name, data, patience=PATIENCE)
                 self._hold.check(patience=PATIENCE)
             except InputError as error:
                 self._failure = self._failed(error)
                 return False
-            # Not downloaded again; who removed the copy has it so.
+            # So that it is not downloaded again; the copy may have been removed.
             with suppress(OSError), (self._place.parent / INDEX).open("ab") as index:
                 index.write(f"{segment.name}\n".encode())
             self._pending = None
@@ -811,7 +799,7 @@ class SegmentWriter:
         )
 
     def _read(self, most: int | None) -> bytes:
-        """Whole lines that the store lacks: those that fit into `most` bytes, one at least."""
+        """Whole lines that the store lacks: as many as fit into `most` bytes, at least one."""
         self._file.seek(self._offset)
         data = self._file.read() if most is None else self._file.read(most)
         while most is not None and b"\n" not in data and (more := self._file.read(most)):
