@@ -1,20 +1,20 @@
 """One driver for each run: a claim in the folder `lock` of the run's directory, or of its store.
 
-A driver claims a run with a file of its own, `lock/0001-OWNER.json`, then lists the claims: it has
-the run if there is no other one. Of two that claim at once, at least one sees the other; the one
-whose name comes first waits for the other to withdraw. Nobody writes another's files, and nothing
-is asked of the place but that a list shows what was written before. Who has the run renews a file
-`.beat` every 5 s.
+To claim a run, a driver writes a file of its own, `lock/0001-OWNER.json`, and lists the claims: it
+has the run if there is no other. If two claim at once, at least one of them sees the other; the
+one whose name comes first waits for the other to withdraw. No driver writes to another's files,
+and the file system only has to list what was written before. The owner renews a file `.beat` every
+5 s.
 
-Whether an owner lives, the kernel says on a local file system: a driver keeps its claim locked
-(flock). On a share or in an object store nothing is believed but the beat: a claim whose beat
-stands still for 30 s, by the clock of the one who looks, is taken over. See docs/durability.md.
+On a local file system the kernel knows whether an owner is alive: a driver keeps its claim locked
+(flock). On a share or in an object store only the beat counts: a claim whose beat stands still for
+30 s, by the observer's clock, is taken over. See docs/durability.md.
 
-A successor removes the old claim and only then reads the journal. A driver looks for its claim
-before each line, and after each object that it has put: if it is gone, so is the run.
+A successor removes the old claim, and only then reads the journal. A driver checks its claim
+before each line, and after each object that it has put: without the claim it has lost the run.
 
-Why not `filelock`: it cannot be asked without being taken, it creates and empties files to do so,
-and a lock of a driver that was killed on another machine would stay for ever.
+Why not `filelock`: its state cannot be read without taking the lock, it creates and empties files
+to do so, and the lock of a driver killed on another machine would stay forever.
 """
 
 from __future__ import annotations
@@ -51,17 +51,18 @@ LOOK_SECONDS = 0.5
 """Between two looks at the beat of a driver elsewhere."""
 
 WITHDRAW_SECONDS = 10.0
-"""For which the first of several claims waits for the others to be withdrawn."""
+"""How long the first of several claims waits for the others to withdraw."""
 
 MAX_BYTES = 10_000
+"""Of a claim; a longer file is none."""
 
 LOCAL = frozenset(
     ("apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
 )
-"""File systems of one machine, by the names that Linux gives them."""
+"""File systems that only one machine writes to, by their names in Linux."""
 
 Life: TypeAlias = Literal["alive", "gone", "elsewhere"]
-"""Of an owner `elsewhere` only its beat tells."""
+"""`elsewhere`: only the beat tells whether the owner is alive."""
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -71,13 +72,13 @@ class Owner:
     """A process that holds a run.
 
     Attributes:
-        owner: 32 hexadecimal digits, others for each time that a run is taken.
+        owner: 32 random hexadecimal digits, new each time that a run is taken.
         pid: its process id.
         host: the name of its machine.
         command: its command line.
         since: when it took the run; ISO 8601, UTC.
-        heartbeat: when its heart last beat, in seconds since 1970 by its own clock.
-        beats: how often it has.
+        heartbeat: the time of its last beat, in seconds since 1970 by its own clock.
+        beats: their number so far.
     """
 
     owner: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
@@ -89,12 +90,12 @@ class Owner:
     beats: int
 
     def __str__(self) -> str:
-        # The file may be somebody else's: nothing in it may steer the terminal.
+        # Anybody may have written the file: it must not contain terminal control sequences.
         command = f" ({plain(self.command[:500])})" if self.command else ""
         return f"pid {self.pid} on {plain(self.host[:500])} since {_clock(self.since)}{command}"
 
     def as_bytes(self) -> bytes:
-        """As it is written."""
+        """The content of the file."""
         return (json.dumps(asdict(self)) + "\n").encode("ascii")
 
 
@@ -102,7 +103,7 @@ _OWNER = TypeAdapter(Owner)
 
 
 def this_process() -> Owner:
-    """The owner of a run that this process takes now."""
+    """A new owner: this process."""
     name, *rest = sys.argv or [""]
     now = time.time()
     return Owner(
@@ -117,7 +118,7 @@ def this_process() -> Owner:
 
 
 def _parsed(text: bytes | None) -> Owner | None:
-    """What `Owner.as_bytes` wrote; None if it is something else."""
+    """Read what `Owner.as_bytes` wrote; None if it is something else."""
     try:
         return None if text is None else _OWNER.validate_json(text[:MAX_BYTES], strict=True)
     except ValidationError:
@@ -134,11 +135,11 @@ def _clock(since: str) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# Where claims are: a run's directory, or its store, which has the same methods.
+# Where claims are: in a run's directory or its store, which have the same methods.
 
 
 class _Directory:
-    """The files of a run's directory, by the methods of `Store`."""
+    """A run's directory with the methods of `Store`."""
 
     def __init__(self, directory: Path) -> None:
         self._shown, self._directory = directory, Path(os.path.realpath(directory))
@@ -165,26 +166,26 @@ class _Directory:
             file.write(data)
 
     def exists(self, name: str, *, patience: float = 0.0) -> bool:  # noqa: ARG002  # a store's
-        """Of a share an open file tells what is there now; `stat` may know what was."""
+        """Open the file: on a share, `stat` may answer from a stale cache."""
         try:
-            # Without O_NONBLOCK opening a pipe waits for somebody who writes into it.
+            # O_NONBLOCK: opening a pipe would wait for a writer.
             os.close(os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_NONBLOCK))
         except FileNotFoundError:
             return False
-        except OSError:  # a server that does not answer now
-            return True
+        except OSError:  # the server does not answer now
+            pass
         return True
 
     def delete(self, name: str) -> None:
         (self._directory / name).unlink(missing_ok=True)
 
     def claim(self, name: str, data: bytes) -> None:
-        """Write a file that this process keeps locked; others see it when it is."""
+        """Write a file and keep it locked; it gets its name once it is locked and whole."""
         place = self._directory / name
         begun = place.with_name(f".{place.name}.tmp")
         while self._fd < 0:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # who released the run has removed the folder
+            with suppress(FileNotFoundError):  # a driver that released the run removed the folder
                 self._fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         flock(self._fd, exclusive=True)
         os.write(self._fd, data)
@@ -192,7 +193,7 @@ class _Directory:
         begun.replace(place)
 
     def keep(self, name: str) -> None:
-        """Lock the file anew if a tool has put a copy of it in its place."""
+        """Lock the file again if a tool has replaced it by a copy."""
         fd = os.open(self._directory / name, os.O_RDWR)
         if os.path.samestat(os.fstat(fd), os.fstat(self._fd)) or not flock(fd, exclusive=True):
             os.close(fd)
@@ -201,7 +202,7 @@ class _Directory:
             self._fd = fd
 
     def is_alive(self, name: str) -> bool | None:
-        """Whether the owner of a claim lives; None if that is not to be seen from here."""
+        """Whether the owner of a claim is alive; None if only its beat can tell."""
         try:
             with open_regular(self._directory / name) as file:
                 free = flock(file.fileno(), exclusive=False)
@@ -212,18 +213,18 @@ class _Directory:
         return False if free and _is_local(self._directory) else None
 
     def remove_folder(self) -> None:
-        with suppress(OSError):  # others' claims are in it
+        with suppress(OSError):  # it has claims of others
             (self._directory / LOCK).rmdir()
 
     def close(self) -> None:
-        """Let go of what `claim` has locked."""
+        """Unlock what `claim` has locked."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 def flock(fd: int, *, exclusive: bool) -> bool | None:
-    """Lock a file; False if another has, None if there are no locks here."""
+    """Lock a file; False if another process has it, None if the file system has no locks."""
     try:
         fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -234,18 +235,18 @@ def flock(fd: int, *, exclusive: bool) -> bool | None:
 
 
 def _is_local(directory: Path) -> bool:
-    """Whether no other machine can write there, so that the kernel knows who does."""
+    """Whether only this machine writes to a directory, so that its kernel knows all locks."""
     try:
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         return False
-    found: tuple[int, str] = (0, "")
+    longest, file_system = 0, ""
     for line in lines:
         before, _, after = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
-        if directory.is_relative_to(point):
-            found = max(found, (len(point), after.split()[0]), key=lambda one: one[0])
-    return found[1] in LOCAL
+        if directory.is_relative_to(point) and len(point) > longest:
+            longest, file_system = len(point), after.split()[0]
+    return file_system in LOCAL
 
 
 Files: TypeAlias = _Directory | Store
@@ -266,7 +267,7 @@ _CLAIM = re.compile(r"([0-9]{4,12})-([0-9a-f]{32})\.json")
 
 def _claims(files: Files) -> list[_Claim]:
     """The claims of a run, each with the last beat of its owner."""
-    found = []
+    claims = []
     names = set(files.names(LOCK))
     for name in sorted(names):
         if (parts := _CLAIM.fullmatch(name)) is None:
@@ -283,8 +284,8 @@ def _claims(files: Files) -> list[_Claim]:
                     fix="if no search of this run is running, on any machine, remove it",
                 )
         if owner is not None and owner.owner == parts[2]:
-            found.append(_Claim(int(parts[1]), owner))
-    return found
+            claims.append(_Claim(int(parts[1]), owner))
+    return claims
 
 
 def _life(files: Files, claim: _Claim) -> Life:
@@ -293,11 +294,11 @@ def _life(files: Files, claim: _Claim) -> Life:
 
 
 class RunLock:
-    """A claim that is held: its heart beats in a thread of its own until it is released.
+    """A claim that this process holds; a thread renews its beat until it is released.
 
     Attributes:
-        owner: this process, as the claim says it.
-        epoch: higher than that of every driver before.
+        owner: this process.
+        epoch: higher than that of every earlier driver.
     """
 
     def __init__(self, files: Files, claim: _Claim) -> None:
@@ -311,13 +312,13 @@ class RunLock:
 
     @property
     def writer(self) -> str:
-        """Of segments in a store: the first digits of the owner."""
+        """The first digits of the owner, for the names of segments in a store."""
         return self.owner.owner[:8]
 
     def check(self, *, patience: float = 0.0) -> None:
-        """Return if the run is still this driver's, and so all that it has written counts."""
+        """Raise if this driver has lost the run."""
         if self._lost is None and _now() - self._beaten > LEASE_SECONDS / 2:
-            self.renew()  # this process was stopped, or its machine asleep
+            self.renew()  # this process was stopped, or its machine was asleep
         if self._lost is None and not self.files.exists(
             f"{self._claim.name}.json", patience=patience
         ):
@@ -330,14 +331,14 @@ class RunLock:
             raise self._lost
 
     def is_others(self) -> bool:
-        """Whether somebody else holds the run by now; not if nobody does."""
+        """Whether another driver holds the run now."""
         try:
             return any(claim.owner.owner != self.owner.owner for claim in _claims(self.files))
         except InputError:
             return True
 
     def renew(self) -> None:
-        """Let the heart beat once; where that fails the next one may succeed."""
+        """Write a beat; if that fails, the next one may succeed."""
         owner = replace(self.owner, heartbeat=round(time.time(), 3), beats=self.owner.beats + 1)
         with suppress(InputError, OSError):
             self.files.put(f"{self._claim.name}.beat", owner.as_bytes())
@@ -346,7 +347,7 @@ class RunLock:
                 self.files.keep(f"{self._claim.name}.json")
 
     def release(self, *, leave: bool = False) -> bool:
-        """Withdraw the claim, or leave it as one that was killed does; whether it is gone."""
+        """Withdraw the claim, or `leave` it like a killed driver; return whether it is gone."""
         self._over.set()
         self._thread.join()
         if leave and isinstance(self.files, _Directory):
@@ -366,7 +367,7 @@ class RunLock:
 
 
 def _withdraw(files: Files, claim: _Claim) -> bool:
-    """Remove a claim; the beat last, without which a claim still is one. Whether that was done."""
+    """Remove a claim, the beat last: a beat alone is no claim. Return whether that succeeded."""
     try:
         for end in (".json", ".beat"):
             files.delete(f"{claim.name}{end}")
@@ -382,26 +383,31 @@ def _withdraw(files: Files, claim: _Claim) -> bool:
 def _taken(
     files: Files, owner: Owner, say: Say, *, least: int = 0, gone: Collection[str] = ()
 ) -> tuple[RunLock, list[str]]:
-    """Take a run: the lock, and the owners whose claims it has replaced.
+    """Take a run; return the lock, and the owners whose claims it has replaced.
 
-    `least` is the epoch of a driver before; `gone` are owners that are known to be gone.
+    Args:
+        files: where the claims are.
+        owner: who takes it.
+        say: called with what the user should know.
+        least: the highest epoch of an earlier driver.
+        gone: owners that are known to be gone.
     """
-    left = {}
+    abandoned = {}
     for claim in _claims(files):
         life = "gone" if claim.owner.owner in gone else _life(files, claim)
         if life == "alive":
             raise _is_held(files.place(LOCK), claim.owner)
         if life == "gone":
-            left[claim] = "which does not hold it any more"
+            abandoned[claim] = "which does not hold it any more"
         elif _stands_still(files, claim, say):
-            left[claim] = f"which has not renewed it for {LEASE_SECONDS:.0f} s"
-    mine = _Claim(max([least, *(claim.epoch for claim in left)]) + 1, owner)
+            abandoned[claim] = f"which has not renewed it for {LEASE_SECONDS:.0f} s"
+    mine = _Claim(max([least, *(claim.epoch for claim in abandoned)]) + 1, owner)
     try:
         if isinstance(files, _Directory):
             files.claim(f"{mine.name}.json", owner.as_bytes())
         else:
             files.put(f"{mine.name}.json", owner.as_bytes())
-        for claim in left:
+        for claim in abandoned:
             for end in (".json", ".beat"):
                 files.delete(f"{claim.name}{end}")
         _wait_for_others(files, mine)
@@ -409,36 +415,36 @@ def _taken(
     except BaseException:
         _withdraw(files, mine)
         raise
-    for claim, why in left.items():
+    for claim, why in abandoned.items():
         say(f"{files.place(LOCK)}: taken over from {claim.owner}, {why}")
-    return RunLock(files, mine), [claim.owner.owner for claim in left]
+    return RunLock(files, mine), [claim.owner.owner for claim in abandoned]
 
 
 def _wait_for_others(files: Files, mine: _Claim) -> None:
-    """Return when this claim is the only one."""
+    """Wait until this claim is the only one; raise if another one has the run."""
     deadline = time.monotonic() + WITHDRAW_SECONDS
     while others := [claim for claim in _claims(files) if claim.name != mine.name]:
         first = min(others, key=lambda claim: claim.owner.owner)
         beats = {name.removesuffix(".beat") for name in files.names(LOCK) if name.endswith(".beat")}
-        has_it = any(claim.name.removeprefix(f"{LOCK}/") in beats for claim in others)
-        if has_it or first.owner.owner < mine.owner.owner or time.monotonic() > deadline:
+        is_taken = any(claim.name.removeprefix(f"{LOCK}/") in beats for claim in others)
+        if is_taken or first.owner.owner < mine.owner.owner or time.monotonic() > deadline:
             raise _is_held(files.place(LOCK), first.owner)
         time.sleep(LOOK_SECONDS / 10)
 
 
-def _stands_still(files: Files, found: _Claim, say: Say) -> bool:
-    """Whether a claim is not renewed for a whole lease; False if it was withdrawn meanwhile."""
+def _stands_still(files: Files, seen: _Claim, say: Say) -> bool:
+    """Whether a claim is not renewed during a whole lease; False if it was withdrawn meanwhile."""
     say(
-        f"{files.place(LOCK)}: held by {found.owner}; waiting for its heartbeat for at most "
+        f"{files.place(LOCK)}: held by {seen.owner}; waiting for its heartbeat for at most "
         f"{LEASE_SECONDS:.0f} s, to see whether it is alive"
     )
-    # Looks are counted, since a server that hangs for a while keeps beats back as well.
+    # Count looks, not seconds: a server that hangs for a while also delays beats.
     for _ in range(max(1, round(LEASE_SECONDS / LOOK_SECONDS))):
         time.sleep(LOOK_SECONDS)
-        now = next((claim for claim in _claims(files) if claim.name == found.name), None)
+        now = next((claim for claim in _claims(files) if claim.name == seen.name), None)
         if now is None:
             return False
-        if now != found:
+        if now != seen:
             raise _is_held(files.place(LOCK), now.owner)
     return True
 
@@ -452,7 +458,7 @@ def _is_held(place: str, owner: Owner) -> InputError:
 
 
 def _now() -> float:
-    """Seconds that also go on while the machine sleeps, where the system counts these."""
+    """Monotonic seconds; on Linux they include the time that the machine slept."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
@@ -461,7 +467,7 @@ _held: dict[tuple[str, int, int], RunLock] = {}
 
 
 def _forget() -> None:
-    """A forked child holds nothing: by its copy of the file a killed driver would seem to live."""
+    """In a forked child: close the locked files, or a killed driver would seem to be alive."""
     for lock in _held.values():
         if isinstance(lock.files, _Directory):
             lock.files.close()
@@ -473,18 +479,18 @@ os.register_at_fork(after_in_child=_forget)
 
 @contextmanager
 def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
-    """Hold a run's directory, which is made if it is not there, until the block is left.
+    """Hold a run's directory for the duration of the block; create it if it does not exist.
 
-    A thread that holds it already goes on with the lock that it has. Of a run in an object store
-    both the working copy and the store are held, and the copy brought up to date.
+    A thread that already holds it gets the lock that it has. For a run in an object store both the
+    working copy and the store are held, and the copy is updated.
 
     Args:
         directory: of the run.
-        say: called with a sentence where a lock is waited for or taken over.
+        say: called with a sentence if a lock is waited for or taken over.
 
     Raises:
         InputError: another driver holds it (nothing was changed), the directory cannot be written,
-            a lock is none, or the store fails.
+            a file in `lock` is no lock, or the store fails.
     """
     say = say or (lambda _: None)
     with writing(directory):
@@ -509,25 +515,25 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
         else:
             yield lock
     finally:
-        if _held.pop(mine, None) is not None:  # else this is a forked child
-            # If the store has not heard of the end, the next driver here knows by the copy's claim.
+        if _held.pop(mine, None) is not None:  # not in a forked child
+            # If the claim in the store stays, so does the copy's: it tells the next driver here.
             lock.release(leave=in_store is not None and not in_store.release())
-            if made:  # if nothing came of it
+            if made:  # remove it if it is still empty
                 with suppress(OSError):
                     directory.rmdir()
 
 
 def holder(directory: Path) -> tuple[Owner, Life] | None:
-    """Who holds a run, or did when it was killed; None if nobody. Nothing is written.
+    """The process that holds a run, or was killed holding it; None without one.
 
     Raises:
-        InputError: the lock cannot be read, or is none, or the store fails.
+        InputError: the lock cannot be read, a file in `lock` is no lock, or the store fails.
     """
     here = _Directory(directory)
     if not isinstance(directory, StoredPath):
         return _last(here)
     found = _last(store_of(directory))
-    # Whether a driver on this machine lives, its working copy tells at once.
+    # For a driver on this machine the working copy tells at once whether it is alive.
     known = _last(_Directory(copy_of(str(url_of(directory)), "driver").resolve()))
     return known if found and known and known[0].owner == found[0].owner else found
 
@@ -538,7 +544,7 @@ def _last(files: Files) -> tuple[Owner, Life] | None:
 
 
 def refuse_held(directory: Path) -> None:
-    """Return if no living driver holds the run; one elsewhere is believed to live.
+    """Raise if a driver holds the run; one elsewhere counts as alive.
 
     Raises:
         InputError: one does.
