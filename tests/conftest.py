@@ -20,7 +20,7 @@ import yaml
 from hypothesis import settings
 
 from xortune.core.config import Config
-from xortune.driver.subprocesses import BEGIN
+from xortune.driver.subprocesses import PROGRAM
 from xortune.reports.document import environment
 from xortune.reports.drawing.matplotlib import svg
 from xortune.reports.page import page
@@ -92,7 +92,7 @@ def _forked(request: pytest.FixtureRequest) -> Iterator[None]:
         forked.template(os.getpid())  # what it imports is there when it is needed
 
     def popen(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        if BEGIN in argv:
+        if PROGRAM in argv:
             return forked.Python(argv[1:], **options)
         return subprocess.Popen(argv, **options)
 

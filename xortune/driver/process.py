@@ -1,4 +1,4 @@
-"""What a search needs of the process it runs in, and how it leaves it: signals, environment."""
+"""The state of this process that verbs use and restore: signals, environment, loggers, Ray."""
 
 from __future__ import annotations
 
@@ -16,51 +16,48 @@ from typing import Any
 from xortune.core.errors import InputError
 
 # -------------------------------------------------------------------------------------------------
-# A search is alone in its process, and Ray works there.
+# One search at a time in a process, and none on Ray in a fork of a process that has used Ray.
 
-_only = threading.RLock()
-_ray = False
-_fork_of_ray = False
+_search_lock = threading.RLock()
+_has_used_ray = False
+_is_fork_of_ray = False
 
 
 @contextmanager
 def exclusive(*, ray: bool = False) -> Iterator[None]:
-    """No other thread of this process searches or certifies meanwhile.
+    """Let no other thread of this process search or certify.
 
-    Ray, Tune, the working folder and stdout are those of the whole process.
+    Threads share Ray, Tune, the working folder and stdout.
 
     Args:
-        ray: whether it will need Ray.
+        ray: whether the caller will need Ray.
 
     Raises:
-        InputError: another thread does, or there can be no Ray here.
+        InputError: another thread searches or certifies, or Ray cannot work here.
     """
     if ray:
         refuse_fork()
-    if not _only.acquire(blocking=False):
+    if not _search_lock.acquire(blocking=False):
         raise InputError(
             "another search or certificate is under way in another thread of this process",
             allowed="one at a time in a process",
             fix="wait until it has ended, or start this one in another process",
         )
     try:
-        # Functions of the main module reach workers, in a process that was spawned too: there that
-        # module has a name by which no worker can import it.
+        # In a spawned process the main module has a name that workers cannot import. By value its
+        # functions reach them.
         spawned = sys.modules.get("__mp_main__")
         if spawned is not None and spawned.__name__ == "__mp_main__":
             cloudpickle().register_pickle_by_value(spawned)
-        with _ctrl_c():
+        with _default_ctrl_c():
             yield
     finally:
-        _only.release()
+        _search_lock.release()
 
 
 @contextmanager
-def _ctrl_c() -> Iterator[None]:
-    """Ctrl-C interrupts this, although a run of Ray Tune came before.
-
-    Tune leaves the handler of a run that has ended, which swallows the next Ctrl-C.
-    """
+def _default_ctrl_c() -> Iterator[None]:
+    """Replace the handler that a finished run of Ray Tune leaves: it swallows the next Ctrl-C."""
     before = getsignal(SIGINT)
     if not _in_main_thread() or not str(getattr(before, "__module__", "")).startswith("ray."):
         yield
@@ -74,59 +71,55 @@ def _ctrl_c() -> Iterator[None]:
 
 def note_ray() -> None:
     """Note that this process has been connected to a Ray."""
-    global _ray  # noqa: PLW0603
-    _ray = True
+    global _has_used_ray  # noqa: PLW0603
+    _has_used_ray = True
 
 
 def is_connected() -> bool:
-    """Whether this process is connected to a Ray; without importing it."""
+    """Whether this process is connected to a Ray. Does not import Ray."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
 
 
 def refuse_fork() -> None:
-    """Return if Ray can be used in this process.
-
-    Raises:
-        InputError: it is a fork of one that had used Ray, whose threads it lacks.
-    """
-    if _fork_of_ray:
+    """Raise an InputError in a fork of a process that had used Ray: it lacks Ray's threads."""
+    if _is_fork_of_ray:
         raise InputError(
             "this process was forked from one that had used Ray, and Ray does not work in a fork",
             fix='start it with `multiprocessing.get_context("spawn")`, or as a separate command',
         )
 
 
-def _forked() -> None:
-    global _only, _fork_of_ray  # noqa: PLW0603
-    _only = threading.RLock()  # a thread that is not here may have held it
-    _fork_of_ray = _fork_of_ray or _ray or is_connected()
+def _after_fork() -> None:
+    global _search_lock, _is_fork_of_ray  # noqa: PLW0603
+    _search_lock = threading.RLock()  # a thread that the fork lacks may have held it
+    _is_fork_of_ray = _is_fork_of_ray or _has_used_ray or is_connected()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 # -------------------------------------------------------------------------------------------------
-# What Ray, Tune and Optuna change in a process, put back when a call that uses them is over.
+# Ray, Tune and Optuna change the process; these contexts restore it.
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # no stack of Ray's own C++ when somebody ends it
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # failures are in the journal, and shown by us
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # which write files for each trial
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # no C++ stack trace when somebody ends the process
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # xortune shows failures, and the journal has them
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they write files for each trial
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer reporter prints even when silent
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a function may read files where it was
-    "TUNE_WARN_THRESHOLD_S": "60",  # no word about settings that are ours
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # resuming is the journal's work
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a function may read files of the working folder
+    "TUNE_WARN_THRESHOLD_S": "60",  # no warnings about our settings
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a search resumes from its journal
 }
-"""What Ray and Tune read from the environment."""
+"""Environment variables of Ray and Tune."""
 
 
 @contextmanager
 def environment_kept() -> Iterator[None]:
-    """Afterwards `os.environ` is as it was: Ray and Tune leave a dozen variables in it."""
+    """Restore `os.environ` on exit: Ray and Tune leave a dozen variables in it."""
     before = dict(os.environ)
     try:
         yield
@@ -138,9 +131,9 @@ def environment_kept() -> Iterator[None]:
 
 @contextmanager
 def ray_settings() -> Iterator[None]:
-    """Ray and Tune as a search wants them, but for what the user has set.
+    """Set `SETTINGS`, except those that the user has set, until exit.
 
-    They read some of it when they are imported: whoever imports Ray does so in here first.
+    Ray and Tune read some when they are imported: import them first inside this context.
     """
     with environment_kept():
         for name, value in SETTINGS.items():
@@ -157,27 +150,26 @@ def cloudpickle() -> Any:
 
 @contextmanager
 def levels_kept() -> Iterator[None]:
-    """Afterwards loggers have their levels again: Tune would keep other runs from logging."""
+    """Restore the levels of loggers on exit: with Tune's levels other runs would not log."""
     levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
     try:
         yield
     finally:
         for name, level in levels.items():
-            if (logger := logging.getLogger(name)).level != level:  # setting it takes a while
+            if (logger := logging.getLogger(name)).level != level:  # `setLevel` is slow
                 logger.setLevel(level)
 
 
 @contextmanager
 def process_restored() -> Iterator[None]:
-    """Afterwards the process is the caller's, as it was.
+    """Restore `os.environ`, the levels of loggers, signal handlers and `sys.excepthook` on exit.
 
-    That is `os.environ`, the levels of loggers, signal handlers and `sys.excepthook`. Else Ray's
-    handler would end the process at a SIGTERM without a word, and failures of Ray would go unheard.
-    Garbage is looked for more rarely.
+    Otherwise Ray's handler would end the process silently at a SIGTERM, and its hook would hide
+    errors. Inside, the garbage collector runs less often.
     """
     hook = sys.excepthook
     with environment_kept(), _rare_collections():
-        import optuna  # noqa: F401  # so that its logger is there
+        import optuna  # noqa: F401  # creates its logger
 
         handlers = _handlers()
         try:
@@ -191,36 +183,36 @@ def process_restored() -> Iterator[None]:
 
 
 COLLECT_AFTER = 10_000
-"""So many new objects at least between two looks for garbage; Python's own are 700."""
+"""Minimum number of new objects between two garbage collections; Python's default is 700."""
 
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Garbage is looked for among what is made from here on only, and less often.
+    """Collect garbage less often, and only among objects created inside.
 
-    A search keeps what it makes: looking through it took a quarter of a driver's time.
+    A search keeps its objects: scanning them took a quarter of a driver's time.
     """
-    before, own = gc.get_threshold(), gc.get_freeze_count() == 0
-    if own:
+    before, freezes = gc.get_threshold(), gc.get_freeze_count() == 0
+    if freezes:
         gc.freeze()
     gc.set_threshold(max(before[0], COLLECT_AFTER), *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        if own:
+        if freezes:
             gc.unfreeze()
 
 
 def _handlers() -> dict[signals.Signals, Any]:
-    """The handlers that Ray and Tune replace, as far as this thread may put them back."""
+    """The signal handlers that Ray and Tune replace, if this thread can restore them."""
     if not _in_main_thread():
         return {}
-    names = ("SIGINT", "SIGTERM", "SIGUSR1")  # Windows has not all of them
-    known = signals.Signals.__members__
-    found = {known[name]: getsignal(known[name]) for name in names if name in known}
-    # One that is None was not made by Python, and cannot be put back by it.
-    return {number: handler for number, handler in found.items() if handler is not None}
+    names = ("SIGINT", "SIGTERM", "SIGUSR1")
+    known = signals.Signals.__members__  # Windows lacks some
+    handlers = {known[name]: getsignal(known[name]) for name in names if name in known}
+    # None is a handler that C code has set: Python cannot restore it.
+    return {number: handler for number, handler in handlers.items() if handler is not None}
 
 
 def _in_main_thread() -> bool:
@@ -228,70 +220,71 @@ def _in_main_thread() -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# What Ctrl-C, SIGTERM and SIGHUP do. A command has one way out: the first of them ends it in order
-# (what had finished is kept, tables are written, Ray is shut down, exit code 3); a second one, that
-# would tear that apart, is only answered; a third ends the process at once.
+# Ctrl-C, SIGTERM and SIGHUP. The first ends a command in order: finished results are kept, tables
+# are written, Ray is shut down, exit code 3. The second only prints a message, as it would break
+# that off. The third ends the process at once.
 
 FORCED = 130
-"""The exit code of a command that is ended at once, as that of a shell after Ctrl-C."""
+"""The exit code of a command that a third signal ends, as that of a shell after Ctrl-C."""
 
-_heard = 0
+_interrupts = 0
+"""How many signals have arrived: a signal handler has no other memory."""
 
 
 def handle_signals() -> None:
-    """From now on this process ends as a command does."""
-    global _heard  # noqa: PLW0603  # a signal has no other way to what came before it
-    _heard = 0
-    signal(SIGINT, _heed)
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has not both
+    """Set the signal handlers of a command."""
+    global _interrupts  # noqa: PLW0603
+    _interrupts = 0
+    signal(SIGINT, _interrupt)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows lacks SIGHUP
         number = getattr(signals, name, None)
-        if number is not None and getsignal(number) is not SIG_IGN:  # as `nohup` has it
+        if number is not None and getsignal(number) is not SIG_IGN:  # `nohup` ignores SIGHUP
             signal(number, lambda *_: raise_signal(SIGINT))
 
 
 def mark_interrupted() -> None:
-    """Take it that the first signal has been heard, or that the command is at its end anyway."""
-    global _heard  # noqa: PLW0603
-    _heard = max(_heard, 1)
+    """Let the next signal count as the second: the command is ending already."""
+    global _interrupts  # noqa: PLW0603
+    _interrupts = max(_interrupts, 1)
 
 
-def _heed(*_: object) -> None:
-    global _heard  # noqa: PLW0603
-    _heard += 1
-    if _heard == 1:
+def _interrupt(*_: object) -> None:
+    global _interrupts  # noqa: PLW0603
+    _interrupts += 1
+    if _interrupts == 1:
         raise KeyboardInterrupt
     text = "interrupted: it is ending, and writes what had finished; once more ends it at once\n"
-    if _heard > 2:
+    if _interrupts > 2:
         text = "interrupted: ended at once; what is in the journal is kept\n"
-    with suppress(OSError):  # not by `print`, which may be what was interrupted
+    with suppress(OSError):  # not `print`: the signal may have interrupted one
         os.write(2, text.encode())
-    if _heard > 2:
+    if _interrupts > 2:
         os._exit(FORCED)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits for the end of this: results that have arrived go to the journal whole."""
+    """Delay Ctrl-C to the end of this, so that arrived results go to the journal whole."""
     before = getsignal(SIGINT)
     if not _in_main_thread() or not callable(before):
         yield
         return
-    heard: list[int] = []
-    signal(SIGINT, lambda number, _: heard.append(number))
+    delayed: list[int] = []
+    signal(SIGINT, lambda number, _: delayed.append(number))
     try:
         yield
     finally:
         signal(SIGINT, before)
-    for number in heard:
+    for number in delayed:
         raise_signal(number)
 
 
 @contextmanager
 def sigterm_kept() -> Iterator[None]:
-    """SIGTERM does afterwards what it did before, if that was anything but to end the process.
+    """Restore the handler of SIGTERM on exit, if Python code had set one.
 
-    Ray, when it is started, puts its own handler there, which exits without a word. One that gets
-    a SIGTERM by then makes what ours would have made of it.
+    Ray sets its own when it starts, which raises SystemExit. A SIGTERM that arrives meanwhile
+    raises KeyboardInterrupt here, as our handler would.
 
     Raises:
         KeyboardInterrupt: SIGTERM came while Ray was starting.

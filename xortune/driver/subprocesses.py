@@ -1,4 +1,4 @@
-"""A process of its own for a user's function: whatever that does, this process lives on.
+"""Subprocesses that train with a user's function, so that it cannot harm this process.
 
 The function may end its process, start threads and children, close descriptors, or hang in C.
 So no command calls it, nor imports its module, in the process that writes the results.
@@ -35,55 +35,55 @@ from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.source import FunctionSource, Given
 from xortune.trainers.verdicts import one_line
 
-Apart: TypeAlias = CustomTrainer | NetworkTrainer
-"""What may train in a process of its own."""
+SubprocessTrainer: TypeAlias = CustomTrainer | NetworkTrainer
+"""The trainers that can train in a subprocess."""
 
-CLOSED = 89
-"""The exit code of a process whose function has closed the socket for its answers."""
+SOCKET_CLOSED = 89
+"""Exit code of a subprocess whose function has closed the socket for its answers."""
 
-HEADER = 8
-"""Bytes before each answer, which say its length."""
+HEADER_BYTES = 8
+"""The length of an answer, in front of it."""
 
-LOOK = 0.1
-"""Seconds between two looks whether the process lives: its children may hold its socket open."""
+POLL_SECONDS = 0.1
+"""Time between two checks that the subprocess lives: its children may hold its socket open."""
 
-GRACE = 1.0
-"""Seconds that it has to end by itself, with what the function registered for that."""
+GRACE_SECONDS = 1.0
+"""Time for a subprocess to end by itself and run the function's exit handlers."""
 
 NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_executor.refuse"}
-"""Ray calls this before it starts. One that a function starts would listen on every address."""
+"""Ray calls this before it starts. A Ray started by a function would listen on every address."""
 
-BEGIN = """
+PROGRAM = """
 import pickle, socket, sys
-ours = socket.socket(fileno=int(sys.argv[1]))
-asked = ours.makefile("rb")
-sys.path[:] = pickle.load(asked)
+connection = socket.socket(fileno=int(sys.argv[1]))
+requests = connection.makefile("rb")
+sys.path[:] = pickle.load(requests)
 from xortune.driver.subprocesses import serve
-serve(asked, ours)
+serve(requests, connection)
 """
 
 
 class ProcessEnded(TrainingError):
-    """The process ended, or was ended, before it had an answer."""
+    """The subprocess ended, or was killed, before it answered."""
 
 
 class CallTimedOut(ProcessEnded):
-    """It was killed at its time limit."""
+    """The subprocess was killed at its time limit."""
 
 
-class _Account(Exception):
-    """The traceback of what was raised in the other process, as text."""
+class _RemoteTraceback(Exception):
+    """The traceback of an exception in the subprocess, as text."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 class TrainingProcess:
-    """A process that imports a user's function, and trains with it.
+    """A subprocess that imports a user's function, and trains with it.
 
     Args:
-        source: of the function.
-        threads: that torch has there.
+        source: of the function; None for the built-in network.
+        threads: torch threads in the subprocess.
 
     Raises:
         InputError: the function cannot be sent.
@@ -91,142 +91,142 @@ class TrainingProcess:
 
     def __init__(self, source: FunctionSource | Given | None, threads: int) -> None:
         self.source, self.threads, self.owner = source, threads, os.getpid()
-        self._sent: Apart | None = None
-        self._begun = False  # something whose answer nobody has read
+        self._sent: SubprocessTrainer | None = None
+        self._has_unread_answer = False
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = REAPER.popen(
-                [sys.executable, "-c", BEGIN, str(theirs.fileno())],
+                [sys.executable, "-c", PROGRAM, str(theirs.fileno())],
                 {**os.environ, THREADS: str(threads), **NO_RAY},
-                stdout=_stderr(),  # stdout is for our results
+                stdout=_stderr(),  # stdout is for the command's own results
                 pass_fds=(theirs.fileno(),),
             )
         self.pid, self.alive = self._process.pid, True
         self._send(pickle.dumps(sys.path))
 
     def form(self) -> CallForm:
-        """What the function takes; its module is imported for that.
+        """How the function is called; its module is imported for that.
 
         Raises:
             InputError: it cannot be imported, or not be called with a config and a seed.
-            ProcessEnded: its import ended the process.
+            ProcessEnded: its import ended the subprocess.
         """
-        form: CallForm = self._answer("form", self.source)
+        form: CallForm = self._request("form", self.source)
         return form
 
-    def begin(self, trainer: Apart, block: Block) -> None:
-        """Have it prepare a `TorchTraining`, and try how this trains, while its caller goes on."""
+    def begin(self, trainer: SubprocessTrainer, block: Block) -> None:
+        """Start to prepare for `trainer` and to try how `block` trains, without waiting."""
         self._send(pickle.dumps(("trainer", _pickled(trainer), block)))
-        self._sent, self._begun = trainer, True
+        self._sent, self._has_unread_answer = trainer, True
 
-    def prepare(self, trainer: Apart) -> None:
-        """Import the function's module, and what else takes time before the first call.
+    def prepare(self, trainer: SubprocessTrainer) -> None:
+        """Import the function's module, and do what else takes time before the first call.
 
         Raises:
             InputError: the function cannot be sent.
-            ProcessEnded: the import ended the process.
+            ProcessEnded: the import ended the subprocess.
         """
         if trainer is not self._sent:
-            self._answer("trainer", trainer)
+            self._request("trainer", trainer)
             self._sent = trainer
 
     def train(
         self,
-        trainer: Apart,
+        trainer: SubprocessTrainer,
         blocks: Sequence[Block],
         *,
         limit: float | None = None,
         encodes: bool = False,
     ) -> list[Any]:
-        """What comes of blocks; the process is killed after `limit` seconds, if there is a limit.
+        """One result for each block; the subprocess is killed after `limit` seconds, if given.
 
-        Each is trained by itself, and all are one request: short ones would take longer on the way.
-        With `encodes` outcomes are encoded there: they are small on their way then.
+        All blocks are one request, as messages would take longer than short trainings. With
+        `encodes` the subprocess encodes the outcomes, which makes the message small.
 
         Raises:
-            ProcessEnded: a seed ended the process.
+            ProcessEnded: a seed ended the subprocess.
             CallTimedOut: it was killed at the limit.
         """
         self.prepare(trainer)
-        found: list[Any] = self._answer("train", (tuple(blocks), time_ends(), encodes), limit)
-        return found
+        results: list[Any] = self._request("train", (tuple(blocks), time_ends(), encodes), limit)
+        return results
 
     def stacking(
         self, trainer: CustomTrainer, block: Block, *, limit: float | None = None
     ) -> Stacking | None:
-        """What that process knows of stacks; the arguments are as those of `train`.
+        """How the block's config trains in stacks; arguments as those of `train`.
 
         Raises:
-            ProcessEnded: looking for it ended the process.
+            ProcessEnded: finding out ended the subprocess.
         """
         self.prepare(trainer)
-        found: Stacking | None = self._answer("stacking", block, limit)
-        return found
+        stacking: Stacking | None = self._request("stacking", block, limit)
+        return stacking
 
-    def close(self, *, grace: float = GRACE) -> None:
-        """End it, with all that it has started."""
+    def close(self, *, grace: float = GRACE_SECONDS) -> None:
+        """End the subprocess with all that it has started, after `grace` seconds at most."""
         if not self.alive:
             return
         self.alive = False
         self._socket.close()
         self._ends_within(grace)
-        # Its number stays its own until it is waited for, so nobody else is killed.
+        # The pid is not reused before `wait`, so this kills no other process.
         kill_group(self.pid, session=True)
         REAPER.forget(self.pid)
         self._process.wait()
 
-    def _answer(self, what: str, given: Any, limit: float | None = None) -> Any:
+    def _request(self, what: str, argument: Any, limit: float | None = None) -> Any:
         try:
-            if self._begun:
-                self._received(limit)
-                self._begun = False
-            self._send(pickle.dumps((what, _pickled(given))))
-            answer, *account = pickle.loads(self._received(limit))  # noqa: S301  # of our own process
-        except BaseException:  # Ctrl-C too: what it is at is of no use
+            if self._has_unread_answer:
+                self._receive(limit)
+                self._has_unread_answer = False
+            self._send(pickle.dumps((what, _pickled(argument))))
+            answer, *trace = pickle.loads(self._receive(limit))  # noqa: S301  # our own subprocess
+        except BaseException:  # also Ctrl-C: nobody will read the answer
             self.close(grace=0)
             raise
-        if account:
-            raise answer from _Account(*account)
+        if trace:
+            raise answer from _RemoteTraceback(*trace)
         return answer
 
     def _send(self, request: bytes) -> None:
         self._socket.settimeout(None)
-        with suppress(OSError):  # who reads the answer sees why
+        with suppress(OSError):  # `_receive` raises the reason
             self._socket.sendall(request)
 
-    def _received(self, limit: float | None) -> bytes:
-        over = None if limit is None else time.monotonic() + limit
+    def _receive(self, limit: float | None) -> bytes:
+        deadline = None if limit is None else time.monotonic() + limit
         got = bytearray()
-        while len(got) < HEADER or len(got) < HEADER + int.from_bytes(got[:HEADER]):
-            left = LOOK if over is None else over - time.monotonic()
-            self._socket.settimeout(min(LOOK, max(left, 0.001)))
+        while len(got) < HEADER_BYTES + int.from_bytes(got[:HEADER_BYTES]):
+            left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            self._socket.settimeout(min(POLL_SECONDS, max(left, 0.001)))
             try:
                 if not (chunk := self._socket.recv(1 << 20)):
-                    raise ProcessEnded(self._why())
+                    raise ProcessEnded(self._reason())
             except TimeoutError:
                 if self._ends_within(0):
-                    raise ProcessEnded(self._why()) from None
+                    raise ProcessEnded(self._reason()) from None
                 if left <= 0:
                     raise CallTimedOut(f"took longer than {limit:g} s") from None
             except ConnectionError:
-                raise ProcessEnded(self._why()) from None
+                raise ProcessEnded(self._reason()) from None
             else:
                 got += chunk
-        return bytes(got[HEADER:])
+        return bytes(got[HEADER_BYTES:])
 
-    def _why(self) -> str:
-        code = self._process.wait() if self._ends_within(GRACE) else CLOSED
-        if code == CLOSED:
+    def _reason(self) -> str:
+        code = self._process.wait() if self._ends_within(GRACE_SECONDS) else SOCKET_CLOSED
+        if code == SOCKET_CLOSED:
             return "closed files of its process that it had not opened"
         return f"ended its process ({f'exit code {code}' if code >= 0 else signal_of(code)})"
 
     def _ends_within(self, seconds: float) -> bool:
-        """Whether it ends so soon, without waiting for it: its number stays its own."""
-        over = time.monotonic() + seconds
+        """Whether it ends so soon. Its pid stays reserved until `wait`."""
+        deadline = time.monotonic() + seconds
         while self._process.returncode is None:
             if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 return True
-            if time.monotonic() >= over:
+            if time.monotonic() >= deadline:
                 return False
             time.sleep(0.01)
         return True
@@ -240,12 +240,12 @@ def _stderr() -> int:
     return 2
 
 
-def _pickled(given: Any) -> bytes:
-    source = given.source if isinstance(given, CustomTrainer) else given
+def _pickled(argument: Any) -> bytes:
+    source = argument.source if isinstance(argument, CustomTrainer) else argument
     if not isinstance(source, Given):
-        return pickle.dumps(given)
+        return pickle.dumps(argument)
     try:
-        pickled: bytes = cloudpickle().dumps(given)
+        pickled: bytes = cloudpickle().dumps(argument)
     except Exception as error:
         raise InputError(
             f"{source.label} cannot be sent to a worker ({type(error).__name__}: {error})",
@@ -257,72 +257,68 @@ def _pickled(given: Any) -> bytes:
 
 
 def refuse_unsendable(trainer: Trainer) -> None:
-    """Return if a trainer can be sent to a worker.
-
-    Raises:
-        InputError: it is a function that cannot.
-    """
+    """Raise an InputError if the trainer is a function that cannot be sent to a worker."""
     if isinstance(trainer, CustomTrainer):
         _pickled(trainer)
 
 
-def serve(asked: Any, ours: socket.socket) -> None:
-    """What runs in the other process: it answers until nobody asks any more."""
-    depth = sys.getrecursionlimit()
-    trainer: Apart | None = None
+def serve(requests: Any, connection: socket.socket) -> None:
+    """Answer requests until there are no more: the main loop of the subprocess."""
+    recursion_limit = sys.getrecursionlimit()
+    trainer: SubprocessTrainer | None = None
     while True:
         try:
-            # From the process that began this one.
-            what, given, *tried = pickle.load(asked)  # noqa: S301
+            what, pickled, *blocks_to_try = pickle.load(requests)  # noqa: S301  # from our parent
         except EOFError:
             return
         except (OSError, ValueError):
-            os._exit(CLOSED)
+            os._exit(SOCKET_CLOSED)
         answer: tuple[Any, ...]
         try:
-            found = pickle.loads(given)  # noqa: S301
+            argument = pickle.loads(pickled)  # noqa: S301
             if what == "form":
-                answer = (form_asked(found),)
+                answer = (form_asked(argument),)
             elif what == "trainer":
-                trainer = found
-                use_threads(found.threads)
-                _prepare(found, tried)
+                trainer = argument
+                use_threads(argument.threads)
+                _prepare(argument, blocks_to_try)
                 answer = (None,)
             elif what == "stacking":
-                answer = (trainer.stacking(found) if isinstance(trainer, CustomTrainer) else None,)
+                assert isinstance(trainer, CustomTrainer)
+                answer = (trainer.stacking(argument),)
             else:
                 assert trainer is not None
-                blocks, until, encodes = found
-                with ending_at(until):
-                    results = _trained(trainer, blocks)
+                blocks, deadline, encodes = argument
+                with ending_at(deadline):
+                    results = _train(trainer, blocks)
                 answer = (list(map(encoded, blocks, results)) if encodes else results,)
-        except BaseException as error:  # whatever it is, ours must hear of it
-            told = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
-            answer = told, traceback.format_exc()
-        sys.setrecursionlimit(depth)  # the function may have changed it
+        except BaseException as error:  # also SystemExit: the parent has to learn of it
+            sent = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
+            answer = sent, traceback.format_exc()
+        sys.setrecursionlimit(recursion_limit)  # the function may have changed it
         packed = pickle.dumps(answer)
         try:
-            ours.sendall(len(packed).to_bytes(HEADER) + packed)
+            connection.sendall(len(packed).to_bytes(HEADER_BYTES) + packed)
         except OSError:
-            os._exit(CLOSED)
+            os._exit(SOCKET_CLOSED)
 
 
-def _prepare(trainer: Apart, tried: Sequence[Block]) -> None:
-    """Import a function, or load the network's compiled engine, before the first is asked for."""
+def _prepare(trainer: SubprocessTrainer, blocks_to_try: Sequence[Block]) -> None:
+    """Import the function, or load the network's compiled engine, before the first request."""
     if isinstance(trainer, NetworkTrainer):
-        trainer.train(tried)
-        gc.freeze()  # modules are no garbage: looking through them took a tenth of the Python here
+        trainer.train(blocks_to_try)
+        gc.freeze()  # scanning modules for garbage took a tenth of the Python time here
         return
-    with suppress(Exception):  # the first call says so
+    with suppress(Exception):  # the first call raises it again
         trainer.source.function()
-    for block in tried:
+    for block in blocks_to_try:
         trainer.stacking(block)
 
 
 def encoded(
     block: Block, result: Outcome | EncodedOutcome | TrainingError
 ) -> EncodedOutcome | TrainingError:
-    """What came of a block, with its outcome encoded, if it is not."""
+    """The result of a block, with its outcome encoded if it is not yet."""
     if isinstance(result, Outcome):
         return encode_outcome(block, result)
     if isinstance(result, Unfinished) and isinstance(result.outcome, Outcome):
@@ -331,58 +327,60 @@ def encoded(
     return result
 
 
-def _trained(trainer: Apart, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+def _train(trainer: SubprocessTrainer, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
     if isinstance(trainer, NetworkTrainer) or trainer.form.stacked:
         return trainer.train(blocks)
     return [OutOfTime() if time_is_over() else trainer.train([block])[0] for block in blocks]
 
 
 # -------------------------------------------------------------------------------------------------
-# The process that each thread keeps.
+# Each thread keeps one subprocess.
 
 _kept: dict[int, TrainingProcess] = {}
-"""By the number of the thread: for who ends the process of another thread."""
+"""By thread number, so that one thread can end the subprocess of another."""
 
 _spares: list[TrainingProcess] = []
 """For threads that have none yet; the last one is taken first."""
 
 SPARES = 3
-"""So many are begun before there is something for them, at most."""
+"""Maximum number of subprocesses started before there is work for them."""
 
 
 def process_for(source: FunctionSource | Given | None, threads: int = 1) -> TrainingProcess:
-    """The process of a function; it is kept until another one is asked for, or `end_process`.
+    """The subprocess of the current thread, for a function. It is kept until `end_process`.
 
     Raises:
         InputError: the function cannot be sent.
     """
-    kept = _kept.get(threading.get_ident())
-    own = kept is not None and kept.owner == os.getpid()  # not of one that this was forked from
-    if (
-        kept is None
-        or not own
-        or not kept.alive
-        or (kept.source, kept.threads) != (source, threads)
-    ):
-        end_process(threading.get_ident())
-        kept = _spare(source, threads) or TrainingProcess(source, threads)
-        _kept[threading.get_ident()] = kept
+    thread = threading.get_ident()
+    kept = _kept.get(thread)
+    if kept is None or not _fits(kept, source, threads):
+        end_process(thread)
+        kept = _kept[thread] = _spare(source, threads) or TrainingProcess(source, threads)
     return kept
+
+
+def _is_usable(process: TrainingProcess) -> bool:
+    return process.alive and process.owner == os.getpid()  # not of the process this is a fork of
+
+
+def _fits(process: TrainingProcess, source: FunctionSource | Given | None, threads: int) -> bool:
+    return _is_usable(process) and (process.source, process.threads) == (source, threads)
 
 
 def _spare(source: FunctionSource | Given | None, threads: int) -> TrainingProcess | None:
     while _spares:
         with suppress(IndexError):  # another thread was faster
-            one = _spares.pop()
-            if one.alive and one.owner == os.getpid():
-                if (one.source, one.threads) == (source, threads):
-                    return one
-                one.close(grace=0)
+            spare = _spares.pop()
+            if _fits(spare, source, threads):
+                return spare
+            if _is_usable(spare):
+                spare.close(grace=0)
     return None
 
 
-def start_spares(trainer: Apart, block: Block, count: int) -> None:
-    """Have so many processes for threads to come; each tries how the block's config trains."""
+def start_spares(trainer: SubprocessTrainer, block: Block, count: int) -> None:
+    """Start subprocesses until there are `count` spares; each tries how the block trains."""
     source = trainer.source if isinstance(trainer, CustomTrainer) else None
     for _ in range(min(count, SPARES) - len(_spares)):
         _spares.append(TrainingProcess(source, trainer.threads))
@@ -390,36 +388,36 @@ def start_spares(trainer: Apart, block: Block, count: int) -> None:
 
 
 def spares_are_ready() -> bool:
-    """Whether each has tried what it was given, or has ended."""
-    sockets = [one._socket for one in _spares]
+    """Whether each spare has tried its block, or has ended."""
+    sockets = [spare._socket for spare in _spares]
     return len(select.select(sockets, [], [], 0)[0]) == len(sockets)
 
 
 def keep_as_spare() -> None:
-    """Leave the process that this thread keeps to the next one that asks."""
+    """Make this thread's subprocess a spare."""
     if (kept := _kept.pop(threading.get_ident(), None)) is not None:
         _spares.append(kept)
 
 
 def end_process(thread: int | None = None) -> None:
-    """End the process that a thread keeps; without a thread this one's, and those of nobody."""
+    """End the subprocess of a thread; without a thread, that of this one and all spares."""
     kept = _kept.pop(threading.get_ident() if thread is None else thread, None)
     if kept is not None and kept.owner == os.getpid():
         kept.close()
     while thread is None and _spares:
-        if (one := _spares.pop()).owner == os.getpid():
-            one.close(grace=0)  # it may be importing
+        if (spare := _spares.pop()).owner == os.getpid():
+            spare.close(grace=0)  # it may be importing
 
 
 def kill_process_of(thread: int) -> None:
-    """End the process that another thread keeps; a block that is trained in it has no outcome."""
+    """Kill the subprocess of another thread; the block it trains has no outcome."""
     if (kept := _kept.get(thread)) is not None and kept.alive:
         kill_group(kept.pid, session=True)
 
 
 @contextmanager
 def ending_process() -> Iterator[None]:
-    """The process that is kept meanwhile ends with this."""
+    """End this thread's subprocess, and all spares, on exit."""
     try:
         yield
     finally:
@@ -427,33 +425,33 @@ def ending_process() -> Iterator[None]:
 
 
 # -------------------------------------------------------------------------------------------------
-# Blocks that are trained in it.
+# Blocks that are trained in a subprocess.
 
 
 def train_in_subprocess(
-    trainer: Apart,
+    trainer: SubprocessTrainer,
     blocks: Sequence[Block],
     *,
     most: float | None = None,
     encodes: bool = False,
 ) -> list[Any]:
-    """What comes of blocks, trained in the process of the trainer's function.
+    """One result for each block, trained in this thread's subprocess.
 
-    Where seeds have a time and their function does not report, each is called for alone, and the
-    process is killed when the time is over: nobody else could look at it.
+    If seeds have a time limit and the function does not report, each seed is one call, and the
+    subprocess is killed when its time is over: nothing else can stop it.
 
     Args:
-        trainer: of a user's function.
-        blocks: what is trained.
-        most: seconds for all of them, where seeds have no such time; None for any time.
-        encodes: whether outcomes may be encoded already.
+        trainer: the built-in network's, or that of a user's function.
+        blocks: the blocks to train.
+        most: seconds for all blocks, if seeds have no limit of their own; None for any time.
+        encodes: whether the results are encoded outcomes.
 
     Raises:
         InputError: the function cannot be sent.
-        ProcessEnded: a seed ended the process; not where seeds have such a time.
+        ProcessEnded: a seed ended the subprocess. If seeds have a limit, that seed crashed.
     """
     if isinstance(trainer, CustomTrainer) and kills_late(trainer):
-        return [_killed_late(trainer, block) for block in blocks]
+        return [_train_with_limit(trainer, block) for block in blocks]
     source = trainer.source if isinstance(trainer, CustomTrainer) else None
     process = process_for(source, trainer.threads)
     return process.train(trainer, blocks, limit=most, encodes=encodes)
@@ -462,7 +460,7 @@ def train_in_subprocess(
 def stacking_in_subprocess(
     trainer: CustomTrainer, block: Block, *, most: float | None = None
 ) -> Stacking | None:
-    """What this thread's process of a `TorchTraining` knows of stacks."""
+    """How the config of a `TorchTraining` trains in stacks; None for other trainers."""
     if trainer.form.stacked and trainer.on_raise is None:
         with suppress(ProcessEnded):
             process = process_for(trainer.source, trainer.threads)
@@ -470,36 +468,36 @@ def stacking_in_subprocess(
     return None
 
 
-def _killed_late(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+def _train_with_limit(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
     if time_is_over():
         return OutOfTime()
     if trainer.form.many or trainer.form.stacked:
-        return _in_time(trainer, block)
-    found: list[Outcome | TrainingError] = []
+        return _call_with_limit(trainer, block)
+    results: list[Outcome | TrainingError] = []
     for seed in block.seeds:
         if time_is_over():
-            whole = merged_outcome(found) if found else None
+            whole = merged_outcome(results) if results else None
             return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
-        found.append(_in_time(trainer, Block(block.point, seed, 1)))
-    return merged_outcome(found)
+        results.append(_call_with_limit(trainer, Block(block.point, seed, 1)))
+    return merged_outcome(results)
 
 
 def train_isolating_crashes(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
-    """As `train_in_subprocess`, but a seed that ends its process has crashed, and the others go on.
+    """As `train_in_subprocess`, but only the seed that ends its subprocess counts as crashed.
 
     Raises:
         InputError: the function cannot be sent.
     """
-    found: Outcome | TrainingError
+    result: Outcome | TrainingError
     try:
-        [found] = train_in_subprocess(trainer, [block])
+        [result] = train_in_subprocess(trainer, [block])
     except ProcessEnded as error:
-        if time_is_over():  # it was ended, and is no seed's failure
+        if time_is_over():  # the subprocess was killed: no seed failed
             return OutOfTime()
         if block.count == 1:
             return Outcome.crashed(block.seeds, 0, str(error))
     else:
-        return found
+        return result
     half = block.count // 2
     parts = (
         Block(block.point, block.first, half),
@@ -509,12 +507,12 @@ def train_isolating_crashes(trainer: CustomTrainer, block: Block) -> Outcome | T
 
 
 def in_this_process(trainer: Trainer, on_raise: OnRaise) -> Trainer:
-    """The trainer as it trains in the process of the user, who may debug it.
+    """The trainer for training in this process, where a debugger can follow it.
 
-    Of a user's function `on_raise` is called with what a seed raises.
+    If it is a user's function, `on_raise` gets the exceptions of its seeds.
 
     Raises:
-        InputError: its seeds have a time that only the end of their process enforces.
+        InputError: its seeds have a time limit that only killing their process enforces.
     """
     if not isinstance(trainer, CustomTrainer):
         return trainer
@@ -529,18 +527,18 @@ def in_this_process(trainer: Trainer, on_raise: OnRaise) -> Trainer:
 
 
 def kills_late(trainer: Trainer) -> bool:
-    """Whether its seeds have a time that only the end of their process enforces."""
+    """Whether its seeds have a time limit that only killing their process enforces."""
     return isinstance(trainer, CustomTrainer) and trainer.limit is not None and not trainer.reports
 
 
-def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
-    """What comes of seeds that are called for at once; crashed, if they take too long."""
+def _call_with_limit(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+    """Train a block in one call; its seeds have crashed if the call takes too long."""
     n = block.count
     assert trainer.limit is not None
     try:
         process = process_for(trainer.source, trainer.threads)
-        found: Outcome | TrainingError
-        [found] = process.train(trainer, [block], limit=trainer.limit * n)
+        result: Outcome | TrainingError
+        [result] = process.train(trainer, [block], limit=trainer.limit * n)
     except CallTimedOut:
         each = f" for each of {n} seeds" if n > 1 else ""
         return Outcome.crashed(block.seeds, 0, f"took longer than {trainer.limit:g} s{each}")
@@ -548,13 +546,16 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
         if n == 1:
             return Outcome.crashed(block.seeds, 0, str(error))
     else:
-        return found
-    return merged_outcome([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
+        return result
+    singles = (Block(block.point, seed, 1) for seed in block.seeds)
+    return merged_outcome([_call_with_limit(trainer, single) for single in singles])
 
 
-def merged_outcome(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
-    """The outcomes of seeds, one after the other, as one; or the first error."""
-    for one in found:
-        if isinstance(one, TrainingError):
-            return one
-    return reduce(Outcome.merge, (one for one in found if isinstance(one, Outcome)))
+def merged_outcome(results: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
+    """The outcomes of parts of a block as one outcome; or the first error."""
+    outcomes = []
+    for result in results:
+        if isinstance(result, TrainingError):
+            return result
+        outcomes.append(result)
+    return reduce(Outcome.merge, outcomes)

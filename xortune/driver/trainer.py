@@ -1,4 +1,4 @@
-"""Which trainer a space or a run asks for, and the check of a user's own one before it starts."""
+"""The trainer of a space or a run, and the check of a user's own trainer before a search."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
 
 
 PAIRS, PAIRS_SECONDS = 8, 2.0
-"""So many pairs of seeds are called for together and each alone, where a pair tells little and all
-of it takes no longer than so many seconds; else one pair."""
+"""Maximum number of seed pairs that the check trains together and alone, and the seconds after
+which no further pair begins."""
 
 TRIES = 3
-"""So many configs the check calls the function for at most: one may raise and the next may not."""
+"""Maximum number of configs that the check tries: one may raise and the next may not."""
 
 
 def with_train(space: SearchSpace, train: Callable[..., Any] | None) -> SearchSpace:
-    """The space as it is searched with a function from Python, if there is one.
+    """The space for a search with `train`, a function from Python, or without one.
 
     Raises:
-        InputError: the space says what does not go with it.
+        InputError: the space has a key that does not go with its kind of trainer.
     """
     if train is not None:
         return with_own(space)
@@ -70,18 +70,18 @@ def trainer_for(
     *,
     here: bool = False,
 ) -> Trainer:
-    """What trains a space of `with_train`; a user's own function is loaded for that.
+    """The trainer of a space of `with_train`; imports the user's function, if there is one.
 
     Args:
-        space: what is searched.
-        train: the user's own function, if it was given.
+        space: the space to search.
+        train: the user's function, if it comes from Python.
         engine: of the built-in network.
         gpus: for each trial.
-        threads: of a trainer of the user's own.
-        here: whether a function that is named is imported in this process.
+        threads: of a user's trainer.
+        here: whether to import a function named by the space in this process.
 
     Raises:
-        InputError: the function cannot be loaded or called, or there is no such engine.
+        InputError: the function cannot be loaded or called, or the engine is not available.
     """
     if train is not None or space.trainer is not None:
         if engine != "auto":
@@ -91,19 +91,15 @@ def trainer_for(
                 allowed="an engine only for the built-in network",
                 fix="leave it out",
             )
-        return _loaded(space, _unread(space, train, threads), train, here=here)
+        return _with_form(space, _without_import(space, train, threads), train, here=here)
     assert space.task is not None
     trainer = NetworkTrainer(space.task, engine, gpus)
-    trainer.describe()  # refuses an engine that is not there
+    trainer.describe()  # refuses an engine that is not available
     return trainer
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
-    """Refuse a space with a network that this machine has not the memory for.
-
-    Raises:
-        InputError: one of its values, or of its start, makes such a network.
-    """
+    """Raise an InputError if a network of the space needs more memory than this machine has."""
     if not isinstance(trainer, NetworkTrainer):
         return
     for point in chain(probes(space), space.start):
@@ -114,10 +110,10 @@ def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
             raise error.at(space.at(*key)) from None
 
 
-def _unread(
+def _without_import(
     space: SearchSpace, train: Callable[..., Any] | None, threads: int
 ) -> CustomTrainer | CommandTrainer:
-    """The trainer before its function is imported: it can be described, and no more."""
+    """The trainer before its function is imported: it can only be described."""
     if train is not None:
         return CustomTrainer(given_source(train), success=space.success, threads=threads)
     assert space.trainer is not None
@@ -134,16 +130,17 @@ def _unread(
     return CustomTrainer(source, success=space.success, limit=space.timeout, threads=threads)
 
 
-def _loaded(
+def _with_form(
     space: SearchSpace,
     trainer: CustomTrainer | CommandTrainer,
     train: Callable[..., Any] | None,
     *,
     here: bool,
 ) -> CustomTrainer | CommandTrainer:
-    """The trainer with what its function takes: seen in a process of its own, if not loaded here.
+    """The trainer with the call form of its function.
 
-    That process is kept for the check, or for the certificate: see `subprocesses.end_process`.
+    Unless `here`, a subprocess imports the function. It is kept for the check, or for the
+    certificate: see `subprocesses.end_process`.
     """
     if isinstance(trainer, CommandTrainer):
         return trainer
@@ -162,14 +159,14 @@ def _loaded(
             f"the import of {source.label} {error}", place=space.at("trainer")
         ) from None
     except InputError as error:
-        told = error if space.trainer is None else error.at(space.at("trainer"))
-        raise told from error.__cause__
+        placed = error if space.trainer is None else error.at(space.at("trainer"))
+        raise placed from error.__cause__
 
 
 def _own_of_run(
     run: Run, train: Callable[..., Any] | None, *, accept: bool, here: bool
 ) -> CustomTrainer | CommandTrainer:
-    """The user's own trainer of a run, as its space names it or as it is given."""
+    """The user's trainer of a run: `train`, or the one that the run's space names."""
     space = run.asked
     if train is None and space.trainer is None:
         what = f"trained by a function given from Python ({run.manifest.get('trainer')})"
@@ -184,20 +181,20 @@ def _own_of_run(
     if train is not None and space.trainer is None:
         space = with_own(space)
     threads = threads_of(run.manifest) or 1
-    trainer = _unread(space, train, threads)  # what is not the run's is not even imported
+    trainer = _without_import(space, train, threads)  # a changed function is never imported
     changed = changed_trainer(run.manifest, trainer.describe())
-    if changed and not accept and not is_imported(run.manifest):  # of which nobody knows
+    if changed and not accept and not is_imported(run.manifest):  # whose trainer is not known
         shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
         raise InputError(
             f"the training here is not the one that trained the run ({shown})",
             place=str(run.path),
             fix="restore the function, or accept the change with --accept-versions",
         )
-    return _loaded(space, trainer, train, here=here)
+    return _with_form(space, trainer, train, here=here)
 
 
 def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
-    """The trainer for a worker, which has one core, and the one for this process, with all."""
+    """The trainer for a worker with one core, and the one for this process with all cores."""
     if not isinstance(trainer, NetworkTrainer):
         return trainer, trainer
     worker = replace(trainer, threads=1, gpus=trainer.gpus or gpus)
@@ -213,19 +210,19 @@ def trainer_of(
     accept: bool = False,
     here: bool = False,
 ) -> Trainer:
-    """What trained the search, or the same with another engine.
+    """The trainer of a run's search, or the same with another engine.
 
     Args:
-        run: the search.
+        run: the run.
         engine: of the built-in network; that of the search if not given.
-        gpus: of each trial.
-        train: the user's own function, where the run's space does not name it.
-        accept: whether such a function may be another than that of the search.
-        here: as of `trainer_for`.
+        gpus: for each trial.
+        train: the user's function, if the run's space does not name it.
+        accept: whether the function may have changed since the search.
+        here: as in `trainer_for`.
 
     Raises:
-        InputError: its task is no longer the run's, such an engine is not there, or the user's own
-            function cannot be loaded or has changed.
+        InputError: the task has changed, the engine is not available, or the user's function
+            cannot be loaded or has changed.
     """
     if not run.is_network:
         return _own_of_run(run, train, accept=accept, here=here)
@@ -233,7 +230,7 @@ def trainer_of(
         engine = engine_described(last_identity(run.manifest))
     trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)
     try:
-        trainer.describe()  # refuses an engine that is not there
+        trainer.describe()  # refuses an engine that is not available
     except InputError as error:
         if engine != "cuda":
             raise
@@ -247,13 +244,13 @@ def trainer_of(
 
 
 def threads_of(manifest: Mapping[str, Any]) -> int | None:
-    """How many threads a run's trainings have; None where its manifest does not say."""
-    found = str(manifest.get("threads", ""))
-    return int(found) if found.isdecimal() and int(found) > 0 else None
+    """The number of threads of a run's trainings; None if its manifest has no valid one."""
+    threads = str(manifest.get("threads", ""))
+    return int(threads) if threads.isdecimal() and int(threads) > 0 else None
 
 
 def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
-    """The functions that ``module:function`` or ``path.py:function`` name, from the working folder.
+    """The functions named ``module:function`` or ``path.py:function``, from the working folder.
 
     Raises:
         InputError: one of them names none, or cannot be imported.
@@ -262,7 +259,7 @@ def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
 
 
 def called_with(trainer: Trainer) -> str | None:
-    """What a user's own function is called with, or the files that go with a command, in words.
+    """The arguments of a user's function, or the files of a command, in words.
 
     None for the built-in network.
     """
@@ -275,14 +272,14 @@ def called_with(trainer: Trainer) -> str | None:
 
 @dataclass(frozen=True)
 class Check:
-    """What came of a call before anything starts.
+    """The result of training one seed before a search.
 
     Attributes:
         sentence: for the user.
-        seconds: that the call took.
-        note: how seeds are trained, of a `TorchTraining`.
-        known: the seed, where the search need not train it again.
-        stacking: what is known of stacks, of a `TorchTraining`.
+        seconds: of the training.
+        note: how a `TorchTraining` trains its seeds.
+        known: the seed's outcome, if the search counts it.
+        stacking: how a `TorchTraining` trains in stacks.
     """
 
     sentence: str
@@ -301,155 +298,158 @@ def check_by_training(
     most: float | None = None,
     processes: int = 0,
 ) -> Check | None:
-    """Call a user's own function, or command, once before anything starts; what came of it.
+    """Train one seed with a user's function or command, before a search starts.
 
-    If it raises, it is called for two more configs and seeds: a seed may fail.
+    If it raises, two more configs and seeds are tried: a seed may fail.
 
     Args:
-        space: what is searched.
+        space: the space to search.
         trainer: of the space.
-        points: what to call it for, the first proposals of the search say; its extremes if not
-            given.
-        counts: whether the search takes the seed as it is. That of a function which is called for
-            many seeds at once is not kept: the call takes as long without it.
-        most: seconds after which a call of a function is ended; None for any time.
-        processes: how many will train: all but the one that is called here are begun meanwhile.
+        points: the configs to try, such as the first proposals; if not given, the space's extremes.
+        counts: whether the search counts the seed. A function that takes many seeds at once trains
+            it again: its call takes as long without this seed.
+        most: time limit of a function's call, in seconds; None for any time.
+        processes: the number of subprocesses that will train. All but one are started meanwhile.
 
     Returns:
-        What came of it; None for the built-in network, of which all is known.
+        The check; None for the built-in network, which needs none.
 
     Raises:
-        InputError: it returned what cannot be judged, or raised each time; the message ends with
-            the traceback, or with what the command printed.
+        InputError: the result cannot be judged, or each try raised. The message ends with the
+            traceback, or with the command's output.
     """
     if space.task is not None:
         return None
 
-    called = trainer.describe()["trainer"]
+    name = trainer.describe()["trainer"]
+    custom = trainer if isinstance(trainer, CustomTrainer) else None
     points = points or list(islice(chain(space.start, probes(space)), TRIES))
-    if isinstance(trainer, CustomTrainer) and (trainer.form.many or trainer.form.stacked):
-        counts = False
-    reason = raised = ""
-    if isinstance(trainer, CustomTrainer) and trainer.on_raise is None:
-        with suppress(ProcessEnded):  # the call says so
-            process = process_for(trainer.source, trainer.threads)
-            start_spares(trainer, Block(points[0], 0, 1), processes - 1)
-            process.prepare(trainer)
+    counts = counts and not (custom and (custom.form.many or custom.form.stacked))
+    if custom and custom.on_raise is None:
+        with suppress(ProcessEnded):  # the call raises it again
+            process = process_for(custom.source, custom.threads)
+            start_spares(custom, Block(points[0], 0, 1), processes - 1)
+            process.prepare(custom)
+    reason = trace = ""
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
-        result = _tried(trainer, block, most)
+        result = _train_one(trainer, block, most)
         seconds = time.perf_counter() - began
-        if isinstance(result, TrainingError):  # it did not even fail as seeds do
-            reason, raised = f"seed {seed} with {_shown(block.point)} {result}", ""
+        if isinstance(result, TrainingError):  # no outcome at all, not even a crashed seed
+            reason, trace = f"seed {seed} with {_shown(block.point)} {result}", ""
             continue
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
-            if isinstance(trainer, CustomTrainer) and trainer.form.many:
-                _check_alike(space, trainer, block, result, points, most=most)
-            sentence = _told(block.point, seed, result, seconds, counts=counts)
-            known = {(block.point.key, seed): result} if counts else {}
-            stacking = None
-            if isinstance(trainer, CustomTrainer):
-                stacking = stacking_in_subprocess(trainer, block, most=most)
-            return Check(sentence, seconds, result.details.note, known, stacking)
-        reason, raised = result.details.failed[seed], result.details.traceback or ""
-        if not raised:
-            raise InputError(f"check, seed {seed}: {reason}", place=called)
-    below = f"see below, or start nevertheless with --no-check\n{raised}"
+            if custom and custom.form.many:
+                _check_independence(space, custom, block, result, points, most=most)
+            return Check(
+                _sentence(block.point, seed, result, seconds, counts=counts),
+                seconds,
+                result.details.note,
+                known={(block.point.key, seed): result} if counts else {},
+                stacking=stacking_in_subprocess(custom, block, most=most) if custom else None,
+            )
+        reason, trace = result.details.failed[seed], result.details.traceback or ""
+        if not trace:
+            raise InputError(f"check, seed {seed}: {reason}", place=name)
+    below = f"see below, or start nevertheless with --no-check\n{trace}"
     only = "start nevertheless with --no-check: in a search only such a seed counts as crashed"
     raise InputError(
         f"check: {reason}",
-        place=called,
+        place=name,
         allowed=f"{'a function' if space.command is None else 'a command'} that trains at least "
         "one of three configs and seeds",
-        fix=below if raised else only,
+        fix=below if trace else only,
     )
 
 
-def _check_alike(
+def _check_independence(
     space: SearchSpace,
-    trainer: Trainer,
+    trainer: CustomTrainer,
     block: Block,
-    alone: Outcome,
+    outcome: Outcome,
     points: Sequence[Point],
     *,
     most: float | None,
 ) -> None:
-    """See that seeds which are trained at once come to what each of them comes to alone.
+    """Check that seeds trained in one call have the results that they have when trained alone.
 
-    Compared is what is counted: whether a seed succeeds, to the letter, and the numbers that are
-    judged or looked for to one part in a thousand, since sums in another order are rounded
-    otherwise. Seeds that come to the same tell little, and verdicts not much more: then others are
-    tried, if that takes no time.
+    It compares the status of a seed exactly, and the numbers that the space uses to 0.1 %, as sums
+    in another order are rounded differently. Pairs are tried until the two seeds of one differ in
+    a number: equal results prove little. `outcome` is that of `block`, a seed trained alone.
 
     Raises:
-        InputError: they do not.
+        InputError: a result differs.
     """
     names = {objective.number for objective in space.objectives} - {None}
     names |= {space.success.name} if space.success is not None else set()
-    known = {(block.point, block.first): alone}
+    known = {(block.point, block.first): outcome}
     began = time.perf_counter()
     for pair in range(PAIRS):
         point = points[pair % len(points)] if pair else block.point
         seeds = [block.first + 2 * pair, block.first + 2 * pair + 1]
-        both = _tried(trainer, Block(point, seeds[0], 2), most)
-        told = []
+        both = _train_one(trainer, Block(point, seeds[0], 2), most)
+        results = []
         for place, seed in enumerate(seeds):
-            one = known.get((point, seed)) or _tried(trainer, Block(point, seed, 1), most)
-            if isinstance(both, TrainingError) or isinstance(one, TrainingError):
-                return  # a seed that ends its process is not what is looked for
-            at_once, by_itself = _counted(both, place, names), _counted(one, 0, names)
-            told.append(by_itself)
-            for name, found in by_itself.items():
-                if not _close(at_once.get(name), found):
+            single = known.get((point, seed)) or _train_one(trainer, Block(point, seed, 1), most)
+            if isinstance(both, TrainingError) or isinstance(single, TrainingError):
+                return  # a seed that ends its process is another problem
+            together, alone = _counted(both, place, names), _counted(single, 0, names)
+            results.append(alone)
+            for name, value in alone.items():
+                if not _close(together.get(name), value):
                     raise InputError(
                         f"check with {_shown(point)}: called for seeds {seeds[0]} and {seeds[1]} "
-                        f"at once, seed {seed} comes to {name}{at_once.get(name)}, and called for "
-                        f"alone to {name}{found}",
+                        f"at once, seed {seed} comes to {name}{together.get(name)}, and called for "
+                        f"alone to {name}{value}",
                         place=trainer.describe()["trainer"],
                         allowed="results of a seed that do not depend on the seeds beside it",
                         fix="draw the numbers of each seed from a generator that it alone has "
                         "made, as in [np.random.default_rng(s) for s in seeds]; or start "
                         "nevertheless with --no-check",
                     )
-        numbers = len(told[0]) > 1
-        if (numbers and told[0] != told[1]) or time.perf_counter() - began > PAIRS_SECONDS:
+        has_numbers = len(results[0]) > 1
+        if (has_numbers and results[0] != results[1]) or (
+            time.perf_counter() - began > PAIRS_SECONDS
+        ):
             return
 
 
 def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float | str]:
-    """What is counted of a seed: its numbers by their names, then how it ended."""
+    """The numbers of a seed by their names, and its status under the empty name."""
     values = outcome.details.values
     numbers = {f"{name} ": float(values[name][place]) for name in values if name in names}
     return {**numbers, "": Status(outcome.status[place]).label}
 
 
-def _close(one: float | str | None, other: float | str) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return bool(np.isclose(one, other, rtol=1e-3, atol=1e-6, equal_nan=True))
-    return one == other
+def _close(a: float | str | None, b: float | str) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return bool(np.isclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True))
+    return a == b
 
 
-def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
-    """What comes of a block; a function is called in a process of its own, but for a debugger."""
+def _train_one(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
+    """Train a block. A user's function runs in a subprocess, except under a debugger."""
     if not isinstance(trainer, CustomTrainer) or trainer.on_raise is not None:
         return trainer.train([block])[0]
     try:
-        found: Outcome | TrainingError = train_in_subprocess(trainer, [block], most=most)[0]
+        result: Outcome | TrainingError = train_in_subprocess(trainer, [block], most=most)[0]
     except ProcessEnded as error:
         return error
-    return found
+    return result
 
 
 def _shown(point: Point) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in point.items())
 
 
-def _told(point: Point, seed: int, outcome: Outcome, seconds: float, *, counts: bool) -> str:
+def _sentence(point: Point, seed: int, outcome: Outcome, seconds: float, *, counts: bool) -> str:
     numbers = ", ".join(f"{name} {array[0]:g}" for name, array in outcome.details.values.items())
     status = Status(outcome.status[0])
     verdict = {Status.SOLVED: "a success", Status.DIVERGED: "diverged"}.get(status, "no success")
-    came = f"{numbers}: {verdict}" if numbers else verdict
-    kept = "counted" if counts else "not counted"
-    return f"check of seed {seed} with {_shown(point)}: {came}, in {duration(seconds)} ({kept})"
+    result = f"{numbers}: {verdict}" if numbers else verdict
+    counted = "counted" if counts else "not counted"
+    return (
+        f"check of seed {seed} with {_shown(point)}: {result}, in {duration(seconds)} ({counted})"
+    )
