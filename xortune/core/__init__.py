@@ -1,4 +1,4 @@
-"""What everything speaks of: points, seeds, outcomes, configs, tasks, success, errors, formats."""
+"""The types that all rooms share: points, seeds, outcomes, configs, tasks, errors, formats."""
 
 EXPORTS = (
     *("background", "config", "errors", "files", "formats", "outcome", "point", "seeds"),

@@ -1,7 +1,7 @@
 """Config: the settings of the built-in network, validated at construction.
 
-The names are torch's own class names, listed here because only `trainers/` may import torch; a test
-compares the lists with torch itself.
+The names are torch's class names. They are listed because only `trainers/` may import torch; a test
+compares the lists with torch.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.point import Point
 
 MOST_EPOCHS = 2**30
-"""Of one training, as in space files: an epoch is kept as a number of 32 bits."""
+"""Maximum epochs of a training, as in space files: files store an epoch in 32 bits."""
 
 SOFTMAX_LIKE = ("LogSoftmax", "Softmax", "Softmin")
-"""Activations that normalise over the hidden axis instead of acting on each unit alone."""
+"""Activations that normalise over the hidden axis; the others act on each unit alone."""
 
 ACTIVATIONS = (
     *("CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh"),
@@ -34,7 +34,7 @@ LOSSES = (
     *("MSELoss", "MultiLabelSoftMarginLoss", "PoissonNLLLoss", "SmoothL1Loss"),
     *("SoftMarginLoss",),
 )
-"""torch.nn losses, each applied to the sigmoid output and the 0/1 target as it stands."""
+"""torch.nn losses, each applied to the sigmoid output and the 0/1 target."""
 
 OPTIMIZERS = (
     *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam"),
@@ -43,28 +43,27 @@ OPTIMIZERS = (
 """torch.optim optimizers whose step is elementwise, so that seeds can be stacked in one tensor."""
 
 MOMENTUM_OPTIMIZERS = ("RMSprop", "SGD")
-"""Optimizers with an argument named ``momentum``."""
+"""Optimizers with an argument ``momentum``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One setting of the built-in network: what is trained, how, and for how long.
+    """One configuration of the built-in network: what is trained, how, and for how long.
 
     Attributes:
         activation: torch.nn class name between the two layers; None is the purely linear network.
         loss: torch.nn class name, with torch's default arguments.
         optimizer: torch.optim class name, with torch's default arguments but lr and momentum.
         lr: learning rate, finite and above 0.
-        momentum: what the optimizer makes of it (SGD, RMSprop), finite and at least 0; may be 1 or
-            more. Any other optimizer has none, and 0.0 says so.
+        momentum: of SGD and RMSprop, finite and at least 0, also 1 or more; 0.0 for others.
         hidden_dim: units of the hidden layer, at least 1.
         epochs: optimizer steps, each over all rows of the task, 1 to 2**30.
-        zero_grad: False leaves the gradients to add up from step to step, as a script does that
-            never calls ``optimizer.zero_grad()``.
+        zero_grad: False accumulates gradients from step to step, like a script that never calls
+            ``optimizer.zero_grad()``.
 
     Raises:
-        InputError: a value of the wrong type or out of range, a name torch does not have, momentum
-            for an optimizer that has none.
+        InputError: a value has the wrong type or is out of range, torch does not have a name, or
+            the optimizer has no momentum.
     """
 
     activation: str | None
@@ -80,7 +79,7 @@ class Config:
         _check_name("activation", self.activation, ACTIVATIONS)
         _check_name("loss", self.loss, LOSSES)
         _check_name("optimizer", self.optimizer, OPTIMIZERS)
-        own = vars(self)  # frozen: normal forms (5.0 -> 5, numpy scalars, -0.0) are set once, here
+        own = vars(self)  # frozen: the normal forms (5.0 -> 5, numpy scalars, -0.0) are set here
         own["lr"] = _real("lr", self.lr, above=True)
         own["momentum"] = _real("momentum", self.momentum) + 0.0
         own["hidden_dim"] = _count("hidden_dim", self.hidden_dim)
@@ -98,10 +97,10 @@ class Config:
 
     @classmethod
     def from_point(cls, point: Mapping[str, object]) -> Config:
-        """The config that a point of a search space means.
+        """The config of a point of a search space.
 
         Raises:
-            InputError: a name that is no field of Config, a missing field, or what Config refuses.
+            InputError: a name is no field of Config, a field is missing, or Config refuses a value.
         """
         values = point.as_dict() if isinstance(point, Point) else dict(point)
         for name in values:
@@ -117,7 +116,7 @@ class Config:
 
     @cached_property
     def point(self) -> Point:
-        """The normal form: every field, but momentum only for an optimizer that has it."""
+        """The normal form: every field; momentum only for an optimizer that has it."""
         values = vars(self).copy()  # the fields, in their order
         if self.optimizer not in MOMENTUM_OPTIMIZERS:
             del values["momentum"]
@@ -125,7 +124,7 @@ class Config:
 
     @property
     def key(self) -> str:
-        """The stable key of the normal form; see `Point.key`."""
+        """The key of the normal form; see `Point.key`."""
         return self.point.key
 
 
@@ -148,13 +147,13 @@ def _other_type(field: str, value: object, allowed: str, fix: str | None = None)
 
 def _real(field: str, value: object, *, above: bool = False) -> float:
     if type(value) is float and (value > 0 if above else value >= 0) and math.isfinite(value):
-        return value  # the usual case: asking an abstract class takes far longer
+        return value  # the usual case: a check against an abstract class takes far longer
     allowed = "a finite number above 0" if above else "a finite number, 0 or more"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise _other_type(field, value, allowed, "write it as a number, without quotes")
     try:
         number = float(value)
-    except OverflowError:  # a whole number beyond the floats
+    except OverflowError:  # an int above the largest float
         number = math.inf
     if not math.isfinite(number) or number < 0 or (above and number == 0):
         raise InputError(f"{number} is out of range", field=field, allowed=allowed)

@@ -1,4 +1,4 @@
-"""The errors that users meet: few, each with a message that says what to do next."""
+"""The errors that users see: few, each with a message that says what to do next."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from functools import partial
 
 
 class XortuneError(Exception):
-    """Every error that xortune raises on purpose; its text is meant for the user."""
+    """Base class of all errors that xortune raises on purpose; its text is for the user."""
 
 
 class InputError(XortuneError, ValueError):
-    """Something the user gave is not usable.
+    """An input of the user is not usable.
 
-    The message has the form ``place: problem; allowed: ...; fix: ...``. ``field`` is the name of
-    the parameter or key at fault, so that a caller who knows the file can add the line. Place,
-    ``allowed`` and fix name options of the command line; a caller from Python reads the arguments
-    instead: see `worded`.
+    The message has the form ``place: problem; allowed: ...; fix: ...``. ``field`` names the
+    parameter or key at fault, so that a caller who knows the file can add the line. Place,
+    ``allowed`` and fix name options of the command line; `worded` turns them into arguments for a
+    caller from Python.
     """
 
     def __init__(
@@ -45,39 +45,37 @@ class InputError(XortuneError, ValueError):
         return "; ".join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive the way from a Ray worker to the driver."""
+        """Keep all parts on the way from a Ray worker to the driver."""
         parts = {name: getattr(self, name) for name in ("field", "place", "allowed", "fix")}
         return partial(type(self), **parts), (self.problem,)
 
     def at(self, place: str) -> InputError:
-        """The same error, told where it was found."""
+        """The same error with another place."""
         return type(self)(
             self.problem, field=self.field, place=place, allowed=self.allowed, fix=self.fix
         )
 
 
 class DisturbedError(InputError):
-    """A run's files were replaced or removed, or its store did not answer one who interrupted.
+    """A run's files were replaced or removed, or its store did not answer after an interrupt.
 
-    What had finished is kept, and the run can be resumed.
+    Finished results are kept, and the run can be resumed.
     """
 
 
 class TrainingError(XortuneError):
-    """A block of seeds produced no outcome: the reason, in the words of what failed."""
+    """A block of seeds produced no outcome; the text is the reason."""
 
 
 class Halted(XortuneError):
-    """Ray has ended under a search; what had finished is kept, and the search can be resumed.
-
-    It is in the run at `place`, if that is known.
-    """
+    """Ray ended during a search. Finished results are kept, and the search can be resumed."""
 
     place: str | None = None
+    """The run directory, if it is known."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user ended a search: what had finished is in the run at `place`, and can be resumed."""
+    """The user interrupted a search. Finished results are in the run at `place`; it can resume."""
 
     def __init__(self, place: str) -> None:
         self.place = place
@@ -85,10 +83,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 def refuse_given(allowed: str, **options: object) -> None:
-    """Refuse options that mean nothing here.
+    """Refuse options that have no meaning here.
 
     Raises:
-        InputError: one of them is given, and so is neither None nor False.
+        InputError: an option is neither None nor False.
     """
     for name, value in options.items():
         if value is not None and value is not False:
@@ -96,16 +94,19 @@ def refuse_given(allowed: str, **options: object) -> None:
 
 
 def check_share(name: str, value: float) -> None:
-    """Return if a rate, a risk or a confidence lies within (0, 1).
+    """Check a rate, a risk or a confidence.
 
     Raises:
-        InputError: it does not.
+        InputError: it lies outside (0, 1).
     """
     if not 0 < value < 1:
-        sure = value == 1 and name == "min_rate"
-        fix = "no number of seeds proves a rate of 1; 0.99 takes 377" if sure else None
-        problem, allowed = f"{value} is out of range", "above 0 and below 1"
-        raise InputError(problem, field=name, allowed=allowed, fix=fix)
+        certain = value == 1 and name == "min_rate"
+        raise InputError(
+            f"{value} is out of range",
+            field=name,
+            allowed="above 0 and below 1",
+            fix="no number of seeds proves a rate of 1; 0.99 takes 377" if certain else None,
+        )
 
 
 def refuse_unknown(
@@ -116,10 +117,10 @@ def refuse_unknown(
     field: str | None = None,
     place: str | None = None,
 ) -> None:
-    """Refuse a name that is not a known one, with all of these and the nearest.
+    """Refuse an unknown name, with all known names and the nearest one.
 
     Raises:
-        InputError: it is none of them.
+        InputError: the name is not known.
     """
     names = tuple(known)
     if name not in names:
@@ -128,12 +129,12 @@ def refuse_unknown(
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A fix that names the known word closest to `name`, or all of them if none is close."""
+    """A fix that names the known word closest to `name`, or all known words if none is close."""
     names = sorted(known)
     lower = {known_name.lower(): known_name for known_name in names}
     typed = name.lower()
     match = difflib.get_close_matches(typed, list(lower), n=1, cutoff=0.65)
-    if not match and len(typed) > 1:  # one that is written short, such as acc
+    if not match and len(typed) > 1:  # an abbreviation, such as acc
         match = [k for k in lower if k.startswith(typed) or (len(k) > 1 and typed.startswith(k))]
     return f"did you mean {lower[match[0]]!r}?" if match else "use one of: " + ", ".join(names)
 
@@ -164,8 +165,8 @@ _command_line = False
 
 @contextmanager
 def from_command_line() -> Iterator[None]:
-    """While it lasts, the user is at the command line: errors name options, not arguments."""
-    global _command_line  # noqa: PLW0603  # of the process: threads of a command belong to it
+    """Within this context errors name options of the command line, not arguments of Python."""
+    global _command_line  # noqa: PLW0603  # for the process: a command may use threads
     before, _command_line = _command_line, True
     try:
         yield
@@ -174,10 +175,7 @@ def from_command_line() -> Iterator[None]:
 
 
 def worded(text: str) -> str:
-    """A sentence that names options, such as `--resume`, for whoever reads it.
-
-    From the command line it stays as it is; who calls from Python reads `resume=True`.
-    """
+    """A sentence with options such as `--resume`; in Python with `resume=True` in their place."""
     return text if _command_line else _OPTION.sub(_argument, text)
 
 
@@ -204,7 +202,7 @@ def _argument(found: re.Match[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """How Python writes a value that stands on a command line."""
+    """The Python literal of a command-line value."""
     try:
         float(text)
     except ValueError:
@@ -214,7 +212,7 @@ def _literal(text: str) -> str:
 
 
 def named(error: BaseException) -> str:
-    """`ValueError: what it says`, of somebody else's exception, whose own __str__ may fail."""
+    """`ValueError: text` of any exception, even of one whose `__str__` fails."""
     try:
         text = str(error)
     except Exception:

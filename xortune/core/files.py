@@ -1,4 +1,4 @@
-"""Reads files that others may have made, safely; hides passwords of URLs."""
+"""Safe reading of untrusted files, errors of the file system as InputError, hidden passwords."""
 
 from __future__ import annotations
 
@@ -17,48 +17,45 @@ from typing import Any, BinaryIO
 
 from xortune.core.errors import InputError
 
-# -------------------------------------------------------------------------------------------------
-# Reading files that somebody else may have made: nothing blocks, runs or never ends.
-
 FREE_SPACE = "free space there, then continue with --resume"
-"""What to do about a full disk."""
+"""The fix for a full disk."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 MAX_BYTES = 64_000_000
-"""Of a file that is read whole; a journal is read line by line."""
+"""Maximum size of a file that is read whole; a journal is read line by line."""
 
 LINK = "is a symbolic link; a run has its files themselves: cp -L"
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a disk, a quota or a limit of files is full, by an error or any that led to it."""
+    """Whether an error, or one that led to it, means a full disk, quota or file-size limit."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
+        cause = waiting.pop()
+        if cause is None or id(cause) in seen:
             continue
-        seen.add(id(one))
-        if isinstance(one, OSError) and one.errno in _FULL:
+        seen.add(id(cause))
+        if isinstance(cause, OSError) and cause.errno in _FULL:
             return True
-        waiting += [one.__cause__, one.__context__]
+        waiting += [cause.__cause__, cause.__context__]
     return False
 
 
 def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> BinaryIO:
-    """Open a file for reading if it is one: a pipe would block, a device may never end.
+    """Open a regular file for reading. A pipe would block, and a device may never end.
 
     Args:
         path: of the file.
-        follow: whether a symbolic link leads to it. The files of a run are none: a run that was
-            got from somebody must not lead to what else is on the disk.
+        follow: whether to follow a symbolic link. The files of a run are never links: a run from
+            somebody else must not lead to other files of this disk.
 
     Raises:
-        OSError: there is none, it is something else, or it may not be read.
+        OSError: the file does not exist, is not regular, or may not be read.
         ValueError: a NUL in the path.
     """
-    # Without O_NONBLOCK opening a pipe waits for somebody who writes into it.
+    # Without O_NONBLOCK opening a pipe waits for a writer.
     flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
         fd = os.open(path, flags)
@@ -75,14 +72,14 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Binar
 
 
 def text_of(place: Path) -> str:
-    """The text of a run's file of at most 64 MB; a mark of UTF-8 at its beginning is left out.
+    """The text of a run's file, without a byte order mark.
 
     Raises:
-        InputError: it cannot be read, is larger, or is not UTF-8 text.
+        InputError: the file cannot be read, is larger than `MAX_BYTES`, or is not UTF-8 text.
     """
     with reading(place), open_regular(place) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(min(size, MAX_BYTES) + 1)  # what is asked for is allocated at once
+        data = file.read(min(size, MAX_BYTES) + 1)  # read allocates all that it may return
     if len(data) > MAX_BYTES:
         raise InputError("is too large", place=str(place), allowed=f"{MAX_BYTES:,} bytes")
     try:
@@ -94,16 +91,16 @@ def text_of(place: Path) -> str:
 def csv_rows(
     path: str | os.PathLike[str], delimiters: Sequence[str] = ",", *, most: int | None = None
 ) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file, its header first, each with the line on which it begins.
+    """The rows of a CSV file, the header first, each with the line on which it begins.
 
     Args:
-        path: of the file, UTF-8; a link to one is followed.
-        delimiters: that one of them is taken which cuts the header most often, the first of equals.
-        most: bytes that the file may have, where all its rows are kept as text; None for any.
+        path: of a UTF-8 file; a link is followed.
+        delimiters: candidates; the one that splits the header most often is used.
+        most: maximum size in bytes, for a caller that keeps all rows; None for any.
 
     Raises:
-        InputError: a file that cannot be read or decoded or is larger, no rows below a header, a
-            column name that is empty or given twice, a row of another length.
+        InputError: the file cannot be read or decoded or is larger, has no rows below a header, an
+            empty or repeated column name, or a row of another length.
     """
     place, width, count = os.fspath(path), 0, 0
     with (
@@ -113,19 +110,19 @@ def csv_rows(
         if most is not None and os.fstat(text.fileno()).st_size > most:
             raise InputError("is too large", place=place, allowed=f"{most:,} bytes")
 
-        def cut(sign: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
+        def split(delimiter: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
             text.seek(0)
-            reader, line = csv.reader(text, delimiter=sign, strict=strict), 1
+            reader, line = csv.reader(text, delimiter=delimiter, strict=strict), 1
             for row in reader:
                 if row:
                     yield line, row
                 line = reader.line_num + 1
 
         try:
-            widths = {sign: len(next(cut(sign, strict=False), (0, ""))[1]) for sign in delimiters}
-            for line, found in cut(max(widths, key=widths.__getitem__), strict=True):
-                row = found if count else [name.strip() for name in found]
+            widths = {d: len(next(split(d, strict=False), (0, ""))[1]) for d in delimiters}
+            for line, row in split(max(widths, key=widths.__getitem__), strict=True):
                 if not count:
+                    row[:] = [name.strip() for name in row]
                     width = len(row)
                     if len(set(row)) < width or "" in row:
                         raise InputError(
@@ -148,10 +145,10 @@ def csv_rows(
 
 
 def json_of(place: Path) -> Any:
-    """What a file of JSON says; its numbers are finite.
+    """The value of a JSON file, whose numbers are finite.
 
     Raises:
-        InputError: it cannot be read, or is not JSON.
+        InputError: the file cannot be read, or is not JSON.
     """
     text = text_of(place)
     try:
@@ -168,7 +165,7 @@ def _finite(text: str) -> float:
 
 
 def reading(place: Path) -> AbstractContextManager[None]:
-    """Within it a place is read: what the file system refuses is an InputError."""
+    """Within this context an error of the file system is an InputError about reading a place."""
     return _refusing("read", place, None, None)
 
 
@@ -177,10 +174,12 @@ def writing(
     fix: str | None = "give another directory with --output",
     full: str = FREE_SPACE,
 ) -> AbstractContextManager[None]:
-    """Within it a place is written to; the second fix is that of a full disk.
+    """Within this context an error of the file system is an InputError about writing a place.
 
-    Raises:
-        InputError: the file system does not let us write there, or the disk is full.
+    Args:
+        place: that is written.
+        fix: for the message.
+        full: the fix if the disk is full.
     """
     return _refusing("written", place, fix, full)
 
@@ -200,10 +199,10 @@ _PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@")
 
 
 def without_password(url: str) -> str:
-    """The URL with asterisks for its password; any other text as it is."""
+    """A URL with asterisks for its password; any other text unchanged."""
     return _PASSWORD.sub(r"\1:***@", url)
 
 
 def without_passwords(words: Sequence[str]) -> list[str]:
-    """The words of a command line, each without the password that its URL may have."""
+    """The words of a command line, without the passwords in URLs."""
     return [without_password(word) for word in words]

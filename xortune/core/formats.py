@@ -14,44 +14,43 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # -------------------------------------------------------------------------------------------------
-# In how many decimals an estimate is shown: the same in reports, notebooks and the terminal.
+# Decimals of an estimate: the same in reports, notebooks and the terminal.
 #
-# A rate is shown in as many decimals of a percent as its interval supports, by the Particle Data
-# Group's rule for errors (Review of Particle Physics, Introduction, "Rounding"): of the interval's
-# half width two digits count if the first three are 100 to 354, one if they are 355 to 949, and
-# 950 to 999 are taken for 1000. Nothing is rounded to tens of a percent, and two decimals are the
-# most. So 97.1 % within +-1.5 has one decimal, 100 % within 83 to 100 % none, 99.99 % within
-# +-0.02 two. Both ends of the interval have as many, rounded outwards. Beside a rate stands k/n,
-# exactly.
+# A rate has as many decimals of a percent as its interval supports, by the Particle Data Group's
+# rule for errors (Review of Particle Physics, Introduction, "Rounding"): two digits of the
+# interval's half width count if its first three digits are 100 to 354, one digit if they are 355 to
+# 949, and 950 to 999 count as 1000. There are no more than two decimals, and no rounding to tens of
+# a percent. So 97.1 % within +-1.5 has one decimal, 100 % within 83 to 100 % none, 99.99 % within
+# +-0.02 two. Both ends of the interval have as many, rounded outwards. k/n stands beside the rate.
 
 MAX_DECIMALS = 2
 
 
 def decimals(low: float, high: float) -> int:
-    """How many decimals of a percent an interval of a rate supports; see the module's rule.
+    """How many decimals of a percent an interval of a rate supports, by the rule above.
 
-    An interval without width, of a bootstrap over equal rates, says nothing: one.
+    One for an interval without width, as of a bootstrap over equal rates.
     """
     half = 50 * (high - low)
     return min(max(places_of(half), 0), MAX_DECIMALS) if half > 0 else 1
 
 
 def places_of(half: float) -> int:
-    """The last digit that a half width supports, in powers of a tenth; see the module's rule."""
+    """The last digit that a half width supports, in powers of a tenth, by the rule above."""
     power = math.floor(math.log10(half))
     first_three = round(100 * half / 10.0**power)
     return (1 if first_three <= 354 else 0) - power
 
 
 def rounded_down(amount: float, places: int) -> float:
-    """To so many digits behind the point, and not up."""
+    """The amount with so many digits after the point, rounded down."""
     scale = 10.0**places
-    # The inner round() undoes binary dust such as 970.0000000001.
+    # The inner round() removes binary noise such as 970.0000000001.
     return math.floor(round(amount * scale, 6)) / scale
 
 
 def rounded_up(amount: float, places: int) -> float:
-    """To so many digits behind the point, and not down."""
+    """The amount with so many digits after the point, rounded up."""
     scale = 10.0**places
     return math.ceil(round(amount * scale, 6)) / scale
 
@@ -62,7 +61,7 @@ def lower_percent(bound: float | None) -> str:
 
 
 def hundredths(rate: float, digits: int) -> str:
-    """A rate in percent, without the sign; only what is all or nothing is `100` or `0`."""
+    """A rate in percent, without the sign; `100` and `0` only if it is exactly that."""
     shown, unit = f"{round(100 * rate, digits) + 0.0:.{digits}f}", 10.0**-digits  # no -0.0
     if rate < 1 and float(shown) >= 100:
         return f"> {100 - unit:.{digits}f}"
@@ -72,10 +71,10 @@ def hundredths(rate: float, digits: int) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# How numbers and values look to a person, the same in every report.
+# Numbers and values, the same in every report.
 
 LONGEST_FRACTION, LARGE = 6, 1e6
-"""Digits behind the point, and numbers, beyond which a power of ten is written."""
+"""Digits after the point, and the amount, above which a power of ten is written."""
 
 
 def number(amount: float) -> str:
@@ -86,47 +85,44 @@ def number(amount: float) -> str:
 
 
 def value(given: Value) -> str:
-    """A parameter's value; null and the booleans as in a space file, a string on one line."""
+    """A parameter's value: as in a space file, a string on one line, an int with all digits."""
     if given is None or isinstance(given, bool):
         return {None: "null", True: "true", False: "false"}[given]
     if isinstance(given, str):
         return plain(given)
-    return str(given) if isinstance(given, int) else number(given)  # all digits of a whole one
+    return str(given) if isinstance(given, int) else number(given)
 
 
 def percent(rate: float) -> str:
-    """A share that is no estimate, in one decimal; only all or nothing shows 100 % or 0 %."""
+    """A share that is no estimate, with one decimal; 100 % and 0 % only if it is exactly that."""
     return f"{hundredths(rate, 1)} %"
 
 
 def measured(rate: float, low: float, high: float) -> str:
-    """An estimated rate in the decimals that its interval supports.
-
-    Only what is all or nothing shows 100 % or 0 %.
-    """
+    """An estimated rate with the decimals that its interval supports; see `hundredths`."""
     return f"{hundredths(rate, decimals(low, high))} %"
 
 
 def interval(low: float, high: float) -> str:
-    """Rounded outwards, so that it covers what it covers, in the decimals that it supports."""
+    """An interval of a rate with the decimals that it supports, rounded outwards."""
     digits = decimals(low, high)
     down, up = rounded_down(low, 2 + digits), rounded_up(high, 2 + digits)
     return f"{100 * down:.{digits}f}–{100 * up:.{digits}f} %"
 
 
 def estimated(amount: float, low: float | None, high: float | None) -> str:
-    """An estimated number in the digits that its interval supports.
+    """An estimated number with the digits that its interval supports.
 
-    Without an interval, or of one without width, `number`.
+    `number` without an interval, or with one of no width.
     """
     places = _places_of(low, high)
     return number(amount) if places is None else _fixed(amount, places)
 
 
 def span(low: float | None, high: float | None) -> str:
-    """An interval of a number, in the digits that it supports, rounded outwards: `87 to 93`.
+    """An interval of a number with the digits that it supports, rounded outwards: `87 to 93`.
 
-    An end that is not known is `unknown`, one that is infinite `open`.
+    A missing end is `unknown`, an infinite one `open`.
     """
     places = _places_of(low, high)
     ends = []
@@ -143,16 +139,16 @@ def span(low: float | None, high: float | None) -> str:
 
 
 def _places_of(low: float | None, high: float | None) -> int | None:
-    """Digits behind the point; None where nothing tells, or a float has not so many."""
+    """Digits after the point; None without a finite interval, or if a float has fewer digits."""
     if low is None or high is None or not 0 < high - low < math.inf:
         return None
     places = places_of((high - low) / 2)
     digits = places + math.log10(max(abs(low), abs(high)))
-    return places if digits < 15 and abs(places) < 300 else None  # else all digits are noise
+    return places if digits < 15 and abs(places) < 300 else None  # beyond, digits are noise
 
 
 def _fixed(amount: float, places: int) -> str:
-    """The number down to that digit: `0.034`, `12`, `340`, `1.2e+06`."""
+    """The amount down to a digit: `0.034`, `12`, `340`, `1.2e+06`."""
     rounded = round(amount, places) + 0.0  # no -0.0
     if places <= LONGEST_FRACTION and abs(rounded) < LARGE:
         return f"{rounded:.{max(places, 0)}f}"
@@ -166,7 +162,7 @@ def count(amount: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for a person: two digits and a unit."""
+    """A time with two digits and a unit."""
     for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             amount = seconds / size
@@ -178,8 +174,7 @@ def plain(text: str) -> str:
     """The text on one line, without control characters, as legal UTF-8."""
     if text.isprintable():
         return text
-    shown = (sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-    return "".join(shown)
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def config_text(point: Point, names: Iterable[str]) -> str:
@@ -188,30 +183,30 @@ def config_text(point: Point, names: Iterable[str]) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a notebook shows of a value: a sentence and a small table, as HTML that is escaped.
+# What a notebook shows: a sentence and a small table, as escaped HTML.
 
 
 def in_notebook() -> bool:
-    """Whether what is displayed goes to a Jupyter notebook."""
+    """Whether output goes to a Jupyter notebook."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and hasattr(shell, "kernel")
 
 
 FIRST_ROWS = 10
-"""Rows that are shown; the rest is counted."""
+"""Rows that are shown; the others are counted."""
 
-WIDEST = 60  # signs of a cell
+WIDEST = 60  # characters of a cell
 
 _NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
-"""Classes: neither MathJax 2 nor 3 reads what stands between $ as a formula."""
+"""CSS classes: MathJax 2 and 3 then leave text between $ alone."""
 
 ENDS = {
     "rate": ("low", "high"),
     "reference_rate": ("reference_low", "reference_high"),
     "difference": ("difference_low", "difference_high"),
 }
-"""The columns of rates that are estimates, and of their intervals."""
+"""Columns of estimated rates, with the columns of their intervals."""
 
 
 def as_html(
@@ -221,9 +216,8 @@ def as_html(
 
     Args:
         sentence: plain text.
-        rows: rates and their intervals, known by the columns' names, are shown in percent, in as
-            many decimals as the interval supports, lower bounds rounded down and upper ones up;
-            what is missing is empty.
+        rows: columns of rates and intervals, known by their names, are shown in percent with the
+            decimals that the interval supports, rounded outwards; a missing value is empty.
     """
     import pandas as pd
 
@@ -243,27 +237,26 @@ def as_html(
             )
         if len(rows) > FIRST_ROWS:
             parts.append(f"<p>The first {FIRST_ROWS} of {len(rows):,} rows.</p>")
-    # A lone surrogate, as of a file's name, is no UTF-8.
+    # A lone surrogate, as in a file's name, is not valid UTF-8.
     return "\n".join(parts).encode("utf-8", "backslashreplace").decode()
 
 
 def _in_percent(rows: pd.DataFrame) -> Mapping[Any, list[str]]:
-    """The columns of rates and their intervals, and of shares that are no estimates."""
-    found = {name: [_percent(share, 1) for share in rows[name]] for name in rows if name == "share"}
+    """The columns of rates, their intervals, and shares that are no estimates, as text."""
+    shown = {name: [_percent(share, 1) for share in rows[name]] for name in rows if name == "share"}
     for name, (low, high) in ENDS.items():
         if not {name, low, high} <= set(rows):
             continue
         digits = [decimals(*pair) for pair in zip(rows[low], rows[high], strict=True)]
         for column, rounded in ((name, None), (low, rounded_down), (high, rounded_up)):
             pairs = zip(rows[column], digits, strict=True)
-            found[column] = [_percent(share, places, rounded) for share, places in pairs]
-    return found
+            shown[column] = [_percent(share, places, rounded) for share, places in pairs]
+    return shown
 
 
 def _percent(
     share: float, digits: int, outwards: Callable[[float, int], float] | None = None
 ) -> str:
-    """A share; as an end of an interval it is rounded outwards."""
     if math.isnan(share):
         return ""
     shown = hundredths(share, digits)

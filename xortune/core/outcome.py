@@ -1,4 +1,4 @@
-"""Outcome: what a block of seeds came to, one entry per seed; nothing is averaged away."""
+"""Outcome: the results of a block of seeds, one entry per seed; Wilson's interval of counts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from xortune.core.task import Task
 
 @dataclass(frozen=True)
 class Failure:
-    """A seed that failed, or a block that produced nothing.
+    """A failed seed, or a block without an outcome.
 
     Attributes:
         config: of the block.
-        seed: which failed; of a block that produced nothing the first.
+        seed: the failed seed, or the first one of the block.
         reason: on one line.
-        traceback: where it was raised, in the words of what failed; None if nothing was.
-        raised: the seed that the traceback is of, if that is another, as where the first told no
-            number and a later one raised.
+        traceback: of the exception; None if none was raised.
+        raised: the seed of the traceback if it is another one: the first failure returned no
+            number, say, and a later seed raised.
     """
 
     config: Mapping[str, object]
@@ -47,13 +47,13 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """What seeds told on their way, thinned: P points of M numbers.
+    """Numbers that seeds reported during training, thinned: P points of M numbers.
 
     Attributes:
         names: of the numbers.
-        seed: int64, shape (P,): whose point it is.
-        report: int64, shape (P,): which of the seed's reports it is, from 1.
-        values: float32, shape (P, M): NaN where a report did not have the number.
+        seed: int64, shape (P,): the seed of each point.
+        report: int64, shape (P,): the index of the report among those of its seed, from 1.
+        values: float32, shape (P, M): NaN where a report lacks the number.
     """
 
     names: tuple[str, ...]
@@ -62,31 +62,30 @@ class Curves:
     values: NDArray[np.float32]
 
     def points(self) -> Curves:
-        """Itself: of a journal they are unpacked when they are asked for."""
+        """These curves."""
         return self
 
 
 class KeptCurves(Protocol):
-    """Curves, maybe packed."""
+    """Curves, or packed curves of a journal that are unpacked on demand."""
 
     def points(self) -> Curves:
-        """The curves."""
+        """Return the curves."""
 
 
 @dataclass(frozen=True, eq=False)
 class Details:
-    """What is known of the seeds of an outcome beside their status.
+    """Numbers, failures and outputs of the seeds of an outcome.
 
     Attributes:
         values: by name, float64 of shape (S,): NaN where a seed has no such number.
-        failed: why a seed failed, by its number; a seed that was trained to the end and only was
-            no success is not among them.
-        traceback: of the first failure that raised, in the words of what failed; not kept in a run.
-        output: the end of what some of the failed seeds printed, by their number.
-        raised: the seed that the traceback is of; None: the first of `failed`.
-        note: how they were trained, in a sentence; empty where there is nothing to say. Not kept in
-            a run's journal.
-        curves: what seeds told on their way, in parts: each seed is in one of them.
+        failed: the reason by seed, for seeds whose training failed. A seed that was trained to the
+            end without success is not among them.
+        traceback: of the first failure that raised; not kept in a run.
+        output: by seed, the end of what some failed seeds printed.
+        raised: the seed of the traceback; None: the first of `failed`.
+        note: a sentence on how the seeds were trained, or empty; not kept in a run's journal.
+        curves: numbers that seeds reported during training; each seed is in one part.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -98,7 +97,7 @@ class Details:
     curves: tuple[KeptCurves, ...] = ()
 
     def first_failure(self, config: Mapping[str, object]) -> Failure | None:
-        """The first seed of a config that failed; None if none did."""
+        """The failed seed with the smallest number; None if none failed."""
         if not self.failed:
             return None
         seed, reason = min(self.failed.items())
@@ -108,27 +107,29 @@ class Details:
 NO_DETAILS = Details()
 
 
-def joined(one: Details, n: int, other: Details, m: int) -> Details:
-    """Those of n seeds and then those of m others."""
-    if one is NO_DETAILS and other is NO_DETAILS:
+def joined(first: Details, n: int, second: Details, m: int) -> Details:
+    """The details of n seeds followed by those of m other seeds."""
+    if first is NO_DETAILS and second is NO_DETAILS:
         return NO_DETAILS
-    none = {size: np.full(size, np.nan) for size in (n, m)}
+    missing = {size: np.full(size, np.nan) for size in (n, m)}
     values = {
-        name: np.concatenate([one.values.get(name, none[n]), other.values.get(name, none[m])])
-        for name in {**one.values, **other.values}
+        name: np.concatenate(
+            [first.values.get(name, missing[n]), second.values.get(name, missing[m])]
+        )
+        for name in {**first.values, **second.values}
     }
-    # Not a dict of both: what was read from a journal is unpacked when it is asked for.
+    # ChainMap instead of a dict: outputs of a journal are unpacked on demand.
     output: Mapping[int, str] = {}
-    if one.output or other.output:
-        output = ChainMap(other.output, one.output)  # type: ignore[arg-type]  # nobody writes to it
-    told = one if one.traceback else other
-    failed = {**one.failed, **other.failed}
-    curves = one.curves + other.curves
-    return Details(values, failed, told.traceback, output, told.raised, curves=curves)
+    if first.output or second.output:
+        output = ChainMap(second.output, first.output)  # type: ignore[arg-type]  # read only
+    raised = first if first.traceback else second
+    failed = {**first.failed, **second.failed}
+    curves = first.curves + second.curves
+    return Details(values, failed, raised.traceback, output, raised.raised, curves=curves)
 
 
 class Status(enum.IntEnum):
-    """What one seed ended as; DIVERGED outranks all that training can end in."""
+    """How training under one seed ended; DIVERGED outranks the statuses before it."""
 
     SOLVED = 0
     WRONG_PATTERN = 1
@@ -139,7 +140,7 @@ class Status(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """The word in files and tables: `solved`, `wrong_pattern`, ..."""
+        """The word for it in files and tables: `solved`, `wrong_pattern`, ..."""
         return self.name.lower()
 
 
@@ -149,14 +150,14 @@ class Outcome:
 
     Attributes:
         seeds: int64, shape (S,): the seeds, each once.
-        epochs: the budget: epochs that every seed was trained for; 0 where nobody counts them.
+        epochs: the budget: epochs that every seed was trained for; 0 where none are counted.
         status: uint8, shape (S,): a `Status` for each seed.
         solved_epoch: int32, shape (S,): the first epoch (1 is the state after the first step) from
             which the seed stays solved to the end; 0 where it is not solved at the end.
         final_loss: float32, shape (S,): the training loss of the final weights; NaN if crashed.
         predictions: bool, shape (S, M): whether each judged row's output is above 0.5.
         checkpoints: the same seeds after fewer epochs, in ascending order.
-        details: numbers of each seed and reasons of failures, of a user's own trainer.
+        details: numbers of each seed and reasons of failures, from a user's own trainer.
 
     Raises:
         InputError: a seed given twice, or outside [0, 2**32).
@@ -190,7 +191,7 @@ class Outcome:
 
     @property
     def n(self) -> int:
-        """How many seeds there are, failed ones included."""
+        """The number of seeds, failed ones included."""
         return int(self.seeds.shape[0])
 
     @property
@@ -213,9 +214,9 @@ class Outcome:
 
     @property
     def epochs_to_solve(self) -> float | None:
-        """Expected running time (ERT): `epochs_spent` over successes; None without a success.
+        """Expected running time (ERT): `epochs_spent` over successes.
 
-        None too where nobody counted epochs.
+        None without a success, and where no epochs are counted.
 
         Source: Hansen et al. (2021), COCO, Optimization Methods and Software 36(1), section 5.
         """
@@ -223,13 +224,13 @@ class Outcome:
 
     @property
     def counts(self) -> dict[Status, int]:
-        """How many seeds ended in each status, zeros included; the sum is n."""
-        found = np.bincount(self.status, minlength=len(Status)).tolist()
-        return dict(zip(Status, found, strict=True))
+        """The number of seeds with each status, zeros included; the sum is n."""
+        numbers = np.bincount(self.status, minlength=len(Status)).tolist()
+        return dict(zip(Status, numbers, strict=True))
 
     @property
     def patterns(self) -> list[str]:
-        """For each seed its predictions as text, one 0 or 1 for each judged row; "" if crashed."""
+        """Each seed's predictions as text, one 0 or 1 for each judged row; "" if crashed."""
         rows = self.predictions.astype(np.uint8) + np.uint8(ord("0"))
         return [
             "" if status == Status.CRASHED else row.tobytes().decode()
@@ -240,7 +241,7 @@ class Outcome:
         """The outcome at an earlier checkpoint of the same training.
 
         Raises:
-            InputError: no checkpoint was taken there.
+            InputError: there is no checkpoint at these epochs.
         """
         for outcome in (*self.checkpoints, self):
             if outcome.epochs == epochs:
@@ -253,10 +254,10 @@ class Outcome:
         )
 
     def merge(self, other: Outcome) -> Outcome:
-        """Both blocks of seeds of one configuration, as one outcome.
+        """The outcome of both blocks of seeds of one configuration.
 
         Raises:
-            InputError: a seed is in both, or the budgets, checkpoints or judged rows differ.
+            InputError: a seed is in both, or the epochs, checkpoints or judged rows differ.
         """
         mine, theirs = ([c.epochs for c in (*o.checkpoints, o)] for o in (self, other))
         if mine != theirs:
@@ -283,7 +284,6 @@ class Outcome:
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the counts, and what the seeds ended as."""
         own = {} if self.epochs else {Status.WRONG_PATTERN: "no success"}
         found = [(own.get(s, s.label), count) for s, count in self.counts.items() if count]
         rows = [{"seeds ended as": s, "seeds": n, "share": n / self.n} for s, n in found]
@@ -302,10 +302,10 @@ class Outcome:
         final_loss: NDArray[np.float32],
         checkpoints: tuple[Outcome, ...] = (),
     ) -> Outcome:
-        """Give each seed its status by the task's rule.
+        """The outcome of seeds whose status follows from the task's rule.
 
-        Args as the attributes, but `finite`: bool, shape (S,), whether every weight and every
-        output is finite; and of `solved_epoch` any value where the seed is not solved at the end.
+        The arguments are the attributes, except `finite`: bool, shape (S,), whether all weights and
+        outputs are finite. `solved_epoch` is ignored where a seed is not solved at the end.
         """
         status = status_of(task, predictions, finite)
         start = np.where(status == _SOLVED, solved_epoch, 0).astype(np.int32)
@@ -319,7 +319,7 @@ class Outcome:
         checkpoints: tuple[Outcome, ...] = (),
         details: Details = NO_DETAILS,
     ) -> Outcome:
-        """One of all five arrays, by name, that fit: nobody can write to them from now on."""
+        """An outcome of five valid arrays, by name, which become read-only."""
         for array in arrays.values():
             array.flags.writeable = False
         outcome = cls.__new__(cls)
@@ -328,7 +328,7 @@ class Outcome:
 
     @classmethod
     def crashed(cls, seeds: Iterable[int], epochs: int, reason: str | None = None) -> Outcome:
-        """Seeds whose training produced nothing: they count as not solved, and say why."""
+        """The outcome of seeds whose training produced nothing: not solved, with a reason."""
         array = np.fromiter(seeds, np.int64)
         return cls(
             seeds=array,
@@ -352,7 +352,7 @@ def status_of(
     Args:
         task: has M judged rows.
         predictions: bool, shape (..., S, M): output above 0.5.
-        finite: bool, shape (..., S): every weight and every output is finite.
+        finite: bool, shape (..., S): all weights and outputs are finite.
     """
     right = (predictions == (task.judged_targets[:, 0] > 0.5)).sum(axis=-1)
     status = np.full(finite.shape, Status.WRONG_PATTERN, dtype=np.uint8)
@@ -364,11 +364,11 @@ def status_of(
 
 
 def counted(numbers: NDArray[np.float64] | None, status: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """float64, shape (S,): the numbers of seeds that did not fail and have a finite one, else NaN.
+    """float64, shape (S,): the finite numbers of seeds that did not fail, else NaN.
 
     Args:
         numbers: shape (S,); None if there are none.
-        status: shape (S,), a `Status` for each.
+        status: shape (S,), a `Status` for each seed.
     """
     if numbers is None:
         return np.full(status.shape, np.nan)
@@ -376,7 +376,7 @@ def counted(numbers: NDArray[np.float64] | None, status: NDArray[np.uint8]) -> N
 
 
 def _equal_width(*outcomes: Outcome) -> list[NDArray[np.bool_]]:
-    """Their predictions, those of crashed blocks (which have none) padded to the others' width."""
+    """The predictions, padded to one width where a crashed block has none."""
     widths = {o.predictions.shape[1] for o in outcomes if (o.status != Status.CRASHED).any()}
     if len(widths) > 1:
         raise InputError(f"blocks judged on different rows cannot be merged: {sorted(widths)}")
@@ -394,16 +394,15 @@ def wilson(
 
     Args:
         successes: counts k, any shape.
-        n: seeds trained, broadcast against `successes`; 0 gives the interval (0, 1).
+        n: seeds, broadcast against `successes`; 0 gives the interval (0, 1).
         confidence: two-sided level in (0, 1).
 
     Returns:
         (low, high), float64, of the broadcast shape.
 
     Source:
-        Wilson (1927), JASA 22, 209-212; no continuity correction. The closed form is written out
-        because the report of a search starts in a second and importing statsmodels takes two; a
-        test holds it against statsmodels' `proportion_confint(method="wilson")`.
+        Wilson (1927), JASA 22, 209-212; no continuity correction. A test compares it with
+        statsmodels' `proportion_confint(method="wilson")`, whose import takes two seconds.
     """
     from scipy.special import ndtri  # slow to import, and not needed to train
 
@@ -415,13 +414,13 @@ def wilson(
     scale = 1 + z**2 / m
     middle = (rate + z**2 / (2 * m)) / scale
     half = z / scale * np.sqrt(rate * (1 - rate) / m + z**2 / (4 * m**2))
-    # At 0 of n and n of n one end is exact; rounding must not move it off.
+    # At 0 of n and n of n one end is exact; rounding must not move it.
     low = np.where(empty | (k == 0), 0.0, np.maximum(middle - half, 0.0))
     high = np.where(empty | (k == m), 1.0, np.minimum(middle + half, 1.0))
     return low, high
 
 
 def rate_of(k: int, n: int) -> str:
-    """K / n in percent, in the decimals that its 95 % Wilson interval supports."""
+    """K / n in percent, with the decimals that its 95 % Wilson interval supports."""
     low, high = wilson(k, n)
     return measured(k / n, float(low), float(high))

@@ -1,6 +1,6 @@
 """Point: a frozen mapping of parameter values with a stable key.
 
-To the search, the race, the run directory and the reports a configuration is nothing more.
+The search, the race, the run directory and the reports know no more of a configuration.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Any, TypeAlias
 from xortune.core.errors import InputError
 
 Value: TypeAlias = bool | int | float | str | None
-"""What a parameter's value may be; a list or a mapping is `Nested`."""
+"""A parameter's value; lists and mappings are `Nested`."""
 
 MAX_NESTED = 10_000
-"""Letters of a list or a mapping."""
+"""Maximum length of the JSON of a list or a mapping."""
 
 
 class Nested(str):
-    """A list or a mapping as one value: its JSON, so that it can be compared and put into tables.
+    """A list or a mapping as one value: its JSON, which can be compared and put into tables.
 
-    Whatever trains a config gets the list or the mapping itself; see `Point.as_dict`.
+    A trainer gets the list or the mapping itself, from `Point.as_dict`.
     """
 
     __slots__ = ()
 
     @classmethod
     def of(cls, given: object) -> Nested:
-        """The value for a list, a tuple or a mapping with text as keys.
+        """The value of a list, a tuple or a mapping with text as keys.
 
         Raises:
-            InputError: something in it that JSON does not have, or too much of it.
+            InputError: JSON cannot hold it, or its JSON is too long.
         """
         try:
             text = json.dumps(given, sort_keys=True, allow_nan=False, ensure_ascii=False)
@@ -54,7 +54,7 @@ class Nested(str):
 
     @property
     def value(self) -> Any:
-        """The list or the mapping, new each time."""
+        """A new copy of the list or the mapping."""
         return json.loads(self)
 
     def __repr__(self) -> str:
@@ -62,17 +62,17 @@ class Nested(str):
 
 
 def _as_lists(given: object) -> object:
-    """As JSON gives it back, which has no tuples."""
+    """With lists for tuples, which JSON does not have."""
     if isinstance(given, list | tuple):
-        return [_as_lists(one) for one in given]
+        return [_as_lists(item) for item in given]
     if isinstance(given, dict):
-        return {name: _as_lists(one) for name, one in given.items()}
+        return {name: _as_lists(item) for name, item in given.items()}
     return given
 
 
 def _canonical_json(value: Value) -> str:
     """JSON in which whole floats are ints: 1.0 and 1 train the same network. int(-0.0) is 0."""
-    if type(value) is str:  # what most values are is written here, five times as fast
+    if type(value) is str:  # common types without the encoder: five times as fast
         return encode_basestring_ascii(value)
     if type(value) is float:
         return repr(int(value)) if value.is_integer() else repr(value)
@@ -90,7 +90,7 @@ def _whole(text: str) -> float:
 
 @lru_cache(maxsize=256)  # a million points have the same names
 def _starts(names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Each name, sorted, and what JSON writes before its value."""
+    """Each name and the JSON before its value, sorted by name."""
     return [(name, f"{encode_basestring_ascii(name)}:") for name in sorted(names)]
 
 
@@ -99,14 +99,14 @@ class Point(Mapping[str, Value]):
 
     Two points are equal, and have one key, when their names agree and their values agree as
     numbers: ``1`` and ``1.0`` are the same value, ``-0.0`` and ``0.0`` too, ``True`` and ``1`` are
-    not. The order in which names are given does not matter to the key, and is kept for display.
+    not. The key ignores the order of the names, which is kept for display.
 
-    ``point.lr`` is ``point["lr"]``; a parameter that is called like a method (``key``, ``items``)
-    is found by ``[]`` only.
+    ``point.lr`` is ``point["lr"]``; a parameter with the name of a method (``key``, ``items``) is
+    found by ``[]`` only.
 
     Raises:
-        InputError: a name that is not a non-empty string, a value of another type than `Value`,
-            a number that is not finite.
+        InputError: a name is not a non-empty string, a value has another type than `Value`, or a
+            number is not finite.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -121,7 +121,7 @@ class Point(Mapping[str, Value]):
         return self._values[name]
 
     def __getattr__(self, name: str) -> Value:
-        values: dict[str, Value] = self.__dict__.get("_values", {})  # empty while it is unpickled
+        values: dict[str, Value] = self.__dict__.get("_values", {})  # {} while unpickling
         if name in values:
             return values[name]
         raise AttributeError(f"no parameter {name!r}; there are: {', '.join(values)}")
@@ -136,7 +136,7 @@ class Point(Mapping[str, Value]):
         return len(self._values)
 
     def values(self) -> ValuesView[Value]:
-        """Those of the parameters; a mapping's own are slow, and there may be a million points."""
+        """The values. `Mapping.values` is slower, and a run may have a million points."""
         return self._values.values()
 
     def __eq__(self, other: object) -> bool:
@@ -162,7 +162,7 @@ class Point(Mapping[str, Value]):
 
     @classmethod
     def known(cls, values: dict[str, Value], key: str | None = None) -> Point:
-        """A point whose values were checked; without a key, it is made when it is asked for."""
+        """A point of values that are checked already; a missing key is computed on demand."""
         point = cls.__new__(cls)
         point.__dict__["_values"] = values
         if key is not None:
@@ -173,7 +173,7 @@ class Point(Mapping[str, Value]):
         return Point.known, (self._values, self.__dict__.get("key"))
 
     def as_dict(self) -> dict[str, Any]:
-        """A copy as a plain dictionary, in the order of display; lists are lists there."""
+        """A copy as a plain dictionary, in the order of display, with lists and mappings."""
         if Nested not in map(type, self._values.values()):
             return self._values.copy()
         return {
@@ -184,9 +184,8 @@ class Point(Mapping[str, Value]):
 
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
-
 _PLAIN = frozenset((str, int, bool, type(None)))
-"""Types of values that need no check."""
+"""Types whose values need no check."""
 
 
 def _checked_name(name: object) -> str:
@@ -198,16 +197,15 @@ def _checked_name(name: object) -> str:
 
 
 def _checked_value(name: str, value: object) -> Value:
-    if type(value) is float and math.isfinite(value):  # before abstract classes, which take long
-        return value
-    if isinstance(value, str):
+    # A plain float first: a check against an abstract class takes long.
+    if isinstance(value, str) or (type(value) is float and math.isfinite(value)):
         return value
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
         try:
             number = float(value)
-        except OverflowError:  # a Fraction beyond the floats
+        except OverflowError:  # a Fraction above the largest float
             number = math.inf
         if math.isfinite(number):
             return number

@@ -1,7 +1,7 @@
-"""Which seeds are whose: disjoint ranges, so that "fresh" is true by construction.
+"""Seeds: a range for each use, so that "fresh" is true by construction; and the check of seeds.
 
-torch's CPU generator tells 2**32 seeds apart, 0 to 2**32 - 1. A search draws from the first quarter
-and each use that must not see a search's seeds, or another's, has a range of its own above that.
+torch's CPU generator distinguishes 2**32 seeds, 0 to 2**32 - 1. A search draws from the first
+quarter. Each use whose seeds no search and no other use may have seen has its own range above it.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ MAX_SEED = 2**32 - 1  # torch's CPU generator uses the low 32 bits only
 QUARTER = 2**30
 
 SEARCH = range(QUARTER)
-"""What a search trains its configs under."""
+"""A search trains its configurations under these."""
 
 HAND = range(QUARTER, QUARTER + QUARTER // 8)
-"""For checks by hand, as reports suggest them: `xortune evaluate ... --first-seed 1073741824`."""
+"""Checks by hand, as reports suggest them: `xortune evaluate ... --first-seed 1073741824`."""
 
 MARK = range(HAND.stop, QUARTER + QUARTER // 4)
-"""Tests that are marked with `@pytest.mark.seeds`: the same seeds each time, as those of gates, and
-none that a search chose by. Below 2**31, which every library takes for a seed."""
+"""Tests marked with `@pytest.mark.seeds`: the same seeds each time. They lie below 2**31, so that
+every library accepts them."""
 
 COMPARE = range(MARK.stop, QUARTER + QUARTER // 2)
-"""Comparisons of configs that lack seeds: the same for all, so that they can be paired."""
+"""Comparisons of configurations without seeds: the same for all, so that they can be paired."""
 
 CERTIFY = range(COMPARE.stop, 2 * QUARTER)
-"""Certificates: the finalists of a search, one attempt after the other."""
+"""Certificates of the finalists of a search, one attempt after the other."""
 
 NEIGHBOURS = range(2 * QUARTER, 3 * QUARTER)
-"""The neighbours of a finalist: its settings, moved a little."""
+"""Neighbours of a finalist: its settings with small changes."""
 
 GATE = range(3 * QUARTER, 3 * QUARTER + QUARTER // 2)
-"""Gates: the same seeds each time, so that a gate's answer changes with the training only."""
+"""Gates: the same seeds each time, so that only a change of the training changes the answer."""
 
 THREAD = range(GATE.stop, 4 * QUARTER)
-"""For the sweep's best cells in examples/thread, which measures what a forum thread claimed."""
+"""The sweep's best cells in examples/thread, which measures the claims of a forum thread."""
 
 
 def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64, shape (S,): the seeds, after checking each is one of torch's and given once.
+    """int64, shape (S,): the seeds, checked.
 
     Raises:
-        InputError: no seed, one that is no whole number, is outside [0, 2**32), or comes twice.
+        InputError: there is no seed, or one is no whole number, outside [0, 2**32) or repeated.
     """
     if _is_plain(seeds):
         return seeds if not seeds.flags.writeable else seeds.copy()
@@ -58,7 +58,7 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
         return InputError(problem, field="seeds", allowed=allowed, fix=fix)
 
     if isinstance(seeds, range) and seeds and {seeds[0] >> 32, seeds[-1] >> 32} == {0}:
-        # No list of them: that of a million takes 36 MB.
+        # Without a list, which takes 36 MB for a million seeds.
         return np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
     if not isinstance(seeds, Iterable):
         problem = f"{seeds!r} is a {type(seeds).__name__}"
@@ -80,7 +80,7 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
 
 
 def _is_plain(seeds: object) -> TypeGuard[NDArray[np.int64]]:
-    """Whether these are, as nearly always, ascending seeds in an array of our type."""
+    """Whether the seeds are valid, ascending and int64 already, as they nearly always are."""
     return (
         isinstance(seeds, np.ndarray)
         and seeds.dtype == np.int64

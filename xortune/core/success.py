@@ -1,4 +1,4 @@
-"""What counts as success where a training returns numbers: one name, one comparison, one number."""
+"""The rule for success where a training returns numbers: a name, a comparison and a limit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError
 
 VALUE = "value"
-"""What a number that comes alone, without a name, is called."""
+"""The name of a number that a training returns without one."""
 
 EXACT = 1e15
-"""Whole numbers below this are shown in digits, as they are mostly written."""
+"""Whole limits below this are shown in digits: `loss < 100`, not `loss < 100.0`."""
 
 _COSTS = frozenset(
     (
@@ -27,7 +27,7 @@ _COSTS = frozenset(
         *("time", "seconds", "steps", "latency", "failures"),
     )
 )
-"""Parts of names of numbers of which less is better."""
+"""Words in the names of numbers that are to be small."""
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
@@ -57,8 +57,7 @@ class Success:
 
     def hold(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
         """bool, shape (S,): which of S finite numbers are successes."""
-        found: NDArray[np.bool_] = _COMPARE[self.sign](numbers, self.limit)
-        return found
+        return np.asarray(_COMPARE[self.sign](numbers, self.limit))
 
     def __str__(self) -> str:
         whole = self.limit.is_integer() and abs(self.limit) < EXACT
@@ -66,32 +65,32 @@ class Success:
 
 
 def is_name(text: str) -> bool:
-    """Whether a rule could judge a number of this name."""
+    """Whether a rule can refer to a number of this name."""
     return re.fullmatch(r"[^\W\d][\w.\-/]*", text) is not None
 
 
 def is_cost(name: str) -> bool:
-    """Whether less of a number is better, as far as its name says: `loss`, `val_error`."""
+    """Whether less of a number is better, judged by its name: `loss`, `val_error`."""
     words = re.split(r"[\W_]+", name.lower())
     return any(word in _COSTS or word.endswith(("loss", "error")) for word in words)
 
 
 def rule_for(name: str) -> str:
-    """A rule to suggest for a number; its limit is for the user to choose."""
+    """A rule to suggest for a number; the user chooses the limit."""
     return f"{name} <= 0.1" if is_cost(name) else f"{name} >= 0.9"
 
 
 def parse_success(text: str) -> Success:
-    """Read a rule; nothing in it is ever evaluated.
+    """Read a rule; nothing in it is evaluated.
 
     Raises:
-        InputError: it is not NAME, one of the comparisons, and a finite number.
+        InputError: the text is not a name, a comparison and a finite number.
     """
     found = _RULE.fullmatch(text)
-    limit = float(found["number"]) if found is not None else math.nan
+    limit = float(found["number"]) if found else math.nan
     if found is None or not math.isfinite(limit):
-        begun = re.match(r"\s*([^\W\d][\w.\-/]*)", text)
-        name = begun[1] if begun is not None and len(begun[1]) <= 40 else "accuracy"
+        start = re.match(r"\s*([^\W\d][\w.\-/]*)", text)
+        name = start[1] if start and len(start[1]) <= 40 else "accuracy"
         shown = text if len(text) <= 60 else text[:57] + "..."
         raise InputError(
             f"{shown!r} is not a rule",

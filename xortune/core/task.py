@@ -1,4 +1,4 @@
-"""Task: what is learned, read from a CSV file or named, and the rule for "solved"."""
+"""Task: the table that a network learns, built in or from a CSV file, and the rule for solved."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ def read_numbers(
     """A CSV file of numbers with a header.
 
     Returns:
-        The columns by name, each float64 of shape (rows,), and the line of the file that each row
-        begins on, for error messages.
+        The columns by name, each float64 of shape (rows,), and each row's line in the file.
     """
-    numbers, lines = array("d"), array("q")  # the rows, one after the other: no list of texts
+    numbers, lines = array("d"), array("q")  # row by row, without a list of all texts
     rows = csv_rows(path)
     _, header = next(rows)
     for line, row in rows:
@@ -44,7 +43,7 @@ def read_numbers(
 def _number(text: str, path: str, line: int, column: str) -> float:
     fix = None
     try:
-        number = float(text.replace("_", "?"))  # Python reads 1_0 as 10, nobody else does
+        number = float(text.replace("_", "?"))  # only Python reads 1_0 as 10
         if math.isfinite(number):
             return number
         problem = f"{text!r} is not finite"
@@ -57,28 +56,28 @@ def _number(text: str, path: str, line: int, column: str) -> float:
 
 Float32: TypeAlias = NDArray[np.float32]
 
-MAX_PARITY = 12  # 4,096 rows; every further bit doubles them
+MAX_PARITY = 12  # bits: 4,096 rows
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A table of inputs with a 0/1 target, and how a trained network is judged on it.
+    """A table of inputs with a 0/1 target, and the rule by which a trained network is judged.
 
-    A seed has solved the task when every judged row is on the right side of 0.5 (strictly above it
-    for a 1). The judged rows are the training rows, or, where some are held out, those; then the
-    share of right rows has to reach `accuracy`.
+    A seed solves the task when every judged row is on the right side of 0.5 (strictly above it for
+    a 1). The judged rows are the training rows. With held-out rows, those are judged instead, and
+    the share of right rows has to reach `accuracy`.
 
     Attributes:
-        name: shown in reports.
-        inputs: float32, shape (N, D): the rows trained on, in the units of the source.
+        name: for reports.
+        inputs: float32, shape (N, D): the training rows, in the units of the source.
         targets: float32, shape (N, 1): 0.0 or 1.0.
-        held_out_inputs: float32, shape (M, D): rows never trained on, or None.
+        held_out_inputs: float32, shape (M, D): rows that are only judged, or None.
         held_out_targets: float32, shape (M, 1), or None.
         accuracy: the share of judged rows that must be right, in (0, 1]; 1.0 without held-out rows.
 
     Raises:
-        InputError: shapes that do not fit, fewer than two rows, a target other than 0 and 1, an
-            input that is not finite.
+        InputError: shapes do not fit, there are fewer than two rows, a target is neither 0 nor 1,
+            or an input is not finite.
     """
 
     name: str
@@ -130,24 +129,24 @@ class Task:
 
     @property
     def judged_inputs(self) -> Float32:
-        """float32, shape (M, D): the rows on which "solved" is judged."""
+        """float32, shape (M, D): the rows that decide whether a seed solves the task."""
         return self.inputs if self.held_out_inputs is None else self.held_out_inputs
 
     @property
     def judged_targets(self) -> Float32:
-        """float32, shape (M, 1): their targets."""
+        """float32, shape (M, 1): the targets of the judged rows."""
         return self.targets if self.held_out_targets is None else self.held_out_targets
 
     @cached_property
     def rows_needed(self) -> int:
-        """How many judged rows must be right: the smallest count whose share reaches `accuracy`."""
+        """The smallest number of right judged rows whose share reaches `accuracy`."""
         total = self.judged_targets.shape[0]
         counts = np.arange(total + 1)
         return int(counts[counts >= self.accuracy * total - 1e-9][0])
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of everything but the name: equal tasks have equal ones."""
+        """16 hexadecimal digits of everything but the name, the same for equal tasks."""
         digest = hashlib.sha256(repr((self.inputs.shape, float(self.accuracy))).encode())
         for part in (self.inputs, self.targets, self.held_out_inputs, self.held_out_targets):
             digest.update(b"|" if part is None else part.astype("<f4").tobytes())
@@ -160,7 +159,7 @@ class Task:
 
     @classmethod
     def parity(cls, bits: int, *, name: str | None = None) -> Task:
-        """All 2**bits rows of `bits` inputs; the target is 1 where an odd number of them is 1.
+        """All 2**bits rows of `bits` inputs; the target is 1 where an odd number of inputs is 1.
 
         Raises:
             InputError: bits outside [2, 12].
@@ -183,14 +182,14 @@ class Task:
         """A task from a CSV file with a header; all columns but the named ones are inputs.
 
         Args:
-            path: the file.
-            target: the column with the 0/1 target; the last one if not named.
-            held_out: a 0/1 column that marks the rows to judge on and not to train on.
+            path: of the file.
+            target: the column of the 0/1 target; the last one by default.
+            held_out: a 0/1 column that marks rows to judge instead of training on them.
             accuracy: with `held_out`, the share of those rows that must be right.
 
         Raises:
-            InputError: a file that cannot be read, an unknown column, a value that is missing or
-                no number, and what `Task` refuses.
+            InputError: the file cannot be read, a column is unknown, a value is missing or no
+                number, or `Task` refuses the table.
         """
         columns, lines = read_numbers(path)
         names = list(columns)
@@ -236,10 +235,10 @@ class Task:
         return task
 
     def refuse_constant(self) -> None:
-        """Refuse a task with nothing to learn: one on which a constant is right.
+        """Refuse a task that a constant output solves.
 
         Raises:
-            InputError: all rows that are trained on have the same target.
+            InputError: all training rows have the same target.
         """
         found = np.unique(self.targets)
         if found.size == 1:
@@ -250,10 +249,10 @@ class Task:
 
     @classmethod
     def named(cls, name: str) -> Task:
-        """`xor`, `parity-N`, or the path of a CSV file whose last column is the target.
+        """The task `xor`, `parity-N`, or of a CSV file whose last column is the target.
 
         Raises:
-            InputError: any other name, and what `from_csv` refuses.
+            InputError: any other name, or `from_csv` refuses the file.
         """
         if name == "xor":
             return cls.xor()
@@ -267,7 +266,7 @@ class Task:
 
 
 TaskSpec: TypeAlias = str | Task
-"""What users may give where a task is wanted: a name for `Task.named`, or a Task."""
+"""A task as users give it: a name for `Task.named`, or a Task."""
 
 
 def _refused(
@@ -281,7 +280,7 @@ def _table(field: str, value: object) -> Float32:
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         problem = f"an array of shape {array.shape} and type {array.dtype}"
         raise _refused(field, problem, "a two-dimensional array of numbers")
-    with np.errstate(over="ignore"):  # beyond float32 is inf, which is refused below
+    with np.errstate(over="ignore"):  # overflow gives inf, which is refused below
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise _refused(field, "a value that is missing or not finite")

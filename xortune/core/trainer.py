@@ -1,4 +1,4 @@
-"""The Protocol between the search and whatever trains: blocks in, outcomes or errors out."""
+"""The Protocol of a trainer: blocks in, outcomes or errors out."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 
 NOT_FINISHED = "not finished: the configuration had been proven worse than another"
-"""The reason in a journal for seeds that were cancelled. They count neither as successes nor as
-failures."""
+"""The journal's reason for cancelled seeds. They count neither as successes nor as failures."""
 
 PROVEN_WORSE = "stopped: the configuration is proven worse than another"
-"""The reason in a journal why a config gets no more seeds: the verdict of a race, and no failure.
-The block of that line is the first seed that the config does not get."""
+"""The journal's reason why a configuration gets no more seeds: a race stopped it. The line's block
+is the first seed that it does not get."""
 
 NO_FAILURES = (NOT_FINISHED, PROVEN_WORSE)
-"""The reasons in a journal that tell of no failure."""
+"""Reasons in a journal that are not failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +37,19 @@ class Block:
 
     @property
     def seeds(self) -> range:
-        """The seeds themselves."""
+        """The seeds."""
         return range(self.first, self.first + self.count)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As its attributes: those of a dataclass with slots are looked up anew for each."""
+        """Pickle the attributes alone: the default for slots inspects the class each time."""
         return Block, (self.point, self.first, self.count)
 
 
 class Unfinished(TrainingError):
-    """A block that was cancelled: its outcome cannot matter any more.
+    """A block was cancelled because its outcome no longer matters.
 
     Attributes:
-        outcome: of its first seeds, which were finished by then; None if there are none.
+        outcome: of the seeds that were finished by then, the first ones; None if there are none.
     """
 
     def __init__(self, outcome: Any = None) -> None:
@@ -58,65 +57,62 @@ class Unfinished(TrainingError):
         self.outcome = outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Survive the way from a Ray worker to the driver."""
+        """Keep the outcome on the way from a Ray worker to the driver."""
         return type(self), (self.outcome,)
 
 
 class OutOfTime(Unfinished):
-    """A block that was not begun, or ended between two seeds, since the search's time was over."""
+    """The search's time was over before the block began, or between two of its seeds."""
 
 
 class Trains(Protocol):
     """What trains blocks."""
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-        """One outcome, or the reason why there is none, for each block, in order."""
+        """Return for each block, in order, its outcome or why there is none."""
         ...
 
 
 class Trainer(Trains, Protocol):
-    """What interprets a point. Picklable: the search sends it to its workers.
+    """Interprets points. Picklable: the search sends it to its workers.
 
-    One that runs code of the user's own says so: see `runs_users_code`.
+    An attribute `users_code = True` says that it runs code of the user's: see `runs_users_code`.
     """
 
     def check(self, point: Point) -> Point:
-        """The point in its normal form, so that equal trainings have equal keys.
+        """Return the point's normal form, so that equal trainings have equal keys.
 
         Raises:
-            InputError: the point means nothing to this trainer; `field` names the parameter.
+            InputError: this trainer cannot train the point; `field` names the parameter.
         """
         ...
 
     def cost(self, block: Block) -> float:
-        """Seconds that one core takes, roughly; the same on every machine and at every time.
+        """Return roughly how many seconds one core takes; the same number on every machine.
 
-        The search corrects it by what it measures, and sizes its batches by that. How many
-        proposals a learning sampler makes ahead of results follows from this number alone.
+        The search corrects it by measured times and sizes its batches by that. How many proposals
+        a learning sampler makes ahead of results follows from this number alone.
         """
         ...
 
     def describe(self) -> dict[str, str]:
-        """What a manifest says of it: the engine, its version, the task's fingerprint."""
+        """Return the manifest's entries: the engine, its version, the task's fingerprint."""
         ...
 
 
 def runs_users_code(trainer: Trainer) -> bool:
-    """Whether any seed may hang or kill its process: see `driver.batches`.
-
-    It may where the trainer has an attribute `users_code` that is true.
-    """
+    """Whether any seed may hang or kill its process; see `driver.batches`."""
     return bool(getattr(trainer, "users_code", False))
 
 
 @dataclass(frozen=True)
 class Stacking:
-    """Which seeds a trainer trains as one, in hardly more time than a few of them alone.
+    """Which seeds a trainer stacks: they train in hardly more time than a few of them.
 
     Attributes:
-        apart: parameters that keep configs apart: those of one stack have the same values of them.
-        width: so many seeds take hardly longer than a few; 1 where each takes its own time.
-        gain: how many times as fast as alone a seed is among so many.
+        apart: parameters whose values are equal within a stack.
+        width: seeds that take hardly longer than a few; 1 where each takes its own time.
+        gain: how many times faster a seed trains in a stack of that width than alone.
     """
 
     apart: frozenset[str]
@@ -125,10 +121,10 @@ class Stacking:
 
 
 def stacking_of(trainer: Trainer, block: Block) -> Stacking | None:
-    """What a trainer that has trained a block in this process knows of its stacks.
+    """The stacks of a trainer that has trained this block in this process, by its `stacking`.
 
-    It knows of some where it has a method `stacking`; None where it has not trained as one.
+    None if it has no such method, or did not stack the block's seeds.
     """
-    asked = getattr(trainer, "stacking", None)
-    found: Stacking | None = None if asked is None else asked(block)
-    return found
+    method = getattr(trainer, "stacking", None)
+    stacking: Stacking | None = None if method is None else method(block)
+    return stacking

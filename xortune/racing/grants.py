@@ -25,39 +25,38 @@ from xortune.stats.anytime import anytime_quantile
 from xortune.stats.planning import fewest_seeds
 
 # -------------------------------------------------------------------------------------------------
-# What a seed is worth: the knowledge gradient KG(*) of Frazier and Powell (2010), Paradoxes in
+# The value of a seed: the knowledge gradient KG(*) of Frazier and Powell (2010), Paradoxes in
 # learning and the marginal value of information, Decision Analysis 7, 378-403, with a prior over
 # rates that the search learns by expectation maximisation (Robbins 1956; Laird 1978, JASA 73,
-# 805-811). docs/racing.md says how it decides, and what it assumes. A wrong prior costs seeds; it
-# proves nothing, and stops nobody. Who is proven worse is out, by `racing.race`.
+# 805-811). docs/racing.md explains the decisions and their assumptions. A wrong prior costs seeds;
+# it proves nothing and stops no configuration. That is done by `racing.race` alone.
 
 RATES = expit(np.linspace(logit(0.003), logit(0.9995), 32))
-"""What a rate may be, as a search weighs its seeds."""
+"""The rates of the prior."""
 
 EVENLY = 4.0
-"""So many configurations the even distribution over `RATES` counts for."""
+"""The weight of a uniform distribution over `RATES` in the prior, in configurations."""
 
 LOOKS = tuple(2**i for i in range(9))
-"""How many seeds ahead a search looks, in powers of two."""
-
+"""Numbers of further seeds whose value is computed."""
 
 CHUNK = 8
-"""So many are looked at in one product."""
+"""Configurations in one matrix product."""
 
 NEGLIGIBLE = 1e-6
-"""A gain for each seed that is none: of 256 seeds 0.0003. Then a newcomer comes, which may be
-quicker."""
+"""A negligible gain for each seed: 0.0003 for 256 seeds. Below it a new configuration starts, which
+may be quicker."""
 
 NEGLIGIBLE_AT_THE_END = 1e-4
-"""The same where no newcomer is left; then the most promising one climbs. Of configurations that
-all failed every seed, each would have all seeds at `NEGLIGIBLE`."""
+"""As `NEGLIGIBLE`, once no new configurations are left; below it the most promising is promoted.
+With `NEGLIGIBLE`, configurations that failed under every seed would all get all seeds."""
 
 
 @cache
 def _looked() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """P(j of m seeds succeed) at each rate, the rows of each m one after the other; where m begins.
+    """P(j of m seeds succeed) at each rate, and the first row of each m.
 
-    Shapes (sum of m + 1, rates) and (looks,).
+    Shapes (sum of m + 1, rates), with a row for each m and j, and (looks,).
     """
     from scipy.stats import binom  # half a second to import
 
@@ -72,23 +71,23 @@ def _likelihood(successes: int, n: int) -> NDArray[np.float64]:
 
 
 def _normal(chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Without those that no product may be made of: subnormal numbers take 20 times as long."""
+    """With 0 for tiny numbers: products with subnormal numbers take 20 times as long."""
     return np.where(chances < 1e-60, 0.0, chances)
 
 
 def gains(advantages: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What seeds are worth: the mean gain of the answer, for each seed, as far ahead as one looks.
+    """The value of further seeds: the mean gain of the final answer, for each seed.
 
     Args:
-        advantages: of each configuration the belief in each rate, times by how much the answer
-            would be better, were that the rate; shape (C, rates).
+        advantages: shape (C, rates): for each configuration the belief in each rate, times the gain
+            of the answer if that is the rate.
 
     Returns:
         The gain of m more seeds divided by m, for each m of `LOOKS`; shape (looks, C).
     """
     chances, starts = _looked()
-    hoped = np.add.reduceat(np.maximum(chances @ advantages.T, 0.0), starts)
-    return np.asarray(hoped / np.array(LOOKS)[:, None], np.float64)
+    gain = np.add.reduceat(np.maximum(chances @ advantages.T, 0.0), starts)
+    return np.asarray(gain / np.array(LOOKS)[:, None], np.float64)
 
 
 def _most_worth(
@@ -97,79 +96,80 @@ def _most_worth(
     numbers: list[int | None],
     least: float,
 ) -> int | None:
-    """The number of whom the largest gain is expected, looking ahead its next step or further.
+    """The number with the largest expected gain above `least`, of its next step or more seeds.
 
-    No seeds gain more than to know the rate would. Few are worth that much, so few are computed.
+    Seeds gain at most what knowing the rate would gain. Few configurations can reach the best gain
+    by that bound, so few gains are computed.
     """
     ceilings = np.maximum(advantages, 0.0).sum(axis=1) / steps
     order = np.argsort(-ceilings, kind="stable")
-    best, worth = None, least
-    for at in range(0, len(order), CHUNK):
-        some = order[at : at + CHUNK]
-        if ceilings[some[0]] <= worth:
+    best, highest = None, least
+    for start in range(0, len(order), CHUNK):
+        rows = order[start : start + CHUNK]
+        if ceilings[rows[0]] <= highest:
             break
-        ahead = np.array(LOOKS)[:, None] >= steps[some]
-        worths = np.where(ahead, gains(advantages[some]), 0.0).max(axis=0)
-        if worths.max() > worth:
-            worth = worths.max()
-            # Of two with the count of the leader both are worth the same, but for rounding.
-            best = numbers[some[worths >= worth * (1 - 1e-9)].min()]
+        ahead = np.array(LOOKS)[:, None] >= steps[rows]
+        values = np.where(ahead, gains(advantages[rows]), 0.0).max(axis=0)
+        if values.max() > highest:
+            highest = values.max()
+            # Two with the count of the leader have equal gains up to rounding: take the first.
+            best = numbers[rows[values >= highest * (1 - 1e-9)].min()]
     return best
 
 
 # -------------------------------------------------------------------------------------------------
-# Where a rate is to be proven, and once no seeds are worth anything and no newcomers are left: the
-# most promising one climbs. docs/racing.md has the rule, and benchmarks/README.md how it compares
-# with others. Nobody is stopped by it: who waits may go on when those ahead of it fall behind. Only
-# who is proven worse is out for good, and for that the promise of `racing.race` holds.
+# Promotion of the most promising configuration: where a rate is to be proven, and once seeds gain
+# nothing and no new configurations are left. docs/racing.md has the rule, and benchmarks/README.md
+# compares it with others. It stops no configuration: one that waits may go on when others fall
+# behind. Only proven worse ones are out for good, by the promise of `racing.race`.
 
 VERIFY = 0.5
-"""The share of seeds that goes to learning more of what was found."""
+"""The share of seeds that goes to promotions; the rest goes to new configurations."""
 
 AS_QUICK = 0.005
-"""A difference in speed that is none: about a tenth of the epochs. After few seeds the quickest of
-many are the luckiest, and would all climb to the top for that."""
+"""A negligible difference in speed: about a tenth of the epochs. After few seeds the quickest of
+many configurations are lucky, and would all be promoted to the top."""
 
 Waiting = tuple[float, int]
 """Minus the speed, and the number: the quickest first, then the oldest."""
 
 
 def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None:
-    """The seeds to which a newcomer goes on at once, or None if it stays where it is for now."""
+    """The total seeds that a new configuration gets next without waiting; None if it waits."""
     if successes < n:
         return None
     return next((rung for rung in rungs if n < rung <= FIRST), None)
 
 
 class ProvenRates:
-    """What races of a search share in which `Race` says what is proven of success rates."""
+    """Base class: a `Race` says what is proven of success rates."""
 
     weighs = False
-    """Whether it weighs a climb against a newcomer; else half of all seeds are for climbs."""
+    """Whether the value of seeds decides about promotions; else they get a share of `VERIFY`."""
 
     def __init__(self, rule: RaceRule) -> None:
         self._race = Race(rule)
 
     @property
     def proven(self) -> float:
-        """A rate that one configuration at least has, by the race's promise; 0 at first."""
+        """As `Race.proven`."""
         return self._race.proven
 
     @property
     def leader(self) -> Hashable:
-        """The configuration of which the highest rate is proven; None at first."""
+        """As `Race.leader`."""
         return self._race.leader
 
     def enter(self, name: Hashable) -> int:
-        """As `Race.enter`: before any of its results are known."""
+        """As `Race.enter`."""
         return self._race.enter(name)
 
 
 class Grants(ProvenRates):
-    """A search's race for the success rate: takes in counts, says who climbs next.
+    """A search's race for the success rate: records counts, decides who is promoted next.
 
-    Configurations with the same count are kept together, so that a decision looks at some dozens of
-    counts, not at a million configurations.
+    Configurations with equal counts are grouped, so that a decision looks at some dozens of counts
+    instead of a million configurations.
     """
 
     def __init__(self, rule: RaceRule, *, weighs: bool = False) -> None:
@@ -179,21 +179,17 @@ class Grants(ProvenRates):
         self._prior = np.full(len(RATES), 1 / len(RATES))
         self._top, self._most = rule.rungs[-1], rule.finalists
         self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
-        self._all: dict[tuple[int, int], list[Waiting]] = {}
-        self._open: dict[tuple[int, int], list[Waiting]] = {}  # those that may climb
+        self._all: dict[tuple[int, int], list[Waiting]] = {}  # by count
+        self._open: dict[tuple[int, int], list[Waiting]] = {}  # those that may be promoted
         self._stopped: set[int] = set()
 
     def forget(self, name: Hashable) -> None:
-        """Take back all that was seen of a configuration, which enters anew.
+        """Forget the results of a configuration, which enters again.
 
-        Earlier proofs concern what the configuration was before. With its new seeds it gets a new
-        number and a new share of alpha. Configurations that it stopped stay stopped.
+        Its new results get a new number and a new share of alpha. Configurations that its former
+        results stopped stay stopped.
         """
-        number = self.enter(name)
-        at = self._at.pop(number, None)
-        if at is not None:
-            _remove(self._all, at, number)
-            _remove(self._open, at, number)
+        self._withdraw(self.enter(name))
         others = ((self._race.name_of(i), k, n) for i, (k, n, _) in self._at.items())
         self._race.forget(name, others)
 
@@ -207,37 +203,40 @@ class Grants(ProvenRates):
         costs: tuple[float, ...] = (),  # noqa: ARG002  # a front has some
         seed_costs: NDArray[np.float64] | None = None,  # noqa: ARG002  # numbers have some
     ) -> None:
-        """Take in all that is known of a configuration.
+        """Record the results of a configuration.
 
         Args:
             name: entered or not.
             successes: of all its seeds so far.
             n: its seeds so far, at least 1.
-            speed: between 0 and 1, more is better: tells the equally good apart. Where a rule
-                judges a number it is of that, and no speed: see `racing.objectives.liking`.
-            costs: none here; see `FrontGrants`.
-            seed_costs: none here; see `NumberGrants`.
+            speed: between 0 and 1, more is better: decides between equal counts. See
+                `racing.objectives.liking`.
+            costs: ignored; see `FrontGrants`.
+            seed_costs: ignored; see `NumberGrants`.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
-        if (before := self._at.get(number)) is not None:
-            _remove(self._all, before, number)
-            _remove(self._open, before, number)
+        self._withdraw(number)
         self._at[number] = successes, n, speed
         insort(self._all.setdefault((successes, n), []), (-speed, number))
         if n < self._top and (successes or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault((successes, n), []), (-speed, number))
 
+    def _withdraw(self, number: int) -> None:
+        if (at := self._at.pop(number, None)) is not None:
+            _remove(self._all, at, number)
+            _remove(self._open, at, number)
+
     def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
-        """The configuration that shall climb; None if there is none, or a newcomer is worth more.
+        """The configuration to promote; None if there is none, or a new one is worth more.
 
         Args:
-            busy: those that have seeds under way.
-            last: whether no newcomers are left.
+            busy: configurations whose seeds are being trained.
+            last: whether no new configurations are left.
         """
         if last and self._most is not None and len(busy) >= self._most:
             return None
-        if self.weighs and not last:  # the last prior stays: what a search asks changes nothing
+        if self.weighs and not last:  # at the end the prior stays, so that repeated calls agree
             self._learn()
         while True:
             number = self._weighed(busy, last=last) if self.weighs else None
@@ -250,29 +249,28 @@ class Grants(ProvenRates):
                 return name
 
     def gives_up(self, name: Hashable) -> bool:
-        """Whether a configuration is proven worse than another; it never climbs again then."""
+        """Whether a configuration is proven worse than another, and so never promoted again."""
         number = self.enter(name)
         if number in self._stopped:
             return True
-        if (found := self._at.get(number)) is None:
-            return False
-        if not self._race.is_stopped(name, found[0], found[1]):
+        at = self._at.get(number)
+        if at is None or not self._race.is_stopped(name, at[0], at[1]):
             return False
         self._stopped.add(number)
-        _remove(self._open, found, number)
+        _remove(self._open, at, number)
         return True
 
     def _learn(self) -> None:
-        """Bring the prior nearer to what all counts say: two steps of expectation maximisation."""
+        """Fit the prior to all counts: two steps of expectation maximisation."""
         counts = np.array([len(members) for members in self._all.values()])
         likelihood = np.array([_likelihood(*at) for at in self._all])
         for _ in range(2 if len(counts) else 0):
             beliefs = self._prior * likelihood
-            found = (counts / beliefs.sum(axis=1)) @ beliefs
-            self._prior = (EVENLY / len(RATES) + found) / (EVENLY + counts.sum())
+            expected_counts = (counts / beliefs.sum(axis=1)) @ beliefs
+            self._prior = (EVENLY / len(RATES) + expected_counts) / (EVENLY + counts.sum())
 
     def _weighed(self, busy: Collection[Hashable], *, last: bool) -> int | None:
-        """Whose next seeds are worth more than a newcomer's, if one may come, and most of all."""
+        """The number whose next seeds gain most; None if those of a new configuration do."""
         if not self._all:
             return None
         groups = list(self._all)
@@ -291,8 +289,8 @@ class Grants(ProvenRates):
                 numbers.append(number)
                 rows.append(row)
                 steps.append(self._rungs[bisect_right(self._rungs, at[1])] - at[1])
-        newcomer = np.zeros_like(self._prior) if last else self._prior
-        advantages = np.vstack([newcomer, beliefs[rows]]) * (RATES - highest)
+        new = np.zeros_like(self._prior) if last else self._prior
+        advantages = np.vstack([new, beliefs[rows]]) * (RATES - highest)
         if leader in numbers:
             advantages[numbers.index(leader)] = beliefs[first] * (second - RATES)
         least = NEGLIGIBLE_AT_THE_END if last else NEGLIGIBLE
@@ -313,7 +311,7 @@ class Grants(ProvenRates):
         return None if best is None else -best[1]
 
     def _may(self, successes: int, n: int, member: Waiting) -> bool:
-        """Whether fewer than `finalists` others are ahead of it."""
+        """Whether fewer than `finalists` others are ahead of a member of a group."""
         if self._most is None:
             return True
         hoped, flawless = expected(successes, n), successes == n
@@ -321,7 +319,7 @@ class Grants(ProvenRates):
         for (k, seeds), members in self._all.items():
             if k < seeds * hoped or _low(k, seeds) < hoped:
                 continue
-            # The lower end is below the mean: nobody is ahead of itself.
+            # The lower end is below the mean, so no configuration is ahead of itself.
             slowest = (member[0] + AS_QUICK, math.inf)
             ahead += bisect_right(members, slowest) if flawless else len(members)
             if ahead >= self._most:
@@ -349,31 +347,28 @@ def _low(successes: int, n: int) -> float:
 
 
 # -------------------------------------------------------------------------------------------------
-# The race where more than the success rate counts: who may still be on the Pareto front goes on.
+# The race with several objectives: configurations that may still be on the Pareto front go on.
 #
-# It is about success rates all the same, and its bounds and shares of alpha are those of
-# `racing.race`. But a config competes only with those that cost no more in any other objective: a
-# network of 3 units is not stopped for one of 20 that is better.
+# It compares success rates, with the bounds and shares of alpha of `racing.race`. But a
+# configuration competes only with those that cost no more in any other objective: a network of 3
+# units is not stopped for a better one of 20 units.
 #
-# **The promise.** With probability at least 1 - alpha, every stopped config really has a lower
-# success rate than another which costs no more in any other objective: by the same proof, since all
-# bounds hold together whoever is compared with whom. A parameter is known exactly, and then a
-# stopped config is dominated. Epochs to solve are what has been measured of both so far; for them
-# the promise says no more than that.
+# **The promise.** With probability at least 1 - alpha, every stopped configuration really has a
+# lower success rate than another one that costs no more in any other objective. The proof is the
+# same: all bounds hold together, whichever configurations are compared. A parameter is known
+# exactly, so a stopped configuration is dominated. Epochs to solve are those measured so far, and
+# the promise holds for these measurements only.
 
 _FRONT_ROW = np.dtype([("k", "i8"), ("n", "i8"), ("low", "f8"), ("proven", "f8"), ("out", "?")])
 
 
 class FrontGrants(ProvenRates):
-    """A search's race for a front; like `Grants`, but for the costs.
-
-    A decision compares a config with all others.
-    """
+    """A search's race for a front: `Grants` with costs. A decision compares all configurations."""
 
     def __init__(self, rule: RaceRule) -> None:
         super().__init__(rule)
         self._rule = rule
-        # One row for each number. The costs are NaN before the first look: nobody is compared then.
+        # One row for each number. Costs are NaN before the first look, and so compare as false.
         self._rows, self._costs = np.zeros(0, _FRONT_ROW), np.empty((0, 0))
 
     def forget(self, name: Hashable) -> None:
@@ -381,8 +376,8 @@ class FrontGrants(ProvenRates):
         number = self.enter(name)
         if number <= len(self._rows):
             self._rows[number - 1], self._costs[number - 1] = 0, np.nan
-        seen = [(i, row) for i, row in enumerate(self._rows.tolist(), 1) if row[1]]
-        self._race.forget(name, ((self._race.name_of(i), row[0], row[1]) for i, row in seen))
+        rows = enumerate(self._rows.tolist(), 1)
+        self._race.forget(name, ((self._race.name_of(i), k, n) for i, (k, n, *_) in rows if n))
 
     def see(
         self,
@@ -391,18 +386,15 @@ class FrontGrants(ProvenRates):
         n: int,
         *,
         costs: tuple[float, ...],
-        speed: float = 0.5,  # noqa: ARG002  # where it counts, it is among the costs
+        speed: float = 0.5,  # noqa: ARG002  # if it is an objective, it is among the costs
         seed_costs: NDArray[np.float64] | None = None,  # noqa: ARG002
     ) -> None:
-        """As `Grants.see`.
-
-        `costs` are those in each other objective; less is better, inf is allowed.
-        """
+        """As `Grants.see`, with `costs` in each other objective; less is better, inf is allowed."""
         number, have = self.enter(name), len(self._rows)
         if number > have:
             more = max(number, 2 * have) - have
-            nothing = np.full((more, len(costs)), np.nan)
-            self._costs = np.vstack([self._costs.reshape(have, len(costs)), nothing])
+            empty = np.full((more, len(costs)), np.nan)
+            self._costs = np.vstack([self._costs.reshape(have, len(costs)), empty])
             self._rows = np.append(self._rows, np.zeros(more, _FRONT_ROW))
         self._race.see(name, successes, n)
         row = self._rows[number - 1]
@@ -411,20 +403,20 @@ class FrontGrants(ProvenRates):
         self._rows[number - 1] = successes, n, _low(successes, n), proven, row["out"]
 
     def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:  # noqa: ARG002
-        """The config that shall climb; None if there is none.
+        """The configuration to promote; None if there is none.
 
-        The one expected to succeed most often, of those that are not proven worse than another of
-        no higher costs, and that have fewer than `finalists` others ahead: of no higher costs, and
-        shown to do as well as it is expected to (by the lower end of Wilson's interval).
+        It has the highest expected rate of those that are not proven worse than another of no
+        higher costs, and that have fewer than `finalists` others ahead. Ahead are those of no
+        higher costs whose lower end of Wilson's interval reaches its expected rate.
         """
         k, n = self._rows["k"], self._rows["n"]
-        hoped = np.where(n > 0, (k + 1) / (n + 2), 0.0)
+        rates = np.where(n > 0, (k + 1) / (n + 2), 0.0)
         may = (k > 0) & (n < self._rule.rungs[-1]) & ~self._rows["out"]
-        for row in np.lexsort((np.arange(len(hoped)), -hoped)).tolist():
+        for row in np.argsort(-rates, kind="stable").tolist():
             if not may[row] or (name := self._race.name_of(row + 1)) in busy:
                 continue
             rivals = self._rivals(row)
-            ahead = rivals & (self._rows["low"] >= hoped[row])
+            ahead = rivals & (self._rows["low"] >= rates[row])
             if self._rule.finalists is not None and ahead.sum() >= self._rule.finalists:
                 continue
             if not self._is_worse(row, rivals):
@@ -432,14 +424,14 @@ class FrontGrants(ProvenRates):
         return None
 
     def gives_up(self, name: Hashable) -> bool:
-        """As `Grants.gives_up`: of no higher costs."""
+        """Whether a configuration is proven worse than another of no higher costs."""
         row = self.enter(name) - 1
         if row >= len(self._rows) or not self._rows["n"][row]:
             return False
         return bool(self._rows["out"][row]) or self._is_worse(row, self._rivals(row))
 
     def _rivals(self, row: int) -> NDArray[np.bool_]:
-        """Who costs no more in anything."""
+        """bool, shape (rows,): the other configurations that cost no more in any objective."""
         rivals: NDArray[np.bool_] = np.all(self._costs <= self._costs[row], axis=1)
         rivals[row] = False
         return rivals
@@ -453,23 +445,22 @@ class FrontGrants(ProvenRates):
 
 
 # -------------------------------------------------------------------------------------------------
-# The race where a number of a user's own trainer is looked for: the best of a rung climb.
+# The race for a number of a user's own trainer: the best of a rung are promoted.
 #
 # It is successive halving without waiting (Li et al. 2020, A System for Massively Parallel
-# Hyperparameter Tuning, MLSys: ASHA), see docs/own-trainer.md. Of itself it promises nothing.
+# Hyperparameter Tuning, MLSys: ASHA), see docs/own-trainer.md, and by itself promises nothing.
 #
-# A quantile has bounds that hold however often one looks, whatever the numbers are, for it is above
-# x just where the rate of numbers up to x is below its share (`stats.anytime.anytime_quantile`). So
-# whoever is proven worse by them is out, with the promise of `racing.race` word for word: with
-# probability at least 1 - alpha every stopped config's quantile really is worse than that of the
-# one it was stopped for, by the same proof and with the same shares of alpha. A seed that failed
-# counts as its objective says. A mean of numbers without known limits has no such bound, and so
-# nobody is stopped for one.
+# A quantile has bounds that hold at all looks and for any distribution
+# (`stats.anytime.anytime_quantile`). So a configuration that they prove worse is stopped, with the
+# promise of `racing.race`: with probability at least 1 - alpha every stopped configuration's
+# quantile really is worse than that of the one it was stopped for, by the same proof and with the
+# same shares of alpha. A failed seed counts as its objective says. A mean of numbers without known
+# limits has no such bound, so it stops no configuration.
 #
-# What is proven of success rates (`stop: {proven_rate: ..}`) is so by `racing.race`, as always.
+# Success rates (`stop: {proven_rate: ..}`) are proven by `racing.race`, as always.
 
 NumberMember = tuple[float, int]
-"""What a config costs with the seeds of a rung, and its number: the best first, then the oldest."""
+"""A configuration's cost at a rung, and its number: the best first, then the oldest."""
 
 
 class NumberGrants(ProvenRates):
@@ -477,21 +468,20 @@ class NumberGrants(ProvenRates):
 
     Args:
         rule: of the race.
-        share: of what is looked for, if that is a quantile: of the costs that `see` is told.
+        share: of the quantile of the costs, if the objective is a quantile.
     """
 
     def __init__(self, rule: RaceRule, *, share: float | None = None) -> None:
         super().__init__(rule)
         self._rungs, self._share, self._alpha = rule.rungs, share, rule.alpha
-        # By number: the quantile costs at least, and at most, so much; of all looks.
+        # By number: the lower and the upper bound of the quantile's cost, over all looks.
         self._least: dict[int, float] = {}
         self._at_most: dict[int, float] = {}
-        self._bars: tuple[tuple[float, int], ...] = ()  # the two that cost least at most
+        self._bars: tuple[tuple[float, int], ...] = ()  # the two lowest of `_at_most`
         self._at: dict[int, tuple[int, int]] = {}  # number: successes, n
-        self._came: list[list[NumberMember]] = [[] for _ in rule.rungs]  # all that came to a rung
-        self._wait: list[list[NumberMember]] = [
-            [] for _ in rule.rungs
-        ]  # those that have not left it
+        # For each rung, all that reached it and those that are still on it.
+        self._came: list[list[NumberMember]] = [[] for _ in rule.rungs]
+        self._wait: list[list[NumberMember]] = [[] for _ in rule.rungs]
 
     def forget(self, name: Hashable) -> None:
         """As `Grants.forget`."""
@@ -515,10 +505,10 @@ class NumberGrants(ProvenRates):
         speed: float = 0.5,  # noqa: ARG002  # of a success rate
         seed_costs: NDArray[np.float64] | None = None,
     ) -> None:
-        """As `Grants.see`, by the numbers of seeds.
+        """As `Grants.see`, with the numbers of the seeds.
 
-        `costs` is one: the objective, turned so that less is better; inf where failed seeds decide.
-        `seed_costs` are the numbers of the seeds, turned the same way; inf of a failed one.
+        `costs` has one item: the objective, with the sign by which less is better; inf where failed
+        seeds decide it. `seed_costs` are the seeds' numbers with that sign; inf for a failed seed.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
@@ -532,14 +522,11 @@ class NumberGrants(ProvenRates):
                 continue
             insort(self._came[place], (cost, number))
             insort(self._wait[place], (cost, number))
-            if place:  # it has left the one before
+            if place:  # it has left the rung before
                 _remove_member(self._wait[place - 1], number)
 
     def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
-        """The config that shall climb; None if there is none.
-
-        The best of the highest rung on which one may.
-        """
+        """The configuration to promote, the best of the highest rung with one; None if none may."""
         for place in reversed(range(len(self._rungs) - 1)):
             came, share = self._came[place], self._rungs[place + 1] / self._rungs[place]
             most = math.ceil(len(came) / share) if last else int(len(came) / share)
@@ -552,13 +539,13 @@ class NumberGrants(ProvenRates):
         return None
 
     def gives_up(self, name: Hashable) -> bool:
-        """Whether its quantile is proven worse than another's; of a mean nothing is proven."""
+        """Whether its quantile is proven worse than another's; never for a mean."""
         number = self.enter(name)
         bar = next((cost for cost, other in self._bars if other != number), math.inf)
         return self._least.get(number, -math.inf) > bar
 
     def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
-        # The bounds of all looks hold together: the best of them count.
+        # The bounds of all looks hold together, so the best ones count.
         assert self._share is not None
         alpha = self._alpha * float(race_share(number)) / 2
         low, high = map(float, anytime_quantile(seed_costs, self._share, alpha=alpha))
@@ -575,16 +562,16 @@ def _remove_member(members: list[NumberMember], number: int) -> None:
 
 
 SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants
-"""What a search asks of a race; see `Grants`."""
+"""The race of a search; see `Grants`."""
 
 
 def raced(space: SearchSpace) -> bool:
-    """Whether configs compete for seeds, or one that is proven good ends the search."""
+    """Whether configurations compete for seeds, or a proven rate ends the search."""
     return len(space.seeds.ladder) > 1 or space.stop.proven_rate is not None
 
 
 def race_of(space: SearchSpace) -> SeedRace | None:
-    """Who says which config gets more seeds; None if all get the same."""
+    """The race that decides which configuration gets more seeds; None if all get the same."""
     if not raced(space):
         return None
     rule = RaceRule(space.seeds.ladder, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
@@ -596,15 +583,15 @@ def race_of(space: SearchSpace) -> SeedRace | None:
 
 
 def refuse_unprovable(space: SearchSpace) -> None:
-    """Return if `stop: {proven_rate: ...}` can end the search of a space.
+    """Refuse a `stop: {proven_rate: ...}` that cannot end the search of a space.
 
     Raises:
-        InputError: not even a first configuration that solves all its seeds proves such a rate.
+        InputError: not even the first configuration proves such a rate if it solves all its seeds.
     """
     rate, most, alpha = space.stop.proven_rate, space.seeds.ladder[-1], space.seeds.alpha
     if rate is None or (best := float(race_lower(most, most, 1, alpha=alpha))) >= rate:
         return
-    # Beyond the first, a configuration needs more: see how alpha is spent in `racing.race`.
+    # Later configurations need more seeds: see how alpha is spent in `racing.race`.
     number = space.search.trials or grid_size(space)
 
     def enough(n: int) -> bool:

@@ -1,9 +1,9 @@
-"""Objectives: numbers from counts, epochs and a trainer's own numbers; the Pareto front."""
+"""Values of objectives, from counts, epochs and numbers of a trainer; the Pareto front."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -16,49 +16,49 @@ from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import interval_of_all, of_all, quantile_share
 
 # -------------------------------------------------------------------------------------------------
-# Objectives on numbers that a user's own trainer tells of each seed: `accuracy_q10`, `loss_mean`.
+# Objectives on numbers that a user's own trainer returns for each seed, such as `accuracy_q10`.
 #
-# Every seed counts. One that failed, or has no finite number, counts as what the objective says of
-# it (`failed`), else as worse than any number: a mean is infinitely bad as soon as one seed
-# failed, a quantile where it falls on a failed seed. None is left out, and none is averaged away.
+# Every seed counts. A seed that failed, or has no finite number, counts as the objective's
+# `failed`, or else as worse than any number: then a mean is infinitely bad as soon as one seed
+# failed, a quantile where it falls on a failed seed.
 
 Numbers: TypeAlias = Sequence[float] | NDArray[np.float64]
 """Of each seed; NaN where it failed."""
 
 BEYOND = 1e300
-"""What a sampler is told of failed seeds lies further off than this, and a number never does."""
+"""A sampler's value lies beyond this where failed seeds decide it, and never otherwise."""
 
 NEXT_TO_NOTHING = 1e-6
-"""Of a value, for the share of seeds that failed."""
+"""The relative penalty of a sampler's value if all seeds failed."""
 
 
 def numbers_named(objectives: Iterable[Objective]) -> tuple[str, ...]:
-    """The numbers that objectives sum up, or tell ties apart by, each once."""
-    summed = [one for o in objectives for one in (o, o.ties) if one is not None]
-    return tuple(dict.fromkeys(one.number for one in summed if one.number is not None))
+    """The numbers of objectives and of their ties, each once."""
+    both = (part for objective in objectives for part in (objective, objective.ties))
+    return tuple(dict.fromkeys(part.number for part in both if part and part.number is not None))
 
 
 def numbers_in(outcome: Outcome, name: str) -> NDArray[np.float64]:
-    """float64, shape (S,): a number of each seed; NaN where the seed failed or has none."""
+    """float64, shape (S,): a number of each seed; NaN where the seed failed or lacks it."""
     return counted(outcome.details.values.get(name), outcome.status)
 
 
 def summed_only(objectives: Sequence[Objective]) -> Objective | None:
-    """The objective, if a number of a user's own trainer is all that is looked for; else None."""
+    """The objective, if it is the only one and sums up a trainer's number; else None."""
     return objectives[0] if len(objectives) == 1 and objectives[0].number is not None else None
 
 
 def ties_of(objectives: Sequence[Objective]) -> Objective | None:
-    """What tells configs of the same count apart, if a number does; see `Objective.ties`."""
+    """The number that decides between equal counts, if there is one; see `Objective.ties`."""
     return objectives[0].ties if len(objectives) == 1 else None
 
 
 def told_of(objective: Objective, numbers: Numbers) -> float:
-    """What a sampler is told: `summed`, or a finite number where that is infinite.
+    """The sampler's value: `summed`, or a finite number where that is infinite.
 
-    That is worse than any, and the worse the more of the seeds failed: so a search that has seen
-    nothing else knows in which direction to go. For the same reason of equal ones those are told as
-    better, by next to nothing, of which fewer seeds failed: see `benchmarks/failed_seeds.py`.
+    That number is worse than any other, and the worse the more seeds failed, so that a search that
+    has seen nothing else knows in which direction to go. For the same reason equal values differ by
+    a tiny penalty for failed seeds: see `benchmarks/failed_seeds.py`.
     """
     value = summed(objective, numbers)
     share = float(np.isnan(np.asarray(numbers, np.float64)).mean())
@@ -71,83 +71,107 @@ def told_of(objective: Objective, numbers: Numbers) -> float:
 
 def _with_failed(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
     worst = -math.inf if objective.maximize else math.inf
-    given = np.asarray(numbers, np.float64)
+    values = np.asarray(numbers, np.float64)
     failed = worst if objective.failed is None else float(objective.failed)
-    # Sorted: a sum that depends on the order of results would not be the same twice.
-    return np.sort(np.where(np.isnan(given), failed, given))
+    # Sorted, so that a sum does not depend on the order of results.
+    return np.sort(np.where(np.isnan(values), failed, values))
 
 
 def summed(objective: Objective, numbers: Numbers) -> float:
-    """What a config is worth: its statistic of all seeds, infinite where failed ones decide it."""
+    """The objective's statistic over all seeds; infinite where failed seeds decide it."""
     assert objective.statistic is not None
     return of_all(_with_failed(objective, numbers), objective.statistic)
 
 
 def seed_costs(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
-    """Of each seed its number, turned so that less is better; ascending, failed ones included."""
-    given = _with_failed(objective, numbers)
-    return -given[::-1] if objective.maximize else given
+    """The numbers of all seeds, ascending, with the sign by which less is better."""
+    values = _with_failed(objective, numbers)
+    return -values[::-1] if objective.maximize else values
 
 
 def cost_share(objective: Objective) -> float | None:
-    """Of `seed_costs` the quantile that an objective is; None if it is a mean."""
+    """The share of the objective's quantile in `seed_costs`; None for a mean."""
     share = quantile_share(objective.statistic or "mean")
     return share if share is None or not objective.maximize else 1 - share
 
 
 def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:
-    """Its 95 % interval over all seeds; see `numbers.interval_of_all`."""
+    """The 95 % interval of `summed`; see `stats.numbers.interval_of_all`."""
     assert objective.statistic is not None
     return interval_of_all(_with_failed(objective, numbers), objective.statistic)
 
 
 LONGEST = 2**31
-"""Epochs: no training has more, since a seed's epoch is an int32."""
+"""Maximum epochs of a training, since a seed's epoch is an int32."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What has been seen of a config.
+    """The results of a configuration, as far as objectives use them.
 
     Attributes:
         n: seeds, crashed ones included; at least 1.
         spent: epochs until each seed was solved for good, unsolved ones at the full budget, summed;
-            that of crashed ones as far as it is known.
-        numbers: by name those that are looked for, one for each seed; NaN where it failed.
+            for crashed seeds as far as known.
+        numbers: by name, the numbers of the objectives; NaN where a seed failed.
     """
 
     point: Point
     successes: int
     n: int
     spent: int
-    numbers: Mapping[str, Sequence[float] | NDArray[np.float64]] = field(default_factory=dict)
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 def seen_of(point: Point, outcome: Outcome, objectives: Iterable[Objective]) -> Seen:
-    """What an outcome is for these objectives."""
+    """The results of an outcome for these objectives."""
     numbers = {name: numbers_in(outcome, name) for name in numbers_named(objectives)}
     return Seen(point, outcome.successes, outcome.n, outcome.epochs_spent, numbers)
 
 
 def only_rate(objectives: Sequence[Objective]) -> bool:
-    """Whether the success rate is all that is looked for."""
+    """Whether the success rate is the only objective."""
     return [objective.name for objective in objectives] == [SUCCESS_RATE]
 
 
 def told(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
-    """One finite number for each objective, in their order and of their direction.
+    """The sampler's values: a finite number for each objective, with its direction.
 
-    A success rate alone is told as `worth`, for there is nothing else to tell ties apart. Beside
-    others it is `expected`; epochs to solve are `epochs_told`; a parameter is its own value; of a
-    statistic of numbers `told_of`.
+    A success rate alone is `worth`, which also decides between equal counts. Beside others it is
+    `expected`; epochs to solve are `epochs_told`; a parameter is its value; a statistic of numbers
+    is `told_of`.
     """
     if only_rate(objectives):
         return (worth(seen.successes, seen.n, liking(objectives, seen)),)
-    return tuple(_told(objective, seen) for objective in objectives)
+    values = {
+        SUCCESS_RATE: expected(seen.successes, seen.n),
+        EPOCHS_TO_SOLVE: epochs_told(seen),
+    }
+    return _values(objectives, seen, values, told_of)
+
+
+def _values(
+    objectives: Sequence[Objective],
+    seen: Seen,
+    measured: Mapping[str, float],
+    statistic: Callable[[Objective, Numbers], float],
+) -> tuple[float, ...]:
+    """The value of each objective: measured, a statistic of numbers, or a parameter's value."""
+
+    def value(objective: Objective) -> float:
+        if objective.number is not None:
+            return statistic(objective, seen.numbers[objective.number])
+        if objective.name in measured:
+            return measured[objective.name]
+        parameter = seen.point[objective.name]  # a number: the space and the trainer were checked
+        assert isinstance(parameter, int | float)
+        return float(parameter)
+
+    return tuple(map(value, objectives))
 
 
 def names_told(objectives: Sequence[Objective]) -> list[str]:
-    """What each of the numbers that are `told` is, for people who look at a sampler's study."""
+    """Names of the sampler's values, for people who look at its study."""
     known = {SUCCESS_RATE: "expected success rate", EPOCHS_TO_SOLVE: "ln of epochs to solve"}
     if only_rate(objectives):
         ties = ties_of(objectives)
@@ -157,44 +181,17 @@ def names_told(objectives: Sequence[Objective]) -> list[str]:
     return [known.get(objective.name, objective.name) for objective in objectives]
 
 
-def _told(objective: Objective, seen: Seen) -> float:
-    name = objective.name
-    if objective.number is not None:
-        return told_of(objective, seen.numbers[objective.number])
-    if name == SUCCESS_RATE:
-        return expected(seen.successes, seen.n)
-    if name == EPOCHS_TO_SOLVE:
-        return epochs_told(seen)
-    return _parameter(name, seen)
-
-
-def _parameter(name: str, seen: Seen) -> float:
-    value = seen.point[name]  # a number: the space and the trainer were checked
-    assert isinstance(value, int | float)
-    return float(value)
-
-
 def estimates(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
-    """What a person is shown, for each objective: k / n, ERT (inf without a success), the value.
-
-    Of numbers `summed`.
-    """
-    known = {
+    """The values for people: k / n, ERT (inf without a success), a parameter's value, `summed`."""
+    values = {
         SUCCESS_RATE: seen.successes / seen.n,
         EPOCHS_TO_SOLVE: seen.spent / seen.successes if seen.successes else math.inf,
     }
-    return tuple(
-        summed(o, seen.numbers[o.number])
-        if o.number is not None
-        else known[o.name]
-        if o.name in known
-        else _parameter(o.name, seen)
-        for o in objectives
-    )
+    return _values(objectives, seen, values, summed)
 
 
 def costs(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
-    """The estimates of all but the success rate, turned so that less is better."""
+    """The estimates of all but the success rate, with the sign by which less is better."""
     pairs = zip(objectives, estimates(objectives, seen), strict=True)
     return tuple(-v if o.maximize else v for o, v in pairs if o.name != SUCCESS_RATE)
 
@@ -202,29 +199,27 @@ def costs(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
 def expected(successes: int, n: int) -> float:
     """(k + 1) / (n + 2): 128 of 128 is more than 8 of 8, and both are less than certain.
 
-    The mean of the rate where nothing was known of it before: Laplace's rule of succession.
+    Laplace's rule of succession: the mean of the rate after a uniform prior.
     """
     return (successes + 1) / (n + 2)
 
 
 def worth(successes: int, n: int, liked: float) -> float:
-    """What a search for the success rate alone maximises: (k + 1 + s) / (n + 2), s the `liking`.
+    """The sampler's value of the success rate alone: (k + 1 + s) / (n + 2), s the `liking`.
 
-    Since 0 < s < 1, of two configs with as many seeds the one with more successes is worth more,
-    however slow it is, and of two with as many successes the sooner: where many always solve, the
-    search goes on toward those that solve sooner. It is the mean of a rate that was Beta(1 + s,
-    1 - s) before anything was seen. What else was tried, and how that went, is told by
-    `benchmarks/objectives.py` and benchmarks/README.md.
+    Since 0 < s < 1, of two configurations with equally many seeds the one with more successes is
+    worth more, and with equally many successes the one with the larger s. So where many always
+    solve, the search goes on toward those that solve sooner. It is the mean of a rate whose prior
+    is Beta(1 + s, 1 - s). `benchmarks/objectives.py` and benchmarks/README.md compare alternatives.
     """
     return (successes + 1 + liked) / (n + 2)
 
 
 def liking(objectives: Sequence[Objective], seen: Seen) -> float:
-    """In (0, 1): by what configs with the same count are told apart.
+    """A number in (0, 1) that decides between equal counts; a seed is worth more than any of it.
 
-    Where a rule judges a number, it is larger the better the median of that number over the seeds
-    is: 1/2 for 0, toward 1 for what is much better and toward 0 for what is much worse, whatever
-    the number's scale. Else it is the `speed`. A seed is worth more than any of it.
+    Where a rule judges a number, it grows with the median of that number over the seeds: 1/2 for 0,
+    toward 1 for much better and toward 0 for much worse, for any scale. Else it is the `speed`.
     """
     if (ties := ties_of(objectives)) is None:
         return speed(seen)
@@ -235,13 +230,13 @@ def liking(objectives: Sequence[Objective], seen: Seen) -> float:
 
 
 def epochs_told(seen: Seen) -> float:
-    """The logarithm of the epochs to solve (ERT), with one success more than there was.
+    """The logarithm of the epochs to solve (ERT), with one more success than there was.
 
-    One more success, of a seed that took as many epochs as the mean of the others: ln(spent (n + 1)
-    / n / (k + 1)). Without a success that is what n + 1 seeds of full length cost, more than with
-    one success or more of as many seeds, and finite. A sampler that looks at volumes (TPE's
-    hypervolume, NSGA-II's crowding) or fits a surface (GP) would see nothing but such a value if it
-    were enormous; and as a logarithm a tenth fewer epochs count the same wherever one is.
+    The additional success took as many epochs as the mean of the seeds: ln(spent (n + 1) / n /
+    (k + 1)). Without a success the value is finite, the cost of n + 1 seeds of full length, and
+    larger than with a success. An enormous value would hide all others from a sampler that looks at
+    volumes (TPE's hypervolume, NSGA-II's crowding) or fits a surface (GP). In the logarithm a tenth
+    fewer epochs count the same everywhere.
     """
     spent = max(seen.spent, 1) / seen.n * (seen.n + 1)
     return math.log(spent / (seen.successes + 1))
@@ -250,7 +245,7 @@ def epochs_told(seen: Seen) -> float:
 def speed(seen: Seen) -> float:
     """In (0, 1), larger for fewer epochs of a seed: 0.89 for 10, 0.79 for 100, 0.68 for 1,000."""
     share = 1 - math.log1p(seen.spent / seen.n) / math.log1p(LONGEST)
-    return min(max(share, 0.001), 0.999)  # a seed stays worth more, whatever is rounded
+    return min(max(share, 0.001), 0.999)  # a seed is worth more, whatever the rounding
 
 
 def front(values: ArrayLike, objectives: Sequence[Objective]) -> NDArray[np.bool_]:
@@ -259,8 +254,8 @@ def front(values: ArrayLike, objectives: Sequence[Objective]) -> NDArray[np.bool
     Equal rows are both on it, or both not.
 
     Args:
-        values: float, shape (C, O): C configs, O objectives; infinite ones allowed, no NaN.
-        objectives: O of them, which say what is better.
+        values: float, shape (C, O): C configurations, O objectives; may be infinite, no NaN.
+        objectives: the O objectives, with their directions.
 
     Returns:
         bool, shape (C,).
@@ -268,7 +263,7 @@ def front(values: ArrayLike, objectives: Sequence[Objective]) -> NDArray[np.bool
     signs = np.array([-1.0 if objective.maximize else 1.0 for objective in objectives])
     costs = np.asarray(values, np.float64).reshape(-1, len(signs)) * signs
     kept = np.zeros(len(costs), np.bool_)
-    # In this order nobody is dominated by a later one.
+    # In this order no row is dominated by a later one.
     best = np.empty((0, len(signs)))
     for row in np.lexsort(costs.T[::-1]):
         mine = costs[row]

@@ -1,4 +1,4 @@
-"""The race for anybody's Optuna program in which one trial is one configuration."""
+"""The race as a pruner, for Optuna programs in which one trial is one configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xortune.racing.race import (
 )
 
 _Known: TypeAlias = tuple[float, tuple[tuple[int, int], ...]]
-"""The highest lower bound of some trials, and the counts of the best of them, if there is one."""
+"""The highest lower bound of some trials, and the counts of the best one, if there is any."""
 
 
 class SeedRacePruner(optuna.pruners.BasePruner):
@@ -55,8 +55,8 @@ class SeedRacePruner(optuna.pruners.BasePruner):
     The promise assumes that the choice of a trial says nothing about how its seeds will end; see
     docs/racing.md.
 
-    Everything follows from what the study holds: it works with `n_jobs`, with several processes
-    on one storage, and in a study that is continued.
+    All decisions follow from the study's contents, so the pruner works with `n_jobs`, with several
+    processes on one storage, and in a study that is continued.
 
     Args:
         alpha: the greatest probability that any trial is wrongly called worse, in (0, 1).
@@ -74,7 +74,7 @@ class SeedRacePruner(optuna.pruners.BasePruner):
         self._forget()
 
     def __getstate__(self) -> dict[str, float | None]:
-        """The settings; what is remembered can be read again."""
+        """The settings alone: the rest can be read from the study again."""
         return {"_alpha": self._alpha, "_futility": self._futility}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -92,14 +92,14 @@ class SeedRacePruner(optuna.pruners.BasePruner):
         return worse or is_futile(k, n, best, self._futility)
 
     def _forget(self) -> None:
-        # Of finished trials, which do not change: which were read, and what they came to.
+        # Finished trials do not change: the numbers of those read, and their result.
         self._read: WeakKeyDictionary[optuna.study.Study, tuple[set[int], _Known]] = (
             WeakKeyDictionary()
         )
         self._lock = threading.Lock()
 
     def _others(self, study: optuna.study.Study, trial: FrozenTrial) -> _Known:
-        """The highest lower bound of the other trials, over all reports, and the best one."""
+        """The highest lower bound of the other trials, over all reports, and the best counts."""
         trials = study.get_trials(deepcopy=False)
         with self._lock:
             read, known = self._read.setdefault(study, (set(), (0.0, ())))
@@ -122,11 +122,11 @@ class SeedRacePruner(optuna.pruners.BasePruner):
 
 
 def _looks(trial: FrozenTrial) -> list[tuple[int, int]]:
-    """What a trial reported, as counts, in the order of its seeds."""
-    found: list[tuple[int, int]] = []
+    """A trial's reports as counts, in the order of its seeds."""
+    looks: list[tuple[int, int]] = []
     last = 0, 0
     for n, successes in sorted(trial.intermediate_values.items()):
         last = checked_counts(successes, n, last, place=f"trial {trial.number}")
         if n:
-            found.append(last)
-    return found
+            looks.append(last)
+    return looks

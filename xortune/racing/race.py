@@ -1,36 +1,36 @@
-"""The race: which configurations are stopped, and why; `racing.grants`: who gets more seeds.
+"""The race: which configurations are stopped, and why. `racing.grants` decides who gets more seeds.
 
-Every configuration has a success rate that nobody knows. It is trained under a few seeds, then
-looked at, then under more; one whose upper bound lies under the lower bound of another is stopped.
-Nothing here waits for anything: a look at one configuration needs no other to have come as far.
+Every configuration has an unknown success rate. It is trained under a few seeds, then looked at,
+then trained under more. It is stopped if its upper bound lies below the lower bound of another. A
+look at one configuration never waits for another one.
 
 **The promise.** With probability at least 1 - alpha, *every* stopped configuration really has a
 lower success rate than the one it was stopped for. So no configuration whose rate is at least that
-of every other is ever stopped: not the best one, nor one of several equally good ones. This holds
-simultaneously over all configurations, however many join the race, and over all looks, after every
-seed if one likes, and what is proven of a rate (`Race.proven`) holds in the same 1 - alpha.
+of every other is ever stopped: neither the best one nor one of several equally good ones. This
+holds simultaneously over all configurations, however many join the race, and over all looks, after
+every seed if wanted. Proven rates (`Race.proven`) hold within the same 1 - alpha.
 
 *Proof.* Configuration number i = 1, 2, ... has two one-sided confidence sequences, each with error
 alpha w_i / 2, and the w_i sum to 1. Each holds at all n with probability 1 - alpha w_i / 2 (Ville's
-inequality; see `stats.anytime`). By the union bound all bounds of all configurations at all
-n hold together with probability 1 - alpha. Where they do, i is stopped for j only if rate_i <
-upper_i < lower_j <= rate_j. Nothing is assumed of how the outcomes of different configurations
-depend on each other: they share their seeds. What is assumed is that the number of a configuration
-says nothing of its seeds to come: each seed succeeds with the configuration's rate, whatever is
-known when it is entered. A grid or a random search fulfils that; a sampler that learns does but for
-what it can learn of the seeds themselves, which all configurations share: docs/racing.md says so.
-A configuration enters, and so has its number, before its results are looked at; one whose results
-another version makes, or whose trial is run again, enters anew.
+inequality; see `stats.anytime`). By the union bound all bounds of all configurations at all n hold
+together with probability 1 - alpha. Then i is stopped for j only if rate_i < upper_i < lower_j <=
+rate_j. The outcomes of different configurations may depend on each other: they share their seeds.
+The proof assumes that the number of a configuration says nothing about its future seeds: each seed
+succeeds with the configuration's rate, whatever is known when the configuration is entered. This
+holds for a grid or a random search, and for a sampler that learns except for what it can learn of
+the seeds, which all configurations share; see docs/racing.md. So a configuration is entered, and
+numbered, before its results are looked at. It enters again, with a new number, if another version
+makes its results or its trial is run again.
 
 **How alpha is spent.** w_i = ln c (1/ln(c + i - 1) - 1/ln(c + i)) with c = 20: the sum telescopes
-to 1, and w_i falls as 1/(i ln² i), about as slowly as a sum of infinitely many allows. A bound
-costs ln(1/w_i) in its exponent: 4.1 for the first, 4.7 for the tenth, 7.7 for the 200th, 9.7 for
-the 1000th (6/(pi² i²): 0.5, 5.1, 11.1, 14.3).
+to 1, and w_i falls as 1/(i ln² i), about as slowly as an infinite sum allows. A bound costs
+ln(1/w_i) in its exponent: 4.1 for the first, 4.7 for the tenth, 7.7 for the 200th, 9.7 for the
+1000th (6/(pi² i²): 0.5, 5.1, 11.1, 14.3).
 
-**Why not the paired test.** All configurations are trained under the same seeds, so that wins and
-losses on them could be compared. But whoever has led so far was chosen by looking at these seeds:
-the test must hold for all pairs, which costs ln(1/w) twice, and it can use no more seeds than the
-weaker one has had, where the bounds use all that the leader has. benchmarks/README.md has figures.
+**Why not the paired test.** All configurations are trained under the same seeds, so wins and losses
+on them could be compared. But the leader was chosen by looking at these seeds. So the test has to
+hold for all pairs, which costs ln(1/w) twice, and it uses no more seeds than the weaker one has,
+where the bounds use all seeds of the leader. benchmarks/README.md has figures.
 """
 
 from __future__ import annotations
@@ -55,25 +55,25 @@ from xortune.stats.anytime import (
 )
 
 FINALISTS = 5
-"""As many as a search certifies by itself."""
+"""The default number of finalists, which a search certifies."""
 
 EVEN = 20
-"""Up to about this number configurations have about equal shares of alpha."""
+"""c in `race_share`: about the first 20 configurations have nearly equal shares of alpha."""
 
 
 @dataclass(frozen=True)
 class RaceRule:
-    """How a race goes.
+    """The settings of a race.
 
     Attributes:
         rungs: total seeds at which a configuration is looked at, strictly ascending; the last is
             the full count.
-        alpha: the probability, at most, that any configuration is stopped wrongly.
-        finalists: while so many others are shown to do as well and as soon, a search gives a
-            configuration no further seeds, though it is not proven worse; None is never.
+        alpha: the greatest probability that any configuration is stopped wrongly.
+        finalists: a search pauses a configuration that is not proven worse while so many others
+            are shown to do as well and as soon; None never pauses one.
 
     Raises:
-        InputError: an alpha outside (0, 1).
+        InputError: alpha is outside (0, 1).
     """
 
     rungs: tuple[int, ...]
@@ -85,12 +85,12 @@ class RaceRule:
 
 
 LookResult: TypeAlias = Literal["climbs", "full", "stopped"]
-"""What a look at a configuration came to: it may get more seeds, it has had them all, or it is
-proven worse than another."""
+"""The result of a look: the configuration may get more seeds, has had all of them, or is proven
+worse than another."""
 
 
 class _Bar(NamedTuple):
-    """The highest lower bound so far and who has it."""
+    """The highest lower bound so far, and the configuration that has it."""
 
     lower: float
     name: Hashable
@@ -103,19 +103,18 @@ def race_share(number: ArrayLike) -> NDArray[np.float64]:
     """w_i: the share of alpha of configuration number i = 1, 2, ...; all shares sum to 1."""
     i = np.asarray(number, np.float64)
     before, after = np.log(EVEN + i - 1), np.log(EVEN + i)
-    # The difference of the inverses, without cancellation.
-    share = np.log(EVEN) * np.log1p(1 / (EVEN + i - 1)) / (before * after)
-    return np.asarray(share, np.float64)
+    # The difference of the inverses without cancellation.
+    return np.asarray(np.log(EVEN) * np.log1p(1 / (EVEN + i - 1)) / (before * after))
 
 
 def race_lower(
     successes: ArrayLike, n: ArrayLike, number: ArrayLike, *, alpha: float = 0.05
 ) -> NDArray[np.float64]:
-    """What is proven of a configuration's rate from below, by the race's promise.
+    """The lower bound of a configuration's rate, by the race's promise.
 
     Args:
         successes: counts, any shape; the other two are broadcast with it.
-        n: seeds trained.
+        n: seeds.
         number: of the configuration, from 1.
         alpha: of the whole race.
 
@@ -128,19 +127,19 @@ def race_lower(
 def race_upper(
     successes: ArrayLike, n: ArrayLike, number: ArrayLike, *, alpha: float = 0.05
 ) -> NDArray[np.float64]:
-    """What is proven of a configuration's rate from above; as `race_lower`."""
+    """The upper bound of a configuration's rate; as `race_lower`."""
     return anytime_upper(successes, n, alpha=alpha * race_share(number) / 2)
 
 
 def is_worse(successes: int, n: int, number: int, lower: float, *, alpha: float = 0.05) -> bool:
-    """Whether `race_upper` is below the lower bound of another; quicker than to compute it."""
+    """Whether `race_upper` is below the lower bound of another, without computing `race_upper`."""
     if successes >= n or lower <= successes / n:
         return False
     return _evidence_below(successes, n, lower) > -_log_level(number, alpha)
 
 
 def best_lower(successes: int, n: int, number: int, least: float, *, alpha: float = 0.05) -> float:
-    """`race_lower` if it is above `least`, else `least`; hardly ever is it computed."""
+    """`race_lower` if it is above `least`, else `least`; `race_lower` is rarely computed."""
     if successes / n <= least:
         return least
     if least > 0 and _evidence_above(successes, n, least) <= -_log_level(number, alpha):
@@ -149,30 +148,29 @@ def best_lower(successes: int, n: int, number: int, least: float, *, alpha: floa
 
 
 class Race:
-    """A race under way: every look at a configuration is one call, at the cost of a few logarithms.
+    """The state of a race. A look at a configuration is one call, and costs a few logarithms.
 
-    Who joins, and which looks come in which order, is the caller's business; the promise holds for
-    any.
+    The promise holds for any configurations and any order of looks.
     """
 
     def __init__(self, rule: RaceRule) -> None:
         self.rule = rule
         self._numbers: dict[Hashable, int] = {}
-        self._names: list[Hashable] = []  # by number, from 1; one that was forgotten has two
-        self._bar, self._next = _FLOOR, _FLOOR  # of two different configurations
+        self._names: list[Hashable] = []  # by number - 1; a forgotten configuration has two
+        self._bar, self._next = _FLOOR, _FLOOR  # the two highest, of two different configurations
 
     @property
     def proven(self) -> float:
-        """A rate that one configuration at least has, by the promise; 0 before the first look."""
+        """The highest proven rate of a configuration, by the promise; 0 before the first look."""
         return self._bar.lower
 
     @property
     def leader(self) -> Hashable:
-        """The configuration of which the highest rate is proven; None before the first look."""
+        """The configuration with the highest proven rate; None before the first look."""
         return self._bar.name
 
     def enter(self, name: Hashable) -> int:
-        """The number of a configuration, from 1: its place in the order in which they entered.
+        """The number of a configuration, from 1, in the order of entering.
 
         Enter a configuration before its results are known. Entering it again changes nothing.
         """
@@ -183,43 +181,42 @@ class Race:
         return number
 
     def enter_anew(self, name: Hashable) -> int:
-        """Give a configuration another number, and with it a share of alpha of its own.
+        """Give a configuration a new number, and so a new share of alpha.
 
-        For one that is run again from its first seed: its new results need not be the former ones.
-        What was proven by the former ones stays so, by their own share.
+        For a configuration that is run again from its first seed, since its results may differ.
+        Proofs by its former results stay valid, by their own share.
         """
         self._numbers.pop(name, None)
         return self.enter(name)
 
     def name_of(self, number: int) -> Hashable:
-        """Which configuration has, or had, that number."""
+        """The configuration that has, or had, a number."""
         return self._names[number - 1]
 
     def look(self, name: Hashable, successes: int, n: int) -> LookResult:
-        """Take in a configuration's results so far, and decide whether it goes on."""
+        """Record a configuration's results so far, and decide whether it goes on."""
         self.see(name, successes, n)
         if self.is_stopped(name, successes, n):
             return "stopped"
         return "climbs" if n < self.rule.rungs[-1] else "full"
 
     def see(self, name: Hashable, successes: int, n: int) -> None:
-        """Take in a configuration's results so far."""
-        # The bounds of all looks hold together: the highest of them counts.
-        number, first = self.enter(name), self._bar.name == name
-        least = self._bar.lower if first else self._next.lower
+        """Record a configuration's results so far."""
+        # The bounds of all looks hold together, so the highest one counts.
+        number, leads = self.enter(name), self._bar.name == name
+        least = self._bar.lower if leads else self._next.lower
         lower = best_lower(successes, n, number, least, alpha=self.rule.alpha)
         if lower <= least:
             return
-        found = _Bar(lower, name)
-        if first:
-            self._bar = found
+        if leads:
+            self._bar = _Bar(lower, name)
         elif lower > self._bar.lower:
-            self._bar, self._next = found, self._bar
+            self._bar, self._next = _Bar(lower, name), self._bar
         else:
-            self._next = found
+            self._next = _Bar(lower, name)
 
     def forget(self, name: Hashable, others: Iterable[tuple[Hashable, int, int]]) -> None:
-        """Take back all that was seen of a configuration, which enters anew: something else now."""
+        """Forget the results of a configuration, which enters again; `others` are seen again."""
         self.enter_anew(name)
         if name in (self._bar.name, self._next.name):
             self._bar, self._next = _FLOOR, _FLOOR
@@ -227,7 +224,7 @@ class Race:
                 self.see(other, successes, n)
 
     def is_stopped(self, name: Hashable, successes: int, n: int) -> bool:
-        """Whether it is proven worse than another."""
+        """Whether a configuration is proven worse than another."""
         other = self._next if self._bar.name == name else self._bar
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
@@ -235,8 +232,12 @@ class Race:
 def checked_counts(
     successes: object, n: object, before: tuple[int, int], *, place: str
 ) -> tuple[int, int]:
-    """Cumulative counts that somebody's program reports, as whole numbers; others are refused."""
-    found = []
+    """Cumulative counts that a user's program reports, as ints.
+
+    Raises:
+        InputError: they are not whole numbers, or are less than the counts before.
+    """
+    counts = []
     for field, value in (("successes", successes), ("n", n)):
         whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
         if not whole or int(value) != value or value < 0:  # type: ignore[call-overload,operator]
@@ -246,8 +247,8 @@ def checked_counts(
                 place=f"{place}: {field}",
                 allowed="whole numbers, 0 or more",
             )
-        found.append(int(value))  # type: ignore[call-overload]
-    k, seeds = found
+        counts.append(int(value))  # type: ignore[call-overload]
+    k, seeds = counts
     if k > seeds:
         raise InputError(
             f"{k} successes of {seeds} seeds",
@@ -285,18 +286,19 @@ def _evidence_below(successes: int, n: int, rate: float) -> float:
 
 # -------------------------------------------------------------------------------------------------
 # Futility: whether more seeds of a configuration are hardly worth their cost, without a proof. For
-# the plug-ins of Optuna and Ray Tune, whose trials cannot wait; a search has `racing.grants`.
+# the plug-ins for Optuna and Ray Tune, whose trials cannot be paused; a search has `racing.grants`.
 
 FUTILITY = 0.0005
-"""The largest threshold that cost less than a quarter of a percentage point of the answer's rate in
-each kind of simulated study: see benchmarks/README.md, Futility."""
+"""The default threshold, as a difference of success rates: the largest one that lowers the rate of
+the final answer by less than 0.25 percentage points in each kind of simulated study; see
+benchmarks/README.md, Futility."""
 
 NODES = 400
-"""Of the quadrature: an expected gain is right to 1e-4 up to some 10,000 seeds."""
+"""Nodes of the quadrature: expected gains are accurate to 1e-4 up to some 10,000 seeds."""
 
 
 def checked_futility(futility: float | None) -> float | None:
-    """The setting, as it is; outside of (0, 1) it is refused."""
+    """The setting; outside (0, 1) it is refused."""
     if futility is not None and not 0 < futility < 1:
         allowed = "a difference of rates in (0, 1), or None: stop only what is proven worse"
         raise InputError(f"{futility!r}", field="futility", allowed=allowed)
@@ -308,19 +310,19 @@ def is_futile(
 ) -> bool:
     """Whether a configuration is expected to gain less than `least` over the best of the others.
 
-    A configuration that leads is never futile, or two equal ones would stop each other.
+    The leader is never futile: otherwise two equal configurations would stop each other.
     """
     if least is None:
         return False
-    found = best_counts(others)
-    if not found or _mean(successes, n) >= _mean(*found[0]):
+    best = best_counts(others)
+    if not best or _mean(successes, n) >= _mean(*best[0]):
         return False
-    return expected_gain(successes, n, *found[0]) < least
+    return expected_gain(successes, n, *best[0]) < least
 
 
 def best_counts(counts: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """The counts from which the highest rate is expected; of those the most seeds; () of none."""
-    best = max(counts, key=lambda one: (_mean(*one), one[1]), default=None)
+    """The counts with the highest expected rate, and of those with the most seeds; () of none."""
+    best = max(counts, key=lambda count: (_mean(*count), count[1]), default=None)
     return () if best is None else (best,)
 
 
@@ -330,10 +332,10 @@ def _mean(successes: int, n: int) -> float:
 
 @lru_cache(maxsize=4096)
 def expected_gain(successes: int, n: int, best_successes: int, best_n: int) -> float:
-    """E[max(P - Q, 0)], where P and Q are a configuration's rate and that of the best.
+    """E[max(P - Q, 0)] for the rates P of a configuration and Q of the best one.
 
-    Both are independent, and beta distributed as after uniform priors. As an integral it is that of
-    Pr(Q < x) Pr(P > x) over x from 0 to 1.
+    P and Q are independent, with the beta distributions that uniform priors lead to. The mean is
+    the integral of Pr(Q < x) Pr(P > x) over x from 0 to 1.
     """
     nodes, weights = _quadrature()
     below = betainc(best_successes + 1, best_n - best_successes + 1, nodes)

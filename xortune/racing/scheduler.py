@@ -1,4 +1,4 @@
-"""The race for anybody's Ray Tune program in which one trial is one configuration."""
+"""The race as a scheduler, for Ray Tune programs in which one trial is one configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xortune.racing.race import (
     is_futile,
 )
 
-NO_END = 2**62
+NO_END = 2**62  # seeds
 
 
 class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
@@ -46,8 +46,8 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     of the seeds and promises nothing: it may end a trial that is better, and often ends one that is
     equally good. With `futility=None` a trial is only stopped once it is proven worse.
 
-    Reports may come in any order. A trial that fails keeps its reports; one that Tune runs again
-    may begin anew, with another share of alpha.
+    Reports may come in any order. A trial that fails keeps its reports; a trial that Tune runs
+    again may begin anew, with another share of alpha.
 
     The promise assumes that the choice of a trial says nothing about how its seeds will end; see
     docs/racing.md.
@@ -56,8 +56,8 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         alpha: the greatest probability that any trial is wrongly called worse, in (0, 1).
         futility: the least expected gain in success rate that is worth more seeds, in (0, 1), or
             None.
-        max_seeds: a trial that has had so many seeds is stopped too, as finished.
-        successes: the key of the count of successes in a report; `/` for one that is nested.
+        max_seeds: a trial with so many seeds is stopped as finished.
+        successes: the key of the count of successes in a report; `/` for a nested one.
         n: the key of the count of seeds.
 
     Raises:
@@ -85,12 +85,12 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         self._refusal: InputError | None = None
 
     def set_search_properties(self, *_: object, **__: object) -> bool:
-        """No metric and no mode: a program that has some for its search algorithm may keep them."""
+        """Accept and ignore a metric and a mode, which may be those of a search algorithm."""
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """Give a trial its number before any of its results is known."""
-        # One that is run again may begin anew; of one that was restored the results are known.
+        # A trial that runs again may begin anew; the results of a restored trial are known.
         if trial.trial_id in self._last:
             self._race.enter_anew(trial.trial_id)
         else:
@@ -101,7 +101,7 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
             self._last.pop(trial.trial_id, None)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """What it reported before remains true, also if it is added again."""
+        """Keep its reports, even if the trial is added again."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Stop or go on."""
@@ -113,16 +113,16 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         return str(self.CONTINUE if verdict == "climbs" else self.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
-        """Take in the last report, about which Tune does not ask if the trial ends with it."""
+        """Record the last report: Tune does not call `on_trial_result` with it."""
         if set(result) <= {*AUTO_RESULT_KEYS, DONE, TRIAL_ID}:
-            return  # it ended without any
+            return  # it ended without a report
         try:
             self._look(trial, result)
         except InputError as error:  # Tune would only log it here
             self._refusal = error
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The oldest that waits."""
+        """The trial that has waited longest."""
         if self._refusal is not None:
             raise self._refusal
         return super().choose_trial_to_run(tune_controller)

@@ -1,4 +1,4 @@
-"""The points of a space: every one of a grid, and a covering set that finds its mistakes."""
+"""Points of a space: all points of a grid, and a covering set that finds mistakes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from xortune.spaces.model import (
 
 MAX_PROBES = 2_048
 MAX_PAIRS = 200_000
-MAX_TRIED = 16  # values of a parameter that are compared to complete a point
+MAX_TRIED = 16  # values of a parameter that are compared when a point is completed
 
 Item: TypeAlias = tuple[str, int]
-"""The name of a parameter, and which of its extremes."""
+"""The name of a parameter, and the index of one of its extremes."""
 
 
 def grid(space: SearchSpace) -> Iterator[Point]:
-    """Every point once, the last parameter fastest; inactive parameters are absent.
+    """Every point once, without inactive parameters; the last parameter varies fastest.
 
-    Only for a space whose every parameter has finitely many values.
+    All parameters must have finitely many values.
     """
     chosen: dict[str, Value] = {}
 
     def walk(left: Sequence[Parameter]) -> Iterator[Point]:
         if not left:
-            yield Point.known(chosen.copy())  # of values that the space has checked
+            yield Point.known(chosen.copy())  # the space has checked the values
             return
         parameter, *others = left
         if not is_active(parameter, chosen):
@@ -55,11 +55,12 @@ def _finite(parameter: Parameter) -> Sequence[Value]:
 
 
 def grid_size(space: SearchSpace) -> int:
-    """How many points `grid` yields, without making them.
+    """The number of points of `grid`, without making them.
 
-    Parameters that no condition links multiply; only the values of parents are walked through.
+    The sizes of groups of parameters that no condition links are multiplied. Within a group only
+    the values of parents are enumerated.
     """
-    groups: list[list[Parameter]] = []  # parameters that conditions link, in the space's order
+    groups: list[list[Parameter]] = []  # parameters linked by conditions, in the space's order
     for parameter in space.parameters:
         parents = {name for name, _ in parameter.when}
         linked = [group for group in groups if parents & {p.name for p in group}]
@@ -87,10 +88,10 @@ def _size(group: Sequence[Parameter]) -> int:
 
 
 def probes(space: SearchSpace) -> Iterator[Point]:
-    """Points that together hold every pair of extreme or listed values of two parameters.
+    """Points that together contain every pair of values of two parameters; of a range its ends.
 
-    A range stands for its two ends. Conditions are honoured, pairs that they exclude are left out.
-    Every single value comes first, then pairs, up to some thousands of points.
+    Pairs that conditions exclude are left out. Every single value comes first, then pairs, up to
+    some thousands of points.
     """
     domains = {parameter.name: extremes(parameter) for parameter in space.parameters}
     items = {name: [(name, index) for index in range(len(domains[name]))] for name in domains}
@@ -100,12 +101,12 @@ def probes(space: SearchSpace) -> Iterator[Point]:
     pairs = itertools.chain.from_iterable(
         itertools.product(items[a], items[b]) for a, b in itertools.combinations(domains, 2)
     )
-    for wanted in itertools.chain(singles, itertools.islice(pairs, MAX_PAIRS)):
-        if wanted[-1] in met[wanted[0]]:  # an item meets itself in its first point
+    for items_needed in itertools.chain(singles, itertools.islice(pairs, MAX_PAIRS)):
+        if items_needed[-1] in met[items_needed[0]]:  # an item meets itself in its first point
             continue
-        if len(wanted) > 1 and emitted >= MAX_PROBES:
+        if len(items_needed) > 1 and emitted >= MAX_PROBES:
             return
-        forced = _forced(dict(wanted), domains, space.parameters)
+        forced = _forced(dict(items_needed), domains, space.parameters)
         if forced is None:
             continue
         indices = _completed(forced, domains, space.parameters, met)
@@ -116,15 +117,15 @@ def probes(space: SearchSpace) -> Iterator[Point]:
 
 
 def _forced(
-    wanted: Mapping[str, int],
+    needed: Mapping[str, int],
     domains: Mapping[str, Sequence[Value]],
     parameters: Sequence[Parameter],
 ) -> dict[str, list[int]] | None:
-    """What the wanted values and all conditions above them leave; None where they contradict.
+    """The indices that the needed values and the conditions above them allow; None for none.
 
-    Conditions are conjunctions of sets, so intersecting them is exact: no search is needed.
+    Conditions are conjunctions of sets, so that intersecting them is exact, without a search.
     """
-    left = {name: [index] for name, index in wanted.items()}
+    left = {name: [index] for name, index in needed.items()}
     for parameter in reversed(parameters):  # children before their parents
         if parameter.name not in left:
             continue
@@ -142,10 +143,10 @@ def _completed(
     parameters: Sequence[Parameter],
     met: Mapping[Item, set[Item]],
 ) -> dict[str, int]:
-    """A value for every active parameter, each the one that meets the most items anew."""
+    """For every active parameter the value that meets the most items for the first time."""
     indices: dict[str, int] = {}
     values: dict[str, Value] = {}
-    # Forced values further down the order are part of this point too.
+    # Forced values of later parameters are part of this point too.
     others: set[Item] = {(name, left[0]) for name, left in forced.items() if len(left) == 1}
     for parameter in parameters:
         name = parameter.name

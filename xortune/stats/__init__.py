@@ -1,4 +1,4 @@
-"""Statistics: exact tests, anytime bounds, differences, planning. Pure functions."""
+"""Statistics: exact tests, anytime bounds, sequential tests, planning. Pure functions."""
 
 EXPORTS = ("anytime", "numbers", "planning", "proportions", "sequential")
 """The modules that other rooms import from; tests/test_architecture.py compares."""

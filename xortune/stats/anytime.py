@@ -1,25 +1,25 @@
 """Bounds and tests of success counts that hold however often one looks.
 
-A fixed-n interval is right for one n that was chosen beforehand. Whoever looks after every seed,
-and stops when the answer pleases, needs a sequence of bounds that holds at *all* n simultaneously:
-a 95 % Wilson interval that is looked at from n = 10 to 500 misses the truth in about 40 % of all
-series, the ones here in at most 5 %, for ever.
+A fixed-n interval is right for one n that was chosen beforehand. Looking after every seed, and
+stopping at a convenient answer, needs a sequence of bounds that holds at *all* n simultaneously. A
+95 % Wilson interval that is looked at from n = 10 to 500 misses the truth in about 40 % of all
+series; the bounds here miss it in at most 5 %, however long the series.
 
-How: bet against the hypothesis "the rate is p". If k of the first n seeds succeed, a bet on the
+Method: bet against the hypothesis "the rate is p". If k of the first n seeds succeed, a bet on the
 rate q has multiplied its stake by
 
     L(q) / L(p),    L(q) = q^k (1 - q)^(n - k),
 
 and a mixture of bets by the mean of that over the mixture. Under the hypothesis this wealth is a
 nonnegative martingale that starts at 1, so that it ever reaches 1 / alpha with probability at most
-alpha (Ville's inequality). The rates whose wealth has stayed below are the confidence sequence, and
-the wealth itself is the evidence (an e-value) against a rate. With a beta mixture both are closed
+alpha (Ville's inequality). The rates whose wealth has stayed below form the confidence sequence,
+and the wealth is the evidence (an e-value) against a rate. With a beta mixture both are closed
 forms in beta functions.
 
-A mixture over all q in [0, 1] spends half of its stake on the side that is not asked about. For "is
-the rate above p" only q > p can win, and with them alone the wealth is a supermartingale for every
-true rate up to p: the factor of one seed, t q/p + (1 - t) (1 - q)/(1 - p), grows with the true rate
-t and is 1 at t = p. So the mixture here is cut off at p. What others cost:
+A mixture over all q in [0, 1] wastes half of its stake on one side. For the question "is the rate
+above p" only q > p can win, and with them alone the wealth is a supermartingale for every true rate
+up to p: the factor of one seed, t q/p + (1 - t) (1 - q)/(1 - p), grows with the true rate t and is
+1 at t = p. So the mixture here is cut off at p. A comparison:
 
 =========== ================================================= ====== ====== =====
 mixture     density of q                                      0.95   0.99   0.98
@@ -29,10 +29,10 @@ truncated   uniform, only q > p                                   88    449   28
 uniform     uniform, all q in [0, 1]                             158    984   553
 =========== ================================================= ====== ====== =====
 
-The first two columns of numbers: successes in a row that prove a rate above 0.95 and 0.99 at alpha
-0.05. No test whatever can do it in fewer than 59 and 299. The last: the mean number of seeds that
-prove "above 0.95" if the truth is 0.98. The Jeffreys mixture, cut off, is used: near 0 and 1 it
-needs a sixth fewer seeds than the uniform one, and in the middle as many to a few percent more.
+The first two columns of numbers are the successes in a row that prove a rate above 0.95 and 0.99 at
+alpha 0.05; no test can do with fewer than 59 and 299. The last column is the mean number of seeds
+that prove "above 0.95" if the truth is 0.98. The Jeffreys mixture, cut off, is used: near 0 and 1
+it needs a sixth fewer seeds than the uniform one, and in the middle up to a few percent more.
 
 Sources: Ville (1939), Étude critique de la notion de collectif. Robbins (1970), Statistical methods
 related to the law of the iterated logarithm, Ann. Math. Stat. 41, 1397-1409 (mixtures). Krichevsky
@@ -59,36 +59,36 @@ from xortune.stats.proportions import whole_counts
 Floats: TypeAlias = NDArray[np.float64]
 
 _SHAPE = 0.5
-"""Both parameters of Jeffreys' beta mixture."""
+"""Both parameters of the Jeffreys mixture, a beta distribution."""
 
 
 def anytime_lower(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike) -> Floats:
     """A lower bound on a success probability that holds at every n simultaneously.
 
     The probability that the bound is above the true rate at any n, from 1 to infinity, is at most
-    alpha; so the n at which it is used may depend on what was seen.
+    alpha. So the choice of n may depend on the results so far.
 
     Args:
         successes: counts k, any shape.
-        n: seeds trained, broadcast against `successes`; 0 gives 0.
-        alpha: in (0, 1), of each bound alone; broadcast with the others.
+        n: seeds, broadcast against `successes`; 0 gives 0.
+        alpha: in (0, 1), of each single bound; broadcast with the others.
 
     Returns:
         The least rate p whose wealth, the mean of L(q) / L(p) over the mixture, is below 1 / alpha;
         0 where k is 0, and below k/n otherwise. Of the broadcast shape.
 
     Raises:
-        InputError: counts that are none, an alpha outside (0, 1).
+        InputError: counts are not whole numbers from 0 to n, or alpha is outside (0, 1).
     """
     k, m = whole_counts(successes, n)
     _check(alpha)
     k, m, level = np.broadcast_arrays(k, m, np.asarray(alpha, np.float64))
-    given = np.stack([k.ravel(), m.ravel(), level.ravel()])
-    distinct, place = np.unique(given, axis=1, return_inverse=True)
+    stacked = np.stack([k.ravel(), m.ravel(), level.ravel()])
+    distinct, place = np.unique(stacked, axis=1, return_inverse=True)
     bounds = np.zeros(distinct.shape[1])
-    some = distinct[0] > 0
-    won, seeds, level = distinct[:, some]
-    bounds[some] = _root(won, seeds, -np.log(level))
+    positive = distinct[0] > 0
+    won, seeds, level = distinct[:, positive]
+    bounds[positive] = _root(won, seeds, -np.log(level))
     return bounds[place.ravel()].reshape(k.shape)
 
 
@@ -108,11 +108,11 @@ def anytime_interval(
 
     Args:
         successes: counts k, any shape.
-        n: seeds trained, broadcast against `successes`; 0 gives (0, 1).
-        confidence: the probability that the interval holds the true rate at every n, in (0, 1).
+        n: seeds, broadcast against `successes`; 0 gives (0, 1).
+        confidence: the probability that the interval contains the true rate at every n, in (0, 1).
 
     Returns:
-        (low, high), of the broadcast shape: both one-sided bounds, each with half of the error.
+        (low, high), of the broadcast shape: both one-sided bounds, each with half of the risk.
 
     Raises:
         InputError: as `anytime_lower`.
@@ -127,21 +127,21 @@ def anytime_interval(
 def anytime_evidence_above(successes: ArrayLike, n: ArrayLike, rate: ArrayLike) -> Floats:
     """The logarithm of an e-value for "the true rate is above `rate`".
 
-    If the true rate is `rate` or less, the e-value of any n, chosen by looking or not, has a mean
-    of at most 1, and ever reaches 1 / alpha with probability at most alpha. E-values of independent
-    series multiply: their logarithms may be added.
+    If the true rate is `rate` or less, the e-value at any n, chosen in any way, has a mean of at
+    most 1, and ever reaches 1 / alpha with probability at most alpha. E-values of independent
+    series multiply, so their logarithms add.
 
     Args:
         successes: counts k, any shape.
-        n: seeds trained, broadcast with the others; 0 gives 0.
-        rate: in (0, 1), the hypothesis.
+        n: seeds, broadcast with the others; 0 gives 0.
+        rate: the hypothesis, in (0, 1).
 
     Returns:
         Natural logarithms, of the broadcast shape; `anytime_lower` with alpha is above `rate` where
         they are above log(1 / alpha).
 
     Raises:
-        InputError: counts that are none, a rate outside (0, 1).
+        InputError: counts are not whole numbers from 0 to n, or a rate is outside (0, 1).
     """
     k, m = whole_counts(successes, n)
     return _evidence(k, m, _logits(rate))
@@ -187,25 +187,25 @@ def _log_wealth(k: Floats, n: Floats, u: Floats) -> Floats:
     log = betaln(won, lost) - betaln(_SHAPE, _SHAPE)
     # log p is -log(1 + exp(-u)), log(1 - p) is -log(1 + exp(u)).
     log = log + k * np.logaddexp(0.0, -u) + (n - k) * np.logaddexp(0.0, u)
-    with np.errstate(divide="ignore"):  # nothing left above p: no wealth, and -inf says so
+    with np.errstate(divide="ignore"):  # -inf where the wealth underflows
         log = log + np.log(betainc(lost, won, expit(-u)))
     return np.asarray(log - np.log(betainc(_SHAPE, _SHAPE, expit(-u))), np.float64)
 
 
-def _root(k: Floats, n: Floats, wanted: Floats) -> Floats:
-    """The rate below k/n (k > 0) whose log wealth is `wanted`: Newton's steps inside a bracket.
+def _root(k: Floats, n: Floats, target: Floats) -> Floats:
+    """The rate below k/n (k > 0) whose log wealth is `target`, by Newton steps inside a bracket.
 
-    In u = logit p the wealth falls up to k/n with the slope n p - k plus at most 1, and is convex
-    but for that: Newton's method hardly ever leaves the bracket, which is halved where it does.
+    In u = logit p the log wealth falls up to k/n with a slope of n p - k plus at most 1, and apart
+    from that it is convex. So Newton's method hardly ever leaves the bracket, which is halved then.
     """
     low = np.full(k.shape, -700.0)
     with np.errstate(divide="ignore"):
         high = np.minimum(logit(k / n), 60.0)
     middle = (k + 0.5) / (n + 1)
-    spread = np.sqrt(2 * (wanted + 0.5 * np.log(n + 1)) / ((n + 1) * middle * (1 - middle)))
+    spread = np.sqrt(2 * (target + 0.5 * np.log(n + 1)) / ((n + 1) * middle * (1 - middle)))
     u = np.clip(logit(middle) - spread, low, high)
     for _ in range(200):
-        excess = _log_wealth(k, n, u) - wanted
+        excess = _log_wealth(k, n, u) - target
         low, high = np.where(excess > 0, u, low), np.where(excess > 0, high, u)
         with np.errstate(divide="ignore", invalid="ignore"):
             step = u - excess / (n * expit(u) - k)
@@ -222,41 +222,41 @@ def _root(k: Floats, n: Floats, wanted: Floats) -> Floats:
 def anytime_quantile(
     numbers: ArrayLike, share: float, *, alpha: float
 ) -> tuple[np.float64, np.float64]:
-    """Bounds of a quantile that hold at every n simultaneously, whatever the distribution is.
+    """Bounds of a quantile that hold at every n simultaneously, for any distribution.
 
-    A quantile is above x just where the rate of numbers up to x is below its share. So of n numbers
-    the j-th smallest is an upper bound if j of n successes would prove a rate above `share`: were
-    it below the quantile, j numbers would lie below that, and each does so with a rate of `share`
-    at most. Likewise from below. Each side is ever wrong, at any n from 1 to infinity, with a
-    probability of at most alpha: by the proof of `anytime_lower`.
+    A quantile is above x exactly where the rate of numbers up to x is below its share. So of n
+    numbers the j-th smallest is an upper bound if j of n successes prove a rate above `share`: were
+    it below the quantile, j numbers would lie below the quantile, each with a probability of at
+    most `share`. Likewise from below. Each side is wrong at any n from 1 to infinity with a
+    probability of at most alpha, by the proof of `anytime_lower`.
 
     Args:
-        numbers: shape (S,), those of all seeds so far; they may be infinite, no NaN.
+        numbers: shape (S,), of all seeds so far; may be infinite, no NaN.
         share: of the quantile, in (0, 1).
-        alpha: of each bound alone, in (0, 1).
+        alpha: of each single bound, in (0, 1).
 
     Returns:
-        (low, high): two of the numbers; infinite where the seeds are too few for one.
+        (low, high): two of the numbers; infinite where there are too few seeds for a bound.
 
     Raises:
-        InputError: a share or an alpha outside (0, 1).
+        InputError: a share or an alpha is outside (0, 1).
 
     Source:
         Howard and Ramdas (2022), Sequential estimation of quantiles with applications to A/B
         testing and best-arm identification, Bernoulli 28, 1704-1728: confidence sequences for a
-        quantile that is chosen beforehand. Here with the mixture of this module for the rate.
+        quantile that is chosen beforehand; here with the mixture of this module for the rate.
     """
     _check(alpha)
     ordered = np.sort(np.asarray(numbers, np.float64))
     above, below = _order_evidence(ordered.size, share)
     ends = np.concatenate([[-np.inf], ordered, [np.inf]])
     level = -np.log(alpha)
-    # `above` rises with the count and `below` falls: how many are not enough, and how many are.
+    # `above` rises with the count and `below` falls, so the sums are the orders of the ends.
     return ends[(below > level).sum()], ends[1 + (above[1:] <= level).sum()]
 
 
 @lru_cache(maxsize=4096)
 def _order_evidence(n: int, share: float) -> tuple[Floats, Floats]:
-    """Evidence of 0 to n of n that a rate is above a share, and that it is below."""
+    """Evidence of 0 to n successes of n that a rate is above a share, and that it is below."""
     counts = np.arange(n + 1)
-    return (anytime_evidence_above(counts, n, share), anytime_evidence_below(counts, n, share))
+    return anytime_evidence_above(counts, n, share), anytime_evidence_below(counts, n, share)

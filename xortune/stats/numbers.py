@@ -1,4 +1,4 @@
-"""Numbers of seeds: means, quantiles and bands with intervals."""
+"""Summaries of numbers of seeds, such as accuracies: means, quantiles, bands, with intervals."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, bdtrc, stdtrit
 
-# -------------------------------------------------------------------------------------------------
-# Numbers of seeds in few: mean, interquartile mean, quantiles, with their intervals.
-#
-# What `summary` sums up are the seeds that have a finite number. How many these are goes with it:
-# a seed that crashed has none, and a mean of the others says nothing of it. What a search looks
-# for is to say something of all seeds: in `of_all` a failed one is infinitely bad.
+# `summary` is of the seeds that have a finite number; a crashed seed has none, so reports show how
+# many seeds these are. The objective of a search covers all seeds: in `of_all` a failed seed is
+# infinitely bad.
 
 CONFIDENCE = 0.95  # of all intervals here
 
 LEAST = 5
-"""Means of fewer numbers have no interval: they say next to nothing of how numbers scatter."""
+"""Means of fewer numbers have no interval: so few say little about their scatter."""
 
 
 def _interquartile_mean(numbers: NDArray[np.float64]) -> Any:
-    """The mean of the middle half; scipy's `trim_mean` leaves out whole numbers of seeds."""
+    """The mean of the middle half; `trim_mean` cuts a whole number of seeds at each end."""
     from scipy.stats import trim_mean  # half a second to import
 
     return trim_mean(numbers, 0.25)
@@ -42,41 +39,41 @@ STATISTICS: dict[str, Callable[..., Any]] = {
 """By the ending of their column."""
 
 ENDINGS = "_mean, _iqm, _median, _q01 to _q99"
-"""What may follow the name of a number where a search looks for it."""
+"""Endings that make an objective of a number's name."""
 
 _QUANTILE = re.compile(r"q(0[1-9]|[1-9][0-9])")
 
 
 def named_statistic(text: str) -> tuple[str, str] | None:
-    """`accuracy_q10` as ("accuracy", "q10"); None if it has none of `ENDINGS`."""
+    """("accuracy", "q10") for `accuracy_q10`; None without one of `ENDINGS`."""
     name, _, ending = text.rpartition("_")
     known = ending in STATISTICS or _QUANTILE.fullmatch(ending) is not None
     return (name, ending) if name and known else None
 
 
 def finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Those that are finite."""
+    """The finite numbers."""
     return numbers[np.isfinite(numbers)]
 
 
-# A sum of numbers near the largest ones is infinite, and so none: nobody is warned of it.
+# A sum near the largest float overflows: the statistic is NaN, without a warning.
 @np.errstate(over="ignore", invalid="ignore")
 def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
-    """Each of `STATISTICS` of the finite numbers; NaN where there is none, or their sum is none."""
+    """Each of `STATISTICS` of the finite numbers; NaN without any, or if their sum overflows."""
     known = finite(numbers)
     if not known.size:
-        return dict.fromkeys(STATISTICS, float("nan"))
-    found = {name: float(of(known)) for name, of in STATISTICS.items()}
-    return {name: one if np.isfinite(one) else float("nan") for name, one in found.items()}
+        return dict.fromkeys(STATISTICS, math.nan)
+    values = {name: float(statistic(known)) for name, statistic in STATISTICS.items()}
+    return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def of_all(numbers: NDArray[np.float64], statistic: str) -> float:
-    """A statistic of all seeds, where the number of a failed one is infinite: infinitely bad.
+    """A statistic of all seeds, where a failed seed has an infinite number: infinitely bad.
 
-    A mean is infinite as soon as one seed failed, the interquartile mean with more than a quarter
-    of them, a quantile where it falls on a failed seed or between one and another. Where none
-    failed it is that of `STATISTICS`.
+    A mean is infinite as soon as one seed failed, the interquartile mean if more than a quarter
+    failed, a quantile if it falls on a failed seed or next to one. If none failed it is that of
+    `STATISTICS`.
 
     Args:
         numbers: float64, shape (S,), at least one: finite, or infinite with one sign; no NaN.
@@ -87,29 +84,28 @@ def of_all(numbers: NDArray[np.float64], statistic: str) -> float:
     known = np.isfinite(numbers)
     if known.all():
         return float(np.quantile(numbers, share))
-    # Those that failed stay at their end of the order, but nothing infinite is interpolated.
-    ends = numbers[known]
     bad = numbers[~known].flat[0]
-    other = 0.0 if not ends.size else ends.min() if bad < 0 else ends.max()
     sides = [np.quantile(numbers, share, method=m) for m in ("lower", "higher")]
     if not np.isfinite(sides).all():
         return float(bad)
-    return float(np.quantile(np.where(known, numbers, other), share))
+    # Failed seeds keep their end of the order, with a finite number that can be interpolated.
+    worst = numbers[known].min() if bad < 0 else numbers[known].max()
+    return float(np.quantile(np.where(known, numbers, worst), share))
 
 
 def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float, float]:
-    """The 95 % interval of a quantile between two order statistics, whatever the distribution is.
+    """The 95 % interval of a quantile between two order statistics, for any distribution.
 
-    The number of seeds below the true quantile is binomial. So each end lies beyond the truth with
-    a probability of at most 2.5 %, for any distribution and any number of seeds.
+    The number of seeds below the true quantile is binomial. So each end misses the truth with a
+    probability of at most 2.5 %, for any distribution and any number of seeds.
 
     Args:
-        numbers: shape (S,), at least one; they may be infinite, no NaN.
+        numbers: shape (S,), at least one; may be infinite, no NaN.
         share: of the quantile, in (0, 1).
 
     Returns:
         (low, high). An end is infinite where no order statistic is far enough out: the 10 %
-        quantile has a lower end from 36 seeds on, and an upper one from 2 on.
+        quantile has a lower end from 36 seeds on, and an upper end from 2 on.
 
     Source:
         David and Nagaraja (2003), Order Statistics, section 7.1.
@@ -127,28 +123,25 @@ def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float
 def interval_of_all(numbers: NDArray[np.float64], statistic: str) -> tuple[float, float] | None:
     """The 95 % interval of `of_all`: exact for a quantile, approximate for a mean.
 
-    That of a quantile is `quantile_interval`. That of a mean is Student's, that of the
-    interquartile mean is Tukey and McLaughlin's: Student's of the middle half, with the winsorized
-    standard deviation. Both are exact in the limit only; docs/statistics.md says how often they
-    cover with few seeds.
+    A quantile has `quantile_interval`, a mean Student's interval, and the interquartile mean Tukey
+    and McLaughlin's: Student's of the middle half, with the winsorized standard deviation. The last
+    two are exact in the limit only; docs/statistics.md says how often they cover with few seeds.
 
     Args:
         numbers: shape (S,), as of `of_all`.
         statistic: as of `of_all`.
 
     Returns:
-        (low, high); None of a mean of fewer than `LEAST` seeds, of no seeds, and where numbers are
-        too large for their squares. An end is infinite where failed seeds decide it: both ends of a
-        mean as soon as one failed; the worse end of the interquartile mean where a failure rate
-        above a quarter is not ruled out; and an end of a quantile for which seeds are too few.
+        (low, high); None for a mean of fewer than `LEAST` seeds, for no seeds, and if squares of
+        the numbers overflow. An end is infinite where failed seeds decide it: both ends of a mean
+        as soon as one failed; the worse end of the interquartile mean unless a failure rate above a
+        quarter is ruled out; an end of a quantile with too few seeds.
 
     Source:
         Tukey and McLaughlin (1963), Sankhya A 25, 331-352.
     """
     if (share := quantile_share(statistic)) is not None:
-        if not numbers.size:
-            return None
-        return quantile_interval(numbers, share)
+        return quantile_interval(numbers, share) if numbers.size else None
     if numbers.size < LEAST:
         return None
     ordered = np.sort(numbers)
@@ -172,7 +165,7 @@ def interval_of_all(numbers: NDArray[np.float64], statistic: str) -> tuple[float
 
 
 def quantile_share(statistic: str) -> float | None:
-    """Of a quantile the share of numbers up to it; None of a mean."""
+    """The share of numbers up to a quantile; None for a mean."""
     if statistic in ("mean", "iqm"):
         return None
     return 0.5 if statistic == "median" else int(statistic[1:]) / 100
@@ -181,23 +174,23 @@ def quantile_share(statistic: str) -> float | None:
 def dkw_band(
     shares: ArrayLike, n: int, *, confidence: float = 0.95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The band around an observed distribution function, which holds the true one everywhere.
+    """The band around an observed distribution function that contains the whole true function.
 
-    Its half width is sqrt(ln(2 / alpha) / (2 n)), alpha = 1 - confidence: with at least the given
-    probability the largest distance of the two functions is at most that, whatever the true one is:
+    Its half width is sqrt(ln(2 / alpha) / (2 n)), alpha = 1 - confidence. With at least the given
+    probability the largest distance of the two functions is at most that, for any true function:
     with jumps, and with a part that is never reached.
 
     Args:
         shares: of n observations, in [0, 1], any shape.
-        n: observations, at least 1, a number chosen beforehand.
-        confidence: the probability, at least, that the whole function lies within the band.
+        n: observations, at least 1, chosen beforehand.
+        confidence: the least probability that the whole function lies within the band.
 
     Returns:
         (low, high), of the same shape, within [0, 1].
 
     Source:
         Dvoretzky, Kiefer and Wolfowitz (1956), Ann. Math. Stat. 27, 642-669, with the constant of
-        Massart (1990), Ann. Probab. 18, 1269-1283, corollary 1, than which none is smaller.
+        Massart (1990), Ann. Probab. 18, 1269-1283, corollary 1, the smallest possible one.
     """
     seen, half = np.asarray(shares, np.float64), math.sqrt(math.log(2 / (1 - confidence)) / (2 * n))
     return np.maximum(seen - half, 0.0), np.minimum(seen + half, 1.0)

@@ -1,6 +1,7 @@
-"""Exact statistics: bounds of a success rate for one planned number of seeds, and two-sided tests.
+"""Success rates for numbers of seeds that were planned: bounds, exact tests, differences, Holm.
 
-What holds for one n that was chosen before looking; for looks in between there are anytime bounds.
+For rates that are looked at before the planned number there are `stats.anytime` and
+`stats.sequential`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from xortune.core.errors import InputError, check_share
 from xortune.core.outcome import wilson
 
 TIE = 1 + 1e-9
-"""Probabilities that differ by less than this factor are equal but for rounding."""
+"""Probabilities within this factor of each other are equal up to rounding."""
 
 
 def clopper_pearson_lower(
@@ -23,19 +24,19 @@ def clopper_pearson_lower(
 ) -> NDArray[np.float64]:
     """Clopper and Pearson's exact lower bound of a success probability.
 
-    Whatever the probability is, it is at least the bound with at least the given confidence. That
-    holds for one n, fixed before the first seed is looked at.
+    Any true probability is at least the bound with at least the given confidence, for one n that
+    was fixed before the first seed was looked at.
 
     Args:
         successes: counts k, any shape.
-        n: seeds trained, broadcast against `successes`; 0 gives 0.
+        n: seeds, broadcast against `successes`; 0 gives 0.
         confidence: in (0, 1).
 
     Returns:
         The bound, float64, of the broadcast shape.
 
     Raises:
-        InputError: counts that are none, a confidence outside (0, 1).
+        InputError: counts are not whole numbers from 0 to n, or the confidence is outside (0, 1).
 
     Source:
         Clopper and Pearson (1934), Biometrika 26, 404-413, with beta quantiles as in scipy's
@@ -43,8 +44,8 @@ def clopper_pearson_lower(
     """
     k, m = whole_counts(successes, n)
     check_share("confidence", confidence)
-    low, some = np.zeros(k.shape), k > 0
-    low[some] = betaincinv(k[some], m[some] - k[some] + 1, 1 - confidence)
+    low, positive = np.zeros(k.shape), k > 0
+    low[positive] = betaincinv(k[positive], m[positive] - k[positive] + 1, 1 - confidence)
     return low
 
 
@@ -56,8 +57,8 @@ def mcnemar_greater(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:
         losses: seeds that B solved and A did not, broadcast against `wins`.
 
     Returns:
-        P(X >= wins) for X ~ Binomial(wins + losses, 1/2): the p-value of "not more often"; 1 where
-        no seed tells them apart.
+        P(X >= wins) for X ~ Binomial(wins + losses, 1/2), the p-value of "not more often"; 1 where
+        the seeds are all alike.
 
     Source:
         McNemar (1947), Psychometrika 12, 153-157, with the exact binomial tail, written as an
@@ -76,19 +77,17 @@ def mcnemar_two_sided(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]
         losses: seeds that B solved and A did not, broadcast against `wins`.
 
     Returns:
-        The p-values: twice the smaller tail of Binomial(wins + losses, 1/2), at most 1; 1 where no
-        seed tells them apart.
+        The p-values: twice the smaller tail of Binomial(wins + losses, 1/2), at most 1.
 
     Raises:
-        InputError: counts that are none.
+        InputError: counts are not whole numbers of 0 or more.
 
     Source:
         McNemar (1947), Psychometrika 12, 153-157, with the exact binomial tail, as in statsmodels'
         `mcnemar(exact=True)`, which takes one table at a time.
     """
     w, m = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
-    whole_counts(w, w + m)
-    whole_counts(m, w + m)
+    whole_counts(np.stack([w, m]), w + m)
     return np.minimum(2 * mcnemar_greater(np.maximum(w, m), np.minimum(w, m)), 1.0)
 
 
@@ -97,11 +96,10 @@ def fisher_two_sided(
 ) -> NDArray[np.float64]:
     """Fisher's exact test of "both samples have the same success probability", two-sided.
 
-    It is conservative: whatever the common probability, it rejects a true hypothesis at level
-    alpha with at most that probability. So the share of p < 0.05 among many cells that differ by
-    chance only is below 5 % by construction, and how far below is known without an estimate of
-    any rate (`fisher_tails`). Unconditional exact tests such as Boschloo's have more power, but
-    not that.
+    The test is conservative: for any common probability it rejects a true hypothesis at level alpha
+    with at most that probability. So the share of p < 0.05 among many cells that differ by chance
+    only is below 5 % by construction, and `fisher_tails` computes it without an estimate of any
+    rate. Unconditional exact tests such as Boschloo's have more power, but not this property.
 
     Args:
         k1: successes of the first sample, any shape; the other arguments are broadcast with it.
@@ -111,35 +109,34 @@ def fisher_two_sided(
 
     Returns:
         The p-values: the probability, given n1, n2 and k1 + k2, of all tables that are at most as
-        probable as the one seen. Each distinct quadruple is tested once.
+        probable as the observed one.
 
     Source:
-        Fisher (1935), J. R. Stat. Soc. 98, 39-82; two-sided as in scipy's `fisher_exact` and R's
-        `fisher.test`, against the first of which a test holds it. Written out because scipy's
-        tests one table at a call, in half a millisecond, and keeps the conditional distribution,
-        which `fisher_tails` needs, to itself.
+        Fisher (1935), J. R. Stat. Soc. 98, 39-82; two-sided as in R's `fisher.test` and scipy's
+        `fisher_exact`, with which a test compares it. scipy's takes half a millisecond for each
+        table, and does not return the conditional distribution, which `fisher_tails` needs.
     """
     quadruples = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (k1, n1, k2, n2)))
     if not quadruples[0].size:
         return np.empty(quadruples[0].shape)
     stacked = _mirrored(*(array.ravel() for array in quadruples))
-    distinct, place = np.unique(stacked, axis=1, return_inverse=True)
-    found = np.empty(distinct.shape[1])
+    distinct, place = np.unique(stacked, axis=1, return_inverse=True)  # each is tested once
+    p_values = np.empty(distinct.shape[1])
     margins = np.stack([distinct[1], distinct[3], distinct[0] + distinct[2]])
     for margin, members in _grouped(margins):
         first, _, p = _conditional(*margin)
-        found[members] = p[distinct[0, members] - first]
-    return found[place.ravel()].reshape(quadruples[0].shape)
+        p_values[members] = p[distinct[0, members] - first]
+    return p_values[place.ravel()].reshape(quadruples[0].shape)
 
 
 def fisher_tails(
     successes: ArrayLike, n1: ArrayLike, n2: ArrayLike, *, alpha: float = 0.05
 ) -> NDArray[np.float64]:
-    """How probable `fisher_two_sided` < alpha is if both samples have the same probability.
+    """The probability of `fisher_two_sided` < alpha if both samples have the same success rate.
 
     Counts are discrete, so both sides together are below alpha, and far below where nearly all or
-    nearly none of the seeds succeed. They are exact for every common probability, and need no
-    estimate of it: they are conditional on the successes of both samples, as the test is.
+    nearly none of the seeds succeed. They are exact for every common rate, and need no estimate of
+    it: like the test they are conditional on the successes of both samples.
 
     Args:
         successes: of both samples together, any shape; the other arguments are broadcast with it.
@@ -148,41 +145,40 @@ def fisher_tails(
         alpha: the level.
 
     Returns:
-        Shape (2, ...): the probability that the first sample succeeds so much less often, and that
-        it succeeds so much more often.
+        Shape (2, ...): the probability that the first sample succeeds significantly less often, and
+        that it succeeds significantly more often.
     """
     margins = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (n1, n2, successes)))
-    found = np.zeros((2, margins[0].size))
-    if found.size:
+    tails = np.zeros((2, margins[0].size))
+    if tails.size:
         for margin, members in _grouped(np.stack([array.ravel() for array in margins])):
             _, probability, p = _conditional(*margin)
             rejected = np.where(p < alpha, probability, 0.0)
             middle = int(probability.argmax())
-            found[:, members] = [[rejected[:middle].sum()], [rejected[middle:].sum()]]
-    return found.reshape(2, *margins[0].shape)
+            tails[:, members] = [[rejected[:middle].sum()], [rejected[middle:].sum()]]
+    return tails.reshape(2, *margins[0].shape)
 
 
 def boschloo(k1: int, n1: int, k2: int, n2: int) -> float:
     """Boschloo's exact test of "both samples have the same success probability", two-sided.
 
-    Unconditional: of all tables of these sizes, those count as extreme that Fisher's one-sided test
-    finds at least as extreme as the one seen, and the p-value is their largest probability under
-    any common success probability. Each side is tested, and the smaller p-value doubled. More
-    powerful than Fisher's test, whatever the counts, and as exact.
+    The test is unconditional. Of all tables of these sizes, those that Fisher's one-sided test
+    finds at least as extreme as the observed one are extreme, and the p-value is their largest
+    probability under any common success rate. Each side is tested, and the smaller p-value doubled.
+    Exact like Fisher's test, and more powerful for all counts.
 
     Args:
-        k1: successes of the first sample, of other seeds than the second's.
+        k1: successes of the first sample, whose seeds are not those of the second.
         n1: its size.
         k2: successes of the second sample.
         n2: its size.
 
     Raises:
-        InputError: counts that are none.
+        InputError: counts are not whole numbers from 0 to n.
 
     Source:
-        Boschloo (1970), Statistica Neerlandica 24, 1-35. As scipy's `boschloo_exact`, against which
-        a test holds it; written out because that takes 18 s for two samples of 1,000, and this a
-        fraction of one.
+        Boschloo (1970), Statistica Neerlandica 24, 1-35, as scipy's `boschloo_exact`, with which a
+        test compares it: that takes 18 s for two samples of 1,000, and this a fraction of one.
     """
     whole_counts([k1, k2], [n1, n2])
     if not n1 or not n2:
@@ -194,21 +190,21 @@ def boschloo(k1: int, n1: int, k2: int, n2: int) -> float:
 def fisher_region(
     n1: int, n2: int, level: float, among: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Where Fisher's one-sided test says "the first sample succeeds less often" at this level.
+    """Where Fisher's one-sided test finds at a level that the first sample succeeds less often.
 
     Args:
         n1: size of the first sample.
         n2: size of the second sample.
-        level: p-values up to this one count.
-        among: the k1 that matter; all from 0 to n1 if not given.
+        level: the largest p-value that rejects.
+        among: k1 for which to answer; by default all from 0 to n1.
 
     Returns:
-        int64, of their shape: for each k1 the least k2 that is extreme enough; n2 + 1 where none
-        is. It never decreases with k1.
+        int64, of their shape: for each k1 the least k2 that rejects; n2 + 1 where none does. It
+        never decreases with k1.
     """
     k1 = np.arange(n1 + 1) if among is None else among
     low, high = np.zeros(k1.shape, np.int64), np.full(k1.shape, n2 + 1)
-    while (low < high).any():  # p falls with k2: halve what is left, for all k1 at once
+    while (low < high).any():  # p falls with k2: bisection for all k1 at once
         middle = (low + high) // 2
         extreme = _fisher_less(k1, n1, np.minimum(middle, n2), n2) <= level * TIE
         extreme |= middle > n2
@@ -230,8 +226,8 @@ def _fisher_less(
 def _boschloo_less(k1: int, n1: int, k2: int, n2: int) -> float:
     """The one-sided p-value of "the first sample succeeds less often"."""
     least = fisher_region(n1, n2, _fisher_less(np.array([k1]), n1, np.array([k2]), n2)[0])
-    # The probability of the region is a polynomial in the rate, whose peaks are as wide as the
-    # rate is uncertain after n1 + n2 seeds: even steps of the arcsine see them all.
+    # The probability of the region is a polynomial in the rate. Its peaks are as wide as the rate
+    # is uncertain after n1 + n2 seeds, so that even steps of the arcsine find them all.
     angles = np.linspace(0, np.pi / 2, 1025)[1:-1]
     width = angles[1] - angles[0]
     best = 0.0
@@ -252,22 +248,21 @@ def _size(
     if not k1.size:
         return np.zeros(rates.shape)
     p = rates[:, None]
-    mass = np.exp(
-        gammaln(n1 + 1)
-        - gammaln(k1 + 1)
-        - gammaln(n1 - k1 + 1)
-        + xlogy(k1, p)
-        + xlog1py(n1 - k1, -p)
-    )
-    return np.asarray((mass * bdtrc(least[k1] - 1, n2, p)).sum(axis=1))
+    return np.asarray((binomial_mass(k1, n1, p) * bdtrc(least[k1] - 1, n2, p)).sum(axis=1))
+
+
+def binomial_mass(k: NDArray[np.int64], n: int, p: ArrayLike) -> NDArray[np.float64]:
+    """P(k successes of n), of the broadcast shape; `scipy.stats` takes half a second to import."""
+    log = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + xlogy(k, p)
+    return np.asarray(np.exp(log + xlog1py(n - k, -np.asarray(p))))
 
 
 def _mirrored(
     k1: NDArray[np.int64], n1: NDArray[np.int64], k2: NDArray[np.int64], n2: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """One of the quadruples that differ in nothing but what is called first, and success.
+    """The same quadruple for all that differ only in the order of samples or in what success is.
 
-    So their p-values are the same to the last bit, and fewer are computed.
+    So their p-values are equal to the last bit, and fewer are computed.
     """
     smaller, larger = np.where(n1 > n2, (k2, n2, k1, n1), (k1, n1, k2, n2)).reshape(2, 2, -1)
     (k1, n1), (k2, n2) = smaller, larger
@@ -277,7 +272,7 @@ def _mirrored(
 
 
 def _grouped(columns: NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], NDArray[np.intp]]]:
-    """Each distinct column, and where it is."""
+    """Each distinct column, and the indices at which it occurs."""
     distinct, place = np.unique(columns, axis=1, return_inverse=True)
     place = place.ravel()
     order = np.argsort(place, kind="stable")
@@ -289,39 +284,36 @@ def _grouped(columns: NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], NDAr
 def _conditional(
     n1: int, n2: int, successes: int
 ) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-    """The least k1 that the margins allow; for it and all above, probability and Fisher's p."""
+    """The least k1 that the margins allow; for it and all larger k1, probability and Fisher's p."""
     first, last = max(0, successes - n2), min(n1, successes)
     k1 = np.arange(first, last + 1, dtype=np.float64)
     k2 = successes - k1
-    # The hypergeometric distribution; what does not depend on k1 falls out in the division.
+    # The hypergeometric distribution; factors that do not depend on k1 cancel in the division.
     log = -(gammaln(k1 + 1) + gammaln(n1 - k1 + 1) + gammaln(k2 + 1) + gammaln(n2 - k2 + 1))
     probability = np.exp(log - log.max())
     probability /= probability.sum()
     rising = np.sort(probability)
-    upto = np.cumsum(rising)
-    p = upto[
-        np.searchsorted(rising, probability * (1 + 1e-7), side="right") - 1
-    ]  # ties, as in scipy
+    ties = np.searchsorted(rising, probability * (1 + 1e-7), side="right")  # as in scipy
+    p = np.cumsum(rising)[ties - 1]
     return first, probability, np.where(p > 1 - 1e-12, 1.0, p)
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's adjusted p-values: those below alpha hold together with probability 1 - alpha.
+    """Holm's adjusted p-values: those below alpha are all right with probability 1 - alpha.
 
     Args:
         p: p-values of one family, shape (m,); they may depend on each other in any way.
 
     Returns:
-        The adjusted ones, in the same order, each the largest of (m - i) p_(i) up to its rank.
+        The adjusted p-values, in the same order, each the largest of (m - i) p_(i) up to its rank.
 
     Source:
-        Holm (1979), Scand. J. Stat. 6, 65-70. A test holds it against statsmodels'
-        `multipletests`; for three lines the package need not be installed.
+        Holm (1979), Scand. J. Stat. 6, 65-70, as statsmodels' `multipletests(method="holm")`.
     """
-    given = np.asarray(p, np.float64)
-    order = np.argsort(given, kind="stable")
-    steps = given[order] * np.arange(given.size, 0, -1)
-    adjusted = np.empty_like(given)
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * np.arange(values.size, 0, -1)
+    adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
 
@@ -342,10 +334,9 @@ def paired_difference(
 
     Source:
         Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10 ("square and add"): the
-        Wilson intervals of both rates, put together by their correlation. It is what Fagerland,
-        Lydersen and Laake (2014), Statistics in Medicine 33, 2850-2875, recommend, and, unlike a
-        likelihood, in closed form. A test holds it against published examples, and its coverage
-        against an enumeration.
+        Wilson intervals of both rates, combined by their correlation. Fagerland, Lydersen and Laake
+        (2014), Statistics in Medicine 33, 2850-2875, recommend it. Tests compare it with published
+        examples, and its coverage with an enumeration.
     """
     a, b, c, d = np.broadcast_arrays(
         *(np.asarray(count, float) for count in (both, wins, losses, neither))
@@ -354,7 +345,7 @@ def paired_difference(
     first, second = (a + b) / n, (a + c) / n
     product = (a + b) * (c + d) * (a + c) * (b + d)
     agreement = a * d - b * c
-    # Positive correlation is taken with a correction for continuity: it makes intervals narrower.
+    # Only a positive correlation, which narrows the interval, is corrected for continuity.
     corrected = np.where(agreement > 0, np.maximum(agreement - n / 2, 0.0), agreement)
     phi = np.divide(corrected, np.sqrt(product), out=np.zeros(n.shape), where=product > 0)
     return _square_and_add((first, n), (second, n), phi)
@@ -376,9 +367,7 @@ def unpaired_difference(
 
     Source:
         Newcombe (1998), Statistics in Medicine 17, 873-890, method 10: the hybrid of the two Wilson
-        intervals. As statsmodels' `confint_proportions_2indep(method="newcomb")`, against which a
-        test holds it; written out because that takes two seconds to import, and shares the last
-        step with the interval on shared seeds.
+        intervals, as statsmodels' `confint_proportions_2indep(method="newcomb")`.
     """
     k1, n1, k2, n2 = np.broadcast_arrays(*(np.asarray(c, float) for c in (k1, n1, k2, n2)))
     return _square_and_add((k1 / n1, n1), (k2 / n2, n2), np.zeros(n1.shape))
@@ -389,7 +378,7 @@ def _square_and_add(
     other: tuple[NDArray[np.float64], NDArray[np.float64]],
     phi: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """From both rates, each with its number of seeds, and their correlation."""
+    """The interval from both rates, each with its number of seeds, and their correlation."""
     (first, n1), (second, n2) = one, other
     low1, high1 = wilson(first * n1, n1)
     low2, high2 = wilson(second * n2, n2)
@@ -409,7 +398,11 @@ def _length(
 def whole_counts(
     successes: ArrayLike, n: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both as floats of one shape; what is no count is refused."""
+    """Both as floats of one shape.
+
+    Raises:
+        InputError: counts are not whole numbers from 0 to n.
+    """
     k, m = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
     wrong = ~((k >= 0) & (k <= m) & (k == np.floor(k)) & (m == np.floor(m)))
     if wrong.any():
