@@ -1,4 +1,4 @@
-"""A space file becomes a `SearchSpace`."""
+"""Space files, and the `SearchSpace` that each becomes."""
 
 EXPORTS = ("command", "grid", "model", "space", "text")
 """The modules that other rooms import from; tests/test_architecture.py compares."""

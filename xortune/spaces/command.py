@@ -1,7 +1,7 @@
-"""A command that trains, as a space file gives it: its placeholders and its settings.
+"""Commands of a space file: the template with its placeholders, and the settings.
 
-The template is split into words once, as a shell would; values are put into words that are there
-already. So a value is never split, expanded or run, whatever is in it.
+The template is split into words once, as by a shell, and values are inserted into these words. So a
+value is never split, expanded or run, whatever its text is.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SEED = "seed"
 """The placeholder of the seed."""
 
 EXIT_CODE = "exit code 0"
-"""The rule by which a command is a success that ends well."""
+"""The rule that a command succeeds if it exits with 0."""
 
 JSON, NUMBER = "last line json", "last line number"
 METRICS = (JSON, NUMBER)
-"""Where numbers are found in what a command prints."""
+"""Where the numbers are in a command's output."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class RegexMetric:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what is no regular expression of Python's, several groups, and what is no name."""
+        """Refuse an invalid regular expression, several groups, and an invalid name."""
         fix = r"write for instance {regex: 'accuracy: ([\d.]+)', name: accuracy}"
         try:
             groups = re.compile(self.regex).groups
@@ -68,18 +68,18 @@ class RegexMetric:
 _PART = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}:]*)(?::(?P<flag>[^{}]*))?\}|[{}]")
 
 _OPERATOR = re.compile(r"\|\|?|&&?|.*;|[0-9]?(>>?|<<?).*|&>.*")
-"""What a shell would take for an instruction; a program would get it as an argument."""
+"""Words that a shell interprets; here the program would get them as arguments."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "fish"})
 
 
 @dataclass(frozen=True)
 class Placeholder:
-    """A part of a word that a value takes the place of.
+    """A part of a word that is replaced by a value.
 
     Attributes:
         name: of a parameter, or `seed`.
-        flag: the word that a true parameter stands for, where it is not its value that is written.
+        flag: in `{name:flag}`, the word that replaces the placeholder if the parameter is true.
     """
 
     name: str
@@ -88,23 +88,23 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class TemplateWord:
-    """One word of a command: literal texts and placeholders in turn."""
+    """One word of a command, of literal texts and placeholders."""
 
     parts: tuple[str | Placeholder, ...]
 
     @property
     def placeholders(self) -> list[Placeholder]:
-        """Those in it."""
+        """The placeholders in the word."""
         return [part for part in self.parts if isinstance(part, Placeholder)]
 
     @property
     def alone(self) -> Placeholder | None:
-        """The placeholder that is all of it."""
+        """The placeholder that is the whole word, if it is one."""
         return self.placeholders[0] if len(self.parts) == len(self.placeholders) == 1 else None
 
     @property
     def option(self) -> str | None:
-        """Its text, if it may be the name of an option whose value is the next word."""
+        """The text, if it may be the name of an option whose value is the next word."""
         first = self.parts[0]
         text = "".join(part for part in self.parts if isinstance(part, str))
         named = isinstance(first, str) and first[:1] == "-" and first != "--" and "=" not in text
@@ -113,46 +113,46 @@ class TemplateWord:
 
 @dataclass(frozen=True)
 class Template:
-    """A command line with placeholders, as it was written and in words."""
+    """A command line with placeholders, as text and in words."""
 
     text: str
     words: tuple[TemplateWord, ...]
 
     def argv(self, values: Mapping[str, Value], seed: int) -> list[str]:
-        """The words for a config and a seed.
+        """The arguments for a configuration and a seed.
 
-        A word whose parameter is not active or null is left out, and so is the name of the option
-        before it if the placeholder is all of the word.
+        A word with an inactive or null parameter is left out. If the placeholder is the whole word,
+        so is the option before it.
         """
         given = {**values, SEED: seed}
-        made: list[str] = []
-        option = False  # whether the last one made is a name that may wait for its value
+        argv: list[str] = []
+        after_option = False  # whether the last argument may be an option that needs a value
         for word in self.words:
-            alone, waits = word.alone, option
-            option = False
+            alone, needs_value = word.alone, after_option
+            after_option = False
             if alone is not None and alone.flag is not None:
                 if given.get(alone.name) is True:
-                    made.append(alone.flag)
-            elif all(given.get(one.name) is not None for one in word.placeholders):
-                made.append(
+                    argv.append(alone.flag)
+            elif all(given.get(part.name) is not None for part in word.placeholders):
+                argv.append(
                     "".join(p if isinstance(p, str) else spelled(given[p.name]) for p in word.parts)
                 )
-                option = word.option is not None
-            elif alone is not None and waits:
-                made.pop()
-        return made
+                after_option = word.option is not None
+            elif alone is not None and needs_value:
+                argv.pop()
+        return argv
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command, and how it is run and judged, but for the rule for its numbers.
+    """A command, how it is run, and where its results are.
 
     Attributes:
-        template: the command.
-        by_exit: whether its exit code decides what a success is.
-        metric: where its numbers are, one of `METRICS` or a regex; None if it tells none.
+        template: the command line.
+        by_exit: whether its exit code decides about success.
+        metric: where its numbers are, one of `METRICS` or a regex; None if it prints none.
         timeout: seconds that it may take for one seed; None for any time.
-        files: what it needs, relative to the space file; None for the words of it that are files.
+        files: that it needs, relative to the space file; None for the words that name files.
     """
 
     template: Template
@@ -163,11 +163,7 @@ class Command:
 
 
 def spelled(value: Value | list[Any] | dict[str, Any]) -> str:
-    """A value as an argument: a string as it is, true or false, a number so that it reads back.
-
-    Floats are written by `repr`, which is the shortest text that is the same float again; lists and
-    mappings as JSON.
-    """
+    """A value as an argument: true or false, JSON of a list or mapping, the `repr` of a number."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | dict):
@@ -179,7 +175,7 @@ def parse_template(text: str) -> Template:
     """Split a command into words, and find the placeholders in them."""
     try:
         words = shlex.split(text)
-        raw = shlex.split(text, posix=False)  # quotes stay: what is quoted was meant as it is
+        raw = shlex.split(text, posix=False)  # with quotes: a quoted operator is an argument
     except ValueError as error:
         problem = f"cannot be split into words ({str(error).lower()})"
         raise _refusal(problem, fix="close the quote, or escape it") from None
@@ -201,7 +197,6 @@ def parse_template(text: str) -> Template:
 
 
 def _word(text: str) -> TemplateWord:
-    """Literal texts, neighbouring ones in one, and placeholders."""
     parts: list[str | Placeholder] = []
     literal, place = "", 0
     for found in _PART.finditer(text):
@@ -211,11 +206,9 @@ def _word(text: str) -> TemplateWord:
             literal += found[0][0]
             continue
         if found["name"] is None:
-            problem, fix = (
-                f"a lone {found[0]!r} in {text!r}",
-                f"write {2 * found[0]!r} for the sign",
-            )
-            raise _refusal(problem, "a placeholder such as {lr}", f"{fix} itself")
+            fix = f"write {2 * found[0]!r} for the sign itself"
+            problem = f"a lone {found[0]!r} in {text!r}"
+            raise _refusal(problem, "a placeholder such as {lr}", fix)
         if found["flag"] is not None and found[0] != text:
             raise _refusal(
                 f"{found[0]} is a part of {text!r}",
@@ -230,7 +223,7 @@ def _word(text: str) -> TemplateWord:
 
 
 def _check_no_script(template: Template) -> None:
-    """Refuse a placeholder in a text that a shell would run: there its value would be code."""
+    """Refuse a placeholder in a script for a shell, where its value would be code."""
     shell: str | None = None
     for word, script in pairwise(template.words):
         text = word.parts[0]
@@ -248,7 +241,7 @@ def _check_no_script(template: Template) -> None:
 
 
 def check_names(template: Template, parameters: Iterable[str]) -> None:
-    """Refuse placeholders that are no parameters, and parameters that are no placeholders."""
+    """Refuse placeholders without a parameter, and parameters without a placeholder."""
     known = list(parameters)
     if SEED in known:
         raise InputError(
@@ -258,11 +251,11 @@ def check_names(template: Template, parameters: Iterable[str]) -> None:
             fix="rename it, in the command too",
         )
     allowed = [SEED, *known]
-    names = {one.name for word in template.words for one in word.placeholders}
+    names = {part.name for word in template.words for part in word.placeholders}
     for name in sorted(names - set(allowed)):
         raise _refusal(
             f"{{{name}}} is not a parameter",
-            ", ".join(f"{{{one}}}" for one in allowed),
+            ", ".join(f"{{{known_name}}}" for known_name in allowed),
             f"{nearest(name, allowed)} Braces that are meant as such are doubled",
         )
     for name in allowed:
@@ -277,23 +270,23 @@ def check_names(template: Template, parameters: Iterable[str]) -> None:
 
 
 def check_values(template: Template, name: str, values: Iterable[Value]) -> None:
-    """Refuse values that a program would not take for values."""
+    """Refuse values of a parameter that a program would not read as values."""
     dashed = next((v for v in values if v is not None and spelled(v)[:1] == "-"), None)
-    odd = next((v for v in values if not isinstance(v, bool | None)), None)
-    ended = False  # whether `--` came: what follows is no option
+    no_flag = next((v for v in values if not isinstance(v, bool | None)), None)
+    after_dashes = False  # after `--` nothing is an option
     for index, word in enumerate(template.words):
         alone = word.alone
-        ended = ended or word == TemplateWord(("--",))
+        after_dashes = after_dashes or word == TemplateWord(("--",))
         if alone is None or alone.name != name:
             continue
-        if alone.flag is not None and odd is not None:
+        if alone.flag is not None and no_flag is not None:
             raise InputError(
-                f"{odd!r} where the command has {{{name}:{alone.flag}}}",
+                f"{no_flag!r} where the command has {{{name}:{alone.flag}}}",
                 field=name,
                 allowed="true and false (and null)",
                 fix=f"write {{{name}}} for the value, or make it a choice of true and false",
             )
-        if alone.flag is None and dashed is not None and not ended:
+        if alone.flag is None and dashed is not None and not after_dashes:
             option = (template.words[index - 1].option if index else None) or f"--{name}"
             flag = f"; for a flag, {{{name}:{dashed}}} with {name} true or false"
             raise InputError(

@@ -1,8 +1,8 @@
-"""What a space file may say, and the search space that it becomes.
+"""The contents of a space file, the search space that it becomes, and the errors of single values.
 
-pydantic reads each part of a file right into the class that stands for it: the types of its fields
-say what is allowed, and become the JSON Schema. What is wrong with a value is told by that schema.
-What values must be to each other (conditions, grids, start entries) is checked in `spaces.space`.
+pydantic reads each part of a file into a class. The types of the fields define what is allowed, and
+the JSON Schema. The messages about wrong values follow from that schema. Relations between values
+(conditions, grids, start entries) are checked in `spaces.space`.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ MAX_SEEDS = SEARCH.stop
 """The search draws its seeds below this."""
 
 MAX_RUNG = 2**26
-"""Seeds of a rung: one line of the journal holds no more."""
+"""Maximum seeds of a rung, and of a line of the journal."""
 
-MAX_PARAMETERS = 256  # more than any sampler makes sense of
+MAX_PARAMETERS = 256  # more than any sampler can use
 PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
 
 SUCCESS_RATE, EPOCHS_TO_SOLVE = "success_rate", "epochs_to_solve"
 
 MEASURED = {SUCCESS_RATE: True, EPOCHS_TO_SOLVE: False}
-"""What the built-in network is measured by, and whether more of it is better."""
+"""Objectives that the search measures, and whether more is better."""
 
 FIRST = 8
-"""A newcomer to a race gets so many seeds at once while none has failed (or the first rung)."""
+"""A new configuration of a race gets up to so many seeds, or the first rung, while none fails."""
 
 # -------------------------------------------------------------------------------------------------
 # Values of a file.
@@ -70,7 +70,7 @@ def parse_duration(text: str | float) -> float:
     """Seconds: ``90`` or ``"90s"``, ``"10m"``, ``"2h"``, ``"1h30m"``.
 
     Raises:
-        InputError: anything else, zero, and what is not finite.
+        InputError: it is anything else, zero, or not finite.
     """
     seconds = 0.0
     if isinstance(text, str):
@@ -102,7 +102,7 @@ def is_number(value: object) -> TypeGuard[int | float]:
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer beyond the floats
+    except OverflowError:  # an int above the largest float
         return False
 
 
@@ -120,32 +120,32 @@ def _distinct(values: Sequence[Value]) -> Sequence[Value]:
 def _ascending(counts: Sequence[int]) -> Sequence[int]:
     if all(a < b for a, b in itertools.pairwise(counts)):
         return counts
-    allowed, fix = (
-        "counts of seeds, each larger than the one before",
-        f"write {sorted(set(counts))}",
+    raise InputError(
+        f"{shown(list(counts))} does not ascend",
+        allowed="counts of seeds, each larger than the one before",
+        fix=f"write {sorted(set(counts))}",
     )
-    raise InputError(f"{shown(list(counts))} does not ascend", allowed=allowed, fix=fix)
 
 
 def _parameter_name(name: str) -> str:
-    if not re.fullmatch(r"[^\W\d][\w.-]*", name):  # letters of any language, as Python has them
+    if not re.fullmatch(r"[^\W\d][\w.-]*", name):  # letters of any language
         allowed = "letters, digits, _, - and dots, with a letter or _ first"
         raise InputError(f"{shown(name)} is not a parameter name", allowed=allowed)
     return name
 
 
 def _about(text: str) -> Any:
-    """What the schema, and a message about a missing key, says of a key."""
+    """A description of a key, for the schema and for messages about a missing key."""
     return Field(description=text)
 
 
 def _written_as(form: object) -> GetPydanticSchema:
-    """A field whose value has another form in a file than here."""
+    """A field whose value has another type in a file than in the class."""
     return GetPydanticSchema(lambda _, handler: handler.generate_schema(form))
 
 
 def _one_of(value: Any, otherwise: type, /, **keyed: type) -> Any:
-    """A value, or a mapping: of the first class whose key it has, or of `otherwise`."""
+    """The type of a value or a mapping, which becomes the first class whose key it has."""
 
     def tag(given: object) -> str:
         if not isinstance(given, dict):
@@ -190,7 +190,7 @@ Duration: TypeAlias = Annotated[
 # Parameters.
 
 When: TypeAlias = tuple[tuple[str, tuple[Value, ...]], ...]
-"""Active only where each named parameter has one of the values beside it; empty is always."""
+"""A condition: active where each named parameter has one of its values; () is always active."""
 
 _OneOrMore: TypeAlias = Annotated[
     Scalars,
@@ -203,7 +203,7 @@ _Condition: TypeAlias = Annotated[
     _about("Only where other parameters have these values."),
 ]
 _Name: TypeAlias = Annotated[SkipJsonSchema[str], Field(alias="")]
-"""A parameter's name: in a file the key before it. `read_file` adds it under the alias ""."""
+"""A parameter's name, the key before it in a file. `read_file` adds it under the alias ""."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class Range:
     integer: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make low, high and step ints where only whole numbers are meant, else floats.
+        """Make low, high and step ints if all of them are ints, else floats.
 
         Raises:
             InputError: they do not fit each other; its field is the key.
@@ -260,20 +260,18 @@ class Range:
             fix = "raise low, for instance to 1.0e-4, or drop log"
             raise refusal("low", f"{low} has no logarithm", "low above 0 with log: true", fix)
         given = {"low": low, "high": high} | ({} if step is None else {"step": step})
-        number = int if all(isinstance(one, int) for one in given.values()) else float
+        number = int if all(isinstance(value, int) for value in given.values()) else float
         object.__setattr__(self, "integer", number is int)
-        for name, one in given.items():
-            object.__setattr__(self, name, number(one))
+        for name, value in given.items():
+            object.__setattr__(self, name, number(value))
         if step is None:
             return
         if self.log:
-            raise refusal(
-                "step", "a step with log: true", "one of step and log", "drop one of them"
-            )
+            fix = "drop one of them"
+            raise refusal("step", "a step with log: true", "one of step and log", fix)
         if step <= 0:
-            raise refusal(
-                "step", f"{step} is not a step", "a number above 0", "write a larger step"
-            )
+            fix = "write a larger step"
+            raise refusal("step", f"{step} is not a step", "a number above 0", fix)
         span, size = Decimal(repr(high)) - Decimal(repr(low)), Decimal(repr(step))
         if span / size > 2**53 or low + step == low or high - step == high:
             raise refusal("step", f"{step} is lost in rounding", "a larger step", "enlarge step")
@@ -293,9 +291,9 @@ Parameter: TypeAlias = Fixed | Choice | Range
 
 
 class Steps(Sequence[float]):
-    """The values of a range that has finitely many, made when asked for.
+    """The values of a range with finitely many, computed on demand.
 
-    Counted in decimals, so that steps of 0.1 from 0 reach 0.3 and not 0.30000000000000004.
+    Computed in decimals, so that steps of 0.1 from 0 reach 0.3 and not 0.30000000000000004.
     """
 
     def __init__(self, parameter: Range) -> None:
@@ -324,14 +322,14 @@ def finite_values(parameter: Parameter) -> Sequence[Value] | None:
 
 
 def extremes(parameter: Parameter) -> Sequence[Value]:
-    """All values of a parameter; of a range its ends."""
+    """All values of a parameter; the ends of a range."""
     if isinstance(parameter, Range):
         return tuple(dict.fromkeys((parameter.low, parameter.high)))
     return finite_values(parameter) or ()
 
 
 def equal_values(parameter: Parameter, value: Value) -> Sequence[Value]:
-    """The value of the parameter that equals it, as the space writes it; empty if there is none."""
+    """The parameter's value that equals `value`, as the space writes it; empty if there is none."""
     if not isinstance(parameter, Range):
         return [item for item in extremes(parameter) if contains((item,), value)]
     if not is_number(value) or not parameter.low <= value <= parameter.high:
@@ -344,7 +342,7 @@ def equal_values(parameter: Parameter, value: Value) -> Sequence[Value]:
 
 
 def condition_text(parameter: Parameter) -> str:
-    """Its condition for a message: `optimizer is SGD or RMSprop and nesterov is true`."""
+    """A parameter's condition for messages: `optimizer is SGD or RMSprop and nesterov is true`."""
     return " and ".join(f"{name} is {' or '.join(map(word, v))}" for name, v in parameter.when)
 
 
@@ -352,9 +350,9 @@ def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
     """Whether a parameter's condition holds.
 
     Args:
-        parameter: whose condition is asked.
-        values: the parameters that come before it in the space and are active themselves; a name
-            that is absent is inactive, and so then are its children.
+        parameter: with the condition.
+        values: of the active parameters before it in the space. A missing parameter is inactive,
+            and so are its children.
     """
     return all(
         name in values and contains(allowed, values[name]) for name, allowed in parameter.when
@@ -467,21 +465,21 @@ class SeedSettings:
 
     @property
     def alpha(self) -> float:
-        """The probability, at most, that the race stops any configuration wrongly."""
+        """The greatest probability that the race stops any configuration wrongly."""
         return (self.race or RaceSettings()).alpha
 
 
 def rungs_up_to(most: int, first: int = 2) -> tuple[int, ...]:
-    """`first`, twice that, ... and at last `most`: a look each time the seeds double."""
+    """`first`, twice that, ... and finally `most`: a look each time the seeds double."""
     doubled = (first * 2**i for i in itertools.count())
     return (*itertools.takewhile(lambda seeds: seeds < most, doubled), most)
 
 
 def weighs_seeds(objectives: Sequence[Objective], stop: StopSettings) -> bool:
-    """Whether a race gives each seed to whom it is worth most; see `racing.grants`.
+    """Whether a race gives seeds where they are worth most; see `racing.grants`.
 
-    It does for the best success rate. To prove a rate the leader needs seeds even where nobody else
-    comes near it.
+    That finds the best success rate. To prove a rate instead, the leader needs seeds even if no
+    other configuration comes near it.
     """
     names = [objective.name for objective in objectives]
     return names == [SUCCESS_RATE] and stop.proven_rate is None
@@ -510,17 +508,17 @@ class ObjectiveSettings:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search looks for.
+    """An objective of a search.
 
     Attributes:
-        name: success_rate, epochs_to_solve, a parameter with numbers only, or a number that a
-            trainer of the user's own tells of each seed with one of `stats.numbers.ENDINGS`.
+        name: success_rate, epochs_to_solve, a numeric parameter, or the name of a number that a
+            user's own trainer returns for each seed with one of `stats.numbers.ENDINGS`.
         maximize: whether more is better.
-        number: that number's own name; None for all others.
-        statistic: what of it: mean, iqm, median, q01 to q99; None for all others.
-        failed: what a seed counts as that failed; None: as worse than any number.
-        ties: of a success rate by a rule that judges a number: the median of that number, by which
-            configs of the same count are told apart; else None.
+        number: the name of that number; None for the others.
+        statistic: of that number: mean, iqm, median, q01 to q99; None for the others.
+        failed: the number of a failed seed; None: worse than any number.
+        ties: for a success rate by a rule that judges a number, the median of that number, which
+            decides between equal counts; else None.
     """
 
     name: str
@@ -594,12 +592,12 @@ class SpaceFile:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A space file, read and checked. Make one with `spaces.space.load_space`.
+    """A space file, read and checked. `spaces.space.load_space` makes one.
 
     Attributes:
         name: of the space, and by default of its run directory.
-        task: what the built-in network learns; not part of a comparison, since `text` names it.
-            None with a trainer of the user's own.
+        task: that the built-in network learns; None with a user's own trainer. Comparisons ignore
+            it, since `text` names it.
         parameters: parents of conditions before their children, otherwise in the file's order.
         search: how configurations are proposed.
         seeds: how many seeds each gets.
@@ -608,13 +606,13 @@ class SearchSpace:
         place: the file's name, for messages.
         lines: the line of each key, for messages.
         stop: what ends the search early.
-        objectives: what is looked for, at least one; each name once.
-        trainer: the user's own function, as `module:function` or `path.py:function`, or command;
-            None for the built-in network, or where the function is given from Python.
-        success: the rule for what it returns; None if it says so itself.
-        command: how such a command is run and judged; None where none trains.
-        timeout: seconds for a seed of such a function, looked at when it reports; None for any.
-        folder: what relative paths start at.
+        objectives: at least one, each name once.
+        trainer: a user's function, as `module:function` or `path.py:function`, or command; None for
+            the built-in network, or if the function is given from Python.
+        success: the rule for the trainer's results; None if they are successes or not themselves.
+        command: how a command is run and judged; None without one.
+        timeout: seconds for a seed of a function, checked when it reports; None for any time.
+        folder: the folder of relative paths.
     """
 
     name: str
@@ -647,7 +645,7 @@ class SearchSpace:
     def refusal(
         self, location: Location, problem: str, allowed: str, fix: str | None
     ) -> InputError:
-        """The error for what is at a location of the file."""
+        """An error about a location of the file."""
         return InputError(problem, place=self.at(*location), allowed=allowed, fix=fix)
 
 
@@ -655,14 +653,14 @@ for _form in (
     *(Fixed, Choice, Range, CsvSettings, FunctionSettings, RegexMetric, CommandSettings),
     SearchSettings,
     *(RaceSettings, SeedSettings, StopSettings, ObjectiveSettings, SpaceFile),
-):  # before 2.14 pydantic does not hand these on to the schemas of a field's class
+):  # pydantic before 2.14 does not apply these to the schema of a field's class
     pydantic.with_config(extra="forbid", json_schema_extra={"description": _form.__doc__})(_form)
 
 _FILE = pydantic.TypeAdapter(SpaceFile)
 
 
 def json_schema() -> str:
-    """The JSON Schema of space files as the shipped text."""
+    """The JSON Schema of space files, as the text that is shipped."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema()}
     return json.dumps(schema, indent=2) + "\n"
 
@@ -673,7 +671,11 @@ def _schema() -> dict[str, Any]:
 
 
 def read_file(document: YamlDocument) -> SpaceFile:
-    """What the document says."""
+    """The contents of a document.
+
+    Raises:
+        InputError: a value is not allowed, or a key is missing or unknown.
+    """
     values = dict(document.values)
     if isinstance(given := values.get("parameters"), dict):
         values["parameters"] = {
@@ -681,19 +683,19 @@ def read_file(document: YamlDocument) -> SpaceFile:
             for name, form in given.items()
         }
     if isinstance(search := values.get("search"), dict) and "trials" not in search:
-        # Optuna's name for it is understood too.
+        # Optuna's name is accepted too.
         values["search"] = {"trials" if k == "n_trials" else k: v for k, v in search.items()}
     try:
         return _FILE.validate_python(values)
     except pydantic.ValidationError as error:
-        # An unknown key comes first: where a key is misspelt, the right one is also missing.
+        # Unknown keys first: if a key is misspelt, the right one is also missing.
         details = error.errors(include_url=False)
         first = min(details, key=lambda detail: detail["type"] != _UNKNOWN)
         raise _translated(first, document) from None
 
 
 # -------------------------------------------------------------------------------------------------
-# Errors of pydantic in our words. What is allowed at a place is what the schema says of it.
+# Errors of pydantic in our words. The schema says what is allowed.
 
 _UNKNOWN, _MISSING = "unexpected_keyword_argument", "missing"
 _KINDS: dict[type, str] = {
@@ -705,7 +707,6 @@ _KINDS: dict[type, str] = {
 
 
 def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
-    """An error of pydantic in our words, with its line."""
     key, node = detail["loc"][-1], _node(detail["loc"])
     location = _location(detail["loc"], document)
     cause = detail.get("ctx", {}).get("error")
@@ -727,7 +728,7 @@ def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
 
 
 def _location(loc: Location, document: YamlDocument) -> Location:
-    """Where in the document: what pydantic says without the classes that it tried."""
+    """The location in the document: pydantic's, without the classes that it tried."""
     location: Location = ()
     value: Any = document.values
     for part in loc:
@@ -738,7 +739,7 @@ def _location(loc: Location, document: YamlDocument) -> Location:
 
 
 def _node(loc: Location) -> dict[str, Any]:
-    """What the schema says there; of an unknown key, what it says of the mapping."""
+    """The schema of a location; for an unknown key that of the mapping."""
     node = _schema()
     for part in loc:
         if "oneOf" in node:
@@ -754,7 +755,7 @@ def _node(loc: Location) -> dict[str, Any]:
 
 
 def _resolved(node: dict[str, Any]) -> dict[str, Any]:
-    """A node without references, and without the null that a key may have as well."""
+    """A node of the schema with its reference followed, and without the alternative of null."""
     if "$ref" in node:
         node = _schema()["$defs"][node["$ref"].rpartition("/")[2]]
     options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
@@ -762,7 +763,7 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
-    """What is wrong with a value, by what the schema says of its key."""
+    """The error about a value, by the schema of its key."""
     kind = f", {_KINDS[type(value)]}," if type(value) in _KINDS else ""
     problem, allowed, fix = f"{shown(value)}{kind} is not allowed", "", None
     least, most = node.get("minimum", 0), node.get("maximum", 0)

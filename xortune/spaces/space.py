@@ -1,4 +1,4 @@
-"""From a space file to a `SearchSpace`: read it, check it, replace its search settings."""
+"""From a space file to a `SearchSpace`: read, check, replace search settings, describe."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
     """Read and check a space file.
 
     Args:
-        path: of the file; what it names (a CSV file, a trainer) is looked for beside it. Or what a
-            file would hold, as a dict; then that is looked for in the working directory.
+        path: of the file; its relative paths (a CSV file, a trainer) start at its folder. Or the
+            contents of a file as a dict; relative paths start at the working directory.
 
     Raises:
-        InputError: a file that cannot be read, or anything in it that is not allowed; the message
-            names file, line, value, what is allowed and how to put it right.
+        InputError: the file cannot be read, or something in it is not allowed; the message names
+            file, line, value, what is allowed and a fix.
     """
     if isinstance(path, Mapping):
         return parse_space(written(path))
@@ -125,10 +125,10 @@ def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> Sea
 
 
 def check_space(space: SearchSpace, trainer: Trainer) -> None:
-    """Let the trainer look at probes of the space and at its start entries, before anything starts.
+    """Let the trainer check probes of the space and its start entries.
 
     Raises:
-        InputError: what the trainer refuses, with file and line.
+        InputError: the trainer refuses one; with file and line.
     """
     for point in probes(space):
         try:
@@ -155,22 +155,22 @@ def with_search(
     seed: int | None = None,
     time_budget: float | str | None = None,
 ) -> SearchSpace:
-    """The space with some of its search settings replaced, and checked again.
+    """The space with some of its search settings replaced, checked again.
 
-    Its `text` says the same as the space, so that what a run writes down can be read again; `lines`
-    stay those of the file that the user has.
+    Its `text` has the new settings, so that a run's copy can be read again; `lines` remain those of
+    the user's file.
 
     Raises:
-        InputError: a value that is not allowed, or that the space does not allow.
+        InputError: a value is not allowed, in general or for this space.
     """
     given = {"trials": trials, "sampler": sampler, "seed": seed, "time_budget": time_budget}
     values = {name: value for name, value in given.items() if value is not None}
     skeleton: dict[str, object] = {"name": "search", "parameters": {"x": 0}, "search": values}
     try:
-        found = read_file(YamlDocument(skeleton, {}, "search settings")).search
+        settings = read_file(YamlDocument(skeleton, {}, "search settings")).search
     except InputError as error:
         raise error.at(str(error.field)) from None
-    changes: dict[str, Any] = {name: getattr(found, name) for name in values}
+    changes: dict[str, Any] = {name: getattr(settings, name) for name in values}
     changed = replace(space, search=replace(space.search, **changes))
     check_search(changed)
     if changed == space:
@@ -179,24 +179,24 @@ def with_search(
 
 
 def _rewritten(space: SearchSpace, search: SearchSettings) -> str:
-    """The text of a space with other search settings; comments stay where that is possible."""
+    """The text of a space with other search settings; comments stay if possible."""
     settings = {k: v for k, v in dataclasses.asdict(search).items() if v is not None}
     document = read_yaml(space.text, space.place)
-    wanted = {**document.values, "search": settings}
+    target = {**document.values, "search": settings}
     lines = space.text.rstrip("\n").split("\n")
     tops = sorted(line - 1 for location, line in document.lines.items() if len(location) == 1)
     first = document.lines.get(("search",), len(lines) + 1) - 1
     last = next((line for line in tops if line > first), len(lines))
     while last - 1 > first and lines[last - 1].lstrip()[:1] in {"", "#"}:
-        last -= 1  # what stands above the next key belongs to that
+        last -= 1  # comments above the next key belong to that key
     lines[first : max(first, last)] = [f"search: {json.dumps(settings)}"]
     text = "\n".join([*lines, ""])
     try:
-        same = read_yaml(text, space.place).values == wanted
+        same = read_yaml(text, space.place).values == target
     except InputError:
         same = False
-    # Files in YAML's flow style have no lines to replace; JSON is YAML as well.
-    return text if same else written(wanted)
+    # YAML's flow style has no lines that could be replaced; JSON is YAML as well.
+    return text if same else written(target)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def _parameters(space: SearchSpace, file: SpaceFile) -> list[Parameter]:
 
 
 def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    """Parents before children, otherwise as in the file."""
+    """The parameters with parents before children, otherwise in the file's order."""
     by_name = {parameter.name: parameter for parameter in parameters}
     parents = {p.name: [name for name, _ in p.when if name in by_name] for p in parameters}
     done: dict[str, Parameter] = {}
@@ -295,7 +295,7 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
 
 
 def check_search(space: SearchSpace) -> None:
-    """What the sampler asks of the space, of the number of trials and of the objectives."""
+    """Check what the sampler requires of the space, the number of trials and the objectives."""
     sampler, trials, place = space.search.sampler, space.search.trials, ("search", "trials")
     if sampler == "grid":
         for parameter in space.parameters:
@@ -358,13 +358,13 @@ def check_search(space: SearchSpace) -> None:
 
 
 # -------------------------------------------------------------------------------------------------
-# What trains: the built-in network on a task, or a function or a command of the user's own.
+# The trainer: the built-in network on a task, or a function or a command of the user.
 
 OWN, COMMAND = "a function of your own", "a command"
 
 
 def with_trainer(space: SearchSpace, file: SpaceFile) -> SearchSpace:
-    """The space with what it trains and how that is judged. No command is run."""
+    """The space with its task or trainer and its rule for success. No command is run."""
     if isinstance(file.trainer, CommandSettings):
         return _with_command(space, file.trainer)
     if file.success is not None:
@@ -429,7 +429,7 @@ def _with_command(space: SearchSpace, given: CommandSettings) -> SearchSpace:
 def _metric(
     space: SearchSpace, given: CommandSettings, rule: Success | None
 ) -> str | RegexMetric | None:
-    """Where a command's numbers are."""
+    """Where a command's numbers are in its output; None if it has none."""
     if given.metric is None:
         return None if rule is None else JSON
     place = ("trainer", "metric")
@@ -461,15 +461,14 @@ def _metric(
 
 
 def _plain(text: str) -> str:
-    """A phrase whatever its blanks and capitals."""
     return " ".join(text.split()).lower()
 
 
 def with_own(space: SearchSpace) -> SearchSpace:
-    """The space as it is searched with a function that is given from Python.
+    """The space for a search with a function that is given from Python.
 
     Raises:
-        InputError: it names a trainer itself, or says what means nothing beside one.
+        InputError: the space names a trainer, or has a key that is for the built-in network only.
     """
     if space.trainer is not None:
         raise InputError(
@@ -483,7 +482,7 @@ def with_own(space: SearchSpace) -> SearchSpace:
 
 
 def check_own(space: SearchSpace, what: str) -> None:
-    """Refuse what means nothing where a function, or a command, of the user's own trains."""
+    """Refuse keys that are for the built-in network only, with a user's function or command."""
     for name, fix in (
         ("task", "remove this line: your own trainer decides what is learned"),
         ("epochs", "remove this line, or write epochs below parameters: it is then passed on"),
@@ -502,7 +501,7 @@ def check_own(space: SearchSpace, what: str) -> None:
 
 
 def check_built_in(space: SearchSpace) -> None:
-    """Refuse what means nothing for the built-in network."""
+    """Refuse keys that need a user's own trainer, with the built-in network."""
     if space.success is not None:
         raise space.refusal(
             ("success",),
@@ -521,26 +520,26 @@ def check_built_in(space: SearchSpace) -> None:
 
 
 # -------------------------------------------------------------------------------------------------
-# What `objectives` may be: measured, told by a trainer, or a parameter.
+# Objectives: measured by the search, a number of a trainer, or a parameter.
 
 SEVERAL = ("tpe", "nsgaii", "gp", "random", "grid")
-"""Samplers that look for a front, or learn from nothing anyway."""
+"""Samplers for several objectives: they search for a front, or do not learn."""
 
 
 def objectives_of(
     given: Iterable[str | ObjectiveSettings], space: SearchSpace
 ) -> tuple[Objective, ...]:
-    """The objectives that a file means, for a space whose parameters and rule are known."""
-    found: list[Objective] = []
+    """The objectives of a file, for a space whose parameters and rule are known."""
+    objectives: list[Objective] = []
     for index, form in enumerate(given):
         objective = _objective(form, index, space)
-        if objective.name in [other.name for other in found]:
+        if objective.name in [other.name for other in objectives]:
             problem = f"{objective.name} is given twice"
             place = ("objectives", index)
             raise space.refusal(place, problem, "each objective once", "remove one of them")
-        found.append(objective)
-    names = [objective.name for objective in found]
-    if not any(o.name in MEASURED or o.number is not None for o in found):
+        objectives.append(objective)
+    names = [objective.name for objective in objectives]
+    if not any(o.name in MEASURED or o.number is not None for o in objectives):
         raise space.refusal(
             ("objectives",),
             f"{shown(names)} without anything that is measured",
@@ -551,8 +550,8 @@ def objectives_of(
         number = space.success.name
         if (more := _rule_wants_more(number, space)) is not None:
             ties = Objective(f"{number}_median", more, number, "median")
-            return (replace(found[0], ties=ties),)
-    return tuple(found)
+            return (replace(objectives[0], ties=ties),)
+    return tuple(objectives)
 
 
 def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) -> Objective:
@@ -562,36 +561,36 @@ def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) ->
     else:
         name = form.name
     parameter = next((p for p in space.parameters if p.name == name), None)
-    told = None if name in MEASURED or parameter is not None else named_statistic(name)
-    if told is None and form.failed is not None:
+    statistic = None if name in MEASURED or parameter is not None else named_statistic(name)
+    if statistic is None and form.failed is not None:
         raise space.refusal(
             (*place, "failed"),
             f"{name} is not a number of each seed",
             f"failed only of a number of your own trainer: its name with {ENDINGS}",
             "leave it out",
         )
-    if told is None and name not in MEASURED:
+    if statistic is None and name not in MEASURED:
         _check_parameter(name, parameter, place, space)
-    natural = MEASURED.get(name) if told is None else _rule_wants_more(told[0], space)
+    natural = MEASURED.get(name) if statistic is None else _rule_wants_more(statistic[0], space)
     maximize = natural if form.direction is None else form.direction == "maximize"
     if natural not in (None, maximize):
-        why = "" if told is None else f", and a success is {space.success}"
+        why = "" if statistic is None else f", and a success is {space.success}"
         allowed = "maximize" if natural else "minimize"
         problem = f"{form.direction} {name}{why}"
         raise space.refusal((*place, "direction"), problem, allowed, "leave the direction out")
-    if told is None:
+    if statistic is None:
         return Objective(name, bool(maximize))
     if maximize is None:
         likely = "minimize" if is_cost(name) else "maximize"
         fix = f"write `- {{name: {name}, direction: {likely}}}`"
         raise space.refusal(place, f"{name} without a direction", "maximize, or minimize", fix)
-    return Objective(name, maximize, *told, failed=form.failed)
+    return Objective(name, maximize, *statistic, failed=form.failed)
 
 
 def _check_parameter(
     name: str, parameter: Parameter | None, place: tuple[str | int, ...], space: SearchSpace
 ) -> None:
-    """Refuse what is no parameter, or one that cannot be an objective."""
+    """Refuse an unknown name, and a parameter that cannot be an objective."""
     free = [*MEASURED, *(p.name for p in space.parameters if _not_free(p) is None)]
     allowed = ", ".join([*free, f"a number of your own trainer with {ENDINGS}"])
     if parameter is None:
@@ -602,7 +601,7 @@ def _check_parameter(
 
 
 def _not_free(parameter: Parameter) -> str | None:
-    """Why a parameter is no objective; None if it can be one."""
+    """Why a parameter cannot be an objective; None if it can."""
     if parameter.when:
         return "has a condition, and so is not in every config"
     values = finite_values(parameter)
@@ -611,13 +610,13 @@ def _not_free(parameter: Parameter) -> str | None:
     if len(values) == 1:
         return "is fixed, and so the same in every config"
     if not isinstance(parameter, Range) and not all(map(is_number, values)):
-        other = next(value for value in values if not is_number(value))
-        return f"may be {shown(other)}, which is not a number"
+        text = next(value for value in values if not is_number(value))
+        return f"may be {shown(text)}, which is not a number"
     return None
 
 
 def _rule_wants_more(number: str, space: SearchSpace) -> bool | None:
-    """Whether the rule for a success wants more of a number; None if it does not say."""
+    """Whether the rule for success wants a larger number; None if it does not say."""
     rule = space.success
     if rule is None or rule.name != number or rule.sign in ("==", "!="):
         return None
@@ -625,7 +624,7 @@ def _rule_wants_more(number: str, space: SearchSpace) -> bool | None:
 
 
 def check_objectives(space: SearchSpace, point: Point) -> None:
-    """Refuse objectives that a trainer's normal form of a point does not have as numbers."""
+    """Refuse objectives that are no numbers in a trainer's normal form of a point."""
     for index, objective in enumerate(space.objectives):
         name, value = objective.name, point.get(objective.name)
         if objective.number is None and name not in MEASURED and not is_number(value):
@@ -637,9 +636,9 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
             )
 
 
-def check_numbers(space: SearchSpace, told: Iterable[str]) -> None:
-    """Refuse objectives that sum up a number which is not among those told of a seed."""
-    names = list(told)
+def check_numbers(space: SearchSpace, returned: Iterable[str]) -> None:
+    """Refuse objectives on a number that the trainer did not return."""
+    names = list(returned)
     for index, objective in enumerate(space.objectives):
         if objective.number is not None and objective.number not in names:
             raise space.refusal(
@@ -651,15 +650,15 @@ def check_numbers(space: SearchSpace, told: Iterable[str]) -> None:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a space holds and what a search of it may cost.
+# A summary of a space and of what a search of it may cost.
 
 
 def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
-    """What `xortune space --json` prints; None where something does not apply."""
+    """The output of `xortune space --json`; None for what does not apply."""
     finite = all(finite_values(parameter) is not None for parameter in space.parameters)
     points = grid_size(space) if finite else None
     trials = space.search.trials or points or 0
-    # An `epochs` of a trainer of the user's own is a parameter like any other.
+    # `epochs` of a user's own trainer is a parameter like any other.
     counts = [extremes(one) for one in space.parameters if space.task and one.name == "epochs"]
     epochs = [int(v) for v in itertools.chain(*counts) if isinstance(v, int | float)]
     ladder, race = space.seeds.ladder, len(space.seeds.ladder) > 1
@@ -689,7 +688,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "finalists": space.seeds.finalists if race else None,
         "certify": space.seeds.certify,
         "grid_points": points,
-        # If all end at the first rung, and if all get the full ladder and the most epochs.
+        # All configurations end at the first rung; and all get the full ladder and most epochs.
         "least_seed_epochs": trials * ladder[0] * min(epochs) if epochs else None,
         "seed_epochs": trials * ladder[-1] * max(epochs) if epochs else None,
         "proven_rate": space.stop.proven_rate,
@@ -714,7 +713,7 @@ def _objective_summary(objective: Objective) -> dict[str, str]:
 
 
 def at_most(what: Mapping[str, Any]) -> str:
-    """What a search costs if nothing is ruled out, without a certificate."""
+    """The cost of a search that stops no configuration, without a certificate."""
     if what["seed_epochs"] is not None:
         return f"{what['seed_epochs']:,} epochs of one seed"
     return f"{what['trials'] * what['ladder'][-1]:,} trainings"

@@ -1,7 +1,7 @@
-"""YAML text to plain values, with the line of every one of them; strings, numbers and no surprises.
+"""Reads YAML as plain values, with the line of each.
 
-Only PyYAML's parser is used, not its constructors: nothing in a file can name a Python object, and
-values follow YAML 1.2 (``1e-4`` is a number, ``yes`` and ``off`` are strings).
+Only PyYAML's parser is used, not its constructors: a file cannot name a Python object, and values
+follow YAML 1.2 (``1e-4`` is a number, ``yes`` and ``off`` are strings).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from xortune.core.errors import InputError
 from xortune.core.point import Value
 
 UNWRITTEN = "<space>"
-"""What messages call a space that is no file; it has no lines that a message could name."""
+"""The place in messages about a space that is not a file, and so has no lines."""
 
 Location: TypeAlias = tuple[str | int, ...]
-"""The way to a value: keys of mappings and positions in lists, from the top."""
+"""The path of a value: keys of mappings and indices of lists, from the top."""
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 10  # a space file needs five levels
-MAX_INTEGER = 2**53  # beyond it, floats (and so the samplers) cannot tell integers apart
+MAX_INTEGER = 2**53  # above it floats, and so the samplers, do not distinguish all integers
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -42,7 +42,7 @@ _WORDS: dict[str, Value] = {
 
 @dataclass(frozen=True)
 class YamlDocument:
-    """What a file says.
+    """The values of a file.
 
     Attributes:
         lines: for each location the line of its key or list item, from 1.
@@ -53,12 +53,12 @@ class YamlDocument:
     place: str
 
     def at(self, location: Location) -> str:
-        """``file:line: dotted.name`` for a location, or the nearest line that encloses it."""
+        """As `placed`."""
         return placed(self.place, location, self.lines)
 
 
 def placed(place: str, location: Location, lines: Mapping[Location, int]) -> str:
-    """``file:line: dotted.name`` for a location, or the nearest line that encloses it."""
+    """``file:line: dotted.name`` of a location, with the nearest enclosing line that is known."""
     ends = range(len(location), -1, -1)
     line = next((lines[location[:end]] for end in ends if location[:end] in lines), 1)
     where = place if place == UNWRITTEN else f"{place}:{line}"
@@ -66,7 +66,7 @@ def placed(place: str, location: Location, lines: Mapping[Location, int]) -> str
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it: as YAML writes it, and not longer than a line."""
+    """A value as messages quote it: as in YAML, and shortened to 60 characters."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     text = repr(value)
@@ -74,7 +74,7 @@ def shown(value: object) -> str:
 
 
 def word(value: object) -> str:
-    """A value as `shown`, but a string without quotes: for lists of allowed values."""
+    """As `shown`, but a string without quotes: for lists of allowed values."""
     return value if isinstance(value, str) and value else shown(value)
 
 
@@ -82,7 +82,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a file.
 
     Raises:
-        InputError: no such file, a directory, no permission, over 1 MB, or not UTF-8.
+        InputError: the file does not exist, is a directory, may not be read, is larger than 1 MB,
+            or is not UTF-8.
     """
     place = os.fspath(path)
     try:
@@ -114,7 +115,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def written(values: Mapping[str, object]) -> str:
-    """What a file would have to say for these values: JSON, which is YAML 1.2 too."""
+    """The text of a file with these values: JSON, which is YAML 1.2 too."""
     try:
         return json.dumps(dict(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
@@ -130,9 +131,9 @@ def read_yaml(text: str, place: str) -> YamlDocument:
     """The values of one YAML document whose top is a mapping.
 
     Raises:
-        InputError: text that is no YAML, is empty, holds several documents, tags, anchors or
-            aliases, a key given twice or that is no string, too deep a nesting, a number that is
-            not finite or an integer beyond 2**53.
+        InputError: the text is no YAML or empty, has several documents, tags, anchors, aliases, a
+            repeated key or one that is no string, is nested too deeply, or has a number that is not
+            finite or an integer above 2**53.
     """
     reader = _YamlReader(text, place)
     try:
@@ -147,7 +148,7 @@ def read_yaml(text: str, place: str) -> YamlDocument:
     except (yaml.YAMLError, OverflowError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        # ReaderError for characters that YAML forbids; the rest from escapes such as "\UFFFFFFFF".
+        # ReaderError is of forbidden characters, the others of escapes such as "\UFFFFFFFF".
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1
         raise InputError(
             "is not valid YAML (a character or escape that YAML does not have)",
@@ -169,7 +170,7 @@ def read_yaml(text: str, place: str) -> YamlDocument:
 
 
 class _YamlReader:
-    """Values from the parser's events; MAX_DEPTH bounds the recursion."""
+    """Builds values from the parser's events; MAX_DEPTH bounds the recursion."""
 
     def __init__(self, text: str, place: str) -> None:
         self.events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
