@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xortune.core import seeds as owners
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.seeds import MAX_SEED, checked_seeds
 from xortune.core.task import Task
 
@@ -55,10 +55,8 @@ def test_diverged_outranks_every_other_status(rows):
 def test_the_interval_is_wilsons():
     outcome = judge([XOR] * 8)
     low, high = outcome.interval()
-    z = 1.959963984540054
-    assert low == pytest.approx(8 / (8 + z**2))  # the closed form for n of n
-    assert high == 1.0
-    assert outcome.interval(0.99)[0] < low
+    assert (low, high) == wilson(8, 8)
+    assert outcome.interval(0.99) == wilson(8, 8, confidence=0.99)
     assert repr(outcome) == f"Outcome(8/8 solved, 95 % interval {low:.4f} to 1.0000, 100 epochs)"
 
 
@@ -93,15 +91,12 @@ def test_merge_refuses_other_epochs_and_other_checkpoints():
 
 def test_crashed_seeds_merge_with_trained_ones_and_have_no_pattern():
     trained = judge([XOR, [0] * 4], seeds=[1, 2])
-    for both in (
-        trained.merge(Outcome.crashed([7], 100)),
-        Outcome.crashed([7], 100).merge(trained),
-    ):
+    crashed = Outcome.crashed([7], 100)
+    for both in (trained.merge(crashed), crashed.merge(trained)):
         patterns = dict(zip(both.seeds.tolist(), both.patterns, strict=True))
         assert patterns == {1: "0110", 2: "0000", 7: ""}
         assert (both.successes, both.n) == (1, 3)
-    gone = Outcome.crashed([7], 100).merge(Outcome.crashed([8], 100))
-    assert gone.patterns == ["", ""]
+    assert crashed.merge(Outcome.crashed([8], 100)).patterns == ["", ""]
 
 
 # --- seeds ---------------------------------------------------------------------------------------
@@ -122,10 +117,7 @@ def test_good_seeds_become_int64(seeds):
     [
         ([], "no seeds; allowed: at least one seed"),
         ([-1], "seeds: -1 is out of range; allowed: whole numbers from 0 to 2**32 - 1, each once"),
-        (
-            [0, 2**32],
-            "seeds: 4294967296 is out of range; allowed: whole numbers from 0 to 2**32 - 1",
-        ),
+        ([0, 2**32], "seeds: 4294967296 is out of range"),
         ([2**70], "seeds: object array"),
         ([1, 2, 1], "seeds: 1 is given twice"),
         ([1.0, 2.0], "seeds: float64 array of shape (2,)"),
@@ -157,8 +149,6 @@ def test_at_finds_the_checkpoint_or_says_which_there_are():
     outcome = judge([XOR], checkpoints=(early,))
     assert outcome.at(10) is early
     assert outcome.at(100) is outcome
-    with pytest.raises(
-        InputError, match="no checkpoint at epoch 50; allowed: 10, 100; fix"
-    ) as error:
+    refused = r"no checkpoint at epoch 50; allowed: 10, 100; fix.*checkpoints=\[50\]"
+    with pytest.raises(InputError, match=refused):
         outcome.at(50)
-    assert "checkpoints=[50]" in str(error.value)

@@ -42,6 +42,9 @@ start:
   - {optimizer: Adam, lr: 1, width: 5.0}
 """
 
+FINITE = TEXT.replace("lr: {low: 1e-4, high: 1, log: true}", "lr: 1").replace(
+    "0.9,", "0.9, step: 0.3,"
+)
 
 GRID = """\
 name: g
@@ -105,32 +108,16 @@ def test_overrides_fit_every_way_to_write_a_file(text):
 @pytest.mark.parametrize(
     ("text", "overrides", "told"),
     [
-        (
-            GRID,
-            {"trials": 5},
-            ["5 trials with sampler grid", "a grid runs each of its points once"],
-        ),
-        (GRID, {"sampler": "tpe"}, ["sampler tpe needs to know how many trials", "or give trials"]),
-        (
-            TEXT,
-            {"sampler": "grid"},
-            ["demo.yaml:5: parameters.momentum", "give it a step or a choice"],
-        ),
-        (TEXT, {"trials": 0}, ["trials: 0 is not allowed", "1 or more"]),
-        (
-            TEXT.replace("lr: {low: 1e-4, high: 1, log: true}", "lr: 1").replace(
-                "0.9,", "0.9, step: 0.3,"
-            ),
-            {"sampler": "grid"},
-            ["demo.yaml:11: search.trials: 20 trials with sampler grid", "remove trials"],
-        ),
+        (GRID, {"trials": 5}, "5 trials with sampler grid.*a grid runs each of its points once"),
+        (GRID, {"sampler": "tpe"}, "sampler tpe needs to know how many trials.*or give trials"),
+        (TEXT, {"sampler": "grid"}, r"demo.yaml:5: parameters\.momentum.*a step or a choice"),
+        (TEXT, {"trials": 0}, "trials: 0 is not allowed.*1 or more"),
+        (FINITE, {"sampler": "grid"}, r"demo.yaml:11: search\.trials: 20 trials.*remove trials"),
     ],
 )
 def test_overrides_are_checked_against_the_space(text, overrides, told):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=told):
         with_search(parse_space(text, "demo.yaml"), **overrides)
-    for part in told:
-        assert part in str(caught.value)
 
 
 def test_a_huge_grid_is_counted_without_making_it():
@@ -206,9 +193,7 @@ def spaces(draw):
             form, values = {"value": values[0]}, values[:1]
         else:
             low, count = draw(st.integers(-3, 3)), draw(st.integers(0, 3))
-            step = (
-                draw(st.integers(1, 3)) if kind == "whole" else draw(st.sampled_from([0.1, 0.25]))
-            )
+            step = draw(st.integers(1, 3) if kind == "whole" else st.sampled_from([0.1, 0.25]))
             high = low + count * step
             form = {"low": low, "high": round(high, 6), "step": step}
         if parents and draw(st.booleans()):
@@ -271,25 +256,23 @@ def test_a_race_has_rungs_that_double_and_its_own_alpha():
 
 def test_a_description_says_all_and_is_json():
     found = describe(parse_space(TEXT))
-    assert (found["rows"], found["inputs"], found["trials"], found["grid_points"]) == (
-        4,
-        2,
-        20,
-        None,
-    )
+    assert [found[name] for name in ("rows", "inputs", "trials", "grid_points")] == [4, 2, 20, None]
     assert found["seed_epochs"] == 20 * 16 * 10
     lines = dict(space_facts(found))
-    assert lines["optimizer"] == "choice: SGD, Adam"
-    assert lines["momentum"] == "float: 0.0 to 0.9, linear, when optimizer is SGD"
-    assert lines["lr"] == "float: 0.0001 to 1.0, log"
-    assert lines["width"] == "int: 2 to 8 in steps of 3, linear"
-    assert lines["epochs"] == "fixed: 10"
-    assert lines["seeds"] == "4 for each configuration; more where they are worth most, up to 16"
-    assert lines["rungs"] == "4, 16"
-    assert lines["finalists"].startswith("5: a configuration is paused")
-    assert lines["alpha"] == "0.05: the risk that any stop is wrong, at most"
-    assert lines["cost"] == (
-        "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)"
+    assert lines.pop("finalists").startswith("5: a configuration is paused")
+    assert (
+        lines.items()
+        >= {
+            "optimizer": "choice: SGD, Adam",
+            "momentum": "float: 0.0 to 0.9, linear, when optimizer is SGD",
+            "lr": "float: 0.0001 to 1.0, log",
+            "width": "int: 2 to 8 in steps of 3, linear",
+            "epochs": "fixed: 10",
+            "seeds": "4 for each configuration; more where they are worth most, up to 16",
+            "rungs": "4, 16",
+            "alpha": "0.05: the risk that any stop is wrong, at most",
+            "cost": "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)",
+        }.items()
     )
     assert at_most(found) == "3,200 epochs of one seed"
     assert lines.keys() & {"stop", "objectives"} == set()
@@ -331,22 +314,16 @@ def test_what_is_no_space_is_refused(space):
         xt.search(space)
 
 
-def distinct(value):
-    """1 and 1.0 are the same to a sampler; true is not."""
-    return (isinstance(value, bool), value)
-
-
 @settings(max_examples=40)
 @given(
     st.lists(
         st.none() | st.booleans() | st.integers(-(2**50), 2**50) | st.floats(-1e300, 1e300)
         | st.text("abü☃ \n\t\\\":#,[]{}&*!|>'%@`-~", max_size=8),
-        min_size=1, max_size=4, unique_by=distinct,
+        min_size=1, max_size=4, unique_by=lambda value: (isinstance(value, bool), value),
     )
 )  # fmt: skip
 def test_values_come_back_as_they_were(values):
-    given = {"name": "any", "parameters": {"v": {"choice": values}}, "search": {"trials": 1}}
-    found = load_space(given).parameters[0].values
+    found = load_space(SPACE | {"parameters": {"v": {"choice": values}}}).parameters[0].values
     assert [(type(v), v) for v in found] == [(type(v), v) for v in values]
 
 
@@ -363,9 +340,8 @@ def test_probes_stay_bounded():
 
 @pytest.mark.parametrize("name", ["größe", "λ", "学习率", "n-layers", "C", "lr0", "_x.y"])
 def test_parameters_may_have_any_name(name):
-    assert (
-        load_space(SPACE | {"parameters": {name: {"low": 1, "high": 2}}}).parameters[0].name == name
-    )
+    [found] = load_space(SPACE | {"parameters": {name: {"low": 1, "high": 2}}}).parameters
+    assert found.name == name
 
 
 @pytest.mark.parametrize("name", ["a b", "1x", "-x", "a/b", "a{b"])

@@ -1,11 +1,13 @@
 """A command in a space file: what it may be, and what is refused with its line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from xortune.core.errors import InputError
 from xortune.core.success import parse_success
+from xortune.spaces.command import Command
 from xortune.spaces.space import parse_space
 
 COMMAND = "python train.py --lr={lr} --kind {kind} --seed={seed}"
@@ -25,86 +27,61 @@ def space(trainer=None, parameters=PARAMETERS, more=""):
 
 
 def test_a_command_is_read():
-    found = space()
-    assert found.trainer == COMMAND
-    assert found.task is None
-    assert found.success is None
-    assert found.command.by_exit
-    assert found.command.metric is None
-    assert found.command.timeout is None
-    assert found.command.files is None
-    full = GOOD | {"success": "a <= 2", "timeout": "1m30s", "files": ["train.py", "lib"]}
-    found = space(full)
-    assert found.success == parse_success("a <= 2")
-    assert found.command.metric == "last line json"
-    assert not found.command.by_exit
-    assert found.command.timeout == 90
-    assert found.command.files == ("train.py", "lib")
-    assert space(GOOD | {"success": "Exit  code 0"}).command.by_exit
-    said = space(GOOD | {"metric": "last line json"})
-    assert not said.command.by_exit
-    assert said.success is None
-    both = space(GOOD | {"metric": "last line number", "success": "exit code 0"})
-    assert both.command.by_exit
-    assert both.command.metric == "last line number"
+    plain = space()
+    assert (plain.trainer, plain.task, plain.success) == (COMMAND, None, None)
+    assert replace(plain.command, template=None) == Command(None)
+    full = space(GOOD | {"success": "a <= 2", "timeout": "1m30s", "files": ["train.py", "lib"]})
+    assert full.success == parse_success("a <= 2")
+    found = Command(None, False, "last line json", 90, ("train.py", "lib"))
+    assert replace(full.command, template=None) == found
 
 
 @pytest.mark.parametrize(
-    ("trainer", "place", "words"),
+    ("settings", "by_exit", "metric"),
     [
-        ({}, "s.yaml:2: trainer.command", "is missing"),
-        (GOOD | {"tiemout": 3}, "s.yaml:2: trainer.tiemout", "did you mean 'timeout'"),
-        (GOOD | {"timeout": 0}, "s.yaml:2: trainer.timeout", "is not a duration"),
-        (GOOD | {"files": "train.py"}, "s.yaml:2: trainer.files", "is not a list"),
-        (
-            GOOD | {"success": "exit code 1"},
-            "s.yaml:2: trainer.success",
-            "'exit code 0', or a name",
-        ),
-        (
-            GOOD | {"metric": {"regex": "(", "name": "a"}, "success": "a > 1"},
-            "s.yaml:2: trainer.metric.regex",
-            "unterminated",
-        ),
-        (
-            GOOD | {"metric": {"regex": "(a)(b)"}, "success": "value > 1"},
-            "s.yaml:2: trainer.metric.regex",
-            "has 2 groups",
-        ),
-        (
-            GOOD | {"metric": {"regex": "a", "name": "a b"}, "success": "value > 1"},
-            "s.yaml:2: trainer.metric.name",
-            "is not a name",
-        ),
-        (
-            GOOD | {"metric": {"regex": "a", "name": "a"}, "success": "b > 1"},
-            "s.yaml:2: trainer.metric",
-            "judges 'b', and the regex finds 'a'",
-        ),
-        (GOOD | {"metric": {"regex": "a"}}, "s.yaml:2: trainer.metric", "what a success is"),
-        (GOOD | {"metric": {"name": "a"}}, "s.yaml:2: trainer.metric.regex", "is missing"),
-        (GOOD | {"metric": ["a"]}, "s.yaml:2: trainer.metric", "is not allowed"),
-        (
-            GOOD | {"metric": "last line"},
-            "s.yaml:2: trainer.metric",
-            "did you mean 'last line json'",
-        ),
-        (GOOD | {"metric": "last line number"}, "s.yaml:2: trainer.metric", "what a success is"),
-        (
-            GOOD | {"metric": "last line number", "success": "accuracy > 1"},
-            "s.yaml:2: trainer.metric",
-            "judges 'accuracy'",
-        ),
-        ({"command": "run {seed} {lr}"}, "s.yaml:2: trainer.command", "kind is not in the command"),
-        (
-            {"command": "run {lr} {kind} {seed}"},
-            "s.yaml:4: parameters.lr",
-            "-1.0 begins with '-', and may be taken for an option where it stands alone",
-        ),
+        ({"success": "Exit  code 0"}, True, None),
+        ({"metric": "last line json"}, False, "last line json"),
+        ({"metric": "last line number", "success": "exit code 0"}, True, "last line number"),
     ],
 )
-def test_what_is_refused_and_where(trainer, place, words):
+def test_success_is_the_exit_code_unless_there_are_numbers(settings, by_exit, metric):
+    found = space(GOOD | settings)
+    assert (found.command.by_exit, found.command.metric) == (by_exit, metric)
+    assert found.success is None
+
+
+REGEX = {"regex": "a", "name": "a"}
+
+
+@pytest.mark.parametrize(
+    ("key", "settings", "words"),
+    [
+        ("tiemout", {"tiemout": 3}, "did you mean 'timeout'"),
+        ("timeout", {"timeout": 0}, "is not a duration"),
+        ("files", {"files": "train.py"}, "is not a list"),
+        ("success", {"success": "exit code 1"}, "'exit code 0', or a name"),
+        ("metric.regex", {"metric": {"regex": "("}, "success": "value > 1"}, "unterminated"),
+        ("metric.regex", {"metric": {"regex": "(a)(b)"}}, "has 2 groups"),
+        ("metric.regex", {"metric": {"name": "a"}}, "is missing"),
+        ("metric.name", {"metric": REGEX | {"name": "a b"}}, "is not a name"),
+        ("metric", {"metric": REGEX, "success": "b > 1"}, "judges 'b', and the regex finds 'a'"),
+        ("metric", {"metric": {"regex": "a"}}, "what a success is"),
+        ("metric", {"metric": ["a"]}, "is not allowed"),
+        ("metric", {"metric": "last line"}, "did you mean 'last line json'"),
+        ("metric", {"metric": "last line number"}, "what a success is"),
+        ("metric", {"metric": "last line number", "success": "acc > 1"}, "judges 'acc'"),
+        ("command", {"command": "run {seed} {lr}"}, "kind is not in the command"),
+    ],
+)
+def test_what_is_refused_and_where(key, settings, words):
     with pytest.raises(InputError) as error:
-        parse_space(text(trainer), "s.yaml")
-    assert str(error.value).startswith(place)
+        space(GOOD | settings)
+    assert str(error.value).startswith(f"s.yaml:2: trainer.{key}")
     assert words in str(error.value)
+
+
+def test_a_command_is_needed_and_its_values_must_not_look_like_options():
+    with pytest.raises(InputError, match=r"s\.yaml:2: trainer\.command: is missing"):
+        parse_space(text({}), "s.yaml")
+    with pytest.raises(InputError, match=r"s\.yaml:4: parameters\.lr: -1\.0 begins with '-'"):
+        space({"command": "run {lr} {kind} {seed}"})

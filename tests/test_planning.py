@@ -1,7 +1,7 @@
 from collections.abc import Callable
-from fractions import Fraction
+from functools import partial
 from itertools import count
-from math import comb, log
+from math import log
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from xortune.stats.planning import (
     independent_power,
     independent_seeds,
     rate_that_passes,
+    rough_independent_seeds,
     seeds_for_lower_bound,
     shared_power,
     shared_seeds,
@@ -31,14 +32,9 @@ def first(power_at: Callable[[int], float], power: float) -> int:
 @given(st.floats(0.05, 0.98), st.sampled_from([0.8, 0.95, 0.99]), st.integers(0, 12))
 def test_one_seed_fewer_would_not_do_by_enumeration(rate, confidence, failures):
     n = seeds_for_lower_bound(rate, confidence=confidence, failures=failures)
-    q = 1 - Fraction(rate)
-
-    def risk(n: int) -> float:
-        few = range(min(failures, n) + 1)
-        return float(sum(comb(n, i) * q**i * (1 - q) ** (n - i) for i in few))
-
-    assert risk(n) <= (1 - confidence) * (1 + 1e-8)
-    assert risk(n - 1) > (1 - confidence) * (1 - 1e-8)
+    risk, before = binom.cdf(failures, [n, n - 1], 1 - rate)
+    assert risk <= (1 - confidence) * (1 + 1e-8)
+    assert before > (1 - confidence) * (1 - 1e-8)
     low = clopper_pearson_lower(n - failures, n, confidence=confidence)
     assert low >= rate - 1e-9
 
@@ -100,19 +96,14 @@ def test_a_given_discordance_is_used():
 @pytest.mark.parametrize("rates", [(0.6, 0.9), (1.0, 0.9), (0.2, 0.05), (0.01, 0.9), (0, 1)])
 @pytest.mark.parametrize("power", [0.5, 0.9])
 def test_the_numbers_of_seeds_are_the_smallest_that_do(rates, power):
-    def other(n: int) -> float:
-        return independent_power(n, *rates)
-
-    def shared(n: int) -> float:
-        return shared_power(n, *rates)
-
-    def nested(n: int) -> float:
-        return shared_power(n, *rates, discordance=abs(rates[0] - rates[1]))
-
-    assert independent_seeds(*rates, power=power) == first(other, power)
-    assert shared_seeds(*rates, power=power) == first(shared, power)
-    least = abs(rates[0] - rates[1])
-    assert shared_seeds(*rates, power=power, discordance=least) == first(nested, power)
+    nested = {"discordance": abs(rates[0] - rates[1])}
+    for seeds, power_of, more in (
+        (independent_seeds, independent_power, {}),
+        (shared_seeds, shared_power, {}),
+        (shared_seeds, shared_power, nested),
+    ):
+        fewest = first(partial(power_of, p1=rates[0], p2=rates[1], **more), power)
+        assert seeds(*rates, power=power, **more) == fewest
 
 
 @pytest.mark.parametrize(
@@ -127,6 +118,17 @@ def test_the_teeth_of_the_power_hide_no_smaller_number(rates, power, n):
         == first(lambda seeds: independent_power(seeds, *rates), power)
     )
     assert any(independent_power(n + more, *rates) < power for more in range(1, 6))
+
+
+@pytest.mark.parametrize(
+    ("rates", "alpha"),
+    [((0.9, 0.8), 0.05), ((0.99, 0.9), 0.01), ((0.2, 0.9), 0.05), ((0.05, 0.3), 0.01)],
+)
+def test_the_formula_for_seeds_is_near_the_enumeration(rates, alpha):
+    rough = rough_independent_seeds(*rates, alpha=alpha)
+    exact = independent_seeds(*rates, alpha=alpha)
+    assert 0.97 * exact <= rough <= 1.2 * exact
+    assert rough == rough_independent_seeds(*rates[::-1], alpha=alpha)
 
 
 @given(st.integers(0, 3000), st.floats(1e-6, 0.4))
