@@ -52,17 +52,17 @@ from xortune.runs.results import Score, number_names, score_of
 AnyComparison: TypeAlias = Comparison | RunComparison | SequentialComparison
 
 # -------------------------------------------------------------------------------------------------
-# Runs beside each other.
+# Runs with each other.
 
 ORIGINS = {"certificate": "certificate", "trained": "trained for this", "given": "as given"}
-"""Where a contestant's seeds are from, in words."""
+"""The origin of a contestant's seeds, in words."""
 
 MOST_SENTENCES = 6  # pairs that have a sentence each; more have only the table
 SHOWN_NAMES = 10  # numbers of trainers that have tables
 
 
 def comparison_document(comparison: AnyComparison) -> Document:
-    """All that a comparison says: of runs with each other, or of a run with a published table."""
+    """The report of a comparison: of runs with each other, or of a run with a published table."""
     if isinstance(comparison, Comparison):
         return _reference_document(comparison)
     if isinstance(comparison, SequentialComparison):
@@ -104,7 +104,7 @@ def comparison_document(comparison: AnyComparison) -> Document:
 
 
 def tables_of(comparison: AnyComparison) -> dict[str, Table]:
-    """The tables that a paper would have, by what they show."""
+    """The tables for a paper, by their captions."""
     if isinstance(comparison, Comparison):
         cells, differ = comparison.summary.cells, comparison.summary.differ
         shown = min(cells, SHOWN_DIFFERING if differ > SHOWN_DIFFERING else differ + SHOWN_OTHERS)
@@ -123,11 +123,11 @@ def tables_of(comparison: AnyComparison) -> dict[str, Table]:
 
 
 def contestants_table(comparison: RunComparison) -> Table:
-    """Each contestant with its counts on fresh seeds, and those of its search, if it had one."""
-    chosen = any(SEARCHED in one.facts for one in comparison.contestants)
+    """Each contestant with its counts on fresh seeds, and those of its search if there was one."""
+    searched = any(SEARCHED in one.facts for one in comparison.contestants)
     score = _score(comparison)
     columns = () if score is None else score.columns
-    heads = numbers("solved", "rate", "95 % interval", *columns, *["search"] * chosen)
+    heads = numbers("solved", "rate", "95 % interval", *columns, *["search"] * searched)
     rows = [
         (
             *(one.label, f"{one.outcome.successes:,}/{one.outcome.n:,}"),
@@ -135,8 +135,8 @@ def contestants_table(comparison: RunComparison) -> Table:
                 measured(one.outcome.rate, *one.outcome.interval()),
                 interval(*one.outcome.interval()),
             ),
-            *([] if score is None else map(_told, score.of(one.outcome))),
-            *[one.facts.get(SEARCHED, "")] * chosen,
+            *([] if score is None else map(_number_or_dash, score.of(one.outcome))),
+            *[one.facts.get(SEARCHED, "")] * searched,
             ORIGINS[one.origin],
         )
         for one in comparison.contestants
@@ -145,7 +145,7 @@ def contestants_table(comparison: RunComparison) -> Table:
 
 
 def _score(comparison: RunComparison) -> Score | None:
-    """The number that the rules judge, or that the first contestant tells, where one has it."""
+    """The number that a rule judges, or else the first one; None if the seeds have none."""
     outcomes = [one.outcome for one in comparison.contestants]
     names = number_names(outcomes)
     rules = [one.rule for one in comparison.contestants if one.rule and one.rule.name in names]
@@ -154,12 +154,12 @@ def _score(comparison: RunComparison) -> Score | None:
     return score_of((), names)
 
 
-def _told(given: float) -> str:
-    return "–" if math.isnan(given) else number(given)
+def _number_or_dash(amount: float) -> str:
+    return "–" if math.isnan(amount) else number(amount)
 
 
 def pairs_table(comparison: RunComparison) -> Table:
-    """Every two contestants: difference, interval, test, and what would tell them apart."""
+    """Every two contestants: difference, interval, test, and the seeds to distinguish them."""
     columns = [
         *texts("A", "B"),
         *numbers("A solved", "B solved", "only A", "only B", "difference", "95 % interval"),
@@ -215,7 +215,7 @@ def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
 
 
 def _settings_table(comparison: RunComparison) -> tuple[Table, str]:
-    """What is compared, by the parameters that differ, and what is the same in all."""
+    """The parameters that differ between contestants, and as text those that are the same."""
     entries = [(one, one.point) for one in comparison.contestants if one.point is not None]
     if not entries:
         return Table((), ()), ""
@@ -224,45 +224,46 @@ def _settings_table(comparison: RunComparison) -> tuple[Table, str]:
     def cell(point: Mapping[str, Any], name: str) -> str:
         return value(point[name]) if name in point else ""
 
-    apart = [name for name in names if len({cell(point, name) for _, point in entries}) > 1]
+    differ = [name for name in names if len({cell(point, name) for _, point in entries}) > 1]
     rows = [
-        (one.label, Mono(one.key), *(cell(point, name) for name in apart)) for one, point in entries
+        (one.label, Mono(one.key), *(cell(point, name) for name in differ))
+        for one, point in entries
     ]
-    same = config_text(entries[0][1], [name for name in names if name not in apart])
-    return table_of(texts("contestant", "key", *apart), rows), same
+    same = config_text(entries[0][1], [name for name in names if name not in differ])
+    return table_of(texts("contestant", "key", *differ), rows), same
 
 
 def _speed_tables(comparison: RunComparison) -> dict[str, Table]:
-    """Who solves seeds sooner, and the epochs in the middle; nothing where nobody counts them."""
-    found = comparison.epochs
-    if not any(found.of):
+    """The tables of epochs to solve, by their headings; none if no trainer counts epochs."""
+    epochs = comparison.epochs
+    if not any(epochs.of):
         return {}
     rows = [
         (one.label, *_middle(summed, "unsolved"))
-        for one, summed in zip(comparison.contestants, found.of, strict=True)
+        for one, summed in zip(comparison.contestants, epochs.of, strict=True)
         if summed is not None
     ]
     heads = [*texts("contestant"), *numbers("epochs", "95 % interval")]
     return {
-        "How probable it is that A solves a seed sooner than B": _wins_table(comparison, found),
+        "How probable it is that A solves a seed sooner than B": _wins_table(comparison, epochs),
         "Epochs to solve, interquartile mean": table_of(heads, rows),
     }
 
 
 def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
-    """Of each number whose is better, and the interquartile means, by what they show."""
+    """The tables of numbers of the seeds, by their headings: who has better ones, and means."""
     tables = {}
-    for found in comparison.numbers[:SHOWN_NAMES]:
-        name, better = plain(found.name), found.better
+    for compared_numbers in comparison.numbers[:SHOWN_NAMES]:
+        name, better = plain(compared_numbers.name), compared_numbers.better
         heading = (
             f"How probable it is that {name} is {better or 'larger'} for a seed of A than of B"
         )
-        tables[heading] = _wins_table(comparison, found)
+        tables[heading] = _wins_table(comparison, compared_numbers)
         rows = [
             (one.label, "tells none", "", "")
             if summed is None
             else (one.label, f"{summed.known:,} of {one.outcome.n:,}", *_middle(summed, "without"))
-            for one, summed in zip(comparison.contestants, found.of, strict=True)
+            for one, summed in zip(comparison.contestants, compared_numbers.of, strict=True)
         ]
         heads = [*texts("contestant"), *numbers("seeds with it", "mean", "95 % interval")]
         direction = f" ({better} is better)" if better else ""
@@ -270,15 +271,15 @@ def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
     return tables
 
 
-def _middle(found: Summed, lacking: str) -> tuple[str, str]:
+def _middle(summed: Summed, lacking: str) -> tuple[str, str]:
     """An interquartile mean and its interval, or why there is none."""
-    if found.middle is None:
+    if summed.middle is None:
         return f"more than a quarter {lacking}", ""
-    return estimated(found.middle, found.low, found.high), span(found.low, found.high)
+    return estimated(summed.middle, summed.low, summed.high), span(summed.low, summed.high)
 
 
-def _wins_table(comparison: RunComparison, found: ComparedNumbers) -> Table:
-    """How probable it is of each pair, where that is known, that A does better than B."""
+def _wins_table(comparison: RunComparison, compared_numbers: ComparedNumbers) -> Table:
+    """For each pair, the probability that A does better than B, if it is known."""
     names = [one.label for one in comparison.contestants]
     rows = [
         (
@@ -286,14 +287,14 @@ def _wins_table(comparison: RunComparison, found: ComparedNumbers) -> Table:
             measured(win.probability, win.low, win.high),
             interval(win.low, win.high),
         )
-        for pair, win in zip(comparison.pairs, found.wins, strict=True)
+        for pair, win in zip(comparison.pairs, compared_numbers.wins, strict=True)
         if win is not None
     ]
     return table_of([*texts("A", "B"), *numbers("probability", "95 % interval")], rows)
 
 
 def _kind(one: Contestant) -> str:
-    """Who says what a solved seed is, for words.md.jinja."""
+    """What decides whether a seed is solved, for words.md.jinja."""
     if IMPORTED in one.facts:
         return "imported"
     return "rule" if {OWN, RULE} & {*one.facts} or one.rule is not None else "network"
@@ -306,7 +307,7 @@ SHOWN_DIFFERING, SHOWN_OTHERS, SHOWN_VALUES, SHOWN_LINES = 100, 20, 40, 10
 
 
 def _reference_document(comparison: Comparison) -> Document:
-    found, cells = comparison.differing, comparison.cells
+    differing, cells = comparison.differing, comparison.cells
     others = cells[~cells["differs"]]
     figures = {"agreement": agreement(comparison), "cells": cell_differences(comparison)}
     values = {
@@ -315,13 +316,13 @@ def _reference_document(comparison: Comparison) -> Document:
         "title": f"{comparison.run.resolve().name} beside {comparison.reference.path.name}",
         "answer": published_answer(comparison),
         "compared": table_of(texts("what", "value"), compared(comparison)),
-        "differing": _cells_table(comparison, found.head(SHOWN_DIFFERING)),
-        "more_differing": len(found) - SHOWN_DIFFERING,
+        "differing": _cells_table(comparison, differing.head(SHOWN_DIFFERING)),
+        "more_differing": len(differing) - SHOWN_DIFFERING,
         "others": _cells_table(comparison, others.head(SHOWN_OTHERS)),
         "more_others": len(others) - SHOWN_OTHERS,
         "groups": {
-            str(name): [*found.itertuples()]
-            for name, found in comparison.groups.groupby("parameter", sort=False)
+            str(name): [*group.itertuples()]
+            for name, group in comparison.groups.groupby("parameter", sort=False)
         },
         "shown": SHOWN_VALUES,
         "shown_value": shown_value,
@@ -330,18 +331,18 @@ def _reference_document(comparison: Comparison) -> Document:
 
 
 def published_answer(comparison: Comparison) -> list[str]:
-    """How many cells differ, how many would by chance, and what those that differ share."""
-    found = comparison.differing
-    shared = [name for name in varied(comparison) if found[name].nunique(dropna=False) < 2]
+    """How many cells differ, how many would differ by chance, and what the differing ones share."""
+    cells = comparison.differing
+    shared = [name for name in varied(comparison) if cells[name].nunique(dropna=False) < 2]
     return lines_of(
         "reference.txt.jinja",
         s=comparison.summary,
-        shared=[(name, shown_value(found[name].iloc[0])) for name in shared if len(found) > 1],
+        shared=[(name, shown_value(cells[name].iloc[0])) for name in shared if len(cells) > 1],
     )
 
 
 def compared(comparison: Comparison) -> list[tuple[str, str]]:
-    """What was compared with what, and what was not, as (label, text) rows."""
+    """What was compared, and what was left out, as rows of a label and a text."""
     reference = comparison.reference
     lines, keys = comparison.only_reference, comparison.only_run
     names = {"k": "k (solved)", "n": "n (seeds)", "percent": "percent solved", "rate": "rate"}
@@ -350,7 +351,7 @@ def compared(comparison: Comparison) -> list[tuple[str, str]]:
     named = ", ".join(map(str, lines[:SHOWN_LINES])) + ", ..." * (len(lines) > SHOWN_LINES)
     label = "line" if len(lines) == 1 else "lines"
     rows = [
-        # Names and no paths: the report says the same wherever it was made.
+        # Names, not paths: the report must not depend on where it is made.
         ("run", comparison.run.resolve().name),
         ("table", reference.path.name),
         ("columns", ", ".join(columns)),
@@ -366,11 +367,11 @@ def compared(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {shown_value(found)}" for name, found in values.items())
+    return ", ".join(f"{name} {shown_value(one)}" for name, one in values.items())
 
 
 def _cells_table(comparison: Comparison, cells: pd.DataFrame) -> Table:
-    """Some of the cells, each with both counts, their intervals and the test."""
+    """These cells, each with both counts, their intervals and the test."""
     names = varied(comparison)
     columns = [
         *texts(*names),

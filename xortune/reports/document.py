@@ -1,4 +1,4 @@
-"""Tables as values, and the templates that make reports of them: Markdown, LaTeX, plain text."""
+"""Tables as values, and the templates that render reports: Markdown, LaTeX, plain text."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from xortune.core.outcome import rate_of
 from xortune.reports.drawing.model import Plot
 
 # -------------------------------------------------------------------------------------------------
-# Tables as values. Their cells are plain text: whoever draws them escapes it.
+# Tables as values. Their cells are plain text, which each renderer escapes.
 
 
 class Mono(str):
-    """A name or a key as a machine has it."""
+    """A key or a name that is set as code."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; if it is numeric, it is aligned right."""
+    """A column of a table; a numeric one is aligned right."""
 
     name: str
     numeric: bool = False
@@ -54,11 +54,11 @@ def numbers(*names: str) -> list[Column]:
 
 
 def table_of(columns: Iterable[Column], rows: Iterable[Sequence[str]]) -> Table:
-    """A table of these rows."""
+    """A table with these columns and rows."""
     return Table(tuple(columns), tuple(map(tuple, rows)))
 
 
-EPOCHS = "epochs to solve"  # the measure of a run whose objectives name no number
+EPOCHS = "epochs to solve"  # the measure of a run whose objective is not a number
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class ConfigRow:
     """One config in the table of all.
 
     Attributes:
-        values: its parameters as text, one for each of the table's; empty: not active.
-        sort: the values themselves, by which rows are sorted and the config is written down.
+        values: its parameters as text, in the table's order; empty if inactive.
+        sort: the values themselves: a page sorts by them and writes commands with them.
         low, high: the 95 % Wilson interval of k / n.
-        amount, measure: the measure, None if it has none, and as text.
-        trials: its proposals.
-        note: `best subset`, `stopped early`, `fewer seeds`; empty: nothing to say.
-        scores: of the table's `scores`; NaN where no seed has the number.
+        amount, measure: the table's measure, None if the config has none, and its text.
+        trials: the number of its proposals.
+        note: `best subset`, `stopped early`, `fewer seeds`, or empty.
+        scores: of the table's `scores`; NaN if no seed has the number.
     """
 
     key: str
@@ -100,7 +100,7 @@ class ConfigRow:
 
     @property
     def rate(self) -> str:
-        """The success rate, in the decimals that its interval supports."""
+        """The success rate, with the decimals that its interval supports."""
         return measured(self.k / self.n, self.low, self.high)
 
     @property
@@ -117,9 +117,9 @@ class ConfigTable:
         parameters: the names of those that differ.
         rows: the first of the `total` configs of the run.
         fixed: the parameters that are the same in all, with their values.
-        task: what `xortune evaluate --task` calls the task; None: a user's own trainer.
-        measure: what is shown beside the rate: epochs to solve, or the number that the search
-            optimized; None: nothing, where the trainer counts no epochs.
+        task: as an argument of `xortune evaluate --task`; None for a user's trainer.
+        measure: epochs to solve, or the number that the search optimized; None if the trainer
+            counts no epochs.
         scores: the columns of the trainer's own number beside k / n.
     """
 
@@ -133,11 +133,11 @@ class ConfigTable:
 
     @property
     def repeated(self) -> bool:
-        """Whether a config was proposed more than once, which its `trials` say."""
+        """Whether a config was proposed more than once."""
         return any(row.trials != 1 for row in self.rows)
 
     def columns(self, rows: Sequence[ConfigRow]) -> list[Column]:
-        """A column for each parameter; it is numeric if these rows have only numbers there."""
+        """A column for each parameter, numeric if all its values in these rows are numbers."""
         return [
             Column(name, all(type(row.sort[at]) in (int, float, type(None)) for row in rows))
             for at, name in enumerate(self.parameters)
@@ -147,23 +147,23 @@ class ConfigTable:
 FIRST = 10  # configs in a table that cannot be sorted
 
 
-def first_rows(given: ConfigTable) -> Table:
-    """The first configs with their ranks. The counts stand left: a wide table is cut off right."""
-    rows = given.rows[:FIRST]
-    noted, measured = any(row.note for row in rows), given.measure is not None
+def first_rows(table: ConfigTable) -> Table:
+    """The first configs with their ranks. Counts come first: a wide table is cut off right."""
+    rows = table.rows[:FIRST]
+    has_notes, has_measure = any(row.note for row in rows), table.measure is not None
     columns = [
-        *numbers("", "solved", "rate", "95 % interval", *[given.measure or ""] * measured),
-        *numbers(*given.scores),
-        *given.columns(rows),
-        *texts(*[""] * noted),
-        *numbers(*["trials"] * given.repeated),
+        *numbers("", "solved", "rate", "95 % interval", *[table.measure or ""] * has_measure),
+        *numbers(*table.scores),
+        *table.columns(rows),
+        *texts(*[""] * has_notes),
+        *numbers(*["trials"] * table.repeated),
         *texts("key"),
     ]
     cells = [
         (
-            *(str(place), row.solved, row.rate, row.interval, *[row.measure] * measured),
-            *(*row.score_texts, *row.values, *[row.note] * noted),
-            *(*[str(row.trials)] * given.repeated, Mono(row.key)),
+            *(str(place), row.solved, row.rate, row.interval, *[row.measure] * has_measure),
+            *(*row.score_texts, *row.values, *[row.note] * has_notes),
+            *(*[str(row.trials)] * table.repeated, Mono(row.key)),
         )
         for place, row in enumerate(rows, 1)
     ]
@@ -171,13 +171,13 @@ def first_rows(given: ConfigTable) -> Table:
 
 
 # -------------------------------------------------------------------------------------------------
-# Templates. Every value in one is escaped by its environment, so no name can become markup; what is
-# markup already is a `Markup`.
+# Templates. The environment escapes every value, so no name can become markup; text that already is
+# markup has the type `Markup`.
 
 
 def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) -> Environment:
-    """The templates of reports, with what all of them use."""
-    # Only pages are HTML: each other kind of text is escaped by its own `finalize`.
+    """The environment of the templates, with the functions and filters that all of them use."""
+    # Only pages are HTML; the `finalize` of another environment escapes its kind of text.
     found = Environment(  # noqa: S701
         loader=PackageLoader("xortune.reports"),
         undefined=StrictUndefined,
@@ -202,7 +202,7 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
 
 @cache
 def in_markdown() -> Environment:
-    """The templates of Markdown; `p` and `li` make a paragraph and an item of what they filter."""
+    """The environment of Markdown; the filters `p` and `li` make a paragraph and a list item."""
     found = environment(_markup, autoescape=True)
     found.filters.update(
         p=_paragraph,
@@ -217,10 +217,10 @@ def in_markdown() -> Environment:
 
 @cache
 def _text() -> Environment:
-    def one_line(given: Any) -> Markup:  # what macros made is markup
-        return given if isinstance(given, Markup) else Markup(plain(str(given)))
+    def as_plain(value: Any) -> Markup:  # a macro returns Markup
+        return value if isinstance(value, Markup) else Markup(plain(str(value)))
 
-    return environment(one_line, autoescape=True)
+    return environment(as_plain, autoescape=True)
 
 
 def lines_of(template: str, **values: Any) -> list[str]:
@@ -229,13 +229,13 @@ def lines_of(template: str, **values: Any) -> list[str]:
 
 
 def paragraphs_of(template: str, **values: Any) -> list[str]:
-    """The same, with the blanks that values have: a command may be copied."""
+    """The same, but repeated blanks in values are kept: a command must be right when copied."""
     parts = _text().get_template(template).render(values).split("\n\n")
     return [" ".join(filter(None, part.split("\n"))) for part in parts if part.strip()]
 
 
 def blocks_of(template: str, **values: Any) -> dict[str, str]:
-    """The blocks of such a template by their names, the lines of each as one."""
+    """The blocks of a template of plain text by their names, each on one line."""
     found = _text().get_template(template)
     context = found.new_context(values)
     texts = {name: "".join(block(context)).split("\n") for name, block in found.blocks.items()}
@@ -244,11 +244,11 @@ def blocks_of(template: str, **values: Any) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Document:
-    """A report: a template of Markdown and what it speaks of.
+    """A report: a Markdown template and its values.
 
     Attributes:
         plots: its figures; the template places them with `figure(plot)`.
-        configs: the table that the template places with `{{ configs() }}`; None: it has none.
+        configs: the table that the template places with `configs()`, if it has one.
     """
 
     template: str
@@ -258,18 +258,18 @@ class Document:
 
 
 def markdown_text(document: Document, figures: str = "figures/") -> str:
-    """The document as Markdown, with its figures as `NAME.svg` in that folder."""
+    """The document as Markdown, with its figures as `NAME.svg` in the folder `figures`."""
 
     def figure(plot: Plot) -> Markup:
-        note = f"{_paragraph(escaped(plot.note))}" if plot.note else ""
+        note = _paragraph(escaped(plot.note))
         return Markup(f"![{escaped(plot.alt)}]({figures}{plot.name}.svg)\n\n{note}")
 
     def configs() -> Markup:
-        given = document.configs
-        assert given is not None
-        some = f"The first {FIRST} of {count(given.total, 'configuration')}.\n\n"
-        table = markdown_table(first_rows(given))
-        return Markup(f"{some if given.total > FIRST else ''}{table}\n\n")
+        table = document.configs
+        assert table is not None
+        some = f"The first {FIRST} of {count(table.total, 'configuration')}.\n\n"
+        rows = markdown_table(first_rows(table))
+        return Markup(f"{some if table.total > FIRST else ''}{rows}\n\n")
 
     return rendered(document, figure, configs)
 
@@ -277,30 +277,30 @@ def markdown_text(document: Document, figures: str = "figures/") -> str:
 def rendered(
     document: Document, figure: Callable[[Plot], Markup], configs: Callable[[], Markup]
 ) -> str:
-    """The Markdown of a document in which these functions stand for figures and configs."""
+    """The Markdown of a document; these functions render its figures and its table of configs."""
     template = in_markdown().get_template(document.template)
     text = template.render(document.values, figure=figure, configs=configs)
     return text.strip("\n") + "\n"
 
 
 # -------------------------------------------------------------------------------------------------
-# Markdown as GitHub reads it.
+# Markdown as GitHub renders it.
 
 
 def escaped(text: str) -> str:
-    """The text on one line, without anything that Markdown or HTML would interpret."""
+    """The text on one line; Markdown and HTML interpret nothing in it."""
     text = plain(text)
     for sign, entity in zip(
         "&<>|`*$", ["&amp;", "&lt;", "&gt;", "&#124;", "&#96;", "&#42;", "&#36;"], strict=True
     ):
         text = text.replace(sign, entity)
     text = re.sub(r"([\\\[\]~])", r"\\\1", text)
-    # Inside a word an underscore means nothing: hidden_dim stays readable.
+    # An underscore inside a word needs no escape, so hidden_dim stays readable.
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
 
 
 def fenced(text: str, language: str = "") -> str:
-    """A block of code, whatever is in it."""
+    """A block of code whose fence is longer than any in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     lines = "\n".join(plain(line.rstrip("\r")) for line in text.rstrip("\r\n").split("\n"))
@@ -308,7 +308,7 @@ def fenced(text: str, language: str = "") -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """A table whose columns of numbers are aligned right."""
+    """The table with numeric columns aligned right."""
     lines: list[Iterable[str]] = [
         [escaped(column.name) for column in table.columns],
         ["--:" if column.numeric else ":--" for column in table.columns],
@@ -317,17 +317,17 @@ def markdown_table(table: Table) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _markup(given: Any) -> Markup:
-    if isinstance(given, Markup):
-        return given
-    text = str(given)
-    # A code span in a table takes a `|` for the end of its cell.
-    code = isinstance(given, Mono) and re.fullmatch(r"[\w./:=+,@%-]+", text) and text.isprintable()
+def _markup(value: Any) -> Markup:
+    if isinstance(value, Markup):
+        return value
+    text = str(value)
+    # In a table, a `|` ends the cell even inside a code span.
+    code = isinstance(value, Mono) and re.fullmatch(r"[\w./:=+,@%-]+", text) and text.isprintable()
     return Markup(f"`{text}`" if code else escaped(text))
 
 
 def _strong(text: str) -> Markup:
-    words = plain(text).strip()  # next to a blank, asterisks are no marks
+    words = plain(text).strip()  # asterisks beside a blank are no markup
     return Markup(f"**{escaped(words)}**" if words else "")
 
 
@@ -336,13 +336,13 @@ def _one_line(text: str) -> str:
 
 
 def _paragraph(text: str) -> Markup:
-    """The lines of a template as one, which begins like no heading, list or indented block."""
+    """The lines of a template as one that Markdown takes for no heading, list or code block."""
     line = re.sub(r"^(?:(?=[#+=-])|(\d+)(?=[.)]))", r"\1\\", _one_line(text))
     return Markup(f"{line}\n\n" if line else "")
 
 
 # -------------------------------------------------------------------------------------------------
-# LaTeX that needs nothing but `\usepackage{booktabs}`.
+# LaTeX that needs no package but booktabs.
 
 NAMED = (
     *("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar"),
@@ -361,16 +361,16 @@ COMMANDS = {
     "≤": r"$\leq$",
     "≥": r"$\geq$",
 }
-"""Of signs that LaTeX takes for something else, or that not every encoding of fonts has.
+"""Commands for signs that LaTeX interprets, or that some font encodings lack.
 
-Quotes are numbers: babel makes some active, and others become curly.
+Quotes are given by number, because babel makes some active and fonts make others curly.
 """
 
 ACCENTS = {
     "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u",
     "\u0307": ".", "\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c",
 }  # fmt: skip
-"""Combining marks, and the commands for them that every encoding of fonts has."""
+"""The commands of combining marks that every font encoding has."""
 
 
 @cache
@@ -389,24 +389,27 @@ def _latex() -> Environment:
 def latex_table(
     table: Table, *, caption: str, label: str = "", comments: Iterable[str] = ()
 ) -> str:
-    """A table as a float with `booktabs` rules, below lines of comment.
+    """A table as a float with `booktabs` rules, after lines of comment.
 
-    Signs that a label may not have become `-`; without one there is none.
+    Signs that are not allowed in a label become `-`.
     """
-    template = _latex().get_template("table.tex.jinja")
-    return template.render(
-        table=table,
-        caption=caption,
-        label=re.sub(r"[^A-Za-z0-9:.-]", "-", label),
-        comments=[*comments],
+    return (
+        _latex()
+        .get_template("table.tex.jinja")
+        .render(
+            table=table,
+            caption=caption,
+            label=re.sub(r"[^A-Za-z0-9:.-]", "-", label),
+            comments=[*comments],
+        )
     )
 
 
 def latex_escaped(text: str) -> str:
-    """Plain text as LaTeX sets it in any encoding of fonts."""
-    shown = "".join(map(_latex_sign, unicodedata.normalize("NFC", plain(text))))
-    # Two of these would become one longer sign.
-    return re.sub(r"([-,'])(?=\1)", r"\1{}", shown)
+    """Plain text for LaTeX with any font encoding."""
+    latex = "".join(map(_latex_sign, unicodedata.normalize("NFC", plain(text))))
+    # Two of these in a row are a ligature.
+    return re.sub(r"([-,'])(?=\1)", r"\1{}", latex)
 
 
 def _latex_sign(sign: str) -> str:

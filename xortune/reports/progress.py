@@ -239,8 +239,6 @@ BAR = 24  # columns of the bar
 
 COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow"}
 
-LONGEST_ERROR = 200
-
 
 def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]]:
     """What is known of a run, a label and a text for each thing; what is not known has none.
@@ -260,7 +258,6 @@ def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]
         duration=duration,
         config_text=config_text,
         date=lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        shortened=lambda e: e if len(e) <= LONGEST_ERROR else f"{e[: LONGEST_ERROR - 3]}...",
     )
     state = words.pop("state")
     rows = [(label.replace("_", " "), text) for label, text in words.items() if text]

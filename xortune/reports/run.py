@@ -1,4 +1,4 @@
-"""The report of a run: its tables and what its template says; what failed seeds printed."""
+"""The report of a run: the values and tables of run.md.jinja; table.tex; failures.txt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xortune.core.formats import (
     config_text,
@@ -77,15 +78,15 @@ SECTION_OF = {
     "seeds-spent": "seeds",
     "history": "history",
 }
-"""The section in run.md.jinja that each figure begins; of others it is `more`."""
+"""The section of run.md.jinja in which each figure is; other figures are in `more`."""
 
-SHOWN_ROWS = 20  # reasons, and members of the best subset, in a table
+SHOWN_ROWS = 20  # rows in the tables of reasons and of the best subset
 SHOWN_NUMBERS = 10  # numbers of a user's trainer that have a table
-MOST_ROWS = 10_000  # configs in a page at most; table.csv has all
+MOST_ROWS = 10_000  # configs in a page; table.csv has all
 
 
 def run_document(run: Run) -> Document:
-    """All that the report of a run says, the same for the same run directory."""
+    """The report of a run, the same for the same run directory."""
     report, plots, certificate = report_of(run), figures_of(run), run.certificate
     figures: dict[str, list[Plot]] = {}
     for plot in plots:
@@ -100,16 +101,15 @@ def run_document(run: Run) -> Document:
         "left_out": left_out(run.manifest),
         "finalists": () if certificate is None else certificate.finalists,
         "front": front_table(run, report.varied),
-        # Who says what a solved seed is, for words.md.jinja.
+        # What decides whether a seed is solved, for words.md.jinja.
         "kind": "imported" if imported else "network" if trainer == "network" else "rule",
-        # A search's configs all have the first ones; what was imported may have any.
+        # All configs of a search have its first seeds; imported ones may have any.
         "seeds_shared": not imported or len({r.outcome.seeds.tobytes() for r in run.results}) < 2,
         "counts_epochs": counts_epochs(run),
         "ties": ties_of(run.objectives),
         "shown": SHOWN_ROWS,
         "shown_numbers": SHOWN_NUMBERS,
         "numbers_told": _number_tables(report),
-        "short": lambda text, most: text if len(text) <= most else f"{text[: most - 3]}...",
         "least": LEAST,
         "worth": worth,
         "direction": lambda one: "more" if one.maximize else "less",
@@ -126,20 +126,19 @@ def run_document(run: Run) -> Document:
             f"(95 % interval {interval(*best.outcome.interval())})"
         )
         if objective is not None:
-            told = numbers_in(best.outcome, objective.number or "")
-            values["failed_seeds"] = int(np.isnan(told).sum())
+            values["failed_seeds"] = int(np.isnan(_objective_numbers(objective, best)).sum())
     configs = None if best is None else config_table(run, report)
     values["repeated"] = configs is not None and configs.repeated
     return Document("run.md.jinja", values, plots, configs)
 
 
 def named(point: Point, names: Sequence[str]) -> str:
-    """What a config is called in a sentence."""
+    """A config in a sentence."""
     return config_text(point, names) or "the only setting"
 
 
 def counts_epochs(run: Run) -> bool:
-    """Whether it is known when a seed was solved: mostly not, where the code of users trained."""
+    """Whether the run has the epochs at which seeds were solved: a user's trainer may not."""
     return run.is_network or bool(np.isfinite(run.results.counts.epochs_to_solve).any())
 
 
@@ -148,11 +147,10 @@ def counts_epochs(run: Run) -> bool:
 
 
 def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable:
-    """The best configs of a run that has some, at most so many."""
+    """The best `most` configs of a run that has any."""
     results, objective = run.results, report.looked_for
-    some = slice(min(most, len(results)))
     k, n, epochs = (
-        column[some]
+        column[:most]
         for column in (results.counts.k, results.counts.n, results.counts.epochs_to_solve)
     )
     low, high = (ends.tolist() for ends in wilson(k, n))
@@ -160,11 +158,10 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
         amounts = [float(one) if np.isfinite(one) else None for one in epochs]
         measures = ["–" if one is None else number(round(one)) for one in amounts]
     else:
-        given = [numbers_in(result.outcome, objective.number or "") for result in results[some]]
-        sums = [summed(objective, one) for one in given]
+        sums = [summed(objective, _objective_numbers(objective, r)) for r in results[:most]]
         amounts = [one if np.isfinite(one) else None for one in sums]
         measures = [worth(objective, result) for result in results[:FIRST]]
-        measures += map(_shown_end, sums[FIRST:])
+        measures += map(_number_or_failed, sums[FIRST:])
     subset = set(report.tied.members.keys[:most]) if objective is None else set()
 
     def note(key: str, n: int) -> str:
@@ -176,23 +173,19 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
             return ""
         return "stopped early" if report.complete else "fewer seeds"
 
-    score = report.score
-    scores: list[tuple[float, ...]] = [()] * len(low)
-    if score is not None:
-        scores = [score.of(result.outcome) for result in results[some]]
+    score, keys, nothing = report.score, results.keys[:most], [()] * len(low)
     columns = [columns_of(run)[name] for name in report.varied]
-    values = [[one.values[code] for code in one.codes[some].tolist()] for one in columns]
-    text = lru_cache(maxsize=None, typed=True)(value)  # typed: True is not 1
+    values = [[one.values[code] for code in one.codes[:most].tolist()] for one in columns]
+    text = lru_cache(maxsize=None, typed=True)(value)  # typed, because True == 1
     shown = [["" if one is MISSING else text(one) for one in column] for column in values]
     sort = [[None if one is MISSING else one for one in column] for column in values]
-    keys, nothing = results.keys[some], [()] * len(low)
     rows = zip(
         keys,
         zip(*shown, strict=True) if columns else nothing,
         zip(*sort, strict=True) if columns else nothing,
-        *(k.tolist(), n.tolist(), low, high, amounts, measures, results.trials[some].tolist()),
+        *(k.tolist(), n.tolist(), low, high, amounts, measures, results.trials[:most].tolist()),
         map(note, keys, n.tolist()),
-        scores,
+        nothing if score is None else [score.of(r.outcome) for r in results[:most]],
         strict=True,
     )
     measure = EPOCHS if counts_epochs(run) else None
@@ -209,67 +202,69 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
 
 
 # -------------------------------------------------------------------------------------------------
-# The numbers that a trainer of the user's own tells of its seeds.
+# The numbers that a user's trainer returns for its seeds.
 
 
 def _number_tables(report: Report) -> dict[str, Table]:
-    """A table for each number, of the configs that have it, first of the one that tables show.
+    """A table of the best configs for each number; the first is the one shown in other tables.
 
-    What is the same for all seeds, as a count of reports mostly is, has none.
+    A number that is the same for all seeds, as a count of reports usually is, has no table.
     """
     results = report.top[:5]
     heads = numbers("n", "mean", "interquartile mean", "10 % quantile", "median", "90 % quantile")
-    shown, found = [report.score.name] if report.score else [], {}
+    shown, tables = [report.score.name] if report.score else [], {}
     for name in dict.fromkeys([*shown, *number_names(result.outcome for result in results)]):
-        told = [r.outcome.details.values.get(name, np.empty(0)) for r in results]
-        if name not in shown and np.unique(finite(np.concatenate(told))).size < 2:
+        values = [r.outcome.details.values.get(name, np.empty(0)) for r in results]
+        if name not in shown and np.unique(finite(np.concatenate(values))).size < 2:
             continue
         rows = [
-            (Mono(result.key), *_number_cells(name, result))
-            for result in results
-            if finite(result.outcome.details.values.get(name, np.empty(0))).size
+            (Mono(result.key), *_number_cells(of_seeds, result.outcome.n))
+            for result, of_seeds in zip(results, values, strict=True)
+            if finite(of_seeds).size
         ]
         if rows:
-            found[name] = table_of([*texts("key"), *heads], rows)
-    return found
+            tables[name] = table_of([*texts("key"), *heads], rows)
+    return tables
 
 
-def _number_cells(name: str, result: ConfigResult) -> list[str]:
-    """How many seeds have the number, and its mean and quantiles with their intervals."""
-    outcome = result.outcome
-    told = outcome.details.values.get(name, np.empty(0))
-    found = summary(told)
-    cells = [f"{finite(told).size:,} of {outcome.n:,}"]
-    for ending in STATISTICS:
-        if not np.isfinite(found[ending]):
+def _number_cells(values: NDArray[np.float64], n: int) -> list[str]:
+    """How many of n seeds have the number, and its mean and quantiles with their intervals."""
+    statistics = summary(values)
+    cells = [f"{finite(values).size:,} of {n:,}"]
+    for name in STATISTICS:
+        if not np.isfinite(statistics[name]):
             cells.append("–")
             continue
-        ends = interval_of_all(finite(told), ending)
+        ends = interval_of_all(finite(values), name)
         within = "" if ends is None or np.isinf(ends).all() else f" [{span(*ends)}]"
-        cells.append(f"{estimated(found[ending], *(ends or (None, None)))}{within}")
+        cells.append(f"{estimated(statistics[name], *(ends or (None, None)))}{within}")
     return cells
 
 
+def _objective_numbers(objective: Objective, result: ConfigResult) -> NDArray[np.float64]:
+    return numbers_in(result.outcome, objective.number or "")
+
+
 def worth(objective: Objective, result: ConfigResult) -> str:
-    """What a config is worth in the number that the search optimized, with its interval."""
-    told = numbers_in(result.outcome, objective.number or "")
-    ends = summed_interval(objective, told)
-    mean = summed(objective, told)
+    """The value of a config for the number that is the objective, with its interval."""
+    values = _objective_numbers(objective, result)
+    ends = summed_interval(objective, values)
+    mean = summed(objective, values)
     if ends is None or np.isinf(ends).all():
-        return _shown_end(mean)
+        return _number_or_failed(mean)
     if np.isfinite([mean, *ends]).all():
         return f"{estimated(mean, *ends)} [{span(*ends)}]"
-    failed = objective.failed is None and bool(np.isnan(np.asarray(told, np.float64)).any())
-    worse = -np.inf if objective.maximize else np.inf
-    shown = [
-        "failed" if end == worse and failed else number(end) if np.isfinite(end) else "open"
+    failed = objective.failed is None and bool(np.isnan(np.asarray(values, np.float64)).any())
+    worst = -np.inf if objective.maximize else np.inf
+    low, high = (
+        "failed" if end == worst and failed else number(end) if np.isfinite(end) else "open"
         for end in ends
-    ]
-    return f"{_shown_end(mean)} [{shown[0]} to {shown[1]}]"
+    )
+    return f"{_number_or_failed(mean)} [{low} to {high}]"
 
 
-def _shown_end(amount: float) -> str:
-    """A number, or that failed seeds decide it."""
+def _number_or_failed(amount: float) -> str:
+    """The number; `failed` if failed seeds make it infinite."""
     return number(amount) if np.isfinite(amount) else "failed"
 
 
@@ -281,7 +276,7 @@ SHOWN_FRONT = 30
 
 @dataclass(frozen=True)
 class FrontTable:
-    """What is shown of a front: the configs of its rows, and how many more there are."""
+    """The rows of a front with their configs, and how many more there are."""
 
     about: str
     table: Table
@@ -291,7 +286,7 @@ class FrontTable:
 
 
 def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
-    """The front of a run by its parameters that vary; None where there is one objective."""
+    """The front of a run with the parameters that vary; None with one objective."""
     front = run.front
     if front is None:
         return None
@@ -299,17 +294,17 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     ranked = []
     for place in np.flatnonzero(front).tolist():
         result = run.results[place]
-        worth = estimates(objectives, seen_of(result.point, result.outcome, objectives))
-        turned = [-w if o.maximize else w for o, w in zip(objectives, worth, strict=True)]
-        ranked.append(((*turned, result.key), worth, result))
-    ranked.sort(key=lambda one: one[0])
+        amounts = estimates(objectives, seen_of(result.point, result.outcome, objectives))
+        costs = [-a if o.maximize else a for o, a in zip(objectives, amounts, strict=True)]
+        ranked.append(((*costs, result.key), amounts, result))
+    ranked.sort(key=lambda entry: entry[0])
     names = [name for name in varied if name not in {o.name for o in objectives}]
     rows = [
         (
             *(config_text(r.point, names), Mono(r.key)),
-            *(c for o, w in zip(objectives, worth, strict=True) for c in _cells(o, r, w)),
+            *(c for o, a in zip(objectives, amounts, strict=True) for c in _cells(o, r, a)),
         )
-        for _, worth, r in ranked[:SHOWN_FRONT]
+        for _, amounts, r in ranked[:SHOWN_FRONT]
     ]
     full = run.full_seeds
     [about] = lines_of(
@@ -326,45 +321,47 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     return FrontTable(about, table, len(ranked) - len(rows), shown, tuple(names))
 
 
-def _cells(objective: Objective, result: ConfigResult, worth: float) -> tuple[str, ...]:
+def _cells(objective: Objective, result: ConfigResult, amount: float) -> tuple[str, ...]:
     outcome = result.outcome
     if objective.name == SUCCESS_RATE:
         return f"{outcome.successes}/{outcome.n}", interval(*outcome.interval())
     if objective.name == EPOCHS_TO_SOLVE:
-        # Not rounded to whole ones: one that is on the front by half an epoch would seem not to be.
-        return (number(worth) if np.isfinite(worth) else "–",)
-    return (value(result.point[objective.name]) if objective.number is None else number(worth),)
+        # Not rounded: half an epoch may decide who is on the front.
+        return (number(amount) if np.isfinite(amount) else "–",)
+    return (value(result.point[objective.name]) if objective.number is None else number(amount),)
 
 
 # -------------------------------------------------------------------------------------------------
-# What failed seeds printed, as a text to read and to search in: of commands, others keep none.
+# failures.txt: the output of failed seeds. Only a command has output.
 
-PRINTED = "failures.txt"  # the file of a run directory
+PRINTED = "failures.txt"  # in the run directory
 MOST_PRINTED = 1_000  # seeds in it; the journal has all
 
 
 def failure_log(run: Run) -> str | None:
-    """The text, configs in the run's order, then its certificate's; None if there is nothing."""
-    found: list[str] = []
+    """The output of failed seeds of the search, then of the certificate; None if there is none."""
+    entries: list[str] = []
     more = 0
-    searched = run.results if run.results.detailed else ()
-    checked = [(check.block.point, check.outcome) for check in run.checks]
-    told = [
-        *((result.point, result.outcome.details, "") for result in searched),
-        *((point, one.details, " (on fresh seeds)") for point, one in checked if one is not None),
+    detailed = [
+        *((r.point, r.outcome.details, "") for r in (run.results if run.results.detailed else ())),
+        *(
+            (check.block.point, check.outcome.details, " (on fresh seeds)")
+            for check in run.checks
+            if check.outcome is not None
+        ),
     ]
-    for point, details, where in told:
+    for point, details, where in detailed:
         for seed in details.output:
-            if len(found) == MOST_PRINTED:
+            if len(entries) == MOST_PRINTED:
                 more += 1
                 continue
             head = f"=== seed {seed} of {point.key}{where}: {config_text(point, tuple(point))}"
             lines = details.output[seed].rstrip().splitlines()
             body = "\n".join(plain(line.replace("\t", "    ")) for line in lines)
-            found.append(f"{head}\n=== {plain(details.failed[seed])}\n{body}\n")
+            entries.append(f"{head}\n=== {plain(details.failed[seed])}\n{body}\n")
     if more:
-        found.append(f"... and {more:,} other seeds, which the journal has.\n")
-    return "\n".join(found) or None
+        entries.append(f"... and {more:,} other seeds, which the journal has.\n")
+    return "\n".join(entries) or None
 
 
 # -------------------------------------------------------------------------------------------------
@@ -372,46 +369,44 @@ def failure_log(run: Run) -> str | None:
 
 
 def table_tex(run: Run) -> str:
-    """The best configs: counts, rates, intervals, and what is certified of them."""
+    """The best configs: counts, rates, intervals, and the bounds of the certificate."""
     report, certificate = report_of(run), run.certificate
     if report.best is None:
         empty = Table(tuple(texts("configuration")), ())
         return latex_table(empty, caption="No configuration has finished yet.")
-    given = config_table(run, report, FIRST)
+    configs = config_table(run, report, FIRST)
     fresh = {} if certificate is None else {found.key: found for found in certificate.finalists}
-    measure = "epochs" if given.measure == EPOCHS else given.measure
+    measure = "epochs" if configs.measure == EPOCHS else configs.measure
     columns = [
         *numbers(""),
-        *given.columns(given.rows),
+        *configs.columns(configs.rows),
         *numbers("solved", "rate, %", "interval, %"),
-        *numbers(*([] if measure is None else [measure]), *given.scores),
+        *numbers(*([] if measure is None else [measure]), *configs.scores),
         *(numbers("fresh seeds", "at least, %") if fresh else []),
     ]
 
     def certified(key: str) -> list[str]:
         found = fresh.get(key)
-        return (
-            ["", ""]
-            if found is None
-            else [f"{found.k}/{found.n}", lower_percent(found.lower_bound)]
-        )
+        if found is None:
+            return ["", ""]
+        return [f"{found.k}/{found.n}", lower_percent(found.lower_bound).removesuffix(" %")]
 
     rows = [
         [
             str(place),
-            *one.values,
-            one.solved,
-            *(text.removesuffix(" %") for text in (one.rate, one.interval)),
-            *([] if measure is None else [one.measure]),
-            *one.score_texts,
-            *(text.removesuffix(" %") for text in (certified(one.key) if fresh else ())),
+            *row.values,
+            row.solved,
+            *(text.removesuffix(" %") for text in (row.rate, row.interval)),
+            *([] if measure is None else [row.measure]),
+            *row.score_texts,
+            *(certified(row.key) if fresh else ()),
         ]
-        for place, one in enumerate(given.rows, 1)
+        for place, row in enumerate(configs.rows, 1)
     ]
     [caption] = lines_of(
         "caption.txt.jinja",
         report=report,
-        given=given,
+        given=configs,
         same=config_text(report.best.point, report.fixed),
         certificate=certificate if fresh else None,
     )
@@ -421,6 +416,6 @@ def table_tex(run: Run) -> str:
         label=f"tab:{report.title}",
         comments=[
             "The keys of the configurations, by row:",
-            *(f"{place}: {one.key}" for place, one in enumerate(given.rows, 1)),
+            *(f"{place}: {row.key}" for place, row in enumerate(configs.rows, 1)),
         ],
     )
