@@ -1,4 +1,4 @@
-"""A search whose seeds somebody else launches, each as a job: Hydra's launchers, a queue."""
+"""A search that trains each seed as a job of another program: a launcher of Hydra, a queue."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ SeedJob: TypeAlias = tuple[dict[str, Any], int]
 """A configuration and a seed."""
 
 Launch: TypeAlias = Callable[[Sequence[SeedJob]], Sequence[object]]
-"""Runs jobs, side by side as it likes; what each returned, or the exception that it raised."""
+"""Runs jobs, possibly in parallel; returns for each what it returned or the exception it raised."""
 
 SECONDS = 1.0
-"""Assumed for a job until jobs are measured; see `trainers.function.SECONDS`."""
+"""Assumed for a job until jobs are measured; as `trainers.function.SECONDS`."""
 
 
 @dataclass(frozen=True)
 class LaunchedTrainer:
-    """Trains by a launcher: all seeds of all blocks are jobs of one launch.
+    """Trains with a launcher: all seeds of all blocks are jobs of one launch.
 
     Attributes:
         launch: runs the jobs.
-        label: of what is launched, for the manifest.
+        label: name of the launched program, for the manifest.
         success: the rule for numbers; None if a job returns true or false.
     """
 
@@ -50,7 +50,7 @@ class LaunchedTrainer:
     success: Success | None
 
     def check(self, point: Point) -> Point:
-        """The point as it is: only the job knows what it means."""
+        """Accept any point: only the job knows what it means."""
         return point
 
     def cost(self, block: Block) -> float:
@@ -58,42 +58,42 @@ class LaunchedTrainer:
         return block.count * SECONDS
 
     def describe(self) -> dict[str, str]:
-        """What is launched, and the rule."""
+        """The label and the rule."""
         rule = {} if self.success is None else {"success": str(self.success)}
         return {"trainer": self.label, **rule}
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-        """One outcome for each block; a job that failed is a seed that crashed."""
+        """Train each seed as a job; a job that raises is a crashed seed."""
         jobs = [(block.point.as_dict(), seed) for block in blocks for seed in block.seeds]
         returned = iter(self._launched(jobs))
         outcomes: list[Outcome | TrainingError] = []
         for block in blocks:
             results = SeedResults(block)
-            for one in islice(returned, block.count):
-                if isinstance(one, BaseException):
-                    shown = "".join(traceback.format_exception(one)).rstrip()
-                    results.add(crashed(one_line(named(one))), shown)
+            for value in islice(returned, block.count):
+                if isinstance(value, BaseException):
+                    shown = "".join(traceback.format_exception(value)).rstrip()
+                    results.add(crashed(one_line(named(value))), shown)
                 else:
-                    results.add(judged(one, self.success))
+                    results.add(judged(value, self.success))
             outcomes.append(results.outcome())
         return outcomes
 
     def _launched(self, jobs: Sequence[SeedJob]) -> Sequence[object]:
-        """What came of each job; where the launch itself fails, each job is launched alone."""
+        """What each job returned or raised. If the launch itself fails, launch each job alone."""
         try:
             return self.launch(jobs)
         except Exception as error:
             if len(jobs) == 1:
                 return [error]
-            return [one for job in jobs for one in self._launched([job])]
+            return [value for job in jobs for value in self._launched([job])]
 
 
 class LaunchExecutor:
-    """Trains up to so many batches at once, as one launch.
+    """Trains several batches as one launch.
 
     Args:
         trainer: launches them.
-        slots: batches; each holds at least one seed.
+        slots: maximum batches in a launch; each holds at least one seed.
     """
 
     brief = False
@@ -104,7 +104,7 @@ class LaunchExecutor:
         self._until: float | None = None
         self.done: deque[Done] = deque()
 
-    def takes(self, batches: Batches) -> bool:  # noqa: ARG002  # one is as good as another
+    def takes(self, batches: Batches) -> bool:  # noqa: ARG002
         """Whether the next launch has room."""
         return len(self._waiting) < self.slots
 
@@ -113,24 +113,22 @@ class LaunchExecutor:
         self._until = None if seconds_left is None else time.time() + seconds_left
         self._waiting.append(jobs)
 
-    def wait(self, batches: Batches) -> None:  # noqa: ARG002  # all of it comes back
-        """Launch what has been submitted."""
+    def wait(self, batches: Batches) -> None:  # noqa: ARG002
+        """Launch the submitted batches."""
         waiting, self._waiting = self._waiting, []
         blocks = [job.block for jobs in waiting for job in jobs]
         began = time.perf_counter()
         results = train_blocks(self._trainer, blocks, deadline=self._until)
         seconds = time.perf_counter() - began
-        worker, first = f"{socket.gethostname()}:{os.getpid()}", 0
+        worker, seeds = f"{socket.gethostname()}:{os.getpid()}", sum(b.count for b in blocks)
+        rest = None if isinstance(results, WorkerFailure) else iter(results)
         for jobs in waiting:
-            share = seconds * sum(job.block.count for job in jobs) / sum(b.count for b in blocks)
-            own = results
-            if not isinstance(own, WorkerFailure):
-                own = own[first : first + len(jobs)]
+            own = results if rest is None else list(islice(rest, len(jobs)))
+            share = seconds * sum(job.block.count for job in jobs) / seeds
             self.done.append(Done(jobs, own, share, worker))
-            first += len(jobs)
 
     def stop(self) -> None:
-        """Nothing runs in between."""
+        """Do nothing: `wait` launches synchronously."""
 
 
 def search_launched(
@@ -144,23 +142,23 @@ def search_launched(
     dry_run: bool = True,
     command: Sequence[str] | None = None,
 ) -> Run:
-    """Search a space by jobs that somebody else launches; no Ray is started.
+    """Search a space with jobs of another program, without Ray.
 
     Args:
         launch: runs jobs.
         space: as in `search`, without a trainer.
         output: the run's directory.
-        label: of what is launched, for the manifest.
-        at_once: blocks of seeds in one launch, at most.
+        label: name of the launched program, for the manifest.
+        at_once: maximum blocks of seeds in one launch.
         resume: continue the run in `output`.
-        dry_run: whether one job is launched, and not counted, before a new run begins.
+        dry_run: whether to launch one job, which is not counted, before a new run begins.
         command: the command line, for the manifest.
 
     Raises:
-        InputError: the space is not usable, or what the dry run returned cannot be judged.
+        InputError: the space is not usable, or the result of the dry run cannot be judged.
         KeyboardInterrupt: the user interrupted; what had finished is in the run.
     """
-    checked = load_space(space) if not isinstance(space, SearchSpace) else space
+    checked = space if isinstance(space, SearchSpace) else load_space(space)
     trainer = LaunchedTrainer(launch, label, checked.success)
     executor = LaunchExecutor(trainer, at_once)
     return search_with(

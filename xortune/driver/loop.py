@@ -1,4 +1,8 @@
-"""The loop of a search: decide, batch, execute, record. One object for each, joined by `run`."""
+"""The loop of a search: decide, batch, execute, record; and where it ends.
+
+`run` joins one object for each: `decisions.SearchDecisions`, `batches.Batches`, an executor
+(`executors`, `ray_executor`) and `Record`. A certificate runs in the same loop.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from xortune.runs.journal import Journal
 
 
 def run(batches: Batches, executor: Executor, record: Record) -> None:
-    """Train until nothing is left to do, or nothing that this executor takes.
+    """Train until nothing is left to do, or the executor takes nothing more.
 
     Raises:
         InputError: the trainer refused a proposal, or the journal cannot be written.
@@ -37,7 +41,7 @@ def run(batches: Batches, executor: Executor, record: Record) -> None:
                         if not jobs:
                             break
                         executor.submit(jobs, batches.seconds_left)
-                except InputError as error:  # a proposal; what is under way may finish
+                except InputError as error:  # of a proposal; batches under way may finish
                     refusal = error
                 record.announce()
             if not batches.under_way:
@@ -55,14 +59,14 @@ def run(batches: Batches, executor: Executor, record: Record) -> None:
 
 
 # -------------------------------------------------------------------------------------------------
-# What is recorded: the journal first, then whoever decides by it, then the user.
+# Recording a result: first in the journal, then for the decisions, then for the user.
 
 
 class FirstFailure:
-    """Looks for the first failure of a search, and tells of it.
+    """Finds the first failure of a search, and reports it.
 
     Args:
-        tell: called with it.
+        tell: called with the failure.
         fatal: whether it ends the search.
     """
 
@@ -78,7 +82,7 @@ class FirstFailure:
         return self.failure if self._fatal else None
 
     def look(self, line: Evaluation) -> None:
-        """Look whether a line of the journal is the first that has a failure, and is final."""
+        """Report the line's failure if it is final and the first one."""
         if self.failure is not None or not line.final:
             return
         outcome, point = line.outcome, line.block.point
@@ -91,13 +95,13 @@ class FirstFailure:
 
 
 class Record:
-    """Writes results to the journal, before anyone decides by them; then tells who waits for them.
+    """Writes each result to the journal before a decision uses it, and then reports progress.
 
     Args:
         journal: of the run.
-        decider: told of each line.
-        on_news: called with the decider's news, once what they tell of is on the disk.
-        first_failure: shown each line.
+        decider: uses the results.
+        on_news: called with the decider's news, once the lines they are about are on the disk.
+        first_failure: looks at each line.
     """
 
     def __init__(
@@ -109,31 +113,33 @@ class Record:
     ) -> None:
         self._journal, self._decider, self._on_news = journal, decider, on_news
         self.first_failure = first_failure or FirstFailure()
-        self._news: deque[tuple[int, object]] = deque()  # by the line that must be on the disk
+        self._news: deque[tuple[int, object]] = (
+            deque()
+        )  # with the number of lines to be on the disk
 
     def __call__(self, job: Job, line: Evaluation) -> None:
-        """Record what came of a job."""
+        """Record the result of a job."""
         self._journal.append(line)
         self._decider.tell(job, line)
         self.announce()
         self.first_failure.look(line)
 
-    def note(self, verdicts: Iterable[Evaluation]) -> None:
-        """Write lines that nobody is told of."""
-        for line in verdicts:
+    def note(self, lines: Iterable[Evaluation]) -> None:
+        """Write lines that are no results."""
+        for line in lines:
             self._journal.append(line)
 
     def announce(self) -> None:
-        """Tell the news that no power cut can take back."""
+        """Report the news whose lines are on the disk."""
         number, news = self._journal.appended, self._decider.news
         while news:
             self._news.append((number, news.popleft()))
         while self._news and self._news[0][0] <= self._journal.settled:
-            _, one = self._news.popleft()
+            _, progress = self._news.popleft()
             if self._on_news is not None:
-                self._on_news(one)
+                self._on_news(progress)
 
     def flush(self) -> None:
-        """Bring all lines to the disk, and tell all news."""
+        """Bring all lines to the disk, and report all news."""
         self._journal.sync()
         self.announce()

@@ -1,4 +1,4 @@
-"""Who hears what a verb has to say: the caller's functions, the terminal, the logger `xortune`."""
+"""Output of the verbs: callbacks, terminal, the logger `xortune`."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ if TYPE_CHECKING:
 
 
 def is_watched() -> bool:
-    """Whether somebody sees what is drawn: on a terminal, or in a notebook."""
+    """Whether progress can be drawn: on a terminal, or in a notebook."""
     try:
         return in_notebook() or sys.stderr.isatty()
-    except (AttributeError, ValueError):  # there is none, or it is closed
+    except (AttributeError, ValueError):  # there is no stderr, or it is closed
         return False
 
 
 LOGGER = logging.getLogger("xortune")
 
 QUIET, USUAL, ALL = 0, 1, 2
-"""Levels of `verbose`: nothing; progress, what is to be known, the first failure; each news."""
+"""Levels of `verbose`: nothing; progress, notes and the first failure; each step in a line."""
 
 
 def show_failure(failure: Failure) -> None:
     """Print a failure, with its traceback."""
-    with suppress(OSError, ValueError):  # nobody reads it; or stderr lacks a sign
+    with suppress(OSError, ValueError):  # stderr is closed, or cannot encode a character
         print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
 
 
 @dataclass(frozen=True)
 class Voice:
-    """How a verb speaks.
+    """Output of a verb.
 
-    Whoever has set up Python's logging finds sentences in the logger `xortune`. Otherwise they are
-    printed on stderr: warnings always, what is only good to know where somebody watches.
+    If the program has set up logging, sentences go to the logger `xortune`. Otherwise they are
+    printed on stderr: warnings always, notes only where somebody watches.
 
     Attributes:
         verbose: see `QUIET`, `USUAL`, `ALL`.
-        told: the caller's own function for sentences; then none is printed.
+        on_message: the caller's function for sentences; then none is printed.
 
     Raises:
-        InputError: a level that there is not.
+        InputError: an unknown level.
     """
 
     verbose: int = USUAL
-    told: Callable[[str], None] | None = None
+    on_message: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         if self.verbose not in (QUIET, USUAL, ALL):
@@ -65,11 +65,11 @@ class Voice:
             )
 
     def warn(self, sentence: str) -> None:
-        """Say what the user should read."""
+        """Show a sentence that the user should read."""
         self._say(logging.WARNING, sentence)
 
     def inform(self, sentence: str) -> None:
-        """Say what is good to know."""
+        """Show a sentence that is good to know."""
         self._say(logging.INFO, sentence)
 
     def fail(self, failure: Failure) -> None:
@@ -80,8 +80,8 @@ class Voice:
             show_failure(failure)
 
     def _say(self, level: int, sentence: str) -> None:
-        if self.told is not None:
-            self.told(sentence)
+        if self.on_message is not None:
+            self.on_message(sentence)
         elif LOGGER.hasHandlers():
             LOGGER.log(level, "%s", sentence)
         elif self.verbose == ALL or (self.verbose and (level > logging.INFO or is_watched())):
@@ -96,48 +96,44 @@ class Voice:
         *,
         raced: bool,
     ) -> Iterator[tuple[Callable[[Progress], None] | None, Callable[[int, int], None] | None]]:
-        """What to call with the news of a search, and of its certificate."""
-        with self._display(on_progress, on_certify) as shown:
-            if shown is None:
+        """Show a search; yield the callbacks for its progress and for its certificate's."""
+        with self._display(on_progress, on_certify) as display:
+            if display is None:
                 yield on_progress, on_certify
             else:
-                yield shown.search(raced=raced), shown.seeds()
+                yield display.search(raced=raced), display.seeds()
 
     @contextmanager
     def certifying(
         self, on_progress: Callable[[int, int], None] | None, what: str = "certifying"
     ) -> Iterator[Callable[[int, int], None] | None]:
-        """What to call with the seeds done and all seeds."""
-        with self._display(on_progress) as shown:
-            yield on_progress if shown is None else shown.seeds(what)
+        """Show seeds that are trained; yield the callback for the seeds done and all seeds."""
+        with self._display(on_progress) as display:
+            yield on_progress if display is None else display.seeds(what)
 
     @contextmanager
     def counting(
         self, on_seeds: Callable[[int, int], None] | None, most: int, what: str
     ) -> Iterator[Callable[[int, int], None] | None]:
-        """What to call with (k, n) of `most` seeds."""
-        with self._display(on_seeds) as shown:
-            yield on_seeds if shown is None else shown.counts(most, what)
+        """Show a count; yield the callback for (k, n) of at most `most` seeds."""
+        with self._display(on_seeds) as display:
+            yield on_seeds if display is None else display.counts(most, what)
 
     @contextmanager
-    def _display(self, *given: object) -> Iterator[Display | None]:
-        """Where progress is drawn; None if the caller hears of it, or nobody would see it."""
-        if any(given) or not self._shows:
+    def _display(self, *callbacks: object) -> Iterator[Display | None]:
+        """Draw or log progress; None if the caller has a callback, or nobody would see it."""
+        is_shown = self.verbose == ALL or (self.verbose > QUIET and is_watched())
+        is_logged = LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers()
+        if any(callbacks) or not (is_shown or is_logged):
             yield None
             return
-        from xortune.reports.progress import display  # takes long where nobody watches
+        from xortune.reports.progress import display  # slow to import
 
-        with display(line=self._line, each=self.verbose == ALL) as shown:
+        with display(line=self._print_line, each=self.verbose == ALL) as shown:
             yield shown
 
-    @property
-    def _shows(self) -> bool:
-        """Whether anybody would see the progress."""
-        seen = self.verbose == ALL or (self.verbose > QUIET and is_watched())
-        return seen or (LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers())
-
-    def _line(self, text: str) -> None:
-        """A line of progress where nothing can be drawn."""
+    def _print_line(self, text: str) -> None:
+        """Print or log a line of progress where nothing can be drawn."""
         if LOGGER.hasHandlers():
             LOGGER.info("%s", text)
         elif self.verbose == ALL:
