@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fakes import Plain, Queue, by_rate
 
-from xortune.driver.propose import joined, proposer_for, shared_study
+from xortune.driver.propose import join_study, proposer_for, shared_study
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, create
 from xortune.spaces.space import parse_space
@@ -14,7 +14,7 @@ from xortune.spaces.space import parse_space
 
 def drive(space, directory, storage, *, pause=0.0, most=None):
     """Search into a directory that may hold some of it; stop after `most` results, as if killed."""
-    shared = joined(shared_study(space, storage, None), space, directory, None)
+    shared = join_study(shared_study(space, storage, None), space, directory, None)
     known = ()
     if (directory / JOURNAL).exists():
         from xortune.runs.run import load_run

@@ -22,7 +22,7 @@ from xortune.driver.propose import (
     SOLVED,
     Draw,
     SharedStudy,
-    opened,
+    open_study,
     proposer_for,
     shared_study,
     study_name,
@@ -81,7 +81,7 @@ def storage(request, tmp_path):
 
 
 def trials(space, storage):
-    return opened(shared_study(space, storage, None), space).get_trials(deepcopy=False)
+    return open_study(shared_study(space, storage, None), space).get_trials(deepcopy=False)
 
 
 def proposer(space, storage, run):
@@ -211,7 +211,7 @@ def test_a_run_that_is_resumed_without_its_study_before_enters_what_it_knows(sto
 
 def test_a_trial_that_was_being_asked_for_in_a_kill_is_given_up(storage):
     space = space_of()
-    study = opened(shared_study(space, storage, None), space)
+    study = open_study(shared_study(space, storage, None), space)
     ours, theirs = study.ask(), study.ask()
     ours.set_user_attr(RUN, "a" * 16)
     theirs.set_user_attr(RUN, "b" * 16)
@@ -242,9 +242,9 @@ def test_another_question_is_another_study(tmp_path, old, new):
     assert study_name(space) != study_name(other)
     assert study_name(space) == study_name(space_of(**{"seed: 5": "seed: 6"}))
     url = f"journal://{tmp_path}/log"
-    opened(shared_study(space, url, "mine"), space)
+    open_study(shared_study(space, url, "mine"), space)
     with pytest.raises(InputError, match=r"'mine' has other parameters.*another study_name"):
-        opened(shared_study(other, url, "mine"), other)
+        open_study(shared_study(other, url, "mine"), other)
 
 
 GRID = {"tpe, trials: 12": "grid", "low: 0.001, high: 1.0, log: true": "low: 1, high: 2"}

@@ -1,9 +1,8 @@
-"""Where configurations come from: the space's grid, or an Optuna sampler that is told how they did.
+"""Proposals: the space's grid, or an Optuna sampler that is told the results.
 
-Randomness is a function of the search's seed and the proposal's number alone: every proposal gets a
-sampler seeded for it, so that a search that is resumed proposes what it would have proposed. The
-sampler looks at an Optuna study: one of the search's own, in memory, or one in a storage, in which
-several searches take part and so learn from each other.
+Every proposal gets a sampler seeded by the search's seed and the proposal's number alone, so that a
+resumed search proposes what it would have proposed. The sampler reads an Optuna study: one in
+memory, or one in a storage, through which several searches learn from each other.
 """
 
 from __future__ import annotations
@@ -66,48 +65,48 @@ LEARNING = ("tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
 
 ANYWHERE = 4
-"""With TPE and a race, one of so many proposals is drawn from the whole space. Left to itself TPE
-settles where it first found something good, and where configs race, a look elsewhere costs a few
-seeds; see benchmarks/README.md."""
+"""With TPE and a race, every fourth proposal is drawn from the whole space. TPE alone settles where
+it first found something good, and in a race a look elsewhere costs a few seeds; see
+benchmarks/README.md."""
 
 STARTUP = 10
-"""With TPE, proposals are drawn from the whole space until so many have ended: Optuna's default."""
+"""TPE draws from the whole space until this number of trials has ended: Optuna's default."""
 
 
 class Proposer(Protocol):
-    """Proposes points by number, 0, 1, 2, ..., and learns how earlier ones did."""
+    """Proposes points by number, 0, 1, 2, ..., and learns from their results."""
 
     def propose(self, number: int) -> Point | None:
         """The raw values of proposal `number`; None when there are no more."""
 
     def foresee(self, number: int) -> Point | None:
-        """What a later proposal will be; None if that is not known, or not yet."""
+        """The values of a later proposal; None if they are not known yet."""
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
-        """Take proposal `number` as made already, with these values."""
+        """Enter proposal `number` of an earlier session, with these values."""
 
     def learn(self, number: int, seen: Seen) -> None:
-        """What was seen of proposal `number`, in all its turns so far."""
+        """Use all results so far of the point of proposal `number`."""
 
 
-def _as_it_is(point: Point) -> Point:
+def _unchanged(point: Point) -> Point:
     return point
 
 
 def proposer_for(
     space: SearchSpace,
     earlier: Sequence[SearchSpace] = (),
-    normal: Callable[[Point], Point] = _as_it_is,
+    normal: Callable[[Point], Point] = _unchanged,
     shared: SharedStudy | None = None,
 ) -> Proposer:
-    """The proposer that the space's sampler names.
+    """The proposer for the space's sampler.
 
     Args:
         space: what is searched.
-        earlier: what was searched before the run was extended, the first space first; each holds
-            all that the ones before it hold.
-        normal: the point as it is replayed, in its trainer's normal form.
-        shared: the study that other searches tell too; None for one of its own.
+        earlier: the run's spaces before it was extended, the first one first; each contains those
+            before it.
+        normal: returns a point in its trainer's normal form, as it is replayed.
+        shared: a study that other searches use too; None for one of its own.
 
     Raises:
         InputError: the storage fails, or the study is another space's.
@@ -122,7 +121,7 @@ def proposer_for(
 
 
 def budget(space: SearchSpace) -> int:
-    """How many proposals the search makes in all."""
+    """How many proposals the search makes."""
     if space.search.trials is not None:
         return space.search.trials
     size = grid_size(space)
@@ -133,33 +132,33 @@ def budget(space: SearchSpace) -> int:
 
 
 class GridProposer:
-    """`start`, then every point of the space's grid that is not among them.
+    """Proposes `start`, then the other points of the space's grid.
 
-    Of a run that was extended, that of each earlier space comes first: so a number stands for the
-    same point as before.
+    In an extended run those of each earlier space come first, so that a number stands for the same
+    point as before.
     """
 
     def __init__(self, space: SearchSpace, earlier: Sequence[SearchSpace] = ()) -> None:
         self._points = _points([*earlier, space])
         self._proposed, self._foreseen = 0, deque[Point]()
 
-    def propose(self, number: int) -> Point | None:  # noqa: ARG002  # the order is the space's own
+    def propose(self, number: int) -> Point | None:  # noqa: ARG002
         """The next point of the grid."""
         self._proposed += 1
         return self._foreseen.popleft() if self._foreseen else next(self._points, None)
 
     def foresee(self, number: int) -> Point | None:
         """A later point of the grid."""
-        wanted = number - self._proposed
-        self._foreseen.extend(islice(self._points, max(0, wanted + 1 - len(self._foreseen))))
-        return self._foreseen[wanted] if wanted < len(self._foreseen) else None
+        index = number - self._proposed
+        self._foreseen.extend(islice(self._points, max(0, index + 1 - len(self._foreseen))))
+        return self._foreseen[index] if index < len(self._foreseen) else None
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:  # noqa: ARG002
-        """Pass over one point of the grid."""
+        """Skip one point of the grid."""
         self.propose(number)
 
     def learn(self, number: int, seen: Seen) -> None:
-        """A grid learns nothing."""
+        """Do nothing: the grid is fixed."""
 
 
 def _points(spaces: Sequence[SearchSpace]) -> Iterator[Point]:
@@ -178,7 +177,7 @@ def _points(spaces: Sequence[SearchSpace]) -> Iterator[Point]:
 
 
 def _in_grid(point: Point, space: SearchSpace) -> bool:
-    """Whether a point of the grid of an extended space was one of the earlier space's too."""
+    """Whether an earlier space has this point of the extended space's grid."""
     for parameter in space.parameters:
         if parameter.name not in point:
             continue
@@ -188,7 +187,7 @@ def _in_grid(point: Point, space: SearchSpace) -> bool:
                 inside = contains((parameter.value,), value)
             case Choice():
                 inside = contains(parameter.values, value)
-            case Range():  # of the same step, or it would be no extension
+            case Range():  # with the same step, else the space is no extension
                 assert isinstance(value, int | float)
                 inside = parameter.low <= value <= parameter.high
         if not inside:
@@ -197,11 +196,11 @@ def _in_grid(point: Point, space: SearchSpace) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# A space's parameters and points, as Optuna has them.
+# A space's parameters and points in Optuna's terms.
 
 
 def distribution(parameter: Choice | Range) -> BaseDistribution:
-    """Optuna's name for a parameter that is searched."""
+    """Optuna's distribution of a parameter that is searched."""
     if isinstance(parameter, Choice):
         return CategoricalDistribution(parameter.values)
     low, high, step = parameter.low, parameter.high, parameter.step
@@ -211,23 +210,23 @@ def distribution(parameter: Choice | Range) -> BaseDistribution:
 
 
 def _point(space: SearchSpace, raw: Callable[[Choice | Range], Value]) -> Point:
-    """The point of the values that Optuna has for the parameters that are active."""
+    """The point of Optuna's values for the active parameters."""
     values: dict[str, Value] = {}
     for parameter in space.parameters:
         if not is_active(parameter, values):
             continue
         value = parameter.value if isinstance(parameter, Fixed) else raw(parameter)
         if _in_steps(parameter):
-            # Optuna says 0.30000000000000004 where the grid, `start` and the user say 0.3.
+            # Optuna has 0.30000000000000004 where the grid, `start` and the user have 0.3.
             value = Steps(parameter)[_step(parameter, value)]
         values[parameter.name] = value
     return Point(values)
 
 
-def _of_point(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
-    """What Optuna has for the searched parameters of a point, to the bit."""
+def _params(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
+    """Optuna's values of the searched parameters of a point, to the bit."""
     active: dict[str, Value] = {}
-    found: dict[str, Value] = {}
+    params: dict[str, Value] = {}
     for parameter in space.parameters:
         if parameter.name not in point or not is_active(parameter, active):
             continue
@@ -237,8 +236,8 @@ def _of_point(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value
             raw = parameter.low + _step(parameter, value) * parameter.step
             value = min(raw, float(parameter.high))
         if not isinstance(parameter, Fixed):
-            found[parameter.name] = value
-    return found
+            params[parameter.name] = value
+    return params
 
 
 def _in_steps(parameter: Parameter) -> TypeGuard[Range]:
@@ -252,33 +251,34 @@ def _step(parameter: Range, value: Value) -> int:
 
 
 class Draw:
-    """Points as Optuna's random sampler draws them, to the bit, without a study or a trial.
+    """Draws the points that Optuna's random sampler draws, to the bit, without a study.
 
-    A study looks at all its trials whenever it is asked, which takes hours over 100,000 of them,
-    and a sampler that is made anew for each point takes several times as long.
+    A study reads all its trials at each ask, which takes hours for 100,000 of them. To make a
+    sampler for each point takes several times as long as this.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        self._random = np.random.RandomState()  # what that sampler uses
-        self._known: dict[str, tuple[_SearchSpaceTransform, Any, Any]] = {}
+        self._random = np.random.RandomState()  # as that sampler does
+        self._transforms: dict[str, tuple[_SearchSpaceTransform, Any, Any]] = {}
         for parameter in space.parameters:
-            if not isinstance(parameter, Fixed) and not (one := distribution(parameter)).single():
-                transform = _SearchSpaceTransform({parameter.name: one})
-                low, high = transform.bounds.T
-                if len(low) == 1:  # to draw a number takes a tenth as long as an array of one
-                    low, high = low.item(), high.item()
-                self._known[parameter.name] = transform, low, high
+            if isinstance(parameter, Fixed) or (dist := distribution(parameter)).single():
+                continue
+            transform = _SearchSpaceTransform({parameter.name: dist})
+            low, high = transform.bounds.T
+            if len(low) == 1:  # to draw a number takes a tenth as long as an array of one
+                low, high = low.item(), high.item()
+            self._transforms[parameter.name] = transform, low, high
 
     def point(self, seed: int) -> Point:
-        """What a sampler of that seed draws first."""
+        """The first point that a sampler of this seed draws."""
         self._random.seed(seed)
         return _point(self._space, self._drawn)
 
     def _drawn(self, parameter: Choice | Range) -> Value:
-        if parameter.name not in self._known:  # there is one value
+        if parameter.name not in self._transforms:  # it has a single value
             return parameter.values[0] if isinstance(parameter, Choice) else parameter.low
-        transform, low, high = self._known[parameter.name]
+        transform, low, high = self._transforms[parameter.name]
         drawn = np.atleast_1d(self._random.uniform(low, high))
         value: Value = transform.untransform(drawn)[parameter.name]
         return value
@@ -289,25 +289,25 @@ class Draw:
 
 
 class _GroupedTPE(TPESampler):
-    """TPE that models parameters under a condition together with those that they occur with.
+    """TPE with `group=True`: models conditional parameters with those that they occur with.
 
-    So does Optuna's with `group=True`, and goes through all trials one by one each time it is
-    asked, to group, rank and read them: two thirds of the time of 2,000 proposals. Here a trial is
-    read once, when it has ended, into columns. What is proposed is the same, to the bit.
+    Optuna's groups, ranks and reads all trials one by one at each ask, which takes two thirds of
+    the time of 2,000 proposals. This one reads a trial once, when it has ended, into columns. It
+    proposes the same, to the bit.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__(n_startup_trials=STARTUP, seed=seed, multivariate=True, constant_liar=True)
-        # By the number of a trial.
+        # One entry per trial.
         self._states: list[int] = []
         self._values: list[float] = []
-        self._columns: dict[str, list[float]] = {}  # as Optuna computes with them; NaN for none
-        self._open: list[int] = []  # that had not ended at the last look
+        self._columns: dict[str, list[float]] = {}  # Optuna's internal values; NaN where inactive
+        self._open: list[int] = []  # numbers of the trials that had not ended at the last read
         self._known: dict[str, BaseDistribution] = {}
-        self._first: dict[tuple[str, ...], int] = {}  # of those that ended with these parameters
+        self._first: dict[tuple[str, ...], int] = {}  # first ended trial with these parameters
 
     def reseed(self, seed: int) -> None:
-        """Draw from here on what a sampler of this seed draws."""
+        """Draw from now on what a sampler of this seed draws."""
         for state in (self._rng, self._random_sampler._rng):
             state.rng.seed(seed)
 
@@ -316,7 +316,7 @@ class _GroupedTPE(TPESampler):
         study: optuna.Study,
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        self._look(study.get_trials(deepcopy=False))
+        self._read(study.get_trials(deepcopy=False))
         groups: list[set[str]] = []
         for names in map(set, sorted(self._first, key=self._first.__getitem__)):
             parts = [part for group in groups for part in (group & names, group - names)]
@@ -325,7 +325,7 @@ class _GroupedTPE(TPESampler):
             {name: self._known[name] for name in sorted(group) if not self._known[name].single()}
             for group in groups
         ]
-        return {name: one for group in self._groups for name, one in group.items()}
+        return {name: dist for group in self._groups for name, dist in group.items()}
 
     def sample_relative(
         self,
@@ -333,13 +333,13 @@ class _GroupedTPE(TPESampler):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],  # noqa: ARG002  # all groups
     ) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for group in self._groups:
-            found |= super().sample_relative(study, trial, group)
-        return found
+            values |= super().sample_relative(study, trial, group)
+        return values
 
-    def _look(self, trials: Sequence[FrozenTrial]) -> None:
-        """Read the trials that had not ended at the last look."""
+    def _read(self, trials: Sequence[FrozenTrial]) -> None:
+        """Read the trials that had not ended at the last read."""
         more = range(len(self._states), len(trials))
         self._open += more
         self._states += [TrialState.WAITING] * len(more)
@@ -348,9 +348,9 @@ class _GroupedTPE(TPESampler):
         for number in self._open:
             trial = trials[number]
             self._states[number] = int(trial.state)
-            for name, one in trial.distributions.items():
+            for name, dist in trial.distributions.items():
                 column = self._columns.setdefault(name, [math.nan] * len(trials))
-                column[number] = one.to_internal_repr(trial.params[name])
+                column[number] = dist.to_internal_repr(trial.params[name])
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 self._known |= trial.distributions
                 kind = tuple(trial.distributions)
@@ -364,15 +364,15 @@ class _GroupedTPE(TPESampler):
         study: optuna.Study,
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
-        **more: bool,  # of Optuna 4
+        **options: bool,  # new in Optuna 4
     ) -> dict[str, Any]:
         states = np.array(self._states)
         if len(study.directions) > 1 or TrialState.PRUNED in states:
-            return super()._sample(study, trial, search_space, **more)
+            return super()._sample(study, trial, search_space, **options)
         ended = np.flatnonzero(states == TrialState.COMPLETE)
         values = np.array(self._values)[ended]
-        best = -values if study.direction == StudyDirection.MAXIMIZE else values
-        ranked, n = ended[np.argsort(best, kind="stable")], default_gamma(len(ended))
+        losses = -values if study.direction == StudyDirection.MAXIMIZE else values
+        ranked, n = ended[np.argsort(losses, kind="stable")], default_gamma(len(ended))
         running = np.flatnonzero(states == TrialState.RUNNING)
         above = np.concatenate([ranked[n:], running[running != trial.number]])
         none = [math.nan] * len(states)
@@ -387,8 +387,8 @@ class _GroupedTPE(TPESampler):
             for part in (np.sort(ranked[:n]), np.sort(above))
         )
         samples = good.sample(self._rng.rng, self._n_ei_candidates)
-        found = self._compare(samples, self._compute_acquisition_func(samples, good, rest))
-        return {name: one.to_external_repr(found[name]) for name, one in search_space.items()}
+        best = self._compare(samples, self._compute_acquisition_func(samples, good, rest))
+        return {name: dist.to_external_repr(best[name]) for name, dist in search_space.items()}
 
 
 _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
@@ -399,23 +399,22 @@ _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 }
 
 _KEEPS_STATE = ("nsgaii", "cmaes")
-"""Samplers that note in each trial what they have computed, and go on from there."""
+"""Samplers that store their state in each trial, and continue from it."""
 
 
 class OptunaProposer:
     """Optuna's ask and tell over the space, for its objectives.
 
-    Of a run that was extended, all that was proposed in an earlier space is entered as a proposal
-    in this one, where it lies too. What was added to `start` takes the numbers that come next.
+    In an extended run the proposals of earlier spaces are entered as proposals of this one, which
+    contains them. Points added to `start` get the next numbers.
 
-    In a shared study the proposals differ from run to run, for two searches with one seed not to
-    propose the same. What was asked for before an interruption is not asked for again, and nothing
-    is told twice.
+    In a shared study the proposals also depend on the run, so that two searches with the same seed
+    propose different points. A resumed search neither asks for a trial nor tells one again.
 
     Args:
         space: what is searched.
         earlier, normal, shared: see `proposer_for`.
-        told: the numbers for a config, one for each of the space's objectives.
+        told: returns the values for the sampler, one for each objective.
 
     Raises:
         InputError: here and from its methods: the storage fails. Here, too: the study is another
@@ -426,41 +425,41 @@ class OptunaProposer:
         self,
         space: SearchSpace,
         earlier: Sequence[SearchSpace] = (),
-        normal: Callable[[Point], Point] = _as_it_is,
+        normal: Callable[[Point], Point] = _unchanged,
         shared: SharedStudy | None = None,
         *,
         told: Callable[[Sequence[Objective], Seen], tuple[float, ...]] = told,
     ) -> None:
         first = len(earlier[0].start) if earlier else len(space.start)
         self._start, self._added = space.start[:first], list(space.start[first:])
-        self._normal, self._seen = normal, set[str]()
-        self._space, self._shared, self._numbers = space, shared, told
+        self._normal, self._entered = normal, set[str]()
+        self._space, self._shared, self._values = space, shared, told
         self._draw = Draw(space)
-        self._ids: dict[int, int] = {}  # of the trials under way, by their number in the run
-        self._before: dict[int, FrozenTrial] = {}  # asked for by earlier sessions
+        self._ids: dict[int, int] = {}  # trials under way, by their number in the run
+        self._before: dict[int, FrozenTrial] = {}  # trials of earlier sessions, by that number
         self._study: optuna.Study | None = None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if shared is not None:
-            with told_of_storage(shared):
-                self._study = opened(shared, space)
-                self._before = _of_run(self._study, shared.run)
-        elif space.search.sampler != "random":  # which learns nothing
+            with storage_errors(shared):
+                self._study = open_study(shared, space)
+                self._before = _trials_of_run(self._study, shared.run)
+        elif space.search.sampler != "random":
             self._study = optuna.create_study(directions=_directions(space))
 
     def propose(self, number: int) -> Point:
-        """What the sampler, seeded for this number, makes of the results told so far."""
+        """Ask the sampler, seeded for this number and told the results so far."""
         if number < len(self._start):
             self.replay(number, self._start[number])
             return self._start[number]
         while self._added:
             point = self._added.pop(0)
-            if self._normal(point).key not in self._seen:
+            if self._normal(point).key not in self._entered:
                 self.replay(number, point)
                 return point
         sampler = self._sampler(number)
-        if self._study is None:  # of random points, told of nothing
+        if self._study is None:  # random points need no results
             return self._draw.point(self.seed(number))
-        with told_of_storage(self._shared):
+        with storage_errors(self._shared):
             if (before := self._before.pop(number, None)) is not None:
                 self._ids[number] = before._trial_id
                 return _point(self._space, lambda parameter: before.params[parameter.name])
@@ -471,34 +470,34 @@ class OptunaProposer:
             return point
 
     def foresee(self, number: int) -> Point | None:
-        """What does not depend on results: `start`, and what is drawn from the whole space."""
+        """A proposal that depends on no results: of `start`, or drawn from the whole space."""
         if number < len(self._start):
             return self._start[number]
         if self._added or self._shared is not None:
             return None
         sampler = self._sampler(number)
-        drawn = sampler == "random" or (sampler == "tpe" and number < STARTUP)
-        return self._draw.point(self.seed(number)) if drawn else None
+        is_drawn = sampler == "random" or (sampler == "tpe" and number < STARTUP)
+        return self._draw.point(self.seed(number)) if is_drawn else None
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
-        """Enter a proposal whose values are known; the sampler may take notes, not decide."""
+        """Enter a proposal whose values are known; samplers with state compute it again."""
         if self._added:
-            self._seen.add(self._normal(Point(point)).key)
+            self._entered.add(self._normal(Point(point)).key)
         sampler = self._space.search.sampler
-        with told_of_storage(self._shared):
+        with storage_errors(self._shared):
             if self._study is not None and self._shared is None and sampler in _KEEPS_STATE:
-                self._study.enqueue_trial(_of_point(self._space, point))
+                self._study.enqueue_trial(_params(self._space, point))
                 self._ask(number, sampler)
             else:
                 self._enter(number, point)
 
     def learn(self, number: int, seen: Seen) -> None:
-        """Tell the study how good a finished proposal is, if it does not know."""
+        """Tell the study the values of a finished proposal, unless it has them."""
         if self._study is None:
             return
         trial_id = self._ids.pop(number)
-        values = self._numbers(self._space.objectives, seen)
-        with told_of_storage(self._shared):
+        values = self._values(self._space.objectives, seen)
+        with storage_errors(self._shared):
             trial = self._study._storage.get_trial(trial_id)
             if trial.state.is_finished():
                 return
@@ -508,32 +507,31 @@ class OptunaProposer:
             self._study.tell(trial.number, values, skip_if_finished=True)
 
     def seed(self, number: int) -> int:
-        """Of the sampler that makes a proposal."""
-        words = [self._space.search.seed, number]
+        """The seed of the sampler for a proposal."""
+        entropy = [self._space.search.seed, number]
         if self._shared is not None:
-            words.append(int(self._shared.run, 16))
-        return int(np.random.SeedSequence(words).generate_state(1)[0])
+            entropy.append(int(self._shared.run, 16))
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def _sampler(self, number: int) -> str:
-        """Which sampler makes a proposal."""
-        sampler = self._space.search.sampler
-        anywhere = sampler == "tpe" and len(self._space.seeds.ladder) > 1 and number % ANYWHERE == 0
-        return "random" if anywhere else sampler
+        """The sampler for a proposal."""
+        sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
+        return "random" if sampler == "tpe" and races and number % ANYWHERE == 0 else sampler
 
     def _ask(self, number: int, sampler: str) -> Point:
         assert self._study is not None
-        with warnings.catch_warnings():  # that they are experimental is our choice, not news
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            if isinstance(self._study.sampler, _GroupedTPE):  # which knows the trials
+            if isinstance(self._study.sampler, _GroupedTPE):  # keep it: it has read the trials
                 self._study.sampler.reseed(self.seed(number))
             else:
                 self._study.sampler = _SAMPLERS[sampler](self.seed(number))
             trial = self._study.ask()
-            # Computed when asked for, with the sampler's notes; on a replay nobody else asks.
+            # Computed at its first use, with the sampler's state; a replay has no other use.
             assert trial.relative_params is not None
             point = _point(self._space, lambda parameter: _suggested(trial, parameter))
-        # TPE and GP note what they sampled for others to see while the trial runs. A parameter
-        # whose condition does not hold is no part of the proposal, and nobody could replay it.
+        # TPE and GP store all sampled parameters for others to see while the trial runs. Remove
+        # them: a replay does not know the inactive ones.
         storage = self._study._storage
         for name in list(storage.get_trial_system_attrs(trial._trial_id)):
             if "relative_params" in name:
@@ -545,21 +543,21 @@ class OptunaProposer:
         return point
 
     def _enter(self, number: int, point: Mapping[str, Value]) -> None:
-        """Make a trial of values that are known, if the study does not have it."""
+        """Make a trial of known values, if the study does not have it."""
         if self._study is None:
             return
         if (before := self._before.pop(number, None)) is not None:
             self._ids[number] = before._trial_id
             return
-        params = _of_point(self._space, point)
+        params = _params(self._space, point)
         searched = {p.name: p for p in self._space.parameters if not isinstance(p, Fixed)}
-        mine = self._shared and {RUN: self._shared.run, PROPOSAL: number}
-        # Not enqueued: whoever asks first, another driver too, would get it.
+        attributes = self._shared and {RUN: self._shared.run, PROPOSAL: number}
+        # Not enqueued, because another driver that asks first would get it.
         template = create_trial(
             state=TrialState.RUNNING,
             params=params,
             distributions={name: distribution(searched[name]) for name in params},
-            user_attrs=mine or {},
+            user_attrs=attributes or {},
         )
         self._ids[number] = self._study._storage.create_new_trial(self._study._study_id, template)
 
@@ -568,67 +566,64 @@ def _suggested(trial: optuna.Trial, parameter: Choice | Range) -> Value:
     name = parameter.name
     if isinstance(parameter, Choice):
         value: Value = trial.suggest_categorical(name, parameter.values)
-        return equal_values(parameter, value)[0]  # a storage knows no `Nested`
+        return equal_values(parameter, value)[0]  # a storage returns no `Nested`
     low, high, step, log = parameter.low, parameter.high, parameter.step, parameter.log
     if parameter.integer:
         return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)
     return trial.suggest_float(name, low, high, step=step, log=log)
 
 
-def _of_run(study: optuna.Study, run: str) -> dict[int, FrozenTrial]:
-    """The run's trials by their number; one that was being asked for is given up."""
-    found: dict[int, FrozenTrial] = {}
+def _trials_of_run(study: optuna.Study, run: str) -> dict[int, FrozenTrial]:
+    """The run's trials by their number. Fail one that was asked for but got no number."""
+    trials: dict[int, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
         if trial.user_attrs.get(RUN) != run:
             continue
         number = trial.user_attrs.get(PROPOSAL)
         if isinstance(number, int):
-            found[number] = trial
+            trials[number] = trial
         elif not trial.state.is_finished():
             study.tell(trial.number, state=TrialState.FAIL)
-    return found
+    return trials
 
 
 def _directions(space: SearchSpace) -> list[StudyDirection]:
-    ways = StudyDirection
-    return [ways.MAXIMIZE if one.maximize else ways.MINIMIZE for one in space.objectives]
+    maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+    return [maximize if objective.maximize else minimize for objective in space.objectives]
 
 
 # -------------------------------------------------------------------------------------------------
-# One study for several searches: each asks it and tells it, and so learns from the others.
+# One study for several searches, which learn from each other.
 #
-# Each search is a driver with a run directory of its own, its own proposals, numbered from 0, and
-# its own journal. A trial of the study says whose it is (`RUN`, `PROPOSAL`). What another search
-# found is told to the sampler and nothing else: no count, race or table has seeds of another run.
-# They could not be added: every search trains the seeds from 0 on, so two runs that propose one
-# config have the same seeds of it.
+# Each search is a driver with its own run directory, its proposals from number 0 on, and its
+# journal. A trial of the study says whose it is (`RUN`, `PROPOSAL`). Only the sampler is told what
+# other searches found: no count, race or table has seeds of another run. They could not be added,
+# because every search trains the seeds from 0 on: two runs that propose one config have the same
+# seeds of it.
 
-RUN, PROPOSAL, SOLVED, SPACE = (
-    "xortune_run",
-    "xortune_proposal",
-    "xortune_solved",
-    "xortune_space",
-)
-"""What a study's trials say of themselves, and (the last one) the study."""
+RUN, PROPOSAL, SOLVED = "xortune_run", "xortune_proposal", "xortune_solved"
+"""Attributes of a study's trials."""
+
+SPACE = "xortune_space"
+"""Attribute of a study."""
 
 ALLOWED = "journal://PATH, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 
 PATIENCE = 60
-"""Seconds to wait for another driver that writes to the same SQLite file."""
+"""Seconds to wait while another driver writes to the same SQLite file."""
 
 TRIES = 5
-"""So often a study is opened: two drivers that make one database's tables at once disturb each
-other."""
+"""Attempts to open a study: two drivers that create the tables of one database may collide."""
 
 
 @dataclass(frozen=True)
 class SharedStudy:
-    """A study, and whose trials of it are this run's.
+    """A study that several searches use, and the name of this run in it.
 
     Attributes:
         url: of the storage; see `ALLOWED`.
         name: of the study.
-        run: 16 hexadecimal digits that no other run has; "" as long as no run is known.
+        run: 16 hexadecimal digits that no other run has; "" until the run is known.
     """
 
     url: str
@@ -642,15 +637,15 @@ class SharedStudy:
 
     @property
     def entry(self) -> dict[str, str]:
-        """What the run's manifest says of it."""
+        """Its entry in the run's manifest."""
         return {"storage": self.shown, "name": self.name, "run": self.run}
 
 
 def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> SharedStudy | None:
-    """The study that a search is asked to take part in; None if it is not.
+    """The study that a search shall use; None without a storage.
 
     Raises:
-        InputError: a storage that is none, a name without one, a sampler that shares nothing.
+        InputError: an unknown storage, a name without a storage, a sampler that cannot share.
     """
     if storage is None:
         if name is not None:
@@ -676,33 +671,33 @@ def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> S
 
 
 def study_name(space: SearchSpace) -> str:
-    """The space's name and a digest of all that makes two searches the same question.
+    """The space's name and a digest of its parameters, task and objectives.
 
-    Those of other parameters, another task or other objectives learn nothing from each other.
+    Searches that differ in one of these cannot learn from each other.
     """
     return f"{space.name}-{_digest(space)}"
 
 
 def _digest(space: SearchSpace) -> str:
     command = space.command
-    judged = [] if command is None else [str(command.by_exit), str(command.metric)]
-    asked = [
+    rule = [] if command is None else [str(command.by_exit), str(command.metric)]
+    question = [
         [repr(parameter) for parameter in space.parameters],
         space.task.fingerprint
         if space.task is not None
-        else [str(space.trainer), str(space.success), *judged],
+        else [str(space.trainer), str(space.success), *rule],
         [[o.name, o.maximize, *([] if o.failed is None else [o.failed])] for o in space.objectives],
     ]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:8]
 
 
-def joined(
+def join_study(
     shared: SharedStudy | None,
     space: SearchSpace,
     directory: Path,
     say: Callable[[str], None] | None,
 ) -> SharedStudy | None:
-    """The study as a run takes part in it, or None; the user is told what that means.
+    """Open the study for a run, and tell the user what sharing means. None without a study.
 
     Raises:
         InputError: the storage fails, the study is another space's, the manifest is damaged.
@@ -725,8 +720,8 @@ def joined(
             allowed="`run`: 16 hexadecimal digits",
         )
     shared = replace(shared, run=run)
-    with told_of_storage(shared):
-        opened(shared, space)  # before anything is written or started
+    with storage_errors(shared):
+        open_study(shared, space)  # fail before anything is written or started
     if manifest and before != shared.entry:
         update_manifest(directory, study=shared.entry)
     if say is not None:
@@ -739,10 +734,10 @@ def joined(
     return shared
 
 
-def opened(shared: SharedStudy, space: SearchSpace) -> optuna.Study:
-    """The study, made if it is not there; it says which space it is of."""
+def open_study(shared: SharedStudy, space: SearchSpace) -> optuna.Study:
+    """Open the study, or make it; it names the space that it is for."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    for left in reversed(range(TRIES)):
+    for attempts_left in reversed(range(TRIES)):
         try:
             study = optuna.create_study(
                 storage=_storage(shared.url),
@@ -752,16 +747,16 @@ def opened(shared: SharedStudy, space: SearchSpace) -> optuna.Study:
             )
             break
         except _failures():
-            if not left:
+            if not attempts_left:
                 raise
             time.sleep(0.2)
-    said = study.user_attrs.get(SPACE)
-    if said is None and not study.get_trials(deepcopy=False):
-        study.set_user_attr(SPACE, said := _digest(space))
-        with warnings.catch_warnings():  # that it is experimental is our choice, not news
+    digest = study.user_attrs.get(SPACE)
+    if digest is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr(SPACE, digest := _digest(space))
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(names_told(space.objectives))
-    if said != _digest(space) or list(study.directions) != _directions(space):
+    if digest != _digest(space) or list(study.directions) != _directions(space):
         raise InputError(
             f"study {shared.name!r} has other parameters, objectives or another task",
             field="study_name",
@@ -775,24 +770,24 @@ def _storage(url: str) -> BaseStorage:
     scheme, _, rest = url.partition("://")
     if scheme == "journal":
         return JournalStorage(JournalFileBackend(rest))
-    if scheme == "postgresql":  # else SQLAlchemy decides, in each of its versions otherwise
+    if scheme == "postgresql":  # SQLAlchemy's default driver depends on its version
         url = f"postgresql+psycopg://{rest}"
     waits = {"connect_args": {"timeout": PATIENCE}} if scheme == "sqlite" else {}
     storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **waits})
-    weakref.finalize(storage, storage.engine.dispose)  # else its connections stay open
+    weakref.finalize(storage, storage.engine.dispose)  # close its connections
     return storage
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What a storage raises when it fails."""
-    found: list[type[Exception]] = [StorageInternalError, OSError, RuntimeError]
-    sql = sys.modules.get("sqlalchemy.exc")  # only a database needs it
-    return (*found, sql.SQLAlchemyError) if sql is not None else tuple(found)
+    """The exceptions of a storage that fails."""
+    sql = sys.modules.get("sqlalchemy.exc")  # loaded if the storage is a database
+    more = () if sql is None else (sql.SQLAlchemyError,)
+    return (StorageInternalError, OSError, RuntimeError, *more)
 
 
 @contextmanager
-def told_of_storage(shared: SharedStudy | None) -> Iterator[None]:
-    """Failures of a shared study's storage as the user's."""
+def storage_errors(shared: SharedStudy | None) -> Iterator[None]:
+    """Raise failures of a shared study's storage as InputError."""
     try:
         yield
     except ImportError as error:

@@ -34,7 +34,7 @@ from xortune.driver.executors import (
     training_while_workers_start,
 )
 from xortune.driver.loop import FirstFailure, Record, run
-from xortune.driver.propose import LEARNING, SharedStudy, budget, joined, proposer_for
+from xortune.driver.propose import LEARNING, SharedStudy, budget, join_study, proposer_for
 from xortune.driver.subprocesses import end_process, spares_are_ready, start_spares
 from xortune.driver.trainer import Check
 from xortune.racing.grants import raced
@@ -132,7 +132,7 @@ def search_session(
             proposal that the trainer refuses, a run that may not be continued so.
     """
     began = time.monotonic()  # the time budget includes the start of Ray
-    shared = joined(shared, space, directory, listener.message)
+    shared = join_study(shared, space, directory, listener.message)
     session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
     known = session.earlier_lines()
     if session.may_be_complete(known) and session.is_complete(known):
