@@ -11,7 +11,7 @@ from commands import _somewhere, xortune
 from drivers import drivers, wait_for_lines
 from hand_made import TINY_SPACE
 
-from xortune.cli.searching import resuming
+from xortune.cli.searching import resume_command
 from xortune.driver import search as api
 from xortune.runs.run import load_run
 
@@ -41,7 +41,7 @@ seeds: {ladder: [8]}
     ],
 )
 def test_the_command_that_goes_on(words, again):
-    assert resuming(words.split(), "runs/b c") == f"xortune {again}"
+    assert resume_command(words.split(), "runs/b c") == f"xortune {again}"
 
 
 def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):

@@ -14,20 +14,26 @@ import typer
 
 from xortune import __version__
 from xortune.cli import comparing, exchange, proving, searching  # noqa: F401  # their commands
-from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, unforeseen
-from xortune.cli.streams import guard_streams, lost_output
+from xortune.cli.shared import (
+    BAD_INPUT,
+    INTERRUPTED,
+    app,
+    guard_streams,
+    lost_output,
+    report_unexpected,
+)
 from xortune.driver.process import FORCED, handle_signals, mark_interrupted
 
 __all__ = ["app", "main"]
 
-IN_FILES = ("search", "certify", "report", "compare", "import", "log", "gate", "submit")
-"""Commands whose result is in files, or in the exit code: what they print only shows it."""
+RESULT_ELSEWHERE = ("search", "certify", "report", "compare", "import", "log", "gate", "submit")
+"""Commands whose result is in files or the exit code, so that lost output is no failure."""
 
 ORDER = (
     *("search", "space", "report", "status", "certify", "gate", "plan", "evaluate", "compare"),
     *("export", "import", "log", "submit"),
 )
-"""In which --help lists the commands."""
+"""Of the commands in --help."""
 
 app.registered_commands.sort(
     key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", ""))
@@ -36,34 +42,29 @@ app.registered_commands.sort(
 
 def main() -> None:
     """Run the command line."""
-    # The results of a large search are a million small objects, all of which stay: with Python's
-    # default threshold its collector looks at each of them hundreds of times.
+    # A large search keeps a million small objects, and with the default threshold the garbage
+    # collector visits each of them hundreds of times.
     gc.set_threshold(100_000, 50, 50)
-    # Whoever ends it by `kill`, as job schedulers do, or closes the terminal, wants what Ctrl-C
-    # gives: a run to resume.
-    handle_signals()
+    handle_signals()  # SIGTERM of a job scheduler and a closed terminal leave a run to resume, too
     guard_streams()
     try:
         app()
     except SystemExit as end:
         code = end.code
     except Exception as error:
-        code = unforeseen(error)
-    mark_interrupted()  # what comes now is not worth a traceback
-    if code == FORCED:  # heard where no command does
+        code = report_unexpected(error)
+    mark_interrupted()  # a signal from here on causes no traceback
+    if code == FORCED:  # a signal arrived before a command could handle it
         print("interrupted: nothing had begun", file=sys.stderr)
         code = INTERRUPTED
-    sys.exit(_shown(code))
+    sys.exit(_checked_output(code))
 
 
-def _shown(code: str | int | None) -> str | int | None:
-    """The exit code of a command, where what it printed may not have arrived.
-
-    Most commands' result is in files, and is there. What only prints its result has failed.
-    """
+def _checked_output(code: str | int | None) -> str | int | None:
+    """The exit code of a command: that of a failure if its only result was printed and is lost."""
     if (lost := lost_output()) is None:
         return code
-    if sys.argv[1:2] and sys.argv[1] in IN_FILES and "--json" not in sys.argv:
+    if sys.argv[1:2] and sys.argv[1] in RESULT_ELSEWHERE and "--json" not in sys.argv:
         print(f"note: stdout cannot be written ({lost}); the files are complete", file=sys.stderr)
         return code
     print(f"error: stdout cannot be written ({lost}); its output is lost", file=sys.stderr)

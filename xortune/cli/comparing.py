@@ -89,7 +89,7 @@ def compare(
     published = {"column": column, "where": where, "reference_seeds": reference_seeds}
     more = {"no_train": no_train, "trainer": trainer, "fail_if_worse": fail_if_worse}
     interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.told(interrupted, ["alpha", "format", *training, *published, *more]):
+    with cli.exit_on_error(interrupted, ["alpha", "format", *training, *published, *more]):
         from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats
         from xortune.reports.progress import display
@@ -133,7 +133,7 @@ def compare(
 
 
 def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
-    """NAME=VALUE, as often as the option was given; None if it was not."""
+    """The values of a repeated option NAME=VALUE; None if it was not given."""
     if not given:
         return None
     found: dict[str, str] = {}

@@ -38,7 +38,7 @@ def export(
         form (--format): py, yaml, json or paragraph. If not given, the ending of --output decides.
         seeds: Seeds that the program trains; 20 if not given.
     """
-    with cli.told("interrupted: nothing is written", ["key", "format", "seeds"]):
+    with cli.exit_on_error("interrupted: nothing is written", ["key", "format", "seeds"]):
         from xortune.integrations.export import exported
         from xortune.runs.store import replace_file
 
@@ -91,7 +91,7 @@ def import_(
     """
     asked = cli.arguments(locals(), "results", "config", "ignore")
     interrupted = "interrupted: remove what is there of the run, and import it again"
-    with cli.told(interrupted, ["config", "ignore", *asked]):
+    with cli.exit_on_error(interrupted, ["config", "ignore", *asked]):
         run = xt.import_results(
             results,
             **asked,
@@ -133,10 +133,10 @@ def log(
     as_json: bool = False,
 ) -> None:
     """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
-    with cli.told("interrupted: the same command logs what is missing", cli.TRACKERS):
+    with cli.exit_on_error("interrupted: the same command logs what is missing", cli.TRACKERS):
         from xortune.integrations import following, trackers
 
-        given = trackers.trackers_for(run, **cli.trackers_asked(tensorboard, mlflow, wandb))
+        given = trackers.trackers_for(run, **cli.tracker_arguments(tensorboard, mlflow, wandb))
         configs = following.logged(run, given)
         if as_json:
             logs = [{"tracker": tracker.name, "place": tracker.place} for tracker in given]

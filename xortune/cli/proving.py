@@ -1,4 +1,4 @@
-"""`xortune certify`, `gate`, `plan` and `evaluate`: what a configuration does on many seeds."""
+"""`xortune certify`, `gate`, `plan` and `evaluate`: success rates of configurations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xortune.core.outcome import Outcome
 
 # -------------------------------------------------------------------------------------------------
-# The finalists of a run on seeds that the search never saw.
+# Certify the finalists of a run on seeds that the search never used.
 
 
 @cli.command(
@@ -71,15 +71,16 @@ def certify(
         trainer: Your training function, such as ./train.py:run, if the space does not name it.
     """
     asked = cli.arguments(locals(), "run", "trainer")
-    silent, interrupted = quiet or as_json, "what had finished is kept; the same command continues"
-    with cli.told(f"interrupted: {interrupted}", ["trainer", *asked]):
+    silent = quiet or as_json
+    interrupted = "interrupted: what had finished is kept; the same command continues"
+    with cli.exit_on_error(interrupted, ["trainer", *asked]):
         from xortune.driver.trainer import functions_named
         from xortune.reports.progress import display
         from xortune.reports.terminal import render_certificate
         from xortune.runs.certificate import CERTIFICATE
 
         if not silent:
-            cli.tell_of_compiling(engine or "auto")
+            cli.announce_compilation(engine or "auto")
         with display(quiet=silent) as shown:
             xt.certify(
                 run,
@@ -102,21 +103,20 @@ def certify(
 
 
 # -------------------------------------------------------------------------------------------------
-# A success rate as a regression test; the exit code says the answer.
+# A success rate as a regression test, whose exit code is the answer.
 
 
 def _training(trainer: str | None, metric: str | None, timeout: str | None) -> Any:
-    """What a space file would call `trainer`; None for the built-in network."""
+    """The entry `trainer` of a space file; None for the built-in network."""
     if trainer is None:
         refuse_given("only with --trainer", metric=metric, timeout=timeout)
         return None
     kind = "command" if {" ", "{"} & set(trainer) else "function"
     if kind == "function":
         refuse_given("only with a command", metric=metric)
-    found: Any = metric
-    if metric is not None and metric.lstrip().startswith("{"):
-        found = read_yaml(metric, "--metric").values
-    given = {kind: trainer, "metric": found, "timeout": timeout}
+    is_mapping = metric is not None and metric.lstrip().startswith("{")
+    parsed = read_yaml(metric, "--metric").values if metric and is_mapping else metric
+    given = {kind: trainer, "metric": parsed, "timeout": timeout}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -163,11 +163,11 @@ def gate(
     asked = cli.arguments(locals(), "run", "config", "trainer", "metric", "timeout")
     silent = quiet or as_json
     options = [*asked, "trainer", "metric", "timeout"]
-    with cli.told("interrupted: no answer; nothing is kept", options):
+    with cli.exit_on_error("interrupted: no answer; nothing is kept", options):
         _check_gated(run, config)
         asked["train"] = _training(trainer, metric, timeout)
         if config is not None and trainer is None and not silent:
-            cli.tell_of_compiling(engine or "auto")
+            cli.announce_compilation(engine or "auto")
         try:
             verdict = xt.gate(run or config or "", **asked, verbose=0 if silent else 1)
         except TrainingError as error:
@@ -181,7 +181,7 @@ def gate(
 
 
 def _check_gated(run: Path | None, config: Path | None) -> None:
-    """A directory is a run, a file a config: the other way round is a mistake to be told."""
+    """Refuse a file as the run, a directory as the config, and both or neither of them."""
     if (run is None) == (config is None):
         raise InputError(
             "neither a run nor --config" if run is None else "both a run and --config",
@@ -244,16 +244,16 @@ def plan(
         task: xor, parity-N, or a CSV file.
     """
     asked = cli.arguments(locals(), "config", "task")
-    with cli.told(options=["task", *asked]):
+    with cli.exit_on_error(options=["task", *asked]):
         from xortune.certificates.gate import load_config
         from xortune.certificates.plan import STANDARD, measured_speed
 
         timed = STANDARD if config is None else load_config(config)
-        # What is wrong is said before anything is compiled or trained.
+        # Refuse bad input before anything is compiled or trained.
         planned = xt.plan(**asked, measure=False)
         learned = xt.Task.named(task)
         if not as_json:
-            cli.tell_of_compiling("auto")
+            cli.announce_compilation("auto")
         speed = measured_speed(timed, learned)
         planned = replace(planned, speed=speed)
     if as_json:
@@ -266,12 +266,10 @@ def plan(
 
 def _plan_json(planned: RatePlan | ComparisonPlan, speed: Speed) -> dict[str, Any]:
     fields = asdict(planned)
-    fields["speed"] |= {
-        "config": speed.config.point.as_dict(),
-        "seconds_for_each": speed.seconds_for_each,
-    }
+    seconds = speed.seconds_for_each
+    fields["speed"] |= {"config": speed.config.point.as_dict(), "seconds_for_each": seconds}
     for claim in fields.get("claims", ()):
-        claim["seconds_here"] = claim["seeds"] * speed.seconds_for_each
+        claim["seconds_here"] = claim["seeds"] * seconds
     return fields
 
 
@@ -338,7 +336,7 @@ def evaluate(
     }
     own: dict[str, Any] = {"success": success, "workers": workers}
     options = [*network, *own, "trainer", "metric", "timeout", "task", "engine", "config"]
-    with cli.told(options=options):
+    with cli.exit_on_error(options=options):
         train = _training(trainer, metric, timeout)
         asked = _evaluated(config, network, trainer)
         if seeds < 1:
@@ -352,7 +350,7 @@ def evaluate(
             )
         silent = quiet or as_json
         if not silent and train is None:
-            cli.tell_of_compiling(engine)
+            cli.announce_compilation(engine)
         own["verbose"] = 0 if silent else 1
         outcome = xt.evaluate(asked, chosen, train=train, task=task, engine=engine, **own)
     if as_json:
@@ -367,7 +365,7 @@ def evaluate(
 def _evaluated(
     config: Path | None, network: dict[str, Any], trainer: str | None
 ) -> xt.Config | xt.Point:
-    """The configuration that is asked for, of a file or by the options of the network."""
+    """The configuration of the file, or of the network's options."""
     from xortune.certificates.gate import load_config, load_parameters
 
     given = {name: value for name, value in network.items() if value is not None}

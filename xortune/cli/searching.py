@@ -15,7 +15,6 @@ from rich.live import Live
 
 import xortune as xt
 from xortune.cli import shared as cli
-from xortune.cli.streams import nobody_reads
 from xortune.core.errors import Halted, InputError, Interrupted
 from xortune.core.files import without_passwords
 from xortune.driver.voice import show_failure
@@ -79,11 +78,11 @@ def search(
         *("space", "trials", "sampler", "seed", "time_budget", "dry_run", "no_check", "fail_fast"),
         *("note", "tag"),
     )
-    settings |= cli.trackers_asked(tensorboard, mlflow, wandb)
-    settings["dry_run"] = not no_check  # so `xt.search` names the call before the start
+    settings |= cli.tracker_arguments(tensorboard, mlflow, wandb)
+    settings["dry_run"] = not no_check  # `xt.search` calls the check by this name
     settings["on_word"] = None if quiet else cli.note
     silent = quiet or as_json
-    with cli.told(_interrupted, ["study_storage", "study_name", *cli.TRACKERS]):
+    with cli.exit_on_error(_interrupted, ["study_storage", "study_name", *cli.TRACKERS]):
         from xortune.driver.search import dry_run as dry_run_of
         from xortune.reports.progress import display
         from xortune.spaces.space import at_most, describe, load_space, with_search
@@ -93,9 +92,9 @@ def search(
         )
         what = describe(asked)
         if not silent:
-            cli.say(f"{_announced(what)}; at most {at_most(what)}")
+            cli.say(f"{_announcement(what)}; at most {at_most(what)}")
             if what["trainer"] is None:
-                cli.tell_of_compiling(engine)
+                cli.announce_compilation(engine)
         if dry_run:
             found = dry_run_of(asked, **settings)
             _show_dry_run(found, what=describe(found.space), quiet=quiet, as_json=as_json)
@@ -119,7 +118,7 @@ def search(
         raise typer.Exit(cli.NO_OUTCOME)
 
 
-def _announced(what: Mapping[str, Any]) -> str:
+def _announcement(what: Mapping[str, Any]) -> str:
     first, last = what["ladder"][0], what["ladder"][-1]
     seeds = f"{last:,}" if first == last else f"{first:,} to {last:,}"
     learned = f"trainer {what['trainer']}" if what["trainer"] else f"task {what['task']}"
@@ -130,18 +129,19 @@ def _announced(what: Mapping[str, Any]) -> str:
 def _interrupted(error: KeyboardInterrupt | Halted) -> str:
     if not isinstance(error, Interrupted | Halted) or error.place is None:
         return "interrupted: nothing had begun"
-    again = resuming(sys.argv[1:], error.place)
+    again = resume_command(sys.argv[1:], error.place)
     return f"interrupted: what had finished is in {error.place}; this goes on:\n  {again}"
 
 
-def resuming(words: Sequence[str], place: str) -> str:
-    """The command that continues a search in `place`: its words, with --output and --resume.
+def resume_command(words: Sequence[str], place: str) -> str:
+    """The command that continues a search in `place`: its own, with --output and --resume.
 
-    A password in it is left for the user to write.
+    Passwords are replaced by `***`.
     """
     given = {word.partition("=")[0] for word in words}
     more = [] if "--output" in given else ["--output", place]
-    more += [] if {"--resume", "--extend"} & given else ["--resume"]
+    if not {"--resume", "--extend"} & given:
+        more.append("--resume")
     return shlex.join(["xortune", *without_passwords(words), *more])
 
 
@@ -149,15 +149,8 @@ def _show_dry_run(found: DryRun, *, what: Mapping[str, Any], quiet: bool, as_jso
     """Print what a search would do."""
     place = str(found.directory)
     if as_json:
-        cli.print_json(
-            {
-                "dry_run": True,
-                "run": place,
-                "continues": found.continues,
-                "notes": list(found.notes),
-                "space": what,
-            }
-        )
+        shown = {"dry_run": True, "run": place, "continues": found.continues}
+        cli.print_json(shown | {"notes": list(found.notes), "space": what})
     elif not quiet:
         for sentence in found.notes:
             cli.note(sentence)
@@ -167,7 +160,7 @@ def _show_dry_run(found: DryRun, *, what: Mapping[str, Any], quiet: bool, as_jso
 
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
-    """Print what a search or a report came to: as JSON, or the best ten."""
+    """Print the result of a search or a report: as JSON, or the best ten configurations."""
     if as_json:
         from xortune.runs.certificate import certificate_json
         from xortune.runs.manifest import stopped_because
@@ -190,8 +183,8 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
         from xortune.reports.terminal import render_best
 
         render_best(run, cli.console())
-        if aside := run.set_aside:
-            seeds = sum(evaluation.block.count for evaluation in aside)
+        if superseded := run.set_aside:
+            seeds = sum(evaluation.block.count for evaluation in superseded)
             cli.show(f"Not counted: {seeds:,} seeds that other versions made.")
 
 
@@ -244,14 +237,15 @@ def submit(
         *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
         "tag",
     )
-    with cli.told("interrupted: the job goes on; stop it with `ray job stop`", cli.TRACKERS):
+    interrupted = "interrupted: the job goes on; stop it with `ray job stop`"
+    with cli.exit_on_error(interrupted, cli.TRACKERS):
         from xortune.driver import cluster
         from xortune.driver.propose import shared_study
         from xortune.runs.manifest import checked_labels
         from xortune.spaces.model import parse_duration
         from xortune.spaces.space import load_space, with_search
 
-        asked = with_search(  # what is wrong is told here, not in a job's log
+        asked = with_search(  # errors are reported here, not in the job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
         cluster.refuse_outside(asked)
@@ -282,16 +276,15 @@ def submit(
             typer.echo(f"{job}: the run goes to {output}")
             typer.echo(f"  ray job logs {job} --address {address} --follow")
             typer.echo(f"  ray job stop {job} --address {address}")
-        code = 0
         if wait:
             code = cluster.wait_for_job(
                 job, address, lambda text: typer.echo(text, nl=False, err=True)
             )
-    raise typer.Exit(code)
+            raise typer.Exit(code)
 
 
 # -------------------------------------------------------------------------------------------------
-# Where a search stands, what it would be, and what it came to.
+# The status of a run, the description of a space, and the report of a run.
 
 
 @cli.command(
@@ -319,7 +312,7 @@ def status(
         host: Address at which the page is served; 127.0.0.1 if not given.
         port: Port of the page; a free one if not given.
     """
-    with cli.told(options=["interval", "host", "port"]):
+    with cli.exit_on_error(options=["interval", "host", "port"]):
         from xortune.reports.progress import render_status, status_json
         from xortune.runs.status import watched
 
@@ -333,7 +326,7 @@ def status(
             option = "port" if host is None else "host"
             raise InputError("is for the page", place=option, fix="add --html")
         elif watch:
-            with suppress(KeyboardInterrupt):  # which ends this as it is meant to be ended
+            with suppress(KeyboardInterrupt):  # the normal end
                 _watch(watched(run, interval=interval), as_json=as_json)
         elif as_json:
             cli.print_json(status_json(xt.status(run)))
@@ -356,12 +349,12 @@ def _serve(run: Path, *, interval: float, host: str | None, port: int | None) ->
 
 
 def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
-    """Show one look after the other."""
+    """Show each status: in place on a terminal, else as one line each."""
     from xortune.reports.progress import render_status, status_json, status_line
 
     screen = cli.console()
     if screen.is_terminal and not as_json:
-        first = next(looks)  # what is no run is told before anything is drawn
+        first = next(looks)  # an error is reported before anything is drawn
         with Live(render_status(first), console=screen, auto_refresh=False) as live:
             for found in looks:
                 live.update(render_status(found), refresh=True)
@@ -371,21 +364,21 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
             typer.echo(json.dumps(status_json(found), allow_nan=False))
         else:
             cli.show(status_line(found))
-        if nobody_reads():
+        if cli.nobody_reads():
             return
 
 
 @cli.command("xortune space search_spaces/xor.yaml")
 def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
-    with cli.told():
+    with cli.exit_on_error():
         from xortune.driver.subprocesses import ending_process
         from xortune.driver.trainer import called_with, trainer_for, with_train
         from xortune.racing.grants import refuse_unprovable
         from xortune.spaces.space import check_space, describe, load_space
 
         loaded = with_train(load_space(space), None)
-        with ending_process():  # the process in which a function is looked at
+        with ending_process():  # it has imported the user's function
             trainer = trainer_for(loaded, None, "auto", 0.0)
             check_space(loaded, trainer)
             refuse_unprovable(loaded)
@@ -408,12 +401,14 @@ def report(
         formats (--format): Which to write: html,md,csv,tex,parquet, all if not given; png,pdf for
             figures.
     """
-    with cli.told("interrupted: what is not written yet is as it was; the same command writes it"):
+    with cli.exit_on_error(
+        "interrupted: what is not written yet is as it was; the same command writes it"
+    ):
         loaded = xt.load_run(run)
         xt.write_report(loaded, formats=None if formats is None else cli.split(formats) or [""])
         show_run(loaded, quiet=quiet, as_json=as_json)
         if not quiet:
-            with suppress(InputError):  # a damaged lock: that is told by who wants to go on
+            with suppress(InputError):  # a damaged lock: only continuing the run reports it
                 if lost := loaded.torn:
                     cli.note(
                         f"the last line of the journal is torn ({lost:,} bytes) and in no count: "

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import inspect
+import io
 import json
 import math
 import os
 import re
+import select
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
-from typing import Annotated, Any, NoReturn, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, TextIO, TypeAlias, TypeVar, get_origin, get_type_hints
 
 import typer
 from rich.console import Console
@@ -83,28 +88,27 @@ tensorboard ([DIR]): Log each configuration for TensorBoard's HParams; to RUN/te
 mlflow (URI): Log each configuration to MLflow: http://HOST:PORT, ...
 wandb ([PROJECT]): Log each configuration to W&B; to xortune without PROJECT.
 """
-"""Of several commands, as in the docstring of one."""
+"""Options of several commands, in the format that a command's docstring has below `Options:`."""
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 
 class TrackerCommand(TyperCommand):
-    """A command whose options --tensorboard and --wandb may stand without a value."""
+    """A command whose options --tensorboard and --wandb need no value."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """What comes after such an option is its value, unless it is an option too."""
+        """Give such an option an empty value if another option follows, or nothing."""
         given = []
-        for place, word in enumerate(args):
-            following = args[place + 1 : place + 2]
-            bare = not following or following[0].startswith("-")
-            given.append(f"{word}=" if bare and word in ("--tensorboard", "--wandb") else word)
+        for word, following in zip(args, [*args[1:], "-"], strict=True):
+            bare = word in ("--tensorboard", "--wandb") and following.startswith("-")
+            given.append(f"{word}=" if bare else word)
         return super().parse_args(ctx, given)
 
 
-def trackers_asked(
+def tracker_arguments(
     tensorboard: str | None, mlflow: str | None, wandb: str | None
 ) -> dict[str, Any]:
-    """The options as arguments of a verb: what stands without a value is true."""
+    """The options as arguments of a verb; an option without a value becomes True."""
     given = {"tensorboard": tensorboard == "" or tensorboard, "wandb": wandb == "" or wandb}
     return given | {"mlflow": mlflow}
 
@@ -113,29 +117,29 @@ def arguments(given: dict[str, Any], *others: str) -> dict[str, Any]:
     """The options of a command that are arguments of its verb: all but those for printing.
 
     Args:
-        given: `locals()` of the command at its beginning.
-        others: names that the verb does not have, or that the command passes itself.
+        given: `locals()` at the beginning of the command.
+        others: options that the verb does not have, or that the command passes itself.
     """
     return {k: v for k, v in given.items() if k not in ("quiet", "as_json", *others)}
 
 
 def split(text: str) -> list[str]:
-    """`a, b` as a list."""
+    """Split `a, b` into a list."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 _OPTION = re.compile(r"^(\w+)(?: \((.+?)\))?: (.+(?:\n .+)*)", re.MULTILINE)
-"""`name: text`; in brackets other names on the command line, or what stands for its value."""
+"""`name: text`; in brackets other names of the option, or the placeholder of its value."""
 
 
 def command(*examples: str, name: str | None = None, trackers: bool = False) -> Callable[[F], F]:
-    """A command of the app, whose help is its docstring; a flag has no opposite.
+    """Register a command, whose help is its docstring. A flag has no opposite `--no-...`.
 
-    Below `Options:` it says what those of its options are that are not in `OPTIONS`.
+    The docstring explains below `Options:` those options that are not in `OPTIONS`.
 
     Args:
-        examples: what stands below the help, each by itself.
-        name: where it cannot be the function's.
+        examples: shown below the help.
+        name: of the command, if it is not the function's.
         trackers: whether it has the options of `TrackerCommand`.
     """
 
@@ -166,16 +170,18 @@ def command(*examples: str, name: str | None = None, trackers: bool = False) -> 
 # Errors and exit codes.
 
 
+Message: TypeAlias = str | Callable[[KeyboardInterrupt | Halted], str]
+
+
 @contextmanager
-def told(
-    interrupted: str | Callable[[KeyboardInterrupt | Halted], str] = "interrupted: nothing is kept",
-    options: Iterable[str | None] = (),
+def exit_on_error(
+    interrupted: Message = "interrupted: nothing is kept", options: Iterable[str | None] = ()
 ) -> Iterator[None]:
-    """Errors as one line on stderr and the right exit code; never a traceback for bad input.
+    """Turn an error into one line on stderr and its exit code; bad input gives no traceback.
 
     Args:
-        interrupted: what is told of Ctrl-C, or of Ray's end, or what makes it.
-        options: arguments of the verb; an error about one is told as one about the option.
+        interrupted: the message after Ctrl-C or the end of Ray, or a function that makes it.
+        options: arguments of the verb; an error about one of them names the option instead.
     """
     with from_command_line():
         try:
@@ -186,16 +192,14 @@ def told(
             fail(*_message(error, interrupted))
 
 
-def _message(
-    error: BaseException, interrupted: str | Callable[[KeyboardInterrupt | Halted], str]
-) -> tuple[str, int]:
+def _message(error: BaseException, interrupted: Message) -> tuple[str, int]:
     if isinstance(error, DisturbedError):
         return f"interrupted: {error}", INTERRUPTED
     if isinstance(error, InputError):
         return f"error: {error}", BAD_INPUT
     if isinstance(error, TrainingError):
         return f"stopped: {error}; finished work is kept, --resume continues", NO_OUTCOME
-    if isinstance(error, OSError):  # that no verb has told in its own words
+    if isinstance(error, OSError):  # that no verb has turned into an InputError
         place = "" if error.filename is None else f"{error.filename}: "
         fix = f"; fix: {FREE_SPACE}" if is_full(error) else ""
         return f"error: {place}{error.strerror or error}{fix}", BAD_INPUT
@@ -207,13 +211,13 @@ def _message(
 
 
 def fail(text: str, code: int) -> NoReturn:
-    """End the command with a line on stderr; names in it may be from a file of somebody else."""
+    """Print a message on stderr, without control characters of others' files, and exit."""
     print("\n".join(plain(line) for line in text.split("\n")), file=sys.stderr)
     raise typer.Exit(code)
 
 
-def unforeseen(error: Exception) -> int:
-    """Tell an error that no command expects as one line; XORTUNE_DEBUG=1 shows where it is from."""
+def report_unexpected(error: Exception) -> int:
+    """Print an error that no command expects as one line; XORTUNE_DEBUG=1 raises it instead."""
     if os.environ.get("XORTUNE_DEBUG"):
         raise error
     text = plain(named(error))[:2000]
@@ -225,6 +229,9 @@ def unforeseen(error: Exception) -> int:
 
 # -------------------------------------------------------------------------------------------------
 # Printing.
+#
+# The result of a command is its files and its exit code. A terminal that lacks characters, a reader
+# that goes away, and a full disk lose only what is printed, and never fail the command.
 
 
 def console() -> Console:
@@ -239,17 +246,17 @@ def show(*lines: str) -> None:
 
 
 def say(sentence: str) -> None:
-    """Print what the user should know, beside the result."""
+    """Print a sentence for the user on stderr, beside the result."""
     Console(stderr=True, highlight=False).print(Text(sentence), soft_wrap=True)
 
 
 def note(sentence: str) -> None:
-    """Say something that is no error."""
+    """Print on stderr something that is no error."""
     say(f"note: {sentence}")
 
 
-def tell_of_compiling(engine: str) -> None:
-    """Say so where the engine will be compiled first: the wait would look like a hang."""
+def announce_compilation(engine: str) -> None:
+    """Say that the engine is compiled first, if it is: the wait would look like a hang."""
     from xortune.trainers.network import is_compiled
 
     if engine in ("auto", "fused") and not is_compiled():
@@ -257,7 +264,7 @@ def tell_of_compiling(engine: str) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print a result as JSON; what is not finite is null."""
+    """Print a result as JSON; numbers that are not finite are null."""
     typer.echo(json.dumps(_without_nan(value), indent=2, allow_nan=False))
 
 
@@ -267,3 +274,76 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _GuardedFile(io.FileIO):
+    """A descriptor whose writes always succeed; after the first error it drops everything."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        while self.error is None:
+            try:
+                written = super().write(data)
+            except OSError as error:
+                self.error = error
+                break
+            if written is not None:
+                return written
+            select.select((), (self,), ())  # the terminal or pipe is in non-blocking mode
+        return memoryview(data).nbytes
+
+
+def guard_streams() -> None:
+    """Replace sys.stdout and sys.stderr by streams that never fail.
+
+    A closed descriptor is opened on the null device first: otherwise a file of the run would get
+    its number, and printed text would go there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # os.open takes the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+    codecs.register_error("xortune.ascii", _in_ascii)
+    sys.stdout = _guarded(sys.stdout, 1)
+    sys.stderr = _guarded(sys.stderr, 2)
+
+
+def lost_output() -> str | None:
+    """Why output on stdout was lost; None if it was not, or if its reader has gone away."""
+    error = _stdout_error()
+    return None if error is None or nobody_reads() else error.strerror or str(error)
+
+
+def nobody_reads() -> bool:
+    """Whether the reader of stdout has gone away."""
+    error = _stdout_error()
+    return error is not None and error.errno == errno.EPIPE
+
+
+def _stdout_error() -> OSError | None:
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw.error if isinstance(raw, _GuardedFile) else None
+
+
+def _guarded(stream: TextIO | None, number: int) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(_GuardedFile(number, "wb", closefd=False)),
+        encoding=getattr(stream, "encoding", None) or "utf-8",
+        errors="xortune.ascii",
+        line_buffering=number == 2 or os.isatty(number),
+    )
+
+
+_LOOKALIKES = str.maketrans("–—−×", "---x")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Error handler for `codecs`: replace characters that the encoding lacks by ASCII, or `?`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_LOOKALIKES)
+    letters = (unicodedata.normalize("NFKD", sign).encode("ascii", "ignore") for sign in text)
+    return "".join(letter.decode() or "?" for letter in letters), error.end

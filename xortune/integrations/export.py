@@ -23,16 +23,16 @@ from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, load_run
 
 # -------------------------------------------------------------------------------------------------
-# A config as a file that other programs read: YAML with a word on where it is from, or JSON.
+# A configuration as YAML, with a comment on its origin.
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "none", "y", "n", "nan", "inf")
-"""What one reader or another takes for something else than text."""
+"""Words that some YAML reader takes for something else than text."""
 
 
 def yaml_config(point: Point, comments: Sequence[str]) -> str:
-    """One line for each parameter; YAML 1.1 and 1.2, Hydra and OmegaConf read the same in it."""
+    """One line for each parameter, which YAML 1.1, YAML 1.2, Hydra and OmegaConf read alike."""
     for name, value in point.items():
         for text in (name, value):
             if isinstance(text, str) and ("${" in text or text == "???"):
@@ -52,24 +52,20 @@ def _value(value: Value) -> str:
         return str(value)
     if isinstance(value, str):
         return _text(value)
-    text = json.dumps(value)
-    # YAML 1.1 has no 1e-05: there a number with an exponent has a point.
-    return (
-        text.replace("e", ".0e") if isinstance(value, float) and re.match(r"-?\d+e", text) else text
-    )
+    # In YAML 1.1 a number with an exponent has a point: 1.0e-05.
+    return re.sub(r"^(-?\d+)e", r"\1.0e", json.dumps(value))
 
 
 def _text(text: str) -> str:
-    is_plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
-    return text if is_plain else json.dumps(text)
+    return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)
 
 
 # -------------------------------------------------------------------------------------------------
-# A certificate as a paragraph: for the methods of a paper, or a model card.
+# A certificate as a paragraph for a paper or a model card.
 
 
 def paragraph(run: Run, key: str | None = None) -> str:
-    """What was searched, how the configuration was chosen, and what fresh seeds say of it."""
+    """Say what was searched, how the configuration was chosen, and its rate on fresh seeds."""
     certificate = run.certificate
     attempt = None if certificate is None else certificate.latest
     if certificate is None or attempt is None:
@@ -79,26 +75,26 @@ def paragraph(run: Run, key: str | None = None) -> str:
             place=str(run.path),
             fix=None if command is None else f"make one: `{command}`",
         )
-    found = certificate.best if key is None else certificate.finalist(key)
+    finalist = certificate.best if key is None else certificate.finalist(key)
     [text] = lines_of(
         "paragraph.txt.jinja",
         run=run,
         attempt=attempt,
-        found=found,
+        found=finalist,
         confidence=certificate.confidence,
         imported=is_imported(run.manifest),
         trainings=int(run.results.counts.n.sum()),
-        settings=", ".join(f"{name} = {value_text(one)}" for name, one in found.point.items()),
+        settings=", ".join(f"{name} = {value_text(one)}" for name, one in finalist.point.items()),
     )
     return f"{text}\n"
 
 
 # -------------------------------------------------------------------------------------------------
-# The verb `export`: a config as a program that needs nothing but PyTorch, or as YAML or JSON.
+# The verb `export`.
 
 FORMATS = ("py", "yaml", "json", "paragraph")
 
-SEEDS = 20  # so many a program trains if nobody says how many
+SEEDS = 20  # that a program trains by default
 
 
 def export(
@@ -138,8 +134,8 @@ def export(
     result = exported(loaded, key)
     if format == "json":
         return json.dumps(result.point.as_dict(), indent=2, allow_nan=False) + "\n"
-    told = f"Config {result.key} of {loaded.path}: {_counted(loaded, result)}."
-    return yaml_config(result.point, [told, *_certified(loaded, result.key)])
+    origin = f"Config {result.key} of {loaded.path}: {_counted(loaded, result)}."
+    return yaml_config(result.point, [origin, *_certified(loaded, result.key)])
 
 
 def _program(run: Run, key: str | None, seeds: int | None) -> str:
@@ -151,14 +147,14 @@ def _program(run: Run, key: str | None, seeds: int | None) -> str:
         )
     result, task = exported(run, key), task_of(run)
     parts, expected = _known_seeds(run, result, seeds)
-    told = [
+    comments = [
         f"Config {result.key}, task {plain(task.name)}: {_counted(run, result)}.",
         *_certified(run, result.key),
         f"Trains {sum(map(len, parts))} of these seeds and counts those that are solved: the run"
         f" counted {expected}.",
     ]
     script = counting_script(Config.from_point(result.point), task, parts, expected)
-    return "\n".join([*(f"# {line}" for line in told), script]) + "\n"
+    return "\n".join([*(f"# {line}" for line in comments), script]) + "\n"
 
 
 def _counted(run: Run, result: ConfigResult) -> str:
@@ -168,7 +164,7 @@ def _counted(run: Run, result: ConfigResult) -> str:
 
 
 def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[list[range], int]:
-    """Seeds of which the run knows what they came to, and how many of them were solved."""
+    """Seeds whose results are in the run, as ranges, and how many of them were solved."""
     import numpy as np
 
     checked = [
@@ -195,18 +191,18 @@ def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[li
 
 
 def _own_script(run: Run, key: str | None) -> str:
-    """The config to call a user's own function with, as JSON; or the command, for a shell."""
+    """How to train the config with a user's function, or the command for a shell."""
     try:
         command = run.asked.command
     except InputError:  # a run without its space
         command = None
-    said = f"its own {'function' if command is None else 'command'} is the script"
+    fix = f"its own {'function' if command is None else 'command'} is the script"
     if not run.results:
-        return said
+        return fix
     config = exported(run, key).point.as_dict()
     if command is None:
-        return f"{said}; the config is {json.dumps(config)}"
-    return f"{said}; with seed 0 it is run as {shlex.join(command.template.argv(config, 0))}"
+        return f"{fix}; the config is {json.dumps(config)}"
+    return f"{fix}; with seed 0 it is run as {shlex.join(command.template.argv(config, 0))}"
 
 
 def exported(run: Run, key: str | None = None) -> ConfigResult:

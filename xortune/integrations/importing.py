@@ -1,11 +1,8 @@
-"""A table of results from elsewhere as blocks of seeds and a space file.
+"""Turns a table of results from elsewhere into blocks of seeds and a space file.
 
-Every row is one seed of one config, and is counted once. Nothing is guessed but the type of a
-column of text, which is told; what cannot be read is refused with its line and column; a row is
-never left out.
-
-A column is kept as its different cells and one number for each row: each cell is read once, and a
-table of a million rows takes some bytes a row.
+Every row is one seed of one configuration and counts once. Nothing is guessed except the types of
+text columns, which are reported. A cell that cannot be read is refused with its line and column; no
+row is left out.
 """
 
 from __future__ import annotations
@@ -20,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest, refuse_unknown
@@ -34,59 +32,58 @@ from xortune.core.success import Success, parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Cell: TypeAlias = Any  # text of a CSV file; of a DataFrame a value; None where there is nothing
+Cell: TypeAlias = Any  # text of a CSV file, or a value of a DataFrame; None if it is empty
 
 # -------------------------------------------------------------------------------------------------
-# Results that somebody else has kept: a CSV file, a DataFrame, or records.
+# A table of results: a CSV file, a DataFrame, or records.
 
 DELIMITERS = (",", "\t", ";", "|")
 
 
 class CodedColumn:
-    """Cells of R rows.
+    """The cells of R rows, as distinct cells and a code for each row.
+
+    Each distinct cell is read once, and a row takes 4 bytes.
 
     Attributes:
-        cells: those that differ, by value or type.
+        cells: the distinct ones, by value and type.
         kind: of a parameter: whole number, number, true or false, text, or (of a DataFrame) mixed.
-        why: of a parameter that is text, the first cell that is no number, if others are.
+        why: of a parameter that is text although some cells are numbers: the first that is not.
     """
 
     def __init__(self, cells: Iterable[Cell] = (), kind: str = "", why: str = "") -> None:
         self.cells: list[Cell] = []
         self.kind, self.why = kind, why
-        self._known: dict[Any, int] = {}
+        self._code_of: dict[Any, int] = {}
         self._codes = array("i")
         for cell in cells:
             self.add(cell)
 
     def add(self, cell: Cell) -> None:
         """Append a cell."""
-        mark = cell if isinstance(cell, str) else (type(cell), repr(cell))
-        code = self._known.setdefault(mark, len(self.cells))
+        identity = cell if isinstance(cell, str) else (type(cell), repr(cell))
+        code = self._code_of.setdefault(identity, len(self.cells))
         if code == len(self.cells):
             self.cells.append(cell)
         self._codes.append(code)
 
     @property
     def codes(self) -> NDArray[np.int32]:
-        """For each row which of the cells it has: shape (R,)."""
+        """The index of each row's cell in `cells`: shape (R,)."""
         return np.frombuffer(self._codes, np.intc)
 
-    def each(self, read: Callable[[Cell], Any], kind: str = "") -> CodedColumn:
-        """A column with what is read from each cell; of nothing, nothing."""
+    def map(self, read: Callable[[Cell], Any], kind: str = "") -> CodedColumn:
+        """A column of what `read` makes of each cell; an empty cell stays empty."""
         found = CodedColumn((None if cell is None else read(cell) for cell in self.cells), kind)
         found._codes = array("i", found.codes[self.codes].tobytes())
         return found
 
-    def read(self, read: Callable[[Cell], Any], kind: Any) -> NDArray[Any]:
-        """What is read from each row's cell."""
-        return np.array([read(cell) for cell in self.cells], kind)[self.codes]
+    def read(self, read: Callable[[Cell], Any], dtype: Any) -> NDArray[Any]:
+        """What `read` makes of each row's cell: shape (R,)."""
+        return np.array([read(cell) for cell in self.cells], dtype)[self.codes]
 
     def where(self, holds: Callable[[Cell], bool]) -> NDArray[np.bool_]:
-        """Whether each row's cell is such a one: shape (R,)."""
+        """Whether `holds` is true of each row's cell: shape (R,)."""
         return self.read(holds, np.bool_)
 
     @property
@@ -97,19 +94,20 @@ class CodedColumn:
 
 @dataclass(frozen=True, eq=False)
 class ResultsTable:
-    """One row for each seed of each config.
+    """One row for each seed of each configuration.
 
     Attributes:
         sha256: of the file, or of the values.
-        columns: R cells for each column, by its name, in its order.
-        where: says of a row where it is.
+        columns: R cells for each column, by its name, in the order of the table.
+        where: names the place of a row, for messages.
+        is_text: whether all cells are text.
     """
 
     source: str
     sha256: str
     columns: dict[str, CodedColumn]
     where: Callable[[int], str] = field(repr=False)
-    text: bool = False
+    is_text: bool = False
 
     @property
     def count(self) -> int:
@@ -126,23 +124,23 @@ class ResultsTable:
         rows: NDArray[np.bool_],
         name: str,
         problem: Callable[[Cell], str],
-        allowed: str,
+        allowed: str | None = None,
         fix: str | None = None,
     ) -> None:
-        """Refuse the first of these rows, if there is one, for its cell of a column."""
+        """Refuse the first of these rows, if there is any, for its cell of a column."""
         for row in np.flatnonzero(rows)[:1].tolist():
             place = f"{self.where(row)}: {name}"
             raise InputError(problem(self.cell(row, name)), place=place, allowed=allowed, fix=fix)
 
     def column(self, name: str, option: str) -> CodedColumn:
-        """The cells of a column."""
+        """The column that an option names."""
         problem = f"{self.source} has no column {name!r}"
         refuse_unknown(name, self.columns, problem, field=option)
         return self.columns[name]
 
 
 def read_csv(path: str | os.PathLike[str]) -> ResultsTable:
-    """Read a CSV file with a header: UTF-8, cut by the sign that cuts its header most often.
+    """Read a CSV file with a header, in UTF-8; its delimiter is the most frequent in the header.
 
     Raises:
         InputError: as `csv_rows`.
@@ -155,17 +153,15 @@ def read_csv(path: str | os.PathLike[str]) -> ResultsTable:
             column.add(cell.strip() or None)
     with Path(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ResultsTable(place, digest, columns, lambda row: f"{place}:{lines[row]}", text=True)
+    return ResultsTable(place, digest, columns, lambda row: f"{place}:{lines[row]}", is_text=True)
 
 
 def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsTable:
-    """The cells of a DataFrame; its index is not looked at.
+    """The cells of a DataFrame, without its index.
 
     Raises:
-        InputError: no rows, or a column whose name is no text, is empty or given twice.
+        InputError: no rows, or a column whose name is no text, empty, or given twice.
     """
-    import pandas as pd
-
     names = list(frame.columns)
     for name in names:
         if not isinstance(name, str) or not name or names.count(name) > 1:
@@ -187,51 +183,50 @@ def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsT
 def table_of_records(
     records: Sequence[dict[str, Cell]], source: str, where: Callable[[int], str], sha256: str
 ) -> ResultsTable:
-    """Values that were taken from elsewhere, one dict for each row; what a row lacks is empty."""
+    """A table with one row for each dict; what a dict lacks is empty."""
     names = {name: None for record in records for name in record}
     columns = {name: CodedColumn(record.get(name) for record in records) for name in names}
     return ResultsTable(source, sha256, columns, where)
 
 
 # -------------------------------------------------------------------------------------------------
-# What cells say: numbers, parameters with their types, and how each row went.
+# Reading cells: numbers, parameters with their types, and the status of each row.
 
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,299})", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
-_READ: tuple[tuple[str, Callable[[str], Value]], ...] = (
-    ("true or false", lambda text: {"true": True, "false": False}.get(text.lower())),
-    ("whole number", lambda text: int(text) if _WHOLE.fullmatch(text) else None),
-    ("number", lambda text: float(text) if _NUMBER.fullmatch(text) else None),
-)
+_KINDS: dict[str, Callable[[str], Value]] = {
+    "true or false": lambda text: {"true": True, "false": False}.get(text.lower()),
+    "whole number": lambda text: int(text) if _WHOLE.fullmatch(text) else None,
+    "number": lambda text: float(text) if _NUMBER.fullmatch(text) else None,
+}
+"""A text column has the first kind whose function reads all its cells, that is, is never None."""
+
+_KIND_OF = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
 def parameter_in(table: ResultsTable, name: str) -> CodedColumn:
-    """A column of configuration with its type; an empty cell is a parameter that the row lacks.
-
-    Of text, all cells are whole numbers, numbers, `true` and `false`, or else they stay text.
-    """
-    column = table.columns[name].each(lambda cell: None if _is_nan(cell) else cell, "text")
+    """A column of the configuration with its type. An empty cell: the row lacks the parameter."""
+    column = table.columns[name].map(lambda cell: None if _is_nan(cell) else cell, "text")
     present = [cell for cell in column.cells if cell is not None]
     if not present:
         fix = "do not name it as a parameter"
         raise InputError("is empty in every row", place=f"{table.where(0)}: {name}", fix=fix)
     infinite = np.zeros(table.count, np.bool_)
-    if not table.text:
+    if not table.is_text:
         table.refuse(
             column.where(lambda cell: not isinstance(cell, bool | int | float | str | None)),
             name,
             lambda cell: f"{_short(cell)} is a {type(cell).__name__}",
             "a number, a text, true or false",
         )
-        names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-        kinds = {type(cell) for cell in present}
-        alone = names[next(iter(kinds))] if len(kinds) == 1 else "mixed"
-        column.kind = "number" if kinds == {int, float} else alone
-    elif found := [one for one in _READ if all(one[1](cell) is not None for cell in present)]:
-        kind, read = found[0]
-        column = column.each(read, kind)
+        kinds = {_KIND_OF.get(type(cell), "mixed") for cell in present}
+        if kinds == {"whole number", "number"}:
+            kinds = {"number"}
+        column.kind = kinds.pop() if len(kinds) == 1 else "mixed"
+    elif kind := next((k for k, read in _KINDS.items() if None not in map(read, present)), None):
+        column = column.map(_KINDS[kind], kind)
     elif any(map(_NUMBER.fullmatch, present)):
         odd = column.where(lambda cell: cell is not None and not _NUMBER.fullmatch(cell))
         row = int(np.flatnonzero(odd)[0])
@@ -272,16 +267,16 @@ SUCCESS, REASON = "success", "reason"
 
 ALLOWED = "true, false, 1 or 0"
 
-NOTHING = "nothing says how this seed went"
+NO_STATUS = "nothing says how this seed went"
 
-_SAID = {"true": Status.SOLVED, "1": Status.SOLVED}
-_SAID |= {"false": Status.WRONG_PATTERN, "0": Status.WRONG_PATTERN}
+_STATUSES = {"true": Status.SOLVED, "1": Status.SOLVED}
+_STATUSES |= {"false": Status.WRONG_PATTERN, "0": Status.WRONG_PATTERN}
 
-_UNKNOWN = 255  # in place of a status, where a cell does not say it
+_UNKNOWN = 255  # in place of a status
 
 
 class Verdicts(NamedTuple):
-    """How each of R rows went: `Status` as uint8, why some failed, and the numbers of a rule."""
+    """The result of each of R rows: `Status` as uint8, why rows failed, and a rule's numbers."""
 
     status: NDArray[np.uint8]
     reasons: dict[int, str]
@@ -291,31 +286,29 @@ class Verdicts(NamedTuple):
 def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Verdicts:
     """Which rows are successes.
 
-    A column of that name says it with true, false, 1 or 0; otherwise `success` is a rule such as
-    `accuracy >= 0.9`, and a number that is not finite is a seed that diverged. A column `reason`
-    says of a row why it has crashed; such a row is no success.
+    If there is a column `success`, its cells are true, false, 1 or 0. Otherwise it is a rule such
+    as `accuracy >= 0.9`, and a number that is not finite is a seed that diverged. A row with a text
+    in the column `reason` crashed, and is no success.
     """
     rule = None if success in table.columns else _rule(table, success)
     name = success if rule is None else rule.name
     column = table.column(name, "success")
     numbers = {} if rule is None else {name: _numbers_of(table, name)}
-    read = _said if rule is None else partial(_judged, rule)
-    status = column.read(read, np.uint8)
+    status = column.read(_status_of if rule is None else partial(_status_by, rule), np.uint8)
     reasons = table.columns.get(REASON, CodedColumn([None] * table.count))
-    given = reasons.where(lambda cell: isinstance(cell, str) and bool(cell.strip()))
-    nothing = column.where(lambda cell: cell is None or str(cell).strip().lower() == "nan")
-    both = (status == Status.SOLVED) & given & (rule is None)
-    for row in np.flatnonzero(both).tolist():
+    has_reason = reasons.where(lambda cell: isinstance(cell, str) and bool(cell.strip()))
+    is_empty = column.where(lambda cell: cell is None or str(cell).strip().lower() == "nan")
+    for row in np.flatnonzero((status == Status.SOLVED) & has_reason & (rule is None)).tolist():
         problem = f"a success that has a reason for its failure ({_short(table.cell(row, REASON))})"
         place, fix = f"{table.where(row)}: {name}", "remove one of the two"
         raise InputError(problem, place=place, fix=fix)
-    unclear = (status == _UNKNOWN) & ~given
+    unclear = (status == _UNKNOWN) & ~has_reason
     allowed = ALLOWED if rule is None else "a number, or nan"
-    table.refuse(unclear & ~nothing, name, lambda cell: f"{_short(cell)} says neither", allowed)
+    table.refuse(unclear & ~is_empty, name, lambda cell: f"{_short(cell)} says neither", allowed)
     table.refuse(
-        unclear & nothing & (not missing_fails),
+        unclear & is_empty & (not missing_fails),
         name,
-        lambda cell: NOTHING if cell is None else f"{cell} says nothing",
+        lambda cell: NO_STATUS if cell is None else f"{cell} says nothing",
         allowed,
         "if it failed, say so, or count all such rows as failed (--missing-fails); "
         "if it was never trained, remove the row",
@@ -324,10 +317,10 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
         row: f"{name} is {number_of(table.cell(row, name))}"
         for row in np.flatnonzero(status == Status.DIVERGED).tolist()
     }
-    why |= dict.fromkeys(np.flatnonzero(status == _UNKNOWN).tolist(), NOTHING)
-    told = [" ".join(str(cell).split())[:MAX_REASON] for cell in reasons.cells]
-    why |= {row: told[reasons.codes[row]] for row in np.flatnonzero(given).tolist()}
-    status[given | (status == _UNKNOWN)] = Status.CRASHED
+    why |= dict.fromkeys(np.flatnonzero(status == _UNKNOWN).tolist(), NO_STATUS)
+    texts = [" ".join(str(cell).split())[:MAX_REASON] for cell in reasons.cells]
+    why |= {row: texts[reasons.codes[row]] for row in np.flatnonzero(has_reason).tolist()}
+    status[has_reason | (status == _UNKNOWN)] = Status.CRASHED
     return Verdicts(status, why, numbers)
 
 
@@ -345,13 +338,13 @@ def _rule(table: ResultsTable, success: str) -> Success:
         raise error.at("success") from None
 
 
-def _said(cell: Cell) -> int:
+def _status_of(cell: Cell) -> int:
     if isinstance(cell, bool | int | float) and cell in (0, 1):
         return Status.SOLVED if cell else Status.WRONG_PATTERN
-    return _SAID.get(cell.strip().lower(), _UNKNOWN) if isinstance(cell, str) else _UNKNOWN
+    return _STATUSES.get(cell.strip().lower(), _UNKNOWN) if isinstance(cell, str) else _UNKNOWN
 
 
-def _judged(rule: Success, cell: Cell) -> int:
+def _status_by(rule: Success, cell: Cell) -> int:
     number = number_of(cell)
     if number is None:
         return _UNKNOWN
@@ -374,7 +367,7 @@ def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
 
 
 # -------------------------------------------------------------------------------------------------
-# A table of results as blocks of seeds: which columns are what, and what each row came to.
+# A table of results as blocks of seeds.
 
 EPOCHS_TO_SOLVE, EPOCHS = "epochs_to_solve", "epochs"
 
@@ -383,12 +376,12 @@ MAX_EPOCHS = 2**31 - 1
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """Which columns are what.
+    """What each column is.
 
     Attributes:
         success: the column that says whether a row is a success, or a rule for a column of numbers,
             such as `accuracy >= 0.9`.
-        missing_fails: whether a row that does not say how it went is a failed seed; else refused.
+        missing_fails: whether a row without a success is a failed seed; otherwise it is refused.
     """
 
     config: tuple[str, ...]
@@ -400,7 +393,7 @@ class ImportRequest:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What a table came to."""
+    """The evaluations in a table, and what its columns are."""
 
     evaluations: tuple[Evaluation, ...]
     parameters: Mapping[str, CodedColumn]
@@ -409,20 +402,20 @@ class Results:
     notes: tuple[str, ...]
 
 
-def results_in(table: ResultsTable, asked: ImportRequest) -> Results:
+def results_in(table: ResultsTable, request: ImportRequest) -> Results:
     """Read a table.
 
     Raises:
-        InputError: a column that is missing or named twice, a cell that cannot be read, two rows of
-            one seed of one config.
+        InputError: a column is missing or named twice, a cell cannot be read, or two rows have the
+            same configuration and seed.
     """
-    _check_names(table, asked)
-    parameters = {name: parameter_in(table, name) for name in asked.config}
-    seeds = _seeds(table, asked.seed)
-    verdicts = verdicts_in(table, asked.success, missing_fails=asked.missing_fails)
-    counted = EPOCHS_TO_SOLVE in table.columns and EPOCHS_TO_SOLVE not in asked.config
-    used = {*asked.config, asked.seed, *asked.ignore, asked.success, *verdicts.numbers, REASON}
-    used |= {EPOCHS_TO_SOLVE} if counted else set()
+    _check_names(table, request)
+    parameters = {name: parameter_in(table, name) for name in request.config}
+    seeds = _seeds(table, request.seed)
+    verdicts = verdicts_in(table, request.success, missing_fails=request.missing_fails)
+    has_epochs = EPOCHS_TO_SOLVE in table.columns and EPOCHS_TO_SOLVE not in request.config
+    used = {*request.config, request.seed, *request.ignore, request.success, *verdicts.numbers}
+    used |= {REASON, EPOCHS_TO_SOLVE} if has_epochs else {REASON}
     rest = [name for name in table.columns if name not in used]
     left_out = [
         name for name in rest if all(number_of(c) is None for c in table.columns[name].cells)
@@ -432,12 +425,12 @@ def results_in(table: ResultsTable, asked: ImportRequest) -> Results:
         problem, allowed = f"{len(numbers)} columns of numbers", f"at most {MAX_NAMES - 1}"
         fix = "leave some out with --ignore"
         raise InputError(problem, place=table.source, allowed=allowed, fix=fix)
-    epochs = np.zeros((2, table.count), np.int64)
-    if counted:
-        epochs = _epochs(table, parameters, verdicts)
     numbers = verdicts.numbers | numbers
+    epochs = np.zeros((2, table.count), np.int64)
+    if has_epochs:
+        epochs = _epochs(table, parameters, verdicts)
     groups = _groups(table, parameters)
-    _refuse_twice(table, asked, groups, seeds)
+    _refuse_twice(table, request, groups, seeds)
     evaluations = [
         Evaluation(number, block, outcome, None, True, 0.0, "imported")
         for number, (point, rows) in enumerate(groups.items())
@@ -449,19 +442,19 @@ def results_in(table: ResultsTable, asked: ImportRequest) -> Results:
         tuple(evaluations),
         parameters,
         tuple(numbers),
-        (*asked.ignore, *left_out),
-        tuple(_notes(asked, parameters, left_out, groups, seeds)),
+        (*request.ignore, *left_out),
+        tuple(_notes(request, parameters, left_out, groups, seeds)),
     )
 
 
-def _check_names(table: ResultsTable, asked: ImportRequest) -> None:
-    if not asked.config:
-        raise _no_config(table, asked)
-    given = {"config": asked.config, "seed": (asked.seed,), "ignore": asked.ignore}
+def _check_names(table: ResultsTable, request: ImportRequest) -> None:
+    if not request.config:
+        raise _no_config(table, request)
+    given = {"config": request.config, "seed": (request.seed,), "ignore": request.ignore}
     for option, names in given.items():
         for name in names:
             table.column(name, option)
-    several = [*asked.config, asked.seed, *asked.ignore]
+    several = [*request.config, request.seed, *request.ignore]
     for name in several:
         if several.count(name) > 1:
             raise InputError(
@@ -469,15 +462,15 @@ def _check_names(table: ResultsTable, asked: ImportRequest) -> None:
             )
 
 
-def _no_config(table: ResultsTable, asked: ImportRequest) -> InputError:
-    """What to say where nothing says which columns are parameters: nothing is guessed."""
+def _no_config(table: ResultsTable, request: ImportRequest) -> InputError:
+    """The error if no parameter is named, with the columns that may be parameters."""
+    others = (request.seed, request.success, EPOCHS_TO_SOLVE, REASON, *request.ignore)
     rest = [
         name
         for name in table.columns
-        if name not in (asked.seed, asked.success, EPOCHS_TO_SOLVE, REASON, *asked.ignore)
-        and not asked.success.startswith(f"{name} ")
+        if name not in others and not request.success.startswith(f"{name} ")
     ]
-    # A parameter has its value under several seeds, a result mostly not.
+    # A parameter has the same value under several seeds, a result mostly not.
     likely = [n for n in rest if 2 * len(table.columns[n].cells) <= table.count] or rest
     return InputError(
         "it is unknown which columns are the configuration",
@@ -488,12 +481,14 @@ def _no_config(table: ResultsTable, asked: ImportRequest) -> InputError:
 
 
 def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
+    """The seed of each row: shape (R,)."""
     numbers = table.columns[name].numbers
 
     def problem(cell: Cell) -> str:
-        whole = (number_of(cell) or 0.5).is_integer()
-        other = f"seed {str(cell)[:60]}" if whole else f"{_short(cell)} is not a seed"
-        return "a missing seed" if cell is None else other
+        if cell is None:
+            return "a missing seed"
+        is_whole = (number_of(cell) or 0.5).is_integer()
+        return f"seed {str(cell)[:60]}" if is_whole else f"{_short(cell)} is not a seed"
 
     wrong = ~((numbers >= 0) & (numbers <= MAX_SEED) & (numbers == np.floor(numbers)))
     table.refuse(wrong, name, problem, "a whole number from 0 to 2**32 - 1")
@@ -503,7 +498,7 @@ def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
 def _epochs(
     table: ResultsTable, parameters: Mapping[str, CodedColumn], verdicts: Verdicts
 ) -> NDArray[np.int64]:
-    """The epoch from which each row is solved, and its budget: shape (2, R)."""
+    """The first epoch from which each row is solved (0: never), and its budget: shape (2, R)."""
     if EPOCHS not in parameters or parameters[EPOCHS].kind != "whole number":
         raise InputError(
             f"{EPOCHS_TO_SOLVE} without a parameter {EPOCHS!r}: what a failed seed has cost is not "
@@ -517,14 +512,13 @@ def _epochs(
     table.refuse(wrong, EPOCHS, lambda cell: f"{cell} epochs", f"1 to {MAX_EPOCHS:,}")
     budget = budgets.read(int, np.int64)
     found = table.columns[EPOCHS_TO_SOLVE].numbers
-    solved = verdicts.status == Status.SOLVED  # a failure is counted with all its epochs
+    solved = verdicts.status == Status.SOLVED  # a failed seed has cost all its epochs
     wrong = solved & ~((found >= 1) & (found <= budget) & (found == np.floor(found)))
-    most = budget[wrong.argmax()]
     table.refuse(
         wrong,
         EPOCHS_TO_SOLVE,
         lambda cell: "is missing for a success" if cell is None else _short(cell),
-        f"a whole number from 1 to the row's {most} epochs",
+        f"a whole number from 1 to the row's {budget[wrong.argmax()]} epochs",
     )
     return np.array([np.where(solved, found, 0), budget], np.int64)
 
@@ -532,50 +526,44 @@ def _epochs(
 def _groups(
     table: ResultsTable, parameters: Mapping[str, CodedColumn]
 ) -> dict[Point, NDArray[np.int64]]:
-    """The rows of each config, in the order of their first rows."""
-    columns = list(parameters.values())
-    codes = np.stack([column.codes for column in columns])
-    _, first, group = np.unique(codes, axis=1, return_index=True, return_inverse=True)
-    group = group.reshape(-1)
-    parts = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    """The rows of each configuration, in the order of their first rows."""
+    codes = pd.DataFrame({name: column.codes for name, column in parameters.items()})
+    parts = codes.groupby(list(parameters)).indices.values()
     found: dict[Point, NDArray[np.int64]] = {}
-    for number in np.argsort(first).tolist():
-        values = [
-            column.cells[code]
-            for column, code in zip(columns, codes[:, first[number]], strict=True)
-        ]
-        pairs = zip(parameters, values, strict=True)
-        point = Point({name: value for name, value in pairs if value is not None})
+    for rows in sorted(parts, key=lambda rows: rows[0]):
+        row = int(rows[0])
+        values = {name: column.cells[column.codes[row]] for name, column in parameters.items()}
+        point = Point({name: value for name, value in values.items() if value is not None})
         if not point:
             problem = "no parameter has a value in this row"
-            raise InputError(problem, place=table.where(first[number]), allowed="at least one")
-        rows = parts[number]
+            raise InputError(problem, place=table.where(row), allowed="at least one")
+        # 1 and 1.0 are different cells of one configuration.
         found[point] = np.sort(np.append(found[point], rows)) if point in found else rows
     return found
 
 
 def _refuse_twice(
     table: ResultsTable,
-    asked: ImportRequest,
+    request: ImportRequest,
     groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
 ) -> None:
     for point, rows in groups.items():
-        _, first, which = np.unique(seeds[rows], return_index=True, return_inverse=True)
-        if len(first) == len(rows):
+        if len(np.unique(seeds[rows])) == len(rows):
             continue
-        place = int(np.flatnonzero(first[which] != np.arange(len(rows)))[0])
-        before, row = int(rows[first[which[place]]]), int(rows[place])
-        others = [
+        first: dict[int, int] = {}  # the first row of each seed
+        row = next(row for row in rows.tolist() if first.setdefault(seeds[row], row) != row)
+        before = first[seeds[row]]
+        differing = [
             name
             for name in table.columns
-            if name not in {*asked.config, asked.seed}
+            if name not in {*request.config, request.seed}
             and table.cell(before, name) != table.cell(row, name)
         ]
         shown = ", ".join(f"{name} {value}" for name, value in point.items())
         fix = "leave one of the two out"
-        if others:
-            fix += f", or name a parameter that tells them apart ({', '.join(others[:5])})"
+        if differing:
+            fix += f", or name a parameter that tells them apart ({', '.join(differing[:5])})"
         raise InputError(
             f"seed {seeds[row]} of {shown} was already given in {table.where(before)}",
             place=table.where(row),
@@ -593,12 +581,15 @@ def _blocks(
     numbers: Mapping[str, NDArray[np.float64]],
     epochs: NDArray[np.int64],
 ) -> Iterator[tuple[Block, Outcome]]:
-    """The seeds of a config, ascending, as blocks without gaps, each with its outcome."""
+    """The seeds of a configuration, ascending, as blocks without gaps, each with its outcome."""
     order = rows[np.argsort(seeds[rows], kind="stable")]
     for part in np.split(order, np.flatnonzero(np.diff(seeds[order]) != 1) + 1):
         values = {name: array[part] for name, array in numbers.items()}
-        reasons = ((row, verdicts.reasons.get(row)) for row in part.tolist())
-        failed = {int(seeds[row]): why for row, why in reasons if why is not None}
+        failed = {
+            int(seeds[row]): verdicts.reasons[row]
+            for row in part.tolist()
+            if row in verdicts.reasons
+        }
         outcome = Outcome(
             seeds=seeds[part],
             epochs=int(epochs[1, part[0]]),
@@ -612,19 +603,19 @@ def _blocks(
 
 
 def _notes(
-    asked: ImportRequest,
+    request: ImportRequest,
     parameters: Mapping[str, CodedColumn],
     left_out: Sequence[str],
     groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
 ) -> Iterator[str]:
-    for name, one in parameters.items():
-        if one.why:
-            yield f"{name} is read as text, for {one.why} is not a number"
+    for name, column in parameters.items():
+        if column.why:
+            yield f"{name} is read as text, for {column.why} is not a number"
     if left_out:
         yield f"not used, for they have no numbers: {', '.join(left_out)}"
     if len(groups) > 1 and all(len(rows) == 1 for rows in groups.values()):
-        names = ", ".join(asked.config)
+        names = ", ".join(request.config)
         yield (
             f"every configuration has one seed only: is a result among {names}? Only parameters "
             "belong there"
@@ -638,9 +629,9 @@ def _notes(
 
 
 # -------------------------------------------------------------------------------------------------
-# The space file of a run that was imported: what was seen of each parameter, and no more.
+# The space file of an imported run: the values of each parameter in the table, and no others.
 
-MOST_VALUES = 20  # of numbers with more of them a range is written, from the least to the largest
+MAX_CHOICES = 20  # numbers of a parameter with more values become a range
 
 
 def space_text(
@@ -667,13 +658,13 @@ def space_text(
     return "\n".join(lines) + "\n"
 
 
-def _form(one: CodedColumn) -> str:
+def _form(column: CodedColumn) -> str:
     # 1 and 1.0 are one value, true and 1 are two.
-    seen = list({(isinstance(v, bool), v): v for v in one.cells if v is not None}.values())
+    seen = list({(isinstance(v, bool), v): v for v in column.cells if v is not None}.values())
     if len(seen) == 1:
         return json.dumps({"value": seen[0]})
     numbers = [v for v in seen if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) < len(seen) or len(seen) <= MOST_VALUES:
+    if len(numbers) < len(seen) or len(seen) <= MAX_CHOICES:
         return json.dumps({"choice": sorted(numbers) if len(numbers) == len(seen) else seen})
     low, high = min(numbers), max(numbers)
     if any(isinstance(number, float) for number in numbers):
