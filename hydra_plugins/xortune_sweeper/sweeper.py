@@ -1,7 +1,8 @@
 """A sweeper of Hydra that searches: each job is one configuration under one seed.
 
-Hydra imports this when any of its programs starts, so xortune itself is imported when it sweeps. It
-runs it before it is in `sys.modules`, where annotations that are text would be looked up.
+Every program of Hydra imports this file when it starts; therefore xortune is imported inside
+functions. Hydra executes the file before it adds it to `sys.modules`, so `from __future__ import
+annotations` would break the dataclass.
 """
 
 import re
@@ -29,29 +30,29 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 RESULTS = "optimization_results.yaml"
-"""In the sweep's directory, as other sweepers of Hydra write it."""
+"""Its file in the sweep's directory, as other sweepers of Hydra write it."""
 
 DIRECTORY = "xortune"
-"""The run, in the sweep's directory."""
+"""The run's directory, in the sweep's."""
 
 
 @dataclass
 class XortuneSweeperConf:
-    """What `hydra.sweeper` takes.
+    """The settings in `hydra.sweeper`.
 
     Attributes:
-        seed_key: of the program's config: set to the seed of each job.
+        seed_key: key of the program's config that is set to the seed of each job.
         success: the rule, such as ``accuracy >= 0.9``, for what the program's main returns (a
             number is called ``value``); null if it returns true or false.
-        params: overrides: choice(), range(), interval() or a value. Those of the command line win.
+        params: overrides: choice(), range(), interval() or a value. The command line replaces them.
         trials: configurations to propose.
-        sampler: who proposes them: tpe, gp, nsgaii, cmaes, random or grid.
+        sampler: tpe, gp, nsgaii, cmaes, random or grid.
         seed: of the sampler.
-        race: the most seeds of a configuration in a race; null for the ladder of space files.
-        n_jobs: blocks of seeds in one launch, at most.
-        check: whether one job is run before the search, which is not counted.
+        race: maximum number of seeds of a configuration in a race; null for the default ladder.
+        n_jobs: maximum number of blocks of seeds in one launch.
+        check: whether to run one job before the search, which does not count.
         resume: continue the run in the sweep's directory.
-        space: what else a space file may hold, such as ``stop``, ``objectives``, ``seeds``.
+        space: other entries of a space file, such as ``stop``, ``objectives``, ``seeds``.
     """
 
     _target_: str = "hydra_plugins.xortune_sweeper.sweeper.XortuneSweeper"
@@ -74,13 +75,13 @@ ConfigStore.instance().store(
 
 
 class XortuneSweeper(Sweeper):
-    """Asks xortune which seeds of which configurations are next, and has the launcher run them."""
+    """Asks xortune for the next configurations and seeds, and has the launcher run them."""
 
     def __init__(self, **settings: Any) -> None:
-        plain_ones = {
-            k: OmegaConf.to_container(v) for k, v in settings.items() if OmegaConf.is_config(v)
+        given: dict[str, Any] = {
+            k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v
+            for k, v in settings.items()
         }
-        given: dict[str, Any] = {**settings, **plain_ones}
         self.settings = XortuneSweeperConf(**given)
         self.hydra_context: HydraContext | None = None
         self.config: DictConfig | None = None
@@ -89,17 +90,17 @@ class XortuneSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take the launcher that the config names."""
+        """Create the launcher that the config names."""
         self.hydra_context, self.config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> str:
-        """Search; the run's directory.
+        """Search, and return the run's directory.
 
         Raises:
-            CompactHydraException: something that the user gave is not usable.
+            CompactHydraException: a setting or a parameter is not usable.
         """
         from xortune.core.errors import InputError
         from xortune.spaces.space import load_space
@@ -108,7 +109,7 @@ class XortuneSweeper(Sweeper):
         settings, folder = self.settings, Path(self.config.hydra.sweep.dir)
         try:
             keys, parameters, others = self._parameters(arguments)
-            # Of a session before this one, of which a run may be continued.
+            # The jobs of earlier sessions have directories that are numbers.
             taken = (int(p.name) for p in folder.glob("*") if p.name.isdecimal())
             self._next = 1 + max(taken, default=-1)
 
@@ -137,19 +138,19 @@ class XortuneSweeper(Sweeper):
                 command=sys.argv,
             )
         except InputError as error:
-            told = re.sub(r"--no-check", "hydra.sweeper.check=false", str(error))
-            told = re.sub(r"--resume|resume=True", "hydra.sweeper.resume=true", told)
-            raise CompactHydraException(f"xortune: {told}") from None
+            message = str(error).replace("--no-check", "hydra.sweeper.check=false")
+            message = re.sub(r"--resume|resume=True", "hydra.sweeper.resume=true", message)
+            raise CompactHydraException(f"xortune: {message}") from None
         best = run.results[0]
         params = {keys[n]: v for n, v in best.point.as_dict().items()}
-        found = {
+        results = {
             "name": "xortune",
             "best_evaluated_params": params,
             "best_evaluated_result": best.outcome.successes / best.outcome.n,
             "seeds": best.outcome.n,
         }
-        OmegaConf.save(OmegaConf.create(found), folder / RESULTS)
-        print(  # as the last word of a search
+        OmegaConf.save(OmegaConf.create(results), folder / RESULTS)
+        print(
             f"xortune: {best.outcome.successes} of {best.outcome.n} seeds succeed with "
             f"{' '.join(f'{k}={v}' for k, v in params.items())}\n"
             f"xortune: the run is in {run.path}; `xortune report {run.path}` shows it"
@@ -164,14 +165,14 @@ class XortuneSweeper(Sweeper):
         for job in self.launcher.launch(batch, initial_job_idx=first):
             try:
                 results.append(job.return_value)
-            except Exception as error:  # Hydra has said so on stderr; here it is a result
+            except Exception as error:  # Hydra has printed it; for the search it is a result
                 results.append(error)
         return results
 
     def _parameters(
         self, arguments: list[str]
     ) -> tuple[dict[str, str], dict[str, dict[str, Any]], list[str]]:
-        """By a parameter's name its key in overrides, and its form in a space; other overrides."""
+        """By a parameter's name its key in overrides and its entry in a space; other overrides."""
         from xortune.core.errors import InputError
 
         assert self.hydra_context is not None
@@ -206,12 +207,12 @@ class XortuneSweeper(Sweeper):
         search = {"sampler": settings.sampler, "seed": settings.seed, **trials}
         assert self.config is not None
         name = re.sub(r"^[^A-Za-z0-9]+|[^\w.-]", "", self.config.hydra.job.name) or "sweep"
-        told = {"name": name, "parameters": dict(parameters), **rule, **race, **more}
-        return {**told, "search": {**search, **more.get("search", {})}}
+        space = {"name": name, "parameters": dict(parameters), **rule, **race, **more}
+        return {**space, "search": {**search, **more.get("search", {})}}
 
 
 def form_of(override: Override) -> dict[str, Any]:
-    """An override as a parameter of a space.
+    """An override as the entry of a parameter in a space.
 
     Raises:
         InputError: a range that is empty.
@@ -228,19 +229,20 @@ def form_of(override: Override) -> dict[str, Any]:
         return {"low": number(value.start), "high": number(value.end), **log}
     if not override.is_sweep_override():
         return {"value": value}
-    found = [plain(one) for one in override.sweep_iterator()]
-    if not found:
+    values = [plain(element) for element in override.sweep_iterator()]
+    if not values:
         raise InputError("has no values", place=key, allowed="at least one")
     if isinstance(value, RangeSweep) and value.step > 0:
+        # Decimals avoid the rounding errors that a sum of floats has in the last value.
         low, step = Decimal(str(value.start)), Decimal(str(value.step))
-        kind = type(found[0])  # the last one without what floats add up
-        ends = {"low": found[0], "high": kind(low + step * (len(found) - 1))}
-        return ends if len(found) == 1 else {**ends, "step": kind(step)}
-    return {"choice": found}
+        kind = type(values[0])
+        ends = {"low": values[0], "high": kind(low + step * (len(values) - 1))}
+        return ends if len(values) == 1 else {**ends, "step": kind(step)}
+    return {"choice": values}
 
 
 def plain(element: Any) -> Any:
-    """What Hydra has parsed, with text that was quoted as text."""
+    """A parsed value with its quoted texts as plain texts."""
     if isinstance(element, QuotedString):
         return element.text
     if isinstance(element, list):
@@ -251,7 +253,7 @@ def plain(element: Any) -> Any:
 
 
 def written(value: object) -> str:
-    """A value as an override has it; text that would be read as something else is quoted."""
+    """A value in the syntax of overrides; text that means something else there is quoted."""
     if isinstance(value, str) and not _PLAIN.fullmatch(value):
         return QuotedString(value, Quote.single).with_quotes()
     if isinstance(value, list | tuple):
