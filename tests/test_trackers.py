@@ -1,46 +1,62 @@
-"""What is logged of a run: read as it grows, brought to trackers that may fail."""
+"""What is logged of a run: read as it grows, brought to trackers that may fail, and read back."""
 
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from commands import xortune
-from hand_made import TINY_SPACE, append, write_run
-from logged_runs import BLOCKS, ROOT, STARTED, logged, session_groups, sorted_files
+from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
+from tracked import history, mlflow_runs, scalars, session_groups, sorted_files, wandb_runs
 
 import xortune as xt
+from xortune.core.errors import InputError
 from xortune.integrations import following
-from xortune.integrations.following import RunFollower as Reader
-from xortune.integrations.following import logged as logged_in
-from xortune.integrations.following import logging
-from xortune.integrations.trackers import EVENT_FILE, TensorBoard, events_of
+from xortune.integrations.following import RunFollower, logging
+from xortune.integrations.trackers import EVENT_FILE, MLflow, events_of, mlflow_names
 from xortune.runs.run import JOURNAL
 
+COMMITTED = Path(__file__).parents[1] / "reports" / "xor"
+AWAY = "http://127.0.0.1:9"
+STARTED = {"name": "hand", "started": "2026-01-02T03:04:05+00:00", "seed": 1}
+OTHER = CONFIG | {"lr": 0.3, "activation": None}
+MORE = done(1, OTHER, solved(2, 2, 2, epoch=300))
+BLOCKS = (
+    done(0, CONFIG, solved(0, 1, 2)),
+    done(1, OTHER, solved(0, 2, 2, epoch=100)),
+    failed(0, CONFIG, 2, 2, final=False),
+    failed(0, CONFIG, 2, 2),
+)
 
-class Memory:
-    """A tracker that keeps what it is given, and fails while it is told to."""
 
-    name, live, place = "Memory", True, "here"
+@pytest.fixture(scope="module", autouse=True)
+def _at_home():
+    """Files only; neither package tells its makers that it was used."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "WANDB_SILENT"):
+            patch.setenv(name, "true")
+        patch.setenv("WANDB_ERROR_REPORTING", "false")
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        patch.setenv("WANDB_MODE", "offline")
+        patch.delenv("WANDB_DIR", raising=False)
+        yield
 
-    def __init__(self, fails=0):
-        self.fails, self.configs, self.states = fails, {}, []
 
-    def begin(self, _about):
-        if self.fails:
-            self.fails -= 1
-            raise ConnectionError("nobody\nthere")
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run", BLOCKS, **STARTED)
 
-    def log(self, config, _about):
-        self.configs.setdefault(config.key, []).append(config)
 
-    def end(self, about):
-        self.states.append(about.state)
+def logs_of(path):
+    reader = RunFollower(path)
+    reader.read_on()
+    return list(reader.configs(reader.keys))
 
 
 def test_of_a_real_run_all_configs_are_logged_with_the_numbers_of_its_table():
-    table = xt.load_run(ROOT / "reports" / "xor").table.set_index("key")
-    found = logged(ROOT / "reports" / "xor")
+    table = xt.load_run(COMMITTED).table.set_index("key")
+    found = logs_of(COMMITTED)
     assert {config.key for config in found} == set(table.index)
     for config in found:
         row = table.loc[config.key].dropna()
@@ -51,7 +67,7 @@ def test_of_a_real_run_all_configs_are_logged_with_the_numbers_of_its_table():
         assert ("epochs_to_solve" in last.metrics) == (row.k > 0)
         sizes = [step.n for step in config.steps]
         assert sizes == sorted(set(sizes))
-    certificate = xt.load_run(ROOT / "reports" / "xor").certificate
+    certificate = xt.load_run(COMMITTED).certificate
     certified = {config.key: config.certified for config in found if config.certified}
     assert set(certified) == {one.key for one in certificate.finalists}
     best = certificate.best
@@ -61,7 +77,7 @@ def test_of_a_real_run_all_configs_are_logged_with_the_numbers_of_its_table():
 
 def test_a_reader_reads_on_and_a_line_that_is_being_written_waits(tmp_path):
     write_run(tmp_path / "run", BLOCKS[:2], **STARTED)
-    reader = Reader(tmp_path / "run")
+    reader = RunFollower(tmp_path / "run")
     keys = reader.read_on()
     assert len(keys) == 2
     assert reader.read_on() == []
@@ -74,12 +90,32 @@ def test_a_reader_reads_on_and_a_line_that_is_being_written_waits(tmp_path):
         file.write(whole[-10:])
     assert reader.read_on() == keys[:1]
     assert [len(config.steps) for config in reader.configs(reader.keys)] == [2, 1]
-    assert list(reader.configs(reader.keys)) == logged(tmp_path / "run")
+    assert list(reader.configs(reader.keys)) == logs_of(tmp_path / "run")
     shutil.rmtree(tmp_path / "run")
     assert reader.read_on() == []
     write_run(tmp_path / "run", BLOCKS[1:2])
     assert reader.read_on() == keys[1:]
     assert reader.keys == (keys[1],)
+
+
+class Memory:
+    """A tracker that keeps what it is given, and fails so many times."""
+
+    name, live, place = "Memory", True, "here"
+
+    def __init__(self, fails=0):
+        self.fails, self.configs, self.states = fails, {}, []
+
+    def begin(self, _run):
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("nobody\nthere")
+
+    def log(self, config, _run):
+        self.configs.setdefault(config.key, []).append(config)
+
+    def end(self, run):
+        self.states.append(run.state)
 
 
 def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
@@ -89,32 +125,27 @@ def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
     tracker, directory = Memory(fails=3), tmp_path / "run"
     with logging(directory, [tracker]):
         write_run(directory, BLOCKS[:1], **STARTED)
-        for evaluation in BLOCKS[1:]:
+        for evaluation in (*BLOCKS[1:], MORE):
             append(directory, evaluation)
             time.sleep(0.05)
     assert [len(found[-1].steps) for found in tracker.configs.values()] == [2, 2]
     assert tracker.states == ["stopped"]
     [said] = capsys.readouterr().err.splitlines()
-    assert said.startswith("note: Memory could not be told (nobody)")
+    assert said.startswith("note: Memory could not be told (nobody); the search loses nothing")
     assert f"xortune log {directory}" in said
 
 
-def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch, capsys):
+def test_a_tracker_that_hangs_is_left_behind(run, monkeypatch, capsys):
     monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.3)
-    over = threading.Event()
-    tracker = Memory()
+    over, tracker = threading.Event(), Memory()
     tracker.begin = lambda _: over.wait(30)
-    write_run(tmp_path / "run", BLOCKS, **STARTED)
     began = time.monotonic()
-    with logging(tmp_path / "run", [tracker]):
+    with logging(run.path, [tracker]):
         pass
     assert time.monotonic() - began < 15  # it hangs for 30
     over.set()
     [said] = capsys.readouterr().err.splitlines()
-    assert "Memory could not be told (did not get on for 0 s)" in said
-
-
-# The command line
+    assert "did not get on" in said
 
 
 @pytest.mark.parametrize(
@@ -127,8 +158,7 @@ def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch, capsys):
         (("--wandb", "a/b/c"), "'a/b/c' is not a project"),
     ],
 )
-def test_what_is_not_usable_is_refused(tmp_path, words, message):
-    run = write_run(tmp_path / "run", BLOCKS, **STARTED)
+def test_what_is_not_usable_is_refused(run, tmp_path, words, message):
     file = tmp_path / "file"
     file.write_text("")
     result = xortune("log", run.path, *[word.format(file=file) for word in words])
@@ -137,29 +167,16 @@ def test_what_is_not_usable_is_refused(tmp_path, words, message):
     assert "secret" not in result.stderr
 
 
-def test_a_link_in_a_run_is_not_written_through(tmp_path):
-    run = write_run(tmp_path / "run", BLOCKS, **STARTED)
-    mine = tmp_path / "mine"
-    mine.write_text("")
-    link = run.path / "tensorboard" / run.results[0].key / EVENT_FILE
-    link.parent.mkdir(parents=True)
-    link.symlink_to(mine)
-    xt.log(run, tensorboard=True)
-    assert mine.read_text() == ""
-    assert not link.is_symlink()
-
-
 @pytest.mark.usefixtures("no_ray")
 def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path):
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
-    away = "http://127.0.0.1:9"
     result = xortune(
         *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run", "--quiet"),
-        *("--tensorboard", "--mlflow", away),
+        *("--tensorboard", "--mlflow", AWAY),
     )
     assert result.exit_code == 0, result.output
     [told] = [line for line in result.stderr.splitlines() if "could not be told" in line]
-    assert told.startswith(f"note: MLflow could not be told (nobody answers at {away}")
+    assert told.startswith(f"note: MLflow could not be told (nobody answers at {AWAY}")
     run = xt.load_run(tmp_path / "run")
     groups = session_groups(run.path / "tensorboard")
     assert set(groups) == {found.key for found in run.results}
@@ -171,22 +188,11 @@ def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path):
     assert all(group.sessions[0].start_time_secs >= began for group in groups.values())
 
 
-def scalars(path):
-    """By run and tag the (step, value)s, as TensorBoard's own reader has them."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    found = {}
-    for file in path.rglob(EVENT_FILE):
-        events = EventAccumulator(str(file.parent)).Reload()
-        for tag in events.Tags()["scalars"] + events.Tags()["tensors"]:
-            if not tag.startswith("_hparams_"):
-                values = events.Scalars(tag) if tag in events.Tags()["scalars"] else []
-                found[file.parent.name, tag] = [(one.step, one.value) for one in values]
-    return found
+# TensorBoard
 
 
 def test_the_hparams_page_has_a_row_for_each_config(tmp_path):
-    run = write_run(tmp_path / "run", BLOCKS, complete=True, **STARTED)
+    run = write_run(tmp_path / "run", [*BLOCKS, MORE], complete=True, **STARTED)
     assert xt.log(run, tensorboard=True) == 2
     folder = run.path / "tensorboard"
     groups = session_groups(folder)
@@ -208,55 +214,136 @@ def test_the_hparams_page_has_a_row_for_each_config(tmp_path):
     assert scalars(folder)[key, "epochs_to_solve"] == [(2, 100.0), (4, 200.0)]
 
 
-def test_a_second_call_changes_no_byte_and_more_seeds_are_appended(tmp_path):
-    directory = tmp_path / "run"
+def test_files_are_appended_to_completed_or_replaced_and_no_link_is_followed(tmp_path):
+    directory, logs = tmp_path / "run", tmp_path / "logs"
     write_run(directory, BLOCKS[:2], **STARTED)
-    files = sorted_files(directory)
-    assert files == {}
-    xt.log(directory, tensorboard=tmp_path / "logs")
-    before = sorted_files(tmp_path / "logs")
+    xt.log(directory, tensorboard=logs)
+    before = sorted_files(logs)
     assert len(before) == 2
-    xt.log(str(directory), tensorboard=str(tmp_path / "logs"))
-    assert sorted_files(tmp_path / "logs") == before
-    append(directory, *BLOCKS[2:])
-    xt.log(directory, tensorboard=tmp_path / "logs")
-    after = sorted_files(tmp_path / "logs")
-    assert set(after) == set(before)
-    assert all(after[place].startswith(before[place]) for place in before)
-    xt.log(directory, tensorboard=tmp_path / "anew")
-    assert list(after.values()) == list(sorted_files(tmp_path / "anew").values())
-    assert after != before
-
-
-def test_a_record_that_was_torn_is_completed_and_a_file_that_is_not_ours_replaced(tmp_path):
-    directory = tmp_path / "run"
-    write_run(directory, BLOCKS, **STARTED)
-    logged_in(directory, [TensorBoard(tmp_path / "logs")])
-    whole = sorted_files(tmp_path / "logs")
-    for number, file in enumerate(whole):
-        file.write_bytes(whole[file][:-7] if number else b"something else")
-    logged_in(directory, [TensorBoard(tmp_path / "logs")])
-    assert sorted_files(tmp_path / "logs") == whole
+    xt.log(str(directory), tensorboard=str(logs))
+    assert sorted_files(logs) == before
+    append(directory, *BLOCKS[2:], MORE)
+    xt.log(directory, tensorboard=logs)
+    whole = sorted_files(logs)
+    assert set(whole) == set(before)
+    assert all(whole[place].startswith(before[place]) for place in before)
+    assert whole != before
+    torn, link = whole
+    for others in (b"something else", b""):
+        torn.write_bytes(whole[torn][:-7])
+        (tmp_path / "mine").write_bytes(others)
+        link.unlink()
+        link.symlink_to(tmp_path / "mine")
+        xt.log(directory, tensorboard=logs)
+        assert sorted_files(logs) == whole
+        assert not link.is_symlink()
+        assert (tmp_path / "mine").read_bytes() == others
 
 
 def test_a_finished_config_is_closed_with_what_fresh_seeds_say(tmp_path):
-    copied = tmp_path / "xor"
-    copied.mkdir()
-    for name in ("evaluations.jsonl", "manifest.json", "certificate.json", "space.yaml"):
-        shutil.copyfile(ROOT / "reports" / "xor" / name, copied / name)
-    best = xt.load_run(copied).certificate.best
-    [config] = [one for one in logged(copied) if one.key == best.key]
-    for closed in (False, True):
-        file = tmp_path / str(closed) / best.key / EVENT_FILE
-        file.parent.mkdir(parents=True)
-        file.write_bytes(events_of(config, closed=closed))
-        found = scalars(tmp_path / str(closed))
-        if closed:
-            step = config.steps[-1].n
-            assert found[best.key, "certified_k"] == [(step, best.k)]
-            [(_, bound)] = found[best.key, "certified_lower_bound"]
-            assert bound == pytest.approx(best.lower_bound)
-        else:
-            assert (best.key, "certified_k") not in found
-    files = [(tmp_path / str(c) / best.key / EVENT_FILE).read_bytes() for c in (False, True)]
-    assert files[1].startswith(files[0])
+    best = xt.load_run(COMMITTED).certificate.best
+    [config] = [one for one in logs_of(COMMITTED) if one.key == best.key]
+    still_open, closed = (events_of(config, closed=closed) for closed in (False, True))
+    assert closed.startswith(still_open)
+    file = tmp_path / best.key / EVENT_FILE
+    file.parent.mkdir()
+    file.write_bytes(still_open)
+    assert (best.key, "certified_k") not in scalars(tmp_path)
+    file.write_bytes(closed)
+    found, step = scalars(tmp_path), config.steps[-1].n
+    assert found[best.key, "certified_k"] == [(step, best.k)]
+    assert found[best.key, "certified_lower_bound"] == [(step, pytest.approx(best.lower_bound))]
+
+
+# MLflow
+
+
+def check_mlflow(uri, run):
+    """Check that MLflow has the configurations of a run; the client and its runs."""
+    client, runs = mlflow_runs(uri)
+    parent = runs.pop(None)
+    assert parent.info.run_name == RunFollower(run.path).run().title
+    assert parent.info.status == "KILLED"  # it was stopped
+    assert set(runs) == {result.key for result in run.results}
+    for result in run.results:
+        one = runs[result.key]
+        assert (one.info.run_name, one.info.status) == (result.key, "KILLED")
+        assert one.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        given = {k: str(v) for k, v in result.point.items() if v is not None}
+        assert one.data.params == given
+        assert one.data.metrics["rate"] == result.outcome.rate
+        assert one.data.metrics["low"] == result.outcome.interval()[0]
+        assert history(client, one, "n")[-1] == (result.outcome.n, result.outcome.n)
+    return client, runs
+
+
+def test_mlflow_has_a_run_for_each_config_and_a_second_call_adds_nothing(tmp_path, run):
+    uri = (tmp_path / "mlruns").as_uri()
+    assert xt.log(run, mlflow=uri) == 2
+    client, runs = check_mlflow(uri, run)
+    first = {key: one.info.run_id for key, one in runs.items()}
+    key = run.results[-1].key
+    append(run.path, MORE)
+    for _ in range(2):
+        xt.log(run, mlflow=uri)
+    client, runs = check_mlflow(uri, xt.load_run(run.path))
+    assert {key: one.info.run_id for key, one in runs.items()} == first
+    mine = runs.pop(key)
+    assert history(client, mine, "k") == [(2, 1), (4, 1)]
+    assert history(client, mine, "crashed") == [(2, 0), (4, 2)]
+    [other] = runs.values()
+    assert history(client, other, "epochs_to_solve") == [(2, 100), (4, 200)]
+
+
+def test_names_that_mlflow_refuses_are_others_and_stay_apart():
+    from mlflow.utils.validation import _validate_metric_name, _validate_param_name
+
+    given = ["lr", "a/b", "a:b", "..", "/x", "größe%", "a?b", "x" * 300, " "]
+    names = mlflow_names(given)
+    assert names["lr"] == "lr"
+    assert len(set(names.values())) == len(given)
+    for name in names.values():
+        _validate_metric_name(name)
+        _validate_param_name(name)
+
+
+def test_a_server_that_is_away_is_told_at_once(run):
+    began = time.monotonic()
+    with pytest.raises(InputError, match=rf"{AWAY}: MLflow fails \(nobody answers at {AWAY}"):
+        following.logged(run.path, [MLflow(AWAY)])
+    assert time.monotonic() - began < 60  # MLflow alone tries for minutes
+
+
+# W&B
+
+
+def test_wandb_offline_holds_each_config_once(run):
+    assert xt.log(run, wandb="robust") == 2
+    for _ in range(2):
+        runs = wandb_runs(run.path)
+        assert set(runs) == {result.key for result in run.results}
+        for result in run.results:
+            config, steps, group, project, code = runs[result.key]
+            assert {name: config[name] for name in result.point} == dict(result.point)
+            assert steps[result.outcome.n]["rate"] == result.outcome.rate
+            assert group == RunFollower(run.path).run().title
+            assert (project, code) == ("robust", 0)
+        assert list(runs[run.results[-1].key][1]) == [2, 4]
+        before = sorted(run.path.glob("wandb/offline-run-*"))
+        xt.log(run.path, wandb="robust")
+        assert sorted(run.path.glob("wandb/offline-run-*")) == before
+    append(run.path, MORE)
+    result = xortune("log", run.path, "--wandb", "robust")
+    assert result.exit_code == 0, result.output
+    assert [list(steps) for _, steps, *_ in wandb_runs(run.path).values()] == [[2, 4], [2, 4]]
+
+
+def test_nobody_logged_in_to_wandb_is_told_before_anything_starts(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    result = xortune("log", run.path, "--wandb")
+    assert result.exit_code == 2
+    assert "nobody is logged in to W&B" in result.stderr
+    assert "WANDB_MODE=offline" in result.stderr

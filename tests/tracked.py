@@ -1,25 +1,54 @@
-"""What trackers hold, by their own readers, and their servers for as long as a test needs them."""
+"""What trackers hold: TensorBoard's and MLflow's by their own readers, W&B's by its records."""
 
 import json
 import struct
 import time
 
-FOR_ALL = {
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "WANDB_ERROR_REPORTING": "false",
-    "WANDB_SILENT": "true",
-}
-"""Neither package tells its makers that it was used."""
+from xortune.integrations.trackers import EVENT_FILE
 
 
-def runs_of(uri, experiment="hand"):
+def sorted_files(path):
+    return {file: file.read_bytes() for file in sorted(path.rglob(EVENT_FILE))}
+
+
+def session_groups(path):
+    """By name what the HParams page shows, asked of its own backend."""
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import api_pb2
+    from tensorboard.plugins.hparams.backend_context import Context
+    from tensorboard.plugins.hparams.list_session_groups import Handler
+
+    events = EventMultiplexer().AddRunsFromDirectory(str(path)).Reload()
+    backend = Context(TBContext(data_provider=MultiplexerDataProvider(events, str(path))))
+    statuses = [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING, api_pb2.STATUS_UNKNOWN]
+    request = api_pb2.ListSessionGroupsRequest(
+        allowed_statuses=statuses, start_index=0, slice_size=100
+    )
+    answer = Handler(RequestContext(), backend, "", request).run()
+    return {group.name: group for group in answer.session_groups}
+
+
+def scalars(path):
+    """By run and tag the (step, value)s, as TensorBoard's own reader has them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for file in path.rglob(EVENT_FILE):
+        events = EventAccumulator(str(file.parent)).Reload()
+        for tag in events.Tags()["scalars"]:
+            found[file.parent.name, tag] = [(one.step, one.value) for one in events.Scalars(tag)]
+    return found
+
+
+def mlflow_runs(uri, experiment="hand"):
     """By key (None: of the search) what MLflow has."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    found = client.get_experiment_by_name(experiment)
-    runs = client.search_runs([found.experiment_id])
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     assert len({one.data.tags.get("xortune.key") for one in runs}) == len(runs)  # none twice
     return client, {one.data.tags.get("xortune.key"): one for one in runs}
 
@@ -52,21 +81,21 @@ def items(found):
 
 
 def ended(file, patience=20.0):
-    """What a .wandb file holds, to its end: a process of W&B writes it, when it gets to it."""
-    until = time.monotonic() + patience
+    """All records of a .wandb file, when the process of W&B that writes it has ended."""
+    deadline = time.monotonic() + patience
     while True:
         found = list(records(file)) if file.stat().st_size > 7 else []
         if found and found[-1].WhichOneof("record_type") == "exit":
             return found
-        assert time.monotonic() < until, f"{file} has no end"
+        assert time.monotonic() < deadline, f"{file} has no end"
         time.sleep(0.05)
 
 
 def wandb_runs(folder):
-    """By key what W&B's files hold: config, history by step, summary, group, project, exit code."""
+    """By key what W&B's files hold: config, history by step, group, project, exit code."""
     runs = {}
     for file in folder.glob("wandb/offline-run-*/run-*.wandb"):
-        config, steps, summary, group, project, code = {}, {}, {}, "", "", None
+        config, steps, group, project, code = {}, {}, "", "", None
         for record in ended(file):
             kind = record.WhichOneof("record_type")
             if kind == "run":
@@ -75,10 +104,8 @@ def wandb_runs(folder):
             elif kind == "history":
                 row = items(record.history.item)
                 steps[row.pop("_step", record.history.step.num)] = row
-            elif kind == "summary":
-                summary |= items(record.summary.update)
             elif kind == "exit":
                 code = record.exit.exit_code
         assert config["key"] not in runs  # none twice
-        runs[config["key"]] = (config, steps, summary, group, project, code)
+        runs[config["key"]] = (config, steps, group, project, code)
     return runs
