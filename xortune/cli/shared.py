@@ -99,7 +99,7 @@ class TrackerCommand(TyperCommand):
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Give such an option an empty value if another option follows, or nothing."""
         given = []
-        for word, following in zip(args, [*args[1:], "-"], strict=True):
+        for word, following in zip(args, [*args[1:], "-"], strict=False):
             bare = word in ("--tensorboard", "--wandb") and following.startswith("-")
             given.append(f"{word}=" if bare else word)
         return super().parse_args(ctx, given)

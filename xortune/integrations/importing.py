@@ -528,7 +528,7 @@ def _groups(
 ) -> dict[Point, NDArray[np.int64]]:
     """The rows of each configuration, in the order of their first rows."""
     codes = pd.DataFrame({name: column.codes for name, column in parameters.items()})
-    parts = codes.groupby(list(parameters)).indices.values()
+    parts: Any = codes.groupby(list(parameters)).indices.values()
     found: dict[Point, NDArray[np.int64]] = {}
     for rows in sorted(parts, key=lambda rows: rows[0]):
         row = int(rows[0])
