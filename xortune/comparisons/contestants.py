@@ -1,4 +1,4 @@
-"""What is compared: which config of a run, its fresh seeds, and how it was found."""
+"""Contestants of a comparison: which config of a run, its fresh seeds, and how it was found."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from xortune.runs.sessions import changed_trainer
 from xortune.runs.store import url_of
 
 # -------------------------------------------------------------------------------------------------
-# Which config of a run is compared, what fresh seeds it has, and how it was found.
+# Candidates and contestants: a config of a run, and the same with fresh seeds.
 
 OWN, RULE = "its source", "rule for success"
-"""Facts that a contestant has if it is no built-in network: what trained it, what a success is."""
+"""Facts of a contestant that a user's own trainer trained: its source, and what a success is."""
 
 _JUDGES = ("trainer", "source", "success", "metric")
-"""Entries of an identity without which one seed solved is not what it is elsewhere."""
+"""Entries of an identity that must be equal for solved seeds to mean the same."""
 
-MOST_NAMED = 1_000  # keys among which a mistyped one is looked for
-SEARCHED = "search counts"  # the fact of one that a search chose: k/n of the seeds by which it did
+MOST_NAMED = 1_000  # keys that are compared with a mistyped one
+SEARCHED = "search counts"  # a fact: k/n of the seeds by which a search chose the config
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +42,14 @@ class Candidate:
     """A config that is to be compared.
 
     Attributes:
-        task: its name and fingerprint; None where nothing is known of it.
+        label: its name.
+        point: the config.
+        task: name and fingerprint of its task; None if unknown.
         facts: how it was found.
-        run: where it is from; None for a config by itself.
-        certified: it with its seeds in the last complete attempt of its run; None if it is not in
-            that.
-        identity: of what trained these seeds, as far as it is known.
+        run: the run that it is from; None for a config by itself.
+        certified: the contestant with the seeds of its run's last complete attempt; None if it is
+            not in that.
+        identity: known facts of the trainer of these seeds.
     """
 
     label: str
@@ -60,47 +62,45 @@ class Candidate:
 
 
 def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
-    """The config of a run that is compared: the first in the search's order, or the one named.
+    """Return a config of a run as a candidate: the one with the key, else the search's first.
 
-    The search's first, not its certificate's: it was chosen before its certificate was trained, so
-    that these seeds say nothing but the truth about it. The certificate's first is the best of
-    several by these very seeds.
+    Not the certificate's first: that is the best of several by the very seeds to be compared, which
+    therefore flatter it. The search's first was chosen before these seeds were trained.
     """
     assert run.best is not None  # refuses a run in which nothing has finished
     result = run.results[0 if key is None else place_of(run, key, at=str(run.path))]
     facts = {**_facts(run), SEARCHED: f"{result.outcome.successes}/{result.outcome.n}"}
     fingerprint = run.manifest.get("task_fingerprint")
-    learned = (str(run.manifest.get("task", "")), str(fingerprint))
-    task = None if fingerprint is None else learned
+    task = None if fingerprint is None else (str(run.manifest.get("task", "")), str(fingerprint))
     candidate = Candidate(label, result.point, task, facts=facts, run=run)
-    if (found := certified_outcome(run, certificate_of(run.checks), result.key)) is None:
+    if (certified := certified_outcome(run, certificate_of(run.checks), result.key)) is None:
         return candidate
-    attempt, seeds = found
+    attempt, outcome = certified
     digests = made_with(run.manifest, attempt.made, attempt.number)
-    told = trained_by(digests)
+    facts = _fresh(outcome, trained_by(digests))
     notes = _notes(attempt, result.key, named=key is not None)
     return replace(
         candidate,
-        certified=_contestant(candidate, seeds, "certificate", _fresh(seeds, told), notes),
+        certified=_contestant(candidate, outcome, "certificate", facts, notes),
         identity={name: str(digests[name]) for name in _JUDGES if name in digests},
     )
 
 
 def place_of(run: Run, key: str, *, at: str) -> int:
-    """Where in the results of a run the config is whose key is this, or begins so.
+    """Return the place in a run's results of the config whose key is or begins with `key`.
 
     Raises:
-        InputError: there is none, or several; it is told `at` what the key was given as.
+        InputError: there is none, or several; the error names `at`, where the key was given.
     """
     keys = run.results.keys
-    found = [place for place, other in enumerate(keys) if key and other.startswith(key)]
-    if len(found) == 1:
-        return found[0]
-    known = [keys[place] for place in found or range(len(keys))][:MOST_NAMED]
+    places = [place for place, other in enumerate(keys) if key and other.startswith(key)]
+    if len(places) == 1:
+        return places[0]
+    known = [keys[place] for place in places or range(len(keys))][:MOST_NAMED]
     close = nearest(key, known)
     raise InputError(
-        f"{len(found):,} keys begin with {key!r}"
-        if found
+        f"{len(places):,} keys begin with {key!r}"
+        if places
         else f"no configuration has the key {key!r}",
         place=at,
         allowed="a key of the run's table.csv, or a beginning that no other key has",
@@ -111,31 +111,31 @@ def place_of(run: Run, key: str, *, at: str) -> int:
 def certified_outcome(
     run: Run, certificate: Certificate | None, key: str
 ) -> tuple[Attempt, Outcome] | None:
-    """The last complete attempt to certify a config, and all its seeds there; None if not in it."""
+    """Return the last complete attempt and the config's outcome in it; None if it is not in it."""
     if certificate is None or (attempt := certificate.latest) is None:
         return None
     purposes = (run.checks.lines.purposes[line] for line in run.checks.places.tolist())
-    mine = [(one.kind, one.attempt) == ("certify", attempt.number) for one in purposes]
-    found = ConfigResults(run.checks.where(np.array(mine, np.bool_)).of_keys([key]))
-    return (attempt, found[0].outcome) if found else None
+    own = [(one.kind, one.attempt) == ("certify", attempt.number) for one in purposes]
+    results = ConfigResults(run.checks.where(np.array(own, np.bool_)).of_keys([key]))
+    return (attempt, results[0].outcome) if results else None
 
 
 def trained_contestant(
     candidate: Candidate, outcome: Outcome, made: str, identity: Mapping[str, str]
 ) -> Contestant:
-    """The candidate with seeds that were trained for the comparison."""
+    """Return the candidate with seeds that were trained for the comparison."""
     notes: tuple[str, ...] = ()
     if candidate.run is not None:
         run = candidate.run
         changed = changed_trainer(run.manifest, identity)
-        told = ", ".join(
+        changes = ", ".join(
             f"{name}: {before} -> {now}"
             for name, before, now in changed
-            if name != "engine_fallback"  # goes with the engine
+            if name != "engine_fallback"  # it follows from the engine
         )
-        if told:
+        if changes:
             notes = (
-                f"its search was trained by something else than these seeds ({told}): what is"
+                f"its search was trained by something else than these seeds ({changes}): what is"
                 " compared is its config, trained as it would be now",
             )
     return _contestant(candidate, outcome, "trained", _fresh(outcome, made), notes)
@@ -144,25 +144,19 @@ def trained_contestant(
 def known_facts(
     contestants: Sequence[Contestant],
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """What was not the same for all, by name, and what was.
+    """Return the facts that differ between contestants, and those that are equal for all.
 
     Returns:
-        (apart, same): what each has, empty where it is not known; and what all have.
+        (differing, equal): by name; the first with the fact of each contestant, empty if unknown.
     """
-    names: dict[str, None] = {}
-    for one in contestants:
-        names.update(dict.fromkeys(one.facts))
+    names = dict.fromkeys(name for one in contestants for name in one.facts)
     rows = {name: tuple(one.facts.get(name, "") for one in contestants) for name in names}
-    apart = {name: values for name, values in rows.items() if len(set(values)) > 1}
-    return apart, {name: values[0] for name, values in rows.items() if name not in apart}
+    differing = {name: values for name, values in rows.items() if len(set(values)) > 1}
+    return differing, {name: values[0] for name, values in rows.items() if name not in differing}
 
 
 def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
-    """Refuse configs that learned different tasks.
-
-    Raises:
-        InputError: they did.
-    """
+    """Raise an InputError if configs learned different tasks."""
     known = [(one.label, one.task) for one in candidates if one.task is not None]
     for label, (name, fingerprint) in known[1:]:
         first, (first_name, first_fingerprint) = known[0]
@@ -177,34 +171,30 @@ def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
 
 
 def refuse_different_trainers(known: Sequence[tuple[str, Mapping[str, str]]]) -> None:
-    """Refuse what was trained by different trainers, or is judged by different rules.
+    """Raise an InputError if trainers or rules for success differ.
 
     Args:
-        known: of each its label, and what trained the seeds that would be compared; what is not
-            known differs from nothing.
-
-    Raises:
-        InputError: two differ.
+        known: the label of each contestant, and the identity of what trained its seeds; unknown
+            entries count as equal.
     """
     for name in _JUDGES:
-        having = [
-            (label, identity[name], identity) for label, identity in known if name in identity
-        ]
-        for label, value, identity in having[1:]:
-            first, before, _ = having[0]
+        having = [(label, identity) for label, identity in known if name in identity]
+        for label, identity in having[1:]:
+            first, before = having[0][0], having[0][1][name]
+            value = identity[name]
             if value == before:
                 continue
             if name == "trainer":
-                told = f"{first} was trained by {_named(before)} and {label} by {_named(value)}"
+                problem = f"{first} was trained by {_named(before)} and {label} by {_named(value)}"
             elif name == "source":
-                told = (
+                problem = (
                     f"{first} and {label} were trained by {_named(identity['trainer'])} of "
                     f"different source: {before[:12]} and {value[:12]}"
                 )
             else:
-                told = f"{first} counts {before!r} as solved and {label} {value!r}"
+                problem = f"{first} counts {before!r} as solved and {label} {value!r}"
             raise InputError(
-                told,
+                problem,
                 field="runs",
                 allowed="runs of one trainer and one rule for success: rates of others are not "
                 "of the same thing",
@@ -217,15 +207,15 @@ def _named(trainer: str) -> str:
 
 
 def rule_of(facts: Mapping[str, str]) -> Success | None:
-    """The rule that its numbers are judged by, if there is one that can be read."""
+    """Return the rule for success among these facts; None if there is none that can be parsed."""
     try:
         return parse_success(facts[RULE]) if RULE in facts else None
-    except InputError:  # a column that says it, or a manifest that people edited
+    except InputError:  # the name of an imported column, or an edited manifest
         return None
 
 
 def trained_by(made: Mapping[str, object]) -> str:
-    """Engine and versions in a line, of an identity, of `made_with` or of what a trainer says."""
+    """Format engine and versions of an identity, of `made_with` or of a trainer's description."""
     given = made.get("versions")
     versions = given if isinstance(given, Mapping) else {}
     named = [str(made[name]) for name in ("engine", "device") if made.get(name)]
@@ -248,7 +238,7 @@ def _contestant(
 
 
 def _fresh(outcome: Outcome, made: str) -> dict[str, str]:
-    """The facts of seeds that a certificate or a comparison trained."""
+    """Return the facts of seeds that a certificate or a comparison trained."""
     trained = {"fresh seeds trained by": made} if made else {}
     return {**trained, "fresh seeds": _extent(outcome)}
 
@@ -289,7 +279,7 @@ def _notes(attempt: Attempt, key: str, *, named: bool) -> tuple[str, ...]:
 
 
 def _facts(run: Run) -> dict[str, str]:
-    """How the run was made, in the order in which one asks."""
+    """Return how the run was made, the most important facts first."""
     manifest = run.manifest
     session, identity = last_search(manifest), last_identity(manifest)
     own = {
@@ -297,7 +287,7 @@ def _facts(run: Run) -> dict[str, str]:
         OWN: identity.get("source"),
         RULE: identity.get("success"),
     }
-    found: dict[str, object] = {
+    facts: dict[str, object] = {
         "run": run.path.resolve().name,
         "space": manifest.get("name"),
         "task": manifest.get("task"),
@@ -306,27 +296,27 @@ def _facts(run: Run) -> dict[str, str]:
         "seeds of the race": " ".join(map(str, manifest.get("ladder") or ())),
         "sampler's seed": manifest.get("seed"),
         "engine": identity.get("engine"),
-        **(own if own[OWN] else {}),  # of the built-in network nobody asks
+        **(own if own[OWN] else {}),  # not for the built-in network
         "searched": session.get("finished") or session.get("started"),
         "host": session.get("host"),
         "platform": session.get("platform"),
         "git commit": session.get("git_commit"),
         **session.get("versions", {}),
     }
-    return {name: str(fact) for name, fact in found.items() if fact not in (None, "")}
+    return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
 
 
 # -------------------------------------------------------------------------------------------------
-# What of an imported run may be compared as it is: seeds that did not choose what they count.
+# Contestants by the seeds of an imported run, where these did not choose the config.
 
-IMPORTED = "imported from"  # the fact that such a contestant has
+IMPORTED = "imported from"  # a fact of such a contestant
 
 
 def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Contestant | None:
-    """The only config of an imported run, or the one that was named, by its imported seeds.
+    """Return the only config of an imported run, or the named one, with its imported seeds.
 
-    None for any other run, one that is certified, and the best of several: its count won, and so is
-    partly luck.
+    None for other runs, for a certified config, and for the best of several: its count is partly
+    luck, because it was chosen by it.
     """
     origin = imported_from(run.manifest)
     several = len(run.results) > 1
@@ -348,17 +338,17 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
 
 
 # -------------------------------------------------------------------------------------------------
-# What the verb `compare` is given: runs, their directories, configs of them, outcomes.
+# The arguments of `compare`: runs, their directories, configs of them, outcomes.
 
 Named: TypeAlias = Run | str | os.PathLike[str]
 Compared: TypeAlias = Named | Config | Mapping[str, object] | Outcome
 
 
 def only_run(items: Sequence[Compared]) -> Run:
-    """The one run that a table is compared with.
+    """Return the run that a table is compared with.
 
     Raises:
-        InputError: several, or something else.
+        InputError: there are several items, or the item is no run.
     """
     if len(items) != 1:
         raise InputError(
@@ -376,10 +366,10 @@ def only_run(items: Sequence[Compared]) -> Run:
 def entries_of(
     items: Sequence[Compared], labels: Sequence[str] | None, task: TaskSpec
 ) -> list[Candidate | Contestant]:
-    """Outcomes as they are, and what is to be found or trained of the others.
+    """Return outcomes as contestants, and other items as candidates with seeds to be trained.
 
     Raises:
-        InputError: something that cannot be compared, a run that is none, or wrong labels.
+        InputError: an item cannot be compared, a directory is no run, or labels are wrong.
     """
     located = [_located(item) for item in items]
     names = _labels([named for _, *named in located], labels)
@@ -387,7 +377,7 @@ def entries_of(
     for (item, *_), name in zip(located, names, strict=True):
         if isinstance(item, Outcome):
             entries.append(Contestant(name, "", None, item, "given"))
-        elif isinstance(item, Point):  # of a function that is given beside it
+        elif isinstance(item, Point):  # parameters of a function that is given separately
             entries.append(Candidate(name, item, None))
         elif isinstance(item, Config):
             learned = task if isinstance(task, Task) else Task.named(task)
@@ -404,12 +394,12 @@ Located: TypeAlias = Config | Outcome | Point | tuple[Run, str | None]
 
 
 def _located(item: Compared) -> tuple[Located, str, str]:
-    """What is meant, and what it is called, in short and in full."""
+    """Return the item itself, its short name and its full name."""
     if isinstance(item, Outcome):
         return item, "outcome", "outcome"
     if isinstance(item, Config | Mapping):
-        found = item if isinstance(item, Config) else Point(item)
-        return found, f"config {found.key[:8]}", f"config {found.key}"
+        config = item if isinstance(item, Config) else Point(item)
+        return config, f"config {config.key[:8]}", f"config {config.key}"
     if not isinstance(item, Run | str | os.PathLike):
         raise InputError(
             f"a {type(item).__name__}",
@@ -432,7 +422,7 @@ def _located(item: Compared) -> tuple[Located, str, str]:
 
 
 def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list[str]:
-    """One for each, the short name or, where others have that, the full one; no two alike."""
+    """Return a distinct label for each: the short name, or the full one if that is ambiguous."""
     if given is not None:
         if len(given) != len(names) or not all(isinstance(name, str) and name for name in given):
             raise InputError(
@@ -442,8 +432,8 @@ def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list
             )
         return list(given)
     short, full = ([pair[at] for pair in names] for at in (0, 1))
-    found = [
+    labels = [
         long if short.count(name) > 1 and full.count(long) == 1 else name for name, long in names
     ]
-    before = [found[:place].count(name) for place, name in enumerate(found)]
-    return [f"{name} ({n + 1})" if n else name for name, n in zip(found, before, strict=True)]
+    before = [labels[:place].count(name) for place, name in enumerate(labels)]
+    return [f"{name} ({n + 1})" if n else name for name, n in zip(labels, before, strict=True)]

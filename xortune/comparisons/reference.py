@@ -1,4 +1,4 @@
-"""A run beside a published table: reads it, matches rows, tests which cells differ."""
+"""A run compared with a published table: read it, match its rows, test which cells differ."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from xortune.runs.run import Run
 from xortune.stats.proportions import fisher_tails, fisher_two_sided, holm, unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
-# A table of success counts that somebody published: read, its columns recognised, checked.
+# Reading a published table of success counts: recognise its columns, check its values.
 
 Floats: TypeAlias = NDArray[np.float64]
 
-DEFAULT_SEEDS = 100  # seeds of every cell where neither the table nor the user says how many
+DEFAULT_SEEDS = 100  # seeds of every cell if neither the table nor the user gives their number
 
 COUNTS = ("k", "n", "percent", "rate")
-"""What `columns` may name beside parameters: solved seeds, seeds, and k / n in either unit."""
+"""What `columns` may name besides parameters: solved seeds, seeds, and k / n in either unit."""
 
 DELIMITERS = ("\t", ",", ";", "|")
 
@@ -50,7 +50,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "percent": ("percentcorrect", "percentsolved", "successpercent", "pct"),
     "rate": ("accuracy", "successrate", "solvedrate"),
 }
-"""How tables call them, in small letters and without underscores; the own name always counts."""
+"""Other names in tables, in lower case and without underscores, besides the name itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +58,12 @@ class Published:
     """A published table.
 
     Attributes:
-        path: where it was read.
-        columns: for each parameter that the table has, and for `k`, `n`, `percent` or `rate`, the
-            name of its column.
-        assumptions: what the table does not say and was assumed, as sentences.
+        path: the file.
+        columns: the column of each parameter that the table has, and of `k`, `n`, `percent` or
+            `rate`.
+        assumptions: sentences about what the table does not say and was assumed.
         unused: the other columns.
-        values: for each parameter of `columns` the rows' values, as `normal` makes them.
+        values: the rows' values of each parameter of `columns`, in `normal` form.
         k: solved seeds, shape (rows,).
         n: seeds, shape (rows,).
         lines: the line of the file on which each row ends.
@@ -81,7 +81,7 @@ class Published:
 
 @dataclass(frozen=True)
 class _Text:
-    """The file as text: one row for each cell, by the line on which it begins."""
+    """The file as text: one row for each cell of the table, indexed by the line where it begins."""
 
     place: str
     rows: pd.DataFrame
@@ -92,12 +92,12 @@ class _Text:
         return list(map(str, self.rows.columns))
 
     def numbers(self, column: str) -> Floats:
-        """A column of numbers."""
-        found = [normal(cell) for cell in self.rows[column]]
-        bad = np.array([not isinstance(value, int | float) for value in found], np.bool_)
+        """Return a column of numbers, or refuse the first cell that is none."""
+        cells = [normal(cell) for cell in self.rows[column]]
+        bad = np.array([not isinstance(value, int | float) for value in cells], np.bool_)
         self.refuse_first(column, bad, "a finite number", "{!r} is not a number")
-        within = (max(min(value, 1e300), -1e300) for value in found)  # an int may be beyond floats
-        return np.fromiter(within, np.float64, len(found))
+        within = (max(min(value, 1e300), -1e300) for value in cells)  # an int may exceed floats
+        return np.fromiter(within, np.float64, len(cells))
 
     def refuse_first(
         self,
@@ -107,12 +107,12 @@ class _Text:
         problem: str = "{}",
         n: NDArray[np.int64] | None = None,
     ) -> None:
-        """Refuse the first value that is bad, if one is."""
+        """Refuse the first bad value, with its line."""
         for row in np.flatnonzero(bad)[:1].tolist():
             cell = self.rows[column].iloc[row].strip()
-            told = problem.format(cell) if n is None else f"{cell} of {n[row]} seeds"
+            message = problem.format(cell) if n is None else f"{cell} of {n[row]} seeds"
             raise InputError(
-                told if cell else "a missing value",
+                message if cell else "a missing value",
                 place=f"{self.place}:{self.rows.index[row]}: {column}",
                 allowed=allowed,
             )
@@ -129,24 +129,28 @@ def read_published(
 
     Args:
         path: UTF-8 text; the delimiter (tab, comma, semicolon, bar) is recognised in the header.
-        parameters: the names that the table's columns may stand for.
-        columns: which column (value) is which parameter or count (key: a parameter, `k`, `n`,
-            `percent`, or `rate`, a fraction or in percent); the others are guessed from their
-            names, whatever the case and underscores.
-        seeds: n of every row; else the table's own column, else `DEFAULT_SEEDS`, as an assumption.
+        parameters: names that columns may stand for.
+        columns: from a parameter or count (`k`, `n`, `percent`, or `rate`, a fraction or in
+            percent) to its column; others are recognised by their names, whatever the case and
+            underscores.
+        seeds: n of every row; by default the table's own column, else `DEFAULT_SEEDS`, which is
+            noted as an assumption.
+
+    Raises:
+        InputError: the file cannot be read, or a column or value is not as expected.
     """
     text = _read(path)
-    found = _mapping(text, parameters, columns or {}, seeds)
-    n, assumed_n = _seeds(text, found, seeds)
-    k, assumed_k = _successes(text, found, n)
-    mapped = [name for name in parameters if name in found]
-    values = {name: tuple(normal(cell) for cell in text.rows[found[name]]) for name in mapped}
+    column_of = _columns(text, parameters, columns or {}, seeds)
+    n, assumed_n = _seeds(text, column_of, seeds)
+    k, assumed_k = _successes(text, column_of, n)
+    mapped = [name for name in parameters if name in column_of]
+    values = {name: tuple(normal(cell) for cell in text.rows[column_of[name]]) for name in mapped}
     _refuse_duplicates(text, values)
     return Published(
         path=Path(path),
-        columns={name: found[name] for name in (*mapped, *COUNTS) if name in found},
+        columns={name: column_of[name] for name in (*mapped, *COUNTS) if name in column_of},
         assumptions=(*assumed_n, *assumed_k),
-        unused=tuple(name for name in text.columns if name not in found.values()),
+        unused=tuple(name for name in text.columns if name not in column_of.values()),
         values=values,
         k=k,
         n=n,
@@ -155,10 +159,10 @@ def read_published(
 
 
 def normal(value: Any) -> Any:
-    """A value of a table or a run so that equal ones compare equal.
+    """Return a value of a table or a run in a form in which equal values compare equal.
 
-    A text that is a finite number becomes one (`1.0` and `1` are equal then), `true` and `false`
-    stay words, an empty text, `none` and `null` become None, whatever their case.
+    A text of a finite number becomes a number, so that `1.0` equals `1`; `true` and `false` become
+    words in lower case; an empty text, `none` and `null` become None. Case does not matter.
     """
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -185,48 +189,49 @@ def _read(path: str | os.PathLike[str]) -> _Text:
     return _Text(os.fspath(path), frame)
 
 
-def _mapping(
-    text: _Text, parameters: Sequence[str], asked: Mapping[str, str], seeds: int | None
+def _columns(
+    text: _Text, parameters: Sequence[str], requested: Mapping[str, str], seeds: int | None
 ) -> dict[str, str]:
-    """The column of each parameter and count that the table has, as asked or by its name."""
-    found: dict[str, str] = {}
+    """Return the column of each parameter and count that the table has, as requested or by name."""
+    column_of: dict[str, str] = {}
     names = (*parameters, *COUNTS)
-    for name, column in asked.items():
+    for name, column in requested.items():
         place = f"--column {name}={column}"
         refuse_unknown(name, names, f"unknown parameter {name!r}", place=place)
         problem = f"{text.place} has no column {column!r}"
         refuse_unknown(column, text.columns, problem, place=place)
-        if column in found.values():
+        if column in column_of.values():
             problem = f"column {column!r} stands for something else already"
             raise InputError(problem, place=place, fix="map each column once")
-        found[name] = column
+        column_of[name] = column
+    solved = ("k", "percent", "rate")
     for name in dict.fromkeys(names):
-        if name in found or (name == "n" and seeds is not None):
+        if name in column_of or (name == "n" and seeds is not None):
             continue
-        if name in ("k", "percent", "rate") and any(c in found for c in ("k", "percent", "rate")):
+        if name in solved and any(count in column_of for count in solved):
             continue
-        if guess := _guessed(text, name, found):
-            found[name] = guess
-    if not any(count in found for count in ("k", "percent", "rate")):
+        if guess := _guessed(text, name, column_of):
+            column_of[name] = guess
+    if not any(count in column_of for count in solved):
         raise InputError(
             "no column is known to hold the solved seeds",
             place=f"{text.place}:1",
             allowed="a count (k), or a percentage (percent)",
             fix=f"name it: --column k=NAME or --column percent=NAME, of {', '.join(text.columns)}",
         )
-    if not any(name in found for name in parameters):
+    if not any(name in column_of for name in parameters):
         raise InputError(
             "no column is known to be a parameter of the run",
             place=f"{text.place}:1",
             allowed=", ".join(parameters),
             fix=f"name it: --column {parameters[0] if parameters else 'lr'}=NAME",
         )
-    return found
+    return column_of
 
 
-def _guessed(text: _Text, name: str, found: Mapping[str, str]) -> str | None:
-    """The column that goes by the name or, if none does, by a synonym of it."""
-    free = [column for column in text.columns if column not in found.values()]
+def _guessed(text: _Text, name: str, column_of: Mapping[str, str]) -> str | None:
+    """Return the column with this name or, if there is none, with a synonym of it."""
+    free = [column for column in text.columns if column not in column_of.values()]
     own = [column for column in free if _plain(column) == _plain(name)]
     likely = own or [column for column in free if _plain(column) in SYNONYMS.get(name, ())]
     if len(likely) > 1:
@@ -243,39 +248,39 @@ def _plain(name: str) -> str:
 
 
 def _seeds(
-    text: _Text, found: Mapping[str, str], seeds: int | None
+    text: _Text, column_of: Mapping[str, str], seeds: int | None
 ) -> tuple[NDArray[np.int64], list[str]]:
     if seeds is not None:
         if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds < 2**53:
             raise InputError(f"{seeds!r} seeds", place="--reference-seeds", allowed="1 or more")
-        if "n" in found:
+        if "n" in column_of:
             raise InputError(
-                f"the seeds are given twice: {seeds}, and by column {found['n']!r}",
+                f"the seeds are given twice: {seeds}, and by column {column_of['n']!r}",
                 place="--reference-seeds",
                 fix="leave out one of --reference-seeds and --column n=...",
             )
         return np.full(len(text.rows), seeds, np.int64), []
-    if "n" not in found:
-        told = f"n = {DEFAULT_SEEDS} seeds for each cell (--reference-seeds says otherwise)"
-        return np.full(len(text.rows), DEFAULT_SEEDS, np.int64), [told]
-    numbers = text.numbers(found["n"])
-    text.refuse_first(found["n"], (numbers < 1) | ~_whole(numbers), "a whole number, 1 or more")
+    if "n" not in column_of:
+        assumed = f"n = {DEFAULT_SEEDS} seeds for each cell (--reference-seeds says otherwise)"
+        return np.full(len(text.rows), DEFAULT_SEEDS, np.int64), [assumed]
+    numbers = text.numbers(column_of["n"])
+    text.refuse_first(column_of["n"], (numbers < 1) | ~_whole(numbers), "a whole number, 1 or more")
     return numbers.astype(np.int64), []
 
 
 def _successes(
-    text: _Text, found: Mapping[str, str], n: NDArray[np.int64]
+    text: _Text, column_of: Mapping[str, str], n: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], list[str]]:
-    if "k" in found:
-        numbers = text.numbers(found["k"])
+    if "k" in column_of:
+        numbers = text.numbers(column_of["k"])
         allowed = "a whole number, 0 or more and at most the number of seeds"
         bad = (numbers < 0) | (numbers > n) | ~_whole(numbers)
-        text.refuse_first(found["k"], bad, allowed, n=n)
+        text.refuse_first(column_of["k"], bad, allowed, n=n)
         return numbers.astype(np.int64), []
-    column = found.get("percent") or found["rate"]
+    column = column_of.get("percent") or column_of["rate"]
     numbers, whole, assumed = text.numbers(column), 100.0, []
-    if "percent" not in found:
-        # 0.9 as a percentage of 100 seeds is no count, as a fraction it is: the values tell.
+    if "percent" not in column_of:
+        # A percentage of at most 1 would be less than one of 100 seeds: such values are fractions.
         unit = "a fraction" if numbers.max() <= 1 else "a percentage"
         whole = 1.0 if numbers.max() <= 1 else 100.0
         assumed = [f"{column} is {unit} (--column percent={column} says otherwise)"]
@@ -307,22 +312,19 @@ def _refuse_duplicates(text: _Text, values: Mapping[str, tuple[Value, ...]]) -> 
 
 
 # -------------------------------------------------------------------------------------------------
-# Which config of a run is which row of a published table.
-
+# Matching the rows of a published table with the configs of a run.
 
 MOST_LISTED = 8  # values in a message
-
-
-ABSENT = object()  # a parameter that a config does not have, such as the momentum of Adam
+ABSENT = object()  # the value of a parameter that a config does not have: Adam's momentum
 
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """Positions of configs (in the run) and of rows (in the table), and what holds for all.
+    """Which configs of the run (by position) are which rows of the table (by position).
 
     Attributes:
-        configs, rows: those that are the same cell, shape (cells,).
-        only_configs, only_rows: those that are left, ascending.
+        configs, rows: of the same cells, shape (cells,).
+        only_configs, only_rows: the unmatched ones, ascending.
         where: the restriction, its values in normal form.
         fixed: parameters that the table does not have, and their value in all `configs`.
     """
@@ -343,28 +345,30 @@ def match_cells(
     run: Path,
 ) -> Matching:
     """Match the rows of a table with configs; see `compare_published`."""
-    given = points.values()
     mine = pd.DataFrame(
-        {column: [normal(p.get(name, ABSENT)) for p in given] for name, column in names.items()},
+        {
+            column: [normal(point.get(name, ABSENT)) for point in points.values()]
+            for name, column in names.items()
+        },
         dtype=object,
     )
     theirs = pd.DataFrame(published.values, dtype=object)
-    wanted = _wanted(where, mine, run)
-    chosen = mine[_within(wanted, mine)]
-    rows = theirs[_within({n: v for n, v in wanted.items() if n in theirs}, theirs)]
+    restriction = _restriction(where, mine, run)
+    chosen = mine[_within(restriction, mine)]
+    in_table = {name: value for name, value in restriction.items() if name in theirs}
+    rows = theirs[_within(in_table, theirs)]
     if rows.empty:
         raise InputError(
-            "no row is within "
-            + ", ".join(f"{n}={_shown(v)}" for n, v in wanted.items() if n in theirs),
+            "no row is within " + ", ".join(f"{n}={_shown(v)}" for n, v in in_table.items()),
             place=str(published.path),
-            allowed="; ".join(f"{n}: {_listed(theirs[n])}" for n in wanted if n in theirs),
+            allowed="; ".join(f"{name}: {_listed(theirs[name])}" for name in in_table),
         )
-    left = {}
+    cells = {}
     for name, values in published.values.items():
-        # What a config does not have, a table leaves empty, or calls 0.
-        idle = None if None in values else 0
-        left[name] = [idle if value is ABSENT else value for value in chosen[name]]
-    joined = pd.DataFrame(left, dtype=object).assign(config=chosen.index)
+        # A table leaves a parameter empty that a config does not have, or writes 0.
+        absent = None if None in values else 0
+        cells[name] = [absent if value is ABSENT else value for value in chosen[name]]
+    joined = pd.DataFrame(cells, dtype=object).assign(config=chosen.index)
     joined = joined.merge(rows.assign(row=rows.index), on=list(theirs))
     if joined.empty:
         raise _nothing_in_common(published, run, rows, chosen)
@@ -373,31 +377,31 @@ def match_cells(
         rows=joined["row"].to_numpy(),
         only_configs=np.setdiff1d(chosen.index, joined["config"]),
         only_rows=np.setdiff1d(rows.index, joined["row"]),
-        where=wanted,
+        where=restriction,
         fixed=_fixed(mine.drop(columns=list(theirs)), joined, published),
     )
 
 
-def _wanted(where: Mapping[str, Value], mine: pd.DataFrame, run: Path) -> dict[str, Value]:
-    """The restriction in normal form; each part of it must be something that the run has."""
-    wanted = {}
+def _restriction(where: Mapping[str, Value], mine: pd.DataFrame, run: Path) -> dict[str, Value]:
+    """Return the restriction in normal form; refuse values that no config of the run has."""
+    restriction = {}
     for name, value in where.items():
         place = f"--where {name}={_shown(value)}"
         refuse_unknown(name, map(str, mine), f"unknown parameter {name!r}", place=place)
-        wanted[name] = normal(value)
-        found = set(mine[name])
-        if wanted[name] not in found and not (wanted[name] is None and ABSENT in found):
+        restriction[name] = requested = normal(value)
+        known = set(mine[name])
+        if requested not in known and not (requested is None and ABSENT in known):
             raise InputError(
-                f"no config of {run} has it", place=place, allowed=f"{name}: {_listed(found)}"
+                f"no config of {run} has it", place=place, allowed=f"{name}: {_listed(known)}"
             )
-    return wanted
+    return restriction
 
 
-def _within(wanted: Mapping[str, Value], values: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which rows have the values that are wanted, or have no such parameter."""
+def _within(restriction: Mapping[str, Value], values: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows have the values of the restriction, or lack the parameter."""
     within = np.ones(len(values), dtype=bool)
-    for name, value in wanted.items():
-        within &= [found == value or found is ABSENT for found in values[name]]
+    for name, value in restriction.items():
+        within &= [cell == value or cell is ABSENT for cell in values[name]]
     return within
 
 
@@ -417,25 +421,25 @@ def _nothing_in_common(
 
 
 def _fixed(unsaid: pd.DataFrame, joined: pd.DataFrame, published: Published) -> dict[str, Value]:
-    """What the table leaves unsaid must not differ between the configs it is compared with."""
+    """Return the values of parameters that the table lacks; refuse matched configs that differ."""
     twice = joined["row"].duplicated(keep=False).to_numpy()
     fixed = {}
     for name in map(str, unsaid):
         matching = unsaid[name].iloc[joined["config"]]
-        found = {value for value in matching if value is not ABSENT}
-        # Where one cell has several configs, one of them may lack what another one has.
-        lacking = bool(found) and any(value is ABSENT for value in matching[twice])
-        if len(found) > 1 or lacking:
-            example = "none" if lacking else _listed(sorted(found, key=_order)[:1])
+        values = {value for value in matching if value is not ABSENT}
+        # Of several configs for one cell, some may lack a parameter that another one has.
+        lacking = bool(values) and any(value is ABSENT for value in matching[twice])
+        if len(values) > 1 or lacking:
+            example = "none" if lacking else _listed(sorted(values, key=_order)[:1])
             raise InputError(
                 f"the table has no column for {name}, and the run's configs for its cells have "
-                f"{_listed(found | {None} if lacking else found)}",
+                f"{_listed(values | {None} if lacking else values)}",
                 place=str(published.path),
                 fix=f"say which are meant, such as --where {name}={example}, or name the column: "
                 f"--column {name}=NAME",
             )
-        fixed[name] = next(iter(found), None)
-    if twice.any():  # such as True and "true", which a table cannot tell apart
+        fixed[name] = next(iter(values), None)
+    if twice.any():  # such as True and "true", which are equal in a table
         line = published.lines[int(joined["row"][twice].iloc[0])]
         raise InputError(
             "several configs of the run match this cell",
@@ -454,20 +458,20 @@ def _shown(value: Any) -> str:
 
 
 def _listed(values: Iterable[Any]) -> str:
-    found = sorted({value for value in values if value is not ABSENT}, key=_order)
-    more = f" and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
-    return (", ".join(_shown(value) for value in found[:MOST_LISTED]) + more) or "none"
+    known = sorted({value for value in values if value is not ABSENT}, key=_order)
+    more = f" and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
+    return (", ".join(map(_shown, known[:MOST_LISTED])) + more) or "none"
 
 
 # -------------------------------------------------------------------------------------------------
-# How many cells of a table without any difference have p < alpha. They are no independent events:
-# the run trains all configs on the same seeds, and looks at one training after several epochs.
+# How many cells have p < alpha by chance, in a table without any difference. The cells depend on
+# each other: all configs share the run's seeds, and a training gives a cell at several epochs.
 
-DRAWS = 2000  # tables without a difference that are drawn for the range
+DRAWS = 2000  # simulated tables without a difference
 
 
 def solved_seeds(outcomes: Sequence[Outcome]) -> NDArray[np.float32]:
-    """Shape (cells, seeds): 1 where a seed is solved, 0 where not, NaN where it is not trained."""
+    """Return shape (cells, seeds): 1 for a solved seed, 0 for another, NaN for an untrained one."""
     seeds = np.unique(np.concatenate([outcome.seeds for outcome in outcomes]))
     solved = np.full((len(outcomes), seeds.size), np.nan, np.float32)
     for row, outcome in zip(solved, outcomes, strict=True):
@@ -476,11 +480,11 @@ def solved_seeds(outcomes: Sequence[Outcome]) -> NDArray[np.float32]:
 
 
 def looks_fresh(cells: pd.DataFrame, trainings: NDArray[np.int64], epochs: Floats) -> bool:
-    """Whether each of the table's cells seems to have seeds of its own.
+    """Return whether each of the table's cells seems to have seeds of its own.
 
-    A seed that is solved mostly stays solved, so that counts of the same seeds hardly ever fall
-    with the epochs; those of other seeds each time do. The falls of the table are compared with
-    those of the run, and with those to expect of fresh seeds.
+    A solved seed mostly stays solved. So counts of the same seeds hardly ever fall with the epochs,
+    while counts of fresh seeds do. This compares the falls in the table with those in the run and
+    with those expected of fresh seeds.
     """
     order = np.lexsort((epochs, trainings))
     same = np.diff(trainings[order]) == 0
@@ -494,7 +498,7 @@ def looks_fresh(cells: pd.DataFrame, trainings: NDArray[np.int64], epochs: Float
     variance = pooled * (1 - pooled) / their_n
     spread = np.sqrt(np.maximum(variance[:-1] + variance[1:], 1e-300))
     rise = np.diff(pooled)
-    z = rise / spread  # below: the mean fall of a normal variable
+    z = rise / spread  # next: the expected fall of a normal variable
     expected = spread * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) - rise * ndtr(-z)
     return falls(their_k / their_n) > (falls(k / n) + float(expected[same].sum())) / 2
 
@@ -507,21 +511,28 @@ def chance_range(
     *,
     fresh: bool,
 ) -> tuple[int, int]:
-    """How many cells have p < alpha where nothing differs.
+    """Return the range of the number of cells with p < alpha if nothing differs.
 
-    Tables are drawn. In each, a cell has p < alpha with exactly the probability that Fisher's test
-    gives it (`fisher_tails`); what cells have in common is normal (a Gaussian copula) and has the
-    correlations of the run's seeds:
+    It simulates tables. In each, a cell has p < alpha with exactly the probability that Fisher's
+    test gives it (`fisher_tails`). The dependence between cells is that of a Gaussian copula with
+    the correlations of the run's seeds:
 
-    - of one training at several epochs, with half a seed added that is always solved and half a
-      seed that never is, so that a cell without failures has a correlation, too;
-    - of different trainings, made smaller: correlations of n seeds scatter by 1 / sqrt(n) even
-      where there are none, which adds up over many cells. That part is subtracted.
+    - within a training at several epochs, after adding half a seed that is always solved and half a
+      seed that never is, so that a cell without failures has a correlation too;
+    - between trainings, reduced: the correlations of n seeds scatter by 1 / sqrt(n) even if the
+      true ones are 0, which adds up over many cells. That part is subtracted.
 
     The table's cells are taken to depend on each other as the run's do, unless they are `fresh`.
 
+    Args:
+        solved: see `solved_seeds`.
+        their_n: seeds of the table's cells, shape (cells,).
+        tails: see `fisher_tails`, shape (2, cells).
+        trainings: equal for cells of one training, shape (cells,).
+        fresh: whether each of the table's cells has seeds of its own.
+
     Returns:
-        (low, high): the range whose probability is as near 95 % as whole numbers allow.
+        (low, high): the range whose probability is as near to 95 % as integers allow.
     """
     cells = np.flatnonzero(tails.sum(axis=0) > 0)
     cells = cells[np.argsort(trainings[cells], kind="stable")]
@@ -533,15 +544,15 @@ def chance_range(
     both = _standardized(solved, np.ones(solved.shape[1]))
     share = _shared_between_trainings(both, _curvature(low) + _curvature(high), parts, n.mean())
     shared = np.where(both.any(axis=1), share, 0.0)[:, None]
-    if both.shape[0] < both.shape[1]:  # fewer cells than seeds: the same correlations, and less
+    if both.shape[0] < both.shape[1]:  # fewer cells than seeds: a smaller root is equivalent
         both = _root(both @ both.T)
-    mine = np.sqrt(their_n[cells] / (n + their_n[cells]))[:, None]  # share of the difference
+    mine = np.sqrt(their_n[cells] / (n + their_n[cells]))[:, None]  # the run's share of the noise
     ends = np.array([0.0, 1.0])
     weights = np.append(np.ones(solved.shape[1]), [0.5, 0.5])
     rng = np.random.default_rng(0)
     common = rng.standard_normal((2, 1, both.shape[1], DRAWS))
-    found = np.zeros(DRAWS, np.int64)
-    for part in _alike(parts):
+    below_alpha = np.zeros(DRAWS, np.int64)  # cells of each simulated table
+    for part in _batches(parts):
         s, m = shared[part], mine[part]
         added = np.broadcast_to(ends, (*part.shape, 2))
         own = _standardized(np.concatenate([solved[part], added], axis=-1), weights)
@@ -551,35 +562,35 @@ def chance_range(
         if fresh:
             drawn[1] = noise[1]
         z = m * drawn[0] + np.sqrt(1 - m**2) * drawn[1]
-        found += ((z < low[part][..., None]) | (z > high[part][..., None])).sum(axis=(0, 1))
-    return _middle(np.bincount(found) / DRAWS, 0.05)
+        below_alpha += ((z < low[part][..., None]) | (z > high[part][..., None])).sum(axis=(0, 1))
+    return _central_range(np.bincount(below_alpha) / DRAWS, 0.05)
 
 
-def _alike(parts: Sequence[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
-    """Those of one size as one array of two dimensions, a few hundred cells at a time."""
+def _batches(parts: Sequence[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
+    """Stack parts of the same size, a few hundred cells at a time: shape (parts, size)."""
     for size in sorted({part.size for part in parts}):
         same = np.array([part for part in parts if part.size == size])
         yield from np.array_split(same, -(-same.size // 500))
 
 
 def _standardized(solved: NDArray[Any], weights: Floats) -> Floats:
-    """Rows of mean 0 and length 1, whose products are correlations; 0 where all is the same."""
+    """Return rows of mean 0 and length 1, whose products are correlations; 0 for constant rows."""
     weights = np.where(np.isnan(solved), 0.0, weights)
     solved = np.nan_to_num(solved)
     mean = (solved * weights).sum(axis=-1, keepdims=True) / weights.sum(axis=-1, keepdims=True)
-    apart = (solved - mean) * np.sqrt(weights)
-    length = np.sqrt((apart**2).sum(axis=-1, keepdims=True))
-    return np.asarray(apart / np.where(length > 1e-9, length, np.inf))
+    deviation = (solved - mean) * np.sqrt(weights)
+    length = np.sqrt((deviation**2).sum(axis=-1, keepdims=True))
+    return np.asarray(deviation / np.where(length > 1e-9, length, np.inf))
 
 
 def _root(correlations: Floats) -> Floats:
-    """What, multiplied by normal numbers, gives some with these correlations."""
+    """Return a matrix that gives independent normal numbers these correlations."""
     values, vectors = np.linalg.eigh(correlations)
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
 
 
 def _curvature(z: Floats) -> Floats:
-    """How strongly the events beyond z and -z depend on each other by a squared correlation."""
+    """Return how strongly a squared correlation makes events beyond z and -z depend on another."""
     finite = np.where(np.isfinite(z), np.abs(z), 0.0)
     return np.asarray(finite * np.exp(-(finite**2) / 2))
 
@@ -587,10 +598,10 @@ def _curvature(z: Floats) -> Floats:
 def _shared_between_trainings(
     both: Floats, weights: Floats, parts: Sequence[NDArray[np.intp]], n: float
 ) -> float:
-    """Which share of a cell's deviation trainings have in common, from 0 to 1.
+    """Return the share of a cell's deviation that different trainings have in common, 0 to 1.
 
-    The squared correlations of all pairs of cells of different trainings are summed, as products of
-    matrices of seeds; those that n seeds show by chance are subtracted.
+    It sums the squared correlations of all pairs of cells of different trainings, as products of
+    matrices of seeds, and subtracts those that n seeds show by chance.
     """
 
     def sums(part: Any) -> NDArray[np.float64]:
@@ -604,12 +615,12 @@ def _shared_between_trainings(
     return float(np.clip((seen - by_chance * n / (n - 1)) / seen, 0.0, 1.0) ** 0.25)
 
 
-def _middle(mass: Floats, outside: float) -> tuple[int, int]:
-    """The ends of a distribution of 0, 1, ... without its rarer ends, about `outside` in all."""
+def _central_range(mass: Floats, outside: float) -> tuple[int, int]:
+    """Return the ends of a distribution of 0, 1, ... after dropping tails of about `outside`."""
     low, high, dropped = 0, mass.size - 1, 0.0
     while low < high:
         rarer = min(mass[low], mass[high])
-        if dropped + rarer / 2 > outside:  # with it, more is too much than is lacking now
+        if dropped + rarer / 2 > outside:  # dropping it would miss `outside` by more
             break
         dropped += rarer
         low, high = (low + 1, high) if mass[low] < mass[high] else (low, high - 1)
@@ -617,14 +628,14 @@ def _middle(mass: Floats, outside: float) -> tuple[int, int]:
 
 
 # -------------------------------------------------------------------------------------------------
-# A run beside a published table: which cells differ by more than chance, and what they share.
+# The comparison: which cells differ by more than chance, and which values they share.
 
 CELL_COLUMNS = (
     *("key", "k", "n", "rate", "low", "high"),
     *("reference_k", "reference_n", "reference_rate", "reference_low", "reference_high"),
     *("difference", "difference_low", "difference_high", "p", "p_holm", "differs"),
 )
-"""What follows the parameters in comparison.csv."""
+"""The columns behind the parameters in comparison.csv."""
 
 GROUP_COLUMNS = (
     *("parameter", "value", "cells", "below_alpha", "expected", "differ", "mean_difference"),
@@ -633,19 +644,19 @@ GROUP_COLUMNS = (
 
 @dataclass(frozen=True)
 class Summary:
-    """How often run and table differ, and how often they would by chance.
+    """How often run and table differ, and how often they would differ by chance.
 
     Attributes:
-        cells: how many were compared.
-        alpha: the level; of each test alone, and of all of them together (Holm).
+        cells: number of cells compared.
+        alpha: the level of each test alone, and of all tests together (Holm).
         below_alpha: cells with p < alpha.
-        expected: how many there would be if no cell differed: the sum of the exact probabilities,
-            given each cell's seeds and its successes in run and table together.
-        expected_low, expected_high: the number is in this range in about 95 % of such tables; see
+        expected: expected cells with p < alpha if no cell differed: the sum of the exact
+            probabilities, given each cell's seeds and its successes in run and table together.
+        expected_low, expected_high: the range of their number in about 95 % of such tables; see
             `chance_range`.
-        trainings: how many trainings the cells are of; those of one differ in `epochs` only.
-        reference_fresh: whether the table's cells of one training look as if each had seeds of its
-            own; see `looks_fresh`.
+        trainings: number of trainings; cells of one training differ in `epochs` only.
+        reference_fresh: whether each of the table's cells seems to have seeds of its own; see
+            `looks_fresh`.
         differ: cells that differ beyond chance: p_holm < alpha.
         smallest_p: of all cells.
     """
@@ -669,12 +680,12 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A run beside a published table.
+    """A run compared with a published table.
 
     Attributes:
         run: the run's directory.
         reference: the table as it was read, its columns and assumptions.
-        where: to what the run (and the table, where it has the parameter) was restricted.
+        where: the restriction of the run, and of the table where it has the parameter.
         parameters: the columns of all parameters.
         fixed: parameters that the table does not have, and their value in all configs compared.
         cells: one row for each cell compared, smallest p first: `parameters`, `CELL_COLUMNS`.
@@ -697,23 +708,23 @@ class Comparison:
     summary: Summary
 
     def __repr__(self) -> str:
-        told = self.summary
+        summary = self.summary
         return (
-            f"Comparison({told.cells:,} cells of {self.run} beside {self.reference.path}, "
-            f"{told.differ:,} differ)"
+            f"Comparison({summary.cells:,} cells of {self.run} beside {self.reference.path}, "
+            f"{summary.differ:,} differ)"
         )
 
     def __str__(self) -> str:
-        told = self.summary
+        summary = self.summary
         return (
-            f"{told.cells:,} cells of {self.run} beside {self.reference.path}: {told.differ:,} "
-            f"differ (Fisher's exact test, Holm's correction at {told.alpha:g}); "
-            f"{told.below_alpha:,} have p < {told.alpha:g}, by chance alone it would be "
-            f"{told.expected:.1f}."
+            f"{summary.cells:,} cells of {self.run} beside {self.reference.path}: "
+            f"{summary.differ:,} differ (Fisher's exact test, Holm's correction at "
+            f"{summary.alpha:g}); {summary.below_alpha:,} have p < {summary.alpha:g}, by chance "
+            f"alone it would be {summary.expected:.1f}."
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the answer, and the cells of the smallest p."""
+        """Show the answer and the cells with the smallest p in a notebook."""
         return as_html(str(self), self.cells)
 
     @property
@@ -731,20 +742,20 @@ def compare_published(
     reference_seeds: int | None = None,
     alpha: float = 0.05,
 ) -> Comparison:
-    """Test each cell of a published table against the config of the run that it stands for.
+    """Test each cell of a published table against the config of the run with the same values.
 
     Args:
         run: with at least one finished config.
-        path: the table; see `read_published`, also for `columns`.
-        columns: which column is which parameter or count, where the name does not say.
-        where: compares only configs with these values, and says what the table leaves unsaid.
-            Configs that do not have such a parameter at all (the momentum of Adam) are kept.
+        path: the table; see `read_published`.
+        columns: see `read_published`.
+        where: compare only configs with these values; also for parameters that the table lacks.
+            Configs without such a parameter (Adam has no momentum) are kept.
         reference_seeds: seeds of each of the table's cells.
         alpha: the level of the tests.
 
     Raises:
         InputError: what `read_published` refuses, an unknown parameter or value, several configs
-            for one cell, or none for any.
+            for one cell, or no config for any cell.
     """
     if not 0 < alpha < 1:
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
@@ -755,40 +766,40 @@ def compare_published(
         raise InputError("no configuration is finished yet", place=str(run.path))
     names = column_names(run.parameters, {*CONFIG_COLUMNS, *CELL_COLUMNS})
     published = read_published(path, list(names.values()), columns=columns, seeds=reference_seeds)
-    found = match_cells(points, names, published, where or {}, run.path)
+    matching = match_cells(points, names, published, where or {}, run.path)
     keys = list(points)
-    results = _results(run, [keys[config] for config in found.configs.tolist()])
+    results = _results(run, [keys[config] for config in matching.configs.tolist()])
     table = config_table(results, run.parameters)
     table = table.set_axis([*names.values(), *table.columns[len(names) :]], axis=1)
-    cells, tails = _tested(table, published, found.rows, alpha)
+    cells, tails = _tested(table, published, matching.rows, alpha)
     cells = cells[[*names.values(), *CELL_COLUMNS]]
     outcomes = {result.key: result.outcome for result in results}
     seeds = solved_seeds([outcomes[key] for key in cells["key"]])
     return Comparison(
         run=run.path,
         reference=published,
-        where=found.where,
+        where=matching.where,
         parameters=tuple(names.values()),
-        fixed=found.fixed,
+        fixed=matching.fixed,
         cells=cells,
-        only_reference=tuple(published.lines[row] for row in found.only_rows.tolist()),
-        only_run=tuple(keys[config] for config in found.only_configs.tolist()),
+        only_reference=tuple(published.lines[row] for row in matching.only_rows.tolist()),
+        only_run=tuple(keys[config] for config in matching.only_configs.tolist()),
         groups=_groups(cells, tails.sum(axis=0), list(published.values), alpha),
         summary=_summary(cells, tails, seeds, names, alpha),
     )
 
 
 def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
-    """The results of some configs, in the order given; those of the others are not computed."""
+    """Return the results of these configs, in this order, without computing any others."""
     part = replace(run, evaluations=run.evaluations.of_keys(keys))
-    found = {result.key: result for result in part.results}
-    return [found[key] for key in keys]
+    results = {result.key: result for result in part.results}
+    return [results[key] for key in keys]
 
 
 def _tested(
     table: pd.DataFrame, published: Published, row: NDArray[np.int64], alpha: float
 ) -> tuple[pd.DataFrame, Floats]:
-    """The cells in order, and the `fisher_tails` of each."""
+    """Return the cells, smallest p first, and the `fisher_tails` of each."""
     k, n = table["k"].to_numpy(), table["n"].to_numpy()
     reference_k, reference_n = published.k[row], published.n[row]
     low, high = wilson(reference_k, reference_n)
@@ -814,12 +825,11 @@ def _tested(
 
 
 def _trainings(cells: pd.DataFrame, names: Mapping[str, str]) -> NDArray[np.int64]:
-    """Int64, shape (cells,): equal for cells that differ in nothing but the epochs."""
+    """Return int64, shape (cells,): equal for cells that differ only in the epochs."""
     others = [column for name, column in names.items() if name != "epochs"]
     if not others:
         return np.zeros(len(cells), np.int64)
-    found = cells.groupby(others, dropna=False, sort=False).ngroup()
-    return np.asarray(found, np.int64)
+    return np.asarray(cells.groupby(others, dropna=False, sort=False).ngroup(), np.int64)
 
 
 def _summary(
@@ -851,7 +861,7 @@ def _summary(
 def _groups(
     cells: pd.DataFrame, probability: Floats, parameters: Sequence[str], alpha: float
 ) -> pd.DataFrame:
-    """The values of each parameter, that with the largest share of p < alpha first."""
+    """Return a row for each value of each parameter, the largest share of p < alpha first."""
     counted = cells[["differs", "difference"]].assign(
         below_alpha=cells["p"] < alpha, expected=probability
     )

@@ -1,4 +1,4 @@
-"""Runs, configs or outcomes beside each other: which solves more seeds, and how surely."""
+"""A comparison of runs, configs or outcomes: which solves more seeds, and how certain that is."""
 
 from __future__ import annotations
 
@@ -27,29 +27,31 @@ from xortune.stats.proportions import (
     unpaired_difference,
 )
 
-# Each contestant enters with seeds that had no part in choosing it. Two that were trained under
-# the same seeds are compared seed by seed, others as the independent samples that they are.
+# Each contestant has seeds that had no part in choosing it. Two contestants with the same seeds are
+# compared seed by seed, others as independent samples.
 
 Origin: TypeAlias = Literal["certificate", "trained", "given"]
-"""Where a contestant's seeds are from: its run's certificate, trained for this, or as handed in."""
+"""The origin of a contestant's seeds: its run's certificate, trained for the comparison, given."""
 
 Floats: TypeAlias = NDArray[np.float64]
 
-POWER = 0.8  # the chance to be told apart with `more_seeds` further ones
-
-
+POWER = 0.8  # the probability of telling a pair apart with `more_seeds` further seeds
 MOST_SHOWN = 5  # contestants in a repr
 
 
 @dataclass(frozen=True, eq=False)
 class Contestant:
-    """What is compared: one config under fresh seeds.
+    """A config under fresh seeds.
 
     Attributes:
-        label: what it is called, different from all others.
-        key: of the config; empty for an outcome that was handed in.
-        point: the config; None for such an outcome.
-        rule: for success, of a trainer of the user's own; None if there is none, or none is known.
+        label: its name, different from all others.
+        key: key of the config; empty for a given outcome.
+        point: the config; None for a given outcome.
+        outcome: what its seeds came to.
+        origin: where the seeds are from.
+        facts: how it was found and trained, by name.
+        notes: warnings about its seeds.
+        rule: the rule for success of a user's own trainer; None if there is none or it is unknown.
     """
 
     label: str
@@ -68,17 +70,17 @@ class Pair:
 
     Attributes:
         a, b: their places among the contestants, a < b.
-        shared: whether the seeds are the same, and so compared one by one.
+        shared: whether both have the same seeds, which are then compared one by one.
         k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
-        wins, losses: shared seeds that only A solves, and only B; None if they are not shared.
-        difference: rate of A minus that of B, in [-1, 1].
+        wins, losses: shared seeds that only A solves, and only B; None if seeds are not shared.
+        difference: rate of A minus rate of B, in [-1, 1].
         low, high: its 95 % interval; see `stats.proportions`.
-        p: exact McNemar test of shared seeds, Boschloo's of others; two-sided.
+        p: two-sided exact McNemar test of shared seeds, else Boschloo's test.
         p_holm: adjusted for all pairs.
         differs: p_holm < alpha.
-        more_seeds: about how many further seeds for each would tell them apart four times in five
-            if the rates are as seen; None if they are told apart, came out equal, or are too close.
-        unused: seeds of A and of B that had to be left out, where they share only some.
+        more_seeds: estimated further seeds for each that would tell them apart with probability
+            `POWER` at the observed rates; None if they are told apart, equal, or too close.
+        unused: seeds of A and of B that are left out because the two share only some.
     """
 
     a: int
@@ -101,41 +103,41 @@ class Pair:
 
     @property
     def ahead(self) -> int | None:
-        """The one that is shown to solve more seeds; None if the two cannot be told apart."""
+        """The place of the one that solves more seeds; None if they are indistinguishable."""
         if not self.differs:
             return None
         return self.a if self.difference > 0 else self.b
 
 
 # -------------------------------------------------------------------------------------------------
-# How soon seeds are solved, and the numbers that trainers told of them: whose are better, and their
-# middles.
+# Epochs to solve, and the numbers that trainers report of seeds: whose are better, and their means.
 #
-# A seed that is never solved takes longer than any that is. The judged number of a rule for success
-# has a direction: of `accuracy >= 0.9` more is better. There a seed without the number, which
-# crashed or diverged, is worse than any that has one, so that a failed seed stays data. Of a number
-# without a rule nobody knows what is better: whose is larger is shown, of the seeds that have one.
+# An unsolved seed takes more epochs than any solved one. The number that a rule for success judges
+# has a direction: for `accuracy >= 0.9` larger is better. There a seed without the number, which
+# crashed or diverged, is worse than any with a number, so that a failed seed stays data. For other
+# numbers the direction is unknown: the comparison shows whose are larger, among seeds with a
+# number.
 #
-# Both summaries, and the resampling, are those of Agarwal et al. (2021), "Deep Reinforcement
-# Learning at the Edge of the Statistical Precipice", NeurIPS 34 (rliable). Their bootstrap is
-# stratified by task; here is one task, and its seeds are drawn.
+# Both statistics and the bootstrap follow Agarwal et al. (2021), "Deep Reinforcement Learning at
+# the Edge of the Statistical Precipice", NeurIPS 34 (rliable). Their bootstrap is stratified by
+# task; here there is one task, and its seeds are drawn.
 
 RESAMPLES, PART, RESAMPLING = 1000, 50, 0
-"""Of each bootstrap, how many at once, and its seed: with another one the ends of an interval move
-by a few hundredths of its length."""
+"""Resamples of a bootstrap, resamples in memory at once, and its random seed. Another seed moves
+the ends of an interval by a few hundredths of its length."""
 
 TAILS = (0.025, 0.975)  # of intervals of 95 %
-Better: TypeAlias = Literal["larger", "smaller", ""]  # what is better; empty where no rule says
+Better: TypeAlias = Literal["larger", "smaller", ""]  # empty: no rule gives a direction
 
 _SIGNS: dict[str, Better] = {">": "larger", ">=": "larger", "<": "smaller", "<=": "smaller"}
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """How probable it is that a seed of A does better than another one of B; a tie counts half.
+    """The probability that a seed of A does better than a seed of B; a tie counts half.
 
     Attributes:
-        probability: in [0, 1]; one half says nothing of either.
+        probability: in [0, 1]; one half favours neither.
         low, high: its 95 % interval, bootstrapped over seeds.
     """
 
@@ -145,15 +147,15 @@ class Improvement:
 
 
 @dataclass(frozen=True)
-class Summed:
-    """The numbers of one contestant in few.
+class NumberSummary:
+    """The summary of one contestant's numbers.
 
     Attributes:
         known: seeds with a finite number.
-        n: seeds that count: all where it is known what is better, else those of `known`.
-        middle: interquartile mean; None if some of the middle half have no number.
-        low, high: its 95 % interval, bootstrapped over seeds; None for an end where some of a
-            resample's middle half have none.
+        n: seeds that count: all of them if the direction is known, else `known`.
+        middle: interquartile mean; None if a seed of the middle half has no number.
+        low, high: its 95 % interval, bootstrapped over seeds; None for an end at which a seed of
+            the resample's middle half has no number.
     """
 
     known: int
@@ -168,40 +170,39 @@ class ComparedNumbers:
     """One number of several contestants.
 
     Attributes:
-        name: of the number.
-        better: what is.
-        of: for each contestant its numbers in few; None of one that tells no such number.
-        wins: for each pair how probable it is that the number of a seed of A is better than that of
-            another of B (larger, if nothing says what is better); None where one of the two has
-            none.
+        name: name of the number.
+        better: which direction is better.
+        of: the summary of each contestant; None if it has no such number.
+        wins: for each pair the probability that the number of a seed of A is better than that of a
+            seed of B (larger, if the direction is unknown); None if one of them has no number.
     """
 
     name: str
     better: Better
-    of: tuple[Summed | None, ...]
+    of: tuple[NumberSummary | None, ...]
     wins: tuple[Improvement | None, ...]
 
 
 def epochs_needed(outcome: Outcome) -> Floats:
-    """float64, shape (S,): the epoch from which each seed stays solved; inf if it is not."""
+    """Return float64, shape (S,): the epoch from which each seed stays solved; inf if unsolved."""
     return np.where(outcome.solved, outcome.solved_epoch, np.inf)
 
 
 def values_of(outcome: Outcome, name: str, better: Better) -> Floats:
-    """Float64, shape (S,) or of the seeds that have the number if nothing says what is better.
+    """Return a number of each seed, float64, shape (S,), with a missing one as the worst infinity.
 
-    What is missing is infinite, on the side of what is worse.
+    If the direction is unknown, seeds without the number are left out.
     """
-    return _counting(_told(outcome, name), better)
+    return _counting(_reported(outcome, name), better)
 
 
 def improvement(first: Floats, second: Floats, *, shared: bool) -> Improvement:
-    """How probable it is that A solves a seed in fewer epochs than B does another seed.
+    """Return the probability that A solves a seed in fewer epochs than B solves a seed.
 
     Args:
-        first: the `epochs_needed` of A, shape (S,); or other costs, of which less is better.
+        first: the `epochs_needed` of A, shape (S,), or other costs.
         second: those of B, shape (T,).
-        shared: whether both are of the same seeds, in the same order: then a resample draws both
+        shared: whether both have the same seeds in the same order, which are then resampled
             together.
     """
     rng = np.random.default_rng(RESAMPLING)
@@ -209,127 +210,126 @@ def improvement(first: Floats, second: Floats, *, shared: bool) -> Improvement:
     mine, theirs = ranks[: first.size], ranks[first.size :]
 
     def sooner(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
-        """Mann and Whitney's statistic, as a share of all pairs."""
+        """Return the Mann-Whitney statistic as a share of all pairs."""
         counts = np.bincount(other, minlength=levels.size)
         not_later = np.cumsum(counts)
         return float((other.size - not_later + counts / 2)[one].mean() / other.size)
 
-    found = []
+    resampled = []
     for _ in range(RESAMPLES):
         drawn = rng.integers(first.size, size=first.size)
         also = drawn if shared else rng.integers(second.size, size=second.size)
-        found.append(sooner(mine[drawn], theirs[also]))
-    low, high = np.quantile(found, TAILS)
+        resampled.append(sooner(mine[drawn], theirs[also]))
+    low, high = np.quantile(resampled, TAILS)
     return Improvement(sooner(mine, theirs), float(low), float(high))
 
 
 def middle_half(costs: Floats) -> tuple[float | None, float | None, float | None]:
-    """The mean of the middle half of costs, and the ends of its bootstrapped 95 % interval.
+    """Return the mean of the middle half of costs and its bootstrapped 95 % interval.
 
     Args:
-        costs: the less the better, shape (S,); inf for a seed that has none.
+        costs: shape (S,), less is better; inf for a seed without a number.
 
     Returns:
-        (mean, low, high): None where some of the middle half are infinite: the high end first.
+        (mean, low, high): None where a cost of the middle half is infinite.
     """
     from scipy.stats import trim_mean  # half a second to import
 
     rng = np.random.default_rng(RESAMPLING)
-    found: list[float] = []
-    with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest ones
+    resampled: list[float] = []
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers near the largest float overflow
         whole = float(trim_mean(costs, 0.25))
         if not np.isfinite(whole):
             return None, None, None
-        for _ in range(RESAMPLES // PART):  # all at once would fill the memory
+        for _ in range(RESAMPLES // PART):  # all at once would take too much memory
             drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
-            found += trim_mean(drawn, 0.25, axis=1).tolist()
-    # Between a number and infinity there is nothing to interpolate.
-    low, high = np.quantile(found, TAILS, method="inverted_cdf")
+            resampled += trim_mean(drawn, 0.25, axis=1).tolist()
+    # A quantile between a number and infinity cannot be interpolated.
+    low, high = np.quantile(resampled, TAILS, method="inverted_cdf")
     low, high = (float(end) if np.isfinite(end) else None for end in (low, high))
     return whole, low, high
 
 
 def _epochs(contestants: Sequence[Contestant], pairs: Sequence[Pair]) -> ComparedNumbers:
-    counting = [
-        epochs_needed(o) if o.epochs else None for o in (one.outcome for one in contestants)
-    ]
-    return _compared_numbers("epochs", "smaller", counting, contestants, pairs)
+    outcomes = [one.outcome for one in contestants]
+    needed = [epochs_needed(outcome) if outcome.epochs else None for outcome in outcomes]
+    return _compared_numbers("epochs", "smaller", needed, contestants, pairs)
 
 
 def _numbers(
     contestants: Sequence[Contestant], pairs: Sequence[Pair]
 ) -> tuple[ComparedNumbers, ...]:
-    """Each number that two contestants have or more, those that are judged first."""
+    """Compare each number that at least two contestants have, those that a rule judges first."""
     judged = [one.rule.name for one in contestants if one.rule is not None]
     others = [name for one in contestants for name in one.outcome.details.values]
-    found = []
+    compared = []
     for name in dict.fromkeys([*judged, *others]):
         rules = [one.rule if one.rule and one.rule.name == name else None for one in contestants]
-        told = [_told(one.outcome, name) for one in contestants]
-        known = [bool(np.isfinite(values).any()) for values in told]
-        # One that is judged would have had such numbers if its seeds had not failed.
-        given = [
+        reported = [_reported(one.outcome, name) for one in contestants]
+        known = [bool(np.isfinite(values).any()) for values in reported]
+        # A contestant that is judged by the number counts even if all of its seeds failed.
+        counted = [
             values if rule or has else None
-            for values, rule, has in zip(told, rules, known, strict=True)
+            for values, rule, has in zip(reported, rules, known, strict=True)
         ]
-        if sum(values is not None for values in given) > 1 and any(known):
-            agreed = {_SIGNS.get(rule.sign, "") for rule in rules if rule}
-            better = agreed.pop() if len(agreed) == 1 else ""
-            found.append(_compared_numbers(name, better, given, contestants, pairs))
-    return tuple(found)
+        if sum(values is not None for values in counted) > 1 and any(known):
+            directions = {_SIGNS.get(rule.sign, "") for rule in rules if rule}
+            better = directions.pop() if len(directions) == 1 else ""
+            compared.append(_compared_numbers(name, better, counted, contestants, pairs))
+    return tuple(compared)
 
 
 def _compared_numbers(
     name: str,
     better: Better,
-    given: Sequence[Floats | None],
+    numbers: Sequence[Floats | None],
     contestants: Sequence[Contestant],
     pairs: Sequence[Pair],
 ) -> ComparedNumbers:
-    """Numbers of each contestant, shape (S,) and not finite where a seed has none, compared."""
+    """Compare numbers, shape (S,) of each contestant, not finite where a seed has none."""
 
     def won(pair: Pair) -> Improvement | None:
-        first, second = given[pair.a], given[pair.b]
+        first, second = numbers[pair.a], numbers[pair.b]
         if first is None or second is None:
             return None
         mine, theirs, same = _compared(contestants[pair.a].outcome, contestants[pair.b].outcome)
         first, second = first[mine], second[theirs]
-        if same and not better:  # a seed of which one has no number is no pair
+        if same and not better:  # both must have a number of the seed
             both = np.isfinite(first) & np.isfinite(second)
             first, second = first[both], second[both]
         first, second = (_costs(_counting(one, better), better) for one in (first, second))
         return improvement(first, second, shared=same) if first.size and second.size else None
 
-    summed = tuple(None if values is None else _summed(values, better) for values in given)
-    return ComparedNumbers(name, better, summed, tuple(map(won, pairs)))
+    of = tuple(None if values is None else _summary(values, better) for values in numbers)
+    return ComparedNumbers(name, better, of, tuple(map(won, pairs)))
 
 
-def _summed(values: Floats, better: Better) -> Summed:
+def _summary(values: Floats, better: Better) -> NumberSummary:
     counting = _counting(values, better)
     middle, low, high = middle_half(_costs(counting, better))
     if better != "smaller":
         middle, low, high = (None if end is None else 0.0 - end for end in (middle, high, low))
-    return Summed(int(np.isfinite(counting).sum()), counting.size, middle, low, high)
+    return NumberSummary(int(np.isfinite(counting).sum()), counting.size, middle, low, high)
 
 
-def _told(outcome: Outcome, name: str) -> Floats:
+def _reported(outcome: Outcome, name: str) -> Floats:
     return outcome.details.values.get(name, np.full(outcome.n, np.nan))
 
 
 def _counting(values: Floats, better: Better) -> Floats:
-    """What is missing as the worst there is, or left out where nothing says what is better."""
+    """Make missing numbers the worst possible, or leave them out if the direction is unknown."""
     if not better:
         return values[np.isfinite(values)]
     return np.where(np.isfinite(values), values, -np.inf if better == "larger" else np.inf)
 
 
 def _costs(values: Floats, better: Better) -> Floats:
-    """Less is better; of numbers of which nothing is known, more."""
+    """Return numbers of which less is better; larger counts as better if no direction is known."""
     return values if better == "smaller" else -values
 
 
 # -------------------------------------------------------------------------------------------------
-# All of them, compared two by two.
+# The comparison of all contestants, two by two.
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,8 +337,8 @@ class RunComparison:
     """Several contestants, compared two by two.
 
     Attributes:
-        contestants: in the order in which they were given.
-        pairs: all of them, in that order too.
+        contestants: in the given order.
+        pairs: all pairs, in the same order.
         alpha: level of all tests together (Holm).
     """
 
@@ -348,27 +348,26 @@ class RunComparison:
 
     @cached_property
     def epochs(self) -> ComparedNumbers:
-        """The epochs to solve; of a contestant whose trainer counts none, none."""
+        """The epochs to solve; without contestants whose trainers count none."""
         return _epochs(self.contestants, self.pairs)
 
     @cached_property
     def numbers(self) -> tuple[ComparedNumbers, ...]:
-        """The numbers that trainers told of the seeds, those that are judged first."""
+        """The numbers that trainers reported of seeds, those that a rule judges first."""
         return _numbers(self.contestants, self.pairs)
 
     def pair(self, a: int, b: int) -> Pair:
-        """The pair of these two, whichever comes first."""
-        low, high = min(a, b), max(a, b)
-        return next(pair for pair in self.pairs if (pair.a, pair.b) == (low, high))
+        """Return the pair of two contestants, in either order."""
+        return next(pair for pair in self.pairs if {pair.a, pair.b} == {a, b})
 
     def beaten_by(self, place: int) -> tuple[int, ...]:
-        """Who is shown to solve more seeds than the one at this place."""
-        found = (pair.ahead for pair in self.pairs if place in (pair.a, pair.b))
-        return tuple(sorted(one for one in found if one is not None and one != place))
+        """Return the places of those that solve more seeds than the contestant at this place."""
+        ahead = (pair.ahead for pair in self.pairs if place in (pair.a, pair.b))
+        return tuple(sorted(one for one in ahead if one is not None and one != place))
 
     @property
     def first_is_worse(self) -> bool:
-        """Whether the first contestant is shown to solve fewer seeds than another."""
+        """Whether the first contestant solves fewer seeds than another, by the tests."""
         return bool(self.beaten_by(0))
 
     def __repr__(self) -> str:
@@ -384,9 +383,9 @@ class RunComparison:
         return answer(self)[0]
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: how many differ by which test, and the pairs."""
+        """Show how many pairs differ by which test, and the pairs, in a notebook."""
         differ = sum(pair.differs for pair in self.pairs)
-        # Not `table`: that resamples epochs, which takes a while.
+        # `table` would resample epochs, which is slow.
         rows = pd.DataFrame([_row(self, pair) for pair in self.pairs])
         counts = ["a", "k_a", "n_a", "b", "k_b", "n_b", "difference", "low", "high"]
         ends = {"low": "difference_low", "high": "difference_high"}
@@ -399,10 +398,10 @@ class RunComparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row for each pair, with `PAIR_COLUMNS`; rates and differences as fractions.
+        """One row for each pair, with `PAIR_COLUMNS`; rates and differences are fractions.
 
-        Behind them, for each of `numbers`, what both have: `NUMBER_ENDINGS`. A number whose columns
-        would be called like others is `value_NAME`.
+        Then follow the columns `NUMBER_ENDINGS` of each of `numbers`. A number whose columns would
+        have the names of others is called `value_NAME`.
         """
         table = pd.DataFrame([_row(self, pair) for pair in self.pairs])
         table = table.join(self._cells(self.epochs, "epochs"))
@@ -417,12 +416,15 @@ class RunComparison:
         return table
 
     def _cells(self, numbers: ComparedNumbers, name: str) -> pd.DataFrame:
-        """Columns of `NUMBER_ENDINGS`; NaN where there is no such number."""
-        few = [(o.known, o.middle, o.low, o.high) if o else (None,) * 4 for o in numbers.of]
+        """Return the columns `NUMBER_ENDINGS`; NaN where there is no such number."""
+        summaries = [(o.known, o.middle, o.low, o.high) if o else (None,) * 4 for o in numbers.of]
         wins = [astuple(win) if win else (None,) * 3 for win in numbers.wins]
-        rows = [(*few[p.a], *few[p.b], *win) for p, win in zip(self.pairs, wins, strict=True)]
-        found = pd.DataFrame(rows, columns=list(NUMBER_ENDINGS), dtype=np.float64)
-        return found.astype({"n_a": "Int64", "n_b": "Int64"}).add_prefix(f"{name}_")
+        rows = [
+            (*summaries[pair.a], *summaries[pair.b], *win)
+            for pair, win in zip(self.pairs, wins, strict=True)
+        ]
+        cells = pd.DataFrame(rows, columns=list(NUMBER_ENDINGS), dtype=np.float64)
+        return cells.astype({"n_a": "Int64", "n_b": "Int64"}).add_prefix(f"{name}_")
 
 
 def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> RunComparison:
@@ -437,12 +439,12 @@ def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> R
     if not 0 < alpha < 1:
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
     places = list(combinations(range(len(contestants)), 2))
-    found = [_tested(contestants[a].outcome, contestants[b].outcome, a, b) for a, b in places]
-    adjusted = holm([pair.p for pair in found])
-    # Of Holm's steps the first: so many seeds suffice whatever comes of the other pairs.
-    level = alpha / len(found)
+    tested = [_tested(contestants[a].outcome, contestants[b].outcome, a, b) for a, b in places]
+    adjusted = holm([pair.p for pair in tested])
+    # The level of Holm's first step: enough seeds at it are enough whatever the other pairs give.
+    level = alpha / len(tested)
     pairs = []
-    for pair, p in zip(found, adjusted.tolist(), strict=True):
+    for pair, p in zip(tested, adjusted.tolist(), strict=True):
         differs = p < alpha
         more = None if differs else _more_seeds(pair, level)
         pairs.append(replace(pair, p_holm=p, differs=differs, more_seeds=more))
@@ -485,19 +487,19 @@ def _tested(one: Outcome, other: Outcome, a: int, b: int) -> Pair:
 
 
 def _compared(one: Outcome, other: Outcome) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
-    """Positions of the seeds of both that are compared, and whether they are the same seeds.
+    """Return the positions of the compared seeds of both, and whether they are the same seeds.
 
-    A seed that both have is never counted as two independent ones. Where they share only some,
-    those are compared one by one, or the others as independent samples, whichever are more: a
-    choice that knows how many seeds there are, and nothing of what came of them.
+    A seed that both have never counts as two independent ones. If they share only some seeds,
+    either these are compared one by one or the others as independent samples, whichever say more.
+    The choice depends on the numbers of seeds only, not on their outcomes.
     """
     common, mine, theirs = np.intersect1d(one.seeds, other.seeds, return_indices=True)
     own = np.setdiff1d(np.arange(one.n), mine)
     their_own = np.setdiff1d(np.arange(other.n), theirs)
-    apart = 0.0
-    if own.size and their_own.size:  # two samples say as much as equal ones of this size
-        apart = 2 * own.size * their_own.size / (own.size + their_own.size)
-    if common.size >= apart:
+    unshared = 0.0
+    if own.size and their_own.size:  # two samples say as much as two of this size (harmonic mean)
+        unshared = 2 * own.size * their_own.size / (own.size + their_own.size)
+    if common.size >= unshared:
         return mine, theirs, True
     return own, their_own, False
 
@@ -519,7 +521,7 @@ def _more_seeds(pair: Pair, level: float) -> int | None:
 
 
 # -------------------------------------------------------------------------------------------------
-# comparison.csv: one row for each pair of what is compared.
+# comparison.csv: one row for each pair.
 
 PAIR_COLUMNS = (
     *("a", "b", "key_a", "key_b", "seeds"),
@@ -528,14 +530,15 @@ PAIR_COLUMNS = (
     *("sooner", "sooner_low", "sooner_high"),
     *(f"epochs_{ending}_{side}" for side in "ab" for ending in ("iqm", "iqm_low", "iqm_high")),
 )
-"""The columns of comparison.csv, one row for each pair. epochs_iqm is the interquartile mean."""
+"""The columns of comparison.csv. `iqm` is the interquartile mean."""
 
 NUMBER_ENDINGS = (
     *(f"{ending}_{side}" for side in "ab" for ending in ("n", "iqm", "iqm_low", "iqm_high")),
     *("wins", "wins_low", "wins_high"),
 )
-"""Of each number NAME that trainers told: NAME_n_a, the seeds of A that have it, NAME_iqm_a, and so
-on; NAME_wins, how probable it is that it is better (larger, if no rule says) for A than for B."""
+"""Columns of each number NAME that trainers reported: NAME_n_a (seeds of A with the number),
+NAME_iqm_a and so on; NAME_wins, the probability that it is better for A than for B (larger, if no
+rule gives a direction)."""
 
 
 def _row(comparison: RunComparison, pair: Pair) -> dict[str, object]:
@@ -560,13 +563,13 @@ def _row(comparison: RunComparison, pair: Pair) -> dict[str, object]:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a comparison comes to, in sentences; each number with what it rests on.
+# The result of a comparison in sentences; each number with the data that it rests on.
 
-MOST_PLANNED = 20_000  # seeds beyond which no plan is made; see `planning.shared_seeds`
+MOST_PLANNED = 20_000  # the most seeds of a plan; see `planning.shared_seeds`
 
 
 def answer(comparison: RunComparison) -> list[str]:
-    """The answer: a sentence of two contestants; of more one of all, and then one of each pair."""
+    """Return the sentence about two contestants; of more, a headline and one for each pair."""
     if len(comparison.pairs) == 1:
         return [sentence(comparison, comparison.pairs[0])]
     bases = {_basis(comparison, pair) for pair in comparison.pairs}
@@ -576,7 +579,7 @@ def answer(comparison: RunComparison) -> list[str]:
 
 
 def headline(comparison: RunComparison) -> str:
-    """Who solves the most seeds, as far as that is shown."""
+    """Return a sentence about who solves the most seeds."""
     names = [plain(one.label) for one in comparison.contestants]
     losers = {place: comparison.beaten_by(place) for place in range(len(names))}
     unbeaten = [place for place, by in losers.items() if not by]
@@ -594,9 +597,12 @@ def headline(comparison: RunComparison) -> str:
 
 
 def sentence(comparison: RunComparison, pair: Pair, *, basis: bool = True) -> str:
-    """What the data say of two contestants, the one that is ahead first.
+    """Return a sentence about two contestants, the one that is ahead first.
 
-    With its `basis`, the seeds and the test, if these are not said elsewhere.
+    Args:
+        comparison: all contestants.
+        pair: the two.
+        basis: add the seeds and the test.
     """
     first, second = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
     rates = [rate_of(pair.k_a, pair.n_a), rate_of(pair.k_b, pair.n_b)]
@@ -604,50 +610,50 @@ def sentence(comparison: RunComparison, pair: Pair, *, basis: bool = True) -> st
     if pair.ahead == pair.b:
         low, high, difference = -high, -low, -difference
         first, second, rates = second, first, rates[::-1]
-    found = (
+    numbers = (
         f"{rates[0]} against {rates[1]}, difference {points(difference, low, high)} points "
         f"{points_interval(low, high)}, {p_text(pair.p_holm)}"
     )
     if basis:
-        found += f" ({_basis(comparison, pair)})"
+        numbers += f" ({_basis(comparison, pair)})"
     if pair.differs:
-        return f"{first} solves more seeds than {second}: {found}."
-    return f"{first} is indistinguishable from {second}: {found}; {_more(pair)}."
+        return f"{first} solves more seeds than {second}: {numbers}."
+    return f"{first} is indistinguishable from {second}: {numbers}; {_more(pair)}."
 
 
 def points(difference: float, low: float, high: float) -> str:
-    """A difference in percentage points, without the unit: `12.8`, in the interval's decimals."""
+    """Format a difference in percentage points: `12.8`, with as many decimals as its interval."""
     digits = decimals(low, high)
     return f"{round(100 * difference, digits) + 0.0:.{digits}f}"  # no -0.0
 
 
 def points_interval(low: float, high: float) -> str:
-    """An interval of a difference in percentage points: `[9.9, 15.8]`, rounded outwards."""
+    """Format an interval of a difference in percentage points: `[9.9, 15.8]`, rounded outwards."""
     digits = decimals(low, high)
     down, up = rounded_down(100 * low, digits) + 0.0, rounded_up(100 * high, digits) + 0.0
     return f"[{down:.{digits}f}, {up:.{digits}f}]"
 
 
 def p_text(p: float) -> str:
-    """`p < 0.001` or `p = 0.0314`."""
+    """Format p: `p < 0.001` or `p = 0.0314`."""
     return "p < 0.001" if p < 0.001 else f"p = {number(p)}"
 
 
 def tested_by(pair: Pair) -> str:
-    """The test that the pair's p is of, after its seeds: `1,000 shared seeds`."""
+    """Return the pair's seeds and test: `1,000 shared seeds, exact McNemar test`."""
     if pair.shared:
         return f"{count(pair.n_a, 'shared seed')}, exact McNemar test"
     return f"{pair.n_a:,} and {count(pair.n_b, 'seed')}, none shared, Boschloo's exact test"
 
 
 def wanted_seeds(seeds: int) -> str:
-    """A number of seeds, two digits of it, rounded up: it is an estimate."""
+    """Format an estimated number of seeds: two digits, rounded up."""
     size = 10 ** max(0, len(str(seeds)) - 2)
     return f"{math.ceil(seeds / size) * size:,}"
 
 
 def notes(comparison: RunComparison) -> list[str]:
-    """What must be said of contestants, once for those of whom the same is to be said."""
+    """Return the notes on contestants, each once with the names of all that it concerns."""
     whose: dict[str, list[str]] = {}
     for one in comparison.contestants:
         for note in one.notes:

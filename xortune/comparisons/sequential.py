@@ -1,4 +1,4 @@
-"""Configurations compared while they are trained, until one is proven better than the others."""
+"""Configurations compared while they train, until one is proven better than the others."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class SequentialPair:
         n: seeds.
         wins, losses: seeds that only A solves, and only B.
         difference: rate of A minus that of B, in [-1, 1].
-        low, high: its interval. With 1 minus the family's alpha all intervals of a comparison hold
-            together, at whatever seed it stopped.
+        low, high: its interval. All intervals of a comparison hold together with probability
+            1 - alpha, at whatever seed it stopped.
         ahead: the place of the one that is proven better; None if neither is.
         decided_at: the seed that proved it, counted from 1; None if neither is.
     """
@@ -51,13 +51,13 @@ class SequentialComparison:
     """Several configurations, compared seed after seed.
 
     Attributes:
-        labels: what they are called.
+        labels: their names.
         points: the configurations.
         k: seeds that each solves, of n.
-        n: seeds of each, the same for all, up to the one that decided it.
+        n: seeds of each, the same for all, up to the deciding one.
         first_seed: the first of them; the others follow.
         max_seeds: the most seeds of each.
-        alpha: the greatest probability of calling one better than another that is as good.
+        alpha: greatest probability of calling a configuration better than another that is as good.
         pairs: all pairs.
     """
 
@@ -74,7 +74,7 @@ class SequentialComparison:
         return f"{'. '.join(self.lines)}."
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the answer, and what each solves."""
+        """Show the answer and each configuration's seeds solved in a notebook."""
         rows = [
             {"label": label, **point, "solved": f"{k:,} of {self.n:,}"}
             for label, point, k in zip(self.labels, self.points, self.k, strict=True)
@@ -83,7 +83,7 @@ class SequentialComparison:
 
     @property
     def best(self) -> int | None:
-        """The place of the one that is proven better than each other; None if there is none."""
+        """The place of the one that is proven better than all others; None if there is none."""
         for place in range(len(self.labels)):
             own = [pair for pair in self.pairs if place in (pair.a, pair.b)]
             if all(pair.ahead == place for pair in own):
@@ -97,7 +97,7 @@ class SequentialComparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row for each pair, with labels in place of places; differences as fractions."""
+        """One row for each pair, with labels instead of places; differences are fractions."""
         names = {"a": self.labels, "b": self.labels, "ahead": (*self.labels, None)}
         rows = [
             {
@@ -110,24 +110,26 @@ class SequentialComparison:
 
     @property
     def lines(self) -> list[str]:
-        """The answer of each pair, in a sentence."""
-        found = []
+        """A sentence about each pair."""
+        lines = []
         for pair in self.pairs:
             a, b = self.labels[pair.a], self.labels[pair.b]
             counts = f"{a} {pair.k_a}/{pair.n}, {b} {pair.k_b}/{pair.n}"
             low, high = (f"{100 * end:.1f}" for end in (pair.low, pair.high))
             between = f"difference {100 * pair.difference:.1f} points [{low}, {high}]"
             if pair.ahead is None:
-                said = f"{a} is indistinguishable from {b}"
                 after = "of each" if pair.n < self.max_seeds else "of each, all that were allowed"
-                found.append(f"{said} after {pair.n} seeds {after}: {counts}, {between}")
+                lines.append(
+                    f"{a} is indistinguishable from {b} after {pair.n} seeds {after}: {counts}, "
+                    f"{between}"
+                )
             else:
                 better, worse = (a, b) if pair.ahead == pair.a else (b, a)
-                found.append(
+                lines.append(
                     f"{better} solves more seeds than {worse}, proven by seed {pair.decided_at}: "
                     f"{counts}, {between}"
                 )
-        return found
+        return lines
 
 
 def compared_in_step(
@@ -139,19 +141,19 @@ def compared_in_step(
     max_seeds: int,
     alpha: float,
 ) -> tuple[SequentialComparison, bool]:
-    """What so many seeds of each say, and whether that is the answer.
+    """Compare configurations by their seeds so far.
 
     Each pair has an equal share of alpha (Bonferroni), and each side of a pair half of that
-    (`stats.sequential.paired_answer`). It ends at the first seed after which one configuration is
-    proven better than each other.
+    (`stats.sequential.paired_answer`). The comparison ends at the first seed after which one
+    configuration is proven better than all others.
 
     Args:
-        solved: (S,) of each: which seeds it solves, the same seeds in the same order.
-        labels: what they are called.
+        solved: shape (S,) for each: which seeds it solves; the same seeds in the same order.
+        labels: their names.
         points: the configurations.
-        first_seed: of the S.
-        max_seeds: at most so many, fixed beforehand.
-        alpha: of the family.
+        first_seed: the first of the S.
+        max_seeds: the most seeds of each, fixed beforehand.
+        alpha: of all pairs together.
 
     Returns:
         The comparison, and whether it has ended.
@@ -164,7 +166,7 @@ def compared_in_step(
     }
     n = len(solved[0])
     views = [_seen_from(place, answers) for place in everyone]
-    # One is proven better than each other by the last of the seeds that prove it.
+    # A configuration is proven better than all others at the last of its deciding seeds.
     ends = (max(by for _, by in view) for view in views if all(ahead == 1 for ahead, _ in view))
     end = min(ends, default=None)
     stop = n if end is None else end
@@ -172,7 +174,7 @@ def compared_in_step(
         _pair(places, [solved[one][:stop] for one in places], answer, share)
         for places, answer in answers.items()
     )
-    found = SequentialComparison(
+    comparison = SequentialComparison(
         labels=tuple(labels),
         points=tuple(points),
         k=tuple(int(one[:stop].sum()) for one in solved),
@@ -182,12 +184,12 @@ def compared_in_step(
         alpha=alpha,
         pairs=pairs,
     )
-    over = end is not None or n == max_seeds or all(one.ahead for one in answers.values())
-    return found, over
+    over = end is not None or n == max_seeds or all(answer.ahead for answer in answers.values())
+    return comparison, over
 
 
 def _seen_from(place: int, answers: dict[tuple[int, int], PairedAnswer]) -> list[tuple[int, int]]:
-    """Of each answer about one: 1 if it is ahead, -1 if behind; and at which seed."""
+    """Return for each answer about one: 1 if it is ahead, -1 if behind, else 0; and its seed."""
     sides = ((pair.index(place), answer) for pair, answer in answers.items() if place in pair)
     return [(one.ahead * (1 - 2 * side), one.n) for side, one in sides]
 
@@ -199,9 +201,8 @@ def _pair(
     n = len(one)
     wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
     decided = answer.ahead != 0 and answer.n <= n
-    # Half of alpha for the two ends, a quarter of this for each of the four bounds. The other half
-    # is that of a verdict that is wrong, which may move an end to 0: an end of 0 excludes only what
-    # the verdict does.
+    # The verdict has half of alpha; it may move an end to 0, which excludes only what the verdict
+    # excludes. The two ends have the other half, and each of their four bounds a quarter of it.
     each = alpha / 8
     low = float(anytime_lower(wins, n, alpha=each) - anytime_upper(losses, n, alpha=each))
     high = float(anytime_upper(wins, n, alpha=each) - anytime_lower(losses, n, alpha=each))

@@ -13,8 +13,8 @@ from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import (
     ComparedNumbers,
     Contestant,
+    NumberSummary,
     RunComparison,
-    Summed,
     answer,
     notes,
     p_text,
@@ -271,7 +271,7 @@ def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
     return tables
 
 
-def _middle(summed: Summed, lacking: str) -> tuple[str, str]:
+def _middle(summed: NumberSummary, lacking: str) -> tuple[str, str]:
     """An interquartile mean and its interval, or why there is none."""
     if summed.middle is None:
         return f"more than a quarter {lacking}", ""
