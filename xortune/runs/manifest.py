@@ -1,4 +1,4 @@
-"""manifest.json: what a run says of itself, its sessions, and where imported results are from."""
+"""manifest.json: a run's settings, its sessions, and the origin of imported results."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ from xortune.runs.store import as_path, replace_file
 from xortune.spaces.model import SUCCESS_RATE, Objective
 from xortune.stats.numbers import named_statistic
 
-# -------------------------------------------------------------------------------------------------
 MANIFEST = "manifest.json"
 
 FORMAT = 1
-"""Of a run's manifest and journal: a change that older programs misread makes it one more."""
+"""Of manifest and journal; increased by each change that older versions would misread."""
 
 
 class _NotCertified(TypedDict):
-    """Why a search left out the certificate that was asked for, and what makes it."""
+    """Why a search left out the certificate, and the command that makes it."""
 
     why: str
     command: str
@@ -40,7 +39,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Resampled(TypedDict):
-    """How sure the importances are; see `driver.importance`."""
+    """The uncertainty of the importances; see `driver.importance`."""
 
     intervals: dict[str, Annotated[list[_Share], Field(min_length=2, max_length=2)]]
     configs: int
@@ -50,7 +49,7 @@ class _Resampled(TypedDict):
 
 
 class _NotedSession(TypedDict):
-    """Of one that searched or certified."""
+    """A session that searched or certified."""
 
     made: str
     versions: NotRequired[dict[str, str]]
@@ -71,13 +70,13 @@ class _NotedObjective(TypedDict):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the results of a run come from that xortune did not make.
+    """The origin of imported results.
 
     Attributes:
-        source: the file as it was named, `a DataFrame`, or the study.
+        source: the name of the file, `a DataFrame`, or the study.
         sha256: of the file, or of the values.
-        rows: how many results were read; each is one seed of one config.
-        success: the column that says what a success is, or the rule for a number.
+        rows: number of results; each is one seed of one configuration.
+        success: the column that defines a success, or the rule for a number.
         at: when it was imported, ISO 8601.
     """
 
@@ -89,7 +88,7 @@ class Origin:
 
     @property
     def sentence(self) -> str:
-        """For those who read about the run."""
+        """The sentence that a report shows."""
         return (
             f"These results were imported from {self.source} ({self.rows:,} rows, SHA-256 "
             f"{self.sha256[:12]}) on {self.at[:10]}; xortune did not train them. A success is what "
@@ -98,7 +97,7 @@ class Origin:
 
 
 class _Manifest(TypedDict, total=False):
-    """The entries that anything is computed of: a manifest may come from anybody."""
+    """The entries that computations use; they are checked, as anybody may have written the file."""
 
     sessions: Annotated[list[_NotedSession], Field(min_length=1)]
     made: dict[str, dict[str, str]]
@@ -120,10 +119,10 @@ _MANIFEST, _ORIGIN = TypeAdapter(_Manifest), TypeAdapter(Origin)
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
-    """What a run's manifest says; nothing if it is not there.
+    """A run's manifest; empty without a file.
 
     Raises:
-        InputError: it cannot be read, is not a JSON object, of a newer format, or damaged.
+        InputError: it cannot be read, is not a JSON object, has another format, or is damaged.
     """
     place = path / MANIFEST
     if not place.exists():
@@ -154,17 +153,17 @@ def manifest_of(path: Path) -> dict[str, Any]:
 
 
 def stopped_because(manifest: Mapping[str, Any]) -> str | None:
-    """Why a search ended before its end, as it noted it; None if it did not."""
+    """Why a search ended early; None if it did not, or the manifest does not say."""
     return manifest.get("stopped") if manifest.get("complete") is False else None
 
 
 def rungs_of(manifest: Mapping[str, Any]) -> tuple[int, ...]:
-    """The ladder of the search; none if nothing is noted."""
+    """The ladder of the search; empty if the manifest has none."""
     return tuple(manifest.get("ladder") or ())
 
 
 def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
-    """Objectives as a manifest notes them."""
+    """Objectives in the form of a manifest."""
     return [
         {"name": o.name, "direction": "maximize" if o.maximize else "minimize"}
         | {n: v for n in ("number", "statistic", "failed") if (v := getattr(o, n)) is not None}
@@ -174,7 +173,7 @@ def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
 
 
 def objectives_of(manifest: Mapping[str, Any]) -> tuple[Objective, ...]:
-    """What a run looked for; the success rate where nothing is noted."""
+    """The objectives of a run; by default the success rate."""
 
     def read(noted: Mapping[str, Any]) -> Objective:
         name, maximize = noted["name"], noted["direction"] == "maximize"
@@ -199,14 +198,14 @@ def update_manifest(path: str | os.PathLike[str], **changes: Any) -> None:
 
 
 MOST_NOTE, MOST_TAG = 1000, 100
-"""Letters of a note, and of a tag."""
+"""Characters of a note, and of a tag."""
 
 
 def checked_labels(note: str | None, tags: Iterable[str] | None) -> dict[str, Any]:
-    """What a user calls a run, as entries of its manifest: a sentence about it, and tags.
+    """Check a user's note and tags, and return them as entries of the manifest.
 
     Raises:
-        InputError: no text, an empty one or one that is too long; a tag with a comma.
+        InputError: one is no text, empty or too long; a tag has a comma.
     """
     if note is not None and not (isinstance(note, str) and 0 < len(note) <= MOST_NOTE):
         allowed = f"text of 1 to {MOST_NOTE:,} letters"
@@ -220,7 +219,7 @@ def checked_labels(note: str | None, tags: Iterable[str] | None) -> dict[str, An
 
 
 def label_run(path: Path, labels: Mapping[str, Any] | None) -> None:
-    """Write labels into a run's manifest: a note replaces an earlier one, tags are added.
+    """Write note and tags into a run's manifest: the note replaces an earlier one, tags are added.
 
     Raises:
         InputError: the manifest is damaged or cannot be written.
@@ -232,43 +231,44 @@ def label_run(path: Path, labels: Mapping[str, Any] | None) -> None:
 
 
 def as_json(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest as it is written."""
+    """The content of the file."""
     return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
 
 
 IMPORTED = "imported"
-"""The trainer of a run that xortune did not make, and the entry that says where it is from."""
+"""The trainer of an imported run, and the entry with its origin."""
 
 
 def is_imported(manifest: Mapping[str, Any]) -> bool:
-    """Whether a run's results come from somewhere else."""
+    """Whether a run's results were imported."""
     return manifest.get("trainer") == IMPORTED and IMPORTED in manifest
 
 
 def imported_from(manifest: Mapping[str, Any]) -> Origin | None:
-    """Where a run's results come from; None for xortune's own."""
+    """The origin of imported results; None for a run that xortune made."""
     return _ORIGIN.validate_python(manifest[IMPORTED]) if is_imported(manifest) else None
 
 
 # -------------------------------------------------------------------------------------------------
-# What made which block.
+# What trained which block.
 #
-# What a block's outcome depends on beside its config and seeds (the engine, its version and that
-# of torch and Numba, the device, the task, a user's own trainer) is its identity. The manifest has
-# each identity in whole, under a short digest (`made`); each line of the journal has the digest.
-# Blocks of one config with two identities are no sample of one rate: see `runs.results`.
+# The identity of a block is all that its outcome depends on beside configuration and seeds: the
+# engine, its version and those of torch and Numba, the device, the task, a user's own trainer. The
+# manifest has each identity under a short digest (`made`); each line of the journal has the digest.
+# Blocks of two identities are no sample of one rate: see `runs.results`.
 
 PACKAGES = ("torch", "numba")
 """Entries of an identity that are versions of packages."""
 
 CERTIFIED = "certify"
-"""What a session did, if it did not search."""
+"""The `what` of a session that certified; one that searched has none."""
 
 
 def identity_of(described: Mapping[str, str]) -> dict[str, str]:
-    """What outcomes depend on, of what a trainer says of itself.
+    """The part of a trainer's description that outcomes depend on.
 
-    Not the task's mere name, and no version's build (`+cpu`), which may differ within a cluster.
+    Without the task's name, and without the build of a version (`+cpu`), which may differ within a
+    cluster.
     """
     identity = {name: str(described[name]) for name in sorted(described) if name != "task"}
     return {n: v.partition("+")[0] if n in PACKAGES else v for n, v in identity.items()}
@@ -281,47 +281,47 @@ def made_id(identity: Mapping[str, str]) -> str:
 
 
 NOBODY = made_id({})
-"""The digest of a run whose manifest says nothing of its sessions."""
+"""The digest for a run whose manifest has no sessions."""
 
 
 def sessions_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each session, the first one first."""
-    found: list[dict[str, Any]] = manifest.get("sessions", [{"number": 1, "made": NOBODY}])
-    return found
+    """The sessions in their order."""
+    sessions: list[dict[str, Any]] = manifest.get("sessions", [{"number": 1, "made": NOBODY}])
+    return sessions
 
 
 def identities_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """What made the run, by its digest."""
-    found: dict[str, dict[str, str]] = manifest.get("made", {NOBODY: {}})
-    return found
+    """The identities of the run by their digests."""
+    identities: dict[str, dict[str, str]] = manifest.get("made", {NOBODY: {}})
+    return identities
 
 
 def last_search(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The last session that searched; others may have certified since."""
+    """The last session that searched; later ones may have certified."""
     sessions = sessions_of(manifest)
     return ([s for s in sessions if s.get("what") != CERTIFIED] or sessions)[-1]
 
 
 def last_identity(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What made the last search session's blocks, as far as the manifest knows."""
+    """The identity of the last session that searched; empty if unknown."""
     return identities_of(manifest).get(last_search(manifest)["made"], {})
 
 
 def made_with(manifest: Mapping[str, Any], digests: Sequence[str], attempt: int) -> dict[str, Any]:
-    """What made the blocks of an attempt to certify: identity, versions, git commit.
+    """The identity, package versions and git commit that made an attempt's blocks.
 
-    The identity is known of each block. Versions and commit are those of the sessions that can have
-    made them; where these differ, the entry is left out.
+    The identity is that of the blocks. Versions and commit are those of the sessions that may have
+    trained them; an entry that differs between these is left out.
     """
-    wanted = set(digests) or {NOBODY}
+    digests = sorted(set(digests)) or [NOBODY]
     known = identities_of(manifest)
-    made = _agreed([known[digest] for digest in sorted(wanted) if digest in known])
-    sessions = [s for s in sessions_of(manifest) if s["made"] in wanted]
+    made = _common([known[digest] for digest in digests if digest in known])
+    sessions = [s for s in sessions_of(manifest) if s["made"] in digests]
     own = [s for s in sessions if s.get("what") == CERTIFIED and s.get("attempt") == attempt]
-    # A search certifies too, and does not note the attempt.
+    # A session that searched may have certified too; its entry does not say so.
     sessions = own or [s for s in sessions if s.get("what") != CERTIFIED]
-    versions = _agreed([s["versions"] for s in sessions if "versions" in s])
-    commit = _agreed([{"git_commit": s.get("git_commit")} for s in sessions])
+    versions = _common([s["versions"] for s in sessions if "versions" in s])
+    commit = _common([{"git_commit": s.get("git_commit")} for s in sessions])
     return {
         **made,
         **({"versions": versions} if versions else {}),
@@ -329,8 +329,8 @@ def made_with(manifest: Mapping[str, Any], digests: Sequence[str], attempt: int)
     }
 
 
-def _agreed(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all of them say alike."""
+def _common(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The items that all entries share."""
     first = entries[0] if entries else {}
     return {n: v for n, v in first.items() if all(n in e and e[n] == v for e in entries)}
 
@@ -341,13 +341,13 @@ OTHER_RUN = "remove the line, if it is of another run"
 def refuse_others(
     evaluations: Evaluations, manifest: Mapping[str, Any], journal: Path, *more: Mapping[str, Any]
 ) -> None:
-    """Return if all lines of a journal can be of the run with that manifest.
+    """Raise if a line of the journal belongs to another run.
 
     Args:
         evaluations: all lines.
         manifest: of the run.
         journal: the file.
-        more: the manifest as it was at other times, while a session may have begun.
+        more: the manifest as read at another time: a session may have begun meanwhile.
     """
     search, _ = evaluations.apart()
     proposal, config = search.column("proposal"), search.column("config")
@@ -363,10 +363,11 @@ def refuse_others(
             place=f"{journal}:{search.places[at] + 1}: proposal",
             fix=OTHER_RUN,
         )
-    if not all("made" in one for one in (manifest, *more)):
+    manifests = (manifest, *more)
+    if not all("made" in entries for entries in manifests):
         return
-    known = {digest for one in (manifest, *more) for digest in one["made"]}
-    names, made = list(evaluations.lines.names), evaluations.column("made")
+    known = {digest for entries in manifests for digest in entries["made"]}
+    names, made = evaluations.lines.names, evaluations.column("made")
     for name in set(made.tolist()) - {-1}:
         if names[name] not in known:
             raise InputError(

@@ -1,4 +1,4 @@
-"""The sessions of a run: who made which block, and what a session that continues it may change."""
+"""The sessions of a run: what a session records, and what one that continues a run may change."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 SPACE = "space.yaml"
 
 _KEPT = re.compile(r"space-[1-9][0-9]*\.yaml")
-"""What a space that was replaced is called; nothing that leads out of the directory."""
+"""The name of a replaced space; it cannot lead out of the directory."""
 
 
 def begin_session(
@@ -62,10 +62,10 @@ def begin_session(
     identity: Mapping[str, str],
     space: SearchSpace | None = None,
 ) -> None:
-    """Write a session that continues a run into its manifest, and its space if that is another.
+    """Record a session that continues a run in the manifest, and write its space if it changes.
 
-    The space that it replaces is kept beside it as space-1.yaml, space-2.yaml, ... At whatever
-    instant this is killed, the same call does it again.
+    The replaced space is kept as space-1.yaml, space-2.yaml, ... If this is killed at any point,
+    the same call repeats it.
 
     Raises:
         InputError: the manifest is damaged, or the directory cannot be written.
@@ -87,7 +87,7 @@ def begin_session(
 
 
 def _keep(path: Path) -> str:
-    """Copy space.yaml to the first space-N.yaml that is free, or the last if that is the same."""
+    """Copy space.yaml to the next free space-N.yaml, unless the last one is equal; return it."""
     text, number = text_of(path / SPACE), 1
     while (path / f"space-{number}.yaml").exists():
         number += 1
@@ -100,7 +100,7 @@ def _keep(path: Path) -> str:
 
 
 def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace, ...]:
-    """The spaces that a run was made with before it was extended, in their order; no tasks.
+    """The replaced spaces of a run that was extended, in their order, without tasks.
 
     Raises:
         InputError: the manifest is damaged, a space cannot be read, or is no search space.
@@ -110,26 +110,26 @@ def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace
 
 
 def space_at(place: Path) -> SearchSpace:
-    """A space of a run, without its task, whose file may be elsewhere by now."""
+    """A space of a run, without its task, whose file may have moved."""
     values = read_yaml(text_of(place), str(place)).values
-    text = json.dumps({key: part for key, part in values.items() if key != "task"})  # YAML too
+    text = json.dumps({key: part for key, part in values.items() if key != "task"})  # JSON is YAML
     return parse_space(text, str(place), place.parent)
 
 
 # -------------------------------------------------------------------------------------------------
-# What a session that continues a run may change of the space that the run was made with.
+# What a session that continues a run may change in its space.
 #
-# A run's counts belong to one task, one ladder, one sampler and its seed. Everything that a search
-# has proposed so far must still be what the space means: so an extension may only add.
+# A run's counts belong to one task, one ladder, one sampler and its seed. All earlier proposals
+# must still be in the space, and must be what it would propose: an extension may only add.
 
 NOTHING = "(none)"
-"""What stands in a difference for something that one of the spaces does not have."""
+"""In a difference: one of the spaces does not have this."""
 
 _PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z_][\w.+/-]*", re.ASCII | re.I)
 
 
 class DifferentRunError(InputError):
-    """A run that cannot be continued like that: what differs, one on each line, then the fix."""
+    """A run that cannot be continued so: one difference on each line, then the fix."""
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.problem}" if self.place else self.problem
@@ -143,14 +143,14 @@ def _different(place: str, problem: str, found: Sequence[str], fix: str) -> Diff
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that two spaces have not in common, in the words of a space file.
+    """A difference of two spaces, written as in a space file.
 
     Attributes:
         name: dotted, such as ``parameters.lr.high``.
-        before: as the run was made.
-        after: as it is asked for now.
+        before: in the run.
+        after: in the new space.
         refusal: why a run cannot be extended by it; None if it can.
-        free: whether a run may be continued with it without being extended.
+        free: whether resuming with it needs no extension.
     """
 
     name: str
@@ -164,7 +164,7 @@ class Difference:
 
 
 def words(value: object) -> str:
-    """A value as a space file says it, on one line."""
+    """A value as a space file writes it, on one line."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{words(k)}: {words(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -177,7 +177,7 @@ def words(value: object) -> str:
 def changes_brought(
     old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None, place: str, extend: bool
 ) -> tuple[Difference, ...]:
-    """What a session brings to a run that it continues, or a refusal that shows all of that."""
+    """The differences of a session that continues a run; raise if it may not have one of them."""
     found = tuple(differences(old, new, task=task))
     if extend:
         problem = "the run cannot be extended by this:"
@@ -197,13 +197,13 @@ def changes_brought(
 def differences(
     old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None = None
 ) -> Iterator[Difference]:
-    """All that decides what a search proposes, trains and counts, where two spaces differ.
+    """The differences of two spaces in what a search proposes, trains and counts.
 
-    Not their names, comments and time budgets.
+    Names, comments and time budgets do not matter.
     """
     if task is None and old.task is not None:
         task = old.task.name, old.task.fingerprint
-    # Where the user's own function trains, what it is will be compared, and not what it learns.
+    # A user's own function has no task here: its identity is compared elsewhere.
     if task is not None and new.task is not None and task[1] != new.task.fingerprint:
         before, after = task[0], new.task.name
         if before == after:  # a file whose rows have changed
@@ -245,31 +245,31 @@ def _shown(value: object) -> str:
 def _count(
     name: str, before: int | None, after: int | None, *, free: bool = False
 ) -> Iterator[Difference]:
-    """Of how many there shall be, which may only grow; None is none."""
+    """The difference of a number that may only grow; None counts as 0."""
     if after != before:
         refusal = "fewer than the run asks for" if (after or 0) < (before or 0) else None
         yield Difference(name, _shown(before), _shown(after), refusal, free)
 
 
 def _trainer(space: SearchSpace) -> object:
-    """What trains: a name, or all that is said of a command but the rule for its numbers."""
+    """The trainer as a name, or a command's settings without the rule for its numbers."""
     command = space.command
     if command is None and space.timeout is not None:
         return {"function": space.trainer, "timeout": space.timeout}
     if command is None:
         return space.trainer
-    said: dict[str, object] = {"command": space.trainer}
+    settings: dict[str, object] = {"command": space.trainer}
     if command.by_exit:
-        said["success"] = EXIT_CODE
+        settings["success"] = EXIT_CODE
     for name in ("metric", "timeout"):
         if (value := getattr(command, name)) is not None:
-            said[name] = value if isinstance(value, float) else str(value)
-    return said
+            settings[name] = value if isinstance(value, float) else str(value)
+    return settings
 
 
 def _goals(objectives: Sequence[Objective]) -> list[object]:
-    said = ("name", "direction", "failed")
-    return [{n: one[n] for n in said if n in one} for one in noted_objectives(objectives)]
+    names = ("name", "direction", "failed")
+    return [{n: one[n] for n in names if n in one} for one in noted_objectives(objectives)]
 
 
 def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
@@ -277,8 +277,8 @@ def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
     after = {parameter.name: parameter for parameter in new.parameters}
     forms, new_forms = _forms(old), _forms(new)
     for name in {**before, **after}:
-        mine = name == "epochs" and ("epochs",) in {**old.lines, **new.lines}
-        path = name if mine else f"parameters.{name}"
+        is_top_level = name == "epochs" and ("epochs",) in {**old.lines, **new.lines}
+        path = name if is_top_level else f"parameters.{name}"
         if name not in before:
             refusal = "no configuration so far has a value for it"
             yield Difference(path, NOTHING, words(new_forms[name]), refusal)
@@ -288,7 +288,7 @@ def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
             one, other = before[name], after[name]
             yield from _changes(path, (one, forms[name]), (other, new_forms[name]), before)
     orders = [[n for n in some if n in before and n in after] for some in (before, after)]
-    if orders[0] != orders[1]:  # in which values are drawn, and in which a grid is walked through
+    if orders[0] != orders[1]:  # draws and the grid follow this order
         yield Difference("parameters (their order)", words(orders[0]), words(orders[1]))
 
 
@@ -299,19 +299,19 @@ def _forms(space: SearchSpace) -> dict[str, Any]:
 
 
 def _kinds(parameter: Parameter) -> list[bool]:
-    """Of each of its values whether it is true or false: for a space true is not 1."""
+    """Whether each of its values is a boolean: in a space true is not 1."""
     conditions = [value for _, values in parameter.when for value in values]
     return [isinstance(value, bool) for value in (*extremes(parameter), *conditions)]
 
 
 def _changes(
     path: str,
-    was: tuple[Parameter, Any],
-    shall_be: tuple[Parameter, Any],
+    old_and_form: tuple[Parameter, Any],
+    new_and_form: tuple[Parameter, Any],
     parents: Mapping[str, Parameter],
 ) -> Iterator[Difference]:
-    """What differs of a parameter; each is given with its form in the file."""
-    (old, before), (new, after) = was, shall_be
+    """The differences of a parameter; both are given with their forms in the file."""
+    (old, before), (new, after) = old_and_form, new_and_form
     if not (isinstance(before, dict) and isinstance(after, dict) and type(old) is type(new)):
         refusal = _lost(old, new) or _moved(old, new, parents)
         yield Difference(path, words(before), words(after), refusal)
@@ -324,7 +324,7 @@ def _changes(
 
 
 def _lost(old: Parameter, new: Parameter, key: str | None = None) -> str | None:
-    """Why configurations of the old parameter would not be in the new one; None if all are."""
+    """Why the new parameter lacks values of the old one, or draws others; None if it does not."""
     if not isinstance(old, Range):
         if isinstance(new, Range) and not isinstance(old, Fixed):
             return "a choice stays a choice"
@@ -353,7 +353,7 @@ def _step(parameter: Range) -> float | None:
 
 
 def _moved(old: Parameter, new: Parameter, parents: Mapping[str, Parameter]) -> str | None:
-    """Why a configuration of the run would have, or lack, a parameter that it lacks, or has."""
+    """Why a condition changes which configurations have the parameter; None if it does not."""
     refusal = "configurations so far have it, or lack it, by the condition that was"
     before, after = dict(old.when), dict(new.when)
     for name in {**before, **after}:
@@ -361,7 +361,7 @@ def _moved(old: Parameter, new: Parameter, parents: Mapping[str, Parameter]) -> 
         if parent is None or isinstance(parent, Range):
             return refusal
         if (name in before) != (name in after) and parent.when:
-            return refusal  # where the other one is not active itself, this one was, or was not
+            return refusal  # the parent may itself be inactive
         every = extremes(parent)
         held = [value for value in every if contains(before.get(name, every), value)]
         holds = [value for value in every if contains(after.get(name, every), value)]
@@ -373,7 +373,7 @@ def _moved(old: Parameter, new: Parameter, parents: Mapping[str, Parameter]) -> 
 def changed_trainer(
     manifest: Mapping[str, Any], identity: Mapping[str, str]
 ) -> list[tuple[str, str, str]]:
-    """What trains otherwise than the last search did: name, before, now."""
+    """The changes of the identity since the last search: name, before, now."""
     before = last_identity(manifest)
     names = sorted({**before, **identity}) if before else []
     return [
@@ -386,7 +386,7 @@ def changed_trainer(
 def checked_versions(
     run: Run, identity: Mapping[str, str], versions: Mapping[str, str], *, accept: bool
 ) -> list[str]:
-    """What to know of versions that differ from those of the run's last search, or a refusal."""
+    """Notes on versions that differ from those of the run's last search; raise unless accepted."""
     changed, notes = changed_trainer(run.manifest, identity), []
     if changed:
         shown = [f"{name}: {before} -> {after}" for name, before, after in changed]
@@ -412,7 +412,7 @@ def checked_versions(
         )
     then = last_search(run.manifest).get("versions", {})
     packages = [
-        f"{name} {then[name]} -> {now}"  # which train nothing
+        f"{name} {then[name]} -> {now}"  # packages that train nothing
         for name, now in versions.items()
         if name not in PACKAGES and name in then and then[name] != now
     ]
@@ -425,7 +425,7 @@ def checked_versions(
 
 
 INEXACT = ("gp", "nsgaii", "cmaes")
-"""Samplers that do not promise to go on as if a search had never been interrupted."""
+"""Samplers whose proposals after an interruption may differ from those without one."""
 
 NOTED_PACKAGES = ("xortune", "torch", "ray", "optuna", "numpy")
 
@@ -461,7 +461,7 @@ def first_manifest(
 
 
 def session_entry(command: Sequence[str] | None) -> dict[str, Any]:
-    """What the manifest says of a session that begins now, here."""
+    """The manifest's entry for a session that begins now, here."""
     packages = {name: version(name) for name in (*NOTED_PACKAGES, *MORE_PACKAGES)}
     return {
         "command": list(command) if command is not None else None,
@@ -475,13 +475,13 @@ def session_entry(command: Sequence[str] | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a session brings to the run that it continues.
+    """A session that continues a run.
 
     Attributes:
-        entry: what the manifest says of it, but for its number and what made it.
-        identity: of what trains.
+        entry: for the manifest, without its number and its digest.
+        identity: of its trainer.
         notes: sentences that the user should read.
-        space: the space that replaces the run's; None if it stays.
+        space: the space that replaces the run's; None if that stays.
     """
 
     entry: Mapping[str, Any]
@@ -499,10 +499,10 @@ def continuation(
     accept_versions: bool = False,
     command: Sequence[str] | None = None,
 ) -> Continuation:
-    """What a session would bring to a run; nothing is written.
+    """Check a session that would continue a run, and describe it; nothing is written.
 
     Raises:
-        InputError: the session may not be.
+        InputError: it may not continue the run.
     """
     place, manifest, then = str(run.path), run.manifest, run.asked
     learned = manifest.get("task_fingerprint")
@@ -517,7 +517,7 @@ def continuation(
             "from what it would have proposed without the interruption"
         )
     entry |= {"changes": [str(change) for change in changes], "notes": notes}
-    # Fewer trials than the run asks for are this session's affair alone.
+    # Fewer trials than the run's hold for this session only.
     grown = any(change.refusal is None for change in changes)
     return Continuation(entry, identity, notes, space if grown else None)
 
@@ -530,13 +530,13 @@ def continue_run(
     say: Callable[[str], None] | None = None,
     **how: Any,
 ) -> None:
-    """Begin a session that continues a run: note it in the manifest, and its space if it grows.
+    """Begin a session that continues a run: record it, and its space if that grows.
 
     The caller holds the run's lock. Arguments are those of `continuation`; `say` is called with
     each sentence that the user should read.
 
     Raises:
-        InputError: the session may not be; nothing was written.
+        InputError: it may not continue the run; nothing was written.
     """
     session = continuation(space, trainer, run, **how)
     begin_session(run.path, session.entry, session.identity, session.space)
@@ -548,7 +548,7 @@ def continue_run(
 
 
 def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
-    """Entries for the manifest of a run whose session ends: how, and what is counted nowhere."""
+    """The manifest's entries at the end of a session: `how` it ended, and what is not counted."""
     *others, last = sessions_of(run.manifest)
     entries: dict[str, Any] = {"sessions": [*others, {**last, **how}]}
     rows = list(aside_rows(run.set_aside))
@@ -558,12 +558,12 @@ def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
 
 
 def now() -> str:
-    """The time, for a manifest."""
+    """The current time, for a manifest."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _git_commit() -> str | None:
-    """The commit of the working directory, if it is in a git checkout."""
+    """The commit of the working directory; None outside of a git checkout."""
     try:
         done = subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607
