@@ -1,4 +1,4 @@
-"""Certificates: what fresh seeds say of a search's finalists, and certificate.json."""
+"""Certificates: bounds for a search's finalists from fresh seeds, and certificate.json."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Neighbour:
 
     Attributes:
         parameter: the one that is moved.
-        value: where to.
-        key: of the config.
+        value: its new value.
+        key: of the configuration.
         first: its first seed; the others follow.
         k: seeds solved.
         n: seeds.
@@ -83,19 +83,19 @@ class CertifiedResult:
     """One finalist on fresh seeds.
 
     Attributes:
-        key: of the config.
-        point: the config.
+        key: of the configuration.
+        point: the configuration.
         rank: its place in the search's order, from 1.
         search_k: seeds solved in the search.
         search_n: its seeds in the search.
         first: its first fresh seed; the others follow.
         k: fresh seeds solved.
         n: fresh seeds.
-        lower_bound: of the success rate; None while seeds of the plan are missing.
-        confidence: of this one bound by itself; that of all together is the certificate's.
-        neighbours: what it comes to if its settings are moved.
+        lower_bound: of the success rate; None while planned seeds are missing.
+        confidence: of this bound alone; the certificate has that of all bounds together.
+        neighbours: the finalist with one setting moved.
         neighbourhood_bound: lower bound of the lowest success rate among it and its neighbours;
-            None if the attempt has no neighbours, or while seeds of one are missing.
+            None without neighbours, or while seeds of one are missing.
     """
 
     key: str
@@ -123,7 +123,7 @@ class CertifiedResult:
 
     @property
     def gap(self) -> float:
-        """How far the search's rate lies above the fresh one: the winner's curse, and chance."""
+        """The search's rate minus the fresh one: the winner's curse, and chance."""
         return self.search_rate - self.rate
 
     @property
@@ -138,15 +138,15 @@ class Attempt:
 
     Attributes:
         number: from 1.
-        seeds: how many it plans for each finalist.
-        bound: which lower bound.
+        seeds: planned for each finalist.
+        bound: the kind of its lower bounds.
         confidence: of all its bounds together: 1 - alpha / 2**number.
-        complete: whether every finalist has all the seeds, and where neighbours order the
-            finalists, each of those too.
-        finalists: the highest of the bounds that order them first, then in the search's order.
-        by: whose bounds order them, each finalist's own or the one of its neighbourhood.
-        made: digests of what trained its blocks, which the run's manifest has in whole.
-        min_rate: the rate that a sequence proves; None of another attempt.
+        complete: whether every finalist has all its seeds, and so has every neighbour if the
+            bounds of neighbourhoods order the finalists.
+        finalists: ordered by the bound of `by`, highest first, then in the search's order.
+        by: the bound that orders them: each finalist's own, or that of its neighbourhood.
+        made: digests of what trained its blocks; the run's manifest has the details.
+        min_rate: the rate that a sequence proves; None for other attempts.
     """
 
     number: int
@@ -185,7 +185,7 @@ class Certificate:
         first = f", the first of {len(self.finalists)} finalists" * (len(self.finalists) > 1)
         named = f"{config_text(best.point, best.point)} ({best.key}{first})"
         counted = f"{best.k:,} of {best.n:,} fresh seeds."
-        if best.lower_bound is None:  # of a sequence that proved its rate of none
+        if best.lower_bound is None:  # a sequence that proved no rate
             return f"Nothing is proven of {named}: {counted}"
         return (
             f"{named} succeeds under at least {_percent(best.lower_bound)} of all seeds, with "
@@ -193,7 +193,7 @@ class Certificate:
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the sentence, and the finalists."""
+        """For notebooks: the sentence, and the finalists."""
         rows = [
             {
                 **one.point,
@@ -208,17 +208,17 @@ class Certificate:
 
     @cached_property
     def latest(self) -> Attempt | None:
-        """The last attempt that is complete."""
+        """The last complete attempt."""
         return next((attempt for attempt in reversed(self.attempts) if attempt.complete), None)
 
     @property
     def finalists(self) -> tuple[CertifiedResult, ...]:
-        """Those of `latest`, in its order; none if no attempt is complete."""
+        """The finalists of `latest`, in its order; none if no attempt is complete."""
         return self.latest.finalists if self.latest else ()
 
     @property
     def best(self) -> CertifiedResult:
-        """The first finalist: with the highest bound of those that order the latest attempt.
+        """The first finalist of the latest complete attempt.
 
         Raises:
             InputError: no attempt is complete.
@@ -255,7 +255,7 @@ def risk_of(attempt: int, confidence: float, finalists: int) -> float:
 
 
 def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
-    """The lower bound of a success rate, k of n seeds solved, that is wrong with probability alpha.
+    """A lower bound of the success rate for k of n seeds, wrong with probability at most alpha.
 
     See `clopper_pearson_lower` and `anytime_lower`.
     """
@@ -265,13 +265,13 @@ def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
 
 
 def purpose_of(line: Evaluation) -> Purpose:
-    """What a line of a certificate was trained for."""
+    """The purpose of a line of a certificate."""
     assert line.purpose is not None
     return line.purpose
 
 
 def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
-    """The certificate that follows from a journal's lines; None if there is none.
+    """Compute the certificate from a journal's lines; None without one.
 
     Args:
         checks: lines with a purpose, in the journal's order. Seeds of a block that finally produced
@@ -289,14 +289,14 @@ def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
 
 @dataclass(frozen=True)
 class SequenceStep:
-    """How far a sequence is with one finalist.
+    """The state of a sequence at one finalist.
 
     Attributes:
-        k: seeds solved, of those that count: up to the decision, in their order.
-        n: these seeds.
-        proven: True, or False if not even solving all that are left would prove it; None before.
-        needed: seeds, in all, that it takes at least to prove it; n once it is decided.
-        bound: lower bound of the rate; None before it is decided.
+        k: seeds solved among those that count: in order, up to the decision.
+        n: the seeds that count.
+        proven: None before the decision; False if even solving all other seeds would not prove it.
+        needed: least number of seeds, in all, that can prove it; n after the decision.
+        bound: lower bound of the rate; None before the decision.
     """
 
     k: int
@@ -307,7 +307,7 @@ class SequenceStep:
 
 
 def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep:
-    """How far a sequence is with a finalist, by its lines, whichever order they came in."""
+    """The state of a sequence at a finalist, from its lines in any order."""
     assert purpose.min_rate is not None
     assert purpose.first is not None
     rule = boundary(
@@ -315,14 +315,15 @@ def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep
     )
     most = int(rule.allowed[-1])
     failures = n = 0
-    for line in sorted((one for one in lines if one.final), key=lambda one: one.block.first):
-        if line.block.first != purpose.first + n:  # one between is still trained
+    final = (line for line in lines if line.final)
+    for line in sorted(final, key=lambda line: line.block.first):
+        if line.block.first != purpose.first + n:  # a block before it is still in training
             break
         failed = [True] * line.block.count
         if line.outcome is not None:
             failed = (line.outcome.status != Status.SOLVED).tolist()
-        for one in failed:
-            n, failures = n + 1, failures + one
+        for has_failed in failed:
+            n, failures = n + 1, failures + has_failed
             if failures <= rule.allowed[n]:
                 return SequenceStep(n - failures, n, True, n, purpose.min_rate)
             if failures > most:
@@ -341,12 +342,12 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
     bound: Bound = "anytime" if last.extendable else "clopper-pearson"
     alpha = risk_of(number, last.confidence, last.finalists)
     if last.min_rate is None:
-        # Which neighbours there are is known only once all have begun: hence their number.
+        # The lines show which neighbours have begun; the purpose has how many there will be.
         planned = max(
-            (purpose_of(line).seeds for some in near.values() for line in some), default=0
+            (purpose_of(line).seeds for lines in near.values() for line in lines), default=0
         )
         around = {key: _neighbours(near.get(key, ())) for key in own}
-        finished = sum(one.n == planned for found in around.values() for one in found)
+        finished = sum(one.n == planned for neighbours in around.values() for one in neighbours)
         measured = finished == last.neighbours > 0
         results = [
             _certified(found, seeds, alpha, bound, around=around[key], measured=measured)
@@ -397,7 +398,7 @@ def _certified(
     lower = least = None
     if step is not None:
         lower = step.bound
-        if step.n:  # else only later blocks have come so far
+        if step.n:  # otherwise only later blocks are finished so far
             k, n = step.k, step.n
     elif n == seeds or bound == "anytime":
         lower = lower_bound(k, n, alpha=alpha, bound=bound)
@@ -421,16 +422,16 @@ def _certified(
 
 
 def _neighbours(lines: Iterable[Evaluation]) -> tuple[Neighbour, ...]:
-    found: dict[str, list[Evaluation]] = {}
+    by_key: dict[str, list[Evaluation]] = {}
     for line in lines:
-        found.setdefault(line.block.point.key, []).append(line)
+        by_key.setdefault(line.block.point.key, []).append(line)
     neighbours = []
-    for key, some in found.items():
-        name, point = purpose_of(some[0]).moved or "", some[0].block.point
-        first, n = min(line.block.first for line in some), sum(line.block.count for line in some)
-        k = sum(map(_solved, some))
+    for key, own in by_key.items():
+        name, point = purpose_of(own[0]).moved or "", own[0].block.point
+        first, n = min(line.block.first for line in own), sum(line.block.count for line in own)
+        k = sum(map(_solved, own))
         neighbours.append(Neighbour(name, point.get(name), key, first=first, k=k, n=n))
-    # Not in the order in which workers happened to finish them.
+    # The order must not depend on which worker finished first.
     return tuple(sorted(neighbours, key=_move))
 
 
@@ -444,7 +445,7 @@ def _solved(line: Evaluation) -> int:
 
 
 # -------------------------------------------------------------------------------------------------
-# certificate.json: a certificate as a file, with all that is needed to check it.
+# certificate.json: a certificate with all that is needed to check it.
 
 CERTIFICATE = "certificate.json"
 
@@ -453,23 +454,16 @@ SEQUENCE = (
     "before is proven"
 )
 
-REPEATED = ("name", "task")
-"""Entries of the run's manifest that a certificate repeats as they are."""
-
 
 def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The certificate as JSON values.
 
-    `finalists` are those of the last complete attempt, the highest bound of those that order them
-    (`by`) first, each with its own `earlier_attempts`; `attempts` are all of them, the incomplete
-    ones too. `run` says what made the blocks of the attempt that `finalists` are of: the search may
-    have had other versions.
-
-    Raises:
-        InputError: the manifest's entries of what made the run are damaged.
+    `finalists` are those of the last complete attempt, in its order, each with its
+    `earlier_attempts`; `attempts` are all attempts, incomplete ones included. `run` has the
+    versions that made the blocks of `finalists`: the search may have had others.
     """
     latest = certificate.latest
-    told = latest or certificate.attempts[-1]
+    shown = latest or certificate.attempts[-1]
     return {
         "confidence": certificate.confidence,
         "promise": (
@@ -510,8 +504,8 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
             for attempt in certificate.attempts
         ],
         "run": {
-            **{name: manifest[name] for name in REPEATED if name in manifest},
-            **made_with(manifest, told.made, told.number),
+            **{name: manifest[name] for name in ("name", "task") if name in manifest},
+            **made_with(manifest, shown.made, shown.number),
         },
     }
 
@@ -530,7 +524,7 @@ def write_certificate(
 
 
 def _fresh(found: CertifiedResult | Neighbour) -> dict[str, Any]:
-    """What fresh seeds say."""
+    """The fresh seeds of a finalist, or of a neighbour."""
     return {"seeds": {"first": found.first, "count": found.n}, "k": found.k, "n": found.n}
 
 

@@ -1,4 +1,4 @@
-"""What a run's configurations came to: counts by version, order, tables, the Pareto front."""
+"""Results of a run's configurations: counts, order, tables, the Pareto front."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 
 # -------------------------------------------------------------------------------------------------
-# Seeds of one config that may be counted together: those that one version made.
+# Only seeds of one version count together.
 #
-# What makes a block (engine, versions, trainer; see `runs.sessions`) may change within a run.
-# Seeds that two versions made are no sample of one rate, so each version's are counted by
-# themselves, and one version's are the config's: those of the version with the most seeds, and of
-# equal ones of the one with the lowest seed. That depends on no order in which blocks came.
+# A session may bring another engine, version or trainer (see `runs.manifest`), and seeds of two
+# versions are no sample of one rate. A configuration's result has the seeds of one version: that
+# with the most seeds; among equal ones that with the lowest seed. So the result does not depend on
+# the order of the lines.
 
 
 def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
-    """The final lines that count, and those that do not: of configs with more seeds by another."""
+    """The final lines that count, and those that do not: another version has more seeds."""
     final = evaluations.where(evaluations.column("final") > 0)
     config, made = final.column("config"), final.column("made")
     if np.unique(made).size < 2:
@@ -62,12 +62,12 @@ def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
 
 
 def _begins(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where another value begins than the one before."""
+    """bool: where a value differs from the one before; the first one does."""
     return np.concatenate([np.ones(min(1, len(values)), np.bool_), values[1:] != values[:-1]])
 
 
 def aside_rows(aside: Evaluations) -> Iterator[dict[str, Any]]:
-    """For the manifest: of each config what is not counted, by what made it."""
+    """For the manifest: what is not counted, by configuration and version."""
     rows: dict[tuple[str, str | None], dict[str, Any]] = {}
     for evaluation in aside:
         key, made = evaluation.block.point.key, evaluation.made
@@ -79,15 +79,15 @@ def aside_rows(aside: Evaluations) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class ConfigResult:
-    """One configuration and all that it was trained for.
+    """The result of one configuration.
 
     Attributes:
         point: in its trainer's normal form.
         key: its stable key.
-        outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
-            produced nothing are in it as crashed, so that they count as not solved. All are made by
-            the same engine, versions and trainer: see `Run.set_aside`.
-        trials: how many distinct proposals led to it.
+        outcome: of all its seeds, ascending. Seeds of a block that finally produced no outcome
+            count as crashed, so as not solved. One engine, version and trainer made all of them:
+            see `Run.set_aside`.
+        trials: number of proposals that led to it.
     """
 
     point: Point
@@ -98,12 +98,12 @@ class ConfigResult:
 
 @dataclass(frozen=True)
 class Counts:
-    """What C configs came to, in columns.
+    """Counts of C configurations, in columns.
 
     Attributes:
-        status: int32, shape (C, statuses): how many seeds ended in each `Status`.
+        status: int32, shape (C, statuses): number of seeds with each `Status`.
         epochs: int64, shape (C,): the budget.
-        taken: int64, shape (C,): epochs until each solved seed was solved for good, summed.
+        taken: int64, shape (C,): epochs until a seed was solved for good, summed over solved seeds.
     """
 
     status: NDArray[np.int32]
@@ -112,15 +112,15 @@ class Counts:
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Counts:
-        """Of outcomes that are at hand."""
-        found = [[*o.counts.values(), o.epochs, o.epochs_spent] for o in outcomes]
-        columns = np.array(found, np.int64).reshape(-1, len(Status) + 2)
+        """Count some outcomes."""
+        rows = [[*o.counts.values(), o.epochs, o.epochs_spent] for o in outcomes]
+        columns = np.array(rows, np.int64).reshape(-1, len(Status) + 2)
         status, epochs = columns[:, : len(Status)].astype(np.int32), columns[:, -2]
         unsolved = status[:, 1:].sum(axis=1)
         return cls(status, epochs, columns[:, -1] - epochs * unsolved)
 
     def at(self, places: NDArray[np.int64]) -> Counts:
-        """Of some configs."""
+        """The counts of some configurations."""
         return Counts(self.status[places], self.epochs[places], self.taken[places])
 
     @property
@@ -147,21 +147,21 @@ class Counts:
     @cached_property
     def epochs_to_solve(self) -> NDArray[np.float64]:
         """float64, shape (C,): `Outcome.epochs_to_solve`; NaN without a success."""
-        known = (self.k > 0) & (self.epochs > 0)  # else nobody counts epochs
+        known = (self.k > 0) & (self.epochs > 0)  # a user's trainer may count no epochs
         return np.where(known, self.spent / np.maximum(self.k, 1), np.nan)
 
 
 class ConfigResults(Sequence[ConfigResult]):
-    """What each config came to, best first; see `Run.results`.
+    """The result of each configuration, best first; see `Run.results`.
 
-    Numbers are in columns. An object of one config is made when it is asked for.
+    Numbers are in columns. The object of one configuration is made on demand.
 
     Args:
         evaluations: of the search.
-        objectives: what was looked for.
+        objectives: of the search.
         rungs: of the run's ladder.
         place: the journal, for messages.
-        reasons: whether seeds of a block that produced nothing say why, as seeds that failed do.
+        reasons: whether seeds of a block without an outcome get its error as their reason.
 
     Raises:
         InputError: blocks of one config that cannot be one outcome, such as different epochs.
@@ -187,7 +187,7 @@ class ConfigResults(Sequence[ConfigResult]):
         self._configs = config[starts]
         ended, taken = lines.ends()
         self._found = Counts(
-            # One status after the other: of a million lines all would be much memory.
+            # One status at a time, which for a million lines saves much memory.
             np.stack([_sums(ended[self._places, one], starts) for one in Status], axis=1),
             self._budgets(starts, place),
             _sums(taken[self._places], starts),
@@ -196,7 +196,7 @@ class ConfigResults(Sequence[ConfigResult]):
         self._made: dict[int, ConfigResult] = {}
 
     def _budgets(self, starts: NDArray[np.intp], place: str) -> NDArray[np.int64]:
-        """The epochs of each config; all its lines with an outcome must have the same."""
+        """int64, shape (C,): the epochs; all lines of a configuration must agree."""
         none = np.iinfo(np.int64).max
         epochs, width, count = (
             self._lines.column(name, self._places) for name in ("epochs", "width", "count")
@@ -218,8 +218,8 @@ class ConfigResults(Sequence[ConfigResult]):
                 )
         found = np.maximum.reduceat(epochs, starts) if len(starts) else epochs
         for at in np.flatnonzero(found < 0).tolist():  # no line has an outcome
-            asked = self._lines.point(int(self._configs[at])).get("epochs")
-            found[at] = asked if isinstance(asked, int) and 0 <= asked <= MAX_EPOCHS else 0
+            given = self._lines.point(int(self._configs[at])).get("epochs")
+            found[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
         return found
 
     def _proposals(self, evaluations: Evaluations) -> NDArray[np.int64]:
@@ -231,12 +231,12 @@ class ConfigResults(Sequence[ConfigResult]):
         return found[self._configs].astype(np.int64)
 
     def _criteria(self) -> Iterator[NDArray[Any]]:
-        """What decides who comes first: a column for each criterion, the lower value first.
+        """The criteria of the order: columns, each with the lower value first.
 
-        A later one decides where all earlier ones are equal.
+        A later one decides between configurations that are equal in all earlier ones.
         """
         if (objective := summed_only(self._objectives)) is not None:
-            # Those on a higher rung come first: what was measured of the same seeds is compared.
+            # Higher rungs first: only numbers of equally many seeds are compared.
             rungs = np.sort(np.array(self._rungs, np.int64))
             yield -np.searchsorted(rungs, self._found.n, "right")
             yield self._costs(objective)
@@ -247,7 +247,7 @@ class ConfigResults(Sequence[ConfigResult]):
         yield np.array([self._lines.keys[config] for config in self._configs.tolist()], "S16")
 
     def _costs(self, objective: Objective) -> NDArray[np.float64]:
-        """What was looked for, of each config; less is better."""
+        """float64, shape (C,): the objective, with the sign that makes less better."""
         numbers, name = self._lines.numbers, objective.number or ""
         values = np.array(
             [
@@ -272,50 +272,50 @@ class ConfigResults(Sequence[ConfigResult]):
 
     @cached_property
     def _ordered(self) -> ConfigResults:
-        """Itself, with its columns in order."""
+        """Self, after sorting its columns."""
         self._take(np.lexsort(list(self._criteria())[::-1]))
         return self
 
     @property
     def leader(self) -> ConfigResult | None:
-        """The first one; the others are not put in order."""
-        left = np.arange(len(self._configs))
+        """The first configuration, found without sorting the others."""
+        tied = np.arange(len(self._configs))
         for column in self._criteria():
-            if left.size > 1:
-                left = left[column[left] == np.sort(column[left])[0]]
-        return self._result(int(left[0])) if left.size else None
+            if tied.size > 1:
+                tied = tied[column[tied] == np.sort(column[tied])[0]]
+        return self._result(int(tied[0])) if tied.size else None
 
     @property
     def counts(self) -> Counts:
-        """Of each config."""
+        """The counts of all configurations."""
         return self._ordered._found
 
     @property
     def configs(self) -> NDArray[np.int64]:
-        """int64, shape (C,): of each config its place among the keys of the journal's lines."""
+        """int64, shape (C,): index of each configuration in `JournalLines.keys`."""
         return self._ordered._configs
 
     @property
     def trials(self) -> NDArray[np.int64]:
-        """int64, shape (C,): of each config how many distinct proposals led to it."""
+        """int64, shape (C,): number of proposals that led to each configuration."""
         return self._ordered._trials
 
     @cached_property
     def keys(self) -> list[str]:
-        """Of each config."""
+        """The keys of all configurations."""
         return [self._lines.keys[config] for config in self.configs.tolist()]
 
     def values(self, name: str, missing: Any = None) -> list[Any]:
-        """Of each config what it has for a parameter; `missing` where it has none."""
+        """A parameter's value in each configuration; `missing` where it has none."""
         return self._lines.values(name, self.configs, missing)
 
     @cached_property
     def detailed(self) -> bool:
-        """Whether any seed has details: numbers, or a reason why it failed."""
+        """Whether any seed has details: numbers of its own, or a reason why it failed."""
         return bool(self._lines.details) or (self._reasons and bool(self._lines.errors))
 
     def seeds(self, places: NDArray[np.int64]) -> Seeds:
-        """The seeds of some configs, in columns."""
+        """The seeds of some configurations, in columns."""
         starts, sizes = self._ordered._starts[places], self._sizes[places]
         lines = self._places[_spans(starts, sizes)]
         return Seeds(self._lines, lines, np.repeat(np.arange(len(sizes)), sizes))
@@ -328,12 +328,12 @@ class ConfigResults(Sequence[ConfigResult]):
         return ConfigResult(point, point.key, outcome, int(self._trials[at]))
 
     def chosen(self, places: NDArray[np.int64]) -> ConfigResults:
-        """Those at some places."""
-        found = copy.copy(self._ordered)
-        found.__dict__.pop("keys", None)
-        found.__dict__["_ordered"] = found
-        found._take(places)
-        return found
+        """The results at some places."""
+        chosen = copy.copy(self._ordered)
+        chosen.__dict__.pop("keys", None)
+        chosen.__dict__["_ordered"] = chosen
+        chosen._take(places)
+        return chosen
 
     def __len__(self) -> int:
         return len(self._configs)
@@ -358,16 +358,16 @@ class ConfigResults(Sequence[ConfigResult]):
 
 
 KEPT = 20_000
-"""Of so many configs at most the objects are kept: those of a million fill the memory."""
+"""Objects are kept for at most so many configurations: those of a million would fill the memory."""
 
 
 def _sums(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[Any]:
-    """Of each group that begins at one of `starts`, of the values' type."""
+    """Sums of the groups that begin at `starts`, in the type of the values."""
     return np.add.reduceat(values, starts, dtype=values.dtype) if len(starts) else values
 
 
 def _spans(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The places from each start on, as many as its size."""
+    """The concatenated ranges from each start, with these sizes."""
     if len(sizes) and sizes.min() == sizes.max():
         return (starts[:, None] + np.arange(sizes[0])).ravel()
     before = np.cumsum(sizes) - sizes
@@ -375,11 +375,11 @@ def _spans(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.in
 
 
 class Seeds:
-    """Seeds of some configs, one after the other, in columns: those of some lines of a journal.
+    """The seeds of some lines of a journal, in columns, one configuration after the other.
 
     Attributes:
-        config: int64, shape (S,): 0 for the first config, 1 for the next, ...
-        seed: int64, shape (S,): ascending within a config.
+        config: int64, shape (S,): 0 for the first configuration, 1 for the next, ...
+        seed: int64, shape (S,): ascending within a configuration.
         status: uint8, shape (S,): a `Status` for each.
     """
 
@@ -415,7 +415,7 @@ class Seeds:
         return self._column("final_loss", np.nan)
 
     def patterns(self) -> tuple[NDArray[np.int32], list[str]]:
-        """A code for each seed, and the pattern of each code; any code for one that crashed."""
+        """A code for each seed (any for a crashed one), and the pattern of each code."""
         width, at, known = (
             self._lines.column(name, self._places) for name in ("width", "bits_at", "outcome")
         )
@@ -434,8 +434,8 @@ class Seeds:
 def _taken(
     values: NDArray[Any], starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[Any]:
-    """The values from each start on, as many as its size."""
-    if len(sizes) and sizes.min() == sizes.max() > 0:  # rows: ten times as fast
+    """The values in the ranges from each start, with these sizes."""
+    if len(sizes) and sizes.min() == sizes.max() > 0:  # as rows, ten times as fast
         return sliding_window_view(values, sizes[0])[starts].ravel()
     return values[_spans(starts, sizes)]
 
@@ -445,7 +445,7 @@ def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
     if width == 0:
         return 0, [""]
     whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0] if packed.shape[1] > 1 else None
-    if whole is None:  # 256 patterns at most: to count is quicker than to sort
+    if whole is None:  # at most 256 patterns: counting is faster than sorting
         present = np.bincount(packed[:, 0], minlength=256) > 0
         unique = np.flatnonzero(present).astype(np.uint8)
         inverse = (np.cumsum(present, dtype=np.int32) - np.int32(1))[packed[:, 0]]
@@ -457,10 +457,10 @@ def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
 
 
 SEED_ROWS = 1 << 18
-"""Rows of seeds of which a table is in memory at once."""
+"""Rows of a table of seeds that are in memory at a time."""
 
 REASON, FRONT = "reason", "front"
-"""The last columns: why a seed failed, and whether a config is on the Pareto front."""
+"""The last columns: why a seed failed; whether a configuration is on the Pareto front."""
 
 FAILURES = tuple(status for status in Status if status != Status.SOLVED)
 
@@ -468,13 +468,13 @@ CONFIG_COLUMNS = (
     *("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials"),
     *(status.label for status in FAILURES),
 )
-"""What follows the parameters in table.csv; the last ones count the seeds that failed so."""
+"""The columns after the parameters in table.csv; the last ones count failed seeds by status."""
 
 
 def column_names(
     parameters: Sequence[str], ours: Collection[str] = CONFIG_COLUMNS
 ) -> dict[str, str]:
-    """The column of each parameter: its name, or `param_NAME` where that is a column of ours."""
+    """The column of each parameter: its name, or `param_NAME` if its name is one of `ours`."""
     taken = {*ours, *parameters}
     names = {}
     for name in parameters:
@@ -490,14 +490,14 @@ def config_table(
     front: NDArray[np.bool_] | None = None,
     objectives: Sequence[Objective] = (),
 ) -> pd.DataFrame:
-    """One row for each config, in the order given.
+    """One row for each configuration, in the order given.
 
-    Columns: the parameters (empty where a config does not have one, or has null), then
+    Columns: the parameters (empty where a configuration lacks one, or has null), then
     `CONFIG_COLUMNS`. `low` and `high` are the 95 % Wilson interval of `rate` = k / n;
-    `epochs_to_solve` is ERT, empty without a success. Then for each number of a user's own trainer
-    NAME_n, the seeds that have it, and NAME_mean and so on (see `STATISTICS`); where one was looked
-    for, `objective` with the ends of its 95 % interval; where there are several objectives,
-    `FRONT`: whether the config is on the Pareto front (see `Run.front`).
+    `epochs_to_solve` is ERT, empty without a success. For each number of a user's own trainer
+    follow NAME_n, the number of seeds that have it, and NAME_mean and so on (see `STATISTICS`). If
+    such a number is the objective, `objective` has it with the ends of its 95 % interval. With
+    several objectives `FRONT` says whether the configuration is on the Pareto front.
     """
     import pandas as pd
 
@@ -536,11 +536,11 @@ def config_table(
         columns |= _objective(outcomes, objective, columns)
     if front is not None:
         columns[FRONT] = front.copy()
-    return pd.DataFrame(columns, copy=False)  # else all of it would be there twice for a moment
+    return pd.DataFrame(columns, copy=False)  # a copy would double the memory
 
 
 def number_names(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
-    """The numbers that some outcomes have of their seeds, in the order in which they are met."""
+    """Names of the numbers in some outcomes, in the order of their first use."""
     return tuple({name: None for outcome in outcomes for name in outcome.details.values})
 
 
@@ -560,7 +560,7 @@ def _statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str
 def _objective(
     outcomes: Sequence[Outcome], objective: Objective, taken: Collection[str]
 ) -> dict[str, NDArray[Any]]:
-    """Empty where failed seeds decide it; an end of the interval also where seeds are too few."""
+    """The objective and its interval; NaN where failed seeds decide it, or seeds are too few."""
     rows = np.full((len(outcomes), 3), np.nan)
     for row, outcome in zip(rows, outcomes, strict=True):
         numbers = numbers_in(outcome, objective.number or "")
@@ -575,14 +575,14 @@ def _objective(
 def _free(
     name: str, taken: Collection[str], prefix: str = "value_", endings: Sequence[str] = ("",)
 ) -> str:
-    """A name that is not taken, with any of the endings."""
+    """Prefix a name until none of its endings makes a taken name."""
     while any(f"{name}{ending}" in taken for ending in endings):
         name = f"{prefix}{name}"
     return name
 
 
 def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Table]:
-    """One row for each config (best first) and seed (ascending), as Arrow tables.
+    """One row for each configuration (best first) and seed (ascending), as Arrow tables.
 
     Columns: `key` and `status` and `pattern` (strings, dictionary-encoded), `seed` (int64),
     `solved` (bool), `solved_epoch` (int32, null where not solved), `final_loss` (float32, NaN if
@@ -591,9 +591,9 @@ def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Ta
     where any seed has one.
 
     Args:
-        results: of the configs.
-        rows: of a part at most, but of one config at least. There is one part at least; each has
-            dictionaries of its own.
+        results: of the configurations.
+        rows: at most so many in one table, but at least one configuration. There is at least one
+            table; each has its own dictionaries.
     """
     import pyarrow as pa
 
@@ -645,7 +645,7 @@ def _seed_columns(seeds: Seeds, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def seed_frame(table: pa.Table) -> pd.DataFrame:
-    """Seeds in pandas; strings are categories, `solved_epoch` is nullable."""
+    """The seeds in pandas: strings are categories, `solved_epoch` is nullable."""
     import pandas as pd
     import pyarrow as pa
 
@@ -681,7 +681,7 @@ def _exact(value: float) -> bool:
 
 
 def _text(text: str) -> str:
-    # A lone surrogate is a legal value and no legal UTF-8.
+    # A value may have a lone surrogate, which UTF-8 cannot encode.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -690,7 +690,7 @@ class Score:
     """The number of a user's own trainer that tables show beside k / n.
 
     Attributes:
-        name: of the number.
+        name: its name.
         maximize: whether more is better.
     """
 
@@ -699,30 +699,29 @@ class Score:
 
     @property
     def worst(self) -> str:
-        """The statistic for what unlucky seeds come to: the worse decile."""
+        """The statistic of unlucky seeds: the worse decile."""
         return "q10" if self.maximize else "q90"
 
     @property
     def columns(self) -> tuple[str, str]:
-        """The median and the worse decile, as table.csv calls them."""
+        """The columns of table.csv with the median and the worse decile."""
         return f"{self.name}_median", f"{self.name}_{self.worst}"
 
     def of(self, outcome: Outcome) -> tuple[float, float]:
-        """Both, over the seeds that have a finite number; NaN without any."""
+        """Median and worse decile over the seeds with a finite number; NaN without any."""
         found = summary(outcome.details.values.get(self.name, np.empty(0)))
         return found["median"], found[self.worst]
 
 
 REPORTS = "reports"
-"""How often a seed reported: a number that no score is."""
+"""The number of a seed's reports, which is never the score."""
 
 
 def score_of(objectives: Sequence[Objective], names: Iterable[str]) -> Score | None:
-    """The number that a rule judges or an objective sums up; else the first that is told."""
-    wanted = [ties_of(objectives), *objectives]
-    for one in wanted:
-        if one is not None and one.number is not None:
-            return Score(one.number, one.maximize)
+    """The number that a rule judges or an objective summarizes; otherwise the first of `names`."""
+    for objective in (ties_of(objectives), *objectives):
+        if objective is not None and objective.number is not None:
+            return Score(objective.number, objective.maximize)
     name = next((name for name in names if name != REPORTS), None)
     return None if name is None else Score(name, not is_cost(name))
 
@@ -730,16 +729,16 @@ def score_of(objectives: Sequence[Objective], names: Iterable[str]) -> Score | N
 def front_of(
     results: ConfigResults, objectives: Sequence[Objective], full: int
 ) -> NDArray[np.bool_]:
-    """Who is on the front: not dominated in point estimates, among those with the full seeds.
+    """The Pareto front: configurations that no other one dominates in point estimates.
 
-    The estimates are k / n, ERT and the parameters' values. Intervals decide nothing here: nearly
-    all of them overlap, and nobody would be dominated. Who got fewer seeds is not compared: it was
-    stopped, and its few seeds may have been lucky.
+    The estimates are k / n, ERT and the parameters' values. Intervals would leave nobody dominated:
+    nearly all of them overlap. Only configurations with the full seeds are compared: a stopped one
+    may have been lucky on its few seeds.
 
     Args:
-        results: C of them.
-        objectives: what was looked for.
-        full: seeds that a config must have had.
+        results: of C configurations.
+        objectives: of the search.
+        full: the full number of seeds.
 
     Returns:
         bool, shape (C,).

@@ -1,4 +1,4 @@
-"""The run directory: create it, find it, load it; all but the journal can be rebuilt."""
+"""The run directory: create, find and load it. All files but the journal can be rebuilt."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ if TYPE_CHECKING:
     from xortune.spaces.model import Objective, SearchSpace
 
 RUNS = "runs"
-"""Where a run goes without `output`: runs/NAME below the working directory."""
-
+"""The directory for runs without `output`: runs/NAME below the working directory."""
 
 JOURNAL, SPACE = "evaluations.jsonl", "space.yaml"
 
@@ -64,7 +63,7 @@ _FILES = re.compile(
     r"manifest\.json|evaluations\.jsonl|certificate\.json|space(-[1-9][0-9]*)?\.yaml"
     r"|report\.(html|md)|table\.(csv|tex|parquet)|seeds\.parquet|failures\.txt"
 )
-"""What a run writes into its directory, and the folder `lock`, whose files say whose they are."""
+"""The files that a run writes into its directory, beside those in the folder `lock`."""
 
 _FOLDERS = ("figures", "ray")
 
@@ -73,17 +72,17 @@ Pathlike = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run as its directory holds it: the manifest, the journal, and what follows from them.
+    """A loaded run: its manifest, its journal, and the results that follow from them.
 
-    Two are equal only if they are the same one.
+    Two runs are equal only if they are the same object.
 
     Attributes:
-        path: the directory. Of a run in an object store that of its copy on this machine, which is
-            shown as the URL.
-        manifest: what `manifest.json` says.
-        evaluations: the search's lines of the journal, in order.
-        checks: the other lines: what certificates were made of. No result, table or count of the
-            search knows of them.
+        path: the directory. For a run in an object store that of its copy on this machine, shown
+            as the URL.
+        manifest: the content of `manifest.json`.
+        evaluations: the journal's lines of the search, in order.
+        checks: the journal's lines of certificates. No result, table or count of the search
+            includes them.
     """
 
     path: Path
@@ -100,15 +99,16 @@ class Run:
 
     @cached_property
     def results(self) -> ConfigResults:
-        """One result for each config, best first.
+        """One result for each configuration, best first.
 
-        The order is the lower end of the 95 % Wilson interval, then, where a rule judges a number,
-        the median of that over the seeds, then epochs to solve (a config without a success last),
-        then the key. Where a number of a user's own trainer was looked for, before that: the rungs
-        that a config has climbed, then the objective.
+        They are ordered by the lower end of the 95 % Wilson interval; then, if a rule judges a
+        number, by its median over the seeds; then by epochs to solve (without a success last);
+        then by key. If the objective is a number of a user's own trainer, the rungs of the ladder
+        that a configuration has completed and then the objective come first.
 
         Raises:
-            InputError: blocks of one config that cannot be one outcome, such as different epochs.
+            InputError: blocks of one configuration do not fit together: their epochs differ, or
+                the rows they were judged on.
         """
         return ConfigResults(
             self.evaluations,
@@ -120,38 +120,38 @@ class Run:
 
     @property
     def set_aside(self) -> Evaluations:
-        """Blocks that no result has: of configs that have more seeds by other versions.
+        """Blocks that no result includes, since another version trained more of its seeds.
 
-        Blocks of one config that different engines, versions or trainers made are never one count.
+        Blocks that different engines, versions or trainers made never count together.
         """
         return self.results.set_aside
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each config, best first; see `runs.results.config_table`."""
+        """One row for each configuration, best first; see `runs.results.config_table`."""
         return config_table(self.results, self.parameters, self.front, self.objectives)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What was looked for."""
+        """The objectives of the search."""
         return objectives_of(self.manifest)
 
     @property
     def full_seeds(self) -> int:
-        """The last rung of the ladder; the largest n there is, if the manifest does not say."""
+        """The last rung of the ladder; the largest n if the manifest has no ladder."""
         ladder = rungs_of(self.manifest)
         return ladder[-1] if ladder else int(self.results.counts.n.max(initial=0))
 
     @cached_property
     def front(self) -> NDArray[np.bool_] | None:
-        """For each of `results` whether it is on the Pareto front; None with one objective."""
+        """bool, shape (C,): whether a result is on the Pareto front; None with one objective."""
         if len(self.objectives) == 1:
             return None
         return front_of(self.results, self.objectives, self.full_seeds)
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
-        """One row for each config and seed; see `runs.results.seed_tables`."""
+        """One row for each configuration and seed; see `runs.results.seed_tables`."""
         return seed_frame(self.seed_table)
 
     @cached_property
@@ -161,12 +161,12 @@ class Run:
 
     @property
     def best(self) -> Config | Point:
-        """The first of `results`: a Config for the built-in network, else the point itself.
+        """The first of `results`: a Config for the built-in network, otherwise a Point.
 
-        Either has its parameters as attributes: `run.best.lr`.
+        Both have the parameters as attributes: `run.best.lr`.
 
         Raises:
-            InputError: no config has a completed block yet.
+            InputError: no configuration has a completed block yet.
         """
         point = self._first.point
         return Config.from_point(point) if self.is_network else point
@@ -182,9 +182,10 @@ class Run:
 
     @property
     def best_rate(self) -> float:
-        """The share of its seeds that `best` solved in the search, which chose it by that.
+        """The share of its seeds that `best` solved in the search.
 
-        So it is too good, mostly: a certificate has the rate on fresh seeds.
+        The search chose the best by this rate, so it is optimistic: a certificate has the rate on
+        fresh seeds.
 
         Raises:
             InputError: as `best`.
@@ -202,22 +203,22 @@ class Run:
         return self.results[0]
 
     def __repr__(self) -> str:
-        """Short, and without reading results: it is in every traceback."""
+        """Short and without computing results: tracebacks show it."""
         more = f", {len(self.checks):,} of certificates" if self.checks else ""
         return f"Run({str(self.path)!r}, {len(self.evaluations):,} evaluations{more})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: how much there is, and the first rows of the table in short."""
+        """For notebooks: counts, and the first rows of the table without its empty columns."""
         try:
             seeds = int(self.results.counts.n.sum())
             counted = f"{len(self.results):,} configurations, {seeds:,} seeds"
             order = "best first by the lower end of the 95 % Wilson interval of k of n seeds solved"
             return as_html(f"Run {self.path}: {counted}; {order}.", self._short_table())
-        except InputError as error:  # a damaged run is shown as what it is
+        except InputError as error:  # a damaged run
             return as_html(f"Run {self.path}: {error}")
 
     def _short_table(self) -> pd.DataFrame:
-        """Of the table what says something: of a trainer's numbers the one that tables show."""
+        """The table without empty columns, and with only one of a trainer's numbers."""
         names = [str(name) for name in self.table]
         known = names[: names.index(FAILURES[-1].label) + 1]
         numbers = names[len(known) :]
@@ -233,37 +234,37 @@ class Run:
         return table if self.is_network else table.rename(columns={"wrong_pattern": "no success"})
 
     def noted(self, **entries: Any) -> Run:
-        """The run after setting some entries of its manifest, in the directory too.
+        """Set entries of the manifest, also in the directory, and return the run with them.
 
         Raises:
             InputError: the manifest is damaged or cannot be written.
         """
         update_manifest(self.path, **entries)
-        noted = replace(self, manifest=manifest_of(self.path))
-        for name in ("results", "table", "seed_table"):  # what follows from the journal alone
+        run = replace(self, manifest=manifest_of(self.path))
+        for name in ("results", "table", "seed_table"):  # these follow from the journal alone
             if name in self.__dict__:
-                noted.__dict__[name] = self.__dict__[name]
-        return noted
+                run.__dict__[name] = self.__dict__[name]
+        return run
 
     @property
     def torn(self) -> int:
-        """Bytes of a line that a crash tore off, by now; 0 while a driver may be writing it.
+        """Bytes of a last line that a crash tore off; 0 while a driver may be writing it.
 
-        The next driver drops them.
+        The next driver removes them.
 
         Raises:
             InputError: the journal or the run's lock cannot be read.
         """
-        journal, found = self.path / JOURNAL, holder(self.path)
-        living = found is not None and found[1] in ("alive", "elsewhere")  # there it may live
-        return 0 if living or not journal.exists() else torn(journal)
+        journal, lock = self.path / JOURNAL, holder(self.path)
+        may_be_alive = lock is not None and lock[1] != "gone"
+        return 0 if may_be_alive or not journal.exists() else torn(journal)
 
     @property
     def certificate(self) -> Certificate | None:
-        """What fresh seeds say of finalists by now; None if the run was never certified.
+        """The current certificate, from fresh seeds; None if the run was never certified.
 
         Raises:
-            InputError: it was certified since it was loaded, and cannot be loaded again.
+            InputError: it was certified after it was loaded, and cannot be loaded again.
         """
         if (at := _certified_at(self.path)) != self._latest[0]:
             object.__setattr__(self, "_latest", (at, load_run(self.path)))
@@ -275,7 +276,7 @@ class Run:
 
     @property
     def is_network(self) -> bool:
-        """Whether the built-in network was trained (else a user's own function or command)."""
+        """Whether the built-in network was trained, not a user's own function or command."""
         return self.manifest.get("trainer") == "network"
 
     @cached_property
@@ -293,7 +294,7 @@ class Run:
         Raises:
             InputError: `space.yaml` is missing or no search space.
         """
-        # A relative path in it starts at the file that was copied, not at the copy.
+        # Relative paths in it start at the original file, not at the copy.
         original = self.manifest.get("space_file")
         folder = Path(original).parent if isinstance(original, str) else self.path
         return parse_space(self.space_text, str(self.path / SPACE), folder)
@@ -309,7 +310,7 @@ class Run:
 
 
 def _certified_at(path: Path) -> int | None:
-    """When certificate.json was written; None if it is not there."""
+    """When certificate.json was written; None without it."""
     try:
         return (path / CERTIFICATE).stat().st_mtime_ns
     except (OSError, ValueError):
@@ -317,7 +318,7 @@ def _certified_at(path: Path) -> int | None:
 
 
 def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> Path:
-    """Make the directory of a new run, with `space.yaml` and `manifest.json` in it.
+    """Create the directory of a new run, with `space.yaml` and `manifest.json`.
 
     Raises:
         InputError: the directory cannot be written.
@@ -325,14 +326,14 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
     path = as_path(path)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-        # First: whoever is killed between the two leaves what is known to be a run's.
+        # The manifest first: a killed process leaves a directory that is known to be a run's.
         replace_file(path / MANIFEST, as_json({"format": FORMAT, **manifest}))
         replace_file(path / SPACE, space_text.encode())
     return path
 
 
 def holds_run(path: Pathlike) -> bool:
-    """Whether there is a journal with something in it: one whole line at least."""
+    """Whether there is a journal with at least one whole line."""
     try:
         with open_regular(Path(path) / JOURNAL) as journal:
             return any(b"\n" in part for part in iter(lambda: journal.read(1 << 16), b""))
@@ -341,26 +342,26 @@ def holds_run(path: Pathlike) -> bool:
 
 
 def refuse_files_of_others(path: Path) -> None:
-    """Return if a directory without a run holds nothing that a run would write over.
+    """Raise if a directory without a run has files that a run would overwrite.
 
-    What a search left that ended before its first line has a run's manifest.
+    A manifest shows that they are of a search that ended before its first line.
 
     Raises:
-        InputError: it does, or the store fails.
+        InputError: it has such files, or the store fails.
     """
-    found = sorted(_names_in(path))
-    if not found or _has_manifest(path):
+    names = sorted(_names_in(path))
+    if not names or _has_manifest(path):
         return
-    more = f" and {len(found) - 1} more files" if len(found) > 1 else ""
+    more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
     raise InputError(
-        f"holds no run, but {found[0]}{more} that a run would overwrite",
+        f"holds no run, but {names[0]}{more} that a run would overwrite",
         place=str(path),
         fix="give another --output, or move them away",
     )
 
 
 def _names_in(path: Path) -> set[str]:
-    """What there is in a directory of all that a run writes."""
+    """The names in a directory that a run would write."""
     if isinstance(path, StoredPath):
         store = store_of(path)
         names = {name for name in store.names() if _FILES.fullmatch(name)}
@@ -368,12 +369,12 @@ def _names_in(path: Path) -> set[str]:
     try:
         names = {place.name for place in path.iterdir() if _FILES.fullmatch(place.name)}
         return names | {f for f in _FOLDERS if (path / f).is_dir() and any((path / f).iterdir())}
-    except (OSError, ValueError):  # no directory, or one that cannot be read: told by who writes
+    except (OSError, ValueError):  # no directory, or unreadable: the first write reports it
         return set()
 
 
 def _has_manifest(path: Path) -> bool:
-    """Whether a directory's manifest.json is one that a run has written."""
+    """Whether a directory has a manifest.json that a run wrote."""
     try:
         if isinstance(path, StoredPath):
             manifest = json.loads(store_of(path).get(MANIFEST) or b"null")
@@ -388,7 +389,7 @@ def next_directory(parent: Pathlike, name: str) -> Path:
     """`parent/name`, or the first of `name-2`, `name-3`, ... that does not exist yet.
 
     Raises:
-        InputError: a name that is not a directory name.
+        InputError: the name cannot be that of a directory.
     """
     if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
         raise InputError(
@@ -399,10 +400,10 @@ def next_directory(parent: Pathlike, name: str) -> Path:
 
 
 def fresh_directory(parent: Pathlike, name: str) -> Path:
-    """Make the directory that `next_directory` names; two searches started at once share none.
+    """Create the directory of `next_directory`; two searches that start at once get two.
 
     Raises:
-        InputError: as `next_directory`, or a parent that cannot be written.
+        InputError: as `next_directory`, or the parent cannot be written.
     """
     while True:
         path = next_directory(parent, name)
@@ -415,7 +416,7 @@ def fresh_directory(parent: Pathlike, name: str) -> Path:
 
 
 def load_run(path: Pathlike) -> Run:
-    """The run in a directory; only the manifest and the journal are read.
+    """Load the run in a directory; this reads only the manifest and the journal.
 
     Args:
         path: the directory, or the URL of a run in an object store.
@@ -426,19 +427,19 @@ def load_run(path: Pathlike) -> Run:
     path = readable(path)
     journal = path / JOURNAL
     try:
-        found = [file.exists() for file in (journal, path / MANIFEST)]
+        has_journal, has_manifest = journal.exists(), (path / MANIFEST).exists()
     except (OSError, ValueError):
-        found = [False, False]
-    if not any(found):
+        has_journal = has_manifest = False
+    if not (has_journal or has_manifest):
         raise no_run(path)
     manifest = manifest_of(path)
-    lines = read(journal) if found[0] else Evaluations.of(())
+    lines = read(journal) if has_journal else Evaluations.of(())
     refuse_others(lines, manifest, journal)
     return Run(path, manifest, *lines.apart())
 
 
 def no_run(path: Path) -> InputError:
-    """What to say of a directory without a run."""
+    """The error for a directory without a run."""
     return InputError(
         "holds no run" if path.is_dir() else "is not a directory",
         place=str(path),

@@ -1,4 +1,4 @@
-"""Where a run stands, seen from outside while it runs or afterwards: read, and never written to."""
+"""The status of a run, also while it runs. Nothing is written to its directory."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from xortune.spaces.grid import grid, grid_size
 
 @dataclass(frozen=True)
 class CertificateState:
-    """How far a run is certified.
+    """The state of a run's certificate.
 
     Attributes:
         state: `none` without fresh seeds; `begun` if the last attempt lacks some; `complete`.
         attempt: number of the last attempt.
-        done: fresh seeds that it has.
-        planned: fresh seeds that it wants, those of neighbours included.
+        done: its fresh seeds so far.
+        planned: its planned fresh seeds, those of neighbours included.
         key: of the first finalist of the last complete attempt.
         k: its fresh seeds solved.
         n: its fresh seeds.
@@ -68,9 +68,9 @@ def _certificate(run: Run) -> CertificateState:
     near = max((one.seeds for one in asked if one.kind == "neighbourhood"), default=attempt.seeds)
     done = int(lines.column("count", np.array(mine)).sum())
     planned = asked[-1].finalists * attempt.seeds + asked[-1].neighbours * near
-    if attempt.min_rate is not None:  # how many it takes is known at its end
+    if attempt.min_rate is not None:  # its number of seeds is known at its end
         planned = done if attempt.complete else max(done, attempt.seeds)
-    found = CertificateState(
+    state = CertificateState(
         state="complete" if attempt.complete and done >= planned else "begun",
         attempt=attempt.number,
         done=done,
@@ -78,35 +78,35 @@ def _certificate(run: Run) -> CertificateState:
         confidence=certificate.confidence,
     )
     if not certificate.finalists:
-        return found
+        return state
     best = certificate.finalists[0]
-    return replace(found, key=best.key, k=best.k, n=best.n, lower_bound=best.lower_bound)
+    return replace(state, key=best.key, k=best.k, n=best.n, lower_bound=best.lower_bound)
 
 
 # -------------------------------------------------------------------------------------------------
-# Whether the process that holds a run is alive, as far as another one can tell.
+# Whether the process that holds a run is alive.
 #
-# On its own machine the kernel says so. From elsewhere only its heartbeat is seen: one that moves
-# between two looks is alive, one that stands still for a whole lease is gone, and at the first
-# look it is believed if it is young, which supposes clocks that agree within a lease.
+# On its own machine the kernel knows. From elsewhere only its heartbeat is visible: a process whose
+# beat moves between two looks is alive; one whose beat stands still for a whole lease is gone. At
+# the first look a recent beat counts as alive, which needs clocks that agree within a lease.
 
 Life: TypeAlias = Literal["alive", "gone"]
 
 LATEST = 2.5e11
-"""The year 9892, as seconds since 1970: what a calendar can show."""
+"""The year 9892, in seconds since 1970: about the last that a calendar can show."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """The process that searches or certifies, or did.
+    """The process that searches or certifies, or the last one that did.
 
     Attributes:
         life: whether it is alive.
-        pid: its process id; None if it has left the run as it should.
-        host: where it runs.
+        pid: its process id; None after a regular end.
+        host: the name of its machine.
         since: when it began; seconds since 1970.
-        heartbeat: when it last said that it lives, by its own clock; seconds since 1970.
-        elsewhere: whether it runs on another machine (or in another container) than this process.
+        heartbeat: the time of its last beat by its own clock; seconds since 1970.
+        elsewhere: whether it runs on another machine, or in another container, than this process.
     """
 
     life: Life
@@ -118,7 +118,7 @@ class Driver:
 
 
 class DriverWatch:
-    """Looks at the driver of a run; of one elsewhere it knows what earlier looks saw."""
+    """Looks at the driver of a run, and remembers the beats of one elsewhere."""
 
     def __init__(self) -> None:
         self._seen: tuple[str, int] | None = None
@@ -126,11 +126,11 @@ class DriverWatch:
         self._still_since = 0.0
 
     def look(self, path: Path, now: float) -> Driver:
-        """The driver, alive or not; `now` in seconds since 1970. Nothing is written."""
-        found = holder(path)
-        if found is None:
+        """The driver, alive or gone; `now` in seconds since 1970."""
+        lock = holder(path)
+        if lock is None:
             return Driver("gone")
-        owner, seen = found
+        owner, seen = lock
         alive = self._alive(owner, now) if seen == "elsewhere" else seen == "alive"
         return Driver(
             life="alive" if alive else "gone",
@@ -151,29 +151,29 @@ class DriverWatch:
 
 
 def moment(text: object) -> float | None:
-    """A time in ISO 8601 as seconds since 1970; None if it is none."""
+    """Convert ISO 8601 to seconds since 1970; None if it is no such time."""
     if not isinstance(text, str):
         return None
     try:
-        found = datetime.fromisoformat(text).timestamp()
+        seconds = datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         return None
-    return found if 0 < found < LATEST else None
+    return seconds if 0 < seconds < LATEST else None
 
 
 # -------------------------------------------------------------------------------------------------
-# What a status counts in a journal: the same columns as tables and reports, so it names the same
-# leader. A look reads only what was appended since the look before.
+# A status uses the same columns as tables and reports, so all name the same leader. A look reads
+# only the lines appended since the last one.
 
 RECENT_SECONDS = 300.0
-"""The rate of the last minutes is that of these."""
+"""The recent rate is that of so many seconds."""
 
 RECENT_LINES = 10_000
-"""Where there are more in these minutes, it is that of the time that so many have taken."""
+"""If more lines came in this time, the recent rate is that of the last so many lines."""
 
 
 def _rate(times: NDArray[np.int64], now: float, since: float | None) -> float | None:
-    """Proposals a second in the last minutes, of times in seconds since 1970; None without any."""
+    """Recent proposals per second, from their times in seconds since 1970; None without any."""
     then = now - RECENT_SECONDS if since is None else max(now - RECENT_SECONDS, since)
     recent = times[times >= 0][-RECENT_LINES:]
     recent = recent[recent > then]
@@ -184,7 +184,7 @@ def _rate(times: NDArray[np.int64], now: float, since: float | None) -> float | 
 
 
 def _last_error(search: Evaluations) -> str | None:
-    """The reason of the last seed that crashed, or of the last try without an outcome."""
+    """The reason of the last crashed seed, or of the last attempt without an outcome."""
     lines, counts = search.lines, search.lines.ends()[0]
     for line in sorted(lines.errors.keys() | lines.details.keys(), reverse=True):
         why = lines.errors.get(line)
@@ -195,9 +195,9 @@ def _last_error(search: Evaluations) -> str | None:
         if line in lines.details and counts[line, Status.CRASHED]:
             outcome = lines.outcome([line], 0)
             crashed = set(outcome.seeds[outcome.status == Status.CRASHED].tolist())
-            found = [why for seed, why in outcome.details.failed.items() if seed in crashed]
-            if found:
-                return found[-1]
+            reasons = [why for seed, why in outcome.details.failed.items() if seed in crashed]
+            if reasons:
+                return reasons[-1]
     return None
 
 
@@ -215,7 +215,7 @@ class Leader:
         n: seeds.
         low: lower end of Wilson's 95 % interval.
         high: upper end.
-        scores: the median and the worse decile of the trainer's own number, by the names of
+        scores: the median and the worse decile of the trainer's own number, by their columns in
             table.csv; empty without one. See `results.Score`.
     """
 
@@ -230,16 +230,17 @@ class Leader:
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a search.
+    """The progress of a search at one moment.
 
     Attributes:
-        done: finished proposals, those of an earlier session that was resumed included.
-        total: proposals that were asked for.
+        done: finished proposals, those of earlier sessions included.
+        total: requested proposals.
         fresh: proposals finished in this session.
         seconds: since this session began.
-        best: (k, n) of the config whose Wilson lower bound is highest so far.
+        best: (k, n) of the configuration with the highest Wilson lower bound so far.
         failed: proposals that produced no outcome, even when repeated.
-        seeds: given to all configs so far; those of an earlier session and under way included.
+        seeds: given to all configurations so far, those of earlier sessions and in training
+            included.
     """
 
     done: int
@@ -257,48 +258,47 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate; None before anything finished."""
+        """At the present rate; None before the first proposal is finished."""
         return (self.total - self.done) / self.rate if self.rate else None
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run at one moment.
+    """The status of a run at one moment. Times are in seconds since 1970.
 
     Attributes:
         path: its directory.
         name: of the space.
-        state: `running` while a driver lives; then `finished` if all that was asked for is done,
-            else `stopped`.
-        stopped: why it stopped, if that is known: its time budget was over, or the user
-            interrupted.
+        state: `running` while a driver is alive; then `finished` if the search is complete,
+            otherwise `stopped`.
+        stopped: why it stopped, if known: its time budget was over, or the user interrupted.
         driver: the process that searches.
-        done: proposals that have results; as many as the table's `trials` sum to.
-        total: proposals asked for; None if the run does not say.
-        evaluations: blocks of seeds with a result, crashed ones included.
+        done: proposals with a result; the sum of the table's `trials`.
+        total: requested proposals; None if unknown.
+        evaluations: blocks with a final line, crashed ones included.
         seeds: seeds of these.
         configs: configurations with a result.
-        rate: proposals a second over the last minutes; None if none was done in these, unless
-            running, and of a journal from before its lines had a time.
+        rate: proposals per second over the last minutes; None without one, unless running, and if
+            the journal's lines have no time.
         overall_rate: the same from the start to now, or to the end or the last line if no proposal
-            is to come; pauses included.
+            is missing; pauses included.
         seconds_left: until the last proposal at the present rate; None unless running.
-        best: None before there is a result.
+        best: None before the first result.
         without_outcome: blocks that finally produced no outcome; all their seeds count as crashed.
-        crashed: blocks with a seed that crashed, those without an outcome included.
-        crashed_seeds: seeds that crashed, as the table's column `crashed` sums to.
-        diverged_seeds: seeds that diverged, as the table's column `diverged` sums to.
-        retried: tries without outcome that were repeated.
-        last_error: the reason of the last seed that crashed, or of the last try without outcome.
-        certificate: what fresh seeds say.
-        started: when the search began; seconds since 1970.
-        written: when the journal was last written to; seconds since 1970; None without a journal.
-        torn: whether its last line is not whole: it is being written, or was torn by a crash.
-        now: when this was looked at; seconds since 1970.
-        note: what the user said of the run; None if nothing.
-        tags: of the user.
-        seconds: from the start to the end, or to now while it runs; pauses included. None if it is
-            not known.
+        crashed: blocks with a crashed seed, those without an outcome included.
+        crashed_seeds: the sum of the table's column `crashed`.
+        diverged_seeds: the sum of the table's column `diverged`.
+        retried: attempts without an outcome that were repeated.
+        last_error: the reason of the last crashed seed, or of the last attempt without an outcome.
+        certificate: the state of its certificate.
+        started: when the search began.
+        written: when the journal was last written to; None without a journal.
+        torn: whether its last line is not whole: it is being written, or a crash tore it.
+        now: when the status was taken.
+        note: the user's note; None without one.
+        tags: the user's tags.
+        seconds: from the start to the end, or to now while it runs, pauses included; None if
+            unknown.
         seed_seconds: the mean time of a seed; None without one.
     """
 
@@ -343,7 +343,7 @@ class RunStatus:
         return f"Run {self.path}: {self.state}, {self.done:,}{total} proposals done."
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: how far the run is, and the best so far."""
+        """For notebooks: the progress, and the best configuration so far."""
         best, rows = self.best, []
         if best is not None:
             ends = {"rate": best.k / best.n, "low": best.low, "high": best.high}
@@ -353,11 +353,7 @@ class RunStatus:
 
 
 class Watcher:
-    """Looks at one run again and again, each time at what is new.
-
-    Args:
-        path: the run's directory.
-    """
+    """Looks at one run repeatedly; each look reads only what is new."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = readable(path)
@@ -366,11 +362,11 @@ class Watcher:
         self._certified: tuple[tuple[JournalLines, int], Certificate | None] | None = None
 
     def look(self, now: float | None = None) -> RunStatus:
-        """Where the run stands at this moment; see `look_closely`."""
+        """The status of the run now; see `look_closely`."""
         return self.look_closely(now)[0]
 
     def look_closely(self, now: float | None = None) -> tuple[RunStatus, Run]:
-        """The run at this moment, and all that can be said of it until the next look.
+        """The status of the run now, and the run itself.
 
         Raises:
             InputError: there is no run, or a line of its journal or its manifest is damaged.
@@ -379,7 +375,7 @@ class Watcher:
         path = self._path = readable(self._path)
         if not path.is_dir():
             raise no_run(path)
-        # The driver comes first: if it is gone, nothing that is read afterwards will change.
+        # The driver first: if it is gone, nothing that is read afterwards changes.
         driver, manifest = self._driver.look(path, now), manifest_of(path)
         self._reader.read_on()
         if self._reader.written is None and not manifest:
@@ -388,7 +384,7 @@ class Watcher:
         refuse_others(lines, manifest, path / JOURNAL, manifest_of(path))
         run = Run(path, manifest, *lines.apart())
         seen = lines.lines, len(run.checks)
-        if self._certified is not None and self._certified[0] == seen:  # it is still the same
+        if self._certified is not None and self._certified[0] == seen:  # the certificate is too
             run.__dict__["_certificate"] = self._certified[1]
         self._certified = seen, run.certificate
         return _status(run, driver, self._reader, now), run
@@ -399,7 +395,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     finals = search.column("final") > 0
     final, errors = search.where(finals), search.lines.errors
     ends = search.lines.ends()[0][final.places]
-    # A proposal is done when it has its first result: what it gets more in a race comes on top.
+    # A proposal is done with its first block; a race may add more.
     first = np.sort(np.unique(final.column("proposal"), return_index=True)[1])
     times, total = final.column("at")[first], manifest.get("trials")
     if total is None:
@@ -415,7 +411,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     if state == "running" and done != total:
         end = now
     elif state == "finished" and end is not None and finished is not None:
-        end = min(end, finished)  # what was certified a day later took no time of the search
+        end = min(end, finished)  # a later certificate is no part of the search
     overall = recent = left = None
     seeds, spent = int(final.column("count").sum()), sum(final.seconds)
     if started is not None and end is not None and end > started and done:
@@ -459,18 +455,18 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
 
 
 def _leader(run: Run) -> Leader | None:
-    found = run.results.leader
-    if found is None:
+    best = run.results.leader
+    if best is None:
         return None
-    outcome = found.outcome
+    outcome = best.outcome
     score = score_of(run.objectives, number_names([outcome]))
-    told = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
-    ends = outcome.interval()
-    return Leader(found.point, found.key, outcome.successes, outcome.n, *ends, told)
+    scores = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
+    interval = outcome.interval()
+    return Leader(best.point, best.key, outcome.successes, outcome.n, *interval, scores)
 
 
 def proposals_of(place: Path) -> int | None:
-    """How many proposals a run's space file asks for; None if that cannot be said."""
+    """Proposals that a space file requests; None if it cannot be read, or sets no limit."""
     try:
         space = space_at(place)
     except InputError:
@@ -484,10 +480,10 @@ def proposals_of(place: Path) -> int | None:
 
 
 def status(run: Run | str | os.PathLike[str]) -> RunStatus:
-    """Where a run stands at this moment; its directory is read and never written to.
+    """The status of a run now. Nothing is written to its directory.
 
     Args:
-        run: its directory, or a run that was loaded, whose directory is looked at again.
+        run: its directory, or a loaded run, whose directory is read again.
 
     Raises:
         InputError: there is no run, or a line of its journal, its manifest or its certificate is
@@ -497,10 +493,10 @@ def status(run: Run | str | os.PathLike[str]) -> RunStatus:
 
 
 def refuse_interval(seconds: float) -> None:
-    """Return if there can be so many seconds between two looks.
+    """Check the seconds between two looks.
 
     Raises:
-        InputError: there cannot.
+        InputError: they are not above 0 and at most a day.
     """
     if not 0 < seconds <= 86_400:
         raise InputError(
@@ -509,9 +505,7 @@ def refuse_interval(seconds: float) -> None:
 
 
 def watched(path: str | os.PathLike[str], *, interval: float = 2.0) -> Iterator[RunStatus]:
-    """Looks at a run, one at once and then one after each interval; the last one is of its end.
-
-    Each look reads only what was appended since the one before.
+    """Yield the status of a run now and after each interval in seconds, until the run has ended.
 
     Raises:
         InputError: as `status`, or an interval that is not above 0.
@@ -519,8 +513,8 @@ def watched(path: str | os.PathLike[str], *, interval: float = 2.0) -> Iterator[
     refuse_interval(interval)
     watcher = Watcher(path)
     while True:
-        found = watcher.look()
-        yield found
-        if found.state != "running":
+        status = watcher.look()
+        yield status
+        if status.state != "running":
             return
         time.sleep(interval)
