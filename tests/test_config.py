@@ -5,13 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from xortune.core.config import (
-    ACTIVATIONS,
-    MOMENTUM_OPTIMIZERS,
-    OPTIMIZERS,
-    SOFTMAX_LIKE,
-    Config,
-)
+from xortune.core.config import ACTIVATIONS, MOMENTUM_OPTIMIZERS, OPTIMIZERS, SOFTMAX_LIKE, Config
 from xortune.core.errors import InputError
 
 # --- what torch has ------------------------------------------------------------------------------
@@ -45,14 +39,8 @@ def _acts_on_each_unit_alone(name: str) -> bool:
 def test_activations_are_all_that_torch_has_of_the_kind():
     module = nn.modules.activation
     assert set(ACTIVATIONS) == {name for name in module.__all__ if _fits_a_hidden_layer(name)}
-    assert set(module.__all__) - set(ACTIVATIONS) == {
-        "GLU",
-        "MultiheadAttention",
-        "PReLU",
-        "RReLU",
-        "Softmax2d",
-        "Threshold",
-    }
+    others = {"GLU", "MultiheadAttention", "PReLU", "RReLU", "Softmax2d", "Threshold"}
+    assert set(module.__all__) - set(ACTIVATIONS) == others
 
 
 def test_softmax_like_are_those_that_do_not_act_on_each_unit_alone():
@@ -102,20 +90,11 @@ def test_momentum_optimizers_are_those_with_such_an_argument():
 
 
 def test_whole_floats_and_numpy_scalars_get_their_normal_form(make_config):
-    config = make_config(
-        optimizer="SGD",
-        lr=np.float32(0.5),
-        momentum=np.int64(1),
-        hidden_dim=5.0,
-        epochs=np.int32(1000),
-    )
+    odd = {"lr": np.float32(0.5), "momentum": np.int64(1), "hidden_dim": 5.0}
+    config = make_config(optimizer="SGD", epochs=np.int32(1000), **odd)
     assert config == make_config(optimizer="SGD", lr=0.5, momentum=1.0)
-    assert [type(v) for v in (config.lr, config.momentum, config.hidden_dim, config.epochs)] == [
-        float,
-        float,
-        int,
-        int,
-    ]
+    numbers = (config.lr, config.momentum, config.hidden_dim, config.epochs)
+    assert [type(number) for number in numbers] == [float, float, int, int]
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -128,12 +107,9 @@ def test_golden_key(make_config):
 @pytest.mark.parametrize("zero", [0, 0.0, -0.0])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_inactive_momentum_and_zero_momentum_are_one_config(make_config, optimizer, zero):
-    given, left_out = (
-        make_config(optimizer=optimizer, momentum=zero),
-        make_config(optimizer=optimizer),
-    )
-    assert given == left_out
-    assert given.key == left_out.key
+    given = make_config(optimizer=optimizer, momentum=zero)
+    left_out = make_config(optimizer=optimizer)
+    assert (given, given.key) == (left_out, left_out.key)
     assert str(given.momentum) == "0.0"
     assert ("momentum" in given.point) == (optimizer in MOMENTUM_OPTIMIZERS)
 

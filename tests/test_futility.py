@@ -1,6 +1,7 @@
 """Trials that have little left to win: what is expected of them, and what that saves."""
 
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -64,21 +65,14 @@ def test_an_optuna_program_saves_most_seeds():
     assert best >= max(RATES) - 0.05
 
 
-class Trial:
-    last_result = None
-
-    def __init__(self, name):
-        self.trial_id = name
-
-
-def test_a_ray_trial_is_stopped_when_it_has_little_to_win():
-    for futility, last in ((FUTILITY, "STOP"), (None, "CONTINUE")):
-        scheduler = xt.SeedRaceScheduler(futility=futility)
-        good, bad = Trial("good"), Trial("bad")
-        for trial in (good, bad):
-            scheduler.on_trial_add(None, trial)
-        assert scheduler.on_trial_result(None, good, {"successes": 20, "n": 20}) == "CONTINUE"
-        assert scheduler.on_trial_result(None, bad, {"successes": 1, "n": 4}) == last
+@pytest.mark.parametrize(("futility", "last"), [(FUTILITY, "STOP"), (None, "CONTINUE")])
+def test_a_ray_trial_is_stopped_when_it_has_little_to_win(futility, last):
+    scheduler = xt.SeedRaceScheduler(futility=futility)
+    good, bad = (SimpleNamespace(trial_id=name, last_result=None) for name in ("good", "bad"))
+    for trial in (good, bad):
+        scheduler.on_trial_add(None, trial)
+    assert scheduler.on_trial_result(None, good, {"successes": 20, "n": 20}) == "CONTINUE"
+    assert scheduler.on_trial_result(None, bad, {"successes": 1, "n": 4}) == last
 
 
 @pytest.mark.parametrize("plugin", [xt.SeedRacePruner, xt.SeedRaceScheduler])

@@ -35,14 +35,12 @@ def test_a_repr_is_a_line(run, tmp_path):
     )
     certificate = Certificate(0.95, (Attempt(1, 1000, "exact", 0.975, True, (result,)),))
     compared = xt.compare(run, reference=tmp_path / "table.csv")
-    shown = [
-        repr(what)
-        for what in (
-            *(run, outcome, run.results[0], compared, xt.compare([outcome, outcome])),
-            *(certificate, result, certificate.attempts[0], xt.status(run), space),
-            *(xt.Task.parity(8), xt.plan(0.99, measure=False), xt.Config(**CONFIG)),
-        )
-    ]
+    values = (
+        *(run, outcome, run.results[0], compared, xt.compare([outcome, outcome])),
+        *(certificate, result, certificate.attempts[0], xt.status(run), space),
+        *(xt.Task.parity(8), xt.plan(0.99, measure=False), xt.Config(**CONFIG)),
+    )
+    shown = list(map(repr, values))
     assert max(map(len, shown)) < 700
     assert max(map(len, shown[:1] + shown[3:6] + shown[8:11])) < 250
     assert not any("\n" in text for text in shown)
@@ -78,18 +76,11 @@ def test_a_fix_names_options_at_the_command_line_and_arguments_in_python(option,
 
 
 def test_a_message_has_the_place_the_problem_the_allowed_and_the_fix():
-    error = InputError(
-        "7 is out of range", field="lr", place="space.yaml:3: lr", allowed="below 1", fix="lower it"
-    )
-    assert str(error) == "space.yaml:3: lr: 7 is out of range; allowed: below 1; fix: lower it"
-
-
-def test_at_tells_the_place_and_keeps_the_rest():
     first = InputError("is missing", field="lr", allowed="a number", fix="add it")
+    assert str(first) == "lr: is missing; allowed: a number; fix: add it"
     moved = first.at("space.yaml:3")
     assert str(moved) == "space.yaml:3: is missing; allowed: a number; fix: add it"
-    assert moved.field == "lr"
-    assert first.place == "lr"
+    assert (moved.field, first.place) == ("lr", "lr")
 
 
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])

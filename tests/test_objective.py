@@ -95,43 +95,19 @@ def test_estimates_and_costs():
     assert costs((RATE, EPOCHS), Seen(POINT, 0, 8, 8000)) == (math.inf,)
 
 
-def on_it(rows, objectives):
-    """The front by its definition."""
-
-    def better(a, b, maximize):
-        return a > b if maximize else a < b
-
-    def dominates(a, b):
-        pairs = [(x, y, o.maximize) for x, y, o in zip(a, b, objectives, strict=True)]
-        return not any(better(y, x, m) for x, y, m in pairs) and any(
-            better(x, y, m) for x, y, m in pairs
-        )
-
-    return [not any(dominates(other, row) for other in rows) for row in rows]
+CELLS = st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0, math.inf])
 
 
-TABLES = st.integers(1, 4).flatmap(
-    lambda width: st.tuples(
-        st.lists(
-            st.lists(
-                st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0, math.inf]),
-                min_size=width,
-                max_size=width,
-            ),
-            max_size=30,
-        ),
-        st.lists(st.booleans(), min_size=width, max_size=width),
-    )
-)
-
-
-@given(table=TABLES)
-def test_the_front_is_that_of_its_definition(table):
-    rows, directions = table
+@given(data=st.data(), directions=st.lists(st.booleans(), min_size=1, max_size=4))
+def test_the_front_is_that_of_its_definition(data, directions):
+    row = st.tuples(*[CELLS] * len(directions))
+    rows = data.draw(st.lists(row, max_size=30))
     objectives = [Objective(f"o{i}", maximize=d) for i, d in enumerate(directions)]
     found = front(rows, objectives)
     assert found.dtype == np.bool_
-    assert found.tolist() == on_it(rows, objectives)
+    costs = np.array(rows).reshape(-1, len(directions)) * np.where(directions, -1, 1)
+    dominated = [((costs <= one).all(1) & (costs < one).any(1)).any() for one in costs]
+    assert found.tolist() == np.logical_not(dominated).tolist()
 
 
 STATISTICS = ("mean", "iqm", "median", "q01", "q10", "q75", "q99")
@@ -196,25 +172,7 @@ def test_a_sampler_is_told_which_of_two_hopeless_ones_fails_less():
     assert told_of(less, all_) > told_of(less, half) > told_of(less, [1e308, 1e308])
 
 
-def run_of_draws(path, statistic, seeds, drawn):
-    """A run in which each config's accuracies are drawn from one distribution."""
-    found = []
-    for number, numbers in enumerate(drawn):
-        trainer = custom_trainer(
-            given_source(lambda _, seed, told=numbers: {"acc": told[seed]}),
-            parse_success("acc >= 0.5"),
-        )
-        block = Block(Point({"x": number}), 0, seeds)
-        found.append(
-            Evaluation(number, block, trainer.train([block])[0], None, True, 0.1, "host:1")
-        )
-    given_ = {"ladder": [seeds], "trainer": "t:run", "name": "n"}
-    text = SPACE.format(objectives=f"acc_{statistic}", sampler="random")
-    noted = noted_objectives(space(f"acc_{statistic}").objectives)
-    return write_run(path, found, space_text=text, **given_, objectives=noted)
-
-
-def one(block_count=6):
+def test_numbers_of_failed_seeds_are_none_whatever_they_told():
     """Seeds 0, 3 fail in two ways, seed 4 tells no finite loss."""
 
     def train(config, seed):
@@ -224,11 +182,7 @@ def one(block_count=6):
         return {"acc": math.nan if seed == 3 else 0.1 * seed, "loss": loss}
 
     trainer = custom_trainer(given_source(train), parse_success("acc >= 0.2"))
-    return trainer.train([Block(Point({"x": 1}), 0, block_count)])[0]
-
-
-def test_numbers_of_failed_seeds_are_none_whatever_they_told():
-    outcome = one()
+    [outcome] = trainer.train([Block(Point({"x": 1}), 0, 6)])
     assert outcome.status[3] == Status.DIVERGED
     np.testing.assert_allclose(numbers_in(outcome, "loss"), [np.nan, 1, 2, np.nan, np.nan, 5])
     np.testing.assert_allclose(numbers_in(outcome, "acc"), [np.nan, 0.1, 0.2, np.nan, 0.4, 0.5])
@@ -269,10 +223,7 @@ def test_objectives_in_a_space_file(text, wanted):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (
-            "loss_mean",
-            "s.yaml:7.*loss_mean without a direction.*{name: loss_mean, direction: minimize}",
-        ),
+        ("loss_mean", "s.yaml:7.*without a direction.*{name: loss_mean, direction: minimize}"),
         ("{name: acc_q10, direction: minimize}", "minimize acc_q10, and a success is acc >= 0.5"),
         ("acc_q100", "unknown objective 'acc_q100'.*with _mean, _iqm, _median, _q01 to _q99"),
         ("acc", "unknown objective 'acc'"),
@@ -293,6 +244,19 @@ def test_a_sampler_that_sees_distances_has_to_know_how_far_off_a_failed_seed_is(
     assert space("{name: acc_q10, failed: 0.0}", sampler="gp").objectives[0].failed == 0.0
 
 
+def accuracies(rows):
+    """An evaluation of a config for each row of accuracies of seeds, with losses of minus these."""
+    trainer = custom_trainer(
+        given_source(lambda config, seed: {"acc": rows[config["x"]][seed]}),
+        parse_success("acc >= 0.5"),
+    )
+    blocks = [Block(Point({"x": x}), 0, len(row)) for x, row in rows.items()]
+    for number, (block, outcome) in enumerate(zip(blocks, trainer.train(blocks), strict=True)):
+        values = {"acc": outcome.details.values["acc"], "loss": -outcome.details.values["acc"]}
+        told = replace(outcome, details=replace(outcome.details, values=values))
+        yield Evaluation(number, block, told, None, True, 0.1, "host:1")
+
+
 ROWS = {  # x: acc of each seed
     1: [0.9] * 19 + [math.nan],  # 5 % failed: q10 is 0.9
     2: [0.8] * 20,
@@ -301,22 +265,17 @@ ROWS = {  # x: acc of each seed
 }
 
 
-def run_of(path, name=None):
-    """A run of `ROWS` that looked for acc with that ending, or for the success rate."""
-    rule = parse_success("acc >= 0.5")
-    trainer = custom_trainer(given_source(lambda config, seed: ROWS[config["x"]][seed]), rule)
-    blocks = [Block(Point({"x": x}), 0, len(told)) for x, told in ROWS.items()]
-    wrapped = replace(trainer, success=parse_success("value >= 0.5"))
-    found = []
-    for number, (block, outcome) in enumerate(zip(blocks, wrapped.train(blocks), strict=True)):
-        accuracy = outcome.details.values["value"]
-        values = {"acc": accuracy, "loss": -accuracy}
-        told = replace(outcome, details=replace(outcome.details, values=values))
-        found.append(Evaluation(number, block, told, None, True, 0.1, "host:1"))
-    more = {} if name is None else {"objectives": noted_objectives(space(name).objectives)}
-    given_ = {"ladder": [5, 20], "trainer": "t:run", "name": "n", **more}
-    text = SPACE.format(objectives=name or "success_rate", sampler="random")
-    return write_run(path, found, space_text=text, **given_)
+def run_of(path, objective="success_rate", rows=ROWS):
+    """A run of these accuracies that looked for an objective."""
+    return write_run(
+        path,
+        list(accuracies(rows)),
+        space_text=SPACE.format(objectives=objective, sampler="random"),
+        objectives=noted_objectives(space(objective).objectives),
+        ladder=sorted({len(row) for row in rows.values()}),
+        trainer="t:run",
+        name="n",
+    )
 
 
 def test_the_best_is_the_best_in_what_was_looked_for(tmp_path):
@@ -356,8 +315,7 @@ def test_an_interval_says_that_its_worse_end_may_have_failed():
 
 
 def test_a_report_says_where_an_interval_is_open(tmp_path):
-    drawn = np.linspace(0.5, 0.9, 8)[None, :]
-    run = run_of_draws(tmp_path / "run", "q10", 8, drawn)
+    run = run_of(tmp_path / "run", "acc_q10", {1: np.linspace(0.5, 0.9, 8).tolist()})
     xt.write_report(run)
     report = (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
     assert "is 0.54 [open to 0.671] over all 8 seeds" in report

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import pickle
 
 import numpy as np
@@ -89,18 +90,28 @@ def test_numpy_scalars_become_plain_numbers():
     assert [type(value) for value in point.values()] == [int, float, float]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32("nan")])
-def test_a_number_that_is_not_finite_is_refused(value):
-    with pytest.raises(InputError, match=r"lr: .*(nan|inf).* is not finite; allowed: a finite"):
-        Point({"lr": value})
+NO_LISTS = [[math.nan], [object()], {1: 2}, [b"x"], ["x" * 20_000]]
 
 
-@pytest.mark.parametrize("value", [1j, b"x", {1}, object(), np.array([1.0])])
-def test_a_value_of_another_type_is_refused(value):
-    with pytest.raises(InputError, match=f"is a {type(value).__name__}") as caught:
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        *(
+            (number, "(nan|inf).* is not finite; allowed: a fin")
+            for number in (math.nan, -math.inf)
+        ),
+        (np.float32("nan"), "nan is not finite"),
+        *(
+            (one, f"is a {type(one).__name__}; allowed: a num")
+            for one in (1j, b"x", {1}, np.ones(1))
+        ),
+        *((one, "cannot be a value; allowed: a list or a mapping") for one in NO_LISTS),
+    ],
+)
+def test_what_no_value_can_be_is_refused(value, problem):
+    with pytest.raises(InputError, match=problem) as caught:
         Point({"lr": value})
     assert caught.value.field == "lr"
-    assert "a number, a string, true, false, null, or a list or mapping" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", 1, None, True, ("a",)])
@@ -143,10 +154,3 @@ def test_a_list_is_no_text_and_nobody_can_change_it():
     assert point.as_dict()["net"] == [64, {"a": [2, 3], "b": 1.0}]
     text = '{"net":[64,{"a":[2,3],"b":1}]}'
     assert point.key == hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@pytest.mark.parametrize("value", [[float("nan")], [object()], {1: 2}, [b"x"], ["x" * 20_000]])
-def test_a_list_that_no_file_could_hold_is_refused(value):
-    with pytest.raises(InputError, match="cannot be a value") as caught:
-        Point({"net": value})
-    assert caught.value.field == "net"

@@ -97,6 +97,3 @@ def test_a_worse_rate_is_stopped_only_for_one_that_costs_no_more():
     assert climbers(race) == ["large", "smallest"]
     race.see("small", 500, 516, costs=(1.0,))
     assert climbers(race) == ["large", "smallest"], "who is out is out for good"
-
-
-COUNT = st.tuples(st.integers(0, 60), st.integers(1, 60)).map(lambda c: (min(c), c[1]))

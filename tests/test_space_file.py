@@ -15,7 +15,7 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.runs import evaluation
-from xortune.spaces.model import MAX_RUNG, SearchSpace, json_schema, parse_duration
+from xortune.spaces.model import MAX_RUNG, json_schema, parse_duration
 from xortune.spaces.space import check_space, load_space, parse_space, with_search
 from xortune.spaces.text import read_yaml
 
@@ -78,11 +78,7 @@ def test_optunas_name_for_trials_is_understood():
         ("  lr: {choice: [1], steps: 2}", "lr", ["s.yaml:7: parameters.lr.steps", "unknown key"]),
         ("  activation: Reluu", "activation", ["s.yaml:4: parameters.activation", "'ReLU'"]),
         ("  loss: MSE", "loss", ["s.yaml:5: parameters.loss: unknown loss 'MSE'", "'MSELoss'"]),
-        (
-            "  optimizer: {choice: [SGD, Adem]}",
-            "optimizer",
-            ["s.yaml:6: parameters.optimizer: unknown optimizer 'Adem'", "'Adam'"],
-        ),
+        ("  optimizer: {choice: [SGD, Adem]}", "optimizer", ["s.yaml:6: parameters.optimizer: un"]),
         ("  lr: {low: 2, high: 1}", "lr", ["s.yaml:7: parameters.lr.low", "low 2 is above high 1"]),
         ("  lr: {low: 0, high: 1, log: true}", "lr", ["s.yaml:7", "0 has no logarithm", "above 0"]),
         ("  lr: {low: 1, high: 9, log: true, step: 2}", "lr", ["one of step and log"]),
@@ -93,28 +89,19 @@ def test_optunas_name_for_trials_is_understood():
         ("  lr: {choice: [1, 0.5, 1.0]}", "lr", ["s.yaml:7", "1.0 is given twice"]),
         ("  lr: {choice: 3}", "lr", ["s.yaml:7: parameters.lr.choice: 3 is not a list", "[a, b]"]),
         ("  lr: [0.1, 0.2]", "lr", ["s.yaml:7: parameters.lr", "{choice: [..]}"]),
-        (
-            "  lr: {choice: [[1]]}",
-            "lr",
-            ["s.yaml:7: parameters.lr", "[1] is a list", "a finite number"],
-        ),
+        ("  lr: {choice: [[1]]}", "lr", ["s.yaml:7: parameters.lr", "[1] is a list", "a finite"]),
         ("  lr: {low: a, high: 1}", "lr", ["s.yaml:7: parameters.lr.low: 'a'", "a number"]),
         ("  lr: {low: true, high: 1}", "lr", ["parameters.lr.low: true", "a number"]),
         ("  lr: {low: 1, high: 2, log: yes}", "lr", ["parameters.lr.log: 'yes'", "true or false"]),
         ("  lr: {}", "lr", ["s.yaml:7: parameters.lr.low: is missing", "a fixed value, {choice"]),
         ("  lr: {low: 1}", "lr", ["s.yaml:7: parameters.lr.high: is missing"]),
         ("  lr: .nan", "lr", ["s.yaml:7", ".nan is not finite", "a finite number"]),
-        ("  lr: {low: 0.1, high: .inf}", "lr", ["s.yaml:7", ".inf is not finite"]),
         ("  lr: 1e999", "lr", ["s.yaml:7", "1e999 is not finite"]),
         ("  lr: 0", "lr", ["s.yaml:7: parameters.lr: 0.0 is out of range", "above 0"]),
         ("  hidden_dim: 99999999999999999", "hidden_dim", ["s.yaml:9", "too large", "2**53"]),
         ("  hidden_dim: {low: 0, high: 3}", "hidden_dim", ["s.yaml:9: parameters.hidden_dim: 0"]),
         ("  hidden: 3", "hidden_dim", ["s.yaml:9: parameters.hidden", "did you mean 'hidden_dim'"]),
-        (
-            "  loss: {choice: [MSELoss], when: {optimiser: SGD}}",
-            "loss",
-            ["s.yaml:5", "'optimizer'"],
-        ),
+        ("  loss: {value: MSELoss, when: {optimiser: SGD}}", "loss", ["s.yaml:5", "'optimizer'"]),
         ("  loss: {value: MSELoss, when: {optimizer: Sgd}}", "loss", ["never 'Sgd'", "'SGD'"]),
         ("  loss: {value: MSELoss, when: {lr: 1}}", "loss", ["when.lr", "which is a range"]),
         ("  loss: {value: MSELoss, when: {optimizer: []}}", "loss", ["s.yaml:5", "at least one"]),
@@ -140,26 +127,17 @@ def test_optunas_name_for_trials_is_understood():
         ("search: {sampler: cmaes, trials: 9}", "search", ["s.yaml:4: parameters.activation"]),
         ("search: 3", "search", ["s.yaml:10: search: 3 is not a mapping"]),
         ("search:", "search", ["s.yaml:10: search: null is not a mapping"]),
-        ("seeds: {ladder: [8, 8]}", "seeds", ["s.yaml:11: seeds.ladder", "ascend", "write [8]"]),
         ("seeds: {ladder: [8, 3]}", "seeds", ["[8, 3] does not ascend", "write [3, 8]"]),
         ("seeds: {ladder: [-8, 3]}", "seeds", ["s.yaml:11: seeds.ladder.0: -8", "from 1"]),
         ("seeds: {ladder: []}", "seeds", ["s.yaml:11: seeds.ladder", "at least one"]),
         ("seeds: {ladder: [67108865]}", "seeds", ["to 67,108,864", "write 67108864 or less"]),
-        ("seeds: {certify: 0}", "seeds", ["s.yaml:11: seeds.certify: 0", "from 1"]),
-        (
-            "seeds: {first: 0}",
-            "seeds",
-            ["s.yaml:11: seeds.first: unknown key", "ladder, race, finalists, certify"],
-        ),
+        ("seeds: {first: 0}", "seeds", ["seeds.first: unknown key", "ladder, race, finalists, c"]),
         ("seeds: {race: {alpha: 1}}", "seeds", ["s.yaml:11: seeds.race.alpha: 1", "below 1"]),
-        ("seeds: {race: {max: 0}}", "seeds", ["s.yaml:11: seeds.race.max: 0", "from 1"]),
         ("seeds: {race: {mx: 5}}", "seeds", ["seeds.race.mx: unknown key", "alpha, max", "'max'"]),
         ("seeds: {finalists: 0}", "seeds", ["s.yaml:11: seeds.finalists: 0", "from 1"]),
-        ("seeds: {race: 5}", "seeds", ["s.yaml:11: seeds.race: 5 is not a mapping"]),
         ("seeds: {race: {}, ladder: [8]}", "seeds", ["s.yaml:11: seeds.race: both a ladder"]),
         ("stop: {proven_rate: 1.0}", "", ["s.yaml:12: stop.proven_rate: 1.0", "below 1"]),
         ("stop: {proven_rate: high}", "", ["s.yaml:12: stop.proven_rate: 'high'", "a number"]),
-        ("stop: {proven: 0.9}", "", ["s.yaml:12: stop.proven: unknown key", "'proven_rate'"]),
         ("epochs: 0", "epochs", ["s.yaml:2: epochs: 0", "a whole number"]),
         ("  epochs: 20", "hidden_dim", ["s.yaml:9: parameters.epochs", "twice", "on line 2"]),
         ("name: a/b", "name", ["s.yaml:1: name: 'a/b'", "letters, digits"]),
@@ -170,10 +148,8 @@ def test_optunas_name_for_trials_is_understood():
         ("task: parity-99", "", ["s.yaml:12: task: parity of 99 bits", "2 to 12"]),
         ("task: {csv: none.csv}", "", ["s.yaml:12: task", "none.csv", "cannot be read"]),
         ("task: {target: y}", "", ["s.yaml:12: task.csv: is missing"]),
-        ("task: {csv: a.csv, acuracy: 1}", "", ["s.yaml:12: task.acuracy", "'accuracy'"]),
         ("task: {csv: a.csv, accuracy: 2}", "", ["s.yaml:12: task.accuracy: 2", "at most 1"]),
         ("task: 3", "", ["s.yaml:12: task: 3", "a string"]),
-        ("start: [{widht: 3}]", "", ["s.yaml:12: start.0.widht: 'widht' is not a parameter"]),
         ("start: {lr: 3}", "", ["s.yaml:12: start", "not a list"]),
         ("start: [3]", "", ["s.yaml:12: start.0: 3 is not a mapping"]),
         ("lr: 1\nlr: 2", "", ["s.yaml:13: the key 'lr' is given twice, first on line 12"]),
@@ -200,41 +176,35 @@ def test_a_mistake_is_told(line, at, told):
     assert message.count("\n") == 0
 
 
+ENTRY = {"activation": "ReLU", "optimizer": "Adam", "lr": 1, "hidden_dim": 3}
+
+
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("changes", "told"),
     [
+        ({"lr": None}, "start.0.lr: null is not in the space"),
+        ({"lr": 2}, "s.yaml:12: start.0.lr: 2 is not in the space; allowed: 0.0001 to 1.0"),
+        ({"activation": "Relu"}, "'Relu' is not in the space; allowed: ReLU, Tanh; fix: did you"),
         (
-            "{activation: ReLU, optimizer: Adam, hidden_dim: 3}",
-            ["start.0.lr: is missing", "0.0001"],
+            {"hidden_dim": 3.5},
+            "start.0.hidden_dim: 3.5 is not in the space; allowed: whole numbers",
         ),
-        (
-            "{activation: ReLU, optimizer: Adam, lr: 2, hidden_dim: 3}",
-            ["s.yaml:12: start.0.lr: 2 is not in the space", "0.0001 to 1.0"],
-        ),
-        (
-            "{activation: Relu, optimizer: Adam, lr: 1, hidden_dim: 3}",
-            ["start.0.activation: 'Relu' is not in the space", "did you mean 'ReLU'"],
-        ),
-        (
-            "{activation: ReLU, optimizer: Adam, lr: 1, hidden_dim: 3.5}",
-            ["start.0.hidden_dim: 3.5", "whole numbers from 2 to 8"],
-        ),
-        (
-            "{activation: ReLU, optimizer: Adam, lr: 1, hidden_dim: 3, momentum: 0.5}",
-            ["start.0.momentum: 0.5 where momentum is not active", "only where optimizer is SGD"],
-        ),
+        ({"momentum": 0.5}, "start.0.momentum: 0.5 where momentum is not active; allowed: moment"),
+        ({"widht": 3}, "s.yaml:12: start.0.widht: 'widht' is not a parameter"),
     ],
 )
-def test_a_start_entry_lies_in_the_space(entry, told):
-    message = refused(with_line(f"start: [{entry}]"))
-    for part in told:
-        assert part in message
+def test_a_start_entry_lies_in_the_space(changes, told):
+    assert told in refused(with_line(f"start: [{json.dumps(ENTRY | changes)}]"))
+
+
+def test_a_start_entry_is_complete():
+    entry = json.dumps({name: value for name, value in ENTRY.items() if name != "lr"})
+    assert "start.0.lr: is missing from this" in refused(with_line(f"start: [{entry}]"))
 
 
 def test_cmaes_needs_two_free_ranges():
-    text = (
-        "name: a\nparameters: {x: {low: 0.0, high: 1.0}, y: 2}\nsearch: {sampler: cmaes, trials: 2}"
-    )
+    text = "name: a\nparameters: {x: {low: 0.0, high: 1.0}, y: 2}\n"
+    text += "search: {sampler: cmaes, trials: 2}"
     assert "s.yaml:3: search.sampler: 1 range with sampler cmaes" in refused(text)
     assert parse_space(text.replace("y: 2", "y: {low: 1, high: 5}")).search.sampler == "cmaes"
 
@@ -254,9 +224,7 @@ def test_a_csv_task_is_found_beside_its_file(tmp_path):
 
 def test_the_shipped_schema_is_current():
     assert MAX_RUNG == evaluation.MAX_SEEDS  # more seeds than a line of a journal holds
-    assert SCHEMA.read_text() == json_schema(), (
-        "write xortune.spaces.model.json_schema() to xortune/space.schema.json"
-    )
+    assert SCHEMA.read_text() == json_schema(), "write json_schema() to xortune/space.schema.json"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
@@ -302,71 +270,53 @@ def test_no_text_does_anything_but_parse_or_be_refused(edits):
         found = parse_space(text)
     except InputError as error:
         found = error
-    assert isinstance(found, SearchSpace | InputError)
     assert "pydantic" not in str(found)
 
 
-def looked_for(line: str):
-    return [(o.name, o.maximize) for o in parse_space(with_line(line), "s.yaml").objectives]
-
-
-def test_objectives_are_read():
-    assert looked_for("# none") == [("success_rate", True)]
-    assert looked_for("objectives: [success_rate, epochs_to_solve, hidden_dim]") == [
-        ("success_rate", True),
-        ("epochs_to_solve", False),
-        ("hidden_dim", False),
-    ]
-    line = "objectives: [epochs_to_solve, {name: hidden_dim, direction: maximize}, {name: lr}]"
-    assert looked_for(line) == [("epochs_to_solve", False), ("hidden_dim", True), ("lr", False)]
-    assert looked_for("objectives: [{name: success_rate, direction: maximize}]") == [
-        ("success_rate", True)
-    ]
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("# none", {"success_rate": True}),
+        (
+            "[success_rate, epochs_to_solve, hidden_dim]",
+            {"success_rate": True, "epochs_to_solve": False, "hidden_dim": False},
+        ),
+        (
+            "[epochs_to_solve, {name: hidden_dim, direction: maximize}, {name: lr}]",
+            {"epochs_to_solve": False, "hidden_dim": True, "lr": False},
+        ),
+        ("[{name: success_rate, direction: maximize}]", {"success_rate": True}),
+    ],
+)
+def test_objectives_are_read_with_their_directions(line, found):
+    space = parse_space(with_line(line if line[0] == "#" else f"objectives: {line}"), "s.yaml")
+    assert [(o.name, o.maximize) for o in space.objectives] == list(found.items())
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("listed", "told"),
     [
-        ("objectives: []", ["s.yaml:12: objectives: is empty", "at least one"]),
+        ("", "s.yaml:12: objectives: is empty; allowed: at least one"),
         (
-            "objectives: [succes_rate]",
-            ["s.yaml:12: objectives", "unknown objective 'succes_rate'", "mean 'success_rate'"],
+            "succes_rate",
+            "unknown objective 'succes_rate'; allowed: success_rate, epochs_to_solve, ",
         ),
-        (
-            "objectives: [success_rate, hiden_dim]",
-            ["'hiden_dim'", "allowed: success_rate, epochs_to_solve, lr, hidden_dim", "'hidden_d"],
-        ),
-        (
-            "objectives: [success_rate, lr, success_rate]",
-            ["s.yaml:12", "success_rate is given twice", "each objective once"],
-        ),
-        (
-            "objectives: [lr, {name: lr, direction: maximize}, success_rate]",
-            ["s.yaml:12", "lr is given twice"],
-        ),
-        ("objectives: [success_rate, activation]", ["activation may be 'ReLU'", "not a number"]),
-        ("objectives: [success_rate, loss]", ["loss is fixed"]),
-        ("objectives: [success_rate, momentum]", ["momentum has a condition"]),
-        ("objectives: [hidden_dim, lr]", ["measured", "success_rate or epochs_to_solve"]),
-        (
-            "objectives: [{name: success_rate, direction: minimize}]",
-            ["s.yaml:12: objectives", "minimize success_rate", "allowed: maximize"],
-        ),
-        (
-            "objectives: [success_rate, {name: lr, direction: up}]",
-            ["s.yaml:12: objectives", "unknown direction 'up'", "maximize, minimize"],
-        ),
-        (
-            "objectives: [success_rate, {nam: lr}]",
-            ["s.yaml:12: objectives", "unknown key", "did you mean 'name'"],
-        ),
-        ("objectives: [success_rate, 3]", ["s.yaml:12: objectives", "3 is not allowed"]),
+        ("hiden_dim", "allowed: success_rate, epochs_to_solve, lr, hidden_dim, a number of"),
+        ("hiden_dim", "fix: did you mean 'hidden_dim'?"),
+        ("success_rate, lr, success_rate", "success_rate is given twice; allowed: each objective"),
+        ("lr, {name: lr, direction: maximize}, success_rate", "objectives.1: lr is given twice"),
+        ("success_rate, activation", "activation may be 'ReLU', which is not a number"),
+        ("success_rate, loss", "loss is fixed"),
+        ("success_rate, momentum", "momentum has a condition"),
+        ("hidden_dim, lr", "measured; allowed: success_rate or epochs_to_solve"),
+        ("{name: success_rate, direction: minimize}", "minimize success_rate; allowed: maximize"),
+        ("{name: lr, direction: up}", "unknown direction 'up'; allowed: maximize, minimize"),
+        ("{nam: lr}", "objectives.0.nam: unknown key"),
+        ("success_rate, 3", "s.yaml:12: objectives.1: 3 is not allowed"),
     ],
 )
-def test_objectives_that_are_none(line, told):
-    message = refused(with_line(line))
-    for part in told:
-        assert part in message, message
+def test_objectives_that_are_none(listed, told):
+    assert told in refused(with_line(f"objectives: [{listed}]"))
 
 
 @pytest.mark.parametrize("form", ["{low: 3, high: 3}", "{choice: [3]}", "{value: 3}", "3"])
@@ -398,9 +348,7 @@ def test_an_objective_that_the_trainer_drops_is_refused():
 
     text = "name: s\nparameters: {a: {low: 0, high: 9}, b: 1}\nsearch: {trials: 3}\n"
     space = parse_space(text + "objectives: [success_rate, a]\n", "s")
-    with pytest.raises(
-        InputError, match=r"s:4: objectives.*a is not a number in the trained config"
-    ):
+    with pytest.raises(InputError, match=r"s:4: objectives.*a is not a number in the trained conf"):
         check_space(space, Drops())
     check_space(parse_space(text, "s"), Drops())
 

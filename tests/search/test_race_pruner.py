@@ -2,26 +2,20 @@
 
 import pickle
 
-import numpy as np
 import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from races import looks, works
 from studies import sqlite_storage
 
 from xortune.core.errors import InputError
 from xortune.racing.pruner import SeedRacePruner
-from xortune.racing.race import race_lower, race_upper
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 RATES = (0.3, 0.98, 0.5, 0.1, 1.0, 0.9, 0.0)
 SEEDS = 120
-
-
-def works(rate, number, seed):
-    """Whether training with this true rate succeeds under a seed."""
-    return np.random.default_rng([number, seed]).random() < rate
 
 
 def objective(trial):
@@ -82,22 +76,11 @@ def test_one_storage_for_several_pruners(tmp_path):
 @settings(max_examples=25)
 def test_trials_in_any_order_are_pruned_by_the_bounds_of_the_race(data, alpha):
     study = optuna.create_study(pruner=SeedRacePruner(alpha=alpha, futility=None))
-    trials = [study.ask() for _ in range(4)]
-    rates = data.draw(st.permutations([0.0, 0.5, 0.9, 1.0]))
-    order = data.draw(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=20))
-    counts, proven, over = dict.fromkeys(range(4), (0, 0)), [0.0] * 4, set()
-    for number, more in order:
-        if number in over:
-            continue
-        k, n = counts[number]
-        k += sum(works(rates[number], number, seed) for seed in range(n, n + more))
-        n += more
-        counts[number] = k, n
-        proven[number] = max(proven[number], float(race_lower(k, n, number + 1, alpha=alpha)))
+    trials, over = [study.ask() for _ in range(4)], set()
+    for number, k, n, worse in looks(data, alpha, over):
         trials[number].report(k, step=n)
-        bar = max(proven[other] for other in range(4) if other != number)
         pruned = trials[number].should_prune()
-        assert pruned == (race_upper(k, n, number + 1, alpha=alpha) < bar)
+        assert pruned == worse
         end = data.draw(st.sampled_from(["go", "fail", "complete"]))
         if pruned or end != "go":
             over.add(number)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from races import looks
 from ray import tune
 
 from xortune.core.errors import InputError
@@ -73,25 +74,14 @@ def test_reports_in_any_order_are_judged_by_the_bounds_of_the_race(data, alpha):
     trials = [Trial(number) for number in range(4)]
     for trial in trials:
         scheduler.on_trial_add(None, trial)
-    rates = data.draw(st.permutations([0.0, 0.5, 0.9, 1.0]))
-    order = data.draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=20))
-    counts, proven, over = dict.fromkeys(range(4), (0, 0)), [0.0] * 4, set()
-    for number, more in order:
-        if number in over:
-            continue
-        k, n = counts[number]
-        k += int(np.random.default_rng([number, n]).binomial(more, rates[number]))
-        n += more
-        counts[number] = k, n
-        proven[number] = max(proven[number], float(race_lower(k, n, number + 1, alpha=alpha)))
-        bar = max(proven[other] for other in range(4) if other != number)
+    over = set()
+    for number, k, n, worse in looks(data, alpha, over):
         report = {"successes": k, "n": n}
         if data.draw(st.integers(0, 9)) == 0:  # Tune does not ask about a last report
             scheduler.on_trial_complete(None, trials[number], report)
             over.add(number)
             continue
         decision = scheduler.on_trial_result(None, trials[number], report)
-        worse = race_upper(k, n, number + 1, alpha=alpha) < bar
         assert decision == ("STOP" if worse else "CONTINUE")
         if worse:
             scheduler.on_trial_complete(None, trials[number], report)

@@ -189,7 +189,9 @@ class Grants(ProvenRates):
         Its new results get a new number and a new share of alpha. Configurations that its former
         results stopped stay stopped.
         """
-        self._withdraw(self.enter(name))
+        number = self.enter(name)
+        self._withdraw(number)
+        self._at.pop(number, None)
         others = ((self._race.name_of(i), k, n) for i, (k, n, _) in self._at.items())
         self._race.forget(name, others)
 
@@ -200,8 +202,7 @@ class Grants(ProvenRates):
         n: int,
         *,
         speed: float = 0.5,
-        costs: tuple[float, ...] = (),  # noqa: ARG002  # a front has some
-        seed_costs: NDArray[np.float64] | None = None,  # noqa: ARG002  # numbers have some
+        **_: object,  # what other races use
     ) -> None:
         """Record the results of a configuration.
 
@@ -211,8 +212,6 @@ class Grants(ProvenRates):
             n: its seeds so far, at least 1.
             speed: between 0 and 1, more is better: decides between equal counts. See
                 `racing.objectives.liking`.
-            costs: ignored; see `FrontGrants`.
-            seed_costs: ignored; see `NumberGrants`.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
@@ -223,7 +222,7 @@ class Grants(ProvenRates):
             insort(self._open.setdefault((successes, n), []), (-speed, number))
 
     def _withdraw(self, number: int) -> None:
-        if (at := self._at.pop(number, None)) is not None:
+        if (at := self._at.get(number)) is not None:
             _remove(self._all, at, number)
             _remove(self._open, at, number)
 
@@ -386,8 +385,7 @@ class FrontGrants(ProvenRates):
         n: int,
         *,
         costs: tuple[float, ...],
-        speed: float = 0.5,  # noqa: ARG002  # if it is an objective, it is among the costs
-        seed_costs: NDArray[np.float64] | None = None,  # noqa: ARG002
+        **_: object,
     ) -> None:
         """As `Grants.see`, with `costs` in each other objective; less is better, inf is allowed."""
         number, have = self.enter(name), len(self._rows)
@@ -502,8 +500,8 @@ class NumberGrants(ProvenRates):
         n: int,
         *,
         costs: tuple[float, ...],
-        speed: float = 0.5,  # noqa: ARG002  # of a success rate
         seed_costs: NDArray[np.float64] | None = None,
+        **_: object,
     ) -> None:
         """As `Grants.see`, with the numbers of the seeds.
 
