@@ -22,32 +22,30 @@ from xortune.stats.proportions import clopper_pearson_lower
 from xortune.stats.sequential import boundary
 
 # -------------------------------------------------------------------------------------------------
-# All of it follows from a journal.
+# A certificate follows from the journal alone.
 #
 # **The promise.** With a probability of at least `confidence`, *all* lower bounds of *all* attempts
-# of a run hold together. So the best finalist may be chosen by them, and trying until it passes
-# does not pass: attempt a may be wrong with probability alpha / 2**a (alpha/2, alpha/4, ...,
-# together less than alpha = 1 - confidence), and spends it equally on its finalists (Bonferroni).
-# It is a promise for one run: another run of the same space makes its own, on other seeds.
+# of a run hold together. So the bounds may choose the best finalist, and repeated attempts do not
+# inflate the error: attempt a may be wrong with probability alpha / 2**a (alpha/2, alpha/4, ...,
+# together less than alpha = 1 - confidence), split equally over its finalists (Bonferroni). The
+# promise is for one run: another run of the same space makes its own, on other seeds.
 #
-# **The bound** of one finalist is Clopper and Pearson's for the one n that was planned; of an
-# attempt that was begun as extendable it is the anytime lower bound, since seeds may be added once
-# the counts are known.
+# **The bound** of a finalist is Clopper and Pearson's for the planned n. In an extendable attempt
+# seeds may be added once the counts are known, so it is the anytime lower bound.
 #
-# **A sequence** proves one rate, finalist after finalist, in the search's order, each looked at
-# after every seed (`stats.sequential`), each at the attempt's whole share: the next one is tested
-# only if the one before is proven. So a wrong claim needs the first finalist below the rate to be
-# "proven", which has the attempt's probability and no more (a fixed sequence; Maurer, Hothorn and
-# Lehmacher, 1995). What is claimed of a proven finalist is this rate. One that is not proven ends
-# it, and its own bound, which is below the rate, holds too: only the first finalist below the rate
-# can have a bound that is wrong (Hsu and Berger, 1999, JASA 94, 468-482).
+# **A sequence** proves one rate, finalist after finalist, in the search's order. It looks after
+# every seed (`stats.sequential`), tests each finalist at the attempt's whole alpha, and goes on to the
+# next only if the one before is proven. So a claim can be wrong only if the first finalist below
+# the rate is "proven", which has the attempt's probability (a fixed sequence; Maurer, Hothorn and
+# Lehmacher, 1995). The bound of a proven finalist is the rate. The first unproven one ends the
+# sequence; its own bound, below the rate, holds too: only the first finalist below the rate can
+# have a wrong bound (Hsu and Berger, 1999, JASA 94, 468-482).
 #
-# **Neighbours**, where they are measured, give each finalist a second bound: of the lowest success
-# rate among the finalist and its neighbours. It is the least of their bounds, each with the
-# finalist's own alpha: that alpha needs no further split, since the least bound can lie above the
-# lowest rate only if the bound of the very config that has this rate does (an intersection-union
-# test; Berger, 1982, Technometrics 24). These second bounds hold together with the same confidence
-# as the first, a promise of their own.
+# **Neighbours**, if measured, give each finalist a second bound: for the lowest success rate among
+# the finalist and its neighbours. It is the least of their bounds, each at the finalist's own
+# alpha. That alpha needs no further split: the least bound exceeds the lowest rate only if the
+# bound of the configuration with this rate does (an intersection-union test; Berger, 1982,
+# Technometrics 24). The second bounds hold together with the same confidence, a separate promise.
 
 Bound: TypeAlias = Literal["clopper-pearson", "anytime", "sequence"]
 

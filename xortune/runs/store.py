@@ -231,7 +231,7 @@ class Store:
         more = len(data) / BYTES_A_SECOND
         self._tried(lambda: self._put(f"{self._base}/{name}", data), patience, more)
 
-    def get(self, name: str, *, patience: float = 0.0) -> bytes | None:
+    def get(self, name: str) -> bytes | None:
         """An object's content; None without such an object."""
 
         def read() -> bytes | None:
@@ -241,7 +241,7 @@ class Store:
             except FileNotFoundError:
                 return None
 
-        return self._tried(read, patience)
+        return self._tried(read)
 
     def exists(self, name: str, *, patience: float = 0.0) -> bool:
         """Whether there is such an object."""
