@@ -1,6 +1,7 @@
 """What the tests of a run's lock share: a process that holds one, a claim that was left."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -78,3 +79,10 @@ def state(folder):
         for path in folder.rglob("*")
         if path.is_file() and path.suffix != ".beat"
     }
+
+
+def wait_until(is_true):
+    deadline = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -6,7 +6,6 @@ from hand_made import CONFIG, done, failed, solved, write_run
 from rich.console import Console
 
 from xortune.reports.progress import render_status
-from xortune.runs.manifest import update_manifest
 
 START = "2026-01-02T03:04:05+00:00"
 
@@ -42,7 +41,3 @@ def shown(status):
     with console.capture() as captured:
         console.print(render_status(status))
     return captured.get()
-
-
-def update(path, **changes):
-    update_manifest(path, **changes)

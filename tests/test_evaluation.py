@@ -1,19 +1,22 @@
 """Outcomes as the journal holds them: the same numbers, one by one or thousands at once."""
 
+import contextlib
 import dataclasses
 import json
 
 import numpy as np
 import pytest
 from hand_made import CONFIG as VALUES
-from hypothesis import given
+from hand_made import done, solved
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Details, Outcome, Status
 from xortune.core.point import Point
+from xortune.core.seeds import MAX_SEED
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, Evaluations, decode, encode
+from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, decode, encode
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.results import ConfigResults, Counts, config_table
 
@@ -26,13 +29,13 @@ def outcomes(draw, n=None, width=None):
     n = draw(st.integers(1, 12)) if n is None else n
     width = draw(st.integers(1, 20)) if width is None else width
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    status = rng.integers(0, len(Status) - 1, n).astype(np.uint8)
-    solved_epoch = np.where(status == Status.SOLVED, rng.integers(1, 900, n), 0)
+    status = rng.integers(0, len(Status), n).astype(np.uint8)
+    epochs = rng.choice([1, 300, 2**31 - 1], n)
     return Outcome(
         seeds=np.arange(5, 5 + n),
         epochs=1000,
         status=status,
-        solved_epoch=solved_epoch.astype(np.int32),
+        solved_epoch=np.where(status == Status.SOLVED, epochs, 0).astype(np.int32),
         final_loss=rng.choice(np.array([0.25, 1e-30, np.nan, np.inf], np.float32), n),
         predictions=rng.random((n, width)) > 0.5,
     )
@@ -47,6 +50,127 @@ def assert_equal(mine: Outcome, theirs: Outcome) -> None:
         one, other = getattr(mine, name), getattr(theirs, name)
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+NUMBERS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+)
+POINTS = st.dictionaries(
+    st.text(st.characters(), min_size=1), NUMBERS | st.text(st.characters()), max_size=4
+).map(Point)
+
+
+@st.composite
+def evaluations(draw):
+    result, error, final = None, draw(st.text(st.characters())), draw(st.booleans())
+    count = draw(st.integers(1, 20))
+    first = draw(st.integers(0, MAX_SEED - count + 1))
+    if draw(st.booleans()):
+        given = draw(outcomes(count, draw(st.integers(0, 20))))
+        seeds, epochs = np.arange(first, first + count), draw(st.integers(0, 2**40))
+        result, error, final = dataclasses.replace(given, seeds=seeds, epochs=epochs), None, True
+    return Evaluation(
+        draw(st.integers(0, 2**53)),
+        Block(draw(POINTS), first, count),
+        result,
+        error,
+        final,
+        draw(st.floats(0, 1e9)),
+        draw(st.text(st.characters())),
+        made=draw(st.sampled_from([None, "0123abcd"])),
+        at=draw(st.none() | st.integers(0, MAX_TIME)),
+    )
+
+
+def assert_read_back(evaluation):
+    line = encode(evaluation)
+    assert line.isascii()
+    assert line.splitlines() == [line]
+    found = decode(line)
+    without = dataclasses.replace(evaluation, outcome=None)
+    assert dataclasses.replace(found, outcome=None) == without
+    assert list(found.block.point.items()) == list(evaluation.block.point.items())
+    assert (found.outcome is None) == (evaluation.outcome is None)
+    if evaluation.outcome is not None:
+        assert_equal(found.outcome, evaluation.outcome)
+
+
+@given(evaluations())
+def test_round_trip(evaluation):
+    assert_read_back(evaluation)
+
+
+@pytest.mark.parametrize("error", ["caf\u00e9\u2028", "caf\udce9"])  # of a file's name: no text
+def test_a_reason_of_any_letters_is_written_in_ascii_and_read_as_it_was(error):
+    evaluation = Evaluation(0, Block(Point({"a": error}), 0, 1), None, error, True, 0.0, "host:1")
+    assert_read_back(evaluation)
+
+
+def test_the_line_can_be_read_by_a_person():
+    fields = json.loads(encode(done(3, VALUES, solved(8, 2, 4))))
+    assert fields["config"] == VALUES
+    assert [fields[name] for name in ("proposal", "first", "count", "k", "n", "epochs")] == [
+        *(3, 8, 4, 2, 4, 1000)
+    ]
+    assert fields["key"] == CONFIG.key
+    assert fields["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "final"),
+    [(solved(0, 1, 2), "why", True), (solved(0, 1, 2), None, False), (None, None, True)],
+)
+def test_what_could_not_be_read_back_is_not_written(found, error, final):
+    with pytest.raises(InputError):
+        encode(Evaluation(0, Block(CONFIG, 0, 2), found, error, final, 0.1, "h:1"))
+
+
+LINE = encode(done(3, VALUES, solved(8, 2, 4)))
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_mutated_line_is_only_ever_an_input_error(data):
+    line = list(LINE)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(line) - 1))
+        line[place] = data.draw(st.sampled_from([*'09-ae"{}[],:.\\n', "", "é"]))
+    with contextlib.suppress(InputError):
+        decode("".join(line))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("proposal", -1), ("proposal", True), ("at", None), ("at", True), ("at", 1.5)),
+        *(("at", MAX_TIME + 1), ("made", None), ("made", "3"), ("made", "A" * 8)),
+        *(("purpose", None), ("purpose", []), ("purpose", {}), ("values", None), ("failed", None)),
+        *(("output", None), ("more", 1), ("key", "0" * 16), ("config", [])),
+        *(("config", {"lr": [1]}), ("first", -1), ("first", 2**32), ("count", 0), ("count", 5)),
+        *(("count", 3), ("k", 3), ("k", None), ("n", 5), ("epochs", None), ("epochs", "1")),
+        *(("seconds", -1), ("seconds", "1"), ("worker", None), ("final", False), ("final", 1)),
+        *(("error", "why"), ("seeds_data", None), ("seeds_data", 1), ("seeds_data", "")),
+        *(("seeds_data", "????"), ("seeds_data", "AAAA")),
+    ],
+)
+def test_every_field_is_checked(name, value):
+    fields = json.loads(LINE)
+    fields[name] = value
+    with pytest.raises(InputError) as caught:
+        decode(json.dumps(fields))
+    assert caught.value.field
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "null", "{}", "[" * 100000, LINE.replace("0.5", "NaN"), LINE.replace("0.5", "1e999")),
+        *(LINE[:-1] + ',"more":1}', "9" * 5000),
+    ],
+)
+def test_what_is_no_evaluation(line):
+    with pytest.raises(InputError):
+        decode(line)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), outcomes(width=5)), min_size=1, max_size=8))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from hand_made import CONFIG, done, solved
-from locks import claim_of
+from locks import claim_of, wait_until
 
 from xortune.core.errors import InputError
 from xortune.runs import journal
@@ -34,13 +34,6 @@ with Journal.open(sys.argv[1]) as journal:
 
 def line(number):
     return done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 1, 4))
-
-
-def until(true, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 class Disk:
@@ -77,11 +70,12 @@ def path(tmp_path):
 def test_a_line_is_settled_when_it_is_on_the_disk_and_not_before(path, disk):
     disk.free.clear()
     with Journal.open(path) as opened:
-        assert opened.append(line(0)) == 1
+        assert opened.append(line(0)) == 1  # and does not wait
         time.sleep(0.05)
+        assert len(read(path)) == 1
         assert opened.settled == 0
         disk.free.set()
-        until(lambda: opened.settled == 1)
+        wait_until(lambda: opened.settled == 1)
         assert disk.sizes == [path.stat().st_size]
 
 
@@ -93,10 +87,10 @@ def test_lines_that_come_while_the_disk_works_wait_for_the_next_time(path, disk)
         begun = path.stat().st_size
         opened.append(line(1))
         disk.free.set()
-        until(lambda: opened.settled >= 1)
+        wait_until(lambda: opened.settled >= 1)
         assert opened.settled == 1
         assert disk.sizes == [begun]
-        until(lambda: opened.settled == 2)
+        wait_until(lambda: opened.settled == 2)
         assert opened.appended == 2
 
 
@@ -108,17 +102,6 @@ def test_many_lines_share_one_fsync(path, disk):
             time.sleep(0.001)
     assert len(disk.sizes) <= 2 + (time.monotonic() - began) / journal.FSYNC_SECONDS
     assert disk.sizes[-1] == path.stat().st_size
-
-
-def test_appending_does_not_wait_for_the_disk(path, disk):
-    disk.free.clear()
-    with Journal.open(path) as opened:
-        for number in range(20):
-            opened.append(line(number))
-        assert opened.appended == 20
-        assert opened.settled == 0
-        assert len(read(path)) == 20
-        disk.free.set()
 
 
 def test_sync_waits_and_says_how_many(path, disk):
@@ -156,11 +139,11 @@ def test_a_directory_that_cannot_be_brought_to_the_disk(tmp_path, disk):
 def test_after_a_failure_of_the_disk_nothing_is_settled_any_more(path, disk):
     opened = Journal.open(path)
     opened.append(line(0))
-    until(lambda: opened.settled == 1)
+    wait_until(lambda: opened.settled == 1)
     disk.error = 5
     opened.append(line(1))
-    until(lambda: disk.error is None)  # told once: the next fsync would succeed
-    until(lambda: opened._failure is not None)
+    wait_until(lambda: disk.error is None)  # told once: the next fsync would succeed
+    wait_until(lambda: opened._failure is not None)
     assert opened.settled == 1
     for attempt in (lambda: opened.append(line(2)), opened.sync, opened.close):
         with pytest.raises(
@@ -218,18 +201,6 @@ def test_a_torn_line_is_dropped_with_a_word(tmp_path):
     assert torn(tmp_path / "j") == 0
     Journal.open(tmp_path / "j", say=said.append).close()
     assert len(said) == 1
-
-
-def test_zeros_of_a_power_cut_are_a_torn_line(tmp_path):
-    with Journal.open(tmp_path / "j") as opened:
-        opened.append(line(0))
-    with (tmp_path / "j").open("ab") as file:
-        file.write(bytes(5000))
-    assert torn(tmp_path / "j") == 5000
-    with Journal.open(tmp_path / "j") as opened:
-        assert opened.dropped == 5000
-        opened.append(line(1))
-    assert [e.proposal for e in read(tmp_path / "j")] == [0, 1]
 
 
 # Full disks.

@@ -13,7 +13,7 @@ from drivers import space, trained, without_ray
 from hand_made import CONFIG, done, solved
 from hypothesis import given
 from hypothesis import strategies as st
-from locks import claim_of
+from locks import claim_of, wait_until
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -106,10 +106,7 @@ def test_lines_are_settled_together_and_few_segments_hold_many(url, monkeypatch)
     directory = driven(url)
     with held(directory), Journal.open(directory / JOURNAL) as journal:
         journal.append(line(0))
-        deadline = time.monotonic() + 20
-        while journal.settled < 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: journal.settled == 1)
         for number in range(1, 300):
             journal.append(line(number))
         assert journal.settled < 300

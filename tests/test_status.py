@@ -16,7 +16,7 @@ from hand_made import CONFIG, append, done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from locks import claim_of
-from statuses import point, run, shown, update, xortune
+from statuses import point, run, shown, xortune
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -39,11 +39,6 @@ def files(path):
         for file in path.rglob("*")
         if file.is_file()
     }
-
-
-def owner(path, **changes):
-    """A lock that somebody else has left."""
-    claim_of(path, owner="f" * 32, **changes)
 
 
 BLOCKS = st.lists(
@@ -175,7 +170,7 @@ def test_the_driver(tmp_path, run):
         assert (mine.life, mine.pid, mine.host) == ("alive", os.getpid(), socket.gethostname())
         assert mine.since == pytest.approx(now, abs=5)
         assert f"process {os.getpid()} on {socket.gethostname()}" in shown(xt.status(path))
-    owner(path, pid=4711)
+    claim_of(path, pid=4711)
     assert DriverWatch().look(path, now).life == "gone"
     assert xt.status(path).state == "stopped"
     assert f"its process 4711 on {socket.gethostname()} is gone" in shown(xt.status(path))
@@ -189,11 +184,11 @@ def test_the_driver(tmp_path, run):
 def test_a_driver_elsewhere_lives_while_its_heart_beats(run, monkeypatch):
     monkeypatch.setattr(run_lock, "_is_local", lambda _: False)
     path, watch = run.path, DriverWatch()
-    owner(path, host="far", heartbeat=1000.0)
+    claim_of(path, host="far", heartbeat=1000.0)
     assert DriverWatch().look(path, 1010.0).life == "alive"
     assert DriverWatch().look(path, 1100.0).life == "gone"  # at first, clocks are all there is
     assert watch.look(path, 5000.0).life == "gone"
-    owner(path, host="far", heartbeat=1010.0, beats=1)
+    claim_of(path, host="far", heartbeat=1010.0, beats=1)
     assert watch.look(path, 5010.0).life == "alive"  # clocks differ, but it moves
     assert watch.look(path, 5039.0).life == "alive"
     assert watch.look(path, 5040.0).life == "gone"
@@ -275,11 +270,6 @@ def test_a_line_of_another_run_is_not_counted_in_silence(run, other):
             read(run.path)
 
 
-def write(path, text):
-    path.write_text(text)
-    return path
-
-
 def test_what_is_printed(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = xortune(run.path).stdout
@@ -296,7 +286,7 @@ def test_text_from_a_run_steers_no_terminal(run):
     append(
         run.path, failed(9, CONFIG | {"activation": "\x1b[31m[bold]"}, 0, 4, error="\x1b]0;t\x07\n")
     )
-    update(run.path, name="\x1b[2J[red]x")
+    update_manifest(run.path, name="\x1b[2J[red]x")
     text = shown(xt.status(run.path)) + status_line(xt.status(run.path))
     assert "\x1b" not in text
     assert "\x07" not in text
@@ -324,7 +314,7 @@ def test_watching_ends_with_the_run(run):
             ready.set()
             time.sleep(0.2)
             append(run.path, done(4, point(4), solved(0, 3, 8)))
-            update(run.path, complete=True)
+            update_manifest(run.path, complete=True)
             time.sleep(0.1)
 
     thread = threading.Thread(target=work)
@@ -382,7 +372,11 @@ def test_labels_that_are_none_are_refused(note, tags):
 
 
 def at(time, evaluation):
-    return replace(evaluation, at=int(time))
+    return replace(evaluation, at=time)
+
+
+def utc(moment):
+    return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def test_rate_and_time_left_of_a_running_search(tmp_path):
@@ -409,14 +403,10 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
         assert watcher.look(began + 1301).rate == pytest.approx(1 / 300)
         # A search that has just gone on has not gone on for five minutes.
         sessions = [{"made": "b" * 8}, {"made": "b" * 8, "started": utc(began + 1281)}]
-        update(run.path, sessions=sessions, made={"b" * 8: {}})
+        update_manifest(run.path, sessions=sessions, made={"b" * 8: {}})
         assert watcher.look(began + 1301).rate == pytest.approx(1 / 20)
     assert Watcher(run.path).look().state == "stopped"
     assert Watcher(run.path).look(began + 1301).rate is None
-
-
-def utc(moment):
-    return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def test_the_rate_of_a_race_is_that_of_proposals(tmp_path):

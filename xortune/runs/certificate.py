@@ -34,7 +34,7 @@ from xortune.stats.sequential import boundary
 # seeds may be added once the counts are known, so it is the anytime lower bound.
 #
 # **A sequence** proves one rate, finalist after finalist, in the search's order. It looks after
-# every seed (`stats.sequential`), tests each finalist at the attempt's whole alpha, and goes on to the
+# every seed (`stats.sequential`), tests each finalist at the whole alpha, and goes on to the
 # next only if the one before is proven. So a claim can be wrong only if the first finalist below
 # the rate is "proven", which has the attempt's probability (a fixed sequence; Maurer, Hothorn and
 # Lehmacher, 1995). The bound of a proven finalist is the rate. The first unproven one ends the
