@@ -1,4 +1,4 @@
-"""Writes the files of a report: what follows from a run's journal, and from a comparison."""
+"""Writes the files of reports: those that follow from a run's journal, and of a comparison."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from xortune.runs.store import Content
 
 # -------------------------------------------------------------------------------------------------
-# A table as CSV text that a spreadsheet or a terminal may open, wherever its names came from.
+# A table as CSV that is safe to open in a spreadsheet or a terminal, whatever its names are.
 
-ROWS = 20_000  # of a table, that are text in memory at once
+ROWS = 20_000  # rows of a table whose text is in memory at once
 
 
 def write_csv(table: pd.DataFrame, file: BinaryIO) -> None:
-    """Write `csv_text` of a table of any length, in UTF-8."""
+    """Write the `csv_text` of a table, in UTF-8, in parts of `ROWS` rows."""
     for start in range(0, max(len(table), 1), ROWS):
         part = table.iloc[start : start + ROWS]
         file.write(csv_text(part, header=start == 0).encode())
@@ -52,9 +52,9 @@ def write_csv(table: pd.DataFrame, file: BinaryIO) -> None:
 def csv_text(table: pd.DataFrame, *, header: bool = True) -> str:
     r"""The table as CSV, with ``\n`` as line ends.
 
-    In texts and in column names, signs that are none to see are written as escapes (``\x1b``), and
-    what a spreadsheet would compute (``=``, ``+``, ``-`` or ``@`` before what is no number) has an
-    apostrophe in front. Parquet files have the texts as they are.
+    In texts and column names, invisible characters are escaped (``\x1b``), and an apostrophe is put
+    before what a spreadsheet would compute: ``=``, ``+``, ``-`` or ``@`` before something that is
+    not a number. Parquet files have the texts unchanged.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -86,13 +86,13 @@ def _cell(text: str) -> str:
 # The files of a run directory that follow from its journal.
 
 FORMATS = ("html", "md", "csv", "tex", "parquet")
-"""What is written unless something else is asked for; `md` has its figures beside it, as SVG."""
+"""The default formats; `md` includes its figures as SVG files."""
 
 PICTURES = ("png", "pdf")
-"""What the same figures are written as besides, if that is asked for: for slides and papers."""
+"""Further formats of the figures, for slides and papers."""
 
 MANY = 10_000
-"""Configs; of more the tables take as long as another process takes to draw the figures."""
+"""With more configs than this, another process draws the figures while the tables are written."""
 
 FIGURES = "figures"  # the folder of the figures of report.md
 
@@ -101,14 +101,14 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     """Write the run's reports and tables from its journal.
 
     They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
-    seeds.parquet; beside report.md also failures.txt, if failed seeds printed anything. Each is
-    written beside its place and renamed; the same journal and manifest give the same bytes. Figures
-    that an earlier report.md had and this one has not are removed; nothing else in their folder is.
-    If certificate.json is missing and the journal has what it follows from, it is written too.
+    seeds.parquet; with report.md also failures.txt, if failed seeds printed anything. Each file is
+    replaced atomically; the same journal and manifest give the same bytes. Figures of an earlier
+    report.md that this one does not have are removed; other files in their folder stay. If
+    certificate.json is missing and the journal has a certificate, it is written, too.
 
     Args:
         run: what to report.
-        formats: which of `html`, `md`, `csv`, `tex` and `parquet`; all, if not given. With `png` or
+        formats: which of `html`, `md`, `csv`, `tex` and `parquet`; by default all. With `png` or
             `pdf` the figures are written as such, into the same folder.
 
     Raises:
@@ -121,15 +121,15 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
         write_certificate(run.path, run.certificate, run.manifest)
     old = [f"{FIGURES}/{name}.{end}" for name in SECTION_OF for end in _pictures(formats)]
     old += [PRINTED] if "md" in formats else []
-    apart = "md" in formats and len(run.results) > MANY
-    with background_process(svgs, *DRAWS) if apart else nullcontext() as draw:
+    in_background = "md" in formats and len(run.results) > MANY
+    with background_process(svgs, *DRAWS) if in_background else nullcontext() as draw:
         drawn = None if draw is None else draw(figures_of(run))
         _write(run.path, _files(run, formats, drawn), old, f"xortune report {run.path}")
 
 
 def _refuse_unknown(formats: Iterable[str], known: Sequence[str]) -> None:
-    for wanted in formats:
-        refuse_unknown(wanted, known, f"unknown format {wanted!r}", field="format")
+    for name in formats:
+        refuse_unknown(name, known, f"unknown format {name!r}", field="format")
 
 
 def _write(
@@ -138,10 +138,10 @@ def _write(
     old: Iterable[str],
     again: str | None = None,
 ) -> None:
-    """Write files below a directory, and remove those of the old ones that are none of them.
+    """Write files below a directory, and remove the old ones that are not among them.
 
-    A link in place of a folder is refused: a run that somebody sent must not lead out of itself.
-    `again` is the command that writes a full disk's files, once there is room.
+    A symbolic link in place of a folder is refused: a run from someone else must not write outside
+    of its directory. `again` is the command to repeat after an error such as a full disk.
     """
     fixes = () if again is None else ("", f"free space there, then: {again}")
     written = []
@@ -155,23 +155,25 @@ def _write(
         written.append(path)
     for name in sorted(old):
         path = directory / name
-        led = path.parent != directory and (path.parent.is_symlink() or path.parent.is_file())
-        if path not in written and not led:
+        is_outside = path.parent != directory and (
+            path.parent.is_symlink() or path.parent.is_file()
+        )
+        if path not in written and not is_outside:
             with writing(path, *fixes):
                 remove_file(path)
 
 
 Drawn: TypeAlias = Callable[[], dict[str, str] | None]
-"""Waits for the figures that another process draws, as SVG, by their names; None: it failed."""
+"""Waits for the SVG of figures that another process draws, by their names; None if it failed."""
 
 
 def _files(run: Run, formats: Sequence[str], drawn: Drawn | None) -> Iterator[tuple[str, Content]]:
-    """Each file with what writes it, one after the other."""
+    """The name of each file, and its content or what writes it."""
     if "csv" in formats:
         yield "table.csv", partial(write_csv, run.table)
     if "parquet" in formats:
         yield "table.parquet", lambda file: run.table.to_parquet(file, index=False)
-        # Part by part: a million configs have more seeds than memory.
+        # In parts: the seeds of a million configs do not fit into memory.
         yield "seeds.parquet", partial(_parquet, seed_tables(run.results))
     if "tex" in formats:
         yield "table.tex", table_tex(run).encode()
@@ -187,21 +189,21 @@ def _shown(
     folder: str,
     drawn: Drawn | None = None,
 ) -> Iterator[tuple[str, Content]]:
-    """A document as a page and as text, its figures before the text with them."""
+    """A document as a page and as Markdown; its figures come before the Markdown."""
     if "html" in formats:
         yield f"{name}.html", page(document()).encode()
     if endings := _pictures(formats):
         known = (drawn and drawn()) or {}
-        ways = {"svg": lambda p: (known.get(p.name) or svg(p)).encode(), "png": png, "pdf": pdf}
+        draw = {"svg": lambda p: (known.get(p.name) or svg(p)).encode(), "png": png, "pdf": pdf}
         for plot in document().plots:
             for end in endings:
-                yield f"{folder}/{plot.name}.{end}", ways[end](plot)
+                yield f"{folder}/{plot.name}.{end}", draw[end](plot)
     if "md" in formats:
         yield f"{name}.md", markdown_text(document(), figures=f"{folder}/").encode()
 
 
 def _pictures(formats: Sequence[str]) -> list[str]:
-    """The endings of figures: as SVG beside a text, and as each picture asked for."""
+    """The file endings of figures: `svg` with Markdown, and the requested pictures."""
     return ["svg"] * ("md" in formats) + [kind for kind in PICTURES if kind in formats]
 
 
@@ -210,25 +212,25 @@ def _parquet(parts: Iterator[pa.Table], file: BinaryIO) -> None:
     from pyarrow.types import is_floating
 
     first = next(parts)
-    # Nearly every loss is another one: no dictionary.
-    repeated = [one.name for one in first.schema if not is_floating(one.type)]
-    with parquet.ParquetWriter(file, first.schema, use_dictionary=repeated) as writer:
+    # Losses are nearly all distinct, so a dictionary would only cost time and space.
+    encoded = [field.name for field in first.schema if not is_floating(field.type)]
+    with parquet.ParquetWriter(file, first.schema, use_dictionary=encoded) as writer:
         for part in chain([first], parts):
             writer.write_table(part)
 
 
 # -------------------------------------------------------------------------------------------------
-# The files of a comparison: the same document as text and page, its tables for papers, and CSV.
+# The files of a comparison: the document as Markdown and page, its tables for papers, and CSV.
 
 COMPARISON_FORMATS = ("md", "html", "csv", "tex")
 
-LONGEST = 100  # letters of the name of a comparison's directory
+LONGEST = 100  # characters of the name of a comparison's directory
 
 COMPARISON_FIGURES = "comparison-figures"
-"""The folder of the figures of comparison.md: a run's directory may have others."""
+"""The folder of the figures of comparison.md; `figures` may hold those of a run."""
 
 NAMES = ("differences", "wins", "profile", "numbers", "agreement", "cell-differences")
-"""Of all figures; one that an earlier comparison had and this one has not is removed."""
+"""The names of all figures: those of an earlier comparison that this one lacks are removed."""
 
 
 def write_comparison(
@@ -241,17 +243,17 @@ def write_comparison(
 
     Args:
         comparison: of runs, or of a run with a table.
-        output: the directory; if not given, that of the run which is compared with a table, or
+        output: the directory; by default that of the run that is compared with a table, or
             runs/compare-A-B.
         formats: the endings of the files: `md`, `html`, `csv`, `tex`.
 
     Returns:
-        The paths of the files, those of figures left out.
+        The paths of the files except the figures.
 
     Raises:
         InputError: another format, or the directory cannot be written.
     """
-    wanted = checked_formats(formats)
+    formats = checked_formats(formats)
     if output is not None:
         directory = driven(output)
     elif isinstance(comparison, Comparison):
@@ -260,9 +262,9 @@ def write_comparison(
         directory = comparison_directory(comparison.labels)
     else:
         directory = comparison_directory([one.label for one in comparison.contestants])
-    old = [f"{COMPARISON_FIGURES}/{name}.svg" for name in NAMES] if "md" in wanted else []
-    _write(directory, _comparison_files(comparison, wanted), old)
-    return tuple(directory / f"comparison.{kind}" for kind in wanted)
+    old = [f"{COMPARISON_FIGURES}/{name}.svg" for name in NAMES] if "md" in formats else []
+    _write(directory, _comparison_files(comparison, formats), old)
+    return tuple(directory / f"comparison.{ending}" for ending in formats)
 
 
 def _comparison_files(
@@ -278,7 +280,7 @@ def _comparison_files(
 
 
 def comparison_tex(comparison: AnyComparison) -> str:
-    """The tables for a paper."""
+    """The tables of a comparison for a paper."""
     return "\n".join(
         latex_table(table, caption=f"{about}.", label=f"tab:comparison-{number}")
         for number, (about, table) in enumerate(tables_of(comparison).items(), 1)
@@ -286,16 +288,16 @@ def comparison_tex(comparison: AnyComparison) -> str:
 
 
 def comparison_directory(labels: Sequence[str]) -> Path:
-    """Where a comparison goes without `output`: runs/compare-A-B below the working directory."""
+    """The default directory of a comparison: runs/compare-A-B below the working directory."""
     names = [re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.") for label in labels]
     return Path(RUNS) / "-".join(["compare", *filter(None, names)])[:LONGEST]
 
 
 def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
-    """The formats, after a check.
+    """The formats, unchanged.
 
     Raises:
-        InputError: none, or an unknown one.
+        InputError: there is none, or an unknown one.
     """
     _refuse_unknown(formats, COMPARISON_FORMATS)
     if not formats:

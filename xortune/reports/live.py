@@ -1,4 +1,4 @@
-"""A page on this machine that follows a run while it runs; the run's directory is only read."""
+"""A web server on this machine whose page follows a run while it runs; it writes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from xortune.runs.run import Run
 from xortune.runs.status import RunStatus, Watcher, refuse_interval
 
 # -------------------------------------------------------------------------------------------------
-# What the page shows: what `xortune status --json` says, the leading configurations, figures.
+# The data of the page: the values of `xortune status --json`, the best configurations, figures.
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Curves": ("history", "success-by-epoch", "learning-curves"),
@@ -48,12 +48,12 @@ _FROM_REPORT = (
 
 
 def _figures(run: Run) -> list[Plot]:
-    """What can be drawn of a run that still runs."""
-    says = dict(FIGURES)
-    says[history.history_so_far] = says[history.optimization_history]
+    """The figures of a run that still runs."""
+    is_shown = dict(FIGURES)
+    is_shown[history.history_so_far] = is_shown[history.optimization_history]
     counts = run.results.counts
-    found = [figure(run) for figure in _FROM_REPORT if says[figure](run, counts)]
-    return [plot for plot in (*found, seeds.seeds_so_far(run)) if plot is not None]
+    plots = [figure(run) for figure in _FROM_REPORT if is_shown[figure](run, counts)]
+    return [plot for plot in (*plots, seeds.seeds_so_far(run)) if plot is not None]
 
 
 def _figure(plot: Plot) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _table(table: Table, caption: str) -> dict[str, Any]:
 
 
 def _results(run: Run) -> dict[str, Any]:
-    """What follows from the journal: it changes only with that."""
+    """The part of the data that changes only with the journal."""
     if not run.results:
         return {"configs": None, "figures": []}
     table = config_table(run, report_of(run), FIRST)
@@ -83,7 +83,7 @@ def _results(run: Run) -> dict[str, Any]:
     }
 
 
-SAID = {
+STATES = {
     "running": "Running",
     "finished": "The run has ended",
     "stopped": "The run has ended early; --resume continues it",
@@ -91,8 +91,8 @@ SAID = {
 
 
 def _sentence(status: RunStatus) -> str:
-    """The run in one line, which changes only with its best and its state: it is read aloud."""
-    state = SAID[status.state]
+    """The best and the state in one line. Screen readers read it aloud whenever it changes."""
+    state = STATES[status.state]
     if (best := status.best) is None:
         return f"{state}. No configuration has a result yet."
     return (
@@ -102,43 +102,43 @@ def _sentence(status: RunStatus) -> str:
 
 
 class _Follower:
-    """What the page asks for; all who look share one look."""
+    """Reads a run for all browsers that have the page open."""
 
-    SHARE = 4
-    """After a look there is none for so many times what it took: training needs the machine."""
+    PAUSE = 4
+    """The pause after a look, as a multiple of its time: training needs the machine."""
 
     def __init__(self, run: Path) -> None:
         self._watcher, self._lock = Watcher(run), threading.Lock()
-        self._seen, self._until = b"", 0.0
-        self._known: tuple[object, ...] = ()
+        self._data, self._next = b"", 0.0
+        self._state: tuple[object, ...] = ()
         self._results: dict[str, Any] = {}
         self._version = 0
         self.name = plain(self._watcher.look().name)
 
     def data(self) -> bytes:
-        """The run by now, as JSON."""
+        """The present state of the run as JSON."""
         with self._lock:
             began = time.monotonic()
-            if began >= self._until:
-                self._seen = self._look()
-                took = time.monotonic() - began
-                self._until = began + took + max(self.SHARE * took, 0.2)
-            return self._seen
+            if began >= self._next:
+                self._data = self._look()
+                seconds = time.monotonic() - began
+                self._next = began + seconds + max(self.PAUSE * seconds, 0.2)
+            return self._data
 
     def _look(self) -> bytes:
         status, run = self._watcher.look_closely()
-        known = (len(run.evaluations), status.written, run.manifest, status.certificate)
-        if known != self._known:
-            self._results, self._known = _results(run), known
+        state = (len(run.evaluations), status.written, run.manifest, status.certificate)
+        if state != self._state:
+            self._results, self._state = _results(run), state
             self._version += 1
         rows = status_rows(status)
-        shown = {
+        values = {
             "status": status_json(status),
             "sentence": plain(_sentence(status)),
             "rows": [["state", rows[0][1]], *rows[1:]],
             "version": self._version,
         }
-        return as_json(shown | self._results).encode()
+        return as_json(values | self._results).encode()
 
 
 # -------------------------------------------------------------------------------------------------
@@ -150,19 +150,19 @@ LOOPBACK = "127.0.0.1"
 def live_server(
     run: Path, *, host: str = LOOPBACK, port: int = 0, interval: float = 2.0
 ) -> LiveServer:
-    """A server of a page that follows a run; `serve_forever` serves it, leaving `with` closes it.
+    """A server whose page follows a run: call `serve_forever` in a `with` block.
 
-    Only who has the address sees it: a token of 192 random bits is in it. Nothing is written.
+    The address has a token of 192 random bits; without it the page is refused.
 
     Args:
         run: its directory.
-        host: where it listens; only this machine reaches the default.
-        port: where it listens; 0: any that is free.
-        interval: seconds between two looks of the page.
+        host: the address to listen at; only this machine reaches the default.
+        port: the port to listen at; 0 is any free one.
+        interval: seconds between two updates of the page.
 
     Raises:
-        InputError: there is no run or it is damaged, an interval that is not above 0, or a host or
-            a port at which this machine cannot listen.
+        InputError: there is no run or it is damaged, the interval is not above 0, or this machine
+            cannot listen at the host or the port.
     """
     refuse_interval(interval)
     follower = _Follower(run)
@@ -197,9 +197,7 @@ class LiveServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    request_queue_size = (
-        64  # a page loads a dozen files at once: of five waiting one would be reset
-    )
+    request_queue_size = 64  # a page requests a dozen files at once; the default of 5 resets some
 
     def __init__(
         self, host: str, family: int, address: Any, follower: _Follower, seconds: float
@@ -224,19 +222,19 @@ class LiveServer(ThreadingHTTPServer):
         self.url = f"http://{shown}:{self.server_port}/{self.token}/"
 
     def server_bind(self) -> None:
-        """Without a look for this machine's name, which may take seconds."""
+        """Bind without a lookup of this machine's name, which may take seconds."""
         TCPServer.server_bind(self)
         self.server_name = str(self.server_address[0])
         self.server_port = int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle is no error."""
+        """Ignore a browser that closes the connection."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET of the page and of its data; all else is refused."""
+    """Answers GET requests for the page and for its data."""
 
     server: LiveServer
     server_version, sys_version = "xortune", ""
@@ -261,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, self.server.follower.data()
         except InputError as error:  # the run was moved, or its files are damaged
             return 503, json.dumps({"error": plain(str(error))}).encode()
-        except Exception as error:  # the page says it; the next look may succeed
+        except Exception as error:  # the page shows it; the next look may succeed
             return 500, json.dumps({"error": plain(named(error))}).encode()
 
     def _send(self, code: int, body: bytes, kind: str = "text/plain", **headers: str) -> None:
@@ -281,4 +279,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the token would stand in the terminal with each look."""
+        """Do nothing: each line would print the token to the terminal."""

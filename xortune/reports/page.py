@@ -42,15 +42,15 @@ from xortune.reports.drawing.plotly import plotly_json
 # -------------------------------------------------------------------------------------------------
 # The page: the Markdown of a report as HTML, with the figures and the table of configs in place.
 
-LONG = 30  # signs; a cell of more is not squeezed below half a telephone
+LONG = 30  # characters; a longer cell is at least half a telephone wide
 
 
 def page(document: Document) -> str:
     """The document as a page: the same text for an equal document.
 
-    Scripts and styles are in it, and its Content-Security-Policy allows these alone, by their
-    hashes: whatever a name in the data says, nothing of it runs and nothing is fetched. Attributes
-    named `style`, with which Plotly places what it draws, are allowed where there are figures.
+    The page holds its scripts and styles, and its Content-Security-Policy allows only these, by
+    their hashes: no name in the data can run or fetch anything. With figures it also allows `style`
+    attributes, with which Plotly places its elements.
     """
     title, subtitle, sections = _Html(document).parts()
     scripts = ["assets/page.js"]
@@ -64,9 +64,9 @@ def page(document: Document) -> str:
 
 
 def assembled(template: str, names: Sequence[str], allowed: str, **values: Any) -> tuple[str, str]:
-    """A page with its style and these scripts in it, and the policy that allows these alone.
+    """A page with its style and these scripts in it, and the policy that allows only these.
 
-    `allowed` is what the policy allows besides, each with `; ` behind it.
+    `allowed` are further directives of the policy, each with `; ` after it.
     """
     first, style = asset("assets/theme.js"), asset("assets/page.css")
     scripts = [asset(name) for name in names]
@@ -75,12 +75,12 @@ def assembled(template: str, names: Sequence[str], allowed: str, **values: Any) 
         f"default-src 'none'; script-src {hashes}; style-src {policy_hash(style)}; {allowed}"
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    found = {"first_script": first, "scripts": scripts, "style": style, "policy": policy}
-    return page_templates().get_template(template).render(found | values), policy
+    parts = {"first_script": first, "scripts": scripts, "style": style, "policy": policy}
+    return page_templates().get_template(template).render(parts | values), policy
 
 
 class _Html:
-    """Makes HTML of one document; it knows which names the page has already."""
+    """Renders one document as HTML; it counts the labels that the page already has."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -89,8 +89,8 @@ class _Html:
         self._above = ""
         self._keys = {row.key for row in document.configs.rows} if document.configs else set()
         self._plots = {plot.name: plot for plot in document.plots}
-        # No HTML of a document's own: what stands for figures and configs are fences, whose
-        # languages only templates write.
+        # HTML in a document is off. A fence, whose language only templates write, is the
+        # placeholder of a figure or of the table of configs.
         self._parser = MarkdownIt("commonmark", {"html": False}).enable("table")
         rules = {
             "fence": self._fence,
@@ -105,7 +105,7 @@ class _Html:
             self._parser.add_render_rule(name, _rule(draw))
 
     def parts(self) -> tuple[str, str, list[dict[str, Any]]]:
-        """The title, the subtitle, and of each section its id, its heading and its HTML."""
+        """The title, the subtitle, and the id, the heading and the HTML of each section."""
         text = rendered(
             self._document,
             lambda plot: Markup(f"```figure\n{plot.name}\n```\n\n"),
@@ -117,24 +117,24 @@ class _Html:
         title, *intro = [token for token in tokens[: starts[0]] if token.type == "inline"]
         sections = []
         for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
-            self._above = heading = _words(tokens[start + 1])
+            self._above = heading = _text(tokens[start + 1])
             body = self._parser.renderer.render(
                 self._marked(tokens[start + 3 : end]), self._parser.options, {}
             )
             name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
             sections.append({"id": name, "heading": heading, "body": Markup(body)})
-        return _words(title), " ".join(map(_words, intro)), sections
+        return _text(title), " ".join(map(_text, intro)), sections
 
     def _marked(self, tokens: list[Token]) -> list[Token]:
-        """Of each token of a table what is above it, by which the table is called."""
+        """The tokens with the heading above each, which names tables and code for readers."""
         for at, token in enumerate(tokens):
             if token.type == "heading_open":
-                self._above = _words(tokens[at + 1])
+                self._above = _text(tokens[at + 1])
             token.meta = {"above": self._above}
         return tokens
 
     def _label(self, text: str) -> str:
-        """The text, told apart from its like: no two regions of a page are called the same."""
+        """The text, with a number if the page has a region of this name already."""
         times = self._labels[text] = self._labels.get(text, 0) + 1
         return text if times == 1 else f"{text} ({times})"
 
@@ -144,8 +144,8 @@ class _Html:
             return self._figure(self._plots[token.content.strip()])
         if token.info == "configs":
             assert self._document.configs is not None
-            shown = embedded(self._document.configs)
-            return str(self._macros.configs(shown, self._label(token.meta["above"])))
+            values = embedded(self._document.configs)
+            return str(self._macros.configs(values, self._label(token.meta["above"])))
         text, language = token.content.removesuffix("\n"), token.info
         return str(self._macros.code(text, language, self._label(language or "code")))
 
@@ -177,25 +177,25 @@ class _Html:
 
 
 def _rule(draw: Callable[[Sequence[Token], int], str]) -> Callable[..., str]:
-    """A rule of the renderer that is given the tokens alone."""
+    """A rule of the renderer that passes only the tokens on."""
     return lambda _renderer, tokens, at, _options, _env: draw(tokens, at)
 
 
 def _class(tokens: Sequence[Token], at: int) -> str:
-    words = _words(tokens[at + 1])
-    if "right" in str(tokens[at].attrGet("style")):  # before an interval its line may break
-        return ' class="number ends"' if " [" in words else ' class="number"'
-    return ' class="long"' if len(words) > LONG else ""
+    text = _text(tokens[at + 1])
+    if "right" in str(tokens[at].attrGet("style")):  # `ends`: the line may break before an interval
+        return ' class="number ends"' if " [" in text else ' class="number"'
+    return ' class="long"' if len(text) > LONG else ""
 
 
-def _words(inline: Token) -> str:
-    """The text of inline content, without its marks."""
+def _text(inline: Token) -> str:
+    """The text of inline content, without its markup."""
     return "".join(child.content for child in inline.children or ())
 
 
 @cache
 def page_templates() -> Environment:
-    """The templates of pages, which escape each value for HTML."""
+    """The environment of HTML templates, which escapes every value."""
     return environment(autoescape=True)
 
 
@@ -207,7 +207,7 @@ def asset(name: str) -> str:
 
 @cache
 def policy_hash(text: str) -> str:
-    """As a Content-Security-Policy names what it allows."""
+    """The source expression that allows this text in a Content-Security-Policy."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
@@ -217,55 +217,56 @@ def policy_hash(text: str) -> str:
 
 
 def as_json(values: Any) -> str:
-    """The values as JSON that no HTML parser takes for the end of its script.
+    """The values as JSON that cannot end the script element in which it is.
 
     Raises:
-        ValueError: a number that is not finite, which JSON does not have.
+        ValueError: a number is not finite.
     """
     text = json.dumps(values, allow_nan=False, separators=(",", ":"))
     return text.replace("<", r"\u003c")
 
 
 def literal(value: float | str | None) -> str:
-    """A parameter's value as JSON, which Python (but for null and booleans) and YAML read too.
+    """A parameter's value as JSON, which YAML and (except null and booleans) Python read, too.
 
-    What is no finite number is a string: JSON has no other place for it.
+    A number that is not finite is a string.
     """
     if isinstance(value, float) and not math.isfinite(value):
         value = str(value)
     text = str(value) if isinstance(value, Nested) else json.dumps(value, ensure_ascii=False)
-    # Signs that are none to see are escaped within JSON's strings; so are lone surrogates.
+    # JSON strings escape invisible characters and lone surrogates.
     return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 
 # -------------------------------------------------------------------------------------------------
-# The table of configs in a page: the first rows as HTML, all that the page has as JSON.
+# The table of configs in a page: the first rows as HTML, and all rows of the page as JSON.
 #
-# Every text in it is made here, with the same functions as in Markdown; the page's script sorts,
-# filters and places, and writes no number of a result down by itself.
+# All its text is made here, by the functions that Markdown uses, too; the page's script sorts,
+# filters and places rows, and formats no number of a result.
 
-PAGE = 25  # rows at first: those that are there without a script
+PAGE = 25  # rows that are shown at first, also without a script
 
 
 def embedded(table: ConfigTable) -> dict[str, Any]:
-    """What the template and the script of the page need of a table of configs."""
-    known: list[dict[tuple[str, str], int]] = [{} for _ in table.parameters]
-    as_literal = lru_cache(maxsize=None, typed=True)(literal)  # typed: True is not 1
+    """The values of a table of configs for the template and for the script of the page."""
+    indices: list[dict[tuple[str, str], int]] = [{} for _ in table.parameters]
+    as_literal = lru_cache(maxsize=None, typed=True)(literal)  # typed, because True == 1
     rows = []
     for row in table.rows:
-        # A value is stored once, and each row has its place.
-        places = (
-            one.setdefault((text, as_literal(given)), len(one)) if text else -1
-            for one, text, given in zip(known, row.values, row.sort, strict=True)
+        # Each distinct value is stored once; a row has its index.
+        values = (
+            of_value.setdefault((text, as_literal(value)), len(of_value)) if text else -1
+            for of_value, text, value in zip(indices, row.values, row.sort, strict=True)
         )
         counts = (row.k, row.n, row.rate, row.interval, bar(row), row.low)
         measure = row.amount, plain(row.measure)
-        scores = zip(row.score_texts, map(_finite, row.scores), strict=True)
-        rows.append((row.key, *counts, *measure, row.trials, row.note, *scores, *places))
+        finite = (score if math.isfinite(score) else None for score in row.scores)
+        scores = zip(row.score_texts, finite, strict=True)
+        rows.append((row.key, *counts, *measure, row.trials, row.note, *scores, *values))
     parameters = [plain(name) for name in table.parameters]
     data = {
         "parameters": parameters,
-        "values": [[*one] for one in known],
+        "values": [[*of_value] for of_value in indices],
         "rows": rows,
         "page": PAGE,
         "measure": table.measure
@@ -275,7 +276,7 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
         "names": [literal(name) for name in table.parameters],
         "fixed": [[literal(name), literal(value)] for name, value in table.fixed],
     }
-    if table.task is not None:  # the built-in network: how a config is evaluated again
+    if table.task is not None:  # the built-in network: arguments of `xortune evaluate`
         words = [] if table.task == "xor" else ["--task", table.task]
         words += ["--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)]
         data["order"] = [field.name for field in fields(Config)]
@@ -293,23 +294,19 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
     }
 
 
-def _finite(given: float) -> float | None:
-    return given if math.isfinite(given) else None
-
-
 def bar(row: ConfigRow) -> tuple[float, float, float]:
-    """Where the interval begins, how long it is and where the rate lies, in percent."""
+    """The start and the length of the interval, and the rate, in percent."""
     return tuple(round(100 * x, 1) for x in (row.low, row.high - row.low, row.k / row.n))  # type: ignore[return-value]
 
 
 # -------------------------------------------------------------------------------------------------
 # The data of a figure as tables: for those who do not see it, and for those who want numbers.
 
-SHOWN = 40  # rows of each panel; a picture of more is not read value by value
+SHOWN = 40  # rows of each panel
 
 
 class Link(str):
-    """The text of a cell, which leads to the config of this key."""
+    """The text of a cell that links to the config with this key."""
 
     key: str
 
@@ -333,15 +330,14 @@ def _data_table(panel: Panel, title: str) -> tuple[str, Table]:
         Column("from, to", x and y),
         *texts("more"),
     ]
-    # A column in which nothing stands says nothing.
-    kept = [at for at in range(len(columns)) if any(row[at] for row in rows)]
+    kept = [at for at in range(len(columns)) if any(row[at] for row in rows)]  # not empty
     cells = [[row[at] for at in kept] for row in rows]
     more = f"; the first {SHOWN} of {total:,} rows" if total > SHOWN else ""
     return f"Data: {plain(title)}{more}", table_of([columns[at] for at in kept], cells)
 
 
 def _size(layer: Layer) -> int:
-    """How many rows it has."""
+    """The number of its rows."""
     match layer:
         case Series():
             return len(layer.marks)
@@ -373,7 +369,7 @@ def _rows(layer: Layer, panel: Panel) -> Iterator[Row]:
         case Rule(axis, at, label, to):
             along = x if axis == "x" else y
             if to is not None:
-                if along.categories:  # it reaches half a place beyond the first and the last
+                if along.categories:  # a range extends half a place beyond its categories
                     at, to = math.ceil(at), math.floor(to)
                 yield label, "", "", _between(along, at, to), ""
             else:

@@ -1,6 +1,6 @@
-"""The verbs that draw: each takes a run or a comparison and returns a Plotly figure, or Axes.
+"""The functions `xt.plot_*`: each draws a run or a comparison with Plotly or matplotlib.
 
-Where Optuna has the same figure it has the same name.
+A figure that Optuna has, too, has the same name.
 """
 
 # ruff: noqa: ARG001  # `_verb` reads `backend`
@@ -35,13 +35,13 @@ C = TypeVar("C", Comparison, RunComparison)
 BACKENDS = ("plotly", "matplotlib")
 
 ARGUMENTS = {
-    "run": "with one finished config at least, or its directory.",
+    "run": "with at least one finished config, or its directory.",
     "comparison": "what `compare` returns.",
-    "top": "how many configs: the best, or the first that the figure is about.",
-    "keys": "of configs to show beside the best and the median one; their beginnings are enough.",
-    "parameters": "the names of two; the two that matter most if not given.",
-    "number": "its name; the one that the rule for success judges if not given.",
-    "backend": "what draws.",
+    "top": "the number of configs that are shown.",
+    "keys": "(beginnings of) keys of configs to show beside the best and the median one.",
+    "parameters": "the names of two parameters; by default the two most important ones.",
+    "number": "the name of the number; by default the one that the rule for success judges.",
+    "backend": "`plotly` or `matplotlib`.",
 }
 
 DOC = """{summary}
@@ -50,16 +50,16 @@ Args:
 {arguments}
 
 Returns:
-    A `plotly.graph_objects.Figure`; with matplotlib the Axes, an array of them if the figure has
-    several panels.
+    A `plotly.graph_objects.Figure`; with matplotlib the Axes, as an array if the figure has several
+    panels.
 
 Raises:
-    InputError: there is nothing to draw{lacking}; or an argument is not what it has to be.
+    InputError: there is nothing to draw{lacking}; or an argument is not valid.
 """
 
 
 def _verb(lacking: str = "") -> Callable[[Callable[P, Plot | None]], Callable[P, Any]]:
-    """A function that returns a figure, or None for the reason given, becomes one that draws."""
+    """Make a function that draws from one that returns a `Plot`, or None, because of `lacking`."""
 
     def drawing(figure: Callable[P, Plot | None]) -> Callable[P, Any]:
         @functools.wraps(figure)
@@ -94,7 +94,7 @@ def _verb(lacking: str = "") -> Callable[[Callable[P, Plot | None]], Callable[P,
 
 @_verb()
 def plot_ranking(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -> Any:
-    """The best configs with k/n and intervals, the best subset shaded, certified rates beside."""
+    """The best configs with k/n, intervals and certified rates; the best subset is shaded."""
     return ranking.ranking(_loaded(run), _checked(top))
 
 
@@ -108,13 +108,13 @@ def plot_success_by_epoch(
 
 @_verb("no seed has a number of its own, or all have the same")
 def plot_scores(run: Runlike, *, backend: Backend = "plotly") -> Any:
-    """A trainer's own number over the seeds: the share at least as good, with the rule's limit."""
+    """The share of seeds whose number is at least as good as x, with the limit of the rule."""
     return distributions.scores(_loaded(run))
 
 
 @_verb("no seed yielded or reported a number twice")
 def plot_intermediate_values(run: Runlike, *, backend: Backend = "plotly") -> Any:
-    """A trainer's own number on the way of the seeds: the median, and the middle 80 % of seeds."""
+    """A trainer's own number during training: the median and the middle 80 % of the seeds."""
     return distributions.learning_curves(_loaded(run))
 
 
@@ -126,19 +126,19 @@ def plot_seeds_spent(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 @_verb()
 def plot_failures(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -> Any:
-    """What the unsolved seeds ended as: which pattern of outputs, diverged, crashed."""
+    """How the unsolved seeds ended: with a wrong pattern of outputs, diverged, crashed."""
     return seeds.failures(_loaded(run), _checked(top))
 
 
 @_verb()
 def plot_optimization_history(run: Runlike, *, backend: Backend = "plotly") -> Any:
-    """The best so far, by the lower end of its interval, over what the search had spent."""
+    """The best so far, by the lower end of its interval, over the cost of the search."""
     return history.optimization_history(_loaded(run))
 
 
 @_verb("no config with the full seeds, or one objective only, which has no front")
 def plot_pareto_front(run: Runlike, *, backend: Backend = "plotly") -> Any:
-    """The configs that no other beats in all objectives, among all others."""
+    """The configs on the Pareto front of the objectives, among all others."""
     return ranking.pareto_front(_loaded(run))
 
 
@@ -153,7 +153,7 @@ def plot_param_importances(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 @_verb("no parameter differs between the configs that are finished")
 def plot_slice(run: Runlike, *, backend: Backend = "plotly") -> Any:
-    """The success rate over each parameter, with configs as the unit."""
+    """The success rate of configs over each parameter."""
     return over_parameters.slices(_loaded(run))
 
 
@@ -161,7 +161,7 @@ def plot_slice(run: Runlike, *, backend: Backend = "plotly") -> Any:
 def plot_contour(
     run: Runlike, *, parameters: Sequence[str] | None = None, backend: Backend = "plotly"
 ) -> Any:
-    """The mean success rate over two parameters, with configs as the unit."""
+    """The mean success rate of configs over two parameters."""
     return over_parameters.contour(_loaded(run), parameters)
 
 
@@ -176,18 +176,18 @@ def plot_parallel_coordinate(run: Runlike, *, top: int = 200, backend: Backend =
     "and a training of less than two seconds"
 )
 def plot_decision_surface(run: Runlike, *, backend: Backend = "plotly") -> Any:
-    """What a solved and an unsolved seed of the best config learned of a task with two inputs.
+    """The outputs of a solved and an unsolved seed of the best config, for a task with two inputs.
 
-    Both seeds are trained once more, in milliseconds.
+    Both seeds are trained again, in milliseconds.
     """
     return surface.decision_surface(_loaded(run))
 
 
 @_verb()
 def plot_differences(comparison: RunComparison | Comparison, *, backend: Backend = "plotly") -> Any:
-    """The difference of success rates of every two that are compared, with its interval.
+    """The difference of success rates of every two contestants, with its interval.
 
-    Of a run beside a published table the cells of the smallest p are shown.
+    For a run with a published table it shows the cells with the smallest p.
     """
     if isinstance(comparison, Comparison):
         return comparisons.cell_differences(comparison)
@@ -196,13 +196,13 @@ def plot_differences(comparison: RunComparison | Comparison, *, backend: Backend
 
 @_verb()
 def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
-    """Who solves more seeds than whom, after Holm's correction."""
+    """Which contestant solves more seeds than which, after Holm's correction."""
     return comparisons.wins(_checked_kind(comparison, RunComparison))
 
 
 @_verb()
 def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
-    """How soon seeds are solved: performance profiles, probability of improvement, middles."""
+    """Epochs to solve: performance profiles, probability of improvement, interquartile means."""
     return comparisons.profile(_checked_kind(comparison, RunComparison))
 
 
@@ -210,7 +210,7 @@ def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> A
 def plot_numbers(
     comparison: RunComparison, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
-    """The numbers that trainers told of their seeds: profiles, whose are better, their middles."""
+    """A number of the seeds: profiles, probability of improvement, interquartile means."""
     return comparisons.numbers_profile(_checked_kind(comparison, RunComparison), number)
 
 

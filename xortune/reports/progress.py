@@ -1,4 +1,4 @@
-"""How far a search is, drawn on a terminal: while it runs, and as `xortune status` sees it."""
+"""The progress of a search: a live display while it runs, and the output of `xortune status`."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from xortune.runs.status import Progress, RunStatus
 # -------------------------------------------------------------------------------------------------
 # While it runs: a line and a bar on a terminal, a few plain lines elsewhere.
 
-PLAIN_SECONDS = 30.0  # off a terminal a line is printed this often, and at each quarter of the work
+PLAIN_SECONDS = 30.0  # between lines off a terminal; each quarter of the work has a line, too
 
 LEFT_SECONDS, LEFT_NEWS = 3.0, 4
-"""The time left is shown from so long after the first news on, and from so many news on."""
+"""Time since the first update, and number of updates, from which the time left is shown."""
 
 SHOWN_SECONDS = 0.1
-"""News sooner after the last that was shown are not shown: a sweep has a thousand a second."""
+"""Minimum time between updates that are shown: a sweep has a thousand a second."""
 
-BURST_SECONDS = 0.5  # news so soon after the first belong to it: the first batch of each worker
+BURST_SECONDS = 0.5  # updates so soon after the first belong to the start: first batches
 
 COLUMNS = 80
 
@@ -42,12 +42,12 @@ COLUMNS = 80
 def display(
     *, quiet: bool = False, line: Callable[[str], None] | None = None, each: bool = False
 ) -> Iterator[Display]:
-    """Shows work on stderr: in a bar of rich's on a terminal, in a cell of a notebook, in lines.
+    """Show work on stderr: as a progress bar on a terminal, in a notebook's cell, or as lines.
 
     Args:
-        quiet: whether nothing is shown.
-        line: called with a line now and then where nothing can be drawn; it is printed if None.
-        each: whether there is a line for each news instead.
+        quiet: show nothing.
+        line: called with a line now and then if there is no terminal or cell; default: print it.
+        each: show a line for each update instead.
     """
     console = Console(stderr=True, highlight=False, force_jupyter=False)
     cell = None
@@ -56,9 +56,9 @@ def display(
 
         cell = display(HTML(""), display_id=True)
 
-    drawn = console.is_terminal and not (quiet or each or cell is not None)
+    has_bar = console.is_terminal and not (quiet or each or cell is not None)
 
-    def printed(text: str) -> None:
+    def print_line(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
 
     with rich_progress.Progress(
@@ -66,17 +66,17 @@ def display(
             "{task.description}", markup=False, table_column=Column(no_wrap=True)
         ),
         rich_progress.BarColumn(bar_width=None),
-        # Before 14.3, rich ends a bar that it does not draw with an empty line.
-        console=console if drawn else Console(quiet=True),
+        # Before 14.3, rich prints an empty line after a bar that is disabled.
+        console=console if has_bar else Console(quiet=True),
         transient=True,
         expand=True,
-        disable=not drawn,
+        disable=not has_bar,
         get_time=_now,
         refresh_per_second=4,
-        speed_estimate_period=1e9,  # all news: those of slow trainings are minutes apart
+        speed_estimate_period=1e9,  # all updates: those of slow trainings are minutes apart
     ) as bar:
         try:
-            yield Display(bar, line or printed, quiet, each, cell)
+            yield Display(bar, line or print_line, quiet, each, cell)
         finally:
             if cell is not None:
                 cell.update(HTML(""))
@@ -88,12 +88,12 @@ def _now() -> float:
 
 @dataclass(frozen=True)
 class Display:
-    """Where work is shown; each method gives what to call with its news, None if it is quiet.
+    """Where work is shown. Each method returns the callback for its updates, None if quiet.
 
     Attributes:
-        bar: of rich's; it is disabled where nobody would see it.
-        line: called with a line, where there is neither a bar nor a cell.
-        each: whether each news is a line.
+        bar: the progress bar, disabled off a terminal.
+        line: called with a line if there is neither a bar nor a cell.
+        each: whether each update is a line.
         cell: of a notebook.
     """
 
@@ -104,7 +104,7 @@ class Display:
     cell: Any = None
 
     def search(self, *, raced: bool = False) -> Callable[[Progress], None] | None:
-        """Of a search; if it is raced, the best get more seeds when all have had their first."""
+        """For a search; if `raced`, the best get more seeds when all have had their first."""
         work = Work(self, "" if self.quiet else "starting Ray, then the first seeds ...")
 
         def show(now: Progress) -> None:
@@ -114,7 +114,7 @@ class Display:
         return None if self.quiet else show
 
     def seeds(self, what: str = "certifying") -> Callable[[int, int], None] | None:
-        """Of fresh seeds: those done, and all of them."""
+        """For fresh seeds: the number done, and of all."""
         work = Work(self)
 
         def show(done: int, total: int) -> None:
@@ -125,7 +125,7 @@ class Display:
         return None if self.quiet else show
 
     def counts(self, most: int, what: str) -> Callable[[int, int], None] | None:
-        """Of seeds, at most so many: k that are solved, of n."""
+        """For at most `most` seeds: k solved of n."""
         work = Work(self)
 
         def show(k: int, n: int) -> None:
@@ -139,7 +139,7 @@ def _left(seconds: float | None) -> str:
 
 
 class Work:
-    """A piece of work that is shown: as a bar on a terminal, in a notebook, as lines elsewhere."""
+    """A piece of work that a display shows."""
 
     def __init__(self, display: Display, first: str = "") -> None:
         self._display, self._bar = display, display.bar
@@ -154,10 +154,10 @@ class Work:
         """Show how far the work is.
 
         Args:
-            done: of it, what an earlier session did included.
+            done: the part that is done, by earlier sessions too.
             total: all of it.
-            fresh: what this session did.
-            line: makes the text, given the seconds that are left if that can be said.
+            fresh: the part that this session did.
+            line: makes the text, given the seconds left, None if they are not known.
         """
         now, quarter = time.monotonic(), 4 * done // total
         soon = now - self._shown < SHOWN_SECONDS
@@ -168,7 +168,7 @@ class Work:
             self._began = now
         text = line(None)
         if self._began is None or now - self._began < BURST_SECONDS:
-            # What came before was a start: of Ray, of its workers, of a compiler.
+            # The time before was spent on a start: of Ray, of its workers, of a compiler.
             self._bar.reset(self._task, total=total, completed=done, description=text)
         else:
             self._news += 1
@@ -190,10 +190,8 @@ class Work:
             display.line(text)
 
     def _left(self, now: float) -> float | None:
-        """Seconds that are left; never more than was said before.
-
-        By a single batch, of one worker of many, it would be off by a factor.
-        """
+        """The seconds left, never more than before; None if it is too early to tell."""
+        # A single batch, of one worker of many, would mislead by a factor.
         if self._began is None or now - self._began < LEFT_SECONDS or self._news < LEFT_NEWS:
             return None
         [task] = (task for task in self._bar.tasks if task.id == self._task)
@@ -205,10 +203,10 @@ class Work:
 
 
 def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool) -> str:
-    """Done, speed, time left, the best so far, failures: of usual sizes 80 columns.
+    """Done, speed, time left, the best so far, failures: usually within 80 columns.
 
-    Where all proposals have their first seeds, and so nothing seems to be left, it says what is:
-    more seeds for the best, if it is `raced`, and the report.
+    When all proposals have their first seeds, it says what follows: more seeds for the best, if the
+    search is `raced`, and the report.
     """
     k, n = progress.best
     low, high = (float(end) for end in wilson(k, n))
@@ -233,7 +231,7 @@ def clock(seconds: float) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# Drawing where a run stands: a few lines for a person, one line for a log, or JSON.
+# The status of a run: a few lines for a person, one line for a log, or JSON.
 
 BAR = 24  # columns of the bar
 
@@ -241,13 +239,10 @@ COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow"}
 
 
 def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]]:
-    """What is known of a run, a label and a text for each thing; what is not known has none.
-
-    The first label is the run's name, and its text the state.
-    """
+    """The status of a run as labels and texts; the first is the run's name and its state."""
     share = min(status.done / status.total, 1.0) if status.total else 1.0
     filled = int(share * BAR)
-    words = blocks_of(
+    blocks = blocks_of(
         "status.txt.jinja",
         status=status,
         share=share,
@@ -259,8 +254,8 @@ def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]
         config_text=config_text,
         date=lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     )
-    state = words.pop("state")
-    rows = [(label.replace("_", " "), text) for label, text in words.items() if text]
+    state = blocks.pop("state")
+    rows = [(label.replace("_", " "), text) for label, text in blocks.items() if text]
     return [(plain(status.name), state), *rows]
 
 
@@ -273,7 +268,7 @@ def render_status(status: RunStatus) -> Table:
 
 
 def facts_table(rows: Iterable[tuple[str, str]], styles: Mapping[str, str] | None = None) -> Table:
-    """Labels and texts for a terminal; some labels have a style for their texts."""
+    """A table of labels and texts for a terminal; `styles` are those of texts by their label."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -302,24 +297,27 @@ def status_line(status: RunStatus) -> str:
 
 def status_json(status: RunStatus) -> dict[str, Any]:
     """The same as JSON values; times are UTC."""
-    found = asdict(status)
-    best, driver = status.best, found["driver"]
-    for values, names in ((found, ("started", "written", "now")), (driver, ("since", "heartbeat"))):
+    values = asdict(status)
+    best, driver = status.best, values["driver"]
+    for times, names in (
+        (values, ("started", "written", "now")),
+        (driver, ("since", "heartbeat")),
+    ):
         for name in names:
-            if (at := values[name]) is not None:
-                values[name] = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+            if (at := times[name]) is not None:
+                times[name] = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     if best is not None:
         counts = {"k": best.k, "n": best.n, "rate": best.k / best.n}
         ends = {"low": best.low, "high": best.high}
         scores = {n: None if math.isnan(one) else one for n, one in best.scores.items()}
-        found["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends | scores
-    found["path"] = str(status.path)
-    called = {"path": "run", "rate": "rate_per_second", "overall_rate": "overall_rate_per_second"}
-    return {called.get(name, name): value for name, value in found.items()}
+        values["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends | scores
+    values["path"] = str(status.path)
+    keys = {"path": "run", "rate": "rate_per_second", "overall_rate": "overall_rate_per_second"}
+    return {keys.get(name, name): value for name, value in values.items()}
 
 
 def _searches(status: RunStatus) -> bool:
-    """Whether proposals are still to come: afterwards a certificate may be made."""
+    """Whether the run still searches: a certificate may follow when all proposals are done."""
     return status.state == "running" and status.done != status.total
 
 

@@ -1,4 +1,4 @@
-"""What the terminal shows of a run and of a comparison: the best ten at 80 columns."""
+"""Output in the terminal: a run, its certificate, a comparison, a plan, a space."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count as count_from
 from pathlib import Path
@@ -63,29 +63,30 @@ from xortune.spaces.model import FIRST as FIRST_SEEDS
 
 
 def _print(console: Console, *texts: str, whole: bool = False) -> None:
-    """Print texts as they are; a command or a path stays on one line, so that it can be copied."""
+    """Print texts without markup; with `whole`, each on one line, so that it can be copied."""
     for text in texts:
         console.print(Text(plain(text)), soft_wrap=whole)
 
 
-def drawn(given: Table) -> rich_table.Table:
-    """A table with its numbers at the right; texts may break."""
-    return _rich([_Shown(*one) for one in zip(given.columns, _columns(given), strict=True)])
+def rich_table_of(table: Table) -> rich_table.Table:
+    """A table for rich with numbers aligned right; texts may break."""
+    return _rich(_columns(table))
 
 
-def _columns(given: Table) -> list[Sequence[str]]:
-    return [*zip(*given.rows, strict=True)] if given.rows else [()] * len(given.columns)
+def _columns(table: Table) -> list[_Shown]:
+    cells = [*zip(*table.rows, strict=True)] if table.rows else [()] * len(table.columns)
+    return [_Shown(*one) for one in zip(table.columns, cells, strict=True)]
 
 
 # -------------------------------------------------------------------------------------------------
-# Configs in a table that has one row for each, whatever the width: parameters make room.
+# A table with one line for each config at any width: it shortens and omits parameters.
 
-LONGEST_CELL = 16  # signs of a parameter's name or value where not all find room in full
+LONGEST_CELL = 16  # characters of a parameter's name or value if not all fit in full
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """A column of the terminal, with a cell for each row, and a style for all or for each."""
+    """A column in the terminal: a cell for each row, and a style for all or for each."""
 
     column: Column
     cells: Sequence[str]
@@ -101,7 +102,7 @@ class _Shown:
         return self.column.name.split("\n")
 
     def shortened(self) -> _Shown:
-        """Of cells that are not long, below a name that may break after its underscores."""
+        """The column with short cells; its name may break after underscores."""
         cells = [shortened(cell, LONGEST_CELL) for cell in self.cells]
         room, lines = max(map(len, cells), default=0), [""]
         for part in re.findall(r"[^_]*_+|[^_]+", shortened(self.column.name, LONGEST_CELL)):
@@ -112,7 +113,7 @@ class _Shown:
 
 
 def _key_digits(keys: Sequence[str]) -> int:
-    """How many digits tell these keys apart, as many as in figures at least."""
+    """The digits that distinguish these keys, at least as many as in figures."""
     return next(n for n in count_from(KEY) if len({key[:n] for key in keys}) == len(set(keys)))
 
 
@@ -121,7 +122,7 @@ def _keys(keys: Sequence[str], digits: int) -> _Shown:
 
 
 def _parameters(points: Sequence[Point], names: Sequence[str]) -> list[_Shown]:
-    """A column for each parameter; empty where a config does not have it."""
+    """A column for each parameter; its cell is empty if the parameter is inactive."""
     return [
         _Shown(Column(name), [value(p[name]) if name in p else "" for p in points])
         for name in names
@@ -137,35 +138,38 @@ def _print_rows(
     bar: _Shown | None = None,
     order: Sequence[str] = (),
 ) -> bool:
-    """Print a row for each config, and which parameters found no room: whether the bar was drawn.
+    """Print a row for each config, and the names of parameters that did not fit.
 
-    The columns in `front` and the key are always there, the bar, after the first two, if there is
-    room beside the parameters. The first parameter in `order` gets room first.
+    The columns in `front` and the key are always printed, and the bar after the first two if it
+    fits beside the parameters. The first parameter in `order` gets room first.
+
+    Returns:
+        Whether the bar was printed.
     """
     room = console.width + 2 - sum(one.width for one in (*front, key))  # the last has no padding
     kept = {one.column.name: one for one in parameters}
-    left: list[str] = []
+    omitted: list[str] = []
     if sum(one.width for one in parameters) > room:
-        given = {name: one.shortened() for name, one in kept.items()}
+        short = {name: one.shortened() for name, one in kept.items()}
         kept = {}
-        for name in dict.fromkeys([*(n for n in order if n in given), *given]):
-            if given[name].width <= room - sum(one.width for one in kept.values()):
-                kept[name] = given[name]
-        left = [name for name in given if name not in kept]
-        kept = {name: one for name, one in given.items() if name in kept}
+        for name in dict.fromkeys([*(n for n in order if n in short), *short]):
+            if short[name].width <= room - sum(one.width for one in kept.values()):
+                kept[name] = short[name]
+        omitted = [name for name in short if name not in kept]
+        kept = {name: one for name, one in short.items() if name in kept}
     columns = [*front, *kept.values(), key]
     room -= sum(one.width for one in kept.values())
-    drawn = bar is not None and console.width >= BAR_FROM and bar.width <= room
-    if bar is not None and drawn:
+    has_bar = bar is not None and console.width >= BAR_FROM and bar.width <= room
+    if bar is not None and has_bar:
         columns.insert(2, bar)
     console.print(_rich(columns, whole=True))
-    if left:
-        _print(console, f"No room here for {', '.join(left)}: table.csv has all.")
-    return drawn
+    if omitted:
+        _print(console, f"No room here for {', '.join(omitted)}: table.csv has all.")
+    return has_bar
 
 
 def _rich(columns: Sequence[_Shown], *, whole: bool = False) -> rich_table.Table:
-    """For a terminal, with numbers at the right; if `whole`, no text breaks, but for headings."""
+    """A table for rich with numbers aligned right; with `whole`, only headings break."""
     table = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for one in columns:
         table.add_column(
@@ -184,16 +188,16 @@ def _rich(columns: Sequence[_Shown], *, whole: bool = False) -> rich_table.Table
 # -------------------------------------------------------------------------------------------------
 # An interval of a rate as a bar of text.
 
-WIDTH = 10  # signs of a bar
+WIDTH = 10  # characters of a bar
 
 
 def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
     """A bar from 0 to 100 %: full up to the lower end of an interval, shaded up to the upper.
 
-    The full part is never longer than the lower end, by less than an eighth of a sign shorter, and
-    the shade never shorter than the upper end. Without Unicode's `blocks` it is of `#` and `-`.
+    The full part is rounded down, to an eighth of a character, and the shade up to whole ones.
+    Without Unicode `blocks` the bar consists of `#` and `-`.
     """
-    # What rounding adds to 0.3 * 10 is no sign of its own.
+    # The inner round() undoes binary dust such as 3.0000000000000004.
     shaded = math.ceil(round(high * WIDTH, 9))
     full, part = divmod(math.floor(round(low * WIDTH * 8, 9)), 8)
     if not blocks:
@@ -205,7 +209,7 @@ def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
 # -------------------------------------------------------------------------------------------------
 # A run.
 
-BAR_FROM = 70  # columns of a terminal that has room for bars
+BAR_FROM = 70  # columns of the narrowest terminal with bars
 
 FILES = (
     *("report.html", "report.md", "table.csv", "table.tex", "seeds.parquet", "failures.txt"),
@@ -243,7 +247,7 @@ def render_best(run: Run, console: Console) -> None:
 
 
 def _print_configs(run: Run, report: Report, console: Console) -> None:
-    given = config_table(run, report, FIRST)
+    table = config_table(run, report, FIRST)
     assert report.best is not None
     points = [result.point for result in report.top]
     varied = differing(report.top, report.varied)
@@ -252,57 +256,52 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     if alike := config_text(points[0], [n for n in report.varied if n not in varied]):
         same = f"The same in these {len(points)}" if len(points) > 1 else "The configuration"
         _print(console, f"{same}: {alike}")
-    measure = given.measure if run.is_network or report.looked_for else None
-    styles = [NOTED.get(row.note, "") for row in given.rows]
-    front = [
-        _Shown(Column("", numeric=True), [str(place) for place, _ in enumerate(given.rows, 1)]),
-        _Shown(Column("solved", numeric=True), [row.solved for row in given.rows], styles),
-        _Shown(Column("95 % CI", numeric=True), [row.interval for row in given.rows]),
+    measure = table.measure if run.is_network or report.looked_for else None
+    styles = [NOTED.get(row.note, "") for row in table.rows]
+
+    def numeric(name: str, cells: Iterable[str], style: str | Sequence[str] = "") -> _Shown:
+        return _Shown(Column(name, numeric=True), [*cells], style)
+
+    columns = [
+        numeric("", (str(place) for place, _ in enumerate(table.rows, 1))),
+        numeric("solved", (row.solved for row in table.rows), styles),
+        numeric("95 % CI", (row.interval for row in table.rows)),
     ]
     if measure is not None:
-        name = measure.removesuffix(" to solve")
-        front.append(_Shown(Column(name, numeric=True), [row.measure for row in given.rows]))
+        columns.append(
+            numeric(measure.removesuffix(" to solve"), (row.measure for row in table.rows))
+        )
     if report.score is not None:
         name = f"{shortened(report.score.name, LONGEST_CELL)} ({report.score.worst})"
-        cells = ["{} ({})".format(*row.score_texts) for row in given.rows]
-        front.append(_Shown(Column(name, numeric=True), cells))
+        columns.append(numeric(name, ("{} ({})".format(*row.score_texts) for row in table.rows)))
     blocks = console.encoding.startswith("utf")
+    bars = [interval_bar(row.low, row.high, blocks=blocks) for row in table.rows]
     digits = _key_digits(run.results.keys)
-    bars = _print_rows(
+    has_bars = _print_rows(
         console,
-        front,
+        columns,
         _parameters(points, varied),
-        _keys([row.key for row in given.rows], digits),
-        bar=_Shown(
-            Column(""), [interval_bar(r.low, r.high, blocks=blocks) for r in given.rows], styles
-        ),
+        _keys([row.key for row in table.rows], digits),
+        bar=_Shown(Column(""), bars, styles),
         order=[effect.name for effect in report.effects],
     )
-    if (found := front_table(run, report.varied)) is not None:
-        _print(console, f"The Pareto front. {found.about}")
-        if found.results:
-            columns = zip(found.table.columns, _columns(found.table), strict=True)
+    if (front := front_table(run, report.varied)) is not None:
+        _print(console, f"The Pareto front. {front.about}")
+        if front.results:
             _print_rows(
                 console,
-                [_Shown(*one) for one in columns][2:],
-                _parameters([r.point for r in found.results], found.names),
-                _keys([r.key for r in found.results], digits),
+                _columns(front.table)[2:],
+                _parameters([r.point for r in front.results], front.names),
+                _keys([r.key for r in front.results], digits),
             )
-        if found.more:
-            _print(console, f"... and {found.more:,} more: the column front of table.csv.")
-    told = {"report": report, "bars": bars, "epochs": measure}
-    _print(console, *lines_of("remarks.txt.jinja", **told))
+        if front.more:
+            _print(console, f"... and {front.more:,} more: the column front of table.csv.")
+    values = {"report": report, "bars": has_bars, "epochs": measure}
+    _print(console, *lines_of("remarks.txt.jinja", **values))
 
 
 NOTED = {"best subset": "green", "stopped early": "dim", "fewer seeds": "dim"}
 """Colours of counts, by `ConfigRow.note`."""
-
-
-def _part(given: Table, names: Set[str]) -> Table:
-    """The columns of a table with these names."""
-    kept = [at for at, column in enumerate(given.columns) if column.name in names]
-    rows = tuple(tuple(row[at] for at in kept) for row in given.rows)
-    return Table(tuple(given.columns[at] for at in kept), rows)
 
 
 def render_certificate(run: Run, console: Console) -> None:
@@ -310,20 +309,17 @@ def render_certificate(run: Run, console: Console) -> None:
     certificate = run.certificate
     assert certificate is not None
     if finalists := certificate.finalists:
-        varied = report_of(run).varied
-        table = certified_table(certificate, run)
-        points = [found.point for found in finalists]
-        named = zip(table.columns, _columns(table), strict=True)
-        shown = [(column, cells) for column, cells in named if column.numeric]
-        worst = shown.pop()[1] if table.columns[-1].name == WORST else ()
+        columns = [one for one in _columns(certified_table(certificate, run)) if one.column.numeric]
+        worst = columns.pop().cells if columns[-1].column.name == WORST else ()
+        points = [finalist.point for finalist in finalists]
         _print_rows(
             console,
-            [_Shown(column, cells) for column, cells in shown],
-            _parameters(points, differing(finalists, varied)),
+            columns,
+            _parameters(points, differing(finalists, report_of(run).varied)),
             _keys([one.key for one in finalists], digits := _key_digits(run.results.keys)),
         )
-        for found, text in zip(finalists, worst, strict=False):
-            _print(console, f"{found.key[:digits]}, {WORST}: {text}")
+        for finalist, text in zip(finalists, worst, strict=False):
+            _print(console, f"{finalist.key[:digits]}, {WORST}: {text}")
         _print(console, str(certificate))
     _print(console, *certified_lines(certificate))
     if certificate.finalists:
@@ -331,7 +327,10 @@ def render_certificate(run: Run, console: Console) -> None:
 
 
 # -------------------------------------------------------------------------------------------------
-# A comparison, and what `--json` says of it.
+# A comparison, and its values for `--json`.
+
+PAIR_COLUMNS = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
+"""The columns of the table of pairs that fit into 80 columns."""
 
 
 def render_comparison(comparison: AnyComparison, files: Sequence[Path], console: Console) -> None:
@@ -339,52 +338,50 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
     if isinstance(comparison, RunComparison):
         first, *others = runs_answer(comparison)
         _print(console, first)
-        console.print(drawn(_narrower(contestants_table(comparison))))
-        if len(others) > MOST_SENTENCES:  # their table instead, as much as there is room for
-            shown = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
-            console.print(drawn(_part(pairs_table(comparison), shown)))
+        console.print(rich_table_of(_narrower(contestants_table(comparison))))
+        if len(others) > MOST_SENTENCES:
+            pairs = _columns(pairs_table(comparison))
+            console.print(_rich([one for one in pairs if one.column.name in PAIR_COLUMNS]))
             others = []
         lines = [*others, *notes(comparison)]
     elif isinstance(comparison, Comparison):
         console.print(facts_table(compared(comparison)))
         lines = published_answer(comparison)
     else:
-        rests = (
+        basis = (
             f"{comparison.n:,} seeds of each from {comparison.first_seed}, at most "
             f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
             f"{comparison.alpha:g} at most."
         )
-        lines = [*comparison.lines, rests]
+        lines = [*comparison.lines, basis]
     _print(console, *lines)
     _print(console, *map(str, files), whole=True)
 
 
-def _narrower(given: Table) -> Table:
-    """The contestants at 80 columns: a number of theirs in one column, and no rate beside k/n."""
-    names = [column.name for column in given.columns]
+def _narrower(table: Table) -> Table:
+    """The contestants at 80 columns: their number in one column, and no rate beside k/n."""
+    names = [column.name for column in table.columns]
     at = next((place for place, name in enumerate(names) if name.endswith("_median")), None)
     if at is None:
-        return given
+        return table
     name, worst = names[at].removesuffix("_median"), names[at + 1].rpartition("_")[2]
     heads = {names.index("95 % interval"): "95 % CI", at: f"{name} ({worst})"}
     kept = [place for place in range(len(names)) if names[place] != "rate" and place != at + 1]
-    return Table(
-        tuple(replace(given.columns[p], name=heads.get(p, names[p])) for p in kept),
-        tuple(
-            tuple(f"{row[at]} ({row[at + 1]})" if p == at else row[p] for p in kept)
-            for row in given.rows
-        ),
+    columns = (replace(table.columns[p], name=heads.get(p, names[p])) for p in kept)
+    rows = (
+        [f"{row[at]} ({row[at + 1]})" if p == at else row[p] for p in kept] for row in table.rows
     )
+    return table_of(columns, rows)
 
 
 def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[str, Any]:
-    """The answer and what it rests on, with the names of comparison.csv.
+    """The answer and its basis, with the names of comparison.csv.
 
-    Of a sequential one `best` is the label of the one that is proven better.
+    In a sequential comparison, `best` is the label of the contestant that is proven better.
     """
     if isinstance(comparison, Comparison):
         reference, summary = comparison.reference, comparison.summary
-        found = {
+        values = {
             "run": str(comparison.run),
             "reference": str(reference.path),
             "columns": dict(reference.columns),
@@ -403,7 +400,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
         labels = {None: None} | dict(enumerate(comparison.labels))
         n, names = comparison.n, ("n", "max_seeds", "first_seed", "alpha")
         counted = zip(comparison.labels, comparison.points, comparison.k, strict=True)
-        found = {
+        values = {
             "sequential": True,
             "best": labels[comparison.best],
             **{name: getattr(comparison, name) for name in names},
@@ -418,7 +415,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
         }
     else:
         contestants = zip(comparison.contestants, comparison.epochs.of, strict=True)
-        found = {
+        values = {
             "answer": runs_answer(comparison),
             "alpha": comparison.alpha,
             "first_is_worse": comparison.first_is_worse,
@@ -441,7 +438,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
             ],
             "pairs": _records(comparison.table),
         }
-    return found | {"files": [str(path) for path in files]}
+    return values | {"files": [str(path) for path in files]}
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:
@@ -450,17 +447,17 @@ def _records(frame: Any) -> list[dict[str, Any]]:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a plan, a space and the seeds of one configuration say.
+# The seeds of one configuration, a plan, a space.
 
 
 def render_outcome(outcome: Outcome, console: Console) -> None:
-    """How many seeds are solved, and what the others ended as."""
+    """Print how many seeds are solved, and how the others ended."""
     low, high = outcome.interval()
     _print(console, *lines_of("outcome.txt.jinja", outcome=outcome, low=low, high=high))
 
 
 def render_plan(planned: RatePlan | ComparisonPlan, speed: Speed, console: Console) -> None:
-    """How many seeds a claim needs, and how long they take by what was measured."""
+    """Print how many seeds a claim needs, and how long they take at the measured speed."""
     each, point = speed.seconds_for_each, speed.config.point
     rows: list[tuple[str, ...]]
     if isinstance(planned, RatePlan):
@@ -483,20 +480,20 @@ def render_plan(planned: RatePlan | ComparisonPlan, speed: Speed, console: Conso
             (planned.nested, "the same, if the better one solves all that the worse one does"),
         )
         rows = [(f"{seeds:,}", duration(2 * seeds * each), way) for seeds, way in ways]
-    told = {"speed": speed, "each": duration(each), "config": config_text(point, point)}
-    first, *others = lines_of("plan.txt.jinja", planned=planned, **told)
+    values = {"speed": speed, "each": duration(each), "config": config_text(point, point)}
+    first, *others = lines_of("plan.txt.jinja", planned=planned, **values)
     _print(console, first)
-    console.print(drawn(table_of(columns, rows)))
+    console.print(rich_table_of(table_of(columns, rows)))
     _print(console, *others)
 
 
-def space_facts(what: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text of each line about a space, by what `spaces.space` says of it."""
-    at_once = [rung for rung in what["ladder"][1:] if rung <= FIRST_SEEDS]
-    lines = paragraphs_of("space.txt.jinja", **what, at_once=at_once)
+def space_facts(description: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The label and the text of each line about a space, from `spaces.space.describe`."""
+    at_once = [rung for rung in description["ladder"][1:] if rung <= FIRST_SEEDS]
+    lines = paragraphs_of("space.txt.jinja", **description, at_once=at_once)
     return [(label, text) for label, _, text in (line.partition(": ") for line in lines)]
 
 
-def render_space(what: Mapping[str, Any], console: Console) -> None:
-    """What a space holds and what searching it may cost."""
-    console.print(facts_table(space_facts(what)))
+def render_space(description: Mapping[str, Any], console: Console) -> None:
+    """Print what a space contains, and what searching it may cost."""
+    console.print(facts_table(space_facts(description)))

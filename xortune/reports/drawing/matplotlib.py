@@ -1,6 +1,6 @@
-"""Draws a figure with matplotlib: for files, and for those who go on with its axes.
+"""Draws a figure with matplotlib: for files, and as Axes for users.
 
-The same figure gives the same bytes, as long as matplotlib is the same.
+With one version of matplotlib, the same figure gives the same bytes.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-GREY = "#595f66"  # text beside marks: 6 to 1 on white
+GREY = "#595f66"  # of text beside marks: a contrast of 6 to 1 on white
 MARKERS = {"dot": "o", "ring": "o", "diamond": "D"}
 
-WIDTH, COLUMN = 7.0, 2.4  # inches: of a figure, and of each further column
+WIDTH, COLUMN = 7.0, 2.4  # inches: width of a figure, and of each further column
 
 PANEL, ROW = 3.0, 0.24
 """Inches: the height of a panel with numbers up its side, and of one of its labels."""
 
 LABEL, TITLE, NOTE = 56, 84, 112  # characters: of a label, of a line of the title and of the note
-PICTURE = 400  # more cells than these are one picture in an SVG or PDF, not as many shapes
+PICTURE = 400  # more cells than these are one bitmap in an SVG or PDF
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
@@ -57,8 +57,8 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "pdf.fonttype": 42,  # text that can be searched
     "svg.fonttype": "path",
-    "svg.hashsalt": "xortune",  # else element ids are random
-    "figure.facecolor": "white",  # readable on a dark page too
+    "svg.hashsalt": "xortune",  # otherwise element ids are random
+    "figure.facecolor": "white",  # readable on a dark page, too
     "text.usetex": False,
     "text.parse_math": False,
 }
@@ -67,12 +67,12 @@ STYLE: dict[Any, Any] = {
 def svg(plot: Plot) -> str:
     """The figure as SVG, with its title and alt text in it."""
     drawn = _saved(plot, "svg", {"Date": None, "Description": plain(plot.alt)})
-    # Matplotlib ends lines with blanks, which some tools would strip from a committed file.
+    # Matplotlib ends lines with blanks, which some tools strip from a committed file.
     return "\n".join(line.rstrip() for line in drawn.decode().splitlines()) + "\n"
 
 
 DRAWS = "matplotlib.font_manager", "matplotlib.figure", "matplotlib.backends.backend_svg"
-"""What draws an SVG."""
+"""The modules that draw an SVG."""
 
 
 def svgs(plots: Sequence[Plot]) -> dict[str, str]:
@@ -81,12 +81,12 @@ def svgs(plots: Sequence[Plot]) -> dict[str, str]:
 
 
 def png(plot: Plot, *, dpi: int = 150) -> bytes:
-    """The figure as a PNG of so many dots to an inch, with its title and alt text in it."""
+    """The figure as a PNG, with its title and alt text in it."""
     return _saved(plot, "png", {"Description": plain(plot.alt)}, dpi=dpi)
 
 
 def pdf(plot: Plot) -> bytes:
-    """The figure as a page of its own size, with its title, and its alt text as the subject."""
+    """The figure as a PDF page of its size, with its title, and its alt text as the subject."""
     return _saved(plot, "pdf", {"CreationDate": None, "Subject": plain(plot.alt)})
 
 
@@ -98,16 +98,13 @@ def _saved(plot: Plot, kind: str, metadata: dict[str, str | None], *, dpi: int =
     with mpl.rc_context(STYLE):
         canvas = Figure(figsize=_size(plot), layout="constrained")
         _draw(canvas, plot)
-        said = {"Title": plain(plot.title), **metadata}
-        canvas.savefig(out, format=kind, dpi=dpi, metadata=said)
+        metadata = {"Title": plain(plot.title), **metadata}
+        canvas.savefig(out, format=kind, dpi=dpi, metadata=metadata)
     return out.getvalue()
 
 
 def matplotlib_axes(plot: Plot) -> tuple[Axes, ...]:
-    """The axes of each panel, in a figure that pyplot and notebooks show.
-
-    The figure's note is below it: it has no other place to be read.
-    """
+    """The axes of each panel, in a figure of pyplot with its note below it."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
@@ -119,7 +116,7 @@ def matplotlib_axes(plot: Plot) -> tuple[Axes, ...]:
         text = "\n".join(note)
         if not canvas.legends:
             canvas.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color=GREY)
-        for legend in canvas.legends:  # a text of the figure would lie over it
+        for legend in canvas.legends:  # any other text would overlap the legend
             legend.set_title(text)
             legend.get_title().set(size=7.5, color=GREY)
         return axes
@@ -133,40 +130,41 @@ def _size(plot: Plot) -> tuple[float, float]:
 
 
 def _heights(plot: Plot) -> list[float]:
-    """Inches, of each row of panels."""
+    """The height of each row of panels, in inches."""
     labels = [[len(panel.y.categories) for panel in row] for row in plot.rows]
     return [max(max(0.9, ROW * one) if one else PANEL for one in row) for row in labels]
 
 
 def _draw(canvas: Figure, plot: Plot) -> tuple[Axes, ...]:
-    """All of it, with the title above and one legend below."""
+    """Draw the panels, with the title above and one legend below."""
     from matplotlib.ticker import PercentFormatter
 
     heights = _heights(plot)
     grid = canvas.add_gridspec(len(heights), plot.columns, height_ratios=heights)
-    found = []
+    all_axes = []
     for index, panel in enumerate(plot.panels):
         axes = canvas.add_subplot(grid[divmod(index, plot.columns)])
         _draw_panel(axes, panel)
-        found.append(axes)
+        all_axes.append(axes)
     title = "\n".join(shown(line) for line in wrapped(plot.title, TITLE))
     canvas.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     entries: dict[str, Any] = {}
-    for axes in found:
+    for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if entries:
         columns = max(1, 110 // (max(map(len, entries)) + 7))
         canvas.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
     if plot.coloured:
-        drawn = next(m for one in found for m in one.collections if m.get_array() is not None)
+        layers = (layer for axes in all_axes for layer in axes.collections)
+        coloured = next(layer for layer in layers if layer.get_array() is not None)
         low, high = span_of(plot.coloured)
         look: dict[str, Any] = {"shrink": 0.5, "aspect": 40, "location": "bottom", "pad": 0.02}
-        bar = canvas.colorbar(drawn, ax=found, ticks=[low, (low + high) / 2, high], **look)
+        bar = canvas.colorbar(coloured, ax=all_axes, ticks=[low, (low + high) / 2, high], **look)
         bar.set_label(shown(plot.coloured.value_label))
         bar.outline.set_visible(False)
         bar.ax.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    return tuple(found)
+    return tuple(all_axes)
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
@@ -210,7 +208,7 @@ def _set_axis(axes: Axes, axis: Axis, along: str) -> None:
     elif axis.kind == "log":
         (axes.set_xscale if along == "x" else axes.set_yscale)("log")
         scale.set_major_formatter(lambda value, _: shown(number(value)))
-        scale.set_minor_formatter(LogFormatter())  # within a decade; its own is TeX
+        scale.set_minor_formatter(LogFormatter())  # within a decade; the default is TeX
     elif axis.kind == "rate":
         scale.set_major_formatter(PercentFormatter(1, symbol=" %"))
         scale.set_major_locator(MaxNLocator(6))
@@ -236,7 +234,7 @@ def _points(axes: Axes, series: Series, order: float) -> None:
         zorder=order + 0.005,
         **_label(series),
     )
-    # After the points: where lines come first, matplotlib 3.8 to 3.10 sees no positive values.
+    # After the points: if lines come first, matplotlib 3.8 to 3.10 finds no positive values.
     look: dict[str, Any] = {"color": colour, "linewidth": 2, "alpha": 0.6, "zorder": order}
     if across := [(mark.y, *mark.x_ends) for mark in series.marks if mark.x_ends]:
         axes.hlines(*zip(*across, strict=True), **look)
@@ -268,7 +266,7 @@ def _line(axes: Axes, series: Series, order: float) -> None:
         [mark.y for mark in series.marks],
         color=colour,
         linestyle="--" if series.dashed else "-",
-        marker="o" if len(x) == 1 else "",  # a line of one point would not be seen
+        marker="o" if len(x) == 1 else "",  # one point makes no line
         drawstyle="steps-post" if steps else "default",
         zorder=order + 0.005,
         **_label(series),
@@ -351,7 +349,7 @@ def _rule(axes: Axes, rule: Rule, order: float) -> None:
 def _label(layer: Series | Rule) -> dict[str, Any]:
     """The entry in the legend; none without a label."""
     text = shown(shortened(layer.label, 44))
-    # Matplotlib leaves out what begins with an underscore: a blank goes before it.
+    # Matplotlib omits labels that begin with an underscore, hence the blank.
     return {"label": f" {text}" if text.startswith("_") else text} if text else {}
 
 
@@ -363,13 +361,13 @@ def _colormap(scale: Scale) -> Colormap:
 
 
 def shown(text: str) -> str:
-    """The text as matplotlib draws it: signs that its font lacks are written out."""
-    known = _signs()
+    """The text with escapes for characters that the font lacks."""
+    known = _code_points()
     return "".join(s if ord(s) in known else ascii(s)[1:-1] for s in plain(text))
 
 
 @cache
-def _signs() -> frozenset[int]:
+def _code_points() -> frozenset[int]:
     from matplotlib.font_manager import findfont, get_font
 
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())

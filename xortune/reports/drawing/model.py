@@ -1,7 +1,6 @@
-"""Figures as values: a `Plot` has panels, a panel has two axes and layers, drawn in their order.
+"""Figures as values: a `Plot` has panels; a panel has two axes, and layers from bottom to top.
 
-`reports.drawing` draws a plot with Plotly and with matplotlib. A layer has a role, and a role has
-one colour on light and on dark ground.
+A series has a role, and a role has the same colour on a light and on a dark background.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ Ends = tuple[float, float]
 
 Role = Literal["a", "b", "c", "d", "e", "f", "best", "muted"]
 
-# Okabe and Ito's colours (Color Universal Design, 2008), each moved until it has a contrast of 3
-# to 1 with a light and with a dark ground (WCAG 2.2, 1.4.11), and apart from the others by as much
-# as this leaves, also for those who do not see red, green or blue.
+# Okabe and Ito's colours (Color Universal Design, 2008), each changed until its contrast is 3 to 1
+# on a light and on a dark background (WCAG 2.2, 1.4.11), and as distinct from the others as this
+# allows, also with each kind of colour blindness.
 COLOURS: Mapping[Role, str] = {
     "a": "#0072b2",
     "b": "#ee4a10",
@@ -36,9 +35,9 @@ Scale = Literal["rate", "difference", "class", "lines"]
 
 
 def _even(colours: str) -> tuple[tuple[float, str], ...]:
-    """Colours at places from 0 to 1, evenly spaced."""
-    found = colours.split()
-    return tuple((place / (len(found) - 1), colour) for place, colour in enumerate(found))
+    """Evenly spaced stops of a scale."""
+    stops = colours.split()
+    return tuple((place / (len(stops) - 1), colour) for place, colour in enumerate(stops))
 
 
 SCALES: Mapping[Scale, tuple[tuple[float, str], ...]] = {
@@ -48,12 +47,12 @@ SCALES: Mapping[Scale, tuple[tuple[float, str], ...]] = {
     ),
     "difference": _even("#a63603 #f0a36f #f4f4f4 #7db8dd #08518c"),
     "class": ((0.0, "#c9520a"), (0.5, "#fbe0cf"), (0.5, "#d3e7f5"), (1.0, "#0067a3")),
-    # Thin lines need a contrast with both grounds at every place.
+    # Thin lines need contrast on both backgrounds at every stop.
     "lines": _even("#ee4a10 #d55a2f #bc6a4d #a37a6c #8a8a8a #678494 #457e9e #2278a8 #0072b2"),
 }
-"""Colours at places from 0 to 1."""
+"""The stops of each scale: positions from 0 to 1, and their colours."""
 
-RATES = (-0.02, 1.02)  # the limits of an axis of rates, so that a mark at 0 % or 100 % is whole
+RATES = (-0.02, 1.02)  # limits of an axis of rates that leave room for marks at 0 % and 100 %
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,11 @@ class Axis:
 
     Attributes:
         kind: `rate` is a share in [0, 1], shown in percent; `log` a positive number; on a
-            `category` axis the numbers 0, 1, ... are the places of `categories`.
-        limits: from where to where it reaches; None: as far as the data.
+            `category` axis the numbers 0, 1, ... are the positions of `categories`.
+        limits: the ends of the axis; None: those of the data.
         categories: labels, the first at the top of a vertical axis and at the left of a
             horizontal one.
-        whole: whether only whole numbers are meant.
+        whole: whether all its values are whole numbers.
     """
 
     label: str
@@ -82,12 +81,12 @@ class Axis:
 
 
 class Mark(NamedTuple):
-    """One place of a series; a series is a table of them.
+    """One point of a series.
 
     Attributes:
-        x_ends, y_ends: the interval there; of a bar from where to where it reaches.
-        text: more about it, shown where one points at it.
-        key: of the config that it is, to which it leads.
+        x_ends, y_ends: its interval, or the ends of a bar.
+        text: shown on hover.
+        key: of the config to which it links.
     """
 
     x: float
@@ -100,16 +99,16 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """Marks of one look.
+    """Marks that look the same.
 
     Attributes:
-        label: in the legend; empty: not in it.
+        label: in the legend; empty: it has no entry.
         kind: `points` have bars for their intervals; a `line` goes from mark to mark, `steps` stay
-            until the next x, and both have a band; `bars` lie if their marks have `x_ends`.
-        role: which series it is among the others.
-        marker: of points; how they are filled.
-        dashed: of a line; whether it is a help to the eye, or a second one of the same role.
-        written: whether the texts, which are short then, stand beside the points.
+            until the next x, and both have a band; `bars` are horizontal if marks have `x_ends`.
+        role: decides the colour.
+        marker: of points.
+        dashed: whether a line is dashed: a guide, or a second line of the same role.
+        written: whether the texts, which must be short, are written beside the points.
     """
 
     label: str
@@ -127,9 +126,9 @@ class Lines:
 
     Attributes:
         ys: one row for each line.
-        values: what colours each line, a share in [0, 1], which is called `value_label`.
-        texts: about each line.
-        keys: of the config that each line is.
+        values: a share in [0, 1] that colours each line; its name is `value_label`.
+        texts: of each line, shown on hover.
+        keys: of the config of each line.
     """
 
     ys: tuple[Floats, ...]
@@ -146,11 +145,11 @@ class Cells:
 
     Attributes:
         x, y: the middles of columns and rows, evenly spaced.
-        values: shape (rows, columns), from the lowest y; NaN: an empty cell.
+        values: shape (rows, columns), in the order of y; NaN: an empty cell.
         scale: `rate` runs from 0 to 1; `difference` from -1 to 1, with 0 in the middle;
             `class` is rate with a sharp edge at one half (a decision surface).
-        texts: shape (rows, columns): written into the cells; empty: nothing.
-        notes: shape (rows, columns): shown where one can point at a cell; empty: nothing.
+        texts: shape (rows, columns): written into the cells; may be empty.
+        notes: shape (rows, columns): shown on hover; may be empty.
     """
 
     x: Floats
@@ -167,8 +166,8 @@ class Rule:
     """A thin line across the panel at one value of an axis, or a shaded range.
 
     Attributes:
-        label: of a line beside it, of a range in the legend; empty: none.
-        to: the end of the range; None: it is a line.
+        label: beside a line, or in the legend for a range; may be empty.
+        to: the end of the range; None for a line.
     """
 
     axis: Literal["x", "y"]
@@ -202,13 +201,13 @@ class Plot:
     """A figure.
 
     Attributes:
-        name: of its file without the ending, and of its place in a page: lower case, `-` or `_`.
-        title: what one sees.
-        alt: the finding, in words, for those who do not see it.
+        name: of its file, and of its element in a page: lower case, `-` or `_`.
+        title: the finding in one line.
+        alt: the finding in words, for those who do not see the figure.
         note: n, the kind of interval or band with its confidence, and how it could mislead; one to
             three sentences under the picture.
         panels: row by row.
-        columns: panels beside each other.
+        columns: panels in each row.
     """
 
     name: str
@@ -220,26 +219,26 @@ class Plot:
 
     @property
     def rows(self) -> list[tuple[Panel, ...]]:
-        """The panels beside each other."""
+        """The panels of each row."""
         starts = range(0, len(self.panels), self.columns)
         return [self.panels[start : start + self.columns] for start in starts]
 
     @property
     def coloured(self) -> Cells | Lines | None:
-        """A layer that is coloured by a value; all others of the figure have its scale."""
+        """A layer that is coloured by a value; all such layers of a figure share its scale."""
         layers = (layer for panel in self.panels for layer in panel.layers)
         return next((layer for layer in layers if isinstance(layer, Cells | Lines)), None)
 
 
 def span_of(layer: Cells | Lines) -> Ends:
-    """From which value to which its scale reaches."""
+    """The values at the ends of its scale."""
     return (-1.0, 1.0) if layer.scale == "difference" else (0.0, 1.0)
 
 
 def shortened(label: str, most: int) -> str:
-    """The label on one line of at most so many signs: its middle goes first.
+    """The label on one line of at most `most` characters.
 
-    Configs begin alike and differ at the end, names the other way round.
+    It loses its middle: configs differ at the end, names at the beginning.
     """
     label = plain(label)
     if len(label) <= most:
@@ -249,5 +248,5 @@ def shortened(label: str, most: int) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most so many signs."""
+    """The text in lines of at most `width` characters."""
     return textwrap.wrap(plain(text), width)

@@ -30,36 +30,36 @@ Json = dict[str, Any]
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 GREY = "#767676"
-GRID, SHADE = "rgba(128,128,128,0.22)", "rgba(128,128,128,0.18)"  # over either ground
+GRID, SHADE = "rgba(128,128,128,0.22)", "rgba(128,128,128,0.18)"  # on a light or dark background
 HOLLOW = "rgba(200,200,200,0.6)"
 SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
 
-# Characters: of a line where one points, of an axis's title, of a label, in the legend, of a line
-# of a panel's title by how many are beside each other.
+# Characters of a line of hover text, of an axis title, of a label, of a legend entry; and of a line
+# of a panel's title by the number of columns.
 HOVER, AXIS, LABEL, LEGEND = 60, 48, 56, 44
 TITLES = {1: 48, 2: 36, 3: 24}
 
-# Pixels: that a panel needs across, from one of its parallel axes to the next; the height of one
-# with numbers up its side, of one of its labels, of what is below it.
+# Pixels: minimum width of a panel, distance of two parallel axes; height of a panel with numbers up
+# its side, of one of its labels, of what is below a panel.
 ACROSS, BETWEEN, PANEL, ROW, FOOT = 360, 90, 290, 24, 70
 GAP = 0.1  # between two panels, as a share of the width
 
 
 def plotly_json(plot: Plot) -> Json:
-    """The figure as a page needs it, for plotly.js's cartesian bundle; no Plotly is imported.
+    """The figure for plotly.js's cartesian bundle in a page; the package Plotly is not imported.
 
-    The page writes title and note itself, gives the figure its `alt`, and sets the colour of text.
+    The page adds the title, the note and the alt text, and sets the colour of text.
 
     Returns:
-        `data` and `layout` for `Plotly.newPlot(div, data, layout)`, and the `width` in pixels that
-        the figure needs at least. Keys of configs are the traces' `customdata`.
+        `data` and `layout` for `Plotly.newPlot(div, data, layout)`, and the minimum `width` of the
+        figure in pixels. Keys of configs are the traces' `customdata`.
     """
     data: list[Json] = []
     annotations, shapes = [], []
     axes: Json = {}
     height, foot, domains = _places(plot)
     for index, panel in enumerate(plot.panels):
-        number = str(index + 1) if index else ""  # plotly.js counts axes so: x, x2, x3
+        number = str(index + 1) if index else ""  # axes of plotly.js are x, x2, x3
         x, y = f"x{number}", f"y{number}"
         for layer in panel.layers:
             if isinstance(layer, Rule):
@@ -81,7 +81,7 @@ def plotly_json(plot: Plot) -> Json:
             anchor = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
             annotations.append({"text": text} | place | anchor)
     seen: set[str] = set()
-    for entry in (*data, *shapes):  # one in the legend shows and hides what it names in all panels
+    for entry in (*data, *shapes):  # one entry of the legend switches its name in all panels
         if label := entry.get("name"):
             entry |= {"legendgroup": label, "showlegend": label not in seen}
             seen.add(label)
@@ -94,7 +94,7 @@ def plotly_json(plot: Plot) -> Json:
         "barmode": "overlay",
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
-        "dragmode": False,  # a finger on the figure moves the page
+        "dragmode": False,  # a finger on the figure scrolls the page
         "legend": {
             "orientation": "h",
             "x": 0,
@@ -122,7 +122,7 @@ def plotly_json(plot: Plot) -> Json:
 
 
 def plotly_figure(plot: Plot) -> go.Figure:
-    """The figure for a notebook, with its title, and its note below that."""
+    """The figure for a notebook, with its title, and its note as the subtitle."""
     import plotly.graph_objects as go
 
     drawn = plotly_json(plot)
@@ -146,7 +146,7 @@ def plotly_figure(plot: Plot) -> go.Figure:
 
 
 def escaped(text: str) -> str:
-    """As plotly.js shows it: it takes text for a little HTML, and what is between $ for LaTeX."""
+    """The text for plotly.js, which interprets some HTML, and LaTeX between dollar signs."""
     for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("$", "&#36;")):
         text = text.replace(sign, instead)
     return text
@@ -211,8 +211,7 @@ def _line(series: Series) -> list[Json]:
     colour = COLOURS[series.role]
     line: Json = {"color": colour, "width": 2, "dash": "dash" if series.dashed else "solid"}
     line["shape"] = "hv" if series.kind == "steps" else "linear"
-    # A line of one point would not be seen.
-    mode = "lines" if len(series.marks) > 1 else "markers"
+    mode = "lines" if len(series.marks) > 1 else "markers"  # one point makes no line
     drawn = _scatter(series) | {"mode": mode, "line": line, "marker": {"color": colour}}
     bands = []
     if any(mark.y_ends for mark in series.marks):
@@ -228,7 +227,7 @@ def _line(series: Series) -> list[Json]:
                     "fill": fill,
                     "fillcolor": _faint(colour),
                     "hoverinfo": "skip",
-                    "legendgroup": _entry(series.label),  # so that it goes with its line
+                    "legendgroup": _entry(series.label),  # the legend switches it with its line
                     "showlegend": False,
                 }
             )
@@ -257,9 +256,9 @@ def _bars(series: Series) -> Json:
 
 
 def _lines(many: Lines) -> list[Json]:
-    """One trace for each colour, with a gap between two lines; plotly.js colours no single line."""
+    """One trace for each colour, with gaps between its lines: plotly.js colours whole traces."""
     colours = [colour for _, colour in SCALES[many.scale]]
-    found = []
+    traces = []
     for at, colour in enumerate(colours):
         marks = []
         for ys, value, text, key in zip(many.ys, many.values, many.texts, many.keys, strict=True):
@@ -268,10 +267,10 @@ def _lines(many: Lines) -> list[Json]:
                 marks.append(Mark(math.nan, math.nan))
         if marks:
             look = {"mode": "lines", "line": {"color": colour, "width": 1}, "opacity": 0.7}
-            found.append(_scatter(Series("", tuple(marks))) | look)
-    # Only markers bring a scale into sight.
+            traces.append(_scatter(Series("", tuple(marks))) | look)
+    # plotly.js shows a scale only for markers.
     scale = {"mode": "markers", "marker": {"color": [0], "coloraxis": "coloraxis"}}
-    return [*found, {"type": "scatter", "x": [None], "y": [None], "showlegend": False} | scale]
+    return [*traces, {"type": "scatter", "x": [None], "y": [None], "showlegend": False} | scale]
 
 
 def _cells(cells: Cells) -> Json:
@@ -336,18 +335,18 @@ def _entry(label: str) -> str:
     return escaped(shortened(label, LEGEND))
 
 
-@lru_cache(maxsize=1000)  # a line says the same at each of its places
+@lru_cache(maxsize=1000)  # many marks of a line have the same text
 def _hover(text: str) -> str:
     return "<br>".join(map(escaped, wrapped(text, HOVER)))
 
 
 def _numbers(values: Iterable[float], digits: int = 6) -> list[float | None]:
-    """With so many digits; None where it is none."""
+    """The values rounded to significant digits; None for what is not finite."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
 
 
 # -------------------------------------------------------------------------------------------------
-# Axes, and how high panels are.
+# Axes, and the sizes of panels.
 
 
 def _axis(axis: Axis, width: int, *, up: bool = False) -> Json:
@@ -381,7 +380,7 @@ def _axis(axis: Axis, width: int, *, up: bool = False) -> Json:
 
 
 def _places(plot: Plot) -> tuple[int, float, list[tuple[list[float], list[float]]]]:
-    """The height in pixels, what stands below the last row as a share of it, and each domain."""
+    """The height in pixels, the share of it below the last row, and the domains of each panel."""
     rows = plot.rows
     titles = [max(len(wrapped(p.title, TITLES[plot.columns])) for p in row) for row in rows]
     heads = [18 * lines + 8 for lines in titles]
@@ -404,7 +403,7 @@ def _height(panel: Panel) -> float:
 
 
 def _foot(panel: Panel) -> float:
-    """Labels that find no room side by side lean: plotly.js turns them."""
+    """The height below a panel; plotly.js turns labels that do not fit side by side."""
     labels = panel.x.categories
     longest = min(LABEL, max(map(len, labels), default=0))
     return FOOT + (4 * longest if longest * len(labels) > 36 else 0)
