@@ -26,7 +26,7 @@ from xortune.runs.journal import Journal  # noqa: E402
 from xortune.runs.lock import held  # noqa: E402
 from xortune.runs.run import JOURNAL  # noqa: E402
 from xortune.runs.store import (  # noqa: E402
-    driven,
+    driver_directory,
     segments_in,
     store_of,
 )
@@ -57,7 +57,7 @@ def measured(trials: int, repeats: int) -> str:
             disk.append(seconds(f"{folder}/{number}", trials))
             url = f"s3://runs/{number}/run?endpoint_override={address}&scheme=http"
             stored.append(seconds(url, trials))
-            store = store_of(driven(url))
+            store = store_of(driver_directory(url))
             segments.append(len(segments_in(store)))
             objects.append(len(store.names()) + len(store.names("evaluations")))
         size = (Path(f"{folder}/0") / "evaluations.jsonl").stat().st_size
@@ -84,7 +84,7 @@ def paced(lines: int, pace: float) -> str:
         os.environ |= KEYS | {"XORTUNE_CACHE": f"{folder}/cache"}
         url = f"s3://runs/journal/run?endpoint_override={address}&scheme=http"
         for what, output in (("a directory", f"{folder}/run"), ("s3://", url)):
-            directory = driven(output)
+            directory = driver_directory(output)
             sent, waits = [], []
             with held(directory), Journal.open(directory / JOURNAL) as journal:
                 began, cpu = time.perf_counter(), time.process_time()
@@ -99,7 +99,7 @@ def paced(lines: int, pace: float) -> str:
             rows.append(
                 [what, f"{cpu / took:.1%}", f"{statistics.median(waits):.2f}", f"{max(waits):.2f}"]
             )
-        count = len(segments_in(store_of(driven(url))))
+        count = len(segments_in(store_of(driver_directory(url))))
     header = [f"{lines:,} lines of 100 seeds, {pace:.0f} a second", "CPU of one core"]
     header += ["settled after, s, median", "at most"]
     return f"{machine.table(header, rows)}\n\n{count} segments."

@@ -24,7 +24,15 @@ from xortune.runs.journal import Journal
 from xortune.runs.lock import held, holder, this_process
 from xortune.runs.manifest import update_manifest
 from xortune.runs.run import JOURNAL
-from xortune.runs.store import Listed, Segment, Store, brought, driven, segments_in, store_of
+from xortune.runs.store import (
+    Listed,
+    Segment,
+    Store,
+    driver_directory,
+    segments_in,
+    store_of,
+    update_copy,
+)
 
 __all__ = ["space"]  # the fixture
 
@@ -36,8 +44,13 @@ def url(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def store(url):
-    return store_of(driven(url))
+def directory(url):
+    return driver_directory(url)
+
+
+@pytest.fixture
+def store(directory):
+    return store_of(directory)
 
 
 def nobody(sentence):
@@ -98,12 +111,11 @@ def test_names_that_are_no_segments_are_not_looked_at(store):
 def test_a_damaged_segment_is_told_by_its_url(store, url, tmp_path):
     store.put(Segment(1, 1, "0a1b2c3d").name, b"1\n2")
     with pytest.raises(InputError, match="does not end with a whole line") as caught:
-        brought(store, tmp_path / "copy", driver=False)
+        update_copy(store, tmp_path / "copy", driver=False)
     assert str(caught.value).startswith(f"{url}/evaluations/000001-0001-0a1b2c3d.jsonl")
 
 
-def test_lines_are_settled_together_and_few_segments_hold_many(url, monkeypatch):
-    directory = driven(url)
+def test_lines_are_settled_together_and_few_segments_hold_many(directory, monkeypatch):
     with held(directory), Journal.open(directory / JOURNAL) as journal:
         journal.append(line(0))
         wait_until(lambda: journal.settled == 1)
@@ -116,7 +128,9 @@ def test_lines_are_settled_together_and_few_segments_hold_many(url, monkeypatch)
     assert sum(one.size for one in found) == (directory / JOURNAL).stat().st_size
 
 
-def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(url, monkeypatch):
+def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(
+    directory, monkeypatch
+):
     monkeypatch.setattr(run_store, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(run_store, "LONGEST_PAUSE", 0.05)
     down, tried, put = threading.Event(), threading.Event(), Store._put
@@ -128,7 +142,6 @@ def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(url
         put(self, path, data)
 
     monkeypatch.setattr(Store, "_put", failing)
-    directory = driven(url)
     with held(directory), Journal.open(directory / JOURNAL) as journal:
         down.set()
         journal.append(line(0))
@@ -141,7 +154,7 @@ def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(url
 
 
 def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
-    url, space, undisturbed, monkeypatch
+    url, directory, space, undisturbed, monkeypatch
 ):
     without_ray(monkeypatch.setattr, 0.06)
     monkeypatch.setattr(run_store, "PATIENCE", 0.3)
@@ -156,7 +169,6 @@ def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
     monkeypatch.setattr(Store, "_put", failing)
     ran = xortune("search", space, "--output", url)
     assert ran.exit_code == 2
-    directory = driven(url)
     journal = directory.resolve() / JOURNAL
     assert "Could not connect to server" in ran.stderr
     assert f"the later lines in {journal}" in ran.stderr
@@ -172,8 +184,7 @@ def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
     assert trained(run) == trained(undisturbed)
 
 
-def test_who_was_overtaken_announces_nothing_more(url):
-    directory = driven(url)
+def test_who_was_overtaken_announces_nothing_more(directory):
     store = store_of(directory)
     with held(directory):
         journal = Journal.open(directory / JOURNAL)
@@ -201,7 +212,7 @@ def fast(monkeypatch):
     monkeypatch.setattr(run_lock, "LOOK_SECONDS", 0.02)
 
 
-def test_of_many_that_claim_at_once_one_has_the_run(url, monkeypatch, tmp_path):
+def test_of_many_that_claim_at_once_one_has_the_run(directory, monkeypatch, tmp_path):
     """Each on a machine of its own, that is with a working copy of its own."""
     count = 5
     meeting, put = threading.Barrier(count), Store.put
@@ -218,7 +229,7 @@ def test_of_many_that_claim_at_once_one_has_the_run(url, monkeypatch, tmp_path):
 
     def take():
         try:
-            leases.append(run_lock._taken(store_of(driven(url)), this_process(), nobody)[0])
+            leases.append(run_lock._taken(store_of(directory), this_process(), nobody)[0])
         except InputError as error:
             refused.append(str(error))
 
@@ -231,16 +242,16 @@ def test_of_many_that_claim_at_once_one_has_the_run(url, monkeypatch, tmp_path):
     assert len(refused) == count - 1
     assert all("another search holds this run" in told for told in refused)
     leases[0].check()
-    assert holder(driven(url)) == (leases[0].owner, "elsewhere")
+    assert holder(directory) == (leases[0].owner, "elsewhere")
     leases[0].release()
-    assert holder(driven(url)) is None
+    assert holder(directory) is None
 
 
-def test_a_driver_elsewhere_is_believed_while_its_heart_beats(url, store, fast):
+def test_a_driver_elsewhere_is_believed_while_its_heart_beats(directory, store, fast):
     there = replace(this_process(), host="elsewhere", pid=4711)
     name = f"lock/0007-{there.owner}"
     store.put(f"{name}.json", there.as_bytes())
-    assert holder(driven(url)) == (there, "elsewhere")
+    assert holder(directory) == (there, "elsewhere")
     said = []
     over = threading.Event()
 
@@ -254,7 +265,7 @@ def test_a_driver_elsewhere_is_believed_while_its_heart_beats(url, store, fast):
     thread.start()
     try:
         refused = pytest.raises(InputError, match="pid 4711 on elsewhere")
-        with refused, held(driven(url), say=said.append):
+        with refused, held(directory, say=said.append):
             pass
     finally:
         over.set()
@@ -263,35 +274,38 @@ def test_a_driver_elsewhere_is_believed_while_its_heart_beats(url, store, fast):
     assert [one for one in store.names("lock") if one.endswith(".json")] == [f"{name[5:]}.json"]
 
     said.clear()
-    with held(driven(url), say=said.append):
+    with held(directory, say=said.append):
         assert "taken over from pid 4711 on elsewhere" in said[-1]
         assert all(one.startswith("0008-") for one in store.names("lock"))
     assert store.names("lock") == {}
 
 
-def test_of_a_driver_that_was_killed_here_nobody_waits_for_the_heart(url, store):
+def test_of_a_driver_that_was_killed_here_nobody_waits_for_the_heart(directory, store):
     """Its claim in the working copy, which is on a disk of this machine, says that it is gone."""
-    dead = claim_of(Path(os.fspath(driven(url))))
+    dead = claim_of(Path(os.fspath(directory)))
     store.put(f"lock/0003-{dead.owner}.json", dead.as_bytes())
-    assert holder(driven(url)) == (dead, "gone")
+    assert holder(directory) == (dead, "gone")
     said, began = [], time.monotonic()
-    with held(driven(url), say=said.append):
+    with held(directory, say=said.append):
         assert time.monotonic() - began < run_lock.LEASE_SECONDS / 2
     assert [sentence for sentence in said if "waiting" in sentence] == []
     assert store.names("lock") == {}
-    assert not (driven(url).resolve() / "lock").exists()
+    assert not (directory.resolve() / "lock").exists()
 
 
-def test_a_claim_that_is_none_is_told(store, url):
+def test_a_claim_that_is_none_is_told(store, url, directory):
     store.put(f"lock/0001-{'a' * 32}.json", json.dumps({"owner": "me"}).encode())
-    with pytest.raises(InputError, match="is not the lock of a run") as caught, held(driven(url)):
+    with (
+        pytest.raises(InputError, match="is not the lock of a run") as caught,
+        held(directory),
+    ):
         pass
     assert str(caught.value).startswith(f"{url}/lock/0001-")
 
 
-def test_epochs_rise_over_drivers_that_wrote_nothing_but_claims(store, url):
+def test_epochs_rise_over_drivers_that_wrote_nothing_but_claims(store, directory):
     store.put(Segment(1, 3, "0a1b2c3d").name, b"1\n")
-    with held(driven(url)):
+    with held(directory):
         assert all(one.startswith("0004-") for one in store.names("lock"))
 
 
@@ -301,6 +315,6 @@ def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch)
     folder = tmp_path / "store"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr(Store, "put", lambda *_, **__: nobody("put"))
-    assert len(run_store.readable(url).name) == 3
+    assert len(run_store.reader_directory(url).name) == 3
     assert len(xt.load_run(url).evaluations) == 12
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

@@ -20,7 +20,7 @@ from xortune.runs import status as run_status
 from xortune.runs import store as run_store
 from xortune.runs.run import JOURNAL, load_run
 from xortune.runs.status import status
-from xortune.runs.store import Store, StoredPath, driven, segments_in, store_of
+from xortune.runs.store import Store, StoredPath, driver_directory, segments_in, store_of
 
 __all__ = ["drivers", "space"]
 
@@ -107,7 +107,7 @@ def steady(journal):
 
 def objects(output):
     """All that a store holds of a run: names and contents."""
-    store = store_of(driven(output))
+    store = store_of(driver_directory(output))
     return {
         f"{folder}/{name}": store.get(f"{folder}/{name}" if folder else name)
         for folder in ("", "evaluations", "figures", "lock")
@@ -117,11 +117,12 @@ def objects(output):
 
 def claims(output):
     """Who claims a run, but for heartbeats."""
-    return [name for name in store_of(driven(output)).names("lock") if name.endswith(".json")]
+    names = store_of(driver_directory(output)).names("lock")
+    return [name for name in names if name.endswith(".json")]
 
 
 def segments(output):
-    store = store_of(driven(output))
+    store = store_of(driver_directory(output))
     return [store.get(one.name) for one in segments_in(store)]
 
 
@@ -221,7 +222,7 @@ def test_lines_that_the_store_lacks_come_there_from_the_same_machine(
     xt.search(space, output=output, trials=5)
     settled = journal_of(output)
     following = (undisturbed.path / JOURNAL).read_bytes().splitlines(keepends=True)[5:7]
-    with (driven(output) / JOURNAL).open("ab") as file:  # as one leaves it who is killed now
+    with (driver_directory(output) / JOURNAL).open("ab") as file:  # as a killed driver leaves it
         file.write(b"".join(following) + following[0][:30])
     assert len(load_run(output).evaluations) == 5
     said, seen = [], []
@@ -238,7 +239,7 @@ def test_lines_of_one_who_was_overtaken_are_dropped(
 ):
     output, mine = stored_output, cache()
     xt.search(space, output=output, trials=5)
-    journal = driven(output) / JOURNAL
+    journal = driver_directory(output) / JOURNAL
     last = journal.read_bytes().splitlines(keepends=True)[-1]
     cache()
     there = xt.search(space, output=output, resume=True, trials=9)
@@ -284,7 +285,7 @@ def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
     wait_for_lines(first, output, 2, read=lambda: journal_of(output))
     process[1].send_signal(signal.SIGSTOP)
     try:
-        journal = driven(output).resolve() / JOURNAL
+        journal = driver_directory(output).resolve() / JOURNAL
         deadline = time.monotonic() + 60
         while journal.read_bytes().count(b"\n") < 8:
             assert first.poll() is None, first.communicate()

@@ -114,7 +114,7 @@ def search(
                 verbose=0,
             )
         show_run(run, quiet=quiet, as_json=as_json)
-    if run.evaluations.given_up or run.checks.given_up:
+    if run.evaluations.failed or run.checks.failed:
         raise typer.Exit(cli.NO_OUTCOME)
 
 

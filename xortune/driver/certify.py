@@ -52,7 +52,7 @@ from xortune.runs.manifest import (
 )
 from xortune.runs.run import JOURNAL, Run, load_run
 from xortune.runs.sessions import begin_session, changed_trainer, session_entry
-from xortune.runs.store import driven
+from xortune.runs.store import driver_directory
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.network import usable_cores
 
@@ -348,7 +348,7 @@ def certify(
         if workers == 0:
             trainer = in_this_process(trainer, lambda _: None)
         certificate = certify_run(
-            driven(loaded.path),
+            driver_directory(loaded.path),
             trainer,
             call,
             cluster=None if workers == 0 else cluster,

@@ -47,7 +47,7 @@ from xortune.runs.run import (
 )
 from xortune.runs.sessions import continuation, end_of_session, now
 from xortune.runs.status import Progress
-from xortune.runs.store import StoredPath, driven, holds_lines
+from xortune.runs.store import StoredPath, driver_directory, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_own, with_search
 from xortune.trainers.command import CommandTrainer
@@ -525,7 +525,7 @@ def _ignore(error: BaseException) -> None:
 
 
 def _requested_directory(space: SearchSpace, output: Place) -> Path:
-    return driven(output) if output is not None else Path(RUNS) / space.name
+    return driver_directory(output) if output is not None else Path(RUNS) / space.name
 
 
 def _holds(path: Path) -> bool:
@@ -554,7 +554,7 @@ def new_directory(output: Place, name: str, *, fix: str) -> Path:
     """
     if output is None:
         return fresh_directory(RUNS, name)
-    directory = driven(output)
+    directory = driver_directory(output)
     if _holds(directory):
         refuse_held(directory)  # names the process that writes to it
         raise InputError("already holds a run", place=str(directory), fix=fix)

@@ -35,7 +35,7 @@ from xortune.runs.manifest import manifest_of
 from xortune.runs.results import ConfigResult, by_version, config_table
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.status import moment
-from xortune.runs.store import readable
+from xortune.runs.store import reader_directory
 
 # -------------------------------------------------------------------------------------------------
 # A run's journal as it grows, by configuration. Each line is read once.
@@ -58,7 +58,7 @@ class RunFollower:
     @property
     def _lines(self) -> Evaluations:
         """The final lines of the search."""
-        search, _ = Evaluations(self._reader.lines).apart()
+        search, _ = Evaluations(self._reader.lines).split()
         return search.where(search.column("final") > 0)
 
     @property
@@ -68,7 +68,7 @@ class RunFollower:
 
     def read_on(self) -> list[str]:
         """Read the complete new lines; return the keys of configurations that have more seeds."""
-        new, _ = self._reader.read_on().apart()
+        new, _ = self._reader.read_on().split()
         return list(new.where(new.column("final") > 0).keys)
 
     def run(self) -> TrackedRun:
@@ -101,7 +101,7 @@ class RunFollower:
         return "finished" if manifest.get("complete") is True else "stopped"
 
     def _certified(self) -> dict[str, dict[str, float]]:
-        certificate = certificate_of(Evaluations(self._reader.lines).apart()[1])
+        certificate = certificate_of(Evaluations(self._reader.lines).split()[1])
         found: dict[str, dict[str, float]] = {}
         for finalist in certificate.finalists if certificate else ():
             names = ("k", "n", "rate", "lower_bound", "confidence", "gap")
@@ -181,7 +181,7 @@ def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
     if not trackers:
         fix = "give --tensorboard, --mlflow or --wandb"
         raise InputError("nowhere to log to", place="log", fix=fix)
-    path = readable(run)
+    path = reader_directory(run)
     if not path.is_dir() or not manifest_of(path):
         raise no_run(path)
     reader = RunFollower(path)

@@ -653,7 +653,7 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
         ("made by other versions, not counted", run.set_aside, ""),
         (
             "not finished, in no count",
-            run.evaluations.ended(NOT_FINISHED),
+            run.evaluations.with_error(NOT_FINISHED),
             ", proven worse meanwhile",
         ),
     ):

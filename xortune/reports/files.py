@@ -28,7 +28,7 @@ from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, 
 from xortune.runs.certificate import CERTIFICATE, write_certificate
 from xortune.runs.results import seed_tables
 from xortune.runs.run import RUNS, Run
-from xortune.runs.store import driven, remove_file, replace_file
+from xortune.runs.store import driver_directory, remove_file, replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,7 +255,7 @@ def write_comparison(
     """
     formats = checked_formats(formats)
     if output is not None:
-        directory = driven(output)
+        directory = driver_directory(output)
     elif isinstance(comparison, Comparison):
         directory = comparison.run
     elif isinstance(comparison, SequentialComparison):

@@ -588,7 +588,7 @@ class JournalLines:
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def take(self, text: bytes) -> None:
+    def append(self, text: bytes) -> None:
         """Append a line of a journal."""
         fields, point, width, raw, details = read_line(text)
         number, count, codes = len(self.seconds), fields.count, self._codes
@@ -651,7 +651,7 @@ class JournalLines:
         self.details |= {number + line: details for line, details in more.details.items()}
 
     def complete(self) -> None:
-        """Free an index that only `take` needs; it is rebuilt if more lines come."""
+        """Free an index that only `append` needs; it is rebuilt if more lines come."""
         self._configs = {}
 
     @property
@@ -832,10 +832,10 @@ class Evaluations(Sequence[Evaluation]):
             return evaluations
         lines = JournalLines()
         for evaluation in evaluations:
-            lines.take(encode(evaluation).encode("ascii"))
+            lines.append(encode(evaluation).encode("ascii"))
         return cls(lines)
 
-    def apart(self) -> tuple[Evaluations, Evaluations]:
+    def split(self) -> tuple[Evaluations, Evaluations]:
         """The lines of the search, and those of certificates."""
         search = np.ones(len(self.lines), np.bool_)
         search[list(self.lines.purposes)] = False
@@ -868,13 +868,13 @@ class Evaluations(Sequence[Evaluation]):
         solved: NDArray[np.int32] = counts[self.places, Status.SOLVED]
         return solved
 
-    def ended(self, error: str) -> Evaluations:
+    def with_error(self, error: str) -> Evaluations:
         """The lines without an outcome for this reason."""
         lines = [line for line, why in self.lines.errors.items() if why == error]
         return self.where(np.isin(self.places, lines))
 
     @property
-    def given_up(self) -> Evaluations:
+    def failed(self) -> Evaluations:
         """The lines without an outcome that are not repeated."""
         return self.where((self.column("outcome") == 0) & (self.column("final") > 0))
 
@@ -902,5 +902,5 @@ class Evaluations(Sequence[Evaluation]):
 def decode(line: str) -> Evaluation:
     """The evaluation that `encode` wrote; checkpoints of an outcome are not kept."""
     lines = JournalLines()
-    lines.take(line.encode())
+    lines.append(line.encode())
     return lines.evaluation(0)

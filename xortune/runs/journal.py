@@ -21,7 +21,7 @@ from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
 from xortune.runs.lock import RunLock, flock, held
-from xortune.runs.store import SegmentWriter, as_path, replace_file, writer_for
+from xortune.runs.store import SegmentWriter, as_path, replace_file, segment_writer
 
 # -------------------------------------------------------------------------------------------------
 # Detects that a run's files are replaced, removed or moved while a search writes to them.
@@ -241,7 +241,7 @@ class JournalReader:
             if self.torn or self.size >= end:
                 return
             try:
-                self.lines.take(line)
+                self.lines.append(line)
             except InputError as error:
                 place = f"{self._path}:{len(self.lines) + 1}"
                 raise error.at(f"{place}: {error.field}" if error.field else place) from None
@@ -371,7 +371,7 @@ class Journal:
                 if new:
                     _sync_folders(place)
                 journal = cls(fd, place, made=made, lock=lock)
-                journal.dropped, journal._segments = dropped, writer_for(as_path(path))
+                journal.dropped, journal._segments = dropped, segment_writer(as_path(path))
             except BaseException:
                 os.close(fd)
                 raise

@@ -41,7 +41,15 @@ from pydantic import Field, TypeAdapter, ValidationError
 from xortune.core.errors import InputError
 from xortune.core.files import LINK, open_regular, reading, without_passwords, writing
 from xortune.core.formats import plain
-from xortune.runs.store import Store, StoredPath, copy_of, segments_in, store_of, url_of, worked_in
+from xortune.runs.store import (
+    Store,
+    StoredPath,
+    copy_of,
+    segments_in,
+    store_of,
+    url_of,
+    working_copy,
+)
 
 LOCK = "lock"
 
@@ -510,7 +518,7 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
             store.check()
             least = max((one.epoch for one in segments_in(store)), default=0)
             in_store, _ = _taken(store, lock.owner, say, least=least, gone=gone)
-            with worked_in(directory, in_store, say):
+            with working_copy(directory, in_store, say):
                 yield lock
         else:
             yield lock

@@ -349,7 +349,7 @@ def refuse_others(
         journal: the file.
         more: the manifest as read at another time: a session may have begun meanwhile.
     """
-    search, _ = evaluations.apart()
+    search, _ = evaluations.split()
     proposal, config = search.column("proposal"), search.column("config")
     order = np.argsort(proposal, kind="stable")
     before, after = order[:-1], order[1:]

@@ -43,7 +43,7 @@ from xortune.runs.results import (
     seed_frame,
     seed_tables,
 )
-from xortune.runs.store import StoredPath, as_path, readable, replace_file, store_of
+from xortune.runs.store import StoredPath, as_path, reader_directory, replace_file, store_of
 from xortune.spaces.space import parse_space
 
 if TYPE_CHECKING:
@@ -424,7 +424,7 @@ def load_run(path: Pathlike) -> Run:
     Raises:
         InputError: there is no run, its manifest or journal is damaged, or its store fails.
     """
-    path = readable(path)
+    path = reader_directory(path)
     journal = path / JOURNAL
     try:
         has_journal, has_manifest = journal.exists(), (path / MANIFEST).exists()
@@ -435,7 +435,7 @@ def load_run(path: Pathlike) -> Run:
     manifest = manifest_of(path)
     lines = read(journal) if has_journal else Evaluations.of(())
     refuse_others(lines, manifest, journal)
-    return Run(path, manifest, *lines.apart())
+    return Run(path, manifest, *lines.split())
 
 
 def no_run(path: Path) -> InputError:

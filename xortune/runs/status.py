@@ -26,7 +26,7 @@ from xortune.runs.manifest import manifest_of, refuse_others, sessions_of, stopp
 from xortune.runs.results import number_names, score_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.sessions import space_at
-from xortune.runs.store import readable
+from xortune.runs.store import reader_directory
 from xortune.spaces.grid import grid, grid_size
 
 
@@ -356,7 +356,7 @@ class Watcher:
     """Looks at one run repeatedly; each look reads only what is new."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = readable(path)
+        self._path = reader_directory(path)
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
         self._certified: tuple[tuple[JournalLines, int], Certificate | None] | None = None
@@ -372,7 +372,7 @@ class Watcher:
             InputError: there is no run, or a line of its journal or its manifest is damaged.
         """
         now = time.time() if now is None else now
-        path = self._path = readable(self._path)
+        path = self._path = reader_directory(self._path)
         if not path.is_dir():
             raise no_run(path)
         # The driver first: if it is gone, nothing that is read afterwards changes.
@@ -382,7 +382,7 @@ class Watcher:
             raise no_run(path)
         lines = Evaluations(self._reader.lines)
         refuse_others(lines, manifest, path / JOURNAL, manifest_of(path))
-        run = Run(path, manifest, *lines.apart())
+        run = Run(path, manifest, *lines.split())
         seen = lines.lines, len(run.checks)
         if self._certified is not None and self._certified[0] == seen:  # the certificate is too
             run.__dict__["_certificate"] = self._certified[1]

@@ -442,7 +442,7 @@ def _no_segment(store: Store, name: str, problem: str) -> InputError:
     return InputError(problem, place=store.place(name), fix=fix)
 
 
-def brought(store: Store, folder: Path, *, driver: bool) -> int:
+def update_copy(store: Store, folder: Path, *, driver: bool) -> int:
     """Update a copy on this machine from the store.
 
     What the copy already has is not downloaded again. A driver's copy keeps whole lines that the
@@ -544,7 +544,7 @@ _held: dict[str, tuple[Store, _Hold]] = {}
 """The runs that this process holds, by the directories of their working copies."""
 
 
-def readable(path: str | os.PathLike[str]) -> Path:
+def reader_directory(path: str | os.PathLike[str]) -> Path:
     """The directory to read a run from; for a stored run a copy, updated from the store.
 
     A copy that this process works in is not updated.
@@ -557,12 +557,12 @@ def readable(path: str | os.PathLike[str]) -> Path:
     copy = copy_of(url, "reader")
     store = store_of(copy)
     store.check()
-    brought(store, copy.resolve(), driver=False)
+    update_copy(store, copy.resolve(), driver=False)
     return copy
 
 
-def driven(path: str | os.PathLike[str]) -> Path:
-    """The directory to work in; for a stored run its working copy, which `worked_in` fills."""
+def driver_directory(path: str | os.PathLike[str]) -> Path:
+    """The directory to work in; for a stored run its working copy, which `working_copy` fills."""
     url = url_of(path)
     return as_path(path) if url is None else copy_of(url, "driver")
 
@@ -575,12 +575,12 @@ def holds_lines(path: StoredPath) -> bool:
 
 
 @contextmanager
-def worked_in(directory: StoredPath, hold: _Hold, say: Callable[[str], None]) -> Iterator[None]:
+def working_copy(directory: StoredPath, hold: _Hold, say: Callable[[str], None]) -> Iterator[None]:
     """Download a held run into its working copy; writes go there and to the store."""
     root, store = _found(directory)[0], store_of(directory)
     _held[root] = store, hold
     try:
-        if dropped := brought(store, directory.resolve(), driver=True):
+        if dropped := update_copy(store, directory.resolve(), driver=True):
             say(
                 f"{directory}: {dropped:,} bytes of the working copy's journal never came to the "
                 "store and are dropped: what they held is trained again"
@@ -590,7 +590,7 @@ def worked_in(directory: StoredPath, hold: _Hold, say: Callable[[str], None]) ->
         del _held[root]
 
 
-def stored(path: Path, content: bytes | None) -> None:
+def write_to_store(path: Path, content: bytes | None) -> None:
     """Write or delete (None) a file in the store; do nothing for a local run."""
     if not isinstance(path, StoredPath):
         return
@@ -604,7 +604,7 @@ def stored(path: Path, content: bytes | None) -> None:
         store.delete(name)
 
 
-def writer_for(journal: Path) -> SegmentWriter | None:
+def segment_writer(journal: Path) -> SegmentWriter | None:
     """The uploader for a journal that is open for writing; None for a local run."""
     if not isinstance(journal, StoredPath):
         return None
@@ -633,7 +633,7 @@ def replace_file(path: Path, content: Content) -> None:
             raise copy_unwritable(path, error) from None
         raise
     if isinstance(path, StoredPath):
-        stored(path, content if isinstance(content, bytes) else path.read_bytes())
+        write_to_store(path, content if isinstance(content, bytes) else path.read_bytes())
 
 
 def remove_file(path: Path) -> None:
@@ -644,7 +644,7 @@ def remove_file(path: Path) -> None:
         InputError: for a stored run: the store fails, or this driver has lost the run.
     """
     path.unlink(missing_ok=True)
-    stored(path, None)
+    write_to_store(path, None)
 
 
 def _replace(path: Path, content: Content) -> None:

@@ -64,7 +64,7 @@ def stops_of(run: Run) -> Stops:
         stops[:] = Stop.DOMINATED
     if len(ladder) == 1 or not manifest.get("complete") or bool(manifest.get("proven")):
         stops[:] = Stop.ENDED
-    if worse := set(run.evaluations.ended(PROVEN_WORSE).keys):
+    if worse := set(run.evaluations.with_error(PROVEN_WORSE).keys):
         stops[[key in worse for key in results.keys]] = Stop.WORSE
     if len(ladder) > 1:
         stops[k == 0] = Stop.UNSOLVED
