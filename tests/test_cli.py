@@ -29,9 +29,6 @@ def run(tmp_path):
     return tiny_run(tmp_path / "run", [solved(0, k, 4, epochs=30) for k in (1, 4, 3)])
 
 
-# space and search
-
-
 def test_space_describes_a_space(space_file):
     result = xortune("space", space_file)
     assert result.exit_code == 0
@@ -47,23 +44,18 @@ def test_space_describes_a_space(space_file):
 def test_a_space_that_cannot_be_read(command, tmp_path):
     refused(xortune(*command, "nowhere.yaml"), "nowhere.yaml")
     refused(xortune(*command, tmp_path), str(tmp_path), "directory")
-    (tmp_path / "bad.yaml").write_text(
-        TINY_SPACE.replace("activation: {choice: [Tanh, ReLU]}", "x: 1")
-    )
-    refused(xortune(*command, "bad.yaml"), "bad.yaml:5", "x", "fix: ")
-    (tmp_path / "worse.yaml").write_text(TINY_SPACE.replace("trials: 3", "trails: 3"))
-    refused(xortune(*command, "worse.yaml"), "worse.yaml:10", "did you mean 'trials'?")
-    (tmp_path / "name.yaml").write_text(TINY_SPACE.replace("ReLU", "Relu6"))
-    refused(xortune(*command, "name.yaml"), "name.yaml:5", "'Relu6'", "did you mean 'ReLU6'?")
+    (tmp_path / "bad.yaml").write_text(TINY_SPACE.replace("trials: 3", "trails: 3"))
+    refused(xortune(*command, "bad.yaml"), "bad.yaml:10", "did you mean 'trials'?")
     assert not (tmp_path / "runs").exists()
 
 
 def test_resuming_a_finished_run_shows_it(space_file, run):
-    result = xortune("search", space_file, "--output", run.path, "--resume")
+    words = ("search", space_file, "--output", run.path, "--resume")
+    result = xortune(*words)
     assert result.exit_code == 0
     assert "4/4" in result.stdout
     assert "report.md" in result.stdout
-    shown = xortune("search", space_file, "--output", run.path, "--resume", "--json")
+    shown = xortune(*words, "--json")
     assert shown.stderr == ""
     best = json.loads(shown.stdout)["best"]
     assert [best[name] for name in ("k", "n", "lr", "trials")] == [4, 4, 0.05, 1]
@@ -84,10 +76,7 @@ def test_an_evaluation_without_outcome_exits_with_4(space_file, tmp_path):
     assert "3/4" in result.stdout
 
 
-# report
-
-
-def test_report_writes_the_files_again(run):
+def test_report_writes_the_files_again(run, tmp_path):
     result = xortune("report", run.path)
     assert result.exit_code == 0
     names = {"report.html", "report.md", "figures"}
@@ -98,19 +87,63 @@ def test_report_writes_the_files_again(run):
     assert shown["configs"] == 3
     assert [row["k"] for row in shown["table"]] == [4, 3, 1]
     assert shown["best"] == shown["table"][0]
-
-
-def test_report_refuses(run, tmp_path):
-    refused(
-        xortune("report", run.path, "--format", "docx"), "'docx'", "html, md, csv, tex, parquet"
-    )
-    refused(xortune("report", run.path, "--format", ""), "html, md, csv, tex, parquet")
+    for wrong in ("docx", ""):
+        refused(xortune("report", run.path, "--format", wrong), "html, md, csv, tex, parquet")
     refused(xortune("report", tmp_path), str(tmp_path), "holds no run", "evaluations.jsonl")
-    refused(xortune("report", tmp_path / "nowhere"), "nowhere", "is not a directory")
-    assert not (run.path / "report.md").exists()
 
 
-# help, start-up, colours
+def evaluate(*more, **changes):
+    network = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "lr": "0.1"}
+    options = network | {"hidden-dim": "4", "epochs": "100", "seeds": "12"} | changes
+    return xortune("evaluate", *(f"--{name}={text}" for name, text in options.items()), *more)
+
+
+def test_evaluate_tells_a_person_and_a_program(make_config):
+    config = make_config(lr=0.1, hidden_dim=4, epochs=100)
+    outcome = xt.evaluate(config, range(12))
+    result = evaluate()
+    assert result.exit_code == 0
+    assert f"{outcome.successes}/12 seeds solved" in result.stdout
+    assert 0 < outcome.successes < 12, "the test tells nothing if all seeds are alike"
+    assert "epochs to solve" in result.stdout
+    assert "not solved" in result.stdout
+    assert result.stderr == ""
+    shown = json.loads(evaluate("--json", "--quiet").stdout)
+    statuses = shown.pop("statuses")
+    low, high = outcome.interval()
+    assert shown == {
+        "k": outcome.successes,
+        "n": 12,
+        "rate": outcome.rate,
+        "low": low,
+        "high": high,
+        "epochs_to_solve": outcome.epochs_to_solve,
+        "key": config.key,
+        "config": dict(config.point),
+        "first_seed": 0,
+    }
+    assert sum(statuses.values()) == 12
+    assert statuses["solved"] == outcome.successes
+
+
+def test_evaluate_takes_every_option(tmp_path):
+    table = tmp_path / "task.csv"
+    table.write_text("a,b,c,y\n0,0,0,0\n0,1,0,1\n1,0,1,1\n1,1,1,0\n")
+    result = evaluate(
+        *("--momentum", "0.9", "--task", table, "--no-zero-grad", "--first-seed", 2**32 - 12),
+        *("--engine", "reference", "--json"),
+        optimizer="SGD",
+        activation="none",
+        epochs="20",
+    )
+    shown = json.loads(result.stdout)
+    config = {name: shown["config"][name] for name in ("activation", "momentum", "zero_grad")}
+    assert config == {"activation": None, "momentum": 0.9, "zero_grad": False}
+    assert shown["first_seed"] == 2**32 - 12
+    outcome = xt.evaluate(
+        xt.Config(**shown["config"]), range(2**32 - 12, 2**32), task=xt.Task.from_csv(table)
+    )
+    assert shown["k"] == outcome.successes
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -133,7 +166,4 @@ def test_help_names_every_command_in_the_order_of_the_docs():
     assert "all but `export` have `--json`" in page
     assert "Exit codes: 0 done" in result.stdout
     assert xortune("-h").stdout == result.stdout
-
-
-def test_version():
     assert xortune("--version").stdout == f"xortune {xt.__version__}\n"

@@ -1,4 +1,7 @@
-"""Output that fails fails no command: what cannot be shown is shown less, and files come first."""
+"""The command line as a process: what it loads, how long it takes, and where its output goes.
+
+Output that fails fails no command: what cannot be shown is shown less, and files come first.
+"""
 
 import os
 import subprocess
@@ -11,7 +14,40 @@ from hand_made import TINY_SPACE, solved, tiny_run
 
 import xortune as xt
 
-FULL = "/dev/full"
+HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "numba", "pyarrow")
+
+
+def program(*words, after=""):
+    """The command in a new process, and what is printed there after it."""
+    text = (
+        f"import sys; sys.argv = ['xortune', *{words}]\n"
+        "from xortune.cli import main\n"
+        f"try: main()\nexcept SystemExit as error: code = error.code\n{after}"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "unloaded"),
+    [
+        (["--help"], 0, (*HEAVY, "pydantic")),
+        (["sarch"], 2, HEAVY),
+        (["search", "nowhere.yaml"], 2, ("ray", "optuna", "torch")),
+    ],
+)
+def test_what_needs_nothing_heavy_loads_nothing_heavy(words, code, unloaded):
+    ran = program(*words, after=f"print(code, sorted({{*{unloaded}}} & set(sys.modules)))")
+    assert ran.stdout.splitlines()[-1] == f"{code} []"
+
+
+def test_help_is_there_in_a_second():
+    before = os.times()
+    program("--help")
+    after = os.times()  # the child's own time: others may share the machine
+    seconds = after.children_user + after.children_system
+    assert seconds - before.children_user - before.children_system < 1.0
 
 
 @pytest.fixture
@@ -19,11 +55,19 @@ def run(tmp_path):
     return tiny_run(tmp_path / "run", [solved(0, 3, 4, epochs=30)], trials=1).path
 
 
-def command(*words, **streams):
+def command(*words, env=(), **streams):
     """Run one in a process of its own; whatever is not given is read."""
-    env = os.environ | {"NO_COLOR": "1", "COLUMNS": "80"}
+    env = os.environ | {"NO_COLOR": "1", "COLUMNS": "80", **dict(env)}
     line = ["-m", "xortune", *map(str, words)]
     return forked.run(line, env=env, check=False, text=False, **streams)
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"), [({}, False), ({"NO_COLOR": "", "FORCE_COLOR": "1"}, True)]
+)
+def test_no_color_is_honoured(run, env, coloured):
+    ran = command("status", run, env={"TERM": "xterm-256color", **env})
+    assert (b"\x1b[" in ran.stdout) == coloured
 
 
 def unread():
@@ -63,7 +107,7 @@ def test_a_search_that_nobody_sees_finishes(tmp_path):
     ],
 )
 def test_a_full_stdout_is_told_in_a_line(run, words, code, said):
-    with open(FULL, "w") as full:
+    with open("/dev/full", "w") as full:
         ran = command(*(run if word == "RUN" else word for word in words), stdout=full)
     assert ran.returncode == code, ran.stderr
     [line] = ran.stderr.decode().splitlines()
@@ -71,8 +115,11 @@ def test_a_full_stdout_is_told_in_a_line(run, words, code, said):
     assert (run / "table.csv").exists() == ("report" in words)
 
 
-def test_a_reader_that_goes_away_changes_no_exit_code(run):
+def test_a_reader_that_goes_away_changes_no_exit_code(run, tmp_path):
     ran = command("report", run, "--format", "csv", stdout=unread())
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    running = tiny_run(tmp_path / "running", complete=False, trials=5)
+    ran = command("status", running.path, "--watch", "--interval", "0.1", stdout=unread())
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
@@ -80,24 +127,13 @@ def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(run):
     line = f'exec "{sys.executable}" -m xortune report "{run}" --format csv <&- >&- 2>&-'
     ran = subprocess.run(["sh", "-c", line], timeout=120, check=False)
     assert ran.returncode == 0
-    header = ",".join(["activation", "loss", "optimizer", "lr"])
-    assert (run / "table.csv").read_text().startswith(header)
+    assert (run / "table.csv").read_text().startswith("activation,loss,optimizer,lr")
 
 
 def test_a_terminal_of_few_signs(run):
     env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     strange = run.rename(run.parent / "ré\udcff–sumé")
-
-    def started(*words):
-        line = [sys.executable, "-m", "xortune", *words]
-        return subprocess.run(line, env=env, capture_output=True, timeout=120, check=False)
-
-    ran = started("report", strange, "--format", "csv")
+    line = [sys.executable, "-m", "xortune", "report", strange, "--format", "csv"]
+    ran = subprocess.run(line, env=env, capture_output=True, timeout=120, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"30-96 %" in ran.stdout
-
-
-def test_who_watches_a_run_is_not_watching_without_a_reader(tmp_path):
-    running = tiny_run(tmp_path / "run", complete=False, trials=5)
-    ran = command("status", running.path, "--watch", "--interval", "0.1", stdout=unread())
-    assert (ran.returncode, ran.stderr) == (0, b"")
