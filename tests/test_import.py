@@ -17,12 +17,7 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.integrations.importing import ImportRequest as Asked
-from xortune.integrations.importing import (
-    parameter_in,
-    read_csv,
-    results_in,
-    space_text,
-)
+from xortune.integrations.importing import parameter_in, read_csv, results_in, space_text
 from xortune.reports.page import page
 from xortune.reports.run import run_document
 from xortune.runs.journal import Journal
@@ -30,25 +25,17 @@ from xortune.spaces.space import parse_space
 from xortune.stats.anytime import anytime_lower
 
 LR = Asked(("lr",))
+RULE = "accuracy >= 0.9"
 
 
-def table(tmp_path, text, name="r.csv"):
-    path = tmp_path / name
+def table(tmp_path, text):
+    path = tmp_path / "r.csv"
     path.write_text(text, encoding="utf-8")
     return read_csv(path)
 
 
 def read_in(tmp_path, text, asked=LR):
     return results_in(table(tmp_path, text), asked)
-
-
-def by_seed(found):
-    """The status of each (config, seed)."""
-    return {
-        (tuple(e.block.point.items()), int(seed)): Status(status)
-        for e in found.evaluations
-        for seed, status in zip(e.outcome.seeds, e.outcome.status, strict=True)
-    }
 
 
 CELLS = st.dictionaries(
@@ -111,49 +98,51 @@ def test_types_are_read_from_all_cells(tmp_path, cells, kind, values):
     assert [type(v) for v in read] == [type(v) for v in values]
 
 
-def test_the_statuses_of_a_column(tmp_path):
-    text = (
-        "lr,seed,success,reason\n1,0,true,\n1,1,0,\n1,2,false,out of\tmemory\n1,3,,killed\n1,4,1,\n"
-    )
-    found = read_in(tmp_path, text)
-    assert list(by_seed(found).values()) == [
-        *(Status.SOLVED, Status.WRONG_PATTERN, Status.CRASHED, Status.CRASHED, Status.SOLVED)
-    ]
-    [line] = found.evaluations
-    assert line.outcome.details.failed == {2: "out of memory", 3: "killed"}
-    assert (line.outcome.successes, line.outcome.n, line.outcome.epochs) == (2, 5, 0)
+@pytest.mark.parametrize(
+    ("text", "success", "statuses", "failed"),
+    [
+        (
+            "success,reason\ntrue,\n0,\nfalse,out of\tmemory\n,killed\n1,\n",
+            "success",
+            "solved wrong_pattern crashed crashed solved",
+            {2: "out of memory", 3: "killed"},
+        ),
+        (
+            "acc,reason\n0.9,\n0.89,\nnan,\ninf,\n,boom\n0.95,late\n",
+            "acc >= 0.9",
+            "solved wrong_pattern diverged diverged crashed crashed",
+            {2: "acc is nan", 3: "acc is inf", 4: "boom", 5: "late"},
+        ),
+    ],
+)
+def test_the_statuses_of_rows(tmp_path, text, success, statuses, failed):
+    head, *rows = text.splitlines()
+    lines = [f"{head},lr,seed", *(f"{row},1,{seed}" for seed, row in enumerate(rows))]
+    [line] = read_in(tmp_path, "\n".join(lines), Asked(("lr",), success=success)).evaluations
+    assert [Status(one).label for one in line.outcome.status] == statuses.split()
+    assert line.outcome.details.failed == failed
+    assert (line.outcome.n, line.outcome.epochs) == (len(rows), 0)
+    if "acc" in head:
+        accuracies = [0.9, 0.89, np.nan, np.inf, np.nan, 0.95]
+        np.testing.assert_array_equal(line.outcome.details.values["acc"], accuracies)
 
 
-def test_the_statuses_of_a_rule(tmp_path):
-    text = "lr,seed,acc,reason\n1,0,0.9,\n1,1,0.89,\n1,2,nan,\n1,3,inf,\n1,4,,boom\n1,5,0.95,late\n"
-    found = read_in(tmp_path, text, Asked(("lr",), success="acc >= 0.9"))
-    assert [s.label for s in by_seed(found).values()] == [
-        *("solved", "wrong_pattern", "diverged", "diverged", "crashed", "crashed")
-    ]
-    [line] = found.evaluations
-    assert line.outcome.details.failed == {2: "acc is nan", 3: "acc is inf", 4: "boom", 5: "late"}
-    np.testing.assert_array_equal(
-        line.outcome.details.values["acc"], [0.9, 0.89, np.nan, np.inf, np.nan, 0.95]
-    )
-
-
-def test_nothing_said_is_refused_or_a_failure_as_one_wishes(tmp_path):
-    for cell in ("", "nan", "NaN"):
-        text = f"lr,seed,success\n1,0,1\n1,1,{cell}\n"
-        with pytest.raises(
-            InputError,
-            match=r"r.csv:3: success: .* says.*rows as failed \(missing_fails=True\); if",
-        ):
-            read_in(tmp_path, text)
-        found = read_in(tmp_path, text, Asked(("lr",), missing_fails=True))
-        assert list(by_seed(found).values()) == [Status.SOLVED, Status.CRASHED]
-    ruled = Asked(("lr",), success="acc > 0", missing_fails=True)
-    assert list(by_seed(read_in(tmp_path, "lr,seed,acc\n1,0,1\n1,1,\n", ruled)).values()) == [
-        Status.SOLVED,
-        Status.CRASHED,
-    ]
-    with pytest.raises(InputError, match=r"r.csv:3: acc: nothing says how this seed went"):
-        read_in(tmp_path, "lr,seed,acc\n1,0,1\n1,1,\n", Asked(("lr",), success="acc > 0"))
+@pytest.mark.parametrize(
+    ("success", "cell", "told"),
+    [
+        *(("success", cell, ".* says") for cell in ("", "nan", "NaN")),
+        ("acc > 0", "", "nothing says how this seed went"),
+    ],
+)
+def test_nothing_said_is_refused_or_a_failure_as_one_wishes(tmp_path, success, cell, told):
+    column = success.split()[0]
+    text, fix = f"lr,seed,{column}\n1,0,1\n1,1,{cell}\n", r"rows as failed \(missing_fails=True\)"
+    with pytest.raises(InputError, match=rf"r.csv:3: {column}: {told}.*{fix}; if"):
+        read_in(tmp_path, text, Asked(("lr",), success=success))
+    [line] = read_in(
+        tmp_path, text, Asked(("lr",), success=success, missing_fails=True)
+    ).evaluations
+    assert line.outcome.status.tolist() == [Status.SOLVED, Status.CRASHED]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +160,7 @@ def test_nothing_said_is_refused_or_a_failure_as_one_wishes(tmp_path):
         ("lr,seed,success,acc\n1,0,1,0.5\n1,1,1,O.5\n", "r.csv:3: acc: 'O.5' is not a number"),
         ("lr,seed,success,reason\n1,0,1,why\n", "r.csv:2: success: a success that has a reason"),
         ("lr,seed,success\n", "r.csv: no rows below a header"),
+        ('lr,seed,success,x\n1,0,1,"a\nb"\n\n1,1,perhaps,c\n', "r.csv:5: success: 'perhaps'"),
         ("lr,seed,ok\n1,0,1\n", "success: .*r.csv has no column 'success'; allowed: a column with"),
         ("x,seed,success\n1,0,1\n", "config: .*r.csv has no column 'lr'; allowed: x, seed"),
         ("lr,success\n1,1\n", "seed: .*r.csv has no column 'seed'"),
@@ -181,12 +171,6 @@ def test_what_cannot_be_read_is_told_with_its_place(tmp_path, text, message):
         read_in(tmp_path, text)
 
 
-def test_lines_are_those_of_the_file_where_cells_have_several(tmp_path):
-    text = 'lr,seed,success,note\n1,0,1,"a\nb"\n\n1,1,perhaps,c\n'
-    with pytest.raises(InputError, match=r"r\.csv:5: success: 'perhaps'"):
-        read_in(tmp_path, text)
-
-
 def test_a_config_and_seed_twice_is_refused_with_both_lines_and_what_differs(tmp_path):
     text = "lr,drop,seed,success\n0.1,0,7,1\n0.1,0,8,1\n0.1,0.5,7,0\n"
     with pytest.raises(InputError) as caught:
@@ -194,8 +178,8 @@ def test_a_config_and_seed_twice_is_refused_with_both_lines_and_what_differs(tmp
     told = str(caught.value)
     assert f"{tmp_path}/r.csv:4: seed 7 of lr 0.1 was already given in {tmp_path}/r.csv:2" in told
     assert "a parameter that tells them apart (drop, success)" in told
-    found = read_in(tmp_path, text, Asked(("lr", "drop")))
-    assert len(by_seed(found)) == 3
+    lines = read_in(tmp_path, text, Asked(("lr", "drop"))).evaluations
+    assert [line.block.count for line in lines] == [2, 1]
 
 
 def test_epochs_to_solve_are_counted_with_the_budget_of_the_config(tmp_path):
@@ -230,7 +214,6 @@ def test_the_space_that_is_written_can_be_read_and_holds_what_was_seen(tmp_path)
     assert (space.trainer, str(space.success)) == ("./t.py:f", "a >= 1")
 
 
-CONFIG = "lr,width"
 TRAINER = """
 def run(config, seed):
     if seed % 50 == 7:
@@ -239,23 +222,18 @@ def run(config, seed):
 """
 
 
-def accuracy(lr, width, seed):
-    return round(0.8 + 0.15 * ((seed * 7 + width) % 10 < 10 * lr), 3)
-
-
-def rows():
-    return [
-        (lr, width, seed, accuracy(lr, width, seed))
-        for lr in (0.5, 0.9, 1.0)
-        for width in (8, 16)
-        for seed in range(40)
-    ]
+ROWS = [
+    (lr, width, seed, round(0.8 + 0.15 * ((seed * 7 + width) % 10 < 10 * lr), 3))
+    for lr in (0.5, 0.9, 1.0)
+    for width in (8, 16)
+    for seed in range(40)
+]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     path = tmp_path_factory.mktemp("csv") / "results.csv"
-    frame = pd.DataFrame(rows(), columns=["lr", "width", "seed", "accuracy"])
+    frame = pd.DataFrame(ROWS, columns=["lr", "width", "seed", "accuracy"])
     frame.to_csv(path, index=False)
     return path
 
@@ -263,32 +241,29 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(results):
     return xt.import_results(
-        results, config=["lr", "width"], success="accuracy >= 0.9", output=results.parent / "run"
+        results, config=["lr", "width"], success=RULE, output=results.parent / "run"
     )
 
 
 def test_the_counts_of_the_run_are_those_of_the_file(run):
-    wanted = {}
-    for lr, width, _, value in rows():
-        k, n = wanted.get((lr, width), (0, 0))
-        wanted[lr, width] = k + (value >= 0.9), n + 1
+    wanted = Counter((lr, width) for lr, width, _, value in ROWS if value >= 0.9)
     table = run.table
-    found = {(r.lr, r.width): (r.k, r.n) for r in table.itertuples()}
-    assert found == wanted
+    assert {(r.lr, r.width): r.k for r in table.itertuples()} == wanted
+    assert table.n.tolist() == [40] * 6
     assert table.k.tolist() == sorted(table.k, reverse=True)
     assert table.trials.tolist() == [1] * 6
     assert table.epochs_to_solve.isna().all()
     again = pd.read_csv(run.path / "table.csv")
     assert again.k.tolist() == table.k.tolist()
     assert run.seeds.groupby("key", observed=True).size().tolist() == [40] * 6
-    assert sorted(run.seeds.accuracy) == sorted(value for *_, value in rows())
+    assert sorted(run.seeds.accuracy) == sorted(value for *_, value in ROWS)
     assert xt.load_run(run.path).table.equals(table)
 
 
 def test_manifest_and_reports_say_that_it_was_imported(run, results):
     noted = run.manifest["imported"]
     assert noted["source"] == str(results)
-    assert (noted["rows"], noted["success"]) == (240, "accuracy >= 0.9")
+    assert (noted["rows"], noted["success"]) == (240, RULE)
     assert noted["sha256"] == hashlib.sha256(results.read_bytes()).hexdigest()
     assert run.manifest["columns"]["config"] == {"lr": "number", "width": "whole number"}
     told = f"These results were imported from {results} (240 rows, SHA-256 {noted['sha256'][:12]})"
@@ -308,7 +283,7 @@ def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, result
     result = refused(xortune("certify", run.path), "imported, and nothing says what trains")
     assert "--trainer ./train.py:run" in result
     (tmp_path / "train.py").write_text(TRAINER)
-    words = ["--config", CONFIG, "--success", "accuracy >= 0.9", "--trainer", "./train.py:run"]
+    words = ["--config", "lr,width", "--success", RULE, "--trainer", "./train.py:run"]
     made = xortune("import", results, *words, "--output", "again")
     assert made.exit_code == 0, made.output
     # fewer seeds than Ray is started for
@@ -328,9 +303,7 @@ def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, result
 
 
 def test_a_gate_of_imported_seeds_holds_for_all_configs_at_once(results, tmp_path):
-    run = xt.import_results(
-        results, config=["lr", "width"], success="accuracy >= 0.9", output="six"
-    )
+    run = xt.import_results(results, config=["lr", "width"], success=RULE, output="six")
     verdict = xt.gate(run, min_rate=0.8)
     low = float(anytime_lower(40, 40, alpha=0.05 / 6))
     assert (verdict.k, verdict.n, verdict.bound) == (40, 40, low)
@@ -344,33 +317,28 @@ def test_a_gate_of_imported_seeds_holds_for_all_configs_at_once(results, tmp_pat
     only = xt.import_results(
         pd.read_csv(results).query("lr == 1 and width == 8"),
         config=["lr"],
-        success="accuracy >= 0.9",
+        success=RULE,
         output="one",
     )
     assert xt.gate(only, min_rate=0.8).bound == float(anytime_lower(40, 40, alpha=0.05))
 
 
 def test_the_command_shows_what_it_read_and_refuses_in_one_line(results, tmp_path):
-    words = ["import", results, "--success", "accuracy >= 0.9"]
+    words = ["import", results, "--success", RULE]
     text = refused(xortune(*words), "--config: it is unknown which columns", "--config lr,width")
     assert text.startswith("error: --config")
-    result = xortune(*words, "--config", CONFIG)
+    words += ["--config", "lr,width"]
+    result = xortune(*words)
     assert result.exit_code == 0, result.output
-    told = "240 rows of " + str(results)
-    assert told in result.stdout
+    assert f"240 rows of {results}" in result.stdout
     assert "6 configurations of lr (number), width (whole number); a success is" in result.stdout
     assert (tmp_path / "runs" / "results" / "report.html").exists()
-    again = xortune(*words, "--config", CONFIG, "--json")
-    assert json.loads(again.stdout)["run"] == "runs/results-2"
-    assert json.loads(again.stdout)["configs"] == 6
-    assert json.loads(again.stdout)["best"]["k"] == 40
-    refused(xortune(*words, "--config", CONFIG, "--output", "runs/results"), "already holds a run")
-
-
-def test_what_is_refused_leaves_nothing_behind(tmp_path):
+    again = json.loads(xortune(*words, "--json").stdout)
+    assert (again["run"], again["configs"], again["best"]["k"]) == ("runs/results-2", 6, 40)
+    refused(xortune(*words, "--output", "runs/results"), "already holds a run")
     (tmp_path / "r.csv").write_text("lr,seed,success\n1,0,perhaps\n")
     refused(xortune("import", "r.csv", "--config", "lr"), "r.csv:2: success: 'perhaps'")
-    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.csv", "runs"]
 
 
 def test_an_import_that_is_interrupted_does_not_look_whole(tmp_path, monkeypatch):
