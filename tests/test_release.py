@@ -1,13 +1,16 @@
-"""What a release needs, and what the README and docs/ say of the program."""
+"""What a release needs: citation, tested versions, CI, the measured counts, the GitHub Action."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -17,14 +20,15 @@ import xortune
 from xortune.cli.shared import app
 from xortune.core.formats import interval
 from xortune.core.outcome import wilson
-from xortune.runs.results import CONFIG_COLUMNS
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def read(name):
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
 
 
 def test_a_citation_names_this_version():
@@ -32,98 +36,102 @@ def test_a_citation_names_this_version():
     assert cited["version"] == xortune.__version__
     assert str(Version(xortune.__version__)) == xortune.__version__
     assert {"cff-version", "message", "title", "authors", "type"} <= set(cited)
-    assert cited["license"] == PROJECT["project"]["license"]
+    assert cited["license"] == PROJECT["license"]
     assert cited["authors"][0]["name"] in read("LICENSE")
-    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert PROJECT["dynamic"] == ["version"]
 
 
-def bounds(name):
-    """The lower bounds of a list in pyproject.toml, by the package."""
-    project = PROJECT["project"]
-    extras = project["optional-dependencies"]
+def bounds(lines):
+    """The lower bounds of requirements, by the package."""
+    requirements = [one for one in map(Requirement, lines) if one.name != "xortune"]
     found = {}
-    for line in project["dependencies"] if name is None else extras[name]:
-        requirement = Requirement(line)
-        if requirement.name != "xortune":
-            [bound] = [one for one in requirement.specifier if one.operator == ">="]
-            found[requirement.name.lower()] = bound.version
+    for requirement in requirements:
+        [bound] = [one for one in requirement.specifier if one.operator == ">="]
+        found[requirement.name.lower()] = Version(bound.version)
     return found
 
 
 def test_the_lowest_versions_are_those_that_are_tested():
     lines = [line.partition("#")[0].strip() for line in read(".ci/minimums.txt").splitlines()]
     pinned = dict(line.split("==") for line in lines if line)
-    wanted = bounds(None)
-    for extra in set(PROJECT["project"]["optional-dependencies"]) - {"bench", "dev"}:
-        more = bounds(extra)
-        assert all(wanted.get(name, more[name]) == more[name] for name in more), extra
-        wanted |= more
-    assert {name: Version(text) for name, text in pinned.items()} == {
-        name: Version(text) for name, text in wanted.items()
-    }
+    wanted = bounds(PROJECT["dependencies"])
+    for extra, required in PROJECT["optional-dependencies"].items():
+        if extra not in ("bench", "dev"):
+            more = bounds(required)
+            assert all(wanted.get(name, more[name]) == more[name] for name in more), extra
+            wanted |= more
+    assert {name: Version(text) for name, text in pinned.items()} == wanted
     assert "-c .ci/minimums.txt" in read(".ci/run")
 
 
-README, COMMANDS, COLUMNS, NETWORK, THREAD, INSTALL = (
-    (ROOT / name).read_text(encoding="utf-8")
-    for name in (
-        "README.md",
-        "docs/commands.md",
-        "docs/run-directory.md",
-        "docs/network.md",
-        "docs/thread.md",
-        "docs/install.md",
-    )
-)
+def test_ci_runs_the_test_command_of_the_readme():
+    command = ["bash", str(ROOT / ".ci" / "run"), "--test-command"]
+    ran = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)
+    assert [block for block in blocks if "-m pytest" in block] == [ran.stdout]
+    assert ran.stdout.endswith("-m pytest -q -n 2 --dist loadfile\n")
+
+
+THREAD = read("docs/thread.md")
 CLOSE = 5  # Another CPU may round another bit, and a seed on the edge end on its other side.
+SHOWN = r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$"
+ROWS = re.findall(SHOWN, THREAD, re.MULTILINE)
+LINES = re.findall(r"^xortune .* --seeds .*$", THREAD, re.MULTILINE)
 
 
-def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-
-
-def test_the_columns_are_told():
-    told = COLUMNS.partition("| column | meaning |")[2].partition("## Columns of `seeds")[0]
-    cells = re.findall(r"^\| (`.+?) \|", told, re.MULTILINE)
-    assert re.findall(r"`([^`]+)`", " ".join(cells)) == list(CONFIG_COLUMNS)
-
-
-ROWS = re.findall(r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$", THREAD, re.MULTILINE)
-LINES = [line for block in blocks(THREAD, "sh") for line in block.splitlines()]
-MEASURED = [line for line in LINES if " --seeds " in line]
-
-
-@pytest.mark.parametrize(("row", "line"), list(zip(ROWS, MEASURED, strict=True)))
+@pytest.mark.parametrize(("row", "line"), list(zip(ROWS, LINES, strict=True)))
 def test_the_measured_counts_are_what_the_commands_print(row, line):
     k, n, shown = row
     assert interval(*map(float, wilson(int(k), int(n)))) == shown
-    report = (ROOT / "reports" / "thread.md").read_text(encoding="utf-8")
+    report = read("reports/thread.md")
     assert f"{int(k):,}/{int(n):,}" in report or f"{int(k):,} of {int(n):,}" in report
-    ran = CliRunner().invoke(app, [*shlex.split(line)[1:], "--json"])
-    result = json.loads(ran.output)
+    result = json.loads(CliRunner().invoke(app, [*shlex.split(line)[1:], "--json"]).output)
     assert result["n"] == int(n)
     assert abs(result["k"] - int(k)) <= CLOSE * int(n) // 1000
 
 
-def test_ci_runs_the_test_command_of_the_readme():
-    ran = subprocess.run(
-        ["bash", str(ROOT / ".ci" / "run"), "--test-command"],
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=True,
+# action.yml: the gate as a GitHub Action
+
+ACTION = yaml.safe_load(read("action.yml"))
+CONFIG = "{activation: Tanh, loss: MSELoss, optimizer: Adam, lr: 0.05, hidden_dim: 2, epochs: 2}"
+
+
+def test_the_inputs_of_the_action_are_options_of_the_gate():
+    gate = typer.main.get_command(app).commands["gate"]
+    options = {name for parameter in gate.params for name in parameter.opts}
+    own = {"working-directory", "install", "run"}
+    assert {f"--{name}" for name in ACTION["inputs"] if name not in own} <= options
+    assert "run" in options
+    required = {p.opts[0] for p in gate.params if p.required}
+    assert required == {f"--{n}" for n, one in ACTION["inputs"].items() if one.get("required")}
+
+
+def gated(tmp_path, **inputs):
+    """What the action's last step does with inputs, where all others are empty."""
+    summary = tmp_path / "summary.md"
+    env = {
+        **os.environ,
+        "INPUTS": json.dumps(dict.fromkeys(ACTION["inputs"], "") | inputs),
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    [_, gate] = ACTION["runs"]["steps"]
+    line = [sys.executable, "-c", gate["run"]]
+    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    return done, summary.read_text()
+
+
+def test_the_action_gates_a_config_and_its_summary_has_the_verdict(tmp_path):
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    done, summary = gated(
+        tmp_path, **{"min-rate": "0.9", "config": "config.yaml", "max-seeds": "50"}
     )
-    [shown] = [block for block in blocks(README, "sh") if "-m pytest" in block]
-    assert ran.stdout == shown
-    assert ran.stdout.endswith("-m pytest -q -n 2 --dist loadfile\n")
+    assert done.returncode == 1, done.stderr
+    assert summary == done.stdout
+    assert summary.startswith("refuted: ")
 
 
-def test_every_dependency_is_explained():
-    told = INSTALL.partition("## What it needs")[2].partition("\n## ")[0]
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    listed = project.partition("\ndependencies = [")[2].partition("\n]")[0]
-    names = re.findall(r'^ +"([a-z0-9\[\]-]+)', listed, flags=re.MULTILINE)
-    assert len(names) > 5
-    cells = re.findall(r"^\| ([a-z].*?) \|", told, flags=re.MULTILINE)
-    assert sorted(", ".join(cells[1:]).split(", ")) == sorted(names)
+def test_the_run_of_the_action_is_a_word_and_never_an_option(tmp_path):
+    done, summary = gated(tmp_path, **{"min-rate": "0.9", "run": "--help"})
+    assert (done.returncode, summary) == (2, "")
+    assert "--help: there is no such run" in done.stderr
