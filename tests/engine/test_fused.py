@@ -6,7 +6,9 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import oracle
 import pytest
+import torch
 
 from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.core.errors import InputError
@@ -193,18 +195,60 @@ def test_a_gradient_vanishes_where_that_of_torch_does(activation, loss):
 
 
 # -------------------------------------------------------------------------------------------------
+# What a trained network makes of inputs it never saw.
+
+TRAINED = replace(TANH, momentum=0.9, hidden_dim=5)
+GRID = np.array([(x, y) for x in np.linspace(-1, 2, 13) for y in (-0.7, 0.4, 1.6)], np.float32)
+
+
+@pytest.mark.parametrize("zero_grad", [True, False])
+def test_weights_are_those_of_the_loop(zero_grad):
+    config = replace(
+        TANH, activation="ReLU", loss="BCELoss", optimizer="Adam", lr=0.03, hidden_dim=3,
+        epochs=25, zero_grad=zero_grad,
+    )  # fmt: skip
+    seeds = np.arange(20)  # more than one row of lanes, and not a whole number of them
+    weights = fused.final_weights(config, XOR, seeds)
+    assert weights.shape == (13, 20)
+    plain = [oracle.plain_loop(config, XOR, seed).weights for seed in seeds.tolist()]
+    expected = [torch.cat([layer.flatten() for layer in layers]).numpy() for layers in plain]
+    np.testing.assert_allclose(weights.T, expected, rtol=0, atol=1e-5)
+    assert np.ptp(expected, axis=0).min() > 0.1, "seeds differ, so a mix-up would show"
+
+
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_outputs_on_a_grid_are_those_of_torch(activation):
+    config = replace(TANH, activation=activation, lr=0.1, epochs=5)
+    weights = 3 * fused.final_weights(config, XOR, np.arange(3))
+    outputs = fused.outputs_of(config, weights, GRID)
+    assert outputs.shape == (3, len(GRID))
+    for seed in range(3):
+        model = oracle.network(config, 2, seed)
+        torch.nn.utils.vector_to_parameters(torch.tensor(weights[:, seed]), model.parameters())
+        with torch.no_grad():
+            expected = model(torch.tensor(GRID))[:, 0].numpy()
+        np.testing.assert_allclose(outputs[seed], expected, rtol=0, atol=2e-6)
+
+
+def test_a_grid_of_many_rows_is_its_parts():
+    weights = fused.final_weights(TRAINED, XOR, np.arange(17))
+    rows = np.concatenate([GRID] * 4)
+    assert len(rows) > 2 * limits.MAX_ROWS
+    outputs = fused.outputs_of(TRAINED, weights, rows)
+    assert outputs.tobytes() == np.tile(fused.outputs_of(TRAINED, weights, GRID), 4).tobytes()
+
+
+def test_outputs_of_the_task_are_what_is_judged():
+    seeds = np.arange(30)
+    weights = fused.final_weights(TRAINED, XOR, seeds)
+    outputs = fused.outputs_of(TRAINED, weights, XOR.inputs)
+    assert np.array_equal(outputs > 0.5, fused.train(TRAINED, XOR, seeds).predictions)
+
+
+# -------------------------------------------------------------------------------------------------
 # What the fused engine does not train, and who does.
 
-FIELDS = {
-    "activation": "Tanh",
-    "loss": "MSELoss",
-    "optimizer": "SGD",
-    "lr": 0.1,
-    "hidden_dim": 3,
-    "epochs": 4,
-}
-
-
+SHORT = replace(TANH, lr=0.1, hidden_dim=3, epochs=4)
 LIMITS = {
     "rows": (table(65, 2), {}, r"rows 65 is above 64"),
     "held-out rows": (table(5, 2, 65), {}, r"rows 65 is above 64"),
@@ -218,7 +262,7 @@ LIMITS = {
 @pytest.mark.parametrize("name", LIMITS)
 def test_beyond_a_limit_the_reference_engine_trains(name):
     task, changes, reason = LIMITS[name]
-    config = Config(**FIELDS | changes)
+    config = replace(SHORT, **changes)
     with pytest.raises(InputError, match=f"engine: 'fused', but {reason}.*use engine 'auto'"):
         evaluate_config(config, task, range(4), (), "fused")
     outcome = evaluate_config(config, task, range(4), (), "auto")
@@ -231,9 +275,9 @@ def test_beyond_a_limit_the_reference_engine_trains(name):
 
 
 def test_more_epochs_than_a_float32_counts():
-    config = Config(**FIELDS | {"epochs": 2**24})
+    config = replace(SHORT, epochs=2**24)
     assert limits.uncovered(config, XOR) is None
-    reason = limits.uncovered(Config(**FIELDS | {"epochs": 2**24 + 1}), XOR)
+    reason = limits.uncovered(replace(SHORT, epochs=2**24 + 1), XOR)
     assert reason is not None
     assert reason.startswith("epochs 16,777,217 is above 16,777,216")
 
@@ -247,7 +291,7 @@ def test_more_epochs_than_a_float32_counts():
     ],
 )
 def test_up_to_a_limit_the_fused_engine_trains(task, changes):
-    config = Config(**FIELDS | changes)
+    config = replace(SHORT, **changes)
     assert limits.uncovered(config, task) is None
     outcome = evaluate_config(config, task, range(4), (), "fused")
     expected = reference.train(config, task, np.arange(4))

@@ -130,29 +130,22 @@ def test_a_weight_that_is_not_finite_is_divergence_though_no_output_shows_it():
 # --- leaving early -------------------------------------------------------------------------------
 
 EXPLODING = replace(exploding("MSELoss", 400), activation="Tanh")
+SATURATED = Config(
+    activation="Tanh", loss="KLDivLoss", optimizer="Adagrad", lr=50, hidden_dim=3, epochs=400
+)
+HINGE = replace(
+    SATURATED, loss="HingeEmbeddingLoss", optimizer="SGD", lr=1e5, momentum=0.5, epochs=4000
+)
 STOPPING = {
     "all NaN": (EXPLODING, 16),
     "gradients add up": (replace(EXPLODING, zero_grad=False), 16),
-    "saturated, Adagrad": (
-        Config(activation="Tanh", loss="KLDivLoss", optimizer="Adagrad", lr=50, hidden_dim=3,
-               epochs=400), 16,
-    ),
-    "saturated, momentum": (
-        Config(activation="Tanh", loss="HingeEmbeddingLoss", optimizer="SGD", lr=1e5, momentum=0.5,
-               hidden_dim=3, epochs=4000), 16,
-    ),
-    "saturated, Rprop": (
-        Config(activation="Tanh", loss="KLDivLoss", optimizer="Rprop", lr=1, hidden_dim=3,
-               epochs=400), 16,
-    ),
+    "saturated, Adagrad": (SATURATED, 16),
+    "saturated, momentum": (HINGE, 16),
+    "saturated, Rprop": (replace(SATURATED, optimizer="Rprop", lr=1), 16),
     "saturated, RMSprop with momentum": (
-        Config(activation="Tanh", loss="KLDivLoss", optimizer="RMSprop", lr=50, momentum=0.5,
-               hidden_dim=3, epochs=4000), 16,
+        replace(SATURATED, optimizer="RMSprop", momentum=0.5, epochs=4000), 16,
     ),
-    "one seed alone": (
-        Config(activation="Tanh", loss="KLDivLoss", optimizer="Adagrad", lr=50, hidden_dim=3,
-               epochs=400), 1,
-    ),
+    "one seed alone": (SATURATED, 1),
 }  # fmt: skip
 
 
@@ -168,24 +161,27 @@ def last_looks(monkeypatch, config: Config, seeds: np.ndarray) -> np.ndarray:
     return records[0].last[-1][~outcome.solved]
 
 
+def assert_unseen(config: Config, seeds: np.ndarray, stops: list[int]) -> None:
+    early = fused.train(config, XOR, seeds, stops)
+    assert bits(early) == bits(fused.train(config, XOR, seeds, stops, stop_early=False))
+
+
 @pytest.mark.parametrize("name", STOPPING)
 def test_a_training_that_stands_still_is_left_and_nothing_shows_it(monkeypatch, name):
     config, count = STOPPING[name]
     seeds = np.arange(count)
     assert last_looks(monkeypatch, config, seeds).max() < config.epochs, "it has not been left"
     stops = [1, 16, 100, 399]
-    early = fused.train(config, XOR, seeds, stops)
-    late = fused.train(config, XOR, seeds, stops, stop_early=False)
-    assert bits(early) == bits(late)
+    assert_unseen(config, seeds, stops)
 
 
 def test_a_training_that_moves_is_not_left(monkeypatch):
     assert last_looks(monkeypatch, replace(TANH, lr=1e-4), np.arange(16)).max() == 60
     # Its momentum carries it on when there is no gradient.
-    config = replace(STOPPING["saturated, momentum"][0], momentum=0.999, epochs=400)
+    config = replace(HINGE, momentum=0.999, epochs=400)
     assert last_looks(monkeypatch, config, np.arange(16)).max() == 400
     # It shrinks the weights all the time.
-    config = replace(STOPPING["saturated, Adagrad"][0], optimizer="AdamW", lr=1.0, epochs=400)
+    config = replace(SATURATED, optimizer="AdamW", lr=1.0)
     assert last_looks(monkeypatch, config, np.arange(16)).max() == 400
 
 
@@ -213,9 +209,7 @@ def test_leaving_early_never_shows(config, stops, first, data):
     count = data.draw(st.integers(1, 40))
     seeds = np.arange(first, first + count)
     stops = sorted({stop for stop in stops if stop < config.epochs})
-    early = fused.train(config, XOR, seeds, stops)
-    late = fused.train(config, XOR, seeds, stops, stop_early=False)
-    assert bits(early) == bits(late)
+    assert_unseen(config, seeds, stops)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -240,12 +234,9 @@ def test_outcomes_are_those_of_the_engine_without_flushing(optimizer):
     cells = [(a, loss) for i, a in enumerate(ACTIVATIONS) for loss in LOSSES[i % 3 :: 9]][:12]
     for activation, loss in cells:
         config = _config(activation=activation, loss=loss, optimizer=optimizer, epochs=1_000)
-        flushed, exact = (
-            fused.train(config, XOR, np.arange(32), flush=flush) for flush in (True, False)
-        )
-        np.testing.assert_array_equal(flushed.status, exact.status)
-        np.testing.assert_array_equal(flushed.solved_epoch, exact.solved_epoch)
-        np.testing.assert_array_equal(flushed.predictions, exact.predictions)
+        both = [fused.train(config, XOR, np.arange(32), flush=flush) for flush in (True, False)]
+        for name in ("status", "solved_epoch", "predictions"):
+            np.testing.assert_array_equal(*(getattr(outcome, name) for outcome in both))
 
 
 def test_rprop_scales_its_gradients_and_trains_almost_every_seed_as_without_flushing():
