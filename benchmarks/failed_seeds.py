@@ -20,7 +20,7 @@ import numpy as np
 
 from xortune.core.point import Point
 from xortune.driver.propose import OptunaProposer, proposer_for
-from xortune.racing.objectives import Seen, summed, told
+from xortune.racing.objectives import ConfigCounts, sampler_values, summed
 from xortune.spaces.model import Objective, SearchSpace
 from xortune.spaces.space import parse_space
 
@@ -49,7 +49,7 @@ def numbers(point: Point) -> list[float]:
     return found
 
 
-def that_it_failed(objectives: tuple[Objective, ...], seen: Seen) -> tuple[float, ...]:
+def that_it_failed(objectives: tuple[Objective, ...], seen: ConfigCounts) -> tuple[float, ...]:
     """One value for all that failed."""
     value = summed(objectives[0], seen.numbers["acc"])
     return (value if math.isfinite(value) else -1e300,)
@@ -65,22 +65,22 @@ def searched(space: SearchSpace, tell: Callable[..., tuple[float, ...]]) -> list
         point = proposer.propose(number)
         assert point is not None
         given = numbers(point)
-        proposer.learn(number, Seen(point, 0, SEEDS, 0, {"acc": given}))
+        proposer.learn(number, ConfigCounts(point, 0, SEEDS, 0, {"acc": given}))
         found.append(summed(goal, given))
     return found
 
 
-def the_number(objectives: tuple[Objective, ...], seen: Seen) -> tuple[float, ...]:
+def the_number(objectives: tuple[Objective, ...], seen: ConfigCounts) -> tuple[float, ...]:
     """Nothing else, where `failed` makes it one."""
     return (summed(objectives[0], seen.numbers["acc"]),)
 
 
 WAYS = (
-    ("tpe, told how many failed", "tpe", PLAIN, told),
+    ("tpe, told how many failed", "tpe", PLAIN, sampler_values),
     ("tpe, told that it failed", "tpe", PLAIN, that_it_failed),
-    ("tpe, `failed: 0.0`, and fewer failed are better", "tpe", ZERO, told),
+    ("tpe, `failed: 0.0`, and fewer failed are better", "tpe", ZERO, sampler_values),
     ("tpe, `failed: 0.0`", "tpe", ZERO, the_number),
-    ("random", "random", PLAIN, told),
+    ("random", "random", PLAIN, sampler_values),
 )
 
 

@@ -40,7 +40,7 @@ from xortune.driver.batches import Batches, Done, most_in_flight
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import Record
 from xortune.driver.propose import OptunaProposer
-from xortune.racing.objectives import Seen, speed
+from xortune.racing.objectives import ConfigCounts, speed
 from xortune.runs.evaluation import Evaluation
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
@@ -73,12 +73,12 @@ TIE = 1e-6
 """Of a tie-break: no two different counts are so close in any of these numbers."""
 
 
-def ert(seen: Seen) -> float:
+def ert(seen: ConfigCounts) -> float:
     """Minus the logarithm of the epochs to solve, with one success more."""
     return -math.log(max(seen.spent, 1) / (seen.successes + 1))
 
 
-CANDIDATES: dict[str, tuple[str, Callable[[Seen], float]]] = {
+CANDIDATES: dict[str, tuple[str, Callable[[ConfigCounts], float]]] = {
     "pooled": ("k/n", lambda s: s.successes / s.n),
     "pooled, speed": (
         "k/n; of equal ones the sooner",
@@ -121,7 +121,7 @@ class Nowhere:
         return 0
 
 
-def search(space: SearchSpace, tracer: Tracer, told: Callable[[Seen], float]) -> None:
+def search(space: SearchSpace, tracer: Tracer, told: Callable[[ConfigCounts], float]) -> None:
     """One search to its end; the tracer counts and takes down who is first."""
     trainer, trials = SpaceTrainer(tracer.bench, tracer.repetition), space.search.trials
     assert trials is not None

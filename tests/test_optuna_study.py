@@ -8,7 +8,7 @@ from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
 import xortune as xt
 from xortune.core.outcome import Status
-from xortune.racing.objectives import seen_of, told
+from xortune.racing.objectives import counts_of, sampler_values
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -31,8 +31,8 @@ def test_each_config_is_a_trial_with_what_was_told_and_what_was_counted(run):
     by_key = {result.key: result for result in run.results}
     for trial in trials:
         result = by_key[trial.user_attrs["key"]]
-        seen = seen_of(result.point, result.outcome, run.objectives)
-        assert trial.values == list(told(run.objectives, seen))
+        seen = counts_of(result.point, result.outcome, run.objectives)
+        assert trial.values == list(sampler_values(run.objectives, seen))
         assert (trial.user_attrs["k"], trial.user_attrs["n"]) == (result.outcome.successes, 4)
         interval = (trial.user_attrs["low"], trial.user_attrs["high"])
         assert interval == result.outcome.interval()

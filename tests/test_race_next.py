@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.outcome import wilson
-from xortune.racing.grants import AS_QUICK, Grants, seeds_at_first
+from xortune.racing.grants import NEGLIGIBLE_SPEED, Grants, seeds_at_first
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.spaces.model import FIRST
 
@@ -54,7 +54,7 @@ class Plain:
             for other, (k2, n2, speed2) in self.at.items()
             if other != name
             and low(k2, n2) >= hoped
-            and (k < n or speed - speed2 <= AS_QUICK)  # no slower, but for what is no difference
+            and (k < n or speed - speed2 <= NEGLIGIBLE_SPEED)
         ]
 
     def worse(self, name):

@@ -93,16 +93,16 @@ def test_a_quantile_that_is_proven_worse_is_out_for_good_and_a_mean_never():
         look(one, "bad", rng.normal(9, 1, 16))
         look(one, "alike", rng.normal(0.1, 1, 64))
         look(one, "failed", np.full(16, math.inf) if one is race else [1.0])
-        assert not one.gives_up("good")
-        assert not one.gives_up("alike")
-    assert race.gives_up("bad")
-    assert race.gives_up("failed")
-    assert not of_means.gives_up("bad")
+        assert not one.is_stopped("good")
+        assert not one.is_stopped("alike")
+    assert race.is_stopped("bad")
+    assert race.is_stopped("failed")
+    assert not of_means.is_stopped("bad")
     look(race, "bad", [*rng.normal(9, 1, 16), *np.full(48, -9.0)])
-    assert race.gives_up("bad"), "the bounds of all looks hold together"
+    assert race.is_stopped("bad"), "the bounds of all looks hold together"
     race.forget("good")
     race.forget("alike")
-    assert not race.gives_up("bad"), "for nobody is there any more for whom it was stopped"
+    assert not race.is_stopped("bad"), "for nobody is there any more for whom it was stopped"
 
 
 @pytest.mark.parametrize("maximize", [True, False])
@@ -127,5 +127,5 @@ def test_no_best_quantile_is_stopped_more_often_than_alpha(share):
         for n in range(1, 81):
             for name in range(3):
                 race.see(name, 0, n, costs=(0.0,), seed_costs=np.sort(numbers[name, :n]))
-        wrong += any(race.gives_up(name) for name in range(3))
+        wrong += any(race.is_stopped(name) for name in range(3))
     assert wrong <= 60 * alpha

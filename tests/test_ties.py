@@ -5,7 +5,7 @@ import pytest
 
 import xortune as xt
 from xortune.core.point import Point
-from xortune.racing.objectives import Seen, told, worth
+from xortune.racing.objectives import ConfigCounts, sampler_values, worth
 from xortune.spaces.space import parse_space
 
 SPACE = """
@@ -23,7 +23,7 @@ def space(rule, sampler="tpe"):
 
 
 def seen(k, numbers):
-    return Seen(Point({"x": 1}), k, len(numbers), 0, {"acc": numbers})
+    return ConfigCounts(Point({"x": 1}), k, len(numbers), 0, {"acc": numbers})
 
 
 def rows(numbers):
@@ -72,13 +72,13 @@ def test_a_sampler_hears_of_it_and_a_seed_is_worth_more(rule):
     goals = space(rule).objectives
     scale = [-1e300, -5.0, 0.0, 1e-4, 0.362, 0.966, 30.0, 1e300]
     ordered = scale if ">" in rule else scale[::-1]
-    values = [told(goals, seen(0, [number] * 2))[0] for number in ordered]
+    values = [sampler_values(goals, seen(0, [number] * 2))[0] for number in ordered]
     assert values == sorted(values)
     assert len(set(values)) == len(values)
     nan = float("nan")
-    assert told(goals, seen(0, [nan, nan]))[0] <= values[0]
-    assert told(goals, seen(1, [nan, ordered[0]]))[0] > values[-1]
-    assert told(goals, seen(0, [0.5] * 2)) == (
+    assert sampler_values(goals, seen(0, [nan, nan]))[0] <= values[0]
+    assert sampler_values(goals, seen(1, [nan, ordered[0]]))[0] > values[-1]
+    assert sampler_values(goals, seen(0, [0.5] * 2)) == (
         worth(0, 2, 0.5 + 0.499 * ((1 if ">" in rule else -1) / 3)),
     )
 

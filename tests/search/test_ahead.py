@@ -14,7 +14,7 @@ from xortune.driver.batches import ATTEMPTS, Ahead, Batches, Done, WorkerFailure
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import FirstFailure, Record, run
 from xortune.driver.propose import ANYWHERE, LEARNING, STARTUP, proposer_for
-from xortune.racing.objectives import Seen
+from xortune.racing.objectives import ConfigCounts
 from xortune.runs.evaluation import encode_outcome
 from xortune.runs.journal import Journal, read
 from xortune.spaces.space import parse_space
@@ -182,6 +182,6 @@ def test_what_is_foreseen_is_what_is_proposed(sampler):
                 assert foreseen.setdefault(later, point) == point
         point = proposer.propose(number)
         assert foreseen.get(number, point) == point
-        proposer.learn(number, Seen(point, number * 7 % 11, 11, 100 * number))
+        proposer.learn(number, ConfigCounts(point, number * 7 % 11, 11, 100 * number))
     drawn = {n for n in range(14) if sampler == "tpe" and (n < STARTUP or n % ANYWHERE == 0)}
     assert set(foreseen) == (drawn if sampler in LEARNING else set(range(14)))

@@ -143,19 +143,19 @@ def test_races_give_up_what_is_proven_worse_and_for_good():
         paid = () if isinstance(race, Grants) else (1.0,)
         race.see("bad", 2, 8, speed=0.5, costs=paid)
         race.see("good", 80, 80, speed=0.5, costs=paid)
-        assert race.gives_up("bad")
-        assert not race.gives_up("good")
-        assert not race.gives_up("new")
+        assert race.is_stopped("bad")
+        assert not race.is_stopped("good")
+        assert not race.is_stopped("new")
         race.see("bad", 60, 62, speed=0.5, costs=paid)  # it seemed better in the end
-        assert race.gives_up("bad")
+        assert race.is_stopped("bad")
         assert race.next((), last=True) is None
     dear = FrontGrants(RaceRule((8, 80)))
     dear.see("small", 2, 8, costs=(1.0,))
     dear.see("large", 80, 80, costs=(9.0,))
-    assert not dear.gives_up("small")
+    assert not dear.is_stopped("small")
     numbers = NumberGrants(RaceRule((8, 80)))
     numbers.see("bad", 0, 8, costs=(9.0,))
-    assert not numbers.gives_up("bad")
+    assert not numbers.is_stopped("bad")
 
 
 def reporting(config, seed, report):

@@ -14,7 +14,7 @@ import xortune as xt
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.propose import proposer_for
-from xortune.racing.objectives import told
+from xortune.racing.objectives import sampler_values
 from xortune.runs.journal import Journal
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
@@ -122,7 +122,7 @@ def test_all_seeds_count_the_crashed_ones_at_the_full_budget(tmp_path):
             queue.receive(job, crash(job), seconds=0.0, worker="")
         assert queue.finished
     assert [(s.successes, s.n, s.spent) for s in found] == [(0, 8, 8000), (8, 16, 8800)]
-    assert all(len(told(space.objectives, seen)) == 3 for seen in found)
+    assert all(len(sampler_values(space.objectives, seen)) == 3 for seen in found)
 
 
 def test_a_cheap_config_is_not_stopped_for_a_better_dear_one():

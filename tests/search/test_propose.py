@@ -12,7 +12,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.driver.propose import ANYWHERE, Draw, proposer_for
-from xortune.racing.objectives import Seen, told
+from xortune.racing.objectives import ConfigCounts, sampler_values
 from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
 from xortune.spaces.space import parse_space
 
@@ -34,7 +34,7 @@ def proposals(space, count=14):
         if point is None:
             break
         found.append(point)
-        proposer.learn(number, Seen(point, number * 7 % 11, 11, 100 * number))
+        proposer.learn(number, ConfigCounts(point, number * 7 % 11, 11, 100 * number))
     return found
 
 
@@ -110,7 +110,7 @@ def test_replay_of_a_normal_form_leaves_the_study_as_it_was():
         point = first.propose(number)
         replayed.replay(number, Point({**point, "more": 1}))
         for proposer in (first, replayed):
-            proposer.learn(number, Seen(point, number, 12, 100))
+            proposer.learn(number, ConfigCounts(point, number, 12, 100))
     assert first.propose(12) == replayed.propose(12)
 
 
@@ -176,8 +176,10 @@ def test_tpe_proposes_what_optunas_with_its_own_groups_does():
         waiting.insert(0 if number % 3 else len(waiting), (number, trial, point))
         if number > 3:  # in another order than they were proposed in
             one, trial, point = waiting.pop()
-            proposer.learn(one, Seen(point, one * 7 % 11, 11, 100 * one))
-            told_ = told(space.objectives, Seen(point, one * 7 % 11, 11, 100 * one))
+            proposer.learn(one, ConfigCounts(point, one * 7 % 11, 11, 100 * one))
+            told_ = sampler_values(
+                space.objectives, ConfigCounts(point, one * 7 % 11, 11, 100 * one)
+            )
             study.tell(trial, told_)
 
 
@@ -191,6 +193,6 @@ def test_a_race_looks_elsewhere_from_time_to_time_whatever_tpe_has_learnt(ladder
     for number in range(40):
         point, other = learnt.propose(number), free.propose(number)
         same.append(point == other)
-        learnt.learn(number, Seen(point, int(point["a"] > 0.9), 1, 100))
+        learnt.learn(number, ConfigCounts(point, int(point["a"] > 0.9), 1, 100))
     later = range(20, 40)  # TPE itself begins with ten drawn ones
     assert [same[n] for n in later] == [drawn and n % ANYWHERE == 0 for n in later]

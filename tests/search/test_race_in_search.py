@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.racing.grants import VERIFY, Grants
+from xortune.racing.grants import PROMOTION_SHARE, Grants
 from xortune.racing.race import RaceRule
 from xortune.spaces.model import StopSettings, rungs_up_to
 from xortune.spaces.space import parse_space
@@ -140,7 +140,7 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
 
     waiting = list(range(len(rates)))
     while True:
-        name = grants.next(()) if climbed < VERIFY * (new + climbed) else None
+        name = grants.next(()) if climbed < PROMOTION_SHARE * (new + climbed) else None
         if name is not None:
             climbed += train(name)[0]
         elif waiting:
@@ -159,9 +159,9 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
 
 
 def speed_of(epochs):
-    from xortune.racing.objectives import Seen, speed
+    from xortune.racing.objectives import ConfigCounts, speed
 
-    return speed(Seen(Point({"y": 0.0}), 0, 1, epochs))
+    return speed(ConfigCounts(Point({"y": 0.0}), 0, 1, epochs))
 
 
 def test_nobody_waits_for_a_straggler(tmp_path):

@@ -93,7 +93,7 @@ def test_equals_with_one_count_come_in_their_turn_and_who_is_worse_is_out():
     first = grants.next(())
     assert {first, grants.next({first})} == {"slow", "quick"}
     grants.see("quick", 64, 64)
-    assert grants.gives_up("never")
+    assert grants.is_stopped("never")
     assert grants.next({"slow"}) in (None, "quick")
 
 

@@ -27,7 +27,7 @@ from xortune.driver.propose import (
     shared_study,
     study_name,
 )
-from xortune.racing.objectives import Seen, told
+from xortune.racing.objectives import ConfigCounts, sampler_values
 from xortune.spaces.space import parse_space
 
 SPACE = """
@@ -90,7 +90,7 @@ def proposer(space, storage, run):
 
 
 def seen(point, k=4):
-    return Seen(point, k, 4, 100)
+    return ConfigCounts(point, k, 4, 100)
 
 
 def counted(directory):
@@ -127,8 +127,8 @@ def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, sto
         for d in ("one", "two")
     }
     assert len(names) == 2
-    told_of = Counter((trial.user_attrs[RUN], trial.user_attrs[PROPOSAL]) for trial in found)
-    assert told_of == Counter((run, number) for run in names for number in range(12))
+    sampler_value = Counter((trial.user_attrs[RUN], trial.user_attrs[PROPOSAL]) for trial in found)
+    assert sampler_value == Counter((run, number) for run in names for number in range(12))
     order = [trial.user_attrs[RUN] for trial in sorted(found, key=lambda t: t.datetime_complete)]
     assert order != sorted(order)
     assert order != sorted(order, reverse=True)  # they ran side by side
@@ -141,10 +141,12 @@ def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, sto
             if trial.user_attrs[RUN] == run:
                 line = own[trial.user_attrs[PROPOSAL]]
                 outcome = line.outcome
-                mine = Seen(line.block.point, outcome.successes, outcome.n, outcome.epochs_spent)
+                mine = ConfigCounts(
+                    line.block.point, outcome.successes, outcome.n, outcome.epochs_spent
+                )
                 if often[line.block.point.key] == 1:  # else it is told of all its turns
                     assert trial.user_attrs[SOLVED] == f"{outcome.successes}/4"
-                    assert trial.values == list(told(space.objectives, mine))
+                    assert trial.values == list(sampler_values(space.objectives, mine))
                 asked = {n: v for n, v in line.block.point.items() if n != "same"}
                 assert {n: trial.params[n] for n in asked} == pytest.approx(asked)
         points = {line.block.point.key for line in own.values()}

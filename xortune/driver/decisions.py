@@ -26,14 +26,14 @@ from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.batches import FORESEEN, Job, Prospect
 from xortune.driver.propose import Proposer, budget
-from xortune.racing.grants import VERIFY, race_of, seeds_at_first
+from xortune.racing.grants import PROMOTION_SHARE, race_of, seeds_at_first
 from xortune.racing.objectives import (
-    Seen,
+    ConfigCounts,
     costs,
-    liking,
     numbers_named,
     seed_costs,
     summed_only,
+    tie_break,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.status import Progress
@@ -195,11 +195,11 @@ class ConfigState:
         parts = [(made, at, c.successes, c.n) for made, (at, c) in self.shown.parts.items()]
         return _same((self.granted, tuple(parts)))
 
-    def worth(self, names: Sequence[str]) -> Seen:
+    def worth(self, names: Sequence[str]) -> ConfigCounts:
         """The results that decisions use, with the numbers named in the objectives."""
         count = self.seen.counted
         numbers = dict(zip(names, count.numbers, strict=True)) if names else {}
-        return Seen(self.point, count.successes, count.n, count.spent, numbers)
+        return ConfigCounts(self.point, count.successes, count.n, count.spent, numbers)
 
     def next_rung(self, rungs: Sequence[int]) -> int:
         """Total seeds to grant so that those that count reach the next rung.
@@ -427,7 +427,7 @@ class SearchDecisions:
             count = state.seen.counted
             may_climb = count.successes > 0 or summed_only(self._space.objectives) is not None
             unfinished = may_climb and count.n < self._space.seeds.ladder[-1]
-            if unfinished and key not in self._verdicts and self._race.gives_up(key):
+            if unfinished and key not in self._verdicts and self._race.is_stopped(key):
                 self._verdicts.add(key)
                 block = Block(state.point, state.granted, 1)
                 yield Evaluation(state.proposal, block, None, PROVEN_WORSE, False, 0.0, "")
@@ -529,7 +529,7 @@ class SearchDecisions:
             self._tally.new_seeds += self._grant(proposal, key, new=True, counted=True)
             return True
         tally = self._tally
-        share = VERIFY * (tally.new_seeds + tally.more_seeds)
+        share = PROMOTION_SHARE * (tally.new_seeds + tally.more_seeds)
         promotes_first = self._weighs or tally.more_seeds < share
         return (promotes_first and self._promote()) or self._propose() or self._promote()
 
@@ -711,14 +711,14 @@ class SearchDecisions:
             key,
             seen.successes,
             seen.n,
-            speed=liking(objectives, seen),
+            speed=tie_break(objectives, seen),
             costs=costs(objectives, seen),
             seed_costs=per_seed,
         )
         if self._ends:
             promoted = {d.state.point.key for d in self._decisions.values() if not d.new}
-            gives_up = self._race.gives_up
-            self._given_up |= {other for other in promoted - self._given_up if gives_up(other)}
+            is_stopped = self._race.is_stopped
+            self._given_up |= {other for other in promoted - self._given_up if is_stopped(other)}
         rate = self._space.stop.proven_rate
         if rate is not None and self._race.proven >= rate:
             self._proven = True

@@ -39,7 +39,7 @@ from xortune.integrations.importing import (
     table_of_frame,
     table_of_records,
 )
-from xortune.racing.objectives import names_told, seen_of, ties_of, told
+from xortune.racing.objectives import counts_of, sampler_value_names, sampler_values, ties_of
 from xortune.reports.files import write_report
 from xortune.runs.journal import Journal
 from xortune.runs.lock import held
@@ -394,7 +394,7 @@ def to_optuna(
         )
         with warnings.catch_warnings():  # that it is experimental is our choice, not news
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["success rate"] if rate else names_told(objectives))
+            study.set_metric_names(["success rate"] if rate else sampler_value_names(objectives))
     finally:
         optuna.logging.set_verbosity(verbosity)
     study.set_user_attr("xortune_run", str(run.path))
@@ -408,12 +408,12 @@ def _trial(
 ) -> FrozenTrial:
     outcome = result.outcome
     low, high = outcome.interval()
-    seen = seen_of(result.point, outcome, run.objectives)
+    seen = counts_of(result.point, outcome, run.objectives)
     params = {name: result.point[name] for name in distributions if name in result.point}
     return create_trial(
         params=params,
         distributions={name: distributions[name] for name in params},
-        values=[outcome.rate] if rate else list(told(run.objectives, seen)),
+        values=[outcome.rate] if rate else list(sampler_values(run.objectives, seen)),
         user_attrs={
             "key": result.key,
             "k": outcome.successes,

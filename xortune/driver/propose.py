@@ -44,7 +44,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from xortune.core.errors import InputError, worded
 from xortune.core.files import without_password
 from xortune.core.point import Point, Value
-from xortune.racing.objectives import Seen, names_told, told
+from xortune.racing.objectives import ConfigCounts, sampler_value_names, sampler_values
 from xortune.runs.manifest import MANIFEST, manifest_of, update_manifest
 from xortune.runs.run import holds_run
 from xortune.spaces.grid import grid, grid_size
@@ -85,7 +85,7 @@ class Proposer(Protocol):
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter proposal `number` of an earlier session, with these values."""
 
-    def learn(self, number: int, seen: Seen) -> None:
+    def learn(self, number: int, seen: ConfigCounts) -> None:
         """Use all results so far of the point of proposal `number`."""
 
 
@@ -157,7 +157,7 @@ class GridProposer:
         """Skip one point of the grid."""
         self.propose(number)
 
-    def learn(self, number: int, seen: Seen) -> None:
+    def learn(self, number: int, seen: ConfigCounts) -> None:
         """Do nothing: the grid is fixed."""
 
 
@@ -428,7 +428,7 @@ class OptunaProposer:
         normal: Callable[[Point], Point] = _unchanged,
         shared: SharedStudy | None = None,
         *,
-        told: Callable[[Sequence[Objective], Seen], tuple[float, ...]] = told,
+        told: Callable[[Sequence[Objective], ConfigCounts], tuple[float, ...]] = sampler_values,
     ) -> None:
         first = len(earlier[0].start) if earlier else len(space.start)
         self._start, self._added = space.start[:first], list(space.start[first:])
@@ -491,7 +491,7 @@ class OptunaProposer:
             else:
                 self._enter(number, point)
 
-    def learn(self, number: int, seen: Seen) -> None:
+    def learn(self, number: int, seen: ConfigCounts) -> None:
         """Tell the study the values of a finished proposal, unless it has them."""
         if self._study is None:
             return
@@ -755,7 +755,7 @@ def open_study(shared: SharedStudy, space: SearchSpace) -> optuna.Study:
         study.set_user_attr(SPACE, digest := _digest(space))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(names_told(space.objectives))
+            study.set_metric_names(sampler_value_names(space.objectives))
     if digest != _digest(space) or list(study.directions) != _directions(space):
         raise InputError(
             f"study {shared.name!r} has other parameters, objectives or another task",

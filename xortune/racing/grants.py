@@ -123,10 +123,10 @@ def _most_worth(
 # compares it with others. It stops no configuration: one that waits may go on when others fall
 # behind. Only proven worse ones are out for good, by the promise of `racing.race`.
 
-VERIFY = 0.5
+PROMOTION_SHARE = 0.5
 """The share of seeds that goes to promotions; the rest goes to new configurations."""
 
-AS_QUICK = 0.005
+NEGLIGIBLE_SPEED = 0.005
 """A negligible difference in speed: about a tenth of the epochs. After few seeds the quickest of
 many configurations are lucky, and would all be promoted to the top."""
 
@@ -145,7 +145,7 @@ class ProvenRates:
     """Base class: a `Race` says what is proven of success rates."""
 
     weighs = False
-    """Whether the value of seeds decides about promotions; else they get a share of `VERIFY`."""
+    """Whether the value of seeds decides about promotions; else `PROMOTION_SHARE` does."""
 
     def __init__(self, rule: RaceRule) -> None:
         self._race = Race(rule)
@@ -211,7 +211,7 @@ class Grants(ProvenRates):
             successes: of all its seeds so far.
             n: its seeds so far, at least 1.
             speed: between 0 and 1, more is better: decides between equal counts. See
-                `racing.objectives.liking`.
+                `racing.objectives.tie_break`.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
@@ -244,10 +244,10 @@ class Grants(ProvenRates):
             if number is None:
                 return None
             name = self._race.name_of(number)
-            if not self.gives_up(name):
+            if not self.is_stopped(name):
                 return name
 
-    def gives_up(self, name: Hashable) -> bool:
+    def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another, and so never promoted again."""
         number = self.enter(name)
         if number in self._stopped:
@@ -319,7 +319,7 @@ class Grants(ProvenRates):
             if k < seeds * hoped or _low(k, seeds) < hoped:
                 continue
             # The lower end is below the mean, so no configuration is ahead of itself.
-            slowest = (member[0] + AS_QUICK, math.inf)
+            slowest = (member[0] + NEGLIGIBLE_SPEED, math.inf)
             ahead += bisect_right(members, slowest) if flawless else len(members)
             if ahead >= self._most:
                 return False
@@ -421,7 +421,7 @@ class FrontGrants(ProvenRates):
                 return name
         return None
 
-    def gives_up(self, name: Hashable) -> bool:
+    def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another of no higher costs."""
         row = self.enter(name) - 1
         if row >= len(self._rows) or not self._rows["n"][row]:
@@ -532,11 +532,11 @@ class NumberGrants(ProvenRates):
                 if not math.isfinite(member[0]) or bisect_left(came, member) >= most:
                     break
                 name = self._race.name_of(member[1])
-                if name not in busy and not self.gives_up(name):
+                if name not in busy and not self.is_stopped(name):
                     return name
         return None
 
-    def gives_up(self, name: Hashable) -> bool:
+    def is_stopped(self, name: Hashable) -> bool:
         """Whether its quantile is proven worse than another's; never for a mean."""
         number = self.enter(name)
         bar = next((cost for cost, other in self._bars if other != number), math.inf)

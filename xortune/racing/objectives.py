@@ -53,7 +53,7 @@ def ties_of(objectives: Sequence[Objective]) -> Objective | None:
     return objectives[0].ties if len(objectives) == 1 else None
 
 
-def told_of(objective: Objective, numbers: Numbers) -> float:
+def sampler_value(objective: Objective, numbers: Numbers) -> float:
     """The sampler's value: `summed`, or a finite number where that is infinite.
 
     That number is worse than any other, and the worse the more seeds failed, so that a search that
@@ -106,7 +106,7 @@ LONGEST = 2**31
 
 
 @dataclass(frozen=True)
-class Seen:
+class ConfigCounts:
     """The results of a configuration, as far as objectives use them.
 
     Attributes:
@@ -123,10 +123,10 @@ class Seen:
     numbers: Mapping[str, Numbers] = field(default_factory=dict)
 
 
-def seen_of(point: Point, outcome: Outcome, objectives: Iterable[Objective]) -> Seen:
+def counts_of(point: Point, outcome: Outcome, objectives: Iterable[Objective]) -> ConfigCounts:
     """The results of an outcome for these objectives."""
     numbers = {name: numbers_in(outcome, name) for name in numbers_named(objectives)}
-    return Seen(point, outcome.successes, outcome.n, outcome.epochs_spent, numbers)
+    return ConfigCounts(point, outcome.successes, outcome.n, outcome.epochs_spent, numbers)
 
 
 def only_rate(objectives: Sequence[Objective]) -> bool:
@@ -134,25 +134,25 @@ def only_rate(objectives: Sequence[Objective]) -> bool:
     return [objective.name for objective in objectives] == [SUCCESS_RATE]
 
 
-def told(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
+def sampler_values(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float, ...]:
     """The sampler's values: a finite number for each objective, with its direction.
 
     A success rate alone is `worth`, which also decides between equal counts. Beside others it is
-    `expected`; epochs to solve are `epochs_told`; a parameter is its value; a statistic of numbers
-    is `told_of`.
+    `expected`, epochs to solve are `log_epochs_to_solve`, a parameter is its value, and a statistic
+    of numbers is `sampler_value`.
     """
     if only_rate(objectives):
-        return (worth(seen.successes, seen.n, liking(objectives, seen)),)
+        return (worth(counts.successes, counts.n, tie_break(objectives, counts)),)
     values = {
-        SUCCESS_RATE: expected(seen.successes, seen.n),
-        EPOCHS_TO_SOLVE: epochs_told(seen),
+        SUCCESS_RATE: expected(counts.successes, counts.n),
+        EPOCHS_TO_SOLVE: log_epochs_to_solve(counts),
     }
-    return _values(objectives, seen, values, told_of)
+    return _values(objectives, counts, values, sampler_value)
 
 
 def _values(
     objectives: Sequence[Objective],
-    seen: Seen,
+    counts: ConfigCounts,
     measured: Mapping[str, float],
     statistic: Callable[[Objective, Numbers], float],
 ) -> tuple[float, ...]:
@@ -160,17 +160,17 @@ def _values(
 
     def value(objective: Objective) -> float:
         if objective.number is not None:
-            return statistic(objective, seen.numbers[objective.number])
+            return statistic(objective, counts.numbers[objective.number])
         if objective.name in measured:
             return measured[objective.name]
-        parameter = seen.point[objective.name]  # a number: the space and the trainer were checked
+        parameter = counts.point[objective.name]  # a number: the space and the trainer were checked
         assert isinstance(parameter, int | float)
         return float(parameter)
 
     return tuple(map(value, objectives))
 
 
-def names_told(objectives: Sequence[Objective]) -> list[str]:
+def sampler_value_names(objectives: Sequence[Objective]) -> list[str]:
     """Names of the sampler's values, for people who look at its study."""
     known = {SUCCESS_RATE: "expected success rate", EPOCHS_TO_SOLVE: "ln of epochs to solve"}
     if only_rate(objectives):
@@ -181,18 +181,18 @@ def names_told(objectives: Sequence[Objective]) -> list[str]:
     return [known.get(objective.name, objective.name) for objective in objectives]
 
 
-def estimates(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
+def estimates(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float, ...]:
     """The values for people: k / n, ERT (inf without a success), a parameter's value, `summed`."""
     values = {
-        SUCCESS_RATE: seen.successes / seen.n,
-        EPOCHS_TO_SOLVE: seen.spent / seen.successes if seen.successes else math.inf,
+        SUCCESS_RATE: counts.successes / counts.n,
+        EPOCHS_TO_SOLVE: counts.spent / counts.successes if counts.successes else math.inf,
     }
-    return _values(objectives, seen, values, summed)
+    return _values(objectives, counts, values, summed)
 
 
-def costs(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
+def costs(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float, ...]:
     """The estimates of all but the success rate, with the sign by which less is better."""
-    pairs = zip(objectives, estimates(objectives, seen), strict=True)
+    pairs = zip(objectives, estimates(objectives, counts), strict=True)
     return tuple(-v if o.maximize else v for o, v in pairs if o.name != SUCCESS_RATE)
 
 
@@ -205,7 +205,7 @@ def expected(successes: int, n: int) -> float:
 
 
 def worth(successes: int, n: int, liked: float) -> float:
-    """The sampler's value of the success rate alone: (k + 1 + s) / (n + 2), s the `liking`.
+    """The sampler's value of the success rate alone: (k + 1 + s) / (n + 2), s the `tie_break`.
 
     Since 0 < s < 1, of two configurations with equally many seeds the one with more successes is
     worth more, and with equally many successes the one with the larger s. So where many always
@@ -215,21 +215,21 @@ def worth(successes: int, n: int, liked: float) -> float:
     return (successes + 1 + liked) / (n + 2)
 
 
-def liking(objectives: Sequence[Objective], seen: Seen) -> float:
+def tie_break(objectives: Sequence[Objective], counts: ConfigCounts) -> float:
     """A number in (0, 1) that decides between equal counts; a seed is worth more than any of it.
 
     Where a rule judges a number, it grows with the median of that number over the seeds: 1/2 for 0,
     toward 1 for much better and toward 0 for much worse, for any scale. Else it is the `speed`.
     """
     if (ties := ties_of(objectives)) is None:
-        return speed(seen)
-    median = summed(ties, seen.numbers[ties.number or ""])
+        return speed(counts)
+    median = summed(ties, counts.numbers[ties.number or ""])
     better = median if ties.maximize else -median
     share = better / (1 + abs(better)) if math.isfinite(better) else -1.0  # failed seeds decide
     return 0.5 + 0.499 * share
 
 
-def epochs_told(seen: Seen) -> float:
+def log_epochs_to_solve(counts: ConfigCounts) -> float:
     """The logarithm of the epochs to solve (ERT), with one more success than there was.
 
     The additional success took as many epochs as the mean of the seeds: ln(spent (n + 1) / n /
@@ -238,13 +238,13 @@ def epochs_told(seen: Seen) -> float:
     volumes (TPE's hypervolume, NSGA-II's crowding) or fits a surface (GP). In the logarithm a tenth
     fewer epochs count the same everywhere.
     """
-    spent = max(seen.spent, 1) / seen.n * (seen.n + 1)
-    return math.log(spent / (seen.successes + 1))
+    spent = max(counts.spent, 1) / counts.n * (counts.n + 1)
+    return math.log(spent / (counts.successes + 1))
 
 
-def speed(seen: Seen) -> float:
+def speed(counts: ConfigCounts) -> float:
     """In (0, 1), larger for fewer epochs of a seed: 0.89 for 10, 0.79 for 100, 0.68 for 1,000."""
-    share = 1 - math.log1p(seen.spent / seen.n) / math.log1p(LONGEST)
+    share = 1 - math.log1p(counts.spent / counts.n) / math.log1p(LONGEST)
     return min(max(share, 0.001), 0.999)  # a seed is worth more, whatever the rounding
 
 

@@ -24,9 +24,9 @@ from xortune.core.formats import (
 from xortune.core.outcome import rate_of, wilson
 from xortune.core.point import Point
 from xortune.racing.objectives import (
+    counts_of,
     estimates,
     numbers_in,
-    seen_of,
     summed,
     summed_interval,
     ties_of,
@@ -294,7 +294,7 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     ranked = []
     for place in np.flatnonzero(front).tolist():
         result = run.results[place]
-        amounts = estimates(objectives, seen_of(result.point, result.outcome, objectives))
+        amounts = estimates(objectives, counts_of(result.point, result.outcome, objectives))
         costs = [-a if o.maximize else a for o, a in zip(objectives, amounts, strict=True)]
         ranked.append(((*costs, result.key), amounts, result))
     ranked.sort(key=lambda entry: entry[0])

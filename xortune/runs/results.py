@@ -18,10 +18,10 @@ from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point
 from xortune.core.success import is_cost
 from xortune.racing.objectives import (
+    counts_of,
     estimates,
     front,
     numbers_in,
-    seen_of,
     summed,
     summed_interval,
     summed_only,
@@ -754,7 +754,7 @@ def front_of(
     if found.any():
         compared = (results[i] for i in np.flatnonzero(found).tolist())
         found[found] = front(
-            [estimates(objectives, seen_of(r.point, r.outcome, objectives)) for r in compared],
+            [estimates(objectives, counts_of(r.point, r.outcome, objectives)) for r in compared],
             objectives,
         )
     return found

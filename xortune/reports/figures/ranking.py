@@ -11,7 +11,7 @@ import numpy as np
 
 from xortune.core.formats import lower_percent, measured, number, plain
 from xortune.core.outcome import rate_of
-from xortune.racing.objectives import estimates, seen_of
+from xortune.racing.objectives import counts_of, estimates
 from xortune.reports.analysis import report_of, varying
 from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.figures.common import (
@@ -129,7 +129,7 @@ def pareto_front(run: Run) -> Plot | None:
     rows: list[FrontRow] = []
     for place in np.flatnonzero(run.results.counts.n >= full).tolist():
         result = run.results[place]
-        amounts = estimates(objectives, seen_of(result.point, result.outcome, objectives))
+        amounts = estimates(objectives, counts_of(result.point, result.outcome, objectives))
         estimate = {o.name: amount for o, amount in zip(objectives, amounts, strict=True)}
         rows.append(FrontRow(result, estimate, bool(run.front[place])))
     pairs = list(combinations(objectives, 2))
