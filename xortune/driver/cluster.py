@@ -33,19 +33,19 @@ from xortune.integrations.trackers import check_uri
 from xortune.spaces.model import SearchSpace, parse_duration
 
 # -------------------------------------------------------------------------------------------------
-# Where batches are trained, and what each may use there.
+# The Ray that trains batches, and the resources of a trial.
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Ray that trains batches, and what a trial may use of it.
+    """A Ray that trains batches, and the resources of a trial.
 
     Attributes:
         address: of a Ray cluster; None starts Ray on this machine for as long as it is needed.
         cpus_per_trial: logical CPUs for each trial, fractions allowed.
         gpus_per_trial: logical GPUs for each trial, fractions allowed.
         trial_timeout: seconds that a batch may take before its worker is killed; None for any time.
-        workers: trials that run at once on this machine; None for as many as there are CPUs for. 0:
+        workers: trials that run at once on this machine; None for as many as its CPUs allow. With 0
             there is no Ray, and this process trains one block after the other.
     """
 
@@ -64,11 +64,11 @@ class Cluster:
         trial_timeout: float | str | None = None,
         workers: int | None = None,
     ) -> Cluster:
-        """The same, of what a user gives.
+        """The cluster for a user's arguments.
 
         Raises:
-            InputError: a number of CPUs, GPUs or workers, or a timeout, is out of range; or a
-                running Ray has a number of workers of its own.
+            InputError: a number of CPUs, GPUs or workers, or a timeout, is out of range; or
+                `workers` is given although Ray is already running.
         """
         for name, share, good, allowed in (
             ("cpus_per_trial", cpus_per_trial, cpus_per_trial > 0, "above 0"),
@@ -81,12 +81,12 @@ class Cluster:
         except InputError as error:
             error.field = error.place = "trial_timeout"
             raise
-        found = cls(address, cpus_per_trial, gpus_per_trial, limit, workers)
+        cluster = cls(address, cpus_per_trial, gpus_per_trial, limit, workers)
         if workers is None:
-            return found
+            return cluster
         if workers < 0:
             raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
-        if workers and (found.place != "local" or is_connected()):
+        if workers and (cluster.place != "local" or is_connected()):
             raise InputError(
                 f"{workers}, but Ray is already running",
                 field="workers",
@@ -97,12 +97,13 @@ class Cluster:
             refuse_given(
                 "only where Ray trains, not with --workers 0", address=address, trial_timeout=limit
             )
-        return found
+        return cluster
 
     @property
-    def wanted(self) -> dict[str, float]:
-        """What a trial takes, by Ray's names."""
-        return {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial}
+    def resources(self) -> dict[str, float]:
+        """The resources of a trial that are not 0, by Ray's names."""
+        amounts = {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial}
+        return {kind: amount for kind, amount in amounts.items() if amount}
 
     @property
     def place(self) -> str:
@@ -117,28 +118,27 @@ WORKERS = {
     "RAY_ROTATION_MAX_BYTES": "8000000",
     "RAY_ROTATION_BACKUP_COUNT": "1",
 }
-"""The environment of workers, but for what the user has set. Ray keeps in files what a worker
-prints, C code and child processes included; rotation keeps the last part of it."""
+"""The environment of workers, unless the user has set it. Ray writes the output of workers and
+their child processes to files; rotation keeps the last part."""
 
 
 # -------------------------------------------------------------------------------------------------
-# Whether the Ray that a search uses still lives.
+# Whether the Ray of a search still lives.
 #
-# Where its raylet or its GCS has died, calls of Ray hang, and after a while Ray ends the process
-# that called it, with exit code 1 and no word that a user understands. So a thread looks, and says
-# so before that. If nobody gets round to hearing it, the thread itself ends the process: Ray
-# would.
+# If its raylet or its GCS has died, calls of Ray hang, and later Ray ends the calling process with
+# exit code 1 and an obscure message. So a thread watches both, and `check_ray` raises before that.
+# If the process hangs in Ray and does not call it, the thread ends the process.
 
 LIFELINE_SECONDS = 0.5
 
 REFUSED_SECONDS = 5.0
-"""A Ray of somebody else's is gone when it has refused connections for so long."""
+"""A Ray that another process started counts as dead when it refuses connections for so long."""
 
 PATIENCE = 20.0
-"""Seconds from the loss to the end of the process, for one that hangs in a call of Ray's."""
+"""Seconds from the loss of Ray to the end of a process that hangs in a call of Ray."""
 
 CHILDREN_SECONDS = 3.0
-"""How often it is looked which processes Ray has started."""
+"""Time between two looks at the processes that Ray has started."""
 
 ROLES = {"raylet": "raylet", "gcs_server": "GCS"}
 
@@ -146,13 +146,12 @@ _lost: str | None = None
 
 
 def check_ray() -> None:
-    """Return if Ray lives; let go of it if it does not.
+    """Return if Ray lives; disconnect from it otherwise.
 
-    Tune cleans up what was under way by calls that would hang, or start another Ray. After this
-    they fail at once.
+    Tune's cleanup calls Ray, which would hang or start another Ray. Disconnected, it fails at once.
 
     Raises:
-        Halted: it does not live.
+        Halted: Ray has ended.
     """
     if _lost is not None:
         import ray
@@ -165,37 +164,37 @@ def check_ray() -> None:
 
 @contextmanager
 def lifeline() -> Iterator[None]:
-    """Watch the Ray that this process is connected to; `check_ray` tells of its end.
+    """Watch the connected Ray for `check_ray`.
 
-    What a Ray that was started by this process has started does not outlive its end.
+    If a Ray of this process has died, the processes that it has started are killed on exit.
     """
     global _lost  # noqa: PLW0603
     from ray._private import auto_init_hook
 
-    over, connects = threading.Event(), auto_init_hook.enable_auto_connect
+    stop, auto_connect = threading.Event(), auto_init_hook.enable_auto_connect
     parts = _Parts()
-    watch = threading.Thread(target=_watch, args=(over, parts), name="watches Ray", daemon=True)
+    watch = threading.Thread(target=_watch, args=(stop, parts), name="watches Ray", daemon=True)
     watch.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         watch.join()
         if _lost is not None:
             parts.end()
-            auto_init_hook.enable_auto_connect = connects
+            auto_init_hook.enable_auto_connect = auto_connect
         _lost = None
 
 
-def _watch(over: threading.Event, parts: _Parts) -> None:
+def _watch(stop: threading.Event, parts: _Parts) -> None:
     global _lost  # noqa: PLW0603
-    while not over.wait(LIFELINE_SECONDS):
-        with suppress(Exception):  # whatever it is, the search goes on
+    while not stop.wait(LIFELINE_SECONDS):
+        with suppress(Exception):  # a failed look does not end the search
             parts.look()
-            if (found := parts.dead()) is not None:
-                _lost = f"Ray's {found} has ended, and with it whatever was under way"
+            if (dead := parts.dead()) is not None:
+                _lost = f"Ray's {dead} has ended, and with it whatever was under way"
                 break
-    if _lost is None or over.wait(PATIENCE):
+    if _lost is None or stop.wait(PATIENCE):
         return
     print(
         f"interrupted: {_lost}; what had finished is kept; --resume, or the same certify, goes on",
@@ -207,10 +206,10 @@ def _watch(over: threading.Event, parts: _Parts) -> None:
 
 
 class _Parts:
-    """The raylet and the GCS of the Ray that is connected now, and what our raylet has started.
+    """The raylet and the GCS of the connected Ray, and all processes that our raylet has started.
 
-    Those are its agents, its workers, and what they have started. Once it is dead, nothing tells
-    whose they were; and its GCS may be dead, which would end them.
+    These are its agents, its workers and their children. They are recorded while the raylet lives:
+    after its death nothing says whose they were, and a dead GCS does not end them.
     """
 
     def __init__(self) -> None:
@@ -227,9 +226,9 @@ class _Parts:
         self._refusing_since: dict[str, float] = {}
 
     def dead(self) -> str | None:
-        """Which part is dead."""
+        """The name of a part that is dead, or None."""
         node, now = self._node, time.monotonic()
-        if node is None:  # a client of a Ray elsewhere, which knows neither
+        if node is None:  # a Ray client knows neither part
             return None
         if self._is_ours:
             return next((ROLES[role] for role, _ in node.dead_processes() if role in ROLES), None)
@@ -250,32 +249,32 @@ class _Parts:
         return None
 
     def look(self) -> None:
-        """See what our raylet has started, if it is time."""
+        """Record the processes that our raylet has started, once in `CHILDREN_SECONDS`."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + CHILDREN_SECONDS
         for raylet in self._raylets:
             with suppress(self._gone):
-                found = raylet.children(recursive=True)
-                if raylet.is_running():  # else these may be another's
-                    self._started = set(found)
+                children = raylet.children(recursive=True)
+                if raylet.is_running():  # otherwise its pid may be that of another process
+                    self._started = set(children)
 
     def end(self) -> None:
-        """End all that is ours."""
+        """Kill our raylet and all processes that it has started."""
         self._next = 0.0
         self.look()
         for process in (*self._raylets, *self._started):
             with suppress(self._gone, OSError):
-                process.kill()  # which looks that its number is still its own
+                process.kill()  # psutil checks that the pid is not reused
 
 
 # -------------------------------------------------------------------------------------------------
-# Connected or started.
+# Connect to a Ray, or start one.
 
 
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[None]:
-    """Ray for the time of a search: shut down afterwards if and only if it was started here.
+    """Use the Ray of this process, connect to a cluster or start Ray. Undo the latter on exit.
 
     Raises:
         InputError: no cluster answers at the address, Ray does not start here, or this process is a
@@ -284,7 +283,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     refuse_fork()
     note_ray()
     with ray_settings():
-        import ray.tune  # noqa: F401  # Ray, where it is needed, with the loggers of both
+        import ray.tune  # noqa: F401  # with the loggers of both
 
         with levels_kept(), lifeline() if is_connected() else _started(cluster):
             yield
@@ -301,10 +300,10 @@ def _started(cluster: Cluster) -> Iterator[None]:
             else:
                 _reach(cluster.place)
     except KeyboardInterrupt:
-        ray.shutdown()  # what has been started of it
+        ray.shutdown()  # some processes may have started
         raise
-    # Even with log_to_driver=False the raylet's word on a dead worker goes to our stdout, into the
-    # JSON. Ray's own switch for its debugger silences it; where there is none, nothing is lost.
+    # Even with log_to_driver=False the raylet's message on a dead worker goes to our stdout, into
+    # the JSON. This switch of Ray's debugger silences it.
     ray._private.worker._worker_logs_enabled = False
     with lifeline():
         try:
@@ -317,15 +316,15 @@ def _started(cluster: Cluster) -> Iterator[None]:
 def _start(cores: int) -> None:
     import ray
 
-    # Ray's processes listen on the loopback device alone when that is the address of their node. On
-    # Linux `ray.init` replaces 127.0.0.1 by the machine's outer address, for others to join; what
-    # it does on macOS and Windows, where nobody joins, is what is wanted here.
+    # Ray's processes listen on the loopback device only if their node has its address. On Linux
+    # `ray.init` replaces 127.0.0.1 by the machine's outer address, so that other nodes can join.
+    # Without ENABLE_RAY_CLUSTER, as on macOS and Windows, it does not.
     constants = ray._private.ray_constants
     before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
         _init("local", include_dashboard=False, num_cpus=cores, _node_ip_address="127.0.0.1")
-    except Exception as error:  # a node that does not come up in time is a plain Exception
-        ray.shutdown()  # what has been started of it
+    except Exception as error:  # Ray raises a plain Exception if a node does not start in time
+        ray.shutdown()  # some processes may have started
         raise InputError(
             f"Ray did not start on this machine ({_first_line(error)})",
             fix="try again when less else runs here, with --resume if the search has begun: what "
@@ -345,7 +344,7 @@ def _reach(address: str) -> None:
         )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        if host and port.isdecimal():  # Ray would try for many minutes, and print each try
+        if host and port.isdecimal():  # Ray would retry for minutes, and print each attempt
             socket.create_connection((host, int(port)), timeout=5).close()
         _init(address)
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
@@ -380,13 +379,13 @@ def _cores(cluster: Cluster) -> int:
 
 
 # -------------------------------------------------------------------------------------------------
-# How many trials run at once.
+# The number of slots: trials that run at once.
 
 
 def slots_to_come(cluster: Cluster) -> int:
-    """How many trials Ray will run at once if it is still to be started here, without GPUs; or 0.
+    """The number of slots of the Ray that will be started here, by its CPUs.
 
-    It is 0 where Ray runs already or elsewhere: how much there is then, only Ray can tell.
+    It is 0 if Ray runs already or elsewhere: only Ray knows its size.
     """
     if is_connected() or cluster.place != "local":
         return 0
@@ -394,13 +393,13 @@ def slots_to_come(cluster: Cluster) -> int:
 
 
 def slots(cluster: Cluster) -> int:
-    """How many trials the connected Ray runs at once.
+    """The number of slots of the connected Ray.
 
     Raises:
-        InputError: not even one.
+        InputError: it is 0.
     """
     nodes = _nodes()
-    for kind, amount in cluster.wanted.items():
+    for kind, amount in cluster.resources.items():
         largest = max((node.get(kind, 0.0) for node in nodes), default=0.0)
         if amount > largest:
             where = "the cluster has" if len(nodes) < 2 else "the cluster's largest node has"
@@ -409,41 +408,42 @@ def slots(cluster: Cluster) -> int:
                 field=f"{kind.lower()}s_per_trial",
                 allowed="at most what one node of the cluster has",
             )
-    if not (found := fitting(cluster)):
+    if not (count := fitting(cluster)):
         raise InputError(
             f"{cluster.cpus_per_trial:g} CPUs and {cluster.gpus_per_trial:g} GPUs for each trial, "
             "but no node of the cluster has both",
             field="cpus_per_trial",
             allowed="at most what one node of the cluster has",
         )
-    return found
+    return count
 
 
 def _nodes() -> list[dict[str, float]]:
-    """What each node that is alive has."""
+    """The resources of each node that is alive."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def fitting(cluster: Cluster) -> int:
-    """How many trials the connected Ray runs at once; 0 where none fits."""
-    # By node: two halves of two nodes do not make a place.
-    wanted = [(kind, amount) for kind, amount in cluster.wanted.items() if amount > 0]
+    """The number of slots of the connected Ray; 0 if no trial fits.
+
+    A trial runs on one node: it cannot use a CPU of one and a GPU of another.
+    """
+    amounts = cluster.resources.items()
     return sum(
-        min(int(node.get(kind, 0.0) / amount) for kind, amount in wanted) for node in _nodes()
+        min(int(node.get(kind, 0.0) / amount) for kind, amount in amounts) for node in _nodes()
     )
 
 
 def missing_room(cluster: Cluster) -> str:
-    """What a trial waits for that does not begin."""
+    """A sentence about the resources that a trial waits for."""
     import ray
 
-    has, free = ray.cluster_resources(), ray.available_resources()
-    wanted = {kind: amount for kind, amount in cluster.wanted.items() if amount}
-    each = " and ".join(f"{amount:g} {kind}" for kind, amount in wanted.items())
+    has, free, needs = ray.cluster_resources(), ray.available_resources(), cluster.resources
+    each = " and ".join(f"{amount:g} {kind}" for kind, amount in needs.items())
     of = ", ".join(
-        f"{free.get(kind, 0):g} of its {has.get(kind, 0):g} {kind}s are free" for kind in wanted
+        f"{free.get(kind, 0):g} of its {has.get(kind, 0):g} {kind}s are free" for kind in needs
     )
     return (
         f"a trial waits for {each} of Ray ({of}); workers that are starting hold the rest, or "
@@ -452,51 +452,51 @@ def missing_room(cluster: Cluster) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# A search as a job of a cluster: what is shipped, what is run there, and sending it.
+# Submit a search as a job of a cluster.
 
 EXCLUDES = (".git", "runs", "__pycache__", ".venv", "venv", "node_modules")
-"""Folders beside a space file that no search needs; Ray leaves out what .gitignore names, too."""
+"""Folders beside a space file that are not sent. Ray also leaves out what .gitignore names."""
 
 POLL_SECONDS = 2.0
 
 _FILE = re.compile(r"(?:sqlite:///|file:(?://)?)(?P<path>[^?]*)")
-"""A URI of MLflow's that names a file or folder."""
+"""A tracking URI of MLflow that names a file or folder."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What `ray job submit` is told.
+    """The arguments of `ray job submit`.
 
     Attributes:
-        entrypoint: the command, run on the cluster's head.
-        runtime_env: what the job needs: the space file's folder and the xortune that is used here.
+        entrypoint: the command that runs on the cluster's head.
+        runtime_env: the files of the job: the space file's folder and the xortune used here.
     """
 
     entrypoint: str
     runtime_env: Mapping[str, Any]
 
     def line(self, address: str) -> str:
-        """The same as one command of Ray's."""
-        given = {k: v for k, v in self.runtime_env.items() if k != "working_dir"}
+        """The `ray job submit` command."""
+        rest = {k: v for k, v in self.runtime_env.items() if k != "working_dir"}
         words = ["ray", "job", "submit", "--address", address, "--no-wait"]
         words += ["--working-dir", self.runtime_env["working_dir"]]
-        words += ["--runtime-env-json", json.dumps(given)]
+        words += ["--runtime-env-json", json.dumps(rest)]
         return f"{shlex.join(words)} -- {self.entrypoint}"
 
 
 def submission(
     space: Path, output: str, options: Sequence[str] = (), *, install: bool = False
 ) -> Submission:
-    """What to send for the search of a space file that has been checked.
+    """The submission of a search, for a space file that has been checked.
 
     Args:
-        space: the file; its folder is shipped, for a CSV file or a trainer beside it.
-        output: where the run goes, as seen from the cluster's head.
-        options: further ones of `xortune search`.
-        install: have Ray install what xortune needs on each node. Otherwise it must be there.
+        space: the file. Its folder is sent, with a CSV file or a trainer in it.
+        output: the run's directory, as seen from the cluster's head.
+        options: further options of `xortune search`.
+        install: whether Ray installs xortune's dependencies on each node.
 
     Raises:
-        InputError: an output that the job would take with it when it ends.
+        InputError: Ray would delete the output at the end of the job.
     """
     if "://" not in output and not PurePosixPath(output).is_absolute():
         raise InputError(
@@ -519,11 +519,7 @@ def submission(
 
 
 def refuse_outside(space: SearchSpace) -> None:
-    """Refuse a trainer whose file is not sent along.
-
-    Raises:
-        InputError: its path leads out of the folder of the space file.
-    """
+    """Raise an InputError if the trainer's file is outside the space file's folder."""
     where = "" if space.trainer is None else space.trainer.rpartition(":")[0]
     if space.command is not None or not where.endswith(".py") or Path(where).is_absolute():
         return
@@ -540,18 +536,18 @@ def refuse_outside(space: SearchSpace) -> None:
 def tracked(
     output: str, *, tensorboard: str | None, mlflow: str | None, wandb: str | None
 ) -> list[str]:
-    """The options of `xortune search` for trackers, as words; what is wrong is told here.
+    """The options of `xortune search` for trackers, checked.
 
-    Their packages are needed where the search runs, and so are not asked for here.
+    The trackers' packages need not be installed here.
 
     Args:
-        output: of the run.
-        tensorboard: a folder as the head sees it; empty for one in the run's.
-        mlflow: a URI as the head sees it.
+        output: the run's directory.
+        tensorboard: a folder as seen from the cluster's head; empty for one in the run's directory.
+        mlflow: a tracking URI as seen from the cluster's head.
         wandb: a project; empty for the default.
 
     Raises:
-        InputError: what is logged would be deleted with the job's own folder, or the URI is none.
+        InputError: Ray would delete the logs at the end of the job, or the URI is not usable.
     """
     if tensorboard == "" and "://" in output:
         raise InputError(
@@ -586,10 +582,10 @@ def _client(address: str) -> Any:
     try:
         return JobSubmissionClient(address)
     except (RuntimeError, ConnectionError, OSError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        missing = "ray[default]" in first
+        reason = _first_line(error)
+        missing = "ray[default]" in reason
         raise InputError(
-            "the job client of Ray is not installed" if missing else f"no job server ({first})",
+            "the job client of Ray is not installed" if missing else f"no job server ({reason})",
             field="address",
             fix="pip install 'ray[default]', here and on the cluster's head; or let --dry-run show "
             "the line for a machine that has it"
@@ -598,35 +594,33 @@ def _client(address: str) -> Any:
         ) from None
 
 
-def send_job(what: Submission, address: str) -> str:
-    """Send a search to a cluster; the job's id.
+def send_job(job: Submission, address: str) -> str:
+    """Send a search to a cluster, and return the job's id.
 
     Raises:
         InputError: no job server at the address, or it refuses the job.
     """
     client = _client(address)
     try:
-        return str(
-            client.submit_job(entrypoint=what.entrypoint, runtime_env=dict(what.runtime_env))
-        )
+        return str(client.submit_job(entrypoint=job.entrypoint, runtime_env=dict(job.runtime_env)))
     except (RuntimeError, ValueError) as error:
         raise InputError(f"the job is refused: {error}", field="address") from None
 
 
 def wait_for_job(job: str, address: str, say: Callable[[str], None]) -> int:
-    """Wait until a job has ended, passing on what it prints; its exit code.
+    """Wait until a job has ended, pass its output to `say`, and return its exit code.
 
     Raises:
         InputError: no job server at the address.
     """
     client = _client(address)
-    told = 0
+    shown = 0
     while True:
         info = client.get_job_info(job)
         logs = client.get_job_logs(job)
-        if len(logs) > told:
-            say(logs[told:])
-            told = len(logs)
+        if len(logs) > shown:
+            say(logs[shown:])
+            shown = len(logs)
         if info.status.is_terminal():
             return 0 if info.status == "SUCCEEDED" else int(info.driver_exit_code or 1)
         time.sleep(POLL_SECONDS)

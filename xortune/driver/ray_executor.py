@@ -1,8 +1,8 @@
 """The executor on Ray Tune: one trial trains one batch of blocks.
 
-Tune schedules trials on cores, GPUs and clusters; it keeps no results. Its loop runs in a thread of
-its own, takes batches that were submitted, and hands back what came of them. That is taken out of
-Tune's own record then, so that the driver's memory does not grow with what was trained.
+Tune schedules trials on cores, GPUs and clusters. Its loop runs in a thread: it takes submitted
+batches and returns their results. Results are removed from Tune's own record, so that the driver's
+memory does not grow with the number of trainings.
 """
 
 from __future__ import annotations
@@ -53,30 +53,29 @@ with ray_settings():
     from ray.tune.search import Searcher
 
 FAILED_STARTS = 3
-"""So many workers in a row that could not even begin end the search: the next would neither."""
+"""Number of workers in a row that fail to start, after which the search ends."""
 
-STUMBLES = 3
-"""So often Tune itself may fail, with nothing trained in between, before the search gives up."""
+TUNE_FAILURES = 3
+"""Number of failures of Tune itself in a row, with nothing trained, after which the search ends."""
 
 LOOK_SECONDS = 1.0
-"""How often the driver looks around while it waits for results. A worker asks at most so often
-whether what it trains is still of interest, too."""
+"""Time between two checks of the cluster by the driver, and of cancelled blocks by a worker."""
 
 ANSWER_SECONDS = 5.0
-"""How long a worker waits for an answer to that."""
+"""Maximum time that a worker waits for the list of cancelled blocks."""
 
 WAIT_SECONDS = 10.0
-"""So long nothing is trained before the user is told why."""
+"""Time without any training after which the user is told why."""
 
 T = TypeVar("T")
 
 # -------------------------------------------------------------------------------------------------
-# What runs on a worker: the training of batches, one after the other.
+# On a worker: train batches, one after the other.
 
 
 @dataclass(frozen=True, repr=False)
 class Parcel(Generic[T]):
-    """What Tune only passes on: it would copy each trial's config, and write down what it sees."""
+    """Content that Tune passes on without copying it or writing its text to files."""
 
     content: T
 
@@ -89,22 +88,22 @@ class Parcel(Generic[T]):
 
 @dataclass(frozen=True)
 class Sent:
-    """A trainer on its way to a worker, with the folders that the program has put into `sys.path`.
+    """A trainer pickled with the folders that the program has put into `sys.path`.
 
-    Ray knows nothing of those. Folders of Python itself are the worker's own.
+    Ray does not send those. Folders of Python itself exist on the worker.
     """
 
     trainer: Trainer
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path = [os.path.abspath(folder) for folder in sys.path]  # noqa: PTH100  # "" is this one
-        own = [one for one in path if not one.startswith((sys.prefix, sys.base_prefix))]
-        return _arrived, (own, cloudpickle().dumps(self.trainer))
+        path = [os.path.abspath(folder) for folder in sys.path]  # noqa: PTH100  # resolves "" too
+        own = [folder for folder in path if not folder.startswith((sys.prefix, sys.base_prefix))]
+        return _unpickled, (own, cloudpickle().dumps(self.trainer))
 
 
-def _arrived(path: list[str], pickled: bytes) -> Trainer:
+def _unpickled(path: list[str], pickled: bytes) -> Trainer:
     sys.path[:0] = [folder for folder in path if folder not in sys.path]
-    trainer: Trainer = pickle.loads(pickled)  # noqa: S301  # of our own driver
+    trainer: Trainer = pickle.loads(pickled)  # noqa: S301  # from our own driver
     return trainer
 
 
@@ -118,7 +117,7 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         drivers: dict[str, str],
         cancelled: Any = None,
     ) -> None:
-        """Keep the trainer; the actor is used for many batches."""
+        """Keep the trainer: Tune reuses the actor for many batches."""
         refuse_other_versions(drivers)
         if runs_users_code(trainer) and (threads := getattr(trainer, "threads", None)):
             use_threads(threads)
@@ -126,16 +125,16 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         self._cancelled = None if cancelled is None else Cancelled(cancelled)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
-        """Nothing of the last batch is left."""
+        """Allow the reuse of the actor: it keeps nothing of a batch."""
         return True
 
     def step(self) -> dict[str, Any]:
-        """One result or error for each block of the batch, or one failure for all."""
+        """Train the batch: one result or error for each block, or one failure for all."""
         started = time.perf_counter()
-        # Out of the config, which Tune sends back with the result.
+        # Removed from the config, which Tune sends back with the result.
         blocks: list[Block] = self.config.pop("batch").content
-        own = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
-        with captured_messages() as messages, asked_of_reports(self._cancelled), own:
+        refusing = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
+        with captured_messages() as messages, asked_of_reports(self._cancelled), refusing:
             results = train_blocks(self._trainer, blocks, deadline=self.config.get("until"))
         return {
             "done": True,
@@ -148,11 +147,11 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
 
 
 PACKAGES = ("torch", "numba", "numpy")
-"""On which a training's numbers depend."""
+"""The packages that determine the numbers of a training."""
 
 
 def versions() -> dict[str, str]:
-    """Of xortune and of what computes here; without the build (`+cpu`), which may differ."""
+    """Versions of xortune and of `PACKAGES`, without the build (`+cpu`), which may differ."""
     found = {"xortune": __version__}
     for name in PACKAGES:
         try:
@@ -163,17 +162,11 @@ def versions() -> dict[str, str]:
 
 
 def refuse_other_versions(drivers: dict[str, str]) -> None:
-    """Refuse to train here what would be counted with what is trained elsewhere.
-
-    Raises:
-        InputError: a version differs from the driver's.
-    """
+    """Raise an InputError if a version differs from the driver's: one count has one version."""
     here = versions()
-    other = [
-        f"{name} {here[name]}, not {want}" for name, want in drivers.items() if here[name] != want
-    ]
-    if other:
-        raise InputError(f"{socket.gethostname()} has {'; '.join(other)} as the driver has")
+    others = [f"{name} {here[name]}, not {v}" for name, v in drivers.items() if here[name] != v]
+    if others:
+        raise InputError(f"{socket.gethostname()} has {'; '.join(others)} as the driver has")
 
 
 logger = logging.getLogger("xortune.trainers")
@@ -181,24 +174,24 @@ logger = logging.getLogger("xortune.trainers")
 
 @contextmanager
 def captured_messages() -> Iterator[list[str]]:
-    """The warnings that engines log meanwhile, each once: nobody reads the log of a worker."""
+    """The warnings that engines log, each once: the driver shows them, as nobody reads this log."""
     messages: list[str] = []
 
-    def note(record: logging.LogRecord) -> bool:
+    def capture(record: logging.LogRecord) -> bool:
         if (message := record.getMessage()) not in messages:
             messages.append(message)
         return False
 
-    capture = logging.Handler(logging.WARNING)
-    capture.addFilter(note)
-    logger.addHandler(capture)
+    handler = logging.Handler(logging.WARNING)
+    handler.addFilter(capture)
+    logger.addHandler(handler)
     try:
         yield messages
     finally:
-        logger.removeHandler(capture)
+        logger.removeHandler(handler)
 
 
-# A user's function that uses Ray itself is told so: what it begins would wait forever.
+# A user's function may not use Ray itself: its tasks would wait forever.
 
 USES_RAY = (
     "the function uses Ray itself, whose CPUs the trials of a search hold: what it begins there "
@@ -207,17 +200,13 @@ USES_RAY = (
 
 
 def refuse(_: object = None) -> None:
-    """What Ray calls before it starts in the process of a user's function.
-
-    Raises:
-        RuntimeError: always.
-    """
+    """Raise a RuntimeError: Ray calls this before it starts in a function's subprocess."""
     raise RuntimeError(USES_RAY)
 
 
 @contextmanager
 def refusing_tasks() -> Iterator[None]:
-    """Refuse tasks and actors that ask for CPUs: the trial holds all that its group has."""
+    """Refuse tasks and actors that ask for CPUs: the trial holds all of its placement group."""
     with (
         patch.object(RemoteFunction, "_remote", _checked(RemoteFunction._remote)),
         patch.object(ActorClass, "_remote", _checked(ActorClass._remote)),
@@ -227,8 +216,8 @@ def refusing_tasks() -> Iterator[None]:
 
 def _checked(remote: Callable[..., Any]) -> Callable[..., Any]:
     def checked(self: Any, *args: Any, **options: Any) -> Any:
-        asked = {**self._default_options, **{k: v for k, v in options.items() if v is not None}}
-        if asked.get("num_cpus") != 0 and asked.get("scheduling_strategy") is None:
+        given = {**self._default_options, **{k: v for k, v in options.items() if v is not None}}
+        if given.get("num_cpus") != 0 and given.get("scheduling_strategy") is None:
             refuse()
         return remote(self, *args, **options)
 
@@ -236,13 +225,13 @@ def _checked(remote: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # -------------------------------------------------------------------------------------------------
-# Cancellation: the driver knows which config is proven worse; the trainings are elsewhere, and are
-# busy. So an actor of its own holds which blocks are cancelled. A training that reports asks it now
-# and then. What does not hear of it in time is trained to its end.
+# Cancellation. The driver knows which config is proven worse, but workers are busy. So an actor
+# holds the cancelled blocks, and a training that reports asks it now and then. One that does not
+# report trains to its end.
 
 
 class _CancelledBlocks:
-    """The actor: blocks by the key of their config and their first seed."""
+    """The actor. A block is identified by the key of its config and its first seed."""
 
     def __init__(self) -> None:
         self._blocks: set[tuple[str, int]] = set()
@@ -255,38 +244,37 @@ class _CancelledBlocks:
 
 
 class Cancelled:
-    """A worker's side: called with a block, says whether it is cancelled, as far as is known."""
+    """Called on a worker: whether a block is known to be cancelled."""
 
-    def __init__(self, actor: Any, now: Callable[[], float] = time.monotonic) -> None:
-        self._actor, self._now, self._looked = actor, now, -LOOK_SECONDS
+    def __init__(self, actor: Any) -> None:
+        self._actor, self._read_at = actor, -math.inf
         self._blocks: frozenset[tuple[str, int]] = frozenset()
 
     def __call__(self, block: Block) -> bool:
         """Whether a block is cancelled."""
-        if self._now() - self._looked >= LOOK_SECONDS:
-            # Where the driver is going, or slow, it is trained.
+        if time.monotonic() - self._read_at >= LOOK_SECONDS:
+            # If the driver is slow or gone, the training goes on.
             with suppress(ray.exceptions.RayError):
                 self._blocks = ray.get(self._actor.read.remote(), timeout=ANSWER_SECONDS)
-            self._looked = self._now()
+            self._read_at = time.monotonic()
         return (block.point.key, block.first) in self._blocks
 
 
 # -------------------------------------------------------------------------------------------------
-# Why a worker delivered nothing, by what Ray says of it: Ray tells the kinds apart in its words
-# alone, where its exception has gone through Tune.
+# Why a worker delivered nothing. Ray's exception has gone through Tune: only its text is left.
 
 NODE = ("its node has died", "is unavailable: ", "The actor never ran")
 SETUP = "raised in its creation task"
 STOPPED = "killed by `ray.kill`"
 
 GONE = "it was killed (perhaps for its memory), crashed in C code, or was ended by os._exit"
-"""What Ray's "connection error code 2. End of file" means."""
+"""The meaning of Ray's "connection error code 2. End of file"."""
 
 _DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: ([^.]*\.[^.]*)")
 
 
 def classify_failure(text: str | None) -> WorkerFailure:
-    """What Ray's account of a dead worker comes to."""
+    """Classify Ray's text about a dead worker."""
     text = text or ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = lines[-1] if lines else "the worker died, no reason given"
@@ -296,30 +284,30 @@ def classify_failure(text: str | None) -> WorkerFailure:
         return WorkerFailure("setup", last)
     if STOPPED in text:
         return WorkerFailure("stopped", last)
-    if detail := _DETAIL.search(text):  # without the half page on what may cause it
-        said = f"{detail[1]}, {' '.join(detail[2].split())}"
-        last = f"the worker died: {GONE if 'End of file' in said else said}"
+    if detail := _DETAIL.search(text):  # leaves out Ray's half page of possible causes
+        cause = f"{detail[1]}, {' '.join(detail[2].split())}"
+        last = f"the worker died: {GONE if 'End of file' in cause else cause}"
     return WorkerFailure("batch", last)
 
 
 # -------------------------------------------------------------------------------------------------
-# Which batches have taken too long.
+# Batches that have exceeded their time limit.
 #
-# A trainer may hang where no Python runs: in a loop of a C library that holds the interpreter, or
-# waiting for a disk that is gone. Neither a scheduler of Tune nor a thread or signal handler in the
-# worker runs then, and a timer that ends the process from inside could not tell the driver why. So
-# the driver keeps the time and has Ray kill the worker, which does not ask the worker.
+# A trainer may hang outside Python: in a C library that holds the interpreter, or on a lost disk.
+# Then no Tune scheduler, thread or signal handler of the worker runs, and a timer that ends the
+# process from inside could not report why. So the driver keeps the time and has Ray kill the
+# worker.
 
 
 class Watchdog:
-    """Keeps the time of batches, by a clock that stands still while the driver is busy itself.
+    """Keeps the time of batches, by a clock that stands still while the driver is busy.
 
-    A driver that has just spent minutes on something else has not yet seen the results that came
-    meanwhile: nothing is late because nobody looked.
+    After minutes of other work the driver has not yet seen the results that have arrived: their
+    batches are not late.
 
     Args:
         limit: seconds that a batch may take; None for any time.
-        now: the time.
+        now: returns the time.
     """
 
     def __init__(self, limit: float | None, now: Callable[[], float] = time.monotonic) -> None:
@@ -328,28 +316,28 @@ class Watchdog:
         self._started: dict[str, float] = {}
 
     def start(self, name: str) -> None:
-        """A batch is being trained from now on."""
+        """Start the time of a batch."""
         self._started[name] = self._clock
 
     def end(self, name: str) -> None:
-        """A batch is no longer of interest."""
+        """Forget a batch."""
         self._started.pop(name, None)
 
     def expired(self) -> list[tuple[str, float]]:
-        """Batches that have just been found too slow, and their seconds; each is told once."""
+        """The batches that exceed the limit, with their seconds. Returns each batch once."""
         now = self._now()
         self._clock += min(now - self._last, LOOK_SECONDS)
         self._last = now
         limit = math.inf if self._limit is None else self._limit
         seconds = {name: self._clock - start for name, start in self._started.items()}
-        found = [(name, taken) for name, taken in seconds.items() if taken >= limit]
-        for name, _ in found:
+        late = [(name, taken) for name, taken in seconds.items() if taken >= limit]
+        for name, _ in late:
             self.end(name)
-        return found
+        return late
 
 
 # -------------------------------------------------------------------------------------------------
-# The executor, and the three parts of Tune that it takes part in.
+# The executor, and its three plug-ins for Tune.
 
 
 class _Stopped(Exception):
@@ -357,14 +345,14 @@ class _Stopped(Exception):
 
 
 class RayExecutor:
-    """Trains batches on the Ray that is connected; see `driver.loop.Executor`.
+    """Trains batches on the connected Ray; see `driver.executors.Executor`.
 
     Args:
         trainer: sent to the workers once.
-        cluster: what each trial may use.
-        folder: where Ray Tune keeps its own files.
-        cancels: whether trainings that report are told when nobody wants their results any more.
-        on_message: called with a sentence where nothing can begin for a while.
+        cluster: the resources of each trial.
+        folder: of Ray Tune's own files.
+        cancels: whether to cancel blocks whose results are not wanted any more.
+        on_message: called with a sentence if no training can begin for a while.
 
     Attributes:
         slots: trials that the cluster runs at once.
@@ -387,14 +375,14 @@ class RayExecutor:
         self.done: deque[Done] = deque()
         self.changed = threading.Condition()  # guards all that both threads use
         self.submitted: deque[tuple[tuple[Job, ...], float | None]] = deque()
-        self.trials: dict[str, tuple[tuple[Job, ...], float | None]] = {}  # that Tune has
-        self.running: dict[str, Any] = {}
+        self.trials: dict[str, tuple[tuple[Job, ...], float | None]] = {}  # of Tune, by trial id
+        self.running: dict[str, Any] = {}  # Tune's trials, by trial id
         self.stopping = False
-        self.clocks_agree = True  # the workers' with ours
-        self._failed_starts = self._stumbles = 0
+        self.clocks_agree = True  # the workers' clocks with ours
+        self._failed_starts = self._tune_failures = 0
         self._error: BaseException | None = None
-        self._cancelled: Any = None
-        self._told: set[tuple[str, int]] = set()
+        self._cancelled: Any = None  # the actor
+        self._cancelled_blocks: set[tuple[str, int]] = set()
         if cancels:
             self._cancelled = ray.remote(num_cpus=0)(_CancelledBlocks).remote()
         self._on_message = on_message
@@ -411,56 +399,56 @@ class RayExecutor:
         if self._cancelled is not None and ray.is_initialized():
             ray.kill(self._cancelled)
 
-    def takes(self, batches: Batches) -> bool:  # noqa: ARG002  # one is as good as another
-        """Whether fewer wait than twice what runs.
+    def takes(self, batches: Batches) -> bool:  # noqa: ARG002
+        """Whether fewer trials wait than twice the slots.
 
-        Tune lets a worker go that becomes free when none waits for it.
+        Tune ends a worker that becomes free when no trial waits for it.
         """
         return len(self.submitted) + len(self.trials) < 3 * self.slots
 
     def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
-        """Take a batch; nothing of it begins when so many seconds are over."""
+        """Take a batch. No training of it begins later than `seconds_left` from now."""
         with self.changed:
-            until = None if seconds_left is None else time.time() + seconds_left
-            self.submitted.append((jobs, until))
+            deadline = None if seconds_left is None else time.time() + seconds_left
+            self.submitted.append((jobs, deadline))
             self.changed.notify_all()
 
     def wait(self, batches: Batches) -> None:
-        """Return when something has come back, or after a moment.
+        """Return when a result has arrived, or after `LOOK_SECONDS`.
 
         Raises:
-            InputError: no worker can begin, the disk is full, or Tune has failed again and again.
+            InputError: no worker can start, the disk is full, or Tune has failed repeatedly.
             Halted: Ray has ended.
         """
         with self.changed:
             self.changed.wait_for(lambda: self.done or self._error is not None, LOOK_SECONDS)
             if self._error is not None:
                 raise self._error
-            waiting = bool(self.trials) and not self.running
-            under_way = [job for jobs, _ in self.trials.values() for job in jobs]
-        self._tell_what_is_waited_for(waiting=waiting)
+            is_idle = bool(self.trials) and not self.running
+            in_flight = [job for jobs, _ in self.trials.values() for job in jobs]
+        self._report_idleness(is_idle=is_idle)
         if self._cancelled is not None:
-            names = {
+            unwanted = {
                 (job.block.point.key, job.block.first)
-                for job, wanted in zip(under_way, batches.wants(under_way), strict=True)
+                for job, wanted in zip(in_flight, batches.wants(in_flight), strict=True)
                 if not wanted
             }
-            if names - self._told:
-                self._cancelled.add.remote(names - self._told)
-                self._told |= names
+            if unwanted - self._cancelled_blocks:
+                self._cancelled.add.remote(unwanted - self._cancelled_blocks)
+                self._cancelled_blocks |= unwanted
 
     def stop(self) -> None:
-        """Kill what trains; what has finished is in `done`."""
+        """Kill what trains; finished results are in `done`."""
         with self.changed:
             self.stopping = True
             self.changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
 
-    def _tell_what_is_waited_for(self, *, waiting: bool) -> None:
-        """Say so, once each time, where there is something to train and nobody trains."""
+    def _report_idleness(self, *, is_idle: bool) -> None:
+        """Send one message each time that trials wait and none has run for `WAIT_SECONDS`."""
         now = time.monotonic()
-        if not waiting:
+        if not is_idle:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
@@ -470,29 +458,29 @@ class RayExecutor:
                 f"no training has begun for {WAIT_SECONDS:.0f} s: {missing_room(self.cluster)}"
             )
 
-    # What follows runs in the thread.
+    # The methods below run in the thread.
 
     def _run(self) -> None:
         try:
             while not self.stopping:
                 try:
                     self._tune()
-                except Exception as error:  # Tune is no part of the truth: what it had waits again
+                except Exception as error:  # Tune is restarted, and its batches are tried again
                     if not self.stopping:
-                        self._stumbled(error)
+                        self._count_failure(error)
         except BaseException as error:
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """Have the driver raise an error."""
+        """Have `wait` raise an error."""
         with self.changed:
             self._error = self._error or error
             self.changed.notify_all()
 
     def resized(self) -> bool:
-        """Look at the cluster, if it is time; whether it has more or less room than before.
+        """Whether the number of slots has changed; looks once in `LOOK_SECONDS`.
 
-        It has at least one slot: where all nodes have left, what waits goes to the next to come.
+        There is at least one slot: if all nodes have left, trials wait for the next node.
         """
         if (now := time.monotonic()) < self._next_look:
             return False
@@ -500,11 +488,11 @@ class RayExecutor:
         before, self.slots = self.slots, max(1, fitting(self.cluster))
         return self.slots != before
 
-    def _stumbled(self, error: Exception) -> None:
-        """Tune has failed, and with it whatever was under way.
+    def _count_failure(self, error: Exception) -> None:
+        """Return the batches of a Tune that has failed.
 
         Raises:
-            InputError: again and again, or the disk is full.
+            InputError: Tune has failed repeatedly, or the disk is full.
             Halted: Ray has ended.
         """
         check_ray()
@@ -514,29 +502,29 @@ class RayExecutor:
                 place=str(self._folder),
                 fix=f"{FREE_SPACE}; what is in the journal is kept",
             ) from error
-        self._stumbles += 1
+        self._tune_failures += 1
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         for trial_id in list(self.trials):
             self.arrive(trial_id, WorkerFailure("node", reason))
-        if self._stumbles >= STUMBLES:
+        if self._tune_failures >= TUNE_FAILURES:
             raise InputError(
-                f"Ray Tune failed {self._stumbles} times with nothing trained in between "
+                f"Ray Tune failed {self._tune_failures} times with nothing trained in between "
                 f"({reason})",
                 fix="check the cluster (`ray status`), then continue with --resume",
             ) from error
 
     def _tune(self) -> None:
         resources = {"cpu": self.cluster.cpus_per_trial, "gpu": self.cluster.gpus_per_trial}
-        given = tune.with_parameters(
+        trainable = tune.with_parameters(
             BatchTrainable,
             trainer=Sent(self._trainer),
             drivers=versions(),
             cancelled=self._cancelled,
         )
-        # All workers start at once. As many trials wait as twice what runs.
+        # All workers start at once, and twice as many trials wait.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * self.slots)
         tuner = tune.Tuner(
-            tune.with_resources(given, resources),
+            tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
                 search_alg=_Submitted(self),
                 scheduler=_FillWorkers(self),
@@ -553,7 +541,7 @@ class RayExecutor:
                 callbacks=[_Collector(self, Watchdog(self.cluster.trial_timeout))],
             ),
         )
-        # It would import MLflow and W&B, to count callbacks for statistics that are switched off.
+        # `tag_callbacks` imports MLflow and W&B, for usage statistics that are off.
         with patch.object(usage, "tag_callbacks", create=True):
             tuner.fit()
 
@@ -565,18 +553,18 @@ class RayExecutor:
         worker: str = "",
         stacking: Stacking | None = None,
     ) -> None:
-        """Hand back what came of a trial."""
+        """Put the results of a trial into `done`."""
         with self.changed:
             self.running.pop(trial_id, None)
-            jobs, until = self.trials.pop(trial_id, ((), None))
+            jobs, deadline = self.trials.pop(trial_id, ((), None))
             if not jobs:
                 return
             if not isinstance(results, WorkerFailure):
                 late = any(isinstance(result, OutOfTime) for result in results)
-                if late and until is not None and time.time() < until:
-                    self.clocks_agree = False  # a worker's is fast
-            if worker:  # which has delivered
-                self._failed_starts = self._stumbles = 0
+                if late and deadline is not None and time.time() < deadline:
+                    self.clocks_agree = False  # the worker's clock is fast
+            if worker:
+                self._failed_starts = self._tune_failures = 0
             elif isinstance(results, WorkerFailure) and results.kind == "setup":
                 self._failed_starts += 1
             self.done.append(Done(jobs, results, seconds, worker, stacking))
@@ -588,12 +576,12 @@ class RayExecutor:
 
 
 def _nothing(_: Any) -> dict[str, Any]:
-    """What Tune's parts pickle to be restored from: a search resumes from the journal."""
+    """The pickled state of a plug-in: none, as a search resumes from its journal."""
     return {}
 
 
 class _Submitted(Searcher):  # type: ignore[misc]
-    """Makes a trial of each batch that was submitted."""
+    """Makes a trial of each submitted batch."""
 
     __getstate__ = _nothing
 
@@ -602,13 +590,13 @@ class _Submitted(Searcher):  # type: ignore[misc]
         self._executor = executor
 
     def set_search_properties(self, *_: object, **__: object) -> bool:
-        """No metric and no mode: what counts is in the journal."""
+        """Accept anything: there is no metric and no mode."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next batch; None for "not now".
+        """The config of the next trial, its batch; None for "not now".
 
-        Where Tune has no trial, it would sleep a second after a None.
+        If Tune has no trial, this waits for a batch: after None Tune would sleep a second.
         """
         executor = self._executor
         with executor.changed:
@@ -619,29 +607,29 @@ class _Submitted(Searcher):  # type: ignore[misc]
                 return str(Searcher.FINISHED)
             if not executor.submitted:
                 return None
-            jobs, until = executor.trials[trial_id] = executor.submitted.popleft()
+            jobs, deadline = executor.trials[trial_id] = executor.submitted.popleft()
         blocks = Parcel([job.block for job in jobs])
-        return {"batch": blocks, "until": until if executor.clocks_agree else None}
+        return {"batch": blocks, "until": deadline if executor.clocks_agree else None}
 
     def on_trial_complete(self, *_: object, **__: object) -> None:
-        pass  # results come by the callback, which also knows the reason of an error
+        pass  # `_Collector` gets the results, and the reasons of errors
 
     def save(self, checkpoint_path: str) -> None:
-        pass  # the journal is the state
+        pass
 
     def restore(self, checkpoint_path: str) -> None:
         pass
 
 
 class _FillWorkers(FIFOScheduler):  # type: ignore[misc]
-    """Gives a free worker to the oldest waiting trial, but lets further workers come up first.
+    """Gives a free worker to the oldest waiting trial, once all workers have started.
 
-    Tune, when it gives a free worker to a waiting trial, cancels the worker that was starting for
-    that trial: where a training takes less time than a worker needs to start, no second worker
-    would ever come up. So as long as fewer workers deliver results than there is room for, a free
-    worker goes to the newest waiting trial, and those before it keep the ones that are starting.
+    When Tune gives a free worker to a waiting trial, it cancels the worker that is starting for
+    that trial: with trainings shorter than the start of a worker, no second worker would ever
+    start. So as long as fewer workers deliver results than there are slots, a free worker goes to
+    the newest waiting trial, and older trials keep their starting workers.
 
-    It also follows the cluster: where there is room for more, more trials wait.
+    It also adapts the number of waiting trials to the size of the cluster.
     """
 
     __getstate__ = _nothing
@@ -652,7 +640,7 @@ class _FillWorkers(FIFOScheduler):  # type: ignore[misc]
         self._recent: deque[str] = deque(maxlen=4 * executor.slots)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
-        """Remember who delivers."""
+        """Remember which workers deliver results."""
         self._recent.append(result["worker"])
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
@@ -660,23 +648,23 @@ class _FillWorkers(FIFOScheduler):  # type: ignore[misc]
         executor = self._executor
         if executor.resized():
             self._recent = deque(maxlen=4 * executor.slots)
-            # Past the wrapper that keeps schedulers from meddling: there is no other way.
+            # Tune wraps its controller to hide this method from schedulers.
             controller = tune_controller._tune_controller
             controller.update_max_pending_trials(2 * executor.slots)
         live = {trial.trial_id: trial for trial in tune_controller.get_live_trials()}
         filling = len(set(self._recent)) < executor.slots
         ids = list(executor.trials)
         waiting = (live[i] for i in (reversed(ids) if filling else ids) if i in live)
-        found = next((trial for trial in waiting if trial.status == trial.PENDING), None)
-        if found is not None:
-            _, until = executor.trials[found.trial_id]
-            if until is not None and time.time() >= until:
-                found.config["until"] = 0.0  # by any clock: it comes back untrained
-        return found
+        chosen = next((trial for trial in waiting if trial.status == trial.PENDING), None)
+        if chosen is not None:
+            _, deadline = executor.trials[chosen.trial_id]
+            if deadline is not None and time.time() >= deadline:
+                chosen.config["until"] = 0.0  # over by any clock: the batch returns untrained
+        return chosen
 
 
 class _Collector(tune.Callback):  # type: ignore[misc]
-    """Hands back results and crashes of trials, and stops what must be stopped."""
+    """Returns the results and failures of trials, and stops trials."""
 
     __getstate__ = _nothing
 
@@ -685,36 +673,34 @@ class _Collector(tune.Callback):  # type: ignore[misc]
         self._expired: dict[str, float] = {}
 
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
-        """A worker has been given a batch."""
+        """Start the time of a trial that a worker has begun."""
         self._executor.running[trial.trial_id] = trial
         self._watchdog.start(trial.trial_id)
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
-        """A batch is trained."""
+        """Return the results of a batch, and log its worker's warnings."""
         self._end(trial)
-        for message in result.pop("messages"):  # here they are read
+        for message in result.pop("messages"):
             logger.warning("%s: %s", result["worker"], message)
         results, seconds = result.pop("results").content, result["batch_seconds"]
         stacking = result.pop("stacking")
         self._executor.arrive(trial.trial_id, results, seconds, result["worker"], stacking)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """The worker died: no block of the batch has an outcome."""
+        """Return the reason why a worker died: no block of the batch has an outcome."""
         seconds = self._expired.pop(trial.trial_id, None)
         self._end(trial)
         if seconds is None:
-            # Not `trial.get_error()`: that reads what is copied to the storage, which comes later.
+            # `trial.get_error()` would read the copy in the storage, which is written later.
             path = Path(trial.error_file) if trial.error_file else None
-            account = path.read_text(encoding="utf-8") if path and path.exists() else None
-            self._executor.arrive(trial.trial_id, classify_failure(account))
+            text = path.read_text(encoding="utf-8") if path and path.exists() else None
+            self._executor.arrive(trial.trial_id, classify_failure(text))
         else:
-            failure = WorkerFailure(
-                "late", f"took longer than {self._executor.cluster.trial_timeout:g} s"
-            )
-            self._executor.arrive(trial.trial_id, failure, seconds)
+            reason = f"took longer than {self._executor.cluster.trial_timeout:g} s"
+            self._executor.arrive(trial.trial_id, WorkerFailure("late", reason), seconds)
 
     def on_step_end(self, *_: object, **__: object) -> None:
-        """Stop what takes too long, or all."""
+        """Kill the workers of late batches; all workers if the executor stops."""
         for trial_id, seconds in self._watchdog.expired():
             self._expired[trial_id] = seconds
             self._kill(trial_id)
@@ -725,7 +711,7 @@ class _Collector(tune.Callback):  # type: ignore[misc]
             raise _Stopped
 
     def _end(self, trial: Any) -> None:
-        # Tune keeps every trial to the end, and writes it down; what was in it need not be kept.
+        # Tune keeps every trial to the end, and writes it to files: remove the content.
         trial.config.clear()
         trial.evaluated_params.clear()
         self._watchdog.end(trial.trial_id)
