@@ -99,7 +99,7 @@ def test_the_estimate_of_a_search_knows_how_much_faster_seeds_of_a_stack_are(gai
 @pytest.mark.usefixtures("no_ray")
 def test_search_certify_and_compare_say_what_they_will_take(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(certify, "LEAST_TOLD", 0.0)
+    monkeypatch.setattr(certify, "SHORT", 0.0)
     told = []
     common = {"train": train, "workers": 0, "on_word": told.append}
     space = SPACE | {"seeds": {"ladder": [4, 8], "certify": 10}}

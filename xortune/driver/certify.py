@@ -1,9 +1,8 @@
-"""The verb `certify`, and the certificate that a search makes by itself: fresh seeds for finalists.
+"""The verb `certify`, and the certificate at the end of a search: fresh seeds for finalists.
 
-Its blocks are planned beforehand and go through the same loop as those of a search. Right after a
-search they follow its own on the workers that are there already. Otherwise Ray would have to be
-started, and with it workers that import and compile what they train with: where all of it takes
-less time than that and no cluster is named, it is trained in this process.
+Its blocks go through the same loop as those of a search. At the end of a search they train on its
+workers. Otherwise they train in this process, if no cluster is named and they take less time than
+Ray needs to start its workers.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import math
 import os
 import shlex
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -61,40 +60,45 @@ if TYPE_CHECKING:
 
 
 def on_ray(trainer: Trainer, cluster: Cluster, folder: Path, **options: Any) -> RayExecutor:
-    """Trains on the Ray that is connected; Tune is imported here first."""
+    """A `RayExecutor` on the connected Ray. Imports Ray Tune, which is slow."""
     from xortune.driver.ray_executor import RayExecutor
 
     return RayExecutor(trainer, cluster, folder, **options)
 
 
 # -------------------------------------------------------------------------------------------------
-# Fresh seeds: all are known from the start; what is left to decide is how finely they are split.
+# Fresh seeds. They are all known from the start; only the sizes of blocks are decided here.
 
 BLOCK_SECONDS, LEAST_SEEDS = 1.0, 16
-"""A block takes about so long on one core, and has at least so many seeds."""
+"""Target length of a block on one core, and its minimum number of seeds."""
 
 
 class FreshSeeds:
-    """Decides which fresh seeds are trained next: one block of each config in turn.
+    """Decides which fresh seeds train next: one block of each config in turn.
 
-    So a config is not known to be good or bad before each has begun, and whoever interrupts an
-    attempt cannot choose what was in it. Seeds are independent: whoever has all slots gets the
-    blocks of a single finalist side by side, and results come in any order.
+    All configs begin before the first is known to be good or bad, so nobody can choose among them
+    by interrupting an attempt. Blocks of one config may train at once, and results come in any
+    order.
 
     Args:
-        wanted: what is to be trained.
-        trainer: what will train it, and says what a block may cost.
-        slots: trials that run at once; blocks are smaller where some would be idle.
-        further: what is wanted next, by all lines so far, once nothing else is.
-        pace: how many times as long as the trainer says a block is known to take. What is seen of
-            finished blocks corrects it.
+        tasks: the seeds of each config.
+        trainer: estimates the time of a block.
+        slots: batches that train at once. Blocks are smaller if slots would be idle.
+        further: called with all lines so far; returns further tasks, or none once all is decided.
+        pace: measured time of a block as a multiple of the trainer's estimate. Finished blocks
+            correct it.
+
+    Attributes:
+        configs: number of configs with seeds to train.
+        news: pairs (seeds done, all seeds) for the user's callback.
+        lines: the evaluations recorded so far.
     """
 
     ready = 0
 
     def __init__(
         self,
-        wanted: Sequence[SeedsToTrain],
+        tasks: Sequence[SeedsToTrain],
         trainer: Trainer,
         *,
         slots: int = 1,
@@ -104,32 +108,29 @@ class FreshSeeds:
         self.slots = slots
         self._further = further
         self._trainer, self._pace = trainer, pace
-        self._waiting = deque(one for one in wanted if one.seeds)
-        self.configs = len({one.point.key for one in self._waiting})
-        """How many configs there are seeds for."""
-        self._total, self._done = sum(one.count for one in self._waiting), 0
+        self._waiting = deque(task for task in tasks if task.seeds)
+        self.configs = len({task.point.key for task in self._waiting})
+        self._total, self._done = _seeds_of(self._waiting), 0
         self.news: deque[object] = deque([(0, self._total)])
-        """Seeds done, and all seeds."""
         self.lines: list[Evaluation] = []
-        """What has been recorded."""
 
     @property
     def left(self) -> int:
-        """How many blocks are still to be made, about."""
-        return sum(math.ceil(one.count / self._size(one)) for one in self._waiting)
+        """Estimated number of blocks that are still to be made."""
+        return sum(math.ceil(task.count / self._size(task)) for task in self._waiting)
 
     @property
     def work_left(self) -> float:
-        """Seconds of work for one core, about."""
-        return self._pace * sum(self._cost(one) for one in self._waiting)
+        """Estimated seconds of work for one core."""
+        return self._pace * sum(self._cost(task) for task in self._waiting)
 
     @property
     def open(self) -> bool:
-        """Whether another block can be made now."""
+        """Whether `next` returns a block now."""
         return bool(self._waiting)
 
-    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002  # nothing waits to be handed out
-        """Begin no further block; those under way may finish."""
+    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
+        """Begin no further block; those in flight may finish."""
         self._waiting.clear()
         self._further = None
 
@@ -137,23 +138,22 @@ class FreshSeeds:
         """The next block to train; None if there is none now."""
         if not self._waiting:
             return None
-        one = self._waiting[0]
-        size = self._size(one)
-        self._waiting.popleft()
-        part, *others = one.seeds
-        block = Block(one.point, part.start, min(size, len(part)))
+        size = self._size(self._waiting[0])  # it depends on all that waits
+        task = self._waiting.popleft()
+        part, *others = task.seeds
+        block = Block(task.point, part.start, min(size, len(part)))
         if rest := range(block.seeds.stop, part.stop):
             others.insert(0, rest)
         if others:
-            self._waiting.append(replace(one, seeds=tuple(others)))
-        return Job(one.proposal, block, purpose=one.purpose)
+            self._waiting.append(replace(task, seeds=tuple(others)))
+        return Job(task.proposal, block, purpose=task.purpose)
 
     def wants(self, job: Job) -> bool:  # noqa: ARG002
-        """Every block is of interest."""
+        """Whether the result of a block is wanted: always."""
         return True
 
     def tell(self, job: Job, result: Evaluation) -> None:
-        """Take in what came of a block."""
+        """Record the result of a block."""
         self.lines.append(result)
         estimated = self._trainer.cost(job.block)
         if result.outcome is not None and estimated > 0:
@@ -161,90 +161,90 @@ class FreshSeeds:
         if result.final:
             self._done += job.block.count
             if self._further is not None:
-                more = [one for one in self._further(self.lines) if one.seeds]
+                more = [task for task in self._further(self.lines) if task.seeds]
                 if self._done == self._total:
                     self._waiting.extend(more)
-                    self._total += sum(one.count for one in more)
-                elif not more:  # decided by those before
-                    self._total -= sum(one.count for one in self._waiting)
+                    self._total += _seeds_of(more)
+                elif not more:  # the seeds so far have decided
+                    self._total -= _seeds_of(self._waiting)
                     self._waiting.clear()
             self.news.append((self._done, self._total))
 
-    def _cost(self, one: SeedsToTrain) -> float:
-        return self._trainer.cost(Block(one.point, one.seeds[0].start, one.count))
+    def _cost(self, task: SeedsToTrain) -> float:
+        return self._trainer.cost(Block(task.point, task.seeds[0].start, task.count))
 
-    def _size(self, one: SeedsToTrain) -> int:
-        """How many seeds the next block of a config has at most."""
-        each = max(1.0, self._pace) * self._cost(one) / one.count
+    def _size(self, task: SeedsToTrain) -> int:
+        """Maximum number of seeds of the next block."""
+        each = max(1.0, self._pace) * self._cost(task) / task.count
         if each <= 0:
-            return one.count
+            return task.count
         seconds, least = BLOCK_SECONDS, LEAST_SEEDS
         if self.slots > 1:
-            # About as many of these blocks for each slot, that all may end together.
-            share = math.ceil(
-                sum(other.count for other in self._waiting) / (BATCHES_PER_SLOT * self.slots)
-            )
+            # Each slot gets about the same number of blocks, so that all end together.
+            share = math.ceil(_seeds_of(self._waiting) / (BATCHES_PER_SLOT * self.slots))
             seconds = min(seconds, max(MIN_BATCH_SECONDS, share * each))
             least = min(least, share)
         return max(round(seconds / each), least, 1)
 
 
-def train_locally(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
-    """Train fresh seeds in this process, without Ray; a user's function in one of its own.
+def _seeds_of(tasks: Iterable[SeedsToTrain]) -> int:
+    return sum(task.count for task in tasks)
 
-    That is kept: see `subprocesses.ending_process`.
+
+def train_locally(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
+    """Train fresh seeds without Ray: in this process, or a user's function in a subprocess.
+
+    The subprocess is kept: see `subprocesses.ending_process`.
     """
     run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
 
 
-LEAST_TOLD, LONG = 5.0, 600.0
-"""Seconds below which nobody is told what it will take, and from which on fewer seeds are named."""
+SHORT, LONG = 5.0, 600.0
+"""Seconds: shorter work has no estimate; the estimate of longer work suggests fewer seeds."""
+
+LESS, MANY_SEEDS = 5, 20
+"""The suggestion is a fifth of the seeds, if these are at least 20."""
 
 
 def estimate(what: str, least: float, most: float, workers: int) -> str | None:
-    """What work of so many seconds for one core takes; None where that is a matter of seconds.
+    """A sentence about the time of `least` to `most` seconds of work for one core.
 
-    How many workers share it is 0 if that is not known.
+    None if the work is `SHORT`. `workers` is 0 if their number is not known.
     """
-    if most / (workers or 1) < LEAST_TOLD:
+    if most / (workers or 1) < SHORT:
         return None
     where = f"on {count(workers, 'worker')}" if workers else "for one worker"
-    ends = [duration(seconds / (workers or 1)) for seconds in (least, most)]
-    took = f"about {ends[1]}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-    return f"{what}, {took} {where}"
+    low, high = (duration(seconds / (workers or 1)) for seconds in (least, most))
+    return f"{what}, {f'about {high}' if low == high else f'{low} to {high}'} {where}"
 
 
 def estimate_of_seeds(
     verb: str, configs: int, seeds: int, seconds: float, workers: int
 ) -> str | None:
-    """What fresh seeds of so many seconds for one core will take; what fewer would, if long."""
-    told = estimate(f"{verb}: {configs} x {seeds:,} seeds", seconds, seconds, workers)
-    if told is None or seconds / workers < LONG or seeds < LESS * MANY_SEEDS:
-        return told
+    """As `estimate`, for fresh seeds; if long, it suggests fewer."""
+    sentence = estimate(f"{verb}: {configs} x {seeds:,} seeds", seconds, seconds, workers)
+    if sentence is None or seconds / workers < LONG or seeds < LESS * MANY_SEEDS:
+        return sentence
     fewer = duration(seconds / workers / LESS)
-    return worded(f"{told}; --seeds {seeds // LESS} takes {fewer}")
-
-
-LESS, MANY_SEEDS = 5, 20
-"""One in so many of the seeds is named beside a long estimate, if that is so many at least."""
+    return worded(f"{sentence}; --seeds {seeds // LESS} takes {fewer}")
 
 
 def seeds_callback(
-    tell: Callable[[int, int], None] | None,
+    callback: Callable[[int, int], None] | None,
 ) -> Callable[[tuple[int, int]], None] | None:
-    """Passes on the news of fresh seeds: the seeds done and all seeds."""
-    return None if tell is None else lambda news: tell(*news)
+    """The callback for `FreshSeeds.news`, from one that takes two arguments."""
+    return None if callback is None else lambda news: callback(*news)
 
 
 # -------------------------------------------------------------------------------------------------
 # The verb.
 
 FINALISTS = 5
-"""How many a search certifies by itself."""
+"""Number of finalists that a search certifies."""
 
 AFTERWARDS = 0.1
-"""A search whose time is over still certifies if that takes at most this share of its budget: it is
-what makes the result believable, and mostly takes seconds."""
+"""When a search's time budget is over, it still certifies if that takes at most this share of the
+budget: the certificate makes the result believable, and mostly takes seconds."""
 
 
 @process_restored()
@@ -378,29 +378,28 @@ def certify_run(
 
     Args:
         path: the run's directory; nothing else may be writing to it.
-        trainer: what trained the run.
-        call: what is asked for.
-        cluster: trains what is worth it, or all if it has an address or a timeout; without it all
-            is trained in this process, on all cores.
+        trainer: of the run.
+        call: the certificate to make.
+        cluster: trains long work, or all of it if it has an address or a timeout. Without it, this
+            process trains on all cores.
         on_progress: called with the seeds done and all seeds, at first and after each block.
         on_message: called with a sentence for the user.
-        on_estimate: called with what it will take, if that is long.
-        accept_versions: whether an attempt that was begun with another engine or other versions may
-            be left as it is, and a new one begun.
-        session: what the manifest says of this session, if it is not that of a search.
+        on_estimate: called with an estimate of the time, if it is long.
+        accept_versions: whether to begin a new attempt if another engine or other versions began
+            the last one.
+        session: the manifest's entry for this session, if it is not that of a search.
     """
     worker, here = with_cores(trainer, gpus=cluster.gpus_per_trial if cluster else 0.0)
     identity = identity_of(worker.describe())
     made = made_id(identity)
     with ExitStack() as stack:
         stack.enter_context(exclusive())
-        # Nobody else takes seeds meanwhile.
         journal = stack.enter_context(held_journal(path / JOURNAL, made, say=on_message))
         run = load_run(path)
         fresh, attempt = _fresh_seeds(run, worker, call, accept=accept_versions)
         if cluster is not None and cluster.address is None and cluster.trial_timeout is None:
             is_short = fresh.work_left / usable_cores() < RAY_SECONDS
-            if is_short and not _deadly(run, worker):
+            if is_short and not _has_killed_workers(run, worker):
                 cluster = None
         if cluster is not None:
             stack.enter_context(connected(cluster))
@@ -409,11 +408,11 @@ def certify_run(
             own = isinstance(here, CustomTrainer)
             workers = fresh.slots if cluster is not None else 1 if own else usable_cores()
             configs, seconds = fresh.configs, fresh.work_left
-            if told := estimate_of_seeds("certify", configs, call.seeds, seconds, workers):
-                on_estimate(told)
+            if sentence := estimate_of_seeds("certify", configs, call.seeds, seconds, workers):
+                on_estimate(sentence)
         changed = changed_trainer(run.manifest, identity)
         if changed and on_message is not None:
-            on_message(_not_the_search(run, changed))
+            on_message(_changed_message(run, changed))
         if session is not None:
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
@@ -423,13 +422,13 @@ def certify_run(
                 with ending_process():
                     train_locally(fresh, here, record)
             else:
-                end_process()  # the process in which the function was looked at
+                end_process()  # the subprocess that imported the function
                 folder, limit = path.resolve() / "ray", cluster.trial_timeout
                 batches = Batches(fresh, worker, record, slots=fresh.slots, limit=limit)
                 with on_ray(worker, cluster, folder, on_message=on_message) as executor:
                     run_loop(batches, executor, record)
         finally:
-            certificate = noted_certificate(run, [replace(one, made=made) for one in fresh.lines])
+            certificate = noted_certificate(run, [replace(line, made=made) for line in fresh.lines])
     assert certificate is not None
     return certificate
 
@@ -437,35 +436,36 @@ def certify_run(
 def _fresh_seeds(
     run: Run, trainer: Trainer, call: Call, *, slots: int = 1, accept: bool
 ) -> tuple[FreshSeeds, dict[str, int]]:
-    """What is still to be trained for a call, and for the manifest the number of its attempt."""
+    """The seeds that a call lacks, and the manifest's entry with the number of the attempt."""
     tasks = tasks_of(run, trainer, call, accept=accept)
-    purposes = [one.purpose for one in tasks if one.purpose is not None]
-    finalists = {purpose.finalist for purpose in purposes}
-    # How many times as long as the trainer says the finalists took in the search; by the fastest of
-    # their blocks: the first of a worker also took what it imported and compiled.
+    purposes = [task.purpose for task in tasks if task.purpose is not None]
+    # The fastest block of the finalists: the first block of a worker also took the time of imports
+    # and compilation.
     ratios = [
         line.seconds / cost
-        for line in run.evaluations.of_keys(finalists)
+        for line in run.evaluations.of_keys({purpose.finalist for purpose in purposes})
         if line.outcome is not None and (cost := trainer.cost(line.block)) > 0
     ]
-    pace = max(1.0, min(ratios, default=1.0))
-    attempt = {"attempt": purposes[0].attempt} if purposes else {}
-    further = None
-    if call.min_rate is not None:
-        further = partial(next_of_sequence, run, call)
-    return FreshSeeds(tasks, trainer, slots=slots, pace=pace, further=further), attempt
+    fresh = FreshSeeds(
+        tasks,
+        trainer,
+        slots=slots,
+        pace=max(1.0, min(ratios, default=1.0)),
+        further=None if call.min_rate is None else partial(next_of_sequence, run, call),
+    )
+    return fresh, {"attempt": purposes[0].attempt} if purposes else {}
 
 
-def _deadly(run: Run, trainer: Trainer) -> bool:
-    """Whether a user's code may have killed its process: blocks of the run came to nothing."""
+def _has_killed_workers(run: Run, trainer: Trainer) -> bool:
+    """Whether a user's code may have killed its process: blocks of the run have no outcome."""
     lines = (*run.evaluations, *run.checks)
     return runs_users_code(trainer) and any(
         line.outcome is None and line.error not in NO_FAILURES for line in lines
     )
 
 
-def _not_the_search(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
-    """Why the search's counts are not those of these seeds: name, before, now of what changed."""
+def _changed_message(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
+    """Why the search's counts cannot be compared: changed entries as (name, before, now)."""
     if is_imported(run.manifest):
         return (
             "whether this trainer made what was imported is not known: its counts stand beside "
@@ -480,23 +480,23 @@ def _not_the_search(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
 
 
 def seconds_for_certificate(budget: float | None, spent: float) -> float | None:
-    """How many seconds a certificate may take that is begun now; None for any time."""
+    """Maximum seconds of a certificate that begins now; None for any time."""
     return None if budget is None or spent < budget else budget * AFTERWARDS
 
 
 def fresh_seeds_after(
     path: Path, trainer: Trainer, slots: int, *, most: float | None, accept: bool
 ) -> FreshSeeds | None:
-    """The fresh seeds that follow a search that is done, into the same journal.
+    """The fresh seeds that a finished search trains into the same journal.
 
     Returns:
-        None where `certified` would do nothing, or leave it out.
+        None if there is nothing to certify, or if it would take more than `most` seconds.
 
     Raises:
         InputError: no fresh seeds are left, or an attempt was begun with other versions.
     """
     run = load_run(path)
-    call = _lacking(run)
+    call = _missing_certificate(run)
     if call is None or (most is not None and _seconds(run, call) > most):
         return None
     return _fresh_seeds(run, trainer, call, slots=slots, accept=accept)[0]
@@ -511,28 +511,27 @@ def certified(
     accept: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Run, bool]:
-    """Certify the finalists of a search that is done, if its space asks for that.
+    """Certify the finalists of a finished search, if its space asks for that.
 
-    Nothing is trained where no config solved a seed, or where the finalists are certified already:
-    the blocks followed those of the search, or a finished search is resumed, which must not spend
-    another attempt.
+    Does nothing if no config solved a seed, or if the finalists have their certificate: resuming a
+    finished search must not spend another attempt.
 
     Args:
-        run: the search.
+        run: of the search.
         trainer: of the search.
-        most: how many seconds it may take, by what the search measured. If it takes more it is not
-            begun, and the entry `not_certified` of the manifest has the command that does it.
-        cluster: where it may be trained; without it in this process.
-        accept: whether an attempt that other versions began may be left; see `certify`.
+        most: maximum seconds, by the times that the search measured. If it would take more, the
+            manifest's entry `not_certified` gets the command that does it.
+        cluster: see `certify_run`.
+        accept: see `certify_run`.
         on_progress: called with the seeds done and all seeds.
 
     Returns:
-        The run as it is then, and False if the user interrupted; resuming the search continues.
+        The run afterwards, and False if the user interrupted; resuming the search continues.
 
     Raises:
         InputError: the directory cannot be written, or there is no such cluster.
     """
-    call = _lacking(run)
+    call = _missing_certificate(run)
     if call is None:
         return (_without_note(run) if noted_certificate(run) else run), True
     if most is not None and (seconds := _seconds(run, call)) > most:
@@ -557,27 +556,27 @@ def certified(
     return _without_note(load_run(run.path)), True
 
 
-def _lacking(run: Run) -> Call | None:
-    """What its space asks for and the run does not have; None if there is no such thing."""
-    seeds, solving = run.asked.seeds.certify, _solving(run)
-    if seeds is None or not solving:
+def _missing_certificate(run: Run) -> Call | None:
+    """The certificate that the run's space asks for, if the run lacks it."""
+    seeds, keys = run.asked.seeds.certify, _finalists(run)
+    if seeds is None or not keys:
         return None
-    known = certificate_of(run.checks)
-    for attempt in known.attempts if known is not None else ():
-        ranked = sorted(attempt.finalists, key=lambda found: found.rank)
-        if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == solving:
+    certificate = certificate_of(run.checks)
+    for attempt in certificate.attempts if certificate is not None else ():
+        ranked = sorted(attempt.finalists, key=lambda finalist: finalist.rank)
+        if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == keys:
             return None
     return Call(top=FINALISTS, seeds=seeds)
 
 
-def _solving(run: Run) -> list[str]:
-    """Whom a search certifies."""
+def _finalists(run: Run) -> list[str]:
+    """The keys of the configs that a search certifies."""
     return [result.key for result in run.results[:FINALISTS] if result.outcome.successes]
 
 
 def _seconds(run: Run, call: Call) -> float:
-    """About how long certifying takes on all cores of this machine, as the search's blocks did."""
-    each = sum(seconds_of_seed(run, key) or 0.0 for key in _solving(run))
+    """Estimated seconds of a certificate on all cores of this machine."""
+    each = sum(seconds_of_seed(run, key) or 0.0 for key in _finalists(run))
     return each * call.seeds / usable_cores()
 
 
@@ -589,5 +588,5 @@ def seconds_of_seed(run: Run, key: str) -> float | None:
 
 
 def _without_note(run: Run) -> Run:
-    """The run, without the note about the certificate that it lacked before."""
+    """The run without the manifest's entry `not_certified`."""
     return run.noted(not_certified=None) if run.manifest.get("not_certified") else run

@@ -71,7 +71,7 @@ SEEDS = 1000
 
 
 class _Options(TypedDict, total=False):
-    """What the overloads share that compare by seeds."""
+    """The options that the overloads share if they compare by seeds."""
 
     labels: Sequence[str] | None
     train: bool | Function | Sequence[Function]
@@ -252,46 +252,46 @@ def compare(
     candidates = [entry for entry in entries if not isinstance(entry, Contestant)]
     if not different_tasks:
         refuse_different_tasks(candidates)
-    bare = [one for one in candidates if one.certified is None]
-    if train is False and bare:
-        raise _lacking(bare[0])
+    uncertified = [candidate for candidate in candidates if candidate.certified is None]
+    if train is False and uncertified:
+        raise _lacks_seeds(uncertified[0])
     to_train: dict[int, WantedSeeds] = {}
-    if seeds is not None or bare or sequential:  # then all are trained, under the same
+    if seeds is not None or uncertified or sequential:  # then all train under the same seeds
         to_train = {
             place: _wanted(entry, task, own, engine, success, here=workers == 0)
             for place, (entry, own) in enumerate(zip(entries, trainers, strict=True))
             if not isinstance(entry, Contestant)
         }
+    names = [entry.label for entry in entries]
     if not different_tasks:
         identities = [
             to_train[place].trainer.describe() if place in to_train else _identity(entry)
             for place, entry in enumerate(entries)
         ]
-        labelled = [entry.label for entry in entries]
-        refuse_different_trainers(list(zip(labelled, identities, strict=True)))
+        refuse_different_trainers(list(zip(names, identities, strict=True)))
     voice = Voice(verbose, on_word)
-    found: dict[int, Contestant] = {}
+    trained: dict[int, Contestant] = {}
     if most is not None:
-        _refuse_trained(entries, to_train)
+        _refuse_given(entries)
     if to_train:
-        directory = _local(output or comparison_directory([entry.label for entry in entries]))
+        directory = _local(output or comparison_directory(names))
         with ending_process(), voice.certifying(on_progress, "training") as show:
             if most is not None:
-                return _in_step(
+                return _sequential(
                     entries, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
                 )
             seeds = seeds or SEEDS
-            found = _trained(entries, to_train, directory, seeds=seeds, voice=voice, show=show)
+            trained = _trained(entries, to_train, directory, seeds=seeds, voice=voice, show=show)
     contestants = []
     for place, entry in enumerate(entries):
-        one = entry if isinstance(entry, Contestant) else found.get(place) or entry.certified
-        assert one is not None  # what has no certified seeds was trained
-        contestants.append(one)
+        known = entry if isinstance(entry, Contestant) else trained.get(place) or entry.certified
+        assert known is not None  # an uncertified candidate was trained
+        contestants.append(known)
     return compare_runs(contestants, alpha=alpha)
 
 
 def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
-    """Refuse what is out of range before anything is trained."""
+    """Raise an InputError for an argument that is out of range or contradicts another."""
     if not 0 < alpha < 1:
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
     if seeds is not None and not 1 <= seeds <= len(COMPARE):
@@ -309,7 +309,7 @@ def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
 def _most_seeds(
     given: int | None, seeds: int | None, *, train: bool, sequential: bool
 ) -> int | None:
-    """After how many seeds a comparison ends that trains them one after the other, if it does."""
+    """The most seeds of a sequential comparison; None if it is not sequential."""
     if not sequential:
         refuse_given("only with --sequential", max_seeds=given)
         return None
@@ -327,15 +327,13 @@ def _most_seeds(
 
 
 LEAST_ROUND, SHARE_OF_ROUND = 8, 50
-"""At least so many seeds of each are trained before the next look, or one in so many of those so
-far: fewer would be spent on looking. Those beyond the seed that decides do not count."""
+"""A sequential comparison tests after each round of 8 seeds, or of 1/50 of the seeds so far if that
+is more: tests take time. Seeds beyond the one that decides do not count."""
 
 
-def _refuse_trained(
-    entries: Sequence[Candidate | Contestant], to_train: Mapping[int, WantedSeeds]
-) -> None:
-    for place, entry in enumerate(entries):
-        if place not in to_train:
+def _refuse_given(entries: Sequence[Candidate | Contestant]) -> None:
+    for entry in entries:
+        if isinstance(entry, Contestant):
             raise InputError(
                 f"{entry.label} already has its seeds",
                 field="sequential",
@@ -344,7 +342,7 @@ def _refuse_trained(
             )
 
 
-def _in_step(
+def _sequential(
     entries: Sequence[Candidate | Contestant],
     to_train: Mapping[int, WantedSeeds],
     directory: Path,
@@ -354,28 +352,27 @@ def _in_step(
     voice: Voice,
     show: Callable[[int, int], None] | None,
 ) -> SequentialComparison:
-    """Train all under the same seeds, until one is proven better than each other."""
+    """Train all under the same seeds, until one is proven better than each of the others."""
     wanted = [to_train[place] for place in range(len(entries))]
-    _tell_of_compiling(wanted, voice)
-    known = [one.seconds for one in wanted]
-    seconds = None if None in known else sum(one or 0.0 for one in known)  # of a seed of each
-    n, over, told = 0, False, False
-    while not over:
-        if seconds is not None and not told:
-            told = True
+    _announce_compiling(wanted, voice)
+    seconds = _sum_known([config.seconds for config in wanted])  # of one seed of each
+    n, is_over, is_announced = 0, False, False
+    while not is_over:
+        if seconds is not None and not is_announced:
+            is_announced = True
             what = f"compare: at most {len(wanted)} x {most:,} seeds"
-            if text := estimate(what, seconds * (most - n), seconds * (most - n), 1):
-                voice.inform(text)
+            if sentence := estimate(what, seconds * (most - n), seconds * (most - n), 1):
+                voice.inform(sentence)
         before, started = n, time.perf_counter()
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         outcomes = train_shared(directory, wanted, n, say=voice.warn)
-        if before and seconds is None:  # the first round starts processes, and compiles
+        if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(entries, outcomes)
-        comparison, over = compared_in_step(
+        comparison, is_over = compared_in_step(
             [outcome.solved for outcome in outcomes],
             [entry.label for entry in entries],
-            [one.point for one in wanted],
+            [config.point for config in wanted],
             first_seed=COMPARE.start,
             max_seeds=most,
             alpha=alpha,
@@ -388,25 +385,24 @@ def _in_step(
 def _trainers(
     train: bool | Function | Sequence[Function], trainer: Trainer | Function | None, count: int
 ) -> Sequence[Trainer | Function | None]:
-    """What trains each of what is compared, where it has to be trained and was given."""
+    """The user's trainer or function for each of `count` entries; None if there is none."""
     if isinstance(train, bool):
         return [trainer] * count
     if trainer is not None:
         raise InputError(
             "given together with trainer", field="train", allowed="one of them", fix="leave one out"
         )
-    given = [train] * count if callable(train) else list(train)
-    if len(given) != count or not all(map(callable, given)):
+    functions = [train] * count if callable(train) else list(train)
+    if len(functions) != count or not all(map(callable, functions)):
         raise InputError(
-            f"{len(given)} functions for {count} configurations",
+            f"{len(functions)} functions for {count} configurations",
             field="train",
             allowed="a function, or a list with one for each",
         )
-    return given
+    return functions
 
 
-def _lacking(candidate: Candidate) -> InputError:
-    """Why something would have to be trained."""
+def _lacks_seeds(candidate: Candidate) -> InputError:
     run = candidate.run
     certify = f"`xortune certify {run.path}`, or " if run is not None else ""
     return InputError(
@@ -418,7 +414,7 @@ def _lacking(candidate: Candidate) -> InputError:
 
 
 def _identity(entry: Candidate | Contestant) -> Mapping[str, str]:
-    """What is known of what trained the seeds that something has."""
+    """The known identity of the trainer of an entry's seeds."""
     if not isinstance(entry, Contestant):
         return entry.identity
     return {"success": entry.facts[RULE]} if RULE in entry.facts else {}
@@ -433,42 +429,38 @@ def _wanted(
     *,
     here: bool,
 ) -> WantedSeeds:
-    if trainer is not None and not callable(trainer):
-        found = trainer
-    elif candidate.run is None and candidate.task is None:
-        found = _of_function(candidate, trainer, success)
-    elif candidate.run is None:
-        learned = task if isinstance(task, Task) else Task.named(task)
-        found = NetworkTrainer(learned, engine or "auto")
-    else:
+    run, used = candidate.run, trainer
+    if run is not None and (used is None or callable(used)):
         with ending_process():
-            found = trainer_of(candidate.run, engine, 0.0, train=trainer, here=here)
-    if here:
-        found = in_this_process(found, lambda _: None)
-    found = with_cores(found)[1]
-    found.describe()  # refuses an engine that is not there
-    run = candidate.run
-    seconds = None if run is None else seconds_of_seed(run, candidate.point.key)
-    return WantedSeeds(candidate.point, found, seconds)
-
-
-def _of_function(candidate: Candidate, train: Function | None, success: str | None) -> Trainer:
-    """What trains a dict: the user's function."""
-    if train is None:
+            used = trainer_of(run, engine, 0.0, train=used, here=here)
+    elif candidate.task is not None and (used is None or callable(used)):
+        learned = task if isinstance(task, Task) else Task.named(task)
+        used = NetworkTrainer(learned, engine or "auto")
+    elif used is None:
         raise InputError(
             f"{candidate.label} is a dict, and no function was given to train it",
             field="train",
             allowed="a function of a configuration and a seed",
             fix="give it as train=, or a xortune.Config for the built-in network",
         )
-    return single_config(candidate.point, train, success)[1]
+    elif callable(used):
+        used = single_config(candidate.point, used, success)[1]
+    if here:
+        used = in_this_process(used, lambda _: None)
+    used = with_cores(used)[1]
+    used.describe()  # refuses an engine that is not available
+    seconds = None if run is None else seconds_of_seed(run, candidate.point.key)
+    return WantedSeeds(candidate.point, used, seconds)
 
 
 def _refuse_all_crashed(
     entries: Sequence[Candidate | Contestant], outcomes: Sequence[Outcome]
 ) -> None:
-    """Refuse a function that no seed of any dict has come through: nobody has called it before."""
-    dicts = all(isinstance(one, Candidate) and not (one.run or one.task) for one in entries)
+    """Raise an InputError if all entries are dicts and all their seeds have crashed.
+
+    No search has called their function before: it is probably broken.
+    """
+    dicts = all(isinstance(e, Candidate) and not (e.run or e.task) for e in entries)
     if dicts and all((outcome.status == Status.CRASHED).all() for outcome in outcomes):
         reason = next(iter(outcomes[0].details.failed.values()), "no reason is known")
         raise InputError(
@@ -480,7 +472,7 @@ def _refuse_all_crashed(
 
 
 def _local(directory: str | os.PathLike[str]) -> Path:
-    """The directory, which must be one of this machine."""
+    """The directory as a path; raises an InputError for a URL."""
     if url_of(directory) is not None:
         raise InputError(
             "is a URL, but a comparison keeps its seeds on this machine",
@@ -490,12 +482,18 @@ def _local(directory: str | os.PathLike[str]) -> Path:
     return Path(directory)
 
 
-def _tell_of_compiling(wanted: Iterable[WantedSeeds], voice: Voice) -> None:
-    trainers = [one.trainer for one in wanted]
-    engines = {one.engine for one in trainers if isinstance(one, NetworkTrainer)}
+def _announce_compiling(wanted: Iterable[WantedSeeds], voice: Voice) -> None:
+    """Explain the wait, which would look like a hang."""
+    trainers = [config.trainer for config in wanted]
+    engines = {trainer.engine for trainer in trainers if isinstance(trainer, NetworkTrainer)}
     if engines & {"auto", "fused"} and not is_compiled():
-        # The wait would look like a hang.
         voice.warn("the fused engine is compiled at its first use: some 15 seconds, once")
+
+
+def _sum_known(seconds: Sequence[float | None]) -> float | None:
+    """The sum; None if one of them is not known."""
+    known = [each for each in seconds if each is not None]
+    return sum(known) if len(known) == len(seconds) else None
 
 
 def _trained(
@@ -507,45 +505,50 @@ def _trained(
     voice: Voice,
     show: Callable[[int, int], None] | None,
 ) -> dict[int, Contestant]:
-    """The entries that are to be trained, by their places, with the seeds that they lacked."""
+    """Train the entries that lack seeds; the contestants by their places."""
     wanted = list(to_train.values())
-    for one in wanted:
-        if isinstance(one.trainer, NetworkTrainer):
-            one.trainer.refuse_beyond_memory(one.point, seeds)
-    _tell_of_compiling(wanted, voice)
+    for config in wanted:
+        if isinstance(config.trainer, NetworkTrainer):
+            config.trainer.refuse_beyond_memory(config.point, seeds)
+    _announce_compiling(wanted, voice)
     outcomes = train_shared(
         directory, wanted, seeds, say=voice.warn, say_estimate=voice.inform, show=show
     )
     if len(to_train) == len(entries):
         _refuse_all_crashed(entries, outcomes)
-    found = {}
-    for (place, one), outcome in zip(to_train.items(), outcomes, strict=True):
-        entry, identity = entries[place], identity_of(one.trainer.describe())
+    contestants = {}
+    for (place, config), outcome in zip(to_train.items(), outcomes, strict=True):
+        entry, identity = entries[place], identity_of(config.trainer.describe())
         assert not isinstance(entry, Contestant)
         made = trained_by({**identity, "versions": {"xortune": __version__}})
-        found[place] = trained_contestant(entry, outcome, made, identity)
-    return found
+        contestants[place] = trained_contestant(entry, outcome, made, identity)
+    return contestants
 
 
 # -------------------------------------------------------------------------------------------------
 # Fresh seeds for a comparison: the same for all configs, trained in this process.
 #
-# They go into a journal of their own, one for each engine with its versions, so that a comparison
-# that was interrupted, or asks for more seeds, goes on where the last one stopped.
+# A journal for each engine and its versions keeps them. A comparison that was interrupted, or one
+# for more seeds, continues there.
 
 
 @dataclass(frozen=True)
 class WantedSeeds:
-    """A config that lacks seeds, and what trains it."""
+    """A config that lacks seeds.
+
+    Attributes:
+        point: the config.
+        trainer: trains it.
+        seconds: of one seed, if its run has measured that.
+    """
 
     point: Point
     trainer: Trainer
     seconds: float | None = None
-    """Of a seed, as its run measured it."""
 
     @property
     def made(self) -> str:
-        """Digest of what trains it; see `runs.manifest.made_id`."""
+        """Fingerprint of the trainer; see `runs.manifest.made_id`."""
         return made_id(identity_of(self.trainer.describe()))
 
 
@@ -558,45 +561,43 @@ def train_shared(
     say_estimate: Callable[[str], None] | None = None,
     show: Callable[[int, int], None] | None = None,
 ) -> list[Outcome]:
-    """Train each config under the first n seeds of comparisons, but those of an earlier call.
+    """Train each config under the first n seeds of comparisons, except those trained before.
 
     Args:
-        directory: where the journals are, or will be.
-        wanted: what lacks seeds; one that is wanted twice is trained once.
+        directory: of the journals.
+        wanted: the configs. An equal one is trained once.
         n: seeds of each.
         say: called with a sentence for the user.
-        say_estimate: called with what it will take, if that is long.
+        say_estimate: called with an estimate of the time, if it is long.
         show: called with the seeds done and all seeds, at first and after each block; not if there
             is nothing to do.
 
     Returns:
-        One outcome for each, of just these seeds in their order. Seeds of a block that finally
-        produced nothing are in it as crashed.
+        One outcome for each config, of exactly these seeds, ascending. Seeds of a block that
+        finally has no outcome count as crashed.
 
     Raises:
-        InputError: the directory cannot be written, or somebody else writes to it.
-        KeyboardInterrupt: the user interrupted; an equal call goes on.
+        InputError: the directory cannot be written, or another process writes to it.
+        KeyboardInterrupt: the user interrupted; the same call continues.
     """
     seeds = range(COMPARE.start, COMPARE.start + n)
-    trainers = {one.made: one.trainer for one in wanted}
-    configs = {(one.made, one.point.key): one for one in wanted}
+    trainers = {config.made: config.trainer for config in wanted}
+    configs = {(config.made, config.point.key): config for config in wanted}
     journals = {made: directory / f"trained-{made}.jsonl" for made in trainers}
     with held(directory, say=say) as lock:
         lacking: dict[str, list[SeedsToTrain]] = {made: [] for made in trainers}
-        took: list[float | None] = []  # seconds of what is lacking
-        had = {made: read(path) for made, path in journals.items() if path.exists()}
-        for (made, key), one in configs.items():
-            lines = had[made].of_keys([key]) if made in had else ()
+        seconds: list[float | None] = []  # of the lacking seeds of each config
+        trained = {made: read(path) for made, path in journals.items() if path.exists()}
+        for (made, key), config in configs.items():
+            lines = trained[made].of_keys([key]) if made in trained else ()
             if parts := missing(seeds, lines):
-                task = SeedsToTrain(one.point, parts)
+                task = SeedsToTrain(config.point, parts)
                 lacking[made].append(task)
-                took.append(None if one.seconds is None else task.count * one.seconds)
-        seconds = [each for each in took if each is not None]
-        told = None
-        if seconds and len(seconds) == len(took):
-            told = estimate_of_seeds("compare", len(took), n, sum(seconds), 1)
-        if told is not None and say_estimate is not None:
-            say_estimate(told)
+                seconds.append(None if config.seconds is None else task.count * config.seconds)
+        known = _sum_known(seconds) if seconds else None
+        sentence = known and estimate_of_seeds("compare", len(seconds), n, known, 1)
+        if sentence and say_estimate is not None:
+            say_estimate(sentence)
         total = len(configs) * n
         done = total - sum(task.count for tasks in lacking.values() for task in tasks)
         for made, tasks in lacking.items():
@@ -604,23 +605,23 @@ def train_shared(
                 continue
             fresh = FreshSeeds(tasks, trainers[made])
 
-            def tell(news: tuple[int, int], before: int = done) -> None:
+            def on_news(news: tuple[int, int], before: int = done) -> None:
                 if show is not None:
                     show(before + news[0], total)
 
             with Journal.open(journals[made], made=made, lock=lock, say=say) as journal:
-                train_locally(fresh, trainers[made], Record(journal, fresh, tell))
+                train_locally(fresh, trainers[made], Record(journal, fresh, on_news))
             done += sum(task.count for task in tasks)
-        found = {
+        outcomes = {
             (made, result.key): result.outcome
             for made, path in journals.items()
             for result in ConfigResults(read(path))
         }
-    return [_only(found[one.made, one.point.key], seeds) for one in wanted]
+    return [_restricted(outcomes[c.made, c.point.key], seeds) for c in wanted]
 
 
-def _only(outcome: Outcome, seeds: range) -> Outcome:
-    """The part of an outcome that is of these seeds, ascending."""
+def _restricted(outcome: Outcome, seeds: range) -> Outcome:
+    """The outcome restricted to these seeds, ascending."""
     kept = np.flatnonzero((outcome.seeds >= seeds.start) & (outcome.seeds < seeds.stop))
     kept = kept[np.argsort(outcome.seeds[kept])]
     details = outcome.details

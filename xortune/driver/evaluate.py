@@ -1,4 +1,4 @@
-"""The verb `evaluate`: one configuration under many seeds; and what trains a single one."""
+"""The verb `evaluate`: one configuration under many seeds, by the network or a user's training."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.source import given_source
 
 # -------------------------------------------------------------------------------------------------
-# What trains a configuration that stands alone, without a space.
+# The trainer of a configuration without a space.
 
 Training: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]
-"""A function or a class; or what a space file calls `trainer`: a function's name, a command."""
+"""A function or a class; or what a space file may call `trainer`: a function's name, a command."""
 
 
 def single_config(
     config: Mapping[str, Any], train: Training, success: str | None
 ) -> tuple[Point, CustomTrainer | CommandTrainer]:
-    """A configuration, and what trains it.
+    """A configuration as a point, and its trainer.
 
     Raises:
         InputError: the configuration, the rule or the training is not usable.
@@ -60,7 +60,7 @@ def single_config(
         form = form_of(train, source.label)
         return point, custom_trainer(source, rule, form=form, threads=threads)
 
-    # What a file may say is read and refused as that of a space is.
+    # A space of one point checks all that a file may say. (Slow to import.)
     from xortune.driver.trainer import trainer_for
     from xortune.spaces.space import load_space
 
@@ -92,30 +92,30 @@ def single_config(
 
 
 # -------------------------------------------------------------------------------------------------
-# The seeds of a user's own training: in this process, or in several at once.
+# The seeds of a user's training: in this process, or in several at once.
 
 BLOCK_SECONDS, GROWTH = 1.0, 8
-"""Seeds are trained at a time for about so long, and at most so many times as many as before."""
+"""Target length of a part of a block, and the maximum growth from one part to the next."""
 
 FIRST_MANY, MANY = 16, 64
-"""Seeds that are trained at a time, at first and at least, where one call takes many."""
+"""Number of seeds of the first part, and minimum of the later ones, if a call takes many seeds."""
 
 START_SECONDS = 20.0
-"""What takes longer is trained in several processes, each of which has to import its modules."""
+"""Longer work is shared by several processes, each of which has to import its modules."""
 
 SLOW = 0.1
-"""Seconds of a seed from which on no more seeds are trained at a time than can be at once."""
+"""Seconds of a seed. Callers train slower seeds in groups of one for each worker."""
 
 
 class TrainingPool:
-    """Trains by a user's own function, class or command, here or in several processes at once.
+    """Trains by a user's function, class or command, here or in several processes.
 
     Args:
-        trainer: of the user's own.
-        ahead: seeds that are to be trained, as far as is known.
-        workers: processes at once; 0 for this one. None begins with one, and takes as many as there
-            are cores where what is ahead takes long.
-        here: whether the one that None begins with is this process.
+        trainer: of the user.
+        ahead: expected number of seeds.
+        workers: number of processes; 0 for this process. None begins with one process, and uses
+            one for each core if the seeds take long.
+        here: whether None begins with this process.
         fail_fast: whether the first failed seed ends the training.
         on_failure: called with the first seed that fails.
 
@@ -138,20 +138,20 @@ class TrainingPool:
         if workers:
             refuse_unsendable(trainer)
         self._trainer, self._left, self._workers = trainer, ahead, workers or 1
-        self._grows = workers is None and usable_cores() > 1
-        self._here = self._in_calls = False
+        self._may_grow = workers is None and usable_cores() > 1
+        self._is_here = self._takes_many = False
         if isinstance(trainer, CustomTrainer):
-            self._here = here if workers is None else workers == 0
-            self._in_calls = trainer.form.many or trainer.form.stacked
-        self._trainer_here = in_this_process(trainer, self._note) if self._here else trainer
+            self._is_here = here if workers is None else workers == 0
+            self._takes_many = trainer.form.many or trainer.form.stacked
+        self._trainer_here = in_this_process(trainer, self._note) if self._is_here else trainer
         self._fail_fast, self._on_failure = fail_fast, on_failure
         self._failure: Failure | None = None
-        self._raised: BaseException | None = None
-        self._each: float | None = None
-        self._size, self._judged = FIRST_MANY if self._in_calls else 1, False
+        self._exception: BaseException | None = None
+        self._seconds: float | None = None  # of a seed, a moving average
+        self._size, self._is_first = FIRST_MANY if self._takes_many else 1, True
         self._pool: ThreadPoolExecutor | None = None
         self._threads: set[int] = set()
-        self._ours = REAPER.living
+        self._processes_before = REAPER.living
 
     def __enter__(self) -> TrainingPool:
         if self._workers > 1:
@@ -167,8 +167,8 @@ class TrainingPool:
 
     @property
     def at_once(self) -> int | None:
-        """Seeds to train at a time where one more would be waited for; None if that is short."""
-        if self._in_calls or (self._each is not None and self._each < SLOW):
+        """How many seeds to train at a time; None for any number, if they are fast."""
+        if self._takes_many or (self._seconds is not None and self._seconds < SLOW):
             return None
         return self._workers
 
@@ -178,45 +178,45 @@ class TrainingPool:
         """One outcome for each block.
 
         Raises:
-            InputError: what the training returns cannot be judged.
-            TrainingError: a seed failed, and `fail_fast` is asked for. Its cause is what the seed
-                raised, if that was in this process.
+            InputError: a result of the training cannot be judged.
+            TrainingError: a seed failed, and `fail_fast` was given. Its cause is the seed's
+                exception, if it trained in this process.
         """
         waiting = deque(enumerate(blocks))
-        found: dict[int, dict[int, Outcome | TrainingError]] = defaultdict(dict)
+        results: dict[int, dict[int, Outcome | TrainingError]] = defaultdict(dict)
         running: dict[Future[tuple[Outcome | TrainingError, float]], tuple[int, Block]] = {}
         try:
             while waiting or running:
                 self._grow()
                 while waiting and len(running) < self._workers:
-                    place, part = self._taken(waiting)
-                    running[self._begun(part)] = place, part
+                    place, part = self._next_part(waiting)
+                    running[self._start(part)] = place, part
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     result, seconds = future.result()
                     place, part = running.pop(future)
-                    found[place][part.first] = result
-                    self._look(result, part, seconds)
+                    results[place][part.first] = result
+                    self._learn(result, part, seconds)
                     if on_part is not None and isinstance(result, Outcome):
                         on_part(result)
         except BaseException:
-            self._end(running)
+            self._kill(running)
             raise
         return [
-            merged_outcome([part for _, part in sorted(found[place].items())])
+            merged_outcome([part for _, part in sorted(results[place].items())])
             for place in range(len(blocks))
         ]
 
     def _grow(self) -> None:
-        """Take more processes, if what is ahead is worth them."""
-        if not self._grows or self._each is None or self._left * self._each < START_SECONDS:
+        """Use a process for each core, if the seeds ahead take long."""
+        if not self._may_grow or (self._left * (self._seconds or 0.0)) < START_SECONDS:
             return
-        self._grows = False
-        with suppress(InputError):  # it cannot be sent, and goes on here
+        self._may_grow = False
+        with suppress(InputError):  # a function that cannot be sent continues here
             refuse_unsendable(self._trainer)
             self._workers = usable_cores()
             self._pool = ThreadPoolExecutor(self._workers)
 
-    def _taken(self, waiting: deque[tuple[int, Block]]) -> tuple[int, Block]:
+    def _next_part(self, waiting: deque[tuple[int, Block]]) -> tuple[int, Block]:
         place, block = waiting.popleft()
         size = min(self._size, math.ceil(max(self._left, block.count) / self._workers))
         if block.count > size:
@@ -225,16 +225,16 @@ class TrainingPool:
             block = Block(block.point, block.first, size)
         return place, block
 
-    def _begun(self, part: Block) -> Future[tuple[Outcome | TrainingError, float]]:
+    def _start(self, part: Block) -> Future[tuple[Outcome | TrainingError, float]]:
         if self._pool is not None:
-            return self._pool.submit(self._trained, part)
+            return self._pool.submit(self._train, part)
         future: Future[tuple[Outcome | TrainingError, float]] = Future()
-        future.set_result(self._trained(part))
+        future.set_result(self._train(part))
         return future
 
-    def _trained(self, part: Block) -> tuple[Outcome | TrainingError, float]:
+    def _train(self, part: Block) -> tuple[Outcome | TrainingError, float]:
         began, trainer = time.perf_counter(), self._trainer
-        if not isinstance(trainer, CustomTrainer) or (self._here and self._pool is None):
+        if not isinstance(trainer, CustomTrainer) or (self._is_here and self._pool is None):
             [result] = self._trainer_here.train([part])
         else:
             if self._pool is not None:
@@ -243,23 +243,23 @@ class TrainingPool:
         return result, time.perf_counter() - began
 
     def _note(self, error: BaseException) -> None:
-        if self._raised is None:
-            self._raised = error
+        if self._exception is None:
+            self._exception = error
 
-    def _look(self, result: Outcome | TrainingError, part: Block, seconds: float) -> None:
-        """Learn how long seeds take, and what failed."""
+    def _learn(self, result: Outcome | TrainingError, part: Block, seconds: float) -> None:
+        """Update the time of a seed and the size of the next part; handle failed seeds."""
         self._left -= part.count
         each = seconds / part.count
-        self._each = each if self._each is None else 0.5 * self._each + 0.5 * each
-        wanted = round(BLOCK_SECONDS / max(self._each, 1e-9))
-        self._size = max(1, MANY * self._in_calls, min(wanted, GROWTH * part.count))
+        self._seconds = each if self._seconds is None else 0.5 * self._seconds + 0.5 * each
+        target = round(BLOCK_SECONDS / max(self._seconds, 1e-9))
+        self._size = max(1, MANY * self._takes_many, min(target, GROWTH * part.count))
         if isinstance(result, TrainingError):
             return
-        details, first = result.details, not self._judged
-        self._judged = True
-        if first and details.traceback is None and (result.status == Status.CRASHED).all():
+        details, is_first = result.details, self._is_first
+        self._is_first = False
+        if is_first and details.traceback is None and (result.status == Status.CRASHED).all():
             [reason, *_] = details.failed.values()
-            if reason.startswith("returned "):  # and so would all others
+            if reason.startswith("returned "):  # all other seeds would do the same
                 raise InputError(reason, place=self._trainer.describe()["trainer"])
         if self._failure is None and details.failed:
             self._failure = details.first_failure(part.point.as_dict())
@@ -267,13 +267,13 @@ class TrainingPool:
             if self._on_failure is not None and not self._fail_fast:
                 self._on_failure(self._failure)
         if self._failure is not None and self._fail_fast:
-            raise TrainingError(f"{self._failure}") from self._raised
+            raise TrainingError(f"{self._failure}") from self._exception
 
-    def _end(self, running: Mapping[Future[Any], object]) -> None:
-        """End what other threads are at, with the processes that they have started."""
-        with ending_at(0.0):  # nothing begins meanwhile
+    def _kill(self, running: Mapping[Future[Any], object]) -> None:
+        """End the work of other threads, with the processes that they have started."""
+        with ending_at(0.0):  # no training begins
             while any(not (future.cancel() or future.done()) for future in running):
-                for leader in REAPER.living - self._ours:
+                for leader in REAPER.living - self._processes_before:
                     kill_group(leader, session=True)
                 time.sleep(0.01)
 
@@ -344,7 +344,7 @@ def evaluate(
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
     solved = done = 0
     voice = Voice(verbose)
-    crew = TrainingPool(
+    pool = TrainingPool(
         trainer,
         ahead=len(chosen),
         workers=workers,
@@ -352,26 +352,22 @@ def evaluate(
         fail_fast=fail_fast,
         on_failure=voice.fail,
     )
-    with voice.counting(on_seeds, len(chosen), "evaluating") as show, crew:
+    with voice.counting(on_seeds, len(chosen), "evaluating") as show, pool:
 
-        def tell(part: Outcome) -> None:
+        def on_part(part: Outcome) -> None:
             nonlocal solved, done
             solved, done = solved + part.successes, done + part.n
             if show is not None:
                 show(solved, done)
 
-        results = crew.train([Block(point, int(run[0]), len(run)) for run in runs], tell)
+        results = pool.train([Block(point, int(run[0]), len(run)) for run in runs], on_part)
     if isinstance(whole := merged_outcome(results), TrainingError):
         raise whole
     return whole
 
 
 def network_config(config: object, field: str = "config") -> Config:
-    """A config of the built-in network.
-
-    Raises:
-        InputError: it is none.
-    """
+    """The argument as a config of the built-in network, or an InputError."""
     if isinstance(config, Config):
         return config
     fix = "give train=f, if a function of your own trains it"
@@ -380,8 +376,8 @@ def network_config(config: object, field: str = "config") -> Config:
     try:
         return Config.from_point(config)
     except InputError as error:
-        if error.field in config and error.field in {one.name for one in fields(Config)}:
-            raise  # its value; otherwise a name is missing or unknown
+        if error.field in config and error.field in {known.name for known in fields(Config)}:
+            raise  # a value is wrong; otherwise a name is missing or unknown
         raise InputError(
             f"{error.field} {error.problem}",
             field=field,
@@ -391,11 +387,7 @@ def network_config(config: object, field: str = "config") -> Config:
 
 
 def own_config(config: object, field: str) -> Mapping[str, Any]:
-    """The parameters of a config that a training of the user's own takes.
-
-    Raises:
-        InputError: it has none.
-    """
+    """The parameters of a config for a user's training, or an InputError if there are none."""
     if isinstance(config, Config):
         return config.point
     if isinstance(config, Mapping) and config:
@@ -405,10 +397,6 @@ def own_config(config: object, field: str) -> Mapping[str, Any]:
 
 
 def refuse_built_in(*, engine: str | None, **given: object) -> None:
-    """Refuse what means something for the built-in network only.
-
-    Raises:
-        InputError: such a thing is given.
-    """
+    """Raise an InputError if an argument is given that only the built-in network has."""
     given["engine"] = None if engine == "auto" else engine
     refuse_given("only for the built-in network", **given)

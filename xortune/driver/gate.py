@@ -91,10 +91,9 @@ def gate(
     """
     given = config_or_run
     if isinstance(given, str | os.PathLike):
-        run = url_of(given) is not None or Path(given).is_dir()
-        loaded = load_config if train is None else load_parameters
-        given = load_run(given) if run else loaded(given)
-    sure = 0.95 if confidence is None else confidence
+        is_run = url_of(given) is not None or Path(given).is_dir()
+        load = load_config if train is None else load_parameters
+        given = load_run(given) if is_run else load(given)
     if isinstance(given, Run):
         refuse_given(
             "only where a config is trained",
@@ -107,38 +106,21 @@ def gate(
             workers=workers,
             fail_fast=fail_fast,
         )
-        certificate = given.certificate
-        if certificate is None and is_imported(given.manifest):
-            return gate_imported(given, exported(given, key), min_rate=min_rate, confidence=sure)
-        if certificate is None:
-            command = certify_command(given, 1000, str(given.path))
-            raise InputError(
-                "the run has no certificate",
-                place=str(given.path),
-                fix=None if command is None else f"make one: `{command}`",
-            )
-        if confidence is not None and certificate.confidence < confidence - 1e-12:
-            raise InputError(
-                f"the certificate holds with confidence {certificate.confidence:g}",
-                field="confidence",
-                allowed=f"up to {certificate.confidence:g} with this certificate",
-                fix=f"certify again with --confidence {confidence:g}",
-            )
-        return gate_certificate(certificate, min_rate=min_rate, key=key)
+        return _gate_run(given, min_rate, confidence, key)
     refuse_given("only with a run: its finalists have keys", key=key)
     test = SequentialTest(
         min_rate,
         500 if max_seeds is None else max_seeds,
-        sure,
+        0.95 if confidence is None else confidence,
         GATE.start if first_seed is None else first_seed,
     )
-    asked: dict[str, Any] = asdict(test)
+    options: dict[str, Any] = asdict(test)
     voice = Voice(verbose)
-    told = voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}")
+    counting = voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}")
     if train is not None:
         refuse_built_in(task=task, engine=engine)
         point, own = single_config(own_config(given, "config_or_run"), train, success)
-        crew = TrainingPool(
+        pool = TrainingPool(
             own,
             ahead=test.needed(0),
             workers=workers,
@@ -146,12 +128,35 @@ def gate(
             fail_fast=fail_fast,
             on_failure=voice.fail,
         )
-        with told as show, crew:
-            return gate_config(point, crew, **asked, on_seeds=show, block=lambda: crew.at_once)
+        with counting as show, pool:
+            return gate_config(point, pool, **options, on_seeds=show, block=lambda: pool.at_once)
     refuse_given("only with train=", success=success, workers=workers or None, fail_fast=fail_fast)
     config = network_config(given, "config_or_run")
     learned = task if isinstance(task, Task) else Task.named(task or "xor")
     trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
-    trainer.describe()  # refuses an engine that is not there
-    with told as show:
-        return gate_config(config.point, trainer, **asked, on_seeds=show)
+    trainer.describe()  # refuses an engine that is not available
+    with counting as show:
+        return gate_config(config.point, trainer, **options, on_seeds=show)
+
+
+def _gate_run(run: Run, min_rate: float, confidence: float | None, key: str | None) -> Verdict:
+    """Judge a run by its certificate, or an imported run without one by its imported seeds."""
+    certificate = run.certificate
+    if certificate is None and is_imported(run.manifest):
+        sure = 0.95 if confidence is None else confidence
+        return gate_imported(run, exported(run, key), min_rate=min_rate, confidence=sure)
+    if certificate is None:
+        command = certify_command(run, 1000, str(run.path))
+        raise InputError(
+            "the run has no certificate",
+            place=str(run.path),
+            fix=None if command is None else f"make one: `{command}`",
+        )
+    if confidence is not None and certificate.confidence < confidence - 1e-12:
+        raise InputError(
+            f"the certificate holds with confidence {certificate.confidence:g}",
+            field="confidence",
+            allowed=f"up to {certificate.confidence:g} with this certificate",
+            fix=f"certify again with --confidence {confidence:g}",
+        )
+    return gate_certificate(certificate, min_rate=min_rate, key=key)

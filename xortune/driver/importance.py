@@ -1,4 +1,4 @@
-"""How much each parameter matters, by Optuna's measure; stored in the run for the reports."""
+"""The importance of each parameter, by Optuna's PED-ANOVA; the run keeps it for its reports."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from xortune.runs.run import Run
 from xortune.spaces.model import Fixed, SearchSpace
 
 MIN_BETTER = 5
-"""Configs in the better tenth, which the measure compares with all, and half of all at least: fewer
-lie somewhere by chance."""
+"""Minimum number of configs in the better tenth. Fewer lie somewhere by chance. There must also be
+twice as many configs in all."""
 
 MAX_CONFIGS, RESAMPLES = 4000, 100
-"""More configs change little; then every n-th of the ranking stands for it."""
+"""Of more configs, which would change little, every n-th of the ranking is used."""
 
 BETTER, CELLS = 0.1, 50
-"""The share of configs that are the better ones, and the cells of a grid at most, as in Optuna."""
+"""The share of the better configs, and the maximum number of cells of a grid, as in Optuna."""
 
-SIGMAS = 1.959963984540054  # of a normal distribution, 95 % lie within so many
+SIGMAS = 1.959963984540054  # 95 % of a normal distribution lie within so many
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,12 @@ class Importance:
     """Each searched parameter's share of the importance.
 
     Attributes:
-        shares: by name, largest first; they sum to 1. Empty if it cannot be told.
+        shares: by name, largest first; they sum to 1. Empty if there are too few configs.
         intervals: for each of them its 95 % bootstrap interval over configs, (low, high).
         configs: how many configs it was computed from.
         better: how many of them are the better tenth, those as good as the last of it included.
-            Below `needed`, and below 2 `needed` configs, nothing is told.
-        needed: how many these have to be.
-        resamples: how many times these were drawn anew.
+        needed: minimum of `better`; `configs` must be at least twice as many.
+        resamples: number of bootstrap resamples.
     """
 
     shares: dict[str, float]
@@ -57,52 +56,55 @@ class Importance:
     needed: int = MIN_BETTER
 
     def entries(self) -> dict[str, Any]:
-        """What a manifest says of it."""
+        """The entries of a manifest."""
         about = asdict(self)
         return {"importance": about.pop("shares"), "importance_resampled": about}
 
 
 def importance(run: Run, space: SearchSpace) -> Importance:
-    """How much each parameter that is active in every config matters; configs weigh the same.
+    """The importance of each parameter that is active in every config; all configs weigh the same.
 
-    What is better is said by `expected`, (k + 1) / (n + 2), so that 510 of 512 is more than 8 of 8.
+    Configs are ranked by `expected`, (k + 1) / (n + 2), so that 510 of 512 is above 8 of 8.
 
     The interval is share +- 1.96 standard deviations of the share over resamples of the configs,
-    cut off at 0 and 1. It says how far chance among the configs visited reaches, for a search that
-    had gone on to visit such configs: not what a fair survey of the space would find.
+    cut off at 0 and 1. It is the uncertainty for configs such as those that the search visited, not
+    for a uniform sample of the space.
 
     Source: Watanabe, Bansal, Hutter (2023), PED-ANOVA, IJCAI 2023, eq. 16, as in Optuna. Interval:
     Efron, Tibshirani (1993), An Introduction to the Bootstrap, section 12.
     """
-    searched = {p.name: distribution(p) for p in space.parameters if not isinstance(p, Fixed)}
-    names = [p.name for p in space.parameters if p.name in searched and not p.when]
+    searched = {
+        parameter.name: distribution(parameter)
+        for parameter in space.parameters
+        if not isinstance(parameter, Fixed) and not parameter.when
+    }
     results = run.results
     results = results.chosen(np.arange(0, len(results), 1 + len(results) // MAX_CONFIGS))
-    counted = zip(results.counts.k.tolist(), results.counts.n.tolist(), strict=True)
-    rates = np.array([expected(k, n) for k, n in counted])
-    better = _better(rates).size  # what Optuna's measure takes for the better ones
+    counts = zip(results.counts.k.tolist(), results.counts.n.tolist(), strict=True)
+    rates = np.array([expected(k, n) for k, n in counts])
+    better = _better(rates).size
     nothing = Importance({}, {}, len(results), better, 0)
     few = better < MIN_BETTER or len(results) < 2 * MIN_BETTER
-    if few or np.unique(rates).size < 2 or not names:
+    if few or np.unique(rates).size < 2 or not searched:
         return nothing
-    grids = {name: _grid(searched[name], results.values(name)) for name in names}
+    grids = {name: _grid(one, results.values(name)) for name, one in searched.items()}
     every = np.arange(len(results))
     shares = _shares(rates, grids, every)
     if shares is None:
         return nothing
     drawn = np.random.default_rng(0).choice(every, (RESAMPLES, len(results)))
-    again = [found for rows in drawn if (found := _shares(rates, grids, rows)) is not None]
-    if len(again) < 2:
+    resampled = [s for rows in drawn if (s := _shares(rates, grids, rows)) is not None]
+    if len(resampled) < 2:
         return nothing
     intervals = {}
     for name, share in shares.items():
-        spread = SIGMAS * float(np.std([found[name] for found in again], ddof=1))
+        spread = SIGMAS * float(np.std([sample[name] for sample in resampled], ddof=1))
         intervals[name] = (max(0.0, share - spread), min(1.0, share + spread))
-    return Importance(shares, intervals, len(results), better, len(again))
+    return Importance(shares, intervals, len(results), better, len(resampled))
 
 
 def _better(rates: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The places of the better tenth, those as good as the last of it included."""
+    """The places of the better tenth, with all that equal its last."""
     if not rates.size:
         return np.empty(0, np.intp)
     return np.flatnonzero(rates >= np.sort(rates)[-math.ceil(BETTER * rates.size)])
@@ -110,12 +112,12 @@ def _better(rates: NDArray[np.float64]) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class _Grid:
-    """A parameter over C configs.
+    """The values of a parameter in C configs.
 
     Attributes:
-        cells: int, shape (C,): the cell in which each one's value lies.
-        size: of the grid.
-        ordered: whether neighbours are alike.
+        cells: int, shape (C,): the cell of each value.
+        size: number of cells.
+        ordered: whether the cells have an order, as numbers do.
     """
 
     cells: NDArray[np.intp]
@@ -146,21 +148,21 @@ def _grid(searched: BaseDistribution, values: Sequence[Any]) -> _Grid:
 def _shares(
     rates: NDArray[np.float64], grids: dict[str, _Grid], rows: NDArray[np.intp]
 ) -> dict[str, float] | None:
-    """The measure of the configs at some places; None where all of them are the better tenth."""
+    """The shares by the configs at these places; None if all of them are in the better tenth."""
     better = rows[_better(rates[rows])]
     if len(better) == len(rows):
         return None
-    found = {}
+    divergences = {}
     for name, grid in grids.items():
         good, every = (_density(grid, part) + 1e-12 for part in (better, rows))
-        found[name] = float(every @ (good / every - 1) ** 2)
-    total = sum(found.values())
-    shares = {n: one / total if total else 1 / len(found) for n, one in found.items()}
+        divergences[name] = float(every @ (good / every - 1) ** 2)
+    total = sum(divergences.values())
+    shares = {n: d / total if total else 1 / len(divergences) for n, d in divergences.items()}
     return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
 
 def _density(grid: _Grid, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Of each cell, as a kernel around each config estimates it: Optuna's, after Scott's rule."""
+    """The density in each cell, by Optuna's kernel estimate with Scott's rule."""
     counts = np.bincount(grid.cells[rows], minlength=grid.size)
     seen = np.flatnonzero(counts)
     weights = np.append(counts[seen], 1.0)  # the last kernel is the whole grid
@@ -180,6 +182,6 @@ def _density(grid: _Grid, rows: NDArray[np.intp]) -> NDArray[np.float64]:
     widths = np.append(np.full(len(seen), max(width, 0.5 / 1.64)), grid.size)
     middles = np.append(seen, (grid.size - 1) / 2)
     ends = (np.arange(grid.size + 1) - 0.5 - middles[:, None]) / widths[:, None]
-    # Differences of what is small: near 1 the digits would be lost.
+    # Differences of small numbers: near 1 they would lose digits.
     masses = np.where(ends[:, :-1] > 0, -np.diff(ndtr(-ends)), np.diff(ndtr(ends)))
     return np.asarray(weights @ (masses / masses.sum(axis=1, keepdims=True)))

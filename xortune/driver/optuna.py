@@ -1,4 +1,4 @@
-"""Results that xortune did not produce, and Optuna's studies: import, export."""
+"""Import tables of results and Optuna studies as runs; export a run as a study."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from xortune.core.errors import InputError
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 Study: TypeAlias = optuna.Study
 
 # -------------------------------------------------------------------------------------------------
-# Results of others become a run.
+# Import results as a run.
 
 
 def import_results(
@@ -113,8 +112,8 @@ def import_results(
             field="source",
             allowed="the path of a CSV file, a DataFrame",
         )
-    asked = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
-    return _made(table, asked, output, name or stem, trainer, command=command, say=on_word)
+    request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
+    return _write_run(table, request, output, name or stem, trainer, command=command, say=on_word)
 
 
 def from_optuna(
@@ -165,32 +164,32 @@ def from_optuna(
     if not ended:
         raise InputError("no trial has ended", place=f"study {study.study_name}")
     if on_word is not None:
-        _say(on_word, len(trials), ended, n)
+        _report_states(on_word, len(trials), ended, n)
     if n is not None:
         seed, success = "seed", "success"
-    values = ["value"]  # what the value of a trial is called in a rule; several have names
-    if (several := len(study.directions)) > 1:
-        values = list(study.metric_names or [f"value_{number}" for number in range(several)])
+    values = ["value"]  # the names of a trial's values in a rule
+    if (count := len(study.directions)) > 1:
+        values = list(study.metric_names or [f"value_{number}" for number in range(count)])
     records = [
         record
         for trial in ended
         for record in ([_record(trial, values, seed)] if n is None else _seeds(trial, n))
     ]
     if any(success in trial.user_attrs for trial in ended):
-        for record in records:  # what has not completed is no success, whatever it noted before
+        for record in records:  # a trial that failed may have noted a success before
             if REASON in record:
                 record[success] = False
-    whole = json.dumps([sorted((k, repr(v)) for k, v in one.items()) for one in records])
+    text = json.dumps([sorted((k, repr(v)) for k, v in record.items()) for record in records])
     table = table_of_records(
         records,
         f"study {study.study_name}",
         lambda row: f"study {study.study_name}, trial {ended[row // (n or 1)].number}",
-        hashlib.sha256(whole.encode()).hexdigest(),
+        hashlib.sha256(text.encode()).hexdigest(),
     )
     if config is None:
         config = tuple({name: 0 for trial in ended for name in trial.params if name != seed})
-    asked = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
-    return _made(table, asked, output, name or study.study_name, trainer, say=on_word)
+    request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
+    return _write_run(table, request, output, name or study.study_name, trainer, say=on_word)
 
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
@@ -198,10 +197,10 @@ ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 REASONS = {TrialState.FAIL: "the trial failed", TrialState.PRUNED: "the trial was pruned"}
 
 
-def _say(
+def _report_states(
     on_word: Callable[[str], None], trials: int, ended: Sequence[FrozenTrial], n: int | None
 ) -> None:
-    """Say what is left out, and what is a failed seed."""
+    """Report how many trials are left out, and how many are failed seeds."""
     if left := trials - len(ended):
         why = "wait or run" if n is None else "are not complete"
         on_word(f"left out, for they {why}: {left} of {trials} trials")
@@ -237,7 +236,7 @@ def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, A
 
 
 def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
-    """A trial as n rows: its value is a share of n, and its seeds are its own."""
+    """A trial as n rows, with seeds that no other trial has; its value is a share of n."""
     fix = "give n as the number of seeds of each trial, each of which succeeds or not"
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_SEEDS:
         allowed = f"a whole number from 1 to {MOST_SEEDS:,}"
@@ -257,11 +256,11 @@ def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
 
 
 MOST_SEEDS = 10_000
-"""Of a trial."""
+"""Maximum number of seeds of a trial."""
 
 
 def _simple(value: object) -> object:
-    """A user attribute that is a number, true, false or text; others have nothing to count."""
+    """A user attribute as a number, a bool or text; others and infinities become text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     return value if isinstance(value, float) and not math.isinf(value) else str(value)
@@ -271,9 +270,9 @@ def _names(given: Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def _made(
+def _write_run(
     table: ResultsTable,
-    asked: ImportRequest,
+    request: ImportRequest,
     output: str | os.PathLike[str] | None,
     name: str,
     trainer: str | None,
@@ -281,8 +280,8 @@ def _made(
     command: Sequence[str] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
-    """Write the run; all that can be refused is refused before."""
-    results = results_in(table, asked)
+    """Write the run. Anything wrong raises before the first file is written."""
+    results = results_in(table, request)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or IMPORTED
     sizes: Counter[str] = Counter()
     for line in results.evaluations:
@@ -294,30 +293,30 @@ def _made(
         source=table.source,
         configs=configs,
         seeds=seeds,
-        success=None if asked.success in table.columns else asked.success,
+        success=None if request.success in table.columns else request.success,
         trainer=None if trainer is None else _located(trainer),
     )
-    space = parse_space(text, table.source)  # what none may have is refused before all writing
+    space = parse_space(text, table.source)
     identity = {"trainer": IMPORTED, "source": table.sha256[:16]}
     entry, made = session_entry(command), made_id(identity)
-    # Nothing that would look as if it had trained.
+    # Only these versions: the others would look as if this xortune had trained.
     versions = {name: entry["versions"][name] for name in ("python", "xortune")}
     entry = {"command": entry["command"], "versions": versions}
     session = {"number": 1, "what": "import", **entry, "made": made, "space": "space.yaml"}
-    origin = Origin(table.source, table.sha256, table.count, asked.success, now())
+    origin = Origin(table.source, table.sha256, table.count, request.success, now())
     manifest = {
         "name": name,
         "trainer": IMPORTED,
         IMPORTED: asdict(origin),
         "columns": {
-            "config": {name: one.kind for name, one in results.parameters.items()},
-            "seed": asked.seed,
+            "config": {name: column.kind for name, column in results.parameters.items()},
+            "seed": request.seed,
             "numbers": list(results.numbers),
             "left_out": list(results.left_out),
         },
         "trials": configs,
         "ladder": [seeds],
-        "complete": False,  # until all of it is in the journal
+        "complete": False,  # until the journal is complete
         "made": {made: identity},
         **entry,
         "sessions": [{**session, "changes": []}],
@@ -334,27 +333,23 @@ def _made(
             for evaluation in results.evaluations:
                 journal.append(evaluation)
         run = load_run(directory)
-        # How much each parameter matters that all configurations have.
+        # Only of parameters that all configurations have.
         everywhere = (p for p in space.parameters if all(p.name in r.point for r in run.results))
-        matters = importance(run, replace(space, parameters=tuple(everywhere)))
-        run = run.noted(complete=True, **matters.entries())
+        shares = importance(run, replace(space, parameters=tuple(everywhere)))
+        run = run.noted(complete=True, **shares.entries())
         write_report(run)
     return run
 
 
 def _located(trainer: str) -> str:
-    """A trainer as the run's space names it: a file by its whole path.
-
-    Raises:
-        InputError: it names no function, or there is no such file or module.
-    """
+    """The trainer with the absolute path of its file; an InputError if it names no function."""
     named_source(trainer, Path.cwd())
     where, _, function = trainer.rpartition(":")
     return f"{(Path.cwd() / where).resolve()}:{function}" if where.endswith(".py") else trainer
 
 
 # -------------------------------------------------------------------------------------------------
-# A run becomes a study.
+# Export a run as a study.
 
 
 def to_optuna(
@@ -384,15 +379,15 @@ def to_optuna(
         key = evaluation.block.point.key
         first[key] = min(first.get(key, evaluation.proposal), evaluation.proposal)
     results = sorted(run.results, key=lambda result: (first[result.key], result.key))
-    ways = [True] if rate else [o.maximize for o in objectives]
+    maximize = [True] if rate else [objective.maximize for objective in objectives]
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         study = optuna.create_study(
-            directions=[StudyDirection.MAXIMIZE if w else StudyDirection.MINIMIZE for w in ways],
+            directions=["maximize" if up else "minimize" for up in maximize],
             study_name=str(run.manifest.get("name") or run.path.resolve().name),
         )
-        with warnings.catch_warnings():  # that it is experimental is our choice, not news
+        with warnings.catch_warnings():  # `set_metric_names` is experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(["success rate"] if rate else sampler_value_names(objectives))
     finally:
@@ -429,40 +424,40 @@ def _trial(
 
 
 def _distributions(run: Run, results: Sequence[ConfigResult]) -> dict[str, BaseDistribution]:
-    """Of each parameter: that of the space, if it holds all that was seen.
+    """The distribution of each parameter: that of the space, if it contains all values of the run.
 
-    A trainer's normal form may have values that a space does not name, and a run may have lost its
-    space: then it is what was seen.
+    A trainer's normal form may have other values than the space, and a run may have lost its space.
+    Then the distribution covers the run's values.
     """
     try:
-        asked = {parameter.name: parameter for parameter in run.asked.parameters}
+        parameters = {parameter.name: parameter for parameter in run.asked.parameters}
     except InputError:
-        asked = {}
-    found: dict[str, BaseDistribution] = {}
+        parameters = {}
+    distributions: dict[str, BaseDistribution] = {}
     for name in run.parameters:
-        seen = [result.point[name] for result in results if name in result.point]
-        if not seen:
+        values = [result.point[name] for result in results if name in result.point]
+        if not values:
             continue
-        parameter = asked.get(name)
-        wanted = distribution(parameter) if isinstance(parameter, Choice | Range) else None
-        if wanted is None or not all(_holds(wanted, value) for value in seen):
-            wanted = _of_values(seen)
-        found[name] = wanted
-    return found
+        parameter = parameters.get(name)
+        own = distribution(parameter) if isinstance(parameter, Choice | Range) else None
+        if own is None or not all(_contains(own, value) for value in values):
+            own = _covering(values)
+        distributions[name] = own
+    return distributions
 
 
-def _of_values(seen: Sequence[Value]) -> BaseDistribution:
-    kinds = {type(value) for value in seen}
-    numbers = [value for value in seen if isinstance(value, int | float)]
+def _covering(values: Sequence[Value]) -> BaseDistribution:
+    kinds = {type(value) for value in values}
+    numbers = [value for value in values if isinstance(value, int | float)]
     if kinds == {int}:
         return IntDistribution(int(min(numbers)), int(max(numbers)))
     if kinds <= {int, float}:
         return FloatDistribution(float(min(numbers)), float(max(numbers)))
-    return CategoricalDistribution(list({(type(value), value): value for value in seen}.values()))
+    return CategoricalDistribution(list({(type(value), value): value for value in values}.values()))
 
 
-def _holds(wanted: BaseDistribution, value: Value) -> bool:
+def _contains(searched: BaseDistribution, value: Value) -> bool:
     try:
-        return bool(wanted._contains(wanted.to_internal_repr(value)))
-    except (ValueError, TypeError):  # not one of its choices, no number
+        return bool(searched._contains(searched.to_internal_repr(value)))
+    except (ValueError, TypeError):  # not one of the choices, or no number
         return False
