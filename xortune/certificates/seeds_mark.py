@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xortune.certificates.gate import Answer, SequentialTest
-from xortune.core.errors import InputError, named
+from xortune.core.errors import InputError, error_text
 from xortune.core.seeds import MARK
 from xortune.stats.anytime import anytime_interval
 
@@ -87,7 +87,7 @@ class SeedTally:
         if error is None:
             self.k += 1
         elif len(self.failures) < MAX_LISTED:
-            line = " ".join(named(error).split())
+            line = " ".join(error_text(error).split())
             line = line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 3] + "..."
             self.failures.append((self.next, line))
         self.traceback = self.traceback or traceback

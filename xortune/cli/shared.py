@@ -29,8 +29,8 @@ from xortune.core.errors import (
     Halted,
     InputError,
     TrainingError,
+    error_text,
     from_command_line,
-    named,
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
@@ -220,7 +220,7 @@ def report_unexpected(error: Exception) -> int:
     """Print an error that no command expects as one line; XORTUNE_DEBUG=1 raises it instead."""
     if os.environ.get("XORTUNE_DEBUG"):
         raise error
-    text = plain(named(error))[:2000]
+    text = plain(error_text(error))[:2000]
     print(
         f"error: {text}; an unexpected error: XORTUNE_DEBUG=1 shows its traceback", file=sys.stderr
     )

@@ -120,7 +120,7 @@ class Config:
         values = vars(self).copy()  # the fields, in their order
         if self.optimizer not in MOMENTUM_OPTIMIZERS:
             del values["momentum"]
-        return Point.known(values)
+        return Point.unchecked(values)
 
     @property
     def key(self) -> str:

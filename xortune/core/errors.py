@@ -211,7 +211,7 @@ def _literal(text: str) -> str:
     return text
 
 
-def named(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """`ValueError: text` of any exception, even of one whose `__str__` fails."""
     try:
         text = str(error)

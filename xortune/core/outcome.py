@@ -312,7 +312,7 @@ class Outcome:
         return cls(seeds, epochs, status, start, final_loss, predictions, checkpoints)
 
     @classmethod
-    def known(
+    def unchecked(
         cls,
         arrays: Mapping[str, NDArray[Any]],
         epochs: int,

@@ -161,7 +161,7 @@ class Point(Mapping[str, Value]):
         return hashlib.sha256(f"{{{','.join(fields)}}}".encode()).hexdigest()[:16]
 
     @classmethod
-    def known(cls, values: dict[str, Value], key: str | None = None) -> Point:
+    def unchecked(cls, values: dict[str, Value], key: str | None = None) -> Point:
         """A point of values that are checked already; a missing key is computed on demand."""
         point = cls.__new__(cls)
         point.__dict__["_values"] = values
@@ -170,7 +170,7 @@ class Point(Mapping[str, Value]):
         return point
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Point.known, (self._values, self.__dict__.get("key"))
+        return Point.unchecked, (self._values, self.__dict__.get("key"))
 
     def as_dict(self) -> dict[str, Any]:
         """A copy as a plain dictionary, in the order of display, with lists and mappings."""

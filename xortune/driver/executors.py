@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from xortune.core.errors import TrainingError, named
+from xortune.core.errors import TrainingError, error_text
 from xortune.core.trainer import Block, OutOfTime, Trainer, runs_users_code
 from xortune.driver.batches import MIN_BATCH_SECONDS, Batches, Done, Job, WorkerFailure
 from xortune.driver.subprocesses import (
@@ -103,7 +103,7 @@ def train_blocks(
     except ProcessEnded as error:
         return WorkerFailure("batch", str(error))
     except Exception as error:  # a trainer's own; the worker lives on for the next batch
-        return WorkerFailure("batch", one_line(named(error)))
+        return WorkerFailure("batch", one_line(error_text(error)))
 
 
 def _train_here(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias
 
-from xortune.core.errors import TrainingError, named
+from xortune.core.errors import TrainingError, error_text
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success
@@ -72,7 +72,7 @@ class LaunchedTrainer:
             for value in islice(returned, block.count):
                 if isinstance(value, BaseException):
                     shown = "".join(traceback.format_exception(value)).rstrip()
-                    results.add(crashed(one_line(named(value))), shown)
+                    results.add(crashed(one_line(error_text(value))), shown)
                 else:
                     results.add(judged(value, self.success))
             outcomes.append(results.outcome())

@@ -49,7 +49,7 @@ from xortune.runs.sessions import continuation, end_of_session, now
 from xortune.runs.status import Progress
 from xortune.runs.store import StoredPath, driver_directory, holds_lines
 from xortune.spaces.model import SearchSpace
-from xortune.spaces.space import check_space, load_space, with_own, with_search
+from xortune.spaces.space import check_space, load_space, with_function, with_search
 from xortune.trainers.command import CommandTrainer
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
@@ -255,7 +255,7 @@ def search_with(
     """
     from xortune.driver import session
 
-    own, voice = with_own(_loaded(space)), Voice(0, None)
+    own, voice = with_function(_loaded(space)), Voice(0, None)
     check_space(own, trainer)
     refuse_unprovable(own)
     goes_on = resume and _holds(_run_directory(own, output, resume=resume))

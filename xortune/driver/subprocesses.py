@@ -22,7 +22,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any, TypeAlias
 
-from xortune.core.errors import InputError, TrainingError, named
+from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, OutOfTime, Stacking, Trainer, Unfinished
 from xortune.driver.process import cloudpickle
@@ -293,7 +293,8 @@ def serve(requests: Any, connection: socket.socket) -> None:
                     results = _train(trainer, blocks)
                 answer = (list(map(encoded, blocks, results)) if encodes else results,)
         except BaseException as error:  # also SystemExit: the parent has to learn of it
-            sent = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
+            reason = one_line(error_text(error))
+            sent = error if isinstance(error, InputError) else TrainingError(reason)
             answer = sent, traceback.format_exc()
         sys.setrecursionlimit(recursion_limit)  # the function may have changed it
         packed = pickle.dumps(answer)

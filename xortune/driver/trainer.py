@@ -28,7 +28,7 @@ from xortune.runs.manifest import is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
-from xortune.spaces.space import check_built_in, check_numbers, with_own
+from xortune.spaces.space import check_built_in, check_numbers, with_function
 from xortune.trainers.command import CommandTrainer, command_trainer
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_asked, form_of
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
@@ -55,7 +55,7 @@ def with_train(space: SearchSpace, train: Callable[..., Any] | None) -> SearchSp
         InputError: the space has a key that does not go with its kind of trainer.
     """
     if train is not None:
-        return with_own(space)
+        return with_function(space)
     if space.trainer is None:
         check_built_in(space)
     return space
@@ -179,7 +179,7 @@ def _own_of_run(
             fix=f"{how}: train=f in Python, --trainer ./train.py:run at the command line",
         )
     if train is not None and space.trainer is None:
-        space = with_own(space)
+        space = with_function(space)
     threads = threads_of(run.manifest) or 1
     trainer = _without_import(space, train, threads)  # a changed function is never imported
     changed = changed_trainer(run.manifest, trainer.describe())

@@ -15,7 +15,7 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
-from xortune.core.errors import InputError, named
+from xortune.core.errors import InputError, error_text
 from xortune.core.formats import interval as interval_text
 from xortune.core.formats import plain
 from xortune.reports.analysis import report_of
@@ -260,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
         except InputError as error:  # the run was moved, or its files are damaged
             return 503, json.dumps({"error": plain(str(error))}).encode()
         except Exception as error:  # the page shows it; the next look may succeed
-            return 500, json.dumps({"error": plain(named(error))}).encode()
+            return 500, json.dumps({"error": plain(error_text(error))}).encode()
 
     def _send(self, code: int, body: bytes, kind: str = "text/plain", **headers: str) -> None:
         self.send_response(code)

@@ -715,7 +715,7 @@ class JournalLines:
         """The configuration at an index of `keys`."""
         names, at = list(self._schemas)[self._schema_of[config]], self._values_at[config]
         values = dict(zip(names, self._values[at : at + len(names)], strict=True))
-        return Point.known(values, self.keys[config])
+        return Point.unchecked(values, self.keys[config])
 
     def parameters(self, configs: NDArray[np.int64]) -> list[str]:
         """The parameters of some configurations, in the order in which points have them."""
@@ -768,7 +768,7 @@ class JournalLines:
                 details = joined(details, n, more, len(part["seeds"]))
                 n += len(part["seeds"])
             arrays = {name: np.concatenate([part[name] for part, _ in parts]) for name in arrays}
-        return Outcome.known(arrays, epochs, details=details)
+        return Outcome.unchecked(arrays, epochs, details=details)
 
     def _part(self, line: int, *, reasons: bool) -> tuple[dict[str, NDArray[Any]], Details]:
         row = self._row(line)

@@ -34,7 +34,7 @@ def grid(space: SearchSpace) -> Iterator[Point]:
 
     def walk(left: Sequence[Parameter]) -> Iterator[Point]:
         if not left:
-            yield Point.known(chosen.copy())  # the space has checked the values
+            yield Point.unchecked(chosen.copy())  # the space has checked the values
             return
         parameter, *others = left
         if not is_active(parameter, chosen):

@@ -464,7 +464,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
-def with_own(space: SearchSpace) -> SearchSpace:
+def with_function(space: SearchSpace) -> SearchSpace:
     """The space for a search with a function that is given from Python.
 
     Raises:

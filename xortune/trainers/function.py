@@ -27,7 +27,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, TrainingError, named
+from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
@@ -782,7 +782,7 @@ def _called(
 
 def _reason(error: BaseException) -> str:
     """An exception in one line."""
-    return str(error) if isinstance(error, TookTooLong) else one_line(named(error))
+    return str(error) if isinstance(error, TookTooLong) else one_line(error_text(error))
 
 
 def _shown(error: BaseException) -> str:

@@ -413,7 +413,7 @@ class _Record:
             for index, epochs in enumerate(stops):
                 known |= {name: each[index, first : first + count] for name, each in arrays.items()}
                 checkpoints = outcomes if index == len(stops) - 1 else ()
-                outcomes = (*outcomes, Outcome.known(known, epochs, checkpoints))
+                outcomes = (*outcomes, Outcome.unchecked(known, epochs, checkpoints))
             found.append(outcomes[-1])
         return found
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from xortune.core.errors import InputError, named
+from xortune.core.errors import InputError, error_text
 from xortune.trainers.verdicts import one_line
 
 # -------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def _loaded(source: FunctionSource) -> Callable[..., Any]:
             module = _imported(root / source.file, source)
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"{source.label} cannot be imported ({one_line(named(error))})",
+            f"{source.label} cannot be imported ({one_line(error_text(error))})",
             field="trainer",
             fix=f"see that `python -c 'import {source.module}'` runs in {root}",
         ) from error

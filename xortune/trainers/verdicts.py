@@ -176,7 +176,7 @@ class SeedResults:
             "final_loss": np.full(n, np.nan, np.float32),
             "predictions": np.zeros((n, 0), np.bool_),
         }
-        return Outcome.known(arrays, 0, details=details)
+        return Outcome.unchecked(arrays, 0, details=details)
 
     def _curves(self) -> tuple[Curves, ...]:
         points = [point for point in self._points if point[0] < self.n]
