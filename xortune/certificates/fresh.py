@@ -338,7 +338,13 @@ def _tasks(
     """
     seeds = purposes[0].seeds
     first = _first(CERTIFY, run, trainer, purposes, begun)
-    _refuse_beyond(run, first, seeds)
+    if first + seeds > CERTIFY.stop:
+        raise InputError(
+            f"{seeds:,} fresh seeds are asked for, and {max(0, CERTIFY.stop - first):,} are left",
+            field="seeds",
+            place=str(run.path),
+            fix="certify with fewer seeds",
+        )
     purposes = [replace(purpose, first=first) for purpose in purposes]
     if purposes[0].min_rate is not None:
         return _next_of_sequence(run, purposes, begun)
@@ -494,16 +500,6 @@ def _first(
         if not ((stops > first) & (starts < first + count)).any():
             return first
     return int(stops[starts < seeds.stop].max(initial=seeds.start))
-
-
-def _refuse_beyond(run: Run, first: int, count: int) -> None:
-    if first + count > CERTIFY.stop:
-        raise InputError(
-            f"{count:,} fresh seeds are asked for, and {max(0, CERTIFY.stop - first):,} are left",
-            field="seeds",
-            place=str(run.path),
-            fix="certify with fewer seeds",
-        )
 
 
 def _refuse_seen(tasks: Sequence[SeedsToTrain], run: Run) -> None:

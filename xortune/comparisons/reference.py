@@ -20,7 +20,7 @@ from xortune.core.files import MAX_BYTES, csv_rows
 from xortune.core.formats import as_html
 from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point, Value
-from xortune.runs.results import CONFIG_COLUMNS, ConfigResult, column_names, config_table
+from xortune.runs.results import CONFIG_COLUMNS, column_names, config_table
 from xortune.runs.run import Run
 from xortune.stats.proportions import fisher_tails, fisher_two_sided, holm, unpaired_difference
 
@@ -768,13 +768,15 @@ def compare_published(
     published = read_published(path, list(names.values()), columns=columns, seeds=reference_seeds)
     matching = match_cells(points, names, published, where or {}, run.path)
     keys = list(points)
-    results = _results(run, [keys[config] for config in matching.configs.tolist()])
+    matched = [keys[config] for config in matching.configs.tolist()]
+    part = replace(run, evaluations=run.evaluations.of_keys(matched))  # computes no other results
+    of_key = {result.key: result for result in part.results}
+    results = [of_key[key] for key in matched]
     table = config_table(results, run.parameters)
     table = table.set_axis([*names.values(), *table.columns[len(names) :]], axis=1)
     cells, tails = _tested(table, published, matching.rows, alpha)
     cells = cells[[*names.values(), *CELL_COLUMNS]]
-    outcomes = {result.key: result.outcome for result in results}
-    seeds = solved_seeds([outcomes[key] for key in cells["key"]])
+    seeds = solved_seeds([of_key[key].outcome for key in cells["key"]])
     return Comparison(
         run=run.path,
         reference=published,
@@ -787,13 +789,6 @@ def compare_published(
         groups=_groups(cells, tails.sum(axis=0), list(published.values), alpha),
         summary=_summary(cells, tails, seeds, names, alpha),
     )
-
-
-def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
-    """Return the results of these configs, in this order, without computing any others."""
-    part = replace(run, evaluations=run.evaluations.of_keys(keys))
-    results = {result.key: result for result in part.results}
-    return [results[key] for key in keys]
 
 
 def _tested(
@@ -824,14 +819,6 @@ def _tested(
     return tested.iloc[order].reset_index(drop=True), tails[:, order]
 
 
-def _trainings(cells: pd.DataFrame, names: Mapping[str, str]) -> NDArray[np.int64]:
-    """Return int64, shape (cells,): equal for cells that differ only in the epochs."""
-    others = [column for name, column in names.items() if name != "epochs"]
-    if not others:
-        return np.zeros(len(cells), np.int64)
-    return np.asarray(cells.groupby(others, dropna=False, sort=False).ngroup(), np.int64)
-
-
 def _summary(
     cells: pd.DataFrame,
     tails: Floats,
@@ -839,7 +826,9 @@ def _summary(
     names: Mapping[str, str],
     alpha: float,
 ) -> Summary:
-    trainings = _trainings(cells, names)
+    trainings = np.zeros(len(cells), np.int64)  # equal for cells that differ only in the epochs
+    if others := [column for name, column in names.items() if name != "epochs"]:
+        trainings = cells.groupby(others, dropna=False, sort=False).ngroup().to_numpy(np.int64)
     epochs = cells[names["epochs"]].to_numpy(float) if "epochs" in names else np.zeros(len(cells))
     fresh = looks_fresh(cells, trainings, epochs)
     their_n = cells["reference_n"].to_numpy()

@@ -250,12 +250,6 @@ def middle_half(costs: Floats) -> tuple[float | None, float | None, float | None
     return whole, low, high
 
 
-def _epochs(contestants: Sequence[Contestant], pairs: Sequence[Pair]) -> ComparedNumbers:
-    outcomes = [one.outcome for one in contestants]
-    needed = [epochs_needed(outcome) if outcome.epochs else None for outcome in outcomes]
-    return _compared_numbers("epochs", "smaller", needed, contestants, pairs)
-
-
 def _numbers(
     contestants: Sequence[Contestant], pairs: Sequence[Pair]
 ) -> tuple[ComparedNumbers, ...]:
@@ -349,7 +343,9 @@ class RunComparison:
     @cached_property
     def epochs(self) -> ComparedNumbers:
         """The epochs to solve; without contestants whose trainers count none."""
-        return _epochs(self.contestants, self.pairs)
+        outcomes = [one.outcome for one in self.contestants]
+        needed = [epochs_needed(outcome) if outcome.epochs else None for outcome in outcomes]
+        return _compared_numbers("epochs", "smaller", needed, self.contestants, self.pairs)
 
     @cached_property
     def numbers(self) -> tuple[ComparedNumbers, ...]:
@@ -466,15 +462,7 @@ def _tested(one: Outcome, other: Outcome, a: int, b: int) -> Pair:
         low, high = unpaired_difference(k_a, n_a, k_b, n_b)
         p = boschloo(k_a, n_a, k_b, n_b)
     return Pair(
-        a=a,
-        b=b,
-        shared=shared,
-        k_a=k_a,
-        n_a=n_a,
-        k_b=k_b,
-        n_b=n_b,
-        wins=wins,
-        losses=losses,
+        *(a, b, shared, k_a, n_a, k_b, n_b, wins, losses),
         difference=k_a / n_a - k_b / n_b,
         low=float(low),
         high=float(high),

@@ -209,13 +209,7 @@ def _pair(
     if decided:
         low, high = (max(low, 0.0), high) if answer.ahead > 0 else (low, min(high, 0.0))
     return SequentialPair(
-        a=a,
-        b=b,
-        k_a=int(one.sum()),
-        k_b=int(other.sum()),
-        n=n,
-        wins=wins,
-        losses=losses,
+        *(a, b, int(one.sum()), int(other.sum()), n, wins, losses),
         difference=(wins - losses) / n,
         low=low,
         high=high,
