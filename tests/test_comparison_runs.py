@@ -1,5 +1,6 @@
 """Runs two by two: what is paired, what is tested, how sure it is, how soon seeds are solved."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -61,9 +62,8 @@ def test_no_seed_that_both_have_is_ever_two(first, second, shift):
     [back] = compare_runs([contestant("b", other), contestant("a", one)]).pairs
     assert (back.k_b, back.n_b, back.k_a, back.n_a) == (pair.k_a, pair.n_a, pair.k_b, pair.n_b)
     assert back.p == pytest.approx(pair.p, rel=1e-6)
-    assert (back.difference, back.low, back.high) == pytest.approx(
-        (-pair.difference, -pair.high, -pair.low)
-    )
+    turned = (-pair.difference, -pair.high, -pair.low)
+    assert (back.difference, back.low, back.high) == pytest.approx(turned)
     assert back.more_seeds == pair.more_seeds
 
 
@@ -123,27 +123,21 @@ def test_shared_seeds_are_drawn_together():
 def ragged(rng, first, count, share=0.9):
     """Seeds solved at epochs all over, some not."""
     found = outcome(first, [(0, 1, 1, int(flip)) for flip in rng.random(count) > share])
-    return type(found)(
-        seeds=found.seeds,
-        epochs=1000,
-        status=found.status,
-        solved_epoch=np.where(found.solved, rng.integers(1, 1000, count), 0).astype(np.int32),
-        final_loss=found.final_loss,
-        predictions=found.predictions,
-    )
+    epochs = np.where(found.solved, rng.integers(1, 1000, count), 0).astype(np.int32)
+    return replace(found, solved_epoch=epochs)
 
 
 def test_the_middle_half_of_the_epochs():
+    def middle_of(found):
+        summary = compare_runs([contestant("a", found), contestant("b", found)]).epochs.of[0]
+        return summary.middle, summary.low, summary.high
+
     found = ragged(np.random.default_rng(7), 0, 100)
-    middle = compare_runs([contestant("a", found), contestant("b", found)]).epochs.of[0]
-    assert middle.middle == pytest.approx(trim_mean(epochs_needed(found), 0.25))
-    assert middle.low < middle.middle < middle.high
-    few = ragged(np.random.default_rng(7), 0, 100, share=0.6)
-    middle = compare_runs([contestant("a", few), contestant("b", few)]).epochs.of[0]
-    assert (middle.middle, middle.low, middle.high) == (None, None, None)
-    edge = solved(0, 76, 100)
-    middle = compare_runs([contestant("a", edge), contestant("b", edge)]).epochs.of[0]
-    assert (middle.middle, middle.low, middle.high) == (300, 300, None)
+    middle, low, high = middle_of(found)
+    assert middle == pytest.approx(trim_mean(epochs_needed(found), 0.25))
+    assert low < middle < high
+    assert middle_of(ragged(np.random.default_rng(7), 0, 100, share=0.6)) == (None, None, None)
+    assert middle_of(solved(0, 76, 100)) == (300, 300, None)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from compared import seeds_of
 
 from xortune.certificates.gate import gate_config
 from xortune.certificates.plan import gate_seeds
 from xortune.certificates.seeds_mark import SeedTally, parse_mark
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import MARK
 
@@ -221,26 +221,15 @@ def test_after():
         ("500", "min_rate: nothing says what success rate is to be proven"),
         ("500, 0.95", "2 values where the number of seeds is"),
         ("'500', min_rate=0.95", "n: '500'"),
-        ("500.0, min_rate=0.95", "n: 500.0"),
         ("True, min_rate=0.95", "n: True"),
-        (
-            "500, min_rate=1",
-            "min_rate: 1 is out of range; allowed: above 0 and below 1; fix: no number of seeds",
-        ),
+        ("500, min_rate=1", "min_rate: 1 is out of range; allowed: above 0 and below 1; fix: no n"),
         ("500, min_rate=1 - 1e-12", "min_rate: a lower bound of 0.999999999999 takes more seeds"),
-        ("500, min_rate=95", "min_rate: 95 is out of range; allowed: above 0 and below 1"),
         ("500, min_rate='0.9'", "min_rate: '0.9'"),
         ("50, min_rate=0.95", "n: 50 seeds cannot prove 0.95, even if none of them fails"),
         ("500, min_rate=0.95, rate=1", "unknown argument 'rate'; allowed: n, min_rate, confid"),
         ("500, min_rate=0.9, first=-1", "first: -1; allowed: 0 to 2**32 - 1"),
-        (
-            "500, min_rate=0.9, first=2**32 - 9",
-            "n: 500 seeds from 4294967287; allowed: at least 1, and none bey",
-        ),
-        (
-            "500, min_rate=0.9, confidence=0",
-            "confidence: 0 is out of range; allowed: above 0 and below 1",
-        ),
+        ("500, min_rate=0.9, first=2**32 - 9", "n: 500 seeds from 4294967287; allowed: at least"),
+        ("500, min_rate=0.9, confidence=0", "confidence: 0 is out of range; allowed: above 0"),
     ],
 )
 def test_wrong_arguments_are_told_in_a_sentence(ran, mark, message):
@@ -320,19 +309,6 @@ def test_the_entry_point_is_there():
     assert project["entry-points"]["pytest11"] == ENTRY
 
 
-def outcomes(pattern):
-    class Trainer:
-        def train(self, blocks):
-            [block] = blocks
-            solved = [pattern(seed) for seed in block.seeds]
-            crashed = Outcome.crashed(block.seeds, 0)
-            status = [Status.SOLVED if one else Status.WRONG_PATTERN for one in solved]
-            object.__setattr__(crashed, "status", __import__("numpy").array(status, "uint8"))
-            return [crashed]
-
-    return Trainer()
-
-
 @pytest.mark.parametrize("every", [0, 2, 3, 7, 20, 30, 150])
 @pytest.mark.parametrize(("rate", "most"), [(0.95, 300), (0.5, 60), (0.99, 800)])
 def test_the_answer_is_the_gate_s(every, rate, most):
@@ -342,9 +318,14 @@ def test_the_answer_is_the_gate_s(every, rate, most):
     tally = SeedTally(parse_mark(most, min_rate=rate, first=0))
     while tally.answer is None:
         tally.count(None if passes(tally.next) else ValueError("no"))
-    verdict = gate_config(
-        Point({"a": 1}), outcomes(passes), min_rate=rate, max_seeds=most, first_seed=0
-    )
+
+    class Trainer:
+        def train(self, blocks):
+            [block] = blocks
+            signs = ["+" if passes(seed) else "-" for seed in block.seeds]
+            return [seeds_of("".join(signs), first=block.first)]
+
+    verdict = gate_config(Point({"a": 1}), Trainer(), min_rate=rate, max_seeds=most, first_seed=0)
     assert tally.answer in (verdict.answer, "undecided")
     assert (tally.answer == "proven") == verdict.passed
     if tally.answer != "undecided":

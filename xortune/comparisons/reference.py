@@ -828,7 +828,8 @@ def _summary(
 ) -> Summary:
     trainings = np.zeros(len(cells), np.int64)  # equal for cells that differ only in the epochs
     if others := [column for name, column in names.items() if name != "epochs"]:
-        trainings = cells.groupby(others, dropna=False, sort=False).ngroup().to_numpy(np.int64)
+        groups = cells.groupby(others, dropna=False, sort=False)
+        trainings = np.asarray(groups.ngroup(), np.int64)
     epochs = cells[names["epochs"]].to_numpy(float) if "epochs" in names else np.zeros(len(cells))
     fresh = looks_fresh(cells, trainings, epochs)
     their_n = cells["reference_n"].to_numpy()
