@@ -28,7 +28,7 @@ from xortune.trainers.batching_rules import (
     replaced,
     seeds_as_channels,
 )
-from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
+from xortune.trainers.function import CustomTrainer, TrackedConfig, cancelling_if, custom_trainer
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
 from xortune.trainers.source import given_source
@@ -413,13 +413,13 @@ def test_a_trainer_of_it_counts_what_a_function_counts_and_says_how_it_trained()
 
 def test_configurations_that_differ_in_their_optimizers_share_a_stack():
     """Each is what it is alone; another width is another stack, and is found by what was read."""
-    read = [ReadConfig({"lr": lr, "optimizer": "Adam"}) for lr in (0.1, 1.0)]
+    read = [TrackedConfig({"lr": lr, "optimizer": "Adam"}) for lr in (0.1, 1.0)]
     groups = [(Small(config), [3, 4 + i]) for i, config in enumerate(read)]
     assert trial_of(*groups[0]) is trial_of(*groups[1])
     *_, (_, scores) = trained_as_one(groups)
     alone = [training.run(seed) for training, seeds in groups for seed in seeds]
     _same(scores, alone)
-    other = Small(ReadConfig({"lr": 0.1, "optimizer": "SGD"}))
+    other = Small(TrackedConfig({"lr": 0.1, "optimizer": "SGD"}))
     assert trial_of(other, SEEDS) is not trial_of(*groups[0])
 
     class Wide(Small):
@@ -432,7 +432,8 @@ def test_configurations_that_differ_in_their_optimizers_share_a_stack():
             return super().loss(model, x, y) * self.config["weight"]
 
     def trial(**config):
-        return trial_of(Wide(ReadConfig({"lr": 0.1, "width": 4, "weight": 1.0, **config})), SEEDS)
+        config = {"lr": 0.1, "width": 4, "weight": 1.0, **config}
+        return trial_of(Wide(TrackedConfig(config)), SEEDS)
 
     assert trial() is trial(lr=0.2)
     assert trial() is not trial(width=5)
@@ -444,11 +445,11 @@ def test_configurations_that_differ_in_their_optimizers_share_a_stack():
             self.lr = config["lr"]
 
     early = [
-        trial_of(Early(ReadConfig({"lr": lr, "width": 4, "weight": 1})), SEEDS) for lr in (1, 2)
+        trial_of(Early(TrackedConfig({"lr": lr, "width": 4, "weight": 1})), SEEDS) for lr in (1, 2)
     ]
     assert early[0] is not early[1], "what __init__ reads may be used anywhere"
-    known = Wide(ReadConfig({"lr": 0.1, "width": 4, "weight": 1.0, "optimizer": "Adam"})).stacking()
-    assert known.apart == {"width", "weight", "optimizer"}
+    config = {"lr": 0.1, "width": 4, "weight": 1.0, "optimizer": "Adam"}
+    assert Wide(TrackedConfig(config)).stacking().apart == {"width", "weight", "optimizer"}
 
 
 class Reporting(Small):
@@ -458,7 +459,7 @@ class Reporting(Small):
 def test_a_block_that_is_cancelled_on_its_way_ends_alone():
     trainer = custom_trainer(given_source(Reporting), parse_success("loss <= 0.7"))
     blocks = [Block(Point({"lr": lr}), 0, 3) for lr in (0.001, 0.01)]
-    with asked_of_reports(lambda block: block == blocks[0]):
+    with cancelling_if(lambda block: block == blocks[0]):
         ended, other = trainer.train(blocks)
         [alone] = trainer.train([blocks[0]])
     assert isinstance(ended, Unfinished)
@@ -659,7 +660,7 @@ READERS = [
 
 @pytest.mark.parametrize("read", READERS)
 def test_whatever_reads_all_of_a_configuration_is_noticed(read):
-    config = ReadConfig({"lr": 0.1, "width": 4})
+    config = TrackedConfig({"lr": 0.1, "width": 4})
     assert config.names_read == set()
     read(config)
     assert config.names_read == {"lr", "width"}
@@ -678,7 +679,7 @@ class Late(Small):
 
 
 def test_what_is_read_after_the_trial_is_no_wrong_number():
-    groups = [(Late(ReadConfig({"lr": 0.01, "late": late})), [1, 2]) for late in (0.1, 50.0)]
+    groups = [(Late(TrackedConfig({"lr": 0.01, "late": late})), [1, 2]) for late in (0.1, 50.0)]
     assert trial_of(*groups[0]) is trial_of(*groups[1])
     found, _ = Late.run_all(groups)
     alone = [[training.run(seed) for seed in seeds] for training, seeds in groups]
@@ -871,8 +872,8 @@ def test_the_optimizers_of_a_stack_step_as_the_loop_s_to_the_bit(
     monkeypatch.setattr(steps, "BLOCK", blocks)
     other = [told[0], {"weight_decay": 0.01}]
     groups = [
-        (Told(ReadConfig({"told": told})), [3, 4, 5]),
-        (Told(ReadConfig({"told": other})), [3, 9]),
+        (Told(TrackedConfig({"told": told})), [3, 4, 5]),
+        (Told(TrackedConfig({"told": other})), [3, 9]),
     ]
     whole, gradients = Stack(groups), []
     assert isinstance(whole._optimizer, steps.StackOptimizer) == at_once
@@ -887,7 +888,7 @@ def test_the_optimizers_of_a_stack_step_as_the_loop_s_to_the_bit(
     ]
     optimizers = []
     for one, its in zip(rows, alone, strict=True):
-        with vectorized.unread(one):
+        with vectorized.untracked(one):
             optimizers.append(one.optimizer(its.values()))
     schedulers = [one.scheduler(its) for one, its in zip(rows, optimizers, strict=True)]
     for _ in range(2):

@@ -21,7 +21,7 @@ from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
 from xortune.runs.run import Run
 from xortune.runs.status import status as status_of
-from xortune.trainers.function import asked_of_reports, custom_trainer
+from xortune.trainers.function import cancelling_if, custom_trainer
 from xortune.trainers.source import given_source
 
 GOOD, BAD = at(1.0, 0.25)
@@ -176,7 +176,7 @@ def test_a_report_ends_what_is_given_up_with_what_has_finished():
         return asked
 
     block = Block(Point({"x": 1}), 4, 5)
-    with asked_of_reports(after(3)):
+    with cancelling_if(after(3)):
         [ended, other] = train_blocks(trainer, [block, Block(Point({"x": 2}), 0, 1)])
     assert isinstance(ended, Unfinished)
     assert str(ended) == NOT_FINISHED
@@ -188,7 +188,7 @@ def test_a_report_ends_what_is_given_up_with_what_has_finished():
     assert calls[0] == block
     [whole] = train_blocks(trainer, [block])
     assert isinstance(whole, Packed)
-    with asked_of_reports(after(0)):
+    with cancelling_if(after(0)):
         many = custom_trainer(given_source(all_at_once), None)
         assert isinstance(many.train([block])[0], Unfinished)
     assert isinstance(trainer.train([block])[0], Outcome)

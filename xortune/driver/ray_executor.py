@@ -40,7 +40,7 @@ from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
 from xortune.driver.executors import train_blocks
 from xortune.driver.process import cloudpickle, ray_settings
-from xortune.trainers.function import asked_of_reports
+from xortune.trainers.function import cancelling_if
 from xortune.trainers.limits import use_threads
 
 with ray_settings():
@@ -134,7 +134,7 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         # Removed from the config, which Tune sends back with the result.
         blocks: list[Block] = self.config.pop("batch").content
         refusing = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
-        with captured_messages() as messages, asked_of_reports(self._cancelled), refusing:
+        with captured_messages() as messages, cancelling_if(self._cancelled), refusing:
             results = train_blocks(self._trainer, blocks, deadline=self.config.get("until"))
         return {
             "done": True,

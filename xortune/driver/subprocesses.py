@@ -28,7 +28,7 @@ from xortune.core.trainer import Block, OutOfTime, Stacking, Trainer, Unfinished
 from xortune.driver.process import cloudpickle
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import signal_of
-from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_asked
+from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_of_source
 from xortune.trainers.limits import THREADS, ending_at, time_ends, time_is_over, use_threads
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.reaper import REAPER, kill_group
@@ -277,7 +277,7 @@ def serve(requests: Any, connection: socket.socket) -> None:
         try:
             argument = pickle.loads(pickled)  # noqa: S301
             if what == "form":
-                answer = (form_asked(argument),)
+                answer = (form_of_source(argument),)
             elif what == "trainer":
                 trainer = argument
                 use_threads(argument.threads)

@@ -30,7 +30,7 @@ from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_built_in, check_numbers, with_function
 from xortune.trainers.command import CommandTrainer, command_trainer
-from xortune.trainers.function import CustomTrainer, custom_trainer, form_asked, form_of
+from xortune.trainers.function import CustomTrainer, custom_trainer, form_of, form_of_source
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 from xortune.trainers.source import given_source, named_source
 from xortune.trainers.verdicts import KnownSeeds
@@ -149,7 +149,7 @@ def _with_form(
         if train is not None:
             form = form_of(train, source.label)
         elif here:
-            form = form_asked(source)
+            form = form_of_source(source)
         else:
             form = process_for(source, threads).form()
         limit = trainer.limit

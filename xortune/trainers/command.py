@@ -1,4 +1,4 @@
-"""A command as a trainer: run for each seed, in any language."""
+"""A command as a trainer: it runs once for each seed, in any language."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -31,31 +32,28 @@ from xortune.trainers.verdicts import (
     SUCCESS,
     KnownSeeds,
     Points,
+    SampledReports,
     SeedResults,
     SeedVerdict,
-    Way,
     crashed,
     judged,
     one_line,
 )
 
 # -------------------------------------------------------------------------------------------------
-# The files that a command needs, as they were when the search began, and where it runs.
-
-_SKIPPED = "__pycache__"
+# The files of a command, as they are when the search begins.
 
 
-def kept_files(folder: Path, template: Template, names: Sequence[str] | None) -> SentFiles:
-    """Read the files of a command: those named, or else its words that are files. Nothing is run.
+def read_files(folder: Path, template: Template, names: Sequence[str] | None) -> SentFiles:
+    """Read the named files and folders; without names, the files among the command's words.
 
     Raises:
-        InputError: one is not there, lies elsewhere, or all are too large to be sent.
+        InputError: a file does not exist or is not below the folder, or all are too large to send.
     """
     root = folder.resolve()
-    chosen = _words(root, template) if names is None else names
-    found = {path: None for name in chosen for path in _paths(root, name)}
+    chosen = _file_words(root, template) if names is None else names
     files, programs, size = [], set(), 0
-    for path in sorted(found):
+    for path in sorted({path for name in chosen for path in _paths(root, name)}):
         try:
             size += path.stat().st_size
             if size > MOST:
@@ -69,23 +67,21 @@ def kept_files(folder: Path, template: Template, names: Sequence[str] | None) ->
     return SentFiles(str(root), tuple(files), frozenset(programs))
 
 
-def _words(root: Path, template: Template) -> Iterator[str]:
-    """Words without placeholders that name files below the folder."""
+def _file_words(root: Path, template: Template) -> Iterator[str]:
+    """The words without placeholders that name files below the folder."""
     for word in template.words:
         text = word.parts[0]
-        if len(word.parts) > 1 or not isinstance(text, str) or _outside(text):
+        if len(word.parts) > 1 or not isinstance(text, str) or _is_outside(text):
             continue
-        try:
+        with suppress(OSError, ValueError):  # too long for a path, or a NUL in it
             if (root / text).is_file():
                 yield text
-        except (OSError, ValueError):  # too long for a path, or a NUL in it
-            continue
 
 
 def _paths(root: Path, name: str) -> list[Path]:
-    """The file of that name, or the files in the folder of that name."""
+    """The file of that name, or all files in the folder of that name."""
     path = root / name
-    if _outside(name):
+    if _is_outside(name):
         raise InputError(
             f"{name!r} is not below the folder of the space file",
             field="files",
@@ -93,8 +89,7 @@ def _paths(root: Path, name: str) -> list[Path]:
             fix="copy it there, or give the command its absolute path and leave it out here",
         )
     if path.is_dir():
-        inside = (p for p in path.rglob("*") if p.is_file())
-        return [p for p in inside if _SKIPPED not in p.parts]
+        return [p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     if not path.is_file():
         raise InputError(
             f"there is no file {name!r} in {root}",
@@ -105,7 +100,7 @@ def _paths(root: Path, name: str) -> list[Path]:
     return [path]
 
 
-def _outside(name: str) -> bool:
+def _is_outside(name: str) -> bool:
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts or not path.parts
 
@@ -122,33 +117,34 @@ def _too_large(guessed: bool) -> InputError:
 
 
 # -------------------------------------------------------------------------------------------------
-# One run of a command: its exit, the end of what it printed, and nothing of it left behind.
+# One run of a command: its exit code and the end of its output. No process of it is left behind.
 
 KEPT = 4_000
-"""Bytes that are kept of what a command printed, on stdout and stderr together: the last ones."""
+"""Number of last bytes kept of stdout and stderr together."""
 
 LINE = 65_536
-"""Bytes that are kept of stdout, for its last line."""
+"""Number of last bytes kept of stdout, for its last line, and of stderr."""
 
 CHUNK, FULL = 65_536, 16
-"""Bytes that are read at once; a pipe holds one such piece, and this many at most."""
+"""Bytes that are read at once, which is what a pipe mostly holds; and the most such chunks that a
+pipe can hold."""
 
 LOOK = 0.02
-"""Seconds between two checks whether the process has ended, where no pidfd tells."""
+"""Seconds between two checks whether the process has ended, where the system has no pidfd."""
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What came of a command.
+    """How a command ended.
 
     Attributes:
-        code: its exit code; negative: the signal that ended it; None if it never began, or was
-            stopped at its time limit.
-        problem: why it never began, or was stopped.
-        stdout: the end of it, at most `LINE` bytes.
-        stderr: likewise.
+        code: its exit code, or minus the signal that killed it; None if it could not be started,
+            or was stopped at its time limit.
+        problem: why it could not be started, or was stopped.
+        stdout: the end of stdout, at most `LINE` bytes.
+        stderr: the end of stderr, at most `LINE` bytes.
         output: the end of both, in the order in which they came, at most `KEPT` bytes.
-        whole: whether `stdout` is all of it.
+        whole: whether `stdout` is complete.
     """
 
     code: int | None
@@ -160,13 +156,13 @@ class CommandResult:
 
 
 class _Tail:
-    """The last bytes of what comes in pieces."""
+    """The last `most` bytes of a stream; `whole` says whether they are all of it."""
 
     def __init__(self, most: int) -> None:
         self._most, self.whole = most, True
         self._kept = bytearray()
 
-    def take(self, chunk: bytes) -> None:
+    def add(self, chunk: bytes) -> None:
         self._kept += chunk
         if len(self._kept) > self._most:
             del self._kept[: -self._most]
@@ -180,10 +176,10 @@ class _Tail:
 def run_command(
     argv: Sequence[str], folder: Path, limit: float | None, threads: int = 1
 ) -> CommandResult:
-    """Run a command to its end, or to its time limit; then whatever it started is killed.
+    """Run a command to its end or its time limit, and then kill whatever it started.
 
-    It has no input, this process's environment with two variables more, and a session of its own: a
-    Ctrl-C is not for it.
+    It has no input, this process's environment with two more variables, and a session of its own,
+    so that a Ctrl-C does not reach it.
     """
     try:
         process = REAPER.popen(
@@ -199,22 +195,22 @@ def run_command(
         return CommandResult(None, f"cannot be started: {argv[0]!r}: {reason}")
     with process:
         reader = _Reader(process)
-        ended = False
+        has_ended = False
         try:
-            ended = reader.read(limit)
+            has_ended = reader.read(limit)
         finally:
-            # Its number stays its own until it is waited for, so nobody else is killed.
-            kill_group(process.pid, session=not ended)
+            # Nobody has waited for the process: its number cannot be that of another one.
+            kill_group(process.pid, session=not has_ended)
             reader.drain()
-            if ended and not reader.closed:  # somebody outside its group holds its pipes still
+            if has_ended and not reader.closed:  # a process outside its group holds its pipes
                 kill_group(process.pid, session=True)
                 reader.drain()
             REAPER.forget(process.pid)
             reader.close()
-    # On leaving `with` it has been waited for.
-    problem = None if ended else f"took longer than {limit:g} s"
+    # `with` has waited for it.
+    problem = None if has_ended else f"took longer than {limit:g} s"
     return CommandResult(
-        process.returncode if ended else None,
+        process.returncode if has_ended else None,
         problem,
         reader.out.kept,
         reader.err.kept,
@@ -224,7 +220,7 @@ def run_command(
 
 
 class _Reader:
-    """Reads both pipes of a process as something comes, and sees it end."""
+    """Reads both pipes of a process until it ends."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -236,31 +232,33 @@ class _Reader:
         for pipe in self._open:
             os.set_blocking(pipe.fileno(), False)
             self._selector.register(pipe, selectors.EVENT_READ, pipe)
-        self._handle = _handle_of(process.pid)
-        if self._handle is not None:
-            self._selector.register(self._handle, selectors.EVENT_READ)
+        self._pidfd = _pidfd(process.pid)
+        if self._pidfd is not None:
+            self._selector.register(self._pidfd, selectors.EVENT_READ)
 
     @property
     def closed(self) -> bool:
-        """Whether nobody holds the other end of either pipe any more."""
+        """Whether the other ends of both pipes are closed."""
         return not self._open
 
     def read(self, limit: float | None) -> bool:
-        """Read until the process has ended; False if it has not within so many seconds."""
-        over = None if limit is None else time.monotonic() + limit
+        """Read until the process has ended; return False if it has not within `limit` seconds."""
+        deadline = None if limit is None else time.monotonic() + limit
         while True:
-            left = None if over is None else over - time.monotonic()
+            left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            for key, _ in self._selector.select(self._patience(left)):
-                if key.data is None:  # the process itself
+            if self._pidfd is None:
+                left = LOOK if left is None else min(left, LOOK)
+            for key, _ in self._selector.select(left):
+                if key.data is None:  # the pidfd
                     return True
                 self._take(key.data)
-            if self._handle is None and self._has_ended():
+            if self._pidfd is None and self._has_ended():
                 return True
 
     def drain(self) -> None:
-        """Take what is in the pipes now, and no more: a writer may never stop."""
+        """Read what the pipes hold now, and no more: a writer may never stop."""
         for pipe in list(self._open):
             for _ in range(FULL):
                 if pipe not in self._open or not self._take(pipe):
@@ -269,21 +267,16 @@ class _Reader:
     def close(self) -> None:
         """Close all but the pipes, which belong to the process object."""
         self._selector.close()
-        if self._handle is not None:
-            os.close(self._handle)
-
-    def _patience(self, left: float | None) -> float | None:
-        if self._handle is not None:
-            return left
-        return LOOK if left is None else min(left, LOOK)
+        if self._pidfd is not None:
+            os.close(self._pidfd)
 
     def _has_ended(self) -> bool:
-        """Whether it has, without waiting for it: its number stays its own."""
-        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return found is not None
+        # WNOWAIT: the process keeps its number.
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, options) is not None
 
     def _take(self, pipe: IO[bytes]) -> bool:
-        """Take a piece; whether there was one."""
+        """Read a chunk; return whether there was one."""
         try:
             chunk = os.read(pipe.fileno(), CHUNK)
         except BlockingIOError:
@@ -292,13 +285,13 @@ class _Reader:
             self._selector.unregister(pipe)
             del self._open[pipe]
             return False
-        self._open[pipe].take(chunk)
-        self.both.take(chunk)
+        self._open[pipe].add(chunk)
+        self.both.add(chunk)
         return True
 
 
-def _handle_of(process: int) -> int | None:
-    """A file that can be read when a process has ended; None where there is no such thing."""
+def _pidfd(process: int) -> int | None:
+    """A file that is readable when a process has ended; None where the system has none."""
     try:
         return os.pidfd_open(process)
     except (AttributeError, OSError):
@@ -306,7 +299,7 @@ def _handle_of(process: int) -> int | None:
 
 
 def signal_of(code: int) -> str:
-    """The name of the signal that ended a process, by its negative exit code."""
+    """The name of the signal that killed a process, by its negative exit code."""
     try:
         return signal.Signals(-code).name
     except ValueError:
@@ -314,7 +307,7 @@ def signal_of(code: int) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a command's exit and its last line say of a seed.
+# The verdict on a seed, from the exit code and the output of its command.
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _NONE = re.compile(r"([-+]?)(?:(nan)(?:\([^)]*\))?|(inf)(?:inity)?)", re.IGNORECASE)
@@ -330,39 +323,43 @@ def verdict_of(
     *,
     by_exit: bool,
 ) -> SeedVerdict:
-    """Judge what a command came to.
+    """Judge how a command ended.
 
-    Any other exit code than 0 is a crash: nobody can tell a program that says no from one that
-    broke. One that has to say no says it by a number, or true or false, and ends with 0.
+    An exit code other than 0 is a crash: a program that says no cannot be told from one that broke.
+    A program says no by a number, or by true or false, and exits with 0.
     """
     if result.problem is not None or result.code != 0:
         code = result.code or 0
         ended = f"exit code {code}" if code > 0 else f"killed by {signal_of(code)}"
         why = result.problem or ended
-        last = _last(result.stderr) or _last(result.stdout)  # mostly the cause
+        last = _last_line(result.stderr) or _last_line(result.stdout)  # mostly the cause
         return crashed(one_line(f"{why}: {last}" if last else why))
     if metric is None:
         return SeedVerdict(SOLVED)
     try:
-        told = _found(result, metric) if isinstance(metric, RegexMetric) else _told(result, metric)
-        return judged(_with_exit(told) if by_exit else told, success)
+        told = (
+            _last_match(result, metric)
+            if isinstance(metric, RegexMetric)
+            else _parsed_line(result, metric)
+        )
+        return judged(_with_exit_code(told) if by_exit else told, success)
     except InputError as error:
         return crashed(one_line(str(error)))
 
 
-def _last(printed: bytes) -> str:
+def _last_line(printed: bytes) -> str:
     """The last line that is not blank."""
     lines = re.split(r"[\r\n]+", printed.decode("utf-8", "replace"))  # \r: progress bars
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _told(result: CommandResult, metric: str) -> object:
-    """What the last line of stdout says.
+def _parsed_line(result: CommandResult, metric: str) -> object:
+    """The number, or the JSON, in the last line of stdout.
 
     Raises:
-        InputError: there is none, or it says nothing of that kind.
+        InputError: there is no such line.
     """
-    line = _last(result.stdout)
+    line = _last_line(result.stdout)
     if not line:
         raise InputError("printed nothing on stdout", allowed=f"what `metric: {metric}` says")
     if not result.whole and b"\n" not in result.stdout.rstrip():
@@ -373,79 +370,79 @@ def _told(result: CommandResult, metric: str) -> object:
             return float(line.partition("(")[0])  # C prints nan(0x...) too
         raise InputError(f"the last line is {shown!r}", allowed="a number and nothing else")
     try:
-        return json.loads(_WORDS.sub(lambda found: _python(found[0]), line))
-    except (ValueError, RecursionError):  # ValueError: also a whole number of too many digits
+        return json.loads(_WORDS.sub(lambda match: _as_json(match[0]), line))
+    except (ValueError, RecursionError):  # ValueError: also an integer of too many digits
         raise InputError(
             f"the last line is {shown!r}",
             allowed='JSON: a number, true, false, or an object of these such as {"accuracy": 0.9}',
         ) from None
 
 
-def _places(result: CommandResult, metric: RegexMetric) -> list[str]:
-    """What a regex finds, as it was printed: on stdout, or if there is nothing, on stderr."""
+def _matches(result: CommandResult, metric: RegexMetric) -> list[str]:
+    """All matches of a regex on stdout, or, if there are none, on stderr."""
     for printed in (result.stdout, result.stderr):
         text = printed.decode("utf-8", "replace")
-        if found := list(re.finditer(metric.regex, text, re.MULTILINE)):
-            return [(one[1 if one.re.groups else 0] or "").strip() for one in found]
+        if matches := list(re.finditer(metric.regex, text, re.MULTILINE)):
+            return [(match[1 if match.re.groups else 0] or "").strip() for match in matches]
     return []
 
 
-def _number(found: str) -> float | None:
-    """What a regex found as a number; None if it is none."""
-    number = found.rstrip(".,;")  # a sentence may end there
+def _number(match: str) -> float | None:
+    """A match as a number; None if it is none."""
+    number = match.rstrip(".,;")  # the end of a sentence
     known = _NUMBER.fullmatch(number) or _NONE.fullmatch(number)
     return float(number.partition("(")[0]) if known else None
 
 
-def way_of(result: CommandResult, metric: str | RegexMetric | None) -> Points:
-    """All numbers that a regex finds, thinned: how a seed came to the last of them."""
-    way = Way()
-    if isinstance(metric, RegexMetric) and result.whole:  # else the first ones are not known
-        for found in _places(result, metric):
-            if (number := _number(found)) is not None:
-                way.add(partial(dict, [(metric.name, number)]))
-    return way.points
+def curve_of(result: CommandResult, metric: str | RegexMetric | None) -> Points:
+    """A sample of the numbers that a regex matches: the seed's curve."""
+    reports = SampledReports()
+    if isinstance(metric, RegexMetric) and result.whole:  # else the first matches are missing
+        for match in _matches(result, metric):
+            if (number := _number(match)) is not None:
+                reports.add(partial(dict, [(metric.name, number)]))
+    return reports.points
 
 
-def _found(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
-    """The number in the last place where a regex fits.
+def _last_match(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
+    """The number in the last match of a regex.
 
     Raises:
-        InputError: it fits nowhere, or what it finds is no number.
+        InputError: there is no match, or it is no number.
     """
-    if places := _places(result, metric):
-        if (number := _number(places[-1])) is not None:
+    if matches := _matches(result, metric):
+        if (number := _number(matches[-1])) is not None:
             return {metric.name: number}
-        raise InputError(f"the regex found {places[-1]!r:.120}", allowed="a number")
-    last = _last(result.stdout) or _last(result.stderr)
+        raise InputError(f"the regex found {matches[-1]!r:.120}", allowed="a number")
+    last = _last_line(result.stdout) or _last_line(result.stderr)
     raise InputError(
         f"the regex {metric.regex!r} matches nothing that the command printed"
         + (f"; the last line is {last!r:.120}" if last else ", because it printed nothing"),
     )
 
 
-def _python(word: str) -> str:
-    """No number, as C and awk print it, as Python's parser of JSON reads it; texts stay."""
-    found = _NONE.fullmatch(word)
-    if found is None:
+def _as_json(word: str) -> str:
+    """Rewrite NaN and infinity, as C and awk print them, for Python's JSON parser."""
+    match = _NONE.fullmatch(word)
+    if match is None:  # a string
         return word
-    if found[2]:
+    if match[2]:
         return "NaN"
-    return "-Infinity" if found[1] == "-" else "Infinity"
+    return "-Infinity" if match[1] == "-" else "Infinity"
 
 
-def _with_exit(told: object) -> object:
-    """Numbers beside an exit code that has decided already.
+def _with_exit_code(told: object) -> object:
+    """Add the verdict of exit code 0 to what a command printed.
 
     Raises:
-        InputError: it says that it was none.
+        InputError: they contradict each other.
     """
     if told is True or told is False:
         told = {SUCCESS: told}
     elif isinstance(told, int | float):
         told = {VALUE: told}
     if not isinstance(told, dict):
-        return told  # refused in the same words as without an exit code
+        return told  # `judged` refuses it
     if told.get(SUCCESS) is False:
         raise InputError(
             f"says that {SUCCESS} is false, but exits with code 0",
@@ -455,18 +452,18 @@ def _with_exit(told: object) -> object:
 
 
 SECONDS = 0.1
-"""Assumed for a seed until seeds are measured; see `trainers.function.SECONDS`."""
+"""Assumed time of a seed until seeds are measured; see `trainers.function.SECONDS`."""
 
 MOST_OUTPUTS = 16
-"""How many failed seeds of a block keep their output: most print the same."""
+"""Maximum number of failed seeds of a block whose output is kept: most print the same."""
 
 
 @dataclass(frozen=True)
 class CommandTrainer:
-    """Trains by a command, seed after seed.
+    """Trains by running a command for one seed after the other.
 
-    A seed has crashed if the command cannot be started, takes too long, ends with another exit code
-    than 0, or prints no number where one is due. The end of what it printed is kept then.
+    A seed has crashed if the command cannot be started, exceeds its time limit, exits with another
+    code than 0, or prints no number where the metric needs one. Then the end of its output is kept.
     """
 
     command: Command
@@ -477,7 +474,7 @@ class CommandTrainer:
     users_code: ClassVar[bool] = True
 
     def check(self, point: Point) -> Point:
-        """The point as it is: only the command knows what it means."""
+        """Return the point unchanged: only the command knows its meaning."""
         return point
 
     def cost(self, block: Block) -> float:
@@ -485,41 +482,41 @@ class CommandTrainer:
         return block.count * SECONDS
 
     def describe(self) -> dict[str, str]:
-        """The command, the digest of its files, and all that decides what its seeds come to."""
+        """The command, the digest of its files, and all else that decides the result of a seed."""
         command = self.command
-        told = {"trainer": command.template.text, "source": digest_of(self.kept.files)}
+        described = {"trainer": command.template.text, "source": digest_of(self.kept.files)}
         if command.by_exit or self.success is not None:
-            told["success"] = EXIT_CODE if command.by_exit else str(self.success)
+            described["success"] = EXIT_CODE if command.by_exit else str(self.success)
         if command.metric is not None:
-            told["metric"] = str(command.metric)
+            described["metric"] = str(command.metric)
         if command.timeout is not None:
-            told["timeout"] = f"{command.timeout:g} s"
+            described["timeout"] = f"{command.timeout:g} s"
         if self.threads != 1:
-            told["threads"] = str(self.threads)
-        return told
+            described["threads"] = str(self.threads)
+        return described
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
         folder = self.kept.folder()
-        return [_trained(self, block, folder) for block in blocks]
+        return [_train(self, block, folder) for block in blocks]
 
 
 def command_trainer(command: Command, success: Success | None, folder: Path) -> CommandTrainer:
-    """The trainer of a command, whose files are read here.
+    """The trainer of a command; reads its files.
 
     Raises:
-        InputError: a file that cannot be read, or too many.
+        InputError: a file cannot be read, or all are too large.
     """
-    return CommandTrainer(command, success, kept_files(folder, command.template, command.files))
+    return CommandTrainer(command, success, read_files(folder, command.template, command.files))
 
 
-def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | TrainingError:
+def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | TrainingError:
     command, config = trainer.command, block.point.as_dict()
     results = SeedResults(block)
     output: dict[int, str] = {}
     for seed in block.seeds:
-        if (had := trainer.known.get((block.point.key, seed))) is not None:
-            results.add_known(had)
+        if (known := trainer.known.get((block.point.key, seed))) is not None:
+            results.add_known(known)
             continue
         if time_is_over():
             break
@@ -529,8 +526,10 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | T
         shown = None
         if verdict.failed:
             output[seed] = result.output.decode("utf-8", "replace")
-            shown = _shown(argv, folder, output[seed], verdict.failed[0])
-        results.told(way_of(result, command.metric))
+            # The failure as a terminal would show it.
+            lines = (f"{folder}$ {shlex.join(argv)}", output[seed].rstrip(), verdict.failed[0])
+            shown = "\n".join(filter(None, lines))
+        results.add_reports(curve_of(result, command.metric))
         results.add(verdict, shown)
     if not results.n:
         return OutOfTime()
@@ -538,17 +537,10 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | T
     return outcome if results.n == block.count else OutOfTime(outcome)
 
 
-def _shown(argv: Sequence[str], folder: Path, output: str, reason: str) -> str:
-    """A failure as a terminal would have shown it."""
-    return "\n".join(
-        part for part in (f"{folder}$ {shlex.join(argv)}", output.rstrip(), reason) if part
-    )
-
-
 def _chosen(failed: Mapping[int, str], output: Mapping[int, str]) -> dict[int, str]:
-    """The output of some failed seeds: of each reason one before there is a second of any.
+    """The output of `MOST_OUTPUTS` failed seeds: of each reason one, before a second of any.
 
-    Numbers in what a program said last make no other reason: they are mostly the seed.
+    Reasons that differ in numbers only are the same: the numbers are mostly the seed.
     """
     seen: Counter[str] = Counter()
     rank = {}
@@ -557,6 +549,6 @@ def _chosen(failed: Mapping[int, str], output: Mapping[int, str]) -> dict[int, s
         kind = f"{what}: {re.sub('[0-9]+', '0', last)}"
         seen[kind] += 1
         rank[seed] = seen[kind]
-    told = [seed for seed in failed if output[seed].strip()]
-    chosen = sorted(told, key=lambda seed: (rank[seed], seed))[:MOST_OUTPUTS]
+    printed = [seed for seed in failed if output[seed].strip()]
+    chosen = sorted(printed, key=lambda seed: (rank[seed], seed))[:MOST_OUTPUTS]
     return {seed: output[seed] for seed in sorted(chosen)}

@@ -11,13 +11,7 @@ import traceback
 from bdb import BdbQuit
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import (
-    closing,
-    contextmanager,
-    redirect_stderr,
-    redirect_stdout,
-    suppress,
-)
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,50 +35,50 @@ from xortune.trainers.verdicts import (
     SUCCESS,
     KnownSeeds,
     Points,
+    SampledReports,
     SeedResults,
-    Way,
     crashed,
     judged,
-    numbers_told,
     one_line,
+    reported_numbers,
     shortened,
 )
 
 # -------------------------------------------------------------------------------------------------
-# What a user's function prints: to stderr, and of very much only the beginning and the end.
+# The output of a user's function: to stderr, and of a long one only the beginning and the end.
 #
-# What a worker of Ray's prints is written to a file, and kept: a function that prints a line for
-# each of its steps would fill the disk.
+# Ray writes what a worker prints to a file. A function that prints a line for each of its steps
+# would fill the disk.
 
 HEAD, TAIL = 20_000, 5_000
-"""Characters of a batch that are printed at once, and those that are printed when it is trained."""
+"""Maximum number of characters that a batch prints at once, and when it is trained."""
 
 
 class _Bounded:
-    """A stream that passes on the first characters, and at the end the last ones."""
+    """A stream that passes on the first characters at once, and the last ones in `finish`."""
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._left = stream, HEAD
-        self._tail, self._out = "", 0
+        self._tail, self._held_back = "", 0
 
     def write(self, text: str) -> int:
-        """Print it, or keep its end."""
+        """Print the text, or keep its end."""
         now, later = text[: self._left], text[self._left :]
         if now:
             self._left -= len(now)
             self._stream.write(now)
         if later:
-            self._out += len(later)
+            self._held_back += len(later)
             self._tail = (self._tail + later[-TAIL:])[-TAIL:]
         return len(text)
 
     def finish(self) -> None:
-        """Print the end, after the number of characters before it that are left out."""
-        if self._out:
-            gap = self._out - len(self._tail)
+        """Print the end, after the number of characters left out before it."""
+        if self._held_back:
+            gap = self._held_back - len(self._tail)
             note = f"\n... ({gap:,} characters left out) ...\n" if gap else ""
             self._stream.write(note + self._tail)
-            self._tail, self._out = "", 0
+            self._tail, self._held_back = "", 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -92,60 +86,60 @@ class _Bounded:
 
 @contextmanager
 def bounded_output() -> Iterator[None]:
-    """What is printed meanwhile goes to stderr: stdout is for our results, which may be JSON."""
+    """Send what is printed in this context to stderr: stdout is for our results, maybe JSON."""
     stream = _Bounded(sys.stderr) if sys.stderr is not None else None
     with redirect_stdout(stream), redirect_stderr(stream):
         try:
             yield
         finally:
             if stream is not None:
-                with suppress(OSError, ValueError):  # it is closed: nobody reads
+                with suppress(OSError, ValueError):  # stderr is closed
                     stream.finish()
 
 
 # -------------------------------------------------------------------------------------------------
-# How a user's function is called: what it takes, what it reports on the way, what it keeps.
+# How a user's function is called: its parameters, its reports, its state.
 
 MANY, REPORT, RUN = "seeds", "report", "run"
-"""Names that say how a function is called: of its second parameter, of a parameter of its own, and
-of a class's method."""
+"""A second parameter `seeds` takes all seeds of a block, a parameter `report` reports, and a
+class's method `run` trains."""
 
 STACKED = "run_all"
-"""The method of a `TorchTraining` that trains many seeds, by which it is known without torch."""
+"""The method by which a `TorchTraining` is recognized without importing torch."""
 
 KEPT = 8
-"""How many objects of a user's class a process keeps: those used last."""
+"""Maximum number of objects of a user's class in a process: those used last."""
 
 
-def arrays_told(told: Any, n: int) -> dict[str, Any]:
-    """The numbers in what was told of n seeds, copied, since they may be filled again."""
-    found: dict[str, Any] = {}
+def reported_arrays(told: Any, n: int) -> dict[str, Any]:
+    """The numbers in a report of n seeds, copied, since the user may overwrite the arrays."""
+    arrays: dict[str, Any] = {}
     for name, entry in (told if isinstance(told, Mapping) else {VALUE: told}).items():
         with suppress(TypeError, ValueError, RuntimeError):
             array = np.array(entry, np.float64)
             if array.shape == (n,) and isinstance(name, str) and name != SUCCESS:
-                found[name] = array
-    return found
+                arrays[name] = array
+    return arrays
 
 
-class TookTooLong(BaseException):
+class SeedTimeout(BaseException):
     """The seed exceeded its time limit; an `except Exception` in the function does not catch it."""
 
 
-class GivenUp(BaseException):
+class BlockCancelled(BaseException):
     """The block is cancelled; see `driver.ray_executor`."""
 
 
 @dataclass(frozen=True)
 class CallForm:
-    """What a user's function takes.
+    """How a user's function is called.
 
     Attributes:
-        many: all seeds of a block at once.
-        reports: a `report`, to be called with intermediate results.
-        state: it is a class, of which an object is made for a config; its `run` trains.
-        yields: it is a generator function, which yields intermediate results.
-        stacked: it is a `TorchTraining`, which trains many seeds as one.
+        many: with all seeds of a block at once.
+        reports: with a function `report`, which it calls with intermediate results.
+        state: it is a class; an object is made for each config, and its `run` trains.
+        yields: it is a generator function that yields intermediate results.
+        stacked: it is a `TorchTraining`, which trains many seeds as one model.
     """
 
     many: bool = False
@@ -156,7 +150,7 @@ class CallForm:
 
     @property
     def words(self) -> str:
-        """What it is called with."""
+        """For users: what it is called with."""
         if self.stacked:
             return "config: a TorchTraining, which trains many seeds as one where it can"
         seeds = MANY if self.many else "seed"
@@ -172,14 +166,14 @@ PLAIN = CallForm()
 
 
 def form_of(function: Callable[..., Any], label: str) -> CallForm:
-    """What a function takes, by the names of its parameters.
+    """How a function is called, by the names of its parameters.
 
     Raises:
         InputError: it cannot be called with a config and a seed.
     """
     state = inspect.isclass(function)
     if state and hasattr(function, STACKED):
-        return _form_of_torch(function, label)
+        return _form_of_torch_training(function, label)
     called = getattr(function, RUN, None) if state else function
     if not callable(called):
         raise InputError(
@@ -211,12 +205,7 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
     return CallForm(many, reports, state, inspect.isgeneratorfunction(called))
 
 
-def _form_of_torch(training: Callable[..., Any], label: str) -> CallForm:
-    """What a `TorchTraining` takes.
-
-    Raises:
-        InputError: it lacks a method, or is not made with a config.
-    """
+def _form_of_torch_training(training: Callable[..., Any], label: str) -> CallForm:
     if missing := sorted(getattr(training, "__abstractmethods__", ())):
         raise InputError(
             f"{label} is a TorchTraining without {', '.join(missing)}",
@@ -241,18 +230,18 @@ class Reports:
 
     Attributes:
         count: how many there are.
-        last: the last one as it was told; None as long as there is none.
-        numbers: its numbers; none where many seeds are trained at once.
+        last: the last one as the function gave it; None before the first.
+        numbers: its numbers; empty where the call trains many seeds.
 
     Args:
-        limit: seconds for a seed; None for any time.
-        many: how many seeds are trained at once; None if it is called for one alone.
-        block: what is trained; each report asks whether it is cancelled.
-        keeps: whether to keep what is told of many seeds, as their curve.
+        limit: seconds for a seed; None for no limit.
+        many: how many seeds the call trains; None for a call with a single seed.
+        block: what is trained; each report checks whether it is cancelled.
+        keeps: sample the reports of many seeds, for their curves.
     """
 
     __slots__ = (
-        *("_began", "_block", "_ended", "_keeps", "_limit", "_many", "_way"),
+        *("_began", "_block", "_ended", "_keeps", "_limit", "_many", "_sampled"),
         *("count", "last", "numbers"),
     )
 
@@ -267,7 +256,7 @@ class Reports:
         self.count, self._block = 0, block
         self.last: Any = None
         self.numbers: Mapping[str, float] = {}
-        self._way, self._keeps = Way(), keeps
+        self._sampled, self._keeps = SampledReports(), keeps
         self._limit, self._many = limit, many
         self._began = 0.0 if limit is None else time.monotonic()
         self._ended: BaseException | None = None
@@ -276,35 +265,36 @@ class Reports:
         """Note an intermediate result: what the training would return if it ended now.
 
         Args:
-            told: true or false, a number, a dict of numbers; of many seeds arrays of these.
+            told: true or false, a number, a dict of numbers; for many seeds arrays of these.
 
         Raises:
-            InputError: it is nothing of that.
-            TookTooLong: the seed has taken longer than it may.
-            GivenUp: the block is cancelled.
+            InputError: a training may not report this.
+            SeedTimeout: the seed exceeded its time limit.
+            BlockCancelled: the block is cancelled.
         """
         if self._many is None:
-            self.numbers = numbers_told(told, "reported")
-        self.last = dict(told) if isinstance(told, Mapping) else told  # it may be filled again
+            self.numbers = reported_numbers(told)
+        # A copy: the user may fill the same dict again.
+        self.last = dict(told) if isinstance(told, Mapping) else told
         self.count += 1
         if self._many is None:
-            self._way.add(lambda: self.numbers)
+            self._sampled.add(lambda: self.numbers)
         elif self._keeps:
             n = self._many
-            self._way.add(lambda: arrays_told(self.last, n))
-        if self._late():
+            self._sampled.add(lambda: reported_arrays(self.last, n))
+        if self._is_late():
             each = f" for each of {self._many} seeds" if self._many else ""
-            self._ended = TookTooLong(f"took longer than {self._limit:g} s{each}")
-        elif _asked is not None and self._block is not None and _asked(self._block):
-            self._ended = GivenUp()
+            self._ended = SeedTimeout(f"took longer than {self._limit:g} s{each}")
+        elif _is_cancelled is not None and self._block is not None and _is_cancelled(self._block):
+            self._ended = BlockCancelled()
         self.check()
 
     @property
     def curve(self) -> Points:
-        """Some reports by their number, evenly spaced, and the last one."""
-        return self._way.points
+        """A sample of the reports, and the last one."""
+        return self._sampled.points
 
-    def _late(self) -> bool:
+    def _is_late(self) -> bool:
         if self._limit is None:
             return False
         return time.monotonic() - self._began > self._limit * (self._many or 1)
@@ -315,29 +305,28 @@ class Reports:
             raise self._ended
 
 
-_NONE = Reports()
-"""Of a function that reports nothing."""
+_NO_REPORTS = Reports()
 
-_asked: Callable[[Block], bool] | None = None
+_is_cancelled: Callable[[Block], bool] | None = None
 
 
 @contextmanager
-def asked_of_reports(given_up: Callable[[Block], bool] | None) -> Iterator[None]:
-    """Each report in this process asks whether the block that is trained has been given up."""
-    global _asked  # noqa: PLW0603  # a function of the user's stands between us and its reports
-    before, _asked = _asked, given_up
+def cancelling_if(is_cancelled: Callable[[Block], bool] | None) -> Iterator[None]:
+    """In this context each report in this process ends its block if that is cancelled."""
+    global _is_cancelled  # noqa: PLW0603  # the user's code lies between the caller and reports
+    before, _is_cancelled = _is_cancelled, is_cancelled
     try:
         yield
     finally:
-        _asked = before
+        _is_cancelled = before
 
 
-class ReadConfig(dict[str, Any]):
-    """A configuration that notes which of its parameters are read, outside of the optimizer.
+class TrackedConfig(dict[str, Any]):
+    """A configuration that notes which of its parameters the user's code reads.
 
     Attributes:
-        names_read: those that were read while `noting`.
-        noting: whether to note it.
+        names_read: the parameters that were read while `noting`.
+        noting: False while the optimizer is made, whose parameters may differ within a stack.
     """
 
     def __init__(self, config: Mapping[str, Any], names_read: Iterable[str] = ()) -> None:
@@ -364,11 +353,11 @@ class ReadConfig(dict[str, Any]):
 
 
 def _reads_all(name: str) -> Callable[..., Any]:
-    """A method of dict that reads every parameter, and notes it."""
+    """The method of dict of that name, which reads every parameter, with a note of that."""
     method = getattr(dict, name)
 
     @functools.wraps(method)
-    def noted(config: ReadConfig, *args: Any, **more: Any) -> Any:
+    def noted(config: TrackedConfig, *args: Any, **more: Any) -> Any:
         config._note(*dict.keys(config))
         return method(config, *args, **more)
 
@@ -379,14 +368,19 @@ for _name in (
     *("__iter__", "__reversed__", "__len__", "__repr__", "__eq__", "__ne__", "__or__", "__ror__"),
     *("keys", "values", "items", "copy", "pop", "popitem", "setdefault"),
 ):
-    setattr(ReadConfig, _name, _reads_all(_name))
+    setattr(TrackedConfig, _name, _reads_all(_name))
 
 
 _states: OrderedDict[tuple[Callable[..., Any], str], Any] = OrderedDict()
 
 
 class Calls:
-    """The calls of a user's function for one config, one after the other."""
+    """Calls a user's function for the seeds of one block.
+
+    Attributes:
+        reports: what the last call reported.
+        on_raise: see `CustomTrainer`.
+    """
 
     def __init__(
         self,
@@ -400,21 +394,21 @@ class Calls:
         self.on_raise = on_raise
         self._config = block.point
         self._plain = not (form.reports or form.state)
-        self.reports = _NONE
+        self.reports = _NO_REPORTS
 
     def __call__(self, seeds: Any) -> Any:
-        """What the function returns for a seed, or for many; `reports` has what it reported.
+        """What the function returns for a seed, or for an array of seeds.
 
         Raises:
             Exception: what the function raises.
         """
         if self._plain:
-            self.reports = _NONE
+            self.reports = _NO_REPORTS
             returned = self._function(self._config.as_dict(), seeds)
             if type(returned) is not GeneratorType:
                 return returned
-            return self._drained(returned, self._begun(seeds))
-        self.reports = self._begun(seeds)
+            return self._drained(returned, self._new_reports(seeds))
+        self.reports = self._new_reports(seeds)
         try:
             given = {REPORT: self.reports} if self._form.reports else {}
             if self._form.state:
@@ -424,75 +418,73 @@ class Calls:
             if type(returned) is GeneratorType:
                 return self._drained(returned, self.reports)
         except BaseException:
-            _states.pop((self._function, self._block.point.key), None)  # whatever state it is in
+            _states.pop((self._function, self._block.point.key), None)  # it may be half-changed
             raise
-        return self._ended(returned)
+        return self._result(returned)
 
     def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports) -> Any:
-        """The result of a generator, each step of which is a report."""
+        """The result of a generator, whose values are reports."""
         self.reports = reports
         with closing(steps):
             while True:
                 try:
                     told = next(steps)
                 except StopIteration as end:
-                    return self._ended(end.value)
+                    return self._result(end.value)
                 reports(told)
 
-    def _begun(self, seeds: Any) -> Reports:
+    def _new_reports(self, seeds: Any) -> Reports:
         many = len(seeds) if self._form.many else None
         return Reports(self._limit, many=many, block=self._block)
 
-    def _ended(self, returned: Any) -> Any:
+    def _result(self, returned: Any) -> Any:
         self.reports.check()
         return self.reports.last if returned is None else returned
 
     def state(self) -> Any:
-        """The object for the config, made anew if it is not there."""
-        name = self._function, self._block.point.key
-        if name not in _states:
+        """The object of the user's class for the config; a new one if none is kept."""
+        key = self._function, self._block.point.key
+        if key not in _states:
             config = self._config.as_dict()
-            config = ReadConfig(config) if self._form.stacked else config
-            _states[name] = self._function(config)
+            _states[key] = self._function(TrackedConfig(config) if self._form.stacked else config)
             while len(_states) > KEPT:
                 _states.popitem(last=False)
-        _states.move_to_end(name)
-        return _states[name]
+        _states.move_to_end(key)
+        return _states[key]
 
 
 OnRaise: TypeAlias = Callable[[BaseException], None]
 
 SECONDS = 0.01
-"""Assumed for a seed until seeds are measured. It sets how many proposals a learning sampler makes
-ahead of results, and so has to be the same everywhere."""
+"""Assumed time of a seed until seeds are measured. It decides how many proposals a learning sampler
+makes ahead of results, and so has to be the same on all machines."""
 
 REPORTS = "reports"
-"""The number of intermediate results of a seed, among its numbers."""
+"""The name of the number of reports, among the numbers of a seed."""
 
-_OURS = (__file__, verdicts.__file__)
+_OWN_FILES = (__file__, verdicts.__file__)
 
 
 @dataclass(frozen=True)
 class CustomTrainer:
-    """Trains by a user's function, which gets the config as a plain dict.
+    """Trains by calling a user's function, which gets the config as a plain dict.
 
-    A call that raises, or returns what it may not, is a failed seed: it has crashed, with the
-    reason. A judged number that is not finite is a seed that has diverged. A function that takes
-    many seeds and raises is asked again for each of them alone, so that one seed fails and not all.
+    A seed has crashed if the call raises or its result cannot be judged. It has diverged if the
+    judged number is not finite. If a call with many seeds raises, each seed is called alone, so
+    that one seed fails and not all.
 
     Attributes:
         source: where the function comes from.
-        success: the rule for numbers; None if the function says so itself.
-        form: what it takes.
-        limit: seconds for a seed; None for any time. `train` looks at it with each report; of a
-            function that does not report, `driver.subprocesses` does.
-        folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
-            function is below it. None for wherever the process is.
-        threads: that torch has where it is called; see `trainers.limits`.
-        on_raise: given where the function is called in the process of the user, who may debug it:
-            then what it prints is printed as it is, Ctrl-C and the end of a debugger are no failure
-            of a seed, and this is called with whatever else a seed raises.
-        known: seeds that were trained before the search began, and are not trained again.
+        success: the rule for numbers; None if the function returns a verdict.
+        form: how the function is called.
+        limit: seconds for a seed; None for no limit. `train` checks it with each report. For a
+            function that does not report, `driver.subprocesses` checks it.
+        folder: the working folder of calls, on machines that have it; None for the process's own.
+        threads: of torch during calls; see `trainers.limits`.
+        on_raise: given where the function is called in the process of the user, who may debug it.
+            Then its output is not cut, Ctrl-C and the end of a debugger are no failure of a seed,
+            and this is called with whatever else a seed raises.
+        known: outcomes of seeds that are not trained again.
         users_code: a seed may hang, or kill its process; see `driver.batches`.
     """
 
@@ -508,11 +500,11 @@ class CustomTrainer:
 
     @property
     def reports(self) -> bool:
-        """Whether it tells what a seed has come to on its way."""
+        """Whether the function gives intermediate results."""
         return self.form.reports or self.form.yields
 
     def check(self, point: Point) -> Point:
-        """The point as it is: only the function knows what it means."""
+        """Return the point unchanged: only the function knows its meaning."""
         return point
 
     def cost(self, block: Block) -> float:
@@ -520,44 +512,48 @@ class CustomTrainer:
         return block.count * SECONDS
 
     def describe(self) -> dict[str, str]:
-        """What it is called, the digest of its source, the rule, the time for a seed, threads."""
-        rule = {} if self.success is None else {"success": str(self.success)}
-        limit = {} if self.limit is None else {"timeout": f"{self.limit:g} s"}
-        threads = {} if self.threads == 1 else {"threads": str(self.threads)}
-        told = {"trainer": self.source.label, "source": self.source.digest}
-        return {**told, **rule, **limit, **threads}
+        """The label and digest of the source, the rule, the time limit and the threads."""
+        described = {"trainer": self.source.label, "source": self.source.digest}
+        if self.success is not None:
+            described["success"] = str(self.success)
+        if self.limit is not None:
+            described["timeout"] = f"{self.limit:g} s"
+        if self.threads != 1:
+            described["threads"] = str(self.threads)
+        return described
 
     def stacking(self, block: Block) -> Stacking | None:
-        """What this process knows of stacks: of a `TorchTraining` that no debugger looks at."""
-        late = self.limit is not None and not self.reports  # each block in a process of its own
-        if not self.form.stacked or self.on_raise is not None or late:
+        """How a `TorchTraining` stacks seeds; None for other functions and under a debugger."""
+        # With a limit and no reports each block trains in a process of its own.
+        alone = self.limit is not None and not self.reports
+        if not self.form.stacked or self.on_raise is not None or alone:
             return None
         try:
             with _called_in(self.folder), bounded_output():
                 training = Calls(self.source.function(), self.form, block, self.limit).state()
                 found: Stacking = training.stacking()
                 return found
-        except _FAILURES:  # then its seeds have failed, too
+        except _FAILURES:  # training the block reports it
             return None
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
-        one: Callable[[Calls, Block, Success | None], Outcome | TrainingError]
-        one = _trained_at_once if self.form.many else partial(_trained_singly, known=self.known)
         results: list[Outcome | TrainingError] = []
-        depth = sys.getrecursionlimit()
+        depth = sys.getrecursionlimit()  # the user's code may change it
         try:
-            here = self.on_raise is not None
-            with threads_meanwhile(self.threads) if here else bounded_output():
+            in_users_process = self.on_raise is not None
+            with threads_meanwhile(self.threads) if in_users_process else bounded_output():
                 if self.form.stacked:
                     with _called_in(self.folder):
-                        return _trained_as_one(self, blocks)
+                        return _train_stacked(self, blocks)
                 for block in blocks:
-                    # Again for each: a function may have gone elsewhere.
-                    with _called_in(self.folder):
+                    with _called_in(self.folder):  # each time: the function may change the folder
                         function = self.source.function()
                         call = Calls(function, self.form, block, self.limit, self.on_raise)
-                        results.append(one(call, block, self.success))
+                        if self.form.many:
+                            results.append(_train_at_once(call, block, self.success))
+                        else:
+                            results.append(_train_singly(call, block, self.success, self.known))
         finally:
             sys.setrecursionlimit(depth)
         return results
@@ -576,12 +572,12 @@ def custom_trainer(
     Raises:
         InputError: the function cannot be loaded, or cannot be called with a config and seeds.
     """
-    form = form_asked(source) if form is None else form
+    form = form_of_source(source) if form is None else form
     return CustomTrainer(source, success, form, limit, str(Path.cwd()), threads)
 
 
-def form_asked(source: FunctionSource | Given) -> CallForm:
-    """What a function takes, which is loaded here.
+def form_of_source(source: FunctionSource | Given) -> CallForm:
+    """Load a function; return how it is called.
 
     Raises:
         InputError: it cannot be loaded, or cannot be called with a config and seeds.
@@ -592,8 +588,8 @@ def form_asked(source: FunctionSource | Given) -> CallForm:
 
 @contextmanager
 def _called_in(folder: str | None) -> Iterator[None]:
-    """In a folder, if it is there; back to where the process was, wherever its function went."""
-    before = os.getcwd()  # noqa: PTH109  # a path takes four times as long
+    """Change to a folder, if it exists; restore the process's folder afterwards."""
+    before = os.getcwd()  # noqa: PTH109  # a Path takes four times as long
     try:
         if folder is not None:
             with suppress(OSError):
@@ -605,12 +601,12 @@ def _called_in(folder: str | None) -> Iterator[None]:
 
 
 _FAILURES = (Exception, SystemExit, KeyboardInterrupt)
-_RAISED = (*_FAILURES, TookTooLong)
-"""What a function raises is its seed's failure; `GivenUp` ends the block."""
+_RAISED = (*_FAILURES, SeedTimeout)
+"""The exceptions of a call that are the failure of a seed; `BlockCancelled` ends the block."""
 
 
-def _noted(error: BaseException, on_raise: OnRaise | None) -> None:
-    """Tell whoever debugs the function of what it raised; raise again what is no seed's failure."""
+def _pass_on(error: BaseException, on_raise: OnRaise | None) -> None:
+    """Under a debugger, call `on_raise`; an interrupt is no failure of a seed and is raised."""
     if on_raise is None:
         return
     if isinstance(error, KeyboardInterrupt | BdbQuit):
@@ -618,159 +614,173 @@ def _noted(error: BaseException, on_raise: OnRaise | None) -> None:
     on_raise(error)
 
 
-def _trained_singly(
-    call: Calls, block: Block, success: Success | None, *, known: KnownSeeds
+def _train_singly(
+    call: Calls, block: Block, success: Success | None, known: KnownSeeds
 ) -> Outcome | TrainingError:
-    """Call for one seed after the other."""
+    """Call the function for one seed after the other."""
     results = SeedResults(block)
     for seed in block.seeds:
-        if known and (had := known.get((block.point.key, seed))) is not None:
-            results.add_known(had)
+        if known and (outcome := known.get((block.point.key, seed))) is not None:
+            results.add_known(outcome)
             continue
         if time_is_over():
             return OutOfTime(results.outcome() if results.n else None)
         shown = None
         try:
             verdict = judged(call(seed), success)
-        except GivenUp:
+        except BlockCancelled:
             return Unfinished(results.outcome() if results.n else None)
         except _RAISED as error:
-            _noted(error, call.on_raise)
+            _pass_on(error, call.on_raise)
             verdict, shown = crashed(_reason(error)), _shown(error)
         if call.reports.count:
-            results.told(call.reports.curve)
+            results.add_reports(call.reports.curve)
             numbers = {REPORTS: call.reports.count, **call.reports.numbers, **verdict.numbers}
             verdict = verdict._replace(numbers=numbers)
         results.add(verdict, shown)
     return results.outcome()
 
 
-def _trained_at_once(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:
-    """Call once for all seeds; if that raises, for each alone."""
+def _train_at_once(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:
+    """Call the function once with all seeds; if that raises, with each alone."""
     results = SeedResults(block)
     seeds = np.arange(block.first, block.first + block.count, dtype=np.int64)
     try:
-        if not _called(call, seeds, success, results):
-            for place in range(block.count):
-                _called(call, seeds[place : place + 1], success, results)
-    except GivenUp:
+        if not _add_results(call, seeds, success, results):
+            for index in range(block.count):
+                _add_results(call, seeds[index : index + 1], success, results)
+    except BlockCancelled:
         return Unfinished()
     return results.outcome()
 
 
 class _AllEnded(BaseException):
-    """Each of the blocks that are trained as one has been cancelled, or took too long."""
+    """Each of the blocks in a stack is cancelled, or exceeded its time limit."""
 
 
-def _trained_as_one(
+def _train_stacked(
     trainer: CustomTrainer, blocks: Sequence[Block]
 ) -> list[Outcome | TrainingError]:
     """Train the seeds of all blocks by a `TorchTraining`; a seed that raises fails alone."""
     function, seeds = trainer.source.function(), sum(block.count for block in blocks)
-    ended: dict[int, BaseException] = {}
-    groups: dict[int, Any] = {}
-    for place, block in enumerate(blocks):
+    ended: dict[int, BaseException] = {}  # by the index of a block, as the dicts below
+    trainings: dict[int, Any] = {}
+    for index, block in enumerate(blocks):
         try:
-            groups[place] = Calls(function, trainer.form, block, trainer.limit).state()
+            trainings[index] = Calls(function, trainer.form, block, trainer.limit).state()
         except _RAISED as error:
-            _noted(error, trainer.on_raise)
-            ended[place] = error
+            _pass_on(error, trainer.on_raise)
+            ended[index] = error
     reports = {
-        place: Reports(trainer.limit, many=seeds, block=blocks[place], keeps=False)
-        for place in groups
+        index: Reports(trainer.limit, many=seeds, block=blocks[index], keeps=False)
+        for index in trainings
     }
-    places = list(groups)
-    ways: dict[tuple[int, int], tuple[list[int], Way]] = {}
+    indices = list(trainings)
+    # Of each seed: the seeds that it reported with, and its reports.
+    sampled: list[dict[int, tuple[list[int], SampledReports]]] = [{} for _ in blocks]
 
     def report(group: int, of: Sequence[int], told: Any) -> None:
-        place, numbers = places[group], _each_told(told, len(of))
-        for seed, one in zip(of, numbers, strict=True):
-            # Seeds that are told together with others now are trained once more.
-            known = ways.get((place, seed))
-            if known is None or known[0] != list(of):
-                known = ways[place, seed] = list(of), Way()
-            known[1].add(partial(dict, one))
-        if place not in ended:
+        index = indices[group]
+        for seed, numbers in zip(of, _numbers_of_each(told, len(of)), strict=True):
+            # A seed that reports together with other seeds than before trains again from the start.
+            before = sampled[index].get(seed)
+            if before is None or before[0] != list(of):
+                before = sampled[index][seed] = list(of), SampledReports()
+            before[1].add(partial(dict, numbers))
+        if index not in ended:
             try:
-                reports[place](told)
-            except (GivenUp, TookTooLong) as error:
-                ended[place] = error
+                reports[index](told)
+            except (BlockCancelled, SeedTimeout) as error:
+                ended[index] = error
         if len(ended) == len(blocks):
             raise _AllEnded
 
-    found: list[list[Any]] = [[] for _ in places]
+    scores: list[list[Any]] = [[] for _ in indices]
     note = ""
     with suppress(_AllEnded):
-        if places:
-            trained = [(groups[place], list(blocks[place].seeds)) for place in places]
+        if indices:
+            groups = [(trainings[index], list(blocks[index].seeds)) for index in indices]
             run_all: Any = getattr(function, STACKED)
             failures = _FAILURES if trainer.on_raise is None else _FAILURES[:2]
-            found, note = run_all(trained, report, failures=failures)
-    each = dict(zip(places, found, strict=True))
+            scores, note = run_all(groups, report, failures=failures)
+    by_block = dict(zip(indices, scores, strict=True))
     return [
         _outcome_of(
-            *(trainer, block, each.get(place, []), ended.get(place), note),
-            ways={seed: way.points for (at, seed), (_, way) in ways.items() if at == place},
+            *(trainer, block, by_block.get(index, []), ended.get(index), note),
+            curves={seed: reports.points for seed, (_, reports) in sampled[index].items()},
         )
-        for place, block in enumerate(blocks)
+        for index, block in enumerate(blocks)
     ]
 
 
-def _each_told(told: Any, n: int) -> list[dict[str, float]]:
-    """What each of n seeds told, of arrays; of one seed also without."""
+def _numbers_of_each(told: Any, n: int) -> list[dict[str, float]]:
+    """The numbers of each of n seeds in a report of arrays; of one seed also of numbers."""
     if n == 1:
         with suppress(InputError):
-            return [dict(numbers_told(told, "reported"))]
-    arrays = arrays_told(told, n)
+            return [dict(reported_numbers(told))]
+    arrays = reported_arrays(told, n)
     return [{name: float(array[at]) for name, array in arrays.items()} for at in range(n)]
 
 
 def _outcome_of(
     trainer: CustomTrainer,
     block: Block,
-    found: Sequence[Any],
+    scores: Sequence[Any],
     ended: BaseException | None,
     note: str,
     *,
-    ways: Mapping[int, Points],
+    curves: Mapping[int, Points],
 ) -> Outcome | TrainingError:
-    """What comes of a block: of what its seeds scored or raised, or of what ended all of them."""
-    if isinstance(ended, GivenUp):
+    """The outcome of a block in a stack.
+
+    Args:
+        trainer: its trainer.
+        block: the block.
+        scores: the score of each seed, or what its training raised; fewer if time was over.
+        ended: what ended all seeds of the block.
+        note: for users.
+        curves: the reports of seeds.
+    """
+    if isinstance(ended, BlockCancelled):
         return Unfinished()
     results = SeedResults(block)
     results.note = note
     if ended is not None:
         results.add(crashed(_reason(ended), block.count), _shown(ended), block.count)
         return results.outcome()
-    for seed, one in zip(block.seeds, found, strict=False):
-        results.told(ways.get(seed, ()))
-        if isinstance(one, BaseException):
-            # Whatever state it is in.
+    for seed, score in zip(block.seeds, scores, strict=False):
+        results.add_reports(curves.get(seed, []))
+        if isinstance(score, BaseException):
+            # The object may be half-changed.
             _states.pop((trainer.source.function(), block.point.key), None)
-            _noted(one, trainer.on_raise)
-            results.add(crashed(_reason(one)), _shown(one))
+            _pass_on(score, trainer.on_raise)
+            results.add(crashed(_reason(score)), _shown(score))
         else:
-            results.add(judged(one, trainer.success))
+            results.add(judged(score, trainer.success))
     if results.n < block.count:
         return OutOfTime(results.outcome() if results.n else None)
     return results.outcome()
 
 
-def _called(
+def _add_results(
     call: Calls, seeds: NDArray[np.int64], success: Success | None, results: SeedResults
 ) -> bool:
-    """Add what comes of the seeds; False if that raised, and each of them is to be called alone."""
+    """Call the function with the seeds and add their results.
+
+    Returns:
+        False if the call raised and each seed is to be called alone.
+    """
     n, shown = len(seeds), None
     try:
         returned = call(seeds.copy())
     except _RAISED as error:
-        _noted(error, call.on_raise)
-        if n > 1 and not isinstance(error, TookTooLong):  # which would take as long again
+        _pass_on(error, call.on_raise)
+        if n > 1 and not isinstance(error, SeedTimeout):  # which would take as long again
             return False
         verdict, shown = crashed(_reason(error), n), _shown(error)
     else:
         reports = call.reports
-        results.told(reports.curve, n)
+        results.add_reports(reports.curve, n)
         if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
             returned = {**reports.last, **returned}
         verdict = judged(returned, success, n)
@@ -782,20 +792,20 @@ def _called(
 
 def _reason(error: BaseException) -> str:
     """An exception in one line."""
-    return str(error) if isinstance(error, TookTooLong) else one_line(error_text(error))
+    return str(error) if isinstance(error, SeedTimeout) else one_line(error_text(error))
 
 
 def _shown(error: BaseException) -> str:
-    """Its traceback without our own lines, which would only be in the way."""
-    if isinstance(error, TookTooLong):  # where it was by then is of no interest
+    """The traceback of an exception, without the frames of xortune."""
+    if isinstance(error, SeedTimeout):
         return _reason(error)
     try:
-        told = traceback.TracebackException.from_exception(error)
-        each: traceback.TracebackException | None = told
-        while each is not None:
-            own = [frame for frame in each.stack if frame.filename not in _OURS]
-            each.stack = traceback.StackSummary.from_list(own)
-            each = each.__cause__ or each.__context__
-        return shortened("".join(told.format()).rstrip(), LONGEST)
+        shown = traceback.TracebackException.from_exception(error)
+        cause: traceback.TracebackException | None = shown
+        while cause is not None:
+            users = [frame for frame in cause.stack if frame.filename not in _OWN_FILES]
+            cause.stack = traceback.StackSummary.from_list(users)
+            cause = cause.__cause__ or cause.__context__
+        return shortened("".join(shown.format()).rstrip(), LONGEST)
     except Exception:
         return _reason(error)

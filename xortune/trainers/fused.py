@@ -1,4 +1,10 @@
-"""The fused engine: all epochs of a block of seeds in one compiled call, on the CPU."""
+"""The fused engine: all epochs of a block of seeds in one compiled call, on the CPU.
+
+It computes what the reference engine computes, seed by seed, in float32: the same initial weights
+bit for bit, the same loss, the same step. Only the last bit of an exponential or of a sum differs,
+and so, after many epochs of a chaotic training, now and then a verdict. The outcome of a seed
+depends, to the last bit, neither on the seeds beside it nor on how many cores share the work.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +35,11 @@ from xortune.trainers.kernels.training import (
 from xortune.trainers.limits import MAX_ROWS, Training
 
 # -------------------------------------------------------------------------------------------------
-# What an optimizer needs to know of each epoch: the same for all seeds, computed once.
+# The numbers that an optimizer takes in each epoch: the same for all seeds, computed once.
 #
-# torch computes these numbers in float64 at every step and rounds them to float32 where they meet
-# a tensor; so does this module, for all epochs at once. Hyperparameters other than lr and momentum
-# are torch's defaults.
+# torch computes them in float64 at every step and rounds them to float32 where they meet a tensor;
+# so does this module, for all epochs at once. Hyperparameters other than lr and momentum are
+# torch's defaults.
 
 BETA1, BETA2 = 0.9, 0.999
 
@@ -51,13 +57,13 @@ class Schedule:
 
     Attributes:
         rule: the number of the kernel's step.
-        numbers: float32, shape (E, 3): what each of the first E steps takes, and the last row every
-            step after them; see `kernels.formulas`.
+        numbers: float32, shape (E, 3): a row for each of the first E steps; later steps take the
+            last row. See `kernels.formulas`.
         state_start: the second state before the first step.
-        quiet: which tensor has to be zero for the weights to stay as they are (`GRADIENT`,
-            `FIRST_STATE` or `SECOND_STATE` of `kernels.training`); 0 if they never do.
-        scale: what the kernel multiplies gradients by.
-        tiny: the size up to which a scaled gradient counts as zero.
+        quiet: the tensor that is zero when the weights no longer change (`GRADIENT`, `FIRST_STATE`
+            or `SECOND_STATE` of `kernels.training`); 0 if they always change.
+        scale: factor of the gradients in the kernel.
+        tiny: a scaled gradient up to this size counts as zero.
     """
 
     rule: int
@@ -69,7 +75,7 @@ class Schedule:
 
 
 SCALE, UNDERFLOW = 2.0**64, 2.0**-150
-"""What Rprop's gradients are multiplied by; the size up to which a product rounds to zero."""
+"""The factor of Rprop's gradients; a product up to the second number rounds to zero in float32."""
 
 
 def schedule_of(config: Config, *, flush: bool = True) -> Schedule:  # noqa: PLR0912  # by optimizer
@@ -125,7 +131,7 @@ def schedule_of(config: Config, *, flush: bool = True) -> Schedule:  # noqa: PLR
     return Schedule(rule, table, start, quiet, scale, tiny)
 
 
-@functools.lru_cache(maxsize=4)  # most trainings of a search are as long as others
+@functools.lru_cache(maxsize=4)  # most trainings of a search have the same length
 def _corrections(steps: int) -> tuple[NDArray[np.float64], ...]:
     """float64, each of shape (steps,): the steps, from 1, and Adam's corrections of both biases."""
     step = np.arange(1, steps + 1, dtype=np.float64)
@@ -160,24 +166,18 @@ def _radam(
 
 
 # -------------------------------------------------------------------------------------------------
-# The fused engine: all epochs of a block of seeds in one compiled call, on the CPU.
-#
-# It computes what the reference engine computes, seed by seed, in float32: the same initial
-# weights bit for bit, the same loss, the same step. What differs is the last bit of an exponential
-# or of a sum, and so, after many epochs of a chaotic training, now and then a verdict. A seed's
-# outcome depends, to the last bit, neither on the seeds beside it nor on how many cores share the
-# work.
+# Training.
 
 CACHED_BYTES = 32_000
-"""What a block of seeds may take of a core's first-level cache."""
+"""Memory of a block of seeds during an epoch: what fits into a core's first-level cache."""
 
 MAX_GROUPS = 4
 
 SHARE = 2**11
-"""Seeds that are trained round by round, at most: what is kept of them fits the second cache."""
+"""Maximum number of seeds in one call: their weights and states fit the second-level cache."""
 
 WORTH_THREADS = 2**20
-"""Epochs of single seeds, about 10 ms of work, from which on several cores share it."""
+"""Epochs times seeds from which on several cores share the work: about 10 ms of it."""
 
 
 def train(
@@ -193,25 +193,19 @@ def train(
     """Train every seed for `config.epochs` epochs.
 
     Args:
-        config: what to train; `limits.uncovered` says None of it.
+        config: what to train; the engine covers it (see `limits.uncovered`).
         task: what to learn.
         seeds: int64, shape (S,), each in [0, 2**32) and once.
         checkpoints: earlier epochs at which to record an outcome too, ascending.
         threads: how many cores may share the seeds.
-        stop_early: seeds leave the training when nothing that is recorded can change any more; the
-            outcome is the same either way.
+        stop_early: a seed leaves the training when nothing that is recorded can change any more;
+            the outcome is the same either way.
         flush: compute with 0 in place of subnormal numbers. The averages of Adam and its like
             decay into them once a gradient has vanished, and each operation on one takes some 150
             cycles on an Intel processor.
     """
-    [outcome] = train_pool(
-        [Training(config, seeds, tuple(checkpoints))],
-        task,
-        threads=threads,
-        stop_early=stop_early,
-        flush=flush,
-    )
-    return outcome
+    trainings = [Training(config, seeds, tuple(checkpoints))]
+    return train_pool(trainings, task, threads=threads, stop_early=stop_early, flush=flush)[0]
 
 
 def train_pool(
@@ -222,14 +216,15 @@ def train_pool(
     stop_early: bool = True,
     flush: bool = True,
 ) -> list[Outcome]:
-    """Train configs that differ in lr and momentum only, under the same seeds, as `train` would.
+    """Train configs that differ in lr and momentum only under the same seeds, as `train` does.
 
-    Their seeds lie one after the other in the lanes of the processor's vectors: fewer are idle.
+    Their seeds lie one after the other in the lanes of the processor's vectors, so that fewer lanes
+    are idle.
     """
     config, seeds = trainings[0].config, trainings[0].seeds
     stops = sorted({*trainings[0].checkpoints, config.epochs})
     record = _run(
-        [one.config for one in trainings],
+        [training.config for training in trainings],
         task,
         start_of(task.dim, config.hidden_dim, _padded(seeds)),
         len(seeds),
@@ -245,16 +240,16 @@ def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArr
     """The weights after the last epoch.
 
     Args:
-        config: what to train; `limits.uncovered` says None of it.
+        config: what to train; the engine covers it (see `limits.uncovered`).
         task: what to learn.
         seeds: int64, shape (S,), each in [0, 2**32) and once.
 
     Returns:
-        float32, shape (P, S), P = H * D + 2 * H + 1: as `draws.initial_weights` orders them.
+        float32, shape (P, S), P = H * D + 2 * H + 1: in the order of `draws.initial_weights`.
     """
     start = start_of(task.dim, config.hidden_dim, _padded(seeds))
     weights = np.empty_like(start)
-    # What cannot change any more is all outputs, not yet all weights.
+    # No early stop: the weights may still change when the outputs no longer do.
     _run([config], task, start, len(seeds), [config.epochs], stop_early=False, weights=weights)
     return weights[:, : len(seeds)]
 
@@ -262,10 +257,10 @@ def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArr
 def outputs_of(
     config: Config, weights: NDArray[np.float32], inputs: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """What networks make of any inputs.
+    """The outputs of trained networks for any inputs.
 
     Args:
-        config: whose structure they have.
+        config: of the networks.
         weights: float32, shape (P, S), as from `final_weights`.
         inputs: float32, shape (N, D).
 
@@ -278,7 +273,7 @@ def outputs_of(
     parts = []
     for first in range(0, len(inputs), MAX_ROWS):
         rows = inputs[first : first + MAX_ROWS]
-        # The training's own forward pass, before its first step, with the rows as judged ones.
+        # The rows are held-out ones of a training that ends before its first step.
         task = Task("rows", unused, unused[:, :1], rows, np.zeros((len(rows), 1), np.float32))
         parts.append(_run([config], task, start, count, [0], stop_early=False).outputs[0])
     return np.concatenate(parts).T
@@ -303,11 +298,11 @@ def _run(
         task: what to learn.
         start: float32, shape (P, S), S a multiple of 16.
         count: seeds, at most S.
-        epochs: the ones to record, ascending.
-        threads: see `train`.
+        epochs: those to record, ascending.
+        threads: see `train`, also for `stop_early` and `flush`.
         stop_early: see `train`.
         flush: see `train`.
-        weights: float32, shape (P, S), to fill with those after the last epoch.
+        weights: float32, shape (P, S): receives the weights after the last epoch.
     """
     stops = np.array(epochs, dtype=np.int64)
     rows = _rows_of(task)
@@ -374,7 +369,7 @@ def _run(
 
 @dataclass(frozen=True)
 class _Record:
-    """What the kernel fills; C checkpoints, M judged rows, S seeds of all its trainings.
+    """What the kernel records: C checkpoints, M judged rows, S seeds of all trainings.
 
     Attributes:
         outputs: float32, shape (C, M, S).
@@ -398,7 +393,7 @@ class _Record:
         )
 
     def outcomes(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> list[Outcome]:
-        """Of each training the last checkpoint's outcome, with the others in it."""
+        """The outcome of each training, with the earlier checkpoints in it."""
         predictions = (self.outputs > 0.5).transpose(0, 2, 1)
         status = status_of(task, predictions, self.finite)
         arrays = {
@@ -407,20 +402,20 @@ class _Record:
             "final_loss": self.final,
             "predictions": np.ascontiguousarray(predictions),
         }
-        known, count, found = {"seeds": checked_seeds(seeds)}, len(seeds), []
+        own, count, last = {"seeds": checked_seeds(seeds)}, len(seeds), []
         for first in range(0, status.shape[1], count):
             outcomes: tuple[Outcome, ...] = ()
             for index, epochs in enumerate(stops):
-                known |= {name: each[index, first : first + count] for name, each in arrays.items()}
+                own |= {name: whole[index, first : first + count] for name, whole in arrays.items()}
                 checkpoints = outcomes if index == len(stops) - 1 else ()
-                outcomes = (*outcomes, Outcome.unchecked(known, epochs, checkpoints))
-            found.append(outcomes[-1])
-        return found
+                outcomes = (*outcomes, Outcome.unchecked(own, epochs, checkpoints))
+            last.append(outcomes[-1])
+        return last
 
 
 @dataclass(frozen=True)
 class _TaskRows:
-    """The task as the kernel wants it: rows by fours; see `kernels.training.train`."""
+    """The rows of a task in the kernel's form, by fours: see `kernels.training.train`."""
 
     quads: int
     judged: int
@@ -438,14 +433,14 @@ def _rows_of(task: Task) -> _TaskRows:
         targets = np.concatenate([targets, task.judged_targets[:, 0]])
     count = inputs.shape[0]
     quads = -(-count // 4)
-    # Rows that fill up the last four are the first one again: they count nowhere, and turn into NaN
-    # only when that one does (0 times NaN is no 0).
+    # The last four are filled up with the first row: such rows count nowhere, and become NaN only
+    # when the first one does (0 times NaN is not 0).
     values = np.repeat(inputs[:1], 4 * quads, axis=0)
     values[:count] = inputs
     counts = np.zeros((4 * quads, 4), np.float32)
     counts[:count, 0] = targets
     counts[:trained, 1] = np.float32(1) / np.float32(trained)
-    # Above 0.5 for a 1, else not above it: what follows 0.5 is the least that is.
+    # An output is right above 0.5 for a 1, else up to 0.5: below the next float after it.
     ones = targets[judged:] > 0.5
     counts[judged:count, 2] = np.where(ones, 1, -1)
     counts[judged:count, 3] = np.where(ones, np.float32(-0.5), np.nextafter(np.float32(0.5), 1))
@@ -470,7 +465,7 @@ def _scratch(hidden: int, dim: int, quads: int, width: int) -> NDArray[np.float3
 
 
 def _groups(hidden: int, dim: int, quads: int) -> int:
-    """How many times 16 seeds a block takes, for all that an epoch touches to stay in L1."""
+    """The size of a block in groups of 16 seeds, so that the memory of an epoch fits into L1."""
     return max(1, min(MAX_GROUPS, CACHED_BYTES // (4 * work_size(LANES, hidden, dim, quads))))
 
 

@@ -1,4 +1,4 @@
-"""What a training may take: time, engine, stack, memory, threads; without torch."""
+"""Limits of a training: its deadline, engine, stack, memory and threads. torch is not imported."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from xortune.core.formats import duration
 from xortune.core.task import Task
 
 # -------------------------------------------------------------------------------------------------
-# When a search's time is over, for trainers that train one seed after the other.
+# The deadline of a search, for trainers that train one seed after the other.
 
-_until: float | None = None
+_deadline: float | None = None
 
 
 @contextmanager
-def ending_at(until: float | None) -> Iterator[None]:
-    """Within this context, time is over in this process at `until`, by `time.time`; None: never."""
-    global _until  # noqa: PLW0603  # a trainer, which knows nothing of searches, stands between
-    before, _until = _until, until
+def ending_at(deadline: float | None) -> Iterator[None]:
+    """Set the deadline of trainings in this process, by `time.time`; None for no deadline."""
+    global _deadline  # noqa: PLW0603  # a trainer, which knows no search, lies in between
+    before, _deadline = _deadline, deadline
     try:
         yield
     finally:
-        _until = before
+        _deadline = before
 
 
 def time_ends() -> float | None:
-    """When time is over, by `time.time`, for another process; None: never."""
-    return _until
+    """The deadline, to hand on to another process."""
+    return _deadline
 
 
 def time_is_over() -> bool:
     """Whether no further seed may begin."""
-    return _until is not None and time.time() >= _until
+    return _deadline is not None and time.time() >= _deadline
 
 
 # -------------------------------------------------------------------------------------------------
 # What the fused engine does not cover.
 
 MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
-MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32
-MAX_NUMBER = 1e30  # of lr and momentum, in a stack too: torch.optim refuses what is no float32
+MAX_EPOCHS = 2**24  # the kernel keeps an epoch's number as a float32
+MAX_NUMBER = 1e30  # lr and momentum, in a stack too: torch.optim refuses what no float32 holds
 
 
 def uncovered(config: Config, task: Task) -> str | None:
@@ -71,7 +71,7 @@ def uncovered(config: Config, task: Task) -> str | None:
 
 
 # -------------------------------------------------------------------------------------------------
-# What may be one stack of torch's.
+# Which trainings may be one stack.
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +90,10 @@ class Training:
 
 
 def structure_of(config: Config) -> Hashable | None:
-    """What configs of one stack have in common: all but lr and momentum; None if it fits in none.
+    """What all configs of a stack share: everything but lr and momentum.
 
-    With momentum 0 an optimizer has one state less: those are another structure.
+    None for a config that fits into no stack. Momentum 0 is another structure, because the
+    optimizer has one state less.
     """
     if max(config.lr, config.momentum) > MAX_NUMBER:
         return None
@@ -108,54 +109,54 @@ def structure_of(config: Config) -> Hashable | None:
 
 
 POOLED = 2**11
-"""Seeds of trainings in a pool, at most: of more few lanes are idle."""
+"""Maximum number of seeds in a pool. In more, hardly any lane is idle."""
 
 
 def pools(trainings: Sequence[Training]) -> list[list[int]]:
-    """Which trainings the fused engine trains as one, by index: each is in one pool.
+    """Group the trainings that the fused engine trains in one call: lists of indices.
 
-    They differ in lr and momentum only, and their seeds would leave lanes idle.
+    Those of a pool differ in lr and momentum only, and alone would leave lanes idle.
     """
-    found: dict[Hashable, list[list[int]]] = {}
-    for index, one in enumerate(trainings):
-        count = len(one.seeds)
-        alike = structure_of(one.config), one.checkpoints, one.seeds.tobytes()
-        several = found.setdefault(alike if count % FUSED_LANES else index, [])
+    alike: dict[Hashable, list[list[int]]] = {}
+    for index, training in enumerate(trainings):
+        count = len(training.seeds)
+        key = structure_of(training.config), training.checkpoints, training.seeds.tobytes()
+        several = alike.setdefault(key if count % FUSED_LANES else index, [])
         if not several or count * (len(several[-1]) + 1) > POOLED:
             several.append([])
         several[-1].append(index)
-    return [pool for several in found.values() for pool in several]
+    return [pool for several in alike.values() for pool in several]
 
 
 # -------------------------------------------------------------------------------------------------
-# How much memory a training takes, and the refusal of one that this machine has not enough for.
+# How much memory a training takes, and the refusal of one that does not fit into this machine's.
 
 SMALL = 2**28
-"""Trainings of fewer bytes are not checked: that takes longer than they do."""
+"""Trainings of fewer bytes are not checked: the check takes longer than they do."""
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 FUSED_LANES = 16
-"""Networks that the fused engine trains together at least: `kernels.simd.LANES`."""
+"""The fused engine trains a multiple of this number of networks: `kernels.simd.LANES`."""
 
 LANES = 64
-"""Networks in a stack of torch's, or a multiple: two AVX-512 registers of float32, twice."""
+"""A stack of torch has a multiple of this number of networks: two AVX-512 registers, twice."""
 
 MOST_STACKED = 2**30
-"""Bytes that `LANES` networks may take together. Larger ones are trained one by one."""
+"""Maximum size of `LANES` networks in bytes. Larger networks are trained one by one."""
 
 
 def lanes_of(config: Config, task: Task) -> int:
-    """How many networks torch trains together at least: `LANES`, or 1 of large ones.
+    """The number of networks of which a stack has a multiple: `LANES`, or 1 for large ones.
 
-    It depends on the network and the rows alone, never on how many seeds there are: torch rounds
-    sums in another order for another number of networks.
+    It must not depend on the number of seeds: torch sums in another order for another number of
+    networks.
     """
     return LANES if LANES * bytes_of(config, task) <= MOST_STACKED else 1
 
 
 def bytes_of(config: Config, task: Task) -> int:
-    """Bytes that one network of a stack takes at the most during a step, roughly.
+    """Approximate peak memory of one network of a stack during a step, in bytes.
 
     Counted in tensors: of the weights (themselves, gradient and its sum, two states, temporaries),
     of the hidden activations (this epoch's and the last one's, before and after, their gradients)
@@ -172,15 +173,15 @@ def _rows(task: Task) -> int:
 
 
 def weights_of(config: Config, task: Task) -> int:
-    """Weights of one network."""
+    """Number of weights of one network."""
     return config.hidden_dim * (task.dim + 2) + 1
 
 
 def seconds_of(hidden_dim: int, epochs: int, seeds: int, task: Task) -> float:
-    """How long one core trains so many seeds, roughly.
+    """Approximate time to train `seeds` seeds on one core of the fused engine.
 
-    What the fused engine was measured to take with an elementwise activation, whatever the engine:
-    too little by far for the reference engine, and always in the same proportion.
+    Measured with an elementwise activation. For the reference engine it is far too little, but
+    always in the same proportion.
     """
     rows = _rows(task)
     each = 0.7 + 0.12 * hidden_dim * (task.dim + 2)  # ns for an epoch of a row
@@ -188,16 +189,16 @@ def seconds_of(hidden_dim: int, epochs: int, seeds: int, task: Task) -> float:
 
 
 def refuse_beyond_memory(
-    config: Config, task: Task, seeds: int, engine: str = "auto", looks: int = 1
+    config: Config, task: Task, seeds: int, engine: str = "auto", records: int = 1
 ) -> None:
-    """Refuse a training on the CPU that takes more memory than is free here.
+    """Refuse a training on the CPU that takes more memory than is free.
 
     Args:
         config: what is trained.
         task: what is learned.
         seeds: how many.
         engine: what trains it: `auto`, `fused` or `reference`.
-        looks: epochs at which an outcome is recorded.
+        records: number of epochs at which an outcome is recorded.
 
     Raises:
         InputError: it does; the message says how much it takes.
@@ -206,16 +207,16 @@ def refuse_beyond_memory(
     stacked = engine == "reference" or uncovered(config, task) is not None
     together = lanes_of(config, task) if stacked else FUSED_LANES
     least = together * (bytes_of(config, task) if stacked else 4 * weights_of(config, task))
-    # Seeds; then of each look the outputs, twice as true or false, status, epoch and loss.
-    each = 40 + looks * (6 * judged + 20) + (0 if stacked else 4 * weights_of(config, task))
-    wanted = least + seeds * each
-    if wanted < SMALL:
+    # Seeds; then for each record the outputs, twice as bool, status, epoch and loss.
+    each = 40 + records * (6 * judged + 20) + (0 if stacked else 4 * weights_of(config, task))
+    needed = least + seeds * each
+    if needed < SMALL:
         return
     free = _free()
-    if free is None or wanted <= free:
+    if free is None or needed <= free:
         return
     rows = task.inputs.shape[0]
-    memory, here = f"about {_amount(wanted)} of memory", f"{_amount(free)} are free"
+    memory, here = f"about {_amount(needed)} of memory", f"{_amount(free)} are free"
     if least > free:
         raise InputError(
             f"hidden_dim {config.hidden_dim:,} on {rows:,} rows takes {memory}, and {here}",
@@ -235,19 +236,19 @@ def refuse_beyond_memory(
 
 
 def _free() -> int | None:
-    """Bytes that this process may still take; None where the system does not say."""
-    found: int | None = None
+    """Free memory in bytes; None where the system does not say."""
+    free: int | None = None
     with suppress(OSError, ValueError, TypeError):
-        said = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
-        if said is not None:
-            found = 1024 * int(said[1])
-    if found is None and hasattr(os, "sysconf"):
+        line = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
+        if line is not None:
+            free = 1024 * int(line[1])
+    if free is None and hasattr(os, "sysconf"):
         with suppress(OSError, ValueError):
-            found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with suppress(OSError, ValueError):  # of a container; "max" is no number
         limit = int(CGROUP.read_text("ascii"))
-        found = limit if found is None else min(found, limit)
-    return found
+        free = limit if free is None else min(free, limit)
+    return free
 
 
 def _amount(size: int) -> str:
@@ -261,10 +262,10 @@ def _amount(size: int) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# How many threads torch has where a user's code trains: the same wherever a run goes on.
+# The number of torch's threads in a user's code: the same on all machines of a run.
 #
-# Sums of floating-point numbers depend on it. Ray gives a worker as many as it has CPUs, any other
-# process as many as the machine has; a certificate made here would count other seeds than the
+# Sums of floating-point numbers depend on it. By default a worker of Ray has as many as its CPUs,
+# and any other process as many as the machine: a certificate would count other seeds than the
 # search.
 
 THREADS = "OMP_NUM_THREADS"
@@ -272,18 +273,23 @@ THREADS = "OMP_NUM_THREADS"
 _used: int | None = None
 
 
+def environment_threads() -> int | None:
+    """The number in OMP_NUM_THREADS, if there is one."""
+    text = os.environ.get(THREADS, "")
+    return int(text) if text.isdecimal() and int(text) > 0 else None
+
+
 def threads_for(cpus: float) -> int:
-    """Threads for a training with so many CPUs, at least one; OMP_NUM_THREADS overrides it."""
-    asked = os.environ.get(THREADS, "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else max(1, int(cpus))
+    """Number of threads for a training on `cpus` CPUs; OMP_NUM_THREADS overrides it."""
+    return environment_threads() or max(1, int(cpus))
 
 
 @contextmanager
 def threads_meanwhile(count: int) -> Iterator[None]:
-    """So many threads for trainings in the process of the user, whose own they are afterwards."""
+    """Set the number of threads in the process of the user, and restore it afterwards."""
     before = os.environ.get(THREADS)
     torch = sys.modules.get("torch")
-    had = None if torch is None else torch.get_num_threads()
+    torchs = None if torch is None else torch.get_num_threads()
     os.environ[THREADS] = str(count)
     if torch is not None:
         torch.set_num_threads(count)
@@ -294,12 +300,12 @@ def threads_meanwhile(count: int) -> Iterator[None]:
             os.environ.pop(THREADS, None)
         else:
             os.environ[THREADS] = before
-        if torch is not None and had is not None:
-            torch.set_num_threads(had)
+        if torch is not None:
+            torch.set_num_threads(torchs)
 
 
 def use_threads(count: int) -> None:
-    """Set the threads of this process, once: what the user's code sets later stays."""
+    """Set the number of threads of this process, once: a later change by the user's code stays."""
     global _used  # noqa: PLW0603
     if _used == count:
         return

@@ -1,4 +1,4 @@
-"""The built-in network as a trainer: points become configs, blocks share what they can."""
+"""The built-in network as a trainer: which engine trains what, and which blocks train as one."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block
 from xortune.trainers.limits import (
     Training,
+    environment_threads,
     pools,
     refuse_beyond_memory,
     seconds_of,
@@ -35,8 +36,8 @@ logger = logging.getLogger("xortune.trainers")
 ENGINES = ("auto", "fused", "reference", "cuda")
 
 ENGINE_VERSION = "1"
-"""Another one wherever an engine may give a seed another outcome than the version before: what was
-trained with one is never counted together with what was trained with another."""
+"""Change it whenever an engine may give a seed another outcome. Outcomes of different versions are
+never counted together."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,8 @@ class NetworkTrainer:
         engine: `fused` (compiled, on the CPU), `reference` (stacked torch on the CPU), `cuda`
             (stacked torch on the first visible GPU), or `auto`: fused where it covers the config,
             else reference.
-        gpus: GPUs for each trial; fractions share one. If any, `auto` becomes `cuda` where torch
-            sees a GPU, else it warns. That is decided here, once, so that all workers of a driver
-            do what the driver describes.
+        gpus: GPUs for each trial; fractions share one. With any, `auto` becomes `cuda` if torch
+            sees a GPU, and warns if not. The driver decides it once for all workers.
         threads: cores that may share one training; the search's workers have one each.
     """
 
@@ -67,10 +67,10 @@ class NetworkTrainer:
         if torch.cuda.is_available():
             object.__setattr__(self, "engine", "cuda")
         else:
-            _tell_that_there_is_no_gpu()
+            _warn_of_no_gpu()
 
     def check(self, point: Point) -> Point:
-        """The point of the `Config` it means; see `core.trainer.Trainer.check`."""
+        """The point in the normal form of `Config`; see `core.trainer.Trainer.check`."""
         return Config.from_point(point).point
 
     def cost(self, block: Block) -> float:
@@ -81,7 +81,7 @@ class NetworkTrainer:
         return seconds_of(hidden_dim, epochs, block.count, self.task)
 
     def refuse_beyond_memory(self, point: Point, seeds: int = 1) -> None:
-        """Refuse a config that so many seeds of do not fit into this machine's memory.
+        """Refuse a config if `seeds` seeds of it do not fit into this machine's memory.
 
         Raises:
             InputError: they do not; `field` names the parameter.
@@ -100,34 +100,37 @@ class NetworkTrainer:
         seeds: dict[range, NDArray[np.int64]] = {}
         for index, block in enumerate(blocks):
             try:
-                config, asked = Config.from_point(block.point), block.seeds
-                if asked not in seeds:
-                    seeds[asked] = checked_seeds(asked)
+                config = Config.from_point(block.point)
+                if block.seeds not in seeds:
+                    seeds[block.seeds] = checked_seeds(block.seeds)
             except InputError as error:
                 results[index] = TrainingError(str(error))
                 continue
             shared = vars(config) | {"epochs": None}
-            groups.setdefault((asked, *shared.values()), []).append((index, config))
+            groups.setdefault((block.seeds, *shared.values()), []).append((index, config))
         trainings = []
-        for (asked, *_), members in groups.items():
+        for (of, *_), members in groups.items():
             longest = max((config for _, config in members), key=lambda config: config.epochs)
             epochs = sorted({config.epochs for _, config in members})
-            trainings.append(Training(longest, seeds[asked], tuple(epochs[:-1])))
+            trainings.append(Training(longest, seeds[of], tuple(epochs[:-1])))
         outcomes = self._train_all(trainings) if trainings else []
         for members, outcome in zip(groups.values(), outcomes, strict=True):
             for index, config in members:
                 if isinstance(outcome, TrainingError):
                     results[index] = outcome
                 else:
-                    results[index] = _alone(outcome.at(config.epochs))
+                    at_end = outcome.at(config.epochs)
+                    results[index] = (
+                        replace(at_end, checkpoints=()) if at_end.checkpoints else at_end
+                    )
         return [results[index] for index in range(len(blocks))]
 
     def _train_all(self, trainings: Sequence[Training]) -> list[Outcome | TrainingError]:
-        found = self._stacked(trainings) | self._pooled(trainings)
+        together = self._stacked(trainings) | self._pooled(trainings)
         results: list[Outcome | TrainingError] = []
         for index, training in enumerate(trainings):
-            if index in found:
-                results.append(found[index])
+            if index in together:
+                results.append(together[index])
                 continue
             try:
                 outcome = evaluate_config(
@@ -146,24 +149,24 @@ class NetworkTrainer:
         return results
 
     def _pooled(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
-        """The outcomes, by index, of the trainings that the fused engine trained with others."""
+        """Train pools of the fused engine; their outcomes by the index of a training."""
         able = [
             index
             for index, training in enumerate(trainings)
             if self.engine in ("auto", "fused") and uncovered(training.config, self.task) is None
         ]
-        found: dict[int, Outcome] = {}
+        outcomes: dict[int, Outcome] = {}
         for pool in pools([trainings[index] for index in able]):
             members = [able[at] for at in pool]
             if len(members) > 1:
-                with suppress(Exception):  # the one at fault fails again when it is trained alone
+                with suppress(Exception):  # the one at fault fails again when it trains alone
                     pooled = [trainings[index] for index in members]
-                    outcomes = _fused(pooled, self.task, self.threads)
-                    found.update(zip(members, outcomes, strict=True))
-        return found
+                    found = _train_fused(pooled, self.task, self.threads)
+                    outcomes.update(zip(members, found, strict=True))
+        return outcomes
 
     def _stacked(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
-        """The outcomes, by index, of the trainings that were stacked with others."""
+        """Train stacks of the reference engine; their outcomes by the index of a training."""
         engine = self.engine
         able = [
             index
@@ -186,7 +189,7 @@ class NetworkTrainer:
                 outcomes = reference.train_stack(
                     stack, self.task, device=device, gpu_share=self._gpu_share
                 )
-            except Exception as error:  # the config at fault fails again when it is trained alone
+            except Exception as error:  # the config at fault fails again when it trains alone
                 logger.warning(
                     "%d configs as one stack: %s: %s; each is trained by itself",
                     len(stack),
@@ -226,7 +229,7 @@ class NetworkTrainer:
 
 
 def engine_described(described: Mapping[str, str]) -> str:
-    """The engine of a `NetworkTrainer` that is described so; `auto` if it is not said."""
+    """The engine of a `NetworkTrainer`, from what its `describe` returned; `auto` by default."""
     if described.get("engine") == "reference":
         return "cuda" if described.get("device") == "cuda" else "reference"
     is_fused = described.get("engine") == "fused" and "engine_fallback" not in described
@@ -234,23 +237,19 @@ def engine_described(described: Mapping[str, str]) -> str:
 
 
 def is_compiled() -> bool:
-    """Whether the fused engine is compiled already on this machine."""
+    """Whether this machine has the fused engine compiled."""
     from xortune.trainers.kernels.cache import is_kept
 
     return is_kept()
 
 
 def engine_of(config: Config, task: Task) -> str:
-    """What `auto` is for a config: `fused`, or `reference` where that does not reach."""
+    """The engine that `auto` chooses for a config."""
     return "fused" if uncovered(config, task) is None else "reference"
 
 
-def _alone(outcome: Outcome) -> Outcome:
-    return replace(outcome, checkpoints=()) if outcome.checkpoints else outcome
-
-
 def device_of(engine: str) -> str:
-    """The torch device an engine trains on here.
+    """The torch device on which an engine trains.
 
     Raises:
         InputError: an unknown engine, or CUDA where there is none.
@@ -269,8 +268,8 @@ def device_of(engine: str) -> str:
 
 
 @functools.cache
-def _tell_that_there_is_no_gpu() -> None:
-    """Once in a process. Ray hands out GPUs by number, whether there are any or not."""
+def _warn_of_no_gpu() -> None:
+    """Warn once in a process. Ray hands out GPUs by number, whether there are any or not."""
     logger.warning(
         "GPUs are asked for, but torch sees no CUDA device on %s: trained on the CPU. If only the"
         " workers have GPUs, ask for engine 'cuda'",
@@ -279,10 +278,9 @@ def _tell_that_there_is_no_gpu() -> None:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use; OMP_NUM_THREADS overrides it, as it does for torch."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
+    """Number of cores that this process may use; OMP_NUM_THREADS overrides it, as in torch."""
+    if (threads := environment_threads()) is not None:
+        return threads
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -328,11 +326,11 @@ def evaluate_config(
     threads: int = 1,
     gpu_share: float = 1.0,
 ) -> Outcome:
-    """Train one config under the given seeds, on at most so many cores or this share of a GPU.
+    """Train one config under the given seeds, on `threads` cores or a share of a GPU's memory.
 
     Raises:
         InputError: seeds that `checked_seeds` refuses, a checkpoint outside [1, epochs], an unknown
-            engine, more memory than there is.
+            engine, too little memory.
     """
     for epoch in checkpoints:
         if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= config.epochs:
@@ -342,14 +340,14 @@ def evaluate_config(
                 allowed=f"whole numbers from 1 to {config.epochs}",
             )
     device, earlier = device_of(engine), sorted(set(checkpoints))
-    if device == "cpu" and isinstance(seeds, Sized):  # before a list of them fills the memory
-        looks = len({*earlier, config.epochs})
-        refuse_beyond_memory(config, task, len(seeds), engine, looks)
+    if device == "cpu" and isinstance(seeds, Sized):  # before an array of them fills the memory
+        records = len({*earlier, config.epochs})
+        refuse_beyond_memory(config, task, len(seeds), engine, records)
     array = checked_seeds(seeds)
     if engine in ("auto", "fused"):
         reason = uncovered(config, task)
         if reason is None:
-            [outcome] = _fused([Training(config, array, tuple(earlier))], task, threads)
+            [outcome] = _train_fused([Training(config, array, tuple(earlier))], task, threads)
             return outcome
         if engine == "fused":
             raise InputError(
@@ -365,7 +363,7 @@ def evaluate_config(
     return reference.train_stack([training], task, device=device, gpu_share=gpu_share)[0]
 
 
-def _fused(trainings: Sequence[Training], task: Task, threads: int) -> list[Outcome]:
+def _train_fused(trainings: Sequence[Training], task: Task, threads: int) -> list[Outcome]:
     from xortune.trainers import fused
 
     return fused.train_pool(trainings, task, threads=threads)

@@ -1,4 +1,4 @@
-"""Where a user's function comes from, which files make it, and how a worker gets them."""
+"""Where a user's function comes from, which files it needs, and how a worker gets them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import inspect
+import itertools
 import sys
 import sysconfig
 import tempfile
@@ -21,13 +22,13 @@ from xortune.core.errors import InputError, error_text
 from xortune.trainers.verdicts import one_line
 
 # -------------------------------------------------------------------------------------------------
-# Files of a user's function or command that are sent to each worker, as they were at first.
+# The files of a user's function or command. Each worker gets them as they are at the beginning.
 
 MOST = 16 * 2**20
-"""Bytes of all files of a function or a command."""
+"""Maximum size of all files of a function or a command, in bytes."""
 
 _COPIES: list[tempfile.TemporaryDirectory[str]] = []
-"""They go when the process ends: what is in them may be used at any time."""
+"""Kept until the process ends: the user's code may read its files at any time."""
 
 
 def digest_of(files: Iterable[tuple[str, bytes]]) -> str:
@@ -40,12 +41,12 @@ def digest_of(files: Iterable[tuple[str, bytes]]) -> str:
 
 @dataclass(frozen=True)
 class SentFiles:
-    """Files that a training needs, as they were when the search began.
+    """The files of a training, as they are when the search begins.
 
     Attributes:
-        root: the folder that they were in.
-        files: the path of each below `root` and its content, in the order of their paths.
-        programs: the paths of those that can be run.
+        root: their folder on the machine of the search.
+        files: the path of each below `root` and its content, in the order of the paths.
+        programs: the paths of the executable ones.
     """
 
     root: str = field(repr=False)
@@ -53,10 +54,10 @@ class SentFiles:
     programs: frozenset[str] = field(default=frozenset(), repr=False)
 
     def folder(self) -> Path:
-        """Where they are: `root` if it has all of them as they were, else a copy.
+        """A folder with the files: `root` if they are unchanged there, else a copy.
 
-        So is it on another machine, or after an edit: a training must not change while a search
-        runs.
+        A copy is made on another machine, and after an edit: a training must not change while a
+        search runs.
         """
         root = Path(self.root)
         try:
@@ -72,10 +73,10 @@ class SentFiles:
 
 @functools.cache
 def _copy(sent: SentFiles) -> Path:
-    """A new folder with the files, which is there until the process ends."""
-    kept = tempfile.TemporaryDirectory(prefix="xortune-trainer-")
-    _COPIES.append(kept)
-    root = Path(kept.name)
+    """A new folder with the files, which is removed when the process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="xortune-trainer-")
+    _COPIES.append(folder)
+    root = Path(folder.name)
     for path, content in sent.files:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
@@ -85,7 +86,7 @@ def _copy(sent: SentFiles) -> Path:
 
 
 # -------------------------------------------------------------------------------------------------
-# Which files make a user's function: its module, and what that imports from the same folder.
+# The files of a user's function: its module, and what that imports from the same folder.
 
 
 def is_installed(file: Path) -> bool:
@@ -97,17 +98,17 @@ def is_installed(file: Path) -> bool:
 def imported_files(
     root: Path, file: Path, module: str | None = None
 ) -> tuple[tuple[str, bytes], ...]:
-    """Path below `root` and content of a file and of all that it imports from there; sorted.
+    """The path below `root` and the content of a module and of all that it imports from there.
 
-    What is imported is read off the text, and nothing is run.
+    The imports are read from the text; nothing is run. The files are sorted by path.
 
     Args:
-        root: the folder that modules are found in.
+        root: the folder in which modules are found.
         file: of the module.
-        module: its name, if it is to be found by that: it may be in a package.
+        module: its name, for a module that may be in a package.
 
     Raises:
-        InputError: a file cannot be read, is no Python, or all are too large to be sent.
+        InputError: a file cannot be read, is no Python, or all are too large to send.
     """
     if is_installed(file):
         return ((file.name, file.read_bytes()),)
@@ -121,12 +122,11 @@ def imported_files(
         raise InputError(
             f"cannot be read ({type(error).__name__}: {error})", field="trainer", place=str(file)
         ) from None
-    files_of = [getattr(one, "__file__", None) for one in finder.modules.values()]
-    found = {Path(one).resolve() for one in files_of if one}
-    below = sorted(path for path in found | {file} if path.is_relative_to(root))
+    names = [getattr(module, "__file__", None) for module in finder.modules.values()]
+    paths = {file, *(Path(name).resolve() for name in names if name)}
     files = [
         (path.relative_to(root).as_posix(), path.read_bytes())
-        for path in below
+        for path in sorted(path for path in paths if path.is_relative_to(root))
         if path.suffix == ".py" and not is_installed(path)
     ]
     size = sum(len(content) for _, content in files)
@@ -141,23 +141,22 @@ def imported_files(
 
 
 # -------------------------------------------------------------------------------------------------
-# Where a user's function comes from, and how a worker on another machine comes by it.
+# A user's function, and how a worker on another machine gets it.
 #
-# A function in a file is sent as the text of that file and of the modules beside it that it
-# imports: so it is the same on each node, whatever lies there. A worker that has the same files
-# imports them where they are, with all that lies beside them.
+# A worker receives the text of the function's file and of the modules beside it that it imports, so
+# that the function is the same on each node. A worker that has the same files imports them where
+# they are, with the data beside them.
 
 FORMS = "mypackage.train:run, or ./train.py:run relative to the space file"
 
 
 @dataclass(frozen=True)
 class FunctionSource:
-    """A function that a module has by its name.
+    """A function that can be imported from a module by its name.
 
     Attributes:
-        file: of the module, if it was named by its path; relative to the root of `sent`.
-        sent: the module and those beside it that it imports, below the folder in which modules are
-            found; none for a module that is installed.
+        file: the module's file, if the user named that; relative to the root of `sent`.
+        sent: the module and the modules beside it that it imports; empty for an installed module.
         digest: of the files, in the order of their names.
     """
 
@@ -169,20 +168,20 @@ class FunctionSource:
     digest: str
 
     def function(self) -> Callable[..., Any]:
-        """The function itself; the module is imported, once in a process.
+        """Import the module, once in a process; return the function.
 
         Raises:
             InputError: the module cannot be imported, or has no such function.
         """
-        return _loaded(self)
+        return _load(self)
 
 
 @dataclass(frozen=True)
 class Given:
-    """A function that was given from Python and that no module has by its name.
+    """A function from Python that cannot be imported by its name: a lambda, say.
 
     Attributes:
-        digest: of its text, as far as it has one, and of the numbers and strings it is bound to.
+        digest: of its text, if it has one, and of the numbers and strings it is bound to.
     """
 
     label: str
@@ -190,26 +189,31 @@ class Given:
     digest: str
 
     def function(self) -> Callable[..., Any]:
-        """The function itself."""
+        """Return the function."""
         return self.given
 
 
 def named_source(text: str, folder: Path) -> FunctionSource:
-    """The source that ``module:function`` or ``path.py:function`` names; it is not imported yet.
+    """The source that ``module:function`` or ``path.py:function`` names.
 
-    But the packages that it is in are: Python finds it through them.
+    The module is not imported yet; the packages around it are, because Python finds it by them.
 
     Raises:
         InputError: it has another form, or there is no such file or module.
     """
     where, _, name = text.rpartition(":")
-    if not where or not name.isidentifier():
-        raise _bad_name(text)
-    if where.endswith(".py"):
+    is_file = where.endswith(".py")
+    is_module = all(part.isidentifier() for part in where.split("."))
+    if not name.isidentifier() or not (is_file or is_module):
+        raise InputError(
+            f"{text!r} does not name a function",
+            field="trainer",
+            allowed=FORMS,
+            fix="write the module or the file, a colon, and the function's name",
+        )
+    if is_file:
         return _of_file(text, folder / where, name)
-    if not all(part.isidentifier() for part in where.split(".")):
-        raise _bad_name(text)
-    for path in (str(folder.resolve()), str(Path.cwd())):  # as `python -m` has the second
+    for path in (str(folder.resolve()), str(Path.cwd())):  # the second one as `python -m` does
         _add_path(path)
     try:
         found = importlib.util.find_spec(where)
@@ -226,7 +230,7 @@ def named_source(text: str, folder: Path) -> FunctionSource:
 
 
 def given_source(function: Callable[..., Any]) -> FunctionSource | Given:
-    """The source of a function that was given from Python.
+    """The source of a function object.
 
     Raises:
         InputError: it is no function.
@@ -241,14 +245,14 @@ def given_source(function: Callable[..., Any]) -> FunctionSource | Given:
         home = "__main__"
     module = sys.modules.get(home)
     file = getattr(module, "__file__", None)
-    plain = name.isidentifier() and _same(getattr(module, name, None), function)
-    if home != "__main__" and file is not None and plain:
+    importable = name.isidentifier() and _is_same(getattr(module, name, None), function)
+    if home != "__main__" and file is not None and importable:
         return _of_module(f"{home}:{name}", home, name, Path(file))
     return Given(f"{home}:{name}", function, digest_of([("", _text_of(function).encode())]))
 
 
-def _same(found: object, function: Callable[..., Any]) -> bool:
-    """Whether a module has this function, though it may have been imported again since."""
+def _is_same(found: object, function: Callable[..., Any]) -> bool:
+    """Whether two functions are one, although the module may have been imported again."""
     code = getattr(function, "__code__", None)
     return found is function or (code is not None and getattr(found, "__code__", None) == code)
 
@@ -277,25 +281,19 @@ def _of_module(label: str, module: str, name: str, file: Path) -> FunctionSource
     return FunctionSource(label, module, name, None, sent, digest_of(files))
 
 
-def _bad_name(text: str) -> InputError:
-    return InputError(
-        f"{text!r} does not name a function",
-        field="trainer",
-        allowed=FORMS,
-        fix="write the module or the file, a colon, and the function's name",
-    )
-
-
 def _text_of(function: Callable[..., Any]) -> str:
-    """Its text, and the numbers and strings it is bound to: one text may be several functions."""
+    """The text of a function, and the numbers and strings it is bound to.
+
+    Without these, functions from one text, such as closures, would have one digest.
+    """
     bound = [*(getattr(function, "__defaults__", None) or ())]
     bound += (getattr(function, "__kwdefaults__", None) or {}).values()
     for cell in getattr(function, "__closure__", None) or ():
-        with contextlib.suppress(ValueError):  # empty as yet
+        with contextlib.suppress(ValueError):  # an empty cell
             bound.append(cell.cell_contents)
     if isinstance(function, functools.partial):
         text = _text_of(function.func)
-        bound = [*function.args, *(one for item in function.keywords.items() for one in item)]
+        bound = [*function.args, *itertools.chain.from_iterable(function.keywords.items())]
     else:
         try:
             text = inspect.getsource(function)
@@ -303,47 +301,46 @@ def _text_of(function: Callable[..., Any]) -> str:
             code = getattr(function, "__code__", None)
             known = code and (code.co_code, code.co_names)
             text = repr(known) if known else type(function).__qualname__
-    plain = [one for one in bound if isinstance(one, int | float | str)]
+    plain = [value for value in bound if isinstance(value, int | float | str)]
     return f"{text}{plain}" if plain else text
 
 
 @functools.lru_cache(maxsize=16)
-def _loaded(source: FunctionSource) -> Callable[..., Any]:
+def _load(source: FunctionSource) -> Callable[..., Any]:
     root = source.sent.folder()
     _add_path(str(root))
     try:
         if source.file is None:
             module = importlib.import_module(source.module)
         else:
-            module = _imported(root / source.file, source)
+            module = _import_file(root / source.file, source)
     except (Exception, SystemExit) as error:
         raise InputError(
             f"{source.label} cannot be imported ({one_line(error_text(error))})",
             field="trainer",
             fix=f"see that `python -c 'import {source.module}'` runs in {root}",
         ) from error
-    found = getattr(module, source.name, None)
-    if not callable(found):
+    function: Callable[..., Any] | None = getattr(module, source.name, None)
+    if not callable(function):
         names = [
-            n
-            for n, v in vars(module).items()
-            if (inspect.isfunction(v) or inspect.isclass(v)) and n[:1] != "_"
+            name
+            for name, value in vars(module).items()
+            if (inspect.isfunction(value) or inspect.isclass(value)) and name[:1] != "_"
         ]
         raise InputError(
             f"{source.module} has no function {source.name!r}",
             field="trainer",
             allowed=", ".join(names) or FORMS,
         )
-    function: Callable[..., Any] = found
     return function
 
 
-def _imported(path: Path, source: FunctionSource) -> ModuleType:
-    """The module in a file, under its own name where no other module has that."""
+def _import_file(path: Path, source: FunctionSource) -> ModuleType:
+    """Import a file under the module's own name, or under another if a module has that name."""
     other = sys.modules.get(source.module) or importlib.util.find_spec(source.module)
     origin = getattr(other, "__file__", None) or getattr(other, "origin", None)
-    same = origin is None or Path(origin) == path
-    name = source.module if same else f"xortune_trainer_{source.digest}"
+    is_free = origin is None or Path(origin) == path
+    name = source.module if is_free else f"xortune_trainer_{source.digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

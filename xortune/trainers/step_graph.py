@@ -9,7 +9,7 @@ call does them all, seed after seed (see `kernels.segments`).
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from operator import getitem
@@ -31,7 +31,7 @@ _aten = torch.ops.aten
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """What a step computes, while this context lasts.
+    """Within this context, records the operations of a step.
 
     Args:
         inputs: the tensors that differ from step to step.
@@ -43,65 +43,69 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         places = [self._graph.placeholder(f"i{place}") for place in range(1 + len(inputs))]
         self._last = places[-1]
         self._nodes = dict(zip(map(id, inputs), places, strict=False))
-        self._alive: list[Any] = list(inputs)  # an id is of one tensor while that lives
-        self._wholes: dict[int, Tensor] = {}  # of which tensor others are views
+        self._alive: list[Any] = list(inputs)  # keeps tensors alive, so that no id is used twice
+        self._wholes: dict[int, Tensor] = {}  # the tensor of a view, by the view's id
         self._constants: list[Tensor] = []
-        self._kept: set[fx.Node] = set()
+        self._constant_nodes: set[fx.Node] = set()
         self._only_tensors = True
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Compute an operation, and note it."""
+        """Run an operation, and record it."""
         kwargs = kwargs or {}
-        found = func(*args, **kwargs)
-        given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
-        outputs = tree_flatten(found)[0]
+        result = func(*args, **kwargs)
+        given = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
+        outputs = tree_flatten(result)[0]
         self._alive += [given, outputs]
         if func in _MAYBE_VIEWS:
-            whole = self._wholes[id(found)] = self._wholes.get(id(args[0]), args[0])
-            same = next((one for one in (args[0], whole) if _is_all_of(found, one)), None)
+            whole = self._wholes[id(result)] = self._wholes.get(id(args[0]), args[0])
+            same = next((tensor for tensor in (args[0], whole) if _is_all_of(result, tensor)), None)
             if same is not None:
-                self._nodes[id(found)] = self._named(same)
-                return found
+                self._nodes[id(result)] = self._node_of(same)
+                return result
         if func.is_view and not any(map(self._varies, given)):
-            return found  # of a parameter, say: a view remains one
-        if not all(isinstance(one, Tensor | None) for one in outputs):
-            self._only_tensors = False  # what is then done with a number is not seen
-        node = self._graph.call_function(func, *tree_map(self._named, (args, kwargs)))
+            return result  # a view of a parameter, say, remains one
+        if not all(isinstance(output, Tensor | None) for output in outputs):
+            self._only_tensors = False  # what Python does with a number is not recorded
+        node = self._graph.call_function(func, *tree_map(self._node_of, (args, kwargs)))
         shares = func is _aten._unsafe_view.default or any(
-            one.alias_info is not None for one in func._schema.arguments
+            argument.alias_info is not None for argument in func._schema.arguments
         )
-        node.meta["lies"] = None if shares else _lies(found)
-        if isinstance(found, Tensor):
-            self._nodes[id(found)] = node
+        node.meta["layout"] = None if shares else _layout(result)
+        if isinstance(result, Tensor):
+            self._nodes[id(result)] = node
         else:
-            for place, one in enumerate(outputs):
-                if isinstance(one, Tensor) and id(one) not in self._nodes:
-                    item = self._nodes[id(one)] = self._graph.call_function(getitem, (node, place))
-                    item.meta["lies"] = None if shares else _lies(one)
-        return found
+            for index, output in enumerate(outputs):
+                if isinstance(output, Tensor) and id(output) not in self._nodes:
+                    item = self._graph.call_function(getitem, (node, index))
+                    item.meta["layout"] = None if shares else _layout(output)
+                    self._nodes[id(output)] = item
+        return result
 
     def _varies(self, tensor: Tensor) -> bool:
         node = self._nodes.get(id(tensor))
-        return node is not None and node not in self._kept
+        return node is not None and node not in self._constant_nodes
 
-    def _named(self, value: Any) -> Any:
+    def _node_of(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        if id(value) not in self._nodes:  # a parameter, or what the user made at another time
+        if id(value) not in self._nodes:  # a parameter, or a tensor made before the step
             with self._graph.inserting_after(self._last):
                 self._last = self._graph.placeholder(f"c{len(self._constants)}")
             self._nodes[id(value)] = self._last
-            self._kept.add(self._last)
+            self._constant_nodes.add(self._last)
             self._constants.append(value)
         return self._nodes[id(value)]
 
-    def program(self, found: Sequence[Tensor | None]) -> Program | None:
-        """What computes this of other inputs; None if more than operations on tensors was seen."""
+    def program(self, results: Sequence[Tensor | None]) -> Program | None:
+        """The program that computes these results; None if the step is not all tensor operations.
+
+        Numbers that leave a tensor, as by `item`, may decide what the step does next.
+        """
         if not self._only_tensors:
             return None
-        self._graph.output(tuple(self._named(one) for one in found))
+        self._graph.output(tuple(self._node_of(result) for result in results))
         self._graph.eliminate_dead_code()
         return Program(self._graph, self._constants)
 
@@ -113,78 +117,83 @@ _MAYBE_VIEWS = {
 
 
 def _is_all_of(view: Tensor, whole: Tensor) -> bool:
-    """Whether a view shows a tensor as it is."""
+    """Whether a view shows the whole tensor unchanged."""
     same = view.shape == whole.shape and view.stride() == whole.stride()
     return same and view.data_ptr() == whole.data_ptr()
 
 
-def _lies(found: Any) -> tuple[Any, ...]:
-    """How a tensor lies in memory; nothing of several."""
-    return (found.shape, found.stride(), found.dtype) if isinstance(found, Tensor) else ()
+def _layout(result: Any) -> tuple[Any, ...]:
+    """Shape, strides and type of a tensor; empty for several tensors."""
+    return (result.shape, result.stride(), result.dtype) if isinstance(result, Tensor) else ()
 
 
-def _use_again(graph: fx.Graph) -> None:
-    """Have operations on each number by itself write over what nobody reads any more.
+def _reuse_memory(graph: fx.Graph) -> None:
+    """Let elementwise operations write over inputs that no later operation reads.
 
-    What they read is in the processor's cache, and new memory is not.
+    The input is in the processor's cache, and new memory is not.
     """
-    later: set[fx.Node] = set()  # what is read by what follows
+    read_later: set[fx.Node] = set()
     for node in reversed(graph.nodes):
-        inputs, its = node.all_input_nodes, node.meta.get("lies")
-        into = _into(node.target) if node.op == "call_function" and its else None
-        free = [one for one in inputs if one.meta.get("lies") == its and one not in later]
-        free = [one for one in free if all(u.meta.get("lies", ()) is not None for u in one.users)]
-        if into is not None and free:
-            node.target, name = into
+        inputs, layout = node.all_input_nodes, node.meta.get("layout")
+        variant = _out_variant(node.target) if node.op == "call_function" and layout else None
+        free = [
+            one
+            for one in inputs
+            if one.meta.get("layout") == layout
+            and one not in read_later
+            and all(user.meta.get("layout", ()) is not None for user in one.users)
+        ]
+        if variant is not None and free:
+            node.target, name = variant
             node.kwargs = {**node.kwargs, name: free[0]}
-        later.update(inputs)
+        read_later.update(inputs)
 
 
 @cache
-def _into(operation: Any) -> tuple[Any, str] | None:
-    """The same operation as one that writes into a tensor, and the name of that."""
+def _out_variant(operation: Any) -> tuple[Any, str] | None:
+    """The variant of an elementwise operation with an output argument, and that one's name."""
     if not isinstance(operation, OpOverload) or torch.Tag.pointwise not in operation.tags:
         return None
-    asked = [(one.name, str(one.type)) for one in operation._schema.arguments]
+    wanted = [(argument.name, str(argument.type)) for argument in operation._schema.arguments]
     for name in operation.overloadpacket.overloads():
         other = getattr(operation.overloadpacket, name)
         *same, last = other._schema.arguments or [None]
-        if last is not None and last.is_out and [(a.name, str(a.type)) for a in same] == asked:
+        if last is not None and last.is_out and [(a.name, str(a.type)) for a in same] == wanted:
             return other, last.name
     return None
 
 
 class Program:
-    """The operations of a step."""
+    """The operations of a recorded step, compiled at the first call."""
 
     def __init__(self, graph: fx.Graph, constants: list[Tensor]) -> None:
         self._graph, self._constants, self._text = graph, constants, str(graph)
         self._call: Callable[..., Any] | None = None
 
     def _compiled(self, given: Sequence[Tensor | None]) -> Callable[..., Any]:
-        self._graph = graph = folded(self._graph, given)
-        _use_again(graph)
+        self._graph = graph = with_segments(self._graph, given)
+        _reuse_memory(graph)
         code = graph.python_code("")
-        # An operation's own Python, between its name and its code, takes as long as a small one.
-        called = {one.target for one in graph.nodes if isinstance(one.target, OpOverload)}
-        names, source = {f"of_{place}": one._op for place, one in enumerate(called)}, code.src
-        for place, one in enumerate(called):
-            source = source.replace(f"torch.ops.{one}(", f"of_{place}(")
+        # `_op` calls the operation without its Python wrapper, which takes as long as a small one.
+        called = {node.target for node in graph.nodes if isinstance(node.target, OpOverload)}
+        names, source = {f"op_{number}": op._op for number, op in enumerate(called)}, code.src
+        for number, op in enumerate(called):
+            source = source.replace(f"torch.ops.{op}(", f"op_{number}(")
         names.update(code.globals)
         exec(source, names)  # noqa: S102  # as fx does
         forward: Callable[..., Any] = names["forward"]
         return forward
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
-        """What the step comes to, of these inputs: of the shapes and types that it was made of."""
+        """The results for inputs of the recorded shapes and types."""
         with torch.no_grad():
             if self._call is None:
                 self._call = self._compiled([*inputs, None, *self._constants])
-            found: Sequence[Any] = self._call(None, *inputs, None, *self._constants)
-        return found
+            results: Sequence[Any] = self._call(None, *inputs, None, *self._constants)
+        return results
 
-    def is_as(self, other: Program) -> bool:
-        """Whether another one computes the same."""
+    def is_same(self, other: Program) -> bool:
+        """Whether another program computes the same."""
         return self._text == other._text and all(
             one.data_ptr() == two.data_ptr() or torch.equal(one, two)
             for one, two in zip(self._constants, other._constants, strict=True)
@@ -192,7 +201,7 @@ class Program:
 
 
 # -------------------------------------------------------------------------------------------------
-# Segments.
+# Segments: which operations of a step one compiled call does.
 
 _ON_EACH: Mapping[Any, tuple[int, int, float]] = {
     _aten.mul.Tensor: (kernels.MUL, 2, 0.0),
@@ -204,24 +213,24 @@ _ON_EACH: Mapping[Any, tuple[int, int, float]] = {
     _aten.silu.default: (kernels.SILU, 1, 0.0),
     _aten.silu_backward.default: (kernels.SILU_BACK, 2, 0.0),
 }
-"""Operations on each number by itself: the kernel's, how many tensors, and the default number."""
+"""Elementwise operations: the kernel's number, the count of tensors, the default of a parameter."""
 
 _BY_VECTORS = {kernels.TANH_BACK, kernels.SILU, kernels.SILU_BACK}
-"""What torch computes otherwise for vectors than for single numbers."""
+"""Operations that torch rounds differently for vectors than for single numbers."""
 
 Code = tuple[int, Sequence[Any], Sequence[Any]]
-"""A kind of operation, its operands, and sizes."""
+"""The kernel's number of an operation, the nodes of its operands, and its sizes."""
 
 Values = Mapping[Any, Any]
-"""What the nodes of a graph come to."""
+"""The tensor, or the tuple of tensors, of each node of a graph."""
 
 
-def folded(graph: fx.Graph, given: Sequence[Tensor | None]) -> fx.Graph:
-    """The same operations, in segments where that gives the same numbers and is no slower.
+def with_segments(graph: fx.Graph, given: Sequence[Tensor | None]) -> fx.Graph:
+    """Put operations into segments where that gives the same numbers and is no slower.
 
     Args:
-        graph: of a step of S seeds, on which each tensor's first axis is.
-        given: what its placeholders may be. None of it is changed.
+        graph: a step of S seeds, which are the first axis of each tensor.
+        given: examples for its placeholders; they are not changed.
     """
     new, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     values = _values(graph, given) if kernels.can_run() and torch.get_num_threads() == 1 else {}
@@ -234,7 +243,7 @@ def folded(graph: fx.Graph, given: Sequence[Tensor | None]) -> fx.Graph:
         if code is not None or _is_part(node, pending, values):
             pending[node] = code
             continue
-        if pending.keys() & set(node.all_input_nodes) or _changes(node):
+        if pending.keys() & set(node.all_input_nodes) or _overwrites(node):
             _flush(pending, new, copies, values)
             pending = {}
         copies[node] = new.node_copy(node, copies.__getitem__)
@@ -243,27 +252,30 @@ def folded(graph: fx.Graph, given: Sequence[Tensor | None]) -> fx.Graph:
 
 
 def _joins(node: fx.Node, code: Code, pending: Any, values: Values) -> bool:
-    """Whether a seed's part of an operation needs only that seed's part of what is pending."""
+    """Whether an operation on a seed needs only the same seed's part of the pending tensors."""
     seeds = len(_first(values[node]))
-    for one in code[1]:
-        root, shown = _first(values[_root(one, values, pending)]), _first(values[one])
+    for operand in code[1]:
+        root, shown = _first(values[_root(operand, values, pending)]), _first(values[operand])
         last = sum(
             (n - 1) * step for n, step in zip(shown.shape[1:], shown.stride()[1:], strict=True)
         )
-        if one in pending and (shown.stride(0) != root.stride(0) or last >= root[0].numel()):
+        if operand in pending and (shown.stride(0) != root.stride(0) or last >= root[0].numel()):
             return False
-    inner = (other for other, its in pending.items() if its is not None)
-    return all(len(_first(values[other])) == seeds for other in inner)
+    return all(
+        len(_first(values[other])) == seeds
+        for other, its_code in pending.items()
+        if its_code is not None
+    )
 
 
-def _changes(node: fx.Node) -> bool:
-    """Whether it writes over what it is given; not all schemas say so."""
+def _overwrites(node: fx.Node) -> bool:
+    """Whether an operation changes an input. The schema of batch_norm does not say that it does."""
     kind = node.target
     return isinstance(kind, OpOverload) and (kind._schema.is_mutable or "batch_norm" in str(kind))
 
 
 def _values(graph: fx.Graph, given: Sequence[Tensor | None]) -> Values:
-    """What each node comes to; nothing where copies of what is given lie otherwise in memory."""
+    """Run a graph with copies of inputs; empty if a copy would have other strides."""
     own = [one if one is None or 0 in one.stride() else one.clone() for one in given]
     for one, copy in zip(given, own, strict=True):
         if one is not None and copy is not None and one.stride() != copy.stride():
@@ -280,7 +292,7 @@ def _values(graph: fx.Graph, given: Sequence[Tensor | None]) -> Values:
 
 
 def _is_part(node: fx.Node, pending: Any, values: Values) -> bool:
-    """Whether it shows a tensor of what is pending."""
+    """Whether a node is a view of a pending tensor, or one of several results."""
     inner = node.args and node.args[0] in pending
     return bool(inner and (_is_view(node, values) or node.target is getitem))
 
@@ -293,7 +305,7 @@ def _is_view(node: Any, values: Values) -> bool:
 
 
 def _root(node: Any, values: Values, codes: Values) -> Any:
-    """The tensor of which a node is a view, or the operation that it is the first result of."""
+    """The node of which a node is a view, or of which it is the first result."""
     while _is_view(node, values) or (node.target is getitem and node.args[0] in codes):
         node = node.args[0]
     return node
@@ -305,15 +317,15 @@ def _flush(
     copies: dict[fx.Node, fx.Node],
     values: Values,
 ) -> None:
-    """Add what is pending to the new graph, as one segment."""
+    """Add the pending operations to the new graph, as one segment."""
     codes = {node: code for node, code in pending.items() if code is not None}
     if not codes:
         return
-    kept = {_root(node, values, codes) for node in pending if node.users.keys() - pending.keys()}
-    segment = _Segment(codes, [node for node in codes if node in kept], values)
+    read = {_root(node, values, codes) for node in pending if node.users.keys() - pending.keys()}
+    segment = _Segment(codes, [node for node in codes if node in read], values)
     call = new.call_function(segment, tuple(copies[node] for node in segment.inputs))
-    for place, node in enumerate(segment.outputs):
-        copies[node] = new.call_function(getitem, (call, place))
+    for index, node in enumerate(segment.outputs):
+        copies[node] = new.call_function(getitem, (call, index))
     for node in pending:
         root = _root(node, values, codes)
         if node.target is getitem:
@@ -323,11 +335,11 @@ def _flush(
 
 
 class _Segment:
-    """Some operations, seed after seed.
+    """Operations that one compiled call does, seed after seed.
 
     Attributes:
-        inputs: nodes whose tensors it is called with.
-        outputs: nodes whose tensors it returns; each call writes over those of the last one.
+        inputs: the nodes of its arguments.
+        outputs: the nodes of its results; each call overwrites the tensors of the last one.
     """
 
     def __init__(
@@ -340,35 +352,35 @@ class _Segment:
         roots = [_root(one, values, codes) for _, operands, _ in codes.values() for one in operands]
         self.inputs = [one for one in dict.fromkeys(roots) if one not in codes]
         self._seeds = len(_first(values[next(iter(codes))]))
-        # A tensor that only the segment reads is there for one seed at a time.
+        # A tensor that only the segment reads has the memory of one seed.
         self._made = {
             node: torch.empty_like(_first(values[node])[: None if node in outputs else 1])
             for node in codes
         }
-        self._found = tuple(self._made[node] for node in outputs)
-        places: dict[tuple[fx.Node, int], int] = {}
+        self._results = tuple(self._made[node] for node in outputs)
+        slots: dict[tuple[fx.Node, int], int] = {}  # by a tensor and its step from seed to seed
         words: list[list[int]] = []
         room = 1
         for node, (kind, operands, sizes) in codes.items():
-            its: list[int] = []
-            for one in (node, *operands):
-                root = _root(one, values, codes)
+            own: list[int] = []
+            for operand in (node, *operands):
+                root = _root(operand, values, codes)
                 inner = root in codes and root not in outputs
-                shown = _first(values[one])
+                shown = _first(values[operand])
                 step = 0 if inner else shown.element_size() * shown.stride(0)
-                its.append(places.setdefault((root, step), kernels.BASES + len(places)))
-            line = [kind, *its, *[0] * (4 - len(its)), *sizes]
+                own.append(slots.setdefault((root, step), kernels.BASES + len(slots)))
+            line = [kind, *own, *[0] * (4 - len(own)), *sizes]
             words.append(line + [0] * (kernels.WORDS - len(line)))
             if kind == kernels.PRODUCT:
                 room = max(room, -(-sizes[1] // 16) * -(-sizes[2] // 16) * 256)
         self._room = torch.empty(room)
         self._code = np.array(words, np.int64)
-        self._bases, self._steps = np.zeros((2, kernels.BASES + len(places)), np.int64)
-        of = {node: place for place, node in enumerate(self.inputs)}
-        self._own = [(at, of[root]) for (root, _), at in places.items() if root in of]
-        for (root, step), at in places.items():
-            self._steps[at] = step
-            self._bases[at] = self._made[root].data_ptr() if root in codes else 0
+        self._bases, self._steps = np.zeros((2, kernels.BASES + len(slots)), np.int64)
+        of = {node: index for index, node in enumerate(self.inputs)}
+        self._input_slots = [(slot, of[root]) for (root, _), slot in slots.items() if root in of]
+        for (root, step), slot in slots.items():
+            self._steps[slot] = step
+            self._bases[slot] = self._made[root].data_ptr() if root in codes else 0
         self._args = (
             *(self._seeds, len(words), self._code.ctypes.data, self._bases.ctypes.data),
             *(self._steps.ctypes.data, self._room.data_ptr()),
@@ -378,81 +390,73 @@ class _Segment:
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Compute the outputs of these inputs."""
-        for at, place in self._own:
-            self._bases[at] = inputs[place].data_ptr()
+        for slot, index in self._input_slots:
+            self._bases[slot] = inputs[index].data_ptr()
         if compiled(kernels.run)(*self._args):
             raise IndexError("a target is out of bounds")
-        return self._found
-
-
-# -------------------------------------------------------------------------------------------------
-# Which operations.
+        return self._results
 
 
 _tried: dict[tuple[Any, ...], bool] = {}
-"""Whether an operation of such tensors is the same in a segment, and no slower."""
+"""Whether an operation on such tensors gives the same in a segment, and is no slower."""
 
 SLOWER, CALL = 1.5, 3e-5
-"""So many times what torch takes, and seconds more, an operation may take by itself: in a segment
-it takes less."""
+"""A segment of a single operation may take this factor of torch's time, and these seconds more: as
+a part of a longer segment it takes less."""
 
 
 def _code(node: Any, values: Values) -> Code | None:
-    """What a segment does for an operation; None where that is not the same, or slower."""
-    form, found = _FORMS.get(node.target), _first(values[node])
-    code = form(node, values) if form is not None and _is_whole(found) else None
+    """The code of an operation in a segment; None if it must stay torch's."""
+    form, result = _FORMS.get(node.target), _first(values[node])
+    code = form(node, values) if form is not None and _is_whole(result) else None
     if code is None:
         return None
-    given = [_first(values[one]) for one in code[1]]
-    if not all(isinstance(one, Tensor) and one.dim() and len(one) == len(found) for one in given):
+    given = [_first(values[operand]) for operand in code[1]]
+    if not all(isinstance(one, Tensor) and one.dim() and len(one) == len(result) for one in given):
         return None
-    key = (code[0], code[2], *((one.shape, one.stride(), one.dtype) for one in (found, *given)))
+    key = (code[0], code[2], *((one.shape, one.stride(), one.dtype) for one in (result, *given)))
     if key not in _tried:
         segment = _Segment({node: code}, [node], values)
-        own = [values[one] for one in segment.inputs]
-        [ours] = segment(*own)
-        same = bool(((ours == found) | (ours.isnan() & found.isnan())).all())
-        args = tree_map(lambda one: values[one] if isinstance(one, fx.Node) else one, node.args)
-        took = _fastest(lambda: segment(*own)), _fastest(lambda: node.target(*args, **node.kwargs))
-        _tried[key] = same and took[0] < SLOWER * took[1] + CALL
+        inputs = [values[one] for one in segment.inputs]
+        [ours] = segment(*inputs)
+        same = bool(((ours == result) | (ours.isnan() & result.isnan())).all())
+        args = tree_map(lambda arg: values[arg] if isinstance(arg, fx.Node) else arg, node.args)
+        seconds = _fastest(lambda: segment(*inputs))
+        torchs = _fastest(lambda: node.target(*args, **node.kwargs))
+        _tried[key] = same and seconds < SLOWER * torchs + CALL
     return code if _tried[key] else None
 
 
 def _fastest(call: Callable[[], Any]) -> float:
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    return min(timeit.repeat(call, number=1, repeat=3))
 
 
-def _first(found: Any) -> Any:
-    """What an operation returns, the first of several."""
-    return found[0] if isinstance(found, tuple) else found
+def _first(result: Any) -> Any:
+    """The first tensor of a result."""
+    return result[0] if isinstance(result, tuple) else result
 
 
-def _is_whole(found: Any) -> bool:
+def _is_whole(result: Any) -> bool:
     return (
-        isinstance(found, Tensor)
-        and found.is_cpu
-        and found.dtype == torch.float32
-        and found.dim() > 0
-        and found.is_contiguous()
+        isinstance(result, Tensor)
+        and result.is_cpu
+        and result.dtype == torch.float32
+        and result.dim() > 0
+        and result.is_contiguous()
     )
 
 
 def _product(node: Any, values: Values) -> Code | None:
-    *bias, a, b = node.args
-    one, two = values[a], values[b]
+    *bias, left, right = node.args
+    a, b = values[left], values[right]
     if bias:
-        own = values[bias[0]]
-        if own.shape != (len(one), 1, two.shape[2]) or own.stride(2) != 1:
+        vector = values[bias[0]]
+        if vector.shape != (len(a), 1, b.shape[2]) or vector.stride(2) != 1:
             return None
-    if 1 not in two.stride()[1:]:
+    if 1 not in b.stride()[1:]:
         return None
-    sizes = (one.shape[1], *two.shape[:0:-1], *one.stride()[1:], *two.stride()[1:])
-    return kernels.PRODUCT, (a, b, *bias), sizes
+    sizes = (a.shape[1], *b.shape[:0:-1], *a.stride()[1:], *b.stride()[1:])
+    return kernels.PRODUCT, (left, right, *bias), sizes
 
 
 def _sum(node: Any, values: Values) -> Code | None:
@@ -466,21 +470,21 @@ def _sum(node: Any, values: Values) -> Code | None:
 def _on_each(node: Any, values: Values) -> Code | None:
     kind, count, number = _ON_EACH[node.target]
     operands, more = node.args[:count], node.args[count:]
-    found = values[node]
-    for one in operands:
-        its = values.get(one)
-        if not isinstance(its, Tensor) or its.shape != found.shape or its.dtype != found.dtype:
+    result = values[node]
+    for operand in operands:
+        own = values.get(operand)
+        if not isinstance(own, Tensor) or own.shape != result.shape or own.dtype != result.dtype:
             return None
-        if not its[0].is_contiguous():
+        if not own[0].is_contiguous():
             return None
-    if kind in _BY_VECTORS and found[0].numel() % (2 * LANES):
+    if kind in _BY_VECTORS and result[0].numel() % (2 * LANES):
         return None  # torch computes the last numbers by other functions
     word = int(np.float32(more[0] if more else number).view(np.int32))
-    return kind, operands, (found[0].numel(), word)
+    return kind, operands, (result[0].numel(), word)
 
 
 def _copy(node: Any, values: Values) -> Code | None:
-    """A copy with other strides, with zeros behind or without the last columns."""
+    """A copy with other strides, and with zero columns added or columns left out at the end."""
     whole, found = values[node.args[0]], values[node]
     if whole.dim() != 3 or found.shape[:2] != whole.shape[:2]:
         return None
@@ -500,8 +504,10 @@ def _log_softmax(node: Any, values: Values) -> Code | None:
 
 def _nll(node: Any, values: Values) -> Code | None:
     *gradient, x, targets, weight, reduction, ignored = node.args[:6]
-    whole, its = values[x], values[targets]
-    if weight is not None or reduction or its.dtype != torch.int64 or its.stride(2) != 1:
+    whole, classes_of = values[x], values[targets]
+    if weight is not None or reduction or classes_of.dtype != torch.int64:
+        return None
+    if classes_of.stride(2) != 1:
         return None
     if whole.dtype != torch.float32 or whole.shape[2] != 1:
         return None
@@ -510,15 +516,15 @@ def _nll(node: Any, values: Values) -> Code | None:
         step = values[gradient[0]].stride(2)
         return kernels.NLL_BACK, (gradient[0], targets), (count, classes, step)
     backs = (one for part in node.users if part.args[1] for one in part.users)
-    if not all(_code(one, values) for one in backs):  # one of torch's needs the sum of weights
+    if not all(_code(one, values) for one in backs):  # torch's own needs the sum of weights
         return None
     return kernels.NLL, (x, targets), (count, classes, whole.stride(1), whole.stride(3), ignored)
 
 
 def _share(node: Any, values: Values) -> Code | None:
-    """The quotient of a seed's number and a count."""
-    of = [values.get(one) for one in node.args]
-    kinds = [one.dtype for one in of if isinstance(one, Tensor) and one.dim() == 1]
+    """A number of each seed, divided by a count."""
+    given = [values.get(arg) for arg in node.args]
+    kinds = [one.dtype for one in given if isinstance(one, Tensor) and one.dim() == 1]
     return (kernels.SHARE, node.args, ()) if kinds == [torch.float32, torch.int64] else None
 
 
@@ -544,23 +550,24 @@ _FORMS: Mapping[Any, Callable[[Any, Values], Code | None]] = {
 
 
 # -------------------------------------------------------------------------------------------------
-# What a step may read: a recording holds only as long as none of it changes.
+# What the user's methods may read in a step. A recording is valid as long as none of it changes.
 
-DEEP = 5
+DEPTH = 5
+"""Maximum number of references that are followed from an object."""
 
 
-def held(*objects: Any) -> list[Any]:
-    """What a training's methods may read that is none of their arguments, as far as that is seen.
+def readable_values(*objects: Any) -> list[Any]:
+    """The objects that a training's methods may read beside their arguments, as far as known.
 
     These are the attributes of objects and of the user's classes, the variables that the user's
-    functions name, and what is in them. Of what goes on by being read, an iterator, each call gives
-    something else.
+    functions name, and what they refer to. In place of an iterator, which changes when it is read,
+    each call gives a new object.
     """
     seen: set[int] = set()
-    return [found for one in objects for found in _held(one, seen, DEEP)]
+    return [found for value in objects for found in _readable(value, seen, DEPTH)]
 
 
-def _held(value: Any, seen: set[int], deep: int) -> Iterator[Any]:
+def _readable(value: Any, seen: set[int], depth: int) -> Iterator[Any]:
     if id(value) in seen or isinstance(value, _PLAIN):
         return
     seen.add(id(value))
@@ -569,7 +576,7 @@ def _held(value: Any, seen: set[int], deep: int) -> Iterator[Any]:
     if isinstance(value, Iterator):
         yield object()
     elif isinstance(value, dict):
-        inner += dict.values(value)  # a configuration notes who reads it
+        inner += dict.values(value)  # a `TrackedConfig` would note that it is read
     elif isinstance(value, list | tuple | set):
         inner += value
     elif isinstance(value, type):
@@ -583,8 +590,8 @@ def _held(value: Any, seen: set[int], deep: int) -> Iterator[Any]:
         inner += getattr(value, "__dict__", {}).values()
         inner += type(value).__mro__
     yield from inner
-    for one in inner if deep else ():
-        yield from _held(one, seen, deep - 1)
+    for one in inner if depth else ():
+        yield from _readable(one, seen, depth - 1)
 
 
 _PLAIN = (int, float, str, bytes, Tensor, ModuleType, type(None))

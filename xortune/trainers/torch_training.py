@@ -1,4 +1,4 @@
-"""A user's own torch model: what a seed means, and all seeds of a block in one training.
+"""`TorchTraining`: a user's torch model, of which `run` defines what a seed means.
 
     class Digits(xt.TorchTraining):
         epochs = 20
@@ -20,7 +20,8 @@
         def score(self, model):
             return {"accuracy": (model(x_test).argmax(1) == y_test).float().mean()}
 
-`Digits(config).run(seed)` is the definition. `run_seeds` gives the same for many seeds, sooner.
+`Digits(config).run(seed)` is the definition. `run_seeds` gives the same for many seeds, faster,
+because `trainers.vectorized` trains them as one stacked model.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xortune.core.trainer import Stacking
-from xortune.trainers.function import ReadConfig
-from xortune.trainers.vectorized import arrays_of, scored, train_stacked, trial_of, unread
+from xortune.trainers.function import TrackedConfig
+from xortune.trainers.vectorized import arrays_of, scored, train_stacked, trial_of, untracked
 
 
 class TorchTraining(ABC):
@@ -44,9 +45,9 @@ class TorchTraining(ABC):
 
     Attributes:
         config: the parameters of the configuration, a dict.
-        epochs: how often `batches` is gone through.
+        epochs: number of passes over `batches`.
         clip_norm: the largest norm of a seed's gradient; None does not clip.
-        report_every: `score` is called, and reported, after so many epochs; None: at the end only.
+        report_every: epochs between two reports of `score`; None reports none.
     """
 
     epochs: int = 1
@@ -54,9 +55,9 @@ class TorchTraining(ABC):
     report_every: int | None = None
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        # Of another dict nobody knows what has been read: then all of it counts.
+        # What is read of another dict is unknown: then all parameters count as read.
         self.config: dict[str, Any] = (
-            config if isinstance(config, ReadConfig) else ReadConfig(config, config)
+            config if isinstance(config, TrackedConfig) else TrackedConfig(config, config)
         )
 
     @abstractmethod
@@ -73,7 +74,7 @@ class TorchTraining(ABC):
 
     @abstractmethod
     def batches(self) -> Iterable[Sequence[Any]]:
-        """One epoch: tuples of tensors. What it draws comes from torch's generator."""
+        """The batches of one epoch, tuples of tensors; random ones by torch's generator."""
 
     @abstractmethod
     def loss(self, model: Any, *batch: Any) -> Tensor:
@@ -81,7 +82,7 @@ class TorchTraining(ABC):
 
     @abstractmethod
     def score(self, model: Any) -> Any:
-        """What the training came to: true or false, a number, or a dict of numbers.
+        """The result of the training: true or false, a number, or a dict of numbers.
 
         Called with `model.eval()` and without gradients.
         """
@@ -122,7 +123,7 @@ class TorchTraining(ABC):
     def run_seeds(
         self, seeds: Sequence[int] | NDArray[np.int64], report: Callable[[Any], None] | None = None
     ) -> Any:
-        """Train many seeds: the same as `run` for each of them, up to rounding, and sooner.
+        """Train many seeds: the same as `run` for each of them, up to rounding, and faster.
 
         The seeds' models are stacked and trained as one, where that gives the same and is faster.
 
@@ -136,9 +137,9 @@ class TorchTraining(ABC):
         Raises:
             Exception: what the training of a seed raised.
         """
-        told = report or (lambda _: None)
+        on_report = report or (lambda _: None)
         groups = [(self, [int(seed) for seed in seeds])]
-        [results], _ = train_stacked(groups, lambda _, _seeds, scores: told(scores))
+        [results], _ = train_stacked(groups, lambda _, _seeds, scores: on_report(scores))
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -150,13 +151,13 @@ class TorchTraining(ABC):
         report: Callable[[int, Sequence[int], Any], None] = lambda *_: None,
         failures: tuple[type[BaseException], ...] = (Exception,),
     ) -> tuple[list[list[Any]], str]:
-        """Train several configurations of one class: see `stack.train_stacked`."""
+        """Train several configurations of one class: see `vectorized.train_stacked`."""
         return train_stacked(groups, report, failures)
 
     def stacking(self) -> Stacking:
-        """What is known of stacks with this configuration: see `core.trainer.Stacking`."""
+        """How this configuration is stacked: see `core.trainer.Stacking`."""
         trial = trial_of(self, [0, 1])
-        with unread(self):  # what is no number may be another optimizer
+        with untracked(self):  # a parameter that is no number may choose the optimizer
             values = self.config.items()
             other = {name for name, value in values if not isinstance(value, int | float)}
         width = trial.cheap(self)
@@ -164,6 +165,6 @@ class TorchTraining(ABC):
         return Stacking(frozenset(other | set(trial.read)), width, gain)
 
     def reports_after(self, epoch: int) -> bool:
-        """Whether a score is reported after an epoch, which counts from 1."""
+        """Whether a score is reported after an epoch; the first one is 1."""
         every = self.report_every
         return every is not None and epoch % every == 0 and epoch < self.epochs

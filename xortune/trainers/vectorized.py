@@ -44,7 +44,7 @@ from xortune.trainers.batching_rules import (
 )
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 from xortune.trainers.limits import time_is_over
-from xortune.trainers.step_graph import Program, Recording, held
+from xortune.trainers.step_graph import Program, Recording, readable_values
 
 WIDTHS = (2, 16, 64, 128, 256)
 """Seeds in the stacks that are timed."""
@@ -69,7 +69,7 @@ CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "RNN": "RNNCell"}
 
 
 @contextmanager
-def unread(training: Any) -> Iterator[None]:
+def untracked(training: Any) -> Iterator[None]:
     """Within this context it is not noted what is read of a training's configuration."""
     before, training.config.noting = training.config.noting, False
     try:
@@ -184,7 +184,7 @@ class Stack:
         starts = list(itertools.accumulate((len(seeds) for _, seeds in groups), initial=0))
         optimizers = []
         for (training, _), first in zip(groups, starts, strict=False):
-            with unread(training):
+            with untracked(training):
                 optimizers.append(training.optimizer(models[first].parameters()))
         owns = [named[first] for first in starts[:-1]]
         self._optimizer = _as_one(optimizers, owns, self._trained, starts) or _InPieces(
@@ -192,13 +192,13 @@ class Stack:
         )
         self._schedulers = []
         for (training, _), optimizer in zip(groups, optimizers, strict=True):
-            with unread(training):
+            with untracked(training):
                 self._schedulers.append(training.scheduler(optimizer))
         self._objective = _Loss(self.lead, self.model)
         self._draws: dict[tuple[Any, ...], Draws] = {}
         self.together = together
         self.losses, self.gathering = torch.empty(0), 0.0
-        # Steps of which shapes have been computed, and their operations; see `recorded`.
+        # Steps of which shapes have been computed, and their operations; see `step_graph`.
         self.repeats = all(one.is_cpu for one in self.parameters.values())
         self._epochs = 0
         self._programs: dict[tuple[Any, ...], Program] = {}
@@ -234,7 +234,7 @@ class Stack:
 
     def _state_has_changed(self) -> bool:
         """Whether the training and its layers hold other things than when this was last asked."""
-        before, self._state = self._state, held(self.lead, *self._objective.modules())
+        before, self._state = self._state, readable_values(self.lead, *self._objective.modules())
         return len(before) != len(self._state) or not all(map(operator.is_, before, self._state))
 
     def _refuse_unlike(self) -> None:
@@ -243,7 +243,7 @@ class Stack:
         It is the first configuration's loss that all have.
         """
         for training in {id(training): training for training, _ in self._rows}.values():
-            with unread(self.lead), unread(training):
+            with untracked(self.lead), untracked(training):
                 for name in self.lead.config.names_read:
                     if training.config.get(name) != self.lead.config.get(name):
                         raise CannotStack(f"{name} is read late, and differs: {LOOP}")
@@ -282,7 +282,7 @@ class Stack:
         if program is None or self._state_has_changed():  # the next step may be another
             self.repeats = False
             self._programs.clear()
-        elif before is not None and not before.is_as(program):
+        elif before is not None and not before.is_same(program):
             raise CannotStack(f"a step is another one than the steps before, unseen: {LOOP}")
         else:
             self._programs[key] = before or program  # one that has been called is compiled
@@ -664,7 +664,7 @@ def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
         seeds: at least two.
     """
     config, kind = training.config, _kind(training)
-    with unread(training):
+    with untracked(training):
         for trial in _trials:
             read = {name: config.get(name, _NOTHING) for name in trial.read}
             if trial.kind == kind and read == trial.read:
@@ -690,7 +690,7 @@ def _kind(training: Any) -> tuple[Any, ...]:
     """Also the optimizer's class: whether it can be stacked depends on it."""
     torch.manual_seed(0)
     model = training.model()
-    with unread(training):
+    with untracked(training):
         optimizer = training.optimizer(model.parameters())
     settings = training.epochs, training.clip_norm, training.report_every
     return (type(training), type(optimizer), repr(model), *settings)
@@ -788,7 +788,7 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
         return models[-1]
 
     def optimizer(parameters: Any) -> Any:
-        with unread(training):
+        with untracked(training):
             made = make_optimizer(parameters)
         step = made.step
 
@@ -815,7 +815,7 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
         return made
 
     def scheduler(optimizer: Any) -> Any:
-        with unread(training):
+        with untracked(training):
             return make_scheduler(optimizer)
 
     states: list[Tensor] = []
@@ -928,7 +928,7 @@ def _train_chunk(
     if len(rows) == 1:
         [(place, seed)] = rows
         try:
-            with unread(groups[place][0]):  # the loop reads what the optimizer takes, too
+            with untracked(groups[place][0]):  # the loop reads what the optimizer takes, too
                 results[place][seed] = groups[place][0].run(
                     seed, lambda told: report(place, [seed], told)
                 )

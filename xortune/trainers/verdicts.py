@@ -1,10 +1,10 @@
-"""What a user's training returned, as statuses, numbers and reasons: nothing is guessed."""
+"""Judges what a user's training returned or raised: statuses, numbers, and reasons of failures."""
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,12 +16,12 @@ from xortune.core.success import VALUE, Success, rule_for
 from xortune.core.trainer import Block
 
 SUCCESS = "success"
-"""The entry of a dict that is the user's own verdict."""
+"""The entry of a returned dict with which the user says whether the seed is solved."""
 
 MAX_VALUES, MAX_NAME, MAX_REASON = 64, 100, 500
 
 MAX_CURVES = 8
-"""Numbers of which a seed's way is kept: the first that it tells."""
+"""Maximum number of reported numbers of which a seed's curve is kept: the first ones."""
 
 TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX_VALUES} in all"
 
@@ -29,18 +29,18 @@ SOLVED, MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
 DIVERGED, CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
 
 LONGEST = 20_000
-"""Characters that are kept of a message or a traceback."""
+"""Maximum length of a stored message or traceback, in characters."""
 
 RETURNS = "true or false, a number, or a dict of numbers"
 
 
 class SeedVerdict(NamedTuple):
-    """What a seed, or each of several, ended as.
+    """The result of a seed, or of n seeds that were trained in one call.
 
     Attributes:
-        status: a `Status`, or an array of them.
-        numbers: by name; of several seeds arrays, NaN where there is none.
-        failed: why seeds failed, by their place.
+        status: a `Status`, or an array of n.
+        numbers: by name: a number, or an array of n, NaN where a seed has none.
+        failed: why seeds failed, by their index.
     """
 
     status: int | NDArray[np.uint8]
@@ -49,20 +49,23 @@ class SeedVerdict(NamedTuple):
 
 
 def crashed(reason: str, n: int = 1) -> SeedVerdict:
-    """So many seeds that have crashed for one reason."""
+    """The verdict of n seeds that crashed for one reason."""
     return SeedVerdict(CRASHED, {}, dict.fromkeys(range(n), reason))
 
 
 MOST_POINTS = 32
-"""Reports of a seed that are kept are fewer: its curve, thinned."""
+"""`SampledReports` keeps fewer reports of a seed than this."""
 
 
 Points: TypeAlias = list[tuple[int, Mapping[str, Any]]]
-"""The numbers of reports, by which report each is, from 1."""
+"""Reports: the index of each, from 1, and its numbers."""
 
 
-class Way:
-    """What was told on a way, thinned: every 2**j-th report, so that all seeds have the same."""
+class SampledReports:
+    """A sample of a seed's reports: every 2**j-th, so that all seeds keep the same, and the last.
+
+    `add` takes a function, because most reports are never looked at.
+    """
 
     __slots__ = ("_every", "_kept", "_last", "count")
 
@@ -71,65 +74,70 @@ class Way:
         self._kept: Points = []
         self._last: Callable[[], Mapping[str, Any]] | None = None
 
-    def add(self, told: Callable[[], Mapping[str, Any]]) -> None:
-        """The next report, which is looked at if it is kept; the last one always is."""
+    def add(self, numbers: Callable[[], Mapping[str, Any]]) -> None:
+        """Add the next report."""
         self.count += 1
-        self._last = told
+        self._last = numbers
         if self.count % self._every == 0:
-            self._kept.append((self.count, told()))
+            self._kept.append((self.count, numbers()))
             if len(self._kept) == MOST_POINTS:
                 self._kept, self._every = self._kept[1::2], 2 * self._every
 
     @property
     def points(self) -> Points:
-        """Those that are kept, and the last one."""
+        """The sample, with the last report."""
         if self._last is None or (self._kept and self._kept[-1][0] == self.count):
             return self._kept
         return [*self._kept, (self.count, self._last())]
 
 
 KnownSeeds: TypeAlias = Mapping[tuple[str, int], Outcome]
-"""What seeds came to that need not be trained again, by the key of their config and the seed."""
+"""Outcomes of single seeds that were trained before, by the key of their config and the seed."""
 
 
 class SeedResults:
-    """Collects what comes of the seeds of a block, in their order."""
+    """Collects the results of a block's seeds, in their order, and makes an `Outcome` of them.
+
+    Attributes:
+        n: how many seeds have been added.
+        failed: why seeds failed, by seed.
+        note: a sentence about the training of the block, for users.
+    """
 
     def __init__(self, block: Block) -> None:
         self._block, self.n = block, 0
         self._status = np.full(block.count, CRASHED, np.uint8)
         self._numbers: dict[str, NDArray[np.float64]] = {}
         self.failed: dict[int, str] = {}
-        self._first: tuple[int, str] | None = None
+        self._first: tuple[int, str] | None = None  # the first failure to show, and its seed
         self.note = ""
-        self._points: list[tuple[int, int, Mapping[str, float]]] = []
+        self._points: list[tuple[int, int, Mapping[str, float]]] = []  # index of seed, of report
 
-    def told(self, points: Iterable[tuple[int, Mapping[str, Any]]], n: int | None = None) -> None:
-        """Keep what the next seed told on its way, before it is added.
+    def add_reports(self, points: Points, n: int | None = None) -> None:
+        """Add the reports of the next seed, before `add`.
 
         Args:
-            points: the number of each report, from 1, and what it told.
-            n: what was told is arrays of so many seeds, which come next; None: of one seed.
+            points: its reports.
+            n: the reports are arrays for the next n seeds; None: numbers of one seed.
         """
-        points = list(points)
-        if len(points) < 2:  # which is no curve
+        if len(points) < 2:  # one point is no curve
             return
-        for place in range(1 if n is None else n):
+        for index in range(1 if n is None else n):
             self._points += (
-                (self.n + place, report, {k: v if n is None else v[place] for k, v in one.items()})
-                for report, one in points
+                (self.n + index, report, {k: v if n is None else v[index] for k, v in told.items()})
+                for report, told in points
             )
 
     def add(self, verdict: SeedVerdict, shown: str | None = None, n: int = 1) -> None:
         """Add the next n seeds.
 
         Args:
-            verdict: what they ended as.
-            shown: the failure of the first of them as the user should see it, a traceback say.
+            verdict: of these seeds.
+            shown: the failure of the first of them for the user, such as a traceback.
             n: how many.
         """
         if n == 1 and shown is None and not verdict.numbers and not verdict.failed:  # usual
-            self._status[self.n : self.n + 1] = verdict.status  # an array where many are asked for
+            self._status[self.n : self.n + 1] = verdict.status
             self.n += 1
             return
         known, new = self._numbers, verdict.numbers
@@ -141,14 +149,13 @@ class SeedResults:
             if name not in known:
                 known[name] = np.full(self._block.count, np.nan)
             known[name][these] = number
-        for place, why in verdict.failed.items():
-            self.failed[first + place] = why
+        self.failed |= {first + index: reason for index, reason in verdict.failed.items()}
         if shown is not None and self._first is None:
             self._first = first, shown
         self.n += n
 
     def add_known(self, outcome: Outcome) -> None:
-        """Add the next seed, which was trained before: the only one of an outcome."""
+        """Add the next seed from an outcome of this seed alone."""
         details = outcome.details
         for curves in details.curves:
             kept = curves.points()
@@ -161,14 +168,19 @@ class SeedResults:
         self.add(SeedVerdict(int(outcome.status[0]), numbers, failed))
 
     def outcome(self, output: Mapping[int, str] | None = None) -> Outcome:
-        """Of the seeds that there are."""
+        """The outcome of the seeds added so far.
+
+        Args:
+            output: what failed seeds printed.
+        """
         n, details = self.n, NO_DETAILS
         curves = self._curves()
         if self._numbers or self.failed or self.note or curves:
-            raised, shown = self._first or (None, None)
-            told = {name: numbers[:n] for name, numbers in self._numbers.items()}
-            kept = self.failed, shown, output or {}, raised, self.note
-            details = Details(told, *kept, curves=curves)
+            seed, shown = self._first or (None, None)
+            numbers = {name: values[:n] for name, values in self._numbers.items()}
+            details = Details(
+                numbers, self.failed, shown, output or {}, seed, self.note, curves=curves
+            )
         arrays: dict[str, NDArray[Any]] = {
             "seeds": np.arange(self._block.first, self._block.first + n, dtype=np.int64),
             "status": self._status[:n],
@@ -183,14 +195,14 @@ class SeedResults:
         names = tuple(dict.fromkeys(name for *_, told in points for name in told))[:MAX_CURVES]
         if not names:
             return ()
-        places, reports = np.array([point[:2] for point in points], np.int64).T
+        indices, reports = np.array([point[:2] for point in points], np.int64).T
         with np.errstate(over="ignore"):  # beyond float32
             values = np.array([[t.get(n, np.nan) for n in names] for *_, t in points], np.float32)
-        return (Curves(names, places + self._block.first, reports, values),)
+        return (Curves(names, indices + self._block.first, reports, values),)
 
 
 def shortened(text: str, most: int) -> str:
-    """A text of at most so many characters: what is left out of its middle is counted."""
+    """Shorten a text to `most` characters; a note says how many its middle lacks."""
     if len(text) <= most:
         return text
     kept = most - len(" ... (999,999,999,999 characters left out) ... ")
@@ -200,14 +212,14 @@ def shortened(text: str, most: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """A reason on one line, not too long."""
+    """A reason as one line of limited length."""
     return shortened(" ".join(shortened(text, LONGEST).split()), MAX_REASON)
 
 
 def judged(returned: object, success: Success | None, n: int | None = None) -> SeedVerdict:
-    """What a seed ended as that returned this, or n seeds that were trained in one call.
+    """Judge what the training of a seed returned, or, given n, the training of n seeds in one call.
 
-    They have crashed if it cannot be judged.
+    Seeds count as crashed if `returned` cannot be judged.
     """
     try:
         return _judged(returned, success) if n is None else _judged_many(returned, n, success)
@@ -260,10 +272,15 @@ def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdi
 
 
 def _decides(success: Success | None, names: list[str], *, told: bool) -> bool:
-    """Whether the user's own verdict decides, and not the rule.
+    """Whether the user's own verdict decides, instead of the rule.
+
+    Args:
+        success: the rule.
+        names: of the returned numbers.
+        told: the training returned a verdict.
 
     Raises:
-        InputError: neither can.
+        InputError: neither can decide.
     """
     if success is None:
         if not told:
@@ -283,15 +300,17 @@ def _decides(success: Success | None, names: list[str], *, told: bool) -> bool:
     return False
 
 
-def _entries(given: Mapping[Any, object], did: str) -> tuple[bool | None, dict[str, float]]:
-    """The user's own verdict, if there is one, and the numbers of a dict."""
+def _entries(given: Mapping[Any, object], verb: str) -> tuple[bool | None, dict[str, float]]:
+    """The verdict in a dict, if there is one, and its numbers; `verb` is for error messages."""
     verdict: bool | None = None
     values: dict[str, float] = {}
     for name, entry in given.items():
         _check_name(name)
         number = _number(entry)
         if number is None:
-            raise InputError(f"{did} {_kind(entry)} as {name!r}", allowed="numbers, true and false")
+            raise InputError(
+                f"{verb} {_kind(entry)} as {name!r}", allowed="numbers, true and false"
+            )
         if name == SUCCESS and isinstance(number, bool):
             verdict = number
         else:
@@ -300,17 +319,17 @@ def _entries(given: Mapping[Any, object], did: str) -> tuple[bool | None, dict[s
     return verdict, values
 
 
-def numbers_told(given: object, did: str) -> Mapping[str, float]:
-    """The numbers of what a training has come to so far, which nobody judges.
+def reported_numbers(told: object) -> Mapping[str, float]:
+    """The numbers of an intermediate result.
 
     Raises:
-        InputError: it is not what a training may return.
+        InputError: a training may not report this.
     """
-    if isinstance(given, Mapping):
-        return _entries(given, did)[1]
-    number = _number(given)
+    if isinstance(told, Mapping):
+        return _entries(told, "reported")[1]
+    number = _number(told)
     if number is None:
-        raise InputError(f"{did} {_kind(given)}", allowed=RETURNS)
+        raise InputError(f"reported {_kind(told)}", allowed=RETURNS)
     return {} if isinstance(number, bool) else {VALUE: number}
 
 
@@ -332,26 +351,24 @@ def _array(entry: object, name: str | None, n: int) -> NDArray[Any]:
     return array
 
 
-def _number(entry: object) -> float | bool | None:
-    """A number, or true or false, also of NumPy and of a tensor without dimensions."""
-    if isinstance(entry, bool | int | float):
-        number: Any = entry
-    elif isinstance(entry, np.bool_):
+def _number(entry: Any) -> float | bool | None:
+    """A number or a bool, also of NumPy or a tensor without dimensions; None for all else."""
+    if isinstance(entry, np.bool_):
         return bool(entry)
-    elif isinstance(entry, numbers.Real):
-        number = entry
-    elif getattr(entry, "shape", None) == () and callable(item := getattr(entry, "item", None)):
-        number = item()
-        if not isinstance(number, bool | int | float):
+    if not isinstance(entry, numbers.Real):
+        if getattr(entry, "shape", None) != () or not callable(
+            item := getattr(entry, "item", None)
+        ):
             return None
-    else:
-        return None
-    if isinstance(number, bool):
-        return number
+        entry = item()
+        if not isinstance(entry, bool | int | float):
+            return None
+    if isinstance(entry, bool):
+        return entry
     try:
-        return float(number)
-    except OverflowError:  # a whole number beyond the floats
-        return math.inf if number > 0 else -math.inf
+        return float(entry)
+    except OverflowError:  # an integer too large for a float
+        return math.inf if entry > 0 else -math.inf
 
 
 def _kind(entry: object) -> str:
