@@ -42,7 +42,7 @@ def ended(folder, script, **how):
 def _handles(request, monkeypatch):
     """With the system's word that a process has ended, and without."""
     if request.param == "none":
-        monkeypatch.setattr(command_process, "_handle_of", lambda _: None)
+        monkeypatch.setattr(command_process, "_pidfd", lambda _: None)
 
 
 @pytest.mark.usefixtures("_handles")

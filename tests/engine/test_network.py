@@ -167,7 +167,7 @@ def test_a_gpu_that_is_given_is_used_where_there_is_one(monkeypatch):
 
 def test_a_gpu_that_torch_does_not_see_is_told_once(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    network._tell_that_there_is_no_gpu.cache_clear()
+    network._warn_of_no_gpu.cache_clear()
     assert not caplog.records
     trainer, block = NetworkTrainer(XOR, gpus=0.25), Block(CONFIG.point, 0, 4)
     assert trainer == NetworkTrainer(XOR, gpus=0.25)

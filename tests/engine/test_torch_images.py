@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import xortune as xt
 from xortune.trainers import batching_rules
-from xortune.trainers.batching_rules import replaced, seeds_as_channels
+from xortune.trainers.batching_rules import fast_rules, replaced
 from xortune.trainers.kernels import images
 from xortune.trainers.vectorized import trained_as_one
 
@@ -39,7 +39,7 @@ def _stacked(function, *tensors):
         rows.append(row)
         return function(*its)
 
-    with replaced(seeds_as_channels(lambda: rows[-1])):
+    with replaced(fast_rules(lambda: rows[-1])):
         out = vmap(one)(torch.arange(len(tensors[0])), *tensors)
     return _with_gradients(out, tensors)
 
@@ -96,7 +96,7 @@ def test_batch_norm_and_its_running_statistics(size):
         rows.append(row)
         return functional.batch_norm(x, mean, var, training=True, momentum=0.3)
 
-    with replaced(seeds_as_channels(lambda: rows[-1])):
+    with replaced(fast_rules(lambda: rows[-1])):
         vmap(one)(torch.arange(3), x.detach(), *tracked)
     for ours, its in zip(tracked, alone, strict=True):
         assert torch.equal(ours, its) or not EXACT

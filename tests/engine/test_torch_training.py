@@ -25,8 +25,8 @@ from xortune.trainers.batching_rules import (
     LOOP,
     CannotStack,
     SeedDraw,
+    fast_rules,
     replaced,
-    seeds_as_channels,
 )
 from xortune.trainers.function import CustomTrainer, TrackedConfig, cancelling_if, custom_trainer
 from xortune.trainers.kernels import steps
@@ -808,7 +808,7 @@ def test_the_log_softmax_of_few_classes_is_torchs_to_the_bit(classes, rows, entr
         row = its
         return getattr(functional, ours, entropy)(logits, target)
 
-    with replaced(seeds_as_channels(lambda: row)):
+    with replaced(fast_rules(lambda: row)):
         torch.func.vmap(loss)(logits, target, torch.arange(3)).sum().backward()
     assert logits.grad.is_contiguous(), "what is multiplied with it rounds as in the loop"
     for one, its, gradient in zip(logits.detach(), target, logits.grad, strict=True):
@@ -828,7 +828,7 @@ def test_a_bias_s_gradient_is_summed_in_the_loop_s_order(classes):
         row = its
         return functional.cross_entropy(functional.linear(inputs, weight, bias), target)
 
-    with replaced(seeds_as_channels(lambda: row)):
+    with replaced(fast_rules(lambda: row)):
         torch.func.vmap(loss)(bias, target, torch.arange(3)).sum().backward()
     for one, its, gradient in zip(bias.detach(), target, bias.grad, strict=True):
         alone = one.clone().requires_grad_()

@@ -1,8 +1,8 @@
-"""torch's functions as they are for many seeds at once, within `torch.func.vmap`.
+"""Batching rules: what torch's functions do for many seeds at once within `torch.func.vmap`.
 
-Two kinds are replaced while a stack trains. Those that draw random numbers: each seed has a
-generator of its own. And those for which `vmap` takes a slow way: seeds become channels of a
-convolution, in the memory format that torch is fast at.
+Two kinds of functions are replaced while a stack trains: those that draw random numbers, because
+each seed has its own generator, and those for which `vmap` is slow. For these, seeds become
+channels of a convolution, or the first axis of a matrix product.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -26,35 +26,35 @@ from xortune.trainers.kernels.images import BatchNorm, Convolution, is_exact
 LOOP = "trained one seed at a time"
 
 LANES = 16
-"""Below so many numbers torch's log_softmax adds one after the other, along any axis."""
+"""With fewer numbers torch's log_softmax adds one after the other, along any axis."""
 
 FEW = 32
-"""Up to so many numbers in the last axis torch's softmax is slower than its formula."""
+"""With up to this many numbers in the last axis torch's softmax is slower than its formula."""
 
 
 class CannotStack(Exception):
     """Why a training is not stacked, in a sentence."""
 
 
-Replaced = Sequence[tuple[Any, str, Callable[..., Any]]]
-"""Modules, the names of their functions, and what is called in place of these."""
+Rules = Sequence[tuple[Any, str, Callable[..., Any]]]
+"""A module, the name of a function, and its replacement."""
 
 
 @contextmanager
-def replaced(places: Replaced) -> Iterator[None]:
-    """Within this context other functions are called in place of torch's."""
-    before = [getattr(module, name) for module, name, _ in places]
+def replaced(rules: Rules) -> Iterator[None]:
+    """Within this context the replacements are called."""
+    before = [getattr(module, name) for module, name, _ in rules]
     try:
-        for module, name, ours in places:
+        for module, name, ours in rules:
             setattr(module, name, ours)
         yield
     finally:
-        for (module, name, _), torchs in zip(places, before, strict=True):
+        for (module, name, _), torchs in zip(rules, before, strict=True):
             setattr(module, name, torchs)
 
 
 # -------------------------------------------------------------------------------------------------
-# Random numbers of each seed's own.
+# Random numbers, which each seed draws with its own generator.
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ class SeedDraw:
 
     Attributes:
         kind: bernoulli, normal, uniform, randperm or randint.
-        shape: of what one seed draws.
-        order: its axes as they lie in memory, the outermost first: torch draws in this order.
+        shape: of the draw of one seed.
+        order: its axes in the order of memory, the outermost first: torch draws in this order.
         dtype: its type.
-        options: the probability of a 1, which is then divided by it; what `randint` lies between.
+        options: for bernoulli the probability p of a 1 (the draw is divided by p); for randint its
+            bounds.
     """
 
     kind: str
@@ -76,28 +77,25 @@ class SeedDraw:
     options: tuple[float, ...] = ()
 
     def make(self, states: Tensor) -> Tensor:
-        """The draws of S seeds.
+        """The draws of S seeds, shape (S, ...).
 
         Args:
-            states: uint8, shape (S, bytes): of their generators, which go on.
-
-        Returns:
-            Shape (S, ...).
+            states: uint8, shape (S, bytes): the states of their generators, which are advanced.
         """
         shape = tuple(self.shape[axis] for axis in self.order)
         if self.kind == "bernoulli":
             [keep] = self.options
             one = _inverse(keep, self.dtype)
-            # What float32 is, is every smaller type; a float64 has more digits.
+            # `bernoulli` gives float32, which has too few digits for a float64.
             exact = self.dtype != torch.float64
-            found = bernoulli(states, keep, math.prod(shape), one if exact else 1.0)
-            whole = found.to(self.dtype).view(-1, *shape)
+            draws = bernoulli(states, keep, math.prod(shape), one if exact else 1.0)
+            whole = draws.to(self.dtype).view(-1, *shape)
             if not exact:
                 whole.div_(keep)
         else:
             whole, generator = torch.empty(len(states), *shape, dtype=self.dtype), torch.Generator()
             for row, state in zip(whole.unbind(0), states, strict=True):
-                generator.set_state(state.clone())  # a view of it is read from its start
+                generator.set_state(state.clone())  # of a view torch reads the whole tensor's start
                 if self.kind == "normal":
                     row.normal_(generator=generator)
                 elif self.kind == "uniform":
@@ -112,15 +110,15 @@ class SeedDraw:
 
 @cache
 def _inverse(keep: float, dtype: torch.dtype) -> float:
-    """What dropout makes of a one."""
+    """The value of a kept number of a dropout mask, rounded as by torch."""
     return torch.ones((), dtype=dtype).div_(keep).item()
 
 
-def draws_by(take: Callable[[SeedDraw, Tensor | None], Tensor]) -> Replaced:
-    """What stands in place of torch's functions that draw.
+def draws_by(take: Callable[[SeedDraw, Tensor | None], Tensor]) -> Rules:
+    """Replacements of torch's functions that draw random numbers.
 
     Args:
-        take: gives what is drawn; called also with the tensor whose shape it has, if there is one.
+        take: returns a draw; its second argument is the tensor whose shape the draw has, if any.
     """
 
     def drawn(kind: str, shape: Sequence[int], dtype: torch.dtype, *options: float) -> Tensor:
@@ -179,7 +177,7 @@ def draws_by(take: Callable[[SeedDraw, Tensor | None], Tensor]) -> Replaced:
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        # In its plain form, as torch documents it.
+        # By the formula in torch's documentation.
         if enable_gqa:
             raise CannotStack(
                 f"scaled_dot_product_attention with enable_gqa is not stacked: {LOOP}"
@@ -211,10 +209,10 @@ def draws_by(take: Callable[[SeedDraw, Tensor | None], Tensor]) -> Replaced:
 
 
 class Draws:
-    """What a loss draws: noted with one seed, then drawn for all before each step.
+    """The draws of a loss: noted with one seed, then made for all seeds before each step.
 
     Attributes:
-        wanted: the draws of a loss.
+        wanted: the draws, in their order.
     """
 
     def __init__(self) -> None:
@@ -222,8 +220,8 @@ class Draws:
         self._drawn: Sequence[Tensor] = ()
         self._next = 0
 
-    def noting(self) -> Replaced:
-        """In place of torch's functions while one seed's loss is computed."""
+    def noting(self) -> Rules:
+        """Replacements that note the draws while the loss of one seed is computed."""
 
         def note(draw: SeedDraw, _: Tensor | None) -> Tensor:
             self.wanted.append(draw)
@@ -235,34 +233,28 @@ class Draws:
         return draws_by(note)
 
     def begin(self, drawn: Sequence[Tensor]) -> None:
-        """Before each loss of a stack: what has been drawn for it, within `vmap` for a seed."""
+        """Begin a loss of the stack, within `vmap`, with the draws of a seed."""
         self._drawn, self._next = drawn, 0
 
-    def taking(self) -> Replaced:
-        """In place of torch's functions while the losses of a stack are computed."""
+    def taking(self) -> Rules:
+        """Replacements that return the draws while the losses of a stack are computed."""
 
         def take(draw: SeedDraw, _: Tensor | None) -> Tensor:
             number, self._next = self._next, self._next + 1
-            if number < len(self.wanted):
-                # A stack's memory may have another order; the draw's is that of one seed alone.
-                wanted, found = self.wanted[number], draw
-                if _unordered(wanted) == _unordered(found):
-                    return self._drawn[number]
+            # The order of axes in a stack's memory may differ; it draws in that of a seed alone.
+            if number < len(self.wanted) and draw == replace(self.wanted[number], order=draw.order):
+                return self._drawn[number]
             raise CannotStack(f"draws other random numbers from step to step: {LOOP}")
 
         return draws_by(take)
 
 
-def _unordered(draw: SeedDraw) -> tuple[Any, ...]:
-    return draw.kind, draw.shape, draw.dtype, draw.options
-
-
 # -------------------------------------------------------------------------------------------------
-# Seeds as channels.
+# Faster rules.
 
 
 class _AtOnce(torch.autograd.Function):
-    """Calls a function with the tensors of all seeds in place of a seed's."""
+    """Calls a function with the tensors of all seeds in place of those of a seed."""
 
     @staticmethod
     def forward(*_: Any) -> Tensor:
@@ -270,7 +262,7 @@ class _AtOnce(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Nothing: torch's own functions are called, which have gradients."""
+        """Save nothing: the functions that are called have gradients of their own."""
 
     @staticmethod
     def vmap(
@@ -281,10 +273,9 @@ class _AtOnce(torch.autograd.Function):
 
 
 class _LogSoftmax(torch.autograd.Function):
-    """log_softmax of (S, N, C) along C: along another axis torch is five times as fast.
+    """log_softmax of (S, N, C) along C, computed along the middle axis: five times as fast.
 
-    It is the same to the bit, and so is what comes of the gradient, which lies in memory as it does
-    in a loop over seeds.
+    It is the same to the bit, and so is the gradient, whose memory order is that of a single seed.
     """
 
     @staticmethod
@@ -303,16 +294,16 @@ class _LogSoftmax(torch.autograd.Function):
 
 
 def _padded(whole: Tensor) -> Tensor:
-    """A tensor with zeros up to a multiple of LANES numbers in its last axis.
+    """Pad the last axis with zeros to a multiple of LANES.
 
-    Of another one torch computes the powers of the last numbers by other functions.
+    Otherwise torch computes the exponentials of the last numbers by another function.
     """
     lacking = -whole.shape[-1] % LANES
     return functional.pad(whole, (0, lacking)) if lacking else whole.contiguous()
 
 
 class _Linear(torch.autograd.Function):
-    """The linear layers of S seeds, whose gradients come in the order of the weights in memory.
+    """The linear layers of S seeds; gradients have the memory order of the weights.
 
     Inputs have shape (S, N, in), weights (S, out, in), biases (S, out).
     """
@@ -325,7 +316,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (inputs, weights), needed = ctx.saved_tensors, ctx.needs_input_grad
-        gradient = gradient.contiguous()  # in another order a sum is rounded otherwise
+        gradient = gradient.contiguous()  # in another memory order sums round differently
         return (
             _products(gradient, weights) if needed[0] else None,
             _products(gradient.transpose(1, 2), inputs) if needed[1] else None,
@@ -334,9 +325,9 @@ class _Linear(torch.autograd.Function):
 
 
 def _products(ones: Tensor, twos: Tensor, biases: Tensor | None = None) -> Tensor:
-    """The products of S matrices (m, k) and (k, n), plus a bias (n,), rounded as in the loop."""
+    """S products of matrices (m, k) and (k, n), plus a bias (n,), rounded as for a single seed."""
     if ones.is_cpu and 1 in {ones.shape[1], twos.shape[2]} and ones.shape[2] > 1:
-        # That of a matrix and a vector is added in another order if it is one of many.
+        # A batched product of matrices and vectors sums in another order.
         if biases is None:
             return torch.stack(list(map(torch.mm, ones.unbind(), twos.unbind())))
         return torch.stack(list(map(torch.addmm, biases.unbind(), ones.unbind(), twos.unbind())))
@@ -349,16 +340,16 @@ def for_each(whole: Callable[..., tuple[Tensor, int]], *tensors: Any) -> Tensor:
     """Call a function with the tensors of all seeds.
 
     Args:
-        whole: called with the number of seeds, at which axis they are in each tensor (None: it is
-            the same for all), and the tensors; returns a tensor, and the axis of its seeds.
-        tensors: as a seed has them within `vmap`; one at least differs between seeds.
+        whole: called with the number of seeds, the axis of the seeds in each tensor (None: all
+            seeds have the same), and the tensors; returns a tensor and the axis of its seeds.
+        tensors: those of a seed within `vmap`; at least one differs between seeds.
     """
-    found: Tensor = _AtOnce.apply(whole, *tensors)  # type: ignore[no-untyped-call]
-    return found
+    result: Tensor = _AtOnce.apply(whole, *tensors)  # type: ignore[no-untyped-call]
+    return result
 
 
 class _FewSoftmax(torch.autograd.Function):
-    """softmax along a last axis of few numbers: torch's own takes five times as long."""
+    """softmax along a last axis of few numbers, in a fifth of torch's time."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor) -> Tensor:
@@ -375,9 +366,9 @@ class _FewSoftmax(torch.autograd.Function):
 
 
 class _Ordered(torch.autograd.Function):
-    """A tensor as it is, whose gradient comes in its order in memory.
+    """The identity; it gives the gradient the memory order of the tensor.
 
-    torch computes the gradient of an activation ten times as fast where the two have one order.
+    torch computes the gradient of an activation ten times as fast if both have the same order.
     """
 
     @staticmethod
@@ -391,9 +382,9 @@ class _Ordered(torch.autograd.Function):
 
 
 class _Mean(torch.autograd.Function):
-    """The mean of each image of (N, C, H, W), whose gradient comes in the order of the inputs.
+    """The mean of each image of (N, C, H, W); the gradient has the memory order of the inputs.
 
-    Numbers are added in the order of a contiguous image, which a seed alone has.
+    It sums in the order of a contiguous image, as for a single seed.
     """
 
     @staticmethod
@@ -412,7 +403,7 @@ def _is_last(inputs: Tensor) -> bool:
 
 
 class RowsByIndex(TorchFunctionMode):
-    """Within this context `x[rows]` copies rows, where otherwise each number is looked up."""
+    """Within this context `x[rows]` copies rows; torch looks up each number."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -424,8 +415,8 @@ class RowsByIndex(TorchFunctionMode):
         if _functorch.maybe_get_bdim(rows) != 0 or _functorch.is_batchedtensor(args[0]):
             return _rows_of(args[0], rows)
         # As `vmap` does it, in a third of the time.
-        found = _rows_of(args[0], _functorch.get_unwrapped(rows))
-        return _functorch._add_batch_dim(found, 0, _functorch.maybe_get_level(rows))
+        copies = _rows_of(args[0], _functorch.get_unwrapped(rows))
+        return _functorch._add_batch_dim(copies, 0, _functorch.maybe_get_level(rows))
 
 
 def _rows_of(whole: Tensor, rows: Tensor) -> Tensor:
@@ -438,9 +429,11 @@ _functorch: Any = torch._C._functorch
 
 def _channels(tensor: Tensor, dim: int | None, seeds: int) -> Tensor:
     """Shape (N, S * C, ...) of a tensor whose seeds are at `dim`."""
-    first = tensor.unsqueeze(1).expand(-1, seeds, *tensor.shape[1:]) if dim is None else None
-    whole = tensor.movedim(dim, 1) if dim is not None else first
-    return whole.flatten(1, 2)  # type: ignore[union-attr]
+    if dim is None:
+        whole = tensor.unsqueeze(1).expand(-1, seeds, *tensor.shape[1:])
+    else:
+        whole = tensor.movedim(dim, 1)
+    return whole.flatten(1, 2)
 
 
 def _flat(tensor: Tensor | None, dim: int | None, seeds: int) -> Tensor | None:
@@ -460,12 +453,12 @@ def _seeds_of(whole: Tensor, seeds: int) -> tuple[Tensor, int]:
 
 
 def _is_plain(*tensors: Tensor | None) -> bool:
-    """Whether these are float32 numbers on the CPU."""
+    """Whether the tensors are float32 on the CPU."""
     return all(one is None or (one.is_cpu and one.dtype == torch.float32) for one in tensors)
 
 
 def _is_image(inputs: Tensor, seeds: int) -> bool:
-    """Whether BatchNorm of all seeds is that of each to the bit, if channels lie innermost."""
+    """Whether BatchNorm of all seeds equals that of each to the bit, with channels innermost."""
     n, channels, *size = inputs.shape
     return len(size) == 2 and math.prod(size) > 1 and is_exact(n, channels // seeds, *size)
 
@@ -476,20 +469,20 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _around(
-    padding: Any, strides: tuple[int, int], apart: tuple[int, int], window: Sequence[int]
+    padding: Any, strides: tuple[int, int], dilations: tuple[int, int], window: Sequence[int]
 ) -> tuple[int, int] | None:
-    """Zeros on each side of an image along both axes; None if there are more on one side."""
+    """The padding of an image on each side along both axes; None if its sides differ."""
     if padding == "valid":
         return 0, 0
     if padding != "same":
         return _pair(padding)
-    both = [one * (size - 1) for one, size in zip(apart, window, strict=True)]
-    even = strides == (1, 1) and not any(one % 2 for one in both)
+    both = [step * (size - 1) for step, size in zip(dilations, window, strict=True)]
+    even = strides == (1, 1) and not any(zeros % 2 for zeros in both)
     return (both[0] // 2, both[1] // 2) if even else None
 
 
 def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
-    """Tensors of the type that autocast asks for: `vmap` would add a bias of another type."""
+    """Convert tensors to the type of autocast: `vmap` would add a bias of another type."""
     device = next(one.device.type for one in tensors if one is not None)
     if not torch.is_autocast_enabled(device):
         return list(tensors)
@@ -497,12 +490,12 @@ def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if one is None else one.to(dtype) for one in tensors]
 
 
-def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
-    """What stands in place of torch's functions for which `vmap` takes a slow way.
+def fast_rules(row: Callable[[], Tensor]) -> Rules:
+    """Replacements of torch's functions for which `vmap` is slow.
 
     Args:
-        rows: gives, within `vmap`, a number of each seed: with it a function of tensors that are
-            the same for all seeds is seen by `vmap`, too.
+        row: returns, within `vmap`, a number that differs between seeds. As an argument it makes
+            `vmap` also treat calls whose other tensors are the same for all seeds.
     """
     torchs: Mapping[str, Callable[..., Any]] = {
         name: getattr(functional, name) for name in ("conv2d", "batch_norm", *CHANNELWISE)
@@ -520,8 +513,8 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
         if input.dim() != 4:
             return torchs["conv2d"](input, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
 
-        strides, apart = _pair(stride), _pair(dilation)
-        around = _around(padding, strides, apart, weight.shape[2:])
+        strides, dilations = _pair(stride), _pair(dilation)
+        around = _around(padding, strides, dilations, weight.shape[2:])
 
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
             inputs, weights, biases, _ = tensors
@@ -531,14 +524,14 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
             weights = _flat(weights, dims[1], seeds)
             biases = _flat(biases, dims[2], seeds)
             if around is not None and groups == 1 and _is_plain(inputs, weights):
-                geometry = (seeds, int(shared), *strides, *around, *apart)
-                found = Convolution.apply(inputs, weights, biases, geometry)  # type: ignore[no-untyped-call]
+                geometry = (seeds, int(shared), *strides, *around, *dilations)
+                result = Convolution.apply(inputs, weights, biases, geometry)  # type: ignore[no-untyped-call]
             else:
                 parts = 1 if shared else seeds * groups
-                found = torchs["conv2d"](inputs, weights, biases, stride, padding, dilation, parts)
-            return _seeds_of(found, seeds)
+                result = torchs["conv2d"](inputs, weights, biases, stride, padding, dilation, parts)
+            return _seeds_of(result, seeds)
 
-        return for_each(whole, *_autocast(input, weight, bias), rows())
+        return for_each(whole, *_autocast(input, weight, bias), row())
 
     def batch_norm(  # noqa: PLR0917  # torch's own arguments
         input: Tensor,  # noqa: A002
@@ -552,22 +545,19 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
     ) -> Tensor:
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
             inputs = _channels(tensors[0], dims[0], seeds)
-            # Running statistics are changed in place: these are views.
-            flat = (
-                _flat(one, dim, seeds) for one, dim in zip(tensors[1:5], dims[1:5], strict=True)
-            )
-            mean, var, *own = flat
+            # torch changes running statistics in place: `_flat` gives views.
+            mean, var, *own = map(_flat, tensors[1:5], dims[1:5], itertools.repeat(seeds))
             if training and _is_plain(inputs, mean, var, *own) and _is_image(inputs, seeds):
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
                 count = inputs.shape[1]
                 w = inputs.new_ones(count) if own[0] is None else own[0]
                 b = inputs.new_zeros(count) if own[1] is None else own[1]
-                found = BatchNorm.apply(inputs, w, b, mean, var, momentum, eps)  # type: ignore[no-untyped-call]
+                result = BatchNorm.apply(inputs, w, b, mean, var, momentum, eps)  # type: ignore[no-untyped-call]
             else:
-                found = torchs["batch_norm"](inputs, mean, var, *own, training, momentum, eps)
-            return _seeds_of(found, seeds)
+                result = torchs["batch_norm"](inputs, mean, var, *own, training, momentum, eps)
+            return _seeds_of(result, seeds)
 
-        return for_each(whole, input, running_mean, running_var, weight, bias, rows())
+        return for_each(whole, input, running_mean, running_var, weight, bias, row())
 
     def channelwise(name: str) -> Callable[..., Tensor]:
         def pool(input: Tensor, *args: Any, **options: Any) -> Tensor:  # noqa: A002
@@ -577,17 +567,17 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
             def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
                 inputs = _channels(tensors[0], dims[0], seeds)
                 if name == "adaptive_avg_pool2d" and args in {(1,), ((1, 1),)}:
-                    found = _Mean.apply(inputs)  # type: ignore[no-untyped-call]
+                    result = _Mean.apply(inputs)  # type: ignore[no-untyped-call]
                 elif name in ACTIVATIONS and _is_last(inputs):
-                    # oneDNN's GELU, which a seed alone has, wants numbers without gaps.
-                    found = torchs[name](inputs.permute(0, 2, 3, 1), *args, **options)
-                    found = _Ordered.apply(found.permute(0, 3, 1, 2))  # type: ignore[no-untyped-call]
+                    # Contiguous, so that torch takes oneDNN's GELU, as for a single seed.
+                    result = torchs[name](inputs.permute(0, 2, 3, 1), *args, **options)
+                    result = _Ordered.apply(result.permute(0, 3, 1, 2))  # type: ignore[no-untyped-call]
                 else:
                     inputs = inputs.contiguous() if name == "adaptive_avg_pool2d" else inputs
-                    found = _Ordered.apply(torchs[name](inputs, *args, **options))  # type: ignore[no-untyped-call]
-                return _seeds_of(found, seeds)
+                    result = _Ordered.apply(torchs[name](inputs, *args, **options))  # type: ignore[no-untyped-call]
+                return _seeds_of(result, seeds)
 
-            return for_each(whole, input, rows())
+            return for_each(whole, input, row())
 
         return pool
 
@@ -595,25 +585,24 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
         (functional, "conv2d", conv2d),
         (functional, "batch_norm", batch_norm),
         *((functional, name, channelwise(name)) for name in CHANNELWISE),
-        *_seeds_first(rows),
+        *_matrix_rules(row),
     ]
 
 
-def _seeds_first(rows: Callable[[], Tensor]) -> Replaced:
-    """Functions of matrices, as one of all seeds."""
-    torchs: Mapping[str, Callable[..., Any]] = {
-        name: getattr(functional, name) for name in _MATRICES
-    }
+def _matrix_rules(row: Callable[[], Tensor]) -> Rules:
+    """Replacements of functions of matrices, with the seeds as the first axis."""
+    names = ("linear", "softmax", "log_softmax", "cross_entropy", "_in_projection_packed")
+    torchs: Mapping[str, Callable[..., Any]] = {name: getattr(functional, name) for name in names}
 
     def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
             inputs, weights = map(_first, tensors[:2], dims[:2], (seeds, seeds))
             biases = None if tensors[2] is None else _first(tensors[2], dims[2], seeds)
             rows = inputs if inputs.dim() == 3 else inputs.reshape(seeds, -1, inputs.shape[-1])
-            found = _Linear.apply(rows, weights, biases)  # type: ignore[no-untyped-call]
-            return found if inputs.dim() == 3 else found.view(*inputs.shape[:-1], -1), 0
+            result = _Linear.apply(rows, weights, biases)  # type: ignore[no-untyped-call]
+            return result if inputs.dim() == 3 else result.view(*inputs.shape[:-1], -1), 0
 
-        return for_each(whole, *_autocast(input, weight, bias), rows())
+        return for_each(whole, *_autocast(input, weight, bias), row())
 
     def softmax(input: Tensor, dim: int | None = None, *args: Any, **options: Any) -> Tensor:  # noqa: A002
         if args or options or dim not in {-1, input.dim() - 1} or input.size(-1) > FEW:
@@ -622,7 +611,7 @@ def _seeds_first(rows: Callable[[], Tensor]) -> Replaced:
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
             return _FewSoftmax.apply(_first(tensors[0], dims[0], seeds)), 0  # type: ignore[no-untyped-call]
 
-        return for_each(whole, input, rows())
+        return for_each(whole, input, row())
 
     def log_softmax(input: Tensor, dim: int | None = None, *args: Any, **options: Any) -> Tensor:  # noqa: A002
         classes = input.dim() == 2 and dim in {-1, 1} and input.size(-1) < LANES
@@ -632,7 +621,7 @@ def _seeds_first(rows: Callable[[], Tensor]) -> Replaced:
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
             return _LogSoftmax.apply(_first(tensors[0], dims[0], seeds)), 0  # type: ignore[no-untyped-call]
 
-        return for_each(whole, input, rows())
+        return for_each(whole, input, row())
 
     def cross_entropy(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:  # noqa: A002
         classes = input.dim() == 2 and target.dim() == 1
@@ -642,42 +631,35 @@ def _seeds_first(rows: Callable[[], Tensor]) -> Replaced:
 
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
             inputs, targets, _ = map(_first, tensors, dims, itertools.repeat(seeds))
-            # Along another axis than the last torch is five times as fast for few classes.
-            shape = (-1, inputs.shape[2]) if inputs.shape[2] >= LANES else ()
-            inputs = inputs.reshape(shape) if shape else _padded(inputs.transpose(1, 2))
-            losses = functional.nll_loss(
-                torch.log_softmax(inputs, 1)[..., : inputs.shape[1] if shape else targets.shape[1]],
-                targets.reshape(-1) if shape else targets,
-                ignore_index=ignored,
-                reduction="none",
-            ).view(targets.shape)
+            if inputs.shape[2] >= LANES:
+                logs = torch.log_softmax(inputs.reshape(-1, inputs.shape[2]), 1)
+                flat = targets.reshape(-1)
+            else:  # see `_LogSoftmax`
+                logs = torch.log_softmax(_padded(inputs.transpose(1, 2)), 1)
+                logs, flat = logs[..., : targets.shape[1]], targets
+            losses = functional.nll_loss(logs, flat, ignore_index=ignored, reduction="none")
+            losses = losses.view(targets.shape)
             if reduction == "none":
                 return losses, 0
             total = losses.sum(1)
             return (total / (targets != ignored).sum(1) if reduction == "mean" else total), 0
 
-        return for_each(whole, input, target, rows())
+        return for_each(whole, input, target, row())
 
     def in_projection(
         q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor | None = None
     ) -> Sequence[Tensor]:
         if q is not k or k is not v:
             return torchs["_in_projection_packed"](q, k, v, w, b)  # type: ignore[no-any-return]
-        # As torch has it, but that the gradients of the three are put together at once.
-        found: Tensor = linear(q, w, b).unflatten(-1, (3, -1))  # type: ignore[no-untyped-call]
-        return found.movedim(-2, 0).contiguous().unbind(0)
+        # As torch does, except that the three gradients are put together in one operation.
+        qkv: Tensor = linear(q, w, b).unflatten(-1, (3, -1))  # type: ignore[no-untyped-call]
+        return qkv.movedim(-2, 0).contiguous().unbind(0)
 
     ours: Sequence[Callable[..., Any]] = (
-        linear,
-        softmax,
-        log_softmax,
-        cross_entropy,
-        in_projection,
+        *(linear, softmax, log_softmax, cross_entropy, in_projection),
     )
-    return [(functional, name, function) for name, function in zip(_MATRICES, ours, strict=True)]
+    return [(functional, name, function) for name, function in zip(names, ours, strict=True)]
 
-
-_MATRICES = ("linear", "softmax", "log_softmax", "cross_entropy", "_in_projection_packed")
 
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu")
 
@@ -685,4 +667,4 @@ CHANNELWISE = (
     *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
     *ACTIVATIONS,
 )
-"""Functions that treat each channel by itself."""
+"""Functions that compute each channel by itself."""

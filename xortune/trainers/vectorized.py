@@ -1,13 +1,13 @@
-"""Many seeds of a user's torch model as one training, where that gives what a loop gives.
+"""Trains many seeds of a user's `TorchTraining` as one model, if that gives what a loop gives.
 
 The parameters and buffers of S models are stacked along a new first axis, `torch.func.vmap` maps
-the loss over them, and torch's own optimizer steps the stacked tensors: each number by itself. Each
-seed has a generator of its own, which goes on after its model's initialisation, so that its
-permutations and its dropout masks are those of a plain script.
+the loss over them, and torch's own optimizer steps the stacked tensors elementwise. Each seed has
+its own generator, which goes on after its model's initialisation, so that its permutations and its
+dropout masks are those of a plain script.
 
-At its first use in a process a training is tried both ways for some steps. It is trained by the
-loop, one seed after the other, where losses, buffers or generators come out differently, where
-`vmap` refuses, and where the loop is faster.
+The first use of a training in a process trains some steps both ways (`Trial`). A loop over seeds
+trains it instead where losses, buffers or generators differ, where `vmap` refuses, and where the
+loop is faster.
 """
 
 from __future__ import annotations
@@ -38,39 +38,38 @@ from xortune.trainers.batching_rules import (
     RowsByIndex,
     SeedDraw,
     draws_by,
+    fast_rules,
     for_each,
     replaced,
-    seeds_as_channels,
 )
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 from xortune.trainers.limits import time_is_over
 from xortune.trainers.step_graph import Program, Recording, readable_values
 
 WIDTHS = (2, 16, 64, 128, 256)
-"""Seeds in the stacks that are timed."""
+"""Numbers of seeds in the stacks that a trial times."""
 
 PAYS = 0.7
-"""Of what a seed takes in a stack, a further one takes so much at most for a wider stack to be
-cheap: one that a race waits for is no wider."""
+"""A wider stack is cheap if a further seed takes at most this fraction of a seed's time in it."""
 
 SMALL = 2**28
-"""Bytes that the parameters of a cheap stack take at most, with what an optimizer keeps of them."""
+"""Maximum size of a cheap stack's parameters and optimizer states, in bytes."""
 
 TRIED, TIMED = 3, 3
-"""Steps that are compared, and timed."""
+"""Number of steps that a trial compares, and that it times."""
 
 ELEMENTWISE = (
     *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"),
     *("Rprop", "SGD"),
 )
-"""The optimizers of torch.optim that step each number by itself: seeds in a tensor do not meet."""
+"""The elementwise optimizers of torch.optim: the seeds in a tensor do not influence each other."""
 
 CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "RNN": "RNNCell"}
 
 
 @contextmanager
 def untracked(training: Any) -> Iterator[None]:
-    """Within this context it is not noted what is read of a training's configuration."""
+    """Within this context a training's `TrackedConfig` does not note what is read."""
     before, training.config.noting = training.config.noting, False
     try:
         yield
@@ -83,7 +82,7 @@ def untracked(training: Any) -> Iterator[None]:
 
 
 def scored(training: Any, model: nn.Module) -> Any:
-    """What `score` returns of a model, as Python's own numbers."""
+    """The score of a model, with tensors of one number as Python numbers."""
     model.eval()
     with torch.no_grad():
         score = training.score(model)
@@ -98,10 +97,10 @@ def _plain(value: Any) -> Any:
 
 def arrays_of(results: Sequence[Any]) -> Any:
     """The scores of S seeds as arrays of shape (S,); NaN where a seed has no such number."""
-    if not all(isinstance(one, Mapping) for one in results):
+    if not all(isinstance(score, Mapping) for score in results):
         return np.array(results)
-    names = dict.fromkeys(name for one in results for name in one)
-    return {name: np.array([one.get(name, math.nan) for one in results]) for name in names}
+    names = dict.fromkeys(name for score in results for name in score)
+    return {name: np.array([score.get(name, math.nan) for score in results]) for name in names}
 
 
 # -------------------------------------------------------------------------------------------------
@@ -109,14 +108,15 @@ def arrays_of(results: Sequence[Any]) -> Any:
 
 
 class _Loss(nn.Module):
-    """A user's loss as a module of which the model is a part: its tensors can be swapped."""
+    """A user's loss as a module that contains the model, for `functional_call`."""
 
     def __init__(self, training: Any, model: nn.Module) -> None:
         super().__init__()
-        self.model, self._of = model, (training,)
+        self.model = model
+        self._training = (training,)  # in a tuple: a training may be a module itself
 
     def forward(self, *batch: Any) -> Tensor:
-        loss: Tensor = self._of[0].loss(self.model, *batch)
+        loss: Tensor = self._training[0].loss(self.model, *batch)
         return loss
 
 
@@ -124,35 +124,36 @@ Group = tuple[Any, Sequence[int]]
 """A user's training of one configuration, and its seeds."""
 
 Batch = tuple[tuple[Any, ...], tuple[int | None, ...]]
-"""A batch of all seeds, and the axis of the seeds in each part; None where all have the same."""
+"""A batch of all seeds, and the axis of the seeds in each of its tensors; None: all have the same
+tensor."""
 
 Piece = tuple[slice, Tensor]
-"""Rows of a stacked parameter, and their numbers."""
+"""Rows of a stacked parameter: a slice, and the tensor."""
 
 PIECE = 2**17
-"""Numbers of a piece, which with its gradient and an optimizer's states stays in the cache."""
+"""Size of a piece in numbers: with its gradient and an optimizer's states it stays in the cache."""
 
 AT_ONCE = 2**28
-"""Bytes that the batches of an epoch may take to be made at once."""
+"""Maximum size in bytes of an epoch's batches, for all seeds, that are made at once."""
 
 
 class Stack:
-    """The seeds of some trainings as one; S seeds in all.
+    """The seeds of several trainings as one model; S seeds in all.
 
-    The configurations differ in what their optimizers take, and in nothing else.
+    The configurations differ in parameters of their optimizers only.
 
     Attributes:
         losses: of the last step, shape (S,).
-        gathering: seconds a step that making an epoch's batches at once has taken.
-        together: whether `batches` is called once for all seeds, as long as that can be.
+        gathering: seconds per step to make the batches of the last epoch at once.
+        together: `batches` is called once for all seeds, unless that has failed.
         parameters: by name, shape (S, ...); `buffers` too.
 
     Args:
         groups: each configuration with its seeds.
-        timed: all seeds may be trained as the first, for only the time that they take is wanted.
+        timed: initialise all seeds as the first one: only their time counts.
 
     Raises:
-        CannotStack: an optimizer is none that steps each number by itself.
+        CannotStack: an optimizer is not elementwise.
     """
 
     def __init__(
@@ -171,16 +172,16 @@ class Stack:
         self.model: nn.Module = models[0]
         self.model.train()
         named = [dict(model.named_parameters()) for model in models]
-        held = [dict(model.named_buffers()) for model in models]
+        buffers = [dict(model.named_buffers()) for model in models]
         self.parameters = {
-            name: torch.stack([one[name].detach() for one in named]).requires_grad_(
+            name: torch.stack([own[name].detach() for own in named]).requires_grad_(
                 parameter.requires_grad
             )
             for name, parameter in named[0].items()
         }
-        self.buffers = {name: torch.stack([one[name] for one in held]) for name in held[0]}
+        self.buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
         self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
-        self._kept = {n: p for n, p in self.parameters.items() if not p.requires_grad}
+        self._frozen = {n: p for n, p in self.parameters.items() if not p.requires_grad}
         starts = list(itertools.accumulate((len(seeds) for _, seeds in groups), initial=0))
         optimizers = []
         for (training, _), first in zip(groups, starts, strict=False):
@@ -198,16 +199,16 @@ class Stack:
         self._draws: dict[tuple[Any, ...], Draws] = {}
         self.together = together
         self.losses, self.gathering = torch.empty(0), 0.0
-        # Steps of which shapes have been computed, and their operations; see `step_graph`.
-        self.repeats = all(one.is_cpu for one in self.parameters.values())
+        # Steps are recorded, by the shapes of their tensors, and repeated: see `step_graph`.
+        self.repeats = all(parameter.is_cpu for parameter in self.parameters.values())
         self._epochs = 0
         self._programs: dict[tuple[Any, ...], Program] = {}
-        self._unsure = False
-        self._state: list[Any] = []
-        self._counts = False
+        self._verifies = False  # record the next step again, and compare
+        self._readable: list[Any] = []
+        self._changes_state = False  # each call of the loss changes what it may read
 
     def epoch(self) -> Iterator[Tensor]:
-        """Train on each seed's batches; gives the losses of each step."""
+        """Train on each seed's batches; yield the losses of each step."""
         self.model.train()
         began = _clock()
         at_once = self._epoch_at_once() if self.together else None
@@ -216,31 +217,31 @@ class Stack:
         if at_once is None:
             self.repeats = False
         if self.repeats:
-            self._look_at_state()
+            if self._state_has_changed():
+                self._programs.clear()
+            else:
+                rare = {*(4**k for k in range(1, 16)), self.lead.epochs}
+                self._verifies = self._epochs in rare
         for batch, axes in at_once or self._batches():
             self._step(batch, axes)
-            yield self.losses.clone()  # the next step may write over them
-        self._refuse_unlike()
+            yield self.losses.clone()  # the next step may overwrite them
+        self._refuse_different_configs()
         for scheduler in self._schedulers:
             if scheduler is not None:
                 scheduler.step()
 
-    def _look_at_state(self) -> None:
-        """Forget the operations of steps if the loss may read other things now."""
-        if self._state_has_changed():
-            self._programs.clear()
-        else:
-            self._unsure = self._epochs in {*(4**k for k in range(1, 16)), self.lead.epochs}
-
     def _state_has_changed(self) -> bool:
-        """Whether the training and its layers hold other things than when this was last asked."""
-        before, self._state = self._state, readable_values(self.lead, *self._objective.modules())
-        return len(before) != len(self._state) or not all(map(operator.is_, before, self._state))
+        """Whether the loss may read other objects than at the last call of this method."""
+        before = self._readable
+        self._readable = readable_values(self.lead, *self._objective.modules())
+        return len(before) != len(self._readable) or not all(
+            map(operator.is_, before, self._readable)
+        )
 
-    def _refuse_unlike(self) -> None:
+    def _refuse_different_configs(self) -> None:
         """Refuse configurations that differ in what the loss has read since the trial.
 
-        It is the first configuration's loss that all have.
+        All seeds are trained with the loss of the first configuration.
         """
         for training in {id(training): training for training, _ in self._rows}.values():
             with untracked(self.lead), untracked(training):
@@ -252,45 +253,45 @@ class Stack:
         """Train on a batch.
 
         Raises:
-            CannotStack: each call of the loss changes what the training or its layers hold.
+            CannotStack: each call of the loss changes what it may read.
         """
-        key = (axes, *(_likeness(one) for one in batch))
-        once = key not in self._draws and len(self._draws) > 0  # the last rows of an epoch, say
+        key = (axes, *map(_signature, batch))
+        is_rare = key not in self._draws and len(self._draws) > 0  # an epoch's last rows, say
         if key not in self._draws:
-            self._draws[key] = self._noted(batch, axes)
+            self._draws[key] = self._note_draws(batch, axes)
         draws = self._draws[key]
         drawn = tuple(wanted.make(self.states) for wanted in draws.wanted)
         inputs = [one for one in (*batch, *drawn) if isinstance(one, Tensor)]
-        if key in self._programs and not self._unsure:
+        if key in self._programs and not self._verifies:
             self.losses, *gradients = self._programs[key](inputs)
-        elif once or not self.repeats or len({id(one) for one in inputs}) < len(inputs):
-            self.losses, gradients = self._computed(draws, batch, axes, drawn)
+        elif is_rare or not self.repeats or len({id(one) for one in inputs}) < len(inputs):
+            self.losses, gradients = self._compute(draws, batch, axes, drawn)
         else:
             if self._state_has_changed():  # by the first call, say
                 self._programs.clear()
             with Recording(inputs) as recording:
-                self.losses, gradients = self._computed(draws, batch, axes, drawn)
+                self.losses, gradients = self._compute(draws, batch, axes, drawn)
             self._keep(key, recording.program([self.losses, *gradients]))
-        if self._counts:
+        if self._changes_state:
             raise CannotStack(f"`loss` or a layer changes something whenever it is called: {LOOP}")
         self._optimizer.step(dict(zip(self._trained, gradients, strict=True)))
 
     def _keep(self, key: tuple[Any, ...], program: Program | None) -> None:
-        """Keep the operations of a step for steps like it."""
+        """Keep a recorded step for steps of the same shapes."""
         before = self._programs.pop(key, None)
-        self._unsure = False
-        if program is None or self._state_has_changed():  # the next step may be another
+        self._verifies = False
+        if program is None or self._state_has_changed():  # the next step may differ
             self.repeats = False
             self._programs.clear()
         elif before is not None and not before.is_same(program):
             raise CannotStack(f"a step is another one than the steps before, unseen: {LOOP}")
         else:
-            self._programs[key] = before or program  # one that has been called is compiled
+            self._programs[key] = before or program  # the earlier one is compiled already
 
-    def _computed(
+    def _compute(
         self, draws: Draws, batch: tuple[Any, ...], axes: tuple[int | None, ...], drawn: Any
     ) -> tuple[Tensor, list[Tensor | None]]:
-        """The losses of a step, and each parameter's gradient if it has one."""
+        """The losses of a step, and the gradient of each parameter that has one."""
         losses = self._forward(draws, batch, axes, drawn)
         gradients: Sequence[Tensor | None] = torch.autograd.grad(
             losses,
@@ -300,14 +301,14 @@ class Stack:
         )
         if self.lead.clip_norm is not None:
             gradients = _clipped(gradients, self.lead.clip_norm)
-        # An optimizer's passes read memory in the parameter's order.
+        # Optimizers read a gradient in the memory order of its parameter.
         return losses.detach(), [None if one is None else one.contiguous() for one in gradients]
 
     def _epoch_at_once(self) -> list[Batch] | None:
         """All batches of an epoch, by one call of `batches` for all seeds.
 
-        None where that cannot be: they are large, what is drawn is not drawn at the beginning or
-        not by functions that are known, or `vmap` refuses what is done with it.
+        None where that fails: the batches are large, `batches` draws random numbers later than at
+        its beginning or by other functions than torch's usual ones, or `vmap` refuses it.
         """
         before = self.states.clone()
         rows = row = torch.arange(len(self._rows))
@@ -320,9 +321,9 @@ class Stack:
                 raise CannotStack("draws later")
             return for_each(lambda *_: (draw.make(self.states), 0), row)
 
-        def gathered(its: Tensor) -> list[Tensor]:
+        def gather(own_row: Tensor) -> list[Tensor]:
             nonlocal row, size
-            row = its
+            row = own_row
             for batch in self.lead.batches():
                 parts.append(tuple(batch))
                 size += sum(one.nbytes for one in parts[-1] if isinstance(one, Tensor))
@@ -332,44 +333,44 @@ class Stack:
 
         try:
             with replaced(draws_by(take)), RowsByIndex():
-                tensors = iter(vmap(gathered, randomness="error")(rows))
+                tensors = iter(vmap(gather, randomness="error")(rows))
             if not torch.equal(unseeded, torch.get_rng_state()):
                 raise CannotStack("draws otherwise")
-        except Exception:  # the user's own code comes to the same error in `_batches`
+        except Exception:  # an error of the user's code is raised again in `_batches`
             self.together = False
             self.states = before
             torch.set_rng_state(unseeded)
             return None
-        found = []
+        batches: list[Batch] = []
         for batch in parts:
             whole = [next(tensors) if isinstance(one, Tensor) else one for one in batch]
-            # What is the same for all seeds has been expanded.
+            # `vmap` expands tensors that are the same for all seeds.
             shared = [not isinstance(one, Tensor) or one.stride(0) == 0 for one in whole]
             values = (
                 one[0] if same and isinstance(one, Tensor) else one
                 for one, same in zip(whole, shared, strict=True)
             )
-            found.append((tuple(values), tuple(None if same else 0 for same in shared)))
-        return found
+            batches.append((tuple(values), tuple(None if same else 0 for same in shared)))
+        return batches
 
     def _batches(self) -> Iterator[Batch]:
         """The batches of each seed, drawn with its own generator."""
         iterators: list[Iterator[Any]] = []
         while True:
-            found = []
+            batches = []
             for row, ((training, _), state) in enumerate(zip(self._rows, self.states, strict=True)):
                 torch.set_rng_state(state.clone())
-                if row == len(iterators):  # to begin may draw, too
+                if row == len(iterators):  # here, because `batches` may draw at once
                     iterators.append(iter(training.batches()))
                 batch = next(iterators[row], None)
                 state.copy_(torch.get_rng_state())
                 if batch is not None:
-                    found.append(tuple(batch))
-            if found and len(found) < len(iterators):
+                    batches.append(tuple(batch))
+            if batches and len(batches) < len(iterators):
                 raise CannotStack(f"seeds have different numbers of batches: {LOOP}")
-            if not found:
+            if not batches:
                 return
-            yield _stacked_batch(found)
+            yield _stacked_batch(batches)
 
     def _forward(
         self, draws: Draws, batch: tuple[Any, ...], axes: tuple[int | None, ...], drawn: Any
@@ -377,20 +378,20 @@ class Stack:
         row = torch.empty(0)
 
         def loss(
-            parameters: dict[str, Tensor], kept: dict[str, Tensor], batch: Any, drawn: Any, its: Any
+            trained: dict[str, Tensor], other: dict[str, Tensor], batch: Any, drawn: Any, own: Any
         ) -> Tensor:
             nonlocal row
-            row = its
+            row = own
             draws.begin(drawn)
-            tensors = {f"model.{name}": one for name, one in {**parameters, **kept}.items()}
-            found: Tensor = functional_call(self._objective, tensors, batch)
-            return found
+            tensors = {f"model.{name}": one for name, one in {**trained, **other}.items()}
+            value: Tensor = functional_call(self._objective, tensors, batch)
+            return value
 
         dims: Any = (0, 0, axes, 0 if drawn else None, 0)
-        with replaced([*draws.taking(), *seeds_as_channels(lambda: row)]):
+        with replaced([*draws.taking(), *fast_rules(lambda: row)]):
             losses: Tensor = vmap(loss, dims, randomness="error")(
                 self._trained,
-                {**self._kept, **self.buffers},
+                {**self._frozen, **self.buffers},
                 batch,
                 drawn,
                 torch.arange(len(self._rows)),
@@ -400,39 +401,39 @@ class Stack:
             raise CannotStack(f"the loss of a batch has shape {shape}, not (): {LOOP}")
         return losses
 
-    def _noted(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> Draws:
-        """What the loss of the first seed draws; it changes nothing that a step reads."""
+    def _note_draws(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> Draws:
+        """The draws of the loss, by a call for the first seed with copies of its tensors."""
         tensors = {
             f"model.{name}": one[0].clone()
             for name, one in {**self.parameters, **self.buffers}.items()
         }
         own = tuple(one if axis is None else one[0] for one, axis in zip(batch, axes, strict=True))
-        for _ in range(2):  # the first call may make what all calls use
+        for _ in range(2):  # the first call may create what all calls use
             draws = Draws()
             self._state_has_changed()
             with torch.no_grad(), replaced(draws.noting()):
                 functional_call(self._objective, tensors, own)
-            self._counts = self._state_has_changed()
-            if not self._counts:
+            self._changes_state = self._state_has_changed()
+            if not self._changes_state:
                 break
         return draws
 
     def scores(self) -> list[Any]:
         """The score of each seed's model, one after the other, as the loop computes it."""
         parameters, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
-        found = []
+        scores = []
         for row, ((training, _), state) in enumerate(zip(self._rows, self.states, strict=True)):
             for own, stacked in ((parameters, self.parameters), (buffers, self.buffers)):
                 for name, tensor in own.items():
                     tensor.data = stacked[name].detach()[row]
             torch.set_rng_state(state.clone())
-            found.append(scored(training, self.model))
+            scores.append(scored(training, self.model))
             state.copy_(torch.get_rng_state())
-        return found
+        return scores
 
 
 def _seed(seed: int) -> None:
-    """`torch.manual_seed`, which takes a millisecond for a GPU that is not there."""
+    """As `torch.manual_seed`, which without a GPU takes a millisecond for it."""
     if torch.cuda.is_available():
         torch.manual_seed(seed)
     else:
@@ -445,13 +446,13 @@ def _as_one(
     weights: Mapping[str, Tensor],
     starts: Sequence[int],
 ) -> StackOptimizer | None:
-    """What steps all configurations' models in one call; None where that is not the same."""
+    """One compiled optimizer for all configurations; None where it would not give the same."""
     groups = []
     for optimizer, own in zip(optimizers, owns, strict=True):
         of = {id(p): at for at, group in enumerate(optimizer.param_groups) for p in group["params"]}
         groups.append({name: of.get(id(own[name])) for name in weights})
-    known = all(None not in one.values() for one in groups)
-    # One in another order, as of `channels_last`, has its numbers elsewhere than its gradient.
+    known = all(None not in indices.values() for indices in groups)
+    # Not contiguous, as in `channels_last`: the gradient has another memory order.
     plain = all(
         w.is_cpu and w.dtype == torch.float32 and w.is_contiguous() for w in weights.values()
     )
@@ -461,13 +462,13 @@ def _as_one(
 
 
 class _InPieces:
-    """The optimizers of some configurations, each of which steps its models' parameters in pieces.
+    """The optimizers of several configurations, which step stacked parameters piece by piece.
 
-    torch's optimizers go over their numbers some ten times: a piece stays in the cache meanwhile.
+    torch's optimizers read their numbers some ten times, and a piece stays in the cache.
 
     Args:
-        optimizers: new ones.
-        owns: the parameters of one model of each configuration, which its optimizer has.
+        optimizers: new ones, of one model of each configuration.
+        owns: the parameters of these models.
         parameters: the stacked ones.
         starts: the first row of each configuration, and the end.
     """
@@ -482,11 +483,11 @@ class _InPieces:
         self._parts: list[tuple[dict[str, list[Piece]], Any]] = []
         for optimizer, own, rows in zip(optimizers, owns, itertools.pairwise(starts), strict=True):
             pieces = {name: _pieces(whole, *rows) for name, whole in parameters.items()}
-            stacked = {id(own[name]): its for name, its in pieces.items()}
-            self._parts.append((pieces, _stepping(optimizer, stacked)))
+            stacked = {id(own[name]): several for name, several in pieces.items()}
+            self._parts.append((pieces, _moved(optimizer, stacked)))
 
     def step(self, gradients: Mapping[str, Tensor | None]) -> None:
-        """One step of each."""
+        """Step each optimizer once."""
         for pieces, optimizer in self._parts:
             for name, gradient in gradients.items():
                 for rows, piece in pieces[name]:
@@ -495,15 +496,15 @@ class _InPieces:
 
 
 def _pieces(whole: Tensor, first: int, last: int) -> list[Piece]:
-    """The parameter of some seeds, in pieces that an optimizer steps one after the other."""
-    whole = whole.detach()  # a piece shares its memory
+    """The rows `first` to `last` of a parameter, in pieces that share its memory."""
+    whole = whole.detach()
     size = max(1, PIECE // max(1, whole[0].numel())) if whole.is_cpu else last - first
     starts = range(first, last, size)
     return [(rows, whole[rows]) for rows in (slice(at, min(at + size, last)) for at in starts)]
 
 
-def _stepping(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Sequence[Piece]]) -> Any:
-    """A new optimizer of one model, made that of stacked parameters."""
+def _moved(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Sequence[Piece]]) -> Any:
+    """Give a new optimizer the pieces of stacked parameters in place of one model's parameters."""
     name = type(optimizer).__name__
     if type(optimizer) is not getattr(torch.optim, name, None) or name not in ELEMENTWISE:
         raise CannotStack(f"torch.optim.{name} does not step each number by itself: {LOOP}")
@@ -535,15 +536,14 @@ def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | 
     )
 
 
-def _likeness(value: Any) -> Any:
-    """What must be equal for the same operations to do."""
+def _signature(value: Any) -> Any:
+    """What a part of a batch must have in common with another for a recorded step to fit both."""
     if not isinstance(value, Tensor):
         return value
     return value.shape, value.stride(), value.dtype, value.requires_grad
 
 
 def _stacked_batch(batches: Sequence[tuple[Any, ...]]) -> Batch:
-    """The batches of S seeds as one, and the axis of the seeds; None where all have the same."""
     batch: list[Any] = []
     axes: list[int | None] = []
     for parts in zip(*batches, strict=True):
@@ -561,21 +561,21 @@ def _stacked_batch(batches: Sequence[tuple[Any, ...]]) -> Batch:
 
 
 # -------------------------------------------------------------------------------------------------
-# Tried both ways, once in a process for each kind of model.
+# Trials: some steps of the loop and of a stack, once in a process for each kind of model.
 
 
 @dataclass
 class Trial:
-    """What came of trying a training both ways.
+    """Whether a training gives the same in a stack as in the loop, and how long each takes.
 
     Attributes:
-        kind: what it shares with all configurations that may be in one stack with it.
-        read: what the configuration says where it was read outside of the optimizer: others that
-            say the same are trained alike, but for their optimizers.
+        kind: what all configurations that may be in one stack with it share.
+        read: the parameters that are read outside of the optimizer, with their values.
+            Configurations that agree in these differ in their optimizers only.
         reason: why it is not stacked, in a sentence; empty if it is.
-        together: whether `batches` may be called once for all seeds.
+        together: `batches` may be called once for all seeds.
         loop: seconds of a step of one seed alone.
-        stacked: seconds of a step of one seed in a stack of so many.
+        stacked: by the width of a stack, seconds of a step of one seed in it.
     """
 
     kind: tuple[Any, ...]
@@ -586,7 +586,7 @@ class Trial:
     stacked: dict[int, float] = field(default_factory=dict)
 
     def stacks(self, seeds: int) -> int:
-        """Into how many stacks so many seeds are best put; as many as there are: the loop."""
+        """The best number of stacks for `seeds` seeds; as many as seeds means the loop."""
         if self.reason or not self.stacked:
             return seeds
         widest = max(self.stacked)
@@ -596,13 +596,13 @@ class Trial:
         return best if seconds[best] < seeds * self.loop else seeds
 
     def _step(self, width: int) -> float:
-        """Seconds of a step of a stack: between widths that were timed as on a straight line."""
+        """Seconds of a step of a stack, interpolated between the widths that were timed."""
         widths = sorted(self.stacked)
         whole = [width * self.stacked[width] for width in widths]
         return float(np.interp(width, widths, whole))
 
     def measure(self, training: Any, seeds: int) -> None:
-        """Time stacks of widths that so many seeds fill: wide ones, others as long as they gain."""
+        """Time stacks that `seeds` seeds fill: the wide ones, and narrower ones while they gain."""
         widths = [width for width in WIDTHS if width <= seeds]
         if 1.5 * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
             widths.append(seeds)
@@ -611,16 +611,16 @@ class Trial:
         best = math.inf
         for some in (wide, narrow) if not self.reason else ():
             for width in some:
-                if self._each(training, width) > best:
+                if self._seconds_of_seed(training, width) > best:
                     break
                 best = self.stacked[width]
             if self.stacked.get(wide[0] if wide else 0) != best:
                 break
 
-    def _each(self, training: Any, width: int) -> float:
-        """Seconds of a step of one seed in a stack of so many, the fastest of some."""
+    def _seconds_of_seed(self, training: Any, width: int) -> float:
+        """Seconds of a step of one seed in a stack: of the fastest of `TIMED` steps."""
         if width not in self.stacked:
-            self.stacked[width] = math.inf  # too large: torch has no other error on a CPU
+            self.stacked[width] = math.inf  # stays if memory runs out: a RuntimeError on a CPU
             with suppress(MemoryError, RuntimeError), _quiet(), _memory_kept():
                 groups = [(training, range(width))]
                 stack = Stack(groups, together=self.together, timed=True)
@@ -631,25 +631,25 @@ class Trial:
         return self.stacked[width]
 
     def cheap(self, training: Any) -> int:
-        """How many seeds train as one in hardly more time than a few; 1 if each takes its own."""
+        """The largest width that trains in hardly more time than a few seeds; 1 if none does."""
         torch.manual_seed(0)
-        one = 4 * sum(parameter.nbytes for parameter in training.model().parameters())
-        widths = [width for width in WIDTHS if width * one <= SMALL and not self.reason]
-        found, before, each = 1, 0, math.inf
+        size = 4 * sum(parameter.nbytes for parameter in training.model().parameters())
+        widths = [width for width in WIDTHS if width * size <= SMALL and not self.reason]
+        cheapest, before, each = 1, 0, math.inf
         for width in widths:
             with suppress(Exception):
-                self._each(training, width)
+                self._seconds_of_seed(training, width)
             whole = width * self.stacked[width]
             further = whole - before * each if before else 0.0
             if math.isinf(whole) or further > PAYS * (width - before) * each:
                 break
             before, each = width, self.stacked[width]
-            found = width if each < self.loop / 2 else found
-        return found
+            cheapest = width if each < self.loop / 2 else cheapest
+        return cheapest
 
     @property
     def sentence(self) -> str:
-        """For users: whether seeds are trained as one, or why they are not."""
+        """For users: that seeds are trained as one, or why they are not."""
         return self.reason or "the seeds of a block are trained as one"
 
 
@@ -657,12 +657,7 @@ _trials: list[Trial] = []
 
 
 def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
-    """The trial of a training, made now if need be: it takes some steps.
-
-    Args:
-        training: the user's.
-        seeds: at least two.
-    """
+    """The trial of a user's training; a new one trains some steps of the first two seeds."""
     config, kind = training.config, _kind(training)
     with untracked(training):
         for trial in _trials:
@@ -670,10 +665,11 @@ def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
             if trial.kind == kind and read == trial.read:
                 return trial
     trial = Trial(kind)
-    trial.reason = _refused_before(training)
-    if not trial.reason:
+    if getattr(type(training).run, "__module__", "") != "xortune.trainers.torch_training":
+        trial.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
+    else:
         plain = [_plain_steps(training, seed) for seed in seeds[:2]]
-        trial.loop = min(one.seconds for one in plain)
+        trial.loop = min(steps.seconds for steps in plain)
         for trial.together in (True, False):
             trial.reason = _difference(training, seeds[:2], plain, together=trial.together)
             if not trial.reason:
@@ -687,27 +683,26 @@ _NOTHING = "no such parameter"
 
 
 def _kind(training: Any) -> tuple[Any, ...]:
-    """Also the optimizer's class: whether it can be stacked depends on it."""
     torch.manual_seed(0)
     model = training.model()
     with untracked(training):
-        optimizer = training.optimizer(model.parameters())
+        optimizer = training.optimizer(model.parameters())  # its class may not be elementwise
     settings = training.epochs, training.clip_norm, training.report_every
     return (type(training), type(optimizer), repr(model), *settings)
 
 
 def _steps(stack: Stack) -> Iterator[Tensor]:
-    """The losses of step after step, over the ends of epochs."""
-    begun = True
-    while begun:
-        begun = False
+    """The losses of step after step, epoch after epoch; ends with an empty epoch."""
+    has_batches = True
+    while has_batches:
+        has_batches = False
         for losses in stack.epoch():
-            begun = True
+            has_batches = True
             yield losses
 
 
 def _clock() -> float:
-    """Seconds: of one thread on a CPU those that it computes, whoever else is at work there."""
+    """Seconds. With one thread on a CPU other processes do not count."""
     alone = torch.get_num_threads() == 1 and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return time.process_time() if alone else time.perf_counter()
 
@@ -716,50 +711,44 @@ def _fastest(ends: Sequence[float]) -> float:
     return min((after - before for before, after in itertools.pairwise(ends)), default=math.inf)
 
 
-def _refused_before(training: Any) -> str:
-    if getattr(type(training).run, "__module__", "") != "xortune.trainers.torch_training":
-        return f"{type(training).__name__} has a run of its own: {LOOP}"
-    return ""
-
-
 def _difference(
     training: Any, seeds: Sequence[int], plain: Sequence[_PlainSteps], *, together: bool
 ) -> str:
-    """How a stack of some seeds trains otherwise than the loop; empty if it does not."""
+    """Why a stack does not train like the loop, in a sentence; empty if it does."""
     entered: list[str] = []
     with _quiet():
         try:
             stack = Stack([(training, seeds)], together=together)
             _note_layers(stack.model, entered)
             losses, buffers = [], {}
-            for number, found in zip(range(TRIED), _steps(stack), strict=False):
-                losses.append(found.double())
+            for number, step in zip(range(TRIED), _steps(stack), strict=False):
+                losses.append(step.double())
                 if number == 0:
                     buffers = {name: one.clone() for name, one in stack.buffers.items()}
         except CannotStack as refused:
             return str(refused)
         except Exception as error:
             return _refusal(error, entered)
-    for row, one in enumerate(plain):
-        for number, (loop, stacked) in enumerate(zip(one.losses, losses, strict=False)):
+    for row, steps in enumerate(plain):
+        for number, (loop, stacked) in enumerate(zip(steps.losses, losses, strict=False)):
             if not math.isclose(loop, stacked[row], rel_tol=1e-3, abs_tol=1e-6) and not (
                 math.isnan(loop) and math.isnan(stacked[row])
             ):
                 shown = f"loss {stacked[row]:.6g} against {loop:.6g} in step {number + 1}"
                 return f"seeds that are stacked train differently ({shown}): {LOOP}"
-        for name, buffer in one.buffers.items():
+        for name, buffer in steps.buffers.items():
             if not torch.allclose(
                 buffer.double(), buffers[name][row].double(), 1e-3, 1e-5, equal_nan=True
             ):
                 return f"the buffer {name} differs in seeds that are stacked: {LOOP}"
-        if not torch.equal(one.generator, stack.states[row]):
+        if not torch.equal(steps.generator, stack.states[row]):
             return f"seeds that are stacked draw other random numbers: {LOOP}"
     return ""
 
 
 @dataclass
 class _PlainSteps:
-    """Some steps of the loop."""
+    """The first steps of the loop: their losses, and buffers after the first step."""
 
     losses: list[float]
     buffers: dict[str, Tensor]
@@ -772,16 +761,14 @@ class _Enough(Exception):
 
 
 def _plain_steps(training: Any, seed: int) -> _PlainSteps:
-    """The first steps of `run` itself, looked at through its optimizer."""
+    """The first steps of the user's `run`, observed through its optimizer."""
     losses: list[float] = []
     buffers: dict[str, Tensor] = {}
     times: list[float] = []
     models: list[nn.Module] = []
-    make_model, make_optimizer, make_scheduler = (
-        training.model,
-        training.optimizer,
-        training.scheduler,
-    )
+    states: list[Tensor] = []
+    make_model, make_optimizer = training.model, training.optimizer
+    make_scheduler = training.scheduler
 
     def model() -> nn.Module:
         models.append(make_model())
@@ -789,56 +776,55 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
 
     def optimizer(parameters: Any) -> Any:
         with untracked(training):
-            made = make_optimizer(parameters)
-        step = made.step
+            found = make_optimizer(parameters)
+        step = found.step
 
-        def looked_at(_: Any, closure: Callable[[], Tensor]) -> Any:
+        def observed_step(_: Any, closure: Callable[[], Tensor]) -> Any:
             first: list[float] = []
 
-            def once() -> Tensor:
+            def observed() -> Tensor:
                 loss = closure()
                 first.append(float(loss.detach()))
                 if not losses and len(first) == 1:
                     buffers.update({n: b.clone() for n, b in models[-1].named_buffers()})
                 return loss
 
-            done = step(once)
+            result = step(observed)
             losses.append(first[0])
             times.append(_clock())
             if len(losses) == TRIED + TIMED:
                 raise _Enough
             if len(losses) == TRIED:
                 states.append(torch.get_rng_state())
-            return done
+            return result
 
-        made.step = MethodType(looked_at, made)  # schedulers wrap it as a method
-        return made
+        found.step = MethodType(observed_step, found)  # schedulers wrap it as a method
+        return found
 
     def scheduler(optimizer: Any) -> Any:
         with untracked(training):
             return make_scheduler(optimizer)
 
-    states: list[Tensor] = []
     training.model, training.optimizer, training.scheduler = model, optimizer, scheduler
     try:
         with suppress(_Enough):
             training.run(seed)
             return _PlainSteps(losses[:TRIED], buffers, torch.get_rng_state(), _fastest(times))
-        scored(training, models[-1])  # to see what it reads
+        scored(training, models[-1])  # notes what it reads
     finally:
         del training.model, training.optimizer, training.scheduler
     return _PlainSteps(losses[:TRIED], buffers, states[0], _fastest(times))
 
 
 def _note_layers(model: nn.Module, entered: list[str]) -> None:
-    """Keep the names of the layers that have begun and not ended."""
+    """Keep `entered` a list of the layers whose forward pass has begun and not ended."""
     for layer in model.modules():
         layer.register_forward_pre_hook(lambda one, _: entered.append(type(one).__name__))
         layer.register_forward_hook(lambda *_: entered.pop() and None)
 
 
 def _refusal(error: Exception, entered: Sequence[str]) -> str:
-    """Why vmap refuses, in a sentence that names the layer and what to do."""
+    """Why `vmap` refuses, in a sentence that names the layer and what to do."""
     text, layer = str(error), entered[-1] if entered else ""
     where = f"nn.{layer}" if hasattr(nn, layer) and layer else layer or "the loss"
     if ".item()" in text:
@@ -857,7 +843,7 @@ def _refusal(error: Exception, entered: Sequence[str]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without vmap's warnings of operations that it loops over: what it costs is measured."""
+    """Ignore vmap's warnings of operations that it loops over: their cost is measured."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*batching rule.*", category=UserWarning)
         yield
@@ -868,7 +854,7 @@ def _quiet() -> Iterator[None]:
 
 
 Report = Callable[[int, Sequence[int], Any], None]
-"""Called with the place of a group and the scores of its seeds, on their way."""
+"""Called with the index of a group, some of its seeds, and their intermediate scores."""
 
 
 def train_stacked(
@@ -880,30 +866,30 @@ def train_stacked(
 
     Args:
         groups: each configuration's training with its seeds.
-        report: called after every `report_every` epochs but the last, for groups that are trained
-            whole; what it raises ends all.
-        failures: what a training may raise that is its seed's failure; all else ends all.
+        report: called after every `report_every` epochs but the last; what it raises ends all.
+        failures: exceptions of a training that are the failure of its seed; all others end all.
 
     Returns:
-        For each group and seed its score, or the exception that its training raised; fewer seeds
-        where the search's time was over before. And in a sentence whether they are trained as one.
+        For each group the score of each seed, or the exception that its training raised; fewer
+        seeds if the search's time was over before. And a sentence: whether they train as one.
     """
     results: list[dict[int, Any]] = [{} for _ in groups]
-    note, alike = "", defaultdict[int, list[int]](list)
-    trials: dict[int, Trial | None] = {}
-    for place, (training, seeds) in enumerate(groups):
+    note = ""
+    trials: list[Trial | None] = []
+    alike = defaultdict[int, list[int]](list)  # groups that may be in one stack
+    for index, (training, seeds) in enumerate(groups):
         trial = None
-        with suppress(*failures):  # what a seed raises, it raises in the loop below
+        with suppress(*failures):  # the training below raises it again
             trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
             note = trial.sentence
-        alike[id(trial) if trial is not None else -1 - place].append(place)
-        trials[place] = trial
-    for places in alike.values():
-        rows = [(place, seed) for place in places for seed in groups[place][1]]
-        trial, chunks = trials[places[0]], len(rows)
+        alike[id(trial) if trial is not None else -1 - index].append(index)
+        trials.append(trial)
+    for indices in alike.values():
+        rows = [(index, seed) for index in indices for seed in groups[index][1]]
+        trial, chunks = trials[indices[0]], len(rows)
         if trial is not None and len(rows) > 1:
             with suppress(*failures):
-                trial.measure(groups[places[0]][0], len(rows))
+                trial.measure(groups[indices[0]][0], len(rows))
             chunks = trial.stacks(len(rows))
         for chunk in range(chunks):
             if time_is_over():
@@ -911,8 +897,8 @@ def train_stacked(
             first, end = (len(rows) * number // chunks for number in (chunk, chunk + 1))
             together = trial is not None and trial.together
             _train_chunk(groups, rows[first:end], results, report, failures, together=together)
-    # Seeds were trained in their order, and so are the first ones of each group.
-    return [list(found.values()) for found in results], note
+    # Seeds are trained in their order: the scores are those of the first seeds of each group.
+    return [list(scores.values()) for scores in results], note
 
 
 def _train_chunk(
@@ -924,19 +910,19 @@ def _train_chunk(
     *,
     together: bool,
 ) -> None:
-    """Train some rows, each the place of its group and a seed, as one; in halves if that fails."""
+    """Train rows (the index of a group, and a seed) as one model; in halves if that fails."""
     if len(rows) == 1:
-        [(place, seed)] = rows
+        [(index, seed)] = rows
+        training = groups[index][0]
         try:
-            with untracked(groups[place][0]):  # the loop reads what the optimizer takes, too
-                results[place][seed] = groups[place][0].run(
-                    seed, lambda told: report(place, [seed], told)
-                )
+            with untracked(training):  # `run` also reads the parameters of the optimizer
+                score = training.run(seed, lambda told: report(index, [seed], told))
         except failures as error:
-            results[place][seed] = error
+            score = error
+        results[index][seed] = score
         return
-    places = list(dict.fromkeys(place for place, _ in rows))
-    parts = [(groups[place][0], [s for p, s in rows if p == place]) for place in places]
+    indices = list(dict.fromkeys(index for index, _ in rows))
+    parts = [(groups[index][0], [s for i, s in rows if i == index]) for index in indices]
     epochs = parts[0][0].epochs
     scores: list[Any] = []
     steps = trained_as_one(parts, together=together)
@@ -944,7 +930,7 @@ def _train_chunk(
         try:
             with _quiet(), _memory_kept():
                 epoch, scores = next(steps)
-        except failures:  # a seed raised, or memory is short
+        except failures:  # of a seed, or because memory ran out
             middle = len(rows) // 2
             for half in (rows[:middle], rows[middle:]):
                 _train_chunk(groups, half, results, report, failures, together=together)
@@ -952,19 +938,19 @@ def _train_chunk(
         if epoch == epochs:
             break
         first = 0
-        for place, (_, seeds) in zip(places, parts, strict=True):
-            report(place, seeds, arrays_of(scores[first : first + len(seeds)]))
+        for index, (_, seeds) in zip(indices, parts, strict=True):
+            report(index, seeds, arrays_of(scores[first : first + len(seeds)]))
             first += len(seeds)
-    for (place, seed), score in zip(rows, scores, strict=True):
-        results[place][seed] = score
+    for (index, seed), score in zip(rows, scores, strict=True):
+        results[index][seed] = score
 
 
 @contextmanager
 def _memory_kept() -> Iterator[None]:
-    """Within this context freed memory is not given back at once.
+    """Within this context glibc does not return freed memory to the system at once.
 
-    A step makes and frees tensors of some megabytes. glibc maps each anew, and the system clears
-    its pages: up to a third of the time. Other systems' allocators keep it by themselves.
+    A step allocates and frees tensors of some megabytes. By default glibc maps each anew, and the
+    system clears its pages, which takes up to a third of the time. Other allocators keep memory.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
@@ -976,14 +962,14 @@ def _memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        # What glibc comes to by itself in a process that has freed large blocks.
+        # The value that glibc itself sets in a process that has freed large blocks.
         mallopt(trim, 2 * most)
 
 
 def trained_as_one(
     groups: Sequence[Group], *, together: bool = True
 ) -> Iterator[tuple[int, list[Any]]]:
-    """Epochs and the scores of S seeds then: every `report_every` epochs, and after the last."""
+    """Train a stack; yield epoch and scores every `report_every` epochs and after the last."""
     stack = Stack(groups, together=together)
     for epoch in range(1, stack.lead.epochs + 1):
         for _ in stack.epoch():
