@@ -102,32 +102,18 @@ def test_xortunes_journal_tells_its_answers(bench, tracer, tmp_path):
         journal.read()
     assert counts[0] < counts[1] == 8
     found = [(s.spent // bench.epochs, s.config, s.k, s.n) for s in tracer.steps]
-    total = sum(counts[1:])
-    assert found == [
-        (8, 0, counts[0], 8),
-        (16, 1, 8, 8),
-        (40, 1, 8 + counts[2], 32),
-        (136, 1, total, 128),
-    ]
+    assert found[:2] == [(8, 0, counts[0], 8), (16, 1, 8, 8)]
+    assert found[2:] == [(40, 1, 8 + counts[2], 32), (136, 1, sum(counts[1:]), 128)]
 
 
 def _record(method="flat", repetition=0, steps=(), rates=(), **changes):
     from quality.record import Record
     from quality.trace import Step
 
-    fields = {
-        "space": "made-up",
-        "method": method,
-        "repetition": repetition,
-        "epochs": 10,
-        "asked": 4000,
-        "budget": 4000,
-        "spent": 4000,
-        "seconds": 8.0,
-        "steps": tuple(Step(*step) for step in steps),
-        "rates": tuple(rates),
-    }
-    return Record(**(fields | changes))
+    fields = {"space": "made-up", "method": method, "repetition": repetition, "epochs": 10}
+    fields |= dict.fromkeys(("asked", "budget", "spent"), 4000) | {"seconds": 8.0}
+    steps = tuple(Step(*step) for step in steps)
+    return Record(**(fields | {"steps": steps, "rates": tuple(rates)} | changes))
 
 
 # Answers from 1,000 seed-epochs (2 s) on with a rate of 0.5, from 3,000 (6 s) with 0.995.
