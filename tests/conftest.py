@@ -17,6 +17,7 @@ import forked
 import pytest
 import typer.testing
 import yaml
+from hand_made import CONFIG
 from hypothesis import settings
 
 from xortune.core.config import Config
@@ -257,16 +258,4 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> object:
 @pytest.fixture
 def make_config() -> Callable[..., Config]:
     """The README's config with any field replaced."""
-
-    def make(**changes: object) -> Config:
-        fields = {
-            "activation": "Tanh",
-            "loss": "MSELoss",
-            "optimizer": "Adam",
-            "lr": 0.03,
-            "hidden_dim": 5,
-            "epochs": 1000,
-        }
-        return Config(**(fields | changes))
-
-    return make
+    return lambda **changes: Config(**(CONFIG | changes))

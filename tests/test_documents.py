@@ -25,9 +25,9 @@ import re
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import forked
 import pytest
@@ -44,16 +44,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LANGUAGES = {"sh", "python", "text", "yaml", "{toctree}", "{eval-rst}"}
 
 
-@dataclass(frozen=True)
-class CodeBlock:
-    """A fenced block of a page.
-
-    Attributes:
-        line: its first line in the page, from 1.
-        language: what stands behind the fence.
-        text: its lines.
-        marks: the comments before it, as name and value.
-    """
+class CodeBlock(NamedTuple):
+    """A fenced block of a page, its first line (from 1), and the comments before it."""
 
     line: int
     language: str
@@ -192,18 +184,15 @@ def place(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-def cases() -> list[object]:
-    """The pages with something to run; those of minutes are marked."""
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        if any(block.runs for block in blocks(text)):
-            marks = [pytest.mark.long] if "<!-- long -->" in text else []
-            found.append(pytest.param(page, id=page.stem, marks=marks))
-    return found
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+CASES = [
+    pytest.param(page, id=page.stem, marks=[pytest.mark.long] * ("<!-- long -->" in text))
+    for page, text in TEXTS.items()
+    if any(block.runs for block in blocks(text))
+]
 
 
-@pytest.mark.parametrize("page", cases())
+@pytest.mark.parametrize("page", CASES)
 @pytest.mark.usefixtures("place")
 def test_a_page_does_what_it_says(page):
     run_page(page)

@@ -15,9 +15,7 @@ import xortune as xt
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "examples" / "thread"
 REPORTS = ROOT / "reports"
-COLUMNS = [
-    *("id", "variant", "system", "quoted", "k", "n", "rate", "low", "high", "verdict", "why")
-]
+COLUMNS = ["id", "variant", "system", "quoted", "k", "n", "rate", "low", "high", "verdict", "why"]
 FEW = 64
 ELU = {
     "activation": "ELU", "loss": "MSELoss", "optimizer": "SGD", "lr": 0.3, "hidden_dim": 5,
