@@ -35,72 +35,51 @@ def runs(kept, tmp_path):
     shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
 
 
-def put(name, data):
-    def damage(run):
-        (run / name).write_bytes(data)
-
-    return damage
-
-
-def manifest(**changes):
-    def damage(run):
-        value = json.loads((run / "manifest.json").read_text()) | changes
-        (run / "manifest.json").write_text(json.dumps(value))
-
-    return damage
-
-
-def directory(name):
-    def damage(run):
-        (run / name).unlink(missing_ok=True)
-        (run / name).mkdir()
-
-    return damage
-
-
-def nowhere(run):
-    shutil.rmtree(run)
-
-
-def a_file(run):
-    shutil.rmtree(run)
-    run.write_text("a file")
-
-
-def empty(run):
-    shutil.rmtree(run)
-    run.mkdir()
-
+DIRECTORY = object()
 
 DAMAGES = {
-    "no such run": nowhere,
-    "a file in its place": a_file,
-    "a directory without a run": empty,
-    "manifest: removed": lambda run: (run / "manifest.json").unlink(),
-    "manifest: empty": put("manifest.json", b""),
-    "manifest: no JSON": put("manifest.json", b"{"),
-    "manifest: a list": put("manifest.json", b"[]"),
-    "manifest: no text": put("manifest.json", b"\xff\xfe\x00"),
-    "manifest: deep": put("manifest.json", b"[" * 100_000),
-    "manifest: words for trials": manifest(trials="many"),
-    "manifest: a ladder of words": manifest(ladder=["a"]),
-    "manifest: no ladder": manifest(ladder=None),
-    "manifest: a list for a name": manifest(name=["a"]),
-    "manifest: a task that is not": manifest(task="xro"),
-    "manifest: a number for a trainer": manifest(trainer=3),
-    "journal: no JSON": put("evaluations.jsonl", b"{\n{\n"),
-    "journal: no text": put("evaluations.jsonl", b"\xff\xfe\n\xff\n"),
-    "journal: a list": put("evaluations.jsonl", b"[]\n[]\n"),
-    "journal: other fields": put("evaluations.jsonl", b'{"a": 1}\n{"a": 1}\n'),
-    "space: removed": lambda run: (run / "space.yaml").unlink(),
-    "space: no YAML": put("space.yaml", b"{a: [\n"),
-    "space: no text": put("space.yaml", b"\xff\xfe"),
-    "space: a list": put("space.yaml", b"- a\n"),
-    "space: empty": put("space.yaml", b""),
-    "report: a directory": directory("report.md"),
-    "table: a directory": directory("table.csv"),
-    "figures: a file": put("figures", b""),
+    "no such run": ("", None),
+    "a file in its place": ("", b"a file"),
+    "a directory without a run": ("", DIRECTORY),
+    "manifest: removed": ("manifest.json", None),
+    "manifest: empty": ("manifest.json", b""),
+    "manifest: no JSON": ("manifest.json", b"{"),
+    "manifest: a list": ("manifest.json", b"[]"),
+    "manifest: no text": ("manifest.json", b"\xff\xfe\x00"),
+    "manifest: deep": ("manifest.json", b"[" * 100_000),
+    "manifest: words for trials": ("manifest.json", {"trials": "many"}),
+    "manifest: a ladder of words": ("manifest.json", {"ladder": ["a"]}),
+    "manifest: no ladder": ("manifest.json", {"ladder": None}),
+    "manifest: a list for a name": ("manifest.json", {"name": ["a"]}),
+    "manifest: a task that is not": ("manifest.json", {"task": "xro"}),
+    "manifest: a number for a trainer": ("manifest.json", {"trainer": 3}),
+    "journal: no JSON": ("evaluations.jsonl", b"{\n{\n"),
+    "journal: no text": ("evaluations.jsonl", b"\xff\xfe\n\xff\n"),
+    "journal: a list": ("evaluations.jsonl", b"[]\n[]\n"),
+    "journal: other fields": ("evaluations.jsonl", b'{"a": 1}\n{"a": 1}\n'),
+    "space: removed": ("space.yaml", None),
+    "space: no YAML": ("space.yaml", b"{a: [\n"),
+    "space: no text": ("space.yaml", b"\xff\xfe"),
+    "space: a list": ("space.yaml", b"- a\n"),
+    "space: empty": ("space.yaml", b""),
+    "report: a directory": ("report.md", DIRECTORY),
+    "table: a directory": ("table.csv", DIRECTORY),
+    "figures: a file": ("figures", b""),
 }
+
+
+def put(path, content):
+    """Replace a file or a directory by other content, fields of JSON, a directory or nothing."""
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(path.read_text()) | content).encode()
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if content is DIRECTORY:
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+
 
 AS_ONE = ("no such run", "a ", "journal: no JSON", "space: no YAML", "manifest: no JSON")
 """Certify, compare and export read a run as report does: one damage of each kind for them."""
@@ -121,7 +100,8 @@ CASES = [
 @pytest.mark.parametrize(("command", "damage"), CASES)
 def test_a_damaged_run(command, damage, tmp_path):
     """0 and no error, or 2 and one; nothing else, whatever is wrong with the files."""
-    DAMAGES[damage](tmp_path / "run")
+    name, content = DAMAGES[damage]
+    put(tmp_path / "run" / name, content)
     result = xortune(*COMMANDS[command])
     assert result.exit_code in (0, 2), result.output
     assert result.stderr.count("error: ") == (result.exit_code == 2), result.stderr

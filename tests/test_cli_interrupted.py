@@ -30,8 +30,6 @@ seeds: {ladder: [8]}
     ("words", "again"),
     [
         ("search a.yaml", "search a.yaml --output 'runs/b c' --resume"),
-        ("search a.yaml --trials 9", "search a.yaml --trials 9 --output 'runs/b c' --resume"),
-        ("search a.yaml --output x", "search a.yaml --output x --resume"),
         ("search a.yaml --output=x --resume", "search a.yaml --output=x --resume"),
         ("search a.yaml --output x --extend", "search a.yaml --output x --extend"),
         (

@@ -1,4 +1,4 @@
-"""`python -m xortune`: the command line where the package is there but its script is not."""
+"""`python -m xortune`: the command line, also where its script is not installed."""
 
 from __future__ import annotations
 

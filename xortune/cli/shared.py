@@ -7,7 +7,6 @@ import errno
 import inspect
 import io
 import json
-import math
 import os
 import re
 import select
@@ -265,15 +264,8 @@ def announce_compilation(engine: str) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print a result as JSON; numbers that are not finite are null."""
-    typer.echo(json.dumps(_without_nan(value), indent=2, allow_nan=False))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    typer.echo(json.dumps(finite, indent=2))
 
 
 class _GuardedFile(io.FileIO):
