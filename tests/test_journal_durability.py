@@ -172,8 +172,7 @@ def test_kill_9_in_the_middle_of_appends(tmp_path):
     assert whole, "it was killed before it had begun"
     appended, settled = whole[-1]
     assert settled <= appended
-    with Journal.open(tmp_path / "j") as opened:
-        assert opened.dropped >= 0
+    Journal.open(tmp_path / "j").close()
     found = [e.proposal for e in read(tmp_path / "j")]
     assert len(found) >= appended
     assert found == list(range(len(found)))
@@ -186,13 +185,11 @@ def test_a_torn_line_is_dropped_with_a_word(tmp_path):
     said = []
     with Journal.open(tmp_path / "j", say=said.append) as opened:
         opened.append(line(0))
-        assert opened.dropped == 0
     data = (tmp_path / "j").read_bytes()
     (tmp_path / "j").write_bytes(data + data[:37])
     assert torn(tmp_path / "j") == 37
     assert said == []
-    with Journal.open(tmp_path / "j", say=said.append) as opened:
-        assert opened.dropped == 37
+    Journal.open(tmp_path / "j", say=said.append).close()
     assert said == [
         f"the last line of {tmp_path / 'j'} was torn (37 bytes) and is dropped: what it held is"
         " trained again"
@@ -268,8 +265,7 @@ def test_half_a_line_that_cannot_be_removed_is_never_continued(path, monkeypatch
     with pytest.raises(InputError, match="half a line"):
         opened.close()
     assert path.stat().st_size > len(whole)
-    with Journal.open(path) as again:
-        assert again.dropped
+    Journal.open(path).close()
     assert path.read_bytes() == whole
 
 

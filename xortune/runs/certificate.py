@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,7 @@ from xortune.core.formats import as_html, config_text, rounded_down
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
-from xortune.runs.manifest import made_with
+from xortune.runs.manifest import as_json, made_with
 from xortune.runs.store import replace_file
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.proportions import clopper_pearson_lower
@@ -335,8 +334,8 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
     own: dict[str, list[Evaluation]] = {}
     near: dict[str, list[Evaluation]] = {}
     for line in lines:
-        some = own if purpose_of(line).kind == "certify" else near
-        some.setdefault(purpose_of(line).finalist, []).append(line)
+        by_finalist = own if purpose_of(line).kind == "certify" else near
+        by_finalist.setdefault(purpose_of(line).finalist, []).append(line)
     bound: Bound = "anytime" if last.extendable else "clopper-pearson"
     alpha = risk_of(number, last.confidence, last.finalists)
     if last.min_rate is None:
@@ -368,17 +367,17 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         bound=bound,
         confidence=1 - risk_of(number, last.confidence, 1),
         complete=complete,
-        finalists=tuple(sorted(results, key=lambda found: _place(found, last.by))),
+        finalists=tuple(sorted(results, key=lambda finalist: _place(finalist, last.by))),
         by=last.by,
         made=tuple(sorted({line.made for line in lines if line.made is not None})),
         min_rate=last.min_rate,
     )
 
 
-def _place(found: CertifiedResult, by: Criterion) -> tuple[float, float, int]:
-    own = found.lower_bound or 0.0
-    first = own if by == "own" else found.neighbourhood_bound or 0.0
-    return (-first, -own, found.rank)
+def _place(finalist: CertifiedResult, by: Criterion) -> tuple[float, float, int]:
+    own = finalist.lower_bound or 0.0
+    first = own if by == "own" else finalist.neighbourhood_bound or 0.0
+    return (-first, -own, finalist.rank)
 
 
 def _certified(
@@ -516,9 +515,9 @@ def write_certificate(
     Raises:
         InputError: the directory cannot be written.
     """
-    text = json.dumps(certificate_json(certificate, manifest), indent=2, allow_nan=False)
+    content = as_json(certificate_json(certificate, manifest))
     with writing(directory / CERTIFICATE, fix=None):
-        replace_file(directory / CERTIFICATE, (text + "\n").encode())
+        replace_file(directory / CERTIFICATE, content)
 
 
 def _fresh(found: CertifiedResult | Neighbour) -> dict[str, Any]:

@@ -72,8 +72,8 @@ class Guard:
         """Remember the content of a file beside the journal; False if it has been removed."""
         place = self._place.with_name(name)
         try:
-            found = place.lstat()
-            known = found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+            status = place.lstat()
+            known = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
             if name not in self._beside or self._beside[name][0] != known:
                 with open_regular(place) as file:
                     self._beside[name] = known, file.read()
@@ -148,10 +148,10 @@ def _restored(place: str | os.PathLike[str], *, replaced: bool = False) -> Distu
 
 def _identity(place: Path) -> tuple[int, int] | None:
     try:
-        found = place.lstat()
+        status = place.lstat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 # -------------------------------------------------------------------------------------------------
@@ -201,14 +201,14 @@ class JournalReader:
                 self._begin()
                 return Evaluations(self.lines, np.arange(0))
         with file, reading(self._path):
-            found = os.fstat(file.fileno())
-            identity = (found.st_dev, found.st_ino)
-            if self._file not in (None, identity) or found.st_size < self.size:
+            status = os.fstat(file.fileno())
+            identity = (status.st_dev, status.st_ino)
+            if self._file not in (None, identity) or status.st_size < self.size:
                 self._begin()
-            self._file, self.written, known = identity, found.st_mtime, len(self.lines)
+            self._file, self.written, known = identity, status.st_mtime, len(self.lines)
             try:
-                if found.st_size - self.size > LARGE:
-                    self._take_halves(file, found.st_size)
+                if status.st_size - self.size > LARGE:
+                    self._take_halves(file, status.st_size)
                 self._take(file)
                 if len(self.lines) > known:
                     refuse_seeds_twice(self.lines, self._path)
@@ -255,8 +255,8 @@ LARGE = 1 << 24
 def _read_part(path: str, start: int, end: int) -> JournalReader:
     reader = JournalReader(path)
     with open_regular(path) as file:
-        found = os.fstat(file.fileno())
-        reader._file, reader.size = (found.st_dev, found.st_ino), start
+        status = os.fstat(file.fileno())
+        reader._file, reader.size = (status.st_dev, status.st_ino), start
         reader._take(file, end)
     return reader
 
@@ -312,10 +312,8 @@ class Journal:
     store a line settles when it is in the store; see `runs.store`.
 
     Attributes:
-        dropped: bytes of a torn last line that `open` has cut off.
+        appended: number of lines appended since it was opened.
     """
-
-    dropped = 0
 
     def __init__(self, fd: int, place: str, *, made: str | None, lock: RunLock | None) -> None:
         self._fd, self._place, self._made, self._lock = fd, place, made, lock
@@ -371,7 +369,7 @@ class Journal:
                 if new:
                     _sync_folders(place)
                 journal = cls(fd, place, made=made, lock=lock)
-                journal.dropped, journal._segments = dropped, segment_writer(as_path(path))
+                journal._segments = segment_writer(as_path(path))
             except BaseException:
                 os.close(fd)
                 raise
@@ -593,8 +591,8 @@ def _whole_lines(fd: int) -> int:
     while end > 0:
         start = max(0, end - step)
         os.lseek(fd, start, os.SEEK_SET)
-        found = os.read(fd, end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        newline = os.read(fd, end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
         end = start
     return 0

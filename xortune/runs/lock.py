@@ -504,7 +504,7 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
     with writing(directory):
         mine = os.path.realpath(directory), os.getpid(), threading.get_ident()
         if mine not in _held:
-            made = not directory.exists()
+            is_new = not directory.exists()
             directory.mkdir(parents=True, exist_ok=True)
             lock, gone = _taken(_Directory(directory), this_process(), say)
     if mine in _held:
@@ -526,7 +526,7 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
         if _held.pop(mine, None) is not None:  # not in a forked child
             # If the claim in the store stays, so does the copy's: it tells the next driver here.
             lock.release(leave=in_store is not None and not in_store.release())
-            if made:  # remove it if it is still empty
+            if is_new:  # remove it if it is still empty
                 with suppress(OSError):
                     directory.rmdir()
 
@@ -540,10 +540,10 @@ def holder(directory: Path) -> tuple[Owner, Life] | None:
     here = _Directory(directory)
     if not isinstance(directory, StoredPath):
         return _last(here)
-    found = _last(store_of(directory))
+    stored = _last(store_of(directory))
     # For a driver on this machine the working copy tells at once whether it is alive.
-    known = _last(_Directory(copy_of(str(url_of(directory)), "driver").resolve()))
-    return known if found and known and known[0].owner == found[0].owner else found
+    local = _last(_Directory(copy_of(str(url_of(directory)), "driver").resolve()))
+    return local if stored and local and local[0].owner == stored[0].owner else stored
 
 
 def _last(files: Files) -> tuple[Owner, Life] | None:
@@ -557,6 +557,6 @@ def refuse_held(directory: Path) -> None:
     Raises:
         InputError: one does.
     """
-    found = holder(directory)
-    if found is not None and found[1] != "gone":
-        raise _is_held(str(directory / LOCK), found[0])
+    lock = holder(directory)
+    if lock is not None and lock[1] != "gone":
+        raise _is_held(str(directory / LOCK), lock[0])

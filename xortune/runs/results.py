@@ -216,19 +216,19 @@ class ConfigResults(Sequence[ConfigResult]):
                     f"{what}: {least[wrong[0]]} and {most[wrong[0]]}",
                     place=f"{place}: config {key}",
                 )
-        found = np.maximum.reduceat(epochs, starts) if len(starts) else epochs
-        for at in np.flatnonzero(found < 0).tolist():  # no line has an outcome
+        budgets = np.maximum.reduceat(epochs, starts) if len(starts) else epochs
+        for at in np.flatnonzero(budgets < 0).tolist():  # no line has an outcome
             given = self._lines.point(int(self._configs[at])).get("epochs")
-            found[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
-        return found
+            budgets[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
+        return budgets
 
     def _proposals(self, evaluations: Evaluations) -> NDArray[np.int64]:
         final = evaluations.column("final") > 0
         config, proposal = (evaluations.column(name)[final] for name in ("config", "proposal"))
         order = np.lexsort((proposal, config))
         new = _begins(config[order]) | _begins(proposal[order])
-        found = np.bincount(config[order][new], minlength=len(self._lines.keys))
-        return found[self._configs].astype(np.int64)
+        trials = np.bincount(config[order][new], minlength=len(self._lines.keys))
+        return trials[self._configs].astype(np.int64)
 
     def _criteria(self) -> Iterator[NDArray[Any]]:
         """The criteria of the order: columns, each with the lower value first.
@@ -425,8 +425,8 @@ class Seeds:
             mine, row = width == bits, (bits + 7) // 8
             count = int(self._sizes[mine].sum())
             packed = _taken(self._lines.seeds("bits"), at[mine], self._sizes[mine] * row)
-            found, names = _codes(packed.reshape(count, row), bits)
-            codes[np.repeat(mine, self._sizes)] = found + len(patterns)
+            own_codes, names = _codes(packed.reshape(count, row), bits)
+            codes[np.repeat(mine, self._sizes)] = own_codes + len(patterns)
             patterns += names
         return codes, patterns
 
@@ -452,8 +452,8 @@ def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
     else:
         unique, inverse = np.unique(whole, return_inverse=True)
     bits = np.unpackbits(unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=width)
-    found = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
-    return inverse.astype(np.int32, copy=False), found
+    texts = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
+    return inverse.astype(np.int32, copy=False), texts
 
 
 SEED_ROWS = 1 << 18
@@ -548,12 +548,12 @@ def _statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str
     columns: dict[str, NDArray[Any]] = {}
     for name in number_names(outcomes):
         known = [finite(o.details.values.get(name, np.empty(0))) for o in outcomes]
-        found = [summary(numbers) for numbers in known]
+        summaries = [summary(numbers) for numbers in known]
         endings = [f"_{ending}" for ending in ("n", *STATISTICS)]
         base = _free(name, {*taken, *columns}, endings=endings)
         columns[_text(f"{base}_n")] = np.array([numbers.size for numbers in known], np.int64)
         for ending in STATISTICS:
-            columns[_text(f"{base}_{ending}")] = np.array([one[ending] for one in found])
+            columns[_text(f"{base}_{ending}")] = np.array([one[ending] for one in summaries])
     return columns
 
 
@@ -619,8 +619,8 @@ def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Ta
 def _reasons(outcomes: Iterable[Outcome]) -> pa.Array:
     import pyarrow as pa
 
-    found = [why for o in outcomes for why in map(o.details.failed.get, o.seeds.tolist())]
-    texts = [None if why is None else _text(why) for why in found]
+    reasons = [why for o in outcomes for why in map(o.details.failed.get, o.seeds.tolist())]
+    texts = [None if why is None else _text(why) for why in reasons]
     return pa.array(texts, pa.string()).dictionary_encode()
 
 
@@ -750,11 +750,11 @@ def front_of(
                     raise InputError(
                         f"config {key} has no number of that name", field=objective.name
                     )
-    found = results.counts.n >= full
-    if found.any():
-        compared = (results[i] for i in np.flatnonzero(found).tolist())
-        found[found] = front(
+    is_on_front = results.counts.n >= full
+    if is_on_front.any():
+        compared = (results[i] for i in np.flatnonzero(is_on_front).tolist())
+        is_on_front[is_on_front] = front(
             [estimates(objectives, counts_of(r.point, r.outcome, objectives)) for r in compared],
             objectives,
         )
-    return found
+    return is_on_front

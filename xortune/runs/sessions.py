@@ -178,20 +178,20 @@ def changes_brought(
     old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None, place: str, extend: bool
 ) -> tuple[Difference, ...]:
     """The differences of a session that continues a run; raise if it may not have one of them."""
-    found = tuple(differences(old, new, task=task))
+    changes = tuple(differences(old, new, task=task))
     if extend:
         problem = "the run cannot be extended by this:"
-        refused = [f"{one} ({one.refusal})" for one in found if one.refusal is not None]
+        refused = [f"{one} ({one.refusal})" for one in changes if one.refusal is not None]
         fix = "take these back, or give another --output"
     else:
         problem = "the run was made with another space:"
-        refused = [str(one) for one in found if not one.free]
+        refused = [str(one) for one in changes if not one.free]
         fix = "resume with the run's own space.yaml and options, or give another --output"
-        if all(one.refusal is None for one in found):
+        if all(one.refusal is None for one in changes):
             fix = "add --extend, which records the change; or " + fix
     if refused:
         raise _different(place, problem, refused, fix)
-    return found
+    return changes
 
 
 def differences(

@@ -77,10 +77,10 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
     """
     if isinstance(path, StoredPath):
         return _found(path)[1]
-    found = _URL.fullmatch(os.fspath(path))
-    if found is None:
+    parts = _URL.fullmatch(os.fspath(path))
+    if parts is None:
         return None
-    scheme, slashes, rest = found.groups()
+    scheme, slashes, rest = parts.groups()
     if not slashes:
         slashes = "//" if scheme.lower() == "file" else "/"
     return f"{scheme.lower()}:/{slashes}{rest}"
@@ -253,10 +253,10 @@ class Store:
 
         path = f"{self._base}/{folder}" if folder else self._base
         selector = fs.FileSelector(path, allow_not_found=True)
-        found = self._tried(lambda: self._fs.get_file_info(selector))
+        infos = self._tried(lambda: self._fs.get_file_info(selector))
         return {
             info.base_name: Listed(info.size, (info.mtime_ns or 0) / 1e9)
-            for info in found
+            for info in infos
             if info.type.name == "File"
         }
 
@@ -418,17 +418,19 @@ class Segment(NamedTuple):
 
 def segments_in(store: Store) -> list[Segment]:
     """The segments that make up the journal, in order."""
-    found: dict[int, list[Segment]] = {}
+    by_number: dict[int, list[Segment]] = {}
     for name, listed in store.names(FOLDER).items():
         if (parts := _NAME.fullmatch(name)) is not None:
             one = Segment(int(parts[1]), int(parts[2]), parts[3], *listed)
-            found.setdefault(one.number, []).append(one)
+            by_number.setdefault(one.number, []).append(one)
     journal: list[Segment] = []
     epoch = 0
-    for number in range(1, max(found, default=0) + 1):
-        here = [one for one in found.get(number, ()) if one.epoch >= epoch]
+    for number in range(1, max(by_number, default=0) + 1):
+        here = [one for one in by_number.get(number, ()) if one.epoch >= epoch]
         if not here:
-            if any(n > number and one.epoch >= epoch for n, some in found.items() for one in some):
+            if any(
+                n > number and one.epoch >= epoch for n, some in by_number.items() for one in some
+            ):
                 missing = f"segment {number} is missing, and there are later ones"
                 raise _no_segment(store, FOLDER, missing)
             break
