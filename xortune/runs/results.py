@@ -644,15 +644,6 @@ def _seed_columns(seeds: Seeds, keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def seed_frame(table: pa.Table) -> pd.DataFrame:
-    """The seeds in pandas: strings are categories, `solved_epoch` is nullable."""
-    import pandas as pd
-    import pyarrow as pa
-
-    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
-    return frame
-
-
 def _column(values: list[Any]) -> Any:
     """The narrowest type that holds all values exactly; mixed ones become text."""
     import pandas as pd

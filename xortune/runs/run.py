@@ -40,7 +40,6 @@ from xortune.runs.results import (
     config_table,
     front_of,
     score_of,
-    seed_frame,
     seed_tables,
 )
 from xortune.runs.store import StoredPath, as_path, reader_directory, replace_file, store_of
@@ -151,8 +150,17 @@ class Run:
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
-        """One row for each configuration and seed; see `runs.results.seed_tables`."""
-        return seed_frame(self.seed_table)
+        """One row for each configuration and seed; see `runs.results.seed_tables`.
+
+        Strings are categories, and `solved_epoch` is nullable.
+        """
+        import pandas as pd
+        import pyarrow as pa
+
+        table: pd.DataFrame = self.seed_table.to_pandas(
+            types_mapper={pa.int32(): pd.Int32Dtype()}.get
+        )
+        return table
 
     @cached_property
     def seed_table(self) -> pa.Table:
