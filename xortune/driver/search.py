@@ -211,12 +211,14 @@ def search(
         voice.inform(cost)
     if on_failure is None and not checked.space.task:
         on_failure = voice.fail
+    # Others may read the manifest, which has the command.
+    command = command and without_passwords(command)
     return _run_search(
         checked,
         output,
         voice,
         resume=resume,
-        terms=session.Resume(extend, accept_versions, _shareable(command)),
+        terms=session.Resume(extend, accept_versions, command),
         on_progress=on_progress,
         on_certify=on_certify,
         on_failure=on_failure,
@@ -240,14 +242,7 @@ def search_with(
 ) -> Run:
     """Search with an executor of the caller's in place of this process and Ray.
 
-    Args:
-        executor: trains the search and the space's certificate.
-        trainer: its `train` is called for the dry run.
-        space: without a trainer of its own.
-        output: as in `search`.
-        resume: as in `search`.
-        dry_run: whether one seed is trained before a new run begins.
-        command: the command line, for the manifest.
+    The trainer's `train` is called for the dry run. The other arguments are those of `search`.
 
     Raises:
         InputError: as `search`.
@@ -265,15 +260,10 @@ def search_with(
         output,
         voice,
         resume=resume,
-        terms=session.Resume(command=_shareable(command)),
+        terms=session.Resume(command=command and without_passwords(command)),
         on_failure=voice.fail,
         executor=executor,
     )
-
-
-def _shareable(command: Sequence[str] | None) -> Sequence[str] | None:
-    """The command line for a manifest, which others may read."""
-    return command and without_passwords(command)
 
 
 def _run_search(
