@@ -46,9 +46,29 @@ class Plain:
         return 1e-9
 
 
-def batches_of(decider, trainer, journal, *, tell=None, **more):
+@dataclass
+class Priced(Plain):
+    """Estimates a block: what its config costs, or `seconds`, or `each` of its seeds."""
+
+    seconds: float = 0.01
+    each: float | None = None
+    costs: dict = field(default_factory=dict)
+    users_code: bool = False
+
+    def cost(self, block):
+        seconds = self.seconds if self.each is None else self.each * block.count
+        return self.costs.get(block.point.key, seconds)
+
+
+def batches_of(
+    journal, trainer, proposed, *, ladder=(10,), decisions_in_flight=None, slots=2, **more
+):
     """What a search's loop takes batches from, and gives results to."""
-    return Batches(decider, trainer, Record(journal, decider, tell), **more)
+    space = space_of(trials=len(proposed), ladder=ladder)
+    decisions = SearchDecisions(
+        space, trainer, Scripted(proposed), max_in_flight=decisions_in_flight
+    )
+    return Batches(decisions, trainer, Record(journal, decisions), slots=slots, **more)
 
 
 def received(batches, jobs, results, *, seconds, worker="here:1"):
