@@ -134,6 +134,7 @@ class Scripted:
 
     points: list[Point]
     events: list[tuple] = field(default_factory=list)
+    told: list[tuple] = field(default_factory=list)
 
     def propose(self, number):
         if number >= len(self.points):
@@ -147,6 +148,7 @@ class Scripted:
 
     def learn(self, number, seen):
         self.events.append(("learn", number, seen.successes / seen.n))
+        self.told.append((number, seen))
 
 
 def points(count, distinct=None):

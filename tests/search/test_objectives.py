@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from drivers import without_ray
-from fakes import Plain, Queue, run
+from fakes import Scripted, run, spent
 from hand_made import outcome, solved
 
 import xortune as xt
@@ -15,7 +15,6 @@ from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.propose import proposer_for
 from xortune.racing.objectives import sampler_values
-from xortune.runs.journal import Journal
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
 
@@ -68,59 +67,36 @@ def told_to(proposer):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "trials", "cut", "several"),
-    [
-        ("tpe", 30, 23, True),
-        ("nsgaii", 60, 54, True),  # the second population
-        ("gp", 12, 11, True),
-    ],
+    ("sampler", "trials", "cut"),
+    [("tpe", 30, 23), ("nsgaii", 60, 54), ("gp", 12, 11)],  # 54: of the second population
 )
-def test_who_is_resumed_proposes_and_tells_the_same(sampler, trials, cut, several, tmp_path):
+def test_who_is_resumed_proposes_and_tells_the_same(sampler, trials, cut, tmp_path):
     space = space_of(sampler, trials)
-    if not several:
-        space = replace(space, objectives=space.objectives[:1])
     whole, again, rest = (proposer_for(space) for _ in range(3))
     first = anywhere(space=space, proposer=whole, window=4, workers=1)
     other = anywhere(space=space, proposer=again, window=4, workers=3, pick=lambda n: n - 1)
     assert told_to(again) == told_to(whole)
     assert other.proposed == first.proposed
     known = [e for e in first.evaluations if e.proposal < cut]
-    path = tmp_path / "j.jsonl"
-    with Journal.open(path) as journal:
-        for evaluation in known:
-            journal.append(evaluation)
-    run(path, space, rest, window=4, workers=2, known=known, train=train)
+    run(tmp_path / "j.jsonl", space, rest, window=4, workers=2, known=known, train=train)
     assert [params for params, _ in told_to(rest)] == [params for params, _ in told_to(whole)]
     counted = [v for _, v in told_to(whole) if v is not None]
     assert [v for _, v in told_to(rest) if v is not None] == counted
-    assert {len(v) for v in counted} == {3 if several else 1}
+    assert {len(v) for v in counted} == {3}
 
 
-def test_all_seeds_count_the_crashed_ones_at_the_full_budget(tmp_path):
-    """Three of four blocks crash: what is told is counts and epochs, whatever came first."""
-    space = replace(space_of("random", trials=1), seeds=space_of("random").seeds)
-    found = []
-
-    class Listening:
-        def propose(self, _):
-            return Point({"x": "b", "y": 0.5, "h": 3, "epochs": 1000})
-
-        def learn(self, _, seen):
-            found.append(seen)
-
-    two = replace(space.search, trials=2)
-    space = replace(space, search=two, seeds=replace(space.seeds, ladder=(8,)))
+def test_all_seeds_count_the_crashed_ones_at_the_full_budget():
+    """What is told is counts and epochs, whatever came first."""
+    space = replace(space_of("random", 2), seeds=replace(space_of("random").seeds, ladder=(8,)))
+    proposer = Scripted([Point({"x": "b", "y": 0.5, "h": 3, "epochs": 1000})] * 2)
 
     def crash(job):
         if job.proposal == 0:
             return TrainingError("died")
         return outcome(job.block.first, [(0, 1, 1, 0)] * 8, epoch=100)
 
-    with Journal.open(tmp_path / "j.jsonl") as journal:
-        queue = Queue(space, Plain(), Listening(), journal, window=1)
-        while (job := queue.next_job()) is not None:
-            queue.receive(job, crash(job), seconds=0.0, worker="")
-        assert queue.finished
+    anywhere(space=space, proposer=proposer, window=1, train=crash)
+    found = [seen for _, seen in proposer.told]
     assert [(s.successes, s.n, s.spent) for s in found] == [(0, 8, 8000), (8, 16, 8800)]
     assert all(len(sampler_values(space.objectives, seen)) == 3 for seen in found)
 
@@ -128,25 +104,15 @@ def test_all_seeds_count_the_crashed_ones_at_the_full_budget(tmp_path):
 def test_a_cheap_config_is_not_stopped_for_a_better_dear_one():
     """With the success rate alone it is."""
     points = [Point({"x": "b", "y": 0.5, "h": h}) for h in (20, 14, 6, 7)]
-
-    class Listed:
-        def propose(self, number):
-            return points[number] if number < len(points) else None
-
-        def learn(self, number, seen):
-            """Nothing."""
-
-    seeds = {}
-    for text in (SPACE, SPACE.replace("objectives: [success_rate, epochs_to_solve, h]", "")):
+    seeds = []
+    for objectives in ("objectives: [success_rate, epochs_to_solve, h]", ""):
+        text = SPACE.replace("objectives: [success_rate, epochs_to_solve, h]", objectives)
         space = parse_space(text.replace("SAMPLER", "random").replace("[8, 32]", "[8, 32, 128]"))
-        session = anywhere(space=space, proposer=Listed(), window=1)
-        for e in session.evaluations:
-            which = (len(text), e.block.point["h"])
-            seeds[which] = seeds.get(which, 0) + e.block.count
-    (several, alone) = sorted({length for length, _ in seeds}, reverse=True)
-    assert seeds[several, 6] == 128
-    assert seeds[alone, 6] < 128
-    assert seeds[several, 7] == 128
+        session = anywhere(space=space, proposer=Scripted(points), window=1)
+        seeds.append(spent(session.evaluations))
+    several, alone = seeds
+    assert several[points[2].key] == several[points[3].key] == 128
+    assert alone[points[2].key] < 128
 
 
 @pytest.fixture(scope="module")
