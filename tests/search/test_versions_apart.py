@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.outcome import wilson
+from xortune.driver.decisions import Count, ProvenanceGroups
 from xortune.racing.grants import FrontGrants, Grants
 from xortune.racing.race import Race, RaceRule
 from xortune.runs.evaluation import Evaluations
@@ -119,6 +120,39 @@ def prefixes(lines, key):
     """What the counts of a config were after each of its blocks, those of lower seeds first."""
     found = sorted((e for e in lines if e.block.point.key == key), key=lambda e: e.block.first)
     return [counts(found[: n + 1])[key] for n in range(len(found))]
+
+
+PARTS = st.lists(
+    st.tuples(st.sampled_from([A, B, C]), st.integers(1, 3), st.integers(0, 3)), max_size=12
+)
+
+
+@given(given=PARTS, order=st.randoms(use_true_random=False))
+def test_which_version_counts_depends_on_no_order(given, order):
+    parts, first = [], 0
+    for made, n, k in given:
+        parts.append((made, first, Count(min(k, n), n)))
+        first += n
+    order.shuffle(shuffled := list(parts))
+    apart, halves = ProvenanceGroups(), (ProvenanceGroups(), ProvenanceGroups())
+    for index, part in enumerate(shuffled):
+        apart.add(*part)
+        halves[index % 2].add(*part)
+    joined = ProvenanceGroups()
+    changes = [joined.join(half) for half in halves]
+    assert changes[0] is False
+    if not parts:
+        assert apart.parts == {}
+        return
+    seeds = {made: sum(c.n for m, _, c in parts if m == made) for made, _, _ in parts}
+    most = max(seeds, key=seeds.__getitem__)  # the first of equal ones: that of the lowest seed
+    for found in (apart, joined):
+        assert found.made == most
+        assert found.counted.n == seeds[most]
+        assert found.counted.successes == sum(c.successes for m, _, c in parts if m == most)
+        assert found.superseded == sum(seeds.values()) - seeds[most]
+        assert {m: c.n for m, (_, c) in found.parts.items()} == seeds
+    assert changes[1] == (bool(halves[0].parts) and halves[0].made != most)
 
 
 # What a race forgets
