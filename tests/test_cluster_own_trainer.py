@@ -43,8 +43,10 @@ from parts import good
 
 def run(config, seed):
     time.sleep(0.2)
-    node = int(ray.get_runtime_context().get_node_id()[:8], 16)
-    return {"success": good(config["x"], seed), "node": node}
+    solved = {"success": good(config["x"], seed)}
+    if not ray.is_initialized():  # the check calls it in a process without Ray
+        return solved
+    return solved | {"node": int(ray.get_runtime_context().get_node_id()[:8], 16)}
 """
 
 PARTS = "def good(x, seed):\n    return (x + seed) % 3 > 0\n"
