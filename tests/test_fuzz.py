@@ -59,6 +59,7 @@ def test_the_program_sees_what_it_looks_for(program, tmp_path, monkeypatch):
     inside.mkdir()
     outside.mkdir()
     (outside / "secret").write_text("x")
+    ran = [sys.executable, "-V"]
     program.signal.signal(program.signal.SIGALRM, program._hang)
     watch.folder, watch.outside = inside, outside
     try:
@@ -68,17 +69,16 @@ def test_the_program_sees_what_it_looks_for(program, tmp_path, monkeypatch):
         assert "to write" in findings(lambda: str((outside / "new").write_text("x")))
         assert "may have read" in findings((outside / "secret").read_text)
         assert findings(lambda: str((inside / "new").write_text("x"))) == ""
-        assert "started" in findings(
-            lambda: str(subprocess.run([sys.executable, "-V"], check=False))
-        )
+        assert "started" in findings(lambda: str(subprocess.run(ran, check=False)))
         monkeypatch.setattr(fuzz_watch, "WAITING", 0.1)
         assert "hangs" in findings(lambda: str(program.time.sleep(5)))
     finally:
         watch.folder = watch.outside = None
-    (inside / "table.csv").write_text("a,b\n\x1b,1\n")
-    assert "holds '\\x1b'" in findings(program.harmless(inside, {}))
-    (inside / "table.csv").write_text("a,b\n=1+1,1\n")
-    assert "formula" in findings(program.harmless(inside, {}))
-    (inside / "table.csv").unlink()
-    (inside / "report.md").write_text("`<b>` and <script>\n")
-    assert "holds <s" in findings(program.harmless(inside, {}))
+    for name, text, found in (
+        ("table.csv", "a,b\n\x1b,1\n", "holds '\\x1b'"),
+        ("table.csv", "a,b\n=1+1,1\n", "formula"),
+        ("report.md", "`<b>` and <script>\n", "holds <s"),
+    ):
+        (inside / name).write_text(text)
+        assert found in findings(program.harmless(inside, {}))
+        (inside / name).unlink()

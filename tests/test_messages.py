@@ -7,7 +7,7 @@ import pytest
 from hand_made import CONFIG, done, solved, write_run
 
 import xortune as xt
-from xortune.core.errors import InputError, from_command_line, nearest
+from xortune.core.errors import InputError, from_command_line
 from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 
 CELLS = "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\nTanh,MSELoss,Adam,0.01,5,1000,3,8\n"
@@ -90,10 +90,3 @@ def test_an_input_error_survives_a_process_boundary(again):
     assert type(twin) is InputError
     assert vars(twin) == vars(error)
     assert str(twin) == str(error)
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"), [("adam", "Adam"), ("RMSProp", "RMSprop"), ("Addam", "Adam")]
-)
-def test_nearest_overlooks_case_and_small_slips(typed, meant):
-    assert nearest(typed, ["SGD", "Adam", "RMSprop"]) == f"did you mean {meant!r}?"

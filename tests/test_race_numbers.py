@@ -15,16 +15,15 @@ from xortune.spaces.model import Objective
 RUNGS = (4, 16, 64)
 
 
-def raced(costs, order=None, rungs=RUNGS, busy=()):
+def raced(costs, order):
     """All enter with the first rung; then who may climb does, until nobody may. Seeds by name."""
-    race = NumberGrants(RaceRule(rungs))
+    race = NumberGrants(RaceRule(RUNGS))
     seeds = {}
-    for name in order or range(len(costs)):
-        race.see(name, rungs[0], rungs[0], costs=(costs[name],))
-        seeds[name] = rungs[0]
-    while (name := race.next(busy, last=True)) is not None:
-        assert name not in busy
-        seeds[name] = next(rung for rung in rungs if rung > seeds[name])
+    for name in order:
+        race.see(name, RUNGS[0], RUNGS[0], costs=(costs[name],))
+        seeds[name] = RUNGS[0]
+    while (name := race.next((), last=True)) is not None:
+        seeds[name] = next(rung for rung in RUNGS if rung > seeds[name])
         race.see(name, seeds[name], seeds[name], costs=(costs[name],))
     return seeds
 

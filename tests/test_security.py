@@ -14,7 +14,7 @@ from hand_made import ALONE, CONFIG, done, failed, solved, write_run
 
 import xortune as xt
 from xortune.core.errors import InputError
-from xortune.core.files import MAX_BYTES, json_of, open_regular, text_of
+from xortune.core.files import MAX_BYTES, json_of, text_of
 from xortune.core.task import read_numbers
 from xortune.reports.files import csv_text
 from xortune.runs.evaluation import Purpose
@@ -115,24 +115,6 @@ def test_pickles_are_never_loaded(run, tmp_path, monkeypatch):
     loaded = load_run(run.path)
     assert len(loaded.table) == len(loaded.results) == 2
     assert not (tmp_path / "PWNED").exists()
-
-
-def test_open_regular(tmp_path):
-    file = tmp_path / "file"
-    file.write_bytes(b"abc")
-    with open_regular(file) as opened:
-        assert opened.read() == b"abc"
-    (tmp_path / "link").symlink_to(file)
-    with pytest.raises(OSError, match="is a symbolic link"):
-        open_regular(tmp_path / "link")
-    with open_regular(tmp_path / "link", follow=True) as opened:
-        assert opened.read() == b"abc"
-    with pytest.raises(OSError, match="is no regular file"):
-        open_regular("/dev/zero")
-    with pytest.raises(FileNotFoundError):
-        open_regular(tmp_path / "absent")
-    with pytest.raises(NotADirectoryError):
-        open_regular(file / "x")
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ def test_optunas_name_for_trials_is_understood():
         ("search: {sampler: cmaes, trials: 9}", "search", ["s.yaml:4: parameters.activation"]),
         ("search: 3", "search", ["s.yaml:10: search: 3 is not a mapping"]),
         ("search:", "search", ["s.yaml:10: search: null is not a mapping"]),
+        ("seeds: {ladder: [8, 8]}", "seeds", ["s.yaml:11: seeds.ladder", "ascend", "write [8]"]),
         ("seeds: {ladder: [8, 3]}", "seeds", ["[8, 3] does not ascend", "write [3, 8]"]),
         ("seeds: {ladder: [-8, 3]}", "seeds", ["s.yaml:11: seeds.ladder.0: -8", "from 1"]),
         ("seeds: {ladder: []}", "seeds", ["s.yaml:11: seeds.ladder", "at least one"]),

@@ -84,7 +84,7 @@ class RaceRule:
         check_share("alpha", self.alpha)
 
 
-LookResult: TypeAlias = Literal["climbs", "full", "stopped"]
+LookResult: TypeAlias = Literal["continues", "full", "stopped"]
 """The result of a look: the configuration may get more seeds, has had all of them, or is proven
 worse than another."""
 
@@ -198,7 +198,7 @@ class Race:
         self.see(name, successes, n)
         if self.is_stopped(name, successes, n):
             return "stopped"
-        return "climbs" if n < self.rule.rungs[-1] else "full"
+        return "continues" if n < self.rule.rungs[-1] else "full"
 
     def see(self, name: Hashable, successes: int, n: int) -> None:
         """Record a configuration's results so far."""

@@ -106,11 +106,11 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Stop or go on."""
         verdict = self._look(trial, result)
-        if verdict == "climbs" and (counts := self._counts.get(trial.trial_id)):
+        if verdict == "continues" and (counts := self._counts.get(trial.trial_id)):
             others = (one for name, one in self._counts.items() if name != trial.trial_id)
             verdict = "stopped" if is_futile(*counts, others, self._futility) else verdict
         self._stopped += verdict == "stopped"
-        return str(self.CONTINUE if verdict == "climbs" else self.STOP)
+        return str(self.CONTINUE if verdict == "continues" else self.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
         """Record the last report: Tune does not call `on_trial_result` with it."""
@@ -147,6 +147,6 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         last = self._last.get(trial.trial_id, (0, 0))
         k, n = self._last[trial.trial_id] = checked_counts(successes, seeds, last, place=place)
         if not n:
-            return "climbs"
+            return "continues"
         self._counts[trial.trial_id] = k, n
         return self._race.look(trial.trial_id, k, n)

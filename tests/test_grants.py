@@ -1,0 +1,179 @@
+"""Who gets seeds next, held against rules as slow as they are plain."""
+
+import math
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.core.outcome import wilson
+from xortune.racing.grants import NEGLIGIBLE_SPEED, FrontGrants, Grants, seeds_at_first
+from xortune.racing.race import RaceRule, race_lower, race_upper
+from xortune.spaces.model import FIRST
+
+TOP = 64
+
+
+@cache
+def low(k, n):
+    return float(wilson(k, n)[0])
+
+
+@cache
+def bounds(k, n, number, alpha):
+    return tuple(float(end(k, n, number, alpha=alpha)) for end in (race_lower, race_upper))
+
+
+class Plain:
+    """All pairs, every time, by the words of the module."""
+
+    def __init__(self, rule):
+        self.rule, self.at, self.proven, self.out = rule, {}, {}, set()
+
+    def number(self, name):
+        return list(self.at).index(name) + 1
+
+    def see(self, name, k, n, more):
+        self.at[name] = k, n, more
+        lower, _ = bounds(k, n, self.number(name), self.rule.alpha)
+        self.proven[name] = max(self.proven.get(name, 0.0), lower)
+
+    def hoped(self, name):
+        k, n, _ = self.at[name]
+        return (k + 1) / (n + 2)
+
+    def value(self, name, last):
+        k, n, speed = self.at[name]
+        return 1 + speed if last and k == n else (k + 1 + speed) / (n + 2)
+
+    def rivals(self, name):
+        return self.at.keys() - {name}
+
+    def ahead(self, name):
+        k, n, speed = self.at[name]
+        return [
+            other
+            for other in self.rivals(name)
+            if low(*self.at[other][:2]) >= self.hoped(name)
+            and (k < n or speed - self.at[other][2] <= NEGLIGIBLE_SPEED)
+        ]
+
+    def worse(self, name):
+        k, n, _ = self.at[name]
+        _, upper = bounds(k, n, self.number(name), self.rule.alpha)
+        return any(upper < self.proven[other] for other in self.rivals(name))
+
+    def next(self, busy, last=False):
+        most = math.inf if self.rule.finalists is None else self.rule.finalists
+        if last and len(busy) >= most:
+            return None
+        for name in sorted(self.at, key=lambda m: (-self.value(m, last), self.number(m))):
+            k, n, _ = self.at[name]
+            if not k or n >= self.rule.rungs[-1] or name in busy or name in self.out:
+                continue
+            if len(self.ahead(name)) >= most:
+                continue
+            if not self.worse(name):
+                return name
+            self.out.add(name)
+        return None
+
+
+class PlainFront(Plain):
+    """Only those that cost no more in anything count."""
+
+    def value(self, name, last):  # noqa: ARG002
+        return self.hoped(name)
+
+    def rivals(self, name):
+        costs = self.at[name][2]
+        return {
+            other
+            for other in super().rivals(name)
+            if all(a <= b for a, b in zip(self.at[other][2], costs, strict=True))
+        }
+
+    def ahead(self, name):
+        return [r for r in self.rivals(name) if low(*self.at[r][:2]) >= self.hoped(name)]
+
+
+def climbers(race, busy=()):
+    """All who would climb side by side, the first of them first."""
+    found = []
+    while (name := race.next({*busy, *found})) is not None:
+        found.append(name)
+    return found
+
+
+SEEN = st.tuples(
+    st.integers(0, 11),  # who
+    st.sampled_from([2, 4, 8, 16, 32, 64, 80]),  # seeds in all
+    st.sampled_from([0, 0, 0, 0, 1, 2, 5, 30, 80]),  # failures
+    st.sampled_from([0.2, 0.5, 0.503, 0.506, 0.7]),  # speed
+)
+ASKED = st.tuples(st.sets(st.integers(0, 11), max_size=4), st.booleans())
+
+
+@given(
+    st.lists(st.tuples(SEEN, ASKED), max_size=40),
+    st.sampled_from([None, 1, 2, 5]),
+    st.sampled_from([0.05, 0.9]),
+)
+@settings(max_examples=150)
+def test_it_is_the_plain_rule(events, finalists, alpha):
+    rule = RaceRule((2, 4, 8, 16, 32, TOP), alpha=alpha, finalists=finalists)
+    grants, plain = Grants(rule), Plain(rule)
+    for (name, n, failures, speed), (busy, last) in events:
+        k = max(0, n - failures)
+        grants.see(name, k, n, speed=speed)
+        plain.see(name, k, n, speed)
+        expected = plain.next(busy, last)
+        assert grants.next(busy, last=last) == expected
+        assert climbers(grants, busy) == climbers(plain, busy)
+        assert grants.proven == pytest.approx(max(plain.proven.values()), abs=1e-12)
+
+
+COUNT = st.tuples(st.integers(0, 60), st.integers(1, 60)).map(lambda c: (min(c), c[1]))
+COSTS = st.tuples(st.sampled_from([1.0, 2.0]), st.sampled_from([1.0, 3.0, math.inf]))
+LOOK = st.tuples(st.integers(0, 7), COUNT, COSTS, st.sets(st.integers(0, 7), max_size=2))
+
+
+@given(st.lists(LOOK, min_size=1, max_size=20), st.sampled_from([None, 1, 2]))
+@settings(max_examples=30)
+def test_a_front_is_the_plain_rule_among_those_of_no_higher_costs(looks, finalists):
+    rule = RaceRule((8, 50), finalists=finalists)
+    race, plain = FrontGrants(rule), PlainFront(rule)
+    for name, (k, n), costs, busy in looks:
+        race.see(name, k, n, costs=costs)
+        plain.see(name, k, n, costs)
+        assert climbers(race, busy) == climbers(plain, busy)
+    assert race.proven == pytest.approx(max(plain.proven.values()))
+
+
+def test_a_worse_rate_is_stopped_only_for_one_that_costs_no_more():
+    race = FrontGrants(RaceRule((8, 1024), finalists=None))
+    race.see("large", 128, 128, costs=(20.0,))
+    for name, cost in (("small", 3.0), ("as large", 20.0), ("larger", 21.0)):
+        race.see(name, 16, 32, costs=(cost,))
+    assert climbers(race) == ["large", "small"]
+    race.see("smallest", 128, 128, costs=(2.0,))
+    assert climbers(race) == ["large", "smallest"]
+    race.see("small", 500, 516, costs=(1.0,))
+    assert climbers(race) == ["large", "smallest"], "who is out is out for good"
+
+
+@pytest.mark.parametrize(
+    ("rungs", "totals"),
+    [
+        *(((2, 4, 8, 16, 32), [2, 4, 8]), ((8, 32, 128), [8]), ((3, 5, 7, 9), [3, 5, 7])),
+        *(((1, 2, 100), [1, 2]), ((4,), [4])),
+    ],
+)
+def test_a_newcomer_gets_rungs_up_to_eight_while_it_does_not_fail(rungs, totals):
+    found = [rungs[0]]
+    while (following := seeds_at_first(rungs, found[-1], found[-1])) is not None:
+        assert seeds_at_first(rungs, found[-1] - 1, found[-1]) is None
+        found.append(following)
+    assert found == totals
+    assert found[-1] <= FIRST
