@@ -201,13 +201,13 @@ class ConfigResults(Sequence[ConfigResult]):
         epochs, width, count = (
             self._lines.column(name, self._places) for name in ("epochs", "width", "count")
         )
+        if not len(starts):
+            return epochs
         judged = count > self._lines.ends()[0][self._places, Status.CRASHED]
         for values, known, what in (
             (epochs, epochs >= 0, "blocks of different epochs cannot be merged"),
             (width, judged, "blocks judged on different rows cannot be merged"),
         ):
-            if not len(starts):
-                break
             least = np.minimum.reduceat(np.where(known, values, none), starts)
             most = np.maximum.reduceat(np.where(known, values, -1), starts)
             if (wrong := np.flatnonzero(least < most)).size:
@@ -216,7 +216,7 @@ class ConfigResults(Sequence[ConfigResult]):
                     f"{what}: {least[wrong[0]]} and {most[wrong[0]]}",
                     place=f"{place}: config {key}",
                 )
-        budgets = np.maximum.reduceat(epochs, starts) if len(starts) else epochs
+        budgets = np.maximum.reduceat(epochs, starts)
         for at in np.flatnonzero(budgets < 0).tolist():  # no line has an outcome
             given = self._lines.point(int(self._configs[at])).get("epochs")
             budgets[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
@@ -248,16 +248,12 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def _costs(self, objective: Objective) -> NDArray[np.float64]:
         """float64, shape (C,): the objective, with the sign that makes less better."""
-        numbers, name = self._lines.numbers, objective.number or ""
-        values = np.array(
-            [
-                summed(
-                    objective, np.concatenate([numbers(line, name) for line in self._lines_of(i)])
-                )
-                for i in range(len(self._configs))
-            ],
-            float,
+        name, count = objective.number or "", len(self._configs)
+        numbers = (
+            [self._lines.numbers(line, name) for line in self._lines_of(i)] for i in range(count)
         )
+        costs = (summed(objective, np.concatenate(parts)) for parts in numbers)
+        values = np.fromiter(costs, float, count)
         return -values if objective.maximize else values
 
     def _lines_of(self, at: int) -> list[int]:
@@ -352,9 +348,6 @@ class ConfigResults(Sequence[ConfigResult]):
                 return result
             self._made[at] = result
         return self._made[at]
-
-    def __iter__(self) -> Iterator[ConfigResult]:
-        return (self[i] for i in range(len(self)))
 
 
 KEPT = 20_000

@@ -458,7 +458,7 @@ def update_copy(store: Store, folder: Path, *, driver: bool) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _exclusively(folder):
-            dropped = _brought_journal(store, folder, segments, keep=driver)
+            dropped = _update_journal(store, folder, segments, keep=driver)
             names = [name for name in store.names() if _FILES.fullmatch(name)]
             for name in names:
                 content, place = store.get(name), folder / name
@@ -472,18 +472,18 @@ def update_copy(store: Store, folder: Path, *, driver: bool) -> int:
         raise copy_unwritable(folder, error) from None
 
 
-def _brought_journal(store: Store, folder: Path, segments: Sequence[Segment], *, keep: bool) -> int:
+def _update_journal(store: Store, folder: Path, segments: Sequence[Segment], *, keep: bool) -> int:
     place, names, known = folder / JOURNAL, [one.name for one in segments], _known(folder)
     size = place.stat().st_size if place.exists() else 0
     if not segments and not size:
         place.unlink(missing_ok=True)
         return 0
-    begun = sum(one.size for one in segments[: len(known)])
-    same = names[: len(known)] == known and size >= begun
-    offset, done = (begun, len(known)) if same else (0, 0)
+    known_size = sum(one.size for one in segments[: len(known)])
+    is_same = names[: len(known)] == known and size >= known_size
+    offset, done = (known_size, len(known)) if is_same else (0, 0)
     # Without a segment the copy may belong to a run that was removed from the store.
     manifest = folder / "manifest.json"
-    keep = keep and same and bool(segments) and manifest.exists()
+    keep = keep and is_same and bool(segments) and manifest.exists()
     keep = keep and manifest.read_bytes() == store.get("manifest.json")
     dropped = 0
     with place.open("r+b" if place.exists() else "w+b") as journal:
