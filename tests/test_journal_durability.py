@@ -183,20 +183,20 @@ def test_kill_9_in_the_middle_of_appends(tmp_path):
 
 def test_a_torn_line_is_dropped_with_a_word(tmp_path):
     said = []
-    with Journal.open(tmp_path / "j", say=said.append) as opened:
+    with Journal.open(tmp_path / "j", on_message=said.append) as opened:
         opened.append(line(0))
     data = (tmp_path / "j").read_bytes()
     (tmp_path / "j").write_bytes(data + data[:37])
     assert torn(tmp_path / "j") == 37
     assert said == []
-    Journal.open(tmp_path / "j", say=said.append).close()
+    Journal.open(tmp_path / "j", on_message=said.append).close()
     assert said == [
         f"the last line of {tmp_path / 'j'} was torn (37 bytes) and is dropped: what it held is"
         " trained again"
     ]
     assert (tmp_path / "j").read_bytes() == data
     assert torn(tmp_path / "j") == 0
-    Journal.open(tmp_path / "j", say=said.append).close()
+    Journal.open(tmp_path / "j", on_message=said.append).close()
     assert len(said) == 1
 
 

@@ -148,7 +148,7 @@ def test_after_kill_9_the_next_one_says_so_and_goes_on(other):
     assert holder(folder)[1] == "gone"
     refuse_held(folder)
     said = []
-    with held(folder, say=said.append) as lock:
+    with held(folder, on_message=said.append) as lock:
         assert holder(folder) == (lock.owner, "alive")
     assert len(said) == 1
     assert f"taken over from pid {process.pid}" in said[0]
@@ -229,7 +229,7 @@ def test_a_copy_of_a_run_that_is_held_can_be_taken(other, tmp_path):
     assert holder(folder)[1] == "alive"
     assert holder(tmp_path / "copy")[1] == "gone"
     said = []
-    with held(tmp_path / "copy", say=said.append):
+    with held(tmp_path / "copy", on_message=said.append):
         assert holder(folder)[0].pid == process.pid
     assert "does not hold it any more" in said[0]
     assert not (tmp_path / "copy" / LOCK).exists()
@@ -244,7 +244,7 @@ def test_a_claim_that_stands_still_is_taken(tmp_path, share):
     claim_of(tmp_path, host="elsewhere", heartbeat=4e9)  # no clocks are compared
     assert holder(tmp_path)[1] == "elsewhere"
     said, began = [], time.monotonic()
-    with held(tmp_path, say=said.append) as lock:
+    with held(tmp_path, on_message=said.append) as lock:
         assert time.monotonic() - began >= 0.5
         assert [one["owner"] for one in owners(tmp_path)] == [lock.owner.owner]
     assert len(said) == 2

@@ -265,7 +265,7 @@ def test_a_driver_elsewhere_is_believed_while_its_heart_beats(directory, store, 
     thread.start()
     try:
         refused = pytest.raises(InputError, match="pid 4711 on elsewhere")
-        with refused, held(directory, say=said.append):
+        with refused, held(directory, on_message=said.append):
             pass
     finally:
         over.set()
@@ -274,7 +274,7 @@ def test_a_driver_elsewhere_is_believed_while_its_heart_beats(directory, store, 
     assert [one for one in store.names("lock") if one.endswith(".json")] == [f"{name[5:]}.json"]
 
     said.clear()
-    with held(directory, say=said.append):
+    with held(directory, on_message=said.append):
         assert "taken over from pid 4711 on elsewhere" in said[-1]
         assert all(one.startswith("0008-") for one in store.names("lock"))
     assert store.names("lock") == {}
@@ -286,7 +286,7 @@ def test_of_a_driver_that_was_killed_here_nobody_waits_for_the_heart(directory, 
     store.put(f"lock/0003-{dead.owner}.json", dead.as_bytes())
     assert holder(directory) == (dead, "gone")
     said, began = [], time.monotonic()
-    with held(directory, say=said.append):
+    with held(directory, on_message=said.append):
         assert time.monotonic() - began < run_lock.LEASE_SECONDS / 2
     assert [sentence for sentence in said if "waiting" in sentence] == []
     assert store.names("lock") == {}

@@ -47,7 +47,7 @@ def search(tmp_path, monkeypatch):
                 space,
                 trainer,
                 run,
-                say=listener.message,
+                on_message=listener.message,
                 extend=resume.extend,
                 accept_versions=resume.accept_versions,
                 command=resume.command,

@@ -394,7 +394,7 @@ def certify_run(
     made = made_id(identity)
     with ExitStack() as stack:
         stack.enter_context(exclusive())
-        journal = stack.enter_context(held_journal(path / JOURNAL, made, say=on_message))
+        journal = stack.enter_context(held_journal(path / JOURNAL, made, on_message=on_message))
         run = load_run(path)
         fresh, attempt = _fresh_seeds(run, worker, call, accept=accept_versions)
         if cluster is not None and cluster.address is None and cluster.trial_timeout is None:

@@ -584,7 +584,7 @@ def train_shared(
     trainers = {config.made: config.trainer for config in wanted}
     configs = {(config.made, config.point.key): config for config in wanted}
     journals = {made: directory / f"trained-{made}.jsonl" for made in trainers}
-    with held(directory, say=say) as lock:
+    with held(directory, on_message=say) as lock:
         lacking: dict[str, list[SeedsToTrain]] = {made: [] for made in trainers}
         seconds: list[float | None] = []  # of the lacking seeds of each config
         trained = {made: read(path) for made, path in journals.items() if path.exists()}
@@ -609,7 +609,7 @@ def train_shared(
                 if show is not None:
                     show(before + news[0], total)
 
-            with Journal.open(journals[made], made=made, lock=lock, say=say) as journal:
+            with Journal.open(journals[made], made=made, lock=lock, on_message=say) as journal:
                 train_locally(fresh, trainers[made], Record(journal, fresh, on_news))
             done += sum(task.count for task in tasks)
         outcomes = {

@@ -327,9 +327,9 @@ def _write_run(
     for note in results.notes:
         if say is not None:
             say(note)
-    with held(directory, say=say) as lock:
+    with held(directory, on_message=say) as lock:
         create(directory, space_text=text, manifest=manifest)
-        with Journal.open(directory / JOURNAL, made=made, lock=lock, say=say) as journal:
+        with Journal.open(directory / JOURNAL, made=made, lock=lock, on_message=say) as journal:
             for evaluation in results.evaluations:
                 journal.append(evaluation)
         run = load_run(directory)

@@ -290,7 +290,7 @@ def _run_search(
     with (
         _errors_name(directory),
         logging(directory, checked.trackers),  # which also reads the end of the run
-        held(directory, say=voice.warn),  # until the report is written
+        held(directory, on_message=voice.warn),  # until the report is written
         voice.searching(on_progress, on_certify, raced=raced(space)) as (show, show_certified),
     ):
         began = time.monotonic()

@@ -193,7 +193,7 @@ class _Session:
             return ()
         before = load_run(self.directory)
         continue_run(
-            self.space, self.trainer, before, say=self.listener.message, **vars(self.terms)
+            self.space, self.trainer, before, on_message=self.listener.message, **vars(self.terms)
         )
         manifest = manifest_of(self.directory)
         self.spaces = earlier_spaces(self.directory, manifest)
@@ -247,7 +247,7 @@ class _Session:
 
     def journal(self) -> AbstractContextManager[Journal]:
         """The run's journal, locked."""
-        return held_journal(self.directory / JOURNAL, self.made, say=self.listener.message)
+        return held_journal(self.directory / JOURNAL, self.made, on_message=self.listener.message)
 
     def decisions(self, known: Sequence[Evaluation]) -> SearchDecisions:
         """The search's decisions, with the known results."""

@@ -335,7 +335,7 @@ class Journal:
         *,
         made: str | None = None,
         lock: RunLock | None = None,
-        say: Callable[[str], None] | None = None,
+        on_message: Callable[[str], None] | None = None,
     ) -> Self:
         """Open for appending, after cutting a torn last line; the file need not exist.
 
@@ -344,7 +344,7 @@ class Journal:
             made: digest of what makes the lines, see `manifest.made_id`; with it each line gets
                 this digest and the time.
             lock: of the run; once it is lost, nothing is appended.
-            say: called with a sentence if a torn line is dropped.
+            on_message: called with a sentence if a torn line is dropped.
 
         Raises:
             InputError: the file cannot be written, or another process has it open here.
@@ -373,8 +373,8 @@ class Journal:
             except BaseException:
                 os.close(fd)
                 raise
-        if dropped and say is not None:
-            say(
+        if dropped and on_message is not None:
+            on_message(
                 f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
                 " held is trained again"
             )
@@ -548,7 +548,7 @@ class Journal:
 
 @contextmanager
 def held_journal(
-    path: Path, made: str, *, say: Callable[[str], None] | None = None
+    path: Path, made: str, *, on_message: Callable[[str], None] | None = None
 ) -> Iterator[Journal]:
     """Hold a run and open its journal for appending; see `Journal.open`.
 
@@ -556,8 +556,8 @@ def held_journal(
         InputError: another process holds the run, or it cannot be written.
     """
     with (
-        held(path.parent, say=say) as lock,
-        Journal.open(path, made=made, lock=lock, say=say) as journal,
+        held(path.parent, on_message=on_message) as lock,
+        Journal.open(path, made=made, lock=lock, on_message=on_message) as journal,
     ):
         yield journal
 

@@ -72,7 +72,7 @@ LOCAL = frozenset(
 Life: TypeAlias = Literal["alive", "gone", "elsewhere"]
 """`elsewhere`: only the beat tells whether the owner is alive."""
 
-Say: TypeAlias = Callable[[str], None]
+OnMessage: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -389,14 +389,14 @@ def _withdraw(files: Files, claim: _Claim) -> bool:
 
 
 def _taken(
-    files: Files, owner: Owner, say: Say, *, least: int = 0, gone: Collection[str] = ()
+    files: Files, owner: Owner, on_message: OnMessage, *, least: int = 0, gone: Collection[str] = ()
 ) -> tuple[RunLock, list[str]]:
     """Take a run; return the lock, and the owners whose claims it has replaced.
 
     Args:
         files: where the claims are.
         owner: who takes it.
-        say: called with what the user should know.
+        on_message: called with what the user should know.
         least: the highest epoch of an earlier driver.
         gone: owners that are known to be gone.
     """
@@ -407,7 +407,7 @@ def _taken(
             raise _is_held(files.place(LOCK), claim.owner)
         if life == "gone":
             abandoned[claim] = "which does not hold it any more"
-        elif _stands_still(files, claim, say):
+        elif _stands_still(files, claim, on_message):
             abandoned[claim] = f"which has not renewed it for {LEASE_SECONDS:.0f} s"
     mine = _Claim(max([least, *(claim.epoch for claim in abandoned)]) + 1, owner)
     try:
@@ -424,7 +424,7 @@ def _taken(
         _withdraw(files, mine)
         raise
     for claim, why in abandoned.items():
-        say(f"{files.place(LOCK)}: taken over from {claim.owner}, {why}")
+        on_message(f"{files.place(LOCK)}: taken over from {claim.owner}, {why}")
     return RunLock(files, mine), [claim.owner.owner for claim in abandoned]
 
 
@@ -440,9 +440,9 @@ def _wait_for_others(files: Files, mine: _Claim) -> None:
         time.sleep(LOOK_SECONDS / 10)
 
 
-def _stands_still(files: Files, seen: _Claim, say: Say) -> bool:
+def _stands_still(files: Files, seen: _Claim, on_message: OnMessage) -> bool:
     """Whether a claim is not renewed during a whole lease; False if it was withdrawn meanwhile."""
-    say(
+    on_message(
         f"{files.place(LOCK)}: held by {seen.owner}; waiting for its heartbeat for at most "
         f"{LEASE_SECONDS:.0f} s, to see whether it is alive"
     )
@@ -486,7 +486,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
-def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
+def held(directory: Path, *, on_message: OnMessage | None = None) -> Iterator[RunLock]:
     """Hold a run's directory for the duration of the block; create it if it does not exist.
 
     A thread that already holds it gets the lock that it has. For a run in an object store both the
@@ -494,19 +494,19 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
 
     Args:
         directory: of the run.
-        say: called with a sentence if a lock is waited for or taken over.
+        on_message: called with a sentence if a lock is waited for or taken over.
 
     Raises:
         InputError: another driver holds it (nothing was changed), the directory cannot be written,
             a file in `lock` is no lock, or the store fails.
     """
-    say = say or (lambda _: None)
+    on_message = on_message or (lambda _: None)
     with writing(directory):
         mine = os.path.realpath(directory), os.getpid(), threading.get_ident()
         if mine not in _held:
             is_new = not directory.exists()
             directory.mkdir(parents=True, exist_ok=True)
-            lock, gone = _taken(_Directory(directory), this_process(), say)
+            lock, gone = _taken(_Directory(directory), this_process(), on_message)
     if mine in _held:
         yield _held[mine]
         return
@@ -517,8 +517,8 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
             store = store_of(directory)
             store.check()
             least = max((one.epoch for one in segments_in(store)), default=0)
-            in_store, _ = _taken(store, lock.owner, say, least=least, gone=gone)
-            with working_copy(directory, in_store, say):
+            in_store, _ = _taken(store, lock.owner, on_message, least=least, gone=gone)
+            with working_copy(directory, in_store, on_message):
                 yield lock
         else:
             yield lock

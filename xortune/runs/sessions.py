@@ -527,13 +527,13 @@ def continue_run(
     trainer: Trainer,
     run: Run,
     *,
-    say: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
     **how: Any,
 ) -> None:
     """Begin a session that continues a run: record it, and its space if that grows.
 
-    The caller holds the run's lock. Arguments are those of `continuation`; `say` is called with
-    each sentence that the user should read.
+    The caller holds the run's lock. Arguments are those of `continuation`; `on_message` is called
+    with each sentence that the user should read.
 
     Raises:
         InputError: it may not continue the run; nothing was written.
@@ -543,8 +543,8 @@ def continue_run(
     if run.manifest.get("stopped"):
         update_manifest(run.path, stopped=None)
     for note in session.notes:
-        if say is not None:
-            say(note)
+        if on_message is not None:
+            on_message(note)
 
 
 def end_of_session(run: Run, **how: Any) -> dict[str, Any]:

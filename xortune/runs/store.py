@@ -577,13 +577,15 @@ def holds_lines(path: StoredPath) -> bool:
 
 
 @contextmanager
-def working_copy(directory: StoredPath, hold: _Hold, say: Callable[[str], None]) -> Iterator[None]:
+def working_copy(
+    directory: StoredPath, hold: _Hold, on_message: Callable[[str], None]
+) -> Iterator[None]:
     """Download a held run into its working copy; writes go there and to the store."""
     root, store = _found(directory)[0], store_of(directory)
     _held[root] = store, hold
     try:
         if dropped := update_copy(store, directory.resolve(), driver=True):
-            say(
+            on_message(
                 f"{directory}: {dropped:,} bytes of the working copy's journal never came to the "
                 "store and are dropped: what they held is trained again"
             )
