@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compared import contestant, paired, seeds_of, unpaired
 from hand_made import outcome, solved
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import boschloo_exact, mannwhitneyu, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
@@ -44,6 +44,7 @@ def test_other_seeds_are_independent_samples():
     assert (pair.differs, pair.ahead, pair.unused) == (True, 0, (0, 0))
 
 
+@example("+" * 12, "-" * 12, 6)  # as many shared seeds as others
 @given(patterns, patterns, st.integers(-15, 15))
 @settings(max_examples=30, deadline=None)
 def test_no_seed_that_both_have_is_ever_two(first, second, shift):

@@ -318,10 +318,10 @@ def _same(begun: Sequence[Evaluation], purposes: Sequence[Purpose]) -> bool:
     by = purposes[0].by
     requested = {purpose.finalist: purpose for purpose in purposes}
     return (by == "neighbourhood" or purpose_of(begun[-1]).by == "own") and all(
-        had.first is not None
-        and requested.get(had.finalist)
-        == replace(had, kind="certify", moved=None, by=by, neighbours=0, first=None)
-        for had in map(purpose_of, begun)
+        before.first is not None
+        and requested.get(before.finalist)
+        == replace(before, kind="certify", moved=None, by=by, neighbours=0, first=None)
+        for before in map(purpose_of, begun)
     )
 
 
@@ -349,20 +349,20 @@ def _tasks(
     if purposes[0].min_rate is not None:
         return _next_of_sequence(run, purposes, begun)
     near = around_from = _first(NEIGHBOURS, run, trainer, purposes, begun)
-    had: dict[tuple[str, str, str], list[Evaluation]] = defaultdict(list)
+    trained: dict[tuple[str, str, str], list[Evaluation]] = defaultdict(list)
     for line in begun:
-        had[purpose_of(line).kind, purpose_of(line).finalist, line.block.point.key].append(line)
+        trained[purpose_of(line).kind, purpose_of(line).finalist, line.block.point.key].append(line)
     # Neighbours that an earlier call finished count even if this call moves by another fraction.
     measured = {
         (finalist, key)
-        for (kind, finalist, key), lines in had.items()
+        for (kind, finalist, key), lines in trained.items()
         if kind == "neighbourhood"
         and sum(line.block.count for line in lines if line.final) == seeds
     }
     tasks, around = [], list[SeedsToTrain]()
     for purpose in purposes:
         key = purpose.finalist
-        own = _to_train(run, purpose, range(first, first + seeds), had["certify", key, key])
+        own = _to_train(run, purpose, range(first, first + seeds), trained["certify", key, key])
         tasks.append(own)
         if neighbourhood is None:
             continue
@@ -372,7 +372,7 @@ def _tasks(
             raise InputError("no seeds are left for neighbours", field="neighbourhood")
         for name, moved in neighbours(own.point, run.asked, trainer, neighbourhood):
             reason = replace(purpose, kind="neighbourhood", moved=name, first=around_from)
-            rest = missing(span, had["neighbourhood", key, moved.key])
+            rest = missing(span, trained["neighbourhood", key, moved.key])
             around.append(SeedsToTrain(moved, rest, own.proposal, reason))
             measured.add((key, moved.key))
     number = len(measured)
@@ -391,10 +391,12 @@ def _tasks(
     ]
 
 
-def _to_train(run: Run, purpose: Purpose, span: range, had: Iterable[Evaluation]) -> SeedsToTrain:
+def _to_train(
+    run: Run, purpose: Purpose, span: range, trained: Iterable[Evaluation]
+) -> SeedsToTrain:
     """Return what a finalist lacks of some seeds, under the proposal of its search."""
     line = run.evaluations.of_keys([purpose.finalist])[0]
-    return SeedsToTrain(line.block.point, missing(span, had), line.proposal, purpose)
+    return SeedsToTrain(line.block.point, missing(span, trained), line.proposal, purpose)
 
 
 def _next_of_sequence(
@@ -406,10 +408,11 @@ def _next_of_sequence(
     """
     for purpose in purposes:
         assert purpose.first is not None
-        had = [line for line in begun if purpose_of(line).finalist == purpose.finalist]
-        step = sequence_step(had, purpose)
+        trained = [line for line in begun if purpose_of(line).finalist == purpose.finalist]
+        step = sequence_step(trained, purpose)
         if step.proven is None:
-            return [_to_train(run, purpose, range(purpose.first, purpose.first + step.needed), had)]
+            span = range(purpose.first, purpose.first + step.needed)
+            return [_to_train(run, purpose, span, trained)]
         if not step.proven:
             break
     return []
@@ -532,9 +535,10 @@ def _made_by_others(lines: Sequence[Evaluation], trainer: Trainer) -> bool:
 def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:
     """Return the parts of `seeds` that none of a config's final lines has, ascending."""
     parts, start = [], seeds.start
-    for had in sorted((line.block.seeds for line in lines if line.final), key=lambda s: s.start):
-        parts.append(range(start, min(had.start, seeds.stop)))
-        start = max(start, had.stop)
+    trained = (line.block.seeds for line in lines if line.final)
+    for block in sorted(trained, key=lambda block: block.start):
+        parts.append(range(start, min(block.start, seeds.stop)))
+        start = max(start, block.stop)
     return tuple(part for part in (*parts, range(start, seeds.stop)) if part)
 
 

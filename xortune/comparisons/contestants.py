@@ -121,9 +121,9 @@ def certified_outcome(
 
 
 def trained_contestant(
-    candidate: Candidate, outcome: Outcome, made: str, identity: Mapping[str, str]
+    candidate: Candidate, outcome: Outcome, trainer: str, identity: Mapping[str, str]
 ) -> Contestant:
-    """Return the candidate with seeds that were trained for the comparison."""
+    """Return the candidate with seeds trained for the comparison; `trainer` is of `trained_by`."""
     notes: tuple[str, ...] = ()
     if candidate.run is not None:
         run = candidate.run
@@ -138,7 +138,7 @@ def trained_contestant(
                 f"its search was trained by something else than these seeds ({changes}): what is"
                 " compared is its config, trained as it would be now",
             )
-    return _contestant(candidate, outcome, "trained", _fresh(outcome, made), notes)
+    return _contestant(candidate, outcome, "trained", _fresh(outcome, trainer), notes)
 
 
 def known_facts(
@@ -214,14 +214,14 @@ def rule_of(facts: Mapping[str, str]) -> Success | None:
         return None
 
 
-def trained_by(made: Mapping[str, object]) -> str:
+def trained_by(facts: Mapping[str, object]) -> str:
     """Format engine and versions of an identity, of `made_with` or of a trainer's description."""
-    given = made.get("versions")
+    given = facts.get("versions")
     versions = given if isinstance(given, Mapping) else {}
-    named = [str(made[name]) for name in ("engine", "device") if made.get(name)]
-    packages = {name: made.get(name, versions.get(name)) for name in ("torch", "numba", "xortune")}
-    named += [f"{name} {version}" for name, version in packages.items() if version]
-    return ", ".join(named)
+    parts = [str(facts[name]) for name in ("engine", "device") if facts.get(name)]
+    packages = {name: facts.get(name, versions.get(name)) for name in ("torch", "numba", "xortune")}
+    parts += [f"{name} {version}" for name, version in packages.items() if version]
+    return ", ".join(parts)
 
 
 def _contestant(
@@ -237,9 +237,9 @@ def _contestant(
     )
 
 
-def _fresh(outcome: Outcome, made: str) -> dict[str, str]:
+def _fresh(outcome: Outcome, trainer: str) -> dict[str, str]:
     """Return the facts of seeds that a certificate or a comparison trained."""
-    trained = {"fresh seeds trained by": made} if made else {}
+    trained = {"fresh seeds trained by": trainer} if trainer else {}
     return {**trained, "fresh seeds": _extent(outcome)}
 
 
