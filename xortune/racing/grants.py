@@ -486,7 +486,7 @@ class NumberGrants(ProvenRates):
         number = self.enter(name)
         if self._at.pop(number, None) is not None:
             for members in (*self._came, *self._wait):
-                members[:] = [member for member in members if member[1] != number]
+                _drop(members, number)
         self._least.pop(number, None)
         if self._at_most.pop(number, None) is not None:
             self._bars = tuple(nsmallest(2, ((cost, i) for i, cost in self._at_most.items())))
@@ -521,7 +521,7 @@ class NumberGrants(ProvenRates):
             insort(self._came[place], (cost, number))
             insort(self._wait[place], (cost, number))
             if place:  # it has left the rung before
-                _remove_member(self._wait[place - 1], number)
+                _drop(self._wait[place - 1], number)
 
     def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
         """The configuration to promote, the best of the highest rung with one; None if none may."""
@@ -553,10 +553,8 @@ class NumberGrants(ProvenRates):
         self._bars = tuple(nsmallest(2, [*others, (cost, number)]))
 
 
-def _remove_member(members: list[NumberMember], number: int) -> None:
-    at = next((at for at, member in enumerate(members) if member[1] == number), None)
-    if at is not None:
-        del members[at]
+def _drop(members: list[NumberMember], number: int) -> None:
+    members[:] = [member for member in members if member[1] != number]
 
 
 SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants

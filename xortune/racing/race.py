@@ -110,16 +110,9 @@ def race_share(number: ArrayLike) -> NDArray[np.float64]:
 def race_lower(
     successes: ArrayLike, n: ArrayLike, number: ArrayLike, *, alpha: float = 0.05
 ) -> NDArray[np.float64]:
-    """The lower bound of a configuration's rate, by the race's promise.
+    """Lower bounds of configurations' rates, which hold for all numbers at all n together.
 
-    Args:
-        successes: counts, any shape; the other two are broadcast with it.
-        n: seeds.
-        number: of the configuration, from 1.
-        alpha: of the whole race.
-
-    Returns:
-        Lower bounds, of the broadcast shape; they hold for all configurations at all n together.
+    Counts, seeds and numbers of configurations, from 1, are broadcast; alpha is of the whole race.
     """
     return anytime_lower(successes, n, alpha=alpha * race_share(number) / 2)
 
@@ -127,7 +120,7 @@ def race_lower(
 def race_upper(
     successes: ArrayLike, n: ArrayLike, number: ArrayLike, *, alpha: float = 0.05
 ) -> NDArray[np.float64]:
-    """The upper bound of a configuration's rate; as `race_lower`."""
+    """Upper bounds; as `race_lower`."""
     return anytime_upper(successes, n, alpha=alpha * race_share(number) / 2)
 
 

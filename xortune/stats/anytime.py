@@ -34,6 +34,10 @@ alpha 0.05; no test can do with fewer than 59 and 299. The last column is the me
 that prove "above 0.95" if the truth is 0.98. The Jeffreys mixture, cut off, is used: near 0 and 1
 it needs a sixth fewer seeds than the uniform one, and in the middle up to a few percent more.
 
+In all functions `successes` are counts k and `n` numbers of seeds, of any shape and broadcast with
+the other arguments; results are float64 of the broadcast shape. They raise an InputError for counts
+that are not whole numbers from 0 to n, and for probabilities outside (0, 1).
+
 Sources: Ville (1939), Étude critique de la notion de collectif. Robbins (1970), Statistical methods
 related to the law of the iterated logarithm, Ann. Math. Stat. 41, 1397-1409 (mixtures). Krichevsky
 and Trofimov (1981), IEEE Trans. Inf. Theory 27, 199-207 (the Beta(1/2, 1/2) mixture). Howard,
@@ -68,17 +72,8 @@ def anytime_lower(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike) -> Fl
     The probability that the bound is above the true rate at any n, from 1 to infinity, is at most
     alpha. So the choice of n may depend on the results so far.
 
-    Args:
-        successes: counts k, any shape.
-        n: seeds, broadcast against `successes`; 0 gives 0.
-        alpha: in (0, 1), of each single bound; broadcast with the others.
-
-    Returns:
-        The least rate p whose wealth, the mean of L(q) / L(p) over the mixture, is below 1 / alpha;
-        0 where k is 0, and below k/n otherwise. Of the broadcast shape.
-
-    Raises:
-        InputError: counts are not whole numbers from 0 to n, or alpha is outside (0, 1).
+    It is the least rate p whose wealth, the mean of L(q) / L(p) over the mixture, is below
+    1 / alpha: 0 where k is 0, and below k/n otherwise. Each single bound has this alpha, in (0, 1).
     """
     k, m = whole_counts(successes, n)
     _check(alpha)
@@ -104,18 +99,10 @@ def anytime_upper(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike) -> Fl
 def anytime_interval(
     successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95
 ) -> tuple[Floats, Floats]:
-    """An interval for a success probability that holds at every n simultaneously.
+    """(low, high): an interval for a success probability that holds at every n simultaneously.
 
-    Args:
-        successes: counts k, any shape.
-        n: seeds, broadcast against `successes`; 0 gives (0, 1).
-        confidence: the probability that the interval contains the true rate at every n, in (0, 1).
-
-    Returns:
-        (low, high), of the broadcast shape: both one-sided bounds, each with half of the risk.
-
-    Raises:
-        InputError: as `anytime_lower`.
+    It contains the true rate at every n with probability `confidence`, in (0, 1): both one-sided
+    bounds, each with half of the risk.
     """
     half = (1 - confidence) / 2
     if not 0 < half < 0.5:
@@ -129,19 +116,8 @@ def anytime_evidence_above(successes: ArrayLike, n: ArrayLike, rate: ArrayLike) 
 
     If the true rate is `rate` or less, the e-value at any n, chosen in any way, has a mean of at
     most 1, and ever reaches 1 / alpha with probability at most alpha. E-values of independent
-    series multiply, so their logarithms add.
-
-    Args:
-        successes: counts k, any shape.
-        n: seeds, broadcast with the others; 0 gives 0.
-        rate: the hypothesis, in (0, 1).
-
-    Returns:
-        Natural logarithms, of the broadcast shape; `anytime_lower` with alpha is above `rate` where
-        they are above log(1 / alpha).
-
-    Raises:
-        InputError: counts are not whole numbers from 0 to n, or a rate is outside (0, 1).
+    series multiply, so their natural logarithms, which are returned, add. `anytime_lower` with
+    alpha is above `rate`, in (0, 1), where they are above log(1 / alpha).
     """
     k, m = whole_counts(successes, n)
     return _evidence(k, m, _logits(rate))
@@ -237,9 +213,6 @@ def anytime_quantile(
 
     Returns:
         (low, high): two of the numbers; infinite where there are too few seeds for a bound.
-
-    Raises:
-        InputError: a share or an alpha is outside (0, 1).
 
     Source:
         Howard and Ramdas (2022), Sequential estimation of quantiles with applications to A/B

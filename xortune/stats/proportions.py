@@ -1,7 +1,9 @@
 """Success rates for numbers of seeds that were planned: bounds, exact tests, differences, Holm.
 
 For rates that are looked at before the planned number there are `stats.anytime` and
-`stats.sequential`.
+`stats.sequential`. All counts may be arrays, which are broadcast; results are float64 of that
+shape. Bounds and tests raise an InputError for counts that are not whole numbers from 0 to n, and
+for a confidence outside (0, 1).
 """
 
 from __future__ import annotations
@@ -27,17 +29,6 @@ def clopper_pearson_lower(
     Any true probability is at least the bound with at least the given confidence, for one n that
     was fixed before the first seed was looked at.
 
-    Args:
-        successes: counts k, any shape.
-        n: seeds, broadcast against `successes`; 0 gives 0.
-        confidence: in (0, 1).
-
-    Returns:
-        The bound, float64, of the broadcast shape.
-
-    Raises:
-        InputError: counts are not whole numbers from 0 to n, or the confidence is outside (0, 1).
-
     Source:
         Clopper and Pearson (1934), Biometrika 26, 404-413, with beta quantiles as in scipy's
         `binomtest(...).proportion_ci(method="exact")`, which takes one count at a time.
@@ -53,12 +44,11 @@ def mcnemar_greater(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:
     """One-sided exact McNemar test of "A succeeds more often than B" on shared seeds.
 
     Args:
-        wins: seeds that A solved and B did not, any shape.
-        losses: seeds that B solved and A did not, broadcast against `wins`.
+        wins: seeds that A solved and B did not.
+        losses: seeds that B solved and A did not.
 
     Returns:
-        P(X >= wins) for X ~ Binomial(wins + losses, 1/2), the p-value of "not more often"; 1 where
-        the seeds are all alike.
+        P(X >= wins) for X ~ Binomial(wins + losses, 1/2), the p-value of "not more often".
 
     Source:
         McNemar (1947), Psychometrika 12, 153-157, with the exact binomial tail, written as an
@@ -72,19 +62,8 @@ def mcnemar_greater(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:
 def mcnemar_two_sided(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:
     """Exact McNemar test of "A and B succeed equally often" on shared seeds, two-sided.
 
-    Args:
-        wins: seeds that A solved and B did not, any shape.
-        losses: seeds that B solved and A did not, broadcast against `wins`.
-
-    Returns:
-        The p-values: twice the smaller tail of Binomial(wins + losses, 1/2), at most 1.
-
-    Raises:
-        InputError: counts are not whole numbers of 0 or more.
-
-    Source:
-        McNemar (1947), Psychometrika 12, 153-157, with the exact binomial tail, as in statsmodels'
-        `mcnemar(exact=True)`, which takes one table at a time.
+    Twice the smaller p-value of `mcnemar_greater`, at most 1, as statsmodels'
+    `mcnemar(exact=True)`, which takes one table at a time.
     """
     w, m = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
     whole_counts(np.stack([w, m]), w + m)
@@ -102,7 +81,7 @@ def fisher_two_sided(
     rate. Unconditional exact tests such as Boschloo's have more power, but not this property.
 
     Args:
-        k1: successes of the first sample, any shape; the other arguments are broadcast with it.
+        k1: successes of the first sample.
         n1: its size.
         k2: successes of the second sample.
         n2: its size.
@@ -139,7 +118,7 @@ def fisher_tails(
     it: like the test they are conditional on the successes of both samples.
 
     Args:
-        successes: of both samples together, any shape; the other arguments are broadcast with it.
+        successes: of both samples together.
         n1: size of the first sample.
         n2: size of the second sample.
         alpha: the level.
@@ -172,9 +151,6 @@ def boschloo(k1: int, n1: int, k2: int, n2: int) -> float:
         n1: its size.
         k2: successes of the second sample.
         n2: its size.
-
-    Raises:
-        InputError: counts are not whole numbers from 0 to n.
 
     Source:
         Boschloo (1970), Statistica Neerlandica 24, 1-35, as scipy's `boschloo_exact`, with which a
@@ -324,13 +300,13 @@ def paired_difference(
     """95 % interval of the rate of A minus that of B, both trained on the same seeds.
 
     Args:
-        both: seeds that both solve, any shape; the others are broadcast against it.
+        both: seeds that both solve.
         wins: seeds that A solves and B does not.
         losses: seeds that B solves and A does not.
         neither: seeds that neither solves; with the other three at least one.
 
     Returns:
-        (low, high), float64, of the broadcast shape, each in [-1, 1].
+        (low, high), each in [-1, 1].
 
     Source:
         Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10 ("square and add"): the
@@ -357,13 +333,13 @@ def unpaired_difference(
     """95 % interval of the rate of A minus that of B, each trained on seeds of its own.
 
     Args:
-        k1: seeds that A solves, any shape; the others are broadcast against it.
+        k1: seeds that A solves.
         n1: its seeds, at least 1.
         k2: seeds that B solves.
         n2: its seeds, at least 1.
 
     Returns:
-        (low, high), float64, of the broadcast shape, each in [-1, 1].
+        (low, high), each in [-1, 1].
 
     Source:
         Newcombe (1998), Statistics in Medicine 17, 873-890, method 10: the hybrid of the two Wilson
