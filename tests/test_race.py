@@ -116,3 +116,9 @@ def test_the_quick_comparisons_are_those_of_the_bounds(counts, number, rate):
     lower, upper = float(race_lower(k, n, number)), float(race_upper(k, n, number))
     assert is_worse(k, n, number, rate) == (upper < rate)
     assert best_lower(k, n, number, rate) == max(lower, rate)
+
+
+def test_a_leader_may_be_stopped_for_the_second_best():
+    race = Race(RaceRule((1_000,)))
+    assert race.look("first", 200, 200) == race.look("second", 150, 150) == "continues"
+    assert (race.leader, race.look("first", 200, 800)) == ("first", "stopped")
