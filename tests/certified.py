@@ -12,7 +12,7 @@ import pytest
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 
 import xortune as xt
-from xortune.certificates.fresh import Call
+from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.certify import certify_run
@@ -86,7 +86,9 @@ def run(tmp_path, monkeypatch):
 
 
 def certify(run, trainer=None, *, top=3, seeds=100, **more):
-    return certify_run(run.path, trainer or Counting(), Call(top=top, seeds=seeds, **more))
+    return certify_run(
+        run.path, trainer or Counting(), CertifyRequest(top=top, seeds=seeds, **more)
+    )
 
 
 def spans(path, *, searched):

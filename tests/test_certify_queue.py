@@ -11,7 +11,7 @@ from hand_made import done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.certificates.fresh import Call, tasks_of
+from xortune.certificates.fresh import CertifyRequest, tasks_of
 from xortune.core.point import Point
 from xortune.driver import certify as module
 from xortune.driver.batches import Batches, Done
@@ -31,7 +31,7 @@ def seeds_of(run):
     """What decides on fresh seeds of some finalists."""
 
     def fresh(trainer, *, top=3, seeds=100, **more):
-        tasks = tasks_of(run, trainer, Call(top=top, seeds=seeds))
+        tasks = tasks_of(run, trainer, CertifyRequest(top=top, seeds=seeds))
         return FreshSeeds(tasks, trainer, **more)
 
     return fresh
@@ -73,9 +73,9 @@ def test_nothing_is_told_before_it_is_on_the_disk(seeds_of, batches_of, monkeypa
 # Any of the seeds may be missing.
 
 CALLS = (
-    Call(top=3, seeds=100),
-    Call(top=2, seeds=60, neighbourhood=0.2, by="neighbourhood"),
-    Call(top=2, seeds=70, neighbourhood=0.2, extendable=True),
+    CertifyRequest(top=3, seeds=100),
+    CertifyRequest(top=2, seeds=60, neighbourhood=0.2, by="neighbourhood"),
+    CertifyRequest(top=2, seeds=70, neighbourhood=0.2, extendable=True),
 )
 
 
@@ -88,7 +88,7 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
         points, counts = [*POINTS, near], [*SEARCHED, 8]
         run = searched_run(Path(name) / "run", points=points, counts=counts, seconds=0.5)
         trainer = Chancy(seconds=1e-7)
-        certify_run(run.path, trainer, Call(top=1, seeds=30, neighbourhood=0.2))
+        certify_run(run.path, trainer, CertifyRequest(top=1, seeds=30, neighbourhood=0.2))
         before = (run.path / JOURNAL).read_text().splitlines(keepends=True)
         whole = _certified_in_small_blocks(run.path, call)
         made = (run.path / JOURNAL).read_text().splitlines(keepends=True)[len(before) :]
@@ -147,7 +147,7 @@ def test_what_takes_less_than_ray_to_start_is_trained_here(run, places, monkeypa
         (Counting(seconds=1e-9), Cluster("auto"), Cluster("auto")),
         (Counting(seconds=1e-9), Cluster(trial_timeout=9.0), Cluster(trial_timeout=9.0)),
     ):
-        certify_run(run.path, trainer, Call(top=3, seeds=100), cluster=cluster)
+        certify_run(run.path, trainer, CertifyRequest(top=3, seeds=100), cluster=cluster)
         assert places.pop() == place
 
 
@@ -155,8 +155,8 @@ def test_what_the_search_measured_counts(tmp_path, places):
     lines = [done(0, POINTS[0], solved(0, 8, 8, epochs=30))]  # 0.5 s
     slow = write_run(tmp_path / "slow", lines, space_text=SPACE, trainer="network")
     trainer = Counting(seconds=1e-3)
-    certify_run(slow.path, trainer, Call(top=1, seeds=240), cluster=Cluster())
-    certify_run(slow.path, trainer, Call(top=1, seeds=270), cluster=Cluster())
+    certify_run(slow.path, trainer, CertifyRequest(top=1, seeds=240), cluster=Cluster())
+    certify_run(slow.path, trainer, CertifyRequest(top=1, seeds=270), cluster=Cluster())
     assert places == ["here", Cluster()]
 
 
@@ -170,7 +170,7 @@ def test_what_may_kill_its_process_is_not_trained_here(tmp_path, places):
     for theirs, place in ((False, "here"), (True, Cluster())):
         trainer = Counting(seconds=1e-6)
         trainer.users_code = theirs
-        certify_run(run.path, trainer, Call(top=1, seeds=20), cluster=Cluster())
+        certify_run(run.path, trainer, CertifyRequest(top=1, seeds=20), cluster=Cluster())
         assert places.pop() == place
 
 

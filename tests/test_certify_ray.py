@@ -8,7 +8,7 @@ import signal
 import pytest
 from certified import Chancy, searched_run
 
-from xortune.certificates.fresh import Call
+from xortune.certificates.fresh import CertifyRequest
 from xortune.driver.batches import ATTEMPTS
 from xortune.driver.certify import certify_run
 from xortune.driver.cluster import Cluster
@@ -35,7 +35,7 @@ def workers(path):
 
 
 def test_the_same_certificate_here_and_on_two_slots(two):
-    call = Call(top=2, seeds=60, neighbourhood=0.2)
+    call = CertifyRequest(top=2, seeds=60, neighbourhood=0.2)
     here = certify_run(two[0], Chancy(), call)
     told = []
     trainer = Chancy(seconds=0.002)
@@ -54,10 +54,13 @@ def test_the_same_certificate_here_and_on_two_slots(two):
 
 @pytest.mark.long
 def test_a_worker_that_dies_costs_its_block(two):
-    whole = certify_run(two[0], Chancy(), Call(top=2, seeds=100))
+    whole = certify_run(two[0], Chancy(), CertifyRequest(top=2, seeds=100))
     deadly = whole.best.first + 30
     found = certify_run(
-        two[1], Chancy(seconds=0.01, deadly=deadly), Call(top=2, seeds=100), cluster=ON_RAY
+        two[1],
+        Chancy(seconds=0.01, deadly=deadly),
+        CertifyRequest(top=2, seeds=100),
+        cluster=ON_RAY,
     )
     assert found.latest is not None, "it is complete"
     lines = load_run(two[1]).checks
@@ -97,7 +100,7 @@ def after_tune():
 @pytest.mark.long
 @pytest.mark.usefixtures("after_tune")
 def test_ctrl_c_and_the_same_call_again(two):
-    call = Call(top=3, seeds=100)
+    call = CertifyRequest(top=3, seeds=100)
     whole = certify_run(two[0], Chancy(), call)
     stops = Chancy(seconds=0.02, stops=whole.best.first + 90, driver=os.getpid())
     with pytest.raises(KeyboardInterrupt):

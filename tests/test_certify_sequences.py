@@ -10,7 +10,7 @@ from certified import Counting, searched_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.certificates.fresh import Call
+from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import InputError
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
 from xortune.driver.certify import certify_run
@@ -40,7 +40,7 @@ def test_fresh_seeds_stay_fresh_and_nothing_is_forgotten(calls):
             options = dict(call)
             trainer = Counting(stop_after=options.pop("stop_after"))
             with contextlib.suppress(InputError, KeyboardInterrupt):
-                certify_run(run.path, trainer, Call(**options))
+                certify_run(run.path, trainer, CertifyRequest(**options))
             _check(run.path, before)
             before = certificate_of(load_run(run.path).checks)
 

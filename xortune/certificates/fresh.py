@@ -107,8 +107,8 @@ def _moves(parameter: Range, value: float, fraction: float) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Call:
-    """The options of one call of `certify`. An equal call continues an interrupted attempt.
+class CertifyRequest:
+    """The options of `certify`. An equal request continues an interrupted attempt.
 
     Attributes:
         top: number of finalists: the first of the search's own order that solved any seed.
@@ -217,13 +217,15 @@ class SeedsToTrain:
         return sum(map(len, self.seeds))
 
 
-def tasks_of(run: Run, trainer: Trainer, call: Call, *, accept: bool = False) -> list[SeedsToTrain]:
-    """Return everything that a call still has to train.
+def tasks_of(
+    run: Run, trainer: Trainer, request: CertifyRequest, *, accept: bool = False
+) -> list[SeedsToTrain]:
+    """Return everything that a request still has to train.
 
     Args:
         run: whose journal nobody else writes to.
         trainer: trains the seeds.
-        call: the options.
+        request: the options.
         accept: begin a new attempt if the last one was begun by another engine or other versions.
 
     Raises:
@@ -231,15 +233,17 @@ def tasks_of(run: Run, trainer: Trainer, call: Call, *, accept: bool = False) ->
             engine or version, no neighbours, or no fresh seeds left.
     """
     tasks = (
-        _extension(run, trainer, call.seeds)
-        if call.extend
-        else _attempt(run, trainer, call, accept=accept)
+        _extension(run, trainer, request.seeds)
+        if request.extend
+        else _attempt(run, trainer, request, accept=accept)
     )
     _refuse_seen(tasks, run)
     return tasks
 
 
-def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[SeedsToTrain]:
+def _attempt(
+    run: Run, trainer: Trainer, request: CertifyRequest, *, accept: bool
+) -> list[SeedsToTrain]:
     """Return the rest of the last attempt if it is the requested one, else a new attempt.
 
     An attempt of another engine or other versions is never continued, because one count must not
@@ -247,7 +251,7 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
     of alpha, so measuring them later needs no new attempt.
     """
     number, begun = _last(run.checks)
-    purposes = _purposes(run, call, number)
+    purposes = _purposes(run, request, number)
     if not purposes:
         raise InputError(
             "no configuration solved a seed" if run.results else "no configuration is finished yet",
@@ -256,7 +260,7 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
         )
     if begun and _same(begun, purposes):
         is_foreign = _made_by_others(begun, trainer)
-        rest = _tasks(run, trainer, purposes, begun, call.neighbourhood)
+        rest = _tasks(run, trainer, purposes, begun, request.neighbourhood)
         if any(task.seeds for task in rest):
             if not is_foreign:
                 return rest
@@ -268,14 +272,14 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
                     place=str(run.path),
                     fix="finish it with what began it, or begin another with --accept-versions",
                 )
-        elif not is_foreign and call.by != purpose_of(begun[-1]).by:
+        elif not is_foreign and request.by != purpose_of(begun[-1]).by:
             raise InputError(
                 f"attempt {number} has all of this already, in another order",
                 field="by",
                 fix="`neighbourhood_lower_bound` is in certificate.json; gate and export take "
                 "another finalist with --key",
             )
-    return _tasks(run, trainer, _purposes(run, call, number + 1), [], call.neighbourhood)
+    return _tasks(run, trainer, _purposes(run, request, number + 1), [], request.neighbourhood)
 
 
 def _last(checks: Iterable[Evaluation]) -> tuple[int, list[Evaluation]]:
@@ -285,9 +289,11 @@ def _last(checks: Iterable[Evaluation]) -> tuple[int, list[Evaluation]]:
     return number, [line for line in lines if purpose_of(line).attempt == number]
 
 
-def _purposes(run: Run, call: Call, attempt: int, first: int | None = None) -> list[Purpose]:
-    """Return the purpose of each finalist of the call in that attempt."""
-    finalists = [result for result in run.results[: call.top] if result.outcome.successes]
+def _purposes(
+    run: Run, request: CertifyRequest, attempt: int, first: int | None = None
+) -> list[Purpose]:
+    """Return the purpose of each finalist of the request in that attempt."""
+    finalists = [result for result in run.results[: request.top] if result.outcome.successes]
     return [
         Purpose(
             kind="certify",
@@ -295,16 +301,16 @@ def _purposes(run: Run, call: Call, attempt: int, first: int | None = None) -> l
             finalist=result.key,
             rank=rank,
             finalists=len(finalists),
-            seeds=call.seeds,
-            confidence=call.confidence,
-            extendable=call.extendable,
+            seeds=request.seeds,
+            confidence=request.confidence,
+            extendable=request.extendable,
             search_k=result.outcome.successes,
             search_n=result.outcome.n,
             moved=None,
-            by=call.by,
+            by=request.by,
             neighbours=0,
             first=first,
-            min_rate=call.min_rate,
+            min_rate=request.min_rate,
         )
         for rank, result in enumerate(finalists, 1)
     ]
@@ -418,10 +424,12 @@ def _next_of_sequence(
     return []
 
 
-def next_of_sequence(run: Run, call: Call, lines: Sequence[Evaluation]) -> list[SeedsToTrain]:
-    """Return what the sequence of a call needs next, after these further lines."""
+def next_of_sequence(
+    run: Run, request: CertifyRequest, lines: Sequence[Evaluation]
+) -> list[SeedsToTrain]:
+    """Return what the sequence of a request needs next, after these further lines."""
     number, begun = _last([*run.checks, *lines])
-    purposes = _purposes(run, call, number, purpose_of(begun[-1]).first)
+    purposes = _purposes(run, request, number, purpose_of(begun[-1]).first)
     return _next_of_sequence(run, purposes, begun)
 
 
@@ -542,7 +550,7 @@ def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:
     return tuple(part for part in (*parts, range(start, seeds.stop)) if part)
 
 
-def noted_certificate(run: Run, more: Sequence[Evaluation] = ()) -> Certificate | None:
+def save_certificate(run: Run, more: Sequence[Evaluation] = ()) -> Certificate | None:
     """Write certificate.json if the run has an attempt, and return its content.
 
     Raises:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from xortune.certificates.fresh import (
-    Call,
+    CertifyRequest,
     SeedsToTrain,
     next_of_sequence,
-    noted_certificate,
+    save_certificate,
     tasks_of,
 )
 from xortune.core.errors import refuse_given, worded
@@ -328,7 +328,7 @@ def certify(
     voice = Voice(verbose, on_word)
     cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers)
     loaded = run if isinstance(run, Run) else load_run(run)
-    call = Call(
+    call = CertifyRequest(
         top=(FINALISTS if min_rate is None else 1) if top is None else top,
         seeds=seeds,
         min_rate=min_rate,
@@ -365,7 +365,7 @@ def certify(
 def certify_run(
     path: Path,
     trainer: Trainer,
-    call: Call,
+    call: CertifyRequest,
     *,
     cluster: Cluster | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -428,13 +428,13 @@ def certify_run(
                 with on_ray(worker, cluster, folder, on_message=on_message) as executor:
                     run_loop(batches, executor, record)
         finally:
-            certificate = noted_certificate(run, [replace(line, made=made) for line in fresh.lines])
+            certificate = save_certificate(run, [replace(line, made=made) for line in fresh.lines])
     assert certificate is not None
     return certificate
 
 
 def _fresh_seeds(
-    run: Run, trainer: Trainer, call: Call, *, slots: int = 1, accept: bool
+    run: Run, trainer: Trainer, call: CertifyRequest, *, slots: int = 1, accept: bool
 ) -> tuple[FreshSeeds, dict[str, int]]:
     """The seeds that a call lacks, and the manifest's entry with the number of the attempt."""
     tasks = tasks_of(run, trainer, call, accept=accept)
@@ -533,7 +533,7 @@ def certified(
     """
     call = _missing_certificate(run)
     if call is None:
-        return (_without_note(run) if noted_certificate(run) else run), True
+        return (_without_note(run) if save_certificate(run) else run), True
     if most is not None and (seconds := _seconds(run, call)) > most:
         words = shlex.join(["xortune", "certify", str(run.path), "--seeds", str(call.seeds)])
         left_out = {
@@ -556,7 +556,7 @@ def certified(
     return _without_note(load_run(run.path)), True
 
 
-def _missing_certificate(run: Run) -> Call | None:
+def _missing_certificate(run: Run) -> CertifyRequest | None:
     """The certificate that the run's space asks for, if the run lacks it."""
     seeds, keys = run.asked.seeds.certify, _finalists(run)
     if seeds is None or not keys:
@@ -566,7 +566,7 @@ def _missing_certificate(run: Run) -> Call | None:
         ranked = sorted(attempt.finalists, key=lambda finalist: finalist.rank)
         if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == keys:
             return None
-    return Call(top=FINALISTS, seeds=seeds)
+    return CertifyRequest(top=FINALISTS, seeds=seeds)
 
 
 def _finalists(run: Run) -> list[str]:
@@ -574,7 +574,7 @@ def _finalists(run: Run) -> list[str]:
     return [result.key for result in run.results[:FINALISTS] if result.outcome.successes]
 
 
-def _seconds(run: Run, call: Call) -> float:
+def _seconds(run: Run, call: CertifyRequest) -> float:
     """Estimated seconds of a certificate on all cores of this machine."""
     each = sum(seconds_of_seed(run, key) or 0.0 for key in _finalists(run))
     return each * call.seeds / usable_cores()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from xortune.certificates.fresh import noted_certificate
+from xortune.certificates.fresh import save_certificate
 from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
 from xortune.core.files import without_passwords
 from xortune.core.outcome import Failure
@@ -331,7 +331,7 @@ def _run_search(
                 on_progress=show_certified,
             )
         else:
-            noted_certificate(run)  # of the fresh seeds that finished before an interruption
+            save_certificate(run)  # of the fresh seeds that finished before an interruption
         timed_out = budget is not None and run.manifest.get("complete") is False
         ending = _ending(failure, budget if timed_out else None, complete=complete)
         if checked.check is not None and checked.check.note:
