@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -126,7 +127,7 @@ class CertifiedResult:
     @property
     def worst_neighbour(self) -> Neighbour | None:
         """The neighbour with the lowest rate."""
-        return min(self.neighbours, key=lambda one: (one.rate, one.key), default=None)
+        return min(self.neighbours, key=lambda near: (near.rate, near.key), default=None)
 
 
 @dataclass(frozen=True)
@@ -193,13 +194,13 @@ class Certificate:
         """For notebooks: the sentence, and the finalists."""
         rows = [
             {
-                **one.point,
-                "search": f"{one.search_k:,} of {one.search_n:,}",
-                "fresh seeds": f"{one.k:,} of {one.n:,}",
-                "rate at least": _percent(one.lower_bound),
-                "key": one.key,
+                **finalist.point,
+                "search": f"{finalist.search_k:,} of {finalist.search_n:,}",
+                "fresh seeds": f"{finalist.k:,} of {finalist.n:,}",
+                "rate at least": _percent(finalist.lower_bound),
+                "key": finalist.key,
             }
-            for one in self.finalists
+            for finalist in self.finalists
         ]
         return as_html(str(self), rows)
 
@@ -281,7 +282,7 @@ def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
     if not attempts:
         return None
     confidence = min(purpose_of(line).confidence for lines in attempts.values() for line in lines)
-    return Certificate(confidence, tuple(_attempt(*one) for one in sorted(attempts.items())))
+    return Certificate(confidence, tuple(starmap(_attempt, sorted(attempts.items()))))
 
 
 @dataclass(frozen=True)
@@ -344,7 +345,7 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
             (purpose_of(line).seeds for lines in near.values() for line in lines), default=0
         )
         around = {key: _neighbours(near.get(key, ())) for key in own}
-        finished = sum(one.n == planned for neighbours in around.values() for one in neighbours)
+        finished = sum(near.n == planned for near in chain.from_iterable(around.values()))
         measured = finished == last.neighbours > 0
         results = [
             _certified(found, seeds, alpha, bound, around=around[key], measured=measured)
@@ -400,8 +401,8 @@ def _certified(
     elif n == seeds or bound == "anytime":
         lower = lower_bound(k, n, alpha=alpha, bound=bound)
     if measured and lower is not None:
-        bounds = [lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson") for one in around]
-        least = min([lower, *bounds])
+        bounds = (clopper_pearson_lower(o.k, o.n, confidence=1 - alpha) for o in around)
+        least = min([lower, *map(float, bounds)])
     return CertifiedResult(
         key=purpose.finalist,
         point=lines[0].block.point,
@@ -432,9 +433,9 @@ def _neighbours(lines: Iterable[Evaluation]) -> tuple[Neighbour, ...]:
     return tuple(sorted(neighbours, key=_move))
 
 
-def _move(one: Neighbour) -> tuple[str, float, str]:
-    value = one.value if isinstance(one.value, int | float) else 0.0
-    return (one.parameter, value, one.key)
+def _move(neighbour: Neighbour) -> tuple[str, float, str]:
+    value = neighbour.value if isinstance(neighbour.value, int | float) else 0.0
+    return (neighbour.parameter, value, neighbour.key)
 
 
 def _solved(line: Evaluation) -> int:
@@ -467,7 +468,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
             f"With a probability of at least {certificate.confidence:g} all lower bounds of all "
             "attempts of this run hold together. Attempt a may be wrong with probability "
             "alpha / 2**a, alpha = 1 - confidence, and spends it equally on its finalists"
-            f"{SEQUENCE if any(one.min_rate for one in certificate.attempts) else ''}; the "
+            f"{SEQUENCE if any(a.min_rate for a in certificate.attempts) else ''}; the "
             "confidence beside a bound is that of this bound by itself."
         ),
         "covers": (
@@ -542,10 +543,10 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
         "worst_neighbour_rate": None if worst is None else worst.rate,
         "neighbourhood_lower_bound": found.neighbourhood_bound,
         "neighbourhood": [
-            {"parameter": one.parameter, "value": one.value, "key": one.key}
-            | _fresh(one)
-            | {"rate": one.rate}
-            for one in found.neighbours
+            {"parameter": neighbour.parameter, "value": neighbour.value, "key": neighbour.key}
+            | _fresh(neighbour)
+            | {"rate": neighbour.rate}
+            for neighbour in found.neighbours
         ],
     }
 

@@ -516,7 +516,7 @@ def held(directory: Path, *, on_message: OnMessage | None = None) -> Iterator[Ru
         if isinstance(directory, StoredPath):
             store = store_of(directory)
             store.check()
-            least = max((one.epoch for one in segments_in(store)), default=0)
+            least = max((segment.epoch for segment in segments_in(store)), default=0)
             in_store, _ = _taken(store, lock.owner, on_message, least=least, gone=gone)
             with working_copy(directory, in_store, on_message):
                 yield lock

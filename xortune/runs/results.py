@@ -188,7 +188,7 @@ class ConfigResults(Sequence[ConfigResult]):
         ended, taken = lines.ends()
         self._found = Counts(
             # One status at a time, which for a million lines saves much memory.
-            np.stack([_sums(ended[self._places, one], starts) for one in Status], axis=1),
+            np.stack([_sums(ended[self._places, status], starts) for status in Status], axis=1),
             self._budgets(starts, place),
             _sums(taken[self._places], starts),
         )
@@ -523,7 +523,7 @@ def config_table(
         "epochs_to_solve": counts.epochs_to_solve.copy(),
         "trials": trials.copy(),
     }
-    columns |= {one.label: counts.status[:, one].astype(np.int64) for one in FAILURES}
+    columns |= {status.label: counts.status[:, status].astype(np.int64) for status in FAILURES}
     columns |= _statistics(outcomes, {*columns, FRONT})
     if (objective := summed_only(objectives)) is not None:
         columns |= _objective(outcomes, objective, columns)
@@ -546,7 +546,7 @@ def _statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str
         base = _free(name, {*taken, *columns}, endings=endings)
         columns[_text(f"{base}_n")] = np.array([numbers.size for numbers in known], np.int64)
         for ending in STATISTICS:
-            columns[_text(f"{base}_{ending}")] = np.array([one[ending] for one in summaries])
+            columns[_text(f"{base}_{ending}")] = np.array([values[ending] for values in summaries])
     return columns
 
 

@@ -232,7 +232,7 @@ class Run:
         numbers = names[len(known) :]
         score = score_of(self.objectives, [n[:-2] for n in numbers if n.endswith("_n")])
         shown = {FRONT, "objective", *(score.columns if score else ())}
-        empty = {"epochs_to_solve", *(one.label for one in FAILURES)} - set(self.parameters)
+        empty = {"epochs_to_solve", *(status.label for status in FAILURES)} - set(self.parameters)
         table = self.table[
             [
                 *(name for name in known if name not in empty or self.table[name].any()),

@@ -137,7 +137,7 @@ class DifferentRunError(InputError):
 
 
 def _different(place: str, problem: str, found: Sequence[str], fix: str) -> DifferentRunError:
-    lines = [problem, *(f"  {one}" for one in found)]
+    lines = [problem, *(f"  {difference}" for difference in found)]
     return DifferentRunError("\n".join(lines), place=place, fix=fix)
 
 
@@ -181,13 +181,13 @@ def changes_brought(
     changes = tuple(differences(old, new, task=task))
     if extend:
         problem = "the run cannot be extended by this:"
-        refused = [f"{one} ({one.refusal})" for one in changes if one.refusal is not None]
+        refused = [f"{change} ({change.refusal})" for change in changes if change.refusal]
         fix = "take these back, or give another --output"
     else:
         problem = "the run was made with another space:"
-        refused = [str(one) for one in changes if not one.free]
+        refused = [str(change) for change in changes if not change.free]
         fix = "resume with the run's own space.yaml and options, or give another --output"
-        if all(one.refusal is None for one in changes):
+        if all(change.refusal is None for change in changes):
             fix = "add --extend, which records the change; or " + fix
     if refused:
         raise _different(place, problem, refused, fix)
@@ -224,17 +224,17 @@ def differences(
         ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
         ("objectives", _goals(old.objectives), _goals(new.objectives), started),
     ]
-    for name, one, other, refusal in pairs:
-        if one != other:
-            yield Difference(name, words(one), words(other), refusal)
+    for name, old_value, new_value, refusal in pairs:
+        if old_value != new_value:
+            yield Difference(name, words(old_value), words(new_value), refusal)
     yield from _count("seeds.certify", old.seeds.certify, new.seeds.certify)
-    for index, (one, other) in enumerate(zip_longest(old.start, new.start)):
-        if one != other:
+    for index, (old_start, new_start) in enumerate(zip_longest(old.start, new.start)):
+        if old_start != new_start:
             yield Difference(
                 f"start[{index}]",
-                _shown(one and one.as_dict()),
-                _shown(other and other.as_dict()),
-                None if one is None else "new entries come after those of the run",
+                _shown(old_start and old_start.as_dict()),
+                _shown(new_start and new_start.as_dict()),
+                None if old_start is None else "new entries come after those of the run",
             )
 
 
@@ -269,7 +269,7 @@ def _trainer(space: SearchSpace) -> object:
 
 def _goals(objectives: Sequence[Objective]) -> list[object]:
     names = ("name", "direction", "failed")
-    return [{n: one[n] for n in names if n in one} for one in noted_objectives(objectives)]
+    return [{n: goal[n] for n in names if n in goal} for goal in noted_objectives(objectives)]
 
 
 def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:

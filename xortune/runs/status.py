@@ -64,10 +64,11 @@ def _certificate(run: Run) -> CertificateState:
     attempt, lines = certificate.attempts[-1], run.checks.lines
     final = run.checks.where(run.checks.column("final") > 0).places.tolist()
     mine = [line for line in final if lines.purposes[line].attempt == attempt.number]
-    asked = [lines.purposes[line] for line in mine]
-    near = max((one.seeds for one in asked if one.kind == "neighbourhood"), default=attempt.seeds)
+    purposes = [lines.purposes[line] for line in mine]
+    planned_near = [purpose.seeds for purpose in purposes if purpose.kind == "neighbourhood"]
+    near = max(planned_near, default=attempt.seeds)
     done = int(lines.column("count", np.array(mine)).sum())
-    planned = asked[-1].finalists * attempt.seeds + asked[-1].neighbours * near
+    planned = purposes[-1].finalists * attempt.seeds + purposes[-1].neighbours * near
     if attempt.min_rate is not None:  # its number of seeds is known at its end
         planned = done if attempt.complete else max(done, attempt.seeds)
     state = CertificateState(

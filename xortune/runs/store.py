@@ -418,23 +418,24 @@ class Segment(NamedTuple):
 
 def segments_in(store: Store) -> list[Segment]:
     """The segments that make up the journal, in order."""
+    segments = [
+        Segment(int(parts[1]), int(parts[2]), parts[3], *listed)
+        for name, listed in store.names(FOLDER).items()
+        if (parts := _NAME.fullmatch(name)) is not None
+    ]
     by_number: dict[int, list[Segment]] = {}
-    for name, listed in store.names(FOLDER).items():
-        if (parts := _NAME.fullmatch(name)) is not None:
-            one = Segment(int(parts[1]), int(parts[2]), parts[3], *listed)
-            by_number.setdefault(one.number, []).append(one)
+    for segment in segments:
+        by_number.setdefault(segment.number, []).append(segment)
     journal: list[Segment] = []
     epoch = 0
     for number in range(1, max(by_number, default=0) + 1):
-        here = [one for one in by_number.get(number, ()) if one.epoch >= epoch]
-        if not here:
-            if any(
-                n > number and one.epoch >= epoch for n, some in by_number.items() for one in some
-            ):
+        candidates = [segment for segment in by_number.get(number, ()) if segment.epoch >= epoch]
+        if not candidates:
+            if any(segment.number > number and segment.epoch >= epoch for segment in segments):
                 missing = f"segment {number} is missing, and there are later ones"
                 raise _no_segment(store, FOLDER, missing)
             break
-        journal.append(max(here, key=lambda one: (one.epoch, one.writer)))
+        journal.append(max(candidates, key=lambda segment: (segment.epoch, segment.writer)))
         epoch = journal[-1].epoch
     return journal
 
@@ -473,12 +474,12 @@ def update_copy(store: Store, folder: Path, *, driver: bool) -> int:
 
 
 def _update_journal(store: Store, folder: Path, segments: Sequence[Segment], *, keep: bool) -> int:
-    place, names, known = folder / JOURNAL, [one.name for one in segments], _known(folder)
+    place, names, known = folder / JOURNAL, [segment.name for segment in segments], _known(folder)
     size = place.stat().st_size if place.exists() else 0
     if not segments and not size:
         place.unlink(missing_ok=True)
         return 0
-    known_size = sum(one.size for one in segments[: len(known)])
+    known_size = sum(segment.size for segment in segments[: len(known)])
     is_same = names[: len(known)] == known and size >= known_size
     offset, done = (known_size, len(known)) if is_same else (0, 0)
     # Without a segment the copy may belong to a run that was removed from the store.
@@ -720,7 +721,7 @@ class SegmentWriter:
         self._store, self._hold, self._place = store, hold, place
         self._file = place.open("rb", buffering=0)  # stays open if the file is renamed
         self._number = len(segments) + 1
-        self._offset = sum(one.size for one in segments)
+        self._offset = sum(segment.size for segment in segments)
         self._pending: tuple[Segment, bytes] | None = None
         self._before = self._read(None).count(b"\n")  # lines that the store lacks already
         self._sent = 0
