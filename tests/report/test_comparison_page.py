@@ -12,12 +12,7 @@ from reported import compared, published
 from test_goldens import is_golden
 
 import xortune as xt
-from xortune.comparisons.runs import (
-    answer,
-    compare_runs,
-    points,
-    points_interval,
-)
+from xortune.comparisons.runs import answer, compare_runs, points, points_interval
 from xortune.core.errors import InputError
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from latex_read import read
 
 from xortune.core.formats import plain
-from xortune.reports.document import (
-    Column,
-    Table,
-    latex_escaped,
-    latex_table,
-    table_of,
-    texts,
-)
+from xortune.reports.document import Column, Table, latex_escaped, latex_table, table_of, texts
 from xortune.reports.run import table_tex
 
 PDFLATEX = shutil.which("pdflatex")

@@ -9,9 +9,7 @@ from success_runs import series
 
 from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs, values_of
 from xortune.core.errors import InputError
-from xortune.reports.figures.comparisons import (
-    numbers_profile,
-)
+from xortune.reports.figures.comparisons import numbers_profile
 
 
 def test_a_failed_seed_is_worse_than_any_other():

@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 from golden import GOLDEN, as_golden, figures
 from hand_made import CONFIG, done, failed, solved, write_run
-from success_runs import (
-    EPOCHS,
-    HIDDEN,
-    RATE,
-    in_front,
-    keeps_to_the_rules,
-    ours,
-)
+from success_runs import EPOCHS, HIDDEN, RATE, in_front, keeps_to_the_rules, ours
 
 import xortune
 from xortune.core.config import Config

@@ -6,16 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hand_made import (
-    CONFIG,
-    RIGHT,
-    WRONG,
-    done,
-    failed,
-    outcome,
-    solved,
-    write_run,
-)
+from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from success_runs import (

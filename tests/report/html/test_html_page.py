@@ -20,12 +20,7 @@ from reported import compared, searched
 
 from xortune.reports.comparison import comparison_document
 from xortune.reports.drawing.plotly import plotly_json
-from xortune.reports.page import (
-    PAGE,
-    as_json,
-    literal,
-    page,
-)
+from xortune.reports.page import PAGE, as_json, literal, page
 from xortune.reports.run import run_document
 
 
