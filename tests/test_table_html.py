@@ -1,12 +1,12 @@
 """What a notebook shows of a run, an outcome, a comparison: its numbers, and no markup in them."""
 
 import re
-from html.parser import HTMLParser
 
 import pandas as pd
 from hand_made import CONFIG, done, outcome, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import Parsed
 
 import xortune as xt
 from xortune.comparisons.sequential import SequentialComparison, SequentialPair
@@ -18,30 +18,27 @@ TAGS = {"p", "div", "style", "table", "thead", "tbody", "tr", "th", "td"}
 HOSTILE = '<script>alert(1)</script> & "quotes" $x^2$ \ud800'
 
 
-class Reader(HTMLParser):
-    """Which tags there are, the text, and the table's cells."""
+class Reader(Parsed):
+    """A page with the cells of its table."""
 
     def __init__(self, text):
-        super().__init__()
-        self.tags, self.text, self.open, self.rows = set(), "", [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
+        self.rows = []
+        super().__init__(text)
 
-    def handle_starttag(self, tag, _):
-        self.tags.add(tag)
-        self.open.append(tag)
+    @property
+    def tags(self):
+        return {tag for tag, _ in self.elements}
+
+    def handle_starttag(self, tag, attributes):
+        super().handle_starttag(tag, attributes)
         if tag == "tr":
             self.rows.append([])
         elif tag in {"th", "td"}:
             self.rows[-1].append("")
 
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
     def handle_data(self, data):
-        self.text += data
-        if self.open and self.open[-1] in {"th", "td"}:
+        super().handle_data(data)
+        if self.inside and self.inside[-1] in {"th", "td"}:
             self.rows[-1][-1] += data
 
 

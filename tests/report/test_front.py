@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from figure_runs import EPOCHS, HIDDEN, RATE, in_front
 from hand_made import CONFIG, done, solved, write_run
 from rich.console import Console
 
@@ -11,24 +12,14 @@ from xortune.reports.run import run_document
 from xortune.reports.terminal import render_best
 from xortune.runs.results import column_names
 
-RATE = {"name": "success_rate", "direction": "maximize"}
-EPOCHS = {"name": "epochs_to_solve", "direction": "minimize"}
-HIDDEN = {"name": "hidden_dim", "direction": "minimize"}
-
 
 def markdown(run):
     text = markdown_text(run_document(run))
     return "\n".join(line for line in text.splitlines() if not line.startswith("!["))
 
 
-def run_of(path, rows, objectives=(RATE, HIDDEN), **more):
-    """One config for each (hidden_dim, k, n, epoch)."""
-    lines = [
-        done(i, CONFIG | {"hidden_dim": h, "lr": 0.01 * (1 + i)}, solved(0, k, n, epoch=epoch))
-        for i, (h, k, n, epoch) in enumerate(rows)
-    ]
-    noted = {} if objectives is None else {"objectives": list(objectives)}
-    return write_run(path / "r", lines, trainer="network", ladder=[4, 16], **noted, **more)
+def run_of(path, rows, objectives=(RATE, HIDDEN)):
+    return in_front(path / "r", rows, objectives, ladder=[4, 16])
 
 
 ROWS = [(5, 16, 16, 300), (5, 16, 16, 200), (3, 12, 16, 100), (4, 11, 16, 900), (2, 4, 4, 10)]

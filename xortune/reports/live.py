@@ -10,6 +10,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
@@ -39,20 +41,18 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 """The figures of each section of the page, by their names."""
 
-_FROM_REPORT = (
-    history.history_so_far,
-    distributions.success_by_epoch,
-    distributions.learning_curves,
-    seeds.failures,
-)
+_FROM_REPORT: dict[Callable[[Run], Plot | None], Callable[[Run], Plot | None]] = {
+    history.optimization_history: partial(history.optimization_history, running=True),
+    distributions.success_by_epoch: distributions.success_by_epoch,
+    distributions.learning_curves: distributions.learning_curves,
+    seeds.failures: seeds.failures,
+}
+"""Figures of a report, and what draws them while the run still runs."""
 
 
 def _figures(run: Run) -> list[Plot]:
-    """The figures of a run that still runs."""
-    is_shown = dict(FIGURES)
-    is_shown[history.history_so_far] = is_shown[history.optimization_history]
-    counts = run.results.counts
-    plots = [figure(run) for figure in _FROM_REPORT if is_shown[figure](run, counts)]
+    is_shown, counts = dict(FIGURES), run.results.counts
+    plots = [draw(run) for figure, draw in _FROM_REPORT.items() if is_shown[figure](run, counts)]
     return [plot for plot in (*plots, seeds.seeds_so_far(run)) if plot is not None]
 
 

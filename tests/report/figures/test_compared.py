@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from compared import contestant
-from compared_runs import numbers, told
+from figure_runs import numbers, series, told
 from scipy.stats import mannwhitneyu, trim_mean
-from success_runs import series
 
 from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs, values_of
 from xortune.core.errors import InputError

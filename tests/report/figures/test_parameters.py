@@ -4,11 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from figure_runs import HOSTILE, column, keeps_to_the_rules, made, searched, series
 from hand_made import done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parameter_runs import HOSTILE, fixed, made
-from success_runs import column, keeps_to_the_rules, series
 
 from xortune.core.errors import InputError
 from xortune.reports.analysis import varying
@@ -26,7 +25,7 @@ from xortune.reports.figures.parameters import (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return fixed(tmp_path_factory.mktemp("fixed"))
+    return searched(tmp_path_factory.mktemp("fixed"))
 
 
 def only(plot, kind):

@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from success_runs import (
+from figure_runs import (
     FRESH,
     HIDDEN,
     RATE,
     column,
-    fixed,
     in_front,
     keeps_to_the_rules,
+    raced,
     rules,
     series,
 )
+from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
@@ -186,7 +186,7 @@ def certified(run):
 
 
 def test_of_several_searches_it_is_no_sooner_than_its_counts(tmp_path):
-    run = fixed(tmp_path / "run").noted(sessions=[{"made": "a"}, {"made": "a"}], made={"a": {}})
+    run = raced(tmp_path / "run").noted(sessions=[{"made": "a"}, {"made": "a"}], made={"a": {}})
     found, _ = certified(load_run(run.path))
     # The second finalist has had its 16 seeds after 48 of 52.
     assert [(rule.at, rule.label) for rule in found] == [(48.0, "certificate, not before")]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from figure_runs import keeps_to_the_rules
 from hand_made import done, write_run
-from success_runs import keeps_to_the_rules
 
 from xortune.core.config import Config
 from xortune.core.outcome import Outcome, Status

@@ -1,16 +1,10 @@
 """Pages in a browser: they fit, are whole, and axe finds nothing; what is hostile runs nothing."""
 
-import sys
-from pathlib import Path
-
+import figure_runs
 import pytest
 from browsing import FOLLOWED, NO_BROWSER, complaints_of_axe, drawn, fits, labels_stand_free
 from hand_made import CONFIG, RIGHT, WRONG, ZERO, done, outcome, solved, write_run
 from hostile import COMPARISONS, RUNS
-
-sys.path.append(str(Path(__file__).parents[1] / "figures"))  # whose comparisons are shown here too
-
-import compared_runs
 
 from xortune.reports.comparison import comparison_document
 from xortune.reports.run import run_document
@@ -32,9 +26,9 @@ def document_of(name, folder):
     """Ours: a report and comparisons, of networks, of told numbers and with a published table."""
     ours = {
         "report": small,
-        "network": lambda _: compared_runs.networks(),
-        "numbers": lambda _: compared_runs.numbers(),
-        "published": compared_runs.published,
+        "network": lambda _: figure_runs.networks(),
+        "numbers": lambda _: figure_runs.numbers(),
+        "published": figure_runs.published,
     }
     found = {**ours, **RUNS, **COMPARISONS}[name](folder)
     return run_document(found) if name in {"report", *RUNS} else comparison_document(found)

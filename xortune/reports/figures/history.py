@@ -54,11 +54,6 @@ def optimization_history(run: Run, *, running: bool = False) -> Plot:
     )
 
 
-def history_so_far(run: Run) -> Plot:
-    """`optimization_history` of a search that still runs."""
-    return optimization_history(run, running=True)
-
-
 @dataclass(frozen=True)
 class _Looks:
     """The B counted blocks of C configs, in the order of their results.

@@ -1,20 +1,29 @@
-"""The small runs that the tests of figures share, and what every figure keeps to."""
+"""The small runs and comparisons that tests of figures share, and what every figure keeps to."""
 
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
-from compared import purpose
+import numpy as np
+from compared import contestant, purpose, seeds_of
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
+from reported import published
 
+from xortune.comparisons.runs import compare_runs
+from xortune.core.outcome import Details
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
+from xortune.core.success import parse_success
 from xortune.reports.drawing.model import Cells, Lines, Rule, Series
-from xortune.reports.figures import figures_of
+from xortune.reports.figures import comparisons, figures_of, parameters
 from xortune.runs.certificate import certificate_of, write_certificate
-from xortune.runs.run import load_run
+from xortune.runs.run import Run, load_run
 
-SPACE = """
+# -------------------------------------------------------------------------------------------------
+# Figures of success.
+
+RACE_SPACE = """
 name: fixed
 epochs: 1000
 parameters:
@@ -41,7 +50,7 @@ BEST, SECOND, QUICK, SLOW, NONE, CRASHED = (
 FRESH = 50
 
 
-def fixed(path):
+def raced(path):
     """Six configs in a race to 16 seeds, the first two certified."""
     lines = [
         done(0, BEST, solved(0, 4, 4, epoch=40)),
@@ -60,7 +69,7 @@ def fixed(path):
     ladder = [4, 8, 16]
     manifest = {"trainer": "network", "task": "xor", "name": "fixed", "ladder": ladder}
     checks = [fresh(BEST, 1, 49, 16, 16), fresh(SECOND, 2, 45, 15, 16)]
-    write_run(path, [*lines, *checks], space_text=SPACE, **manifest)
+    write_run(path, [*lines, *checks], space_text=RACE_SPACE, **manifest)
     run = load_run(path)
     certificate = certificate_of(run.checks)
     write_certificate(path, certificate, run.manifest)
@@ -160,7 +169,121 @@ def ours(run):
     return found
 
 
+# -------------------------------------------------------------------------------------------------
+# Figures of parameters.
+
+GRID_SPACE = """
+name: fixed
+epochs: 1000
+parameters:
+  activation: {choice: [Tanh, ReLU, ELU]}
+  loss: MSELoss
+  optimizer: {choice: [Adam, SGD]}
+  lr: {low: 0.01, high: 0.1, log: true}
+  momentum: {low: 0.0, high: 0.9, when: {optimizer: SGD}}
+  hidden_dim: {low: 2, high: 20}
+search: {sampler: random, trials: 30}
+seeds: {ladder: [10]}
+"""
+IMPORTANCE = {"hidden_dim": 0.5, "lr": 0.3, "activation": 0.15, "optimizer": 0.05}
+RESAMPLED = {
+    "configs": 30,
+    "better": 5,
+    "resamples": 100,
+    "needed": 5,
+    "intervals": {
+        "hidden_dim": [0.31, 0.69],
+        "lr": [0.1, 0.5],
+        "activation": [0.0, 0.31],
+        "optimizer": [0.0, 0.13],
+    },
+}
+HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e\ud800" + "x" * 200
+
+
+def points():
+    """(config, solved of 10 seeds) of 30 configs: more hidden units solve more."""
+    for i in range(30):
+        optimizer = ("Adam", "SGD")[i % 2]
+        config = CONFIG | {
+            "activation": ("Tanh", "ReLU", "ELU")[i % 3],
+            "optimizer": optimizer,
+            "lr": 0.01 * 10 ** ((7 * i % 30) / 29),
+            "hidden_dim": 2 + (11 * i) % 19,
+        }
+        if optimizer == "SGD":
+            config["momentum"] = 0.03 * (i % 29)
+        yield config, min(10, config["hidden_dim"] // 2)
+
+
+def searched(path):
+    """A network's run of 30 configs, with importance."""
+    lines = [done(i, config, solved(0, k, 10)) for i, (config, k) in enumerate(points())]
+    noted = {"importance": IMPORTANCE, "importance_resampled": RESAMPLED}
+    return write_run(path, lines, space_text=GRID_SPACE, trainer="network", task="xor", **noted)
+
+
+def made(rows, **manifest):
+    """A run of a user's own trainer, in memory, of (point, k, n): each point once."""
+    rows = {Point(point).key: (point, k, n) for point, k, n in rows}.values()
+    lines = (done(i, point, solved(0, k, n)) for i, (point, k, n) in enumerate(rows))
+    return Run(Path("nowhere"), manifest, tuple(lines))
+
+
+# -------------------------------------------------------------------------------------------------
+# Comparisons.
+
+
+def networks():
+    """c0 and c1 solve more seeds than c2, c0 sooner than c1; of c2 half are not solved."""
+    entries = [(45, 10), (43, 100), (20, 100)]
+    return compare_runs(
+        [
+            contestant(f"c{i}", seeds_of("+" * k + "-" * (50 - k), epoch=epoch))
+            for i, (k, epoch) in enumerate(entries)
+        ]
+    )
+
+
+def told(accuracy, *, first=0, rule="accuracy >= 0.9", **more):
+    """The outcome of a trainer of one's own that told these numbers, and its rule."""
+    values = {name: np.array(v, float) for name, v in {"accuracy": accuracy, **more}.items()}
+    good = values["accuracy"] >= 0.9
+    found = seeds_of("".join("+" if one else "-" for one in good), first=first, epochs=0)
+    found = replace(found, solved_epoch=np.zeros(found.n, np.int32), details=Details(values=values))
+    return {"found": found, "rule": None if rule is None else parse_success(rule)}
+
+
+def numbers(rule="accuracy >= 0.9"):
+    """Three trainers: the first crashed once, the second is worse, the third has other seeds."""
+    at = np.arange(20)
+    return compare_runs(
+        [
+            contestant("wide", **told([*(0.81 + 0.01 * at[1:]), np.nan], loss=at, rule=rule)),
+            contestant("narrow", **told(0.76 + 0.01 * at, loss=2 * at, rule=rule)),
+            contestant("other", **told(0.8 + 0.01 * at, loss=at**2, first=100, rule=rule)),
+        ]
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# All figures in golden.json.
+
+
 def figures(folder):
-    """Those of the fixed run, and of the same with two objectives the front."""
-    front = in_front(folder / "front", ROWS)
-    return [*ours(fixed(folder / "fixed")), ours(front)[-1]]
+    """All figures but the decision surface, whose values follow from a training."""
+    network, table = networks(), published(folder)
+    return [
+        *ours(raced(folder / "raced")),
+        ours(in_front(folder / "front", ROWS))[-1],
+        parameters.slices(run := searched(folder / "searched")),
+        parameters.contour(run),
+        parameters.parallel_coordinate(run),
+        parameters.param_importances(run),
+        comparisons.differences(network),
+        comparisons.wins(network),
+        comparisons.profile(network),
+        comparisons.numbers_profile(numbers()),
+        comparisons.agreement(table),
+        comparisons.cell_differences(table),
+    ]
