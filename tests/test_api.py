@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 import socket
 from pathlib import Path
 
@@ -53,12 +52,7 @@ def sessions(monkeypatch):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"seeds": []}, "no seeds"),
         ({"seeds": [1, 1]}, "1 is given twice"),
-        ({"seeds": [2**32]}, "4294967296 is out of range"),
-        ({"seeds": [-1]}, "-1 is out of range"),
-        ({"seeds": [0.5]}, "whole numbers"),
-        ({"checkpoints": [0]}, "0 is not an epoch"),
         ({"checkpoints": [21]}, "21 is not an epoch.*1 to 20"),
         ({"checkpoints": [True]}, "True is not an epoch"),
         ({"engine": "warp"}, "unknown engine 'warp'"),
@@ -83,12 +77,11 @@ def test_a_used_directory_is_never_taken_twice(space_file, sessions):
     assert len(sessions.calls) == 3
 
 
-@pytest.mark.parametrize("kind", [str, Path, os.fspath])
-def test_resume_simply_starts_where_there_is_no_run(space_file, sessions, kind):
-    run = xt.search(kind(space_file), output=kind(Path("new") / "run"), resume=True)
+def test_resume_simply_starts_where_there_is_no_run(space_file, sessions):
+    run = xt.search(str(space_file), output="new/run", resume=True)
     assert run.path == Path("new/run")
     Path("empty").mkdir()
-    assert xt.search(space_file, output=kind(Path("empty")), resume=True).path == Path("empty")
+    assert xt.search(space_file, output=Path("empty"), resume=True).path == Path("empty")
     assert xt.search(space_file, resume=True).path == Path("runs/tiny")
 
 
@@ -192,15 +185,4 @@ def test_a_cluster_that_does_not_answer_is_told_at_once_and_leaves_nothing(tmp_p
 
 def test_a_job_server_is_no_cluster_to_connect_to():
     with pytest.raises(InputError, match="xortune submit"), connected(Cluster("http://head:8265")):
-        pass
-
-
-def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch):
-    def late(**_):
-        raise Exception("The current node timed out during startup.\nMore of it")
-
-    monkeypatch.setattr("ray.init", late)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    said = r"^Ray did not start .* \(The current node timed out during startup\.\)"
-    with pytest.raises(InputError, match=rf"{said}; fix: .* resume=True"), connected(Cluster()):
         pass

@@ -111,6 +111,8 @@ def test_a_damaged_run(command, damage, tmp_path):
 
 
 REFUSED = """
+space nowhere.yaml
+space .
 search
 search /dev/null
 search run/evaluations.jsonl

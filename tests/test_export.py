@@ -121,18 +121,13 @@ def test_held_out_rows_are_judged(tmp_path):
     rows = [f"{i % 2},{i // 2 % 2},{(i % 2) ^ (i // 2 % 2)},{int(i >= 8)}" for i in range(12)]
     table.write_text("a,b,y,test\n" + "\n".join(rows) + "\n")
     space = SPACE.replace("epochs", f"task: {{csv: {table}, target: y, held_out: test}}\nepochs", 1)
-    lines, made = [done(0, FIRST, solved(0, 8, 8, epochs=300))], {"trainer": "network"}
-    run = write_run(tmp_path / "run", lines, space_text=space, **made)
+    lines = [done(0, FIRST, solved(0, 8, 8, epochs=300))]
+    run = write_run(tmp_path / "run", lines, space_text=space, trainer="network")
     config = xt.Config.from_point(FIRST)
     same = xt.evaluate(config, range(8), task=run.asked.task)
     *said, last = printed(xt.export(run))
     assert [line.endswith(": solved") for line in said] == same.solved.tolist()
     assert last == f"{same.successes}/8 seeds solved, 8/8 expected"
-    table.write_text("a,b,y,test\n" + "\n".join(rows[1:]) + "\n")
-    made["task_fingerprint"] = run.asked.task.fingerprint
-    changed = write_run(tmp_path / "changed", lines, space_text=space, **made)
-    with pytest.raises(xt.InputError, match="no longer what the run learned"):
-        xt.export(changed)
 
 
 def test_yaml_and_json_are_read_by_hydra_s_reader_as_they_were(tmp_path):

@@ -120,7 +120,7 @@ def test_a_longer_one_waits_for_ray(tmp_path, monkeypatch):
         return True
 
     def none(*_, **__):
-        raise RuntimeError("there is none")
+        raise RuntimeError("there is none\nMore of it")
 
     monkeypatch.setattr("ray.init", none)
     space = SHORT | {"seeds": {"ladder": [2]}, "search": {"sampler": "random", "trials": 2}}

@@ -79,6 +79,9 @@ def test_a_reader_reads_on_and_begins_again_in_another_journal(tmp_path):
     reader = RunFollower(tmp_path / "run")
     keys = reader.read_on()
     assert len(keys) == 2
+    append(tmp_path / "run", failed(2, CONFIG | {"lr": 1.0}, 0, 2, final=False))
+    assert reader.read_on() == []
+    assert reader.keys == tuple(keys)  # what is tried again has no result yet
     append(tmp_path / "run", BLOCKS[3])
     assert reader.read_on() == keys[:1]
     assert [len(config.steps) for config in reader.configs(reader.keys)] == [2, 1]
