@@ -1,7 +1,6 @@
 """A command as a trainer: what its exit and its last line say, and that nothing of it is left."""
 
 import json
-import os
 import pickle
 import signal
 import subprocess
@@ -38,23 +37,23 @@ def ended(folder, script, **how):
     return Status(outcome.status[0]), outcome.details.failed.get(0)
 
 
-@pytest.fixture(params=["handle", "none"])
-def _handles(request, monkeypatch):
+@pytest.fixture(params=["pidfd", "none"])
+def _pidfds(request, monkeypatch):
     """With the system's word that a process has ended, and without."""
     if request.param == "none":
         monkeypatch.setattr(command_process, "_pidfd", lambda _: None)
 
 
-@pytest.mark.usefixtures("_handles")
+@pytest.mark.usefixtures("_pidfds")
 def test_the_exit_code_decides(tmp_path):
     assert ended(tmp_path, "exit 0") == (Status.SOLVED, None)
-    assert ended(tmp_path, "exit 3") == (Status.CRASHED, "exit code 3")
-    assert ended(tmp_path, "echo out; echo why >&2; exit 3") == (
-        Status.CRASHED,
-        "exit code 3: why",
-    )
-    assert ended(tmp_path, "echo out; echo; exit 3") == (Status.CRASHED, "exit code 3: out")
-    assert ended(tmp_path, "kill -SEGV $$") == (Status.CRASHED, "killed by SIGSEGV")
+    for script, why in (
+        ("exit 3", "exit code 3"),
+        ("echo out; echo why >&2; exit 3", "exit code 3: why"),
+        ("echo out; echo; exit 3", "exit code 3: out"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+    ):
+        assert ended(tmp_path, script) == (Status.CRASHED, why)
     status, reason = ended(tmp_path, "echo {; exit 0", metric=NUMBER)
     assert (status, reason.split(";")[0]) == (Status.CRASHED, "the last line is '{'")
 
@@ -160,31 +159,36 @@ def started(folder, name):
     raise AssertionError(name)
 
 
-def is_gone(process):
-    """Whether it has ended, or will at once."""
+def runs(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def all_gone(folder):
+    """Whether what `LEAVES` starts has ended, or will at once."""
+    processes = [started(folder, name) for name in ("one", "two")]
     for _ in range(200):
-        try:
-            with open(f"/proc/{process}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except FileNotFoundError:
+        if not any(map(runs, processes)):
             return True
         time.sleep(0.02)
     return False
 
 
+# `timeout` makes a process group of its own.
 LEAVES = "sleep 60 & echo $! > one; timeout 60 sleep 60 & echo $! > two; wait"
 
 
-@pytest.mark.usefixtures("_handles")
+@pytest.mark.usefixtures("_pidfds")
 def test_a_command_that_takes_too_long_ends_with_all_that_it_has_started(tmp_path):
     began = time.monotonic()
     outcome = trained(tmp_path, f"echo begun; {LEAVES}", timeout=0.3)
     assert time.monotonic() - began < 30  # it sleeps for 60
     assert outcome.details.failed == {0: "took longer than 0.3 s: begun"}
     assert outcome.details.output == {0: "begun\n"}
-    assert is_gone(started(tmp_path, "one"))
-    assert is_gone(started(tmp_path, "two"))  # `timeout` makes a process group of its own
+    assert all_gone(tmp_path)
 
 
 def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
@@ -192,8 +196,7 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
     script = "yes & echo $! > one; timeout 60 sleep 60 & echo $! > two; exit 0"
     assert ended(tmp_path, script) == (Status.SOLVED, None)
     assert time.monotonic() - began < 30  # it sleeps for 60
-    assert is_gone(started(tmp_path, "one"))
-    assert is_gone(started(tmp_path, "two"))
+    assert all_gone(tmp_path)
 
 
 NEVER_NAMED = """
@@ -205,25 +208,19 @@ subprocess.Popen = lambda *words, **more: (popen(*words, **more), time.sleep(60)
 
 @pytest.mark.parametrize("named", [True, False])
 def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path, named):
-    """While the command runs, and before its keeper has been told of it."""
+    """While the command runs, and before its reaper knows of it."""
     program = (
         "from pathlib import Path\n"
         "from xortune.trainers.command import run_command\n"
-        f"run_command(['sh', '-c', 'true'], Path({str(tmp_path)!r}), None)\n"
+        "run_command(['sh', '-c', 'true'], Path(), None)\n"
         f"{'' if named else NEVER_NAMED}"
-        f"run_command(['sh', '-c', {LEAVES!r}], Path({str(tmp_path)!r}), None)\n"
+        f"run_command(['sh', '-c', {LEAVES!r}], Path(), None)\n"
     )
-    worker = subprocess.Popen([sys.executable, "-c", program])
-    one, two = started(tmp_path, "one"), started(tmp_path, "two")
-    assert not any(is_gone_now(process) for process in (one, two))
+    worker = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
+    assert all(runs(started(tmp_path, name)) for name in ("one", "two"))
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    assert is_gone(one)
-    assert is_gone(two)
-
-
-def is_gone_now(process):
-    return not os.path.exists(f"/proc/{process}")  # noqa: PTH110
+    assert all_gone(tmp_path)
 
 
 def test_an_interrupt_ends_the_command(tmp_path, monkeypatch):
@@ -234,11 +231,10 @@ def test_an_interrupt_ends_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(command_process._Reader, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_command(["sh", "-c", LEAVES], tmp_path, None)
-    assert is_gone(started(tmp_path, "one"))
-    assert is_gone(started(tmp_path, "two"))
+    assert all_gone(tmp_path)
 
 
-def test_only_its_own_session_is_looked_through(tmp_path):
+def test_only_its_own_session_is_looked_through():
     others = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(2)]
     assert members(others[0].pid) == [others[0].pid]
     kill_group(others[0].pid, session=True)
@@ -278,13 +274,11 @@ def test_it_runs_beside_the_space_file_or_in_a_copy_of_its_files(tmp_path):
     again = pickle.loads(pickle.dumps(kept))
     part.unlink()
     assert again.train([block])[0].successes == 1
-    for files, problem in (
-        (["nowhere"], "there is no file"),
-        (["../x"], "not below"),
-        (["/etc/hostname"], "not below"),
+    for file, problem in (
+        *(("nowhere", "there is no file"), ("../x", "not below"), ("/etc/hostname", "not below")),
     ):
         with pytest.raises(InputError, match=problem):
-            trainer(files=files)
+            trainer(files=[file])
 
 
 def test_files_too_large_to_be_sent_are_refused(tmp_path):

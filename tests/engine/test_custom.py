@@ -103,16 +103,17 @@ def later_of_many(config, seeds):
     ("function", "rule"), [(later, None), (later_of_many, parse_success("value > 0"))]
 )
 def test_it_is_known_which_seed_the_traceback_is_of(function, rule):
-    details = one(function, rule, count=4).details
-    assert (min(details.failed), details.raised) == (1, 2)
-    failure = Failure({"x": 1}, 1, details.failed[1], details.traceback, details.raised)
-    lines = str(failure).splitlines()
-    assert lines[:3] == ["the first failure: seed 1 of x=1", details.failed[1], "and of seed 2"]
-    assert lines[3].startswith("Traceback")
-    assert "the second that failed" in details.traceback
-    alone = one(function, rule, first=2, count=2).details
-    failure = Failure({"x": 1}, 2, alone.failed[2], alone.traceback, alone.raised)
-    assert str(failure).splitlines()[1].startswith("Traceback")
+    def shown(first, count):
+        details = one(function, rule, first=first, count=count).details
+        seed = min(details.failed)
+        failure = Failure({"x": 1}, seed, details.failed[seed], details.traceback, details.raised)
+        return str(failure).splitlines()
+
+    lines = shown(0, 4)
+    assert lines[0] == "the first failure: seed 1 of x=1"
+    assert lines[2:4] == ["and of seed 2", "Traceback (most recent call last):"]
+    assert "the second that failed" in lines[-1]
+    assert shown(2, 2)[1].startswith("Traceback")
 
 
 @pytest.mark.parametrize("function", [seedy.luck, seedy.many])
@@ -190,25 +191,24 @@ def test_a_function_gets_its_own_copy_of_config_and_plain_seeds():
     assert seen == [(CONFIG, dict, int)] * 3
 
 
-def test_sys_exit_and_what_looks_like_ctrl_c_are_failed_seeds():
-    # Functions are called in processes of their own, which no Ctrl-C reaches.
-    class Odd(Exception):
-        def __str__(self):
-            raise ValueError
+class Odd(Exception):
+    def __str__(self):
+        raise ValueError
 
-    errors = {
-        "SystemExit: 3": SystemExit(3),
-        "KeyboardInterrupt": KeyboardInterrupt(),
-        "Odd": Odd(),
-    }
-    for words, error in errors.items():
 
-        def leaves(config, seed, error=error):
-            raise error
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(SystemExit(3), "SystemExit: 3"), (KeyboardInterrupt(), "KeyboardInterrupt"), (Odd(), "Odd")],
+)
+def test_whatever_is_raised_is_the_failure_of_a_seed(error, words):
+    """A Ctrl-C does not reach the process in which a function is called."""
 
-        outcome = one(leaves, count=2)
-        assert names(outcome) == "CRASHED CRASHED"
-        assert words in outcome.details.failed[1]
+    def leaves(config, seed):
+        raise error
+
+    outcome = one(leaves, count=2)
+    assert names(outcome) == "CRASHED CRASHED"
+    assert words in outcome.details.failed[1]
 
 
 def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_path):
@@ -360,17 +360,17 @@ class Plain:
         return {"acc": seed, "before": len(self.trained)}
 
 
-class All:
+class NoRun:
     def __init__(self, config): ...
 
+
+class All(NoRun):
     def run(self, seeds, report):
         report({"loss": seeds / 2})
         yield {"acc": seeds}
 
 
-class Static:
-    def __init__(self, config): ...
-
+class Static(NoRun):
     @staticmethod
     def run(seed):
         return {"acc": seed}
@@ -415,13 +415,7 @@ def test_what_a_function_takes_is_seen_by_names(function, form, words):
     assert form.words == words
 
 
-class NoRun:
-    def __init__(self, config): ...
-
-
-class TwoSeeds:
-    def __init__(self, config): ...
-
+class TwoSeeds(NoRun):
     def run(self, seed, other): ...
 
 
@@ -462,6 +456,9 @@ def test_reports_are_kept_and_the_last_is_the_outcome_where_nothing_is_returned(
     assert numbers(outcome, "reports") == [2] * 5
     assert "loss" not in outcome.details.values  # not in the last
     assert numbers(reported(by_keyword, parse_success("value > 1")), "value") == [0, 1, 2, 3, 4]
+    at_once = reported(All)
+    assert numbers(at_once, "acc") == [0, 1, 2, 3, 4]
+    assert numbers(at_once, "reports") == [2] * 5
 
 
 @pytest.mark.parametrize(
@@ -503,12 +500,6 @@ def test_a_seed_that_takes_too_long_is_ended_when_it_reports():
     assert 5 <= outcome.details.values["reports"][1] <= 12
     trainer = custom_trainer(given_source(slow), ACC, limit=0.1)
     assert trainer.describe()["timeout"] == "0.1 s"
-
-
-def test_all_seeds_at_once_may_report_and_yield_too():
-    outcome = reported(All)
-    assert numbers(outcome, "acc") == [0, 1, 2, 3, 4]
-    assert numbers(outcome, "reports") == [2] * 5
 
 
 def test_many_seeds_have_the_time_of_each_and_are_not_tried_again():
@@ -558,6 +549,11 @@ def test_an_object_is_made_once_for_a_config_and_again_after_a_failure():
     assert Plain.made == 3
     reported(Plain, count=1)
     assert Plain.made == 3
+    for x in (*range(10, 20), 19):
+        reported(Plain, count=1, x=x)
+    assert Plain.made == 13
+    reported(Plain, count=1, x=10)  # only the last ones are kept
+    assert Plain.made == 14
 
 
 BINDINGS = [always, lambda n: functools.partial(always, n), lambda n: lambda *_, n=n: n]
@@ -567,13 +563,3 @@ BINDINGS = [always, lambda n: functools.partial(always, n), lambda n: lambda *_,
 def test_functions_of_one_text_that_are_bound_to_other_numbers_are_different(bind):
     digests = [given_source(bind(n)).digest for n in (1, 2, 2)]
     assert digests[0] != digests[1] == digests[2]
-
-
-def test_of_many_configs_the_last_are_kept():
-    Plain.made = 0
-    for x in range(10, 20):
-        reported(Plain, count=1, x=x)
-    reported(Plain, count=1, x=19)
-    assert Plain.made == 10
-    reported(Plain, count=1, x=10)
-    assert Plain.made == 11

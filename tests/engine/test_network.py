@@ -19,7 +19,6 @@ XOR = Task.xor()
 CONFIG = Config(
     activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60
 )
-STACKED = reference.train_stack
 
 
 @pytest.fixture
@@ -94,15 +93,15 @@ def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch, c
 
 def test_what_differs_in_lr_and_momentum_is_one_stack(trainer, monkeypatch):
     stacks, one_by_one = [], []
-    together, train = reference.train_stack, reference.train
-    monkeypatch.setattr(
-        reference,
-        "train_stack",
-        lambda *args, **more: stacks.append(args[0]) or together(*args, **more),
-    )
-    monkeypatch.setattr(
-        reference, "train", lambda *args, **more: one_by_one.append(args[0]) or train(*args, **more)
-    )
+
+    def spy(name, seen):
+        real = getattr(reference, name)
+        monkeypatch.setattr(
+            reference, name, lambda *args, **more: seen.append(args[0]) or real(*args, **more)
+        )
+
+    spy("train_stack", stacks)
+    spy("train", one_by_one)
     heavy = {"optimizer": "SGD", "momentum": 0.9}
     blocks = [
         Block(point(lr=0.2), 3, 4),
@@ -139,18 +138,15 @@ def test_describe_names_the_engine_and_the_task(trainer):
 def test_a_gpu_that_is_given_is_used_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     used = []
+    train_stack = reference.train_stack
     monkeypatch.setattr(
         reference,
         "train_stack",
         lambda trainings, task, *, device, gpu_share: (
-            used.append((len(trainings), device, gpu_share)) or STACKED(trainings, task)
+            used.append((len(trainings), device, gpu_share)) or train_stack(trainings, task)
         ),
     )
-    blocks = [
-        Block(CONFIG.point, 0, 4),
-        Block(point(lr=0.2), 0, 4),
-        Block(point(loss="L1Loss"), 0, 4),
-    ]
+    blocks = [Block(point(**more), 0, 4) for more in ({}, {"lr": 0.2}, {"loss": "L1Loss"})]
     described = NetworkTrainer(XOR, gpus=0.25).describe()
     assert (described["engine"], described["device"]) == ("reference", "cuda")
     assert "engine_fallback" not in described

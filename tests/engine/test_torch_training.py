@@ -19,15 +19,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
-from xortune.trainers import vectorized
-from xortune.trainers.batching_rules import (
-    LANES,
-    LOOP,
-    CannotStack,
-    SeedDraw,
-    fast_rules,
-    replaced,
-)
+from xortune.trainers.batching_rules import LANES, LOOP, CannotStack, SeedDraw, fast_rules, replaced
 from xortune.trainers.function import CustomTrainer, TrackedConfig, cancelling_if, custom_trainer
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
@@ -547,32 +539,17 @@ def test_a_step_that_changes_unseen_is_no_wrong_number():
         del torch.Tensor.factor
 
 
-def test_repeated_operations_give_what_vmap_gives_to_the_bit():
-    for kind in (Small, Convolution, Attention):
-        stacks = [Stack([(kind({}), SEEDS)]) for _ in range(2)]
-        stacks[1].repeats = False
-        for _ in range(3):
-            for losses, others in zip(*(stack.epoch() for stack in stacks), strict=True):
-                assert torch.equal(losses, others)
-        for name, found in stacks[0].buffers.items():
-            assert torch.equal(found, stacks[1].buffers[name]), name
-        assert len(stacks[0]._programs) == 2  # for batches of 16 and of 8
-        assert not stacks[1]._programs
-
-
-def _viewed(x):
-    twice = x * 2
-    return twice.view(-1), twice.exp()
-
-
-def _unsafely_viewed(x):
-    twice = x * 2
-    return torch.ops.aten._unsafe_view(twice, [6]), twice.exp()
-
-
-def _unbound(x):
-    twice = x * 2
-    return *twice.unbind(0), twice.exp()
+@pytest.mark.parametrize("kind", [Small, Convolution, Attention])
+def test_repeated_operations_give_what_vmap_gives_to_the_bit(kind):
+    stack, other = (Stack([(kind({}), SEEDS)]) for _ in range(2))
+    other.repeats = False
+    for _ in range(3):
+        for losses, others in zip(stack.epoch(), other.epoch(), strict=True):
+            assert torch.equal(losses, others)
+    for name, buffer in stack.buffers.items():
+        assert torch.equal(buffer, other.buffers[name]), name
+    assert len(stack._programs) == 2  # for batches of 16 and of 8
+    assert not other._programs
 
 
 def _changed(x):
@@ -581,34 +558,26 @@ def _changed(x):
     return twice.add_(1).exp(), flat * 3
 
 
-def _viewed_back(x):
-    return ((x * 2).view(-1).view(x.shape).exp(),)
-
-
-def _chained(x):
-    return ((x * 2).exp().neg() + x).sigmoid(), x.neg()
-
-
 @pytest.mark.parametrize(
-    ("step", "over"),
+    ("step", "reused"),
     [
-        (_viewed, 0),
-        (_unsafely_viewed, 0),
-        (_unbound, 0),
+        (lambda x: ((twice := x * 2).view(-1), twice.exp()), 0),
+        (lambda x: (torch.ops.aten._unsafe_view(twice := x * 2, [6]), twice.exp()), 0),
+        (lambda x: (*(twice := x * 2).unbind(0), twice.exp()), 0),
         (_changed, 0),
-        (_viewed_back, 1),
-        (_chained, 4),
+        (lambda x: ((x * 2).view(-1).view(x.shape).exp(),), 1),
+        (lambda x: (((x * 2).exp().neg() + x).sigmoid(), x.neg()), 4),
     ],
 )
-def test_no_repeated_operation_writes_over_what_is_read_later(step, over):
+def test_no_repeated_operation_overwrites_what_is_read_later(step, reused):
     x, other = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
     with Recording([x]) as recording:
-        found = step(x)
-    program = recording.program(found)
+        results = step(x)
+    program = recording.program(results)
     for _ in range(2):
         for ours, torchs in zip(program([other]), step(other), strict=True):
             assert torch.equal(ours, torchs)
-    assert str(program._graph).count("{out: ") == over
+    assert str(program._graph).count("{out: ") == reused
 
 
 @pytest.mark.parametrize(
@@ -633,21 +602,18 @@ def test_no_stack_and_no_seed_begins_when_the_time_is_over():
     assert ended.outcome is None
 
 
-def test_a_training_without_a_method_is_refused_with_what_is_missing():
+def test_an_incomplete_training_is_refused_with_what_is_missing():
     class Bare(xt.TorchTraining):
         def model(self):
             return nn.Linear(1, 1)
 
-    with pytest.raises(xt.InputError, match="without batches, loss, optimizer, score"):
-        custom_trainer(given_source(Bare), None)
-
-
-def test_a_training_that_is_not_made_with_a_config_is_refused():
     class Two(Small):
         def __init__(self, config, more):
             super().__init__(config)
             self.more = more
 
+    with pytest.raises(xt.InputError, match="without batches, loss, optimizer, score"):
+        custom_trainer(given_source(Bare), None)
     with pytest.raises(xt.InputError, match=r"super\(\).__init__\(config\)"):
         custom_trainer(given_source(Two), None)
 
@@ -790,61 +756,57 @@ def test_masks_are_drawn_as_torch_draws_them(dtype, compiled, monkeypatch):
     assert torch.equal(states, torch.stack([generator.get_state() for generator in generators]))
 
 
-def _as_two(logits, target):
-    return functional.nll_loss(functional.log_softmax(logits, 1), target)
+def _check_gradients(loss, values, target):
+    """Those of three seeds in a stack are those of each alone, to the bit."""
+    rows = []
+
+    def one(value, target, row):
+        rows.append(row)
+        return loss(value, target)
+
+    with replaced(fast_rules(lambda: rows[-1])):
+        torch.func.vmap(one)(values.requires_grad_(), target, torch.arange(3)).sum().backward()
+    for value, own_target, gradient in zip(values.detach(), target, values.grad, strict=True):
+        alone = value.clone().requires_grad_()
+        loss(alone, own_target).backward()
+        assert torch.equal(gradient, alone.grad)
 
 
-@pytest.mark.parametrize("entropy", [functional.cross_entropy, _as_two])
+# Looked up when they are called: the rules replace them.
+ENTROPIES = [
+    lambda x, y: functional.cross_entropy(x, target=y),
+    lambda x, y: functional.nll_loss(functional.log_softmax(x, 1), y),
+]
+
+
+@pytest.mark.parametrize("entropy", ENTROPIES)
 @pytest.mark.parametrize("rows", [64, 29])  # the last rows of an epoch, say
 @pytest.mark.parametrize("classes", [2, 10, LANES - 1, LANES])
 def test_the_log_softmax_of_few_classes_is_torchs_to_the_bit(classes, rows, entropy):
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, rows, classes, generator=generator).requires_grad_()
-    target = torch.randint(classes, (3, rows), generator=generator)
-    row, ours = None, entropy.__name__
-
-    def loss(logits, target, its):
-        nonlocal row
-        row = its
-        return getattr(functional, ours, entropy)(logits, target)
-
-    with replaced(fast_rules(lambda: row)):
-        torch.func.vmap(loss)(logits, target, torch.arange(3)).sum().backward()
+    logits = torch.randn(3, rows, classes, generator=generator)
+    _check_gradients(entropy, logits, torch.randint(classes, (3, rows), generator=generator))
     assert logits.grad.is_contiguous(), "what is multiplied with it rounds as in the loop"
-    for one, its, gradient in zip(logits.detach(), target, logits.grad, strict=True):
-        alone = one.clone().requires_grad_()
-        entropy(alone, its).backward()
-        assert torch.equal(gradient, alone.grad)
 
 
 @pytest.mark.parametrize("classes", [2, 10, LANES])
 def test_a_bias_s_gradient_is_summed_in_the_loop_s_order(classes):
-    bias, row = torch.linspace(-1, 1, 3 * classes).view(3, classes).requires_grad_(), None
     target = torch.randint(classes, (3, 33), generator=torch.Generator().manual_seed(0))
     inputs, weight = torch.ones(33, 4), torch.zeros(classes, 4)
 
-    def loss(bias, target, its):
-        nonlocal row
-        row = its
+    def loss(bias, target):
         return functional.cross_entropy(functional.linear(inputs, weight, bias), target)
 
-    with replaced(fast_rules(lambda: row)):
-        torch.func.vmap(loss)(bias, target, torch.arange(3)).sum().backward()
-    for one, its, gradient in zip(bias.detach(), target, bias.grad, strict=True):
-        alone = one.clone().requires_grad_()
-        functional.cross_entropy(functional.linear(inputs, weight, alone), its).backward()
-        assert torch.equal(gradient, alone.grad)
+    _check_gradients(loss, torch.linspace(-1, 1, 3 * classes).view(3, classes), target)
 
 
-class Told(Small):
+class Grouped(Small):
     """Its optimizer has a group for each parameter, and a schedule."""
 
     def optimizer(self, parameters):
-        name, *told = self.config["told"]
-        groups = [
-            {"params": [one], **more}
-            for one, more in zip(parameters, itertools.cycle(told), strict=False)
-        ]
+        name, *options = self.config["optimizer"]
+        groups = zip(parameters, itertools.cycle(options), strict=False)
+        groups = [{"params": [parameter], **more} for parameter, more in groups]
         return getattr(torch.optim, name)(groups, lr=0.02)
 
     def scheduler(self, optimizer):
@@ -853,7 +815,7 @@ class Told(Small):
 
 @pytest.mark.parametrize("blocks", [1, 2**16])
 @pytest.mark.parametrize(
-    ("told", "at_once"),
+    ("optimizer", "at_once"),
     [
         (["AdamW", {}, {"weight_decay": 0.3, "betas": (0.3, 0.9)}], True),
         (["Adam", {"weight_decay": 0.1}, {"eps": 0.1, "lr": 1}], True),
@@ -867,41 +829,39 @@ class Told(Small):
     ],
 )
 def test_the_optimizers_of_a_stack_step_as_the_loop_s_to_the_bit(
-    told, at_once, blocks, monkeypatch
+    optimizer, at_once, blocks, monkeypatch
 ):
     monkeypatch.setattr(steps, "BLOCK", blocks)
-    other = [told[0], {"weight_decay": 0.01}]
+    other = [optimizer[0], {"weight_decay": 0.01}]
     groups = [
-        (Told(TrackedConfig({"told": told})), [3, 4, 5]),
-        (Told(TrackedConfig({"told": other})), [3, 9]),
+        (Grouped(TrackedConfig({"optimizer": optimizer})), [3, 4, 5]),
+        (Grouped(TrackedConfig({"optimizer": other})), [3, 9]),
     ]
     whole, gradients = Stack(groups), []
     assert isinstance(whole._optimizer, steps.StackOptimizer) == at_once
     step = whole._optimizer.step
     monkeypatch.setattr(
-        whole._optimizer, "step", lambda its: (gradients.append(copy.deepcopy(its)), step(its))
+        whole._optimizer,
+        "step",
+        lambda found: (gradients.append(copy.deepcopy(found)), step(found)),
     )
-    rows = [training for training, seeds in groups for _ in seeds]
-    alone = [
-        {name: nn.Parameter(one[row].clone()) for name, one in whole.parameters.items()}
-        for row in range(len(rows))
-    ]
-    optimizers = []
-    for one, its in zip(rows, alone, strict=True):
-        with vectorized.untracked(one):
-            optimizers.append(one.optimizer(its.values()))
-    schedulers = [one.scheduler(its) for one, its in zip(rows, optimizers, strict=True)]
+    alone = []
+    for row, own_optimizer in enumerate([*[optimizer] * 3, other, other]):
+        weights = {name: nn.Parameter(one[row].clone()) for name, one in whole.parameters.items()}
+        training = Grouped({"optimizer": own_optimizer})
+        own = training.optimizer(weights.values())
+        alone.append((weights, own, training.scheduler(own)))
     for _ in range(2):
         list(whole.epoch())
-        for row, (optimizer, scheduler) in enumerate(zip(optimizers, schedulers, strict=True)):
-            for its in gradients:
-                for name, parameter in alone[row].items():
-                    parameter.grad = its[name][row].clone()
-                optimizer.step()
+        for row, (weights, own, scheduler) in enumerate(alone):
+            for found in gradients:
+                for name, parameter in weights.items():
+                    parameter.grad = found[name][row].clone()
+                own.step()
             scheduler.step()
         gradients.clear()
-    for row, its in enumerate(alone):
-        for name, parameter in its.items():
+    for row, (weights, *_) in enumerate(alone):
+        for name, parameter in weights.items():
             assert torch.equal(parameter, whole.parameters[name][row])
 
 
