@@ -337,12 +337,12 @@ def verdict_of(
     if metric is None:
         return SeedVerdict(SOLVED)
     try:
-        told = (
+        value = (
             _last_match(result, metric)
             if isinstance(metric, RegexMetric)
             else _parsed_line(result, metric)
         )
-        return judged(_with_exit_code(told) if by_exit else told, success)
+        return judged(_with_exit_code(value) if by_exit else value, success)
     except InputError as error:
         return crashed(one_line(str(error)))
 
@@ -354,11 +354,7 @@ def _last_line(printed: bytes) -> str:
 
 
 def _parsed_line(result: CommandResult, metric: str) -> object:
-    """The number, or the JSON, in the last line of stdout.
-
-    Raises:
-        InputError: there is no such line.
-    """
+    """The number, or the JSON, in the last line of stdout."""
     line = _last_line(result.stdout)
     if not line:
         raise InputError("printed nothing on stdout", allowed=f"what `metric: {metric}` says")
@@ -405,11 +401,7 @@ def curve_of(result: CommandResult, metric: str | RegexMetric | None) -> Points:
 
 
 def _last_match(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
-    """The number in the last match of a regex.
-
-    Raises:
-        InputError: there is no match, or it is no number.
-    """
+    """The number in the last match of a regex."""
     if matches := _matches(result, metric):
         if (number := _number(matches[-1])) is not None:
             return {metric.name: number}
@@ -431,24 +423,20 @@ def _as_json(word: str) -> str:
     return "-Infinity" if match[1] == "-" else "Infinity"
 
 
-def _with_exit_code(told: object) -> object:
-    """Add the verdict of exit code 0 to what a command printed.
-
-    Raises:
-        InputError: they contradict each other.
-    """
-    if told is True or told is False:
-        told = {SUCCESS: told}
-    elif isinstance(told, int | float):
-        told = {VALUE: told}
-    if not isinstance(told, dict):
-        return told  # `judged` refuses it
-    if told.get(SUCCESS) is False:
+def _with_exit_code(value: object) -> object:
+    """Add the verdict of exit code 0 to what a command printed; refuse it if they disagree."""
+    if value is True or value is False:
+        value = {SUCCESS: value}
+    elif isinstance(value, int | float):
+        value = {VALUE: value}
+    if not isinstance(value, dict):
+        return value  # `judged` refuses it
+    if value.get(SUCCESS) is False:
         raise InputError(
             f"says that {SUCCESS} is false, but exits with code 0",
             allowed=f"with success: {EXIT_CODE!r} an exit code that agrees",
         )
-    return told if SUCCESS in told else {**told, SUCCESS: True}
+    return value if SUCCESS in value else {**value, SUCCESS: True}
 
 
 SECONDS = 0.1

@@ -111,10 +111,10 @@ KEPT = 8
 """Maximum number of objects of a user's class in a process: those used last."""
 
 
-def reported_arrays(told: Any, n: int) -> dict[str, Any]:
+def reported_arrays(result: Any, n: int) -> dict[str, Any]:
     """The numbers in a report of n seeds, copied, since the user may overwrite the arrays."""
     arrays: dict[str, Any] = {}
-    for name, entry in (told if isinstance(told, Mapping) else {VALUE: told}).items():
+    for name, entry in (result if isinstance(result, Mapping) else {VALUE: result}).items():
         with suppress(TypeError, ValueError, RuntimeError):
             array = np.array(entry, np.float64)
             if array.shape == (n,) and isinstance(name, str) and name != SUCCESS:
@@ -261,11 +261,11 @@ class Reports:
         self._began = 0.0 if limit is None else time.monotonic()
         self._ended: BaseException | None = None
 
-    def __call__(self, told: Any) -> None:
+    def __call__(self, result: Any) -> None:
         """Note an intermediate result: what the training would return if it ended now.
 
         Args:
-            told: true or false, a number, a dict of numbers; for many seeds arrays of these.
+            result: true or false, a number, a dict of numbers; for many seeds arrays of these.
 
         Raises:
             InputError: a training may not report this.
@@ -273,9 +273,9 @@ class Reports:
             BlockCancelled: the block is cancelled.
         """
         if self._many is None:
-            self.numbers = reported_numbers(told)
+            self.numbers = reported_numbers(result)
         # A copy: the user may fill the same dict again.
-        self.last = dict(told) if isinstance(told, Mapping) else told
+        self.last = dict(result) if isinstance(result, Mapping) else result
         self.count += 1
         if self._many is None:
             self._sampled.add(lambda: self.numbers)
@@ -428,10 +428,10 @@ class Calls:
         with closing(steps):
             while True:
                 try:
-                    told = next(steps)
+                    result = next(steps)
                 except StopIteration as end:
                     return self._result(end.value)
-                reports(told)
+                reports(result)
 
     def _new_reports(self, seeds: Any) -> Reports:
         many = len(seeds) if self._form.many else None
@@ -679,9 +679,9 @@ def _train_stacked(
     # Of each seed: the seeds that it reported with, and its reports.
     sampled: list[dict[int, tuple[list[int], SampledReports]]] = [{} for _ in blocks]
 
-    def report(group: int, of: Sequence[int], told: Any) -> None:
+    def report(group: int, of: Sequence[int], result: Any) -> None:
         index = indices[group]
-        for seed, numbers in zip(of, _numbers_of_each(told, len(of)), strict=True):
+        for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
             # A seed that reports together with other seeds than before trains again from the start.
             before = sampled[index].get(seed)
             if before is None or before[0] != list(of):
@@ -689,7 +689,7 @@ def _train_stacked(
             before[1].add(partial(dict, numbers))
         if index not in ended:
             try:
-                reports[index](told)
+                reports[index](result)
             except (BlockCancelled, SeedTimeout) as error:
                 ended[index] = error
         if len(ended) == len(blocks):
@@ -713,12 +713,12 @@ def _train_stacked(
     ]
 
 
-def _numbers_of_each(told: Any, n: int) -> list[dict[str, float]]:
+def _numbers_of_each(result: Any, n: int) -> list[dict[str, float]]:
     """The numbers of each of n seeds in a report of arrays; of one seed also of numbers."""
     if n == 1:
         with suppress(InputError):
-            return [dict(reported_numbers(told))]
-    arrays = reported_arrays(told, n)
+            return [dict(reported_numbers(result))]
+    arrays = reported_arrays(result, n)
     return [{name: float(array[at]) for name, array in arrays.items()} for at in range(n)]
 
 
@@ -733,13 +733,8 @@ def _outcome_of(
 ) -> Outcome | TrainingError:
     """The outcome of a block in a stack.
 
-    Args:
-        trainer: its trainer.
-        block: the block.
-        scores: the score of each seed, or what its training raised; fewer if time was over.
-        ended: what ended all seeds of the block.
-        note: for users.
-        curves: the reports of seeds.
+    `scores` has the score of each seed, or what its training raised; fewer if time was over.
+    `ended` is what ended all seeds of the block.
     """
     if isinstance(ended, BlockCancelled):
         return Unfinished()

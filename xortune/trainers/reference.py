@@ -27,7 +27,7 @@ import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -182,16 +182,12 @@ def optimizer_of(config: Config, weights: Tensor) -> torch.optim.Optimizer:
     return kind([weights], lr=config.lr, foreach=False)
 
 
-class StepsWeights(Protocol):
-    """An optimizer of torch.optim, or `ColumnOptimizer`: changes weights by ``weights.grad``."""
-
-    def step(self) -> object:
-        """Step once."""
-        ...
-
-
 def _step(
-    network: StackedNetwork, optimizer: StepsWeights, losses: Tensor, *, zero_grad: bool
+    network: StackedNetwork,
+    optimizer: torch.optim.Optimizer | ColumnOptimizer,
+    losses: Tensor,
+    *,
+    zero_grad: bool,
 ) -> None:
     """One optimizer step from losses (S,) of the last `forward` of `network`."""
     gradient, weights = network.gradient(losses), network.weights
@@ -292,7 +288,7 @@ def run_epochs(
     config: Config,
     task: Task,
     weights: Tensor,
-    optimizer: StepsWeights,
+    optimizer: torch.optim.Optimizer | ColumnOptimizer,
     checkpoints: Sequence[int],
 ) -> Iterator[EpochRecord]:
     """Train weights (P, S); yield their state at each checkpoint and after the last epoch.
@@ -381,7 +377,7 @@ Update = Callable[[Tensor, Tensor], None]
 
 
 class ColumnOptimizer:
-    """StepsWeights weights (P, S), each column as the optimizer of its own config does.
+    """Steps weights (P, S), each column as the optimizer of its own config does.
 
     Args:
         configs: they differ in lr and momentum only; with momentum 0 all or none.

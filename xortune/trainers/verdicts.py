@@ -124,8 +124,12 @@ class SeedResults:
             return
         for index in range(1 if n is None else n):
             self._points += (
-                (self.n + index, report, {k: v if n is None else v[index] for k, v in told.items()})
-                for report, told in points
+                (
+                    self.n + index,
+                    report,
+                    {k: v if n is None else v[index] for k, v in numbers.items()},
+                )
+                for report, numbers in points
             )
 
     def add(self, verdict: SeedVerdict, shown: str | None = None, n: int = 1) -> None:
@@ -192,7 +196,9 @@ class SeedResults:
 
     def _curves(self) -> tuple[Curves, ...]:
         points = [point for point in self._points if point[0] < self.n]
-        names = tuple(dict.fromkeys(name for *_, told in points for name in told))[:MAX_CURVES]
+        names = tuple(dict.fromkeys(name for *_, numbers in points for name in numbers))[
+            :MAX_CURVES
+        ]
         if not names:
             return ()
         indices, reports = np.array([point[:2] for point in points], np.int64).T
@@ -237,7 +243,7 @@ def _judged(returned: object, success: Success | None) -> SeedVerdict:
         if number is None:
             raise InputError(f"returned {_kind(returned)}", allowed=RETURNS)
         verdict, values = (number, {}) if isinstance(number, bool) else (None, {VALUE: number})
-    if _decides(success, list(values), told=verdict is not None):
+    if _decides(success, list(values), has_verdict=verdict is not None):
         return SeedVerdict(SOLVED if verdict else MISSED, values)
     assert success is not None
     number = values[success.name]
@@ -259,7 +265,7 @@ def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdi
         else:
             arrays[VALUE if name is None else name] = array.astype(np.float64)
     _check_count(arrays)
-    if _decides(success, list(arrays), told=verdict is not None):
+    if _decides(success, list(arrays), has_verdict=verdict is not None):
         assert verdict is not None
         return SeedVerdict(np.where(verdict, SOLVED, MISSED).astype(np.uint8), arrays)
     assert success is not None
@@ -271,22 +277,13 @@ def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdi
     return SeedVerdict(status, arrays, failed)
 
 
-def _decides(success: Success | None, names: list[str], *, told: bool) -> bool:
-    """Whether the user's own verdict decides, instead of the rule.
-
-    Args:
-        success: the rule.
-        names: of the returned numbers.
-        told: the training returned a verdict.
-
-    Raises:
-        InputError: neither can decide.
-    """
+def _decides(success: Success | None, names: list[str], *, has_verdict: bool) -> bool:
+    """Whether the user's own verdict decides, if there is one, instead of the rule."""
     if success is None:
-        if not told:
+        if not has_verdict:
             raise _no_rule(names)
         return True
-    if told and (not names or success.name == SUCCESS):
+    if has_verdict and (not names or success.name == SUCCESS):
         raise InputError(
             f"returned true or false, but the rule {str(success)!r} judges a number",
             fix="return the number, or drop `success`",
@@ -319,17 +316,17 @@ def _entries(given: Mapping[Any, object], verb: str) -> tuple[bool | None, dict[
     return verdict, values
 
 
-def reported_numbers(told: object) -> Mapping[str, float]:
+def reported_numbers(result: object) -> Mapping[str, float]:
     """The numbers of an intermediate result.
 
     Raises:
         InputError: a training may not report this.
     """
-    if isinstance(told, Mapping):
-        return _entries(told, "reported")[1]
-    number = _number(told)
+    if isinstance(result, Mapping):
+        return _entries(result, "reported")[1]
+    number = _number(result)
     if number is None:
-        raise InputError(f"reported {_kind(told)}", allowed=RETURNS)
+        raise InputError(f"reported {_kind(result)}", allowed=RETURNS)
     return {} if isinstance(number, bool) else {VALUE: number}
 
 
