@@ -1,7 +1,7 @@
 """What is sent to a worker: batches of jobs, sized by measured cost; what to do with their results.
 
-From here on: the job, how many make a batch, the search for a seed that kills its worker, jobs that
-are trained ahead of decisions, and `Batches`, which uses all of these.
+A `Job` is a block on its way to a worker. `Batches` groups jobs, `CrashBisector` finds the seed that
+kills a worker, `Ahead` adds blocks that are likely to be decided soon.
 """
 
 from __future__ import annotations
@@ -623,8 +623,9 @@ class Batches:
 
         0 while that is in doubt: the first block may have waited for a core.
         """
-        driver = self._decider.left * BLOCK_SECONDS
-        return 0.0 if self.doubt > 1 else self.work_left * (1 - 1 / slots) - driver / slots
+        if self.doubt > 1:
+            return 0.0
+        return self.work_left * (1 - 1 / slots) - self._decider.left * BLOCK_SECONDS / slots
 
     def wants(self, jobs: Sequence[Job]) -> list[bool]:
         """Of each job whether its results are still of interest."""
@@ -741,8 +742,8 @@ class Batches:
         An empty batch gets jobs trained ahead if a slot is idle, or would be next.
         """
         if not jobs:
-            few = 0 < self._all_under_way < self._slots + MAX_WAITING_AHEAD
-            return ahead.beside(()) if few else ()
+            has_room = 0 < self._all_under_way < self._slots + MAX_WAITING_AHEAD
+            return ahead.beside(()) if has_room else ()
         if self._in_flight is not None:  # else `_fill` has added as many as it may
             stack = list(jobs)
             decided = iter(self._decided_job, None)
@@ -753,18 +754,18 @@ class Batches:
 
     def _decided_job(self) -> Job | None:
         """The next job to train. Others, given up or trained ahead, are recorded on the way."""
-        while (
-            job := self._unstacked.popleft() if self._unstacked else self._decider.next()
-        ) is not None:
+        while True:
+            job = self._unstacked.popleft() if self._unstacked else self._decider.next()
+            if job is None:
+                return None
             if not self._decider.wants(job):
                 self._settle(job, Unfinished())
             elif self._ahead is None:
-                break
+                return job
             elif (kept := self._ahead.take(job)) is not None:
                 self._settle(job, kept.result, kept.seconds, kept.worker)
             elif not self._ahead.waits_for(job):
-                break
-        return job
+                return job
 
     def _first_part(self, job: Job, cost: float) -> tuple[Job, float]:
         """A job of the given cost, or its first part if it is long, and the cost of that.
@@ -780,8 +781,8 @@ class Batches:
             first, *others = [p for j in job.split(whole) for p in self._bisector.parts(j)]
             self._waiting.extendleft((other,) for other in reversed(others))
             return first, self._trainer.cost(first.block)
-        one = self._ahead is not None and self._ahead.is_one_stack(job.block)
-        if not job.promoted or seconds < 2 * MIN_BATCH_SECONDS or one:
+        is_stack = self._ahead is not None and self._ahead.is_one_stack(job.block)
+        if not job.promoted or seconds < 2 * MIN_BATCH_SECONDS or is_stack:
             return job, cost
         # A part takes a slot's share of the work left, as in `_target_seconds`, but not much longer
         # than other blocks, because few decisions are made before its results are there. It is

@@ -350,7 +350,7 @@ class SearchDecisions:
         self._race, self._names = race_of(space), numbers_named(space.objectives)
         self._weighs = self._race is not None and self._race.weighs
         assert max_in_flight is not None or self._race is None  # without one nothing is learned
-        self._limit, self._least = max_in_flight, min_in_flight
+        self._limit, self._min_limit = max_in_flight, min_in_flight
         self._made, self._ends = made, ends
         self.news: deque[object] = deque()
         self._tally = Tally(budget(space))
@@ -371,9 +371,9 @@ class SearchDecisions:
         if max_in_flight is None:
             self._snapshots = dict.fromkeys(map(short, self._known))
         self._decisions: dict[int, Decision] = {}
-        self._made_so_far = self._learned = self._proposed = 0
+        self._decided = self._learned = self._proposed = 0  # decisions, and trials
         self._ready: deque[Job] = deque()
-        self._going_on: deque[tuple[int, str]] = deque()  # new trials that get more seeds at once
+        self._to_continue: deque[tuple[int, str]] = deque()  # new trials that get more at once
         # With `as_they_come`, the decisions with all their results, in the order of the last ones.
         self._arrived: deque[int] | None = deque() if space.search.as_they_come else None
         self._untaught: list[tuple[int, ConfigState]] = []  # new trials to tell the sampler of
@@ -406,7 +406,7 @@ class SearchDecisions:
             pass
         if self._proven:
             return False
-        if not self._all_proposed or self._held_back or self._going_on:
+        if not self._all_proposed or self._held_back or self._to_continue:
             return True
         if any(decision.missing for decision in self._decisions.values()):
             return True
@@ -505,27 +505,27 @@ class SearchDecisions:
             return False
         while self._arrived and self._learn():
             pass
-        while not self._decided():
+        while not self._choose():
             if not self._learn():
                 return False
         return True
 
     def _may_decide(self) -> bool:
         """Whether all results are known that the next decision depends on."""
-        number, limit = self._made_so_far, self._limit
-        while limit is not None and self._learned <= number - in_flight_at(
-            number, limit, self._least
-        ):
+        if self._limit is None:
+            return True
+        in_flight = in_flight_at(self._decided, self._limit, self._min_limit)
+        while self._decided - self._learned >= in_flight:
             if not self._learn():
                 return False
         return True
 
-    def _decided(self) -> bool:
-        """Decide by the results that are known; False if they leave nothing to do."""
+    def _choose(self) -> bool:
+        """Continue a new trial, promote a config, or propose one; False if nothing can be done."""
         if self._stopped:
             return False
-        if self._going_on:
-            proposal, key = self._going_on.popleft()
+        if self._to_continue:
+            proposal, key = self._to_continue.popleft()
             self._tally.new_seeds += self._grant(proposal, key, new=True, counted=True)
             return True
         tally = self._tally
@@ -589,8 +589,8 @@ class SearchDecisions:
         decision.missing = sum(count for _, count in missing)
         if decision.missing < end - start:
             self._tally.count(decision, fresh=False)
-        number = self._made_so_far
-        self._made_so_far += 1
+        number = self._decided
+        self._decided += 1
         self._decisions[number] = decision
         state.in_flight += 1
         if self._race is not None:
@@ -656,7 +656,7 @@ class SearchDecisions:
             more = self._race is not None and not self._weighs and count.n < rungs[-1]
             more = more and seeds_at_first(rungs, count.successes, count.n) is not None
             if more and not self._stopped:
-                self._going_on.append((decision.proposal, state.point.key))
+                self._to_continue.append((decision.proposal, state.point.key))
             else:
                 self._held_back = self._held_back or more
                 self._untaught.append((decision.proposal, state))
