@@ -1,7 +1,7 @@
 """What is sent to a worker: batches of jobs, sized by measured cost; what to do with their results.
 
-A `Job` is a block on its way to a worker. `Batches` groups jobs, `CrashBisector` finds the seed that
-kills a worker, `Ahead` adds blocks that are likely to be decided soon.
+A `Job` is a block on its way to a worker. `Batches` groups jobs, `CrashBisector` finds seeds that
+kill a worker, `Ahead` adds blocks that are likely to be decided soon.
 """
 
 from __future__ import annotations
