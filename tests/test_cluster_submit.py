@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import ray.job_submission
+from ray._private.runtime_env.packaging import _get_excludes
 from typer.testing import CliRunner
 
 from xortune.cli.shared import app
@@ -35,6 +36,7 @@ PATH = os.environ["PATH"]
 def space(tmp_path):
     folder = tmp_path / "my spaces"
     (folder / "runs" / "old").mkdir(parents=True)
+    (folder / "runs" / "old" / "table.csv").touch()
     (folder / "rows.csv").write_text("a,b,y\n0,0,0\n0,1,1\n1,0,1\n1,1,0\n")
     (folder / "it.yaml").write_text(SPACE)
     return folder / "it.yaml"
@@ -63,6 +65,28 @@ class Server:
     def get_job_logs(self, _):
         self._logs += "a line\n"
         return self._logs
+
+
+def test_ray_sends_the_whole_package_and_no_run(space):
+    environment = submission(space, "/shared/a").runtime_env
+    [package] = map(Path, environment["py_modules"])
+    sent = []
+    for folder in (space.parent, package):
+        is_excluded = _get_excludes(folder, environment["excludes"])  # of both, says Ray
+        sent.append(
+            {
+                str(path.relative_to(folder))
+                for path in folder.rglob("*.*")
+                if not any(
+                    map(
+                        is_excluded,
+                        [path, *path.parents[: len(path.relative_to(folder).parts) - 1]],
+                    )
+                )
+            }
+        )
+    assert sent[0] == {"it.yaml", "rows.csv"}
+    assert {str(path.relative_to(package)) for path in package.rglob("*.py")} <= sent[1]
 
 
 @pytest.fixture

@@ -454,8 +454,11 @@ def missing_room(cluster: Cluster) -> str:
 # -------------------------------------------------------------------------------------------------
 # Submit a search as a job of a cluster.
 
-EXCLUDES = (".git", "runs", "__pycache__", ".venv", "venv", "node_modules")
-"""Folders beside a space file that are not sent. Ray also leaves out what .gitignore names."""
+EXCLUDES = (".git", "runs/*/", "__pycache__", ".venv", "venv", "node_modules")
+"""Folders beside a space file that are not sent. Ray also leaves out what .gitignore names.
+
+Ray applies them to the package too, whose own `runs` has modules and no folders.
+"""
 
 POLL_SECONDS = 2.0
 
