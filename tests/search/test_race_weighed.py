@@ -8,7 +8,7 @@ from fakes import at, race_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.racing.grants import EVENLY, LOOKS, RATES, Grants
+from xortune.racing.grants import PRIOR_WEIGHT, LOOKS, RATES, Grants
 from xortune.racing.grants import race_of as race_for
 from xortune.racing.race import RaceRule
 from xortune.spaces.model import rungs_up_to
@@ -29,7 +29,7 @@ class Plain:
 
     def learn(self):
         for _ in range(2):
-            total = np.full(len(RATES), EVENLY / len(RATES))
+            total = np.full(len(RATES), PRIOR_WEIGHT / len(RATES))
             for k, n in self.at.values():
                 total += self.prior * likelihood(k, n) / sum(self.prior * likelihood(k, n))
             self.prior = total / sum(total)

@@ -29,12 +29,12 @@ from xortune.stats.planning import fewest_seeds
 # learning and the marginal value of information, Decision Analysis 7, 378-403, with a prior over
 # rates that the search learns by expectation maximisation (Robbins 1956; Laird 1978, JASA 73,
 # 805-811). docs/racing.md explains the decisions and their assumptions. A wrong prior costs seeds;
-# it proves nothing and stops no configuration. That is done by `racing.race` alone.
+# it proves nothing. Only `racing.race` stops configurations.
 
 RATES = expit(np.linspace(logit(0.003), logit(0.9995), 32))
 """The rates of the prior."""
 
-EVENLY = 4.0
+PRIOR_WEIGHT = 4.0
 """The weight of a uniform distribution over `RATES` in the prior, in configurations."""
 
 LOOKS = tuple(2**i for i in range(9))
@@ -53,7 +53,7 @@ With `NEGLIGIBLE`, configurations that failed under every seed would all get all
 
 
 @cache
-def _looked() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def _outcome_chances() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """P(j of m seeds succeed) at each rate, and the first row of each m.
 
     Shapes (sum of m + 1, rates), with a row for each m and j, and (looks,).
@@ -85,7 +85,7 @@ def gains(advantages: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         The gain of m more seeds divided by m, for each m of `LOOKS`; shape (looks, C).
     """
-    chances, starts = _looked()
+    chances, starts = _outcome_chances()
     gain = np.add.reduceat(np.maximum(chances @ advantages.T, 0.0), starts)
     return np.asarray(gain / np.array(LOOKS)[:, None], np.float64)
 
@@ -266,7 +266,9 @@ class Grants(ProvenRates):
         for _ in range(2 if len(counts) else 0):
             beliefs = self._prior * likelihood
             expected_counts = (counts / beliefs.sum(axis=1)) @ beliefs
-            self._prior = (EVENLY / len(RATES) + expected_counts) / (EVENLY + counts.sum())
+            self._prior = (PRIOR_WEIGHT / len(RATES) + expected_counts) / (
+                PRIOR_WEIGHT + counts.sum()
+            )
 
     def _weighed(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         """The number whose next seeds gain most; None if those of a new configuration do."""
