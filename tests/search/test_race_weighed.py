@@ -8,7 +8,7 @@ from fakes import at, race_of, spent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.racing.grants import PRIOR_WEIGHT, LOOKS, RATES, Grants
+from xortune.racing.grants import LOOKS, PRIOR_WEIGHT, RATES, Grants
 from xortune.racing.grants import race_of as race_for
 from xortune.racing.race import RaceRule
 from xortune.spaces.model import rungs_up_to
