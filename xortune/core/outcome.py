@@ -363,7 +363,9 @@ def status_of(
     return status
 
 
-def counted(numbers: NDArray[np.float64] | None, status: NDArray[np.uint8]) -> NDArray[np.float64]:
+def valid_numbers(
+    numbers: NDArray[np.float64] | None, status: NDArray[np.uint8]
+) -> NDArray[np.float64]:
     """float64, shape (S,): the finite numbers of seeds that did not fail, else NaN.
 
     Args:

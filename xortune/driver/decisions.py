@@ -21,7 +21,7 @@ from functools import cache
 from typing import TypeAlias
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome, counted, wilson
+from xortune.core.outcome import Outcome, valid_numbers, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.batches import FORESEEN, Job, Prospect
@@ -618,7 +618,7 @@ class SearchDecisions:
             spent = 0 if self._limit is None else outcome.epochs_spent
             count = Count(outcome.successes, seeds, spent, budget=int(outcome.epochs))
             for name in self._names:
-                numbers = counted(outcome.details.values.get(name), outcome.status)
+                numbers = valid_numbers(outcome.details.values.get(name), outcome.status)
                 count.numbers += (tuple(numbers.tolist()),)
         decision.gained.add(made, block.first, count)
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xortune.core.outcome import Outcome, counted
+from xortune.core.outcome import Outcome, valid_numbers
 from xortune.core.point import Point
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import interval_of_all, of_all, quantile_share
@@ -40,7 +40,7 @@ def numbers_named(objectives: Iterable[Objective]) -> tuple[str, ...]:
 
 def numbers_in(outcome: Outcome, name: str) -> NDArray[np.float64]:
     """float64, shape (S,): a number of each seed; NaN where the seed failed or lacks it."""
-    return counted(outcome.details.values.get(name), outcome.status)
+    return valid_numbers(outcome.details.values.get(name), outcome.status)
 
 
 def summed_only(objectives: Sequence[Objective]) -> Objective | None:

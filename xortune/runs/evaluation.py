@@ -35,8 +35,8 @@ from xortune.core.outcome import (
     Details,
     Outcome,
     Status,
-    counted,
     joined,
+    valid_numbers,
 )
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
@@ -798,7 +798,7 @@ class JournalLines:
         if values is None:
             return np.full(row.count, np.nan)
         status = bytes(self._status[row.seeds_at : row.seeds_at + row.count])
-        return counted(values, np.frombuffer(status, np.uint8))
+        return valid_numbers(values, np.frombuffer(status, np.uint8))
 
 
 PART = 100_000
