@@ -283,12 +283,10 @@ def test_a_proof_takes_no_seeds_of_another_version(search, request):
 
 
 def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch):
-    from xortune.runs import sessions as api_resume
-
     search()
-    real = api_resume.version
+    real = run_sessions.version
     monkeypatch.setattr(
-        api_resume, "version", lambda name: "0.0.1" if name == "optuna" else real(name)
+        run_sessions, "version", lambda name: "0.0.1" if name == "optuna" else real(name)
     )
     said = []
     run = search(resume=True, on_word=said.append)
