@@ -109,7 +109,7 @@ def run_document(run: Run) -> Document:
         "ties": ties_of(run.objectives),
         "shown": SHOWN_ROWS,
         "shown_numbers": SHOWN_NUMBERS,
-        "numbers_told": _number_tables(report),
+        "number_tables": _number_tables(report),
         "least": LEAST,
         "worth": worth,
         "direction": lambda one: "more" if one.maximize else "less",

@@ -95,8 +95,10 @@ def wins(comparison: RunComparison) -> Plot:
         notes=tuple(tuple(note for *_, note in row) for row in table),
     )
     against, rate = (Axis(what, "category", categories=labels) for what in ("against", "rate of"))
-    said = headline(comparison) if len(labels) > 2 else answer(comparison)[0]
-    return plot_of("wins", Panel(against, rate, (cells,)), **_test_facts(comparison), said=said)
+    finding = headline(comparison) if len(labels) > 2 else answer(comparison)[0]
+    return plot_of(
+        "wins", Panel(against, rate, (cells,)), **_test_facts(comparison), finding=finding
+    )
 
 
 def _by_difference(marks: dict[bool, list[Mark]], label: str) -> list[Series]:
@@ -193,7 +195,6 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         won_title=f"how probable it is that a seed's {called} is {better} in the first",
         middles_title=f"interquartile mean of {called}",
         called=called,
-        told=numbers,
         better=better,
         means=[
             f"{plain(one.label)} {estimated(summed.middle, summed.low, summed.high)}"
@@ -262,6 +263,7 @@ def _profiles(
     return plot_of(
         name,
         *panels,
+        numbers=numbers,
         won=[(*pair, text) for pair, text in zip(named, probabilities, strict=False)],
         sizes=_sizes(values.size for _, values in found),
         having=len(found),
@@ -324,7 +326,7 @@ def agreement(comparison: Comparison) -> Plot:
             Axis("success rate in the run", "rate", RATES),
             (equal, *_by_difference(marks, "differs beyond chance")),
         ),
-        told=comparison.summary,
+        summary=comparison.summary,
         cells=cells,
         inside=int(inside.sum()),
         with_bars=with_bars,
@@ -355,7 +357,7 @@ def cell_differences(comparison: Comparison) -> Plot:
             Axis(y, "category", categories=tuple(labels)),
             (Rule("x", 0.0, "no difference"), *_by_difference(marks, "differs beyond chance")),
         ),
-        told=comparison.summary,
+        summary=comparison.summary,
         shown=shown,
         first=_cell_text(records[0], names),
     )

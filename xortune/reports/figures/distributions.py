@@ -151,7 +151,7 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
     return plot_of(
         "success-by-epoch",
         Panel(x, y, tuple(lines)),
-        told=shown,
+        shown=shown,
         configs=len(results),
         sizes=sizes(shown),
         band=dkw_band,
@@ -245,7 +245,7 @@ def learning_curves(run: Run) -> Plot | None:
     if score is None:
         return None
     series: list[Series] = []
-    told = []
+    medians = []
     for seeds in shown:
         parts = [part.points() for part in seeds.outcome.details.curves]
         curves = _curves(parts, score.name)
@@ -270,16 +270,16 @@ def learning_curves(run: Run) -> Plot | None:
                     for x, y in zip(steps.tolist(), worst.tolist(), strict=True)
                 )
                 series.append(Series("best: its worst seed", line, "line", seeds.role, dashed=True))
-        told.append((seeds, label, marks[0], marks[-1], int(known[-1])))
+        medians.append((seeds, label, marks[0], marks[-1], int(known[-1])))
     if not series:
         return None
     rule = _success_rule(run, score)
     limit = [] if rule is None else [Rule("y", rule.limit, str(rule))]
-    x = Axis(" or ".join(sorted({label for _, label, *_ in told})))
+    x = Axis(" or ".join(sorted({label for _, label, *_ in medians})))
     return plot_of(
         "learning-curves",
         Panel(x, Axis(score.name), (*reversed(series), *limit)),
-        told=told,
+        medians=medians,
         score=score,
         sizes=sizes(shown),
     )

@@ -173,7 +173,7 @@ def param_importances(run: Run) -> Plot | None:
             Axis("parameter", "category", categories=tuple(names)),
             (Series("share, with its 95 % interval", tuple(marks)),),
         ),
-        told=[mark.text for mark in marks],
+        shares=[mark.text for mark in marks],
         above=above if first and first[0] else None,
         about=about if intervals else None,
     )

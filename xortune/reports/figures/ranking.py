@@ -155,7 +155,7 @@ def pareto_front(run: Run) -> Plot | None:
         columns=min(len(panels), 3),
         words=list(map(_label, objectives)),
         ends=ends,
-        on_it=front,
+        front=front,
         configs=len(rows),
         others=len(others),
         drawn=len(drawn),

@@ -98,7 +98,7 @@ def seeds_spent(run: Run) -> Plot:
     """
     results, stops = finished(run), stops_of(run)
     few, n = len(results) <= MOST_ROWS, results.counts.n
-    own = [(stop, n[stops == stop].tolist()) for stop in ROLES if (stops == stop).any()]
+    by_stop = [(stop, n[stops == stop].tolist()) for stop in ROLES if (stops == stop).any()]
     panels = _bar_of_each(run, stops) if few else _bars_of_groups(run, stops)
     return plot_of(
         "seeds-spent",
@@ -107,7 +107,7 @@ def seeds_spent(run: Run) -> Plot:
         n=n.tolist(),
         full=n[stops == Stop.FULL].tolist(),
         total=int(n.sum()),
-        own=own,
+        by_stop=by_stop,
         same=same_in_all(results, run.parameters) if few else "",
     )
 
