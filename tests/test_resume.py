@@ -11,7 +11,7 @@ from xortune.core.errors import InputError
 from xortune.runs.sessions import DifferentRunError, changes_brought, differences, words
 from xortune.spaces.grid import grid
 from xortune.spaces.space import parse_space, start_point
-from xortune.spaces.text import read_yaml
+from xortune.spaces.yaml_reader import read_yaml
 
 BASE = {
     "name": "base",

@@ -10,14 +10,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import xortune.spaces.text
+import xortune.spaces.yaml_reader
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.runs import evaluation
 from xortune.spaces.model import MAX_RUNG, json_schema, parse_duration
 from xortune.spaces.space import check_space, load_space, parse_space, with_search
-from xortune.spaces.text import read_yaml
+from xortune.spaces.yaml_reader import read_yaml
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "xortune" / "space.schema.json"
@@ -385,7 +385,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     def closed(*_args, **_keywords):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(xortune.spaces.text, "open", closed, raising=False)
+    monkeypatch.setattr(xortune.spaces.yaml_reader, "open", closed, raising=False)
     assert "cannot be read (Permission denied)" in told(tmp_path / "near.yaml")
 
 

@@ -19,7 +19,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE, MAX_SEED
 from xortune.core.trainer import Block, Trains
-from xortune.spaces.text import read_text, read_yaml
+from xortune.spaces.yaml_reader import read_text, read_yaml
 from xortune.stats.anytime import (
     anytime_evidence_above,
     anytime_interval,

@@ -14,7 +14,7 @@ import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import InputError, TrainingError, refuse_given
 from xortune.runs.store import url_of
-from xortune.spaces.text import read_yaml
+from xortune.spaces.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
     from xortune.certificates.gate import Verdict

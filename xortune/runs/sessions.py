@@ -43,7 +43,7 @@ from xortune.spaces.model import (
     extremes,
 )
 from xortune.spaces.space import parse_space
-from xortune.spaces.text import read_yaml
+from xortune.spaces.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer

@@ -39,7 +39,7 @@ from xortune.core.seeds import SEARCH
 from xortune.core.success import Success
 from xortune.core.task import Task
 from xortune.spaces.command import Command, RegexMetric
-from xortune.spaces.text import Location, YamlDocument, placed, shown, word
+from xortune.spaces.yaml_reader import Location, YamlDocument, placed, quoted, unquoted
 
 MAX_SEEDS = SEARCH.stop
 """The search draws its seeds below this."""
@@ -81,7 +81,7 @@ def parse_duration(text: str | float) -> float:
         seconds = float(text)
     if not 0 < seconds < math.inf:
         raise InputError(
-            f"{shown(text)} is not a duration",
+            f"{quoted(text)} is not a duration",
             field="time_budget",
             allowed="seconds above 0, or hours, minutes, seconds as in 2h, 10m, 90s, 1h30m",
             fix='write for instance "10m"',
@@ -111,7 +111,7 @@ def _distinct(values: Sequence[Value]) -> Sequence[Value]:
     for value in values:
         if (same := (isinstance(value, bool), value)) in known:
             allowed = "each value once (1 and 1.0 are the same value)"
-            problem = f"{shown(value)} is given twice"
+            problem = f"{quoted(value)} is given twice"
             raise InputError(problem, allowed=allowed, fix="remove one of them")
         known.add(same)
     return values
@@ -121,7 +121,7 @@ def _ascending(counts: Sequence[int]) -> Sequence[int]:
     if all(a < b for a, b in itertools.pairwise(counts)):
         return counts
     raise InputError(
-        f"{shown(list(counts))} does not ascend",
+        f"{quoted(list(counts))} does not ascend",
         allowed="counts of seeds, each larger than the one before",
         fix=f"write {sorted(set(counts))}",
     )
@@ -130,7 +130,7 @@ def _ascending(counts: Sequence[int]) -> Sequence[int]:
 def _parameter_name(name: str) -> str:
     if not re.fullmatch(r"[^\W\d][\w.-]*", name):  # letters of any language
         allowed = "letters, digits, _, - and dots, with a letter or _ first"
-        raise InputError(f"{shown(name)} is not a parameter name", allowed=allowed)
+        raise InputError(f"{quoted(name)} is not a parameter name", allowed=allowed)
     return name
 
 
@@ -215,7 +215,7 @@ class Fixed:
     when: _Condition = field(default_factory=tuple)
 
     def __str__(self) -> str:
-        return f"{word(self.value)} (fixed)"
+        return f"{unquoted(self.value)} (fixed)"
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class Choice:
     when: _Condition = field(default_factory=tuple)
 
     def __str__(self) -> str:
-        return ", ".join(map(word, self.values))
+        return ", ".join(map(unquoted, self.values))
 
 
 @dataclass(frozen=True)
@@ -343,7 +343,7 @@ def equal_values(parameter: Parameter, value: Value) -> Sequence[Value]:
 
 def condition_text(parameter: Parameter) -> str:
     """A parameter's condition for messages: `optimizer is SGD or RMSprop and nesterov is true`."""
-    return " and ".join(f"{name} is {' or '.join(map(word, v))}" for name, v in parameter.when)
+    return " and ".join(f"{name} is {' or '.join(map(unquoted, v))}" for name, v in parameter.when)
 
 
 def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
@@ -765,16 +765,16 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
 def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
     """The error about a value, by the schema of its key."""
     kind = f", {_KINDS[type(value)]}," if type(value) in _KINDS else ""
-    problem, allowed, fix = f"{shown(value)}{kind} is not allowed", "", None
+    problem, allowed, fix = f"{quoted(value)}{kind} is not allowed", "", None
     least, most = node.get("minimum", 0), node.get("maximum", 0)
     match node["type"]:
         case "array" if not isinstance(value, list):
-            problem, allowed = f"{shown(value)} is not a list", "a list"
+            problem, allowed = f"{quoted(value)} is not a list", "a list"
             fix = "write it as [a, b], or as indented lines below"
         case "array":
             problem, allowed, fix = "is empty", "at least one", "list at least one"
         case "object" if not isinstance(value, dict):
-            problem, allowed = f"{shown(value)} is not a mapping", "a mapping"
+            problem, allowed = f"{quoted(value)} is not a mapping", "a mapping"
             fix = "write it as {key: value}, or as indented lines below"
         case "object":
             problem = f"{len(value) or 'no'} {key}"
@@ -794,7 +794,7 @@ def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
         case "boolean":
             allowed, fix = "true or false", "write true or false without quotes"
         case _ if "enum" in node:
-            problem, allowed = f"unknown {key} {shown(value)}", ", ".join(node["enum"])
+            problem, allowed = f"unknown {key} {quoted(value)}", ", ".join(node["enum"])
             fix = nearest(value, node["enum"]) if isinstance(value, str) else f"name a {key}"
         case _ if "pattern" in node:
             allowed = "letters, digits, dots, - and _, starting with a letter or digit"

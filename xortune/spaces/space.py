@@ -55,7 +55,15 @@ from xortune.spaces.model import (
     rungs_up_to,
     weighs_seeds,
 )
-from xortune.spaces.text import UNWRITTEN, YamlDocument, read_text, read_yaml, shown, word, written
+from xortune.spaces.yaml_reader import (
+    NO_FILE,
+    YamlDocument,
+    as_yaml,
+    quoted,
+    read_text,
+    read_yaml,
+    unquoted,
+)
 from xortune.stats.numbers import ENDINGS, named_statistic
 
 
@@ -71,7 +79,7 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
             file, line, value, what is allowed and a fix.
     """
     if isinstance(path, Mapping):
-        return parse_space(written(path))
+        return parse_space(as_yaml(path))
     if not isinstance(path, str | os.PathLike):
         raise InputError(
             f"a {type(path).__name__}",
@@ -81,7 +89,7 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
     return parse_space(read_text(path), os.fspath(path), Path(path).parent)
 
 
-def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> SearchSpace:
+def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> SearchSpace:
     """Check the text of a space file.
 
     Raises:
@@ -196,7 +204,7 @@ def _rewritten(space: SearchSpace, search: SearchSettings) -> str:
     except InputError:
         same = False
     # YAML's flow style has no lines that could be replaced; JSON is YAML as well.
-    return text if same else written(target)
+    return text if same else as_yaml(target)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -256,8 +264,8 @@ def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Para
                 )
             for value in values:
                 if not equal_values(parent, value):
-                    texts = [word(known) for known in extremes(parent)]
-                    problem, fix = f"{other} is never {shown(value)}", nearest(str(value), texts)
+                    texts = [unquoted(known) for known in extremes(parent)]
+                    problem, fix = f"{other} is never {quoted(value)}", nearest(str(value), texts)
                     raise space.refusal(place, problem, ", ".join(texts), fix)
     return tuple(done.values())
 
@@ -274,7 +282,7 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
         at = ("start", index, name)
         if not is_active(parameter, values):
             if name in given:
-                problem = f"{shown(given[name])} where {name} is not active"
+                problem = f"{quoted(given[name])} where {name} is not active"
                 allowed = f"{name} only where {condition_text(parameter)}"
                 raise space.refusal(at, problem, allowed, "remove it from this entry")
         elif name in given:
@@ -282,8 +290,8 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
             if not found:
                 fix = "change the value, or widen the parameter"
                 if isinstance(parameter, Choice):
-                    fix = nearest(str(given[name]), map(word, parameter.values))
-                problem = f"{shown(given[name])} is not in the space"
+                    fix = nearest(str(given[name]), map(unquoted, parameter.values))
+                problem = f"{quoted(given[name])} is not in the space"
                 raise space.refusal(at, problem, str(parameter), fix)
             values[name] = found[0]
         elif isinstance(parameter, Fixed):
@@ -446,7 +454,7 @@ def _metric(
         return found
     metric = _plain(found)
     if metric not in METRICS:
-        problem, fix = f"{shown(found)} is not a metric", nearest(found, METRICS)
+        problem, fix = f"{quoted(found)} is not a metric", nearest(found, METRICS)
         raise space.refusal(place, problem, ", ".join(map(repr, METRICS)), fix)
     if metric == NUMBER and (given.success is None or (rule and rule.name != VALUE)):
         raise space.refusal(
@@ -542,7 +550,7 @@ def objectives_of(
     if not any(o.name in MEASURED or o.number is not None for o in objectives):
         raise space.refusal(
             ("objectives",),
-            f"{shown(names)} without anything that is measured",
+            f"{quoted(names)} without anything that is measured",
             f"{SUCCESS_RATE} or {EPOCHS_TO_SOLVE} among them, or a trainer's number",
             f"add {SUCCESS_RATE}: or configs that never solve would be the best",
         )
@@ -594,7 +602,8 @@ def _check_parameter(
     free = [*MEASURED, *(p.name for p in space.parameters if _not_free(p) is None)]
     allowed = ", ".join([*free, f"a number of your own trainer with {ENDINGS}"])
     if parameter is None:
-        raise space.refusal(place, f"unknown objective {shown(name)}", allowed, nearest(name, free))
+        problem = f"unknown objective {quoted(name)}"
+        raise space.refusal(place, problem, allowed, nearest(name, free))
     if problem := _not_free(parameter):
         fix = "choose another, or change the parameter"
         raise space.refusal(place, f"{name} {problem}", allowed, fix)
@@ -611,7 +620,7 @@ def _not_free(parameter: Parameter) -> str | None:
         return "is fixed, and so the same in every config"
     if not isinstance(parameter, Range) and not all(map(is_number, values)):
         text = next(value for value in values if not is_number(value))
-        return f"may be {shown(text)}, which is not a number"
+        return f"may be {quoted(text)}, which is not a number"
     return None
 
 
@@ -630,7 +639,7 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
         if objective.number is None and name not in MEASURED and not is_number(value):
             raise space.refusal(
                 ("objectives", index),
-                f"{name} is not a number in the trained config: {shown(value)}",
+                f"{name} is not a number in the trained config: {quoted(value)}",
                 "parameters that the trainer takes as they are",
                 "choose another objective",
             )
@@ -706,7 +715,7 @@ def _parameter_summary(parameter: Parameter) -> dict[str, str]:
 
 def _objective_summary(objective: Objective) -> dict[str, str]:
     direction = "maximize" if objective.maximize else "minimize"
-    failed = "worse than any number" if objective.failed is None else word(objective.failed)
+    failed = "worse than any number" if objective.failed is None else unquoted(objective.failed)
     if objective.number is None:
         failed = ""
     return {"name": objective.name, "direction": direction, "failed": failed}

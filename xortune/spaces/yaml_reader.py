@@ -20,7 +20,7 @@ import yaml
 from xortune.core.errors import InputError
 from xortune.core.point import Value
 
-UNWRITTEN = "<space>"
+NO_FILE = "<space>"
 """The place in messages about a space that is not a file, and so has no lines."""
 
 Location: TypeAlias = tuple[str | int, ...]
@@ -61,11 +61,11 @@ def placed(place: str, location: Location, lines: Mapping[Location, int]) -> str
     """``file:line: dotted.name`` of a location, with the nearest enclosing line that is known."""
     ends = range(len(location), -1, -1)
     line = next((lines[location[:end]] for end in ends if location[:end] in lines), 1)
-    where = place if place == UNWRITTEN else f"{place}:{line}"
+    where = place if place == NO_FILE else f"{place}:{line}"
     return ": ".join([where, *([".".join(map(str, location))] if location else [])])
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """A value as messages quote it: as in YAML, and shortened to 60 characters."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
@@ -73,9 +73,9 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def word(value: object) -> str:
-    """As `shown`, but a string without quotes: for lists of allowed values."""
-    return value if isinstance(value, str) and value else shown(value)
+def unquoted(value: object) -> str:
+    """As `quoted`, but a string without quotes: for lists of allowed values."""
+    return value if isinstance(value, str) and value else quoted(value)
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -114,14 +114,14 @@ def read_text(path: str | os.PathLike[str]) -> str:
         ) from None
 
 
-def written(values: Mapping[str, object]) -> str:
+def as_yaml(values: Mapping[str, object]) -> str:
     """The text of a file with these values: JSON, which is YAML 1.2 too."""
     try:
         return json.dumps(dict(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"cannot be written as a file ({error})",
-            place=UNWRITTEN,
+            place=NO_FILE,
             allowed="dicts with text as keys, lists, text, finite numbers, true, false and None",
             fix="convert NumPy scalars with .item()",
         ) from None
@@ -160,7 +160,7 @@ def read_yaml(text: str, place: str) -> YamlDocument:
             "is empty", place=place, allowed="a mapping with at least name and parameters"
         )
     if not isinstance(top, dict):
-        what = "a list" if isinstance(top, list) else f"the single value {shown(top)}"
+        what = "a list" if isinstance(top, list) else f"the single value {quoted(top)}"
         raise InputError(
             f"is {what}, not a mapping",
             place=f"{place}:{reader.lines[()]}",
@@ -212,7 +212,7 @@ class _YamlReader:
             self.refuse(event, location, problem, "a string as key", "check the brackets")
         key = self.scalar(event, location)
         if not isinstance(key, str) or not key:
-            problem = f"the key {shown(key)}"
+            problem = f"the key {quoted(key)}"
             self.refuse(event, location, problem, "a string as key", "put it in quotes")
         if first := self.lines.get((*location, key)):
             problem = f"the key {key!r} is given twice, first on line {first}"
@@ -239,12 +239,12 @@ class _YamlReader:
             self.refuse(
                 event,
                 location,
-                f"{shown(text)[1:-1]} is not finite",
+                f"{quoted(text)[1:-1]} is not finite",
                 "a finite number",
                 "write a number, or quote it if you mean the word",
             )
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
-            problem = f"{shown(value)} is too large"
+            problem = f"{quoted(value)} is too large"
             self.refuse(event, location, problem, "integers up to 2**53", "write it as 1.0e+20")
         return value
 
@@ -256,14 +256,14 @@ class _YamlReader:
             problem = f"the anchor &{anchor}"
             self.refuse(event, location, problem, "plain values", "write values out")
         if tag := getattr(event, "tag", None):
-            problem = f"the tag {shown(tag)}"
+            problem = f"the tag {quoted(tag)}"
             self.refuse(event, location, problem, "plain values", "remove the tag")
 
     def refuse(
         self, event: yaml.Event, location: Location, problem: str, allowed: str, fix: str
     ) -> NoReturn:
-        unwritten = self.place == UNWRITTEN
-        place = placed(self.place, location, {}) if unwritten else f"{self.place}:{_line(event)}"
+        no_file = self.place == NO_FILE
+        place = placed(self.place, location, {}) if no_file else f"{self.place}:{_line(event)}"
         raise InputError(problem, place=place, allowed=allowed, fix=fix)
 
 
