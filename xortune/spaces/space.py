@@ -602,8 +602,8 @@ def _check_parameter(
     free = [*MEASURED, *(p.name for p in space.parameters if _not_free(p) is None)]
     allowed = ", ".join([*free, f"a number of your own trainer with {ENDINGS}"])
     if parameter is None:
-        problem = f"unknown objective {quoted(name)}"
-        raise space.refusal(place, problem, allowed, nearest(name, free))
+        unknown = f"unknown objective {quoted(name)}"
+        raise space.refusal(place, unknown, allowed, nearest(name, free))
     if problem := _not_free(parameter):
         fix = "choose another, or change the parameter"
         raise space.refusal(place, f"{name} {problem}", allowed, fix)
