@@ -163,7 +163,8 @@ def test_what_is_not_usable_is_refused(run, tmp_path, words, message):
 
 
 @pytest.mark.usefixtures("no_ray")
-def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path):
+def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     result = xortune(
         *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run", "--quiet"),
