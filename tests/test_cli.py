@@ -114,6 +114,7 @@ def test_evaluate_tells_a_person_and_a_program(make_config):
     }
     assert sum(statuses.values()) == 12
     assert statuses["solved"] == outcome.successes
+    assert json.loads(evaluate("--json", epochs="1").stdout)["epochs_to_solve"] is None
 
 
 def test_evaluate_takes_every_option(tmp_path):

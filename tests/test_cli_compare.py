@@ -109,6 +109,7 @@ def test_a_gate_for_ci(words, code):
         (["good", "bad", "--output", "file"], ["file", "cannot be written"]),
         (["run", "run", "--reference", "t.tsv"], ["2 runs", "one run"]),
         (["run", "--reference", "t.tsv", "--column", "lr"], ["--column", "NAME=VALUE"]),
+        (["a", "--reference", "t.tsv", *["--where", "lr=1"] * 2], ["lr is given twice"]),
     ],
 )
 def test_what_it_refuses(tmp_path, words, about):

@@ -75,7 +75,9 @@ def test_the_counts_are_those_of_a_plain_loop_over_the_rows(tmp_path_factory, ce
         seeds[config] += e.outcome.n
         assert e.outcome.seeds.tolist() == list(e.block.seeds)  # without a gap
     assert (+k, seeds) == (+wanted, n)
-    assert len({e.proposal for e in found.evaluations}) == len(n)
+    order = [*((float(lr) if lr else None, opt) for (lr, opt, _), _ in rows), (0.5, "adam")]
+    points = {e.proposal: e.block.point for e in found.evaluations}
+    assert [(p.get("lr"), p["opt"]) for p in points.values()] == list(dict.fromkeys(order))
 
 
 @pytest.mark.parametrize(

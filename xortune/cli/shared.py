@@ -265,7 +265,7 @@ def announce_compilation(engine: str) -> None:
 def print_json(value: dict[str, Any]) -> None:
     """Print a result as JSON; numbers that are not finite are null."""
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
-    typer.echo(json.dumps(finite, indent=2))
+    typer.echo(json.dumps(finite, indent=2, allow_nan=False))
 
 
 class _GuardedFile(io.FileIO):
