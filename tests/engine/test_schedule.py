@@ -100,48 +100,6 @@ def test_two_hundred_steps_are_those_of_torch(optimizer, momentum, lr):
     assert (np.abs(mine - theirs) <= allowed).all()
 
 
-def numpy_weights(optimizer: str, lr: float) -> np.ndarray:
-    """The same in float64, from the papers' formulas as torch documents them."""
-    w = np.linspace(-2, 2, WEIGHTS)
-    m, v, product = np.zeros(WEIGHTS), np.zeros(WEIGHTS), 1.0
-    seen = []
-    for t, g in enumerate(gradients().astype(float), 1):
-        if optimizer == "ASGD":
-            eta = lr if t == 1 else lr / (1 + 1e-4 * lr * (t - 1)) ** 0.75
-            w = w * (1 - 1e-4 * eta) - eta * g
-            seen.append(w)
-            continue
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        first, second = 1 - 0.9**t, 1 - 0.999**t
-        if optimizer == "AdamW":
-            w = w * (1 - 0.01 * lr) - lr * (m / first) / (np.sqrt(v / second) + 1e-8)
-        elif optimizer == "NAdam":
-            mu, after = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * i)) for i in (t, t + 1))
-            product *= mu
-            average = after * m / (1 - product * after) + (1 - mu) * g / (1 - product)
-            w = w - lr * average / (np.sqrt(v / second) + 1e-8)
-        else:  # RAdam
-            longest = 2 / 0.001 - 1
-            length = longest - 2 * t * 0.999**t / second
-            step = m / first
-            if length > 5:
-                rectified = np.sqrt(
-                    (length - 4) * (length - 2) * longest
-                    / ((longest - 4) * (longest - 2) * length)
-                )  # fmt: skip
-                step = step * rectified * np.sqrt(second) / (np.sqrt(v) + 1e-8)
-            w = w - lr * step
-        seen.append(w)
-    return np.stack(seen)
-
-
-@pytest.mark.parametrize("optimizer", ["AdamW", "ASGD", "NAdam", "RAdam"])
-def test_they_are_the_formulas_of_the_papers(optimizer):
-    mine = kernels_weights(schedule_of(config_of(optimizer, lr=0.02)))
-    exact = numpy_weights(optimizer, 0.02)
-    assert np.max(np.abs(mine - exact) / np.maximum(np.abs(exact), 1)) < 3e-5
-
-
 @pytest.mark.parametrize(("optimizer", "momentum"), CASES)
 def test_where_a_schedule_ends_its_numbers_have_settled(monkeypatch, optimizer, momentum):
     config = config_of(optimizer, momentum=momentum, epochs=2**18)

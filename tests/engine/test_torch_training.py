@@ -79,21 +79,26 @@ class Convolution(Small):
         return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True)
 
 
-class ChannelsLast(Small):
+def built(name: str, model) -> type[Small]:
+    """A training of the model that a function returns."""
+    return type(name, (Small,), {"model": lambda self: model()})  # noqa: ARG005
+
+
+def _channels_last():
     """Its weights lie in another order in memory than their gradients."""
-
-    def model(self):
-        layers = [nn.Unflatten(1, (4, 2, 2)), nn.Conv2d(4, 4, 2, padding=1), nn.Flatten()]
-        whole = nn.Sequential(*layers, nn.Linear(36, 2))
-        return whole.to(memory_format=torch.channels_last)
+    layers = [nn.Unflatten(1, (4, 2, 2)), nn.Conv2d(4, 4, 2, padding=1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(36, 2)).to(memory_format=torch.channels_last)
 
 
-class Attention(Small):
-    def model(self):
-        layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1, batch_first=True)
-        return nn.Sequential(
-            nn.Unflatten(1, (4, 4)), layer, nn.LayerNorm(4), nn.Flatten(), nn.Linear(16, 2)
-        )
+def _attention():
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1, batch_first=True)
+    return nn.Sequential(
+        nn.Unflatten(1, (4, 4)), layer, nn.LayerNorm(4), nn.Flatten(), nn.Linear(16, 2)
+    )
+
+
+ChannelsLast = built("ChannelsLast", _channels_last)
+Attention = built("Attention", _attention)
 
 
 class Embedded(Small):
@@ -217,10 +222,11 @@ class Halved(Small):
 
 
 KINDS = [Small, Convolution, ChannelsLast, Attention, Embedded, Regression]
+KINDS += [Images, Residual, Classes, Halved]
 CLOSE = {Images: 1e-7, Halved: 0.05}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, Images, Residual, Classes, Halved])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_stack_is_the_loop(kind):
     training = kind({})
     reason = trial_of(training, SEEDS).reason
@@ -270,9 +276,7 @@ class Lstm(nn.Module):
         return self.out(self.lstm(x.view(-1, 4, 4))[0][:, -1])
 
 
-class WithLstm(Small):
-    def model(self):
-        return Lstm()
+WithLstm = built("WithLstm", Lstm)
 
 
 class WithItem(Small):
@@ -289,11 +293,6 @@ class Branches(nn.Module):
 
     def forward(self, x):
         return self.out(x) if x.sum() > 0 else self.out(-x)
-
-
-class WithBranches(Small):
-    def model(self):
-        return Branches()
 
 
 class WithRun(Small):
@@ -325,7 +324,7 @@ class Wrong(Small):
         (WithLstm, "nn.LSTM has no batching rule in torch"),
         (WithItem, "calls .item()"),
         (Counting, "changes something whenever it is called"),
-        (WithBranches, "Branches branches on the value of a tensor"),
+        (built("WithBranches", Branches), "Branches branches on the value of a tensor"),
         (WithRun, "has a run of its own"),
         (Wrong, "train differently"),
     ],

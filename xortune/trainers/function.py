@@ -182,26 +182,26 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
             allowed=f"a class that is made with a config, and whose {RUN} trains a seed",
             fix=f"add `def {RUN}(self, seed)`, or name a function",
         )
-    first: Any = {}
+    before: tuple[Any, ...] = ({},)  # the arguments before the seed: a config
     try:
         if state:
             inspect.signature(function).bind({})
-            bound = inspect.getattr_static(function, RUN)
-            first = None if inspect.isfunction(bound) else inspect.Parameter.empty
+            is_method = inspect.isfunction(inspect.getattr_static(function, RUN))
+            before = (None,) if is_method else ()  # self, which a static method lacks
         signature = inspect.signature(called)
         reports = REPORT in signature.parameters
-        given = () if first is inspect.Parameter.empty else (first,)
-        signature.bind(*given, 0, **({REPORT: None} if reports else {}))
+        signature.bind(*before, 0, **({REPORT: None} if reports else {}))
     except (TypeError, ValueError) as error:
-        what = f"{label} cannot be called with a config and a seed ({error})"
-        fix = f"write it as f(config, seed), or f(config, {MANY}) for all seeds of a block at once"
+        forms = f"f(config, seed), or f(config, {MANY}) for all seeds of a block at once"
         if state:
-            fix = (
-                f"write it as __init__(self, config), and {RUN}(self, seed) or {RUN}(self, {MANY})"
-            )
-        raise InputError(what, field="trainer", fix=fix) from None
+            forms = f"__init__(self, config), and {RUN}(self, seed) or {RUN}(self, {MANY})"
+        raise InputError(
+            f"{label} cannot be called with a config and a seed ({error})",
+            field="trainer",
+            fix=f"write it as {forms}",
+        ) from None
     names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
-    many = len(names) > len(given) and names[len(given)] == MANY
+    many = names[len(before) : len(before) + 1] == [MANY]
     return CallForm(many, reports, state, inspect.isgeneratorfunction(called))
 
 

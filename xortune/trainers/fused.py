@@ -311,7 +311,13 @@ def _run(
     changes = np.flatnonzero((numbers != numbers[:, :1]).any(axis=(0, 1)))
     state_start = np.array([schedule.state_start for schedule in schedules], np.float32)
     schedule = schedules[0]
-    record = _Record.empty(len(stops), task.judged_targets.shape[0], len(configs) * count)
+    shape = len(stops), len(configs) * count
+    record = _Record(
+        np.empty((shape[0], task.judged_targets.shape[0], shape[1]), np.float32),
+        np.empty(shape, np.float32),
+        np.empty(shape, np.int32),
+        np.empty(shape, np.bool_),
+    )
     kernel = compiled(training.train)
 
     groups = _groups(config.hidden_dim, task.dim, rows.quads)
@@ -321,35 +327,12 @@ def _run(
         work = _scratch(config.hidden_dim, task.dim, rows.quads, most)
         state = np.empty((4 * len(start) + 1, width), np.float32)
         kernel(
-            work,
-            state,
-            start,
-            count,
-            first,
-            most,
-            config.hidden_dim,
-            rows.inputs,
-            rows.counts,
-            task.inputs.shape[0],
-            rows.judged,
-            float(task.rows_needed),
-            ACTIVATIONS[config.activation],
-            LOSSES[config.loss],
-            schedule.rule,
-            config.zero_grad,
-            numbers,
-            1 + int(changes.max(initial=-1)),
-            state_start,
-            schedule.quiet,
-            stops,
-            stop_early,
-            flush,
-            np.float32(schedule.scale),
-            np.float32(schedule.tiny),
-            record.outputs,
-            record.final,
-            record.last,
-            record.finite,
+            *(work, state, start, count, first, most, config.hidden_dim),
+            *(rows.inputs, rows.counts, task.inputs.shape[0], rows.judged, float(task.rows_needed)),
+            *(ACTIVATIONS[config.activation], LOSSES[config.loss], schedule.rule, config.zero_grad),
+            *(numbers, 1 + int(changes.max(initial=-1)), state_start, schedule.quiet),
+            *(stops, stop_early, flush, np.float32(schedule.scale), np.float32(schedule.tiny)),
+            *(record.outputs, record.final, record.last, record.finite),
         )
         if weights is not None:
             weights[:, first : first + width] = state[: len(weights)]
@@ -382,15 +365,6 @@ class _Record:
     final: NDArray[np.float32]
     last: NDArray[np.int32]
     finite: NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls, checkpoints: int, rows: int, seeds: int) -> _Record:
-        return cls(
-            np.empty((checkpoints, rows, seeds), np.float32),
-            np.empty((checkpoints, seeds), np.float32),
-            np.empty((checkpoints, seeds), np.int32),
-            np.empty((checkpoints, seeds), np.bool_),
-        )
 
     def outcomes(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> list[Outcome]:
         """The outcome of each training, with the earlier checkpoints in it."""
