@@ -493,13 +493,13 @@ def test_a_seed_that_takes_too_long_is_ended_when_it_reports():
         return {"acc": 5}
 
     began = time.monotonic()
-    outcome = reported(slow, count=3, limit=0.1)
+    outcome = reported(slow, count=3, limit=0.5)
     assert time.monotonic() - began < 30  # it sleeps for 60
     assert outcome.status.tolist() == [Status.SOLVED, Status.CRASHED, Status.SOLVED]
-    assert outcome.details.failed == {1: "took longer than 0.1 s"}
-    assert 5 <= outcome.details.values["reports"][1] <= 12
-    trainer = custom_trainer(given_source(slow), ACC, limit=0.1)
-    assert trainer.describe()["timeout"] == "0.1 s"
+    assert outcome.details.failed == {1: "took longer than 0.5 s"}
+    assert 5 <= outcome.details.values["reports"][1] <= 60
+    trainer = custom_trainer(given_source(slow), ACC, limit=0.5)
+    assert trainer.describe()["timeout"] == "0.5 s"
 
 
 def test_many_seeds_have_the_time_of_each_and_are_not_tried_again():

@@ -311,13 +311,7 @@ def _run(
     changes = np.flatnonzero((numbers != numbers[:, :1]).any(axis=(0, 1)))
     state_start = np.array([schedule.state_start for schedule in schedules], np.float32)
     schedule = schedules[0]
-    shape = len(stops), len(configs) * count
-    record = _Record(
-        np.empty((shape[0], task.judged_targets.shape[0], shape[1]), np.float32),
-        np.empty(shape, np.float32),
-        np.empty(shape, np.int32),
-        np.empty(shape, np.bool_),
-    )
+    record = _Record.empty(len(stops), task.judged_targets.shape[0], len(configs) * count)
     kernel = compiled(training.train)
 
     groups = _groups(config.hidden_dim, task.dim, rows.quads)
@@ -365,6 +359,15 @@ class _Record:
     final: NDArray[np.float32]
     last: NDArray[np.int32]
     finite: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, checkpoints: int, rows: int, seeds: int) -> _Record:
+        return cls(
+            np.empty((checkpoints, rows, seeds), np.float32),
+            np.empty((checkpoints, seeds), np.float32),
+            np.empty((checkpoints, seeds), np.int32),
+            np.empty((checkpoints, seeds), np.bool_),
+        )
 
     def outcomes(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> list[Outcome]:
         """The outcome of each training, with the earlier checkpoints in it."""
