@@ -243,7 +243,10 @@ class _Session:
         self.min_in_flight = least if races else None
         update_manifest(self.directory, window=self.max_in_flight, window_least=self.min_in_flight)
         if self.space.search.as_they_come and self.listener.message is not None:
-            self.listener.message(AS_THEY_COME)
+            self.listener.message(
+                "results are taken as they come: the same seed need not give the same search again;"
+                " the journal has their order"
+            )
 
     def journal(self) -> AbstractContextManager[Journal]:
         """The run's journal, locked."""
@@ -363,11 +366,6 @@ class _Work:
 # -------------------------------------------------------------------------------------------------
 # Who trains: this process, processes of this machine, or Ray.
 
-AS_THEY_COME = (
-    "results are taken as they come: the same seed need not give the same search again; the journal"
-    " has their order"
-)
-
 TRIAL_SECONDS = 0.02
 """What a trial of Ray costs, about."""
 
@@ -387,12 +385,7 @@ class _Workers:
     4. Ray.
 
     Where trainings are short, this process trains while 3 or 4 start, and alone if that is sooner.
-
-    Args:
-        session: whose work it is.
-        stack: ends what is started here.
-        executor: the caller's, if any.
-        seconds: that a seed takes, if that is known.
+    A seed takes `seconds`, if that is known; `stack` ends what is started.
 
     Attributes:
         slots: how many trials run at once.
@@ -409,30 +402,29 @@ class _Workers:
         space, trainer, cluster = session.space, session.trainer, session.cluster
         self._session, self._stack = session, stack
         self.one_keeps_up = executor is None and _in_milliseconds(space, trainer, seconds)
-        # A shared study has to be told each result as it comes.
-        is_free = executor is None and session.shared is None
-        self._processes = processes_here(space, trainer, cluster) if is_free else 0
+        is_alone = executor is None and session.shared is None  # a study is told each result
+        self._processes = processes_here(space, trainer, cluster) if is_alone else 0
         if executor is None and cluster.workers == 0:
             executor = LocalExecutor(trainer)
         elif self._processes and isinstance(trainer, CustomTrainer):
             executor = stack.enter_context(ProcessExecutor(trainer, self._processes))
         stack.callback(end_process)
+        self._executor, self._trains_while_starting = executor, False
+        if executor is not None:
+            self.slots = executor.slots
+            return
         if self._processes > 1 and isinstance(trainer, NetworkTrainer):
             first = list(islice(_first_blocks(space), 100))
             each = sum(map(trainer.cost, first)) / len(first)
             if each * budget(space) / self._processes > SURE * PROCESS_SECONDS:
                 self._begin_processes(trainer)  # they import while this process still does
-        self._executor, expected = executor, 0
-        if executor is None and is_free and _may_train_while_starting(trainer, cluster, seconds):
+        expected = 0
+        if is_alone and _may_train_while_starting(trainer, cluster, seconds):
             expected = slots_to_come(cluster)
         self._trains_while_starting = expected > 0
-        if executor is None and not expected and not self._processes:
+        if not expected and not self._processes:
             stack.enter_context(connected(cluster))
-        self.slots = (
-            executor.slots
-            if executor is not None
-            else expected or self._processes or slots(cluster)
-        )
+        self.slots = expected or self._processes or slots(cluster)
 
     def train(self, work: _Work) -> None:
         """Train all work; return early only where its time is over or a failure ends it."""
