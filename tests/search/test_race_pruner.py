@@ -1,13 +1,14 @@
 """Optuna programs of people who use nothing else of xortune."""
 
 import pickle
+from contextlib import contextmanager
 
 import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.storages import RDBStorage
 from races import looks, works
-from studies import sqlite_storage
 
 from xortune.core.errors import InputError
 from xortune.racing.pruner import SeedRacePruner
@@ -16,6 +17,17 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 RATES = (0.3, 0.98, 0.5, 0.1, 1.0, 0.9, 0.0)
 SEEDS = 120
+
+
+@contextmanager
+def sqlite_storage(url):
+    """Closed afterwards: else Python 3.13 warns of open connections."""
+    storage = RDBStorage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def objective(trial):

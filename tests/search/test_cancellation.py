@@ -1,4 +1,4 @@
-"""Climbs of a config that is proven worse end on the way; how far they get decides nothing."""
+"""Promotions of a config that is proven worse are cancelled; how far they got decides nothing."""
 
 import tempfile
 from collections import Counter
@@ -94,15 +94,8 @@ def test_a_block_that_died_is_not_tried_again_for_nothing(tmp_path):
 
 
 def searched(folder, space, rates, cuts, picks):
-    """All jobs in the order in which they were made; unwanted ones end after some of their seeds.
-
-    Args:
-        folder: for the journal.
-        space: what is searched.
-        rates: of the points.
-        cuts: for an unwanted block the share of it that has finished.
-        picks: which of those under way is next.
-    """
+    """All jobs in their order. `cuts` are the shares of unwanted ones that have finished, `picks`
+    says which of those under way is next."""
     made, under_way = [], []
     with queue_in(folder, space, proposer := Scripted(at(*rates)), window=6, ends=True) as queue:
         while True:
