@@ -1,5 +1,7 @@
 """What tests of pages share: a page as a browser would read its structure, and large runs."""
 
+import base64
+import hashlib
 import json
 from html.parser import HTMLParser
 
@@ -70,6 +72,21 @@ class Parsed(HTMLParser):
             for _, attributes, text in self.raw
             if attributes.get("type") == "application/json"
         ]
+
+
+def runs_only_its_own(parsed, policy):
+    """The rules of a policy that allows only what is in the page; nothing else is in it."""
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    for tag, attributes, text in parsed.raw:
+        if attributes.get("type") != "application/json":
+            digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in rules[f"{tag}-src"]
+    assert "unsafe" not in rules["script-src"] + rules["style-src"]
+    for _, attributes in parsed.elements:
+        assert not {"src", "srcset", "style", "action", "formaction", "data"} & set(attributes)
+        assert not [name for name in attributes if name.startswith("on")]
+    return rules
 
 
 def many(path, configs):

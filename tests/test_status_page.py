@@ -13,13 +13,12 @@ from contextlib import contextmanager
 import pytest
 from forked import Python
 from hand_made import append, done, solved
-from pages import Parsed
+from pages import Parsed, runs_only_its_own
 from statuses import point, run, xortune
 
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.reports.live import live_server
-from xortune.reports.page import policy_hash
 from xortune.reports.progress import status_json
 
 __all__ = ["run"]  # the fixture
@@ -103,14 +102,10 @@ def test_the_policy_lets_the_page_run_its_own_scripts_and_ask_its_own_server(run
         answer, body = get(server, f"/{server.token}/")
     parsed = Parsed(body.decode())
     policy = answer.headers["Content-Security-Policy"]
-    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
-    assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
+    rules = runs_only_its_own(parsed, policy)
+    assert rules["frame-ancestors"] == "'none'"
     assert rules["connect-src"] == "'self'"
-    for tag, _, text in parsed.raw:
-        assert policy_hash(text) in rules[f"{tag}-src"]
-    assert "unsafe" not in rules["script-src"] + rules["style-src"]
     assert {a.get("href", "#")[0] for a in parsed.all("a")} == {"#"}
-    assert not [a for _, a in parsed.elements if {"src", "srcset", "style", "action"} & set(a)]
     assert (answer.headers["Cache-Control"], answer.headers["Referrer-Policy"]) == (
         "no-store",
         "no-referrer",

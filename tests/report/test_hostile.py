@@ -2,7 +2,6 @@
 
 import io
 import re
-from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -12,10 +11,8 @@ from rich.console import Console
 
 import xortune as xt
 from xortune.comparisons.runs import RunComparison
-from xortune.core.formats import plain
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
-from xortune.reports.drawing.matplotlib import svg
 from xortune.reports.page import page
 from xortune.reports.run import run_document
 from xortune.reports.terminal import render_best, render_comparison
@@ -109,22 +106,3 @@ def test_the_terminal_shows_it_in_its_width(hostile, width, encoding):
     assert max(map(len, own)) <= width
     if encoding == "cp1252":
         assert not set("█░▏") & set(text)
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    ["names", "names compared"],
-    indirect=True,
-)
-def test_its_pictures_are_whole_and_have_their_alt_texts(document):
-    assert document.plots
-    for plot in document.plots:
-        for said in (plot.title, plot.alt, plot.note):
-            assert not re.search(NUMBERLESS, said), said
-    for plot in document.plots[::2]:  # a second each
-        text = svg(plot)
-        root = ElementTree.fromstring(text)  # of our own making
-        texts = {element.text for element in root.iter() if element.text}
-        assert {plain(plot.title), plain(plot.alt)} <= texts
-        assert not root.findall(".//{*}script")
-        assert text.replace("\n", "").isprintable()

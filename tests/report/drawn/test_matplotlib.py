@@ -28,7 +28,9 @@ def _leaves_no_figure_open():
 def test_svg_says_what_it_shows(plot):
     first = svg(plot)
     assert not re.search(r"[ \t]+$", first, re.MULTILINE)
+    assert first.replace("\n", "").isprintable()
     root = ET.fromstring(first)
+    assert not root.findall(".//{*}script")
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     texts = [text.strip() for text in root.itertext() if text.strip()]
     assert {plot.title, plot.alt} <= set(texts)

@@ -30,11 +30,15 @@ VISION = {
 }  # fmt: skip
 
 
+def linear(colour: str) -> np.ndarray:
+    """Linear RGB of #rrggbb."""
+    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
 def lab(colour: str, vision: str) -> np.ndarray:
     """CIE L*a*b* (D65) of what is seen."""
-    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(VISION[vision] @ linear, 0, 1)
+    seen = np.clip(VISION[vision] @ linear(colour), 0, 1)
     to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
     xyz = np.array(to_xyz) @ seen / [0.9505, 1.0, 1.089]
     x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
@@ -43,13 +47,7 @@ def lab(colour: str, vision: str) -> np.ndarray:
 
 def contrast(one: str, other: str) -> float:
     """WCAG 2.2's contrast of two colours, from 1 to 21."""
-    luminances = []
-    for colour in (one, other):
-        channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-        linear = np.where(
-            channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
-        )
-        luminances.append(float(linear @ [0.2126, 0.7152, 0.0722]))
+    luminances = [float(linear(colour) @ [0.2126, 0.7152, 0.0722]) for colour in (one, other)]
     return (max(luminances) + 0.05) / (min(luminances) + 0.05)
 
 
