@@ -136,6 +136,7 @@ def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
         assert dict(map(tuple, found["rows"]))["progress"] == "4 of 10 proposals, 40.0 %"
         drawn = {figure["name"]: figure for figure in found["figures"]}
         assert drawn.keys() >= {"history", "seeds-so-far", "failures"}
+        assert drawn["history"]["title"] == "The best so far over the seeds spent"
         assert drawn["seeds-so-far"]["alt"].startswith("Of 32 seeds 100.0 % went to the 4 of 4")
         bars = {trace["name"]: trace["y"] for trace in drawn["seeds-so-far"]["data"]}
         assert bars == {"solved": [22 / 32], "not solved": [10 / 32]}
