@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import CONFIG, done, failed, solved, write_run
 from reported import certified
 from scipy.stats import binom
 
+import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Details, Status, wilson
 from xortune.core.task import Task
 from xortune.reports.analysis import report_of
 from xortune.reports.document import first_rows, markdown_text
 from xortune.reports.page import page
+from xortune.reports.progress import status_rows
 from xortune.reports.run import config_table, run_document, table_tex
 from xortune.runs.run import load_run
 
@@ -125,6 +127,14 @@ def test_what_is_said_of_eight_of_eight_and_of_the_winner_is_so(tmp_path):
     below = binom.cdf(np.arange(101), 100, 0.9) ** 200  # the best of 200 is at most k
     best = np.sum(np.arange(101) * np.diff(below, prepend=0.0))
     assert best == pytest.approx(97, abs=0.5)
+
+
+def test_a_long_error_is_cut(tmp_path):
+    lines = [done(0, CONFIG, solved(0, 1, 2)), failed(1, CONFIG | {"lr": 1}, 0, 8, error="e" * 400)]
+    run = write_run(tmp_path / "r", lines)
+    assert f"| {'e' * 297}... |" in markdown(run)
+    [text] = [text for label, text in status_rows(xt.status(run.path)) if label == "failures"]
+    assert text.endswith(f" {'e' * 197}...")
 
 
 # -------------------------------------------------------------------------------------------------
