@@ -1,4 +1,4 @@
-"""The search: proposals, batches, executors, sessions. Alone it knows Ray and Optuna."""
+"""Searches: proposals, decisions, batches, executors, sessions. The home of Ray and Optuna."""
 
 EXPORTS = (
     *("certify", "cluster", "compare", "evaluate", "gate", "optuna", "process", "propose"),

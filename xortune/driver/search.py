@@ -288,7 +288,7 @@ def _run_search(
     directory = _run_directory(space, output, resume=resume)
     failure: TrainingError | Halted | None = None
     with (
-        _errors_name(directory),
+        _directory_in_errors(directory),
         logging(directory, checked.trackers),  # which also reads the end of the run
         held(directory, on_message=voice.warn),  # until the report is written
         voice.searching(on_progress, on_certify, raced=raced(space)) as (show, show_certified),
@@ -345,7 +345,7 @@ def _run_search(
 
 
 @contextmanager
-def _errors_name(directory: Path) -> Iterator[None]:
+def _directory_in_errors(directory: Path) -> Iterator[None]:
     """Name the run's directory in an interruption, so that the user can continue it."""
     try:
         yield

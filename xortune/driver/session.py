@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -305,7 +305,7 @@ class _Work:
 
         def timed(news: Progress) -> None:
             if tell is not None:
-                tell(Progress(**vars(news) | {"seconds": time.monotonic() - started}))
+                tell(replace(news, seconds=time.monotonic() - started))
 
         self._record = Record(journal, self.decisions, timed, failures)
         budget = session.space.search.time_budget
