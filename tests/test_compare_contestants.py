@@ -18,7 +18,8 @@ from xortune.core.success import parse_success
 from xortune.driver.compare import WantedSeeds, train_shared
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
-from xortune.trainers.function import Given, custom_trainer
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import FunctionObject
 
 
 def refused(*runs, about=(), **more):
@@ -217,7 +218,7 @@ def told(config, seed):
 
 def test_seeds_that_are_trained_have_their_numbers_and_reasons(tmp_path):
     """All that were trained, and a part of them, for which nothing is trained again."""
-    trainer = custom_trainer(Given("f", told, "d"), parse_success("score >= 0.5"))
+    trainer = custom_trainer(FunctionObject("f", told, "d"), parse_success("score >= 0.5"))
     wanted = [WantedSeeds(Point({"of": 7}), trainer)]
     for n in (30, 8):
         [found] = train_shared(tmp_path, wanted, n)

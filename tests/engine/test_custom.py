@@ -26,8 +26,8 @@ from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, decode, encode
 from xortune.trainers.function import CallForm as Form
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.source import FunctionObject, given_source, named_source
 from xortune.trainers.source import FunctionSource as Source
-from xortune.trainers.source import Given, given_source, named_source
 
 HERE = Path(__file__).parent
 CONFIG = {"n_layers": 3, "k": 5, "name": "a", "momentum": None}
@@ -243,7 +243,7 @@ def test_functions_from_python_have_their_source_too():
     assert source.label == "seedy:luck"
     assert [path for path, _ in source.sent.files] == ["seedy.py", "seedy_parts.py"]
     inner = given_source(always(True))
-    assert isinstance(inner, Given)
+    assert isinstance(inner, FunctionObject)
     assert inner.digest != given_source(lambda config, seed: False).digest  # noqa: ARG005
     with pytest.raises(InputError, match="a function of config and seed"):
         given_source("seedy:luck")

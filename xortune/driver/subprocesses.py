@@ -29,10 +29,10 @@ from xortune.driver.process import cloudpickle
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_of_source
-from xortune.trainers.limits import THREADS, ending_at, time_ends, time_is_over, use_threads
+from xortune.trainers.limits import THREADS, current_deadline, ending_at, time_is_over, use_threads
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.reaper import REAPER, kill_group
-from xortune.trainers.source import FunctionSource, Given
+from xortune.trainers.source import AnySource, FunctionObject
 from xortune.trainers.verdicts import one_line
 
 SubprocessTrainer: TypeAlias = CustomTrainer | NetworkTrainer
@@ -89,7 +89,7 @@ class TrainingProcess:
         InputError: the function cannot be sent.
     """
 
-    def __init__(self, source: FunctionSource | Given | None, threads: int) -> None:
+    def __init__(self, source: AnySource | None, threads: int) -> None:
         self.source, self.threads, self.owner = source, threads, os.getpid()
         self._sent: SubprocessTrainer | None = None
         self._has_unread_answer = False
@@ -148,7 +148,9 @@ class TrainingProcess:
             CallTimedOut: it was killed at the limit.
         """
         self.prepare(trainer)
-        results: list[Any] = self._request("train", (tuple(blocks), time_ends(), encodes), limit)
+        results: list[Any] = self._request(
+            "train", (tuple(blocks), current_deadline(), encodes), limit
+        )
         return results
 
     def stacking(
@@ -242,7 +244,7 @@ def _stderr() -> int:
 
 def _pickled(argument: Any) -> bytes:
     source = argument.source if isinstance(argument, CustomTrainer) else argument
-    if not isinstance(source, Given):
+    if not isinstance(source, FunctionObject):
         return pickle.dumps(argument)
     try:
         pickled: bytes = cloudpickle().dumps(argument)
@@ -347,7 +349,7 @@ SPARES = 3
 """Maximum number of subprocesses started before there is work for them."""
 
 
-def process_for(source: FunctionSource | Given | None, threads: int = 1) -> TrainingProcess:
+def process_for(source: AnySource | None, threads: int = 1) -> TrainingProcess:
     """The subprocess of the current thread, for a function. It is kept until `end_process`.
 
     Raises:
@@ -365,11 +367,11 @@ def _is_usable(process: TrainingProcess) -> bool:
     return process.alive and process.owner == os.getpid()  # not of the process this is a fork of
 
 
-def _fits(process: TrainingProcess, source: FunctionSource | Given | None, threads: int) -> bool:
+def _fits(process: TrainingProcess, source: AnySource | None, threads: int) -> bool:
     return _is_usable(process) and (process.source, process.threads) == (source, threads)
 
 
-def _spare(source: FunctionSource | Given | None, threads: int) -> TrainingProcess | None:
+def _spare(source: AnySource | None, threads: int) -> TrainingProcess | None:
     while _spares:
         with suppress(IndexError):  # another thread was faster
             spare = _spares.pop()

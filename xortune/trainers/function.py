@@ -27,8 +27,8 @@ from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished
 from xortune.trainers import verdicts
-from xortune.trainers.limits import threads_meanwhile, time_is_over
-from xortune.trainers.source import FunctionSource, Given
+from xortune.trainers.limits import time_is_over, using_threads
+from xortune.trainers.source import AnySource
 from xortune.trainers.verdicts import (
     LONGEST,
     MAX_VALUES,
@@ -488,7 +488,7 @@ class CustomTrainer:
         users_code: a seed may hang, or kill its process; see `driver.batches`.
     """
 
-    source: FunctionSource | Given
+    source: AnySource
     success: Success | None = None
     form: CallForm = PLAIN
     limit: float | None = None
@@ -542,7 +542,7 @@ class CustomTrainer:
         depth = sys.getrecursionlimit()  # the user's code may change it
         try:
             in_users_process = self.on_raise is not None
-            with threads_meanwhile(self.threads) if in_users_process else bounded_output():
+            with using_threads(self.threads) if in_users_process else bounded_output():
                 if self.form.stacked:
                     with _called_in(self.folder):
                         return _train_stacked(self, blocks)
@@ -560,7 +560,7 @@ class CustomTrainer:
 
 
 def custom_trainer(
-    source: FunctionSource | Given,
+    source: AnySource,
     success: Success | None,
     *,
     limit: float | None = None,
@@ -576,7 +576,7 @@ def custom_trainer(
     return CustomTrainer(source, success, form, limit, str(Path.cwd()), threads)
 
 
-def form_of_source(source: FunctionSource | Given) -> CallForm:
+def form_of_source(source: AnySource) -> CallForm:
     """Load a function; return how it is called.
 
     Raises:

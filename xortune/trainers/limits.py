@@ -36,7 +36,7 @@ def ending_at(deadline: float | None) -> Iterator[None]:
         _deadline = before
 
 
-def time_ends() -> float | None:
+def current_deadline() -> float | None:
     """The deadline, to hand on to another process."""
     return _deadline
 
@@ -285,7 +285,7 @@ def threads_for(cpus: float) -> int:
 
 
 @contextmanager
-def threads_meanwhile(count: int) -> Iterator[None]:
+def using_threads(count: int) -> Iterator[None]:
     """Set the number of threads in the process of the user, and restore it afterwards."""
     before = os.environ.get(THREADS)
     torch = sys.modules.get("torch")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from modulefinder import ModuleFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from xortune.core.errors import InputError, error_text
 from xortune.trainers.verdicts import one_line
@@ -177,20 +177,23 @@ class FunctionSource:
 
 
 @dataclass(frozen=True)
-class Given:
-    """A function from Python that cannot be imported by its name: a lambda, say.
+class FunctionObject:
+    """A function object that cannot be imported by its name, such as a lambda.
 
     Attributes:
         digest: of its text, if it has one, and of the numbers and strings it is bound to.
     """
 
     label: str
-    given: Callable[..., Any] = field(repr=False)
+    object: Callable[..., Any] = field(repr=False)
     digest: str
 
     def function(self) -> Callable[..., Any]:
         """Return the function."""
-        return self.given
+        return self.object
+
+
+AnySource: TypeAlias = FunctionSource | FunctionObject
 
 
 def named_source(text: str, folder: Path) -> FunctionSource:
@@ -229,7 +232,7 @@ def named_source(text: str, folder: Path) -> FunctionSource:
     return _of_module(text, where, name, Path(found.origin))
 
 
-def given_source(function: Callable[..., Any]) -> FunctionSource | Given:
+def given_source(function: Callable[..., Any]) -> AnySource:
     """The source of a function object.
 
     Raises:
@@ -248,7 +251,9 @@ def given_source(function: Callable[..., Any]) -> FunctionSource | Given:
     importable = name.isidentifier() and _is_same(getattr(module, name, None), function)
     if home != "__main__" and file is not None and importable:
         return _of_module(f"{home}:{name}", home, name, Path(file))
-    return Given(f"{home}:{name}", function, digest_of([("", _text_of(function).encode())]))
+    return FunctionObject(
+        f"{home}:{name}", function, digest_of([("", _text_of(function).encode())])
+    )
 
 
 def _is_same(found: object, function: Callable[..., Any]) -> bool:

@@ -11,7 +11,8 @@ from xortune.core.trainer import Block
 from xortune.reports.drawing.model import Rule, Series
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.distributions import learning_curves, scores
-from xortune.trainers.function import Given, custom_trainer
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import FunctionObject
 from xortune.trainers.verdicts import MOST_POINTS
 
 RULE = "score >= 0.5"
@@ -145,7 +146,7 @@ def all_at_once(config, seeds, report):
 @pytest.mark.parametrize("function", [reporting, all_at_once])
 def test_a_way_is_thinned_alike_for_all_seeds_and_has_its_end(function, steps):
     """What is kept is what was told, evenly spaced, and the last."""
-    trainer = custom_trainer(Given("f", function, "d"), parse_success("score >= 2"))
+    trainer = custom_trainer(FunctionObject("f", function, "d"), parse_success("score >= 2"))
     [outcome] = trainer.train([Block(Point({"steps": steps}), 5 if steps < 5 else 0, 3)])
     if steps == 1:
         assert outcome.details.curves == ()
