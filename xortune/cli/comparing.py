@@ -96,10 +96,10 @@ def compare(
         from xortune.reports.terminal import comparison_json, render_comparison
 
         wanted = checked_formats(cli.split(formats))
-        found: Comparison | RunComparison | SequentialComparison
+        comparison: Comparison | RunComparison | SequentialComparison
         if reference is not None:
             refuse_given("without --reference", **training, **more)
-            found = xt.compare(
+            comparison = xt.compare(
                 runs,
                 reference=reference,
                 columns=_pairs("--column", column),
@@ -113,7 +113,7 @@ def compare(
                 raise InputError("with --no-train", place="--trainer", allowed="one of them")
             functions = functions_named(trainer or [])
             with display(quiet=quiet or as_json) as shown:
-                found = xt.compare(
+                comparison = xt.compare(
                     runs,
                     **training,
                     train=functions[0] if len(functions) == 1 else functions or not no_train,
@@ -123,12 +123,12 @@ def compare(
                     on_word=None if quiet else cli.note,
                     verbose=0,
                 )
-        files = xt.write_comparison(found, output, formats=wanted)
+        files = xt.write_comparison(comparison, output, formats=wanted)
     if as_json:
-        cli.print_json(comparison_json(found, files))
+        cli.print_json(comparison_json(comparison, files))
     elif not quiet:
-        render_comparison(found, files, cli.console())
-    if fail_if_worse and not isinstance(found, xt.Comparison) and found.first_is_worse:
+        render_comparison(comparison, files, cli.console())
+    if fail_if_worse and not isinstance(comparison, xt.Comparison) and comparison.first_is_worse:
         raise typer.Exit(cli.NOT_PASSED)
 
 
@@ -136,12 +136,12 @@ def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
     """The values of a repeated option NAME=VALUE; None if it was not given."""
     if not given:
         return None
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for text in given:
         name, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not name:
             raise InputError(f"{text!r} is not a pair", place=option, allowed="NAME=VALUE")
-        if name in found:
+        if name in pairs:
             raise InputError(f"{name} is given twice", place=option, fix="give it once")
-        found[name] = value
-    return found
+        pairs[name] = value
+    return pairs

@@ -89,12 +89,12 @@ def import_(
         trainer: Your training function, such as ./train.py:run, which certify will need.
         name: Name of the run. The file's name if not given.
     """
-    asked = cli.arguments(locals(), "results", "config", "ignore")
+    given = cli.arguments(locals(), "results", "config", "ignore")
     interrupted = "interrupted: remove what is there of the run, and import it again"
-    with cli.exit_on_error(interrupted, ["config", "ignore", *asked]):
+    with cli.exit_on_error(interrupted, ["config", "ignore", *given]):
         run = xt.import_results(
             results,
-            **asked,
+            **given,
             config=cli.split(config),
             ignore=cli.split(ignore),
             command=["xortune", *sys.argv[1:]],
@@ -106,7 +106,7 @@ def import_(
 
 
 def _show_imported(run: Run) -> None:
-    """Say what was read, and as what."""
+    """Print how many rows were read, and what each column is."""
     origin, columns = run.manifest["imported"], run.manifest["columns"]
     kinds = ", ".join(f"{plain(name)} ({kind})" for name, kind in columns["config"].items())
     cli.show(

@@ -70,10 +70,10 @@ def certify(
         accept_versions: Begin a new attempt if another engine, torch or Numba began the last one.
         trainer: Your training function, such as ./train.py:run, if the space does not name it.
     """
-    asked = cli.arguments(locals(), "run", "trainer")
+    given = cli.arguments(locals(), "run", "trainer")
     silent = quiet or as_json
     interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, ["trainer", *asked]):
+    with cli.exit_on_error(interrupted, ["trainer", *given]):
         from xortune.driver.trainer import functions_named
         from xortune.reports.progress import display
         from xortune.reports.terminal import render_certificate
@@ -84,7 +84,7 @@ def certify(
         with display(quiet=silent) as shown:
             xt.certify(
                 run,
-                **asked,
+                **given,
                 train=None if trainer is None else functions_named([trainer])[0],
                 on_progress=shown.seeds(),
                 on_word=None if quiet else cli.note,
@@ -160,16 +160,16 @@ def gate(
         engine: What trains the built-in network: auto, fused, reference or cuda.
         key: With RUN: the key of a finalist other than the best.
     """
-    asked = cli.arguments(locals(), "run", "config", "trainer", "metric", "timeout")
+    given = cli.arguments(locals(), "run", "config", "trainer", "metric", "timeout")
     silent = quiet or as_json
-    options = [*asked, "trainer", "metric", "timeout"]
+    options = [*given, "trainer", "metric", "timeout"]
     with cli.exit_on_error("interrupted: no answer; nothing is kept", options):
         _check_gated(run, config)
-        asked["train"] = _training(trainer, metric, timeout)
+        given["train"] = _training(trainer, metric, timeout)
         if config is not None and trainer is None and not silent:
             cli.announce_compilation(engine or "auto")
         try:
-            verdict = xt.gate(run or config or "", **asked, verbose=0 if silent else 1)
+            verdict = xt.gate(run or config or "", **given, verbose=0 if silent else 1)
         except TrainingError as error:
             cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
     if as_json:
@@ -243,14 +243,14 @@ def plan(
         config: A config (YAML, JSON) to measure the time with.
         task: xor, parity-N, or a CSV file.
     """
-    asked = cli.arguments(locals(), "config", "task")
-    with cli.exit_on_error(options=["task", *asked]):
+    given = cli.arguments(locals(), "config", "task")
+    with cli.exit_on_error(options=["task", *given]):
         from xortune.certificates.gate import load_config
         from xortune.certificates.plan import STANDARD, measured_speed
 
         timed = STANDARD if config is None else load_config(config)
         # Refuse bad input before anything is compiled or trained.
-        planned = xt.plan(**asked, measure=False)
+        planned = xt.plan(**given, measure=False)
         learned = xt.Task.named(task)
         if not as_json:
             cli.announce_compilation("auto")
@@ -338,7 +338,7 @@ def evaluate(
     options = [*network, *own, "trainer", "metric", "timeout", "task", "engine", "config"]
     with cli.exit_on_error(options=options):
         train = _training(trainer, metric, timeout)
-        asked = _evaluated(config, network, trainer)
+        target = _evaluated(config, network, trainer)
         if seeds < 1:
             raise InputError(f"{seeds} seeds", place="--seeds", allowed="1 or more")
         chosen = range(first_seed, first_seed + seeds)
@@ -352,9 +352,9 @@ def evaluate(
         if not silent and train is None:
             cli.announce_compilation(engine)
         own["verbose"] = 0 if silent else 1
-        outcome = xt.evaluate(asked, chosen, train=train, task=task, engine=engine, **own)
+        outcome = xt.evaluate(target, chosen, train=train, task=task, engine=engine, **own)
     if as_json:
-        point = asked.point if isinstance(asked, xt.Config) else asked
+        point = target.point if isinstance(target, xt.Config) else target
         cli.print_json(_outcome_json(outcome) | {"key": point.key, "config": dict(point)})
     elif not quiet:
         from xortune.reports.terminal import render_outcome

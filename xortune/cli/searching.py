@@ -87,22 +87,22 @@ def search(
         from xortune.reports.progress import display
         from xortune.spaces.space import at_most, describe, load_space, with_search
 
-        asked = with_search(
+        requested = with_search(
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
-        what = describe(asked)
+        what = describe(requested)
         if not silent:
             cli.say(f"{_announcement(what)}; at most {at_most(what)}")
             if what["trainer"] is None:
                 cli.announce_compilation(engine)
         if dry_run:
-            found = dry_run_of(asked, **settings)
-            _show_dry_run(found, what=describe(found.space), quiet=quiet, as_json=as_json)
+            result = dry_run_of(requested, **settings)
+            _show_dry_run(result, what=describe(result.space), quiet=quiet, as_json=as_json)
             return
         raced = len(what["ladder"]) > 1
         with display(quiet=silent) as shown:
             run = xt.search(
-                asked,
+                requested,
                 **settings,
                 on_progress=shown.search(raced=raced),
                 on_certify=shown.seeds(),
@@ -145,17 +145,16 @@ def resume_command(words: Sequence[str], place: str) -> str:
     return shlex.join(["xortune", *without_passwords(words), *more])
 
 
-def _show_dry_run(found: DryRun, *, what: Mapping[str, Any], quiet: bool, as_json: bool) -> None:
-    """Print what a search would do."""
-    place = str(found.directory)
+def _show_dry_run(result: DryRun, *, what: Mapping[str, Any], quiet: bool, as_json: bool) -> None:
+    place = str(result.directory)
     if as_json:
-        shown = {"dry_run": True, "run": place, "continues": found.continues}
-        cli.print_json(shown | {"notes": list(found.notes), "space": what})
+        shown = {"dry_run": True, "run": place, "continues": result.continues}
+        cli.print_json(shown | {"notes": list(result.notes), "space": what})
     elif not quiet:
-        for sentence in found.notes:
+        for sentence in result.notes:
             cli.note(sentence)
-        evaluations = f"which has {found.continues:,} evaluations"
-        would = f"continue {place}, {evaluations}" if found.continues else f"make {place}"
+        evaluations = f"which has {result.continues:,} evaluations"
+        would = f"continue {place}, {evaluations}" if result.continues else f"make {place}"
         cli.show(f"dry run: all of it can be used; the search would {would}; nothing was started")
 
 
@@ -245,11 +244,11 @@ def submit(
         from xortune.spaces.model import parse_duration
         from xortune.spaces.space import load_space, with_search
 
-        asked = with_search(  # errors are reported here, not in the job's log
+        requested = with_search(  # errors are reported here, not in the job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
-        cluster.refuse_outside(asked)
-        shared_study(asked, study_storage, study_name)
+        cluster.refuse_outside(requested)
+        shared_study(requested, study_storage, study_name)
         if trial_timeout is not None:
             parse_duration(trial_timeout)
         checked_labels(note, tag)
@@ -335,7 +334,6 @@ def status(
 
 
 def _serve(run: Path, *, interval: float, host: str | None, port: int | None) -> None:
-    """Serve the page that follows a run, until Ctrl-C."""
     from xortune.reports.live import LOOPBACK, live_server
 
     with live_server(run, host=host or LOOPBACK, port=port or 0, interval=interval) as server:
@@ -356,14 +354,14 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
     if screen.is_terminal and not as_json:
         first = next(looks)  # an error is reported before anything is drawn
         with Live(render_status(first), console=screen, auto_refresh=False) as live:
-            for found in looks:
-                live.update(render_status(found), refresh=True)
+            for look in looks:
+                live.update(render_status(look), refresh=True)
         return
-    for found in looks:
+    for look in looks:
         if as_json:
-            typer.echo(json.dumps(status_json(found), allow_nan=False))
+            typer.echo(json.dumps(status_json(look), allow_nan=False))
         else:
-            cli.show(status_line(found))
+            cli.show(status_line(look))
         if cli.nobody_reads():
             return
 
