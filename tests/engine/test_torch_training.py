@@ -24,7 +24,6 @@ from xortune.trainers.function import CustomTrainer, TrackedConfig, cancelling_i
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
 from xortune.trainers.source import given_source
-from xortune.trainers.step_graph import Recording
 from xortune.trainers.vectorized import ELEMENTWISE, Stack, Trial, trained_as_one, trial_of
 
 SEEDS = [0, 1, 7, 2**32 - 1]
@@ -549,34 +548,6 @@ def test_repeated_operations_give_what_vmap_gives_to_the_bit(kind):
         assert torch.equal(buffer, other.buffers[name]), name
     assert len(stack._programs) == 2  # for batches of 16 and of 8
     assert not other._programs
-
-
-def _changed(x):
-    twice = x * 2
-    flat = twice.view(-1)
-    return twice.add_(1).exp(), flat * 3
-
-
-@pytest.mark.parametrize(
-    ("step", "reused"),
-    [
-        (lambda x: ((twice := x * 2).view(-1), twice.exp()), 0),
-        (lambda x: (torch.ops.aten._unsafe_view(twice := x * 2, [6]), twice.exp()), 0),
-        (lambda x: (*(twice := x * 2).unbind(0), twice.exp()), 0),
-        (_changed, 0),
-        (lambda x: ((x * 2).view(-1).view(x.shape).exp(),), 1),
-        (lambda x: (((x * 2).exp().neg() + x).sigmoid(), x.neg()), 4),
-    ],
-)
-def test_no_repeated_operation_overwrites_what_is_read_later(step, reused):
-    x, other = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
-    with Recording([x]) as recording:
-        results = step(x)
-    program = recording.program(results)
-    for _ in range(2):
-        for ours, torchs in zip(program([other]), step(other), strict=True):
-            assert torch.equal(ours, torchs)
-    assert str(program._graph).count("{out: ") == reused
 
 
 @pytest.mark.parametrize(

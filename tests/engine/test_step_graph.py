@@ -1,4 +1,4 @@
-"""Operations of a step in one call for each seed: the same numbers as torch's own, to the bit."""
+"""A recorded step, with its segments, gives the numbers of torch's own operations, to the bit."""
 
 import pytest
 import torch
@@ -59,35 +59,43 @@ def test_a_step_in_segments_is_torchs_to_the_bit(activation, width, rows, monkey
     assert not can or operations[0] < operations[1]
 
 
-def _crossed(x):
-    return (x * x).transpose(0, 1) * x
-
-
-def _other_rows(x):
-    return (x.relu().view(2, -1) * x.view(2, -1)).view(x.shape) * x
-
-
 def _changed(x):
-    twice = x * x
-    return x.relu().mul_(twice), twice
+    twice = x * 2
+    flat = twice.view(-1)
+    return twice.add_(1).exp(), flat * 3
 
 
-def _part(x):
-    return x.relu()[:, 1:] * x[:, 1:]
+def _changed_later(x):
+    square = x * x
+    return x.relu().mul_(square), square
 
 
-@pytest.mark.parametrize("step", [_crossed, _other_rows, _changed, _part])
-def test_a_seed_meets_no_other(step):
+STEPS = [
+    (lambda x: ((twice := x * 2).view(-1), twice.exp()), 0),
+    (lambda x: (torch.ops.aten._unsafe_view(twice := x * 2, [x.numel()]), twice.exp()), 0),
+    (lambda x: (*(twice := x * 2).unbind(0), twice.exp()), 0),
+    (_changed, 0),
+    (lambda x: ((x * 2).view(-1).view(x.shape).exp(),), 1),
+    (lambda x: (((x * 2).exp().neg() + x).sigmoid(), x.neg()), 4),
+    # What is in no segment, because a seed would meet another.
+    (lambda x: ((x * x).transpose(0, 1) * x,), None),
+    (lambda x: ((x.relu().view(2, -1) * x.view(2, -1)).view(x.shape) * x,), None),
+    (_changed_later, None),
+    (lambda x: (x.relu()[:, 1:] * x[:, 1:],), None),
+]
+
+
+@pytest.mark.parametrize(("step", "reused"), STEPS)
+def test_a_recorded_step_is_the_step_for_other_inputs(step, reused):
+    """No operation overwrites what is read later; so many reuse the memory of an input."""
     x, other = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     with Recording([x]) as recording:
-        found = step(x)
-    program = recording.program(found if isinstance(found, tuple) else [found])
+        results = step(x)
+    program = recording.program(results)
     for one in (other, -other):
-        expected = step(one)
-        for ours, torchs in zip(
-            program([one]), expected if isinstance(expected, tuple) else [expected], strict=True
-        ):
+        for ours, torchs in zip(program([one]), step(one), strict=True):
             assert torch.equal(ours, torchs)
+    assert reused is None or str(program._graph).count("{out: ") == reused
 
 
 @pytest.mark.parametrize("wrong", [7, -1])
