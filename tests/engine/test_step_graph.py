@@ -70,6 +70,12 @@ def _changed_later(x):
     return x.relu().mul_(square), square
 
 
+def _overwritten(x):
+    x = x.clone()
+    square = x * x
+    return square, x.add_(1)
+
+
 STEPS = [
     (lambda x: ((twice := x * 2).view(-1), twice.exp()), 0),
     (lambda x: (torch.ops.aten._unsafe_view(twice := x * 2, [x.numel()]), twice.exp()), 0),
@@ -81,6 +87,7 @@ STEPS = [
     (lambda x: ((x * x).transpose(0, 1) * x,), None),
     (lambda x: ((x.relu().view(2, -1) * x.view(2, -1)).view(x.shape) * x,), None),
     (_changed_later, None),
+    (_overwritten, None),
     (lambda x: (x.relu()[:, 1:] * x[:, 1:],), None),
 ]
 
