@@ -1,7 +1,11 @@
 """Attempts to certify: what is trained, under which seeds, in which order, and what may go on."""
 
+import contextlib
 import json
 import shutil
+import tempfile
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from certified import (
@@ -18,16 +22,20 @@ from certified import (
 )
 from commands import xortune
 from hand_made import done, solved, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import xortune as xt
+from xortune.certificates.fresh import CertifyRequest
 from xortune.core.point import Point
-from xortune.core.seeds import CERTIFY
+from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
+from xortune.driver.certify import certify_run
 from xortune.runs.certificate import certificate_of, lower_bound, risk_of
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
 from xortune.stats.proportions import clopper_pearson_lower
 
-__all__ = ["run"]
+__all__ = ["run"]  # the fixture
 
 
 def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
@@ -97,9 +105,6 @@ def test_seeds_that_the_journal_has_are_never_taken_again(run, tmp_path):
     assert KEYS[1] in str(caught.value)
     assert certify(copy, top=1).latest.number == 2
     assert disjoint(copy.path)
-
-
-def test_when_no_fresh_seeds_are_left(run):
     with Journal.open(run.path / JOURNAL) as journal:
         journal.append(done(0, POINTS[0], solved(CERTIFY.stop - 60, 8, 8, epochs=30)))
     with pytest.raises(xt.InputError, match="fresh seeds are asked for, and 52 are left"):
@@ -187,11 +192,10 @@ def test_an_interrupted_one_is_not_complete_until_all_neighbours_are(run):
 
 
 def test_nothing_to_move_gives_no_order(tmp_path):
-    fixed = SPACE.replace("lr: {low: 0.01, high: 0.1, log: true}", "lr: 0.03")
-    fixed = fixed.replace("hidden_dim: {low: 2, high: 9}", "hidden_dim: 3")
-    bare = write_run(
-        tmp_path / "bare", [done(0, POINTS[1], solved(0, 8, 8, epochs=30))], space_text=fixed
-    )
+    fixed = SPACE.replace("{low: 0.01, high: 0.1, log: true}", "0.03")
+    fixed = fixed.replace("{low: 2, high: 9}", "3")
+    line = done(0, POINTS[1], solved(0, 8, 8, epochs=30))
+    bare = write_run(tmp_path / "bare", [line], space_text=fixed)
     trainer = Counting()
     with pytest.raises(xt.InputError, match="no finalist has a setting that can be moved"):
         certify(bare, trainer, **AROUND)
@@ -204,9 +208,8 @@ def test_the_order_is_recorded_and_shown(run, monkeypatch):
     found = xt.certify(run, top=2, seeds=100, **AROUND)
     values = json.loads((run.path / "certificate.json").read_text())
     assert values["by"] == values["attempts"][0]["by"] == "neighbourhood"
-    assert [f["key"] for f in values["finalists"]] == [KEYS[2], KEYS[1]]
-    assert [f["neighbourhood_lower_bound"] for f in values["finalists"]] == [
-        f.neighbourhood_bound for f in found.finalists
+    assert [(f["key"], f["neighbourhood_lower_bound"]) for f in values["finalists"]] == [
+        (f.key, f.neighbourhood_bound) for f in found.finalists
     ]
     shown = " ".join(xortune("report", run.path).stdout.split())
     report = " ".join((run.path / "report.md").read_text().split())
@@ -230,3 +233,63 @@ def test_what_is_complete_is_not_trained_again_for_another_order(run):
     assert "another finalist with key" in str(caught.value)
     assert trainer.blocks == []
     assert load_run(run.path).certificate.latest.by == "own"
+
+
+# Whatever is done to a run, in whatever order, and stopped wherever: fresh stays fresh.
+
+CALL = st.fixed_dictionaries(
+    {
+        "top": st.integers(1, 3),
+        "seeds": st.sampled_from([40, 100]),
+        "extendable": st.booleans(),
+        "extend": st.booleans(),
+        "neighbourhood": st.sampled_from([None, None, 0.2]),
+        "by": st.sampled_from(["own", "own", "neighbourhood"]),
+        "stop_after": st.sampled_from([None, None, 0, 1, 3, 7]),
+    }
+)
+
+
+@settings(max_examples=20)
+@given(st.lists(CALL, min_size=1, max_size=6))
+def test_fresh_seeds_stay_fresh_and_nothing_is_forgotten(calls):
+    with tempfile.TemporaryDirectory() as name:
+        run = searched_run(Path(name) / "run")
+        before = None
+        for call in calls:
+            options = dict(call)
+            trainer = Counting(stop_after=options.pop("stop_after"))
+            with contextlib.suppress(xt.InputError, KeyboardInterrupt):
+                certify_run(run.path, trainer, CertifyRequest(**options))
+            _check(run.path, before)
+            before = certificate_of(load_run(run.path).checks)
+
+
+def _check(path, before):
+    lines = [json.loads(line) for line in (path / JOURNAL).read_text().splitlines()]
+    spans: dict[str, list] = {}
+    for line in lines:
+        first, stop = line["first"], line["first"] + line["count"]
+        kind = line.get("purpose", {}).get("kind", "search")
+        owner = {"search": SEARCH, "certify": CERTIFY, "neighbourhood": NEIGHBOURS}[kind]
+        assert owner.start <= first < stop <= owner.stop
+        spans.setdefault(line["key"], []).append((first, stop))
+    # No config meets a seed twice, and no attempt meets the seeds of another.
+    for found in spans.values():
+        assert all(a[1] <= b[0] for a, b in pairwise(sorted(found)))
+    attempts: dict[int, set[int]] = {}
+    for line in lines:
+        if "purpose" in line and line["purpose"]["kind"] == "certify":
+            seeds = attempts.setdefault(line["purpose"]["attempt"], set())
+            seeds.update(range(line["first"], line["first"] + line["count"]))
+    assert sorted(attempts) == list(range(1, len(attempts) + 1))
+    assert sum(map(len, attempts.values())) == len(set().union(*attempts.values()))
+    after = certificate_of(load_run(path).checks)
+    assert after == load_run(path).certificate
+    if before is not None:
+        # What was complete stays as it was, but for seeds added to the last and for neighbours.
+        for old, new in zip(before.attempts[:-1], after.attempts, strict=False):
+            assert [(f.key, f.k, f.n, f.lower_bound) for f in old.finalists] == [
+                (f.key, f.k, f.n, f.lower_bound) for f in new.finalists
+            ]
+        assert len(after.attempts) - len(before.attempts) in {0, 1}

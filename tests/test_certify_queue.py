@@ -27,38 +27,28 @@ __all__ = ["run"]  # the fixture
 
 
 @pytest.fixture
-def seeds_of(run):
-    """What decides on fresh seeds of some finalists."""
-
-    def fresh(trainer, *, top=3, seeds=100, **more):
-        tasks = tasks_of(run, trainer, CertifyRequest(top=top, seeds=seeds))
-        return FreshSeeds(tasks, trainer, **more)
-
-    return fresh
-
-
-@pytest.fixture
 def batches_of(run):
-    """What makes batches of fresh seeds, into the run's journal."""
+    """The fresh seeds of the first finalist, and their batches, into the run's journal."""
     with Journal.open(run.path / JOURNAL) as journal:
 
-        def batches(fresh, trainer, tell=None, **more):
-            return Batches(fresh, trainer, Record(journal, fresh, seeds_callback(tell)), **more)
+        def batches(tell=None):
+            trainer = Counting()
+            fresh = FreshSeeds(tasks_of(run, trainer, CertifyRequest(top=1, seeds=100)), trainer)
+            record = Record(journal, fresh, seeds_callback(tell))
+            return fresh, Batches(fresh, trainer, record, most=1)
 
         yield batches
 
 
-def answer(batches, *taken, seconds=0.0):
-    for jobs in taken:
-        blocks = [job.block for job in jobs]
-        results = [solved(b.first, b.count, b.count, epochs=30) for b in blocks]
-        batches.receive(Done(jobs, results, seconds, "host:1"))
+def answer(batches, jobs):
+    blocks = [job.block for job in jobs]
+    results = [solved(b.first, b.count, b.count, epochs=30) for b in blocks]
+    batches.receive(Done(jobs, results, 0.0, "host:1"))
 
 
-def test_nothing_is_told_before_it_is_on_the_disk(seeds_of, batches_of, monkeypatch):
+def test_nothing_is_told_before_it_is_on_the_disk(batches_of, monkeypatch):
     told = []
-    fresh = seeds_of(Counting(), top=1)
-    batches = batches_of(fresh, Counting(), lambda *counts: told.append(counts), most=1)
+    _, batches = batches_of(lambda *counts: told.append(counts))
     one, two = batches.next(), batches.next()
     batches._record.announce()
     monkeypatch.setattr(Journal, "settled", 0)
@@ -174,14 +164,13 @@ def test_what_may_kill_its_process_is_not_trained_here(tmp_path, places):
         assert places.pop() == place
 
 
-def test_an_interrupt_keeps_what_has_finished(seeds_of, batches_of):
+def test_an_interrupt_keeps_what_has_finished(batches_of):
     class Interrupted(LocalExecutor):
         def wait(self, batches):
             super().wait(batches)
             raise KeyboardInterrupt
 
-    fresh = seeds_of(Counting(), top=1)
-    batches = batches_of(fresh, Counting(), most=1)
+    fresh, batches = batches_of()
     with pytest.raises(KeyboardInterrupt):
         run_loop(batches, Interrupted(Counting()), batches._record)
     assert [line.final for line in fresh.lines] == [True]

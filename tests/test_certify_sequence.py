@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from certified import KEYS, Counting, certify, run, spans  # noqa: F401
+from certified import KEYS, Counting, certify, run, spans
 from commands import xortune
 from hand_made import RIGHT, WRONG, outcome
 
@@ -14,6 +14,8 @@ from xortune.core.outcome import Outcome
 from xortune.core.seeds import CERTIFY
 from xortune.runs.run import load_run
 from xortune.stats.sequential import boundary
+
+__all__ = ["run"]  # the fixture
 
 ORDER = [KEYS[i] for i in (1, 2, 0, 4)]
 """The finalists in the search's order: 8, 7, 6 and 5 of 8."""
@@ -37,7 +39,7 @@ class Failing(Counting):
         return [outcome(block.first, rows)]
 
 
-def test_where_no_seed_fails_the_first_finalist_is_enough(run):  # noqa: F811
+def test_where_no_seed_fails_the_first_finalist_is_enough(run):
     found = certify(run, top=1, seeds=1000, min_rate=0.99)
     [best] = found.finalists
     least = boundary(0.99, 1000, 0.025).first(0)
@@ -57,7 +59,7 @@ def test_where_no_seed_fails_the_first_finalist_is_enough(run):  # noqa: F811
 
 
 @pytest.mark.parametrize("block", [1 / 7, 1 / 50, 1 / 2000])
-def test_it_goes_on_while_each_is_proven_and_ends_with_one_that_is_not(run, block):  # noqa: F811
+def test_it_goes_on_while_each_is_proven_and_ends_with_one_that_is_not(run, block):
     rule = boundary(0.9, 200, 0.025)
     most = int(rule.allowed[-1])
     fails = {ORDER[0]: (3,), ORDER[1]: tuple(range(5, 6 + most))}
@@ -75,7 +77,7 @@ def test_it_goes_on_while_each_is_proven_and_ends_with_one_that_is_not(run, bloc
 
 
 @pytest.mark.parametrize("stop", [1, 3, 6])
-def test_one_that_was_interrupted_ends_as_it_would_have(run, stop):  # noqa: F811
+def test_one_that_was_interrupted_ends_as_it_would_have(run, stop):
     fails = {ORDER[0]: (3, 40)}
     with pytest.raises(KeyboardInterrupt):
         certify(run, Failing(at=fails, seconds=1 / 16, stop_after=stop), seeds=200, min_rate=0.9)
@@ -133,7 +135,7 @@ def test_all_that_a_sequence_says_is_wrong_as_rarely_as_promised(rates):
         ({"min_rate": 0.9, "neighbourhood": 0.2}, "neighbourhood"),
     ],
 )
-def test_what_does_not_go_with_a_rate_is_refused(run, more, field):  # noqa: F811
+def test_what_does_not_go_with_a_rate_is_refused(run, more, field):
     with pytest.raises(xt.InputError) as caught:
         certify(run, **more)
     assert caught.value.field == field

@@ -1,5 +1,6 @@
 """Trainings that kill their worker, or keep it for ever: given up, written down, and survived."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from xortune.core.outcome import Status
 from xortune.driver import ray_executor as versions_module
 from xortune.driver.batches import ATTEMPTS
 from xortune.driver.cluster import Cluster, slots
-from xortune.driver.ray_executor import Watchdog, classify_failure
+from xortune.driver.ray_executor import Watchdog, captured_messages, classify_failure
 from xortune.driver.session import search_session
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
@@ -172,6 +173,22 @@ def test_time_in_which_the_driver_does_not_look_is_nobodys():
     assert [name for name, _ in watchdog.expired()] == ["a"]
     watchdog.end("b")
     assert watchdog.expired() == []
+
+
+def test_what_engines_log_on_a_worker_is_captured_once():
+    logger = logging.getLogger("xortune.trainers")
+    before = list(logger.handlers)
+    with captured_messages() as messages:
+        logger.warning("halved to %d", 64)
+        logging.getLogger("xortune.trainers.reference").error("lost")
+        logger.warning("halved to %d", 64)
+        logger.info("nothing of note")
+        logging.getLogger("somebody").warning("else")
+    with pytest.raises(ValueError, match="no"), captured_messages():
+        raise ValueError("no")
+    logger.warning("after")
+    assert messages == ["halved to 64", "lost"]
+    assert logger.handlers == before
 
 
 def test_two_halves_on_two_nodes_are_no_place(monkeypatch):

@@ -1,7 +1,7 @@
-"""Nodes that join while a search runs are used, nodes that leave lose only what they were at."""
+"""Clusters of two nodes: one that joins and leaves, and one that lacks the trainer's files."""
 
-import functools
 import os
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,12 +11,14 @@ import ray
 from cluster_trainers import Logging, begun
 from ray.cluster_utils import Cluster
 
+import xortune as xt
 from xortune.driver.session import Listener, search_session
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
 
-TESTS = str(Path(__file__).parent)
-WORKERS = os.pathsep.join([TESTS, str(Path(TESTS).parent)])
+pytestmark = pytest.mark.long
+
+TESTS = Path(__file__).parent
 SPACE = """
 name: nodes
 parameters: {x: {low: 0, high: 59}}
@@ -28,77 +30,102 @@ SOON = 30.0
 """Seconds, on a busy machine; a worker alone takes one to five to start."""
 
 
-def assert_complete(folder, joined):
-    """Each point once, none given up, and trained twice only what a node took with it."""
-    run = load_run(folder / "run")
+@pytest.fixture
+def connected():
+    """`connected(*folders)`: a cluster of one CPU, whose workers import from these folders."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+
+    def connect(*folders):
+        paths = {"env_vars": {"PYTHONPATH": os.pathsep.join(map(str, folders))}}
+        ray.init(address=cluster.address, log_to_driver=False, runtime_env=paths)
+        return cluster
+
+    yield connect
+    ray.shutdown()
+    cluster.shutdown()
+
+
+class Visit:
+    """Called with each progress: adds a node, and removes it once it is at work."""
+
+    def __init__(self, folder, cluster):
+        self.folder, self.cluster = folder, cluster
+        self.joined, self.took = set(), None
+        self.known, self.here, self.since = set(), None, 0.0
+
+    def __call__(self, progress):
+        nodes = {node for _, node in begun(self.folder / "log")}
+        if self.here is None and self.took is None and progress.done >= 2:
+            self.known = nodes
+            self.here, self.since = self.cluster.add_node(num_cpus=1), time.monotonic()
+        elif self.here is not None and nodes - self.known:
+            self.took, self.joined = time.monotonic() - self.since, nodes - self.known
+            self.cluster.remove_node(self.here)
+            self.here = None
+            (self.folder / "hurry").touch()
+
+
+def test_a_node_that_joins_is_used_and_one_that_leaves_loses_only_what_it_was_at(
+    tmp_path, connected
+):
+    visit = Visit(tmp_path, connected(TESTS, TESTS.parent))
+    trainer = Logging(str(tmp_path / "log"), naps=0.5)
+    assert search_session(parse_space(SPACE), trainer, tmp_path / "run", listener=Listener(visit))
+    assert visit.took < SOON
+    run = load_run(tmp_path / "run")
     assert run.manifest["complete"] is True
     assert sorted(e.block.point["x"] for e in run.evaluations) == list(range(COUNT))
     assert all(e.final and e.outcome is not None for e in run.evaluations)
     for evaluation in run.evaluations:
         x = evaluation.block.point["x"]
         assert (evaluation.outcome.successes, evaluation.outcome.n) == (x % 5, 4)
-    log = begun(folder / "log")
+    log = begun(tmp_path / "log")
     for x, times in Counter(x for x, _ in log).items():
         nodes = [node for y, node in log if x == y]
-        assert times == 1 or nodes[0] in joined, "only what ran on a node that left came again"
+        assert times == 1 or nodes[0] in visit.joined, "only what the lost node had came again"
     assert len(log) > COUNT, "the test tells nothing if the node was idle when it left"
 
 
-class Visits:
-    """Called with each progress: adds a node, and removes it once it is at work, so many times."""
+BESIDE = """
+name: nodes
+trainer: ./beside/train.py:run
+parameters: {x: {low: 0, high: 15}}
+search: {sampler: grid}
+seeds: {ladder: [4]}
+"""
 
-    def __init__(self, folder, add, remove, *, times):
-        self.folder, self.add, self.remove, self.times = folder, add, remove, times
-        self.joined, self.took = [], []
-        self.known, self.here, self.since = set(), None, 0.0
+TRAIN = """
+import time
+import ray
+from parts import good
 
-    def __call__(self, progress):
-        nodes = {node for _, node in begun(self.folder / "log")}
-        if self.here is not None and nodes - self.known:
-            self.took.append(time.monotonic() - self.since)
-            self.joined += nodes - self.known
-            self.remove(self.here)
-            self.here = None
-            if len(self.joined) == self.times:
-                (self.folder / "hurry").touch()
-        elif self.here is None and len(self.joined) < self.times and progress.done >= 2:
-            self.known = nodes
-            self.here, self.since = self.add(), time.monotonic()
+def run(config, seed):
+    time.sleep(0.2)
+    node = int(ray.get_runtime_context().get_node_id()[:8], 16)
+    return {"success": good(config["x"], seed), "node": node}
+"""
 
-
-def searched(folder, visits):
-    trainer = Logging(str(folder / "log"), naps=0.5)
-    complete = search_session(
-        parse_space(SPACE), trainer, folder / "run", listener=Listener(visits)
-    )
-    assert complete
-    assert len(visits.joined) == visits.times
-    assert max(visits.took) < SOON
-    assert_complete(folder, visits.joined)
-    print("used after", [round(t, 1) for t in visits.took])
+PARTS = "def good(x, seed):\n    return (x + seed) % 3 > 0\n"
 
 
-@pytest.fixture
-def connect(monkeypatch):
-    """Connect to a cluster whose workers find our trainer; disconnected afterwards."""
+def test_both_nodes_train_what_the_driver_sent(tmp_path, connected):
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "train.py").write_text(TRAIN)
+    (beside / "parts.py").write_text(PARTS)
+    (tmp_path / "space.yaml").write_text(BESIDE)
 
-    def to(address):
-        environment = {"env_vars": {"PYTHONPATH": WORKERS}}
-        ray.init(address=address, log_to_driver=False, runtime_env=environment)
+    def gone(word):
+        """As on a machine without the files: what the driver read is all there is."""
+        if word.startswith("check of"):
+            shutil.rmtree(beside)
 
-    yield to
-    ray.shutdown()
-
-
-@pytest.mark.long
-def test_nodes_of_a_cluster_that_grows_and_shrinks(tmp_path, connect):
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
-    try:
-        connect(cluster.address)
-        add = functools.partial(cluster.add_node, num_cpus=1)
-        searched(tmp_path, Visits(tmp_path, add, cluster.remove_node, times=1))
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    connected(TESTS.parent).add_node(num_cpus=1)
+    run = xt.search(tmp_path / "space.yaml", output=tmp_path / "run", on_word=gone)
+    assert not beside.exists()
+    assert len(run.results) == 16
+    for found in run.results:
+        assert found.outcome.solved.tolist() == [(found.point["x"] + s) % 3 > 0 for s in range(4)]
+    assert run.seeds.node.nunique() == 2

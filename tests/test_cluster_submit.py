@@ -121,13 +121,9 @@ def test_a_search_is_sent_with_its_options(space, server):
     done = ran(space, "--address", SERVER, "--output", "/shared/run", *options)
     assert done.exit_code == 0, done.output
     assert server.addresses == [SERVER]
-    [(entrypoint, runtime_env)] = server.jobs
-    expected = submission(
-        space, "/shared/run",
-        ["--sampler", "random", "--seed", "3", "--trial-timeout", "10m", "--resume"],
-    )  # fmt: skip
-    assert entrypoint == expected.entrypoint
-    assert runtime_env == expected.runtime_env
+    sent = ["--sampler", "random", "--seed", "3", "--trial-timeout", "10m", "--resume"]
+    expected = submission(space, "/shared/run", sent)
+    assert server.jobs == [(expected.entrypoint, expected.runtime_env)]
     assert f"ray job logs raysubmit_1 --address {SERVER}" in done.output
 
 
@@ -201,19 +197,19 @@ def test_a_trainer_that_would_not_be_sent_is_told_here(tmp_path, server, trainer
     assert len(server.jobs) == (not refused)
 
 
-def test_without_the_job_client_the_fix_is_told(space, monkeypatch):
-    def missing(_):
-        raise RuntimeError("The Ray jobs CLI & SDK require the ray[default] installation: ...")
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("... the ray[default] installation"), r"install 'ray\[default\]'.*--dry-run"),
+        (ConnectionError("Failed to connect"), r"no job server .*Failed to connect"),
+    ],
+)
+def test_without_a_job_client_or_server_the_fix_is_told(space, monkeypatch, error, words):
+    def client(_):
+        raise error
 
-    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", missing)
-    with pytest.raises(InputError, match=r"fix: pip install 'ray\[default\]'.*--dry-run"):
-        send_job(submission(space, "/run"), SERVER)
-
-    def deaf(_):
-        raise ConnectionError("Failed to connect to Ray at address: http://head:8265.")
-
-    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", deaf)
-    with pytest.raises(InputError, match=r"no job server .*Failed to connect"):
+    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", client)
+    with pytest.raises(InputError, match=words):
         send_job(submission(space, "/run"), SERVER)
 
 

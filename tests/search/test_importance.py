@@ -47,7 +47,7 @@ def run_of(path, rate, count=60):
         }
         if point["activation"] == "Tanh":
             point["momentum"] = draw.uniform(0, 0.9)
-        k = round(20 * rate(point) if callable(rate) else 20 * rate)
+        k = round(20 * rate(point))
         evaluations.append(done(proposal, Point(point), solved(0, k, 20)))
     return write_run(path / "r", evaluations, space_text=SPACE)
 
@@ -70,12 +70,18 @@ def test_what_matters_comes_first(tmp_path, name, rate):
     assert found.intervals[name][0] > max(found.intervals[n][1] for n in ALWAYS - {name})
 
 
-def test_nothing_can_be_told_of_few_configs_or_of_equal_ones(tmp_path):
-    space = parse_space(SPACE)
-    few = importance(run_of(tmp_path / "few", lambda p: p["step"], count=9), space)
-    same = importance(run_of(tmp_path / "same", 0.5), space)
-    for found in (few, same):
-        assert (found.shares, found.intervals, found.resamples) == ({}, {}, 0)
+@pytest.mark.parametrize(
+    ("count", "rates"),
+    [
+        (9, [0.1 * i for i in range(9)]),
+        (60, [0.5] * 60),
+        (11, [1.0] + [0.5] * 10),  # the better tenth is two: with the second, all others
+    ],
+)
+def test_nothing_can_be_told_of_few_configs_or_of_equal_ones(tmp_path, count, rates):
+    rate = iter(rates)
+    found = importance(run_of(tmp_path, lambda _: next(rate), count), parse_space(SPACE))
+    assert (found.shares, found.intervals, found.resamples) == ({}, {}, 0)
 
 
 @pytest.mark.parametrize(("count", "told"), [(20, False), (60, True)])
@@ -120,13 +126,6 @@ def test_intervals_hold_the_shares_and_shrink_with_more_configs(tmp_path):
         widths.append(sum(high - low for low, high in found.intervals.values()))
     assert widths[1] < widths[0] / 1.5
     assert found == importance(run_of(tmp_path / "again", lambda p: p["step"], 240), space)
-
-
-def test_where_all_but_one_are_equally_good_nothing_is_told_and_nobody_is_warned(tmp_path):
-    count = 11
-    rates = iter([1.0] + [0.5] * count)  # the better tenth is two: with the second, all others
-    found = importance(run_of(tmp_path, lambda _: next(rates), count), parse_space(SPACE))
-    assert (found.shares, found.intervals, found.resamples) == ({}, {}, 0)
 
 
 def test_a_few_lucky_seeds_do_not_outrank_many(tmp_path):

@@ -1,10 +1,10 @@
 """What only another process can show: Ray started and stopped by xortune, in silence."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,38 +21,23 @@ def environment(folder):
     return {**os.environ, "PYTHONPATH": path, "COLUMNS": "80", "NO_COLOR": "1", MARK: str(folder)}
 
 
-def left_over(folder):
-    """The command lines of what still runs of all that was started with `environment(folder)`."""
+def processes_of(folder):
+    """What still runs of all that was started with `environment(folder)`."""
+    import psutil
+
     found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if is_of(entry, folder):
-                found.append((entry / "cmdline").read_bytes())
-        except OSError:  # no process, or ended meanwhile
-            continue
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # another user's, or ended meanwhile
+            if process.environ().get(MARK) == str(folder):
+                found.append(process)
     return found
-
-
-def is_of(entry, folder):
-    """Whether a process of /proc was started with `environment(folder)`."""
-    try:
-        return f"{MARK}={folder}".encode() in (entry / "environ").read_bytes().split(b"\0")
-    except OSError:  # no process, another user's, or ended meanwhile
-        return False
-
-
-def program_of(entry):
-    try:
-        return (entry / "exe").resolve().name
-    except OSError:
-        return ""
 
 
 def assert_nothing_is_left(folder):
     end = time.monotonic() + 10  # processes that were told to end may need a moment
-    while left_over(folder) and time.monotonic() < end:
+    while processes_of(folder) and time.monotonic() < end:
         time.sleep(0.1)
-    assert left_over(folder) == [], "Ray is left running"
+    assert processes_of(folder) == [], "Ray is left running"
 
 
 SLOW = """
@@ -92,12 +77,8 @@ def test_a_killed_part_of_ray_interrupts_the_search_and_nothing_outlives_it(
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end, "no trial finished"
             time.sleep(0.05)
-        [victim] = [
-            int(entry.name)
-            for entry in Path("/proc").glob("[0-9]*")
-            if program_of(entry) == program and is_of(entry, tmp_path)
-        ]
-        os.kill(victim, signal.SIGKILL)
+        [victim] = [p for p in processes_of(tmp_path) if Path(p.exe()).name == program]
+        victim.kill()
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 3, stderr
     assert f"interrupted: Ray's {called} has ended" in stderr
