@@ -376,18 +376,9 @@ def certify_run(
 ) -> Certificate:
     """Train a run's finalists on fresh seeds, and write certificate.json; see `certify`.
 
-    Args:
-        path: the run's directory; nothing else may be writing to it.
-        trainer: of the run.
-        call: the certificate to make.
-        cluster: trains long work, or all of it if it has an address or a timeout. Without it, this
-            process trains on all cores.
-        on_progress: called with the seeds done and all seeds, at first and after each block.
-        on_message: called with a sentence for the user.
-        on_estimate: called with an estimate of the time, if it is long.
-        accept_versions: whether to begin a new attempt if another engine or other versions began
-            the last one.
-        session: the manifest's entry for this session, if it is not that of a search.
+    `cluster` trains long work, or all of it if it has an address or a timeout. Without it, this
+    process trains on all cores. `on_estimate` is called with an estimate of the time, if it is
+    long. `session` is the manifest's entry, if this is not part of a search.
     """
     worker, here = with_cores(trainer, gpus=cluster.gpus_per_trial if cluster else 0.0)
     identity = identity_of(worker.describe())
@@ -514,16 +505,9 @@ def certified(
     """Certify the finalists of a finished search, if its space asks for that.
 
     Does nothing if no config solved a seed, or if the finalists have their certificate: resuming a
-    finished search must not spend another attempt.
-
-    Args:
-        run: of the search.
-        trainer: of the search.
-        most: maximum seconds, by the times that the search measured. If it would take more, the
-            manifest's entry `not_certified` gets the command that does it.
-        cluster: see `certify_run`.
-        accept: see `certify_run`.
-        on_progress: called with the seeds done and all seeds.
+    finished search must not spend another attempt. If it would take more than `most` seconds, by
+    the times that the search measured, the manifest's entry `not_certified` gets the command that
+    does it.
 
     Returns:
         The run afterwards, and False if the user interrupted; resuming the search continues.

@@ -492,11 +492,9 @@ def submission(
 ) -> Submission:
     """The submission of a search, for a space file that has been checked.
 
-    Args:
-        space: the file. Its folder is sent, with a CSV file or a trainer in it.
-        output: the run's directory, as seen from the cluster's head.
-        options: further options of `xortune search`.
-        install: whether Ray installs xortune's dependencies on each node.
+    The space file's folder is sent. `output` is the run's directory as seen from the cluster's
+    head, `options` are further ones of `xortune search`. With `install` Ray installs xortune's
+    dependencies on each node.
 
     Raises:
         InputError: Ray would delete the output at the end of the job.
@@ -539,15 +537,10 @@ def refuse_outside(space: SearchSpace) -> None:
 def tracked(
     output: str, *, tensorboard: str | None, mlflow: str | None, wandb: str | None
 ) -> list[str]:
-    """The options of `xortune search` for trackers, checked.
+    """The options of `xortune search` for trackers, checked: folders and URIs of the head.
 
+    An empty `tensorboard` is a folder in the run's directory, an empty `wandb` the default project.
     The trackers' packages need not be installed here.
-
-    Args:
-        output: the run's directory.
-        tensorboard: a folder as seen from the cluster's head; empty for one in the run's directory.
-        mlflow: a tracking URI as seen from the cluster's head.
-        wandb: a project; empty for the default.
 
     Raises:
         InputError: Ray would delete the logs at the end of the job, or the URI is not usable.

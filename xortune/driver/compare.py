@@ -563,22 +563,13 @@ def train_shared(
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
-    Args:
-        directory: of the journals.
-        wanted: the configs. An equal one is trained once.
-        n: seeds of each.
-        say: called with a sentence for the user.
-        say_estimate: called with an estimate of the time, if it is long.
-        show: called with the seeds done and all seeds, at first and after each block; not if there
-            is nothing to do.
+    The journals are in `directory`. Equal configs train once. `say_estimate` is called with an
+    estimate of the time, if it is long; `show` with the seeds done and all seeds, at first and
+    after each block.
 
     Returns:
         One outcome for each config, of exactly these seeds, ascending. Seeds of a block that
         finally has no outcome count as crashed.
-
-    Raises:
-        InputError: the directory cannot be written, or another process writes to it.
-        KeyboardInterrupt: the user interrupted; the same call continues.
     """
     seeds = range(COMPARE.start, COMPARE.start + n)
     trainers = {config.made: config.trainer for config in wanted}

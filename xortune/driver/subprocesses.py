@@ -441,13 +441,8 @@ def train_in_subprocess(
     """One result for each block, trained in this thread's subprocess.
 
     If seeds have a time limit and the function does not report, each seed is one call, and the
-    subprocess is killed when its time is over: nothing else can stop it.
-
-    Args:
-        trainer: the built-in network's, or that of a user's function.
-        blocks: the blocks to train.
-        most: seconds for all blocks, if seeds have no limit of their own; None for any time.
-        encodes: whether the results are encoded outcomes.
+    subprocess is killed when its time is over: nothing else can stop it. Otherwise `most` limits
+    the seconds for all blocks. With `encodes` the outcomes are encoded.
 
     Raises:
         InputError: the function cannot be sent.

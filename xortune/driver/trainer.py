@@ -72,13 +72,7 @@ def trainer_for(
 ) -> Trainer:
     """The trainer of a space of `with_train`; imports the user's function, if there is one.
 
-    Args:
-        space: the space to search.
-        train: the user's function, if it comes from Python.
-        engine: of the built-in network.
-        gpus: for each trial.
-        threads: of a user's trainer.
-        here: whether to import a function named by the space in this process.
+    A function that the space names is imported in a subprocess, or with `here` in this process.
 
     Raises:
         InputError: the function cannot be loaded or called, or the engine is not available.
@@ -212,13 +206,8 @@ def trainer_of(
 ) -> Trainer:
     """The trainer of a run's search, or the same with another engine.
 
-    Args:
-        run: the run.
-        engine: of the built-in network; that of the search if not given.
-        gpus: for each trial.
-        train: the user's function, if the run's space does not name it.
-        accept: whether the function may have changed since the search.
-        here: as in `trainer_for`.
+    `train` is the user's function, if the run's space does not name it. With `accept` it may have
+    changed since the search. `here` is as in `trainer_for`.
 
     Raises:
         InputError: the task has changed, the engine is not available, or the user's function
