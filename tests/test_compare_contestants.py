@@ -30,29 +30,23 @@ def refused(*runs, about=(), **more):
     return caught.value
 
 
-def test_certified_runs_enter_with_their_certified_seeds(tmp_path):
-    certified_run(tmp_path / "a", [97, 99])
+def test_certified_runs_enter_by_their_certified_seeds_with_the_searchs_first(tmp_path):
+    """Not with the luckiest of the certificate."""
+    run = certified_run(tmp_path / "a", [97, 99])
     certified_run(tmp_path / "b", [80])
     found = xt.compare(["a", tmp_path / "b"])
     first, second = found.contestants
     assert (first.label, second.label) == ("a", "b")
     assert (first.outcome.successes, first.outcome.n) == (97, 100)
     assert first.outcome.seeds.tolist() == list(range(FIRST, FIRST + 100))
+    assert first.key == run.results[0].key
+    [note] = first.notes
+    assert run.results[1].key in note
+    assert "puts" in note
     assert (second.outcome.successes, second.origin) == (80, "certificate")
     [pair] = found.pairs
     assert (pair.shared, pair.wins, pair.losses, pair.n_a) == (True, 17, 0, 100)
     assert not (tmp_path / "runs").exists(), "nothing was trained, and nothing is kept"
-
-
-def test_the_searchs_first_enters_and_not_the_luckiest_of_its_certificate(tmp_path):
-    run = certified_run(tmp_path / "a", [90, 99])
-    other = certified_run(tmp_path / "b", [80])
-    first = xt.compare([run, other]).contestants[0]
-    assert first.key == run.results[0].key
-    assert first.outcome.successes == 90
-    [note] = first.notes
-    assert run.results[1].key in note
-    assert "puts" in note
 
 
 def test_another_config_by_its_key(tmp_path):
@@ -133,18 +127,11 @@ def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path):
     run = certified_run(tmp_path / "a", [None, None])
     second = f"a#{run.results[1].key}"
     trainer = Counting(seconds=1 / 30)
-    few = xt.compare(["a", second], trainer=trainer, seeds=40)
-    assert sum(block.count for block in trainer.blocks) == 80
-    xt.compare(["a", second], trainer=trainer, seeds=40)
-    assert sum(block.count for block in trainer.blocks) == 80
-    more = xt.compare(["a", second], trainer=trainer, seeds=70)
-    assert sum(block.count for block in trainer.blocks) == 140
-    assert more.contestants[0].outcome.n == 70
-    again = xt.compare(["a", second], trainer=trainer, seeds=40)
-    assert np.array_equal(again.contestants[0].outcome.seeds, few.contestants[0].outcome.seeds), (
-        "and fewer are a part of them"
-    )
-    assert sum(block.count for block in trainer.blocks) == 140
+    for seeds, trained in ((40, 80), (40, 80), (70, 140), (40, 140)):  # fewer are a part of them
+        found = xt.compare(["a", second], trainer=trainer, seeds=seeds)
+        assert sum(block.count for block in trainer.blocks) == trained
+        expected = range(COMPARE.start, COMPARE.start + seeds)
+        assert found.contestants[0].outcome.seeds.tolist() == list(expected)
     [kept] = (tmp_path / "runs").glob("compare-a-a-*/trained-*.jsonl")
     assert len(kept.read_text().splitlines()) == 6
     xt.compare(["a", second], trainer=trainer, seeds=40, output="elsewhere")
@@ -233,11 +220,10 @@ def test_seeds_that_are_trained_have_their_numbers_and_reasons(tmp_path):
 def test_runs_of_one_name_are_told_apart(tmp_path):
     for parent in ("new", "old"):
         certified_run(tmp_path / parent / "xor", [90], name="xor")
-    found = xt.compare(["new/xor", "old/xor", "new/xor"])
-    assert [one.label for one in found.contestants] == ["xor", "old/xor", "xor (2)"]
-    found = xt.compare(["new/xor", "old/xor"])
-    assert [one.label for one in found.contestants] == ["new/xor", "old/xor"]
-    found = xt.compare(["new/xor", "old/xor"], labels=["today", "then"])
-    assert [one.label for one in found.contestants] == ["today", "then"]
-    error = refused("new/xor", "old/xor", labels=["one"])
-    assert error.field == "labels"
+    for runs, given, labels in (
+        (["new/xor", "old/xor", "new/xor"], None, ["xor", "old/xor", "xor (2)"]),
+        (["new/xor", "old/xor"], None, ["new/xor", "old/xor"]),
+        (["new/xor", "old/xor"], ["today", "then"], ["today", "then"]),
+    ):
+        assert [c.label for c in xt.compare(runs, labels=given).contestants] == labels
+    assert refused("new/xor", "old/xor", labels=["one"]).field == "labels"

@@ -216,26 +216,22 @@ def test_the_commands(train_file):
     assert "2/3 seeds solved" in xortune("evaluate", *words, "--seeds", 3).stdout
 
 
+FUNCTION = ("--config", "config.yaml", "--trainer", "./train.py:run")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--trainer", "./train.py:run"), "--config: is missing"),
+        (FUNCTION[2:], "--config: is missing"),
         (("--config", "config.yaml"), "config.yaml:1: activation: is missing"),
         (("--config", "config.yaml", "--lr", 1), "--lr: '1.0'"),
         (("--config", "config.yaml", "--metric", "last line json"), "--metric"),
         (
-            (
-                "--config",
-                "config.yaml",
-                "--trainer",
-                "./train.py:run",
-                "--metric",
-                "last line json",
-            ),
-            "--metric: 'last line json'; allowed: only with a command",
+            (*FUNCTION, "--metric", "last line json"),
+            "allowed: only with a command",
         ),
         (("--config", "config.yaml", "--trainer", "a {b}", "--metric", "{a"), "--metric:1"),
-        (("--config", "train.py", "--trainer", "./train.py:run"), "train.py"),
+        (("--config", "train.py", *FUNCTION[2:]), "train.py"),
         ((), "--activation: is missing"),
     ],
 )
