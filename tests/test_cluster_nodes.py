@@ -103,7 +103,9 @@ from parts import good
 
 def run(config, seed):
     time.sleep(0.2)
-    node = int(ray.get_runtime_context().get_node_id()[:8], 16)
+    node = 0  # of the check, in a process that may not use Ray
+    if ray.is_initialized():
+        node = int(ray.get_runtime_context().get_node_id()[:8], 16)
     return {"success": good(config["x"], seed), "node": node}
 """
 
@@ -128,4 +130,4 @@ def test_both_nodes_train_what_the_driver_sent(tmp_path, connected):
     assert len(run.results) == 16
     for found in run.results:
         assert found.outcome.solved.tolist() == [(found.point["x"] + s) % 3 > 0 for s in range(4)]
-    assert run.seeds.node.nunique() == 2
+    assert run.seeds.node[run.seeds.node > 0].nunique() == 2
