@@ -83,7 +83,7 @@ class ParameterColumn:
     @cached_property
     def reals(self) -> NDArray[np.float64]:
         """Shape (V,): each distinct value, NaN if it is not a number."""
-        return np.array([_real(given) for given in self.values])
+        return np.array([_real(value) for value in self.values])
 
     @property
     def numbers(self) -> NDArray[np.float64]:
@@ -136,13 +136,13 @@ def quantile_bins(
     return labels, which
 
 
-def _real(given: Any) -> float:
-    if type(given) not in (int, float):
+def _real(value: Any) -> float:
+    if type(value) not in (int, float):
         return float("nan")
     try:
-        return float(given)
+        return float(value)
     except OverflowError:
-        return float("inf") if given > 0 else float("-inf")
+        return float("inf") if value > 0 else float("-inf")
 
 
 @cached_per_run

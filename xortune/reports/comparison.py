@@ -77,7 +77,7 @@ def comparison_document(comparison: AnyComparison) -> Document:
     if comparison.numbers:
         figures["numbers"] = numbers_profile(comparison)
     first, *others = answer(comparison)
-    apart, same_facts = known_facts(entries)
+    facts, same_facts = known_facts(entries)
     settings, same = _settings_table(comparison)
     values = {
         "comparison": comparison,
@@ -95,7 +95,7 @@ def comparison_document(comparison: AnyComparison) -> Document:
         "speed": _speed_tables(comparison),
         "numbers": _numbers_tables(comparison),
         "more_numbers": len(comparison.numbers) - SHOWN_NAMES,
-        "facts": apart,
+        "facts": facts,
         "same_facts": same_facts,
         "kinds": {_kind(one) for one in entries},
         "searched": any(one.facts.get("sampler") for one in entries),

@@ -178,7 +178,7 @@ def first_rows(table: ConfigTable) -> Table:
 def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) -> Environment:
     """The environment of the templates, with the functions and filters that all of them use."""
     # Only pages are HTML; the `finalize` of another environment escapes its kind of text.
-    found = Environment(  # noqa: S701
+    templates = Environment(  # noqa: S701
         loader=PackageLoader("xortune.reports"),
         undefined=StrictUndefined,
         finalize=finalize,
@@ -187,7 +187,7 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
         keep_trailing_newline=True,
         **options,
     )
-    found.globals.update(
+    templates.globals.update(
         count=count,
         interval=interval,
         lower_percent=lower_percent,
@@ -196,15 +196,15 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
         percent=percent,
         rate_of=rate_of,
     )
-    found.filters.update(comma="{:,}".format, g="{:g}".format, plain=plain, repr=repr)
-    return found
+    templates.filters.update(comma="{:,}".format, g="{:g}".format, plain=plain, repr=repr)
+    return templates
 
 
 @cache
 def in_markdown() -> Environment:
     """The environment of Markdown; the filters `p` and `li` make a paragraph and a list item."""
-    found = environment(_markup, autoescape=True)
-    found.filters.update(
+    templates = environment(_markup, autoescape=True)
+    templates.filters.update(
         p=_paragraph,
         li=lambda text: Markup(f"- {_one_line(text)}\n"),
         strong=_strong,
@@ -212,7 +212,7 @@ def in_markdown() -> Environment:
         code=lambda text, language="": Markup(f"{fenced(text, language)}\n\n"),
         table=lambda table: Markup(f"{markdown_table(table)}\n\n"),
     )
-    return found
+    return templates
 
 
 @cache
@@ -236,9 +236,9 @@ def paragraphs_of(template: str, **values: Any) -> list[str]:
 
 def blocks_of(template: str, **values: Any) -> dict[str, str]:
     """The blocks of a template of plain text by their names, each on one line."""
-    found = _text().get_template(template)
-    context = found.new_context(values)
-    texts = {name: "".join(block(context)).split("\n") for name, block in found.blocks.items()}
+    source = _text().get_template(template)
+    context = source.new_context(values)
+    texts = {name: "".join(block(context)).split("\n") for name, block in source.blocks.items()}
     return {name: " ".join(filter(None, map(str.strip, text))) for name, text in texts.items()}
 
 
@@ -376,7 +376,7 @@ ACCENTS = {
 @cache
 def _latex() -> Environment:
     return environment(
-        lambda given: latex_escaped(str(given)),
+        lambda value: latex_escaped(str(value)),
         block_start_string="<%",
         block_end_string="%>",
         variable_start_string="<<",

@@ -375,7 +375,7 @@ def table_tex(run: Run) -> str:
         empty = Table(tuple(texts("configuration")), ())
         return latex_table(empty, caption="No configuration has finished yet.")
     configs = config_table(run, report, FIRST)
-    fresh = {} if certificate is None else {found.key: found for found in certificate.finalists}
+    fresh = {} if certificate is None else {f.key: f for f in certificate.finalists}
     measure = "epochs" if configs.measure == EPOCHS else configs.measure
     columns = [
         *numbers(""),
@@ -386,10 +386,11 @@ def table_tex(run: Run) -> str:
     ]
 
     def certified(key: str) -> list[str]:
-        found = fresh.get(key)
-        if found is None:
+        finalist = fresh.get(key)
+        if finalist is None:
             return ["", ""]
-        return [f"{found.k}/{found.n}", lower_percent(found.lower_bound).removesuffix(" %")]
+        at_least = lower_percent(finalist.lower_bound).removesuffix(" %")
+        return [f"{finalist.k}/{finalist.n}", at_least]
 
     rows = [
         [

@@ -177,8 +177,10 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         for one, summed in zip(comparison.contestants, numbers.of, strict=True)
         if summed is not None
     ]
-    found = [(one.label, values_of(one.outcome, numbers.name, numbers.better)) for one, _ in known]
-    drawn = np.concatenate([values for _, values in found[: len(CHOSEN)]])
+    by_label = [
+        (one.label, values_of(one.outcome, numbers.name, numbers.better)) for one, _ in known
+    ]
+    drawn = np.concatenate([values for _, values in by_label[: len(CHOSEN)]])
     drawn = drawn[np.abs(drawn) < HUGE]
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < WIDE * ends[0] <= ends[1] else "number")
@@ -187,7 +189,7 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         "numbers",
         comparison,
         numbers,
-        found,
+        by_label,
         ends=ends,
         x=axis,
         axis=axis,
@@ -210,7 +212,7 @@ def _profiles(
     name: str,
     comparison: RunComparison,
     numbers: ComparedNumbers,
-    found: Sequence[tuple[str, Floats]],
+    by_label: Sequence[tuple[str, Floats]],
     *,
     ends: Ends,
     x: Axis,
@@ -222,7 +224,7 @@ def _profiles(
 ) -> Plot:
     """A performance profile, the probability of improvement, and interquartile means.
 
-    `found` has the label and the `values_of` of each contestant with these numbers. The profiles
+    `by_label` has the label and the `values_of` of each contestant with these numbers. The profiles
     span `ends` on the axis `x`, and their y axis is labelled `share`; `axis` is that of the means.
     `words` are further values of the template.
     """
@@ -233,7 +235,7 @@ def _profiles(
             larger=larger,
             role=role,
         )
-        for (label, values), role in zip(found, CHOSEN, strict=False)
+        for (label, values), role in zip(by_label, CHOSEN, strict=False)
         if values.size
     ]
     panels = [Panel(x, Axis(share, "rate", RATES), tuple(lines), "performance profile")]
@@ -265,8 +267,8 @@ def _profiles(
         *panels,
         numbers=numbers,
         won=[(*pair, text) for pair, text in zip(named, probabilities, strict=False)],
-        sizes=_sizes(values.size for _, values in found),
-        having=len(found),
+        sizes=_sizes(values.size for _, values in by_label),
+        having=len(by_label),
         resamples=RESAMPLES,
         known=len(marks),
         most=len(CHOSEN),
@@ -369,11 +371,11 @@ def varied(comparison: Comparison) -> list[str]:
     return [n for n in names if comparison.cells[n].nunique(dropna=False) > 1] or names
 
 
-def shown_value(given: Any) -> str:
+def shown_value(cell: Any) -> str:
     """A value of a frame or a mapping as text; `none` if it is missing."""
-    if given is None or given is pd.NA or (isinstance(given, float) and math.isnan(given)):
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
         return "none"
-    return value(given.item() if hasattr(given, "item") else given)
+    return value(cell.item() if hasattr(cell, "item") else cell)
 
 
 def _cell_text(row: dict[Any, Any], names: Sequence[str]) -> str:

@@ -36,7 +36,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
     """The success rates of the first configs; shades those indistinguishable from the best."""
     results, certificate = finished(run), run.certificate
     shown, names, best = results[:top], varying(run), results[0]
-    fresh = {found.key: found for found in certificate.finalists} if certificate else {}
+    fresh = {f.key: f for f in certificate.finalists} if certificate else {}
     tied = report_of(run).tied
     members = set(tied.members.keys[:top]) if best.outcome.successes else set()
     layers: list[Layer] = []
@@ -60,14 +60,17 @@ def ranking(run: Run, top: int = 20) -> Plot:
     sure = number(certificate.confidence) if certificate else ""
     certified = [
         Mark(
-            found.rate,
+            finalist.rate,
             row + APART,
-            x_ends=(found.rate if found.lower_bound is None else found.lower_bound, found.rate),
-            text=f"{described(r, names)}: {_fresh(found)} with confidence {sure}",
+            x_ends=(
+                finalist.rate if finalist.lower_bound is None else finalist.lower_bound,
+                finalist.rate,
+            ),
+            text=f"{described(r, names)}: {_fresh(finalist)} with confidence {sure}",
             key=r.key,
         )
         for row, r in enumerate(shown)
-        if (found := fresh.get(r.key))
+        if (finalist := fresh.get(r.key))
     ]
     if certified:
         label = "on fresh seeds, down to the certified bound"
@@ -99,9 +102,9 @@ def ranking(run: Run, top: int = 20) -> Plot:
     )
 
 
-def _fresh(found: CertifiedResult) -> str:
-    rate, at_least = rate_of(found.k, found.n), lower_percent(found.lower_bound)
-    return f"{found.k:,} of {found.n:,} fresh seeds solved: {rate}, at least {at_least}"
+def _fresh(finalist: CertifiedResult) -> str:
+    rate, at_least = rate_of(finalist.k, finalist.n), lower_percent(finalist.lower_bound)
+    return f"{finalist.k:,} of {finalist.n:,} fresh seeds solved: {rate}, at least {at_least}"
 
 
 # -------------------------------------------------------------------------------------------------
