@@ -80,7 +80,7 @@ def test_the_speed_is_measured_with_the_config_given(make_config, monkeypatch):
     assert len(trained[-1][2]) == found.speed.seeds
     assert all(seeds.start in HAND and seeds[-1] in HAND for _, _, seeds, _ in trained)
     # What the reference engine must train is measured with that, and few seeds are enough.
-    wide = measured_speed(make_config(hidden_dim=65, epochs=100), xt.Task.xor())
+    wide = measured_speed(make_config(hidden_dim=65, epochs=500), xt.Task.xor())
     assert wide.engine == "reference"
     assert wide.seeds <= 128
 
