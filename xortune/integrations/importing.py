@@ -51,9 +51,9 @@ class CodedColumn:
         why: of a parameter that is text although some cells are numbers: the first that is not.
     """
 
-    def __init__(self, cells: Iterable[Cell] = (), kind: str = "", why: str = "") -> None:
+    def __init__(self, cells: Iterable[Cell] = (), kind: str = "") -> None:
         self.cells: list[Cell] = []
-        self.kind, self.why = kind, why
+        self.kind, self.why = kind, ""
         self._code_of: dict[Any, int] = {}
         self._codes = array("i")
         for cell in cells:
@@ -156,13 +156,13 @@ def read_csv(path: str | os.PathLike[str]) -> ResultsTable:
     return ResultsTable(place, digest, columns, lambda row: f"{place}:{lines[row]}", is_text=True)
 
 
-def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsTable:
+def table_of_frame(frame: pd.DataFrame) -> ResultsTable:
     """The cells of a DataFrame, without its index.
 
     Raises:
         InputError: no rows, or a column whose name is no text, empty, or given twice.
     """
-    names = list(frame.columns)
+    source, names = "a DataFrame", list(frame.columns)
     for name in names:
         if not isinstance(name, str) or not name or names.count(name) > 1:
             allowed = "a name of its own for every column, as text"
