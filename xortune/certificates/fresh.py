@@ -319,7 +319,8 @@ def _purposes(
 def _same(begun: Sequence[Evaluation], purposes: Sequence[Purpose]) -> bool:
     """Return whether an attempt has the requested finalists, seeds, confidence and bound.
 
-    An attempt that its own bounds order may still be ordered by neighbours, but not the reverse.
+    If it ordered the finalists by their own bounds, it may now order them by their neighbours', but
+    not the reverse.
     """
     by = purposes[0].by
     requested = {purpose.finalist: purpose for purpose in purposes}

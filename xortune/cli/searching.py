@@ -79,7 +79,7 @@ def search(
         *("note", "tag"),
     )
     settings |= cli.tracker_arguments(tensorboard, mlflow, wandb)
-    settings["dry_run"] = not no_check  # `xt.search` calls the check by this name
+    settings["dry_run"] = not no_check  # in `xt.search` this is the call before the start
     settings["on_word"] = None if quiet else cli.note
     silent = quiet or as_json
     with cli.exit_on_error(_interrupted, ["study_storage", "study_name", *cli.TRACKERS]):

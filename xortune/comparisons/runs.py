@@ -437,7 +437,7 @@ def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> R
     places = list(combinations(range(len(contestants)), 2))
     tested = [_tested(contestants[a].outcome, contestants[b].outcome, a, b) for a, b in places]
     adjusted = holm([pair.p for pair in tested])
-    # The level of Holm's first step: enough seeds at it are enough whatever the other pairs give.
+    # The strictest level of Holm: seeds that are enough at it are enough whatever other pairs give.
     level = alpha / len(tested)
     pairs = []
     for pair, p in zip(tested, adjusted.tolist(), strict=True):

@@ -138,16 +138,16 @@ MAX_BATCH_SECONDS = 4.0
 loses."""
 
 BATCHES_PER_SLOT = 3
-"""A batch takes at most this fraction of the work left for each slot, so that all end together."""
+"""A batch takes at most the work left for a slot divided by this, so that all end together."""
 
 LIMIT_SHARE = 4
-"""A batch should take at most this fraction of its time limit, so that it is not stopped."""
+"""A batch should take at most its time limit divided by this, so that it is not stopped."""
 
 BLOCK_SECONDS = 2.5e-4
 """Seconds that a driver needs to decide on a block and to record it, about."""
 
 DOUBT = 10.0
-"""The first blocks of milliseconds may take this many times as long as their training does."""
+"""The first measurements may be this many times too long, if blocks take milliseconds."""
 
 PART_BLOCKS = 2
 """Target length of the parts of a long promotion, as a multiple of the mean block time."""
@@ -348,7 +348,10 @@ class Ahead:
         return tuple(chosen)
 
     def room(self, jobs: Sequence[Job], more: Job | None = None) -> int:
-        """Seeds that a stack of these jobs still holds, after `more`; below 0: without it."""
+        """How many more seeds fit into the stack of these jobs, and of `more`.
+
+        Negative if `more` does not fit, or cannot be stacked with them.
+        """
         kind = self._kind(jobs[0].block.point)
         taken = sum(job.block.count for job in jobs)
         if more is not None:

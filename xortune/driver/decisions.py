@@ -2,9 +2,9 @@
 
 A decision is a new trial, or more seeds for a configuration that has some. If it used whatever
 results are there, it would depend on which worker was faster, and so would everything that a
-sampler learns. Therefore decision s uses exactly the results of the decisions before
-s - max_in_flight + 1, however many more are there. The seed and `max_in_flight` alone determine who
-is proposed and promoted, and nobody waits for a rung to fill.
+sampler learns. Therefore decision s uses the results of decisions 0 to s - max_in_flight, and no
+later results, even if they have arrived. The seed and `max_in_flight` alone determine who is
+proposed and promoted, and nobody waits for a rung to fill.
 
 A race begins with the smallest limit that keeps its workers busy, and widens it (`in_flight_at`):
 early, the results that a wide limit leaves unused are most of what there is to learn from.
@@ -455,9 +455,9 @@ class SearchDecisions:
         """Whether a block's results are of interest: its config is not given up.
 
         The promotion of a config that is proven worse than another affects no decision any more.
-        Its finished seeds count, its other seeds are in no count. Decisions give a config up in
-        their own order, and the race ignores the results of its last promotion: so no decision
-        depends on how many seeds of it had finished.
+        Its finished seeds count, its other seeds are in no count. A config is given up at a fixed
+        place in the order of decisions, and the race ignores what its last promotion still returns:
+        so no decision depends on how many of these seeds had finished.
         """
         decision = self._decisions.get(job.decision)
         return decision is None or decision.new or job.block.point.key not in self._given_up

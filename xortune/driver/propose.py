@@ -527,7 +527,8 @@ class OptunaProposer:
             else:
                 self._study.sampler = _SAMPLERS[sampler](self.seed(number))
             trial = self._study.ask()
-            # Computed at its first use, with the sampler's state; a replay has no other use.
+            # Optuna computes it, and saves the sampler's state, when it is first read. A replay,
+            # whose values are fixed, would never read it.
             assert trial.relative_params is not None
             point = _point(self._space, lambda parameter: _suggested(trial, parameter))
         # TPE and GP store all sampled parameters for others to see while the trial runs. Remove

@@ -195,7 +195,7 @@ def captured_messages() -> Iterator[list[str]]:
 
 USES_RAY = (
     "the function uses Ray itself, whose CPUs the trials of a search hold: what it begins there "
-    "would wait for them for ever; train without Ray, or ask for num_cpus=0, and no check before"
+    "would wait for them for ever; train without Ray, or ask for num_cpus=0 and give --no-check"
 )
 
 

@@ -96,10 +96,10 @@ def _most_worth(
     numbers: list[int | None],
     least: float,
 ) -> int | None:
-    """The number with the largest expected gain above `least`, of its next step or more seeds.
+    """The number of the configuration whose next seeds have the largest expected gain per seed.
 
-    Seeds gain at most what knowing the rate would gain. Few configurations can reach the best gain
-    by that bound, so few gains are computed.
+    None if no gain exceeds `least`. No seeds can gain more than knowing the rate exactly:
+    configurations are tried in the order of that ceiling, until none is above the best gain.
     """
     ceilings = np.maximum(advantages, 0.0).sum(axis=1) / steps
     order = np.argsort(-ceilings, kind="stable")
@@ -320,7 +320,7 @@ class Grants(ProvenRates):
         for (k, seeds), members in self._all.items():
             if k < seeds * hoped or _low(k, seeds) < hoped:
                 continue
-            # The lower end is below the mean, so no configuration is ahead of itself.
+            # The lower bound is below the mean: a configuration is not ahead of itself.
             slowest = (member[0] + NEGLIGIBLE_SPEED, math.inf)
             ahead += bisect_right(members, slowest) if flawless else len(members)
             if ahead >= self._most:

@@ -216,7 +216,7 @@ def worth(successes: int, n: int, liked: float) -> float:
 
 
 def tie_break(objectives: Sequence[Objective], counts: ConfigCounts) -> float:
-    """A number in (0, 1) that decides between equal counts; a seed is worth more than any of it.
+    """A number in (0, 1) that orders equal counts. One more solved seed outweighs it.
 
     Where a rule judges a number, it grows with the median of that number over the seeds: 1/2 for 0,
     toward 1 for much better and toward 0 for much worse, for any scale. Else it is the `speed`.

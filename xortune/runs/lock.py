@@ -524,7 +524,8 @@ def held(directory: Path, *, on_message: OnMessage | None = None) -> Iterator[Ru
             yield lock
     finally:
         if _held.pop(mine, None) is not None:  # not in a forked child
-            # If the claim in the store stays, so does the copy's: it tells the next driver here.
+            # If the claim in the store could not be removed, keep that of the copy: the next driver
+            # on this machine reads it.
             lock.release(leave=in_store is not None and not in_store.release())
             if is_new:  # remove it if it is still empty
                 with suppress(OSError):

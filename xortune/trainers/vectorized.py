@@ -602,7 +602,7 @@ class Trial:
         return float(np.interp(width, widths, whole))
 
     def measure(self, training: Any, seeds: int) -> None:
-        """Time stacks that `seeds` seeds fill: the wide ones, and narrower ones while they gain."""
+        """Time stacks of up to `seeds` seeds: wide ones, and narrower ones as long as they gain."""
         widths = [width for width in WIDTHS if width <= seeds]
         if 1.5 * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
             widths.append(seeds)
