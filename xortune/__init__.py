@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from xortune.driver.certify import certify as certify
     from xortune.driver.compare import compare as compare
     from xortune.driver.evaluate import evaluate as evaluate
+    from xortune.driver.exchange import from_optuna as from_optuna
+    from xortune.driver.exchange import import_results as import_results
+    from xortune.driver.exchange import to_optuna as to_optuna
     from xortune.driver.gate import gate as gate
-    from xortune.driver.optuna import from_optuna as from_optuna
-    from xortune.driver.optuna import import_results as import_results
-    from xortune.driver.optuna import to_optuna as to_optuna
     from xortune.driver.search import search as search
     from xortune.integrations.export import export as export
     from xortune.integrations.following import log as log
@@ -83,7 +83,7 @@ _NAMES = {
     "driver.compare": "compare",
     "driver.evaluate": "evaluate",
     "driver.gate": "gate",
-    "driver.optuna": "from_optuna import_results to_optuna",
+    "driver.exchange": "from_optuna import_results to_optuna",
     "driver.search": "search",
     "integrations.export": "export",
     "integrations.following": "log",

@@ -1,7 +1,7 @@
 """Searches: proposals, decisions, batches, executors, sessions. The home of Ray and Optuna."""
 
 EXPORTS = (
-    *("certify", "cluster", "compare", "evaluate", "gate", "optuna", "process", "propose"),
+    *("certify", "cluster", "compare", "evaluate", "exchange", "gate", "process", "propose"),
     *("search", "subprocesses", "trainer", "voice"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""
