@@ -16,6 +16,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.success import parse_success
 from xortune.driver.compare import WantedSeeds, train_shared
+from xortune.driver.subprocesses import ending_process
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
 from xortune.trainers.function import custom_trainer
@@ -208,7 +209,8 @@ def test_seeds_that_are_trained_have_their_numbers_and_reasons(tmp_path):
     trainer = custom_trainer(FunctionObject("f", told, "d"), parse_success("score >= 0.5"))
     wanted = [WantedSeeds(Point({"of": 7}), trainer)]
     for n in (30, 8):
-        [found] = train_shared(tmp_path, wanted, n)
+        with ending_process():
+            [found] = train_shared(tmp_path, wanted, n)
         seeds = range(COMPARE.start, COMPARE.start + n)
         assert found.seeds.tolist() == list(seeds)
         scores = [seed % 7 / 7 if seed % 5 else np.nan for seed in seeds]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 
 import numpy as np
 import pytest
@@ -60,6 +60,8 @@ def test_a_config_that_always_works_is_proven_by_74_seeds_and_no_more_are_traine
         "proven: 74/74 seeds solved, success rate above 0.95 (lower bound 0.9603, confidence 0.95, "
         "seeds 3221225472 to 3221225545)"
     )
+    with pytest.raises(FrozenInstanceError):
+        found.k = 75
     trainer = Scripted([False] * 500)  # and one that never works is refuted at once
     found = gate_config(POINT, trainer, min_rate=0.95, max_seeds=500)
     assert (found.answer, found.k, found.passed) == ("refuted", 0, False)
