@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import LayoutEngine
 
 GREY = "#595f66"  # of text beside marks: a contrast of 6 to 1 on white
 MARKERS = {"dot": "o", "ring": "o", "diamond": "D"}
@@ -96,11 +97,28 @@ def _saved(plot: Plot, kind: str, metadata: dict[str, str | None], *, dpi: int =
 
     out = io.BytesIO()
     with mpl.rc_context(STYLE):
-        canvas = Figure(figsize=_size(plot), layout="constrained")
+        canvas = Figure(figsize=_size(plot), layout=_rounded_layout())
         _draw(canvas, plot)
         metadata = {"Title": plain(plot.title), **metadata}
         canvas.savefig(out, format=kind, dpi=dpi, metadata=metadata)
     return out.getvalue()
+
+
+@cache
+def _rounded_layout() -> LayoutEngine:
+    """A constrained layout whose places are rounded: the last digits depend on memory addresses."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    class RoundedLayout(ConstrainedLayoutEngine):
+        def execute(self, fig: Figure) -> None:
+            super().execute(fig)
+            for axes in fig.axes:
+                left, bottom, width, height = axes.get_position(original=True).bounds
+                axes.set_position(
+                    (round(left, 9), round(bottom, 9), round(width, 9), round(height, 9))
+                )
+
+    return RoundedLayout()
 
 
 def matplotlib_axes(plot: Plot) -> tuple[Axes, ...]:
