@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from xortune.core.errors import TrainingError, error_text
@@ -123,29 +125,42 @@ def _deadline(seconds_left: float | None) -> float | None:
 
 
 class LocalExecutor:
-    """Trains in this process, one batch at a time; a user's function in a separate process."""
+    """Trains in this process; a user's function in a separate process.
 
-    slots, brief = 1, False
+    Args:
+        trainer: trains the batches.
+        slots: maximum batches that train together, as one call.
+    """
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        self._next: tuple[tuple[Job, ...], float | None] | None = None
+    brief = False
+
+    def __init__(self, trainer: Trainer, slots: int = 1) -> None:
+        self._trainer, self.slots = trainer, slots
+        self._waiting: list[tuple[Job, ...]] = []
+        self._deadline: float | None = None
         self.done: deque[Done] = deque()
 
     def takes(self, batches: Batches) -> bool:  # noqa: ARG002
-        """Whether it has nothing to train."""
-        return self._next is None
+        """Whether the next call has room."""
+        return len(self._waiting) < self.slots
 
     def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
         """Keep the batch for `wait`."""
-        self._next = jobs, _deadline(seconds_left)
+        self._waiting.append(jobs)
+        self._deadline = _deadline(seconds_left)
 
     def wait(self, batches: Batches) -> None:  # noqa: ARG002
-        """Train the batch."""
-        assert self._next is not None
-        (jobs, deadline), self._next = self._next, None
-        own = isinstance(self._trainer, CustomTrainer)
-        self.done.append(_train_here(self._trainer, jobs, deadline, in_subprocess=own))
+        """Train the submitted batches."""
+        waiting, self._waiting = self._waiting, []
+        jobs, own = tuple(chain(*waiting)), isinstance(self._trainer, CustomTrainer)
+        done = _train_here(self._trainer, jobs, self._deadline, in_subprocess=own)
+        results = None if isinstance(done.results, WorkerFailure) else iter(done.results)
+        seeds = sum(job.block.count for job in jobs)
+        for batch in waiting:
+            share = sum(job.block.count for job in batch) / seeds
+            own_results = done.results if results is None else list(islice(results, len(batch)))
+            seconds = share * done.seconds
+            self.done.append(replace(done, jobs=batch, results=own_results, seconds=seconds))
 
     def stop(self) -> None:
         """Do nothing: `wait` trains synchronously."""

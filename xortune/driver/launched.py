@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,8 +13,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, Done, Job, WorkerFailure
-from xortune.driver.executors import train_blocks
+from xortune.driver.executors import LocalExecutor
 from xortune.driver.search import Place, SpaceLike, search_with
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
@@ -88,49 +83,6 @@ class LaunchedTrainer:
             return [value for job in jobs for value in self._launched([job])]
 
 
-class LaunchExecutor:
-    """Trains several batches as one launch.
-
-    Args:
-        trainer: launches them.
-        slots: maximum batches in a launch; each holds at least one seed.
-    """
-
-    brief = False
-
-    def __init__(self, trainer: LaunchedTrainer, slots: int) -> None:
-        self._trainer, self.slots = trainer, slots
-        self._waiting: list[tuple[Job, ...]] = []
-        self._until: float | None = None
-        self.done: deque[Done] = deque()
-
-    def takes(self, batches: Batches) -> bool:  # noqa: ARG002
-        """Whether the next launch has room."""
-        return len(self._waiting) < self.slots
-
-    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
-        """Keep the batch for `wait`."""
-        self._until = None if seconds_left is None else time.time() + seconds_left
-        self._waiting.append(jobs)
-
-    def wait(self, batches: Batches) -> None:  # noqa: ARG002
-        """Launch the submitted batches."""
-        waiting, self._waiting = self._waiting, []
-        blocks = [job.block for jobs in waiting for job in jobs]
-        began = time.perf_counter()
-        results = train_blocks(self._trainer, blocks, deadline=self._until)
-        seconds = time.perf_counter() - began
-        worker, seeds = f"{socket.gethostname()}:{os.getpid()}", sum(b.count for b in blocks)
-        rest = None if isinstance(results, WorkerFailure) else iter(results)
-        for jobs in waiting:
-            own = results if rest is None else list(islice(rest, len(jobs)))
-            share = seconds * sum(job.block.count for job in jobs) / seeds
-            self.done.append(Done(jobs, own, share, worker))
-
-    def stop(self) -> None:
-        """Do nothing: `wait` launches synchronously."""
-
-
 def search_launched(
     launch: Launch,
     space: SpaceLike,
@@ -160,7 +112,7 @@ def search_launched(
     """
     checked = space if isinstance(space, SearchSpace) else load_space(space)
     trainer = LaunchedTrainer(launch, label, checked.success)
-    executor = LaunchExecutor(trainer, at_once)
+    executor = LocalExecutor(trainer, at_once)
     return search_with(
         executor, trainer, checked, output, resume=resume, dry_run=dry_run, command=command
     )
