@@ -20,7 +20,7 @@ from xortune.core.outcome import Failure, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
 from xortune.core.success import parse_success
-from xortune.core.task import TaskSpec
+from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block
 from xortune.driver.subprocesses import (
     end_process,
@@ -33,8 +33,7 @@ from xortune.driver.voice import Voice
 from xortune.trainers.command import CommandTrainer
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.limits import ending_at, threads_for
-from xortune.trainers.network import evaluate as evaluate_network
-from xortune.trainers.network import usable_cores
+from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.source import given_source
 
@@ -331,13 +330,12 @@ def evaluate(
         refuse_given(
             "only with train=", success=success, workers=workers or None, fail_fast=fail_fast
         )
-        return evaluate_network(
-            network_config(config),
-            seeds,
-            task=task or "xor",
-            engine=engine,
-            checkpoints=checkpoints,
-        )
+        network = network_config(config)
+        listed = seeds if isinstance(seeds, Sequence) else list(seeds)
+        learned = task if isinstance(task, Task) else Task.named(task or "xor")
+        learned.refuse_constant()
+        cores = usable_cores()
+        return evaluate_config(network, learned, listed, checkpoints, engine, threads=cores)
     refuse_built_in(task=task, engine=engine, checkpoints=checkpoints or None)
     chosen = checked_seeds(seeds)
     point, trainer = single_config(own_config(config, "config"), train, success)

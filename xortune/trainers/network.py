@@ -6,8 +6,7 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence, Sized
-from contextlib import suppress
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -20,7 +19,7 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
-from xortune.core.task import Task, TaskSpec
+from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.trainers.limits import (
     Training,
@@ -126,14 +125,12 @@ class NetworkTrainer:
         return [results[index] for index in range(len(blocks))]
 
     def _train_all(self, trainings: Sequence[Training]) -> list[Outcome | TrainingError]:
-        together = self._stacked(trainings) | self._pooled(trainings)
-        results: list[Outcome | TrainingError] = []
+        results: dict[int, Outcome | TrainingError] = {**self._trained_together(trainings)}
         for index, training in enumerate(trainings):
-            if index in together:
-                results.append(together[index])
+            if index in results:
                 continue
             try:
-                outcome = evaluate_config(
+                results[index] = evaluate_config(
                     training.config,
                     self.task,
                     training.seeds,
@@ -143,62 +140,51 @@ class NetworkTrainer:
                     gpu_share=self._gpu_share,
                 )
             except Exception as error:  # recorded as the error of this training alone
-                results.append(TrainingError(f"{type(error).__name__}: {error}"))
-            else:
-                results.append(outcome)
-        return results
+                results[index] = TrainingError(f"{type(error).__name__}: {error}")
+        return [results[index] for index in range(len(trainings))]
 
-    def _pooled(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
-        """Train pools of the fused engine; their outcomes by the index of a training."""
-        able = [
-            index
-            for index, training in enumerate(trainings)
-            if self.engine in ("auto", "fused") and uncovered(training.config, self.task) is None
-        ]
+    def _trained_together(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
+        """Train pools of the fused engine and stacks of the reference engine.
+
+        Returns the outcomes by the index of a training.
+        """
+        fused, stacked = list[int](), list[int]()
+        for index, training in enumerate(trainings):
+            if self.engine in ("auto", "fused") and uncovered(training.config, self.task) is None:
+                fused.append(index)
+            elif self.engine in ("auto", "reference", "cuda"):
+                stacked.append(index)
+        groups = [[fused[at] for at in pool] for pool in pools([trainings[i] for i in fused])]
+        device = "cuda" if self.engine == "cuda" else "cpu"
+        if len(stacked) > 1:
+            from xortune.trainers import reference
+
+            able = [trainings[index] for index in stacked]
+            stacks = reference.stacks(able, self.task, device=device)
+            groups += [[stacked[at] for at in stack] for stack in stacks]
         outcomes: dict[int, Outcome] = {}
-        for pool in pools([trainings[index] for index in able]):
-            members = [able[at] for at in pool]
-            if len(members) > 1:
-                with suppress(Exception):  # the one at fault fails again when it trains alone
-                    pooled = [trainings[index] for index in members]
-                    found = _train_fused(pooled, self.task, self.threads)
-                    outcomes.update(zip(members, found, strict=True))
-        return outcomes
-
-    def _stacked(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
-        """Train stacks of the reference engine; their outcomes by the index of a training."""
-        engine = self.engine
-        able = [
-            index
-            for index, training in enumerate(trainings)
-            if engine in ("reference", "cuda")
-            or (engine == "auto" and engine_of(training.config, self.task) == "reference")
-        ]
-        if len(able) < 2:
-            return {}
-        from xortune.trainers import reference
-
-        device = "cuda" if engine == "cuda" else "cpu"
-        found: dict[int, Outcome] = {}
-        for group in reference.stacks([trainings[i] for i in able], self.task, device=device):
+        for group in groups:
             if len(group) == 1:
                 continue
-            members = [able[i] for i in group]
-            stack = [trainings[i] for i in members]
+            members = [trainings[index] for index in group]
             try:
-                outcomes = reference.train_stack(
-                    stack, self.task, device=device, gpu_share=self._gpu_share
-                )
+                if group[0] in fused:
+                    found = _train_fused(members, self.task, self.threads)
+                else:
+                    found = reference.train_stack(
+                        members, self.task, device=device, gpu_share=self._gpu_share
+                    )
             except Exception as error:  # the config at fault fails again when it trains alone
-                logger.warning(
-                    "%d configs as one stack: %s: %s; each is trained by itself",
-                    len(stack),
-                    type(error).__name__,
-                    error,
-                )
+                if group[0] in stacked:
+                    logger.warning(
+                        "%d configs as one stack: %s: %s; each is trained by itself",
+                        len(group),
+                        type(error).__name__,
+                        error,
+                    )
             else:
-                found.update(zip(members, outcomes, strict=True))
-        return found
+                outcomes.update(zip(group, found, strict=True))
+        return outcomes
 
     @property
     def _gpu_share(self) -> float:
@@ -284,36 +270,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def evaluate(
-    config: Config,
-    seeds: Iterable[int],
-    *,
-    task: TaskSpec = "xor",
-    engine: str = "auto",
-    checkpoints: Sequence[int] = (),
-) -> Outcome:
-    """Train one config under each of the seeds, in this process.
-
-    Args:
-        config: what to train.
-        seeds: whole numbers in [0, 2**32), each once.
-        task: a `Task`, or a name for `Task.named`.
-        engine: `auto` (the fused engine where it covers the config, else the reference engine),
-            `fused` (compiled; on all cores this process may use), `reference` (stacked torch on
-            one core) or `cuda` (stacked torch on a GPU).
-        checkpoints: earlier epochs at which to record an outcome too; see `Outcome.at`.
-
-    Raises:
-        InputError: an argument that is not usable.
-    """
-    if not isinstance(config, Config):
-        raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
-    seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
-    found = task if isinstance(task, Task) else Task.named(task)
-    found.refuse_constant()
-    return evaluate_config(config, found, seeds, checkpoints, engine, threads=usable_cores())
 
 
 def evaluate_config(
