@@ -24,42 +24,24 @@ from xortune.runs.store import replace_file
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _benchmarks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        yield
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    return went_through(tmp_path_factory.mktemp("space"), epochs=1000)
-
-
-def went_through(folder, epochs):
-    """The space's file, and a run that went through in this process, one block after the other."""
-    from faults_spaces import SPACE
-
-    path = folder / "space.yaml"
-    path.write_text(SPACE.format(sampler="tpe", trials=16, epochs=epochs))
-    with pytest.MonkeyPatch.context() as patch:
-        without_ray(patch.setattr)
-        run = xt.search(path, output=path.parent / "undisturbed", engine="fused")
-    assert len(run.manifest["ladder"]) > 1, "the test tells little without a race"
-    assert run.manifest["window"] > 1, "nor where each step waits for all before it"
-    return path, run
-
-
 def count(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 @pytest.mark.long
-def test_a_search_that_is_killed_twice_and_loses_half_a_line(tmp_path):
+def test_a_search_that_is_killed_twice_and_loses_half_a_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
     from faults_compared import differences
     from faults_drivers import Driver
+    from faults_spaces import SPACE
 
-    space, whole = went_through(tmp_path, epochs=100_000)
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE.format(sampler="tpe", trials=16, epochs=100_000))
+    with monkeypatch.context() as patch:
+        without_ray(patch.setattr)
+        whole = xt.search(space, output=tmp_path / "undisturbed", engine="fused")
+    assert len(whole.manifest["ladder"]) > 1, "the test tells little without a race"
+    assert whole.manifest["window"] > 1, "nor where each step waits for all before it"
     folder, lines = tmp_path / "disturbed", len(whole.evaluations)
     for wanted in (3, lines * 2 // 3):
         driver = Driver(space, folder, None)
@@ -86,7 +68,7 @@ def test_a_search_that_is_killed_twice_and_loses_half_a_line(tmp_path):
 
 
 def test_a_torn_line_is_told_once_nobody_writes_it(undisturbed, tmp_path):
-    run = xt.load_run(shutil.copytree(undisturbed[1].path, tmp_path / "torn"))
+    run = xt.load_run(shutil.copytree(undisturbed.path, tmp_path / "torn"))
     assert run.torn == 0
     with (run.path / JOURNAL).open("ab") as journal:
         journal.write(b'{"proposal": 1')
@@ -96,7 +78,7 @@ def test_a_torn_line_is_told_once_nobody_writes_it(undisturbed, tmp_path):
     report = xortune("report", run.path, "--format", "csv", "--json")
     assert report.exit_code == 0
     assert "is torn (14 bytes) and in no count" in " ".join(report.stderr.split())
-    assert json.loads(report.stdout)["configs"] == 16
+    assert json.loads(report.stdout)["configs"] == len(run.results)
     (run.path / LOCK).write_text("no lock")
     report = xortune("report", run.path, "--format", "csv")
     assert (report.exit_code, report.stderr) == (0, ""), "reading is always possible"
@@ -107,22 +89,10 @@ def test_a_torn_line_is_told_once_nobody_writes_it(undisturbed, tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_known_wherever_it_is_in_a_chain(number):
-    def fail(kind):
-        try:
-            raise OSError(number, "full")
-        except OSError as error:
-            if kind == "cause":
-                raise RuntimeError("no state") from error
-            raise RuntimeError("no state")  # noqa: B904  # that is another kind of chain
-
-    for kind in ("cause", "context"):
-        with pytest.raises(RuntimeError) as found:
-            fail(kind)
-        assert is_full(found.value)
-    assert is_full(OSError(number, "full"))
+    full, cause, context, looped = OSError(number, "full"), *(RuntimeError() for _ in range(3))
+    cause.__cause__, context.__context__, looped.__cause__ = full, full, looped
+    assert [is_full(error) for error in (full, cause, context)] == [True] * 3
     assert not is_full(OSError(errno.EACCES, "no"))
-    looped = RuntimeError("it leads to itself")
-    looped.__cause__ = looped
     assert not is_full(looped)
 
 
@@ -136,12 +106,11 @@ def test_a_full_disk_under_any_file_of_a_run_says_what_to_do(tmp_path, monkeypat
     space = tmp_path / "space.yaml"
     space.write_text(TINY_SPACE)
     without_ray(monkeypatch.setattr)
-    for module in ("runs.run", "runs.manifest", "reports.files"):
-        monkeypatch.setattr(f"xortune.{module}.replace_file", full)
-    with pytest.raises(InputError, match=r"No space left on device.*free space there"):
-        xt.search(space, output=tmp_path / "run", engine="fused")
-    for module in ("runs.run", "runs.manifest", "reports.files"):
-        monkeypatch.setattr(f"xortune.{module}.replace_file", replace_file)
+    with monkeypatch.context() as patch:
+        for module in ("runs.run", "runs.manifest", "reports.files"):
+            patch.setattr(f"xortune.{module}.replace_file", full)
+        with pytest.raises(InputError, match=r"No space left on device.*free space there"):
+            xt.search(space, output=tmp_path / "run", engine="fused")
     run = xt.search(space, output=tmp_path / "run", engine="fused", resume=True)
     assert [e.proposal for e in run.evaluations] == [0, 1, 2]
     assert run.manifest["complete"] is True

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import scipy.stats
 from hand_made import done, solved, write_run
@@ -32,24 +31,7 @@ def lines(sizes):
         yield Evaluation(index, Block(point, 0, n), found, None, True, 0.1, "here:1")
 
 
-def results(sizes):
-    return ConfigResults(Evaluations.of(lines(sizes)))
-
-
 SIZES = [3, 5, 5, 2, 7, 1, 4]
-
-
-@pytest.mark.parametrize("rows", [1, 6, 1000])
-def test_seeds_are_the_same_in_parts(rows):
-    found = results(SIZES)
-    (whole,) = frames.seed_tables(found)
-    parts = list(frames.seed_tables(found, rows))
-    assert all(len(part) <= max(rows, 7) for part in parts)
-    assert (len(parts) == 1) == (rows >= sum(SIZES))
-    joined = pa.concat_tables(parts).unify_dictionaries().to_pylist()
-    assert joined == whole.to_pylist()
-    (nothing,) = frames.seed_tables(results([]), rows)
-    assert nothing.schema == whole.schema
 
 
 FEW = [1.5, np.nan, 1e-7, 1e16, -np.inf]
@@ -92,6 +74,10 @@ def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
         for name in ("1", "100")
     ]
     assert groups == [len(SIZES), 1]
+    whole, nothing = (
+        next(seed_tables(ConfigResults(Evaluations.of(lines(sizes))))) for sizes in (SIZES, [])
+    )
+    assert nothing.schema == whole.schema
 
 
 INF, NAN = np.inf, np.nan

@@ -3,7 +3,6 @@
 from math import comb
 from types import SimpleNamespace
 
-import numpy as np
 import optuna
 import pytest
 
@@ -36,38 +35,15 @@ def test_who_leads_is_never_futile():
     assert not is_futile(0, 60, [(60, 60)], None)
 
 
-RATES = (0.95, 0.2, 0.9, 0.5, 0.0, 0.98, 0.7, 0.4, 0.9, 0.1)
-
-
-def spent(**settings):
-    """Seeds of ten trials, one after the other, and the rate of the best that was finished."""
-    pruner = xt.SeedRacePruner(**settings)
-    study = optuna.create_study(direction="maximize", pruner=pruner)
-    outcomes = np.random.default_rng(0)
-
-    def objective(trial):
-        rate, successes = RATES[trial.number], 0
-        for n in range(1, 61):
-            successes += int(outcomes.random() < rate)
-            trial.report(successes, step=n)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return successes / 60
-
-    study.optimize(objective, n_trials=len(RATES))
-    return sum(trial.last_step for trial in study.trials), RATES[study.best_trial.number]
-
-
-def test_an_optuna_program_saves_most_seeds():
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seeds, best = spent()
-    proven, _ = spent(futility=None)
-    assert seeds < 0.5 * proven
-    assert best >= max(RATES) - 0.05
-
-
 @pytest.mark.parametrize(("futility", "last"), [(FUTILITY, "STOP"), (None, "CONTINUE")])
-def test_a_ray_trial_is_stopped_when_it_has_little_to_win(futility, last):
+def test_a_trial_is_stopped_when_it_has_little_to_win(futility, last):
+    """Too early for a proof: of Ray, and of Optuna."""
+    study = optuna.create_study(pruner=xt.SeedRacePruner(futility=futility))
+    first, second = study.ask(), study.ask()
+    first.report(20, step=20)
+    second.report(1, step=4)
+    assert not first.should_prune()
+    assert second.should_prune() == (last == "STOP")
     scheduler = xt.SeedRaceScheduler(futility=futility)
     good, bad = (SimpleNamespace(trial_id=name, last_result=None) for name in ("good", "bad"))
     for trial in (good, bad):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import xortune as xt
 from xortune.certificates.gate import SequentialTest, Verdict, gate_config, load_config
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.stats.anytime import (
@@ -159,15 +159,6 @@ def test_what_a_gate_shows_holds_with_its_confidence(min_rate):
     assert missed.max() <= 0.05  # both ends together
     for wrong in above, below:  # each answer's own bound
         assert 0.025 < wrong.max() <= 0.05 + 1e-9
-
-
-def test_a_training_without_an_outcome_is_no_answer():
-    class Broken:
-        def train(self, blocks):
-            return [TrainingError("no memory") for _ in blocks]
-
-    with pytest.raises(TrainingError, match="no memory"):
-        gate_config(POINT, Broken(), min_rate=0.5, max_seeds=10)
 
 
 @pytest.mark.parametrize(

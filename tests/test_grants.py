@@ -151,18 +151,6 @@ def test_a_front_is_the_plain_rule_among_those_of_no_higher_costs(looks, finalis
     assert race.proven == pytest.approx(max(plain.proven.values()))
 
 
-def test_a_worse_rate_is_stopped_only_for_one_that_costs_no_more():
-    race = FrontGrants(RaceRule((8, 1024), finalists=None))
-    race.see("large", 128, 128, costs=(20.0,))
-    for name, cost in (("small", 3.0), ("as large", 20.0), ("larger", 21.0)):
-        race.see(name, 16, 32, costs=(cost,))
-    assert climbers(race) == ["large", "small"]
-    race.see("smallest", 128, 128, costs=(2.0,))
-    assert climbers(race) == ["large", "smallest"]
-    race.see("small", 500, 516, costs=(1.0,))
-    assert climbers(race) == ["large", "smallest"], "who is out is out for good"
-
-
 @pytest.mark.parametrize(
     ("rungs", "totals"),
     [
