@@ -3,13 +3,14 @@
 import csv
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
+from compared import contestant
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
+from pages import Parsed
 
 import xortune as xt
-from xortune.comparisons.runs import Contestant, compare_runs
+from xortune.comparisons.runs import compare_runs
 from xortune.core.outcome import Details
 from xortune.core.success import parse_success
 from xortune.reports.analysis import Report
@@ -80,10 +81,12 @@ def told(folder):
 
 
 def plain(folder, counts, **more):
+    """A network's run of configs with these (k, n)."""
     lines = [
         done(i, CONFIG | {"lr": 0.01 * (1 + i)}, solved(0, *kn)) for i, kn in enumerate(counts)
     ]
-    return write_run(folder, lines, trainer="network", task="xor", ladder=[counts[0][1]], **more)
+    noted = {"trainer": "network", "task": "xor", "ladder": [counts[0][1]]}
+    return write_run(folder, lines, **noted | more)
 
 
 RUNS = {
@@ -104,10 +107,6 @@ RUNS = {
 }
 
 
-def given(label, found, **more):
-    return Contestant(label, "", None, found, "given", **more)
-
-
 def named_comparison(_):
     """As many contestants as there are names, called so, with numbers called so."""
     draw = np.random.default_rng(0)
@@ -117,7 +116,7 @@ def named_comparison(_):
         values = {n: draw.normal(size=12) for n in NAMES[:3]}
         facts = {n: n + str(at) for n in NAMES}
         found = replace(found, details=Details(values))
-        entries.append(given(name + str(at), found, facts=facts, notes=(NAMES[at],)))
+        entries.append(contestant(name + str(at), found, facts=facts, notes=(NAMES[at],)))
     return compare_runs(entries)
 
 
@@ -133,19 +132,16 @@ def odd_numbers(_):
     }
     return compare_runs(
         [
-            given(
-                label,
-                replace(solved(0, at, 8), epochs=0, details=Details({"value": np.array(row)})),
-                rule=rule,
-            )
+            contestant(label, replace(solved(0, at, 8), epochs=0, details=details), rule=rule)
             for at, (label, row) in enumerate(rows.items())
+            for details in [Details({"value": np.array(row)})]
         ]
     )
 
 
 def counts(*pairs):
     return lambda _: compare_runs(
-        [given(f"{at}: {k} of {n}", solved(1000 * at, k, n)) for at, (k, n) in enumerate(pairs)]
+        [contestant(f"{i}: {k} of {n}", solved(1000 * i, k, n)) for i, (k, n) in enumerate(pairs)]
     )
 
 
@@ -163,19 +159,15 @@ def named_table(folder):
     return xt.compare(run, reference=table)
 
 
-def once(make):
-    """What is compared is the same in all tests, and resampling it takes a second."""
-    made = []
-
-    def made_once(folder):
-        if not made:
-            made.append(make(folder))
-        return made[0]
-
-    return made_once
+MADE: dict = {}
+"""What is compared is the same in all tests, and resampling it takes a second."""
 
 
-MADE = {
+def once(name, make):
+    return lambda folder: MADE.get(name) or MADE.setdefault(name, make(folder))
+
+
+COMPARISONS = {
     "names compared": named_comparison,
     "odd numbers": odd_numbers,
     "none solved": counts((0, 9), (0, 9)),
@@ -186,25 +178,7 @@ MADE = {
     "a table": named_table,
 }
 
-COMPARISONS = {name: once(make) for name, make in MADE.items()}
-
-
-class Seen(HTMLParser):
-    """What a browser would take for tags and for text in what a Markdown library makes."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.links, self.text = set(), [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.links += [value for name, value in attrs if name in ("href", "src")]
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
+COMPARISONS = {name: once(name, make) for name, make in COMPARISONS.items()}
 ALLOWED = {
     *("h1", "h2", "h3", "p", "strong", "code", "pre", "ul", "li", "img", "a"),
     *("table", "thead", "tbody", "tr", "th", "td"),
@@ -212,9 +186,10 @@ ALLOWED = {
 
 
 def rendered(text):
+    """What a browser would take for tags and for text in what a Markdown library makes."""
     from markdown_it import MarkdownIt
 
-    return Seen(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
+    return Parsed(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
 
 
 def sayings(document):

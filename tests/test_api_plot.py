@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from hand_made import done, write_run
+from figure_runs import HIDDEN, RATE
+from hand_made import CONFIG, done, write_run
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -30,23 +31,10 @@ def _leaves_no_figure_open():
 def run(tmp_path_factory):
     """Some solve all seeds, some a few, so that there is something in every figure."""
     evaluations = []
-    for place, (activation, lr, hidden) in enumerate(
-        (
-            ("Tanh", 0.03, 4),
-            ("Tanh", 0.01, 2),
-            ("ReLU", 0.03, 2),
-            ("ReLU", 0.1, 3),
-            ("ELU", 0.05, 5),
-        )
-    ):
-        config = xt.Config(
-            activation=activation,
-            loss="MSELoss",
-            optimizer="Adam",
-            lr=lr,
-            hidden_dim=hidden,
-            epochs=200,
-        )
+    few = [("Tanh", 0.03, 4), ("Tanh", 0.01, 2), ("ReLU", 0.03, 2), ("ReLU", 0.1, 3)]
+    for place, (activation, lr, hidden) in enumerate([*few, ("ELU", 0.05, 5)]):
+        changes = {"activation": activation, "lr": lr, "hidden_dim": hidden, "epochs": 200}
+        config = xt.Config(**CONFIG | changes)
         outcome = xt.evaluate(config, SEEDS)
         loss = outcome.final_loss.astype(float)
         way = np.concatenate([4 * loss, 2 * loss, loss]).astype(np.float32)
@@ -61,10 +49,7 @@ def run(tmp_path_factory):
         trainer="network",
         task="xor",
         importance={"activation": 0.5, "lr": 0.3, "hidden_dim": 0.2},
-        objectives=[
-            {"name": "success_rate", "direction": "maximize"},
-            {"name": "hidden_dim", "direction": "minimize"},
-        ],
+        objectives=[RATE, HIDDEN],
     )
 
 
@@ -95,29 +80,20 @@ def drawn(run, comparison, published):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_plotly_figure_by_default(drawn, verb):
+def test_both_libraries_draw_it_and_an_unknown_one_is_told(drawn, verb):
     figure = drawn(verb)
     assert isinstance(figure, go.Figure)
     assert figure.data
     assert len(figure.layout.title.text) > 10
     assert len(figure.layout.title.subtitle.text) > 20, "n, interval and confidence"
     assert figure == drawn(verb, backend="plotly")
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_axes_of_matplotlib(drawn, verb):
     found = drawn(verb, backend="matplotlib")
     axes = found.tolist() if isinstance(found, np.ndarray) else [found]
     assert all(isinstance(one, Axes) for one in axes)
     assert all(one.has_data() for one in axes)
-    panels = {trace.xaxis for trace in drawn(verb).data}
-    assert len(axes) == len(panels)
+    assert len(axes) == len({trace.xaxis for trace in figure.data})
     assert axes[0].figure.get_suptitle()
     axes[0].figure.draw_without_rendering()
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_an_unknown_backend_is_told(drawn, verb):
     with pytest.raises(xt.InputError, match="did you mean 'plotly'") as caught:
         drawn(verb, backend="plotli")
     assert "plotly, matplotlib" in str(caught.value)

@@ -34,9 +34,12 @@ def test_percent_is_all_or_nothing_only_when_it_is(rate, shown):
     assert percent(rate) == shown
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_interval_is_rounded_outwards_and_by_less_than_a_unit(a, b):
-    low, high = sorted((a, b))
+INTERVALS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
+
+
+@given(INTERVALS)
+def test_interval_is_rounded_outwards_and_by_less_than_a_unit(given_ends):
+    low, high = given_ends
     ends = [float(end) / 100 for end in re.findall(r"[\d.]+", interval(low, high))]
     unit = 10.0 ** -(2 + decimals(low, high))
     assert low - unit - 1e-9 <= ends[0] <= low + 1e-9
@@ -71,9 +74,6 @@ def shown_number(text):
     return number + {">": 1e-9, "<": -1e-9}.get(text[0], 0)
 
 
-INTERVALS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
-
-
 @given(INTERVALS)
 def test_no_digit_is_finer_than_the_second_of_the_half_width(ends):
     low, high = ends
@@ -87,19 +87,14 @@ def test_no_digit_is_finer_than_the_second_of_the_half_width(ends):
         assert digits == 2 or 10.0**-digits <= max(1, 10 ** math.floor(math.log10(half)) * 1.001)
 
 
-@given(INTERVALS, st.floats(0, 1), st.floats(0, 1))
-def test_a_higher_rate_never_looks_lower(ends, one, other):
-    less, more = sorted((one, other))
-    shown = [shown_number(measured(rate, *ends)) for rate in (less, more)]
-    assert shown[0] <= shown[1]
-
-
-@given(INTERVALS, st.floats(0, 1))
-def test_only_all_looks_like_all_and_only_nothing_like_nothing(ends, rate):
-    shown = shown_number(measured(rate, *ends))
-    assert (shown >= 100) == (rate == 1)
-    assert (shown <= 0) == (rate == 0)
-    assert abs(shown - 100 * rate) <= 10.0 ** -decimals(*ends)
+@given(INTERVALS, INTERVALS)
+def test_a_higher_rate_never_looks_lower_and_only_all_and_nothing_look_so(ends, rates):
+    found = [shown_number(measured(rate, *ends)) for rate in rates]
+    assert found[0] <= found[1]
+    for shown, rate in zip(found, rates, strict=True):
+        assert (shown >= 100) == (rate == 1)
+        assert (shown <= 0) == (rate == 0)
+        assert abs(shown - 100 * rate) <= 10.0 ** -decimals(*ends)
 
 
 @given(st.integers(1, 20_000), st.floats(0, 1))

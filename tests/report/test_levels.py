@@ -11,8 +11,12 @@ from xortune.runs.run import Run
 
 
 def results(tmp_path, rows):
-    found = [done(i, point | {"id": i}, solved(0, k, n)) for i, (point, k, n) in enumerate(rows)]
-    return Run(tmp_path, {}, tuple(found)).results
+    """Of a run of (point, k, n), or of (point, outcome)."""
+    lines = (
+        done(i, point | {"id": i}, solved(0, *found) if len(found) == 2 else found[0])
+        for i, (point, *found) in enumerate(rows)
+    )
+    return Run(tmp_path, {}, tuple(lines)).results
 
 
 def effects(found, names, importance=None):
@@ -89,17 +93,12 @@ def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
     assert one.left_out == 2_000 - MOST_LEVELS
 
 
-def results_of(tmp_path, *outcomes):
-    found = [done(i, {"p": i}, result) for i, result in enumerate(outcomes)]
-    return Run(tmp_path, {}, tuple(found)).results
-
-
 def members(tied):
-    return [member.point["p"] for member in tied.members]
+    return [member.point["id"] for member in tied.members]
 
 
 def test_stopped_early_is_not_tied(tmp_path):
-    tied = tied_set(results_of(tmp_path, solved(0, 100, 128), solved(0, 8, 8)), 128)
+    tied = tied_set(results(tmp_path, [({}, 100, 128), ({}, 8, 8)]), 128)
     assert (tied.compared, tied.stopped, members(tied)) == (1, 1, [0])
 
 
@@ -108,13 +107,12 @@ def test_stopped_early_is_not_tied(tmp_path):
 )
 def test_the_level_is_divided_among_the_others(tmp_path, others, lost, stay):
     """The best wins every discordant seed, so p = 2**-lost, held against 0.05 / others."""
-    worse = [solved(0, 32 - lost, 32)] * others
-    tied = tied_set(results_of(tmp_path, solved(0, 32, 32), *worse), 32)
+    rows = [({}, 32, 32), *[({}, 32 - lost, 32)] * others]
+    tied = tied_set(results(tmp_path, rows), 32)
     assert sorted(members(tied)) == ([*range(1 + others)] if stay else [0])
 
 
 def test_only_shared_seeds_count(tmp_path):
     # The second failed only where the first was never trained.
-    first = outcome(0, [RIGHT] * 32)
-    second = outcome(16, [RIGHT] * 16 + [WRONG] * 16)
-    assert members(tied_set(results_of(tmp_path, first, second), 32)) == [0, 1]
+    rows = [({}, 32, 32), ({}, outcome(16, [RIGHT] * 16 + [WRONG] * 16))]
+    assert members(tied_set(results(tmp_path, rows), 32)) == [0, 1]

@@ -1,7 +1,5 @@
 """Whatever a text is, Markdown shows it as it is."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,13 +73,6 @@ def test_code_is_whole_and_ends_where_it_ends(text):
     assert token.info == "yaml"
     lines = text.rstrip("\r\n").split("\n")
     assert token.content.removesuffix("\n") == "\n".join(plain(line) for line in lines)
-
-
-@given(st.text("|`<>&*_[]\\~$\n\r ab"))
-def test_escaped_leaves_nothing_for_markdown(text):
-    found = escaped(text)
-    assert not set("|`<>*$\n\r") & set(found)
-    assert not re.search(r"(?<!\\)(?:\\\\)*(?<!\\)[\[\]~]", found)
 
 
 def test_escaped_keeps_plain_words_readable():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
+from hostile import plain
 from reported import certified
 from scipy.stats import binom
 
@@ -88,38 +89,31 @@ def explained(run):
     return set(re.findall(r"^- \*\*(.+?)\*\*", section, re.MULTILINE))
 
 
-def run_of(path, counts, **more):
-    lines = [
-        done(i, CONFIG | {"lr": 0.01 * (1 + i)}, solved(0, *kn)) for i, kn in enumerate(counts)
-    ]
-    return write_run(path / "r", lines, trainer="network", task="xor", **more)
-
-
 ONLY_WITH_TWO = {"The winner's count is optimistic.", "Seeds are shared.", "The best subset"}
 
 
 def test_only_what_is_shown_is_explained(tmp_path):
     assert explained(write_run(tmp_path / "empty", [])) == {"solved"}
-    one = explained(run_of(tmp_path / "one", [(4, 8)]))
+    one = explained(plain(tmp_path / "one", [(4, 8)]))
     assert one >= {"solved", "95 % interval", "epochs to solve"}
     again = [done(i, CONFIG, solved(4 * i, 2, 4)) for i in range(2)]
     assert "trials" in explained(write_run(tmp_path / "again", again))
     assert "trials" not in one
     assert not ONLY_WITH_TWO & one
     assert not {"importance", "Several looks.", "rate at least", "The Pareto front"} & one
-    two = explained(run_of(tmp_path / "two", [(8, 8), (4, 8)]))
+    two = explained(plain(tmp_path / "two", [(8, 8), (4, 8)]))
     assert two >= ONLY_WITH_TWO | {"Which parameters matter"}
     assert "Several looks." not in two
-    stopped = explained(run_of(tmp_path / "stopped", [(16, 16), (2, 4)], ladder=[4, 16]))
+    stopped = explained(plain(tmp_path / "stopped", [(16, 16), (2, 4)], ladder=[4, 16]))
     assert "Several looks." in stopped
-    told = explained(run_of(tmp_path / "told", [(8, 8), (4, 8)], importance={"lr": 1.0}))
+    told = explained(plain(tmp_path / "told", [(8, 8), (4, 8)], importance={"lr": 1.0}))
     assert "importance" in told
-    nothing = explained(run_of(tmp_path / "nothing", [(0, 8), (0, 8)]))
+    nothing = explained(plain(tmp_path / "nothing", [(0, 8), (0, 8)]))
     assert not {"The winner's count is optimistic.", "The best subset"} & nothing
 
 
 def test_what_is_said_of_eight_of_eight_and_of_the_winner_is_so(tmp_path):
-    text = markdown(run_of(tmp_path, [(8, 8), (4, 8)]))
+    text = markdown(plain(tmp_path, [(8, 8), (4, 8)]))
     assert "8 of 8 seeds is 67.5 % or more" in text
     assert 0.675 <= float(wilson(8, 8)[0]) < 0.676
     assert "200 configurations that are all truly 90 %" in text

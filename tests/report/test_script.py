@@ -23,20 +23,17 @@ def test_the_script_trains_xor(make_config):
     assert script.count("\n") <= 14
 
 
-@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
-def test_every_activation_runs(make_config, activation):
-    script = plain_script(make_config(activation=activation, epochs=2), Task.parity(3), 5)
-    assert len(printed(script)) == 8
-
-
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")  # torch on KLDivLoss
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_runs(make_config, loss):
-    config = make_config(loss=loss, epochs=2, optimizer="SGD", momentum=0.9, zero_grad=False)
-    script = plain_script(config, Task.xor(), 5)
+@pytest.mark.parametrize(
+    "changes",
+    [{"activation": one} for one in (None, *ACTIVATIONS)] + [{"loss": one} for one in LOSSES],
+)
+def test_every_activation_and_loss_runs(make_config, changes):
+    momentum = {"optimizer": "SGD", "momentum": 0.9, "zero_grad": False}
+    script = plain_script(make_config(epochs=2, **momentum, **changes), Task.parity(3), 5)
     assert "zero_grad" not in script
     assert "momentum=0.9" in script
-    assert len(printed(script)) == 4
+    assert len(printed(script)) == 8
 
 
 def test_no_script_for_a_task_too_large_or_judged_elsewhere(make_config):

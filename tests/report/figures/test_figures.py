@@ -8,7 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from figure_runs import EPOCHS, HIDDEN, HOSTILE, RATE, figures, in_front, keeps_to_the_rules, ours
+from figure_runs import (
+    EPOCHS,
+    HIDDEN,
+    HOSTILE,
+    RATE,
+    figures,
+    in_front,
+    keeps_to_the_rules,
+    ours,
+    series,
+)
 from hand_made import CONFIG, done, failed, solved, write_run
 
 import xortune
@@ -16,7 +26,7 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Details
 from xortune.core.task import Task
-from xortune.reports.drawing.model import Mark, Series
+from xortune.reports.drawing.model import Mark
 from xortune.reports.figures import FIGURES, figures_of
 from xortune.reports.figures.distributions import learning_curves, scores
 from xortune.reports.figures.seeds import seeds_so_far
@@ -27,10 +37,6 @@ ROOT = Path(xortune.__file__).parents[1]
 GOLDEN = Path(__file__).with_name("golden.json")
 
 
-WITHOUT = ("without any uncertainty", "has no interval", "n = 1 seed", "counts, and shares of few")
-"""How a note says that there is no interval."""
-
-
 @pytest.fixture(scope="module")
 def plots(tmp_path_factory):
     return figures(tmp_path_factory.mktemp("golden"))
@@ -39,9 +45,7 @@ def plots(tmp_path_factory):
 @pytest.fixture(scope="module")
 def every(plots, tmp_path_factory):
     """Each with a decision surface, of a run whose best config fails under some seeds."""
-    config = Config(
-        activation="ReLU", loss="MSELoss", optimizer="Adam", lr=0.05, hidden_dim=3, epochs=200
-    )
+    config = Config(**CONFIG | {"activation": "ReLU", "lr": 0.05, "hidden_dim": 3, "epochs": 200})
     outcome = fused.train(config, Task.xor(), np.arange(24))
     loss = outcome.final_loss.astype(float)
     way = np.concatenate([2 * loss, loss]).astype(np.float32)[:, None]
@@ -49,16 +53,8 @@ def every(plots, tmp_path_factory):
     details = Details({"loss": loss}, curves=(curves,))
     line = done(0, config.point, replace(outcome, details=details))
     run = write_run(tmp_path_factory.mktemp("surface"), [line], trainer="network", task="xor")
-    return {
-        plot.name: plot
-        for plot in (
-            *plots,
-            decision_surface(run),
-            scores(run),
-            learning_curves(run),
-            seeds_so_far(run),
-        )
-    }
+    more = [draw(run) for draw in (decision_surface, scores, learning_curves, seeds_so_far)]
+    return {plot.name: plot for plot in [*plots, *more]}
 
 
 def close(found, kept):
@@ -109,30 +105,22 @@ def test_none_is_forgotten_here(every):
 def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
     for name, plot in every.items():
         keeps_to_the_rules(plot)
-        assert len(plot.title.split()) >= 3, name
+        assert 3 <= len(plot.title.split()) < 25, name
         assert plot.title[-1] not in ".:", name
-        assert len(plot.title) < 120, name
-        assert plot.alt != plot.title, name
         assert plot.alt.endswith("."), name
         assert re.search(r"\d", plot.alt) or "as far as the data tell" in plot.alt, name
         assert not re.search(r"\b(nan|inf|None)\b", plot.alt), name
         assert re.search(r"\bn = [\d,]+|unsolved seeds of n\b", plot.note), name
-        layers = [layer for panel in plot.panels for layer in panel.layers]
-        ends = [
-            bool(mark.x_ends or mark.y_ends)
-            for layer in layers
-            if isinstance(layer, Series) and layer.kind != "bars"
-            for mark in layer.marks
-        ]
-        if any(ends):
-            assert re.search(r"\d+ %", plot.note), f"{name}: no confidence"
-            assert re.search(r"(?i)\b(bars?|bands?|line)\b", plot.note), name
-        else:
-            assert any(words in plot.note for words in WITHOUT) or "%" in plot.note, name
-        for layer in layers:  # a cloud of points, each of them a config, has no intervals
-            if isinstance(layer, Series) and layer.role not in {"muted", "best"}:
-                found = any(mark.x_ends or mark.y_ends for mark in layer.marks)
-                assert found or name in {"history", "agreement"}, f"{name}: {layer.label}"
+        none = "without any uncertainty|has no interval|n = 1 seed|counts, and shares of few"
+        assert re.search(f"%|{none}", plot.note), name  # how sure, or that nobody knows
+        for layer in series(plot):
+            found = any(mark.x_ends or mark.y_ends for mark in layer.marks)
+            if found and layer.kind != "bars":
+                assert re.search(r"\d+ %", plot.note), f"{name}: no confidence"
+                assert re.search(r"(?i)\b(bars?|bands?|line)\b", plot.note), name
+            # A cloud of points, each of them a config, has no intervals.
+            cloud = layer.role in {"muted", "best"} or name in {"history", "agreement"}
+            assert found or cloud, f"{name}: {layer.label}"
 
 
 def test_a_run_without_a_finished_config_has_none(tmp_path):

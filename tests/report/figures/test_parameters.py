@@ -23,11 +23,6 @@ from xortune.reports.figures.parameters import (
 )
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return searched(tmp_path_factory.mktemp("fixed"))
-
-
 def only(plot, kind):
     (panel,) = plot.panels
     (layer,) = (layer for layer in panel.layers if isinstance(layer, kind))
@@ -83,20 +78,6 @@ def test_an_axis_is_logarithmic_where_the_search_was_or_numbers_span_much(
 # Two parameters at once.
 
 
-def test_each_cell_has_the_mean_of_its_configs(run):
-    panel, cells = only(contour(run, ["activation", "optimizer"]), Cells)
-    expected = {}
-    for result in run.results:
-        pair = result.point["optimizer"], result.point["activation"]
-        expected.setdefault(pair, []).append(result.outcome.rate)
-    assert sorted(panel.x.categories) == ["ELU", "ReLU", "Tanh"]
-    for row, optimizer in enumerate(panel.y.categories):
-        for place, activation in enumerate(panel.x.categories):
-            rates = expected[optimizer, activation]
-            assert cells.texts[row][place] == str(len(rates))
-            assert cells.values[row][place] == pytest.approx(np.mean(rates))
-
-
 def test_levels_that_are_numbers_and_none_have_a_place_too():
     rows = [({"a": i % 7 / 10, "b": i % 2, "of": f"c{i}"}, i % 3, 2) for i in range(49)]
     panel, cells = only(contour(made([*rows, ({"b": 1}, 1, 2)]), ("b", "a")), Cells)
@@ -112,9 +93,9 @@ def test_levels_that_are_numbers_and_none_have_a_place_too():
         (("lr", "epochs"), "the same in all"),
     ],
 )
-def test_a_pair_that_is_none_is_refused(run, given_, said):
+def test_a_pair_that_is_none_is_refused(tmp_path, given_, said):
     with pytest.raises(InputError, match=said):
-        contour(run, given_)
+        contour(searched(tmp_path / "r"), given_)
 
 
 # All of them.

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from figure_runs import RATE, column, rules, series
 from hand_made import done, solved, write_run
 
 from xortune.core.outcome import Curves, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.reports.drawing.model import Rule, Series
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.distributions import learning_curves, scores
 from xortune.trainers.function import custom_trainer
@@ -40,16 +40,12 @@ def run_of(path, *outcomes, **manifest):
     return write_run(path, lines, **told)
 
 
-def layers(plot, kind):
-    return [layer for layer in plot.panels[0].layers if isinstance(layer, kind)]
-
-
 def test_the_share_at_the_limit_is_k_of_n(tmp_path):
     """0.5 itself is a success; a seed that crashed, or has no number, is as good as nothing."""
     statuses = [0, 0, 1, Status.CRASHED, Status.DIVERGED]
     run = run_of(tmp_path / "r", of([0.5, 0.9, 0.2, 0.8, np.nan], statuses=statuses))
     plot = scores(run)
-    [line], [rule] = layers(plot, Series), layers(plot, Rule)
+    [line], [rule] = series(plot), rules(plot)
     assert (rule.axis, rule.at, rule.label) == ("x", 0.5, RULE)
     told = [0.2, 0.5, 0.9]
     for left, right in zip(line.marks, line.marks[1:], strict=False):
@@ -61,24 +57,11 @@ def test_the_share_at_the_limit_is_k_of_n(tmp_path):
 
 
 def test_of_a_loss_less_is_better(tmp_path):
-    run = run_of(
-        tmp_path / "r",
-        of([0.5, 0.9, 0.2, 0.3], statuses=[0, 1, 0, 0]),
-        success="score <= 0.5",
-        objectives=[
-            {
-                "name": "success_rate",
-                "direction": "maximize",
-                "ties": {
-                    "name": "score_median",
-                    "direction": "minimize",
-                    "number": "score",
-                    "statistic": "median",
-                },
-            }
-        ],
-    )
-    [line] = layers(scores(run), Series)
+    ties = {"name": "score_median", "direction": "minimize", "number": "score"}
+    noted = {"objectives": [{**RATE, "ties": {**ties, "statistic": "median"}}]}
+    found = of([0.5, 0.9, 0.2, 0.3], statuses=[0, 1, 0, 0])
+    run = run_of(tmp_path / "r", found, success="score <= 0.5", **noted)
+    [line] = series(scores(run))
     assert [mark.y for mark in line.marks] == [0, 0.25, 0.5, 0.75, 1, 1]
     assert "at most" in scores(run).note
     assert "worst tenth 0.78" in scores(run).alt
@@ -92,39 +75,34 @@ def test_there_is_nothing_where_nothing_was_told(tmp_path):
     assert {"scores", "learning-curves"}.isdisjoint(plot.name for plot in figures_of(same))
 
 
-def ways(seed, report, *columns, names=("score",)):
-    values = np.array(columns, np.float32).T
-    return Curves(names, np.array(seed), np.array(report), values)
+def ways(seed, report, **columns):
+    values = np.array([*columns.values()], np.float32).T
+    return Curves(tuple(columns), np.array(seed), np.array(report), values)
 
 
 def test_curves_are_the_median_and_the_middle_of_the_seeds_that_came_so_far(tmp_path):
     """Seed 0 reports 2 and 4, seed 1 reports 2, 4 and 6: between reports stand straight lines."""
-    curves = ways([0, 0, 1, 1, 1], [2, 4, 2, 4, 6], [0.1, 0.3, 0.3, 0.5, 0.9])
+    curves = ways([0, 0, 1, 1, 1], [2, 4, 2, 4, 6], score=[0.1, 0.3, 0.3, 0.5, 0.9])
     run = run_of(tmp_path / "r", of([0.3, 0.9], curves=(curves,)))
     plot = learning_curves(run)
-    worst, line = layers(plot, Series)
-    assert [(mark.x, pytest.approx(mark.y)) for mark in line.marks] == [
-        (2, 0.2),
-        (4, 0.4),
-        (6, 0.9),
-    ]
+    worst, line = series(plot)
+    assert column(line, "x") == [2, 4, 6]
+    assert column(line, "y") == pytest.approx([0.2, 0.4, 0.9])
     assert line.marks[0].y_ends == (pytest.approx(0.12), pytest.approx(0.28))
     assert "2 seeds" in line.marks[0].text
     assert "1 seed" in line.marks[2].text
-    assert [pytest.approx(mark.y) for mark in worst.marks] == [0.1, 0.3, 0.9]
-    assert [(rule.axis, rule.at) for rule in layers(plot, Rule)] == [("y", 0.5)]
+    assert column(worst, "y") == pytest.approx([0.1, 0.3, 0.9])
+    assert [(rule.axis, rule.at) for rule in rules(plot)] == [("y", 0.5)]
     assert plot.panels[0].x.label == "report"
 
 
 def test_steps_that_are_told_are_the_axis(tmp_path):
-    names = ("score", "step")
-    curves = ways(
-        [0, 0, 1, 1], [1, 2, 1, 2], [0.1, 0.2, 0.3, 0.6], [100, 200, 100, 200], names=names
-    )
+    told = {"score": [0.1, 0.2, 0.3, 0.6], "step": [100, 200, 100, 200]}
+    curves = ways([0, 0, 1, 1], [1, 2, 1, 2], **told)
     run = run_of(tmp_path / "r", of([0.2, 0.6], curves=(curves,)))
     plot = learning_curves(run)
     assert plot.panels[0].x.label == "step"
-    assert [mark.x for mark in layers(plot, Series)[0].marks] == [100, 200]
+    assert column(series(plot)[0], "x") == [100, 200]
 
 
 def reporting(config, seed):

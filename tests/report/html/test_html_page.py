@@ -11,7 +11,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import yaml
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import done, solved, write_run
+from hostile import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import Parsed, many, runs_only_its_own
@@ -50,12 +51,8 @@ def test_a_figure_says_what_it_shows_without_being_drawn(document, parsed):
         assert parsed.text.count(plot.note) == 1
         assert plot.title in parsed.text
     specs = [data for data in parsed.data if "layout" in data]
-    assert specs == [plotly_json(plot) for plot in in_order(document, parsed)]
-
-
-def in_order(document, parsed):
     plots = {f"figure-{plot.name}": plot for plot in document.plots}
-    return [plots[name] for name in parsed.ids if name in plots]
+    assert specs == [plotly_json(plots[name]) for name in parsed.ids if name in plots]
 
 
 @pytest.mark.parametrize("comparison", [False, True])
@@ -83,10 +80,6 @@ def test_what_others_made_is_as_they_published_it():
     head = folder.joinpath("plotly-cartesian.min.js").read_text()[:200]
     assert re.search(r"v([\d.]+)", head)[1] in readme
     assert "MIT License" in folder.joinpath("LICENSE.plotly.js").read_text()
-
-
-# -------------------------------------------------------------------------------------------------
-# The table of all configs.
 
 
 def test_a_large_page_has_what_there_is_room_for_and_says_so(tmp_path, monkeypatch):
@@ -130,28 +123,13 @@ def test_embedded_json_ends_no_script_and_reads_back(text):
     embedded.encode()
 
 
-# -------------------------------------------------------------------------------------------------
-# Where nobody counts epochs, as with a function of the user's, no page or table speaks of them.
-
-
-NO_EPOCHS = {
-    "epochs": 0,
-    "solved_epoch": np.zeros(4, np.int32),
-    "predictions": np.zeros((4, 0), np.bool_),
-}
-
-
 def test_epochs_are_only_where_they_are_counted(tmp_path):
-    lines = [done(at, {"depth": at}, replace(solved(0, at % 4, 4), **NO_EPOCHS)) for at in range(4)]
-    text = page(run_document(write_run(tmp_path / "own", lines, trainer="./train.py:run")))
-    assert "epoch" not in Parsed(text).text
-    assert "all zero" not in Parsed(text).text
-    points = [CONFIG | {"hidden_dim": width} for width in (2, 3)]
-    lines = [done(at, point, solved(0, 2, 4)) for at, point in enumerate(points)]
-    text = Parsed(page(run_document(write_run(tmp_path / "n", lines, trainer="network")))).text
+    """Where nobody counts them, as with a user's function, no page or table speaks of them."""
+    none = {"solved_epoch": np.zeros(4, np.int32), "predictions": np.zeros((4, 0), np.bool_)}
+    lines = [done(i, {"depth": i}, replace(solved(0, i, 4), epochs=0, **none)) for i in range(4)]
+    own = page(run_document(write_run(tmp_path / "own", lines, trainer="./train.py:run")))
+    assert "epoch" not in Parsed(own).text
+    assert "all zero" not in Parsed(own).text
+    text = Parsed(page(run_document(plain(tmp_path / "n", [(2, 4), (2, 4)])))).text
     assert "epochs to solve" in text
     assert "then the epochs to solve, then the key" in text
-
-
-# -------------------------------------------------------------------------------------------------
-# The data of a figure as tables; drawn/golden.json has what is in them.
