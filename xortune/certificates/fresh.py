@@ -160,8 +160,8 @@ class CertifyRequest:
         check_share("min_rate", rate)
         refuse_given(
             "where bounds are shown, not with a rate that is to be proven",
-            extendable=self.extendable or None,
-            extend=self.extend or None,
+            extendable=self.extendable,
+            extend=self.extend,
             neighbourhood=self.neighbourhood,
         )
         least = seeds_for_lower_bound(rate, confidence=1 - (1 - self.confidence) / 2)

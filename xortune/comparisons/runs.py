@@ -427,13 +427,11 @@ def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> R
     """Compare every two contestants.
 
     Raises:
-        InputError: a label given twice, an alpha out of range.
+        InputError: a label given twice.
     """
     labels = [one.label for one in contestants]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise InputError(f"{twice!r} is given twice", field="labels", allowed="one for each")
-    if not 0 < alpha < 1:
-        raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
     places = list(combinations(range(len(contestants)), 2))
     tested = [_tested(contestants[a].outcome, contestants[b].outcome, a, b) for a, b in places]
     adjusted = holm([pair.p for pair in tested])

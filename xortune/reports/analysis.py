@@ -40,7 +40,6 @@ from xortune.runs.manifest import stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import moment
-from xortune.stats.numbers import summary
 from xortune.stats.proportions import mcnemar_greater, unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
@@ -397,10 +396,8 @@ def _fresh_score(run: Run, score: Score, key: str) -> str:
     certified = certified_outcome(run, run.certificate, key)
     if certified is None:
         return "–"
-    statistics = summary(certified[1].details.values.get(score.name, np.empty(0)))
-    if math.isnan(statistics["median"]):
-        return "–"
-    return f"{number(statistics['median'])} ({number(statistics[score.worst])})"
+    median, worst = score.of(certified[1])
+    return "–" if math.isnan(median) else f"{number(median)} ({number(worst)})"
 
 
 def certified_lines(certificate: Certificate) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import writing
-from xortune.core.formats import as_html, config_text, rounded_down
+from xortune.core.formats import as_html, config_text, lower_percent
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
@@ -186,7 +186,7 @@ class Certificate:
         if best.lower_bound is None:  # a sequence that proved no rate
             return f"Nothing is proven of {named}: {counted}"
         return (
-            f"{named} succeeds under at least {_percent(best.lower_bound)} of all seeds, with "
+            f"{named} succeeds under at least {lower_percent(best.lower_bound)} of all seeds, with "
             f"confidence {self.confidence:g}: {counted}"
         )
 
@@ -197,7 +197,7 @@ class Certificate:
                 **finalist.point,
                 "search": f"{finalist.search_k:,} of {finalist.search_n:,}",
                 "fresh seeds": f"{finalist.k:,} of {finalist.n:,}",
-                "rate at least": _percent(finalist.lower_bound),
+                "rate at least": lower_percent(finalist.lower_bound),
                 "key": finalist.key,
             }
             for finalist in self.finalists
@@ -239,11 +239,6 @@ class Certificate:
         keys = [found.key for found in self.finalists]
         refuse_unknown(key, keys, f"{key!r} is not a finalist", field="key")
         return self.finalists[keys.index(key)]
-
-
-def _percent(bound: float | None) -> str:
-    """A lower bound, rounded down."""
-    return "" if bound is None else f"{100 * rounded_down(bound, 4):.2f} %"
 
 
 def risk_of(attempt: int, confidence: float, finalists: int) -> float:

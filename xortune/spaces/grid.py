@@ -40,18 +40,12 @@ def grid(space: SearchSpace) -> Iterator[Point]:
         if not is_active(parameter, chosen):
             yield from walk(others)
             return
-        for value in _finite(parameter):
+        for value in finite_values(parameter) or ():
             chosen[parameter.name] = value
             yield from walk(others)
         del chosen[parameter.name]
 
     yield from walk(space.parameters)
-
-
-def _finite(parameter: Parameter) -> Sequence[Value]:
-    values = finite_values(parameter)
-    assert values is not None, f"{parameter.name} has no step"
-    return values
 
 
 def grid_size(space: SearchSpace) -> int:
@@ -79,7 +73,7 @@ def _size(group: Sequence[Parameter]) -> int:
         parameter, *others = left
         if not is_active(parameter, chosen):
             return count(others, chosen)
-        values = _finite(parameter)
+        values = finite_values(parameter) or ()
         if parameter.name not in parents:
             return len(values) * count(others, chosen)
         return sum(count(others, {**chosen, parameter.name: value}) for value in values)

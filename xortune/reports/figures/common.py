@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError
 from xortune.core.formats import config_text, count, interval, measured, value
 from xortune.core.outcome import Outcome
 from xortune.reports.analysis import differing
@@ -40,12 +39,7 @@ def finished(run: Run) -> ConfigResults:
     Raises:
         InputError: no config is finished yet.
     """
-    if not run.results:
-        raise InputError(
-            "no configuration is finished yet",
-            place=str(run.path),
-            fix="let the search run for longer, or continue it with --resume",
-        )
+    assert run.best_rate is not None  # refuses a run in which nothing has finished
     return run.results
 
 
