@@ -9,7 +9,7 @@ import signal as signals
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, raise_signal, signal
 from typing import Any
 
@@ -49,20 +49,22 @@ def exclusive(*, ray: bool = False) -> Iterator[None]:
         spawned = sys.modules.get("__mp_main__")
         if spawned is not None and spawned.__name__ == "__mp_main__":
             cloudpickle().register_pickle_by_value(spawned)
-        with _default_ctrl_c():
+        # A finished run of Ray Tune leaves a handler that swallows the next Ctrl-C.
+        is_rays = str(getattr(getsignal(SIGINT), "__module__", "")).startswith("ray.")
+        with _handling_ctrl_c(signals.default_int_handler) if is_rays else nullcontext():
             yield
     finally:
         _search_lock.release()
 
 
 @contextmanager
-def _default_ctrl_c() -> Iterator[None]:
-    """Replace the handler that a finished run of Ray Tune leaves: it swallows the next Ctrl-C."""
+def _handling_ctrl_c(handler: Any) -> Iterator[None]:
+    """Replace the handler of Ctrl-C, if this thread and Python can restore it."""
     before = getsignal(SIGINT)
-    if not _in_main_thread() or not str(getattr(before, "__module__", "")).startswith("ray."):
+    if not _in_main_thread() or not callable(before):
         yield
         return
-    signal(SIGINT, signals.default_int_handler)
+    signal(SIGINT, handler)
     try:
         yield
     finally:
@@ -265,16 +267,9 @@ def _interrupt(*_: object) -> None:
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Delay Ctrl-C to the end of this, so that arrived results go to the journal whole."""
-    before = getsignal(SIGINT)
-    if not _in_main_thread() or not callable(before):
-        yield
-        return
     delayed: list[int] = []
-    signal(SIGINT, lambda number, _: delayed.append(number))
-    try:
+    with _handling_ctrl_c(lambda number, _: delayed.append(number)):
         yield
-    finally:
-        signal(SIGINT, before)
     for number in delayed:
         raise_signal(number)
 

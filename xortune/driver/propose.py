@@ -56,7 +56,6 @@ from xortune.spaces.model import (
     Range,
     SearchSpace,
     Steps,
-    contains,
     equal_values,
     is_active,
 )
@@ -162,37 +161,18 @@ class GridProposer:
 
 
 def _points(spaces: Sequence[SearchSpace]) -> Iterator[Point]:
-    started: set[str] = set()
-    for index, space in enumerate(spaces):
-        before = spaces[:index]
+    known: set[str] = set()  # keys of `start`, and of the points of earlier spaces
+    for space in spaces:
         for point in space.start:
-            if point.key not in started and not any(_in_grid(point, one) for one in before):
-                started.add(point.key)
+            if point.key not in known:
+                known.add(point.key)
                 yield point
         for point in grid(space):
-            if started and point.key in started:
+            if known and point.key in known:
                 continue
-            if not any(_in_grid(point, one) for one in before):
-                yield point
-
-
-def _in_grid(point: Point, space: SearchSpace) -> bool:
-    """Whether an earlier space has this point of the extended space's grid."""
-    for parameter in space.parameters:
-        if parameter.name not in point:
-            continue
-        value = point[parameter.name]
-        match parameter:
-            case Fixed():
-                inside = contains((parameter.value,), value)
-            case Choice():
-                inside = contains(parameter.values, value)
-            case Range():  # with the same step, else the space is no extension
-                assert isinstance(value, int | float)
-                inside = parameter.low <= value <= parameter.high
-        if not inside:
-            return False
-    return True
+            if space is not spaces[-1]:
+                known.add(point.key)
+            yield point
 
 
 # -------------------------------------------------------------------------------------------------
