@@ -770,13 +770,13 @@ def compare_published(
     keys = list(points)
     matched = [keys[config] for config in matching.configs.tolist()]
     part = replace(run, evaluations=run.evaluations.of_keys(matched))  # computes no other results
-    of_key = {result.key: result for result in part.results}
-    results = [of_key[key] for key in matched]
+    place_of = {key: place for place, key in enumerate(part.results.keys)}
+    results = part.results.chosen(np.array([place_of[key] for key in matched]))
     table = config_table(results, run.parameters)
     table = table.set_axis([*names.values(), *table.columns[len(names) :]], axis=1)
     cells, tails = _tested(table, published, matching.rows, alpha)
     cells = cells[[*names.values(), *CELL_COLUMNS]]
-    seeds = solved_seeds([of_key[key].outcome for key in cells["key"]])
+    seeds = solved_seeds([part.results[place_of[key]].outcome for key in cells["key"]])
     return Comparison(
         run=run.path,
         reference=published,

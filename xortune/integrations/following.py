@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from xortune.core.errors import InputError
 from xortune.core.formats import plain
@@ -32,7 +34,7 @@ from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import holder
 from xortune.runs.manifest import manifest_of
-from xortune.runs.results import ConfigResult, by_version, config_table
+from xortune.runs.results import Counts, by_version, counted, statistics
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.status import moment
 from xortune.runs.store import reader_directory
@@ -41,7 +43,6 @@ from xortune.runs.store import reader_directory
 # A run's journal as it grows, by configuration. Each line is read once.
 
 CONFIGS_AT_ONCE = 500  # whose numbers are computed in one table
-NO_METRIC = ("key", "trials")  # columns of table.csv that say nothing about seeds
 
 
 class RunFollower:
@@ -126,35 +127,25 @@ def _logs(
     blocks: Iterable[list[Evaluation]], began: int, certified: Mapping[str, Mapping[str, float]]
 ) -> Iterator[ConfigLog]:
     """The configurations with these evaluations; one table computes the metrics of all steps."""
-    results, times, sizes = [], [], []
+    configs, times, outcomes = [], list[int](), list[Outcome]()
     for evaluations in blocks:
-        point = evaluations[0].block.point
         epochs = max((e.outcome.epochs for e in evaluations if e.outcome is not None), default=0)
         parts: Any = (e.outcome or Outcome.crashed(e.block.seeds, epochs) for e in evaluations)
-        outcomes = list(accumulate(parts, Outcome.merge))  # all seeds after each block
-        results += [ConfigResult(point, point.key, outcome, 0) for outcome in outcomes]
+        outcomes += accumulate(parts, Outcome.merge)  # all seeds after each block
         times += [began if evaluation.at is None else evaluation.at for evaluation in evaluations]
-        sizes.append(len(outcomes))
-    table = config_table(results, ()).drop(columns=list(NO_METRIC))
-    steps = [
+        configs.append((evaluations[0].block.point, len(evaluations)))
+    columns = counted(Counts.of(outcomes))
+    columns |= statistics(outcomes, columns)
+    rows = np.stack([*columns.values()], axis=1).astype(float).tolist()
+    steps = (
         TrackedStep(
-            result.outcome.n,
-            at,
-            {
-                name: float(n)
-                for name, n in zip(table.columns, row, strict=True)
-                if math.isfinite(n)
-            },
+            outcome.n, at, {n: v for n, v in zip(columns, row, strict=True) if math.isfinite(v)}
         )
-        for result, at, row in zip(results, times, table.to_numpy(dtype=float), strict=True)
-    ]
-    end = 0
-    for size in sizes:
-        first, end = end, end + size
-        point = results[first].point
-        yield ConfigLog(
-            point.key, point.as_dict(), tuple(steps[first:end]), certified.get(point.key, {})
-        )
+        for outcome, at, row in zip(outcomes, times, rows, strict=True)
+    )
+    for point, size in configs:
+        logged_steps = tuple(islice(steps, size))
+        yield ConfigLog(point.key, point.as_dict(), logged_steps, certified.get(point.key, {}))
 
 
 # -------------------------------------------------------------------------------------------------

@@ -478,7 +478,7 @@ def column_names(
 
 
 def config_table(
-    results: Sequence[ConfigResult],
+    results: ConfigResults,
     parameters: Sequence[str],
     front: NDArray[np.bool_] | None = None,
     objectives: Sequence[Objective] = (),
@@ -494,37 +494,16 @@ def config_table(
     """
     import pandas as pd
 
-    if isinstance(results, ConfigResults):
-        counts, keys, trials = results.counts, results.keys, results.trials
-        outcomes = [result.outcome for result in results] if results.detailed else []
-    else:
-        outcomes = [result.outcome for result in results]
-        counts = Counts.of(outcomes)
-        keys = [result.key for result in results]
-        trials = np.array([result.trials for result in results], np.int64)
-
-    def values_of(name: str) -> list[Any]:
-        if isinstance(results, ConfigResults):
-            return results.values(name)
-        return [result.point.get(name) for result in results]
-
-    low, high = wilson(counts.k, counts.n)
+    outcomes = [result.outcome for result in results] if results.detailed else []
     ours = CONFIG_COLUMNS if front is None else (*CONFIG_COLUMNS, FRONT)
     columns: dict[str, Any] = {
-        column: _column(values_of(name)) for name, column in column_names(parameters, ours).items()
+        column: _column(results.values(name))
+        for name, column in column_names(parameters, ours).items()
     }
-    columns |= {
-        "key": _column(keys),
-        "k": counts.k,
-        "n": counts.n.copy(),
-        "rate": counts.rate,
-        "low": low,
-        "high": high,
-        "epochs_to_solve": counts.epochs_to_solve.copy(),
-        "trials": trials.copy(),
-    }
-    columns |= {status.label: counts.status[:, status].astype(np.int64) for status in FAILURES}
-    columns |= _statistics(outcomes, {*columns, FRONT})
+    measured = {"key": _column(results.keys), "trials": results.trials.copy()}
+    measured |= counted(results.counts)
+    columns |= {name: measured[name] for name in CONFIG_COLUMNS}
+    columns |= statistics(outcomes, {*columns, FRONT})
     if (objective := summed_only(objectives)) is not None:
         columns |= _objective(outcomes, objective, columns)
     if front is not None:
@@ -532,12 +511,27 @@ def config_table(
     return pd.DataFrame(columns, copy=False)  # a copy would double the memory
 
 
+def counted(counts: Counts) -> dict[str, NDArray[Any]]:
+    """The columns of counts, rates and failures."""
+    low, high = wilson(counts.k, counts.n)
+    return {
+        "k": counts.k,
+        "n": counts.n.copy(),
+        "rate": counts.rate,
+        "low": low,
+        "high": high,
+        "epochs_to_solve": counts.epochs_to_solve.copy(),
+        **{status.label: counts.status[:, status].astype(np.int64) for status in FAILURES},
+    }
+
+
 def number_names(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     """Names of the numbers in some outcomes, in the order of their first use."""
     return tuple({name: None for outcome in outcomes for name in outcome.details.values})
 
 
-def _statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str, NDArray[Any]]:
+def statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str, NDArray[Any]]:
+    """The columns of the numbers of a user's own trainer, beside those with `taken` names."""
     columns: dict[str, NDArray[Any]] = {}
     for name in number_names(outcomes):
         known = [finite(o.details.values.get(name, np.empty(0))) for o in outcomes]
