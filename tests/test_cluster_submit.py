@@ -116,20 +116,13 @@ def test_the_line_for_ray_job_submit_says_the_same(space):
     assert "--output s3://bucket/run --trials 5" in what.entrypoint
 
 
-def test_a_search_is_sent_with_its_options(space, server):
-    options = ["--seed", 3, "--sampler", "random", "--trial-timeout", "10m", "--resume"]
-    done = ran(space, "--address", SERVER, "--output", "/shared/run", *options)
-    assert done.exit_code == 0, done.output
-    assert server.addresses == [SERVER]
-    sent = ["--sampler", "random", "--seed", "3", "--trial-timeout", "10m", "--resume"]
-    expected = submission(space, "/shared/run", sent)
-    assert server.jobs == [(expected.entrypoint, expected.runtime_env)]
-    assert f"ray job logs raysubmit_1 --address {SERVER}" in done.output
-
-
 @pytest.mark.parametrize(
     ("options", "sent"),
     [
+        (
+            ["--seed", 3, "--sampler", "random", "--trial-timeout", "10m", "--resume"],
+            "--sampler random --seed 3 --trial-timeout 10m --resume",
+        ),
         (["--tensorboard", "--resume"], "--tensorboard --resume"),
         (["--tensorboard", "/shared/logs"], "--tensorboard /shared/logs"),
         (["--mlflow", "http://ml:5000", "--wandb"], "--mlflow http://ml:5000 --wandb"),
@@ -138,11 +131,14 @@ def test_a_search_is_sent_with_its_options(space, server):
         (["--tensorboard", "s3://bucket/logs"], "--tensorboard s3://bucket/logs"),
     ],
 )
-def test_what_is_logged_by_the_search_is_sent_along(space, server, options, sent):
+def test_a_search_is_sent_with_its_options(space, server, options, sent):
     done = ran(space, "--address", SERVER, "--output", "/shared/run", *options)
     assert done.exit_code == 0, done.output
-    [(entrypoint, _)] = server.jobs
-    assert entrypoint.endswith(f"--output /shared/run {sent}")
+    assert server.addresses == [SERVER]
+    expected = submission(space, "/shared/run", sent.split())
+    assert server.jobs == [(expected.entrypoint, expected.runtime_env)]
+    assert expected.entrypoint.endswith(f"--output /shared/run {sent}")
+    assert f"ray job logs raysubmit_1 --address {SERVER}" in done.output
 
 
 @pytest.mark.parametrize(

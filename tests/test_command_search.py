@@ -4,7 +4,6 @@ import json
 import math
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -71,15 +70,9 @@ def plain_loop(folder, layers, seeds):
         except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
             found.append(Status.CRASHED)
             continue
-        last = done.stdout.decode().splitlines()[-1]
-        accuracy = json.loads(last.replace("nan", "NaN"))["accuracy"]
-        found.append(
-            Status.DIVERGED
-            if math.isnan(accuracy)
-            else Status.SOLVED
-            if accuracy >= 0.5
-            else Status.WRONG_PATTERN
-        )
+        last = json.loads(done.stdout.decode().splitlines()[-1].replace("nan", "NaN"))["accuracy"]
+        judged = Status.SOLVED if last >= 0.5 else Status.WRONG_PATTERN
+        found.append(Status.DIVERGED if math.isnan(last) else judged)
     return found
 
 
@@ -166,26 +159,6 @@ def test_a_check_shows_what_the_command_printed(folder):
     (folder / "train.sh").write_text("#!/bin/sh\necho '{\"acc\": 1}'\n")
     with pytest.raises(xt.InputError, match=r"returned no 'accuracy'.*allowed: acc"):
         xt.search(space, output=folder.parent / "run")
-
-
-@pytest.mark.long
-def test_a_worker_that_is_killed_leaves_nothing_behind(folder):
-    (folder / "train.sh").write_text(
-        "#!/bin/sh\necho $$ >> pids\nsleep 617 &\necho $! >> pids\nwait\n"
-    )
-    trainer = {"timeout": None}
-    space = written(folder, trainer=trainer, parameters={"n_layers": 1, "name": "a"})
-    run = xt.search(space, output=folder.parent / "run", trial_timeout=1, dry_run=False)
-    assert run.results[0].outcome.counts[Status.CRASHED] == 20
-    pids = [int(line) for line in (folder / "pids").read_text().split()]
-    assert len(pids) >= 2
-    time.sleep(1)
-    assert not any(_lives(process) for process in pids)
-
-
-def _lives(process):
-    stat = Path(f"/proc/{process}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_nothing_runs_after_all_this():

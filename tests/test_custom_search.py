@@ -274,32 +274,30 @@ def test_what_is_printed_or_raised_without_end_is_kept_in_part(folder, capfd):
     assert size < 10**7
 
 
-def test_a_seed_of_a_plain_function_has_its_time(folder):
-    """Its process is killed then; the other seeds of its block are not concerned."""
-    (folder / "slow.py").write_text(
-        "import os, time\n\ndef run(config, seed):\n    while seed == 3: time.sleep(1)\n"
-        "    if seed == 5: os._exit(0)\n    return seed % 2 == 0\n"
-    )
-    changes = {"parameters": {"x": 0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [8]}}
-    changes |= {"trainer": {"function": "./slow.py:run", "timeout": 1}, "success": None}
+@pytest.mark.parametrize(
+    ("program", "timeout", "ladder", "failed"),
+    [
+        (
+            "run(config, seed):\n    while seed == 3: time.sleep(1)\n"
+            "    if seed == 5: os._exit(0)\n    return True\n",
+            *(1, 8, {3: "took longer than 1 s", 5: "ended its process (exit code 0)"}),
+        ),
+        (
+            "run(config, seeds):\n    time.sleep(5 * (len(seeds) > 2))\n    return seeds >= 0\n",
+            *(0.3, 3, dict.fromkeys(range(3), "took longer than 0.3 s for each of 3 seeds")),
+        ),
+    ],
+)
+def test_a_seed_has_its_time_and_many_at_once_that_of_all(folder, program, timeout, ladder, failed):
+    """The process is killed then; the other seeds of a block are not concerned."""
+    (folder / "slow.py").write_text(f"import os, time\n\ndef {program}")
+    changes = {"parameters": {"x": 0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [ladder]}}
+    changes |= {"trainer": {"function": "./slow.py:run", "timeout": timeout}, "success": None}
     run = xt.search(written(folder, **changes), output=folder / "run")
-    assert run.manifest["timeout"] == "1 s"
+    assert run.manifest["timeout"] == f"{timeout} s"
     [found] = run.results
-    assert found.outcome.solved.tolist() == [seed % 2 == 0 for seed in range(8)]
-    reasons = {3: "took longer than 1 s", 5: "ended its process (exit code 0)"}
-    assert dict(found.outcome.details.failed) == reasons
-
-
-def test_all_seeds_at_once_have_the_time_of_all(folder):
-    (folder / "slow.py").write_text(
-        "import time\n\ndef run(config, seeds):\n    time.sleep(config['x'] * len(seeds))\n"
-        "    return seeds >= 0\n"
-    )
-    changes = {"parameters": {"x": {"choice": [0, 5]}}, "search": {"sampler": "grid"}}
-    changes |= {"trainer": {"function": "./slow.py:run", "timeout": 0.3}, "success": None}
-    run = xt.search(written(folder, **changes, seeds={"ladder": [2]}), output=folder / "run")
-    assert {r.point["x"]: r.outcome.successes for r in run.results} == {0: 2, 5: 0}
-    assert run.seeds.reason.dropna().unique() == ["took longer than 0.3 s for each of 2 seeds"]
+    assert found.outcome.solved.tolist() == [seed not in failed for seed in range(ladder)]
+    assert dict(found.outcome.details.failed) == failed
 
 
 def test_loading_a_run_or_a_space_never_imports_the_trainer(folder):
@@ -313,31 +311,3 @@ def test_loading_a_run_or_a_space_never_imports_the_trainer(folder):
     for words in (("report", run), ("status", run)):
         assert xortune(*words).exit_code == 0
     assert Status.CRASHED.label in loaded.table.columns
-
-
-def test_a_search_for_the_worst_decile(folder):
-    """What is best, kept and told is as by a plain loop; a failed seed is worse than any number."""
-    more = {"objectives": ["accuracy_q40"], "seeds": {"ladder": [5, 20]}}
-    space = written(folder, **more, search={"sampler": "tpe", "trials": 8})
-    assert "accuracy_q40 (maximize" in xortune("space", space).stdout
-    assert xortune("search", space, "--output", folder / "run").exit_code == 0
-    run = xt.load_run(folder / "run")
-    worth = {}
-    for found in run.results:
-        n = found.outcome.n
-        status = plain_loop(found.point, range(n))
-        numbers = [
-            -np.inf
-            if s in ("crashed", "diverged")
-            else sys.modules["seedy"].luck(dict(found.point), seed)["accuracy"]
-            for seed, s in enumerate(status)
-        ]
-        low, high = (sorted(numbers)[int(f((n - 1) * 0.4))] for f in (np.floor, np.ceil))
-        share = (n - 1) * 0.4 % 1
-        worth[found.key] = -np.inf if np.isinf(low) else low + (high - low) * share
-    told = run.table.set_index("key").objective
-    for key, value in worth.items():
-        assert told[key] == pytest.approx(value) if np.isfinite(value) else np.isnan(told[key])
-    full = [found.key for found in run.results if found.outcome.n >= 20]
-    assert full
-    assert [worth[key] for key in full] == sorted((worth[key] for key in full), reverse=True)

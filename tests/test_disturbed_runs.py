@@ -85,12 +85,23 @@ def removed(run):
         shutil.rmtree(run)
 
 
-@pytest.mark.parametrize("act", [edited, lambda run: (run / JOURNAL).unlink(), removed])
-def test_a_journal_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on, act):
+def without(name):
+    return lambda run: (run / name).unlink()
+
+
+RESTORED = ("has restored all of it", JOURNAL, "--resume")
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        *((edited, RESTORED), (without(JOURNAL), RESTORED), (removed, RESTORED)),
+        *((without(n), (f"{n}: was removed",)) for n in ("manifest.json", "space.yaml")),
+    ],
+)
+def test_a_file_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on, act, words):
     told = disturbed(act)
-    assert "has restored all of it" in told
-    assert JOURNAL in told
-    assert "--resume" in told
+    assert [word for word in words if word not in told] == []
     goes_on()
 
 
@@ -108,13 +119,6 @@ def test_a_run_that_is_removed_again_after_it_was_restored_loses_nothing(
 
     monkeypatch.setattr(Guard, "look", look)
     assert "has restored all of it" in disturbed(removed)
-    goes_on()
-
-
-@pytest.mark.parametrize("name", ["manifest.json", "space.yaml"])
-def test_a_removed_manifest_or_space_is_put_back(disturbed, goes_on, name):
-    told = disturbed(lambda run: (run / name).unlink())
-    assert f"{name}: was removed" in told
     goes_on()
 
 

@@ -57,17 +57,10 @@ def printed(script):
     return out.getvalue().splitlines()
 
 
-def real(tmp_path, seeds, *, task="xor", **changes):
-    """A run whose counts are those of the engine, as a search's are."""
-    point = Point({**CONFIG, "epochs": 300, **changes})
-    outcome = xt.evaluate(xt.Config.from_point(point), seeds, task=task)
-    space = SPACE if task == "xor" else SPACE.replace("epochs", f"task: {task}\nepochs", 1)
-    lines = [done(0, point, outcome)]
-    return write_run(tmp_path / "real", lines, space_text=space, trainer="network", task=task)
-
-
 def test_the_program_counts_what_the_run_counted_and_knows_nothing_of_us(tmp_path):
-    run = real(tmp_path, range(24), lr=0.1, activation="ReLU", epochs=80)
+    point = Point({**CONFIG, "lr": 0.1, "activation": "ReLU", "epochs": 80})
+    counted = done(0, point, xt.evaluate(xt.Config.from_point(point), range(24)))
+    run = write_run(tmp_path / "real", [counted], space_text=SPACE, trainer="network", task="xor")
     script = xt.export(run)
     assert "xortune" not in script
     imported = [
