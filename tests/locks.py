@@ -73,11 +73,10 @@ def owners(folder):
 
 
 def state(folder):
-    """All that is in a directory, but for heartbeats: bytes, and times of the files."""
+    """All that is in a directory: bytes, times, and those of the directories."""
     return {
-        str(path): (path.stat().st_mtime_ns, path.read_bytes())
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".beat"
+        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in [folder, *folder.rglob("*")]
     }
 
 

@@ -4,25 +4,12 @@ import forked
 import numpy as np
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # a fixture
+from hand_made import TINY_SPACE
 
 import xortune as xt
 
 FIELDS = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "lr": 0.03, "epochs": 1}
 CONFIG = xt.Config(**FIELDS, hidden_dim=5)
-
-NETWORK = """\
-name: wide
-task: xor
-epochs: 10
-parameters:
-  activation: Tanh
-  loss: MSELoss
-  optimizer: Adam
-  lr: 0.03
-  hidden_dim: {hidden_dim}
-search: {{sampler: random, trials: 4}}
-seeds: {{ladder: [4]}}
-"""
 
 
 @pytest.fixture
@@ -99,7 +86,8 @@ def test_a_long_table_is_refused_with_the_memory_it_takes():
     ["1000000000", "{choice: [2, 1000000000]}", "{low: 2, high: 1000000000, log: true}"],
 )
 def test_a_search_with_a_network_too_large_is_refused_before_it_starts(tmp_path, hidden_dim):
-    (tmp_path / "space.yaml").write_text(NETWORK.format(hidden_dim=hidden_dim))
+    text = TINY_SPACE.replace("hidden_dim: 3", f"hidden_dim: {hidden_dim}")
+    (tmp_path / "space.yaml").write_text(text)
     for dry in ((), ("--dry-run",)):
         result = xortune("search", "space.yaml", *dry)
         said = refused(result, "error: space.yaml:9: parameters.hidden_dim: ", lines=2)

@@ -12,13 +12,6 @@ from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 
 CELLS = "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\nTanh,MSELoss,Adam,0.01,5,1000,3,8\n"
 
-SPACE = {
-    "name": "dict",
-    "parameters": {"x": {"choice": [1, 2]}},
-    "search": {"sampler": "random", "trials": 2},
-    "seeds": {"ladder": [4]},
-}
-
 
 @pytest.fixture
 def run(tmp_path):
@@ -28,7 +21,13 @@ def run(tmp_path):
 
 def test_a_repr_is_a_line(run, tmp_path):
     (tmp_path / "table.csv").write_text(CELLS)
-    space = xt.load_space({**SPACE, "parameters": {"x": {"choice": list(range(500))}}})
+    space = xt.load_space(
+        {
+            "name": "dict",
+            "parameters": {"x": {"choice": list(range(500))}},
+            "search": {"sampler": "random", "trials": 2},
+        }
+    )
     outcome = run.results[0].outcome
     result = CertifiedResult(
         *("a1b2c3d4", run.results[0].point, 1, 8, 8, 2**30, 997, 1000, 0.99257, 0.95)

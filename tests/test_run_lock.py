@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,21 +70,10 @@ with held(Path(sys.argv[1])) as lock:
 """
 
 
-def raise_in_thread(folder):
-    """What `held` raises in another thread."""
-    raised = []
-
-    def second():
-        try:
-            with held(folder):
-                pass
-        except InputError as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=second)
-    thread.start()
-    thread.join()
-    raise raised[0]
+def held_in_thread(folder):
+    """Take the run in another thread, and raise what that raises."""
+    with ThreadPoolExecutor() as pool:
+        pool.submit(held(folder).__enter__).result()
 
 
 # Taken and released.
@@ -122,7 +112,7 @@ def test_one_thread_may_take_it_twice_and_another_may_not(tmp_path):
             assert again is lock
         assert owners(tmp_path)
         with pytest.raises(InputError, match=f"pid {os.getpid()}"):
-            raise_in_thread(tmp_path)
+            held_in_thread(tmp_path)
 
 
 # Held by another process.
@@ -276,7 +266,7 @@ def test_the_heart_beats_while_it_is_held(tmp_path, share):
         assert now.heartbeat > first.heartbeat
         assert now.owner == lock.owner.owner
         with pytest.raises(InputError, match="another search holds this run"):
-            raise_in_thread(tmp_path)
+            held_in_thread(tmp_path)
 
 
 # Who has lost it.

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from drivers import space, trained, without_ray
 from hand_made import CONFIG, done, solved
 from hypothesis import given
 from hypothesis import strategies as st
-from locks import claim_of, wait_until
+from locks import claim_of, fast, wait_until
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -34,7 +35,7 @@ from xortune.runs.store import (
     update_copy,
 )
 
-__all__ = ["space"]  # the fixture
+__all__ = ["fast", "space"]  # the fixtures
 
 
 @pytest.fixture
@@ -51,10 +52,6 @@ def directory(url):
 @pytest.fixture
 def store(directory):
     return store_of(directory)
-
-
-def nobody(sentence):
-    raise AssertionError(sentence)
 
 
 def line(number):
@@ -205,13 +202,6 @@ def test_who_was_overtaken_announces_nothing_more(directory):
     assert "manifest.json" not in store.names()
 
 
-@pytest.fixture
-def fast(monkeypatch):
-    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(run_lock, "LOOK_SECONDS", 0.02)
-
-
 def test_of_many_that_claim_at_once_one_has_the_run(directory, monkeypatch, tmp_path):
     """Each on a machine of its own, that is with a working copy of its own."""
     count = 5
@@ -225,29 +215,24 @@ def test_of_many_that_claim_at_once_one_has_the_run(directory, monkeypatch, tmp_
             meeting.wait(20)
 
     monkeypatch.setattr(Store, "put", together)
-    leases, refused = [], []
 
     def take():
-        try:
-            leases.append(run_lock._taken(store_of(directory), this_process(), nobody)[0])
-        except InputError as error:
-            refused.append(str(error))
+        return run_lock._taken(store_of(directory), this_process(), pytest.fail)[0]
 
-    threads = [threading.Thread(target=take) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(leases) == 1
+    with ThreadPoolExecutor(count) as pool:
+        claims = [pool.submit(take) for _ in range(count)]
+    refused = [str(claim.exception()) for claim in claims if claim.exception()]
     assert len(refused) == count - 1
     assert all("another search holds this run" in told for told in refused)
-    leases[0].check()
-    assert holder(directory) == (leases[0].owner, "elsewhere")
-    leases[0].release()
+    [lease] = [claim.result() for claim in claims if not claim.exception()]
+    lease.check()
+    assert holder(directory) == (lease.owner, "elsewhere")
+    lease.release()
     assert holder(directory) is None
 
 
-def test_a_driver_elsewhere_is_believed_while_its_heart_beats(directory, store, fast):
+def test_a_driver_elsewhere_is_believed_while_its_heart_beats(directory, store, fast, monkeypatch):
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1.0)
     there = replace(this_process(), host="elsewhere", pid=4711)
     name = f"lock/0007-{there.owner}"
     store.put(f"{name}.json", there.as_bytes())
@@ -314,7 +299,7 @@ def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch)
     xt.search(space, output=url)
     folder = tmp_path / "store"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    monkeypatch.setattr(Store, "put", lambda *_, **__: nobody("put"))
+    monkeypatch.setattr(Store, "put", lambda *_, **__: pytest.fail("put"))
     assert len(run_store.reader_directory(url).name) == 3
     assert len(xt.load_run(url).evaluations) == 12
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

@@ -15,7 +15,7 @@ from forked import Python
 from hand_made import CONFIG, append, done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from locks import claim_of
+from locks import claim_of, state
 from statuses import point, run, shown, xortune
 
 import xortune as xt
@@ -25,20 +25,13 @@ from xortune.reports.document import markdown_text
 from xortune.reports.progress import status_json, status_line
 from xortune.reports.run import run_document
 from xortune.runs import lock as run_lock
+from xortune.runs.evaluation import encode
 from xortune.runs.lock import LOCK, held
 from xortune.runs.manifest import checked_labels, label_run, update_manifest
 from xortune.runs.run import JOURNAL
 from xortune.runs.status import DriverWatch, Watcher, watched
 
 __all__ = ["run"]
-
-
-def files(path):
-    return {
-        file.relative_to(path): (file.read_bytes(), file.stat().st_mtime_ns)
-        for file in path.rglob("*")
-        if file.is_file()
-    }
 
 
 BLOCKS = st.lists(
@@ -101,6 +94,11 @@ def test_the_best_and_what_is_done_are_those_of_the_table(
         assert found.done == len(blocks)
 
 
+def line_of(number, *, k, n):
+    """A line of the journal."""
+    return f"{encode(done(number, point(number), solved(0, k, n)))}\n".encode()
+
+
 def test_a_look_reads_only_what_is_new(run):
     watcher = Watcher(run.path)
     before = watcher.look()
@@ -108,23 +106,15 @@ def test_a_look_reads_only_what_is_new(run):
     with open(journal, "r+b") as file:  # what was read already may be anything now
         file.write(b"#" * 50)
     with open(journal, "ab") as file:
-        file.write(encoded(run, 4, k=8, n=16))
+        file.write(line_of(4, k=8, n=16))
     found = watcher.look()
     assert (found.done, found.seeds) == (before.done + 1, before.seeds + 16)
     with pytest.raises(xt.InputError, match=r"evaluations\.jsonl:1: is not JSON"):
         xt.status(run.path)
 
 
-def encoded(run, number, *, k, n):
-    """A line of the journal."""
-    other = write_run(
-        run.path.parent / f"o{number}", [done(number, point(number), solved(0, k, n))]
-    )
-    return (other.path / JOURNAL).read_bytes()
-
-
 def test_a_line_that_is_being_written_is_taken_when_it_is_whole(run):
-    watcher, line = Watcher(run.path), encoded(run, 7, k=2, n=4)
+    watcher, line = Watcher(run.path), line_of(7, k=2, n=4)
     parts = [line[:1], line[1:50], line[50:-1], line[-1:]]
     assert not watcher.look().torn
     for number, part in enumerate(parts, 1):
@@ -143,9 +133,7 @@ def test_a_journal_that_was_cut_or_replaced_is_read_again(run):
     journal.write_bytes(b"".join(lines[:2]))
     assert watcher.look().seeds == 16
     # As large as before, but other lines: found out at the first that does not fit.
-    journal.write_bytes(
-        b"".join(lines[:2]) + encoded(run, 8, k=1, n=32) + encoded(run, 9, k=1, n=4)
-    )
+    journal.write_bytes(b"".join(lines[:2]) + line_of(8, k=1, n=32) + line_of(9, k=1, n=4))
     assert watcher.look().seeds == 16 + 36
     (run.path / "other").write_bytes(lines[0])
     (run.path / "other").replace(journal)
@@ -153,12 +141,12 @@ def test_a_journal_that_was_cut_or_replaced_is_read_again(run):
 
 
 def test_nothing_is_written(run):
-    before = files(run.path)
+    before = state(run.path)
     xt.status(run.path)
     assert xortune(run.path).exit_code == 0
     assert xortune(run.path, "--json").exit_code == 0
     assert xortune(run.path, "--watch").exit_code == 0
-    assert files(run.path) == before
+    assert state(run.path) == before
 
 
 def test_the_driver(tmp_path, run):
@@ -371,8 +359,9 @@ def test_labels_that_are_none_are_refused(note, tags):
         checked_labels(note, tags)
 
 
-def at(time, evaluation):
-    return replace(evaluation, at=time)
+def finished(moment, number, k, n, first=0):
+    """The block of a configuration that finishes at a time."""
+    return replace(done(number, point(number), solved(first, k, n)), at=moment)
 
 
 def utc(moment):
@@ -390,7 +379,7 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
         assert first.overall_rate == pytest.approx(4 / 1000)
         assert first.seconds_left == pytest.approx(6 / (4 / 1000))
         for number in (4, 5):
-            append(run.path, at(began + 1000, done(number, point(number), solved(0, 3, 8))))
+            append(run.path, finished(began + 1000, number, 3, 8))
         for found in (watcher.look(began + 1010), Watcher(run.path).look(began + 1010)):
             assert found.rate == pytest.approx(2 / 300)
             assert found.seconds_left == pytest.approx(4 / (2 / 300))
@@ -399,7 +388,7 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
         assert "24 an hour over the last minutes" in shown(found)
         # After five minutes the pace of before no longer counts.
         assert watcher.look(began + 1301).rate is None
-        append(run.path, at(began + 1290, done(6, point(6), solved(0, 3, 8))))
+        append(run.path, finished(began + 1290, 6, 3, 8))
         assert watcher.look(began + 1301).rate == pytest.approx(1 / 300)
         # A search that has just gone on has not gone on for five minutes.
         sessions = [{"made": "b" * 8}, {"made": "b" * 8, "started": utc(began + 1281)}]
@@ -412,11 +401,11 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
 def test_the_rate_of_a_race_is_that_of_proposals(tmp_path):
     path, began = tmp_path / "run", 1_800_000_000
     lines = [
-        at(began + 10, done(0, point(0), solved(0, 2, 2))),
-        at(began + 20, done(1, point(1), solved(0, 0, 2))),
-        at(began + 700, done(0, point(0), solved(2, 1, 2))),
-        at(began + 710, done(2, point(2), solved(0, 2, 2))),
-        at(began + 720, done(1, point(1), solved(2, 2, 6))),  # a climb is no proposal
+        finished(began + 10, 0, 2, 2),
+        finished(began + 20, 1, 0, 2),
+        finished(began + 700, 0, 1, 2, first=2),
+        finished(began + 710, 2, 2, 2),
+        finished(began + 720, 1, 2, 6, first=2),  # a climb is no proposal
     ]
     write_run(path, lines, trials=9, ladder=[2, 4, 8, 16], started=utc(began))
     with held(path):
@@ -427,7 +416,7 @@ def test_the_rate_of_a_race_is_that_of_proposals(tmp_path):
 
 def test_when_all_proposals_are_done_it_says_what_a_search_still_does(tmp_path):
     began = 1_800_000_000
-    lines = [at(began + 5, done(0, point(0), solved(0, 2, 8)))]
+    lines = [finished(began + 5, 0, 2, 8)]
     run = write_run(tmp_path / "run", lines, trials=1, started=utc(began))
     os.utime(run.path / JOURNAL, (0, began + 5))
     with held(run.path):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 from forked import Python
 from hand_made import append, done, solved
+from locks import state
 from pages import Parsed, runs_only_its_own
 from statuses import point, run, xortune
 
@@ -57,10 +58,6 @@ def next_look(server, now=None):
             return code, found
         time.sleep(0.05)
     raise AssertionError("no look in 30 s")
-
-
-def files_of(path):
-    return {at: at.stat().st_mtime_ns for at in [path, *path.rglob("*")]}
 
 
 def test_only_who_has_the_token_sees_anything(run):
@@ -116,7 +113,7 @@ def test_the_policy_lets_the_page_run_its_own_scripts_and_ask_its_own_server(run
 
 
 def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
-    before = files_of(run.path)
+    before = state(run.path)
     with served(run.path) as server:
         code, found = data(server)
         assert code == 200
@@ -140,7 +137,7 @@ def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
         assert drawn["seeds-so-far"]["alt"].startswith("Of 32 seeds 100.0 % went to the 4 of 4")
         bars = {trace["name"]: trace["y"] for trace in drawn["seeds-so-far"]["data"]}
         assert bars == {"solved": [22 / 32], "not solved": [10 / 32]}
-    assert files_of(run.path) == before
+    assert state(run.path) == before
 
 
 def test_it_grows_with_the_journal_and_tells_what_is_wrong(run, tmp_path):

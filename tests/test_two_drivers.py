@@ -8,7 +8,7 @@ import signal
 
 from commands import xortune
 from drivers import CLONE, drivers, space, trained, wait_for_lines, without_ray
-from locks import owners
+from locks import owners, state
 
 import xortune as xt
 from xortune.runs.journal import read, torn
@@ -16,14 +16,6 @@ from xortune.runs.lock import LOCK
 from xortune.runs.run import JOURNAL, load_run
 
 __all__ = ["drivers", "space"]  # the fixture
-
-
-def state(folder):
-    """All that is in a directory: bytes, times, and those of the directories."""
-    return {
-        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
-        for path in [folder, *folder.rglob("*")]
-    }
 
 
 def test_two_at_once_and_then_the_first_is_killed(
