@@ -1,5 +1,7 @@
 """Runs and comparisons whose whole reports are golden files, in tests/report/golden."""
 
+from itertools import product
+
 from certified import KEYS, Counting, certify, searched_run
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
@@ -68,24 +70,14 @@ def compared(folder):
 
 def published(folder):
     """A run beside a table that has one row more."""
-    base = {
-        "activation": "Tanh",
-        "loss": "MSELoss",
-        "hidden_dim": 5,
-        "epochs": 10,
-        "zero_grad": True,
-    }
-    grid = [base | {"optimizer": o, "lr": lr} for o in ("Adam", "Rprop") for lr in (0.01, 0.1, 1.0)]
+    cells = product(("Adam", "Rprop"), (0.01, 0.1, 1.0))
     counts = ((20, 90), (20, 80), (70, 70), (50, 50), (50, 51), (50, 49))
-    lines = [
-        done(i, point, solved(0, k, 100, epochs=10))
-        for i, (point, (k, _)) in enumerate(zip(grid, counts, strict=True))
-    ]
+    lines, rows = [], []
+    for number, ((optimizer, lr), (k, other)) in enumerate(zip(cells, counts, strict=True)):
+        point = CONFIG | {"optimizer": optimizer, "lr": lr, "epochs": 10}
+        lines.append(done(number, point, solved(0, k, 100, epochs=10)))
+        rows.append(f"{optimizer},{lr},{other},1")
     run = write_run(folder / "sweep", lines, trainer="network")
-    rows = [
-        f"{point['optimizer']},{point['lr']},{k},1"
-        for point, (_, k) in zip(grid, counts, strict=True)
-    ]
     path = folder / "t|a.tsv"
     path.write_text(
         "\n".join(["Optimizer,LearnRate,PercentCorrect,TimeTaken", *rows, "ASGD,1,3,1"])

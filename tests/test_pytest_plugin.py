@@ -51,7 +51,7 @@ def test_it_stops_at_the_seed_that_proves_it(ran, pytester):
     result.stdout.fnmatch_lines(["*= seeds =*", "*.py::test_x: seeds: 74 of 74, proven 0.95"])
 
 
-def test_a_refuted_test_names_its_seeds_their_messages_and_a_traceback(ran):
+def test_a_failed_test_names_its_seeds_their_messages_and_a_traceback(ran):
     result = ran("""
 @pytest.mark.seeds(100, min_rate=0.9, first=0)
 def test_x(seed):
@@ -59,8 +59,19 @@ def test_x(seed):
     if seed == 2:
         raise ValueError("no such thing")
     assert loss > 1, f"loss {loss}"
+
+@pytest.mark.seeds(80, min_rate=0.95, first=0)
+def test_undecided(seed):
+    assert seed != 30
 """)
-    result.assert_outcomes(failed=1)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [  # as soon as it cannot be proven any more
+            "undecided: 30 of 31 seeds passed, so 0.95 is not proven with 80 seeds (success rate "
+            "0.*, confidence 0.95, seeds 0 to 30)",
+            "*::test_undecided: seeds: 30 of 31, undecided 0.95",
+        ]
+    )
     text = result.stdout.str()
     assert "refuted: 0 of " in text
     assert "so the success rate is below 0.9 (upper bound 0." in text
@@ -156,7 +167,7 @@ def test_known(seed):
     assert result.stdout.str().count(": seeds: ") == 1
 
 
-def test_skips(ran):
+def test_what_is_no_answer_of_a_seed(ran):
     result = ran("""
 @pytest.mark.seeds(100, min_rate=0.9, first=0)
 def test_first(seed):
@@ -185,33 +196,29 @@ def test_fixture(seed, late):
 def test_xfail(seed):
     if seed == 2:
         pytest.xfail("hm")
-""")
-    result.assert_outcomes(skipped=2, failed=3)
-    result.stdout.fnmatch_lines(
-        [
-            "seed 5 was skipped (hard), after 5 that were not: a seed is never left out.*",
-            "a fixture skipped seed 3 (late): a seed is never left out",
-            "seed 2 was expected to fail (hm), after 2 *",
-        ]
-    )
 
-
-def test_a_fixture_that_fails_is_an_error_and_no_seed(ran):
-    result = ran("""
 @pytest.fixture
 def model(seed):
     assert seed != 4, "broken"
 
 @pytest.mark.seeds(300, min_rate=0.9, first=0)
-def test_x(seed, model):
+def test_broken(seed, model):
     pass
 
 def test_after():
     pass
 """)
-    result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["*AssertionError: broken*", "*in a fixture, before seed 4*"])
-    assert ": seeds: " not in result.stdout.str()
+    result.assert_outcomes(skipped=2, failed=4, passed=1)
+    assert "test_broken: seeds: " not in result.stdout.str()
+    result.stdout.fnmatch_lines_random(
+        [
+            "*AssertionError: broken*",
+            "*in a fixture, before seed 4*",
+            "seed 5 was skipped (hard), after 5 that were not: a seed is never left out.*",
+            "a fixture skipped seed 3 (late): a seed is never left out",
+            "seed 2 was expected to fail (hm), after 2 *",
+        ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -301,12 +308,12 @@ def test_x(seed):
 
 
 ROOT = Path(__file__).parents[1]
-ENTRY = {"xortune": "xortune.certificates.pytest_plugin"}
 
 
 def test_the_entry_point_is_there():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == ENTRY
+    plugin = {"xortune": "xortune.certificates.pytest_plugin"}
+    assert project["entry-points"]["pytest11"] == plugin
 
 
 @pytest.mark.parametrize("every", [0, 2, 3, 7, 20, 30, 150])
@@ -373,19 +380,3 @@ def test_unused_it_is_silent_and_imports_nothing_of_ours(pytester):
     ran = apart(pytester, *named, "-W", "error", "-p", "no:hypothesispytest")
     assert ran.returncode == 0, ran.stdout
     assert "seeds" not in ran.stdout
-
-
-def test_undecided_fails_as_soon_as_it_cannot_be_proven_any_more(ran):
-    result = ran("""
-@pytest.mark.seeds(80, min_rate=0.95, first=0)
-def test_x(seed):
-    assert seed != 30
-""")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "undecided: 30 of 31 seeds passed, so 0.95 is not proven with 80 seeds (success rate "
-            "0.*, confidence 0.95, seeds 0 to 30)",
-            "*::test_x: seeds: 30 of 31, undecided 0.95",
-        ]
-    )

@@ -1,5 +1,5 @@
+import importlib
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,9 @@ from xortune.racing.race import (
 @pytest.fixture(scope="module")
 def errors():
     """The simulator of benchmarks/race_errors.py."""
-    folder = str(Path(__file__).parents[1] / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        import race_errors
-    finally:
-        sys.path.remove(folder)
-    return race_errors
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+        return importlib.import_module("race_errors")
 
 
 @pytest.fixture(scope="module")

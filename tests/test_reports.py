@@ -98,33 +98,33 @@ def assert_current(folder: Path, name: str) -> None:
         assert same or sketch, f"reports/{name}/{file} {DRAW}"
 
 
+def assert_drawn(name: str, into: Path) -> None:
+    folder = copied(name, into)
+    make.draw(name, folder)
+    assert_current(folder, name)
+
+
 @pytest.mark.parametrize(
     "name", [name for name in make.SPACES if name not in (make.COMPARED, "xor")]
 )
 def test_a_report_is_what_follows_from_its_run(name, tmp_path):
-    folder = copied(name, tmp_path)
-    make.draw(name, folder)
-    assert_current(folder, name)
+    assert_drawn(name, tmp_path)
 
 
 @pytest.mark.parametrize(
     "name", ["xor", *(pytest.param(name, marks=pytest.mark.long) for name in ("parity3", "sweep"))]
 )
 def test_its_pictures_are_too(name, tmp_path, pictures):
-    folder = copied(name, tmp_path)
-    make.draw(name, folder)
-    assert_current(folder, name)
+    assert_drawn(name, tmp_path)
 
 
 def test_the_comparison_is_what_follows_from_its_seeds(tmp_path, monkeypatch, pictures):
-    folder = copied(make.COMPARED, tmp_path)
     # Seeds that another version of torch trained are not counted with those of today's: here they
     # are only to be drawn.
-    [(made, identity)] = xt.load_run(folder).manifest["made"].items()
+    [(made, identity)] = xt.load_run(REPORTS / make.COMPARED).manifest["made"].items()
     monkeypatch.setattr(NetworkTrainer, "describe", lambda _: identity)
     assert made == made_id(identity)
-    make.draw(make.COMPARED, folder)
-    assert_current(folder, make.COMPARED)
+    assert_drawn(make.COMPARED, tmp_path)
 
 
 @pytest.mark.parametrize(("name", "space"), make.SPACES.items())

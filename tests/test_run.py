@@ -30,10 +30,6 @@ def run_of(path, *evaluations, **manifest):
     return Run(path, manifest, tuple(evaluations))
 
 
-BEGUN = {"made": {"0" * 8: {}}, "sessions": [{"made": "0" * 8}]}
-"""What says that a manifest is a run's."""
-
-
 def test_create_then_load(tmp_path):
     path = create(tmp_path / "a" / "b", space_text="name: é\n", manifest={"seed": 1})
     assert (path / "space.yaml").read_text(encoding="utf-8") == "name: é\n"
@@ -185,7 +181,8 @@ def test_the_seeds_file(tmp_path):
 
 
 def test_a_journal_with_a_torn_line_alone_holds_no_run(tmp_path):
-    create(tmp_path, space_text="", manifest=BEGUN)
+    made = "0" * 8  # what says that a manifest is a run's
+    create(tmp_path, space_text="", manifest={"made": {made: {}}, "sessions": [{"made": made}]})
     (tmp_path / "evaluations.jsonl").write_text('{"proposal":0,')
     assert not holds_run(tmp_path)
     refuse_files_of_others(tmp_path)

@@ -96,7 +96,7 @@ def test_what_does_not_go_together_is_refused(tmp_path, options, words):
 
 SHORT = {
     "name": "short",
-    "parameters": {"x": {"low": 0.0, "high": 1.0}},
+    "parameters": SPACE["parameters"],
     "search": {"sampler": "random", "trials": 6},
     "seeds": {"race": {"max": 32}},
 }

@@ -5,10 +5,13 @@ import time
 
 import forked
 import pytest
+from commands import _somewhere
 from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli.shared import app
+
+__all__ = ["_somewhere"]  # the fixture
 
 SPACE = """
 name: deadly
@@ -22,10 +25,9 @@ seeds: {ladder: [2]}
 pytestmark = pytest.mark.usefixtures("no_ray")
 
 
-@pytest.fixture
-def command(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+def command(*words):
+    """What it shows may have a traceback of the user's function."""
+    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def train_file(folder, *lines):
@@ -43,7 +45,7 @@ def train_file(folder, *lines):
         ("sys.exit(0)", "SystemExit: 0"),
     ],
 )
-def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words, command):
+def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words):
     train_file(tmp_path, line, "return True")
     ended = command("search", "space.yaml", "--output", "run")
     assert ended.exit_code == 2
@@ -55,7 +57,7 @@ def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words,
 
 
 @pytest.mark.usefixtures("forks")
-def test_a_check_takes_no_longer_than_a_trial_may(tmp_path, command):
+def test_a_check_takes_no_longer_than_a_trial_may(tmp_path):
     train_file(tmp_path, "time.sleep(1000)")
     words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "0.5s"]
     ended = command(*words)
@@ -63,7 +65,7 @@ def test_a_check_takes_no_longer_than_a_trial_may(tmp_path, command):
     assert "with x='é☃' took longer than 0.5 s; allowed: " in ended.stderr
 
 
-def test_an_import_that_ends_its_process_is_told(tmp_path, command):
+def test_an_import_that_ends_its_process_is_told(tmp_path):
     train_file(tmp_path, "return True")
     (tmp_path / "train.py").write_text("import os\nos._exit(0)\n")
     for words in (["search", "space.yaml", "--output", "run"], ["space", "space.yaml"]):
@@ -107,15 +109,15 @@ def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
         os.kill(int((tmp_path / "child").read_text()), 0)
 
 
-def imported(folder, command):
+def imported(folder):
     (folder / "rows.csv").write_text("x,seed,success\nb,0,1\nb,1,1\nc,0,0\n")
     words = ["--config", "x", "--trainer", "./train.py:run", "--output", "run", "--quiet"]
     assert command("import", "rows.csv", *words).exit_code == 0
 
 
-def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path, command):
+def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path):
     train_file(tmp_path, "if seed % 4 == 1 and seed > 2**30: os._exit(0)", "return True")
-    imported(tmp_path, command)
+    imported(tmp_path)
     ended = command("certify", "run", "--top", 1, "--seeds", 5, "--quiet")
     assert ended.exit_code == 4
     run = xt.load_run(tmp_path / "run")
