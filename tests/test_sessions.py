@@ -43,15 +43,16 @@ def search(tmp_path, monkeypatch):
         lines = ()
         if (directory / JOURNAL).exists():
             run = load_run(directory)
-            continue_run(
+            notes = continue_run(
                 space,
                 trainer,
                 run,
-                on_message=listener.message,
                 extend=resume.extend,
                 accept_versions=resume.accept_versions,
                 command=resume.command,
             )
+            for note in notes:
+                listener.message(note)
             lines = run.evaluations
         else:
             manifest = first_manifest(space, trainer, resume.command)

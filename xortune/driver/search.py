@@ -45,7 +45,7 @@ from xortune.runs.run import (
     next_directory,
     refuse_files_of_others,
 )
-from xortune.runs.sessions import continuation, end_of_session, now
+from xortune.runs.sessions import continue_run, end_of_session, now
 from xortune.runs.status import Progress
 from xortune.runs.store import StoredPath, driver_directory, holds_lines
 from xortune.spaces.model import SearchSpace
@@ -415,9 +415,12 @@ def dry_run(
     if resume and _holds(directory):
         refuse_held(directory)
         before = load_run(output if output is not None else directory)
-        notes = continuation(
-            checked.space, checked.trainer, before, extend=extend, accept_versions=accept_versions
-        ).notes
+        notes = continue_run(
+            *(checked.space, checked.trainer, before),
+            extend=extend,
+            accept_versions=accept_versions,
+            dry_run=True,
+        )
         return DryRun(checked.space, directory, len(before.evaluations), tuple(notes))
     if output is None and not resume:
         return DryRun(checked.space, next_directory(RUNS, checked.space.name))

@@ -192,9 +192,9 @@ class _Session:
         if not holds_run(self.directory):
             return ()
         before = load_run(self.directory)
-        continue_run(
-            self.space, self.trainer, before, on_message=self.listener.message, **vars(self.terms)
-        )
+        for note in continue_run(self.space, self.trainer, before, **vars(self.terms)):
+            if self.listener.message is not None:
+                self.listener.message(note)
         manifest = manifest_of(self.directory)
         self.spaces = earlier_spaces(self.directory, manifest)
         self.max_in_flight = manifest.get("window")

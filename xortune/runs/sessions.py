@@ -7,7 +7,7 @@ import platform
 import re
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -473,24 +473,7 @@ def session_entry(command: Sequence[str] | None) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Continuation:
-    """A session that continues a run.
-
-    Attributes:
-        entry: for the manifest, without its number and its digest.
-        identity: of its trainer.
-        notes: sentences that the user should read.
-        space: the space that replaces the run's; None if that stays.
-    """
-
-    entry: Mapping[str, Any]
-    identity: Mapping[str, str]
-    notes: Sequence[str]
-    space: SearchSpace | None = None
-
-
-def continuation(
+def continue_run(
     space: SearchSpace,
     trainer: Trainer,
     run: Run,
@@ -498,11 +481,17 @@ def continuation(
     extend: bool = False,
     accept_versions: bool = False,
     command: Sequence[str] | None = None,
-) -> Continuation:
-    """Check a session that would continue a run, and describe it; nothing is written.
+    dry_run: bool = False,
+) -> list[str]:
+    """Begin a session that continues a run: record it, and its space if that grows.
+
+    The caller holds the run's lock, except for a `dry_run`, which writes nothing.
+
+    Returns:
+        Sentences that the user should read.
 
     Raises:
-        InputError: it may not continue the run.
+        InputError: it may not continue the run; nothing was written.
     """
     place, manifest, then = str(run.path), run.manifest, run.asked
     learned = manifest.get("task_fingerprint")
@@ -517,34 +506,13 @@ def continuation(
             "from what it would have proposed without the interruption"
         )
     entry |= {"changes": [str(change) for change in changes], "notes": notes}
-    # Fewer trials than the run's hold for this session only.
-    grown = any(change.refusal is None for change in changes)
-    return Continuation(entry, identity, notes, space if grown else None)
-
-
-def continue_run(
-    space: SearchSpace,
-    trainer: Trainer,
-    run: Run,
-    *,
-    on_message: Callable[[str], None] | None = None,
-    **how: Any,
-) -> None:
-    """Begin a session that continues a run: record it, and its space if that grows.
-
-    The caller holds the run's lock. Arguments are those of `continuation`; `on_message` is called
-    with each sentence that the user should read.
-
-    Raises:
-        InputError: it may not continue the run; nothing was written.
-    """
-    session = continuation(space, trainer, run, **how)
-    begin_session(run.path, session.entry, session.identity, session.space)
-    if run.manifest.get("stopped"):
-        update_manifest(run.path, stopped=None)
-    for note in session.notes:
-        if on_message is not None:
-            on_message(note)
+    if not dry_run:
+        # Fewer trials than the run's hold for this session only.
+        grown = any(change.refusal is None for change in changes)
+        begin_session(run.path, entry, identity, space if grown else None)
+        if run.manifest.get("stopped"):
+            update_manifest(run.path, stopped=None)
+    return notes
 
 
 def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
