@@ -22,7 +22,6 @@ from xortune.trainers import reference
 from xortune.trainers.limits import LANES, Training, bytes_of, structure_of
 from xortune.trainers.reference import (
     ColumnOptimizer,
-    _ColumnNumbers,
     matches_torch,
     one_thread,
     optimizer_of,
@@ -356,14 +355,14 @@ def test_whatever_lr_and_momentum(case, numbers, seed):
 
 def test_a_step_that_rounds_otherwise_is_noticed(monkeypatch):
     """The trial must be able to fail: with the next float of each lr it does."""
-    spread = _ColumnNumbers.spread
+    spread = ColumnOptimizer.spread
 
     def next_float(self, values):
         return torch.nextafter(spread(self, values), torch.tensor(math.inf))
 
     matches_torch.cache_clear()
     try:
-        monkeypatch.setattr(_ColumnNumbers, "spread", next_float)
+        monkeypatch.setattr(ColumnOptimizer, "spread", next_float)
         assert not matches_torch("Adam", heavy=False)
         assert not matches_torch("SGD", heavy=True)
         assert not matches_torch("Rprop", heavy=False)

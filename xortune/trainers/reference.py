@@ -20,7 +20,6 @@ as one model, which saves starting operations: on a GPU, and where each has few 
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import math
 import os
@@ -372,9 +371,6 @@ def _on(
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
-Update = Callable[[Tensor, Tensor], None]
-"""Changes weights (P, S) by their gradient (P, S)."""
-
 
 class ColumnOptimizer:
     """Steps weights (P, S), each column as the optimizer of its own config does.
@@ -383,223 +379,168 @@ class ColumnOptimizer:
         configs: they differ in lr and momentum only; with momentum 0 all or none.
         which: int64, shape (S,): the index of each column's config.
         weights: shape (P, S).
+
+    Attributes:
+        steps: so far, with the current one.
+        lr: float64, shape (C,): of each config.
+        minus_lr, momentum: float32, shape (S,): of each column.
+        product: of NAdam's momenta so far, which torch keeps as float32.
     """
 
     def __init__(
         self, configs: Sequence[Config], which: NDArray[np.int64], weights: Tensor
     ) -> None:
         assert len({(c.optimizer, c.momentum > 0) for c in configs}) == 1
-        numbers = _ColumnNumbers(
-            lr=np.array([config.lr for config in configs]),
-            momentum=np.array([config.momentum for config in configs]),
-            which=torch.from_numpy(which).to(weights.device),
-        )
-        self._weights = weights
-        self._update = _UPDATES[configs[0].optimizer](numbers, weights)
+        self._weights, self._which = weights, torch.from_numpy(which).to(weights.device)
+        self._update = _UPDATES[configs[0].optimizer]
+        self.steps, self.product = 0, np.float32(1)
+        self.is_heavy = configs[0].momentum > 0
+        self.lr = np.array([config.lr for config in configs])
+        self.minus_lr = self.spread(-self.lr)
+        self.momentum = self.spread(np.array([config.momentum for config in configs]))
+
+    @functools.cached_property
+    def first(self) -> Tensor:
+        """The first state, shape (P, S); zeros before the first step."""
+        return torch.zeros_like(self._weights)
+
+    @functools.cached_property
+    def second(self) -> Tensor:
+        """The second state."""
+        return torch.zeros_like(self._weights)
+
+    @functools.cached_property
+    def shrink(self) -> Tensor:
+        """The factor by which AdamW decays the weights."""
+        return self.spread(1 - self.lr * 1e-2)
+
+    def spread(self, values: NDArray[np.float64]) -> Tensor:
+        """float32, shape (S,), of one number for each config, shape (C,)."""
+        rounded = torch.from_numpy(values.astype(np.float32))
+        return rounded.to(self._which.device).index_select(0, self._which)
 
     def step(self) -> None:
         """Step once, by ``weights.grad``."""
         gradient = self._weights.grad
         assert gradient is not None
-        self._update(self._weights, gradient)
+        self.steps += 1
+        self._update(self, self._weights, gradient)
 
 
-@dataclass(frozen=True, eq=False)
-class _ColumnNumbers:
-    """The lr and momentum of C configs, for S columns of weights.
-
-    Attributes:
-        lr: float64, shape (C,).
-        momentum: float64, shape (C,).
-        which: int64, shape (S,): each column's config; on the device of the weights.
-    """
-
-    lr: NDArray[np.float64]
-    momentum: NDArray[np.float64]
-    which: Tensor
-
-    def spread(self, values: NDArray[np.float64]) -> Tensor:
-        """float32, shape (S,), of one number for each config, shape (C,)."""
-        rounded = torch.from_numpy(values.astype(np.float32))
-        return rounded.to(self.which.device).index_select(0, self.which)
+def _sgd(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    if not own.is_heavy:
+        weights.addcmul_(gradient, own.minus_lr)
+        return
+    if own.steps > 1:
+        own.first.mul_(own.momentum).add_(gradient)
+    else:
+        own.first.copy_(gradient)
+    weights.addcmul_(own.first, own.minus_lr)
 
 
-def _sgd(numbers: _ColumnNumbers, like: Tensor) -> Update:
-    lr, momentum = numbers.spread(-numbers.lr), numbers.spread(numbers.momentum)
-    buffer = torch.zeros_like(like) if numbers.momentum[0] else None
-    steps = itertools.count()
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        if buffer is None:
-            weights.addcmul_(gradient, lr)
-            return
-        if next(steps):
-            buffer.mul_(momentum).add_(gradient)
-        else:
-            buffer.copy_(gradient)
-        weights.addcmul_(buffer, lr)
-
-    return update
-
-
-def _adadelta(numbers: _ColumnNumbers, like: Tensor) -> Update:
+def _adadelta(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
     rho, eps = 0.9, 1e-6
-    lr = numbers.spread(-numbers.lr)
-    squares, deltas = torch.zeros_like(like), torch.zeros_like(like)
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        squares.mul_(rho).addcmul_(gradient, gradient, value=1 - rho)
-        deviation = squares.add(eps).sqrt_()
-        delta = deltas.add(eps).sqrt_().div_(deviation).mul_(gradient)
-        deltas.mul_(rho).addcmul_(delta, delta, value=1 - rho)
-        weights.addcmul_(delta, lr)
-
-    return update
+    squares, deltas = own.first, own.second
+    squares.mul_(rho).addcmul_(gradient, gradient, value=1 - rho)
+    deviation = squares.add(eps).sqrt_()
+    delta = deltas.add(eps).sqrt_().div_(deviation).mul_(gradient)
+    deltas.mul_(rho).addcmul_(delta, delta, value=1 - rho)
+    weights.addcmul_(delta, own.minus_lr)
 
 
-def _adagrad(numbers: _ColumnNumbers, like: Tensor) -> Update:
-    lr = numbers.spread(-numbers.lr)
-    squares = torch.zeros_like(like)
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        squares.addcmul_(gradient, gradient, value=1)
-        weights.addcdiv_(gradient * lr, squares.sqrt().add_(1e-10))
-
-    return update
+def _adagrad(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    own.first.addcmul_(gradient, gradient, value=1)
+    weights.addcdiv_(gradient * own.minus_lr, own.first.sqrt().add_(1e-10))
 
 
-def _adam(numbers: _ColumnNumbers, like: Tensor, *, decay: float = 0.0) -> Update:
-    shrink = numbers.spread(1 - numbers.lr * decay)
-    first, second = torch.zeros_like(like), torch.zeros_like(like)
-    steps = itertools.count(1)
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        step = next(steps)
-        if decay:
-            weights.mul_(shrink)
-        first.lerp_(gradient, 1 - BETA1)
-        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        sizes = numbers.spread(-(numbers.lr / (1 - BETA1**step)))
-        root = (second.sqrt() / (1 - BETA2**step) ** 0.5).add_(EPS)
-        weights.addcdiv_(first * sizes, root)
-
-    return update
+def _adam(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    step = own.steps
+    own.first.lerp_(gradient, 1 - BETA1)
+    own.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    sizes = own.spread(-(own.lr / (1 - BETA1**step)))
+    root = (own.second.sqrt() / (1 - BETA2**step) ** 0.5).add_(EPS)
+    weights.addcdiv_(own.first * sizes, root)
 
 
-def _adamax(numbers: _ColumnNumbers, like: Tensor) -> Update:
-    first, largest = torch.zeros_like(like), torch.zeros_like(like)
-    steps = itertools.count(1)
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        first.lerp_(gradient, 1 - BETA1)
-        torch.maximum(largest.mul_(BETA2), gradient.abs().add_(EPS), out=largest)
-        sizes = numbers.spread(-(numbers.lr / (1 - BETA1 ** next(steps))))
-        weights.addcdiv_(first * sizes, largest)
-
-    return update
+def _adamw(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    weights.mul_(own.shrink)
+    _adam(own, weights, gradient)
 
 
-def _asgd(numbers: _ColumnNumbers, like: Tensor) -> Update:  # noqa: ARG001
-    shrink, power = 1e-4, 0.75
-    steps = itertools.count()
-    rates = numbers.lr.tolist()
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        # torch also keeps averaged weights, which no output depends on.
-        step = next(steps)
-        sizes = [lr / ((1 + shrink * lr * step) ** power) for lr in rates] if step else rates
-        # torch keeps them as float32 tensors.
-        eta = np.array(sizes).astype(np.float32).astype(np.float64)
-        weights.mul_(numbers.spread(1 - shrink * eta))
-        weights.addcmul_(gradient, numbers.spread(-eta))
-
-    return update
+def _adamax(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    own.first.lerp_(gradient, 1 - BETA1)
+    torch.maximum(own.second.mul_(BETA2), gradient.abs().add_(EPS), out=own.second)
+    sizes = own.spread(-(own.lr / (1 - BETA1**own.steps)))
+    weights.addcdiv_(own.first * sizes, own.second)
 
 
-def _nadam(numbers: _ColumnNumbers, like: Tensor) -> Update:
-    first, second = torch.zeros_like(like), torch.zeros_like(like)
-    steps = itertools.count(1)
-    product = np.float32(1)  # as torch keeps it
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        nonlocal product
-        step = next(steps)
-        mu = BETA1 * (1.0 - 0.5 * (0.96 ** (step * 4e-3)))
-        after = BETA1 * (1.0 - 0.5 * (0.96 ** ((step + 1) * 4e-3)))
-        product *= np.float32(mu)
-        first.lerp_(gradient, 1 - BETA1)
-        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        root = second.div(1 - BETA2**step).sqrt().add_(EPS)
-        now = numbers.spread(-numbers.lr * (1.0 - mu) / (1.0 - float(product)))
-        then = numbers.spread((-numbers.lr * after) / (1.0 - float(product) * after))
-        weights.addcdiv_(gradient * now, root)
-        weights.addcdiv_(first * then, root)
-
-    return update
+def _asgd(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    # torch also keeps averaged weights, which no output depends on.
+    shrink, power, step = 1e-4, 0.75, own.steps - 1
+    sizes = [lr / ((1 + shrink * lr * step) ** power) for lr in own.lr.tolist()]
+    # torch keeps them as float32 tensors.
+    eta = np.array(sizes).astype(np.float32).astype(np.float64)
+    weights.mul_(own.spread(1 - shrink * eta))
+    weights.addcmul_(gradient, own.spread(-eta))
 
 
-def _radam(numbers: _ColumnNumbers, like: Tensor) -> Update:
-    lr = numbers.spread(numbers.lr)
-    first, second = torch.zeros_like(like), torch.zeros_like(like)
-    steps = itertools.count(1)
-    longest = 2 / (1 - BETA2) - 1
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        step = next(steps)
-        first.lerp_(gradient, 1 - BETA1)
-        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        correction = 1 - BETA2**step
-        change = first / (1 - BETA1**step) * lr
-        length = longest - 2 * step * (BETA2**step) / correction
-        if length > 5.0:
-            rectified = (length - 4) * (length - 2) * longest
-            rectified = (rectified / ((longest - 4) * (longest - 2) * length)) ** 0.5
-            change = change * ((correction**0.5) / second.sqrt().add_(EPS)) * rectified
-        weights.add_(change, alpha=-1.0)
-
-    return update
+def _nadam(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    step = own.steps
+    mu = BETA1 * (1.0 - 0.5 * (0.96 ** (step * 4e-3)))
+    after = BETA1 * (1.0 - 0.5 * (0.96 ** ((step + 1) * 4e-3)))
+    own.product *= np.float32(mu)
+    product = float(own.product)
+    own.first.lerp_(gradient, 1 - BETA1)
+    own.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    root = own.second.div(1 - BETA2**step).sqrt().add_(EPS)
+    weights.addcdiv_(gradient * own.spread(-own.lr * (1.0 - mu) / (1.0 - product)), root)
+    weights.addcdiv_(own.first * own.spread((-own.lr * after) / (1.0 - product * after)), root)
 
 
-def _rmsprop(numbers: _ColumnNumbers, like: Tensor) -> Update:
-    alpha = 0.99
-    lr, momentum = numbers.spread(-numbers.lr), numbers.spread(numbers.momentum)
-    squares = torch.zeros_like(like)
-    buffer = torch.zeros_like(like) if numbers.momentum[0] else None
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        squares.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
-        root = squares.sqrt().add_(EPS)
-        if buffer is not None:
-            buffer.mul_(momentum).addcdiv_(gradient, root)
-            weights.addcmul_(buffer, lr)
-        else:
-            weights.addcdiv_(gradient * lr, root)
-
-    return update
+def _radam(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    step, longest = own.steps, 2 / (1 - BETA2) - 1
+    own.first.lerp_(gradient, 1 - BETA1)
+    own.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    correction = 1 - BETA2**step
+    change = own.first / (1 - BETA1**step) * own.minus_lr
+    length = longest - 2 * step * (BETA2**step) / correction
+    if length > 5.0:
+        rectified = (length - 4) * (length - 2) * longest
+        rectified = (rectified / ((longest - 4) * (longest - 2) * length)) ** 0.5
+        change = change * ((correction**0.5) / own.second.sqrt().add_(EPS)) * rectified
+    weights.add_(change)
 
 
-def _rprop(numbers: _ColumnNumbers, like: Tensor) -> Update:
+def _rmsprop(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
+    alpha, squares = 0.99, own.second
+    squares.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+    root = squares.sqrt().add_(EPS)
+    if own.is_heavy:
+        own.first.mul_(own.momentum).addcdiv_(gradient, root)
+        weights.addcmul_(own.first, own.minus_lr)
+    else:
+        weights.addcdiv_(gradient * own.minus_lr, root)
+
+
+def _rprop(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
     down, up, least, most = 0.5, 1.2, 1e-6, 50
-    before = torch.zeros_like(like)
-    sizes = numbers.spread(numbers.lr).expand_as(like).contiguous()
-
-    def update(weights: Tensor, gradient: Tensor) -> None:
-        sign = gradient.mul(before).sign()
-        sign.masked_fill_(sign.gt(0), up).masked_fill_(sign.lt(0), down)
-        sign.masked_fill_(sign.eq(0), 1)
-        sizes.mul_(sign).clamp_(least, most)
-        before.copy_(gradient).masked_fill_(sign.eq(down), 0)
-        weights.addcmul_(before.sign(), sizes, value=-1)
-
-    return update
+    before, sizes = own.first, own.second
+    if own.steps == 1:
+        sizes.copy_(own.spread(own.lr))
+    sign = gradient.mul(before).sign()
+    sign.masked_fill_(sign.gt(0), up).masked_fill_(sign.lt(0), down)
+    sign.masked_fill_(sign.eq(0), 1)
+    sizes.mul_(sign).clamp_(least, most)
+    before.copy_(gradient).masked_fill_(sign.eq(down), 0)
+    weights.addcmul_(before.sign(), sizes, value=-1)
 
 
-_UPDATES: dict[str, Callable[[_ColumnNumbers, Tensor], Update]] = {
+_UPDATES: dict[str, Callable[[ColumnOptimizer, Tensor, Tensor], None]] = {
     "ASGD": _asgd,
     "Adadelta": _adadelta,
     "Adagrad": _adagrad,
     "Adam": _adam,
-    "AdamW": functools.partial(_adam, decay=1e-2),
+    "AdamW": _adamw,
     "Adamax": _adamax,
     "NAdam": _nadam,
     "RAdam": _radam,
