@@ -200,28 +200,25 @@ def _step(
 
 
 def train(
-    config: Config,
-    task: Task,
-    seeds: NDArray[np.int64],
-    checkpoints: Sequence[int] = (),
-    *,
-    device: str = "cpu",
+    config: Config, task: Task, seeds: NDArray[np.int64], checkpoints: Sequence[int] = ()
 ) -> Outcome:
-    """Train every seed for `config.epochs` epochs.
+    """Train every seed for `config.epochs` epochs on the CPU.
 
     Args:
         config: what to train.
         task: what to learn.
         seeds: int64, shape (S,), each in [0, 2**32) and once.
         checkpoints: earlier epochs at which to record an outcome too.
-        device: where torch trains; the initial weights are drawn on the CPU.
     """
-    size = width_of(config, task)
+    size, lanes, parts = width_of(config, task), lanes_of(config, task), []
     with one_thread():
-        parts = [
-            _train_part(config, task, seeds[start : start + size], checkpoints, device)
-            for start in range(0, len(seeds), size)
-        ]
+        for first in range(0, len(seeds), size):
+            own = seeds[first : first + size]
+            padded = np.append(own, np.full(-len(own) % lanes, own[-1]))
+            weights = stacked(initial_weights(task.dim, config.hidden_dim, padded))
+            optimizer = optimizer_of(config, weights)
+            records = list(run_epochs(config, task, weights, optimizer, checkpoints))
+            parts.append(_outcome(Training(config, own, tuple(checkpoints)), task, records, 0))
     return functools.reduce(Outcome.merge, parts)
 
 
@@ -246,17 +243,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _train_part(
-    config: Config, task: Task, seeds: NDArray[np.int64], checkpoints: Sequence[int], device: str
-) -> Outcome:
-    padding = np.full(-len(seeds) % lanes_of(config, task), seeds[-1])
-    start = initial_weights(task.dim, config.hidden_dim, np.concatenate([seeds, padding]))
-    weights = stacked(start).to(device)
-    optimizer = optimizer_of(config, weights)
-    records = list(run_epochs(config, task, weights, optimizer, checkpoints))
-    return _outcome(Training(config, seeds, tuple(checkpoints)), task, records, 0)
 
 
 @dataclass(frozen=True, eq=False)
