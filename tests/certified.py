@@ -16,7 +16,6 @@ from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.certify import certify_run
-from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL
 
 SPACE = """
@@ -38,15 +37,8 @@ KEYS = [point.key for point in POINTS]
 SEARCHED = (6, 8, 7, 0, 5)  # of 8
 
 
-@dataclass
-class Counting:
-    """Solves every seed but those of `fails`, by key; notes the blocks; may break or be stopped."""
-
-    fails: dict[str, int] = field(default_factory=dict)
-    broken: set[int] = field(default_factory=set)
-    stop_after: int | None = None
-    seconds: float = 1 / 50  # blocks of 50 seeds
-    blocks: list = field(default_factory=list)
+class Trainer:
+    """What is not training; a subclass says how many seconds a seed takes."""
 
     def check(self, point):
         return point
@@ -56,6 +48,17 @@ class Counting:
 
     def describe(self):
         return {}
+
+
+@dataclass
+class Counting(Trainer):
+    """Solves every seed but those of `fails`, by key; notes the blocks; may break or be stopped."""
+
+    fails: dict[str, int] = field(default_factory=dict)
+    broken: set[int] = field(default_factory=set)
+    stop_after: int | None = None
+    seconds: float = 1 / 50  # blocks of 50 seeds
+    blocks: list = field(default_factory=list)
 
     def train(self, blocks):
         [block] = blocks
@@ -114,16 +117,14 @@ def disjoint(path):
 def searched(tmp_path, monkeypatch):
     """`xt.search` without Ray: the journal gets three configs of which one solves nothing."""
     from xortune.driver import session as session_module
-    from xortune.runs.run import create, holds_run
+    from xortune.runs.run import holds_run
     from xortune.runs.sessions import first_manifest
 
     def session(space, trainer, directory, *, resume, **_):
         if not holds_run(directory):
             manifest = first_manifest(space, trainer, resume.command)
-            create(directory, space_text=space.text, manifest=manifest)
-            with Journal.open(directory / JOURNAL) as journal:
-                for i, k in enumerate((8, 7, 0)):
-                    journal.append(done(i, POINTS[i], solved(0, k, 8, epochs=30)))
+            found = {"points": POINTS[:3], "counts": (8, 7, 0), "seconds": 0.5}
+            searched_run(directory, **found, text=space.text, **manifest)
         return session.complete
 
     session.complete = True
@@ -139,7 +140,7 @@ def searched(tmp_path, monkeypatch):
 
 
 @dataclass(frozen=True)
-class Chancy:
+class Chancy(Trainer):
     """Solves a seed or not, whichever block it comes in. A block takes as long as it says.
 
     The process dies in the block that has the seed `deadly`. In the one that has `stops`, `driver`
@@ -150,15 +151,6 @@ class Chancy:
     deadly: int = -1
     stops: int = -1
     driver: int = 0
-
-    def check(self, point):
-        return point
-
-    def cost(self, block):
-        return block.count * self.seconds
-
-    def describe(self):
-        return {}
 
     def train(self, blocks):
         return [self._one(block) for block in blocks]

@@ -35,11 +35,14 @@ class Server:
         secret = folder / "secret"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        self._run("initdb", "-U", "me", "-A", "scram-sha-256", "--pwfile", secret, "--no-sync")
+        making = self._begun(
+            "initdb", "-U", "me", "-A", "scram-sha-256", "--pwfile", secret, "--no-sync"
+        )
+        assert making.wait() == 0, (folder / "log").read_text()
 
     def start(self) -> None:
         options = ("-h", "127.0.0.1", "-p", self.port, "-k", self._folder, "-c", "fsync=off")
-        self._process = subprocess.Popen(self._words("postgres", *options), **self._how())
+        self._process = self._begun("postgres", *options)
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -71,18 +74,13 @@ class Server:
             raise OSError(str(error)) from None
         return f"postgresql://me:s3%3Acr%40t@127.0.0.1:{self.port}/{database}"
 
-    def _words(self, program: str, *options: object) -> list[str]:
+    def _begun(self, program: str, *options: object) -> subprocess.Popen[bytes]:
         folder = programs()
         assert folder is not None
-        return [str(folder / program), "-D", str(self._folder / "data"), *map(str, options)]
-
-    def _run(self, program: str, *options: object) -> None:
-        ran = subprocess.run(self._words(program, *options), check=False, **self._how())
-        assert ran.returncode == 0, (self._folder / "log").read_text()
-
-    def _how(self) -> dict[str, object]:
-        log = os.open(self._folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        return {"stdout": log, "stderr": log, "cwd": self._folder, **self._account}
+        words = [str(folder / program), "-D", str(self._folder / "data"), *map(str, options)]
+        with (self._folder / "log").open("ab") as log:
+            how = {"stdout": log, "stderr": log, "cwd": self._folder, **self._account}
+            return subprocess.Popen(words, **how)
 
 
 @contextmanager

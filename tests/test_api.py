@@ -6,14 +6,12 @@ import socket
 from pathlib import Path
 
 import pytest
-from hand_made import CONFIG, TINY_SPACE, done, solved
+from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster, connected
-from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL, create
 from xortune.runs.sessions import first_manifest
 from xortune.spaces.space import parse_space
 
@@ -34,10 +32,9 @@ def sessions(monkeypatch):
     def session(space, trainer, directory, *, resume, **more):
         manifest = first_manifest(space, trainer, resume.command)
         calls.append({"space": space, "trainer": trainer, "manifest": manifest, **more})
-        create(directory, space_text=space.text, manifest=manifest)
         point = trainer.check(xt.Config(**{**CONFIG, "epochs": 30}).point)
-        with Journal.open(directory / JOURNAL) as journal:
-            journal.append(done(0, point, solved(0, 3, 4, epochs=30)))
+        lines = [done(0, point, solved(0, 3, 4, epochs=30))]
+        write_run(directory, lines, space_text=space.text, **manifest)
         return True
 
     monkeypatch.setattr(session_module, "search_session", session)

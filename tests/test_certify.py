@@ -21,7 +21,7 @@ from certified import (
     spans,
 )
 from commands import xortune
-from hand_made import done, solved, write_run
+from hand_made import append, done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,6 @@ from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
 from xortune.driver.certify import certify_run
 from xortune.runs.certificate import certificate_of, lower_bound, risk_of
-from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
 from xortune.stats.proportions import clopper_pearson_lower
 
@@ -71,8 +70,7 @@ def test_nothing_to_certify_is_bad_input(tmp_path, lines):
 def test_a_search_that_went_on_has_other_finalists_and_another_attempt(run):
     certify(run)
     better = Point({**BASE, "lr": 0.07})
-    with Journal.open(run.path / JOURNAL) as journal:
-        journal.append(done(5, better, solved(0, 80, 80, epochs=30)))
+    append(run.path, done(5, better, solved(0, 80, 80, epochs=30)))
     found = certify(run)
     assert found.latest.number == 2
     assert better.key in {f.key for f in found.finalists}
@@ -92,21 +90,18 @@ def test_seeds_that_the_journal_has_are_never_taken_again(run, tmp_path):
     copy = load_run(tmp_path / "copy")
     first = certify(copy, extendable=True, top=1).best.first
     # By hand, in the certificates' own range: a search's line, among those that would be drawn.
-    with Journal.open(run.path / JOURNAL) as journal:
-        journal.append(done(0, POINTS[0], solved(first + 70, 8, 8, epochs=30)))
+    append(run.path, done(0, POINTS[0], solved(first + 70, 8, 8, epochs=30)))
     found = certify(run, extendable=True, top=1)
     assert found.best.first != first
     assert disjoint(run.path)
-    with Journal.open(copy.path / JOURNAL) as journal:
-        journal.append(done(1, POINTS[1], solved(first + 150, 8, 8, epochs=30)))
+    append(copy.path, done(1, POINTS[1], solved(first + 150, 8, 8, epochs=30)))
     with pytest.raises(xt.InputError, match="are not fresh") as caught:
         certify(copy, extend=True, top=1)
     assert JOURNAL in str(caught.value)
     assert KEYS[1] in str(caught.value)
     assert certify(copy, top=1).latest.number == 2
     assert disjoint(copy.path)
-    with Journal.open(run.path / JOURNAL) as journal:
-        journal.append(done(0, POINTS[0], solved(CERTIFY.stop - 60, 8, 8, epochs=30)))
+    append(run.path, done(0, POINTS[0], solved(CERTIFY.stop - 60, 8, 8, epochs=30)))
     with pytest.raises(xt.InputError, match="fresh seeds are asked for, and 52 are left"):
         certify(run, seeds=len(CERTIFY))
 
@@ -144,13 +139,9 @@ EDGE = {CLIFF.key: 25, KEYS[2]: 2}
 AROUND = {"neighbourhood": 0.2, "by": "neighbourhood"}
 
 
-def order(found):
-    return [f.key for f in found.finalists]
-
-
 def test_the_worst_around_orders_the_finalists(run):
     found = certify(run, Counting(EDGE), top=2, **AROUND)
-    assert order(found) == [KEYS[2], KEYS[1]]
+    assert [f.key for f in found.finalists] == [KEYS[2], KEYS[1]]
     assert found.latest.by == "neighbourhood"
     plateau, edge = found.finalists
     assert plateau.lower_bound < edge.lower_bound  # by themselves it is the other way round
@@ -160,20 +151,15 @@ def test_the_worst_around_orders_the_finalists(run):
         expected = lower_bound(k, 100, alpha=alpha, bound="clopper-pearson")
         assert result.neighbourhood_bound == pytest.approx(expected)
     assert plateau.neighbourhood_bound == plateau.lower_bound
-    assert load_run(run.path).certificate == found == certificate_of(load_run(run.path).checks)
-
-
-def test_gate_and_export_take_the_first_of_that_order(run):
-    certify(run, Counting(EDGE), top=2, **AROUND)
-    bound = load_run(run.path).certificate.best.lower_bound
-    verdict = xt.gate(load_run(run.path), min_rate=round(bound - 1e-4, 4))
-    assert verdict.passed
-    assert not xt.gate(load_run(run.path), min_rate=round(bound + 1e-4, 4)).passed
-    assert f"# Config {KEYS[2]}," in xt.export(load_run(run.path))
-    result = xortune("export", run.path)
-    assert f"{KEYS[2]} is the certificate's first; the search's first was {KEYS[1]}" in (
-        result.stderr
-    )
+    run = load_run(run.path)
+    assert run.certificate == found == certificate_of(run.checks)
+    # Gate and export take the first of that order.
+    bound = plateau.lower_bound
+    assert xt.gate(run, min_rate=round(bound - 1e-4, 4)).passed
+    assert not xt.gate(run, min_rate=round(bound + 1e-4, 4)).passed
+    assert f"# Config {KEYS[2]}," in xt.export(run)
+    said = f"{KEYS[2]} is the certificate's first; the search's first was {KEYS[1]}"
+    assert said in xortune("export", run.path).stderr
 
 
 def test_an_interrupted_one_is_not_complete_until_all_neighbours_are(run):
@@ -188,7 +174,7 @@ def test_an_interrupted_one_is_not_complete_until_all_neighbours_are(run):
         assert part.best
     found = certify(run, Counting({CLIFF.key: 25}, seconds=1e-6), top=2, **AROUND)
     assert len(found.attempts) == 1
-    assert order(found) == [KEYS[2], KEYS[1]]
+    assert [f.key for f in found.finalists] == [KEYS[2], KEYS[1]]
 
 
 def test_nothing_to_move_gives_no_order(tmp_path):
@@ -254,18 +240,17 @@ CALL = st.fixed_dictionaries(
 @given(st.lists(CALL, min_size=1, max_size=6))
 def test_fresh_seeds_stay_fresh_and_nothing_is_forgotten(calls):
     with tempfile.TemporaryDirectory() as name:
-        run = searched_run(Path(name) / "run")
-        before = None
+        path, before = searched_run(Path(name) / "run").path, None
         for call in calls:
             options = dict(call)
             trainer = Counting(stop_after=options.pop("stop_after"))
             with contextlib.suppress(xt.InputError, KeyboardInterrupt):
-                certify_run(run.path, trainer, CertifyRequest(**options))
-            _check(run.path, before)
-            before = certificate_of(load_run(run.path).checks)
+                certify_run(path, trainer, CertifyRequest(**options))
+            before = _checked(path, before)
 
 
-def _check(path, before):
+def _checked(path, before):
+    """The certificate, after what was before; the seeds of all lines are as they have to be."""
     lines = [json.loads(line) for line in (path / JOURNAL).read_text().splitlines()]
     spans: dict[str, list] = {}
     for line in lines:
@@ -293,3 +278,4 @@ def _check(path, before):
                 (f.key, f.k, f.n, f.lower_bound) for f in new.finalists
             ]
         assert len(after.attempts) - len(before.attempts) in {0, 1}
+    return after

@@ -1,14 +1,15 @@
 """The verb and the command `certify`, and the certificate at the end of a search."""
 
+import itertools
 import json
 import shlex
 from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
-from certified import KEYS, POINTS, SPACE, Counting, run, searched
+from certified import KEYS, POINTS, SPACE, Counting, run, searched, searched_run
 from commands import refused, xortune
-from hand_made import done, solved, write_run
+from hand_made import write_run
 
 import xortune as xt
 from xortune.core.seeds import CERTIFY
@@ -41,13 +42,7 @@ def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
     other = write_run(tmp_path / "other", [], space_text=SPACE, trainer="function")
     with pytest.raises(xt.InputError, match="give it again"):
         xt.certify(other)
-    changed = write_run(
-        tmp_path / "changed",
-        [done(0, POINTS[0], solved(0, 8, 8, epochs=30))],
-        space_text=SPACE,
-        trainer="network",
-        task_fingerprint="another",
-    )
+    changed = searched_run(tmp_path / "changed", task_fingerprint="another")
     with pytest.raises(xt.InputError, match="no longer what the run learned"):
         xt.certify(changed.path)
     assert xt.certify(run, trainer=Counting(), top=1, seeds=10).best.k == 10
@@ -150,11 +145,10 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
     searched.session.complete = True
     from xortune.trainers import network
 
-    real, calls = network.evaluate_config, []
+    real, is_stopped = network.evaluate_config, iter([False, True, False])
 
     def stopped(*arguments, **more):
-        calls.append(arguments)
-        if len(calls) == 2:
+        if next(is_stopped):
             raise KeyboardInterrupt
         return real(*arguments, **more)
 
@@ -163,29 +157,14 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
         searched(resume=True)
     run = searched(resume=True)
     assert run.certificate.latest.number == 1
-    assert len(calls) == 3
+    assert not [*is_stopped]
 
 
-@pytest.fixture
-def took(monkeypatch):
-    """How long the search takes by `xt.search`'s clock: the fake session takes no time."""
-    clock = {"now": 0.0, "each": 0.0}
-
-    def monotonic():
-        clock["now"] += clock["each"]
-        return clock["now"]
-
-    monkeypatch.setattr("xortune.driver.search.time", SimpleNamespace(monotonic=monotonic))
+def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, monkeypatch):
+    clock = itertools.count(12.0, 12.0)  # of `xt.search`: the fake session takes no time
+    patched = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr("xortune.driver.search.time", patched)
     monkeypatch.setattr("xortune.trainers.network.usable_cores", lambda: 2)
-
-    def set_to(seconds):
-        clock["each"] = seconds
-
-    return set_to
-
-
-def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, took):
-    took(12.0)
     result = search("--time-budget", "12s")
     assert result.exit_code == 0
     run = load_run(search.path)
@@ -226,17 +205,9 @@ def searched_by(path, engine, **more):
     described = NetworkTrainer(Task.xor(), engine, **more).describe()
     made = made_id(identity := identity_of(described))
     session = {"number": 1, "made": made, "space": "space.yaml", "versions": {"ray": "1.0"}}
-    return write_run(
-        path / "run",
-        [done(0, POINTS[0], solved(0, 8, 8, epochs=30))],
-        space_text=SPACE,
-        name="tiny",
-        **described,
-        made={made: identity},
-        sessions=[session],
-        versions={"ray": "1.0", "torch": "0.1"},
-        git_commit="of the search",
-    )
+    noted = {"made": {made: identity}, "sessions": [session], "git_commit": "of the search"}
+    noted["versions"] = {"ray": "1.0", "torch": "0.1"}
+    return searched_run(path / "run", points=POINTS[:1], counts=[8], **described, **noted)
 
 
 def certified_of(path):

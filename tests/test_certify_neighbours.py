@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from certified import BASE, Counting, certify, disjoint, run
-from certified import SPACE as SEARCHED_SPACE
-from hand_made import done, solved, write_run
+from certified import BASE, Counting, Trainer, certify, disjoint, run, searched_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,14 +46,9 @@ VALUES = {
 }
 
 
-class Plain:
-    def check(self, point):
-        return point
-
-
 def moved(fraction=0.2, **changes):
     values = {k: v for k, v in (VALUES | changes).items() if v is not None}
-    found = neighbours(Point(values), parse_space(SPACE), Plain(), fraction)
+    found = neighbours(Point(values), parse_space(SPACE), Trainer(), fraction)
     moves: dict[str, list] = {}
     for name, point in found:
         differing = [key for key in point if point[key] != values.get(key)]
@@ -120,7 +113,7 @@ def near(values, point, *, more=""):
     )
     return [
         (name, other.as_dict())
-        for name, other in neighbours(Point(point), parse_space(text), Plain(), 0.2)
+        for name, other in neighbours(Point(point), parse_space(text), Trainer(), 0.2)
     ]
 
 
@@ -141,8 +134,8 @@ def near(values, point, *, more=""):
     ],
 )
 def test_a_list_of_numbers_is_moved_to_the_next_ones(values, value, moves):
-    assert near(values, {"listed": value}) == [("listed", {"listed": moved}) for moved in moves]
     found = near(values, {"listed": value})
+    assert found == [("listed", {"listed": moved}) for moved in moves]
     assert [type(point["listed"]) for _, point in found] == [type(moved) for moved in moves]
 
 
@@ -198,8 +191,7 @@ def test_neighbours_have_seeds_of_their_own(run):
 
 def test_finalists_that_are_neighbours_of_each_other_do_not_clash(tmp_path):
     units = [Point({**BASE, "hidden_dim": h}) for h in (3, 4, 5)]
-    lines = [done(i, p, solved(0, 8, 8, epochs=30)) for i, p in enumerate(units)]
-    run = write_run(tmp_path / "near", lines, space_text=SEARCHED_SPACE, trainer="network")
+    run = searched_run(tmp_path / "near", points=units, counts=[8, 8, 8])
     found = certify(run, neighbourhood=0.2)
     assert all(len(f.neighbours) == 4 for f in found.finalists)
     assert load_run(run.path).certificate == found  # the journal can be read

@@ -3,8 +3,8 @@
 import figure_runs
 import pytest
 from browsing import FOLLOWED, NO_BROWSER, complaints_of_axe, drawn, fits, labels_stand_free
-from hand_made import CONFIG, RIGHT, WRONG, ZERO, done, outcome, solved, write_run
 from hostile import COMPARISONS, RUNS
+from pages import many
 
 from xortune.reports.comparison import comparison_document
 from xortune.reports.run import run_document
@@ -12,20 +12,10 @@ from xortune.reports.run import run_document
 pytestmark = NO_BROWSER
 
 
-def small(folder):
-    """A small run, as a search writes it."""
-    other = CONFIG | {"optimizer": "SGD", "momentum": 0.9, "activation": None}
-    evaluations = [done(0, CONFIG, solved(0, 15, 16)), done(1, other, solved(0, 9, 16))]
-    for at in range(2, 12):
-        point = CONFIG | {"lr": 0.011 * at, "hidden_dim": 2 + at % 5}
-        evaluations.append(done(at, point, outcome(0, [RIGHT] * at + [WRONG, ZERO])))
-    return write_run(folder, evaluations, trainer="network", task="xor", ladder=[16])
-
-
 def document_of(name, folder):
     """Ours: a report and comparisons, of networks, of told numbers and with a published table."""
     ours = {
-        "report": small,
+        "report": lambda folder: many(folder, 12),
         "network": lambda _: figure_runs.networks(),
         "numbers": lambda _: figure_runs.numbers(),
         "published": figure_runs.published,
