@@ -92,29 +92,29 @@ ENDING = "interrupted: it is ending, and writes what had finished; once more end
 AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
 
 
-def read_until(said, process):
-    told = []
-    while (line := process.stderr.readline()) != f"{said}\n":
-        assert line, told  # its end
-        told.append(line)
+@pytest.fixture
+def ending(tmp_path, drivers):
+    """`ending(seconds, *two)`: a search with two lines that takes so long to end, and hears two."""
+
+    def start(seconds, first, second):
+        (tmp_path / "tiny.yaml").write_text(TINY_SPACE.replace("trials: 3", "trials: 400"))
+        patch = f"drivers.OneByOne.__exit__ = lambda *_: __import__('time').sleep({seconds})"
+        words = ("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run")
+        process = drivers(*words, pause=0.1, patch=patch)
+        wait_for_lines(process, tmp_path / "run", 2)
+        process.send_signal(first)
+        time.sleep(0.3)  # two that come at once are one
+        process.send_signal(second)
+        while line := process.stderr.readline():
+            if line == f"{ENDING}\n":
+                return process
+        raise AssertionError("it ended")
+
+    return start
 
 
-def slow_to_end(drivers, folder, seconds):
-    """A search with two lines that takes so long to end; and its folder."""
-    (folder / "tiny.yaml").write_text(TINY_SPACE.replace("trials: 3", "trials: 400"))
-    patch = f"drivers.OneByOne.__exit__ = lambda *_: __import__('time').sleep({seconds})"
-    words = ("search", folder / "tiny.yaml", "--output", folder / "run")
-    process = drivers(*words, pause=0.1, patch=patch)
-    wait_for_lines(process, folder / "run", 2)
-    return process, folder / "run"
-
-
-def test_a_second_signal_tears_nothing_apart(tmp_path, drivers):
-    process, run = slow_to_end(drivers, tmp_path, 3)
-    process.send_signal(signal.SIGHUP)
-    time.sleep(0.3)  # two that come at once are one
-    process.send_signal(signal.SIGTERM)
-    read_until(ENDING, process)
+def test_a_second_signal_tears_nothing_apart(tmp_path, ending):
+    process, run = ending(3, signal.SIGHUP, signal.SIGTERM), tmp_path / "run"
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 3, stderr
     assert "Traceback" not in stdout + stderr
@@ -127,13 +127,9 @@ def test_a_second_signal_tears_nothing_apart(tmp_path, drivers):
     assert len(load_run(run).evaluations) >= 2
 
 
-def test_a_third_signal_ends_it_at_once(tmp_path, drivers):
-    process, run = slow_to_end(drivers, tmp_path, 60)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    read_until(ENDING, process)
+def test_a_third_signal_ends_it_at_once(tmp_path, ending):
+    process = ending(60, signal.SIGINT, signal.SIGINT)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout, stderr) == (130, "", f"{AT_ONCE}\n")
-    assert len(load_run(run).evaluations) >= 2
+    assert len(load_run(tmp_path / "run").evaluations) >= 2

@@ -1,5 +1,7 @@
 """A run beside a published table: which config is which row, what is tested, what is refused."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,10 +63,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def table(tmp_path):
-    def write(rows, header=(*HEADER, "k")):
-        return write_table(tmp_path / "t.tsv", rows, header)
-
-    return write
+    return functools.partial(write_table, tmp_path / "t.tsv")
 
 
 def compare(run, path, **more):
@@ -101,10 +100,7 @@ def test_every_cell_is_tested_as_scipy_and_statsmodels_do(run, table):
         assert row["difference"] == pytest.approx((COUNTS[i] - theirs[i]) / N)
         assert (row["p"], row["p_holm"]) == pytest.approx((p[i], adjusted[i]))
         assert row["differs"] == (adjusted[i] < 0.05)
-    order = sorted(
-        range(8), key=lambda i: (found.cells.set_index("key").loc[keys[i], "p"], keys[i])
-    )
-    assert found.cells["key"].tolist() == [keys[i] for i in order]
+    assert found.cells["key"].tolist() == sorted(keys, key=lambda key: (by_key.loc[key, "p"], key))
     summary = found.summary
     assert summary.differ == len(found.differing) == 2
     assert summary.below_alpha == sum(x < 0.05 for x in p) == 3

@@ -1,5 +1,6 @@
-"""A function on Ray's workers: it finds its files, is certified there, and nothing else changes."""
+"""A function on Ray's workers, which listen on the loopback device and change nothing else."""
 
+import ipaddress
 import logging
 import shutil
 
@@ -103,3 +104,21 @@ def test_a_search_on_a_ray_that_is_there_leaves_the_process_as_it_was(place):
 
     assert place[-1] == {}
     assert ray.is_initialized()
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_every_socket_is_on_the_loopback_device():
+    import psutil
+    import ray
+
+    ray.get(ray.remote(lambda: 1).remote())  # a worker has sockets of its own
+    this = psutil.Process()
+    names = {process.pid: process.name() for process in (this, *this.children(recursive=True))}
+    found = [
+        (names[one.pid], ipaddress.ip_address(one.laddr.ip.removeprefix("::ffff:")))
+        for one in psutil.net_connections("tcp")
+        if one.pid in names and one.status == psutil.CONN_LISTEN
+    ]
+    assert {"gcs_server", "raylet"} <= {name for name, _ in found}, "else the test tells nothing"
+    assert len(found) >= 5
+    assert [entry for entry in found if not entry[1].is_loopback] == []

@@ -1,9 +1,19 @@
+"""The journal: read whole or torn, by one process or two; settled lines are on the disk.
+
+The file ends with a whole line, whatever happens.
+"""
+
+import errno
 import os
+import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hand_made import CONFIG, done, failed, outcome, solved
+from locks import wait_until
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Details
@@ -118,3 +128,181 @@ def test_a_second_writer_is_refused(tmp_path):
     with Journal.open(tmp_path / "j"), pytest.raises(InputError, match="another search"):
         Journal.open(tmp_path / "j")
     Journal.open(tmp_path / "j").close()
+
+
+def line(number):
+    return done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 1, 4))
+
+
+class Disk:
+    """Stands for fsync: notes how long the file was, waits where it is told to, and may fail."""
+
+    def __init__(self, monkeypatch):
+        self.sizes, self.error, self.free = [], None, threading.Event()
+        self.free.set()
+        self.real = os.fsync
+        monkeypatch.setattr(journal.os, "fsync", self)
+
+    def __call__(self, fd):
+        size = os.fstat(fd).st_size
+        assert self.free.wait(5)
+        if self.error is not None:
+            error, self.error = self.error, None  # the kernel tells it once
+            raise OSError(error, os.strerror(error))
+        self.real(fd)
+        self.sizes.append(size)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A journal that is there already, so that its directory is on the disk."""
+    (tmp_path / "j").touch()
+    return tmp_path / "j"
+
+
+def test_a_line_is_settled_when_it_is_on_the_disk_and_not_before(path, disk):
+    disk.free.clear()
+    with Journal.open(path) as opened:
+        assert opened.append(line(0)) == 1  # and does not wait
+        time.sleep(0.05)  # the thread is at it
+        assert len(read(path)) == 1
+        begun = path.stat().st_size
+        opened.append(line(1))  # this one waits for the next time
+        assert opened.settled == 0
+        disk.free.set()
+        wait_until(lambda: opened.settled >= 1)
+        assert (opened.settled, disk.sizes) == (1, [begun])
+        wait_until(lambda: opened.settled == 2)
+        assert disk.sizes == [begun, path.stat().st_size]
+
+
+def test_many_lines_share_one_fsync(path, disk):
+    began = time.monotonic()
+    with Journal.open(path) as opened:
+        for number in range(200):
+            opened.append(line(number))
+            time.sleep(0.001)
+    assert len(disk.sizes) <= 2 + (time.monotonic() - began) / journal.FSYNC_SECONDS
+    assert disk.sizes[-1] == path.stat().st_size
+
+
+def test_sync_waits_and_says_how_many(path, disk):
+    with Journal.open(path) as opened:
+        assert opened.sync() == 0
+        assert disk.sizes == []
+        for number in range(3):
+            opened.append(line(number))
+        assert opened.sync() == 3 == opened.settled
+        assert disk.sizes[-1] == path.stat().st_size
+
+
+def test_the_name_of_a_new_file_is_brought_to_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(
+        journal.os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+    )
+    folder = tmp_path / "runs" / "new"
+    folder.mkdir(parents=True)
+    Journal.open(folder / "j").close()
+    assert synced == [str(folder), str(folder.parent), str(tmp_path)]
+    synced.clear()
+    Journal.open(folder / "j").close()
+    assert synced == []
+
+
+def test_a_directory_that_cannot_be_brought_to_the_disk(tmp_path, disk):
+    disk.error = 5
+    with pytest.raises(InputError, match="Input/output error"):
+        Journal.open(tmp_path / "j")
+    disk.error = 22  # this file system knows no such thing
+    Journal.open(tmp_path / "k").close()
+
+
+def test_after_a_failure_of_the_disk_nothing_is_settled_any_more(path, disk):
+    opened = Journal.open(path)
+    opened.append(line(0))
+    wait_until(lambda: opened.settled == 1)
+    disk.error = 5
+    opened.append(line(1))
+    wait_until(lambda: disk.error is None)  # told once: the next fsync would succeed
+    wait_until(lambda: opened._failure is not None)
+    assert opened.settled == 1
+    for attempt in (lambda: opened.append(line(2)), opened.sync, opened.close):
+        with pytest.raises(
+            InputError, match=r"/j: lines could not .*Input/output error.*resume=True"
+        ):
+            attempt()
+    assert opened.settled == 1
+    opened.close()
+    with Journal.open(path) as again:  # what is there is read, and goes on
+        again.append(line(2))
+        assert again.sync() == 1
+    assert [e.proposal for e in read(path)] == [0, 1, 2]
+
+
+# Half a line.
+
+
+def half_written(monkeypatch, opened, number):
+    """Append a line of which half comes to the disk."""
+    real = os.write
+
+    def half(fd, data):
+        real(fd, data[: len(data) // 2])
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(journal.os, "write", half)
+    with pytest.raises(InputError, match=r"cannot be written") as caught:
+        opened.append(line(1))
+    monkeypatch.undo()
+    return str(caught.value)
+
+
+def test_a_full_disk_takes_no_half_line(path, monkeypatch):
+    with Journal.open(path) as opened:
+        opened.append(line(0))
+        told = half_written(monkeypatch, opened, errno.ENOSPC)
+        assert "free space there, then continue with resume=True" in told
+        assert opened.append(line(2)) == 2
+        assert opened.sync() == 2
+    assert [e.proposal for e in read(path)] == [0, 2]
+
+
+def test_half_a_line_that_cannot_be_removed_is_never_continued(path, monkeypatch):
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    opened = Journal.open(path)
+    opened.append(line(0))
+    opened.sync()
+    whole = path.read_bytes()
+    monkeypatch.setattr(journal.os, "ftruncate", broken)
+    half_written(monkeypatch, opened, 5)
+    for attempt in (lambda: opened.append(line(1)), opened.close):
+        with pytest.raises(InputError, match="half a line could not be removed"):
+            attempt()
+    assert path.stat().st_size > len(whole)
+    Journal.open(path).close()
+    assert path.read_bytes() == whole
+
+
+def test_an_interruption_between_two_halves_leaves_whole_lines(path, monkeypatch):
+    real = os.write
+
+    def interrupted(fd, data):
+        if len(data) > 100:
+            return real(fd, data[:100])
+        raise KeyboardInterrupt
+
+    with Journal.open(path) as opened:
+        monkeypatch.setattr(journal.os, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            opened.append(line(0))
+        monkeypatch.setattr(journal.os, "write", real)
+        assert path.stat().st_size == 0
+        assert opened.append(line(1)) == 1
