@@ -7,8 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from xortune.core.config import Config
-from xortune.core.outcome import Status
+from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
+
+
+def assert_equal(one: object, other: object, *, part: bool = False) -> None:
+    """Two outcomes to the last bit, with all checkpoints; if part, `other` has more seeds."""
+    assert isinstance(one, Outcome), one
+    assert isinstance(other, Outcome), other
+    rows = [other.seeds.tolist().index(s) for s in one.seeds.tolist()] if part else slice(None)
+    for mine, theirs in zip((*one.checkpoints, one), (*other.checkpoints, other), strict=True):
+        assert mine.epochs == theirs.epochs
+        for name in ("seeds", "status", "solved_epoch", "final_loss", "predictions"):
+            assert getattr(mine, name).tobytes() == getattr(theirs, name)[rows].tobytes(), name
 
 
 @dataclass

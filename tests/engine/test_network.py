@@ -5,6 +5,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+from oracle import assert_equal
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError, TrainingError
@@ -28,14 +29,6 @@ def trainer() -> NetworkTrainer:
 
 def point(**changes: object) -> Point:
     return Point(dict(CONFIG.point) | changes)
-
-
-def assert_equal(one: Outcome | TrainingError, other: Outcome | TrainingError) -> None:
-    assert isinstance(one, Outcome), one
-    assert isinstance(other, Outcome), other
-    assert one.epochs == other.epochs
-    for name in ("seeds", "status", "solved_epoch", "final_loss", "predictions"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_check_gives_equal_trainings_equal_keys(trainer):

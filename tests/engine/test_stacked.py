@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from oracle import assert_equal
 
 from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.core.outcome import Outcome, Status
@@ -30,16 +31,6 @@ from xortune.trainers.reference import (
 XOR = Task.xor()
 BASE = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=40)
 RUN_EPOCHS = reference.run_epochs
-
-
-def assert_equal(one: Outcome, other: Outcome) -> None:
-    assert one.epochs == other.epochs
-    for name in ("seeds", "status", "solved_epoch", "predictions"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-    assert one.final_loss.tobytes() == other.final_loss.tobytes()
-    assert [c.epochs for c in one.checkpoints] == [c.epochs for c in other.checkpoints]
-    for a, b in zip(one.checkpoints, other.checkpoints, strict=True):
-        assert_equal(a, b)
 
 
 def alone(training: Training, task: Task = XOR) -> Outcome:
