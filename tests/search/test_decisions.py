@@ -20,6 +20,7 @@ from fakes import (
     spent,
     trained,
 )
+from hand_made import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,6 @@ import xortune as xt
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.decisions import WIDENS, in_flight_at
-from xortune.driver.propose import proposer_for
 from xortune.racing.grants import PROMOTION_SHARE, Grants
 from xortune.racing.objectives import ConfigCounts, speed
 from xortune.racing.race import RaceRule
@@ -91,21 +91,6 @@ def test_equal_trainings_share_their_seeds(journal):
         queue = Queue(space_of(trials=3), Rounds(), Scripted(proposed), open_journal, window=None)
         jobs = [queue.next_job() for _ in range(3)]
     assert [job.block.first for job in jobs] == [0, 10, 0]
-
-
-@pytest.mark.parametrize("sampler", ["nsgaii", "cmaes"])
-def test_a_sampler_that_takes_notes_finds_them_again(sampler):
-    def train(job):
-        return trained(job.block)
-
-    space = parse_space(
-        "name: fake\nparameters: {a: {low: 0.0, high: 1.0}, b: {low: -3.0, high: 2.0}}\n"
-        f"search: {{sampler: {sampler}, trials: 60}}\nseeds: {{ladder: [4]}}\n"
-    )
-    before = anywhere(space=space, proposer=proposer_for(space), window=3, train=train)
-    known = [e for e in before.evaluations if e.proposal < 35 and e.proposal != 20]
-    after = anywhere(space=space, proposer=proposer_for(space), window=3, known=known, train=train)
-    assert after.proposed == {n: b for n, b in before.proposed.items() if n == 20 or n >= 35}
 
 
 @given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(1, 400))
@@ -256,12 +241,6 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
     assert [(e.proposal, e.block.first, e.block.count) for e in session.evaluations] == blocks
 
 
-def speed_of(epochs):
-    from xortune.racing.objectives import ConfigCounts, speed
-
-    return speed(ConfigCounts(Point({"y": 0.0}), 0, 1, epochs))
-
-
 def test_nobody_waits_for_a_straggler(tmp_path):
     # Proposal 0's first block does not come back; others go on until the window is full.
     space = proving(space_of(trials=30, ladder=LADDER))
@@ -338,20 +317,8 @@ def test_all_is_trained_in_order_and_a_resumed_search_goes_on(data, rates, windo
 
 
 def test_a_search_says_that_its_seed_does_not_repeat_it_and_a_finished_one_is_done(tmp_path):
-    asked = {
-        "name": "hasty",
-        "task": "xor",
-        "epochs": 20,
-        "parameters": {
-            "activation": "Tanh",
-            "loss": "MSELoss",
-            "optimizer": "Adam",
-            "lr": {"low": 0.01, "high": 0.5, "log": True},
-            "hidden_dim": 4,
-        },
-        "search": {"sampler": "random", "trials": 6, "as_they_come": True},
-        "seeds": {"race": {"max": 8}},
-    }
+    text = TINY_SPACE.replace("trials: 3", "trials: 6, as_they_come: true")
+    asked = parse_space(text.replace("ladder: [4]", "race: {max: 8}"))
     words: list[str] = []
     run = xt.search(asked, output=tmp_path / "run", on_word=words.append)
     assert any("as they come" in word and "seed" in word for word in words)

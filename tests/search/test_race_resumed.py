@@ -22,12 +22,22 @@ seeds: {ladder: %s}
 start: [{x: b, y: 0.5}]
 """
 
+CMAES = """
+name: fake
+parameters: {y: {low: 0.0, high: 1.0}, v: {low: -3.0, high: 2.0}}
+search: %s
+seeds: {ladder: %s}
+"""
+
 LADDERS = {"one": (8,), "ladder": (8, 24, 80), "race": rungs_up_to(64)}
 
 
 def asked(sampler, kind, trials=16):
     if sampler == "grid":
         return parse_space(GRID % list(LADDERS[kind]))
+    if sampler == "cmaes":  # it takes no choices and no conditions
+        given = f"{{sampler: cmaes, trials: {trials}}}"
+        return parse_space(CMAES % (given, list(LADDERS[kind])))
     return space_of(sampler, trials=trials, ladder=LADDERS[kind])
 
 
@@ -54,7 +64,7 @@ def assert_once(evaluations):
 
 @pytest.mark.parametrize("window", [1, 7])
 @pytest.mark.parametrize("kind", LADDERS)
-@pytest.mark.parametrize("sampler", ["random", "grid", "tpe"])
+@pytest.mark.parametrize("sampler", ["random", "grid", "tpe", "nsgaii", "cmaes"])
 @given(data=st.data())
 @settings(max_examples=4, deadline=None)
 def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, window, data):
