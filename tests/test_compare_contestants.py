@@ -177,6 +177,7 @@ def test_what_is_no_contestant(tmp_path):
     refused("a", "a", columns={"k": "K"}, about=["columns", "only with reference"])
     refused("a", reference="t.csv", seeds=3, about=["seeds", "only without reference"])
     assert refused("a", "a", alpha=0.0).field == "alpha"
+    assert refused("a", "a", alpha=1.0).field == "alpha"
     write_run(tmp_path / "empty", [], trainer="network")
     refused("a", "empty", about=["empty: no configuration is finished yet"])
 

@@ -18,6 +18,7 @@ from xortune.core.formats import as_html, count, decimals, number, plain, rounde
 from xortune.core.outcome import Outcome, rate_of, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
+from xortune.runs.results import free_name
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 from xortune.stats.proportions import (
     boschloo,
@@ -250,54 +251,6 @@ def middle_half(costs: Floats) -> tuple[float | None, float | None, float | None
     return whole, low, high
 
 
-def _numbers(
-    contestants: Sequence[Contestant], pairs: Sequence[Pair]
-) -> tuple[ComparedNumbers, ...]:
-    """Compare each number that at least two contestants have, those that a rule judges first."""
-    judged = [one.rule.name for one in contestants if one.rule is not None]
-    others = [name for one in contestants for name in one.outcome.details.values]
-    compared = []
-    for name in dict.fromkeys([*judged, *others]):
-        rules = [one.rule if one.rule and one.rule.name == name else None for one in contestants]
-        reported = [_reported(one.outcome, name) for one in contestants]
-        known = [bool(np.isfinite(values).any()) for values in reported]
-        # A contestant that is judged by the number counts even if all of its seeds failed.
-        counted = [
-            values if rule or has else None
-            for values, rule, has in zip(reported, rules, known, strict=True)
-        ]
-        if sum(values is not None for values in counted) > 1 and any(known):
-            directions = {_SIGNS.get(rule.sign, "") for rule in rules if rule}
-            better = directions.pop() if len(directions) == 1 else ""
-            compared.append(_compared_numbers(name, better, counted, contestants, pairs))
-    return tuple(compared)
-
-
-def _compared_numbers(
-    name: str,
-    better: Better,
-    numbers: Sequence[Floats | None],
-    contestants: Sequence[Contestant],
-    pairs: Sequence[Pair],
-) -> ComparedNumbers:
-    """Compare numbers, shape (S,) of each contestant, not finite where a seed has none."""
-
-    def won(pair: Pair) -> Improvement | None:
-        first, second = numbers[pair.a], numbers[pair.b]
-        if first is None or second is None:
-            return None
-        mine, theirs, same = _compared(contestants[pair.a].outcome, contestants[pair.b].outcome)
-        first, second = first[mine], second[theirs]
-        if same and not better:  # both must have a number of the seed
-            both = np.isfinite(first) & np.isfinite(second)
-            first, second = first[both], second[both]
-        first, second = (_costs(_counting(one, better), better) for one in (first, second))
-        return improvement(first, second, shared=same) if first.size and second.size else None
-
-    of = tuple(None if values is None else _summary(values, better) for values in numbers)
-    return ComparedNumbers(name, better, of, tuple(map(won, pairs)))
-
-
 def _summary(values: Floats, better: Better) -> NumberSummary:
     counting = _counting(values, better)
     middle, low, high = middle_half(_costs(counting, better))
@@ -345,12 +298,49 @@ class RunComparison:
         """The epochs to solve; without contestants whose trainers count none."""
         outcomes = [one.outcome for one in self.contestants]
         needed = [epochs_needed(outcome) if outcome.epochs else None for outcome in outcomes]
-        return _compared_numbers("epochs", "smaller", needed, self.contestants, self.pairs)
+        return self._compare("epochs", "smaller", needed)
 
     @cached_property
     def numbers(self) -> tuple[ComparedNumbers, ...]:
-        """The numbers that trainers reported of seeds, those that a rule judges first."""
-        return _numbers(self.contestants, self.pairs)
+        """Each number that two contestants or more have, those that a rule judges first."""
+        judged = [one.rule.name for one in self.contestants if one.rule is not None]
+        others = [name for one in self.contestants for name in one.outcome.details.values]
+        compared = []
+        for name in dict.fromkeys([*judged, *others]):
+            rules = [o.rule if o.rule and o.rule.name == name else None for o in self.contestants]
+            reported = [_reported(one.outcome, name) for one in self.contestants]
+            known = [bool(np.isfinite(values).any()) for values in reported]
+            # A contestant that is judged by the number counts even if all of its seeds failed.
+            counted = [
+                values if rule or has else None
+                for values, rule, has in zip(reported, rules, known, strict=True)
+            ]
+            if sum(values is not None for values in counted) > 1 and any(known):
+                directions = {_SIGNS.get(rule.sign, "") for rule in rules if rule}
+                better = directions.pop() if len(directions) == 1 else ""
+                compared.append(self._compare(name, better, counted))
+        return tuple(compared)
+
+    def _compare(
+        self, name: str, better: Better, numbers: Sequence[Floats | None]
+    ) -> ComparedNumbers:
+        """Compare numbers, shape (S,) of each contestant, not finite where a seed has none."""
+
+        def won(pair: Pair) -> Improvement | None:
+            first, second = numbers[pair.a], numbers[pair.b]
+            if first is None or second is None:
+                return None
+            one, other = (self.contestants[place].outcome for place in (pair.a, pair.b))
+            mine, theirs, same = _compared(one, other)
+            first, second = first[mine], second[theirs]
+            if same and not better:  # both must have a number of the seed
+                both = np.isfinite(first) & np.isfinite(second)
+                first, second = first[both], second[both]
+            first, second = (_costs(_counting(one, better), better) for one in (first, second))
+            return improvement(first, second, shared=same) if first.size and second.size else None
+
+        of = tuple(None if values is None else _summary(values, better) for values in numbers)
+        return ComparedNumbers(name, better, of, tuple(map(won, self.pairs)))
 
     def pair(self, a: int, b: int) -> Pair:
         """Return the pair of two contestants, in either order."""
@@ -404,10 +394,9 @@ class RunComparison:
         table = table.rename(columns=lambda name: name.replace("epochs_wins", "sooner"))
         whole = dict.fromkeys(("only_a", "only_b", "more_seeds"), "Int64")
         table = table[list(PAIR_COLUMNS)].astype(whole)
+        endings = [f"_{ending}" for ending in NUMBER_ENDINGS]
         for numbers in self.numbers:
-            name = numbers.name
-            while any(f"{name}_{ending}" in table for ending in NUMBER_ENDINGS):
-                name = f"value_{name}"
+            name = free_name(numbers.name, table.columns, endings=endings)
             table = table.join(self._cells(numbers, name))
         return table
 

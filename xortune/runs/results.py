@@ -66,7 +66,7 @@ def _begins(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.concatenate([np.ones(min(1, len(values)), np.bool_), values[1:] != values[:-1]])
 
 
-def aside_rows(aside: Evaluations) -> Iterator[dict[str, Any]]:
+def aside_rows(aside: Evaluations) -> list[dict[str, Any]]:
     """For the manifest: what is not counted, by configuration and version."""
     rows: dict[tuple[str, str | None], dict[str, Any]] = {}
     for evaluation in aside:
@@ -74,7 +74,7 @@ def aside_rows(aside: Evaluations) -> Iterator[dict[str, Any]]:
         row = rows.setdefault((key, made), {"key": key, "made": made, "k": 0, "n": 0})
         row["n"] += evaluation.block.count
         row["k"] += 0 if evaluation.outcome is None else evaluation.outcome.successes
-    return iter(rows.values())
+    return list(rows.values())
 
 
 @dataclass(frozen=True)
@@ -471,7 +471,7 @@ def column_names(
     taken = {*ours, *parameters}
     names = {}
     for name in parameters:
-        column = _free(f"param_{name}", taken, "param_") if name in ours else name
+        column = free_name(f"param_{name}", taken, "param_") if name in ours else name
         taken.add(column)
         names[name] = _text(column)
     return names
@@ -537,7 +537,7 @@ def statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str,
         known = [finite(o.details.values.get(name, np.empty(0))) for o in outcomes]
         summaries = [summary(numbers) for numbers in known]
         endings = [f"_{ending}" for ending in ("n", *STATISTICS)]
-        base = _free(name, {*taken, *columns}, endings=endings)
+        base = free_name(name, {*taken, *columns}, endings=endings)
         columns[_text(f"{base}_n")] = np.array([numbers.size for numbers in known], np.int64)
         for ending in STATISTICS:
             columns[_text(f"{base}_{ending}")] = np.array([values[ending] for values in summaries])
@@ -555,11 +555,11 @@ def _objective(
         row[1:] = summed_interval(objective, numbers) or (np.nan, np.nan)
     rows[np.isinf(rows)] = np.nan
     endings = ("", "_low", "_high")
-    base = _free("objective", taken, endings=endings)
+    base = free_name("objective", taken, endings=endings)
     return {f"{base}{ending}": rows[:, i] for i, ending in enumerate(endings)}
 
 
-def _free(
+def free_name(
     name: str, taken: Collection[str], prefix: str = "value_", endings: Sequence[str] = ("",)
 ) -> str:
     """Prefix a name until none of its endings makes a taken name."""
@@ -596,7 +596,7 @@ def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Ta
         columns = _seed_columns(part, keys[start:stop])
         for name in names:
             parts = [o.details.values.get(name, np.full(o.n, np.nan)) for o in outcomes[start:stop]]
-            columns[_text(_free(name, {*columns, REASON}))] = np.concatenate(parts)
+            columns[_text(free_name(name, {*columns, REASON}))] = np.concatenate(parts)
         if reasons:
             columns[REASON] = _reasons(outcomes[start:stop])
         yield pa.table(columns)

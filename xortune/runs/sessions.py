@@ -519,7 +519,7 @@ def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
     """The manifest's entries at the end of a session: `how` it ended, and what is not counted."""
     *others, last = sessions_of(run.manifest)
     entries: dict[str, Any] = {"sessions": [*others, {**last, **how}]}
-    rows = list(aside_rows(run.set_aside))
+    rows = aside_rows(run.set_aside)
     if rows or "not_counted" in run.manifest:
         entries["not_counted"] = rows
     return entries

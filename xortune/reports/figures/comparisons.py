@@ -60,11 +60,11 @@ HALF = (LONGEST_NAME - 3) // 2  # characters of one of two names in a label
 
 def differences(comparison: RunComparison) -> Plot:
     """The difference of success rates of every two contestants, with its interval."""
-    marks: dict[bool, list[Mark]] = {True: [], False: []}
+    marks = []
     for row, pair in enumerate(comparison.pairs):
         difference, ends = 100 * pair.difference, (100 * pair.low, 100 * pair.high)
         text = sentence(comparison, pair)
-        marks[pair.differs].append(Mark(difference, float(row), x_ends=ends, text=text))
+        marks.append((pair.differs, Mark(difference, float(row), x_ends=ends, text=text)))
     names = tuple(_pair_label(comparison, pair, "−") for pair in comparison.pairs)
     return plot_of(
         "differences",
@@ -74,7 +74,7 @@ def differences(comparison: RunComparison) -> Plot:
             (Rule("x", 0.0, "no difference"), *_by_difference(marks, "told apart")),
         ),
         **_test_facts(comparison),
-        apart=len(marks[True]),
+        apart=sum(pair.differs for pair in comparison.pairs),
         first=sentence(comparison, comparison.pairs[0]),
         headline=headline(comparison),
     )
@@ -101,11 +101,11 @@ def wins(comparison: RunComparison) -> Plot:
     )
 
 
-def _by_difference(marks: dict[bool, list[Mark]], label: str) -> list[Series]:
-    """Marks of tests with a difference (True), drawn over those without (False)."""
-    apart = Series(label, tuple(marks[True]))
-    alike = Series("not told apart", tuple(marks[False]), role="muted", marker="ring")
-    return [series for series in (alike, apart) if series.marks]
+def _by_difference(marks: Sequence[tuple[bool, Mark]], label: str) -> list[Series]:
+    """Marks of tests with a difference (True), drawn over those without."""
+    apart, alike = (tuple(m for differs, m in marks if differs is at) for at in (True, False))
+    series = Series("not told apart", alike, role="muted", marker="ring"), Series(label, apart)
+    return [one for one in series if one.marks]
 
 
 def _cell(comparison: RunComparison, row: int, column: int) -> tuple[float, str, str]:
@@ -304,18 +304,17 @@ def agreement(comparison: Comparison) -> Plot:
     kept = alike.iloc[sampled(len(alike))] if len(alike) else alike
     with_bars = len(cells) <= MOST_BARS
     names = varied(comparison)
-    marks: dict[bool, list[Mark]] = {True: [], False: []}
+    marks = []
     for row in pd.concat([apart, kept]).to_dict("records"):
         bars = with_bars or row["differs"]
-        marks[bool(row["differs"])].append(
-            Mark(
-                row["reference_rate"],
-                row["rate"],
-                x_ends=(row["reference_low"], row["reference_high"]) if bars else None,
-                y_ends=(row["low"], row["high"]) if bars else None,
-                text=_cell_text(row, names),
-            )
+        mark = Mark(
+            row["reference_rate"],
+            row["rate"],
+            x_ends=(row["reference_low"], row["reference_high"]) if bars else None,
+            y_ends=(row["low"], row["high"]) if bars else None,
+            text=_cell_text(row, names),
         )
+        marks.append((bool(row["differs"]), mark))
     equal = Series(
         "equal rates", (Mark(0.0, 0.0), Mark(1.0, 1.0)), "line", role="muted", dashed=True
     )
@@ -342,13 +341,12 @@ def cell_differences(comparison: Comparison) -> Plot:
     shown = comparison.cells.head(MOST_ROWS)
     names = varied(comparison)
     records = shown.to_dict("records")
-    marks: dict[bool, list[Mark]] = {True: [], False: []}
-    labels = []
+    marks, labels = [], []
     for place, row in enumerate(records):
         ends = (100 * row["difference_low"], 100 * row["difference_high"])
         text = _cell_text(row, names)
         mark = Mark(100 * row["difference"], float(place), x_ends=ends, text=text)
-        marks[bool(row["differs"])].append(mark)
+        marks.append((bool(row["differs"]), mark))
         values = ", ".join(shown_value(row[name]) for name in names)
         labels.append(f"{shortened(values, LONGEST_NAME - KEY - 3)} · {row['key'][:KEY]}")
     y = shortened(f"{', '.join(names)} · key", 2 * LONGEST_NAME)
