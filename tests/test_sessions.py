@@ -5,7 +5,19 @@ import json
 
 import pytest
 from commands import xortune
-from hand_made import CONFIG, RIGHT, TINY_SPACE, WRONG, done, failed, outcome, solved, write_run
+from hand_made import (
+    CONFIG,
+    RIGHT,
+    TINY_SPACE,
+    WRONG,
+    append,
+    done,
+    failed,
+    outcome,
+    solved,
+    tiny_run,
+    write_run,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,13 +25,11 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.driver import search as api
 from xortune.driver import session as session_module
 from xortune.driver.executors import LocalExecutor
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
 from xortune.runs.evaluation import Evaluations
-from xortune.runs.journal import Journal
 from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import by_version
 from xortune.runs.run import JOURNAL, create, load_run
@@ -40,38 +50,23 @@ def search(tmp_path, monkeypatch):
     """`search(text, **more)`; instead of Ray one more evaluation is written, signed."""
 
     def session(space, trainer, directory, *, resume, listener, **_):
-        lines = ()
         if (directory / JOURNAL).exists():
-            run = load_run(directory)
-            notes = continue_run(
-                space,
-                trainer,
-                run,
-                extend=resume.extend,
-                accept_versions=resume.accept_versions,
-                command=resume.command,
-            )
-            for note in notes:
+            how = dataclasses.asdict(resume)
+            for note in continue_run(space, trainer, load_run(directory), **how):
                 listener.message(note)
-            lines = run.evaluations
         else:
             manifest = first_manifest(space, trainer, resume.command)
             create(directory, space_text=space.text, manifest=manifest)
-        made = made_id(identity_of(trainer.describe()))
-        point = trainer.check(Point({**POINT, "lr": 0.01 + len(lines) / 1000}))
-        with Journal.open(directory / JOURNAL) as journal:
-            line = done(len(lines), point, solved(0, 3, 4, epochs=30))
-            journal.append(dataclasses.replace(line, made=made))
+        number = len(load_run(directory).evaluations)
+        point = trainer.check(Point({**POINT, "lr": 0.01 + number / 1000}))
+        line = done(number, point, solved(0, 3, 4, epochs=30))
+        append(directory, by(made_id(identity_of(trainer.describe())), line))
         return True
 
     monkeypatch.setattr(session_module, "search_session", session)
     monkeypatch.chdir(tmp_path)
-    write_report = api.write_report
-    monkeypatch.setattr(api, "write_report", lambda *_: None)  # which takes most of the time
 
-    def search(text=SPACE, *, report=False, **more):
-        if report:
-            monkeypatch.setattr(api, "write_report", write_report)
+    def search(text=SPACE, **more):
         (tmp_path / "space.yaml").write_text(text)
         return xt.search(tmp_path / "space.yaml", output=tmp_path / "run", **more)
 
@@ -237,9 +232,7 @@ def test_a_manifest_names_no_space_outside_its_run(tmp_path, name):
 
 
 def test_another_version_is_refused_with_both_shown(search, other_torch, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(NetworkTrainer, "describe", NetworkTrainer.describe)
-        run = search()
+    run = search()
     before = files(run)
     assert run.manifest["made"]
     real = NetworkTrainer.describe
@@ -298,18 +291,17 @@ def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch)
     assert len(run.manifest["made"]) == 1
 
 
-def test_what_is_not_counted_is_told(search):
+def test_what_is_not_counted_is_told(search, tmp_path):
     identity = identity_of(NetworkTrainer(Task.xor()).describe() | {"torch": "1.0"})
     made = made_id(identity)
     sessions = [{"number": 1, "made": made, "space": "space.yaml"}]
     manifest = {"made": {made: identity}, "sessions": sessions, "trainer": "network"}
-    create("run", space_text=SPACE, manifest=manifest)
-    with Journal.open(f"run/{JOURNAL}") as journal:
-        point = NetworkTrainer(Task.xor()).check(Point({**POINT, "lr": 0.011}))
-        journal.append(by(made, done(0, point, solved(4, 1, 8, epochs=30))))
+    point = NetworkTrainer(Task.xor()).check(Point({**POINT, "lr": 0.011}))
+    line = by(made, done(0, point, solved(4, 1, 8, epochs=30)))
+    write_run(tmp_path / "run", [line], space_text=SPACE, **manifest)
     with pytest.raises(InputError, match=r"torch: 1\.0 -> "):
         search(resume=True)
-    run = search(resume=True, accept_versions=True, report=True)
+    run = search(resume=True, accept_versions=True)
     first, second = run.manifest["sessions"]
     assert first["made"] != second["made"]
     (result,) = run.results
@@ -381,15 +373,13 @@ def test_blocks_of_a_config_are_counted_if_one_thing_made_them(given):
 @pytest.fixture
 def certified(tmp_path):
     """A hand-made run, and `certify(**more)` for it."""
-    points = [{**POINT, "lr": lr} for lr in (0.02, 0.05)]
-    points = [NetworkTrainer(Task.xor()).check(Point(p)) for p in points]
-    lines = [done(i, p, solved(0, 8, 8, epochs=30)) for i, p in enumerate(points)]
-    trainer = NetworkTrainer(Task.xor())
-    identity = identity_of(trainer.describe())
-    sessions = [{"number": 1, "made": made_id(identity)}]
-    made = {made_id(identity): identity}
-    manifest = {**trainer.describe(), "trials": 2, "sessions": sessions, "made": made}
-    run = write_run(tmp_path / "run", lines, space_text=SPACE, **manifest)
+    described = NetworkTrainer(Task.xor()).describe()
+    identity = identity_of(described)
+    made = made_id(identity)
+    sessions = [{"number": 1, "made": made}]
+    outcomes = [solved(0, 8, 8, epochs=30)] * 2
+    manifest = described | {"sessions": sessions, "made": {made: identity}}
+    run = tiny_run(tmp_path / "run", outcomes, **manifest)
 
     def certify(**more):
         xt.certify(run.path, **({"top": 2, "seeds": 32} | more))
