@@ -1,5 +1,7 @@
 """What the tests of `xortune status` share: a run to look at, and what is shown of it."""
 
+import io
+
 import commands
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
@@ -34,6 +36,17 @@ def run(tmp_path):
         started=START,
         complete=False,
     )
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """What is drawn on a terminal of 80 columns."""
+    drawn = io.StringIO()
+    monkeypatch.setattr(
+        "xortune.reports.progress.Console",
+        lambda **_: Console(file=drawn, force_terminal=True, width=80, color_system=None),
+    )
+    return drawn
 
 
 def shown(status):

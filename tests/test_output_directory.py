@@ -1,5 +1,7 @@
 """An output that holds somebody's files and no run: it is refused, and nothing is written over."""
 
+from itertools import product
+
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from drivers import SPACE, without_ray
@@ -25,27 +27,27 @@ def commands(tmp_path):
     }
 
 
-@pytest.mark.parametrize("verb", ["search", "resume", "import"])
-@pytest.mark.parametrize("name", MINE)
-def test_files_of_somebody_else_are_not_written_over(tmp_path, commands, verb, name):
+STORED = product(["search", "import"], ["report.md", "manifest.json", "figures/mine.svg"])
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "store"),
+    [
+        *((*words, "") for words in product(["search", "resume", "import"], MINE)),
+        *((*words, "file://") for words in STORED),
+    ],
+)
+def test_files_of_somebody_else_are_not_written_over(
+    tmp_path, commands, verb, name, store, monkeypatch
+):
+    monkeypatch.setenv("XORTUNE_CACHE", str(tmp_path / "cache"))
     place = tmp_path / "mine" / name
     place.parent.mkdir(parents=True)
     place.write_text('{"mine": 1}')
-    ran = xortune(*commands[verb], "--output", tmp_path / "mine")
-    refused(ran, str(tmp_path / "mine"), name.partition("/")[0], "--output")
+    output = f"{store}{tmp_path}/mine"
+    ran = xortune(*commands[verb], "--output", output)
+    refused(ran, output, name.partition("/")[0], "" if store else "--output")
     assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [place]
-    assert place.read_text() == '{"mine": 1}'
-
-
-@pytest.mark.parametrize("verb", ["search", "import"])
-@pytest.mark.parametrize("name", ["report.md", "manifest.json", "figures/mine.svg"])
-def test_nor_those_in_a_store(tmp_path, commands, verb, name, monkeypatch):
-    monkeypatch.setenv("XORTUNE_CACHE", str(tmp_path / "cache"))
-    place = tmp_path / "store" / "run" / name
-    place.parent.mkdir(parents=True)
-    place.write_text('{"mine": 1}')
-    ran = xortune(*commands[verb], "--output", f"file://{tmp_path}/store/run")
-    refused(ran, f"file://{tmp_path}/store/run", name.partition("/")[0])
     assert place.read_text() == '{"mine": 1}'
 
 

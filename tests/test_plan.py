@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import FrozenInstanceError
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -61,14 +62,8 @@ def test_two_rates():
 
 
 def test_the_speed_is_measured_with_the_config_given(make_config, monkeypatch):
-    trained = []
-    real = speeds.evaluate_config
-
-    def counted(config, task, seeds, **more):
-        trained.append((config, task.name, seeds, more))
-        return real(config, task, seeds, **more)
-
-    monkeypatch.setattr(speeds, "evaluate_config", counted)
+    evaluate = Mock(wraps=speeds.evaluate_config)
+    monkeypatch.setattr(speeds, "evaluate_config", evaluate)
     monkeypatch.setattr(speeds, "ENOUGH_SECONDS", 0.05)
     config = make_config(epochs=4000)
     found = xt.plan(0.9, config=config, task="parity-3")
@@ -76,9 +71,10 @@ def test_the_speed_is_measured_with_the_config_given(make_config, monkeypatch):
     assert found.speed.task == "parity-3"
     assert found.speed.engine == "fused"
     assert found.speed.seconds_for_each == found.speed.seconds / found.speed.seeds > 0
-    assert {(c, t) for c, t, _, _ in trained} == {(config, "parity-3")}
+    trained = [call.args for call in evaluate.call_args_list]
+    assert {(c, task.name) for c, task, _ in trained} == {(config, "parity-3")}
     assert len(trained[-1][2]) == found.speed.seeds
-    assert all(seeds.start in HAND and seeds[-1] in HAND for _, _, seeds, _ in trained)
+    assert all(seeds.start in HAND and seeds[-1] in HAND for *_, seeds in trained)
     # What the reference engine must train is measured with that, and few seeds are enough.
     wide = measured_speed(make_config(hidden_dim=65, epochs=500), xt.Task.xor())
     assert wide.engine == "reference"

@@ -1,6 +1,7 @@
 """Intervals and tests of success rates: against scipy, statsmodels, enumeration and examples."""
 
 from fractions import Fraction
+from functools import partial
 from math import comb
 
 import numpy as np
@@ -168,17 +169,15 @@ def test_holm_is_that_of_statsmodels(p):
         *((clopper_pearson_lower, given, "successes") for given in [(1, float("nan")), (1, 2.5)]),
         *((mcnemar_two_sided, given, "successes") for given in [(-1, 3), (3, 0.5)]),
         (boschloo, (6, 5, 7, 7), "successes"),
+        *(
+            (partial(clopper_pearson_lower, confidence=level), (1, 2), "confidence")
+            for level in (0, 1, float("nan"), 95)
+        ),
     ],
 )
 def test_counts_that_are_none_are_refused(test, arguments, field):
     with pytest.raises(InputError, match=field):
         test(*arguments)
-
-
-@pytest.mark.parametrize("confidence", [0, 1, float("nan"), 95])
-def test_what_is_no_confidence_is_refused(confidence):
-    with pytest.raises(InputError, match="confidence"):
-        clopper_pearson_lower(1, 2, confidence=confidence)
 
 
 # --- intervals of differences --------------------------------------------------------------------

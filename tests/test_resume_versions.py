@@ -1,8 +1,8 @@
 """A search that goes on with another version: whole, but for Ray."""
 
 import time
+from unittest.mock import create_autospec
 
-import pytest
 from drivers import without_ray
 from hand_made import TINY_SPACE
 
@@ -21,27 +21,7 @@ SPACE = (
 )
 
 
-@pytest.fixture
-def seen(monkeypatch):
-    """What the race has seen of each config last, and what the sampler was told."""
-    raced, told = {}, []
-    see, learn = Grants.see, OptunaProposer.learn
-
-    def seeing(self, name, successes, n, **more):
-        raced[name] = successes, n
-        see(self, name, successes, n, **more)
-
-    def learning(self, number, seen):
-        told.append((number, seen.point.key, seen.successes, seen.n))
-        learn(self, number, seen)
-
-    monkeypatch.setattr(Grants, "see", seeing)
-    monkeypatch.setattr(OptunaProposer, "learn", learning)
-    return raced, told
-
-
-def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, seen):
-    raced, told = seen
+def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch):
     without_ray(monkeypatch.setattr)
     (tmp_path / "space.yaml").write_text(SPACE)
     given = {"space": tmp_path / "space.yaml", "output": tmp_path / "run"}
@@ -53,17 +33,20 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, seen):
     journal.write_text("".join(f"{line}\n" for line in lines))
     real = NetworkTrainer.describe
     monkeypatch.setattr(NetworkTrainer, "describe", lambda self: real(self) | {"torch": "9.8.7"})
-    raced.clear()
-    told.clear()
+    see = create_autospec(Grants.see, side_effect=Grants.see)
+    learn = create_autospec(OptunaProposer.learn, side_effect=OptunaProposer.learn)
+    monkeypatch.setattr(Grants, "see", see)
+    monkeypatch.setattr(OptunaProposer, "learn", learn)
     said = []
     run = xt.search(**given, resume=True, accept_versions=True, on_word=said.append)
     assert "so do the race and the sampler" in said[0]
     assert len({e.made for e in run.evaluations}) == 2
     assert run.set_aside, "the test tells nothing if no config has seeds of both"
     table = {r.key: (r.outcome.successes, r.outcome.n) for r in run.results}
-    assert raced == table
+    raced = {name: (k, n) for _, name, k, n in (call.args for call in see.call_args_list)}
+    assert raced == table, "what the race saw of each config last"
     assert sum(result.trials for result in run.results) == 6, "the budget is exact"
-    assert sorted(number for number, *_ in told) == list(range(6))
+    assert sorted(call.args[1] for call in learn.call_args_list) == list(range(6))
     seeds = {key: [] for key in table}
     for evaluation in run.evaluations:
         seeds[evaluation.block.point.key] += evaluation.block.seeds

@@ -130,21 +130,14 @@ def test_values_keep_their_type(tmp_path):
         "null": [None, None],
         "half": [None, 3],
     }
-    run = write_run(
-        tmp_path / "r",
-        [
-            done(0, {name: value[0] for name, value in values.items()}, solved(0, 2, 2)),
-            done(1, {name: value[1] for name, value in values.items()}, solved(0, 1, 2)),
-        ],
-    )
+    points = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    lines = [done(i, point, solved(0, 2 - i, 2)) for i, point in enumerate(points)]
+    run = write_run(tmp_path / "r", lines)
     write_report(run)
     table = parquet.read_table(run.path / "table.parquet")
     found = {name: table[name].to_pylist() for name in values}
-    assert found == values | {
-        "huge": [float(2**70), 1.0],
-        "mixed": ["1", "1"],
-        "yes": ["true", "1"],
-    }
+    texts = {"mixed": ["1", "1"], "yes": ["true", "1"]}
+    assert found == values | {"huge": [float(2**70), 1.0]} | texts
     assert found["flag"][0] is True
 
 

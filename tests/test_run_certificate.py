@@ -75,6 +75,9 @@ def test_a_purpose_survives_the_journal_and_a_search_line_has_none():
         *(("seeds", 1.5), ("confidence", 1.0), ("confidence", 95), ("extendable", 1)),
         *(("search_k", -1), ("search_n", 0), ("finalist", 3), ("moved", 3), ("by", "worst")),
         *(("by", None), ("neighbours", -1), ("first", -1)),
+        ("attempt", 10**9),  # 2**attempt would be computed
+        *((name, 10**400) for name in ("rank", "finalists", "seeds", "search_k", "search_n")),
+        ("neighbours", 10**400),
     ],
 )
 def test_a_damaged_purpose_is_refused(name, value):

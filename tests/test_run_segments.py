@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import xortune
@@ -54,22 +55,14 @@ def store(directory):
     return store_of(directory)
 
 
+def names_alone(segments):
+    """A store that has nothing but names."""
+    there = {one.name.partition("/")[2]: Listed(one.size, 0.0) for one in segments}
+    return SimpleNamespace(place=str, names={"evaluations": there}.__getitem__)
+
+
 def line(number):
     return done(number, Point(CONFIG), solved(4 * number, 3, 4))
-
-
-class Names:
-    """A store that has nothing but names."""
-
-    def __init__(self, segments):
-        self._segments = segments
-
-    def place(self, name):
-        return name
-
-    def names(self, folder):
-        assert folder == "evaluations"
-        return {one.name.partition("/")[2]: Listed(one.size, 0.0) for one in self._segments}
 
 
 @given(
@@ -88,7 +81,7 @@ def test_what_a_driver_wrote_after_it_had_lost_its_run_is_no_journal(counts, str
             late.append(Segment(number + 1, epoch, f"{epoch:08x}", size=10))
     shuffled = journal + late
     random.shuffle(shuffled)
-    assert segments_in(Names(shuffled)) == journal
+    assert segments_in(names_alone(shuffled)) == journal
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -96,7 +89,7 @@ def test_a_missing_segment_is_told(missing):
     segments = [Segment(number, 1, "0a1b2c3d") for number in (1, 2, 3)]
     del segments[missing]
     with pytest.raises(InputError, match=f"segment {missing + 1} is missing"):
-        segments_in(Names(segments))
+        segments_in(names_alone(segments))
 
 
 def test_names_that_are_no_segments_are_not_looked_at(store):

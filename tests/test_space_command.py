@@ -15,15 +15,10 @@ GOOD = {"command": COMMAND}
 PARAMETERS = "  lr: {low: -1.0, high: 1.0}\n  kind: {choice: [a, b]}\n"
 
 
-def text(trainer, parameters=PARAMETERS, more=""):
-    return (
-        f"name: c\ntrainer: {json.dumps(trainer)}\nparameters:\n{parameters}"
-        f"search: {{sampler: random, trials: 3}}\nseeds: {{ladder: [4]}}\n{more}"
-    )
-
-
-def space(trainer=None, parameters=PARAMETERS, more=""):
-    return parse_space(text(trainer or GOOD, parameters, more), "s.yaml")
+def space(trainer=GOOD):
+    text = f"name: c\ntrainer: {json.dumps(trainer)}\nparameters:\n{PARAMETERS}"
+    text += "search: {sampler: random, trials: 3}\nseeds: {ladder: [4]}\n"
+    return parse_space(text, "s.yaml")
 
 
 def test_a_command_is_read():
@@ -82,6 +77,6 @@ def test_what_is_refused_and_where(key, settings, words):
 
 def test_a_command_is_needed_and_its_values_must_not_look_like_options():
     with pytest.raises(InputError, match=r"s\.yaml:2: trainer\.command: is missing"):
-        parse_space(text({}), "s.yaml")
+        space({})
     with pytest.raises(InputError, match=r"s\.yaml:4: parameters\.lr: -1\.0 begins with '-'"):
         space({"command": "run {lr} {kind} {seed}"})

@@ -3,6 +3,7 @@
 import json
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -23,17 +24,14 @@ ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "xortune" / "space.schema.json"
 
 
-class NetworkCheck:
-    """The part of the built-in trainer that a space needs."""
-
-    def check(self, point):
-        return Config.from_point(point).point
+TRAINER = SimpleNamespace(check=lambda point: Config.from_point(point).point)
+"""The part of the built-in trainer that a space needs."""
 
 
 def refused(text: str) -> str:
     """The message that a file with this text gets, from reading it or from the trainer."""
     with pytest.raises(InputError) as caught:
-        check_space(parse_space(textwrap.dedent(text), "s.yaml"), NetworkCheck())
+        check_space(parse_space(textwrap.dedent(text), "s.yaml"), TRAINER)
     return str(caught.value)
 
 
@@ -211,7 +209,7 @@ def test_the_shipped_schema_is_current():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_spaces_are_good(path):
-    check_space(load_space(path), NetworkCheck())
+    check_space(load_space(path), TRAINER)
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
     validator.check_schema(validator.schema)
     validator.validate(read_yaml(path.read_text(), path.name).values)
@@ -311,15 +309,12 @@ def test_a_sampler_of_one_objective_is_refused_several():
 
 
 def test_an_objective_that_the_trainer_drops_is_refused():
-    class Drops:
-        def check(self, point):
-            return Point({k: v for k, v in point.items() if k != "a"})
-
+    drops = SimpleNamespace(check=lambda point: Point({k: v for k, v in point.items() if k != "a"}))
     text = LITTLE.replace("A", "{low: 0, high: 9}")
     space = parse_space(text + "objectives: [success_rate, a]\n", "s")
     with pytest.raises(InputError, match=r"s:4: objectives.*a is not a number in the trained conf"):
-        check_space(space, Drops())
-    check_space(parse_space(text, "s"), Drops())
+        check_space(space, drops)
+    check_space(parse_space(text, "s"), drops)
 
 
 MANY = ", ".join(f"p{number}: 1" for number in range(257))

@@ -1,11 +1,11 @@
-import io
-
 import pytest
-from rich.console import Console
+from statuses import terminal
 
 from xortune.reports import progress as terminal_progress
 from xortune.reports.progress import display, progress_line
 from xortune.runs.status import Progress
+
+__all__ = ["terminal"]  # the fixture
 
 
 def moment(**changes):
@@ -77,21 +77,15 @@ def test_off_a_terminal_a_few_plain_lines_on_stderr(capsys, monkeypatch):
     ]
 
 
-def test_on_a_terminal_one_line_that_goes_away(monkeypatch):
-    drawn = io.StringIO()
-
-    def terminal(**_):
-        return Console(file=drawn, force_terminal=True, width=80, color_system=None)
-
+def test_on_a_terminal_one_line_that_goes_away(monkeypatch, terminal):
     clock = [0.0]
-    monkeypatch.setattr(terminal_progress, "Console", terminal)
     monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
     with display() as shown:
         show = shown.search()
         for done, moment_of_it in ((50, 1.0), (51, 1.05), (52, 1.2)):
             clock[0] = moment_of_it
             show(moment(done=done))
-    text = drawn.getvalue()
+    text = terminal.getvalue()
     assert "52/200" in text
     assert "51/200" not in text, "so soon after what was shown nothing is drawn"
     assert "\x1b[2K" in text, "the line is wiped at the end"

@@ -6,20 +6,14 @@ import pytest
 import xortune as xt
 from xortune.core.point import Point
 from xortune.racing.objectives import ConfigCounts, sampler_values, worth
-from xortune.spaces.space import parse_space
+from xortune.spaces.space import load_space
 
-SPACE = """
-name: ties
-trainer: ./t.py:run
-success: "{rule}"
-parameters: {{x: {{low: 0, high: 9}}}}
-search: {{sampler: {sampler}, trials: 10}}
-seeds: {{ladder: [2, 4]}}
-"""
-
-
-def space(rule, sampler="tpe"):
-    return parse_space(SPACE.format(rule=rule, sampler=sampler), "s.yaml")
+SPACE = {
+    "name": "ties",
+    "parameters": {"x": {"low": 0, "high": 9}},
+    "search": {"sampler": "tpe", "trials": 8},
+    "seeds": {"ladder": [2]},
+}
 
 
 def seen(k, numbers):
@@ -69,7 +63,7 @@ def test_a_rule_without_a_direction_tells_no_ties_apart(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rule", ["acc >= 0.9", "acc <= 0.9"])
 def test_a_sampler_hears_of_it_and_a_seed_is_worth_more(rule):
-    goals = space(rule).objectives
+    goals = load_space(SPACE | {"success": rule, "trainer": "./t.py:run"}).objectives
     scale = [-1e300, -5.0, 0.0, 1e-4, 0.362, 0.966, 30.0, 1e300]
     ordered = scale if ">" in rule else scale[::-1]
     values = [sampler_values(goals, seen(0, [number] * 2))[0] for number in ordered]
@@ -89,14 +83,7 @@ def accuracy(config, seed):
 
 def test_a_search_of_a_function_ends_with_the_most_accurate(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    asked = {
-        "name": "ties",
-        "success": "acc >= 0.99",
-        "parameters": {"x": {"low": 0, "high": 9}},
-        "search": {"sampler": "tpe", "trials": 8},
-        "seeds": {"ladder": [2]},
-    }
-    run = xt.search(asked, train=accuracy, output="run")
+    run = xt.search(SPACE | {"success": "acc >= 0.99"}, train=accuracy, output="run")
     found = [result.point["x"] for result in run.results]
     assert found == sorted(found, reverse=True)
     assert xt.load_run("run").results[0].key == run.results[0].key

@@ -1,18 +1,19 @@
 """What the verbs say in Python: nothing silent, nothing twice, all in the logger `xortune`."""
 
-import io
 import logging
 import sys
 import types
 
 import pytest
-from rich.console import Console
+from statuses import terminal
 
 import xortune as xt
 from xortune.core.outcome import Failure
 from xortune.driver import voice as module
 from xortune.driver.voice import Voice
 from xortune.reports import progress
+
+__all__ = ["terminal"]  # the fixture
 
 FAILURE = Failure({"lr": 1}, 3, "why", "Traceback ...")
 
@@ -25,22 +26,6 @@ def coin(config, seed):
 def bare(monkeypatch):
     """As in a program that has not set up logging; pytest has."""
     monkeypatch.setattr(module.LOGGER, "hasHandlers", lambda: False)
-
-
-@pytest.fixture
-def watched(monkeypatch):
-    monkeypatch.setattr(module, "is_watched", lambda: True)
-
-
-@pytest.fixture
-def terminal(monkeypatch, watched):
-    drawn = io.StringIO()
-
-    def made(**_):
-        return Console(file=drawn, force_terminal=True, width=80, color_system=None)
-
-    monkeypatch.setattr(progress, "Console", made)
-    return drawn
 
 
 def said(voice, capsys):
@@ -84,7 +69,8 @@ def test_a_level_that_there_is_not_is_refused():
         xt.evaluate({"lr": 1}, range(3), train=coin, verbose=3)
 
 
-def test_progress_is_drawn_on_a_terminal_by_default(terminal):
+def test_progress_is_drawn_on_a_terminal_by_default(terminal, monkeypatch):
+    monkeypatch.setattr(module, "is_watched", lambda: True)
     xt.evaluate({"lr": 1}, range(9), train=coin)
     assert "evaluating: 7/9 seeds solved" in terminal.getvalue()
     terminal.truncate(0)
