@@ -6,11 +6,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from xortune.core.errors import TrainingError, error_text
 from xortune.core.outcome import Outcome
-from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.core.trainer import Block
 from xortune.driver.executors import LocalExecutor
@@ -18,7 +17,7 @@ from xortune.driver.search import Place, SpaceLike, search_with
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import load_space
-from xortune.trainers.verdicts import SeedResults, crashed, judged, one_line
+from xortune.trainers.verdicts import SeedResults, UsersTraining, crashed, judged, one_line
 
 SeedJob: TypeAlias = tuple[dict[str, Any], int]
 """A configuration and a seed."""
@@ -26,12 +25,9 @@ SeedJob: TypeAlias = tuple[dict[str, Any], int]
 Launch: TypeAlias = Callable[[Sequence[SeedJob]], Sequence[object]]
 """Runs jobs, possibly in parallel; returns for each what it returned or the exception it raised."""
 
-SECONDS = 1.0
-"""Assumed for a job until jobs are measured; as `trainers.function.SECONDS`."""
-
 
 @dataclass(frozen=True)
-class LaunchedTrainer:
+class LaunchedTrainer(UsersTraining):
     """Trains with a launcher: all seeds of all blocks are jobs of one launch.
 
     Attributes:
@@ -43,14 +39,7 @@ class LaunchedTrainer:
     launch: Launch
     label: str
     success: Success | None
-
-    def check(self, point: Point) -> Point:
-        """Accept any point: only the job knows what it means."""
-        return point
-
-    def cost(self, block: Block) -> float:
-        """Seconds on one core; see `core.trainer.Trainer.cost`."""
-        return block.count * SECONDS
+    seconds: ClassVar[float] = 1.0
 
     def describe(self) -> dict[str, str]:
         """The label and the rule."""

@@ -20,7 +20,6 @@ from typing import IO, ClassVar
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
-from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime
 from xortune.spaces.command import EXIT_CODE, NUMBER, Command, RegexMetric, Template
@@ -35,6 +34,7 @@ from xortune.trainers.verdicts import (
     SampledReports,
     SeedResults,
     SeedVerdict,
+    UsersTraining,
     crashed,
     judged,
     one_line,
@@ -439,15 +439,12 @@ def _with_exit_code(value: object) -> object:
     return value if SUCCESS in value else {**value, SUCCESS: True}
 
 
-SECONDS = 0.1
-"""Assumed time of a seed until seeds are measured; see `trainers.function.SECONDS`."""
-
 MOST_OUTPUTS = 16
 """Maximum number of failed seeds of a block whose output is kept: most print the same."""
 
 
 @dataclass(frozen=True)
-class CommandTrainer:
+class CommandTrainer(UsersTraining):
     """Trains by running a command for one seed after the other.
 
     A seed has crashed if the command cannot be started, exceeds its time limit, exits with another
@@ -460,14 +457,7 @@ class CommandTrainer:
     threads: int = 1
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     users_code: ClassVar[bool] = True
-
-    def check(self, point: Point) -> Point:
-        """Return the point unchanged: only the command knows its meaning."""
-        return point
-
-    def cost(self, block: Block) -> float:
-        """Seconds on one core; see `core.trainer.Trainer.cost`."""
-        return block.count * SECONDS
+    seconds: ClassVar[float] = 0.1
 
     def describe(self) -> dict[str, str]:
         """The command, the digest of its files, and all else that decides the result of a seed."""

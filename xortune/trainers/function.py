@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.outcome import Outcome
-from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished
 from xortune.trainers import verdicts
@@ -37,6 +36,7 @@ from xortune.trainers.verdicts import (
     Points,
     SampledReports,
     SeedResults,
+    UsersTraining,
     crashed,
     judged,
     one_line,
@@ -455,10 +455,6 @@ class Calls:
 
 OnRaise: TypeAlias = Callable[[BaseException], None]
 
-SECONDS = 0.01
-"""Assumed time of a seed until seeds are measured. It decides how many proposals a learning sampler
-makes ahead of results, and so has to be the same on all machines."""
-
 REPORTS = "reports"
 """The name of the number of reports, among the numbers of a seed."""
 
@@ -466,7 +462,7 @@ _OWN_FILES = (__file__, verdicts.__file__)
 
 
 @dataclass(frozen=True)
-class CustomTrainer:
+class CustomTrainer(UsersTraining):
     """Trains by calling a user's function, which gets the config as a plain dict.
 
     A seed has crashed if the call raises or its result cannot be judged. It has diverged if the
@@ -497,19 +493,12 @@ class CustomTrainer:
     on_raise: OnRaise | None = field(default=None, compare=False, repr=False)
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     users_code: ClassVar[bool] = True
+    seconds: ClassVar[float] = 0.01
 
     @property
     def reports(self) -> bool:
         """Whether the function gives intermediate results."""
         return self.form.reports or self.form.yields
-
-    def check(self, point: Point) -> Point:
-        """Return the point unchanged: only the function knows its meaning."""
-        return point
-
-    def cost(self, block: Block) -> float:
-        """Seconds on one core; see `core.trainer.Trainer.cost`."""
-        return block.count * SECONDS
 
     def describe(self) -> dict[str, str]:
         """The label and digest of the source, the rule, the time limit and the threads."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.outcome import NO_DETAILS, Curves, Details, Outcome, Status
+from xortune.core.point import Point
 from xortune.core.success import VALUE, Success, rule_for
 from xortune.core.trainer import Block
 
@@ -89,6 +90,25 @@ class SampledReports:
         if self._last is None or (self._kept and self._kept[-1][0] == self.count):
             return self._kept
         return [*self._kept, (self.count, self._last())]
+
+
+class UsersTraining:
+    """Base of trainers whose points only the user's code understands.
+
+    Attributes:
+        seconds: assumed for a seed until seeds are measured. It decides how many proposals a
+            learning sampler makes ahead of results, and so has to be the same on all machines.
+    """
+
+    seconds: ClassVar[float]
+
+    def check(self, point: Point) -> Point:
+        """Return the point unchanged."""
+        return point
+
+    def cost(self, block: Block) -> float:
+        """Seconds on one core; see `core.trainer.Trainer.cost`."""
+        return block.count * self.seconds
 
 
 KnownSeeds: TypeAlias = Mapping[tuple[str, int], Outcome]
