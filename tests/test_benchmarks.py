@@ -44,17 +44,11 @@ def _found(monkeypatch):
 
 
 @pytest.fixture
-def bench():
+def tracer():
     from quality.spaces import SPACES
-
-    return SPACES["synthetic"]
-
-
-@pytest.fixture
-def tracer(bench):
     from quality.trace import Tracer
 
-    return Tracer(bench, 3, 600 * bench.epochs)
+    return Tracer(SPACES["synthetic"], 3, 600 * SPACES["synthetic"].epochs)
 
 
 @pytest.mark.parametrize("point", [GOOD, FAIR, POOR])
@@ -83,10 +77,11 @@ def test_tracer_counts_and_takes_down(tracer, monkeypatch):
     assert [point["kind"] for point in tracer.points] == ["b", "b"]
 
 
-def test_xortunes_journal_tells_its_answers(bench, tracer, tmp_path):
+def test_xortunes_journal_tells_its_answers(tracer, tmp_path):
     from quality.journal import Journal
-    from quality.spaces import SpaceTrainer
+    from quality.spaces import SPACES, SpaceTrainer
 
+    bench = SPACES["synthetic"]
     trainer = SpaceTrainer(bench, 3)
     journal = Journal(tmp_path, tracer)
     counts = []
@@ -142,11 +137,9 @@ def test_summary_says_who_is_how_much_slower():
         _record("smac", 0, STEPS, (0.5, 0.995), budget=2000),
     ]
     text = summary(records)
-    rows = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in text.split("Median true rate")[0].splitlines()
-        if line.startswith("|")
-    }
+    lines = text.split("Median true rate")[0].splitlines()
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("|")]
+    rows = {name: found[:-1] for _, name, *found in cells}
     assert rows["xortune"][:7] == ["4", "4", "0.9990", "0.749", "0.5 (4/4)", "1 s", "0.5"]
     assert rows["flat"] == [
         *["4", "4", "0.9950", "0.250", "3 (4/4)", "6 s", "3", "+0.5, +0.5"],

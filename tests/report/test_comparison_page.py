@@ -5,7 +5,7 @@ import io
 import pandas as pd
 import pytest
 from compared import contestant, paired, unpaired
-from hand_made import done, solved, write_run
+from hand_made import CONFIG, done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from reported import compared, published
@@ -16,7 +16,7 @@ from xortune.comparisons.runs import answer, compare_runs, points, points_interv
 from xortune.core.errors import InputError
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
-from xortune.reports.files import csv_text, write_comparison
+from xortune.reports.files import csv_text
 from xortune.reports.page import page
 
 
@@ -61,13 +61,9 @@ def test_seeds_that_are_left_out_are_told_of():
 
 
 def test_long_tables_are_cut_and_say_so(tmp_path):
-    base = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "hidden_dim": 5}
     lrs = range(1, 151)
-    evaluations = [
-        done(i, base | {"lr": lr, "epochs": 10}, solved(0, 0 if lr <= 120 else 50, 100, epochs=10))
-        for i, lr in enumerate(lrs)
-    ]
-    run = write_run(tmp_path / "r", evaluations, trainer="network")
+    lines = [done(lr, CONFIG | {"lr": lr}, solved(0, 0 if lr <= 120 else 50, 100)) for lr in lrs]
+    run = write_run(tmp_path / "r", lines, trainer="network")
     path = tmp_path / "t.csv"
     path.write_text("lr,k\n" + "".join(f"{lr},50\n" for lr in lrs))
     text = markdown_text(comparison_document(xt.compare(run, reference=path)))
@@ -115,17 +111,15 @@ def test_files_go_beside_the_run_or_elsewhere(tmp_path, monkeypatch):
     assert path.resolve().is_relative_to(tmp_path / "runs")
 
 
-@pytest.mark.parametrize("formats", [["pdf"], []])
-def test_other_formats_are_refused(formats, tmp_path):
-    with pytest.raises(InputError) as caught:
-        xt.write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=formats)
-    assert caught.value.field == "format"
-    assert not (tmp_path / "out").exists()
-
-
-def test_figures_do_not_leave_the_directory(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "comparison-figures").symlink_to(tmp_path)
+def test_other_formats_are_refused_and_figures_do_not_leave_the_directory(tmp_path):
+    found, out = paired(3, 1, 0, 1), tmp_path / "out"
+    for formats in (["pdf"], []):
+        with pytest.raises(InputError) as caught:
+            xt.write_comparison(found, out, formats=formats)
+        assert caught.value.field == "format"
+        assert not out.exists()
+    out.mkdir()
+    (out / "comparison-figures").symlink_to(tmp_path)
     with pytest.raises(InputError, match="symbolic link"):
-        write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=["md"])
+        xt.write_comparison(found, out, formats=["md"])
     assert not (tmp_path / "differences.svg").exists()
