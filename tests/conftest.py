@@ -225,19 +225,13 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
     ray = sys.modules.get("ray")
     assert ray is None or not ray.is_initialized(), "one_ray is for other files: it would train"
-    for module, name in (
-        (session, "SHORT"),
-        (certify, "RAY_SECONDS"),
-        (executors, "RAY_SECONDS"),
-        (executors, "PROCESS_SECONDS"),
-        (executors, "WORKER_SECONDS"),
-        (executors, "PATIENCE"),
-        (executors, "PATIENCE_OWN"),
-    ):
-        monkeypatch.setattr(module, name, 600.0)
-    monkeypatch.setattr(
-        executors._StartingExecutor, "brief", False
-    )  # long batches are no workers' either
+    monkeypatch.setattr(session, "SHORT", 600.0)
+    monkeypatch.setattr(certify, "RAY_SECONDS", 600.0)
+    ours = ("RAY_SECONDS", "PROCESS_SECONDS", "WORKER_SECONDS", "PATIENCE", "PATIENCE_OWN")
+    for name in ours:
+        monkeypatch.setattr(executors, name, 600.0)
+    # Long batches are no workers' either.
+    monkeypatch.setattr(executors._StartingExecutor, "brief", False)
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
 
 

@@ -18,7 +18,7 @@ from xortune.core.success import parse_success
 from xortune.reports.drawing.model import Cells, Lines, Rule, Series
 from xortune.reports.figures import comparisons, figures_of, parameters
 from xortune.runs.certificate import certificate_of, write_certificate
-from xortune.runs.run import Run, load_run
+from xortune.runs.run import Run
 
 # -------------------------------------------------------------------------------------------------
 # Figures of success.
@@ -66,13 +66,10 @@ def raced(path):
         done(1, SECOND, solved(8, 7, 8, epoch=300)),
         done(5, QUICK, solved(4, 4, 4, epoch=700)),
     ]
-    ladder = [4, 8, 16]
-    manifest = {"trainer": "network", "task": "xor", "name": "fixed", "ladder": ladder}
+    manifest = {"trainer": "network", "task": "xor", "name": "fixed", "ladder": [4, 8, 16]}
     checks = [fresh(BEST, 1, 49, 16, 16), fresh(SECOND, 2, 45, 15, 16)]
-    write_run(path, [*lines, *checks], space_text=RACE_SPACE, **manifest)
-    run = load_run(path)
-    certificate = certificate_of(run.checks)
-    write_certificate(path, certificate, run.manifest)
+    run = write_run(path, [*lines, *checks], space_text=RACE_SPACE, **manifest)
+    write_certificate(path, certificate_of(run.checks), run.manifest)
     return run
 
 
@@ -139,10 +136,8 @@ def _is_whole(layer, panel):
             ends = [*(mark.x_ends or (mark.x,)), *(mark.y_ends or (mark.y,))]
             assert all(math.isfinite(value) for value in (mark.x, mark.y, *ends))
             assert mark.text.isprintable()
-            for axis, place, reach in (
-                (panel.x, mark.x, mark.x_ends),
-                (panel.y, mark.y, mark.y_ends),
-            ):
+            both = (panel.x, mark.x, mark.x_ends), (panel.y, mark.y, mark.y_ends)
+            for axis, place, reach in both:
                 if axis.kind == "rate":
                     assert all(-1e-9 <= value <= 1 + 1e-9 for value in (place, *(reach or ())))
                 if axis.kind == "log":
@@ -186,18 +181,9 @@ search: {sampler: random, trials: 30}
 seeds: {ladder: [10]}
 """
 IMPORTANCE = {"hidden_dim": 0.5, "lr": 0.3, "activation": 0.15, "optimizer": 0.05}
-RESAMPLED = {
-    "configs": 30,
-    "better": 5,
-    "resamples": 100,
-    "needed": 5,
-    "intervals": {
-        "hidden_dim": [0.31, 0.69],
-        "lr": [0.1, 0.5],
-        "activation": [0.0, 0.31],
-        "optimizer": [0.0, 0.13],
-    },
-}
+INTERVALS = {"hidden_dim": [0.31, 0.69], "lr": [0.1, 0.5]}
+INTERVALS |= {"activation": [0.0, 0.31], "optimizer": [0.0, 0.13]}
+RESAMPLED = {"configs": 30, "better": 5, "needed": 5, "resamples": 100, "intervals": INTERVALS}
 HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e\ud800" + "x" * 200
 
 
@@ -236,13 +222,8 @@ def made(rows, **manifest):
 
 def networks():
     """c0 and c1 solve more seeds than c2, c0 sooner than c1; of c2 half are not solved."""
-    entries = [(45, 10), (43, 100), (20, 100)]
-    return compare_runs(
-        [
-            contestant(f"c{i}", seeds_of("+" * k + "-" * (50 - k), epoch=epoch))
-            for i, (k, epoch) in enumerate(entries)
-        ]
-    )
+    entries = enumerate([(45, 10), (43, 100), (20, 100)])
+    return compare_runs([contestant(f"c{i}", solved(0, k, 50, epoch=e)) for i, (k, e) in entries])
 
 
 def told(accuracy, *, first=0, rule="accuracy >= 0.9", **more):

@@ -42,9 +42,6 @@ def sessions(monkeypatch):
     return session
 
 
-# evaluate
-
-
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -59,9 +56,6 @@ def sessions(monkeypatch):
 def test_evaluate_refuses(make_config, more, words):
     with pytest.raises(InputError, match=words):
         xt.evaluate(**{"config": make_config(epochs=20), "seeds": range(2)} | more)
-
-
-# search
 
 
 def test_a_used_directory_is_never_taken_twice(space_file, sessions):
@@ -85,22 +79,13 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     def heard(progress):
         raise AssertionError(progress)
 
-    run = xt.search(
-        space_file,
-        trials=7,
-        seed=5,
-        sampler="tpe",
-        time_budget="2m",
-        address="auto",
-        cpus_per_trial=0.5,
-        gpus_per_trial=0.25,
-        on_progress=heard,
-        command=["xortune", "search"],
-    )
+    where = {"address": "auto", "cpus_per_trial": 0.5, "gpus_per_trial": 0.25}
+    how = {"trials": 7, "seed": 5, "sampler": "tpe", "time_budget": "2m", "on_progress": heard}
+    run = xt.search(space_file, **how, **where)
     (call,) = sessions.calls
     settings = call["space"].search
-    assert (settings.trials, settings.seed, settings.sampler) == (7, 5, "tpe")
-    assert settings.time_budget == 120
+    found = (settings.trials, settings.seed, settings.sampler, settings.time_budget)
+    assert found == (7, 5, "tpe", 120)
     assert call["cluster"] == Cluster("auto", cpus_per_trial=0.5, gpus_per_trial=0.25)
     assert call["listener"].progress is heard
     assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)

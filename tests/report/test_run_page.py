@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from figure_runs import INTERVALS, RESAMPLED
 from hand_made import CONFIG, done, failed, solved, write_run
 from hostile import plain
 from reported import certified
@@ -25,10 +26,6 @@ from xortune.runs.run import load_run
 
 def markdown(run):
     return markdown_text(run_document(run))
-
-
-INTERVALS = {"lr": [0.5, 1.0]}
-RESAMPLED = {"configs": 30, "better": 5, "needed": 5, "resamples": 100, "intervals": INTERVALS}
 
 
 @pytest.mark.parametrize(

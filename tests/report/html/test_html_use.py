@@ -82,15 +82,15 @@ def test_a_page_is_used(show, sixty):
     assert column(shown, 0) == [str(place) for place in range(26, 51)]
     assert status.inner_text() == "26–50 of 60"
     search.fill("tanh lr<0.01 n<=8")
-    pairs = zip(values_of(sixty, "activation"), values_of(sixty, "lr"), strict=True)
-    wanted = [str(i) for i, (name, lr) in enumerate(pairs, 1) if name == "Tanh" and lr < 0.01]
+    named = [*zip(*(values_of(sixty, n) for n in ("activation", "optimizer", "lr")), strict=True)]
+    wanted = [str(i) for i, (one, _, lr) in enumerate(named, 1) if one == "Tanh" and lr < 0.01]
     assert wanted
     assert column(shown, 0) == wanted
     search.fill("optimizer=SGD")
     assert status.inner_text() == "1–20 of 20 that match, of 60"
     shown.locator(".filters").get_by_label("activation").select_option("null")
-    pairs = zip(values_of(sixty, "activation"), values_of(sixty, "optimizer"), strict=True)
-    assert column(shown, 0) == [str(i) for i, p in enumerate(pairs, 1) if p == (None, "SGD")]
+    found = [str(i) for i, (*both, _) in enumerate(named, 1) if both == [None, "SGD"]]
+    assert column(shown, 0) == found
     search.fill("nothing like this")
     assert rows(shown).count() == 0
     assert status.inner_text() == "None of 60 configurations matches"
