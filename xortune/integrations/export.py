@@ -16,7 +16,7 @@ from xortune.core.formats import value as value_text
 from xortune.core.outcome import Outcome
 from xortune.core.point import Nested, Point, Value
 from xortune.core.task import Task
-from xortune.reports.analysis import certify_command, counting_script
+from xortune.reports.analysis import certify_command, counting_script, space_of
 from xortune.reports.document import lines_of
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import ConfigResult
@@ -192,10 +192,8 @@ def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[li
 
 def _own_script(run: Run, key: str | None) -> str:
     """How to train the config with a user's function, or the command for a shell."""
-    try:
-        command = run.asked.command
-    except InputError:  # a run without its space
-        command = None
+    space = space_of(run)
+    command = None if space is None else space.command
     fix = f"its own {'function' if command is None else 'command'} is the script"
     if not run.results:
         return fix

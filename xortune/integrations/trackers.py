@@ -592,7 +592,16 @@ class Wandb(Tracker):
             mode=self._mode,
             reinit="create_new",
             resume="allow" if self.live else None,
-            settings=_wandb_settings(),
+            settings=wandb.Settings(  # record nothing of the program that logs
+                console="off",
+                silent=True,
+                disable_git=True,
+                disable_code=True,
+                x_disable_meta=True,
+                x_disable_stats=True,
+                x_disable_machine_info=True,
+                x_save_requirements=False,
+            ),
         )
         try:
             for step in config.steps:
@@ -610,22 +619,6 @@ class Wandb(Tracker):
             if old.place != logged.place and not list(Path(old.place).glob("*.synced")):
                 shutil.rmtree(old.place)
         self._logged[config.key] = [logged]
-
-
-def _wandb_settings() -> Any:
-    """Settings that record nothing of the program that logs: no output, load or code."""
-    import wandb
-
-    return wandb.Settings(
-        console="off",
-        silent=True,
-        disable_git=True,
-        disable_code=True,
-        x_disable_meta=True,
-        x_disable_stats=True,
-        x_disable_machine_info=True,
-        x_save_requirements=False,
-    )
 
 
 def _log_in() -> None:

@@ -40,6 +40,7 @@ from xortune.runs.manifest import stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import moment
+from xortune.spaces.model import SearchSpace
 from xortune.stats.proportions import mcnemar_greater, unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
@@ -486,12 +487,12 @@ def evaluate_command(config: Config, task: str, *, first: int, seeds: int) -> st
 def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
     """The command that trains a run's best on fresh seeds; None if the space file is missing."""
     command = f"xortune certify {shlex.quote(path)} --seeds {seeds}"
-    try:
-        has_trainer = run.is_network or run.asked.trainer is not None
-    except InputError:
+    if run.is_network:
+        return command
+    if (space := space_of(run)) is None:
         return None
     # Only the user knows what trained a function from Python, or imported results.
-    return command if has_trainer else f"{command} --trainer FILE.py:FUNCTION"
+    return command if space.trainer else f"{command} --trainer FILE.py:FUNCTION"
 
 
 # -------------------------------------------------------------------------------------------------
@@ -692,6 +693,14 @@ def _reproduce(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((label, text) for label, text in rows if text)
 
 
+def space_of(run: Run) -> SearchSpace | None:
+    """The run's space; None if its file is gone, or a file that it names."""
+    try:
+        return run.asked
+    except InputError:
+        return None
+
+
 def task_argument(run: Run) -> str | None:
     """The run's task as an argument of `xortune evaluate --task`; None for a user's trainer."""
     if not run.is_network:
@@ -724,12 +733,8 @@ def _scripts(run: Run) -> tuple[str | None, str | None, str | None]:
         seed = int((solved if solved.size else seeds)[0])
         script = None if task is None else plain_script(config, task, seed)
         return script, None, evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
-    text = None
-    try:
-        command = run.asked.command
-    except InputError:  # the space is missing
-        command = None
-    if command is not None:
+    text, space = None, space_of(run)
+    if space is not None and (command := space.command) is not None:
         argv = command.template.argv(best.point.as_dict(), int(seeds[0]))
         text = "\n".join(map(plain, shlex.join(argv).split("\n")))  # a value may have lines
     return None, text, certify_command(run, FRESH_SEEDS)

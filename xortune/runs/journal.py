@@ -421,7 +421,10 @@ class Journal:
             while line:
                 line = line[os.write(self._fd, line) :]
         except BaseException as error:  # also an interrupt between two halves
-            self._cut_to(before)
+            try:
+                os.ftruncate(self._fd, before)  # the next line must not continue half a line
+            except OSError as cut:
+                self._failure = self._disk_error("half a line could not be removed", cut)
             if isinstance(error, OSError):
                 raise self._disk_error("cannot be written", error) from None
             raise
@@ -512,13 +515,6 @@ class Journal:
                 if self._failure is None:
                     self._settled = appended
             self._synced = time.monotonic()
-
-    def _cut_to(self, size: int) -> None:
-        """Remove half a line, which the next one must not continue."""
-        try:
-            os.ftruncate(self._fd, size)
-        except OSError as error:
-            self._failure = self._disk_error("half a line could not be removed", error)
 
     def _disk_error(self, problem: str, error: OSError) -> InputError:
         fix = "when the disk is well again, continue with --resume; what is in the file is kept"

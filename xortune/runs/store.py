@@ -458,7 +458,8 @@ def update_copy(store: Store, folder: Path, *, driver: bool) -> int:
     segments = segments_in(store)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _exclusively(folder):
+        with (folder / ".copy.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one process of this machine at a time
             dropped = _update_journal(store, folder, segments, keep=driver)
             names = [name for name in store.names() if _FILES.fullmatch(name)]
             for name in names:
@@ -517,14 +518,6 @@ def _known(folder: Path) -> list[str]:
     """Names of the segments that the copy's journal already has."""
     lines = (folder / INDEX).read_bytes() if (folder / INDEX).exists() else b""
     return lines[: lines.rfind(b"\n") + 1].decode("ascii", "replace").split()
-
-
-@contextmanager
-def _exclusively(folder: Path) -> Iterator[None]:
-    """Let one process of this machine at a time update the copy."""
-    with (folder / ".copy.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 # -------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from xortune.reports.analysis import (
     level_of,
     quantile_bins,
     report_of,
+    space_of,
     varying,
 )
 from xortune.reports.drawing.model import (
@@ -101,20 +102,18 @@ class Parameter:
 @cached_per_run
 def parameters_of(run: Run) -> tuple[Parameter, ...]:
     """The parameters that vary, in the order of `analysis.parameter_effects`."""
-    try:
-        spaces = {parameter.name: parameter for parameter in run.asked.parameters}
-    except InputError:  # the copy of the space file is gone, or a file that it names
-        spaces = {}
+    space = space_of(run)
+    asked = {parameter.name: parameter for parameter in space.parameters} if space else {}
     parameters = []
     for effect in report_of(run).effects:
         column = columns_of(run)[effect.name]
         numbers = np.where(np.abs(column.numbers) < HUGE, column.numbers, np.nan)
         finite = numbers[np.isfinite(numbers)]
-        space = spaces.get(effect.name)
         is_log = bool(finite.size) and finite.min() > 1 / HUGE
         if is_log:
             wide = finite.max() >= WIDE * finite.min()
-            is_log = space.log if isinstance(space, Range) else bool(wide)
+            form = asked.get(effect.name)
+            is_log = form.log if isinstance(form, Range) else bool(wide)
         parameters.append(
             Parameter(
                 name=effect.name,

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.config import Config
-from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.reports.analysis import named_task, varying
+from xortune.reports.analysis import named_task, space_of, varying
 from xortune.reports.drawing.model import Axis, Cells, Layer, Mark, Panel, Plot, Series
 from xortune.reports.figures.common import KEY, described, plot_of
 from xortune.runs.results import ConfigResult
@@ -100,10 +99,8 @@ def _task(run: Run) -> Task | None:
     named = named_task(run.manifest)
     if named is not None:
         return named
-    try:
-        task = run.asked.task
-    except InputError:
-        return None
+    space = space_of(run)
+    task = None if space is None else space.task
     same = task is not None and run.manifest.get("task_fingerprint") == task.fingerprint
     return task if same else None
 
