@@ -5,13 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import _somewhere, refused, xortune
+from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from hand_made import CONFIG, TINY_SPACE, done, failed, solved, tiny_run
 
 import xortune as xt
 from xortune.cli.shared import app
-
-__all__ = ["_somewhere"]  # the fixture
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
 

@@ -5,10 +5,8 @@ import shlex
 import shutil
 
 import pytest
-from commands import _somewhere, xortune
+from commands import _somewhere, xortune  # noqa: F401  # every test has a folder
 from hand_made import TINY_SPACE, solved, tiny_run
-
-__all__ = ["_somewhere"]  # the fixture
 
 COMMANDS = {
     "report": ("report", "run", "--format", "md,csv"),

@@ -36,20 +36,6 @@ seeds: {{ladder: [5]}}
 DEATHS = {1: "SIGSEGV", 2: "SIGKILL", 4: "hang"}
 
 
-@pytest.fixture(scope="module")
-def own_ray():
-    environment = {"PYTHONPATH": os.pathsep.join([TESTS, str(Path(TESTS).parent)])}
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": environment},
-    )
-    yield
-    ray.shutdown()
-
-
 def searched(folder, trainer, high, **options):
     space = parse_space(SPACE.format(high=high))
     complete = search_session(space, trainer, folder / "run", **options)
@@ -57,7 +43,7 @@ def searched(folder, trainer, high, **options):
 
 
 @LONG
-@pytest.mark.usefixtures("own_ray")
+@pytest.mark.usefixtures("one_ray")
 def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
     trainer = Logging(str(tmp_path / "log"), deaths=DEATHS)
     complete, run = searched(tmp_path, trainer, 5, cluster=Cluster(trial_timeout=LIMIT))
@@ -90,7 +76,7 @@ def _missing():
 
 
 @LONG
-@pytest.mark.usefixtures("own_ray")
+@pytest.mark.usefixtures("one_ray")
 def test_workers_that_cannot_begin_end_the_search_and_no_seed_is_held_for_failed(tmp_path):
     trainer = Unloadable(str(tmp_path / "log"))
     with pytest.raises(InputError, match=r"no worker can start.*my_training.*fix: install"):
@@ -110,7 +96,7 @@ def test_other_versions_are_not_counted_together(monkeypatch):
 
 
 @LONG
-@pytest.mark.usefixtures("own_ray")
+@pytest.mark.usefixtures("one_ray")
 def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
     """As it does when the object that holds a result is lost: ray.tune raises RuntimeError."""
     from ray.tune.execution.tune_controller import TuneController

@@ -153,44 +153,36 @@ TAILS = fisher_tails(np.arange(201), 100, 100)
 """Of both counts together."""
 
 
-def drawn(random, top, middle, epochs, seeds=100):
-    """Shape (trainings, epochs, seeds): solved for good from an epoch on, or never."""
-    size = (top.size, 1, seeds)
-    when = middle[:, None, None] + 0.7 * random.normal(size=size)
-    return (random.random(size) < top[:, None, None]) & (when < np.arange(epochs)[:, None])
-
-
-def outside(kind, trainings, epochs, *, tables, fresh=False):
-    """The share of tables without a difference that are outside of the range."""
-    random = np.random.default_rng(trainings * epochs)
+def is_outside(random, kind, trainings, epochs, *, fresh=False):
+    """Whether a table without a difference is outside of the range."""
     group, epoch = np.divmod(np.arange(trainings * epochs), epochs)
-    missed = 0
-    for _ in range(tables):
-        top = {
-            "middle": random.uniform(0.3, 0.7, trainings),
-            "edges": np.where(random.random(trainings) < 0.5, 0.05, 0.95),
-            "mixed": random.beta(0.6, 0.6, trainings),
-        }[kind]
-        middle = random.uniform(-1, epochs, trainings) if epochs > 1 else np.full(trainings, -9.0)
+    top = {
+        "middle": random.uniform(0.3, 0.7, trainings),
+        "edges": np.where(random.random(trainings) < 0.5, 0.05, 0.95),
+        "mixed": random.beta(0.6, 0.6, trainings),
+    }[kind]
+    middle = random.uniform(-1, epochs, trainings) if epochs > 1 else np.full(trainings, -9.0)
 
-        def solved(top=top, middle=middle):
-            return drawn(random, top, middle, epochs)
+    def solved():
+        """Shape (trainings, epochs, 100): solved for good from an epoch on, or never."""
+        when = middle[:, None, None] + 0.7 * random.normal(size=(trainings, 1, 100))
+        ever = random.random(when.shape) < top[:, None, None]
+        return ever & (when < np.arange(epochs)[:, None])
 
-        mine = solved().reshape(-1, 100)
-        theirs = solved().sum(axis=2)
-        if fresh:
-            theirs = np.stack([solved()[:, e].sum(axis=1) for e in range(epochs)], axis=1)
-        k, theirs = mine.sum(axis=1), theirs.ravel()
-        cells = pd.DataFrame({"k": k, "n": 100, "reference_k": theirs, "reference_n": 100})
-        low, high = chance_range(
-            mine.astype(float),
-            np.full(k.size, 100),
-            TAILS[:, k + theirs],
-            group,
-            fresh=looks_fresh(cells, group, epoch),
-        )
-        missed += not low <= TESTED[k, theirs].sum() <= high
-    return missed / tables
+    mine = solved().reshape(-1, 100)
+    theirs = solved().sum(axis=2)
+    if fresh:
+        theirs = np.stack([solved()[:, e].sum(axis=1) for e in range(epochs)], axis=1)
+    k, theirs, n = mine.sum(axis=1), theirs.ravel(), np.full(len(mine), 100)
+    cells = pd.DataFrame({"k": k, "n": n, "reference_k": theirs, "reference_n": n})
+    seen = looks_fresh(cells, group, epoch)
+    low, high = chance_range(mine.astype(float), n, TAILS[:, k + theirs], group, fresh=seen)
+    return not low <= TESTED[k, theirs].sum() <= high
+
+
+def outside(*table, tables, **more):
+    random = np.random.default_rng(table[1] * table[2])
+    return np.mean([is_outside(random, *table, **more) for _ in range(tables)])
 
 
 @pytest.mark.parametrize("tables", [40, pytest.param(150, marks=pytest.mark.long)])

@@ -109,19 +109,6 @@ def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
     assert f"its own function is the script; the config is {wanted}" in result.stderr
 
 
-def test_a_changed_file_is_noticed(folder):
-    space, run = written(folder), folder / "run"
-    xt.search(space, output=run, trials=2)
-    xt.search(space, output=run, trials=3, resume=True)
-    parts = folder / "seedy_parts.py"
-    parts.write_text(parts.read_text() + "# changed\n")
-    with pytest.raises(xt.InputError, match=r"not what made the run:\n  source: \w+ -> \w+"):
-        xt.search(space, output=run, trials=4, resume=True)
-    parts.write_text("raise SystemExit('imported')\n")
-    with pytest.raises(xt.InputError, match="not the one that trained the run"):
-        xt.certify(run, top=1, seeds=10)
-
-
 def test_fail_fast_ends_the_search_and_resume_goes_on(folder):
     space, run = written(folder), folder / "run"
     result = xortune("search", space, "--output", run, "--fail-fast", "--trials", 30)

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import _somewhere, refused, xortune
+from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from hand_made import TINY_SPACE, done, solved, write_run
 
 import xortune as xt
-
-__all__ = ["_somewhere"]  # the fixture
 
 OWN = {
     "name": "own",

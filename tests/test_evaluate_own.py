@@ -7,14 +7,12 @@ import time
 import traceback
 
 import pytest
-from commands import _somewhere, refused, xortune
+from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 
 import xortune as xt
 from xortune.core.outcome import Status
 from xortune.driver import evaluate as module
 from xortune.trainers.reaper import REAPER
-
-__all__ = ["_somewhere"]  # the fixture
 
 CONFIG = {"lr": 0.1, "name": "a b"}
 RULE = "accuracy >= 0.9"

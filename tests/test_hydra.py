@@ -119,10 +119,8 @@ def trained(config, seed):
     return bool(np.random.default_rng(seed).random() < config["p"])
 
 
-def space(**more):
-    form = {"low": 0.1, "high": 0.9}
-    seeds = {"ladder": [4, 16]}
-    return {"name": "n", "parameters": {"p": form}, "search": {"trials": 6}, "seeds": seeds, **more}
+SPACE = {"name": "n", "parameters": {"p": {"low": 0.1, "high": 0.9}}, "search": {"trials": 6}}
+SPACE["seeds"] = {"ladder": [4, 16]}
 
 
 def test_each_seed_is_a_job_and_a_launch_that_fails_loses_one_seed(tmp_path):
@@ -134,7 +132,8 @@ def test_each_seed_is_a_job_and_a_launch_that_fails_loses_one_seed(tmp_path):
         launches.append(len(jobs))
         return [trained(config, seed) for config, seed in jobs]
 
-    run = search_launched(launch, space(), tmp_path / "run", label="jobs", at_once=4, dry_run=False)
+    more = {"label": "jobs", "at_once": 4, "dry_run": False}
+    run = search_launched(launch, SPACE, tmp_path / "run", **more)
     for result in run.results:
         crashed = result.outcome.status == xt.Status.CRASHED
         assert result.outcome.seeds[crashed].tolist() == [2]
@@ -142,13 +141,10 @@ def test_each_seed_is_a_job_and_a_launch_that_fails_loses_one_seed(tmp_path):
         assert result.outcome.solved.tolist() == expected
     assert max(launches) >= 12  # of several configurations
 
-    resumed = search_launched(
-        launch, space(), tmp_path / "run", label="jobs", at_once=4, resume=True, dry_run=False
-    )
-    assert resumed.best == run.best
+    assert search_launched(launch, SPACE, tmp_path / "run", resume=True, **more).best == run.best
 
 
 def test_what_cannot_be_judged_is_refused_by_the_check(tmp_path):
     with pytest.raises(xt.InputError, match="returned nothing"):
-        search_launched(lambda jobs: [None] * len(jobs), space(), tmp_path / "run", label="jobs")
+        search_launched(lambda jobs: [None] * len(jobs), SPACE, tmp_path / "run", label="jobs")
     assert not (tmp_path / "run").exists()

@@ -247,21 +247,6 @@ def run(results):
     )
 
 
-def test_the_counts_of_the_run_are_those_of_the_file(run):
-    wanted = Counter((lr, width) for lr, width, _, value in ROWS if value >= 0.9)
-    table = run.table
-    assert {(r.lr, r.width): r.k for r in table.itertuples()} == wanted
-    assert table.n.tolist() == [40] * 6
-    assert table.k.tolist() == sorted(table.k, reverse=True)
-    assert table.trials.tolist() == [1] * 6
-    assert table.epochs_to_solve.isna().all()
-    again = pd.read_csv(run.path / "table.csv")
-    assert again.k.tolist() == table.k.tolist()
-    assert run.seeds.groupby("key", observed=True).size().tolist() == [40] * 6
-    assert sorted(run.seeds.accuracy) == sorted(value for *_, value in ROWS)
-    assert xt.load_run(run.path).table.equals(table)
-
-
 def test_manifest_and_reports_say_that_it_was_imported(run, results):
     noted = run.manifest["imported"]
     assert noted["source"] == str(results)
