@@ -1,21 +1,20 @@
-"""Runs and comparisons that mean to break a report, and what one reads of it nevertheless."""
+"""Runs and comparisons that mean to break a report."""
 
 import csv
-import re
 from dataclasses import replace
 
 import numpy as np
 from compared import contestant
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
-from pages import Parsed
 
 import xortune as xt
 from xortune.comparisons.runs import compare_runs
 from xortune.core.outcome import Details
 from xortune.core.success import parse_success
-from xortune.reports.analysis import Report
-from xortune.reports.document import Table
-from xortune.reports.run import FrontTable
+from xortune.reports.comparison import comparison_document
+from xortune.reports.run import run_document
+from xortune.reports.terminal import render_best, render_comparison
+from xortune.runs.run import Run
 
 NAMES = (
     "<script>alert(1)</script>",
@@ -179,53 +178,14 @@ COMPARISONS = {
 }
 
 COMPARISONS = {name: once(name, make) for name, make in COMPARISONS.items()}
-ALLOWED = {
-    *("h1", "h2", "h3", "p", "strong", "code", "pre", "ul", "li", "img", "a"),
-    *("table", "thead", "tbody", "tr", "th", "td"),
-}
 
 
-def rendered(text):
-    """What a browser would take for tags and for text in what a Markdown library makes."""
-    from markdown_it import MarkdownIt
-
-    return Parsed(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
+def document_of(found):
+    return run_document(found) if isinstance(found, Run) else comparison_document(found)
 
 
-def sayings(document):
-    """What a document says for a run or a comparison: its tables, and all its other texts."""
-    shown = {name: given for name, given in document.values.items() if name not in HELD}
-    yield from texts_in(shown)
-    yield from (plot.note for plot in document.plots)
-
-
-HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison", "solved"}
-"""Values of a document of which it says only some."""
-
-
-def texts_in(given):
-    match given:
-        case str():
-            yield given
-        case Table() if given.rows:
-            yield from (column.name for column in given.columns)
-            yield from (cell for row in given.rows for cell in row)
-        case Report():
-            lines = f"{given.space or ''}\n{given.script or ''}".split("\n")
-            yield from [given.title, *lines]
-        case FrontTable():
-            yield given.about
-            yield from texts_in(given.table)
-        case dict():
-            yield from texts_in(list(given.values()))
-        case list() | tuple():
-            for one in given:
-                yield from texts_in(one)
-
-
-def printable(text):
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
-def squeezed(text):
-    return re.sub(r"\s+", "", text)
+def render(found, console):
+    if isinstance(found, Run):
+        render_best(found, console)
+    else:
+        render_comparison(found, (), console)

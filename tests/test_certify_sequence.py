@@ -1,7 +1,7 @@
 """A certificate that proves one rate, finalist after finalist, with as few seeds as it takes."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from commands import xortune
 from hand_made import RIGHT, WRONG, outcome
 
 import xortune as xt
-from xortune.core.outcome import Outcome
 from xortune.core.seeds import CERTIFY
 from xortune.runs.run import load_run
 from xortune.stats.sequential import boundary
@@ -25,16 +24,14 @@ ORDER = [KEYS[i] for i in (1, 2, 0, 4)]
 class Failing(Counting):
     """Fails the seeds of a finalist that lie so far behind its first one."""
 
-    at: dict[str, tuple[int, ...]] | None = None
+    at: dict[str, tuple[int, ...]] = field(default_factory=dict)
     first: int | None = None
 
     def train(self, blocks):
         [block] = blocks
-        [made] = super().train(blocks)
-        if not isinstance(made, Outcome):
-            return [made]
+        super().train(blocks)
         self.first = block.first if self.first is None else self.first
-        wrong = {self.first + one for one in (self.at or {}).get(block.point.key, ())}
+        wrong = {self.first + one for one in self.at.get(block.point.key, ())}
         rows = [WRONG if seed in wrong else RIGHT for seed in block.seeds]
         return [outcome(block.first, rows)]
 
@@ -84,10 +81,8 @@ def test_one_that_was_interrupted_ends_as_it_would_have(run, stop):
     begun = load_run(run.path).certificate
     assert begun.latest is None
     assert xt.status(run.path).certificate.state == "begun"
-    first = begun.attempts[0].finalists[0].first
-    found = certify(
-        load_run(run.path), Failing(at=fails, seconds=1 / 16, first=first), seeds=200, min_rate=0.9
-    )
+    trainer = Failing(at=fails, seconds=1 / 16, first=begun.attempts[0].finalists[0].first)
+    found = certify(load_run(run.path), trainer, seeds=200, min_rate=0.9)
     rule = boundary(0.9, 200, 0.025)
     needed = [rule.first(2), rule.first(0), rule.first(0)]
     assert [one.n for one in found.finalists] == needed

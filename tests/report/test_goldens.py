@@ -10,15 +10,13 @@ import re
 from pathlib import Path
 
 import pytest
-from hostile import RUNS
+from hostile import RUNS, document_of, render
 from reported import REPORTED
 from rich.console import Console
 
-from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
 from xortune.reports.files import comparison_tex
 from xortune.reports.run import run_document, table_tex
-from xortune.reports.terminal import render_best, render_comparison
 from xortune.runs.run import Run
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -39,7 +37,7 @@ def made(request, tmp_path, monkeypatch):
 def test_the_report(made):
     """Figures aside: their words are tested where they are made."""
     name, found = made
-    document = run_document(found) if isinstance(found, Run) else comparison_document(found)
+    document = document_of(found)
     text = markdown_text(document)
     figures = re.findall(r"^!\[.*\]\(figures/([a-z-]+)\.svg\)\n\n.*\n\n", text, re.MULTILINE)
     assert sorted(figures) == sorted(plot.name for plot in document.plots)
@@ -55,10 +53,7 @@ def test_the_table_for_a_paper(made):
 def test_the_terminal(made, width):
     name, found = made
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    if isinstance(found, Run):
-        render_best(found, console)
-    else:
-        render_comparison(found, (), console)
+    render(found, console)
     lines = console.file.getvalue().splitlines()
     shown = "".join(f"{line.rstrip()}\n" for line in lines if "/made" not in line)
     is_golden(f"{name}.{width}.txt", shown)

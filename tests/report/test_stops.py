@@ -20,17 +20,16 @@ def point(number):
     return CONFIG | {"hidden_dim": 2 + number}
 
 
+LINES = [done(i, point(i), solved(0, k, n)) for i, (k, n) in enumerate(COUNTS)]
+
+
 def found(path, **manifest):
     """The reason for each config, by its number; the fourth is recorded as proven worse."""
-    lines = [done(i, point(i), solved(0, k, n)) for i, (k, n) in enumerate(COUNTS)]
-    verdict = failed(3, point(3), 8, 1, final=False)
-    lines.append(replace(verdict, error=PROVEN_WORSE))
+    verdict = replace(failed(3, point(3), 8, 1, final=False), error=PROVEN_WORSE)
     given = {"trainer": "network", "ladder": LADDER, "complete": True, **manifest}
-    run = write_run(path / "run", lines, **given)
-    pairs = zip(run.results, stops_of(run), strict=True)
-    return [
-        stop for _, stop in sorted((int(r.point["hidden_dim"]), stop.name) for r, stop in pairs)
-    ]
+    run = write_run(path / "run", [*LINES, verdict], **given)
+    reasons = {r.key: stop.name for r, stop in zip(run.results, stops_of(run), strict=True)}
+    return [reasons[line.block.point.key] for line in LINES]
 
 
 @pytest.mark.parametrize(
@@ -49,8 +48,9 @@ def test_every_reason(tmp_path, manifest, reasons):
 
 
 def test_seeds_of_several_versions_tell_nothing(tmp_path):
-    lines = [done(i, point(i), solved(0, k, n)) for i, (k, n) in enumerate(COUNTS)]
-    lines.append(replace(done(1, point(1), solved(32, 2, 2)), made="1" * 8))
-    run = write_run(tmp_path / "run", lines, trainer="network", ladder=LADDER, complete=True)
+    other = replace(done(1, point(1), solved(32, 2, 2)), made="1" * 8)
+    run = write_run(
+        tmp_path / "run", [*LINES, other], trainer="network", ladder=LADDER, complete=True
+    )
     assert run.set_aside
     assert set(stops_of(run)) == {Stop.FULL, Stop.EARLY}

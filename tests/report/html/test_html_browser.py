@@ -3,16 +3,13 @@
 import figure_runs
 import pytest
 from browsing import FOLLOWED, NO_BROWSER, complaints_of_axe, drawn, fits, labels_stand_free
-from hostile import COMPARISONS, RUNS
+from hostile import COMPARISONS, RUNS, document_of
 from pages import many
-
-from xortune.reports.comparison import comparison_document
-from xortune.reports.run import run_document
 
 pytestmark = NO_BROWSER
 
 
-def document_of(name, folder):
+def document_called(name, folder):
     """Ours: a report and comparisons, of networks, of told numbers and with a published table."""
     ours = {
         "report": lambda folder: many(folder, 12),
@@ -20,8 +17,7 @@ def document_of(name, folder):
         "numbers": lambda _: figure_runs.numbers(),
         "published": figure_runs.published,
     }
-    found = {**ours, **RUNS, **COMPARISONS}[name](folder)
-    return run_document(found) if name in {"report", *RUNS} else comparison_document(found)
+    return document_of({**ours, **RUNS, **COMPARISONS}[name](folder))
 
 
 def shown_at_each_width(shown, *widths, labels=True):
@@ -47,7 +43,7 @@ def shown_at_each_width(shown, *widths, labels=True):
 def test_a_page_fits_is_whole_and_accessible(show, tmp_path, name, theme):
     # axe is a script that the page's policy would not run. A drawn figure is an image to it, whose
     # thousands of parts it would all look at: so it goes first.
-    shown = show(document_of(name, tmp_path / "d"), theme=theme, bypass_csp=True)
+    shown = show(document_called(name, tmp_path / "d"), theme=theme, bypass_csp=True)
     if name == "report":
         shown.locator(".open").first.click()
     shown.locator("details.data summary").first.click()
@@ -69,7 +65,7 @@ def test_a_page_fits_is_whole_and_accessible(show, tmp_path, name, theme):
     ],
 )
 def test_a_hostile_page_fits_and_runs_nothing(show, tmp_path, name):
-    shown = show(document_of(name, tmp_path / "d"), theme="dark", width=390)
+    shown = show(document_called(name, tmp_path / "d"), theme="dark", width=390)
     if name in RUNS:
         assert not shown.get_by_role("link", name="Do it again").is_visible()
         shown.get_by_text("Contents").click()
