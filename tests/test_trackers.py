@@ -13,7 +13,7 @@ from tracked import history, mlflow_runs, scalars, session_groups, sorted_files,
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.integrations import following
-from xortune.integrations.following import RunFollower, logging
+from xortune.integrations.following import Follower, RunFollower
 from xortune.integrations.trackers import EVENT_FILE, MLflow, events_of, mlflow_names
 
 COMMITTED = Path(__file__).parents[1] / "reports" / "xor"
@@ -118,7 +118,7 @@ def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
 ):
     monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
     tracker, directory = Memory(fails=3), tmp_path / "run"
-    with logging(directory, [tracker]):
+    with Follower(directory, [tracker]):
         write_run(directory, BLOCKS[:1], **STARTED)
         for evaluation in (*BLOCKS[1:], MORE):
             append(directory, evaluation)
@@ -135,7 +135,7 @@ def test_a_tracker_that_hangs_is_left_behind(run, monkeypatch, capsys):
     over, tracker = threading.Event(), Memory()
     tracker.begin = lambda _: over.wait(30)
     began = time.monotonic()
-    with logging(run.path, [tracker]):
+    with Follower(run.path, [tracker]):
         pass
     assert time.monotonic() - began < 15  # it hangs for 30
     over.set()

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -168,7 +167,7 @@ def _renew(item: pytest.Function, seed: int) -> None:
     """
     item.stash[_SEED] = seed
     state, stored = item.session._setupstate, dict(item.stash._storage)
-    with _naming(seed):
+    try:
         parent = item.parent
         assert parent is not None
         # Fixtures of the nodes above stay: those of classes, modules and the session.
@@ -180,13 +179,6 @@ def _renew(item: pytest.Function, seed: int) -> None:
             for name in ("_instance", "_obj"):  # each seed gets its own instance
                 item.__dict__.pop(name, None)
         state.setup(item)
-
-
-@contextmanager
-def _naming(seed: int) -> Iterator[None]:
-    """Name the seed in errors of fixtures."""
-    try:
-        yield
     except pytest.skip.Exception as skipped:
         _refuse(f"a fixture skipped seed {seed} ({skipped}): a seed is never left out")
     except Exception as error:

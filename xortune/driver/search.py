@@ -30,7 +30,7 @@ from xortune.driver.trainer import (
     with_train,
 )
 from xortune.driver.voice import Voice
-from xortune.integrations.following import logging
+from xortune.integrations.following import Follower
 from xortune.integrations.trackers import trackers_for
 from xortune.racing.grants import raced, refuse_unprovable
 from xortune.reports.files import write_report
@@ -289,7 +289,7 @@ def _run_search(
     failure: TrainingError | Halted | None = None
     with (
         _directory_in_errors(directory),
-        logging(directory, checked.trackers),  # which also reads the end of the run
+        Follower(directory, checked.trackers),  # which also reads the end of the run
         held(directory, on_message=voice.warn),  # until the report is written
         voice.searching(on_progress, on_certify, raced=raced(space)) as (show, show_certified),
     ):

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
@@ -206,18 +206,13 @@ def _log_configs(
         tracker.end(run)
 
 
-def logging(directory: Path, trackers: Sequence[Tracker]) -> AbstractContextManager[object]:
-    """Log a run in a thread while the body makes it; at its end log all that is missing.
+class Follower:
+    """Logs a run in a thread while the body makes it; at its end it logs all that is missing.
 
     Args:
         directory: of the run; it need not exist yet.
         trackers: where to log to. Each that fails prints one sentence on stderr.
     """
-    return Follower(directory, trackers) if trackers else nullcontext()
-
-
-class Follower:
-    """The thread of `logging`."""
 
     def __init__(self, directory: Path, trackers: Sequence[Tracker]) -> None:
         self._directory, self._trackers = directory, trackers
@@ -230,7 +225,8 @@ class Follower:
         self._thread = threading.Thread(target=self._follow, name="xortune-log", daemon=True)
 
     def __enter__(self) -> None:
-        self._thread.start()
+        if self._trackers:
+            self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         """Wait until all is logged, as long as it makes progress, or until Ctrl-C."""

@@ -71,7 +71,7 @@ def display(
         transient=True,
         expand=True,
         disable=not has_bar,
-        get_time=_now,
+        get_time=time.monotonic,
         refresh_per_second=4,
         speed_estimate_period=1e9,  # all updates: those of slow trainings are minutes apart
     ) as bar:
@@ -80,10 +80,6 @@ def display(
         finally:
             if cell is not None:
                 cell.update(HTML(""))
-
-
-def _now() -> float:
-    return time.monotonic()
 
 
 @dataclass(frozen=True)

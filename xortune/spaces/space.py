@@ -57,6 +57,7 @@ from xortune.spaces.model import (
 )
 from xortune.spaces.yaml_reader import (
     NO_FILE,
+    Location,
     YamlDocument,
     as_yaml,
     quoted,
@@ -138,21 +139,18 @@ def check_space(space: SearchSpace, trainer: Trainer) -> None:
     Raises:
         InputError: the trainer refuses one; with file and line.
     """
-    for point in probes(space):
-        try:
-            trained = trainer.check(point)
-        except InputError as error:
-            name = error.field
-            if name == "epochs" and ("epochs",) in space.lines:
-                raise error.at(space.at("epochs")) from None
-            raise error.at(space.at("parameters", *([name] if name else []))) from None
-        check_objectives(space, trained)
-    for index, point in enumerate(space.start):
-        try:
-            trainer.check(point)
-        except InputError as error:
-            name = error.field
-            raise error.at(space.at("start", index, *([name] if name else []))) from None
+    parts: dict[Location, Iterable[Point]] = {("parameters",): probes(space)}
+    parts |= {("start", index): [point] for index, point in enumerate(space.start)}
+    for location, points in parts.items():
+        for point in points:
+            try:
+                trained = trainer.check(point)
+            except InputError as error:
+                name = [error.field] if error.field else []
+                is_top_level = name == ["epochs"] and ("epochs",) in space.lines
+                at = () if is_top_level and location == ("parameters",) else location
+                raise error.at(space.at(*at, *name)) from None
+            check_objectives(space, trained)
 
 
 def with_search(
