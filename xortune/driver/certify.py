@@ -346,7 +346,7 @@ def certify(
                 loaded, engine, gpus, train=train, accept=accept_versions, here=workers == 0
             )
         if workers == 0:
-            trainer = in_this_process(trainer, lambda _: None)
+            trainer = in_this_process(trainer)
         certificate = certify_run(
             driver_directory(loaded.path),
             trainer,

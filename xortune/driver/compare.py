@@ -446,7 +446,7 @@ def _wanted(
     elif callable(used):
         used = single_config(candidate.point, used, success)[1]
     if here:
-        used = in_this_process(used, lambda _: None)
+        used = in_this_process(used)
     used = with_cores(used)[1]
     used.describe()  # refuses an engine that is not available
     seconds = None if run is None else seconds_of_seed(run, candidate.point.key)

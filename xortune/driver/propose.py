@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import optuna
@@ -72,20 +72,8 @@ STARTUP = 10
 """TPE draws from the whole space until this number of trials has ended: Optuna's default."""
 
 
-class Proposer(Protocol):
-    """Proposes points by number, 0, 1, 2, ..., and learns from their results."""
-
-    def propose(self, number: int) -> Point | None:
-        """The raw values of proposal `number`; None when there are no more."""
-
-    def foresee(self, number: int) -> Point | None:
-        """The values of a later proposal; None if they are not known yet."""
-
-    def replay(self, number: int, point: Mapping[str, Value]) -> None:
-        """Enter proposal `number` of an earlier session, with these values."""
-
-    def learn(self, number: int, seen: ConfigCounts) -> None:
-        """Use all results so far of the point of proposal `number`."""
+Proposer: TypeAlias = "GridProposer | OptunaProposer"
+"""Proposes points by number, 0, 1, 2, ..., and learns from their results."""
 
 
 def _unchanged(point: Point) -> Point:

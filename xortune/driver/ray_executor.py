@@ -22,7 +22,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 from unittest.mock import patch
 
 from xortune import __version__
@@ -67,19 +67,17 @@ ANSWER_SECONDS = 5.0
 WAIT_SECONDS = 10.0
 """Time without any training after which the user is told why."""
 
-T = TypeVar("T")
-
 # -------------------------------------------------------------------------------------------------
 # On a worker: train batches, one after the other.
 
 
 @dataclass(frozen=True, repr=False)
-class Parcel(Generic[T]):
+class Parcel:
     """Content that Tune passes on without copying it or writing its text to files."""
 
-    content: T
+    content: Any
 
-    def __deepcopy__(self, _: object) -> Parcel[T]:
+    def __deepcopy__(self, _: object) -> Parcel:
         return self
 
     def __repr__(self) -> str:

@@ -458,7 +458,7 @@ def _checked(
     gpus_per_trial: float = 0.0,
     trial_timeout: float | str | None = None,
     workers: int | None = None,
-    on_raise: Callable[[BaseException], None] | None = None,
+    on_raise: Callable[[BaseException], None] = lambda _: None,  # a dry run reports it otherwise
     counted: bool = False,
     study_storage: str | None = None,
     study_name: str | None = None,
@@ -483,7 +483,7 @@ def _checked(
     threads, here = threads or threads_for(cpus_per_trial), cluster.workers == 0
     trainer = trainer_for(space, train, engine, gpus_per_trial, threads, here=here)
     if here:
-        trainer = in_this_process(trainer, on_raise or _ignore)
+        trainer = in_this_process(trainer, on_raise)
     check_space(space, trainer)
     if address is None:  # the memory of a cluster's machines is not known yet
         refuse_large(space, trainer)
@@ -511,10 +511,6 @@ def _checked(
         if check is not None and on_word is not None:
             on_word("; ".join(filter(None, (check.sentence, check.note))))
     return _Checked(space, trainer, cluster, shared, checked_trackers, check)
-
-
-def _ignore(error: BaseException) -> None:
-    """Ignore an exception: a dry run reports it by other means."""
 
 
 def _requested_directory(space: SearchSpace, output: Place) -> Path:

@@ -504,7 +504,7 @@ def train_isolating_crashes(trainer: CustomTrainer, block: Block) -> Outcome | T
     return merged_outcome([train_isolating_crashes(trainer, part) for part in parts])
 
 
-def in_this_process(trainer: Trainer, on_raise: OnRaise) -> Trainer:
+def in_this_process(trainer: Trainer, on_raise: OnRaise = lambda _: None) -> Trainer:
     """The trainer for training in this process, where a debugger can follow it.
 
     If it is a user's function, `on_raise` gets the exceptions of its seeds.

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,27 +186,10 @@ def train(
     task: Task,
     seeds: NDArray[np.int64],
     checkpoints: Sequence[int] = (),
-    *,
-    threads: int = 1,
-    stop_early: bool = True,
-    flush: bool = True,
+    **options: Any,
 ) -> Outcome:
-    """Train every seed for `config.epochs` epochs.
-
-    Args:
-        config: what to train; the engine covers it (see `limits.uncovered`).
-        task: what to learn.
-        seeds: int64, shape (S,), each in [0, 2**32) and once.
-        checkpoints: earlier epochs at which to record an outcome too, ascending.
-        threads: how many cores may share the seeds.
-        stop_early: a seed leaves the training when nothing that is recorded can change any more;
-            the outcome is the same either way.
-        flush: compute with 0 in place of subnormal numbers. The averages of Adam and its like
-            decay into them once a gradient has vanished, and each operation on one takes some 150
-            cycles on an Intel processor.
-    """
-    trainings = [Training(config, seeds, tuple(checkpoints))]
-    return train_pool(trainings, task, threads=threads, stop_early=stop_early, flush=flush)[0]
+    """Train one config, as `train_pool` does."""
+    return train_pool([Training(config, seeds, tuple(checkpoints))], task, **options)[0]
 
 
 def train_pool(
@@ -216,10 +200,20 @@ def train_pool(
     stop_early: bool = True,
     flush: bool = True,
 ) -> list[Outcome]:
-    """Train configs that differ in lr and momentum only under the same seeds, as `train` does.
+    """Train configs that differ in lr and momentum only under the same seeds.
 
     Their seeds lie one after the other in the lanes of the processor's vectors, so that fewer lanes
     are idle.
+
+    Args:
+        trainings: of configs that the engine covers (see `limits.uncovered`).
+        task: what to learn.
+        threads: how many cores may share the seeds.
+        stop_early: a seed leaves the training when nothing that is recorded can change any more;
+            the outcome is the same either way.
+        flush: compute with 0 in place of subnormal numbers. The averages of Adam and its like
+            decay into them once a gradient has vanished, and each operation on one takes some 150
+            cycles on an Intel processor.
     """
     config, seeds = trainings[0].config, trainings[0].seeds
     stops = sorted({*trainings[0].checkpoints, config.epochs})
@@ -299,9 +293,9 @@ def _run(
         start: float32, shape (P, S), S a multiple of 16.
         count: seeds, at most S.
         epochs: those to record, ascending.
-        threads: see `train`, also for `stop_early` and `flush`.
-        stop_early: see `train`.
-        flush: see `train`.
+        threads: see `train_pool`, also for `stop_early` and `flush`.
+        stop_early: see `train_pool`.
+        flush: see `train_pool`.
         weights: float32, shape (P, S): receives the weights after the last epoch.
     """
     stops = np.array(epochs, dtype=np.int64)
