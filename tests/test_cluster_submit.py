@@ -76,18 +76,9 @@ def test_ray_sends_the_whole_package_and_no_run(space):
     sent = []
     for folder in (space.parent, package):
         is_excluded = _get_excludes(folder, environment["excludes"])  # of both, says Ray
-        sent.append(
-            {
-                str(path.relative_to(folder))
-                for path in folder.rglob("*.*")
-                if not any(
-                    map(
-                        is_excluded,
-                        [path, *path.parents[: len(path.relative_to(folder).parts) - 1]],
-                    )
-                )
-            }
-        )
+        names = [path.relative_to(folder) for path in folder.rglob("*.*")]
+        kept = [n for n in names if not any(is_excluded(folder / p) for p in (n, *n.parents[:-1]))]
+        sent.append(set(map(str, kept)))
     assert sent[0] == {"it.yaml", "rows.csv"}
     assert {str(path.relative_to(package)) for path in package.rglob("*.py")} <= sent[1]
 

@@ -11,12 +11,9 @@ from scipy.stats import mstats
 from xortune.core.outcome import Details, Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.reports import analysis
-from xortune.reports import files as csv_text
 from xortune.reports.document import markdown_text
-from xortune.reports.files import write_report
+from xortune.reports.files import csv_text, write_report
 from xortune.reports.run import run_document
-from xortune.runs import results as frames
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.results import ConfigResults, seed_tables
 from xortune.runs.run import Run
@@ -51,7 +48,7 @@ FEW = [1.5, np.nan, 1e-7, 1e16, -np.inf]
 )
 def test_a_csv_is_what_pandas_writes(column):
     for table in (pd.DataFrame({"x": column, "y": FEW}), pd.DataFrame({"x": column})):
-        assert csv_text.csv_text(table) == table.to_csv(index=False, lineterminator="\n")
+        assert csv_text(table) == table.to_csv(index=False, lineterminator="\n")
 
 
 def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
@@ -60,9 +57,9 @@ def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
     for part in (1, 100):
         folder = tmp_path / str(part)
         folder.mkdir()
-        monkeypatch.setattr(csv_text, "ROWS", part)
-        monkeypatch.setattr(analysis, "PART", part)
-        monkeypatch.setattr(frames.seed_tables, "__defaults__", (part,))
+        monkeypatch.setattr("xortune.reports.files.ROWS", part)
+        monkeypatch.setattr("xortune.reports.analysis.PART", part)
+        monkeypatch.setattr(seed_tables, "__defaults__", (part,))
         write_report(
             Run(folder, {"trainer": "function", "name": "parts"}, Evaluations.of(lines(SIZES)))
         )

@@ -33,16 +33,10 @@ def test_what_is_mutated_is_refused_or_right_and_harms_nobody(words):
         assert int(ends[f"{name}: refused"]) >= 3
 
 
-@pytest.fixture
-def program(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import fuzz
-
-    return fuzz
-
-
-def test_the_program_sees_what_it_looks_for(program, tmp_path, monkeypatch):
+def test_the_program_sees_what_it_looks_for(tmp_path, monkeypatch):
     """A traceback, a message without words, a control character, a write and a read outside."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import fuzz as program
     import fuzz_watch
 
     from xortune.core.errors import InputError

@@ -247,6 +247,13 @@ def run(results):
     )
 
 
+def test_the_seeds_of_the_run_are_those_of_the_file(run):
+    seeds = run.seeds.join(run.table.set_index("key")[["lr", "width"]], on="key")
+    assert sorted(zip(seeds.lr, seeds.width, seeds.seed, seeds.accuracy, strict=True)) == ROWS
+    assert seeds.solved.tolist() == (seeds.accuracy >= 0.9).tolist()
+    assert run.table.epochs_to_solve.isna().all()
+
+
 def test_manifest_and_reports_say_that_it_was_imported(run, results):
     noted = run.manifest["imported"]
     assert noted["source"] == str(results)
