@@ -18,19 +18,12 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kept")
-    (folder / "space.yaml").write_text(TINY_SPACE)
-    tiny_run(folder / "run", [solved(0, 3, 4, epochs=30)], trials=1)
-    shutil.copytree(folder / "run", folder / "other")
-    return folder
-
-
 @pytest.fixture(autouse=True)
-def runs(kept, tmp_path):
+def runs(tmp_path):
     """`run`, finished; `other`; and `space.yaml`."""
-    shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "space.yaml").write_text(TINY_SPACE)
+    tiny_run(tmp_path / "run", [solved(0, 3, 4, epochs=30)], trials=1)
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
 
 
 DIRECTORY = object()

@@ -135,35 +135,6 @@ def run_command(words: list[str], exit_code: int) -> str:
     return done.stdout + done.stderr
 
 
-def run_program(text: str, name: str, names: dict[str, object]) -> str:
-    """Run a program in the present folder; what it printed."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(text, name, "exec"), names)
-    return printed.getvalue()
-
-
-def run_page(page: Path) -> None:
-    """Do what a page says in the present folder."""
-    names: dict[str, object] = {"__name__": page.stem}
-    printed = ""
-    for block in blocks(page.read_text(encoding="utf-8")):
-        where = f"{page.name}, line {block.line}"
-        if "file" in block.marks:
-            Path(block.marks["file"]).write_text(block.text, encoding="utf-8")
-        elif block.runs and block.language == "sh":
-            code = int(block.marks.get("exit", 0))
-            printed = "".join(run_command(words, code) for words in commands(block))
-        elif block.runs:
-            printed = run_program(block.text, where, names)
-        elif block.language == "text" and "not run" not in block.marks:
-            if command := block.marks.get("output of"):
-                printed = run_command(shlex.split(command), 0)
-            if "exact" in block.marks:
-                assert block.text == printed, where
-            lines = not_printed(block.text, printed)
-            assert lines == [], f"{where}: not printed:\n" + "\n".join(lines) + f"\nbut:\n{printed}"
-
-
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A folder with what pages take from a clone. Modules imported from it are forgotten."""
@@ -195,7 +166,26 @@ CASES = [
 @pytest.mark.parametrize("page", CASES)
 @pytest.mark.usefixtures("place")
 def test_a_page_does_what_it_says(page):
-    run_page(page)
+    names: dict[str, object] = {"__name__": page.stem}
+    printed = ""
+    for block in blocks(page.read_text(encoding="utf-8")):
+        where = f"{page.name}, line {block.line}"
+        if "file" in block.marks:
+            Path(block.marks["file"]).write_text(block.text, encoding="utf-8")
+        elif block.runs and block.language == "sh":
+            code = int(block.marks.get("exit", 0))
+            printed = "".join(run_command(words, code) for words in commands(block))
+        elif block.runs:
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(block.text, where, "exec"), names)
+            printed = out.getvalue()
+        elif block.language == "text" and "not run" not in block.marks:
+            if command := block.marks.get("output of"):
+                printed = run_command(shlex.split(command), 0)
+            if "exact" in block.marks:
+                assert block.text == printed, where
+            lines = not_printed(block.text, printed)
+            assert lines == [], f"{where}: not printed:\n" + "\n".join(lines) + f"\nbut:\n{printed}"
 
 
 # -------------------------------------------------------------------------------------------------
