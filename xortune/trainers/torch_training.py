@@ -37,14 +37,7 @@ from torch import Tensor, nn
 
 from xortune.core.trainer import Stacking
 from xortune.trainers.function import TrackedConfig
-from xortune.trainers.vectorized import (
-    arrays_of,
-    plain_epoch,
-    scored,
-    train_stacked,
-    trial_of,
-    untracked,
-)
+from xortune.trainers.vectorized import arrays_of, scored, train_stacked, trial_of, untracked
 
 
 class TorchTraining(ABC):
@@ -109,8 +102,20 @@ class TorchTraining(ABC):
         optimizer = self.optimizer(model.parameters())
         scheduler = self.scheduler(optimizer)
         for epoch in range(1, self.epochs + 1):
-            for _ in plain_epoch(self, model, optimizer, scheduler):
-                pass
+            model.train()
+            for batch in self.batches():
+
+                def closure(batch: Sequence[Any] = batch) -> Tensor:
+                    optimizer.zero_grad()
+                    loss = self.loss(model, *batch)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    if self.clip_norm is not None:
+                        nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
+                    return loss
+
+                optimizer.step(closure)  # type: ignore[arg-type]  # any closure returns a tensor
+            if scheduler is not None:
+                scheduler.step()
             if report is not None and self.reports_after(epoch):
                 report(scored(self, model))
         return scored(self, model)

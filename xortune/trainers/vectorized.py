@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -755,46 +756,64 @@ class _PlainSteps:
     seconds: float
 
 
-def plain_epoch(training: Any, model: nn.Module, optimizer: Any, scheduler: Any) -> Iterator[Any]:
-    """Train one model for an epoch; yield the loss of each step."""
-    model.train()
-    for batch in training.batches():
-
-        def closure(batch: Sequence[Any] = batch) -> Tensor:
-            optimizer.zero_grad()
-            loss: Tensor = training.loss(model, *batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if training.clip_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
-            return loss
-
-        yield optimizer.step(closure)
-    if scheduler is not None:
-        scheduler.step()
+class _Enough(Exception):
+    """Ends a trial."""
 
 
 def _plain_steps(training: Any, seed: int) -> _PlainSteps:
-    """The first steps of the loop."""
+    """The first steps of the user's `run`, observed through its optimizer."""
     losses: list[float] = []
     buffers: dict[str, Tensor] = {}
     times: list[float] = []
-    torch.manual_seed(seed)
-    model = training.model()
-    with untracked(training):
-        optimizer = training.optimizer(model.parameters())
-        scheduler = training.scheduler(optimizer)
-    epochs = (plain_epoch(training, model, optimizer, scheduler) for _ in range(training.epochs))
-    for loss in itertools.islice(itertools.chain.from_iterable(epochs), TRIED + TIMED):
-        times.append(_clock())
-        losses.append(math.nan if loss is None else float(torch.as_tensor(loss).detach()))
-        if len(losses) == 1:
-            buffers = {name: one.clone() for name, one in model.named_buffers()}
-        if len(losses) == TRIED:
-            generator = torch.get_rng_state()
-    scored(training, model)  # notes what it reads
-    if len(losses) < TRIED + TIMED:
-        generator = torch.get_rng_state()
-    return _PlainSteps(losses[:TRIED], buffers, generator, _fastest(times))
+    models: list[nn.Module] = []
+    states: list[Tensor] = []
+    make_model, make_optimizer = training.model, training.optimizer
+    make_scheduler = training.scheduler
+
+    def model() -> nn.Module:
+        models.append(make_model())
+        return models[-1]
+
+    def optimizer(parameters: Any) -> Any:
+        with untracked(training):
+            found = make_optimizer(parameters)
+        step = found.step
+
+        def observed_step(_: Any, closure: Callable[[], Tensor]) -> Any:
+            first: list[float] = []
+
+            def observed() -> Tensor:
+                loss = closure()
+                first.append(float(loss.detach()))
+                if not losses and len(first) == 1:
+                    buffers.update({n: b.clone() for n, b in models[-1].named_buffers()})
+                return loss
+
+            result = step(observed)
+            losses.append(first[0])
+            times.append(_clock())
+            if len(losses) == TRIED + TIMED:
+                raise _Enough
+            if len(losses) == TRIED:
+                states.append(torch.get_rng_state())
+            return result
+
+        found.step = MethodType(observed_step, found)  # schedulers wrap it as a method
+        return found
+
+    def scheduler(optimizer: Any) -> Any:
+        with untracked(training):
+            return make_scheduler(optimizer)
+
+    training.model, training.optimizer, training.scheduler = model, optimizer, scheduler
+    try:
+        with suppress(_Enough):
+            training.run(seed)
+            return _PlainSteps(losses[:TRIED], buffers, torch.get_rng_state(), _fastest(times))
+        scored(training, models[-1])  # notes what it reads
+    finally:
+        del training.model, training.optimizer, training.scheduler
+    return _PlainSteps(losses[:TRIED], buffers, states[0], _fastest(times))
 
 
 def _note_layers(model: nn.Module, entered: list[str]) -> None:
