@@ -147,6 +147,8 @@ def test_a_mutated_line_is_only_ever_an_input_error(data):
         *(("seconds", -1), ("seconds", "1"), ("worker", None), ("final", False), ("final", 1)),
         *(("error", "why"), ("seeds_data", None), ("seeds_data", 1), ("seeds_data", "")),
         *(("seeds_data", "????"), ("seeds_data", "AAAA")),
+        *((name, 10**400) for name in ("count", "epochs", "proposal", "first", "seconds")),
+        *(("count", 2**32 - 1), ("seconds", 1e300)),
     ],
 )
 def test_every_field_is_checked(name, value):

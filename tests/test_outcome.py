@@ -68,18 +68,6 @@ def test_ert_does_not_overflow_int32():
 # --- blocks together -----------------------------------------------------------------------------
 
 
-def test_merge_keeps_every_seed_in_order():
-    first = judge([XOR, [0] * 4], seeds=[5, 6], solved_epoch=[3, 0])
-    second = judge([[1] * 4, XOR], seeds=[2, 9], solved_epoch=[0, 8], finite=[False, True])
-    both = first.merge(second)
-    assert both.seeds.tolist() == [5, 6, 2, 9]
-    assert both.status.tolist() == [Status.SOLVED, Status.ALL_ZERO, Status.DIVERGED, Status.SOLVED]
-    assert both.solved_epoch.tolist() == [3, 0, 0, 8]
-    assert both.final_loss.tolist() == [0, 1, 0, 1]
-    assert both.patterns == ["0110", "0000", "1111", "0110"]
-    assert (both.successes, both.n, both.epochs) == (2, 4, 100)
-
-
 def test_merge_refuses_other_epochs_and_other_checkpoints():
     one = judge([XOR], seeds=[1])
     with pytest.raises(InputError, match=r"cannot be merged: \[100\] and \[50\]"):
@@ -87,16 +75,6 @@ def test_merge_refuses_other_epochs_and_other_checkpoints():
     early = judge([XOR], seeds=[2], epochs=10)
     with pytest.raises(InputError, match=r"cannot be merged: \[100\] and \[10, 100\]"):
         one.merge(judge([XOR], seeds=[2], checkpoints=(early,)))
-
-
-def test_crashed_seeds_merge_with_trained_ones_and_have_no_pattern():
-    trained = judge([XOR, [0] * 4], seeds=[1, 2])
-    crashed = Outcome.crashed([7], 100)
-    for both in (trained.merge(crashed), crashed.merge(trained)):
-        patterns = dict(zip(both.seeds.tolist(), both.patterns, strict=True))
-        assert patterns == {1: "0110", 2: "0000", 7: ""}
-        assert (both.successes, both.n) == (1, 3)
-    assert crashed.merge(Outcome.crashed([8], 100)).patterns == ["", ""]
 
 
 # --- seeds ---------------------------------------------------------------------------------------

@@ -68,32 +68,6 @@ def test_load_from_the_journal_alone(tmp_path):
         _ = load_run(run.path).space_text
 
 
-def test_blocks_of_a_config_become_one_result(tmp_path):
-    run = run_of(
-        tmp_path,
-        done(5, CONFIG, solved(4, 3, 4)),
-        done(0, CONFIG, solved(0, 1, 4)),
-        failed(5, CONFIG, 8, 2, final=False),
-        failed(5, CONFIG, 8, 2),
-    )
-    (result,) = run.results
-    assert result.key == Point(CONFIG).key
-    assert result.trials == 2
-    assert result.outcome.seeds.tolist() == list(range(10))
-    assert result.outcome.successes == 4
-    assert [int(n) for n in result.outcome.counts.values()] == [4, 4, 0, 0, 0, 2]
-    assert result.outcome.patterns[-3:] == ["0111", "", ""]
-    # 4 solved at epoch 300, 6 failures at the full 1,000
-    assert result.outcome.epochs_to_solve == (4 * 300 + 6 * 1000) / 4
-
-
-def test_a_config_that_only_crashed_counts(tmp_path):
-    run = run_of(tmp_path, failed(0, CONFIG, 0, 3), failed(1, {"x": 1}, 0, 3, final=False))
-    (result,) = run.results
-    assert (result.outcome.n, result.outcome.successes, result.outcome.epochs) == (3, 0, 1000)
-    assert run.table["crashed"].tolist() == [3]
-
-
 def test_blocks_that_contradict_each_other(tmp_path):
     run = run_of(
         tmp_path, done(0, CONFIG, solved(0, 1, 2)), done(0, CONFIG, solved(2, 1, 2, epochs=9))
@@ -227,14 +201,6 @@ def test_derived_files_are_rebuilt_the_same(tmp_path):
     assert sorted(p.name for p in run.path.iterdir()) == sorted(
         [*DERIVED, "figures", "evaluations.jsonl", "manifest.json", "space.yaml"]
     )
-
-
-def test_the_order_of_the_journal_does_not_matter(tmp_path):
-    evaluations = many()
-    one = run_of(tmp_path, *evaluations, trainer="network")
-    two = run_of(tmp_path, *evaluations[::-1], trainer="network")
-    pd.testing.assert_frame_equal(one.table, two.table)
-    assert one.seed_table.equals(two.seed_table)
 
 
 @pytest.mark.parametrize("trainer", ["network", "function"])

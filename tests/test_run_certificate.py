@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from commands import xortune
-from hand_made import CONFIG, done, failed, solved, write_run
+from hand_made import CONFIG, done, solved, write_run
 
 import xortune as xt
 from xortune.core.point import Point
@@ -15,8 +15,6 @@ from xortune.runs.certificate import (
     risk_of,
 )
 from xortune.runs.evaluation import Purpose, decode, encode
-from xortune.stats.anytime import anytime_lower
-from xortune.stats.proportions import clopper_pearson_lower
 
 A, B = {**CONFIG, "lr": 0.02}, {**CONFIG, "lr": 0.05}
 KEY_A, KEY_B = Point(A).key, Point(B).key
@@ -58,16 +56,6 @@ FIRST = [
 # A line of the journal.
 
 
-def test_a_purpose_survives_the_journal_and_a_search_line_has_none():
-    line = encode(FIRST[0])
-    back = decode(line)
-    assert back.purpose == FIRST[0].purpose
-    assert back.block == FIRST[0].block
-    assert "purpose" not in json.loads(encode(done(0, A, solved(0, 1, 2))))
-    moved = replace(FIRST[0], purpose=purpose(kind="neighbourhood", moved="lr"))
-    assert decode(encode(moved)).purpose.moved == "lr"
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -93,27 +81,6 @@ def test_a_damaged_purpose_is_refused(name, value):
 # What follows from the lines.
 
 
-def test_counts_and_bounds_of_a_complete_attempt():
-    found = certificate_of(FIRST)
-    assert found.confidence == 0.95
-    [attempt] = found.attempts
-    assert (attempt.number, attempt.seeds, attempt.bound) == (1, 100, "clopper-pearson")
-    assert attempt.confidence == pytest.approx(0.975)
-    assert attempt.complete
-    best, other = attempt.finalists  # the highest bound first, whatever the search thought
-    assert found.best is best
-    assert (best.key, best.rank, best.k, best.n, best.first) == (KEY_B, 2, 100, 100, CERTIFY)
-    assert (other.key, other.rank, other.k, other.n, other.first) == (KEY_A, 1, 98, 100, CERTIFY)
-    # 0.05 for all, half of it for the first attempt, half of that for each of two finalists.
-    assert best.lower_bound == pytest.approx(0.0125 ** (1 / 100))
-    assert best.confidence == pytest.approx(1 - 0.0125)
-    expected = clopper_pearson_lower(98, 100, confidence=other.confidence)
-    assert other.lower_bound == pytest.approx(float(expected))
-    assert (other.search_rate, other.rate, other.gap) == (1.0, 0.98, pytest.approx(0.02))
-    assert other.point == Point(A)
-    assert other.worst_neighbour is None
-
-
 def test_the_risks_of_all_attempts_and_finalists_add_up_to_less_than_alpha():
     total = math.fsum(5 * risk_of(attempt, 0.95, 5) for attempt in range(1, 40))
     assert 0.0499 < total <= 0.05 + 1e-12
@@ -134,31 +101,6 @@ def test_an_attempt_that_lacks_seeds_has_no_bound():
         _ = found.best
     assert not certificate_of(FIRST[:1]).attempts[0].complete
     assert certificate_of([]) is None
-
-
-def test_a_block_without_an_outcome_counts_as_not_solved_and_its_first_try_not_at_all():
-    lost = replace(failed(0, B, CERTIFY + 60, 40), purpose=purpose(B))
-    retried = replace(lost, final=False)
-    found = certificate_of([*FIRST[:3], retried, lost])
-    assert found.attempts[0].complete
-    assert (found.finalist(KEY_B).k, found.finalist(KEY_B).n) == (60, 100)
-
-
-def test_an_extendable_attempt_has_the_anytime_bound_at_every_number_of_seeds():
-    lines = [replace(c, purpose=replace(c.purpose, extendable=True)) for c in FIRST]
-    found = certificate_of(lines)
-    assert found.attempts[0].bound == "anytime"
-    best = found.best
-    assert best.lower_bound == pytest.approx(float(anytime_lower(100, 100, alpha=0.0125)))
-    assert best.lower_bound < certificate_of(FIRST).best.lower_bound
-    more = [
-        check(point, solved(CERTIFY + 100, 300, 300), extendable=True, seeds=400)
-        for point in (A, B)
-    ]
-    longer = certificate_of([*lines, *more])
-    assert longer.attempts[0].seeds == 400
-    assert (longer.best.k, longer.best.n) == (400, 400)
-    assert longer.best.lower_bound > best.lower_bound
 
 
 # The file.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from locks import beat_of, claim_of, fast, other, owners, program, share, state, wait_until
+from locks import beat_of, claim_of, fast, other, owners, program, share, wait_until
 
 from xortune.core.errors import InputError
 from xortune.runs import lock as run_lock
@@ -116,34 +116,6 @@ def test_one_thread_may_take_it_twice_and_another_may_not(tmp_path):
 
 
 # Held by another process.
-
-
-def test_a_second_driver_is_refused_and_changes_nothing(other):
-    process, folder = other
-    before = state(folder)
-    for _ in range(2):
-        with pytest.raises(InputError) as caught, held(folder):
-            pass
-        with pytest.raises(InputError, match="another search holds this run"):
-            refuse_held(folder)
-    who = f"another search holds this run: pid {process.pid} on {os.uname().nodename} since"
-    assert f"{folder}/{LOCK}: {who} {time.strftime('%H:%M')[:3]}" in str(caught.value)
-    assert state(folder) == before
-
-
-def test_after_kill_9_the_next_one_says_so_and_goes_on(other):
-    process, folder = other
-    process.kill()
-    process.wait()
-    assert holder(folder)[1] == "gone"
-    refuse_held(folder)
-    said = []
-    with held(folder, on_message=said.append) as lock:
-        assert holder(folder) == (lock.owner, "alive")
-    assert len(said) == 1
-    assert f"taken over from pid {process.pid}" in said[0]
-    assert "does not hold it any more" in said[0]
-    assert list(folder.iterdir()) == []
 
 
 def test_a_child_that_was_forked_does_not_keep_a_killed_driver_alive(tmp_path):

@@ -5,6 +5,7 @@ The drivers are whole searches of the command line, but for Ray: they train in t
 
 import os
 import signal
+import time
 
 from commands import xortune
 from drivers import CLONE, drivers, space, trained, wait_for_lines, without_ray
@@ -26,7 +27,8 @@ def test_two_at_once_and_then_the_first_is_killed(
     wait_for_lines(first, folder, 3)
     first.send_signal(signal.SIGSTOP)  # alive, and what changes now is the second one's work
     before = state(folder)
-    who = f"another search holds this run: pid {first.pid} on {os.uname().nodename} since "
+    hour = time.strftime("%H:")
+    who = f"another search holds this run: pid {first.pid} on {os.uname().nodename} since {hour}"
     second = drivers("search", space, "--output", folder, "--resume")
     out, told = second.communicate(timeout=120)
     assert second.returncode == 2, told
