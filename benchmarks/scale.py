@@ -35,7 +35,7 @@ from xortune.core.trainer import Block
 from xortune.driver.batches import Batches, Done, Job, most_in_flight
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import Record
-from xortune.driver.propose import LEARNING, budget, proposer_for
+from xortune.driver.propose import LEARNING, proposer_for
 from xortune.racing.grants import raced
 from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
@@ -43,6 +43,7 @@ from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
 from xortune.runs.run import JOURNAL, create, load_run
 from xortune.runs.status import Progress
+from xortune.spaces.grid import budget
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import parse_space
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.trainer import Block
-from xortune.driver.propose import LEARNING, budget, proposer_for
+from xortune.driver.propose import LEARNING, proposer_for
 from xortune.racing.grants import raced
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.sessions import differences
-from xortune.spaces.grid import grid
+from xortune.spaces.grid import budget, grid
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
 

@@ -25,7 +25,7 @@ from xortune.core.outcome import Outcome, valid_numbers, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.batches import FORESEEN, Job, Prospect
-from xortune.driver.propose import Proposer, budget
+from xortune.driver.propose import Proposer
 from xortune.racing.grants import PROMOTION_SHARE, race_of, seeds_at_first
 from xortune.racing.objectives import (
     ConfigCounts,
@@ -37,6 +37,7 @@ from xortune.racing.objectives import (
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.status import Progress
+from xortune.spaces.grid import budget
 from xortune.spaces.model import SearchSpace
 
 WIDENS = 16

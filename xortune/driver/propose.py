@@ -47,7 +47,7 @@ from xortune.core.point import Point, Value
 from xortune.racing.objectives import ConfigCounts, sampler_value_names, sampler_values
 from xortune.runs.manifest import MANIFEST, manifest_of, update_manifest
 from xortune.runs.run import holds_run
-from xortune.spaces.grid import grid, grid_size
+from xortune.spaces.grid import grid
 from xortune.spaces.model import (
     Choice,
     Fixed,
@@ -105,17 +105,6 @@ def proposer_for(
 
 # -------------------------------------------------------------------------------------------------
 # The grid.
-
-
-def budget(space: SearchSpace) -> int:
-    """How many proposals the search makes."""
-    if space.search.trials is not None:
-        return space.search.trials
-    size = grid_size(space)
-    if not space.start:
-        return size
-    keys = {point.key for point in space.start}
-    return size + len(keys - {point.key for point in grid(space)})
 
 
 class GridProposer:

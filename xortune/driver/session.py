@@ -34,7 +34,7 @@ from xortune.driver.executors import (
     training_while_workers_start,
 )
 from xortune.driver.loop import FirstFailure, Record, run
-from xortune.driver.propose import LEARNING, SharedStudy, budget, join_study, proposer_for
+from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
 from xortune.driver.subprocesses import end_process, spares_are_ready, start_spares
 from xortune.driver.trainer import Check
 from xortune.racing.grants import raced
@@ -52,7 +52,7 @@ from xortune.runs.manifest import (
 from xortune.runs.run import JOURNAL, create, holds_run, load_run
 from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest
 from xortune.runs.status import Progress
-from xortune.spaces.grid import probes
+from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.network import NetworkTrainer

@@ -23,7 +23,6 @@ from xortune.core.outcome import Outcome
 from xortune.integrations.trackers import (
     ConfigLog,
     Folder,
-    State,
     TrackedRun,
     TrackedStep,
     Tracker,
@@ -36,7 +35,7 @@ from xortune.runs.lock import holder
 from xortune.runs.manifest import manifest_of
 from xortune.runs.results import Counts, by_version, counted, statistics
 from xortune.runs.run import JOURNAL, Run, no_run
-from xortune.runs.status import moment
+from xortune.runs.status import State, moment
 from xortune.runs.store import reader_directory
 
 # -------------------------------------------------------------------------------------------------

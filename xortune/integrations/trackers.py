@@ -17,15 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from xortune.core.errors import InputError
 from xortune.core.files import json_of, writing
 from xortune.core.point import Value
+from xortune.runs.status import State
 from xortune.runs.store import StoredPath, replace_file, url_of
-
-State: TypeAlias = Literal["running", "finished", "stopped"]
 
 
 @dataclass(frozen=True)

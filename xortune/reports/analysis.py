@@ -586,9 +586,7 @@ class Report:
         # The number of a user's trainer that is the only objective; None otherwise.
         self.looked_for = summed_only(run.objectives)
         # The number of a user's trainer that is shown beside k / n, if none is the objective.
-        names = number_names(result.outcome for result in self.top)
-        score = None if self.looked_for else score_of(run.objectives, names)
-        self.score = score if score and score.name in names else None
+        self.score = None if self.looked_for else score_in(run)
         self.complete = manifest.get("complete") is not False
         self.stopped = stopped_because(manifest)
         self.no_outcome = _no_outcome(run.evaluations)
@@ -596,6 +594,13 @@ class Report:
         self.space = run.space_text if (run.path / "space.yaml").exists() else None
         self.reproduce = _reproduce(manifest)
         self.script, self.run_as, self.again = _scripts(run)
+
+
+def score_in(run: Run) -> Score | None:
+    """The number that the figures show; None if seeds have none."""
+    names = number_names(result.outcome for result in run.results[:10])
+    score = score_of(run.objectives, names)
+    return score if score is not None and score.name in names else None
 
 
 @cached_per_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from xortune.runs.results import number_names, score_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.sessions import space_at
 from xortune.runs.store import reader_directory
-from xortune.spaces.grid import grid, grid_size
+from xortune.spaces.grid import budget
 
 
 @dataclass(frozen=True)
@@ -400,7 +401,8 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     first = np.sort(np.unique(final.column("proposal"), return_index=True)[1])
     times, total = final.column("at")[first], manifest.get("trials")
     if total is None:
-        total = proposals_of(path / "space.yaml")
+        with suppress(InputError):  # the space cannot be read
+            total = budget(space_at(path / "space.yaml"))
     done, started = len(times), moment(manifest.get("started"))
     written = reader.written if reader.written and 0 < reader.written < LATEST else None
     state: State = "stopped"
@@ -464,20 +466,6 @@ def _leader(run: Run) -> Leader | None:
     scores = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
     interval = outcome.interval()
     return Leader(best.point, best.key, outcome.successes, outcome.n, *interval, scores)
-
-
-def proposals_of(place: Path) -> int | None:
-    """Proposals that a space file requests; None if it cannot be read, or sets no limit."""
-    try:
-        space = space_at(place)
-    except InputError:
-        return None
-    if space.search.trials is not None:
-        return space.search.trials
-    size = grid_size(space)
-    if not space.start:
-        return size
-    return size + len({point.key for point in space.start} - {point.key for point in grid(space)})
 
 
 def status(run: Run | str | os.PathLike[str]) -> RunStatus:

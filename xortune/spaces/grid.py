@@ -64,6 +64,16 @@ def grid_size(space: SearchSpace) -> int:
     return math.prod(map(_size, groups))
 
 
+def budget(space: SearchSpace) -> int:
+    """How many proposals a search of the space makes."""
+    if space.search.trials is not None:
+        return space.search.trials
+    size = grid_size(space)
+    if not space.start:
+        return size
+    return size + len({point.key for point in space.start} - {point.key for point in grid(space)})
+
+
 def _size(group: Sequence[Parameter]) -> int:
     parents = {name for parameter in group for name, _ in parameter.when}
 

@@ -17,7 +17,7 @@ from xortune.core.formats import count
 from xortune.core.outcome import Curves, Outcome
 from xortune.core.success import Success, parse_success
 from xortune.racing.objectives import numbers_in
-from xortune.reports.analysis import varying
+from xortune.reports.analysis import score_in, varying
 from xortune.reports.drawing.model import RATES, Axis, Ends, Mark, Panel, Plot, Role, Rule, Series
 from xortune.reports.figures.common import (
     CHOSEN,
@@ -29,7 +29,7 @@ from xortune.reports.figures.common import (
     sampled,
     share_line,
 )
-from xortune.runs.results import ConfigResult, Score, number_names, score_of
+from xortune.runs.results import ConfigResult, Score
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
 
@@ -175,13 +175,6 @@ STEPS = ("step", "epoch", "iteration", "timesteps", "total_timesteps", "episode"
 """Names of numbers that count a seed's progress; without one, the index of the report does."""
 
 MOST_STEPS = 200  # points of a curve that are drawn
-
-
-def score_in(run: Run) -> Score | None:
-    """The number that the figures show; None if seeds have none."""
-    names = number_names(result.outcome for result in run.results[:10])
-    score = score_of(run.objectives, names)
-    return score if score is not None and score.name in names else None
 
 
 def _success_rule(run: Run, score: Score) -> Success | None:
