@@ -1,5 +1,7 @@
 """Tables of a run: made part by part as in one; numbers and reasons of seeds, in few."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,16 +84,9 @@ INF, NAN = np.inf, np.nan
 
 def told(first, statuses, values, failed):
     """An outcome of a trainer of the user's own."""
-    n = len(statuses)
-    return Outcome(
-        seeds=np.arange(first, first + n),
-        epochs=0,
-        status=np.array(statuses, np.uint8),
-        solved_epoch=np.zeros(n, np.int32),
-        final_loss=np.full(n, NAN, np.float32),
-        predictions=np.zeros((n, 0), bool),
-        details=Details({name: np.array(a, float) for name, a in values.items()}, failed),
-    )
+    found = Outcome.crashed(range(first, first + len(statuses)), 0)
+    details = Details({name: np.array(a, float) for name, a in values.items()}, failed)
+    return replace(found, status=np.array(statuses, np.uint8), details=details)
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from xortune.racing.grants import NEGLIGIBLE_SPEED, FrontGrants, Grants, seeds_a
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.spaces.model import FIRST
 
-TOP = 64
-
 
 @cache
 def low(k, n):
@@ -122,7 +120,7 @@ ASKED = st.tuples(st.sets(st.integers(0, 11), max_size=4), st.booleans())
 )
 @settings(max_examples=150)
 def test_it_is_the_plain_rule(events, finalists, alpha):
-    rule = RaceRule((2, 4, 8, 16, 32, TOP), alpha=alpha, finalists=finalists)
+    rule = RaceRule((2, 4, 8, 16, 32, 64), alpha=alpha, finalists=finalists)
     grants, plain = Grants(rule), Plain(rule)
     for (name, n, failures, speed), (busy, last) in events:
         k = max(0, n - failures)
