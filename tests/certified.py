@@ -130,12 +130,11 @@ def searched(tmp_path, monkeypatch):
     session.complete = True
     monkeypatch.setattr(session_module, "search_session", session)
 
-    def search(certify=", certify: 20", **more):
-        path = tmp_path / "space.yaml"
-        path.write_text(SPACE.replace("[8]}", f"[8]{certify}}}"))
-        return xt.search(path, output=tmp_path / "searched", **more)
+    def search(**more):
+        return xt.search(search.space, output=tmp_path / "searched", **more)
 
-    search.session = session
+    search.session, search.space = session, tmp_path / "space.yaml"
+    search.space.write_text(SPACE.replace("[8]}", "[8], certify: 20}"))
     return search
 
 

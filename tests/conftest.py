@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import forked
 import pytest
 import typer.testing
-import yaml
 from hand_made import CONFIG
 from hypothesis import settings
 
@@ -61,29 +59,6 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that looks at a run's figures and page as files: they are drawn."""
     monkeypatch.setattr(f"{FILES}.svg", svg)
     monkeypatch.setattr(f"{FILES}.page", page)
-
-
-@functools.lru_cache(maxsize=1000)
-def _parsed(text: str) -> tuple[yaml.Event, ...]:
-    return tuple(_parse(text, yaml.SafeLoader))
-
-
-_parse = yaml.parse
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _read_once() -> Iterator[None]:
-    """The same text is read as YAML once: thousands of tests have the same few spaces."""
-
-    def parse(text: str, Loader: type) -> Iterable[yaml.Event]:  # noqa: N803
-        with suppress(yaml.YAMLError, OverflowError, ValueError):  # as far as it can be read
-            if len(text) < 3000:
-                return _parsed(text)
-        return _parse(text, Loader)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yaml, "parse", parse)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

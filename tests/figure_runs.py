@@ -11,7 +11,7 @@ from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, so
 from reported import published
 
 from xortune.comparisons.runs import compare_runs
-from xortune.core.outcome import Details
+from xortune.core.outcome import Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
 from xortune.core.success import parse_success
@@ -233,6 +233,20 @@ def told(accuracy, *, first=0, rule="accuracy >= 0.9", **more):
     found = seeds_of("".join("+" if one else "-" for one in good), first=first, epochs=0)
     found = replace(found, solved_epoch=np.zeros(found.n, np.int32), details=Details(values=values))
     return {"found": found, "rule": None if rule is None else parse_success(rule)}
+
+
+def scored(values, *, statuses=None, curves=()):
+    """An outcome of a user's trainer with these scores, a success from 0.5 on."""
+    values, n = np.array(values, np.float64), len(values)
+    return Outcome(
+        np.arange(n),
+        0,
+        np.where(values >= 0.5, 0, 1).astype(np.uint8) if statuses is None else np.uint8(statuses),
+        np.zeros(n, np.int32),
+        np.full(n, np.nan, np.float32),
+        np.zeros((n, 0), np.bool_),
+        details=Details({"score": values}, curves=curves),
+    )
 
 
 def numbers(rule="accuracy >= 0.9"):

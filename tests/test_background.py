@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from locks import wait_until
 
 from xortune.core.background import background_process
 
@@ -19,13 +20,8 @@ def _two_cores(monkeypatch):
 
 
 def _gone(pid):
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        for _ in range(100):
-            if process.status() == psutil.STATUS_ZOMBIE:  # nobody waits for an orphan
-                return True
-            time.sleep(0.05)
-        return False
+    with suppress(psutil.NoSuchProcess):  # or a zombie: nobody waits for an orphan
+        wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     return True
 
 

@@ -104,10 +104,9 @@ def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, monkey
 def search(searched, tmp_path, monkeypatch):
     """The command, for a space that asks for 20 fresh seeds; two of three configs solve any."""
     monkeypatch.setenv("COLUMNS", "100")
-    (tmp_path / "asks.yaml").write_text(SPACE.replace("[8]}", "[8], certify: 20}"))
 
     def command(*words):
-        return xortune("search", tmp_path / "asks.yaml", "--output", tmp_path / "asks", *words)
+        return xortune("search", searched.space, "--output", command.path, *words)
 
     command.path = tmp_path / "asks"
     return command

@@ -2,11 +2,10 @@
 
 import json
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from figure_runs import INTERVALS, RESAMPLED
+from figure_runs import INTERVALS, RESAMPLED, scored
 from hand_made import CONFIG, done, failed, solved, write_run
 from hostile import plain
 from reported import certified
@@ -14,7 +13,7 @@ from scipy.stats import binom
 
 import xortune as xt
 from xortune.core.errors import InputError
-from xortune.core.outcome import Details, Status, wilson
+from xortune.core.outcome import Status, wilson
 from xortune.core.task import Task
 from xortune.reports.analysis import report_of
 from xortune.reports.document import first_rows, markdown_text
@@ -151,15 +150,7 @@ def own(path, *seeds, **manifest):
     lines = []
     for at, scores in enumerate(seeds):
         status = [int(Status.CRASHED) if s is None else int(s < 0.5) for s in scores]
-        numbers = np.array([np.nan if s is None else s for s in scores])
-        outcome = replace(
-            solved(0, 0, len(scores), epochs=0),
-            status=np.array(status, np.uint8),
-            solved_epoch=np.zeros(len(scores), np.int32),
-            details=Details({"score": numbers}),
-            predictions=np.zeros((len(scores), 0), np.bool_),
-        )
-        lines.append(done(at, {"lr": at}, outcome))
+        lines.append(done(at, {"lr": at}, scored(np.array(scores, float), statuses=status)))
     return write_run(path, lines, trainer="./train.py:run", success="score >= 0.5", **manifest)
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from figure_runs import RATE, column, rules, series
+from figure_runs import RATE, column, rules, scored, series
 from hand_made import done, solved, write_run
 
-from xortune.core.outcome import Curves, Details, Outcome, Status
+from xortune.core.outcome import Curves, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
@@ -18,22 +18,6 @@ from xortune.trainers.verdicts import MOST_POINTS
 RULE = "score >= 0.5"
 
 
-def of(values, *, statuses=None, first=0, curves=()):
-    """An outcome of a user's trainer with these scores."""
-    values = np.array(values, np.float64)
-    status = np.where(values >= 0.5, 0, 1).astype(np.uint8) if statuses is None else statuses
-    n = len(values)
-    return Outcome(
-        np.arange(first, first + n),
-        0,
-        np.array(status, np.uint8),
-        np.zeros(n, np.int32),
-        np.full(n, np.nan, np.float32),
-        np.zeros((n, 0), np.bool_),
-        details=Details({"score": values}, curves=curves),
-    )
-
-
 def run_of(path, *outcomes, **manifest):
     told = {"success": RULE, "trainer": "f.py:f", "ladder": [4]} | manifest
     lines = [done(i, {"lr": float(i)}, one) for i, one in enumerate(outcomes)]
@@ -43,7 +27,7 @@ def run_of(path, *outcomes, **manifest):
 def test_the_share_at_the_limit_is_k_of_n(tmp_path):
     """0.5 itself is a success; a seed that crashed, or has no number, is as good as nothing."""
     statuses = [0, 0, 1, Status.CRASHED, Status.DIVERGED]
-    run = run_of(tmp_path / "r", of([0.5, 0.9, 0.2, 0.8, np.nan], statuses=statuses))
+    run = run_of(tmp_path / "r", scored([0.5, 0.9, 0.2, 0.8, np.nan], statuses=statuses))
     plot = scores(run)
     [line], [rule] = series(plot), rules(plot)
     assert (rule.axis, rule.at, rule.label) == ("x", 0.5, RULE)
@@ -59,7 +43,7 @@ def test_the_share_at_the_limit_is_k_of_n(tmp_path):
 def test_of_a_loss_less_is_better(tmp_path):
     ties = {"name": "score_median", "direction": "minimize", "number": "score"}
     noted = {"objectives": [{**RATE, "ties": {**ties, "statistic": "median"}}]}
-    found = of([0.5, 0.9, 0.2, 0.3], statuses=[0, 1, 0, 0])
+    found = scored([0.5, 0.9, 0.2, 0.3], statuses=[0, 1, 0, 0])
     run = run_of(tmp_path / "r", found, success="score <= 0.5", **noted)
     [line] = series(scores(run))
     assert [mark.y for mark in line.marks] == [0, 0.25, 0.5, 0.75, 1, 1]
@@ -69,7 +53,7 @@ def test_of_a_loss_less_is_better(tmp_path):
 
 def test_there_is_nothing_where_nothing_was_told(tmp_path):
     assert scores(write_run(tmp_path / "a", [done(0, {"x": 1}, solved(0, 1, 2))])) is None
-    same = run_of(tmp_path / "b", of([0.7, 0.7]))
+    same = run_of(tmp_path / "b", scored([0.7, 0.7]))
     assert scores(same) is None
     assert learning_curves(same) is None
     assert {"scores", "learning-curves"}.isdisjoint(plot.name for plot in figures_of(same))
@@ -83,7 +67,7 @@ def ways(seed, report, **columns):
 def test_curves_are_the_median_and_the_middle_of_the_seeds_that_came_so_far(tmp_path):
     """Seed 0 reports 2 and 4, seed 1 reports 2, 4 and 6: between reports stand straight lines."""
     curves = ways([0, 0, 1, 1, 1], [2, 4, 2, 4, 6], score=[0.1, 0.3, 0.3, 0.5, 0.9])
-    run = run_of(tmp_path / "r", of([0.3, 0.9], curves=(curves,)))
+    run = run_of(tmp_path / "r", scored([0.3, 0.9], curves=(curves,)))
     plot = learning_curves(run)
     worst, line = series(plot)
     assert column(line, "x") == [2, 4, 6]
@@ -99,7 +83,7 @@ def test_curves_are_the_median_and_the_middle_of_the_seeds_that_came_so_far(tmp_
 def test_steps_that_are_told_are_the_axis(tmp_path):
     told = {"score": [0.1, 0.2, 0.3, 0.6], "step": [100, 200, 100, 200]}
     curves = ways([0, 0, 1, 1], [1, 2, 1, 2], **told)
-    run = run_of(tmp_path / "r", of([0.2, 0.6], curves=(curves,)))
+    run = run_of(tmp_path / "r", scored([0.2, 0.6], curves=(curves,)))
     plot = learning_curves(run)
     assert plot.panels[0].x.label == "step"
     assert column(series(plot)[0], "x") == [100, 200]
