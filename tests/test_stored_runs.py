@@ -31,11 +31,6 @@ def process():
         yield address, process
 
 
-@pytest.fixture(scope="module")
-def server(process):
-    return process[0]
-
-
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """Where working copies are; another machine has another one."""
@@ -51,10 +46,10 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def s3(server, monkeypatch):
+def s3(process, monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    return server
+    return process[0]
 
 
 @pytest.fixture
@@ -121,15 +116,11 @@ def claims(output):
     return [name for name in names if name.endswith(".json")]
 
 
-def segments(output):
-    store = store_of(driver_directory(output))
-    return [store.get(one.name) for one in segments_in(store)]
-
-
 def journal_of(output):
     """What is settled of a run's journal."""
     if "://" in output:
-        return b"".join(segments(output))
+        store = store_of(driver_directory(output))
+        return b"".join(store.get(one.name) for one in segments_in(store))
     place = Path(output) / JOURNAL
     return place.read_bytes() if place.exists() else b""
 
@@ -322,13 +313,10 @@ def test_a_run_that_was_removed_from_the_store_is_not_the_next_one(output_of, sp
     assert trained(run) == trained(xt.search(space, output=tmp_path / "other", seed=2))
 
 
-@pytest.mark.usefixtures("in_process", "s3", "cache")
-def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, server):
-    def trains(*_, **__):
-        raise AssertionError("it trains")
-
-    monkeypatch.setattr("xortune.driver.session.on_ray", trains)
-    there = f"?endpoint_override={server}&scheme=http"
+@pytest.mark.usefixtures("in_process", "cache")
+def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, s3):
+    monkeypatch.setattr("xortune.driver.session.on_ray", lambda *_, **__: pytest.fail("it trains"))
+    there = f"?endpoint_override={s3}&scheme=http"
     for output, what, fix in (
         (f"s3://nowhere/run{there}", "no bucket nowhere", "create it"),
         ("s3://runs/run?endpoint_override=127.0.0.1:9&scheme=http", "connect", "AWS_ENDPOINT_URL"),
@@ -340,11 +328,11 @@ def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, se
         assert what in ran.stderr
         assert fix in ran.stderr
         assert "Traceback" not in ran.stderr
-    ask(server, "moto-api/reset-auth", "POST", b"0")  # from here on it looks at the keys
+    ask(s3, "moto-api/reset-auth", "POST", b"0")  # from here on it looks at the keys
     try:
         ran = xortune("search", space, "--output", f"s3://runs/a/run{there}")
     finally:
-        ask(server, "moto-api/reset-auth", "POST", b"100000")
+        ask(s3, "moto-api/reset-auth", "POST", b"100000")
     assert ran.exit_code == 2
     assert "AWS_ACCESS_KEY_ID" in ran.stderr
 
