@@ -14,7 +14,7 @@ from xortune.spaces.space import parse_space
 
 def drive(space, directory, storage, *, pause=0.0, most=None):
     """Search into a directory that may hold some of it; stop after `most` results, as if killed."""
-    shared = join_study(shared_study(space, storage, None), space, directory, None)
+    shared = join_study(shared_study(space, storage, None), space, directory, lambda _: None)
     known = ()
     if (directory / JOURNAL).exists():
         from xortune.runs.run import load_run

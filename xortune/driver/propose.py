@@ -648,7 +648,7 @@ def join_study(
     shared: SharedStudy | None,
     space: SearchSpace,
     directory: Path,
-    say: Callable[[str], None] | None,
+    say: Callable[[str], None],
 ) -> SharedStudy | None:
     """Open the study for a run, and tell the user what sharing means. None without a study.
 
@@ -658,7 +658,7 @@ def join_study(
     manifest = manifest_of(directory) if holds_run(directory) else {}
     before = manifest.get("study")
     if shared is None:
-        if before is not None and say is not None:
+        if before is not None:
             alone = "the run took part in a shared study; without --study-storage it goes on alone"
             say(worded(alone))
         return None
@@ -677,13 +677,12 @@ def join_study(
         open_study(shared, space)  # fail before anything is written or started
     if manifest and before != shared.entry:
         update_manifest(directory, study=shared.entry)
-    if say is not None:
-        exact = (
-            f"study {shared.name} in {shared.shown}: what is proposed depends on what other"
-            " searches have told it by then, so nothing about the proposals is exact: neither the"
-            " seed nor --resume repeats them"
-        )
-        say(worded(exact))
+    exact = (
+        f"study {shared.name} in {shared.shown}: what is proposed depends on what other"
+        " searches have told it by then, so nothing about the proposals is exact: neither the"
+        " seed nor --resume repeats them"
+    )
+    say(worded(exact))
     return shared
 
 

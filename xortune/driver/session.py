@@ -71,7 +71,7 @@ class Listener:
 
     progress: Callable[[Progress], None] | None = None
     certify: Callable[[int, int], None] | None = None
-    message: Callable[[str], None] | None = None
+    message: Callable[[str], None] = lambda _: None
     failure: Callable[[Failure], None] | None = None
 
 
@@ -135,7 +135,7 @@ def search_session(
     shared = join_study(shared, space, directory, listener.message)
     session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
     known = session.earlier_lines()
-    if session.may_be_complete(known) and session.is_complete(known):
+    if session.is_complete(known):
         label_run(directory, labels)
         return True
     if not known:
@@ -193,24 +193,21 @@ class _Session:
             return ()
         before = load_run(self.directory)
         for note in continue_run(self.space, self.trainer, before, **vars(self.terms)):
-            if self.listener.message is not None:
-                self.listener.message(note)
+            self.listener.message(note)
         manifest = manifest_of(self.directory)
         self.spaces = earlier_spaces(self.directory, manifest)
         self.max_in_flight = manifest.get("window")
         self.min_in_flight = manifest.get("window_least")
         return before.evaluations
 
-    def may_be_complete(self, known: Sequence[Evaluation]) -> bool:
-        """Whether the known lines may be all that the space asks for."""
+    def is_complete(self, known: Sequence[Evaluation]) -> bool:
+        """Whether the known lines are all that the space asks for; the manifest says so then."""
         if self.max_in_flight is None and raced(self.space):
             return False  # a race that has no limit yet gets one first
         all_begun = len({e.proposal for e in known if e.final}) >= budget(self.space)
         may_be_proven = bool(known) and self.space.stop.proven_rate is not None
-        return all_begun or may_be_proven
-
-    def is_complete(self, known: Sequence[Evaluation]) -> bool:
-        """Whether the known lines are all that the space asks for; the manifest says so then."""
+        if not (all_begun or may_be_proven):
+            return False
         if self.space.search.as_they_come and manifest_of(self.directory).get("complete"):
             return True  # decisions made again with all results at once might ask for more
         with self.journal():
@@ -242,7 +239,7 @@ class _Session:
         least = 1 if workers.one_keeps_up else least_in_flight(workers.slots)
         self.min_in_flight = least if races else None
         update_manifest(self.directory, window=self.max_in_flight, window_least=self.min_in_flight)
-        if self.space.search.as_they_come and self.listener.message is not None:
+        if self.space.search.as_they_come:
             self.listener.message(
                 "results are taken as they come: the same seed need not give the same search again;"
                 " the journal has their order"
