@@ -186,17 +186,6 @@ def test_the_driver_decides_and_its_workers_do_not(monkeypatch):
         assert "torch sees no CUDA device here" in str(error)
 
 
-def test_auto_trains_with_the_fused_engine():
-    block = Block(CONFIG.point, 0, 8)
-    (auto,), (mine,), (theirs,) = (
-        NetworkTrainer(XOR, engine).train([block]) for engine in ("auto", "fused", "reference")
-    )
-    assert_equal(auto, mine)
-    assert_equal(theirs, reference.train(CONFIG, XOR, np.arange(8)))
-    assert auto.final_loss.tobytes() != theirs.final_loss.tobytes()
-    assert_equal(network.evaluate_config(CONFIG, XOR, range(8)), auto)
-
-
 # --- one config ----------------------------------------------------------------------------------
 
 

@@ -30,7 +30,6 @@ from xortune.trainers.reference import (
 
 XOR = Task.xor()
 BASE = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=40)
-RUN_EPOCHS = reference.run_epochs
 
 
 def alone(training: Training, task: Task = XOR) -> Outcome:
@@ -143,28 +142,24 @@ def test_on_the_cpu_those_that_fill_a_stack_are_by_themselves():
 # --- memory --------------------------------------------------------------------------------------
 
 
-class Small:
-    """A device on which no more than so many networks train: the rest is out of memory."""
+def lacking_memory(monkeypatch, most, after):
+    """More than `most` networks run out of memory after so many steps; the sizes that are tried."""
+    run_epochs, tried = reference.run_epochs, []
 
-    def __init__(self, most: int, *, after: int) -> None:
-        self.most, self.after, self.tried = most, after, []
+    def run(config, task, weights, optimizer, stops):
+        tried.append(weights.shape[1])
+        step, steps = optimizer.step, itertools.count()
 
-    def run_epochs(self, config, task, weights, optimizer, stops):
-        self.tried.append(weights.shape[1])
-        if weights.shape[1] > self.most:
-            optimizer = Failing(optimizer, self.after)
-        yield from RUN_EPOCHS(config, task, weights, optimizer, stops)
+        def failing():
+            if weights.shape[1] > most and next(steps) == after:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            step()
 
+        optimizer.step = failing
+        yield from run_epochs(config, task, weights, optimizer, stops)
 
-class Failing:
-    def __init__(self, optimizer: reference.ColumnOptimizer, after: int) -> None:
-        self.optimizer, self.after = optimizer, after
-
-    def step(self) -> None:
-        self.after -= 1
-        if self.after < 0:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        self.optimizer.step()
+    monkeypatch.setattr(reference, "run_epochs", run)
+    return tried
 
 
 TRAININGS = [Training(replace(BASE, lr=0.01 * i), np.arange(60), (5,)) for i in range(1, 11)]
@@ -173,11 +168,10 @@ TRAININGS = [Training(replace(BASE, lr=0.01 * i), np.arange(60), (5,)) for i in 
 @pytest.mark.parametrize("after", [0, 17])
 def test_out_of_memory_halves_says_so_and_changes_nothing(monkeypatch, caplog, after):
     whole = reference.train_stack(TRAININGS, XOR)
-    small = Small(200, after=after)
-    monkeypatch.setattr(reference, "run_epochs", small.run_epochs)
+    tried = lacking_memory(monkeypatch, 200, after)
     with caplog.at_level(logging.WARNING):
         halved = reference.train_stack(TRAININGS, XOR)
-    assert small.tried == [640, 320, 192, 192, 192, 64]
+    assert tried == [640, 320, 192, 192, 192, 64]
     assert [record.getMessage() for record in caplog.records] == [
         "out of memory on cpu with 640 networks at once: trained again, 320 at once from here on",
         "out of memory on cpu with 320 networks at once: trained again, 192 at once from here on",
@@ -187,11 +181,10 @@ def test_out_of_memory_halves_says_so_and_changes_nothing(monkeypatch, caplog, a
 
 
 def test_what_is_too_small_for_the_smallest_part_is_an_error(monkeypatch):
-    small = Small(0, after=0)
-    monkeypatch.setattr(reference, "run_epochs", small.run_epochs)
+    tried = lacking_memory(monkeypatch, 0, 0)
     with pytest.raises(torch.OutOfMemoryError):
         reference.train_stack(TRAININGS, XOR, width=256)
-    assert small.tried == [256, 128, 64]
+    assert tried == [256, 128, 64]
 
 
 def test_the_width_is_what_the_memory_holds(monkeypatch):

@@ -12,13 +12,10 @@ from fakes import (
     at,
     by_rate,
     dead,
-    points,
     queue_in,
     ranges,
-    run,
     space_of,
     spent,
-    trained,
 )
 from hand_made import TINY_SPACE
 from hypothesis import given, settings
@@ -39,46 +36,6 @@ from xortune.spaces.space import parse_space
 @pytest.fixture
 def journal(tmp_path):
     return tmp_path / "evaluations.jsonl"
-
-
-def dies_at(*tries):
-    """The listed (proposal, attempt) produce nothing."""
-    return lambda job: (
-        dead(job.block) if (job.proposal, job.attempt) in tries else trained(job.block)
-    )
-
-
-def test_a_point_proposed_again_gets_its_next_seeds_and_its_pooled_rate_is_told(journal):
-    proposer = Scripted(points(7, 3))
-    session = run(journal, space_of(trials=7), proposer, window=1)
-    spans = {number: (b.first, b.count) for number, b in session.proposed.items()}
-    assert spans == {
-        **dict.fromkeys((0, 1, 2), (0, 10)),
-        **dict.fromkeys((3, 4, 5), (10, 10)),
-        6: (20, 10),
-    }
-    k = [trained(session.proposed[number]).successes for number in range(7)]
-    assert len(set(k)) > 3, "the test tells nothing if all counts are equal"
-    pooled = [k[0] / 10, k[1] / 10, k[2] / 10, *((k[i] + k[i + 3]) / 20 for i in range(3))]
-    pooled.append((k[0] + k[3] + k[6]) / 30)
-    told = [event[1:] for event in proposer.events if event[0] == "learn"]
-    assert told == [(number, pytest.approx(rate)) for number, rate in enumerate(pooled)]
-
-
-def test_a_block_without_outcome_three_times_counts_as_failures(journal):
-    proposer = Scripted(points(4, 2))
-    train = dies_at((0, 1), (0, 2), (0, 3))
-    session = run(journal, space_of(trials=4), proposer, train=train, window=1, workers=1)
-    tries = [(e.proposal, e.final) for e in session.evaluations]
-    assert tries == [(0, False), (0, False), (0, True), (1, True), (2, True), (3, True)]
-    assert [progress.failed for progress in session.progress] == [1, 1, 1, 1]
-    assert [progress.done for progress in session.progress] == [1, 2, 3, 4]
-    told = {event[1]: event[2] for event in proposer.events if event[0] == "learn"}
-    assert told[0] == 0.0
-    # The same point again: its ten crashed seeds are in the rate, and are not used again.
-    again = session.proposed[2]
-    assert (again.first, again.count) == (10, 10)
-    assert told[2] == trained(again).successes / 20
 
 
 def test_equal_trainings_share_their_seeds(journal):

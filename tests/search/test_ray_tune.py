@@ -11,7 +11,6 @@ import time
 
 import pandas as pd
 import pytest
-import ray
 from drivers import without_ray
 from dying_trainer import Dying
 
@@ -22,7 +21,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, Block
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
-from xortune.driver.cluster import THIS_MACHINE, Cluster, connected
+from xortune.driver.cluster import Cluster
 from xortune.runs.run import JOURNAL, load_run
 from xortune.spaces.space import parse_space
 
@@ -266,12 +265,6 @@ def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch):
     without_ray(monkeypatch.setattr)
     assert session_module.search_session(*asked)
     assert numbers(load_run(tmp_path / "run").evaluations) == list(range(3))
-
-
-def test_ray_that_was_there_stays(space_file):
-    with connected(THIS_MACHINE):
-        pass
-    assert ray.is_initialized()
 
 
 def test_tune_neither_copies_a_batch_nor_writes_it_down():
