@@ -15,6 +15,8 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, OutOfTime, Unfinished
 from xortune.driver.executors import train_blocks
+from xortune.racing.grants import FrontGrants, Grants, NumberGrants
+from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
@@ -130,6 +132,26 @@ def test_no_decision_depends_on_how_far_they_got(data):
     assert found[0][1] == found[1][1]
     # A climb may be dropped before it is handed out: of the others both have the same.
     assert all(climbs for *_, climbs in (found[0][0] - found[1][0]) + (found[1][0] - found[0][0]))
+
+
+def test_races_give_up_what_is_proven_worse_and_for_good():
+    for race in (Grants(RaceRule((8, 80))), FrontGrants(RaceRule((8, 80)))):
+        paid = () if isinstance(race, Grants) else (1.0,)
+        race.see("bad", 2, 8, speed=0.5, costs=paid)
+        race.see("good", 80, 80, speed=0.5, costs=paid)
+        assert race.is_stopped("bad")
+        assert not race.is_stopped("good")
+        assert not race.is_stopped("new")
+        race.see("bad", 60, 62, speed=0.5, costs=paid)  # it seemed better in the end
+        assert race.is_stopped("bad")
+        assert race.next((), last=True) is None
+    dear = FrontGrants(RaceRule((8, 80)))
+    dear.see("small", 2, 8, costs=(1.0,))
+    dear.see("large", 80, 80, costs=(9.0,))
+    assert not dear.is_stopped("small")
+    numbers = NumberGrants(RaceRule((8, 80)))
+    numbers.see("bad", 0, 8, costs=(9.0,))
+    assert not numbers.is_stopped("bad")
 
 
 def reporting(config, seed, report):
