@@ -133,12 +133,8 @@ def test_a_run_without_a_finished_config_has_none(tmp_path):
             figure(run)
 
 
-def one(k, n=8):
-    return [done(0, CONFIG, solved(0, k, n))]
-
-
-def many(k, n=8):
-    return [done(i, CONFIG | {"lr": 0.01 * (1 + i)}, solved(0, k, n)) for i in range(4)]
+def alike(k, configs=4):
+    return [done(i, CONFIG | {"lr": 0.01 * (1 + i)}, solved(0, k, 8)) for i in range(configs)]
 
 
 def hostile():
@@ -155,13 +151,13 @@ ALWAYS, SUCCESS, FAILURE = ["ranking"], "success-by-epoch", "failures"
 @pytest.mark.parametrize(
     ("lines", "names"),
     [
-        (one(8), [*ALWAYS, SUCCESS]),
-        (one(0), [*ALWAYS, FAILURE]),
+        (alike(8, 1), [*ALWAYS, SUCCESS]),
+        (alike(0, 1), [*ALWAYS, FAILURE]),
         ([failed(0, CONFIG, 0, 8)], [*ALWAYS, FAILURE]),
-        (many(0), [*ALWAYS, FAILURE]),
+        (alike(0), [*ALWAYS, FAILURE]),
         (hostile(), [*ALWAYS, SUCCESS, FAILURE, "history"]),
         (
-            [*many(8), done(9, CONFIG | {"lr": 1.0}, solved(0, 1, 2, epochs=7, epoch=7))],
+            [*alike(8), done(9, CONFIG | {"lr": 1.0}, solved(0, 1, 2, epochs=7, epoch=7))],
             [*ALWAYS, SUCCESS, "seeds-spent", FAILURE, "history"],
         ),
     ],

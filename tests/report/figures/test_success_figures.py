@@ -35,8 +35,12 @@ from xortune.stats.numbers import dkw_band
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 
 
+def point(config, **more):
+    return CONFIG | {"lr": 0.01 * (1 + config)} | more
+
+
 def run_of(path, *outcomes, **manifest):
-    found = [done(i, CONFIG | {"lr": 0.01 * (1 + i)}, one) for i, one in enumerate(outcomes)]
+    found = [done(i, point(i), one) for i, one in enumerate(outcomes)]
     return Run(path, {"trainer": "network", **manifest}, tuple(found))
 
 
@@ -108,32 +112,23 @@ def test_a_key_that_is_unknown_ambiguous_or_one_too_many_is_refused(tmp_path):
 BLOCKS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=25)
 
 
-def point(config, **more):
-    return CONFIG | {"lr": 0.01 * (1 + config)} | more
-
-
-def journal(blocks):
-    had, lines = {}, []
-    for config, k in blocks:
-        first = had.get(config, 0)
-        had[config] = first + 4
-        lines.append(done(config, point(config), solved(first, k, 4)))
-    return lines
-
-
 @ANY
 @given(BLOCKS)
 def test_the_best_so_far_and_each_config_where_it_began(tmp_path, blocks):
     """Held against one that looks at all configs after each block."""
-    run = Run(tmp_path, {"trainer": "network"}, tuple(journal(blocks)))
+    lines, had = [], Counter()
+    for config, k in blocks:
+        lines.append(done(config, point(config), solved(had[config], k, 4)))
+        had[config] += 4
+    run = Run(tmp_path, {"trainer": "network"}, tuple(lines))
     plot = optimization_history(run)
     keeps_to_the_rules(plot)
     [line] = series(plot, kind="steps")
-    counted, best = {}, []
+    k_of, n_of, best = Counter(), Counter(), []
     for config, k in blocks:
-        before = counted.get(config, (0, 0))
-        counted[config] = before[0] + k, before[1] + 4
-        best.append(max(float(wilson(*found)[0]) for found in counted.values()))
+        k_of[config] += k
+        n_of[config] += 4
+        best.append(max(float(wilson(k_of[one], n_of[one])[0]) for one in n_of))
     seeds = [4 * (1 + at) for at in range(len(blocks))]
     # As a step function the line is the best after every block.
     x, y = column(line, "x"), column(line, "y")
