@@ -220,6 +220,7 @@ def test_up_to_a_limit_the_fused_engine_trains(task, changes):
     config = replace(SHORT, **changes)
     assert limits.uncovered(config, task) is None
     outcome = evaluate_config(config, task, range(4), (), "fused")
+    oracle.assert_equal(evaluate_config(config, task, range(4), (), "auto"), outcome)
     np.testing.assert_array_equal(outcome.status, reference.train(config, task, range(4)).status)
 
 
