@@ -521,9 +521,14 @@ class OptunaProposer:
 
 
 def _suggested(trial: optuna.Trial, parameter: Choice | Range) -> Value:
-    value: Value = trial._suggest(parameter.name, distribution(parameter))
-    # A storage returns no `Nested`.
-    return equal_values(parameter, value)[0] if isinstance(parameter, Choice) else value
+    name = parameter.name
+    if isinstance(parameter, Choice):
+        value: Value = trial.suggest_categorical(name, parameter.values)
+        return equal_values(parameter, value)[0]  # a storage returns no `Nested`
+    low, high, step, log = parameter.low, parameter.high, parameter.step, parameter.log
+    if parameter.integer:
+        return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)
+    return trial.suggest_float(name, low, high, step=step, log=log)
 
 
 def _trials_of_run(study: optuna.Study, run: str) -> dict[int, FrozenTrial]:
