@@ -4,7 +4,6 @@ import figure_runs
 import pytest
 from browsing import FOLLOWED, NO_BROWSER, complaints_of_axe, drawn, fits, labels_stand_free
 from hostile import COMPARISONS, RUNS, document_of
-from pages import many
 
 pytestmark = NO_BROWSER
 
@@ -12,7 +11,7 @@ pytestmark = NO_BROWSER
 def document_called(name, folder):
     """Ours: a report and comparisons, of networks, of told numbers and with a published table."""
     ours = {
-        "report": lambda folder: many(folder, 12),
+        "report": figure_runs.raced,
         "network": lambda _: figure_runs.networks(),
         "numbers": lambda _: figure_runs.numbers(),
         "published": figure_runs.published,

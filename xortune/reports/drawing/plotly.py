@@ -37,7 +37,7 @@ SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
 # Characters of a line of hover text, of an axis title, of a label, of a legend entry; and of a line
 # of a panel's title by the number of columns.
 HOVER, AXIS, LABEL, LEGEND = 60, 48, 56, 44
-TITLES = {1: 48, 2: 36, 3: 24}
+TITLES = {1: 42, 2: 36, 3: 24}
 
 # Pixels: minimum width of a panel, distance of two parallel axes; height of a panel with numbers up
 # its side, of one of its labels, of what is below a panel.
