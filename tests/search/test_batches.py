@@ -51,17 +51,6 @@ from xortune.runs.journal import Journal, read
 from xortune.spaces.space import parse_space
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "evaluations.jsonl"
-
-
-@pytest.fixture
-def journal(path):
-    with Journal.open(path) as journal:
-        yield journal
-
-
 def encoded(jobs, train=trained):
     return [encode_outcome(job.block, train(job.block)) for job in jobs]
 

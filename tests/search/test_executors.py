@@ -22,7 +22,7 @@ from xortune.driver.cluster import THIS_MACHINE, Cluster
 from xortune.driver.executors import ProcessExecutor
 from xortune.driver.session import processes_here
 from xortune.driver.subprocesses import ending_process, process_for
-from xortune.runs.journal import Journal, read
+from xortune.runs.journal import read
 from xortune.runs.run import JOURNAL
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
@@ -54,17 +54,6 @@ class Quick(Priced):
     def train(self, blocks):
         self.began.set()
         return [trained(block) for block in blocks]
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "evaluations.jsonl"
-
-
-@pytest.fixture
-def journal(path):
-    with Journal.open(path) as journal:
-        yield journal
 
 
 @contextmanager
