@@ -1,8 +1,10 @@
-"""Searches without Ray: in this process, or as drivers of their own, to be stopped and killed."""
+"""Searches without Ray, in this process or as drivers of their own; who holds a run's lock."""
 
+import json
 import time
 from collections import deque
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 
@@ -13,6 +15,8 @@ from hand_made import TINY_SPACE
 from xortune.core.errors import TrainingError
 from xortune.driver import session as session_module
 from xortune.driver.batches import Done
+from xortune.runs import lock as run_lock
+from xortune.runs.lock import LOCK, this_process
 from xortune.runs.run import JOURNAL
 
 SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")
@@ -116,15 +120,88 @@ def drivers():
         process.communicate()
 
 
+def wait_until(is_true, process=None):
+    """Before the process, if there is one, ends."""
+    deadline = time.monotonic() + 120
+    while not is_true():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def wait_for_lines(process, folder, count, *, read=None):
     """Until the search has so many lines in its journal, which `read` reads."""
-    journal, end = Path(folder) / JOURNAL, time.monotonic() + 120
+    journal = Path(folder) / JOURNAL
     read = read or (lambda: journal.read_bytes() if journal.exists() else b"")
-    while read().count(b"\n") < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: read().count(b"\n") >= count, process)
 
 
 def trained(run):
     return sorted((e.proposal, e.block.point.key, e.block.first) for e in run.evaluations)
+
+
+# -------------------------------------------------------------------------------------------------
+# A run's lock: a process that holds one, a claim that was left.
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from xortune.runs.lock import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def program(text, *args, **more):
+    return Python(["-c", text, *map(str, args)], stdout=PIPE, text=True, **more)
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that holds tmp_path/run, and that directory."""
+    process = program(HOLD, tmp_path / "run")
+    assert process.stdout.readline() == "held\n"
+    yield process, tmp_path / "run"
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Leases of less than a second."""
+    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(run_lock, "LOOK_SECONDS", 0.02)
+
+
+@pytest.fixture
+def share(fast, monkeypatch):
+    """File systems that several machines write to, where flock sees one machine alone."""
+    monkeypatch.setattr(run_lock, "_is_local", lambda _: False)
+    monkeypatch.setattr(run_lock, "flock", lambda *_, **__: True)
+
+
+def claim_of(folder, **changes):
+    """Write a claim as a driver would have left it that is gone."""
+    owner = replace(this_process(), **{"owner": "f" * 32, **changes})
+    (folder / LOCK).mkdir(parents=True, exist_ok=True)
+    (folder / LOCK / f"0001-{owner.owner}.json").write_bytes(owner.as_bytes())
+    return owner
+
+
+def beat_of(folder, owner):
+    (folder / LOCK / f"0001-{owner.owner}.beat").write_bytes(owner.as_bytes())
+
+
+def owners(folder):
+    """Who claims a run, by what the files say."""
+    return [json.loads(file.read_bytes()) for file in Path(folder, LOCK).glob("*.json")]
+
+
+def state(folder):
+    """All that is in a directory: bytes, times, and those of the directories."""
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in [folder, *folder.rglob("*")]
+    }

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from locks import wait_until
+from drivers import wait_until
 
 from xortune.core.background import background_process
 

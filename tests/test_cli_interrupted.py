@@ -8,7 +8,7 @@ import time
 
 import pytest
 from commands import _somewhere, xortune
-from drivers import drivers, wait_for_lines
+from drivers import drivers, wait_for_lines, wait_until
 from hand_made import TINY_SPACE
 
 from xortune.cli.searching import resume_command
@@ -67,11 +67,8 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
         text=True,
         env=os.environ | {"NO_COLOR": "1"},
     ) as process:
-        lock, end = tmp_path / "runs" / "slow" / "lock", time.monotonic() + 60
-        while not lock.exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        lock = tmp_path / "runs" / "slow" / "lock"
+        wait_until(lock.exists, process)
         time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate(timeout=60)

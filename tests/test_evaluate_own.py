@@ -8,6 +8,7 @@ import traceback
 
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
+from drivers import wait_until
 
 import xortune as xt
 from xortune.core.outcome import Status
@@ -130,10 +131,7 @@ def test_who_interrupts_leaves_no_process_behind(train_file):
             workers=2,
             on_seeds=interrupted,
         )
-    deadline = time.monotonic() + 60
-    while REAPER.living - before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not REAPER.living - before)
 
 
 def test_a_failed_seed_is_counted_and_shown_and_ends_it_if_that_is_asked_for(capsys):

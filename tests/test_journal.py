@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drivers import wait_until
 from hand_made import CONFIG, done, failed, outcome, solved
-from locks import wait_until
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Details

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drivers import beat_of, claim_of, fast, other, owners, program, share, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
-from locks import beat_of, claim_of, fast, other, owners, program, share, wait_until
 
 from xortune.core.errors import InputError
 from xortune.runs import lock as run_lock

@@ -11,11 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 from commands import xortune
-from drivers import space, trained, without_ray
+from drivers import claim_of, fast, space, trained, wait_until, without_ray
 from hand_made import CONFIG, done, solved
 from hypothesis import given
 from hypothesis import strategies as st
-from locks import claim_of, fast, wait_until
 
 import xortune as xt
 from xortune.core.errors import InputError

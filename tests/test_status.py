@@ -11,11 +11,11 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
+from drivers import claim_of, state
 from forked import Python
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from locks import claim_of, state
 from statuses import point, run, shown, xortune
 
 import xortune as xt

@@ -11,9 +11,9 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from drivers import state
 from forked import Python
 from hand_made import append, done, solved
-from locks import state
 from pages import Parsed, runs_only_its_own
 from statuses import point, run, xortune
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
-from drivers import QUICK, SPACE, drivers, space, trained, wait_for_lines, without_ray
+from drivers import QUICK, SPACE, drivers, space, trained, wait_for_lines, wait_until, without_ray
 from object_store import KEYS, ask, s3_process
 
 import xortune as xt
@@ -277,11 +277,7 @@ def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
     process[1].send_signal(signal.SIGSTOP)
     try:
         journal = driver_directory(output).resolve() / JOURNAL
-        deadline = time.monotonic() + 60
-        while journal.read_bytes().count(b"\n") < 8:
-            assert first.poll() is None, first.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: journal.read_bytes().count(b"\n") >= 8, first)
         began = time.monotonic()
         first.send_signal(signal.SIGINT)
         _, told = first.communicate(timeout=100)

@@ -8,8 +8,7 @@ import signal
 import time
 
 from commands import xortune
-from drivers import CLONE, drivers, space, trained, wait_for_lines, without_ray
-from locks import owners, state
+from drivers import CLONE, drivers, owners, space, state, trained, wait_for_lines, without_ray
 
 import xortune as xt
 from xortune.runs.journal import read, torn

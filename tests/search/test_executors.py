@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from drivers import OneByOne
+from drivers import OneByOne, wait_until
 from fakes import Priced, batches_of, points, trained
 
 import xortune as xt
@@ -67,13 +67,6 @@ def meanwhile(batches, trainer):
 
 def training():
     return any(thread.name == "trains while Ray starts" for thread in threading.enumerate())
-
-
-def wait_until(true, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 # -------------------------------------------------------------------------------------------------
