@@ -40,19 +40,10 @@ def unpaired(k1, n1, k2, n2, labels=("A", "B")):
 
 
 def purpose(point, rank, finalists, seeds, **more):
-    return Purpose(
-        kind="certify",
-        attempt=1,
-        finalist=point.key,
-        rank=rank,
-        finalists=finalists,
-        seeds=seeds,
-        confidence=0.95,
-        extendable=False,
-        search_k=8,
-        search_n=8,
-        **{"moved": None, "by": "own", "neighbours": 0, "first": None} | more,
-    )
+    given = {"attempt": 1, "search_k": 8, "search_n": 8, "moved": None, "by": "own"}
+    given |= {"neighbours": 0, "first": None, "confidence": 0.95, "extendable": False}
+    place = {"finalist": point.key, "rank": rank, "finalists": finalists, "seeds": seeds}
+    return Purpose(kind="certify", **place, **given | more)
 
 
 def certified_run(path, counts, *, searched=None, first=FIRST, n=100, **manifest):

@@ -23,19 +23,6 @@ from xortune.runs.run import Run
 # -------------------------------------------------------------------------------------------------
 # Figures of success.
 
-RACE_SPACE = """
-name: fixed
-epochs: 1000
-parameters:
-  activation: Tanh
-  loss: MSELoss
-  optimizer: Adam
-  lr: {low: 0.01, high: 0.1, log: true}
-  hidden_dim: {low: 2, high: 9}
-search: {sampler: random, trials: 6}
-seeds: {ladder: [4, 8, 16]}
-"""
-
 RATE = {"name": "success_rate", "direction": "maximize"}
 EPOCHS = {"name": "epochs_to_solve", "direction": "minimize"}
 HIDDEN = {"name": "hidden_dim", "direction": "minimize"}
@@ -68,16 +55,15 @@ def raced(path):
     ]
     manifest = {"trainer": "network", "task": "xor", "name": "fixed", "ladder": [4, 8, 16]}
     checks = [fresh(BEST, 1, 49, 16, 16), fresh(SECOND, 2, 45, 15, 16)]
-    run = write_run(path, [*lines, *checks], space_text=RACE_SPACE, **manifest)
+    run = write_run(path, [*lines, *checks], **manifest)
     write_certificate(path, certificate_of(run.checks), run.manifest)
     return run
 
 
 def fresh(point, rank, k, search_k, search_n):
     """A finalist on fresh seeds, the first k of them solved."""
-    told = purpose(Point(point), rank, 2, FRESH)
-    told = replace(told, search_k=search_k, search_n=search_n)
-    return replace(done(9, point, solved(CERTIFY.start, k, FRESH, epoch=70)), purpose=told)
+    why = purpose(Point(point), rank, 2, FRESH, search_k=search_k, search_n=search_n)
+    return replace(done(9, point, solved(CERTIFY.start, k, FRESH, epoch=70)), purpose=why)
 
 
 def in_front(path, rows, objectives=(RATE, HIDDEN), ladder=(16,)):
@@ -140,8 +126,7 @@ def _is_whole(layer, panel):
             for axis, place, reach in both:
                 if axis.kind == "rate":
                     assert all(-1e-9 <= value <= 1 + 1e-9 for value in (place, *(reach or ())))
-                if axis.kind == "log":
-                    assert place > 0
+                assert axis.kind != "log" or place > 0
                 if reach and layer.kind != "bars":
                     assert reach[0] <= place <= reach[1]
     elif isinstance(layer, Cells):
@@ -169,16 +154,8 @@ def ours(run):
 
 GRID_SPACE = """
 name: fixed
-epochs: 1000
-parameters:
-  activation: {choice: [Tanh, ReLU, ELU]}
-  loss: MSELoss
-  optimizer: {choice: [Adam, SGD]}
-  lr: {low: 0.01, high: 0.1, log: true}
-  momentum: {low: 0.0, high: 0.9, when: {optimizer: SGD}}
-  hidden_dim: {low: 2, high: 20}
+parameters: {lr: {low: 0.01, high: 0.1, log: true}}
 search: {sampler: random, trials: 30}
-seeds: {ladder: [10]}
 """
 IMPORTANCE = {"hidden_dim": 0.5, "lr": 0.3, "activation": 0.15, "optimizer": 0.05}
 INTERVALS = {"hidden_dim": [0.31, 0.69], "lr": [0.1, 0.5]}

@@ -68,8 +68,7 @@ def test_another_config_by_its_key(tmp_path):
 def test_the_last_complete_attempt_counts(tmp_path):
     run = certified_run(tmp_path / "a", [90])
     point = run.results[0].point
-    again = replace(purpose(point, 1, 1, 40), attempt=2)
-    begun = replace(purpose(point, 1, 1, 40), attempt=3)
+    again, begun = (purpose(point, 1, 1, 40, attempt=attempt) for attempt in (2, 3))
     with Journal.open(run.path / JOURNAL) as journal:
         journal.append(replace(done(0, point, solved(3000, 10, 40)), purpose=again))
         journal.append(replace(done(0, point, solved(4000, 10, 20)), purpose=begun))

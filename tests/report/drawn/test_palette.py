@@ -66,15 +66,11 @@ def test_every_mark_is_seen(ground):
 
 
 @pytest.mark.parametrize("vision", VISION)
-def test_roles_are_told_apart(vision):
+def test_roles_are_told_apart_and_a_higher_rate_is_lighter(vision):
     pairs = [*itertools.combinations("abcdef", 2), ("a", "best"), ("b", "best"), ("a", "muted")]
     for one, other in pairs:
         seen = lab(COLOURS[one], vision) - lab(COLOURS[other], vision)
         assert np.linalg.norm(seen) > 10, (one, other)
-
-
-@pytest.mark.parametrize("vision", VISION)
-def test_a_higher_rate_is_lighter(vision):
     lightness = [lab(colour, vision)[0] for colour in along("rate")]
     assert all(a < b for a, b in itertools.pairwise(lightness[::5]))
 

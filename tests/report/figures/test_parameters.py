@@ -24,8 +24,8 @@ from xortune.reports.figures.parameters import (
 
 
 def only(plot, kind):
-    (panel,) = plot.panels
-    (layer,) = (layer for layer in panel.layers if isinstance(layer, kind))
+    [panel] = plot.panels
+    [layer] = (layer for layer in panel.layers if isinstance(layer, kind))
     return panel, layer
 
 

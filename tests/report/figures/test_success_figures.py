@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
+from xortune.core.trainer import PROVEN_WORSE
 from xortune.reports.analysis import best_subset
 from xortune.reports.figures.distributions import success_by_epoch
 from xortune.reports.figures.history import optimization_history
 from xortune.reports.figures.ranking import pareto_front, ranking
-from xortune.reports.figures.seeds import MOST_ROWS, seeds_spent, stops_of
+from xortune.reports.figures.seeds import MOST_ROWS, Stop, seeds_spent, stops_of
 from xortune.runs.run import Run, load_run
 from xortune.stats.numbers import dkw_band
 
@@ -208,6 +209,40 @@ def test_all_seeds_are_there_once(tmp_path, sizes):
     assert totals(configs) == {float(reached.index(n)): c for n, c in Counter(sizes).items()}
     shares = {n: n * c / sum(sizes) for n, c in Counter(sizes).items()}
     assert totals(seeds) == pytest.approx({float(reached.index(n)): s for n, s in shares.items()})
+
+
+# Why configs got no more seeds: what the search recorded, and what follows from the counts.
+
+LADDER = [4, 8, 32, 128]
+RACED = ((128, 128), (32, 32), (7, 8), (3, 8), (0, 4))
+LINES = [done(i, point(i, hidden_dim=2 + i), solved(0, k, n)) for i, (k, n) in enumerate(RACED)]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reasons"),
+    [
+        ({}, "FULL QUICKER AHEAD WORSE UNSOLVED"),
+        ({"objectives": [RATE, HIDDEN]}, "FULL DOMINATED DOMINATED WORSE UNSOLVED"),
+        ({"complete": False}, "FULL ENDED ENDED WORSE UNSOLVED"),
+        ({"proven": {"key": "0", "rate": 0.9}}, "FULL ENDED ENDED WORSE UNSOLVED"),
+        ({"ladder": [128]}, "FULL ENDED ENDED WORSE ENDED"),
+        ({"ladder": None}, "FULL EARLY EARLY EARLY EARLY"),
+    ],
+)
+def test_every_reason(tmp_path, manifest, reasons):
+    worse = LINES[3].block.point
+    verdict = replace(failed(3, worse, 8, 1, final=False), error=PROVEN_WORSE)
+    given = {"trainer": "network", "ladder": LADDER, "complete": True, **manifest}
+    run = Run(tmp_path, given, (*LINES, verdict))
+    found = {r.key: stop.name for r, stop in zip(run.results, stops_of(run), strict=True)}
+    assert [found[line.block.point.key] for line in LINES] == reasons.split()
+
+
+def test_seeds_of_several_versions_tell_nothing(tmp_path):
+    other = replace(done(1, LINES[1].block.point, solved(32, 2, 2)), made="1" * 8)
+    run = Run(tmp_path, {"trainer": "network", "ladder": LADDER, "complete": True}, (*LINES, other))
+    assert run.set_aside
+    assert set(stops_of(run)) == {Stop.FULL, Stop.EARLY}
 
 
 # The front.
