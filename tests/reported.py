@@ -1,12 +1,22 @@
-"""Runs and comparisons whose whole reports are golden files, in tests/report/golden."""
+"""Runs and comparisons whose reports are golden files; and those that mean to break a report."""
 
+import csv
+from dataclasses import replace
 from itertools import product
 
+import numpy as np
 from certified import KEYS, Counting, certify, searched_run
+from compared import certified_run, contestant
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
 import xortune as xt
-from xortune.runs.run import load_run
+from xortune.comparisons.runs import compare_runs
+from xortune.core.outcome import Details
+from xortune.core.success import parse_success
+from xortune.reports.comparison import comparison_document
+from xortune.reports.run import run_document
+from xortune.reports.terminal import render_best, render_comparison
+from xortune.runs.run import Run, load_run
 
 FEW = {"configs": 5, "better": 1, "needed": 10, "resamples": 0, "intervals": {}}
 
@@ -60,8 +70,6 @@ def certified(folder):
 
 def compared(folder):
     """Two runs with shared fresh seeds, and an outcome with others."""
-    from compared import certified_run
-
     folder.mkdir()
     certified_run(folder / "tpe", [97, 99], sampler="tpe")
     certified_run(folder / "gp", [95], sampler="gp")
@@ -86,3 +94,171 @@ def published(folder):
 
 
 REPORTED = {"run": searched, "certified": certified, "comparison": compared, "reference": published}
+
+
+# -------------------------------------------------------------------------------------------------
+# What means to break a report.
+
+NAMES = (
+    "<script>alert(1)</script>",
+    'a"quoted" name',
+    "it's",
+    "line\nbreak\r\n# head",
+    "\U0001f600 smile",
+    "x" * 200,
+    "a|b`c*d_e~f$g\\h",
+    "[link](javascript:alert(1))",
+    "\x1b[31mred",
+    "\ud800",
+    "=1+1",
+    "{{ jinja }} {% raw %}",
+    "</title></svg>",
+    "&amp;",
+)
+
+
+def named(folder):
+    """Names that mean something somewhere, as parameters, values, errors and in the manifest."""
+    points = [
+        dict(zip(NAMES, [*NAMES[at:], *NAMES[:at]], strict=True)) | {"y": at}
+        for at in range(len(NAMES))
+    ]
+    found = [done(i, p, solved(0, 8 - i % 9, 8)) for i, p in enumerate(points)]
+    errors = [failed(50 + i, points[0], 8 + i, 1, error=name) for i, name in enumerate(NAMES)]
+    return write_run(
+        folder,
+        [*found, *errors],
+        name=NAMES[0] + NAMES[3],
+        sampler=NAMES[6],
+        command=list(NAMES),
+        versions={name: name for name in NAMES},
+        importance={name: 1 / len(NAMES) for name in NAMES},
+        space_text="".join(f"# {name!r} ````\n" for name in NAMES),
+    )
+
+
+def not_a_number(folder):
+    """Seeds whose losses are not finite, and numbers at the ends of what there is."""
+    values = [1e308, -1e308, 5e-324, 0.0, 10**30, 2**63]
+    diverged = replace(
+        outcome(0, [RIGHT, WRONG, ZERO, ONE], diverged=[0, 1, 2, 3]),
+        final_loss=np.full(4, np.nan, dtype=np.float32),
+    )
+    lines = [done(i, {"x": x, "b": bool(i % 2)}, diverged) for i, x in enumerate(values)]
+    return write_run(folder, [*lines, done(9, {"x": None, "b": True}, solved(0, 3, 4))])
+
+
+def told(folder):
+    """A trainer of one's own: numbers at the ends of what there is, and reasons that are names."""
+    rows = ([np.nan] * 8, [1e308, -1e308] * 4, [np.inf, 0.5] * 4, [0.25] * 8, list(range(8)))
+    lines = []
+    for at, row in enumerate(rows):
+        values = {name: np.array(row, float) for name in (*NAMES[:4], "value")}
+        reasons = {seed: NAMES[seed] for seed in range(at + 1, 8)}
+        found = replace(
+            solved(0, at + 1, 8), epochs=0, details=Details(values=values, failed=reasons)
+        )
+        lines.append(done(at, {"x": at, "name": NAMES[at]}, found))
+    return write_run(folder, lines, name=NAMES[0], trainer="./train.py:run", ladder=[8])
+
+
+def plain(folder, counts, **more):
+    """A network's run of configs with these (k, n)."""
+    lines = [
+        done(i, CONFIG | {"lr": 0.01 * (1 + i)}, solved(0, *kn)) for i, kn in enumerate(counts)
+    ]
+    noted = {"trainer": "network", "task": "xor", "ladder": [counts[0][1]]}
+    return write_run(folder, lines, **noted | more)
+
+
+RUNS = {
+    "names": named,
+    "not a number": not_a_number,
+    "odd numbers told": told,
+    "one config": lambda folder: plain(folder, [(3, 4)]),
+    "one seed": lambda folder: plain(folder, [(1, 1)]),
+    "none finished": lambda folder: write_run(folder, [failed(0, CONFIG, 0, 8, final=False)]),
+    "empty": lambda folder: write_run(folder, []),
+    "no parameters": lambda folder: write_run(folder, [done(0, {}, solved(0, 1, 2))]),
+    "all fail": lambda folder: plain(folder, [(0, 8)] * 12),
+    "all solve": lambda folder: plain(folder, [(8, 8)] * 12),
+    "all or nothing": lambda folder: plain(folder, [(8, 8), (0, 8)] * 6),
+    "all crashed": lambda folder: write_run(
+        folder, [failed(i, CONFIG | {"lr": 0.1 + i}, 0, 8) for i in range(3)]
+    ),
+}
+
+
+def named_comparison(_):
+    """As many contestants as there are names, called so, with numbers called so."""
+    draw = np.random.default_rng(0)
+    entries = []
+    for at, name in enumerate(NAMES[:7]):
+        found = solved(0, 3 + at, 12)
+        values = {n: draw.normal(size=12) for n in NAMES[:3]}
+        facts = {n: n + str(at) for n in NAMES}
+        found = replace(found, details=Details(values))
+        entries.append(contestant(name + str(at), found, facts=facts, notes=(NAMES[at],)))
+    return compare_runs(entries)
+
+
+def odd_numbers(_):
+    """Numbers that are no numbers, the same for all, at the ends of what there is; or none."""
+    rule = parse_success("value >= 0.5")
+    rows = {
+        "nothing": [np.nan] * 8,
+        "infinite": [np.inf, -np.inf] * 4,
+        "the same": [0.25] * 8,
+        "huge": [1e308, -1e308, 5e-324, 0.0] * 2,
+        "tiny": [1e-300 * (1 + at) for at in range(8)],
+    }
+    return compare_runs(
+        [
+            contestant(label, replace(solved(0, at, 8), epochs=0, details=details), rule=rule)
+            for at, (label, row) in enumerate(rows.items())
+            for details in [Details({"value": np.array(row)})]
+        ]
+    )
+
+
+def counts(*pairs):
+    return lambda _: compare_runs(
+        [contestant(f"{i}: {k} of {n}", solved(1000 * i, k, n)) for i, (k, n) in enumerate(pairs)]
+    )
+
+
+def named_table(folder):
+    """A published table whose parameters, values and file are called so."""
+    names = [name for name in NAMES if name.isprintable() and name == name.strip()]
+    points = [{"lr": 0.1 + at, "opt|<b>": name} for at, name in enumerate(names)]
+    lines = [done(at, point, solved(0, at, 20)) for at, point in enumerate(points)]
+    run = write_run(folder / NAMES[0].replace("/", "-"), lines, name=NAMES[0])
+    table = folder / f"{NAMES[4]} & <i>.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["lr", "opt|<b>", "k", "n"])
+        rows.writerows([*point.values(), 20 - at, 20] for at, point in enumerate(points))
+    return xt.compare(run, reference=table)
+
+
+COMPARISONS = {
+    "names compared": named_comparison,
+    "odd numbers": odd_numbers,
+    "none solved": counts((0, 9), (0, 9)),
+    "all solved": counts((9, 9), (9, 9), (9, 9)),
+    "all and nothing": counts((500, 500), (0, 500)),
+    "one seed each": counts((1, 1), (0, 1)),
+    "many": counts(*((at, 30) for at in range(9))),
+    "a table": named_table,
+}
+
+
+def document_of(found):
+    return run_document(found) if isinstance(found, Run) else comparison_document(found)
+
+
+def render(found, console):
+    if isinstance(found, Run):
+        render_best(found, console)
+    else:
+        render_comparison(found, (), console)

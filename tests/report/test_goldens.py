@@ -10,8 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hostile import RUNS, document_of, render
-from reported import REPORTED
+from reported import REPORTED, RUNS, document_of, render
 from rich.console import Console
 
 from xortune.reports.document import markdown_text

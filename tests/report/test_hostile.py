@@ -5,9 +5,9 @@ import re
 
 import pandas as pd
 import pytest
-from hostile import COMPARISONS, RUNS, document_of, render
 from markdown_it import MarkdownIt
 from pages import Parsed
+from reported import COMPARISONS, RUNS, document_of, render
 from rich.console import Console
 
 import xortune as xt

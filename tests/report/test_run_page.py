@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from figure_runs import INTERVALS, RESAMPLED, scored
 from hand_made import CONFIG, done, failed, solved, write_run
-from hostile import plain
-from reported import certified
+from reported import certified, plain
 from scipy.stats import binom
 
 import xortune as xt

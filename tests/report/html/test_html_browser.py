@@ -3,7 +3,7 @@
 import figure_runs
 import pytest
 from browsing import FOLLOWED, NO_BROWSER, complaints_of_axe, drawn, fits, labels_stand_free
-from hostile import COMPARISONS, RUNS, document_of
+from reported import COMPARISONS, RUNS, document_of
 
 pytestmark = NO_BROWSER
 

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import yaml
 from hand_made import done, solved, write_run
-from hostile import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import Parsed, many, runs_only_its_own
-from reported import compared, searched
+from reported import compared, plain, searched
 
 from xortune.reports.comparison import comparison_document
 from xortune.reports.drawing.plotly import plotly_json
