@@ -35,6 +35,7 @@ def disturbed(tmp_path, space, monkeypatch):
         def disturbed(self, batches):
             if acts and lines_in(run / JOURNAL) >= 3:
                 with ACT:
+                    (run / JOURNAL).chmod(0o640)
                     acts.pop()(run)
             wait(self, batches)
 
@@ -99,9 +100,10 @@ RESTORED = ("has restored all of it", JOURNAL, "--resume")
         *((without(n), (f"{n}: was removed",)) for n in ("manifest.json", "space.yaml")),
     ],
 )
-def test_a_file_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on, act, words):
+def test_a_file_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on, tmp_path, act, words):
     told = disturbed(act)
     assert [word for word in words if word not in told] == []
+    assert (tmp_path / "run" / JOURNAL).stat().st_mode & 0o777 == 0o640
     goes_on()
 
 

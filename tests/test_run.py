@@ -1,7 +1,6 @@
 """The run directory: made, found and loaded, and what follows from its journal."""
 
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -9,7 +8,18 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made import CONFIG, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
+from hand_made import (
+    CONFIG,
+    RIGHT,
+    TINY_SPACE,
+    WRONG,
+    ZERO,
+    done,
+    failed,
+    outcome,
+    solved,
+    write_run,
+)
 from pyarrow import parquet
 
 from xortune.core.errors import InputError
@@ -24,10 +34,6 @@ from xortune.runs.run import (
     load_run,
     refuse_files_of_others,
 )
-
-
-def run_of(path, *evaluations, **manifest):
-    return Run(path, manifest, tuple(evaluations))
 
 
 def test_create_then_load(tmp_path):
@@ -53,9 +59,7 @@ def test_update_manifest_keeps_the_rest(tmp_path):
     assert load_run(tmp_path).manifest == {"format": 1, "a": 1, "b": 3, "c": {"d": None}}
     for found in (2, "1", None):
         (tmp_path / "manifest.json").write_text(json.dumps({"format": found}))
-        with pytest.raises(
-            InputError, match=r"manifest.json: format: has the format .*a newer one"
-        ):
+        with pytest.raises(InputError, match=r"manifest.json: format: has the .*a newer one"):
             load_run(tmp_path)
 
 
@@ -69,28 +73,34 @@ def test_load_from_the_journal_alone(tmp_path):
 
 
 def test_blocks_that_contradict_each_other(tmp_path):
-    run = run_of(
-        tmp_path, done(0, CONFIG, solved(0, 1, 2)), done(0, CONFIG, solved(2, 1, 2, epochs=9))
-    )
+    lines = done(0, CONFIG, solved(0, 1, 2)), done(0, CONFIG, solved(2, 1, 2, epochs=9))
     with pytest.raises(InputError, match=rf"{Point(CONFIG).key}: blocks of different epochs"):
-        _ = run.results
+        _ = Run(tmp_path, {}, lines).results
 
 
-def test_the_order_is_bound_then_epochs_then_key(tmp_path):
-    points = {
-        "small": solved(0, 8, 8),
-        "large": solved(0, 127, 128),
-        "slow": solved(0, 8, 8, epoch=301),
+def test_the_order_is_bound_then_epochs_then_key_and_each_proposal_counts_once(tmp_path):
+    outcomes = {
         "none": solved(0, 0, 8),
         "zilch": solved(0, 0, 99),
+        "uncounted": solved(0, 8, 8, epochs=0),  # of a user's trainer
+        "small": solved(0, 8, 8),
+        "twin": solved(0, 8, 8),
+        "slow": solved(0, 8, 8, epoch=301),
+        "large": solved(0, 100, 100),
     }
-    evaluations = [done(i, {"p": name}, found) for i, (name, found) in enumerate(points.items())]
-    evaluations.append(done(9, {"p": "twin"}, solved(0, 8, 8)))
-    random.Random(0).shuffle(evaluations)
-    order = [result.point["p"] for result in run_of(tmp_path, *evaluations).results]
-    twins = sorted(["small", "twin"], key=lambda name: Point({"p": name}).key)
-    hopeless = sorted(["none", "zilch"], key=lambda name: Point({"p": name}).key)
-    assert order == ["large", *twins, "slow", *hopeless]
+    lines = [done(i, {"p": name}, found) for i, (name, found) in enumerate(outcomes.items())]
+    lines.append(done(7, {"p": "large"}, solved(200, 50, 50)))
+    lines.append(done(6, {"p": "large"}, solved(100, 99, 100)))
+    lines.append(failed(8, {"p": "slow"}, 8, 4, final=False))  # it is tried again
+    results = Run(tmp_path, {}, tuple(lines)).results
+    twins, hopeless = (
+        sorted(names, key=lambda name: Point({"p": name}).key)
+        for names in (["small", "twin"], ["none", "zilch"])
+    )
+    order = [result.point["p"] for result in results]
+    assert order == ["large", *twins, "slow", "uncounted", *hopeless]
+    trials = {result.point["p"]: result.trials for result in results}
+    assert trials == dict.fromkeys(outcomes, 1) | {"large": 2}
 
 
 def test_values_keep_their_type(tmp_path):
@@ -115,6 +125,9 @@ def test_values_keep_their_type(tmp_path):
     assert found["flag"][0] is True
 
 
+TOLD = ("key", "seed", "solved", "status", "solved_epoch", "pattern", "reason")
+
+
 def test_the_seeds_file(tmp_path):
     run = write_run(
         tmp_path / "r",
@@ -126,22 +139,18 @@ def test_the_seeds_file(tmp_path):
     )
     write_report(run)
     table = parquet.read_table(run.path / "seeds.parquet")
-    assert table.column_names == [
-        *("key", "seed", "solved", "status", "solved_epoch", "final_loss", "pattern", "reason")
-    ]
+    assert table.column_names == [*TOLD[:5], "final_loss", *TOLD[5:]]
     one, two = Point({"x": 1}).key, Point({"x": 2}).key
-    rows = table.to_pylist()
-    assert [row["key"] for row in rows] == [two, two, one, one, one, one]
-    assert [row["seed"] for row in rows] == [0, 1, 0, 3, 4, 5]
-    assert [row["solved"] for row in rows] == [True, True, False, True, False, False]
-    assert [row["status"] for row in rows[2:]] == [
-        *("crashed", "solved", "wrong_pattern", "diverged")
+    *rows, losses = (table[name].to_pylist() for name in (*TOLD, "final_loss"))
+    assert list(zip(*rows, strict=True)) == [
+        (two, 0, True, "solved", 300, "0110", None),
+        (two, 1, True, "solved", 300, "0110", None),
+        (one, 0, False, "crashed", None, None, "it broke"),
+        (one, 3, True, "solved", 300, "0110", None),
+        (one, 4, False, "wrong_pattern", None, "0111", None),
+        (one, 5, False, "diverged", None, "0000", None),
     ]
-    assert [row["solved_epoch"] for row in rows] == [300, 300, None, 300, None, None]
-    assert [row["pattern"] for row in rows] == ["0110", "0110", None, "0110", "0111", "0000"]
-    assert [row["reason"] for row in rows] == [None, None, "it broke", *[None] * 3]
-    assert np.isnan(rows[2]["final_loss"])
-    assert [row["final_loss"] for row in rows[3:]] == [0, 0.5, 1]
+    np.testing.assert_array_equal(losses, [0, 1, np.nan, 0, 0.5, 1])
     frame = run.seeds
     assert frame["solved_epoch"].dtype == "Int32"
     assert frame["pattern"].isna().tolist() == [False, False, True, False, False, False]
@@ -157,39 +166,23 @@ def test_a_journal_with_a_torn_line_alone_holds_no_run(tmp_path):
 
 def test_what_was_asked_finds_the_files_of_the_original_space(tmp_path):
     (tmp_path / "data.csv").write_text("a,b,y\n0,1,1\n1,1,0\n")
-    text = (
-        "name: mine\ntask: {csv: data.csv}\nepochs: 10\nparameters:\n  activation: Tanh\n"
-        "  loss: MSELoss\n  optimizer: Adam\n  lr: {low: 0.01, high: 0.1}\n  hidden_dim: 3\n"
-        "search: {sampler: random, trials: 2}\nseeds: {ladder: [8]}\n"
-    )
-    run = write_run(
-        tmp_path / "runs" / "r", [], space_text=text, space_file=str(tmp_path / "space.yaml")
-    )
-    assert run.asked.name == "mine"
+    text, place = f"task: {{csv: data.csv}}{TINY_SPACE}", str(tmp_path / "space.yaml")
+    run = write_run(tmp_path / "runs" / "r", [], space_text=text, space_file=place)
+    assert run.asked.name == "tiny"
     assert run.asked.task.inputs.tolist() == [[0, 1], [1, 1]]
 
 
-DERIVED = (
-    *("table.csv", "table.tex", "table.parquet", "seeds.parquet"),
-    *("report.html", "report.md"),
-)
+DERIVED = [f"{name}.parquet" for name in ("table", "seeds")]
+DERIVED += ["table.csv", "table.tex", "report.html", "report.md"]
 
 
-def many(count=6):
-    rng = np.random.default_rng(1)
-    evaluations = []
-    for number in range(count):
-        point = CONFIG | {"lr": float(10.0 ** rng.uniform(-4, 0))}
-        k = int(rng.integers(0, 9))
-        evaluations += [
-            done(number, point, solved(0, k, 8)),
-            done(number, point, solved(8, 2 * k, 24)),
-        ]
-    return evaluations
+POINTS = [CONFIG | {"lr": 0.01 * 2**number} for number in range(6)]
+LINES = [done(i, point, solved(0, i, 8)) for i, point in enumerate(POINTS)]
+LINES += [done(i, point, solved(8, 2 * i, 24)) for i, point in enumerate(POINTS)]
 
 
 def test_derived_files_are_rebuilt_the_same(tmp_path):
-    run = write_run(tmp_path / "r", many(), trainer="network", task="xor", ladder=[8, 32])
+    run = write_run(tmp_path / "r", LINES, trainer="network", task="xor", ladder=[8, 32])
     write_report(run)
     figures = [f"figures/{path.name}" for path in (run.path / "figures").iterdir()]
     assert "figures/ranking.svg" in figures
@@ -216,7 +209,7 @@ def test_no_config_still_gives_files(tmp_path, trainer):
 
 
 def test_figures_are_not_written_to_where_a_link_leads(tmp_path):
-    run = write_run(tmp_path / "r", many())
+    run = write_run(tmp_path / "r", LINES)
     (tmp_path / "elsewhere").mkdir()
     (run.path / "figures").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="figures: is a symbolic link"):
@@ -234,7 +227,7 @@ main()
 
 
 def test_a_report_that_is_killed_as_it_writes_leaves_nothing_behind(tmp_path):
-    run = write_run(tmp_path / "r", many(2), trainer="network", task="xor", ladder=[8, 32])
+    run = write_run(tmp_path / "r", LINES, trainer="network", task="xor", ladder=[8, 32])
     before = sorted(run.path.rglob("*"))
     killed = subprocess.run([sys.executable, "-c", KILLED, run.path], check=False)
     assert killed.returncode == -signal.SIGKILL
