@@ -1,20 +1,23 @@
-"""Outcomes as the journal holds them: the same numbers, one by one or thousands at once."""
+"""Outcomes of seeds, and as the journal holds them; which seeds belong to whom."""
 
 import contextlib
 import dataclasses
 import json
+import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hand_made import CONFIG as VALUES
-from hand_made import done, solved
+from hand_made import RIGHT, done, outcome, solved
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from xortune.core import seeds as owners
 from xortune.core.errors import InputError
-from xortune.core.outcome import Curves, Details, Outcome, Status
+from xortune.core.outcome import Curves, Details, Outcome, Status, wilson
 from xortune.core.point import Point
-from xortune.core.seeds import MAX_SEED
+from xortune.core.seeds import MAX_SEED, checked_seeds
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, decode, encode
 from xortune.runs.evaluation import encode_outcome as pack
@@ -42,15 +45,94 @@ def outcomes(draw, n=None, width=None):
 
 
 def assert_equal(mine: Outcome, theirs: Outcome) -> None:
-    assert (mine.epochs, mine.n, mine.successes) == (theirs.epochs, theirs.n, theirs.successes)
-    assert mine.epochs_to_solve == theirs.epochs_to_solve
-    assert mine.counts == theirs.counts
-    assert mine.patterns == theirs.patterns
+    assert mine.epochs == theirs.epochs
     for name in ARRAYS:
         one, other = getattr(mine, name), getattr(theirs, name)
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
 
+
+# Outcomes.
+
+
+@given(st.lists(st.tuples(*[st.booleans()] * 5), min_size=1, max_size=20))
+def test_diverged_outranks_every_other_status(rows):
+    diverged = [i for i, row in enumerate(rows) if row[4]]
+    found = outcome(0, [row[:4] for row in rows], diverged=diverged)
+    for row, status in zip(rows, found.status, strict=True):
+        if row[4]:
+            assert status == Status.DIVERGED
+        elif row[:4] == RIGHT:
+            assert status == Status.SOLVED
+        elif any(row[:4]):
+            assert status == (Status.ALL_ONE if all(row[:4]) else Status.WRONG_PATTERN)
+        else:
+            assert status == Status.ALL_ZERO
+
+
+def test_the_interval_is_wilsons_and_ert_does_not_overflow_int32():
+    found = solved(0, 8, 8, epoch=2**31 - 1, epochs=2**31 - 1)
+    assert (found.interval(), found.interval(0.99)) == (wilson(8, 8), wilson(8, 8, confidence=0.99))
+    assert found.epochs_spent == 8 * (2**31 - 1)
+    shown = "Outcome(8/8 solved, 95 % interval 0.6756 to 1.0000, 2147483647 epochs)"
+    assert repr(found) == shown
+
+
+def test_checkpoints_are_found_and_merge_only_with_the_same():
+    early = solved(2, 1, 1, epochs=10)
+    late = dataclasses.replace(solved(2, 1, 1), checkpoints=(early,))
+    assert (late.at(10), late.at(1000)) == (early, late)
+    refused = r"no checkpoint at epoch 50; allowed: 10, 1000; fix.*checkpoints=\[50\]"
+    with pytest.raises(InputError, match=refused):
+        late.at(50)
+    for other, epochs in ((early, "[10]"), (late, "[10, 1000]")):
+        with pytest.raises(InputError, match=re.escape(f"cannot be merged: [1000] and {epochs}")):
+            solved(1, 1, 1).merge(other)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [range(3), [0, MAX_SEED], (7,), {1, 2}, np.array([3, 1], np.uint8), iter([4]), np.arange(2)],
+)
+def test_good_seeds_become_int64(seeds):
+    array = checked_seeds(seeds)
+    assert array.dtype == np.int64
+    assert array.ndim == 1
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([], "no seeds; allowed: at least one seed"),
+        ([-1], "seeds: -1 is out of range; allowed: whole numbers from 0 to 2**32 - 1, each once"),
+        ([0, 2**32], "seeds: 4294967296 is out of range"),
+        ([2**70], "seeds: object array"),
+        ([1, 2, 1], "seeds: 1 is given twice"),
+        ([1.0, 2.0], "seeds: float64 array of shape (2,)"),
+        (100, "seeds: 100 is a int; allowed: whole numbers"),
+        ([True, False], "seeds: bool array"),
+        ([[1, 2]], "seeds: int64 array of shape (1, 2)"),
+        (np.array([2**63], np.uint64), "seeds: 9223372036854775808 is out of range"),
+    ],
+)
+def test_bad_seeds_are_refused(seeds, message):
+    with pytest.raises(InputError) as caught:
+        checked_seeds(seeds)
+    assert message in str(caught.value)
+
+
+def test_the_ranges_are_disjoint_and_use_up_all_seeds():
+    every = [value for value in vars(owners).values() if isinstance(value, range)]
+    ranges = sorted(every, key=lambda seeds: seeds.start)
+    assert ranges[0].start == 0
+    assert ranges[-1].stop == MAX_SEED + 1
+    for lower, upper in pairwise(ranges):
+        assert lower.stop == upper.start
+        assert len(lower) > 10**8
+    assert all(seeds.step == 1 for seeds in ranges)
+
+
+# Lines of the journal.
 
 NUMBERS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -174,11 +256,11 @@ def test_what_is_no_evaluation(line):
 @given(st.lists(st.tuples(st.integers(0, 3), outcomes(width=5)), min_size=1, max_size=8))
 def test_columns_are_those_of_the_objects(given):
     lines, seeds = [], {}
-    for number, (config, outcome) in enumerate(given):
+    for number, (config, found) in enumerate(given):
         first = seeds.get(config, 0)
-        seeds[config] = first + outcome.n
-        block = Block(Point({"x": config}), first, outcome.n)
-        moved = dataclasses.replace(outcome, seeds=outcome.seeds - 5 + first)
+        seeds[config] = first + found.n
+        block = Block(Point({"x": config}), first, found.n)
+        moved = dataclasses.replace(found, seeds=found.seeds - 5 + first)
         lines.append(Evaluation(number, block, moved, None, True, 1.0, "here:1"))
     results = ConfigResults(Evaluations.of(lines))
     each = Counts.of([result.outcome for result in results])
@@ -199,10 +281,14 @@ def test_columns_are_those_of_the_objects(given):
 
 
 def test_only_the_blocks_own_seeds_are_packed():
-    outcome = Outcome.crashed(range(4), 9)
-    assert pack(Block(CONFIG, 0, 4), outcome).n == 4
     with pytest.raises(InputError, match="are not those it was asked for"):
-        pack(Block(CONFIG, 1, 4), outcome)
+        pack(Block(CONFIG, 1, 4), Outcome.crashed(range(4), 9))
+
+
+def crashed_with(curves):
+    """Seeds 7 to 9, of which none ended, and a line that has them."""
+    found = dataclasses.replace(Outcome.crashed(range(7, 10), 0), details=Details(curves=(curves,)))
+    return found, encode(Evaluation(0, Block(CONFIG, 7, 3), found, None, True, 1.0, "h:1"))
 
 
 @given(st.data(), st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=3, unique=True))
@@ -212,8 +298,7 @@ def test_curves_are_read_as_they_were_written(data, names):
     row = st.tuples(st.sampled_from([7, 8, 9]), st.integers(1, 2**32 - 1), numbers)
     seeds, reports, rows = zip(*data.draw(st.lists(row, min_size=1, max_size=6)), strict=True)
     told = Curves(tuple(names), np.array(seeds), np.array(reports), np.array(rows, np.float32))
-    outcome = dataclasses.replace(Outcome.crashed(range(7, 10), 0), details=Details(curves=(told,)))
-    line = encode(Evaluation(0, Block(CONFIG, 7, 3), outcome, None, True, 1.0, "h:1"))
+    outcome, line = crashed_with(told)
     [found] = [part.points() for part in decode(line).outcome.details.curves]
     assert found.names == told.names
     for name in ("seed", "report", "values"):
@@ -223,20 +308,15 @@ def test_curves_are_read_as_they_were_written(data, names):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("seed", "change"),
     [
-        *({"names": ["a", "a"]}, {"names": []}, {"names": ["a", "b", "c"]}, {"data": "AAAA"}),
-        {"seed": 3},
+        *((9, {"names": ["a", "a"]}), (9, {"names": []}), (9, {"names": ["a", "b", "c"]})),
+        *((9, {"data": "AAAA"}), (10, {})),
     ],
-    ids=str,
 )
-def test_curves_that_nobody_wrote_are_refused(change):
-    seed = change.pop("seed", 2)
-    curves = Curves(("a", "b"), np.array([7 + seed]), np.array([1]), np.ones((1, 2), np.float32))
-    details = Details(curves=(curves,))
-    outcome = dataclasses.replace(Outcome.crashed(range(7, 10), 0), details=details)
-    line = encode(Evaluation(0, Block(CONFIG, 7, 3), outcome, None, True, 1.0, "h:1"))
-    fields = json.loads(line)
+def test_curves_that_nobody_wrote_are_refused(seed, change):
+    curves = Curves(("a", "b"), np.array([seed]), np.array([1]), np.ones((1, 2), np.float32))
+    fields = json.loads(crashed_with(curves)[1])
     fields["curves"] |= change
     with pytest.raises(InputError, match=r"curves|damaged|is not an evaluation"):
         decode(json.dumps(fields))
