@@ -1,24 +1,26 @@
-"""The verbs: what they accept and refuse, and what they hand on; no training but tiny ones."""
+"""The verbs: what they accept, refuse, hand on and say; what a search would do, in a dry run."""
 
 import inspect
 import json
+import pickle
 import socket
 from pathlib import Path
 
 import pytest
+from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
 import xortune as xt
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, from_command_line
 from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster, connected
+from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 from xortune.runs.sessions import first_manifest
 from xortune.spaces.space import parse_space
 
 
 @pytest.fixture
-def space_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def space_file(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY_SPACE)
     return path
@@ -79,30 +81,27 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     def heard(progress):
         raise AssertionError(progress)
 
-    where = {"address": "auto", "cpus_per_trial": 0.5, "gpus_per_trial": 0.25}
-    how = {"trials": 7, "seed": 5, "sampler": "tpe", "time_budget": "2m", "on_progress": heard}
-    run = xt.search(space_file, **how, **where)
+    where = {"cpus_per_trial": 0.5, "gpus_per_trial": 0.25}
+    how = {"trials": 7, "seed": 5, "sampler": "tpe"}
+    more = {"address": "auto", "time_budget": "2m", "on_progress": heard}
+    run = xt.search(space_file, **how, **where, **more)
     (call,) = sessions.calls
-    settings = call["space"].search
-    found = (settings.trials, settings.seed, settings.sampler, settings.time_budget)
-    assert found == (7, 5, "tpe", 120)
-    assert call["cluster"] == Cluster("auto", cpus_per_trial=0.5, gpus_per_trial=0.25)
+    assert vars(call["space"].search).items() >= (how | {"time_budget": 120}).items()
+    assert call["cluster"] == Cluster("auto", **where)
     assert call["listener"].progress is heard
     assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)
     assert run.asked == call["space"], "space.yaml says what was run"
 
 
 def test_the_manifest_says_how_the_run_was_made(space_file, sessions):
-    run = xt.search(space_file, command=["xortune", "search", "tiny.yaml"])
+    command = ["xortune", "search", "tiny.yaml"]
+    run = xt.search(space_file, command=command)
     manifest = json.loads((run.path / "manifest.json").read_text())
-    assert manifest["name"] == "tiny"
-    assert manifest["command"] == ["xortune", "search", "tiny.yaml"]
-    assert (manifest["seed"], manifest["sampler"], manifest["trials"]) == (0, "random", 3)
-    assert (manifest["ladder"], manifest["first_seed"]) == ([4], 0)
-    assert manifest["task_fingerprint"] == xt.Task.xor().fingerprint
-    assert manifest["space_file"] == str(space_file)
+    wanted = {"name": "tiny", "command": command, "seed": 0, "sampler": "random", "trials": 3}
+    wanted |= {"ladder": [4], "first_seed": 0, "space_file": str(space_file)}
+    wanted |= {"task_fingerprint": xt.Task.xor().fingerprint, "git_commit": None}  # no checkout
+    assert {name: manifest[name] for name in wanted} == wanted
     assert set(manifest["versions"]) == {"python", "xortune", "torch", "ray", "optuna", "numpy"}
-    assert manifest["git_commit"] is None, "the working directory is in no checkout"
     assert manifest["started"] <= manifest["finished"]
     for name in ("host", "platform", "torch", "engine", "device"):
         assert manifest[name]
@@ -146,16 +145,161 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
     }
 
 
-def test_a_cluster_that_does_not_answer_is_told_at_once_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_cluster_that_does_not_answer_is_told_at_once_and_leaves_nothing():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, not listening: nobody answers
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(InputError, match=rf"{address}.* cannot be reached.*ray status"):
             xt.search(parse_space(TINY_SPACE), address=address)
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert list(Path("runs").iterdir()) == []
 
 
 def test_a_job_server_is_no_cluster_to_connect_to():
     with pytest.raises(InputError, match="xortune submit"), connected(Cluster("http://head:8265")):
         pass
+
+
+# A dry run.
+
+OWN = """
+name: own
+trainer: ./own.py:run
+parameters: {x: {choice: [1, 2]}}
+search: {sampler: random, trials: 2}
+seeds: {ladder: [4]}
+"""
+
+
+@pytest.mark.parametrize("output", [None, "there/run"])
+@pytest.mark.usefixtures("no_ray")
+def test_a_dry_run_starts_nothing_and_says_what_would_be(space_file, output, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    options = [] if output is None else ["--output", output]
+    result = xortune("search", space_file, "--dry-run", "--trials", 7, *options)
+    assert result.exit_code == 0, result.output
+    assert f"the search would make {output or 'runs/tiny'}; nothing was started" in result.stdout
+    assert "7 configurations" in result.stderr
+    found = json.loads(xortune("search", space_file, "--dry-run", *options, "--json").stdout)
+    wanted = {"dry_run": True, "run": output or "runs/tiny", "continues": 0}
+    assert found.items() >= wanted.items()
+    assert found["space"]["name"] == "tiny"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--sampler", "bayes"], "unknown sampler 'bayes'"),
+        *((["--cpus-per-trial", 0], "cpus_per_trial"), (["--study-name", "s"], "--study-name")),
+        *((["--engine", "fast"], "unknown engine"), (["--output", "held"], "already holds a run")),
+        (["--output", "held", "--resume"], "space"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_search_refuses(space_file, options, word):
+    write_run(Path("held"), [done(0, {"x": 1}, solved(0, 1, 4))])
+    refused(xortune("search", space_file, "--dry-run", "--quiet", *options), word)
+
+
+def test_a_dry_run_calls_a_function_once():
+    own, calls = Path("own.yaml"), Path("calls")
+    own.write_text(OWN)
+    Path("own.py").write_text("def run(*_):\n    return bool(open('calls', 'a').write('x'))\n")
+    result = xortune("search", own, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert calls.read_text() == "x"
+    assert "of seed 0 with x=1" in result.stderr
+    assert "would make runs/own" in result.stdout
+    assert xortune("search", own, "--dry-run", "--no-check").exit_code == 0
+    assert calls.read_text() == "x"
+    Path("own.py").write_text("def run(config, seed):\n    return 'text'\n")
+    assert "returned a str" in xortune("search", own, "--dry-run").stderr
+    assert xortune("search", own, "--dry-run", "--no-check").exit_code == 0
+    assert not Path("runs").exists()
+
+
+def test_a_dry_run_checks_what_is_continued(space_file):
+    run = xt.search(space_file, output="run", trials=2)
+    files = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    words = ("--output", "run", "--resume", "--dry-run")
+    result = xortune("search", space_file, *words, "--trials", 4)
+    assert result.exit_code == 0, result.output
+    assert f"would continue run, which has {len(run.evaluations)} evaluations" in result.stdout
+    Path("other.yaml").write_text(TINY_SPACE.replace("hidden_dim: 3", "hidden_dim: 4"))
+    refused(xortune("search", "other.yaml", *words, "--quiet"), "hidden_dim: 3 -> 4", lines=3)
+    assert {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()} == files
+    # Without an output the next free name is told.
+    Path("runs/tiny").mkdir(parents=True)
+    assert "would make runs/tiny-2;" in xortune("search", space_file, "--dry-run").stdout
+
+
+# What users read.
+
+CELLS = "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\nTanh,MSELoss,Adam,0.01,5,1000,3,8\n"
+
+
+def test_a_repr_is_a_line():
+    lines = [done(i, CONFIG | {"lr": 0.01 + i / 1000}, solved(0, i % 9, 8)) for i in range(300)]
+    run = write_run(Path("run"), lines, trainer="network", task="xor", trials=300)
+    Path("table.csv").write_text(CELLS)
+    many = {"name": "dict", "parameters": {"x": {"choice": list(range(500))}}}
+    space = xt.load_space(many | {"search": {"sampler": "random", "trials": 2}})
+    outcome = run.results[0].outcome
+    result = CertifiedResult(
+        *("a1b2c3d4", run.results[0].point, 1, 8, 8, 2**30, 997, 1000, 0.99257, 0.95)
+    )
+    certificate = Certificate(0.95, (Attempt(1, 1000, "exact", 0.975, True, (result,)),))
+    compared = xt.compare(run, reference="table.csv")
+    values = (
+        *(run, outcome, run.results[0], compared, xt.compare([outcome, outcome])),
+        *(certificate, result, certificate.attempts[0], xt.status(run), space),
+        *(xt.Task.parity(8), xt.plan(0.99, measure=False), xt.Config(**CONFIG)),
+    )
+    shown = list(map(repr, values))
+    assert max(map(len, shown)) < 700
+    assert max(map(len, shown[:1] + shown[3:6] + shown[8:11])) < 250
+    assert not any("\n" in text for text in shown)
+    assert shown[0] == f"Run({str(run.path)!r}, 300 evaluations)"
+    assert "(a1b2c3d4) succeeds under at least 99.25 % of all seeds" in shown[5]
+    assert shown[5].endswith("with confidence 0.95: 997 of 1,000 fresh seeds.)")
+    assert "100 of 300 proposals" not in shown[8]
+    assert "300 of 300 proposals, best 8/8" in shown[8]
+
+
+@pytest.mark.parametrize(
+    ("option", "argument"),
+    [
+        ("continue it with --resume, or give another --output", "resume=True, or give another out"),
+        ("give --rate 0.99, or --between 0.9 0.95", "give rate=0.99, or between=(0.9, 0.95)"),
+        ("train by another engine: --engine auto", "another engine: engine='auto'"),
+        ("name them: --config lr,epochs", "name them: config=['lr', 'epochs']"),
+        ("name 'a' with --config, or leave it out", "name 'a' with config, or leave it out"),
+        ("say so: --column k=NAME or --column n=N", "columns={'k': 'NAME'} or columns={'n': 'N'}"),
+        ("such as --where lr=1", "such as where={'lr': 1}"),
+        ("make one: `xortune certify RUN --seeds 9`", "make one: `xortune certify RUN --seeds 9`"),
+        ("give --accept-versions", "give accept_versions=True"),
+        ("start it with --no-check: it", "start it with dry_run=False: it"),
+        ("an unknown --flag", "an unknown --flag"),
+    ],
+)
+def test_a_fix_names_options_at_the_command_line_and_arguments_in_python(option, argument):
+    error = xt.InputError("wrong", fix=option)
+    assert argument in str(error)
+    with from_command_line():
+        assert option in str(error)
+    assert argument in str(error)
+
+
+def test_a_message_has_the_place_the_problem_the_allowed_and_the_fix():
+    first = InputError("is missing", field="lr", allowed="a number", fix="add it")
+    assert str(first) == "lr: is missing; allowed: a number; fix: add it"
+    moved = first.at("space.yaml:3")
+    assert str(moved) == "space.yaml:3: is missing; allowed: a number; fix: add it"
+    assert (moved.field, first.place) == ("lr", "lr")
+
+
+def test_an_input_error_survives_a_process_boundary():
+    error = InputError("wrong", field="lr", place="f:1", allowed="right", fix="turn it round")
+    twin = pickle.loads(pickle.dumps(error))
+    assert type(twin) is InputError
+    assert vars(twin) == vars(error)
+    assert str(twin) == str(error)
