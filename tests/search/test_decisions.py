@@ -1,7 +1,9 @@
 """Who gets which seeds: the same search whatever the workers' speed, and results as they come."""
 
+import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from fakes import (
     LADDER,
@@ -22,14 +24,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
+from xortune.core.outcome import Details
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.decisions import WIDENS, in_flight_at
 from xortune.racing.grants import PROMOTION_SHARE, Grants
 from xortune.racing.objectives import ConfigCounts, speed
 from xortune.racing.race import RaceRule
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import Journal
-from xortune.spaces.model import StopSettings, rungs_up_to
+from xortune.runs.results import ConfigResults
+from xortune.spaces.model import Objective, StopSettings, rungs_up_to
 from xortune.spaces.space import parse_space
 
 
@@ -284,3 +289,44 @@ def test_a_search_says_that_its_seed_does_not_repeat_it_and_a_finished_one_is_do
     lines = len(run.evaluations)
     again = xt.search(asked, output=tmp_path / "run", resume=True)
     assert len(again.evaluations) == lines
+
+
+@given(
+    rates=st.lists(st.sampled_from([0.0, 0.5, 0.9, 1.0]), min_size=4, max_size=24),
+    goal=st.sampled_from([None, "minimize", "maximize"]),
+    races=st.booleans(),
+    cut=st.integers(0, 10),
+)
+def test_the_progress_names_the_first_of_the_table(rates, goal, races, cut):
+    """Also where configs are proposed again, a trainer's number decides, or a search is resumed."""
+    ladder = LADDER if races else (8,)
+    objectives = [Objective("success_rate", maximize=True)]
+    if goal:
+        objectives = [Objective("steps_q50", goal == "maximize", "steps", "q50")]
+    space = replace(space_of(trials=len(rates), ladder=ladder), objectives=tuple(objectives))
+    chosen = [Point({**point, "v": i % 2 / 10}) for i, point in enumerate(at(*rates))]
+
+    def train(job):
+        if job.block.point["y"] == 0.5 and job.block.first:
+            return dead(job.block)
+        block = job.block
+        steps = np.array([zlib.crc32(f"{block.point.key} {s}".encode()) % 99 for s in block.seeds])
+        return replace(by_rate(job.block), details=Details(values={"steps": steps.astype(float)}))
+
+    known = []
+    for _ in range(2):
+        session = anywhere(
+            space=space,
+            proposer=Scripted(chosen),
+            window=4 if races else None,
+            train=train,
+            known=known,
+        )
+        results = ConfigResults(
+            Evaluations.of([*known, *session.evaluations]), objectives=objectives, rungs=ladder
+        )
+        first = results[0].outcome
+        best = session.progress[-1].best
+        if first.successes or goal:  # by keys, which the progress does not know, if none solved any
+            assert best == (first.successes, first.n)
+        known = [e for e in session.evaluations if e.proposal < cut]

@@ -20,8 +20,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome, valid_numbers, wilson
+from xortune.core.outcome import Outcome, valid_numbers
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.batches import FORESEEN, Job, Prospect
@@ -32,13 +35,15 @@ from xortune.racing.objectives import (
     costs,
     numbers_named,
     seed_costs,
+    summed,
     summed_only,
     tie_break,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
+from xortune.runs.results import criteria
 from xortune.runs.status import Progress
 from xortune.spaces.grid import budget
-from xortune.spaces.model import SearchSpace
+from xortune.spaces.model import Objective, SearchSpace
 
 WIDENS = 16
 """Decisions after which a race's limit grows by one; see benchmarks/README.md."""
@@ -56,21 +61,19 @@ def in_flight_at(decision: int, most: int, least: int | None) -> int:
 # -------------------------------------------------------------------------------------------------
 # The state of a configuration, and one decision about it.
 
-Snapshot: TypeAlias = tuple[int, tuple[tuple[str, int, int, int], ...]]
+Numbers: TypeAlias = tuple[tuple[float, ...], ...]
+"""For each number in the objectives its value per seed; NaN for a failed seed."""
+
+Snapshot: TypeAlias = tuple[int, tuple[tuple[str, int, int, int, Numbers], ...]]
 """Compact state of a config without decisions in flight: the seeds granted, and for each version
-that trained some of them its fingerprint, lowest seed, successes and finished seeds."""
+that trained some of them its fingerprint, lowest seed, successes, finished seeds, and the numbers
+if they decide who is first."""
 
 
 @cache
 def _same(snapshot: Snapshot) -> Snapshot:
     """One object for all equal snapshots, which saves memory."""
     return snapshot
-
-
-@cache
-def _rank(count: tuple[int, int]) -> tuple[float, int]:
-    successes, n = count
-    return (float(wilson(successes, n)[0]) if n else -1.0), n
 
 
 def short(key: str) -> int:
@@ -91,7 +94,7 @@ class Count:
         timed: epochs spent by all seeds with an outcome.
         crashed: seeds without an outcome.
         budget: epochs that a seed may take; 0 until there is an outcome.
-        numbers: for each number in the objectives, its value per seed; NaN for a failed seed.
+        numbers: see `Numbers`.
     """
 
     successes: int = 0
@@ -99,7 +102,7 @@ class Count:
     timed: int = 0
     crashed: int = 0
     budget: int = 0
-    numbers: tuple[tuple[float, ...], ...] = ()
+    numbers: Numbers = ()
 
     def add(self, more: Count) -> None:
         """Add results of other seeds."""
@@ -186,15 +189,17 @@ class ConfigState:
         """Restore a configuration from its snapshot, or make a new one."""
         granted, parts = snapshot or (0, ())
         state = cls(point, granted=granted)
-        for made, first, successes, n in parts:
-            state.shown.add(made, first, Count(successes, n))
+        for made, first, successes, n, numbers in parts:
+            state.shown.add(made, first, Count(successes, n, numbers=numbers))
         return state
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """Its compact form."""
-        parts = [(made, at, c.successes, c.n) for made, (at, c) in self.shown.parts.items()]
-        return _same((self.granted, tuple(parts)))
+    def snapshot(self, *, numbers: bool) -> Snapshot:
+        """Its compact form, with or without its numbers."""
+        parts = tuple(
+            (made, at, count.successes, count.n, count.numbers if numbers else ())
+            for made, (at, count) in self.shown.parts.items()
+        )
+        return (self.granted, parts) if numbers else _same((self.granted, parts))
 
     def worth(self, names: Sequence[str]) -> ConfigCounts:
         """The results that decisions use, with the numbers named in the objectives."""
@@ -249,23 +254,62 @@ def gaps(start: int, end: int, blocks: Sequence[Block]) -> Iterator[tuple[int, i
 # Progress, for the user.
 
 
+class _Order:
+    """Says which results come first, by `runs.results.criteria`; epochs and keys are left out."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._objectives, self._rungs = space.objectives, space.seeds.ladder
+        self._summed = summed_only(space.objectives)
+        self._names = numbers_named(space.objectives)
+        self._by_counts = cache(self._key)
+
+    @property
+    def needs_numbers(self) -> bool:
+        """Whether the trainer's numbers decide before the counts do."""
+        return self._summed is not None
+
+    def __call__(self, count: Count) -> tuple[float, ...]:
+        """The criteria, the lower the better, then minus the seeds and the successes."""
+        if self._summed is None:
+            return self._by_counts(count.successes, count.n)
+        return self._key(count.successes, count.n, count.numbers)
+
+    def _key(self, k: int, n: int, numbers: Numbers = ()) -> tuple[float, ...]:
+        def cost(objective: Objective) -> NDArray[np.float64]:
+            if not numbers:
+                return np.zeros(1)
+            value = summed(objective, numbers[self._names.index(objective.number or "")])
+            return np.array([-value if objective.maximize else value])
+
+        columns = criteria(
+            self._objectives,
+            self._rungs,
+            k=np.array([k]),
+            n=np.array([n]),
+            epochs_to_solve=np.array([np.nan]),
+            costs=cost,
+        )
+        return (*(float(column[0]) for column in columns), -n, k)
+
+
 class Tally:
     """Progress of a search: counts all finished results, also those that no decision uses yet.
 
-    Finds the best from a histogram of (k, n), without scanning every configuration.
+    Finds the best from a histogram of results, without scanning every configuration.
 
     Attributes:
-        best: (k, n) with the highest lower bound of Wilson's interval, then with the most seeds.
+        best: (k, n) of the first configuration in the order of the table.
         done, fresh: trials with a result, and those of them with a result of this session.
         new_seeds, more_seeds: seeds granted to new trials, and to promoted configurations.
         failed: trials of which a block finally produced no outcome.
     """
 
-    def __init__(self, total: int) -> None:
-        self.total, self.best = total, (0, 0)
+    def __init__(self, total: int, order: _Order) -> None:
+        self.total, self.best, self._order = total, (0, 0), order
         self.done = self.fresh = self.new_seeds = self.more_seeds = 0
         self.failed = set[int]()
-        self._configs: Counter[tuple[int, int]] = Counter()
+        self._results: Counter[tuple[float, ...]] = Counter()
+        self._first: tuple[float, ...] = (math.inf,)
 
     def count(self, decision: Decision, *, fresh: bool) -> None:
         """Count a trial as done, once it has results."""
@@ -276,18 +320,17 @@ class Tally:
 
     def grow(self, shown: ProvenanceGroups, more: ProvenanceGroups) -> None:
         """Add results to a configuration's, and update the best."""
-        before = shown.counted.successes, shown.counted.n
+        before = self._order(shown.counted) if shown.counted.n else None
         shown.join(more)
-        after = shown.counted.successes, shown.counted.n
-        self._configs[after] += 1
-        if before[1]:
-            self._configs[before] -= 1
-            if not self._configs[before]:
-                del self._configs[before]
-        if before == self.best and before not in self._configs:
-            self.best = max(self._configs, key=_rank)
-        elif _rank(after) > _rank(self.best):
-            self.best = after
+        after = self._order(shown.counted)
+        self._results[after] += 1
+        if before is not None:
+            self._results[before] -= 1
+            if not self._results[before]:
+                del self._results[before]
+        gone = before == self._first and before not in self._results
+        self._first = min(self._results) if gone else min(self._first, after)
+        self.best = int(self._first[-1]), -int(self._first[-2])
 
     @property
     def progress(self) -> Progress:
@@ -354,7 +397,8 @@ class SearchDecisions:
         self._limit, self._min_limit = max_in_flight, min_in_flight
         self._made, self._ends = made, ends
         self.news: deque[object] = deque()
-        self._tally = Tally(budget(space))
+        self._order = _Order(space)
+        self._tally = Tally(budget(space), self._order)
         self._known: dict[str, list[Evaluation]] = {}  # not used yet, by config key
         self._points: dict[int, Point] = {}
         self._verdicts = set[str]()  # configs whose verdict is recorded
@@ -638,7 +682,8 @@ class SearchDecisions:
             state.in_flight -= 1
             if not state.in_flight:
                 key = state.point.key
-                self._snapshots[short(key)] = self._configs.pop(key).snapshot
+                numbers = self._order.needs_numbers
+                self._snapshots[short(key)] = self._configs.pop(key).snapshot(numbers=numbers)
 
     def _learn(self) -> bool:
         """Learn from the next decision in order; False if there is none, or it lacks some."""

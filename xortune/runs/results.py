@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -151,6 +151,37 @@ class Counts:
         return np.where(known, self.spent / np.maximum(self.k, 1), np.nan)
 
 
+def criteria(
+    objectives: Sequence[Objective],
+    rungs: Sequence[int],
+    *,
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    epochs_to_solve: NDArray[np.float64],
+    costs: Callable[[Objective], NDArray[np.float64]],
+) -> Iterator[NDArray[Any]]:
+    """Who is first: the criteria of the order of C configurations, the lower value first.
+
+    A later one decides between configurations that are equal in all earlier ones.
+
+    Args:
+        objectives: of the search.
+        rungs: of the run's ladder.
+        k: shape (C,): seeds solved.
+        n: shape (C,): seeds.
+        epochs_to_solve: shape (C,): NaN without a success.
+        costs: computes an objective on a trainer's numbers, shape (C,), so that less is better.
+    """
+    if (objective := summed_only(objectives)) is not None:
+        # Higher rungs first: only numbers of equally many seeds are compared.
+        yield -np.searchsorted(np.sort(np.array(rungs, np.int64)), n, "right")
+        yield costs(objective)
+    yield -wilson(k, n)[0]
+    if (ties := ties_of(objectives)) is not None:
+        yield costs(ties)
+    yield np.nan_to_num(epochs_to_solve, nan=np.inf)
+
+
 class ConfigResults(Sequence[ConfigResult]):
     """The result of each configuration, best first; see `Run.results`.
 
@@ -231,19 +262,15 @@ class ConfigResults(Sequence[ConfigResult]):
         return trials[self._configs].astype(np.int64)
 
     def _criteria(self) -> Iterator[NDArray[Any]]:
-        """The criteria of the order: columns, each with the lower value first.
-
-        A later one decides between configurations that are equal in all earlier ones.
-        """
-        if (objective := summed_only(self._objectives)) is not None:
-            # Higher rungs first: only numbers of equally many seeds are compared.
-            rungs = np.sort(np.array(self._rungs, np.int64))
-            yield -np.searchsorted(rungs, self._found.n, "right")
-            yield self._costs(objective)
-        yield -wilson(self._found.k, self._found.n)[0]
-        if (ties := ties_of(self._objectives)) is not None:
-            yield self._costs(ties)
-        yield np.nan_to_num(self._found.epochs_to_solve, nan=np.inf)
+        """See `criteria`; keys decide between configurations that are equal in all of them."""
+        yield from criteria(
+            self._objectives,
+            self._rungs,
+            k=self._found.k,
+            n=self._found.n,
+            epochs_to_solve=self._found.epochs_to_solve,
+            costs=self._costs,
+        )
         yield np.array([self._lines.keys[config] for config in self._configs.tolist()], "S16")
 
     def _costs(self, objective: Objective) -> NDArray[np.float64]:

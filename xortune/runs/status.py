@@ -239,7 +239,7 @@ class Progress:
         total: requested proposals.
         fresh: proposals finished in this session.
         seconds: since this session began.
-        best: (k, n) of the configuration with the highest Wilson lower bound so far.
+        best: (k, n) of the configuration that is first so far, in the order of the table.
         failed: proposals that produced no outcome, even when repeated.
         seeds: given to all configurations so far, those of earlier sessions and in training
             included.
