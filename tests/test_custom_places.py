@@ -5,7 +5,7 @@ import logging
 import shutil
 
 import pytest
-from test_process_restored import LOGGERS, changed
+from test_serial import LOGGERS, changed
 
 import xortune as xt
 from xortune.driver import session as session_module

@@ -1,22 +1,35 @@
-"""A user's function without Ray: in a process of its own, or with `workers=0` in the user's."""
+"""A user's function without Ray: in a process of its own, or with `workers=0` in the user's.
 
+Searches from threads, forks and spawned processes; what a search leaves of the caller's process.
+"""
+
+import gc
+import logging
 import os
 import random
+import signal
+import subprocess
+import sys
+import threading
 import time
 import traceback
+from pathlib import Path
 
+import forked
 import pytest
+import ray
 
 import xortune as xt
+from xortune.core.errors import InputError
 from xortune.runs.run import load_run
 
 SPACE = {
     "name": "serial",
-    "success": "accuracy >= 0.5",
     "parameters": {"x": {"low": 0.0, "high": 1.0}},
-    "search": {"sampler": "random", "trials": 3},
-    "seeds": {"ladder": [4, 8]},
+    "search": {"sampler": "random", "trials": 2},
+    "seeds": {"ladder": [4]},
 }
+SCORED = SPACE | {"success": "accuracy >= 0.5", "seeds": {"ladder": [4, 8]}}
 PROCESSES: set[int] = set()
 
 
@@ -35,7 +48,7 @@ def third(config, seed):
 def test_search_certify_and_compare_call_the_function_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     PROCESSES.clear()
-    run = xt.search(SPACE, train=slow, output="run", workers=0)
+    run = xt.search(SCORED, train=slow, output="run", workers=0)
     assert {os.getpid()} == PROCESSES
     for row in run.table.itertuples():
         found = [slow({"x": row.x}, seed)["accuracy"] >= 0.5 for seed in range(row.n)]
@@ -55,13 +68,13 @@ def test_search_certify_and_compare_call_the_function_here(tmp_path, monkeypatch
 @pytest.mark.usefixtures("no_ray")
 def test_what_a_seed_raises_keeps_its_traceback(tmp_path, capsys):
     with pytest.raises(xt.TrainingError, match="third") as caught:
-        xt.search(SPACE, train=third, output=tmp_path / "run", workers=0, fail_fast=True)
+        xt.search(SCORED, train=third, output=tmp_path / "run", workers=0, fail_fast=True)
     cause = caught.value.__cause__
     assert isinstance(cause, ValueError)
     assert traceback.extract_tb(cause.__traceback__)[-1].name == "third"
     assert "the first failure: seed 2" in capsys.readouterr().err
-    run = xt.search(SPACE, train=third, output=tmp_path / "all", workers=0, verbose=0)
-    assert run.table.crashed.tolist() == [1, 1, 1]
+    run = xt.search(SCORED, train=third, output=tmp_path / "all", workers=0, verbose=0)
+    assert run.table.crashed.tolist() == [1, 1]
     assert capsys.readouterr().err == ""
 
 
@@ -73,9 +86,9 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
         return slow(config, seed)
 
     with pytest.raises(KeyboardInterrupt):
-        xt.search(SPACE, train=stopped, output=tmp_path / "run", workers=0)
+        xt.search(SCORED, train=stopped, output=tmp_path / "run", workers=0)
     run = xt.search(
-        SPACE, train=slow, output=tmp_path / "run", workers=0, resume=True, accept_versions=True
+        SCORED, train=slow, output=tmp_path / "run", workers=0, resume=True, accept_versions=True
     )
     assert run.manifest["complete"]
 
@@ -90,16 +103,8 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, options, words):
-    with pytest.raises(xt.InputError, match=words):
-        xt.search(SPACE, train=slow, output=tmp_path / "run", **options)
-
-
-SHORT = {
-    "name": "short",
-    "parameters": SPACE["parameters"],
-    "search": {"sampler": "random", "trials": 6},
-    "seeds": {"race": {"max": 32}},
-}
+    with pytest.raises(InputError, match=words):
+        xt.search(SCORED, train=slow, output=tmp_path / "run", **options)
 
 
 def short(config, seed):
@@ -108,7 +113,8 @@ def short(config, seed):
 
 @pytest.mark.usefixtures("no_ray")
 def test_it_needs_no_ray_and_its_counts_are_those_of_a_loop(tmp_path):
-    run = xt.search(SHORT, train=short, output=tmp_path / "run")
+    race = {"search": {"sampler": "random", "trials": 6}, "seeds": {"race": {"max": 32}}}
+    run = xt.search(SPACE | race, train=short, output=tmp_path / "run")
     assert run.table.trials.sum() == 6
     for row in run.table.itertuples():
         assert row.k == sum(short({"x": row.x}, seed) for seed in range(row.n))
@@ -123,7 +129,198 @@ def test_a_longer_one_waits_for_ray(tmp_path, monkeypatch):
         raise RuntimeError("there is none\nMore of it")
 
     monkeypatch.setattr("ray.init", none)
-    space = SHORT | {"seeds": {"ladder": [2]}, "search": {"sampler": "random", "trials": 2}}
-    with pytest.raises(xt.InputError, match=r"Ray did not start .*\(there is none\)"):
-        xt.search(space, train=longer, output=tmp_path / "run")
+    with pytest.raises(InputError, match=r"Ray did not start .*\(there is none\)"):
+        xt.search(SPACE, train=longer, output=tmp_path / "run")
     assert not load_run(tmp_path / "run").evaluations, "nothing was trained meanwhile"
+
+
+# -------------------------------------------------------------------------------------------------
+# From threads, forks and spawned processes.
+
+
+def even(config, seed):
+    return seed % 2 == 0
+
+
+def test_a_second_search_in_a_thread_is_refused_and_the_first_goes_on(tmp_path):
+    refused = []
+
+    def second():
+        with pytest.raises(InputError) as raised:
+            xt.search(SPACE, train=even, output=tmp_path / "second")
+        refused.append(str(raised.value))
+
+    def ended(word):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+        raise KeyboardInterrupt  # no need to train
+
+    for _ in range(2):  # the first has ended by then, and is in nobody's way
+        with pytest.raises(KeyboardInterrupt):
+            xt.search(SPACE, train=even, output=tmp_path / "first", on_word=ended)
+    assert len(refused) == 2
+    assert "another thread" in refused[0]
+    assert "fix: wait until it has ended" in refused[0]
+    assert not (tmp_path / "second").exists()
+
+
+SCRIPT = """
+import multiprocessing, os, sys
+import xortune as xt
+from xortune.core.errors import InputError
+
+def even(seed):
+    return seed % 2 == 0
+
+def train(config, seed):
+    return even(seed)
+
+def search(folder):
+    try:
+        run = xt.search(SPACE, train=train, output=folder, trial_timeout=60)  # by Ray
+        print(run.manifest["trainer"], run.results[0].outcome.successes, flush=True)
+    except InputError as error:
+        print(error, flush=True)
+
+if __name__ == "__main__":
+    if sys.argv[1] == "fork":
+        search("before")
+    process = multiprocessing.get_context(sys.argv[1]).Process(target=search, args=("run",))
+    process.start()
+    process.join(120)
+    print("ended with", process.exitcode, flush=True)
+    process.kill()
+"""
+
+
+def script(folder, *words):
+    (folder / "script.py").write_text(f"SPACE = {SPACE!r}\n{SCRIPT}")
+    ran = subprocess.run(
+        [sys.executable, "script.py", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return ran.stdout.splitlines(), ran.stderr
+
+
+@pytest.mark.long
+def test_a_spawned_process_sends_functions_of_the_main_module(tmp_path):
+    lines, stderr = script(tmp_path, "spawn")
+    assert lines == ["__main__:train 2", "ended with 0"], stderr
+
+
+@pytest.mark.long
+def test_a_fork_of_a_process_that_has_used_ray_is_refused(tmp_path):
+    lines, stderr = script(tmp_path, "fork")
+    assert lines[0] == "__main__:train 2", stderr
+    assert "forked from one that had used Ray" in lines[1]
+    assert lines[2] == "ended with 0"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_function_that_cannot_be_sent_is_refused_before_anything_is_there(tmp_path):
+    lock = threading.Lock()
+
+    def locked(config, seed):
+        with lock:
+            return True
+
+    for dry_run in (True, False):
+        with pytest.raises(InputError, match=r"train: .*cannot be sent.*lock.*fix: create locks"):
+            xt.search(SPACE, train=locked, output=tmp_path / "run", dry_run=dry_run)
+        assert not (tmp_path / "run").exists()
+
+
+def threads(config, seed):
+    import torch
+
+    return float(torch.get_num_threads())
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [(None, 2), ("1", 1)])
+def test_a_dry_run_has_the_threads_of_a_trial(tmp_path, monkeypatch, asked, wanted):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    space, told = SPACE | {"success": "value >= 2"}, []
+
+    def ended(word):
+        told.append(word)
+        raise KeyboardInterrupt  # no need to train
+
+    with pytest.raises(KeyboardInterrupt):
+        xt.search(space, train=threads, output=tmp_path / "run", cpus_per_trial=2, on_word=ended)
+    assert f"value {wanted}" in told[0]
+
+
+def uses_ray(config, seed):
+    return ray.get(ray.remote(lambda: True).remote())
+
+
+def starts_ray(config, seed):
+    ray.init()
+    return True
+
+
+@pytest.mark.parametrize("train", [uses_ray, starts_ray])
+def test_the_dry_run_finds_a_function_that_uses_ray(tmp_path, train):
+    with pytest.raises(InputError, match="the function uses Ray itself"):
+        xt.search(SPACE, train=train, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# -------------------------------------------------------------------------------------------------
+# What a search leaves of the caller's process: everything as it was.
+
+LOGGERS = ("ray", "ray.tune", "optuna")
+
+
+def state():
+    return {
+        "environment": dict(os.environ),
+        "handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "loggers": {name: logging.getLogger(name).level for name in (None, *LOGGERS)},
+        "threads": {thread.name for thread in threading.enumerate()},
+        "hook": sys.excepthook,
+        "folder": Path.cwd(),
+        "collector": (gc.get_threshold(), gc.get_freeze_count() > 0),
+    }
+
+
+def changed(search):
+    """What is another after a search: nothing."""
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "7"
+    handler = signal.signal(signal.SIGTERM, lambda *_: None)
+    before = state()
+    try:
+        search()
+        after = state()
+    finally:
+        del os.environ["TUNE_MAX_PENDING_TRIALS_PG"]
+        signal.signal(signal.SIGTERM, handler)
+    return {what: (before[what], after[what]) for what in before if before[what] != after[what]}
+
+
+SEARCH = """
+import ray
+from test_serial import SPACE, changed
+import xortune as xt
+
+def train(config, seed):
+    return seed % 2 == 1
+
+space = SPACE | {"search": {"sampler": "tpe", "trials": 2}}
+print(changed(lambda: xt.search(space, train=train, output="run")), ray.is_initialized())
+"""
+
+
+def test_a_search_without_ray_leaves_the_process_as_it_was(tmp_path):
+    """That on a Ray that is there: see test_custom_places.py."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    ran = forked.run(["-c", SEARCH], cwd=tmp_path, env=environment)
+    assert ran.stdout.splitlines()[-1] == "{} False"
