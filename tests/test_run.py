@@ -125,6 +125,12 @@ def test_values_keep_their_type(tmp_path):
     assert found["flag"][0] is True
 
 
+def test_an_objective_that_no_seed_has_is_an_empty_column(tmp_path):
+    goal = {"number": "steps", "statistic": "q50", "name": "steps_q50", "direction": "minimize"}
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], objectives=[goal])
+    assert run.table["objective"].isna().tolist() == [True]
+
+
 TOLD = ("key", "seed", "solved", "status", "solved_epoch", "pattern", "reason")
 
 

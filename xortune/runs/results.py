@@ -521,7 +521,9 @@ def config_table(
     """
     import pandas as pd
 
-    outcomes = [result.outcome for result in results] if results.detailed else []
+    objective = summed_only(objectives)
+    detailed = results.detailed or objective is not None
+    outcomes = [result.outcome for result in results] if detailed else []
     ours = CONFIG_COLUMNS if front is None else (*CONFIG_COLUMNS, FRONT)
     columns: dict[str, Any] = {
         column: _column(results.values(name))
@@ -531,7 +533,7 @@ def config_table(
     measured |= counted(results.counts)
     columns |= {name: measured[name] for name in CONFIG_COLUMNS}
     columns |= statistics(outcomes, {*columns, FRONT})
-    if (objective := summed_only(objectives)) is not None:
+    if objective is not None:
         columns |= _objective(outcomes, objective, columns)
     if front is not None:
         columns[FRONT] = front.copy()
