@@ -1,28 +1,34 @@
-"""`xortune status`: what is seen of a run from outside, what is printed, and how it is watched."""
+"""`xortune status`: what is seen of a run from outside, printed, watched, and shown as a page."""
 
+import http.client
 import json
 import os
+import re
 import signal
 import socket
-import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from subprocess import PIPE
 
+import commands
 import pytest
 from drivers import claim_of, state
 from forked import Python
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from statuses import point, run, shown, xortune
+from pages import Parsed, runs_only_its_own
+from rich.console import Console
 
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Details
 from xortune.reports.document import markdown_text
-from xortune.reports.progress import status_json, status_line
+from xortune.reports.live import live_server
+from xortune.reports.progress import render_status, status_json, status_line
 from xortune.reports.run import run_document
 from xortune.runs import lock as run_lock
 from xortune.runs.evaluation import encode
@@ -31,16 +37,41 @@ from xortune.runs.manifest import checked_labels, label_run, update_manifest
 from xortune.runs.run import JOURNAL
 from xortune.runs.status import DriverWatch, Watcher, watched
 
-__all__ = ["run"]
+
+def point(number):
+    return CONFIG | {"lr": 0.01 + number / 1000}
 
 
-BLOCKS = st.lists(
-    st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from([100, 300]), st.booleans()),
-    min_size=1,
-    max_size=14,
-)
+def xortune(*words):
+    return commands.xortune("status", *words)
 
 
+def shown(status):
+    console = Console(width=400, color_system=None)
+    with console.capture() as captured:
+        console.print(render_status(status))
+    return captured.get()
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(
+        tmp_path / "run",
+        [
+            done(0, point(0), solved(0, 6, 8)),
+            done(1, point(1), solved(0, 8, 8, epoch=200)),
+            failed(2, point(2), 0, 8, error="too hot", final=False),
+            failed(2, point(2), 0, 8, error="still too hot"),
+            done(3, point(3), solved(0, 8, 8, epoch=100)),
+        ],
+        name="a run",
+        trials=10,
+        started="2026-01-02T03:04:05+00:00",
+        complete=False,
+    )
+
+
+BLOCKS = st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from([100, 300]), st.booleans())
 STEPS = {"name": "steps_q50", "number": "steps", "statistic": "q50"}
 
 
@@ -52,9 +83,8 @@ def told(outcome, number):
     return replace(outcome, details=Details(values={"steps": steps.astype(float)}))
 
 
-@settings(max_examples=30)
 @given(
-    blocks=BLOCKS,
+    blocks=st.lists(BLOCKS, min_size=1, max_size=14),
     made=st.lists(st.sampled_from([None, "a" * 8, "b" * 8]), min_size=14),
     ladder=st.sampled_from([None, [4], [4, 8, 16]]),
     late_and_goal=st.tuples(st.booleans(), st.sampled_from([None, "minimize", "maximize"])),
@@ -67,28 +97,22 @@ def test_the_best_and_what_is_done_are_those_of_the_table(
     lines, seeds = [], {}
     for number, (config, k, epoch, crashed) in enumerate(blocks):
         first = seeds[config] = seeds.get(config, -4) + 4
-        line = (
-            failed(number, point(config), first, 4)
-            if crashed
-            else done(number, point(config), told(solved(first, k, 4, epoch=epoch), number))
-        )
+        line = failed(number, point(config), first, 4)
+        if not crashed:
+            line = done(number, point(config), told(solved(first, k, 4, epoch=epoch), number))
         lines.append(replace(line, made=made[number]))
-    path = tmp_path_factory.mktemp("runs") / "run"
-    sessions = [{"number": 1, "made": "b" * 8}]
     if late:  # blocks of a config may be finished in any order
         lines.reverse()
-    more = {"objectives": [STEPS | {"direction": goal}]} if goal else {}
-    run = write_run(
-        path, lines, sessions=sessions, made={"a" * 8: {}, "b" * 8: {}}, ladder=ladder, **more
-    )
-    found, first = xt.status(path), run.results[0]
-    assert found.best.key == first.key
-    assert (found.best.k, found.best.n) == (first.outcome.successes, first.outcome.n)
-    assert found.seeds == 4 * len(blocks)
-    assert found.configs == len(run.results)
-    assert found.crashed_seeds == run.table["crashed"].sum() + 4 * sum(
-        line.outcome is None for line in run.set_aside
-    )
+    noted = {"sessions": [{"number": 1, "made": "b" * 8}], "made": {"a" * 8: {}, "b" * 8: {}}}
+    if goal:
+        noted["objectives"] = [STEPS | {"direction": goal}]
+    run = write_run(tmp_path_factory.mktemp("runs") / "run", lines, ladder=ladder, **noted)
+    found, first = xt.status(run.path), run.results[0]
+    best = (found.best.key, found.best.k, found.best.n)
+    assert best == (first.key, first.outcome.successes, first.outcome.n)
+    assert (found.seeds, found.configs) == (4 * len(blocks), len(run.results))
+    aside = 4 * sum(line.outcome is None for line in run.set_aside)
+    assert found.crashed_seeds == run.table["crashed"].sum() + aside
     assert found.done == sum(result.trials for result in run.results)
     if ladder != [4, 8, 16]:
         assert found.done == len(blocks)
@@ -109,7 +133,7 @@ def test_a_look_reads_only_what_is_new(run):
         file.write(line_of(4, k=8, n=16))
     found = watcher.look()
     assert (found.done, found.seeds) == (before.done + 1, before.seeds + 16)
-    with pytest.raises(xt.InputError, match=r"evaluations\.jsonl:1: is not JSON"):
+    with pytest.raises(InputError, match=r"evaluations\.jsonl:1: is not JSON"):
         xt.status(run.path)
 
 
@@ -140,24 +164,18 @@ def test_a_journal_that_was_cut_or_replaced_is_read_again(run):
     assert watcher.look().seeds == 8
 
 
-def test_a_name_that_none_can_have_is_told():
-    with pytest.raises(xt.InputError, match="is not a directory"):
-        xt.status("a\0b")
-
-
 def test_nothing_is_written(run):
     before = state(run.path)
     xt.status(run.path)
-    assert xortune(run.path).exit_code == 0
-    assert xortune(run.path, "--json").exit_code == 0
-    assert xortune(run.path, "--watch").exit_code == 0
+    for words in ([], ["--json"], ["--watch"]):
+        assert xortune(run.path, *words).exit_code == 0
     assert state(run.path) == before
 
 
-def test_the_driver(tmp_path, run):
+def test_the_driver(run):
     path, now = run.path, time.time()
-    assert DriverWatch().look(path, now).life == "gone"
-    assert DriverWatch().look(path, now).pid is None
+    none = DriverWatch().look(path, now)
+    assert (none.life, none.pid) == ("gone", None)
     with held(path):
         mine = DriverWatch().look(path, now)
         assert (mine.life, mine.pid, mine.host) == ("alive", os.getpid(), socket.gethostname())
@@ -169,9 +187,7 @@ def test_the_driver(tmp_path, run):
     assert f"its process 4711 on {socket.gethostname()} is gone" in shown(xt.status(path))
     [claim] = (path / LOCK).iterdir()
     claim.write_text("{}")
-    result = xortune(path)
-    assert result.exit_code == 2
-    assert "is not the lock of a run" in result.stderr
+    commands.refused(xortune(path), "is not the lock of a run")
 
 
 def test_a_driver_elsewhere_lives_while_its_heart_beats(run, monkeypatch):
@@ -192,7 +208,6 @@ def test_a_driver_elsewhere_lives_while_its_heart_beats(run, monkeypatch):
 
 
 def test_a_finished_run(run):
-
     update_manifest(run.path, complete=True)
     assert xt.status(run.path).state == "finished"
     assert "finished" in shown(xt.status(run.path))
@@ -220,21 +235,15 @@ def test_a_grid_says_itself_how_many_there_are(tmp_path, text, total):
     assert ("not known" in shown(found)) == (total is None)
 
 
-@pytest.mark.parametrize("kind", ["absent", "empty", "file"])
-def test_no_run_is_told(tmp_path, kind):
-    path = tmp_path / "run"
-    if kind == "empty":
-        path.mkdir()
-    elif kind == "file":
-        path.write_text("x")
-    for more in ([], ["--watch"], ["--json"], ["--watch", "--json"]):
-        result = xortune(path, *more)
-        assert result.exit_code == 2
-        assert result.stdout == ""
-        assert len(result.stderr.splitlines()) == 1
-        what = "holds no run" if kind == "empty" else "is not a directory"
-        assert what in result.stderr
-        assert "xortune search" in result.stderr
+def test_no_run_is_told(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    none, what = "holds no run", "is not a directory"
+    for name, told in (("absent", what), ("empty", none), ("file", what)):
+        for more in ([], ["--watch"], ["--json"], ["--watch", "--json"]):
+            commands.refused(xortune(tmp_path / name, *more), told, "xortune search")
+    with pytest.raises(InputError, match=what):
+        xt.status("a\0b")
 
 
 @pytest.mark.parametrize("other", [{"made": "c" * 8}, {"proposal": 0}])
@@ -245,7 +254,7 @@ def test_a_line_of_another_run_is_not_counted_in_silence(run, other):
     line = {**json.loads(lines[1]), "first": 4000, "made": "a" * 8, **other}
     journal.write_text("".join(line + "\n" for line in [*lines, json.dumps(line)]))
     for read in (xt.status, xt.load_run):
-        with pytest.raises(xt.InputError, match=rf":{len(lines) + 1}: .*another run"):
+        with pytest.raises(InputError, match=rf":{len(lines) + 1}: .*another run"):
             read(run.path)
 
 
@@ -253,10 +262,8 @@ def test_what_is_printed(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = xortune(run.path).stdout
     assert max(map(len, text.splitlines())) <= 80
-    assert "4 of 10 proposals, 40.0 %" in text
-    assert "32 seeds" not in text
-    assert "32 in 4 evaluations" in text
-    assert "8/8 (67–100 %)" in text
+    for words in ("4 of 10 proposals, 40.0 %", "32 in 4 evaluations", "8/8 (67–100 %)"):
+        assert words in text
     failures = "8 seeds crashed in 1 evaluation (1 without outcome); 1 try repeated; the last: "
     assert f"{failures}still too hot" in shown(xt.status(run.path))
 
@@ -272,16 +279,15 @@ def test_json(run):
     result = xortune(run.path, "--json")
     found = json.loads(result.stdout)
     assert found == json.loads(json.dumps(status_json(xt.status(run.path)))) | {"now": found["now"]}
-    assert found["state"] == "stopped"
-    assert found["best"]["key"] == run.results[0].key
-    assert found["best"]["config"] == run.results[0].point.as_dict()
-    assert (found["done"], found["total"], found["seeds"]) == (4, 10, 32)
-    assert found["started"] == "2026-01-02T03:04:05.000+00:00"
+    best = {"key": run.results[0].key, "config": run.results[0].point.as_dict()}
+    assert found["best"] | best == found["best"]
+    known = {"state": "stopped", "done": 4, "total": 10, "seeds": 32}
+    assert found | known | {"started": "2026-01-02T03:04:05.000+00:00"} == found
     assert set(asdict(xt.status(run.path))) - set(found) == {"path", "rate", "overall_rate"}
 
 
 def test_watching_ends_with_the_run(run):
-    ready, found = threading.Event(), []
+    ready = threading.Event()
 
     def work():
         with held(run.path):
@@ -301,20 +307,19 @@ def test_watching_ends_with_the_run(run):
     assert (found[0].done, found[-1].done, found[-1].state) == (4, 5, "finished")
 
 
+def started(path, *words):
+    words = ["-m", "xortune", "status", str(path), *words]
+    return Python(words, stdout=PIPE, stderr=PIPE, text=True)
+
+
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_ctrl_c_ends_the_watching_well(run, more):
     with held(run.path):
-        process = Python(
-            ["-m", "xortune", "status", str(run.path), "--watch", "--interval", "0.05", *more],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = started(run.path, "--watch", "--interval", "0.05", *more)
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert errors == ""
+    assert (process.returncode, errors) == (0, "")
     assert "running" in first
     if more:
         assert all(json.loads(line)["done"] == 4 for line in [first, *rest.splitlines()])
@@ -327,14 +332,10 @@ def test_labels_and_times_are_shown(tmp_path):
     found = xt.status(run.path)
     assert (found.note, found.tags) == ("a <b>note", ("a", "b", "c"))
     assert found.seed_seconds == 0.25
-    text = shown(found)
-    assert "a <b>note" in text
-    assert "a, b, c" in text
-    assert "a seed 250 ms" in text
-    report = markdown_text(run_document(xt.load_run(run.path)))
-    assert "| note | a &lt;b&gt;note |" in report
-    assert "| tags | a, b, c |" in report
-    assert "| time of a seed | 250 ms, the mean of 2 |" in report
+    text, report = shown(found), markdown_text(run_document(xt.load_run(run.path)))
+    rows = ("note | a &lt;b&gt;note", "tags | a, b, c", "time of a seed | 250 ms, the mean of 2")
+    assert [words for words in ("a <b>note", "a, b, c", "a seed 250 ms") if words not in text] == []
+    assert [row for row in rows if f"| {row} |" not in report] == []
 
 
 @pytest.mark.parametrize(
@@ -411,3 +412,145 @@ def test_when_all_proposals_are_done_it_says_what_a_search_still_does(tmp_path):
         assert "1 of 1 proposal, 100.0 %; at work on what follows: more seeds" in shown(found)
         assert "time left" not in shown(found)
     assert "at work" not in shown(Watcher(run.path).look(began + 100))
+
+
+# -------------------------------------------------------------------------------------------------
+# The page: who is let in, what the server says, and how the command ends.
+
+
+@contextmanager
+def served(path, **more):
+    with live_server(path, **more) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+
+
+def get(server, path, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer, body
+
+
+def data(server):
+    answer, body = get(server, f"/{server.token}/data")
+    assert answer.headers["Content-Type"].startswith("application/json")
+    return answer.status, json.loads(body)
+
+
+def next_look(server, now=None):
+    """What the server says at its first look after that of a time, or its error."""
+    for _ in range(600):  # the machine may be busy, and looks are rarer then
+        code, found = data(server)
+        if code != 200 or found["status"]["now"] != now:
+            return code, found
+        time.sleep(0.05)
+    raise AssertionError("no look in 30 s")
+
+
+def test_only_who_has_the_token_sees_anything(run):
+    with served(run.path) as server, served(run.path) as other:
+        assert len(server.token) == 32
+        assert server.token != other.token
+        theirs = f"/{other.token}/"
+        for path in ("/", "/data", theirs, f"{theirs}data", "//", "/%00/", "/%C3%A9/"):
+            answer, body = get(server, path)
+            assert answer.status == 403
+            assert server.token.encode() not in body
+        assert get(server, f"/{server.token}/other")[0].status == 404
+        assert get(server, f"/{server.token}/", "POST")[0].status == 501
+        answer, _ = get(server, f"/{server.token}")
+        assert (answer.status, answer.headers["Location"]) == (308, f"/{server.token}/")
+
+
+def test_it_listens_on_this_machine_alone_unless_asked(run):
+    with live_server(run.path) as server:
+        assert server.url == f"http://127.0.0.1:{server.server_port}/{server.token}/"
+        assert server.server_address[0] == "127.0.0.1"
+        assert server.loopback
+        with pytest.raises(InputError, match="cannot listen at port"):
+            live_server(run.path, port=server.server_port)
+    with live_server(run.path, host="0.0.0.0") as server:
+        assert not server.loopback
+        assert f"//{socket.gethostname()}:" in server.url
+
+
+def test_the_policy_lets_the_page_run_its_own_scripts_and_ask_its_own_server(run):
+    with served(run.path, interval=0.5) as server:
+        answer, body = get(server, f"/{server.token}/")
+    parsed, said = Parsed(body.decode()), answer.headers
+    rules = runs_only_its_own(parsed, said["Content-Security-Policy"])
+    assert (rules["frame-ancestors"], rules["connect-src"]) == ("'none'", "'self'")
+    assert {a.get("href", "#")[0] for a in parsed.all("a")} == {"#"}
+    assert (said["Cache-Control"], said["Referrer-Policy"]) == ("no-store", "no-referrer")
+    assert [tag for tag, _ in parsed.headings] == ["h1", *["h2"] * 5]
+    own = parsed.raw[-1][2]
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|outerHTML", own)
+
+
+def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
+    before = state(run.path)
+    with served(run.path) as server:
+        code, found = data(server)
+        assert code == 200
+        expected, ours = json.loads(json.dumps(status_json(xt.status(run.path)))), found["status"]
+        assert ours == expected | {name: ours[name] for name in ("now", "driver")}
+        best = f"8 of 8 seeds solved (67–100 %), configuration {run.results[0].key}."
+        assert f"Best so far: {best}" in found["sentence"]
+        assert "8/8" in found["configs"]["rows"][0]
+        assert dict(map(tuple, found["rows"]))["progress"] == "4 of 10 proposals, 40.0 %"
+        drawn = {figure["name"]: figure for figure in found["figures"]}
+        assert drawn.keys() >= {"history", "seeds-so-far", "failures"}
+        assert drawn["history"]["title"] == "The best so far over the seeds spent"
+        assert drawn["seeds-so-far"]["alt"].startswith("Of 32 seeds 100.0 % went to the 4 of 4")
+        bars = {trace["name"]: trace["y"] for trace in drawn["seeds-so-far"]["data"]}
+        assert bars == {"solved": [22 / 32], "not solved": [10 / 32]}
+    assert state(run.path) == before
+
+
+def test_it_grows_with_the_journal_and_tells_what_is_wrong(run, tmp_path):
+    with served(run.path) as server:
+        _, before = data(server)
+        append(run.path, done(4, point(4), solved(0, 16, 16)))
+        _, after = next_look(server, before["status"]["now"])
+        assert (before["status"]["done"], after["status"]["done"]) == (4, 5)
+        assert after["version"] == before["version"] + 1
+        assert "16 of 16 seeds solved" in after["sentence"]
+        _, same = next_look(server, after["status"]["now"])
+        assert same["version"] == after["version"]  # nothing is drawn again
+        run.path.rename(tmp_path / "moved")
+        code, found = next_look(server, same["status"]["now"])
+        assert (code, "is not a directory" in found["error"]) == (503, True)
+        (tmp_path / "moved").rename(run.path)
+        assert data(server)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--html", "--json"], "--html: cannot be given with --json"),
+        (["--html", "--watch"], "--html: cannot be given with --watch"),
+        (["--port", "80"], "add --html"),
+        (["--html", "--port", "70000"], "0 to 65535"),
+        (["--html", "--interval", "0"], "--interval"),
+        (["--html", "--host", "no such host"], "--host"),
+    ],
+)
+def test_what_cannot_be_is_refused(run, words, told):
+    result = xortune(run.path, *words)
+    assert (result.exit_code, told in result.output) == (2, True), result.output
+
+
+def test_ctrl_c_ends_the_page_and_that_is_no_failure(run):
+    process = started(run.path, "--html")
+    url = process.stdout.readline().strip()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", url)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    open_it = "Open this address in a browser. Ctrl-C ends the page; the run goes on.\n"
+    assert (process.returncode, said) == (0, open_it)
