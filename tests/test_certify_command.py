@@ -14,7 +14,7 @@ from hand_made import write_run
 import xortune as xt
 from xortune.core.seeds import CERTIFY
 from xortune.core.task import Task
-from xortune.runs.manifest import identity_of, made_id
+from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.run import load_run
 from xortune.trainers.network import NetworkTrainer
 
@@ -202,9 +202,9 @@ def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, monkey
 def searched_by(path, engine, **more):
     """A run of one config, as `xt.search(engine=...)` would describe it."""
     described = NetworkTrainer(Task.xor(), engine, **more).describe()
-    made = made_id(identity := identity_of(described))
-    session = {"number": 1, "made": made, "space": "space.yaml", "versions": {"ray": "1.0"}}
-    noted = {"made": {made: identity}, "sessions": [session], "git_commit": "of the search"}
+    fingerprint = fingerprint_of(identity := identity_of(described))
+    session = {"number": 1, "made": fingerprint, "space": "space.yaml", "versions": {"ray": "1.0"}}
+    noted = {"made": {fingerprint: identity}, "sessions": [session], "git_commit": "of the search"}
     noted["versions"] = {"ray": "1.0", "torch": "0.1"}
     return searched_run(path / "run", points=POINTS[:1], counts=[8], **described, **noted)
 
@@ -219,7 +219,7 @@ def test_the_engine_of_the_search_certifies(tmp_path, engine):
     told = []
     xt.certify(run, top=1, seeds=20, on_word=told.append)
     done = load_run(run.path)
-    assert {check.made for check in done.checks} == set(run.manifest["made"])
+    assert {check.fingerprint for check in done.checks} == set(run.manifest["made"])
     assert told == []
     made = certified_of(run.path)["run"]
     assert made["engine"] == run.manifest["engine"]
@@ -243,7 +243,7 @@ def test_another_engine_if_it_is_asked_for_and_the_certificate_names_it(tmp_path
     assert xortune("report", run.path).exit_code == 0
     assert certified_of(run.path) == before
     identity = identity_of(NetworkTrainer(Task.xor(), "fused").describe())
-    assert before["attempts"][0]["made"] == [made_id(identity)]
+    assert before["attempts"][0]["made"] == [fingerprint_of(identity)]
 
 
 def test_an_engine_that_is_not_here_is_refused_before_anything_is_spent(tmp_path, monkeypatch):

@@ -159,7 +159,7 @@ def evaluations(draw):
         final,
         draw(st.floats(0, 1e9)),
         draw(st.text(st.characters())),
-        made=draw(st.sampled_from([None, "0123abcd"])),
+        fingerprint=draw(st.sampled_from([None, "0123abcd"])),
         at=draw(st.none() | st.integers(0, MAX_TIME)),
     )
 

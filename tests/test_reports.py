@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import xortune as xt
-from xortune.runs.manifest import made_id
+from xortune.runs.manifest import fingerprint_of
 from xortune.runs.run import Run
 from xortune.trainers.network import NetworkTrainer
 
@@ -123,7 +123,7 @@ def test_the_comparison_is_what_follows_from_its_seeds(tmp_path, monkeypatch, pi
     # are only to be drawn.
     [(made, identity)] = xt.load_run(REPORTS / make.COMPARED).manifest["made"].items()
     monkeypatch.setattr(NetworkTrainer, "describe", lambda _: identity)
-    assert made == made_id(identity)
+    assert made == fingerprint_of(identity)
     assert_drawn(make.COMPARED, tmp_path)
 
 

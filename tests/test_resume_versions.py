@@ -40,7 +40,7 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch):
     said = []
     run = xt.search(**given, resume=True, accept_versions=True, on_word=said.append)
     assert "so do the race and the sampler" in said[0]
-    assert len({e.made for e in run.evaluations}) == 2
+    assert len({e.fingerprint for e in run.evaluations}) == 2
     assert run.set_aside, "the test tells nothing if no config has seeds of both"
     table = {r.key: (r.outcome.successes, r.outcome.n) for r in run.results}
     raced = {name: (k, n) for _, name, k, n in (call.args for call in see.call_args_list)}

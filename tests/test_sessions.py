@@ -30,7 +30,7 @@ from xortune.driver.executors import LocalExecutor
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
 from xortune.runs.evaluation import Evaluations
-from xortune.runs.manifest import identity_of, made_id
+from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import by_version
 from xortune.runs.run import JOURNAL, create, load_run
 from xortune.runs.sessions import continue_run, first_manifest
@@ -60,7 +60,7 @@ def search(tmp_path, monkeypatch):
         number = len(load_run(directory).evaluations)
         point = trainer.check(Point({**POINT, "lr": 0.01 + number / 1000}))
         line = done(number, point, solved(0, 3, 4, epochs=30))
-        append(directory, by(made_id(identity_of(trainer.describe())), line))
+        append(directory, by(fingerprint_of(identity_of(trainer.describe())), line))
         return True
 
     monkeypatch.setattr(session_module, "search_session", session)
@@ -83,8 +83,8 @@ def files(run):
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
-def by(made, evaluation):
-    return dataclasses.replace(evaluation, made=made)
+def by(fingerprint, evaluation):
+    return dataclasses.replace(evaluation, fingerprint=fingerprint)
 
 
 # What a session notes
@@ -98,10 +98,10 @@ def test_each_session_is_in_the_manifest(search):
     assert first["started"] <= first["finished"]
     assert (first["number"], first["space"], first["changes"]) == (1, "space.yaml", [])
     identity = run.manifest["made"][first["made"]]
-    assert made_id(identity) == first["made"]
+    assert fingerprint_of(identity) == first["made"]
     assert identity["task_fingerprint"] == Task.xor().fingerprint
     assert identity.keys() >= {"engine", "engine_version", "device", "torch", "numba", "trainer"}
-    assert [e.made for e in run.evaluations] == [first["made"]]
+    assert [e.fingerprint for e in run.evaluations] == [first["made"]]
     run = search(command=["again"], resume=True)
     assert [s["command"] for s in run.manifest["sessions"]] == [first["command"], ["again"]]
     assert [s["made"] for s in run.manifest["sessions"]] == [first["made"]] * 2
@@ -257,7 +257,7 @@ def test_accepted_versions_are_kept_apart(search, monkeypatch, request):
     first, second = (session["made"] for session in run.manifest["sessions"])
     assert first != second
     assert run.manifest["made"][second]["torch"] == "9.8.7"
-    assert [e.made for e in run.evaluations] == [first, second]
+    assert [e.fingerprint for e in run.evaluations] == [first, second]
     (word,) = said
     assert "9.8.7" in word
     assert "only the seeds of one of them are counted" in word
@@ -293,11 +293,11 @@ def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch)
 
 def test_what_is_not_counted_is_told(search, tmp_path):
     identity = identity_of(NetworkTrainer(Task.xor()).describe() | {"torch": "1.0"})
-    made = made_id(identity)
-    sessions = [{"number": 1, "made": made, "space": "space.yaml"}]
-    manifest = {"made": {made: identity}, "sessions": sessions, "trainer": "network"}
+    fingerprint = fingerprint_of(identity)
+    sessions = [{"number": 1, "made": fingerprint, "space": "space.yaml"}]
+    manifest = {"made": {fingerprint: identity}, "sessions": sessions, "trainer": "network"}
     point = NetworkTrainer(Task.xor()).check(Point({**POINT, "lr": 0.011}))
-    line = by(made, done(0, point, solved(4, 1, 8, epochs=30)))
+    line = by(fingerprint, done(0, point, solved(4, 1, 8, epochs=30)))
     write_run(tmp_path / "run", [line], space_text=SPACE, **manifest)
     with pytest.raises(InputError, match=r"torch: 1\.0 -> "):
         search(resume=True)
@@ -352,10 +352,10 @@ def test_no_count_mixes_versions(tmp_path):
 @settings(max_examples=30)
 def test_blocks_of_a_config_are_counted_if_one_thing_made_them(given):
     lines, first = [], 0
-    for made, config, count in given:
+    for fingerprint, config, count in given:
         point = {**POINT, "lr": 0.1 + config}
         lines.append(
-            by(made, done(len(lines), point, outcome(first, [RIGHT, *[WRONG] * count][1:])))
+            by(fingerprint, done(len(lines), point, outcome(first, [RIGHT, *[WRONG] * count][1:])))
         )
         first += count
     counted, aside = by_version(Evaluations.of(lines))
@@ -363,11 +363,11 @@ def test_blocks_of_a_config_are_counted_if_one_thing_made_them(given):
     for key in counted.keys:
         found = list(counted.of_keys([key]))
         rest = list(aside.of_keys([key]))
-        (made,) = {e.made for e in found}
+        (fingerprint,) = {e.fingerprint for e in found}
         most = sum(e.block.count for e in found)
-        assert all(e.made != made for e in rest)
-        for another in {e.made for e in rest}:
-            assert sum(e.block.count for e in rest if e.made == another) <= most
+        assert all(e.fingerprint != fingerprint for e in rest)
+        for another in {e.fingerprint for e in rest}:
+            assert sum(e.block.count for e in rest if e.fingerprint == another) <= most
 
 
 @pytest.fixture
@@ -375,10 +375,10 @@ def certified(tmp_path):
     """A hand-made run, and `certify(**more)` for it."""
     described = NetworkTrainer(Task.xor()).describe()
     identity = identity_of(described)
-    made = made_id(identity)
-    sessions = [{"number": 1, "made": made}]
+    fingerprint = fingerprint_of(identity)
+    sessions = [{"number": 1, "made": fingerprint}]
     outcomes = [solved(0, 8, 8, epochs=30)] * 2
-    manifest = described | {"sessions": sessions, "made": {made: identity}}
+    manifest = described | {"sessions": sessions, "made": {fingerprint: identity}}
     run = tiny_run(tmp_path / "run", outcomes, **manifest)
 
     def certify(**more):
@@ -411,7 +411,7 @@ def test_a_certificate_is_a_session_of_its_own(certified):
     run = certified(command=["xortune", "certify"])
     assert [session.get("what") for session in run.manifest["sessions"]] == [None, "certify"]
     assert run.manifest["sessions"][1]["command"] == ["xortune", "certify"]
-    assert {check.made for check in run.checks} == {run.manifest["sessions"][1]["made"]}
+    assert {check.fingerprint for check in run.checks} == {run.manifest["sessions"][1]["made"]}
 
 
 def test_an_attempt_is_never_finished_by_another_version(certified, request):
@@ -426,8 +426,10 @@ def test_an_attempt_is_never_finished_by_another_version(certified, request):
     assert [a.complete for a in run.certificate.attempts] == [False, True]
     assert {f.n for f in run.certificate.finalists} == {32}
     for attempt in (1, 2):
-        made = {check.made for check in run.checks if check.purpose.attempt == attempt}
-        assert len(made) == 1
+        fingerprint = {
+            check.fingerprint for check in run.checks if check.purpose.attempt == attempt
+        }
+        assert len(fingerprint) == 1
     assert "9.8.7" in said[0]
 
 

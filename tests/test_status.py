@@ -100,7 +100,7 @@ def test_the_best_and_what_is_done_are_those_of_the_table(
         line = failed(number, point(config), first, 4)
         if not crashed:
             line = done(number, point(config), told(solved(first, k, 4, epoch=epoch), number))
-        lines.append(replace(line, made=made[number]))
+        lines.append(replace(line, fingerprint=made[number]))
     if late:  # blocks of a config may be finished in any order
         lines.reverse()
     noted = {"sessions": [{"number": 1, "made": "b" * 8}], "made": {"a" * 8: {}, "b" * 8: {}}}

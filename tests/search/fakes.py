@@ -187,14 +187,14 @@ def run(
     window=2,
     least=None,
     known=(),
-    made="",
+    fingerprint="",
     train=None,
     on_turn=None,
     on_queue=None,
 ):
     """Run a search to its end. `pick` says which of n blocks under way is finished next."""
     progress, under_way = [], []
-    with Journal.open(path, made=made) if made else Journal.open(path) as journal:
+    with Journal.open(path, fingerprint=fingerprint or None) as journal:
         queue = Queue(
             space,
             Plain(),
@@ -203,7 +203,7 @@ def run(
             window=window,
             least=least,
             known=known,
-            made=made,
+            fingerprint=fingerprint,
             on_progress=progress.append,
         )
         if on_queue:

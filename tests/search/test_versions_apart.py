@@ -40,9 +40,9 @@ class Heard(Scripted):
         race.see = listening
 
 
-def as_made_by(made):
+def as_made_by(fingerprint):
     """Each version has rates of its own: pooled ones would be nobody's."""
-    shift = {A: 0.0, B: -0.15, C: -0.3}[made]
+    shift = {A: 0.0, B: -0.15, C: -0.3}[fingerprint]
 
     def train(job):
         block = job.block
@@ -53,14 +53,14 @@ def as_made_by(made):
     return train
 
 
-def session(points, ladder, made, known=(), **more):
+def session(points, ladder, fingerprint, known=(), **more):
     proposer = Heard(list(points))
     found = anywhere(
         space=space_of(trials=len(points), ladder=ladder),
         proposer=proposer,
         known=known,
-        made=made,
-        train=as_made_by(made),
+        fingerprint=fingerprint,
+        train=as_made_by(fingerprint),
         on_queue=proposer.listen,
         **more,
     )
@@ -90,11 +90,11 @@ def test_the_race_and_the_sampler_see_what_the_table_has(ladder, data, repeated,
     second, _ = session(points, ladder, B, known, window=window, workers=window)
     cut = data.draw(st.integers(0, len(second.evaluations)), label="of B")
     both = [*known, *second.evaluations[:cut]]
-    made = data.draw(st.sampled_from([A, B, C]), label="third")
-    third, proposer = session(points, ladder, made, both, window=window, workers=window)
+    fingerprint = data.draw(st.sampled_from([A, B, C]), label="third")
+    third, proposer = session(points, ladder, fingerprint, both, window=window, workers=window)
     every = [*both, *third.evaluations]
     table = counts(every)
-    assert {e.made for e in third.evaluations} <= {made}
+    assert {e.fingerprint for e in third.evaluations} <= {fingerprint}
     if len(ladder) > 1:
         assert proposer.raced == table
     told = dict.fromkeys(range(len(points)))
@@ -112,7 +112,7 @@ def test_the_race_and_the_sampler_see_what_the_table_has(ladder, data, repeated,
             end += count
     if third.progress:
         assert last.best == max(table.values(), key=lambda c: (float(wilson(*c)[0]), c[1]))
-    if made == B:  # what goes on as it was goes on as if it had not been interrupted
+    if fingerprint == B:  # what goes on as it was goes on as if it had not been interrupted
         assert ranges(every) == ranges([*known, *second.evaluations])
 
 
@@ -130,8 +130,8 @@ PARTS = st.lists(
 @given(given=PARTS, order=st.randoms(use_true_random=False))
 def test_which_version_counts_depends_on_no_order(given, order):
     parts, first = [], 0
-    for made, n, k in given:
-        parts.append((made, first, Count(min(k, n), n)))
+    for fingerprint, n, k in given:
+        parts.append((fingerprint, first, Count(min(k, n), n)))
         first += n
     order.shuffle(shuffled := list(parts))
     apart, halves = ProvenanceGroups(), (ProvenanceGroups(), ProvenanceGroups())
@@ -144,15 +144,15 @@ def test_which_version_counts_depends_on_no_order(given, order):
     if not parts:
         assert apart.parts == {}
         return
-    seeds = {made: sum(c.n for m, _, c in parts if m == made) for made, _, _ in parts}
+    seeds = {one: sum(c.n for other, _, c in parts if other == one) for one, _, _ in parts}
     most = max(seeds, key=seeds.__getitem__)  # the first of equal ones: that of the lowest seed
     for found in (apart, joined):
-        assert found.made == most
+        assert found.fingerprint == most
         assert found.counted.n == seeds[most]
         assert found.counted.successes == sum(c.successes for m, _, c in parts if m == most)
         assert found.superseded == sum(seeds.values()) - seeds[most]
         assert {m: c.n for m, (_, c) in found.parts.items()} == seeds
-    assert changes[1] == (bool(halves[0].parts) and halves[0].made != most)
+    assert changes[1] == (bool(halves[0].parts) and halves[0].fingerprint != most)
 
 
 # What a race forgets

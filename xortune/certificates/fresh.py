@@ -23,7 +23,7 @@ from xortune.runs.certificate import (
     write_certificate,
 )
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
-from xortune.runs.manifest import identity_of, made_id
+from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.run import JOURNAL, Run
 from xortune.spaces.model import Choice, Range, SearchSpace, is_active, is_number
 from xortune.stats.planning import seeds_for_lower_bound
@@ -537,8 +537,8 @@ def _refuse_seen(tasks: Sequence[SeedsToTrain], run: Run) -> None:
 
 def _made_by_others(lines: Sequence[Evaluation], trainer: Trainer) -> bool:
     """Return whether another engine or other versions trained one of these lines."""
-    own = made_id(identity_of(trainer.describe()))
-    return any(line.made not in (None, own) for line in lines)
+    own = fingerprint_of(identity_of(trainer.describe()))
+    return any(line.fingerprint not in (None, own) for line in lines)
 
 
 def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:

@@ -54,7 +54,7 @@ def export(
         chosen, first = exported(loaded, key).key, loaded.results[0].key
         if key is None and chosen != first:
             searched = f"the search's first was {first} (--key {first})"
-            cli.say(f"{chosen} is the certificate's first; {searched}")
+            cli.print_message(f"{chosen} is the certificate's first; {searched}")
 
 
 @cli.command(

@@ -92,7 +92,7 @@ def search(
         )
         what = describe(requested)
         if not silent:
-            cli.say(f"{_announcement(what)}; at most {at_most(what)}")
+            cli.print_message(f"{_announcement(what)}; at most {at_most(what)}")
             if what["trainer"] is None:
                 cli.announce_compilation(engine)
         if dry_run:
@@ -341,7 +341,7 @@ def _serve(run: Path, *, interval: float, host: str | None, port: int | None) ->
             cli.note(
                 "anyone who reaches this machine and has the address sees the run, unencrypted"
             )
-        cli.say("Open this address in a browser. Ctrl-C ends the page; the run goes on.")
+        cli.print_message("Open this address in a browser. Ctrl-C ends the page; the run goes on.")
         cli.show(server.url)
         server.serve_forever()
 

@@ -244,14 +244,14 @@ def show(*lines: str) -> None:
         console().print(Text(line), soft_wrap=True)
 
 
-def say(sentence: str) -> None:
+def print_message(sentence: str) -> None:
     """Print a sentence for the user on stderr, beside the result."""
     Console(stderr=True, highlight=False).print(Text(sentence), soft_wrap=True)
 
 
 def note(sentence: str) -> None:
     """Print on stderr something that is no error."""
-    say(f"note: {sentence}")
+    print_message(f"note: {sentence}")
 
 
 def announce_compilation(engine: str) -> None:
@@ -259,7 +259,7 @@ def announce_compilation(engine: str) -> None:
     from xortune.trainers.network import is_compiled
 
     if engine in ("auto", "fused") and not is_compiled():
-        say("The fused engine is compiled at its first use: some 15 seconds, once.")
+        print_message("The fused engine is compiled at its first use: some 15 seconds, once.")
 
 
 def print_json(value: dict[str, Any]) -> None:

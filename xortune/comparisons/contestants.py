@@ -18,7 +18,7 @@ from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.runs.certificate import Attempt, Certificate, certificate_of
-from xortune.runs.manifest import imported_from, last_identity, last_search, made_with
+from xortune.runs.manifest import imported_from, last_identity, last_search, provenance
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import changed_trainer
@@ -76,13 +76,13 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     if (certified := certified_outcome(run, certificate_of(run.checks), result.key)) is None:
         return candidate
     attempt, outcome = certified
-    digests = made_with(run.manifest, attempt.made, attempt.number)
-    facts = _fresh(outcome, trained_by(digests))
+    versions = provenance(run.manifest, attempt.fingerprints, attempt.number)
+    facts = _fresh(outcome, trained_by(versions))
     notes = _notes(attempt, result.key, named=key is not None)
     return replace(
         candidate,
         certified=_contestant(candidate, outcome, "certificate", facts, notes),
-        identity={name: str(digests[name]) for name in _JUDGES if name in digests},
+        identity={name: str(versions[name]) for name in _JUDGES if name in versions},
     )
 
 
@@ -215,7 +215,7 @@ def rule_of(facts: Mapping[str, str]) -> Success | None:
 
 
 def trained_by(facts: Mapping[str, object]) -> str:
-    """Format engine and versions of an identity, of `made_with` or of a trainer's description."""
+    """Format engine and versions of an identity, of `provenance` or of a trainer's description."""
     given = facts.get("versions")
     versions = given if isinstance(given, Mapping) else {}
     parts = [str(facts[name]) for name in ("engine", "device") if facts.get(name)]

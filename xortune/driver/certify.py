@@ -44,9 +44,9 @@ from xortune.runs.evaluation import Criterion, Evaluation
 from xortune.runs.journal import held_journal
 from xortune.runs.manifest import (
     CERTIFIED,
+    fingerprint_of,
     identity_of,
     is_imported,
-    made_id,
     manifest_of,
 )
 from xortune.runs.run import JOURNAL, Run, load_run
@@ -382,10 +382,12 @@ def certify_run(
     """
     worker, here = with_cores(trainer, gpus=cluster.gpus_per_trial if cluster else 0.0)
     identity = identity_of(worker.describe())
-    made = made_id(identity)
+    fingerprint = fingerprint_of(identity)
     with ExitStack() as stack:
         stack.enter_context(exclusive())
-        journal = stack.enter_context(held_journal(path / JOURNAL, made, on_message=on_message))
+        journal = stack.enter_context(
+            held_journal(path / JOURNAL, fingerprint, on_message=on_message)
+        )
         run = load_run(path)
         fresh, attempt = _fresh_seeds(run, worker, call, accept=accept_versions)
         if cluster is not None and cluster.address is None and cluster.trial_timeout is None:
@@ -419,7 +421,9 @@ def certify_run(
                 with on_ray(worker, cluster, folder, on_message=on_message) as executor:
                     run_loop(batches, executor, record)
         finally:
-            certificate = save_certificate(run, [replace(line, made=made) for line in fresh.lines])
+            certificate = save_certificate(
+                run, [replace(line, fingerprint=fingerprint) for line in fresh.lines]
+            )
     assert certificate is not None
     return certificate
 

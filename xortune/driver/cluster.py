@@ -603,8 +603,8 @@ def send_job(job: Submission, address: str) -> str:
         raise InputError(f"the job is refused: {error}", field="address") from None
 
 
-def wait_for_job(job: str, address: str, say: Callable[[str], None]) -> int:
-    """Wait until a job has ended, pass its output to `say`, and return its exit code.
+def wait_for_job(job: str, address: str, on_output: Callable[[str], None]) -> int:
+    """Wait until a job has ended, pass its output to `on_output`, and return its exit code.
 
     Raises:
         InputError: no job server at the address.
@@ -615,7 +615,7 @@ def wait_for_job(job: str, address: str, say: Callable[[str], None]) -> int:
         info = client.get_job_info(job)
         logs = client.get_job_logs(job)
         if len(logs) > shown:
-            say(logs[shown:])
+            on_output(logs[shown:])
             shown = len(logs)
         if info.status.is_terminal():
             return 0 if info.status == "SUCCEEDED" else int(info.driver_exit_code or 1)

@@ -49,7 +49,7 @@ from xortune.driver.voice import Voice
 from xortune.reports.files import comparison_directory
 from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
-from xortune.runs.manifest import identity_of, made_id
+from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
@@ -365,7 +365,7 @@ def _sequential(
                 voice.inform(sentence)
         before, started = n, time.perf_counter()
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
-        outcomes = train_shared(directory, wanted, n, say=voice.warn)
+        outcomes = train_shared(directory, wanted, n, on_message=voice.warn)
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(entries, outcomes)
@@ -512,7 +512,7 @@ def _trained(
             config.trainer.refuse_beyond_memory(config.point, seeds)
     _announce_compiling(wanted, voice)
     outcomes = train_shared(
-        directory, wanted, seeds, say=voice.warn, say_estimate=voice.inform, show=show
+        directory, wanted, seeds, on_message=voice.warn, on_estimate=voice.inform, show=show
     )
     if len(to_train) == len(entries):
         _refuse_all_crashed(entries, outcomes)
@@ -520,8 +520,8 @@ def _trained(
     for (place, config), outcome in zip(to_train.items(), outcomes, strict=True):
         entry, identity = entries[place], identity_of(config.trainer.describe())
         assert not isinstance(entry, Contestant)
-        made = trained_by({**identity, "versions": {"xortune": __version__}})
-        contestants[place] = trained_contestant(entry, outcome, made, identity)
+        trained = trained_by({**identity, "versions": {"xortune": __version__}})
+        contestants[place] = trained_contestant(entry, outcome, trained, identity)
     return contestants
 
 
@@ -547,9 +547,9 @@ class WantedSeeds:
     seconds: float | None = None
 
     @property
-    def made(self) -> str:
-        """Fingerprint of the trainer; see `runs.manifest.made_id`."""
-        return made_id(identity_of(self.trainer.describe()))
+    def fingerprint(self) -> str:
+        """Of the trainer; see `runs.manifest.fingerprint_of`."""
+        return fingerprint_of(identity_of(self.trainer.describe()))
 
 
 def train_shared(
@@ -557,13 +557,13 @@ def train_shared(
     wanted: Sequence[WantedSeeds],
     n: int,
     *,
-    say: Callable[[str], None] | None = None,
-    say_estimate: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
+    on_estimate: Callable[[str], None] | None = None,
     show: Callable[[int, int], None] | None = None,
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
-    The journals are in `directory`. Equal configs train once. `say_estimate` is called with an
+    The journals are in `directory`. Equal configs train once. `on_estimate` is called with an
     estimate of the time, if it is long; `show` with the seeds done and all seeds, at first and
     after each block.
 
@@ -572,43 +572,47 @@ def train_shared(
         finally has no outcome count as crashed.
     """
     seeds = range(COMPARE.start, COMPARE.start + n)
-    trainers = {config.made: config.trainer for config in wanted}
-    configs = {(config.made, config.point.key): config for config in wanted}
-    journals = {made: directory / f"trained-{made}.jsonl" for made in trainers}
-    with held(directory, on_message=say) as lock:
-        lacking: dict[str, list[SeedsToTrain]] = {made: [] for made in trainers}
+    trainers = {config.fingerprint: config.trainer for config in wanted}
+    configs = {(config.fingerprint, config.point.key): config for config in wanted}
+    journals = {fingerprint: directory / f"trained-{fingerprint}.jsonl" for fingerprint in trainers}
+    with held(directory, on_message=on_message) as lock:
+        lacking: dict[str, list[SeedsToTrain]] = {fingerprint: [] for fingerprint in trainers}
         seconds: list[float | None] = []  # of the lacking seeds of each config
-        trained = {made: read(path) for made, path in journals.items() if path.exists()}
-        for (made, key), config in configs.items():
-            lines = trained[made].of_keys([key]) if made in trained else ()
+        trained = {
+            fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()
+        }
+        for (fingerprint, key), config in configs.items():
+            lines = trained[fingerprint].of_keys([key]) if fingerprint in trained else ()
             if parts := missing(seeds, lines):
                 task = SeedsToTrain(config.point, parts)
-                lacking[made].append(task)
+                lacking[fingerprint].append(task)
                 seconds.append(None if config.seconds is None else task.count * config.seconds)
         known = _sum_known(seconds) if seconds else None
         sentence = known and estimate_of_seeds("compare", len(seconds), n, known, 1)
-        if sentence and say_estimate is not None:
-            say_estimate(sentence)
+        if sentence and on_estimate is not None:
+            on_estimate(sentence)
         total = len(configs) * n
         done = total - sum(task.count for tasks in lacking.values() for task in tasks)
-        for made, tasks in lacking.items():
+        for fingerprint, tasks in lacking.items():
             if not tasks:
                 continue
-            fresh = FreshSeeds(tasks, trainers[made])
+            fresh = FreshSeeds(tasks, trainers[fingerprint])
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
                 if show is not None:
                     show(before + news[0], total)
 
-            with Journal.open(journals[made], made=made, lock=lock, on_message=say) as journal:
-                train_locally(fresh, trainers[made], Record(journal, fresh, on_news))
+            with Journal.open(
+                journals[fingerprint], fingerprint=fingerprint, lock=lock, on_message=on_message
+            ) as journal:
+                train_locally(fresh, trainers[fingerprint], Record(journal, fresh, on_news))
             done += sum(task.count for task in tasks)
         outcomes = {
-            (made, result.key): result.outcome
-            for made, path in journals.items()
+            (fingerprint, result.key): result.outcome
+            for fingerprint, path in journals.items()
             for result in ConfigResults(read(path))
         }
-    return [_restricted(outcomes[c.made, c.point.key], seeds) for c in wanted]
+    return [_restricted(outcomes[c.fingerprint, c.point.key], seeds) for c in wanted]
 
 
 def _restricted(outcome: Outcome, seeds: range) -> Outcome:

@@ -128,33 +128,35 @@ class ProvenanceGroups:
     Only one version counts; `runs.results.by_version` says which.
 
     Attributes:
-        made: fingerprint of the version that counts; None without any seed.
+        fingerprint: of the version that counts; None without any seed.
         parts: the lowest seed and the results of each version, by fingerprint.
     """
 
-    made: str | None = None
+    fingerprint: str | None = None
     parts: dict[str, tuple[int, Count]] = field(default_factory=dict)
 
-    def add(self, made: str, first: int, more: Count) -> None:
+    def add(self, fingerprint: str, first: int, more: Count) -> None:
         """Add results of one version, of which `first` is the lowest seed."""
-        lowest, count = self.parts.get(made) or (first, Count())
+        lowest, count = self.parts.get(fingerprint) or (first, Count())
         count.add(more)
-        self.parts[made] = min(lowest, first), count
-        self.made = made
+        self.parts[fingerprint] = min(lowest, first), count
+        self.fingerprint = fingerprint
         if len(self.parts) > 1:
-            self.made = max(self.parts, key=lambda one: (self.parts[one][1].n, -self.parts[one][0]))
+            self.fingerprint = max(
+                self.parts, key=lambda one: (self.parts[one][1].n, -self.parts[one][0])
+            )
 
     def join(self, more: ProvenanceGroups) -> bool:
         """Add all results of another; return whether this changes the version that counts."""
-        before = self.made
-        for made, (first, count) in more.parts.items():
-            self.add(made, first, count)
-        return before not in (None, self.made)
+        before = self.fingerprint
+        for fingerprint, (first, count) in more.parts.items():
+            self.add(fingerprint, first, count)
+        return before not in (None, self.fingerprint)
 
     @property
     def counted(self) -> Count:
         """Results of the version that counts."""
-        return Count() if self.made is None else self.parts[self.made][1]
+        return Count() if self.fingerprint is None else self.parts[self.fingerprint][1]
 
     @property
     def superseded(self) -> int:
@@ -189,15 +191,15 @@ class ConfigState:
         """Restore a configuration from its snapshot, or make a new one."""
         granted, parts = snapshot or (0, ())
         state = cls(point, granted=granted)
-        for made, first, successes, n, numbers in parts:
-            state.shown.add(made, first, Count(successes, n, numbers=numbers))
+        for fingerprint, first, successes, n, numbers in parts:
+            state.shown.add(fingerprint, first, Count(successes, n, numbers=numbers))
         return state
 
     def snapshot(self, *, numbers: bool) -> Snapshot:
         """Its compact form, with or without its numbers."""
         parts = tuple(
-            (made, at, count.successes, count.n, count.numbers if numbers else ())
-            for made, (at, count) in self.shown.parts.items()
+            (fingerprint, at, count.successes, count.n, count.numbers if numbers else ())
+            for fingerprint, (at, count) in self.shown.parts.items()
         )
         return (self.granted, parts) if numbers else _same((self.granted, parts))
 
@@ -370,8 +372,8 @@ class SearchDecisions:
         max_in_flight: how many decisions may lack results; a race needs a limit.
         min_in_flight: the limit early in a race (see `in_flight_at`); None: the same.
         known: lines of the run's journal.
-        made: fingerprint of what trains now; see `runs.manifest`. Seeds of different versions are
-            never counted together: the race and the sampler see the counts of the run's table.
+        fingerprint: of what trains now; see `runs.manifest`. Seeds of different versions are never
+            counted together: the race and the sampler see the counts of the run's table.
         ends: whether a promotion under way is ended when its config is proven worse; see `wants`.
 
     Raises:
@@ -387,7 +389,7 @@ class SearchDecisions:
         max_in_flight: int | None,
         min_in_flight: int | None = None,
         known: Sequence[Evaluation] = (),
-        made: str = "",
+        fingerprint: str = "",
         ends: bool = False,
     ) -> None:
         self._space, self._trainer, self._proposer = space, trainer, proposer
@@ -395,7 +397,7 @@ class SearchDecisions:
         self._weighs = self._race is not None and self._race.weighs
         assert max_in_flight is not None or self._race is None  # without one nothing is learned
         self._limit, self._min_limit = max_in_flight, min_in_flight
-        self._made, self._ends = made, ends
+        self._fingerprint, self._ends = fingerprint, ends
         self.news: deque[object] = deque()
         self._order = _Order(space)
         self._tally = Tally(budget(space), self._order)
@@ -511,7 +513,7 @@ class SearchDecisions:
         """Use a line of the journal: a final result, or seeds that were given up."""
         decision = self._decisions[job.decision]
         if result.final:
-            self._take(decision, result.block, result.outcome, self._made)
+            self._take(decision, result.block, result.outcome, self._fingerprint)
             self._tally.count(decision, fresh=True)
         elif result.error != NOT_FINISHED:
             return  # another attempt follows
@@ -627,7 +629,7 @@ class SearchDecisions:
                 self._known[key] = later
             for e in here:
                 if e.final:  # else it was given up: do not count it, do not train it again
-                    self._take(decision, e.block, e.outcome, e.made or "")
+                    self._take(decision, e.block, e.outcome, e.fingerprint or "")
                     end = max(end, e.block.first + e.block.count)  # the ladder was another one
             missing = list(gaps(start, end, [e.block for e in here]))
         state.granted = end
@@ -650,9 +652,13 @@ class SearchDecisions:
         return end - start
 
     def _take(
-        self, decision: Decision, block: Block, outcome: Outcome | EncodedOutcome | None, made: str
+        self,
+        decision: Decision,
+        block: Block,
+        outcome: Outcome | EncodedOutcome | None,
+        fingerprint: str,
     ) -> None:
-        """Add a block's results, trained by the version `made`, to those of a decision."""
+        """Add a block's results, trained by one version, to those of a decision."""
         seeds = block.count
         if outcome is None:
             epochs = block.point.get("epochs")
@@ -665,7 +671,7 @@ class SearchDecisions:
             for name in self._names:
                 numbers = valid_numbers(outcome.details.values.get(name), outcome.status)
                 count.numbers += (tuple(numbers.tolist()),)
-        decision.gained.add(made, block.first, count)
+        decision.gained.add(fingerprint, block.first, count)
 
     def _complete(self, number: int) -> None:
         """Show the user that a decision has all its results; `_learn` uses them in its turn."""

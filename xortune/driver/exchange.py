@@ -42,7 +42,7 @@ from xortune.racing.objectives import counts_of, sampler_value_names, sampler_va
 from xortune.reports.files import write_report
 from xortune.runs.journal import Journal
 from xortune.runs.lock import held
-from xortune.runs.manifest import IMPORTED, Origin, made_id, noted_objectives
+from xortune.runs.manifest import IMPORTED, Origin, fingerprint_of, noted_objectives
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import JOURNAL, Run, create, load_run
 from xortune.runs.sessions import now, session_entry
@@ -113,7 +113,9 @@ def import_results(
             allowed="the path of a CSV file, a DataFrame",
         )
     request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
-    return _write_run(table, request, output, name or stem, trainer, command=command, say=on_word)
+    return _write_run(
+        table, request, output, name or stem, trainer, command=command, on_message=on_word
+    )
 
 
 def from_optuna(
@@ -189,7 +191,7 @@ def from_optuna(
     if config is None:
         config = tuple({name: 0 for trial in ended for name in trial.params if name != seed})
     request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
-    return _write_run(table, request, output, name or study.study_name, trainer, say=on_word)
+    return _write_run(table, request, output, name or study.study_name, trainer, on_message=on_word)
 
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
@@ -278,7 +280,7 @@ def _write_run(
     trainer: str | None,
     *,
     command: Sequence[str] | None = None,
-    say: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> Run:
     """Write the run. Anything wrong raises before the first file is written."""
     results = results_in(table, request)
@@ -298,11 +300,11 @@ def _write_run(
     )
     space = parse_space(text, table.source)
     identity = {"trainer": IMPORTED, "source": table.sha256[:16]}
-    entry, made = session_entry(command), made_id(identity)
+    entry, fingerprint = session_entry(command), fingerprint_of(identity)
     # Only these versions: the others would look as if this xortune had trained.
     versions = {name: entry["versions"][name] for name in ("python", "xortune")}
     entry = {"command": entry["command"], "versions": versions}
-    session = {"number": 1, "what": "import", **entry, "made": made, "space": "space.yaml"}
+    session = {"number": 1, "what": "import", **entry, "made": fingerprint, "space": "space.yaml"}
     origin = Origin(table.source, table.sha256, table.count, request.success, now())
     manifest = {
         "name": name,
@@ -317,7 +319,7 @@ def _write_run(
         "trials": configs,
         "ladder": [seeds],
         "complete": False,  # until the journal is complete
-        "made": {made: identity},
+        "made": {fingerprint: identity},
         **entry,
         "sessions": [{**session, "changes": []}],
     }
@@ -325,11 +327,13 @@ def _write_run(
         manifest["objectives"] = noted_objectives(space.objectives)
     directory = new_directory(output, name, fix="give another --output, or remove it")
     for note in results.notes:
-        if say is not None:
-            say(note)
-    with held(directory, on_message=say) as lock:
+        if on_message is not None:
+            on_message(note)
+    with held(directory, on_message=on_message) as lock:
         create(directory, space_text=text, manifest=manifest)
-        with Journal.open(directory / JOURNAL, made=made, lock=lock, on_message=say) as journal:
+        with Journal.open(
+            directory / JOURNAL, fingerprint=fingerprint, lock=lock, on_message=on_message
+        ) as journal:
             for evaluation in results.evaluations:
                 journal.append(evaluation)
         run = load_run(directory)

@@ -653,7 +653,7 @@ def join_study(
     shared: SharedStudy | None,
     space: SearchSpace,
     directory: Path,
-    say: Callable[[str], None],
+    on_message: Callable[[str], None],
 ) -> SharedStudy | None:
     """Open the study for a run, and tell the user what sharing means. None without a study.
 
@@ -665,7 +665,7 @@ def join_study(
     if shared is None:
         if before is not None:
             alone = "the run took part in a shared study; without --study-storage it goes on alone"
-            say(worded(alone))
+            on_message(worded(alone))
         return None
     run: object = secrets.token_hex(8)
     if before is not None:
@@ -687,7 +687,7 @@ def join_study(
         " searches have told it by then, so nothing about the proposals is exact: neither the"
         " seed nor --resume repeats them"
     )
-    say(worded(exact))
+    on_message(worded(exact))
     return shared
 
 

@@ -42,9 +42,9 @@ from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
+    fingerprint_of,
     identity_of,
     label_run,
-    made_id,
     manifest_of,
     noted_objectives,
     update_manifest,
@@ -178,7 +178,7 @@ class _Session:
     began: float
 
     def __post_init__(self) -> None:
-        self.made = made_id(identity_of(self.trainer.describe()))
+        self.fingerprint = fingerprint_of(identity_of(self.trainer.describe()))
         self.spaces: tuple[SearchSpace, ...] = ()  # of earlier sessions
         # How many decisions may be in flight, and how many early in a race.
         self.max_in_flight: int | None = None
@@ -247,7 +247,9 @@ class _Session:
 
     def journal(self) -> AbstractContextManager[Journal]:
         """The run's journal, locked."""
-        return held_journal(self.directory / JOURNAL, self.made, on_message=self.listener.message)
+        return held_journal(
+            self.directory / JOURNAL, self.fingerprint, on_message=self.listener.message
+        )
 
     def decisions(self, known: Sequence[Evaluation]) -> SearchDecisions:
         """The search's decisions, with the known results."""
@@ -258,7 +260,7 @@ class _Session:
             max_in_flight=self.max_in_flight,
             min_in_flight=self.min_in_flight,
             known=known,
-            made=self.made,
+            fingerprint=self.fingerprint,
             ends=self.cancels,
         )
 

@@ -66,11 +66,11 @@ class Voice:
 
     def warn(self, sentence: str) -> None:
         """Show a sentence that the user should read."""
-        self._say(logging.WARNING, sentence)
+        self._show(logging.WARNING, sentence)
 
     def inform(self, sentence: str) -> None:
         """Show a sentence that is good to know."""
-        self._say(logging.INFO, sentence)
+        self._show(logging.INFO, sentence)
 
     def fail(self, failure: Failure) -> None:
         """Show the first failure, with its traceback."""
@@ -79,7 +79,7 @@ class Voice:
         if self.verbose:
             show_failure(failure)
 
-    def _say(self, level: int, sentence: str) -> None:
+    def _show(self, level: int, sentence: str) -> None:
         if self.on_message is not None:
             self.on_message(sentence)
         elif LOGGER.hasHandlers():

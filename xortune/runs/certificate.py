@@ -15,7 +15,7 @@ from xortune.core.formats import as_html, config_text, lower_percent
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
-from xortune.runs.manifest import as_json, made_with
+from xortune.runs.manifest import as_json, provenance
 from xortune.runs.store import replace_file
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.proportions import clopper_pearson_lower
@@ -143,7 +143,7 @@ class Attempt:
             bounds of neighbourhoods order the finalists.
         finalists: ordered by the bound of `by`, highest first, then in the search's order.
         by: the bound that orders them: each finalist's own, or that of its neighbourhood.
-        made: digests of what trained its blocks; the run's manifest has the details.
+        fingerprints: of what trained its blocks; the run's manifest has the details.
         min_rate: the rate that a sequence proves; None for other attempts.
     """
 
@@ -154,7 +154,7 @@ class Attempt:
     complete: bool
     finalists: tuple[CertifiedResult, ...] = field(repr=False)
     by: Criterion = "own"
-    made: tuple[str, ...] = ()
+    fingerprints: tuple[str, ...] = ()
     min_rate: float | None = None
 
 
@@ -365,7 +365,9 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         complete=complete,
         finalists=tuple(sorted(results, key=lambda finalist: _place(finalist, last.by))),
         by=last.by,
-        made=tuple(sorted({line.made for line in lines if line.made is not None})),
+        fingerprints=tuple(
+            sorted({line.fingerprint for line in lines if line.fingerprint is not None})
+        ),
         min_rate=last.min_rate,
     )
 
@@ -491,14 +493,14 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
                 "complete": attempt.complete,
                 "by": attempt.by,
                 **({} if attempt.min_rate is None else {"min_rate": attempt.min_rate}),
-                "made": list(attempt.made),
+                "made": list(attempt.fingerprints),
                 "finalists": [_finalist_json(found) for found in attempt.finalists],
             }
             for attempt in certificate.attempts
         ],
         "run": {
             **{name: manifest[name] for name in ("name", "task") if name in manifest},
-            **made_with(manifest, shown.made, shown.number),
+            **provenance(manifest, shown.fingerprints, shown.number),
         },
     }
 

@@ -182,7 +182,7 @@ class Evaluation:
         seconds: training time.
         worker: where it was trained, as host:pid.
         purpose: why a certificate trained it; None for the search.
-        made: digest of what trained it (engine, versions, task); the run's manifest holds the
+        fingerprint: of what trained it (engine, versions, task); the run's manifest holds the
             details. Each line of a search has one.
         at: when the line was written, in whole seconds since 1970 by the driver's clock. No table
             or count depends on it.
@@ -196,7 +196,7 @@ class Evaluation:
     seconds: float
     worker: str
     purpose: Purpose | None = None
-    made: str | None = None
+    fingerprint: str | None = None
     at: int | None = None
 
 
@@ -225,7 +225,7 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
 
 
 def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> str:
-    """One JSON line, without the newline; `written` replaces its `made` and `at`."""
+    """One JSON line, without the newline; `written` replaces its `fingerprint` and `at`."""
     block, outcome = evaluation.block, evaluation.outcome
     _check_outcome(outcome is not None, evaluation.error, final=evaluation.final)
     if block.count > MAX_SEEDS:
@@ -254,11 +254,11 @@ def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> st
         if purpose["min_rate"] is None:
             del purpose["min_rate"]
         line["purpose"] = purpose
-    made, at = written or (evaluation.made, evaluation.at)
+    fingerprint, at = written or (evaluation.fingerprint, evaluation.at)
     if at is not None:
         line["at"] = at
-    if made is not None:
-        line["made"] = made
+    if fingerprint is not None:
+        line["made"] = fingerprint
     # ASCII only, so that no line separator of any kind gets into a line. pydantic is five times as
     # fast as json, but refuses lone surrogates and does not escape other characters.
     try:
@@ -545,14 +545,14 @@ _ROW = struct.Struct("<iqIiqqIqqii??")
 
 _Row = namedtuple(  # its types are those of `_ROW`
     "_Row",
-    "config proposal first count seeds_at bits_at width epochs at made worker final outcome",
+    "config proposal first count seeds_at bits_at width epochs at fingerprint worker final outcome",
 )
 
 COLUMNS = np.dtype(
     {"names": list(_Row._fields), "formats": [f"<{sign}" for sign in _ROW.format[1:]]}
 )
-"""Numbers of a line, -1 for none. `config` indexes `JournalLines.keys`, `made` and `worker` index
-`names`; the line's seeds begin at `seeds_at` among all seeds, its predictions at `bits_at`."""
+"""Numbers of a line, -1 for none. `config` indexes `JournalLines.keys`, `fingerprint` and `worker`
+index `names`; the line's seeds begin at `seeds_at` among all seeds, predictions at `bits_at`."""
 
 
 class JournalLines:
@@ -636,7 +636,7 @@ class JournalLines:
         new_codes = [codes.setdefault(name, len(codes)) for name in more.names]
         rows = np.frombuffer(more._rows, COLUMNS).copy()
         rows["config"] = np.array(configs)[rows["config"]]
-        for column in ("made", "worker"):
+        for column in ("fingerprint", "worker"):
             rows[column] = np.array([*new_codes, -1])[rows[column]]  # -1 stays -1
         rows["seeds_at"] += len(self._status)
         rows["bits_at"] += len(self._bits)
@@ -656,7 +656,7 @@ class JournalLines:
 
     @property
     def names(self) -> list[str]:
-        """Workers and digests, each once."""
+        """Workers and fingerprints, each once."""
         if len(self._listed) < len(self._codes):
             self._listed = list(self._codes)
         return self._listed
@@ -750,7 +750,7 @@ class JournalLines:
             seconds=self.seconds[line],
             worker=self.names[row.worker],
             purpose=self.purposes.get(line),
-            made=None if row.made < 0 else self.names[row.made],
+            fingerprint=None if row.fingerprint < 0 else self.names[row.fingerprint],
             at=None if row.at < 0 else row.at,
         )
 

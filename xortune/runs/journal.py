@@ -315,8 +315,10 @@ class Journal:
         appended: number of lines appended since it was opened.
     """
 
-    def __init__(self, fd: int, place: str, *, made: str | None, lock: RunLock | None) -> None:
-        self._fd, self._place, self._made, self._lock = fd, place, made, lock
+    def __init__(
+        self, fd: int, place: str, *, fingerprint: str | None, lock: RunLock | None
+    ) -> None:
+        self._fd, self._place, self._fingerprint, self._lock = fd, place, fingerprint, lock
         self.appended = self._settled = 0
         self._synced = self._held = -math.inf
         self._failure: InputError | None = None
@@ -333,7 +335,7 @@ class Journal:
         cls,
         path: str | os.PathLike[str],
         *,
-        made: str | None = None,
+        fingerprint: str | None = None,
         lock: RunLock | None = None,
         on_message: Callable[[str], None] | None = None,
     ) -> Self:
@@ -341,8 +343,8 @@ class Journal:
 
         Args:
             path: the file.
-            made: digest of what makes the lines, see `manifest.made_id`; with it each line gets
-                this digest and the time.
+            fingerprint: of what makes the lines, see `manifest.fingerprint_of`; with it each line
+                gets this and the time.
             lock: of the run; once it is lost, nothing is appended.
             on_message: called with a sentence if a torn line is dropped.
 
@@ -368,7 +370,7 @@ class Journal:
                     os.ftruncate(fd, whole)
                 if new:
                     _sync_folders(place)
-                journal = cls(fd, place, made=made, lock=lock)
+                journal = cls(fd, place, fingerprint=fingerprint, lock=lock)
                 journal._segments = segment_writer(as_path(path))
             except BaseException:
                 os.close(fd)
@@ -400,7 +402,7 @@ class Journal:
             self._lock.check()
             self._held = time.monotonic()
         now = min(max(int(time.time()), 0), MAX_TIME)  # clocks can be wrong
-        written = None if self._made is None else (self._made, now)
+        written = None if self._fingerprint is None else (self._fingerprint, now)
         line = encode(evaluation, written).encode("ascii") + b"\n"
         with self._writing:
             self._write(line)
@@ -544,7 +546,7 @@ class Journal:
 
 @contextmanager
 def held_journal(
-    path: Path, made: str, *, on_message: Callable[[str], None] | None = None
+    path: Path, fingerprint: str, *, on_message: Callable[[str], None] | None = None
 ) -> Iterator[Journal]:
     """Hold a run and open its journal for appending; see `Journal.open`.
 
@@ -553,7 +555,7 @@ def held_journal(
     """
     with (
         held(path.parent, on_message=on_message) as lock,
-        Journal.open(path, made=made, lock=lock, on_message=on_message) as journal,
+        Journal.open(path, fingerprint=fingerprint, lock=lock, on_message=on_message) as journal,
     ):
         yield journal
 

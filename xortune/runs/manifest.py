@@ -254,8 +254,8 @@ def imported_from(manifest: Mapping[str, Any]) -> Origin | None:
 #
 # The identity of a block is all that its outcome depends on beside configuration and seeds: the
 # engine, its version and those of torch and Numba, the device, the task, a user's own trainer. The
-# manifest has each identity under a short digest (`made`); each line of the journal has the digest.
-# Blocks of two identities are no sample of one rate: see `runs.results`.
+# manifest has each identity under its fingerprint, a short digest, which each line of the journal
+# has. Blocks of two identities are no sample of one rate: see `runs.results`.
 
 PACKAGES = ("torch", "numba")
 """Entries of an identity that are versions of packages."""
@@ -274,14 +274,14 @@ def identity_of(described: Mapping[str, str]) -> dict[str, str]:
     return {n: v.partition("+")[0] if n in PACKAGES else v for n, v in identity.items()}
 
 
-def made_id(identity: Mapping[str, str]) -> str:
+def fingerprint_of(identity: Mapping[str, str]) -> str:
     """A short digest of an identity: 8 hexadecimal digits of its SHA-256."""
     text = json.dumps(dict(identity), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-NOBODY = made_id({})
-"""The digest for a run whose manifest has no sessions."""
+NOBODY = fingerprint_of({})
+"""The fingerprint for a run whose manifest has no sessions."""
 
 
 def sessions_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -291,7 +291,7 @@ def sessions_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def identities_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The identities of the run by their digests."""
+    """The identities of the run by their fingerprints."""
     identities: dict[str, dict[str, str]] = manifest.get("made", {NOBODY: {}})
     return identities
 
@@ -307,23 +307,25 @@ def last_identity(manifest: Mapping[str, Any]) -> dict[str, str]:
     return identities_of(manifest).get(last_search(manifest)["made"], {})
 
 
-def made_with(manifest: Mapping[str, Any], digests: Sequence[str], attempt: int) -> dict[str, Any]:
+def provenance(
+    manifest: Mapping[str, Any], fingerprints: Sequence[str], attempt: int
+) -> dict[str, Any]:
     """The identity, package versions and git commit that made an attempt's blocks.
 
     The identity is that of the blocks. Versions and commit are those of the sessions that may have
     trained them; an entry that differs between these is left out.
     """
-    digests = sorted(set(digests)) or [NOBODY]
+    fingerprints = sorted(set(fingerprints)) or [NOBODY]
     known = identities_of(manifest)
-    made = _common([known[digest] for digest in digests if digest in known])
-    sessions = [s for s in sessions_of(manifest) if s["made"] in digests]
+    identity = _common([known[one] for one in fingerprints if one in known])
+    sessions = [s for s in sessions_of(manifest) if s["made"] in fingerprints]
     own = [s for s in sessions if s.get("what") == CERTIFIED and s.get("attempt") == attempt]
     # A session that searched may have certified too; its entry does not say so.
     sessions = own or [s for s in sessions if s.get("what") != CERTIFIED]
     versions = _common([s["versions"] for s in sessions if "versions" in s])
     commit = _common([{"git_commit": s.get("git_commit")} for s in sessions])
     return {
-        **made,
+        **identity,
         **({"versions": versions} if versions else {}),
         **({} if commit.get("git_commit") is None else commit),
     }
@@ -366,13 +368,13 @@ def refuse_others(
     manifests = (manifest, *more)
     if not all("made" in entries for entries in manifests):
         return
-    known = {digest for entries in manifests for digest in entries["made"]}
-    names, made = evaluations.lines.names, evaluations.column("made")
-    for name in set(made.tolist()) - {-1}:
+    known = {fingerprint for entries in manifests for fingerprint in entries["made"]}
+    names, column = evaluations.lines.names, evaluations.column("fingerprint")
+    for name in set(column.tolist()) - {-1}:
         if names[name] not in known:
             raise InputError(
                 f"made by {names[name]}, which is not a session of this run",
-                place=f"{journal}:{int(np.argmax(made == name)) + 1}: made",
+                place=f"{journal}:{int(np.argmax(column == name)) + 1}: made",
                 allowed=", ".join(sorted(known)),
                 fix=OTHER_RUN,
             )

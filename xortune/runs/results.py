@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
     """The final lines that count, and those that do not: another version has more seeds."""
     final = evaluations.where(evaluations.column("final") > 0)
-    config, made = final.column("config"), final.column("made")
-    if np.unique(made).size < 2:
+    config, fingerprint = final.column("config"), final.column("fingerprint")
+    if np.unique(fingerprint).size < 2:
         return final, final[:0]
-    parts, which = np.unique(np.stack([config, made]), axis=1, return_inverse=True)
+    parts, which = np.unique(np.stack([config, fingerprint]), axis=1, return_inverse=True)
     n = np.bincount(which, final.column("count"))
     lowest = np.full(n.shape, np.iinfo(np.int64).max)
     np.minimum.at(lowest, which, final.column("first"))
@@ -70,8 +70,8 @@ def aside_rows(aside: Evaluations) -> list[dict[str, Any]]:
     """For the manifest: what is not counted, by configuration and version."""
     rows: dict[tuple[str, str | None], dict[str, Any]] = {}
     for evaluation in aside:
-        key, made = evaluation.block.point.key, evaluation.made
-        row = rows.setdefault((key, made), {"key": key, "made": made, "k": 0, "n": 0})
+        key, fingerprint = evaluation.block.point.key, evaluation.fingerprint
+        row = rows.setdefault((key, fingerprint), {"key": key, "made": fingerprint, "k": 0, "n": 0})
         row["n"] += evaluation.block.count
         row["k"] += 0 if evaluation.outcome is None else evaluation.outcome.successes
     return list(rows.values())

@@ -19,11 +19,11 @@ from xortune.core.errors import InputError
 from xortune.core.files import text_of, writing
 from xortune.runs.manifest import (
     PACKAGES,
+    fingerprint_of,
     identities_of,
     identity_of,
     last_identity,
     last_search,
-    made_id,
     manifest_of,
     noted_objectives,
     sessions_of,
@@ -70,16 +70,16 @@ def begin_session(
     Raises:
         InputError: the manifest is damaged, or the directory cannot be written.
     """
-    manifest, made = manifest_of(path), made_id(identity)
+    manifest, fingerprint = manifest_of(path), fingerprint_of(identity)
     sessions, known = sessions_of(manifest), identities_of(manifest)
-    entry = {"number": len(sessions) + 1, **entry, "made": made, "space": SPACE}
+    entry = {"number": len(sessions) + 1, **entry, "made": fingerprint, "space": SPACE}
     changes: dict[str, Any] = {}
     if space is not None:
         kept = _keep(path)
         sessions = [{**s, "space": kept} if s.get("space") == SPACE else s for s in sessions]
         file = Path(space.place).resolve()
         changes = {"trials": space.search.trials, "space_file": str(file), "complete": False}
-    known = {**known, made: dict(identity)}
+    known = {**known, fingerprint: dict(identity)}
     update_manifest(path, **changes, made=known, sessions=[*sessions, entry])
     if space is not None:
         with writing(path):
@@ -438,7 +438,7 @@ def first_manifest(
     """The manifest of a new run, with its first session."""
     described = trainer.describe()
     identity, entry = identity_of(described), session_entry(command)
-    made = made_id(identity)
+    fingerprint = fingerprint_of(identity)
     file = str(Path(space.place).resolve())
     own = {} if space.task is not None else {"threads": getattr(trainer, "threads", 1)}
     return {
@@ -455,8 +455,10 @@ def first_manifest(
         "space_file": file,
         **entry,
         "versions": {name: entry["versions"][name] for name in ("python", *NOTED_PACKAGES)},
-        "made": {made: identity},
-        "sessions": [{"number": 1, **entry, "made": made, "space": "space.yaml", "changes": []}],
+        "made": {fingerprint: identity},
+        "sessions": [
+            {"number": 1, **entry, "made": fingerprint, "space": "space.yaml", "changes": []}
+        ],
     }
 
 

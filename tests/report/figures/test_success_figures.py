@@ -239,7 +239,7 @@ def test_every_reason(tmp_path, manifest, reasons):
 
 
 def test_seeds_of_several_versions_tell_nothing(tmp_path):
-    other = replace(done(1, LINES[1].block.point, solved(32, 2, 2)), made="1" * 8)
+    other = replace(done(1, LINES[1].block.point, solved(32, 2, 2)), fingerprint="1" * 8)
     run = Run(tmp_path, {"trainer": "network", "ladder": LADDER, "complete": True}, (*LINES, other))
     assert run.set_aside
     assert set(stops_of(run)) == {Stop.FULL, Stop.EARLY}
