@@ -101,6 +101,14 @@ def test_seeds_that_the_journal_has_are_never_taken_again(run, tmp_path):
     assert KEYS[1] in str(caught.value)
     assert certify(copy, top=1).latest.number == 2
     assert disjoint(copy.path)
+    # Among those that the neighbours of the second finalist would get.
+    asked, firsts = {"top": 2, "neighbourhood": 0.2}, []
+    for name in ("near", "again"):
+        near = searched_run(tmp_path / name)
+        if firsts:
+            append(near.path, done(3, POINTS[3], solved(firsts[0] + 150, 0, 8, epochs=30)))
+        firsts.append(certify(near, **asked).best.neighbours[0].first)
+    assert firsts[0] != firsts[1]
     append(run.path, done(0, POINTS[0], solved(CERTIFY.stop - 60, 8, 8, epochs=30)))
     with pytest.raises(xt.InputError, match="fresh seeds are asked for, and 52 are left"):
         certify(run, seeds=len(CERTIFY))

@@ -64,14 +64,15 @@ def test_shares_sum_to_one_and_fall_slowly():
     assert np.round(costs, 1).tolist() == [4.1, 4.7, 7.7, 9.7]
 
 
-LOOKS = st.lists(
-    st.tuples(st.integers(0, 5), st.integers(1, 12), st.sampled_from([0.0, 0.3, 0.9, 1.0])),
-    max_size=60,
+LOOKS = st.lists(  # so many seeds that bounds differ, in any order, with rates that change
+    st.tuples(st.integers(0, 3), st.integers(1, 150), st.sampled_from([0.0, 0.6, 0.9, 1.0])),
+    min_size=4,
+    max_size=25,
 )
 
 
 @given(LOOKS, st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.5, 0.9]))
-@settings(max_examples=60)
+@settings(max_examples=80)
 def test_a_look_stops_what_lies_below_the_highest_lower_bound_of_another(looks, seed, alpha):
     rng = np.random.default_rng(seed)
     race = Race(RaceRule((40,), alpha=alpha, finalists=None))

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fakes import Plain, Queue, Scripted, at, by_rate, dead, queue_in, space_of
+from fakes import Plain, Queue, Scripted, anywhere, at, by_rate, dead, queue_in, ranges, space_of
 from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -208,6 +208,27 @@ def test_the_verdict_is_recorded_once_and_decides_nothing(tmp_path):
         found += read(folder / "evaluations.jsonl")
     verdicts = [line for line in found if line.error == PROVEN_WORSE]
     assert [(line.block.point, line.final) for line in verdicts] == [(BAD, False)]
+
+
+def test_a_quantile_of_a_number_is_proven_worse_by_the_numbers_of_seeds():
+    space = parse_space(
+        "{name: n, trainer: ./t.py:run, success: acc >= 0, objectives: [acc_median], "
+        "parameters: {y: {low: 0.0, high: 1.0}}, search: {sampler: random, trials: 4}, "
+        "seeds: {ladder: [16, 64]}}"
+    )
+    trainer = custom_trainer(
+        given_source(lambda config, seed: {"acc": config["y"] + seed % 7 / 20}), space.success
+    )
+    good, *others = proposed = at(0.9, 0.0, 0.2, 0.1)
+    session = anywhere(
+        space=space,
+        proposer=Scripted(proposed),
+        window=1,
+        workers=1,
+        train=lambda job: trainer.train([job.block])[0],
+    )
+    assert ranges(session.evaluations)[good.key] == [(0, 0, 16), (0, 16, 48)]
+    assert {line.block.point for line in session.queue.verdicts()} == {*others}
 
 
 # -------------------------------------------------------------------------------------------------

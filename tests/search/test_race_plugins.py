@@ -258,6 +258,24 @@ def test_a_trial_that_is_run_again_has_a_share_of_its_own():
         assert decision == ("STOP" if n == needed[301] else "CONTINUE")
 
 
+@pytest.mark.parametrize(("good", "k", "n", "stops"), [(118, 2, 7, False), (152, 3, 8, True)])
+def test_a_trial_is_judged_by_the_share_of_its_own_number(good, k, n, stops):
+    pairs = ((2, 3), (3, 3), (2, 4), (1, 3), (2, 2))
+    worse = [race_upper(k, n, i) < race_lower(good, good, j) for i, j in pairs]
+    assert worse == [stops, False, False, True, True], "another number would change it"
+    study = optuna.create_study(pruner=SeedRacePruner(futility=None))
+    scheduler = SeedRaceScheduler(futility=None)
+    asked, trials = [study.ask() for _ in range(3)], [Trial(number) for number in range(3)]
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+    asked[2].report(good, step=good)
+    scheduler.on_trial_result(None, trials[2], {"successes": good, "n": good})
+    asked[1].report(k, step=n)
+    assert asked[1].should_prune() == stops
+    decision = scheduler.on_trial_result(None, trials[1], {"successes": k, "n": n})
+    assert decision == ("STOP" if stops else "CONTINUE")
+
+
 def test_the_last_report_of_a_restored_trial_counts():
     scheduler = SeedRaceScheduler(futility=None)
     done = Trial(0)
