@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import xortune
+from drivers import claim_of
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
 from tracked import history, mlflow_runs, scalars, session_groups, sorted_files, wandb_runs
 
@@ -15,6 +16,7 @@ from xortune.core.errors import InputError
 from xortune.integrations import following
 from xortune.integrations.following import Follower, RunFollower
 from xortune.integrations.trackers import EVENT_FILE, MLflow, events_of, mlflow_names
+from xortune.runs import lock as run_lock
 
 COMMITTED = Path(__file__).parents[1] / "reports" / "xor"
 AWAY = "http://127.0.0.1:9"
@@ -91,6 +93,14 @@ def test_a_reader_reads_on_and_begins_again_in_another_journal(tmp_path):
     write_run(tmp_path / "run", BLOCKS[1:2])
     assert reader.read_on() == keys[1:]
     assert reader.keys == (keys[1],)
+
+
+def test_a_run_whose_driver_elsewhere_was_killed_is_no_longer_running(run, monkeypatch):
+    monkeypatch.setattr(run_lock, "_is_local", lambda _: False)
+    claim_of(run.path, host="far", heartbeat=time.time())
+    assert RunFollower(run.path).run().state == "running"
+    claim_of(run.path, host="far", heartbeat=time.time() - 100)
+    assert RunFollower(run.path).run().state == "stopped"
 
 
 class Memory:

@@ -31,11 +31,10 @@ from xortune.integrations.trackers import (
 from xortune.runs.certificate import certificate_of
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.journal import JournalReader
-from xortune.runs.lock import holder
 from xortune.runs.manifest import manifest_of
 from xortune.runs.results import Counts, by_version, counted, statistics
 from xortune.runs.run import JOURNAL, Run, no_run
-from xortune.runs.status import State, moment
+from xortune.runs.status import DriverWatch, State, moment
 from xortune.runs.store import reader_directory
 
 # -------------------------------------------------------------------------------------------------
@@ -54,6 +53,7 @@ class RunFollower:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._reader = JournalReader(directory / JOURNAL)
+        self._driver = DriverWatch()
 
     @property
     def _lines(self) -> Evaluations:
@@ -95,8 +95,7 @@ class RunFollower:
             yield from _logs(blocks.values(), began, certified)
 
     def _state(self, manifest: Mapping[str, Any]) -> State:
-        lock = holder(self._directory)
-        if lock is not None and lock[1] in ("alive", "elsewhere"):  # on another host it may live
+        if self._driver.look(self._directory, time.time()).life == "alive":
             return "running"
         return "finished" if manifest.get("complete") is True else "stopped"
 
