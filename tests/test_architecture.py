@@ -82,8 +82,8 @@ INNER = [name for name in MODULES if _room(name) in ROOMS]
 
 @cache
 def _graph() -> dict[str, set[str]]:
-    """The modules that each one imports."""
-    return {name: {module for _, module, _ in _own(name)} - {name, ""} for name in INNER}
+    """The modules that each one imports; the package itself imports for the type checker."""
+    return {name: {module for _, module, _ in _own(name)} - {name} for name in (*INNER, "")}
 
 
 def test_every_module_is_in_a_room():
@@ -92,11 +92,12 @@ def test_every_module_is_in_a_room():
 
 
 def test_rooms_import_downward():
+    order = [*ROOMS[:-1], "", "cli"]  # the commands call the package's public names
     upward = [
         f"{name} imports {module}"
         for name, imported in _graph().items()
         for module in imported
-        if ROOMS.index(_room(module)) > ROOMS.index(_room(name))
+        if order.index(_room(module)) > order.index(_room(name))
     ]
     assert upward == []
 
@@ -113,7 +114,7 @@ def test_no_modules_import_each_other():
             done.add(name)
 
     for name in _graph():
-        if name.count("."):  # a room itself only lists its exports
+        if name.count(".") or not name:  # a room itself only lists its exports
             visit(name, ())
 
 

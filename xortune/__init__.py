@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from xortune.core.version import VERSION as __version__  # noqa: N811  # the usual name
+
 if TYPE_CHECKING:
     from xortune.certificates.gate import Verdict as Verdict
     from xortune.certificates.plan import ComparisonPlan as ComparisonPlan
@@ -65,8 +67,6 @@ if TYPE_CHECKING:
     from xortune.spaces.model import SearchSpace as SearchSpace
     from xortune.spaces.space import load_space as load_space
     from xortune.trainers.torch_training import TorchTraining as TorchTraining
-
-__version__ = "0.1.0"
 
 _NAMES = {
     "certificates.gate": "Verdict",

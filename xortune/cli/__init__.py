@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from xortune import __version__
 from xortune.cli import comparing, exchange, proving, searching  # noqa: F401  # their commands
 from xortune.cli.shared import (
     BAD_INPUT,
@@ -22,6 +21,7 @@ from xortune.cli.shared import (
     lost_output,
     report_unexpected,
 )
+from xortune.core.version import VERSION
 from xortune.driver.process import FORCED, handle_signals, mark_interrupted
 
 __all__ = ["app", "main"]
@@ -81,5 +81,5 @@ def root(
 ) -> None:
     """Find hyperparameters that train successfully for every random seed."""
     if version:
-        typer.echo(f"xortune {__version__}")
+        typer.echo(f"xortune {VERSION}")
         raise typer.Exit

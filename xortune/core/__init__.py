@@ -2,6 +2,6 @@
 
 EXPORTS = (
     *("background", "config", "errors", "files", "formats", "outcome", "point", "seeds"),
-    *("success", "task", "trainer"),
+    *("success", "task", "trainer", "version"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -19,7 +19,6 @@ from importlib.metadata import requires
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import xortune
 from xortune.core.errors import Halted, InputError, refuse_given
 from xortune.driver.process import (
     is_connected,
@@ -511,7 +510,7 @@ def submission(
     environment: dict[str, Any] = {
         "working_dir": str(folder),
         "excludes": list(EXCLUDES),
-        "py_modules": [str(Path(xortune.__file__).parent)],
+        "py_modules": [str(Path(__file__).parents[1])],
         "env_vars": {"PYTHONUNBUFFERED": "1"},
     }
     if install:

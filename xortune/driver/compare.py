@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ov
 
 import numpy as np
 
-from xortune import __version__
 from xortune.certificates.fresh import SeedsToTrain, missing
 from xortune.comparisons.contestants import (
     RULE,
@@ -34,6 +33,7 @@ from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
+from xortune.core.version import VERSION
 from xortune.driver.certify import (
     FreshSeeds,
     estimate,
@@ -520,7 +520,7 @@ def _trained(
     for (place, config), outcome in zip(to_train.items(), outcomes, strict=True):
         entry, identity = entries[place], identity_of(config.trainer.describe())
         assert not isinstance(entry, Contestant)
-        trained = trained_by({**identity, "versions": {"xortune": __version__}})
+        trained = trained_by({**identity, "versions": {"xortune": VERSION}})
         contestants[place] = trained_contestant(entry, outcome, trained, identity)
     return contestants
 

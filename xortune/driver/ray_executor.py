@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from xortune import __version__
 from xortune.core.errors import InputError
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import (
@@ -36,6 +35,7 @@ from xortune.core.trainer import (
     runs_users_code,
     stacking_of,
 )
+from xortune.core.version import VERSION
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
 from xortune.driver.executors import train_blocks
@@ -150,7 +150,7 @@ PACKAGES = ("torch", "numba", "numpy")
 
 def versions() -> dict[str, str]:
     """Versions of xortune and of `PACKAGES`, without the build (`+cpu`), which may differ."""
-    found = {"xortune": __version__}
+    found = {"xortune": VERSION}
     for name in PACKAGES:
         try:
             found[name] = version(name).partition("+")[0]

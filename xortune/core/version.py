@@ -1,0 +1,3 @@
+"""The version of xortune."""
+
+VERSION = "0.1.0"
