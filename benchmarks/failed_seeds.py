@@ -20,7 +20,7 @@ import numpy as np
 
 from xortune.core.point import Point
 from xortune.driver.propose import OptunaProposer, proposer_for
-from xortune.racing.objectives import ConfigCounts, sampler_values, summed
+from xortune.racing.objectives import ConfigCounts, sampler_values, statistic_value
 from xortune.spaces.model import Objective, SearchSpace
 from xortune.spaces.space import parse_space
 
@@ -51,7 +51,7 @@ def numbers(point: Point) -> list[float]:
 
 def that_it_failed(objectives: tuple[Objective, ...], seen: ConfigCounts) -> tuple[float, ...]:
     """One value for all that failed."""
-    value = summed(objectives[0], seen.numbers["acc"])
+    value = statistic_value(objectives[0], seen.numbers["acc"])
     return (value if math.isfinite(value) else -1e300,)
 
 
@@ -66,13 +66,13 @@ def searched(space: SearchSpace, tell: Callable[..., tuple[float, ...]]) -> list
         assert point is not None
         given = numbers(point)
         proposer.learn(number, ConfigCounts(point, 0, SEEDS, 0, {"acc": given}))
-        found.append(summed(goal, given))
+        found.append(statistic_value(goal, given))
     return found
 
 
 def the_number(objectives: tuple[Objective, ...], seen: ConfigCounts) -> tuple[float, ...]:
     """Nothing else, where `failed` makes it one."""
-    return (summed(objectives[0], seen.numbers["acc"]),)
+    return (statistic_value(objectives[0], seen.numbers["acc"]),)
 
 
 WAYS = (

@@ -27,8 +27,8 @@ from xortune.racing.objectives import (
     sampler_value,
     sampler_values,
     speed,
-    summed,
-    summed_interval,
+    statistic_interval,
+    statistic_value,
 )
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.manifest import noted_objectives, objectives_of
@@ -156,11 +156,11 @@ def test_a_quantile_is_failed_where_a_failed_seed_has_a_part_in_it(numbers, fail
 def test_a_failed_seed_is_never_better_than_a_number(numbers, statistic, maximize):
     goal = objective(statistic, maximize=maximize)
     sign = 1 if maximize else -1
-    before = sign * summed(goal, numbers)
+    before = sign * statistic_value(goal, numbers)
     for place, number in enumerate(numbers):
         if not math.isnan(number):
             changed = [*numbers[:place], math.nan, *numbers[place + 1 :]]
-            assert sign * summed(goal, changed) <= before + 1e-6
+            assert sign * statistic_value(goal, changed) <= before + 1e-6
             assert sign * sampler_value(goal, changed) <= sign * sampler_value(goal, numbers) + 1e-6
     assert math.isfinite(sampler_value(goal, numbers))
 
@@ -172,7 +172,7 @@ def test_a_sampler_is_told_which_of_two_hopeless_ones_fails_less():
     assert worst < bad < low
     counted = objective("q10", failed=0.0)
     five, ten = [1.0] * 5 + [math.nan] * 5, [math.nan] * 10
-    assert summed(counted, five) == summed(counted, ten) == 0.0
+    assert statistic_value(counted, five) == statistic_value(counted, ten) == 0.0
     assert -1e-5 < sampler_value(counted, ten) < sampler_value(counted, five) < 0
     less = objective("q90", maximize=False)
     worst, bad, high = (sampler_value(less, n) for n in (all_, half, [1e308, 1e308]))
@@ -305,18 +305,18 @@ def test_the_best_is_the_best_in_what_was_looked_for(tmp_path):
 
 def test_an_interval_says_that_its_worse_end_may_have_failed():
     numbers = np.array([math.nan, math.nan, *np.linspace(0.5, 1.0, 38)])  # 5 % failed
-    low, high = summed_interval(objective("q10"), numbers)
+    low, high = statistic_interval(objective("q10"), numbers)
     assert low == -math.inf  # the least of 40, which failed
     assert 0.5 < high < 0.7
-    assert summed_interval(objective("mean"), numbers) == (-math.inf, -math.inf)
-    low, high = summed_interval(objective("median"), numbers)
+    assert statistic_interval(objective("mean"), numbers) == (-math.inf, -math.inf)
+    low, high = statistic_interval(objective("median"), numbers)
     assert 0.5 < low < high < 1.0
-    low, high = summed_interval(objective("iqm"), numbers)
+    low, high = statistic_interval(objective("iqm"), numbers)
     assert 0.5 < low < high < 1.0
-    low, high = summed_interval(objective("iqm"), numbers[:20])  # two of 20: a quarter may fail
+    low, high = statistic_interval(objective("iqm"), numbers[:20])  # two of 20: a quarter may fail
     assert low == -math.inf
     assert 0.5 < high < 1.0
-    low, high = summed_interval(objective("iqm", maximize=False), numbers[:20])
+    low, high = statistic_interval(objective("iqm", maximize=False), numbers[:20])
     assert high == math.inf
     assert 0.0 < low < 1.0
 

@@ -9,7 +9,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
-from xortune.runs.sessions import DifferentRunError, changes_brought, differences, words
+from xortune.runs.sessions import DifferentRunError, changes_brought, differences, inline_yaml
 from xortune.spaces.grid import grid
 from xortune.spaces.space import parse_space, start_point
 from xortune.spaces.yaml_reader import read_yaml
@@ -216,7 +216,7 @@ def test_a_task_is_known_by_its_rows():
     )
 )
 def test_words_are_those_of_a_space_file(value):
-    assert read_yaml(f"x: {words(value)}", "x").values == {"x": value}
+    assert read_yaml(f"x: {inline_yaml(value)}", "x").values == {"x": value}
 
 
 VALUES = ["a", "b", 1, 2, True, None]

@@ -34,9 +34,9 @@ from xortune.racing.objectives import (
     ConfigCounts,
     costs,
     numbers_named,
+    only_statistic,
     seed_costs,
-    summed,
-    summed_only,
+    statistic_value,
     tie_break,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
@@ -261,18 +261,18 @@ class _Order:
 
     def __init__(self, space: SearchSpace) -> None:
         self._objectives, self._rungs = space.objectives, space.seeds.ladder
-        self._summed = summed_only(space.objectives)
+        self._statistic = only_statistic(space.objectives)
         self._names = numbers_named(space.objectives)
         self._by_counts = cache(self._key)
 
     @property
     def needs_numbers(self) -> bool:
         """Whether the trainer's numbers decide before the counts do."""
-        return self._summed is not None
+        return self._statistic is not None
 
     def __call__(self, count: Count) -> tuple[float, ...]:
         """The criteria, the lower the better, then minus the seeds and the successes."""
-        if self._summed is None:
+        if self._statistic is None:
             return self._by_counts(count.successes, count.n)
         return self._key(count.successes, count.n, count.numbers)
 
@@ -280,7 +280,7 @@ class _Order:
         def cost(objective: Objective) -> NDArray[np.float64]:
             if not numbers:
                 return np.zeros(1)
-            value = summed(objective, numbers[self._names.index(objective.number or "")])
+            value = statistic_value(objective, numbers[self._names.index(objective.number or "")])
             return np.array([-value if objective.maximize else value])
 
         columns = criteria(
@@ -472,7 +472,7 @@ class SearchDecisions:
             return
         for key, state in self._configs.items():
             count = state.seen.counted
-            may_climb = count.successes > 0 or summed_only(self._space.objectives) is not None
+            may_climb = count.successes > 0 or only_statistic(self._space.objectives) is not None
             unfinished = may_climb and count.n < self._space.seeds.ladder[-1]
             if unfinished and key not in self._verdicts and self._race.is_stopped(key):
                 self._verdicts.add(key)
@@ -757,8 +757,8 @@ class SearchDecisions:
             return state
         seen, objectives = state.worth(self._names), self._space.objectives
         per_seed = None
-        if (summed := summed_only(objectives)) is not None and summed.number is not None:
-            per_seed = seed_costs(summed, seen.numbers[summed.number])
+        if (sole := only_statistic(objectives)) is not None and sole.number is not None:
+            per_seed = seed_costs(sole, seen.numbers[sole.number])
         self._race.see(
             key,
             seen.successes,

@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
-from xortune.racing.objectives import cost_share, expected, only_rate, summed_only, worth
+from xortune.racing.objectives import cost_share, expected, only_rate, only_statistic, worth
 from xortune.racing.race import Race, RaceRule, best_lower, is_worse, race_lower, race_share
 from xortune.spaces.grid import grid_size
 from xortune.spaces.model import FIRST, SearchSpace, weighs_seeds
@@ -40,7 +40,7 @@ PRIOR_WEIGHT = 4.0
 LOOKS = tuple(2**i for i in range(9))
 """Numbers of further seeds whose value is computed."""
 
-CHUNK = 8
+CONFIGS_PER_PRODUCT = 8
 """Configurations in one matrix product."""
 
 NEGLIGIBLE = 1e-6
@@ -104,8 +104,8 @@ def _most_worth(
     ceilings = np.maximum(advantages, 0.0).sum(axis=1) / steps
     order = np.argsort(-ceilings, kind="stable")
     best, highest = None, least
-    for start in range(0, len(order), CHUNK):
-        rows = order[start : start + CHUNK]
+    for start in range(0, len(order), CONFIGS_PER_PRODUCT):
+        rows = order[start : start + CONFIGS_PER_PRODUCT]
         if ceilings[rows[0]] <= highest:
             break
         ahead = np.array(LOOKS)[:, None] >= steps[rows]
@@ -573,8 +573,8 @@ def race_of(space: SearchSpace) -> SeedRace | None:
     if not raced(space):
         return None
     rule = RaceRule(space.seeds.ladder, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
-    if (summed := summed_only(space.objectives)) is not None:
-        return NumberGrants(rule, share=cost_share(summed))
+    if (sole := only_statistic(space.objectives)) is not None:
+        return NumberGrants(rule, share=cost_share(sole))
     if not only_rate(space.objectives):
         return FrontGrants(rule)
     return Grants(rule, weighs=weighs_seeds(space.objectives, space.stop))

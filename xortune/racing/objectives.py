@@ -43,7 +43,7 @@ def numbers_in(outcome: Outcome, name: str) -> NDArray[np.float64]:
     return valid_numbers(outcome.details.values.get(name), outcome.status)
 
 
-def summed_only(objectives: Sequence[Objective]) -> Objective | None:
+def only_statistic(objectives: Sequence[Objective]) -> Objective | None:
     """The objective, if it is the only one and sums up a trainer's number; else None."""
     return objectives[0] if len(objectives) == 1 and objectives[0].number is not None else None
 
@@ -54,13 +54,13 @@ def ties_of(objectives: Sequence[Objective]) -> Objective | None:
 
 
 def sampler_value(objective: Objective, numbers: Numbers) -> float:
-    """The sampler's value: `summed`, or a finite number where that is infinite.
+    """The sampler's value: `statistic_value`, or a finite number where that is infinite.
 
     That number is worse than any other, and the worse the more seeds failed, so that a search that
     has seen nothing else knows in which direction to go. For the same reason equal values differ by
     a tiny penalty for failed seeds: see `benchmarks/failed_seeds.py`.
     """
-    value = summed(objective, numbers)
+    value = statistic_value(objective, numbers)
     share = float(np.isnan(np.asarray(numbers, np.float64)).mean())
     if not math.isfinite(value):
         return math.copysign(BEYOND * (1 + share), value)
@@ -77,7 +77,7 @@ def _with_failed(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
     return np.sort(np.where(np.isnan(values), failed, values))
 
 
-def summed(objective: Objective, numbers: Numbers) -> float:
+def statistic_value(objective: Objective, numbers: Numbers) -> float:
     """The objective's statistic over all seeds; infinite where failed seeds decide it."""
     assert objective.statistic is not None
     return of_all(_with_failed(objective, numbers), objective.statistic)
@@ -95,8 +95,8 @@ def cost_share(objective: Objective) -> float | None:
     return share if share is None or not objective.maximize else 1 - share
 
 
-def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:
-    """The 95 % interval of `summed`; see `stats.numbers.interval_of_all`."""
+def statistic_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:
+    """The 95 % interval of `statistic_value`; see `stats.numbers.interval_of_all`."""
     assert objective.statistic is not None
     return interval_of_all(_with_failed(objective, numbers), objective.statistic)
 
@@ -182,12 +182,12 @@ def sampler_value_names(objectives: Sequence[Objective]) -> list[str]:
 
 
 def estimates(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float, ...]:
-    """The values for people: k / n, ERT (inf without a success), a parameter's value, `summed`."""
+    """Values for people: k / n, ERT (inf without a success), a parameter, `statistic_value`."""
     values = {
         SUCCESS_RATE: counts.successes / counts.n,
         EPOCHS_TO_SOLVE: counts.spent / counts.successes if counts.successes else math.inf,
     }
-    return _values(objectives, counts, values, summed)
+    return _values(objectives, counts, values, statistic_value)
 
 
 def costs(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float, ...]:
@@ -223,7 +223,7 @@ def tie_break(objectives: Sequence[Objective], counts: ConfigCounts) -> float:
     """
     if (ties := ties_of(objectives)) is None:
         return speed(counts)
-    median = summed(ties, counts.numbers[ties.number or ""])
+    median = statistic_value(ties, counts.numbers[ties.number or ""])
     better = median if ties.maximize else -median
     share = better / (1 + abs(better)) if math.isfinite(better) else -1.0  # failed seeds decide
     return 0.5 + 0.499 * share

@@ -57,7 +57,7 @@ from xortune.stats.anytime import (
 FINALISTS = 5
 """The default number of finalists, which a search certifies."""
 
-EVEN = 20
+EVEN_SHARES = 20
 """c in `race_share`: about the first 20 configurations have nearly equal shares of alpha."""
 
 
@@ -102,9 +102,9 @@ _FLOOR = _Bar(0.0, None)
 def race_share(number: ArrayLike) -> NDArray[np.float64]:
     """w_i: the share of alpha of configuration number i = 1, 2, ...; all shares sum to 1."""
     i = np.asarray(number, np.float64)
-    before, after = np.log(EVEN + i - 1), np.log(EVEN + i)
+    before, after = np.log(EVEN_SHARES + i - 1), np.log(EVEN_SHARES + i)
     # The difference of the inverses without cancellation.
-    return np.asarray(np.log(EVEN) * np.log1p(1 / (EVEN + i - 1)) / (before * after))
+    return np.asarray(np.log(EVEN_SHARES) * np.log1p(1 / (EVEN_SHARES + i - 1)) / (before * after))
 
 
 def race_lower(

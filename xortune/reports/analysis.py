@@ -32,7 +32,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
-from xortune.racing.objectives import summed_only
+from xortune.racing.objectives import only_statistic
 from xortune.reports.document import Table, environment, lines_of, numbers, table_of, texts
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
@@ -584,7 +584,7 @@ class Report:
         few = better < needed or configs < 2 * needed
         self.too_few_for_importance = (configs, better, needed) if few else None
         # The number of a user's trainer that is the only objective; None otherwise.
-        self.looked_for = summed_only(run.objectives)
+        self.looked_for = only_statistic(run.objectives)
         # The number of a user's trainer that is shown beside k / n, if none is the objective.
         self.score = None if self.looked_for else score_in(run)
         self.complete = manifest.get("complete") is not False

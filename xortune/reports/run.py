@@ -27,8 +27,8 @@ from xortune.racing.objectives import (
     counts_of,
     estimates,
     numbers_in,
-    summed,
-    summed_interval,
+    statistic_interval,
+    statistic_value,
     ties_of,
 )
 from xortune.reports.analysis import (
@@ -158,7 +158,9 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
         amounts = [float(one) if np.isfinite(one) else None for one in epochs]
         measures = ["–" if one is None else number(round(one)) for one in amounts]
     else:
-        sums = [summed(objective, _objective_numbers(objective, r)) for r in results[:most]]
+        sums = [
+            statistic_value(objective, _objective_numbers(objective, r)) for r in results[:most]
+        ]
         amounts = [one if np.isfinite(one) else None for one in sums]
         measures = [worth(objective, result) for result in results[:FIRST]]
         measures += map(_number_or_failed, sums[FIRST:])
@@ -248,8 +250,8 @@ def _objective_numbers(objective: Objective, result: ConfigResult) -> NDArray[np
 def worth(objective: Objective, result: ConfigResult) -> str:
     """The value of a config for the number that is the objective, with its interval."""
     values = _objective_numbers(objective, result)
-    ends = summed_interval(objective, values)
-    mean = summed(objective, values)
+    ends = statistic_interval(objective, values)
+    mean = statistic_value(objective, values)
     if ends is None or np.isinf(ends).all():
         return _number_or_failed(mean)
     if np.isfinite([mean, *ends]).all():

@@ -22,9 +22,9 @@ from xortune.racing.objectives import (
     estimates,
     front,
     numbers_in,
-    summed,
-    summed_interval,
-    summed_only,
+    only_statistic,
+    statistic_interval,
+    statistic_value,
     ties_of,
 )
 from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines
@@ -66,10 +66,10 @@ def _begins(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.concatenate([np.ones(min(1, len(values)), np.bool_), values[1:] != values[:-1]])
 
 
-def aside_rows(aside: Evaluations) -> list[dict[str, Any]]:
+def superseded_rows(superseded: Evaluations) -> list[dict[str, Any]]:
     """For the manifest: what is not counted, by configuration and version."""
     rows: dict[tuple[str, str | None], dict[str, Any]] = {}
-    for evaluation in aside:
+    for evaluation in superseded:
         key, fingerprint = evaluation.block.point.key, evaluation.fingerprint
         row = rows.setdefault((key, fingerprint), {"key": key, "made": fingerprint, "k": 0, "n": 0})
         row["n"] += evaluation.block.count
@@ -172,7 +172,7 @@ def criteria(
         epochs_to_solve: shape (C,): NaN without a success.
         costs: computes an objective on a trainer's numbers, shape (C,), so that less is better.
     """
-    if (objective := summed_only(objectives)) is not None:
+    if (objective := only_statistic(objectives)) is not None:
         # Higher rungs first: only numbers of equally many seeds are compared.
         yield -np.searchsorted(np.sort(np.array(rungs, np.int64)), n, "right")
         yield costs(objective)
@@ -279,7 +279,7 @@ class ConfigResults(Sequence[ConfigResult]):
         numbers = (
             [self._lines.numbers(line, name) for line in self._lines_of(i)] for i in range(count)
         )
-        costs = (summed(objective, np.concatenate(parts)) for parts in numbers)
+        costs = (statistic_value(objective, np.concatenate(parts)) for parts in numbers)
         values = np.fromiter(costs, float, count)
         return -values if objective.maximize else values
 
@@ -521,7 +521,7 @@ def config_table(
     """
     import pandas as pd
 
-    objective = summed_only(objectives)
+    objective = only_statistic(objectives)
     detailed = results.detailed or objective is not None
     outcomes = [result.outcome for result in results] if detailed else []
     ours = CONFIG_COLUMNS if front is None else (*CONFIG_COLUMNS, FRONT)
@@ -580,8 +580,8 @@ def _objective(
     rows = np.full((len(outcomes), 3), np.nan)
     for row, outcome in zip(rows, outcomes, strict=True):
         numbers = numbers_in(outcome, objective.number or "")
-        row[0] = summed(objective, numbers)
-        row[1:] = summed_interval(objective, numbers) or (np.nan, np.nan)
+        row[0] = statistic_value(objective, numbers)
+        row[1:] = statistic_interval(objective, numbers) or (np.nan, np.nan)
     rows[np.isinf(rows)] = np.nan
     endings = ("", "_low", "_high")
     base = free_name("objective", taken, endings=endings)

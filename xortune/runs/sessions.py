@@ -29,7 +29,7 @@ from xortune.runs.manifest import (
     sessions_of,
     update_manifest,
 )
-from xortune.runs.results import aside_rows
+from xortune.runs.results import superseded_rows
 from xortune.runs.store import replace_file
 from xortune.spaces.command import EXIT_CODE
 from xortune.spaces.model import (
@@ -163,12 +163,14 @@ class Difference:
         return f"{self.name}: {self.before} -> {self.after}"
 
 
-def words(value: object) -> str:
+def inline_yaml(value: object) -> str:
     """A value as a space file writes it, on one line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{words(k)}: {words(v)}" for k, v in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{inline_yaml(k)}: {inline_yaml(v)}" for k, v in value.items()) + "}"
+        )
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(words, value)) + "]"
+        return "[" + ", ".join(map(inline_yaml, value)) + "]"
     if isinstance(value, str):
         return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
     return json.dumps(value)
@@ -226,7 +228,7 @@ def differences(
     ]
     for name, old_value, new_value, refusal in pairs:
         if old_value != new_value:
-            yield Difference(name, words(old_value), words(new_value), refusal)
+            yield Difference(name, inline_yaml(old_value), inline_yaml(new_value), refusal)
     yield from _count("seeds.certify", old.seeds.certify, new.seeds.certify)
     for index, (old_start, new_start) in enumerate(zip_longest(old.start, new.start)):
         if old_start != new_start:
@@ -239,7 +241,7 @@ def differences(
 
 
 def _shown(value: object) -> str:
-    return NOTHING if value is None else words(value)
+    return NOTHING if value is None else inline_yaml(value)
 
 
 def _count(
@@ -281,15 +283,17 @@ def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
         path = name if is_top_level else f"parameters.{name}"
         if name not in before:
             refusal = "no configuration so far has a value for it"
-            yield Difference(path, NOTHING, words(new_forms[name]), refusal)
+            yield Difference(path, NOTHING, inline_yaml(new_forms[name]), refusal)
         elif name not in after:
-            yield Difference(path, words(forms[name]), NOTHING, "configurations so far have it")
+            yield Difference(
+                path, inline_yaml(forms[name]), NOTHING, "configurations so far have it"
+            )
         elif before[name] != after[name] or _kinds(before[name]) != _kinds(after[name]):
             one, other = before[name], after[name]
             yield from _changes(path, (one, forms[name]), (other, new_forms[name]), before)
     orders = [[n for n in some if n in before and n in after] for some in (before, after)]
     if orders[0] != orders[1]:  # draws and the grid follow this order
-        yield Difference("parameters (their order)", words(orders[0]), words(orders[1]))
+        yield Difference("parameters (their order)", inline_yaml(orders[0]), inline_yaml(orders[1]))
 
 
 def _forms(space: SearchSpace) -> dict[str, Any]:
@@ -314,10 +318,12 @@ def _changes(
     (old, before), (new, after) = old_and_form, new_and_form
     if not (isinstance(before, dict) and isinstance(after, dict) and type(old) is type(new)):
         refusal = _lost(old, new) or _moved(old, new, parents)
-        yield Difference(path, words(before), words(after), refusal)
+        yield Difference(path, inline_yaml(before), inline_yaml(after), refusal)
         return
     for key in {**before, **after}:
-        one, other = (words(form[key]) if key in form else NOTHING for form in (before, after))
+        one, other = (
+            inline_yaml(form[key]) if key in form else NOTHING for form in (before, after)
+        )
         if one != other:
             refusal = _moved(old, new, parents) if key == "when" else _lost(old, new, key)
             yield Difference(f"{path}.{key}", one, other, refusal)
@@ -329,7 +335,7 @@ def _lost(old: Parameter, new: Parameter, key: str | None = None) -> str | None:
         if isinstance(new, Range) and not isinstance(old, Fixed):
             return "a choice stays a choice"
         missing = [value for value in extremes(old) if not equal_values(new, value)]
-        return f"without {words(missing)}, which is in the run" if missing else None
+        return f"without {inline_yaml(missing)}, which is in the run" if missing else None
     if not isinstance(new, Range):
         return "a range stays a range"
     if old.integer != new.integer:
@@ -521,7 +527,7 @@ def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
     """The manifest's entries at the end of a session: `how` it ended, and what is not counted."""
     *others, last = sessions_of(run.manifest)
     entries: dict[str, Any] = {"sessions": [*others, {**last, **how}]}
-    rows = aside_rows(run.set_aside)
+    rows = superseded_rows(run.set_aside)
     if rows or "not_counted" in run.manifest:
         entries["not_counted"] = rows
     return entries

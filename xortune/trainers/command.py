@@ -125,8 +125,8 @@ KEPT = 4_000
 LINE = 65_536
 """Number of last bytes kept of stdout, for its last line, and of stderr."""
 
-CHUNK, FULL = 65_536, 16
-"""Bytes that are read at once, which is what a pipe mostly holds; and the most such chunks that a
+READ_BYTES, MAX_READS = 65_536, 16
+"""Bytes that are read at once, which is what a pipe mostly holds; and the most such reads that a
 pipe can hold."""
 
 LOOK = 0.02
@@ -260,7 +260,7 @@ class _Reader:
     def drain(self) -> None:
         """Read what the pipes hold now, and no more: a writer may never stop."""
         for pipe in list(self._open):
-            for _ in range(FULL):
+            for _ in range(MAX_READS):
                 if pipe not in self._open or not self._take(pipe):
                     break
 
@@ -278,7 +278,7 @@ class _Reader:
     def _take(self, pipe: IO[bytes]) -> bool:
         """Read a chunk; return whether there was one."""
         try:
-            chunk = os.read(pipe.fileno(), CHUNK)
+            chunk = os.read(pipe.fileno(), READ_BYTES)
         except BlockingIOError:
             return False
         if not chunk:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xortune.core.formats import count, percent
 from xortune.core.outcome import Status
 from xortune.core.trainer import PROVEN_WORSE
-from xortune.racing.objectives import only_rate, summed_only
+from xortune.racing.objectives import only_rate, only_statistic
 from xortune.reports.analysis import Failures, failures_of, report_of, varying
 from xortune.reports.drawing.model import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.figures.common import (
@@ -68,7 +68,7 @@ def stops_of(run: Run) -> Stops:
         stops[[key in worse for key in results.keys]] = Stop.WORSE
     if len(ladder) > 1:
         stops[k == 0] = Stop.UNSOLVED
-    if run.set_aside or not ladder or summed_only(run.objectives):
+    if run.set_aside or not ladder or only_statistic(run.objectives):
         stops[:] = Stop.EARLY
     stops[n >= full] = Stop.FULL
     return stops
