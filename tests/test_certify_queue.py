@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from xortune.certificates.fresh import CertifyRequest, tasks_of
 from xortune.core.point import Point
 from xortune.driver import certify as module
+from xortune.driver import loop
 from xortune.driver.batches import Batches
-from xortune.driver.certify import FreshSeeds, certify_run, train_locally
+from xortune.driver.certify import certify_run, train_locally
 from xortune.driver.cluster import Cluster
 from xortune.driver.executors import LocalExecutor
-from xortune.driver.loop import Record
+from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.loop import run as run_loop
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL
@@ -47,7 +48,7 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
         certify_run(run.path, trainer, CertifyRequest(top=1, seeds=30, neighbourhood=0.2))
         before = (run.path / JOURNAL).read_text().splitlines(keepends=True)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "BLOCK_SECONDS", 16e-7)
+            patch.setattr(loop, "BLOCK_SECONDS", 16e-7)
             whole = certify_run(run.path, trainer, call)
         made = (run.path / JOURNAL).read_text().splitlines(keepends=True)[len(before) :]
         kept = data.draw(st.lists(st.sampled_from(range(len(made))), unique=True, min_size=1))

@@ -23,7 +23,6 @@ from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.certificates.fresh import SeedsToTrain
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
@@ -41,12 +40,11 @@ from xortune.driver.batches import (
     WorkerFailure,
     most_in_flight,
 )
-from xortune.driver.certify import FreshSeeds
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.loop import FirstFailure, Record, run
+from xortune.driver.loop import FirstFailure, FreshSeeds, Record, run
 from xortune.driver.propose import ANYWHERE, LEARNING, STARTUP, proposer_for
 from xortune.racing.objectives import ConfigCounts
-from xortune.runs.evaluation import encode_outcome
+from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.runs.journal import Journal, read
 from xortune.spaces.space import parse_space
 

@@ -22,7 +22,7 @@ from xortune.runs.certificate import (
     sequence_step,
     write_certificate,
 )
-from xortune.runs.evaluation import Criterion, Evaluation, Purpose
+from xortune.runs.evaluation import Criterion, Evaluation, Purpose, SeedsToTrain
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.run import JOURNAL, Run
 from xortune.spaces.model import Choice, Range, SearchSpace, is_active, is_number
@@ -194,27 +194,6 @@ DRAWS = 64
 
 _TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
 """Facts of the trainer that the draw depends on: what a solved seed means, not the versions."""
-
-
-@dataclass(frozen=True)
-class SeedsToTrain:
-    """The seeds that a config still has to be trained under.
-
-    Attributes:
-        seeds: ascending parts, empty if none is missing. Blocks train side by side, so an
-            interrupted attempt may lack any of its seeds.
-        proposal: the number of the search's proposal under which the journal lists it.
-    """
-
-    point: Point
-    seeds: tuple[range, ...]
-    proposal: int = 0
-    purpose: Purpose | None = None
-
-    @property
-    def count(self) -> int:
-        """The number of seeds."""
-        return sum(map(len, self.seeds))
 
 
 def tasks_of(

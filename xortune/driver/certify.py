@@ -7,11 +7,9 @@ Ray needs to start its workers.
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -20,18 +18,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from xortune.certificates.fresh import (
     CertifyRequest,
-    SeedsToTrain,
     next_of_sequence,
     save_certificate,
     tasks_of,
 )
 from xortune.core.errors import refuse_given, worded
 from xortune.core.formats import count, duration
-from xortune.core.trainer import NO_FAILURES, Block, Trainer, runs_users_code
-from xortune.driver.batches import BATCHES_PER_SLOT, MIN_BATCH_SECONDS, Batches, Job
+from xortune.core.trainer import NO_FAILURES, Trainer, runs_users_code
+from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, connected, slots
 from xortune.driver.executors import RAY_SECONDS, LocalExecutor
-from xortune.driver.loop import Record
+from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.subprocesses import end_process, ending_process, in_this_process
@@ -40,7 +37,7 @@ from xortune.driver.voice import Voice
 from xortune.reports.analysis import certify_command
 from xortune.reports.files import write_report
 from xortune.runs.certificate import Certificate, certificate_of
-from xortune.runs.evaluation import Criterion, Evaluation
+from xortune.runs.evaluation import Criterion
 from xortune.runs.journal import held_journal
 from xortune.runs.manifest import (
     CERTIFIED,
@@ -64,131 +61,6 @@ def on_ray(trainer: Trainer, cluster: Cluster, folder: Path, **options: Any) -> 
     from xortune.driver.ray_executor import RayExecutor
 
     return RayExecutor(trainer, cluster, folder, **options)
-
-
-# -------------------------------------------------------------------------------------------------
-# Fresh seeds. They are all known from the start; only the sizes of blocks are decided here.
-
-BLOCK_SECONDS, LEAST_SEEDS = 1.0, 16
-"""Target length of a block on one core, and its minimum number of seeds."""
-
-
-class FreshSeeds:
-    """Decides which fresh seeds train next: one block of each config in turn.
-
-    All configs begin before the first is known to be good or bad, so nobody can choose among them
-    by interrupting an attempt. Blocks of one config may train at once, and results come in any
-    order.
-
-    Args:
-        tasks: the seeds of each config.
-        trainer: estimates the time of a block.
-        slots: batches that train at once. Blocks are smaller if slots would be idle.
-        further: called with all lines so far; returns further tasks, or none once all is decided.
-        pace: measured time of a block as a multiple of the trainer's estimate. Finished blocks
-            correct it.
-
-    Attributes:
-        configs: number of configs with seeds to train.
-        news: pairs (seeds done, all seeds) for the user's callback.
-        lines: the evaluations recorded so far.
-    """
-
-    ready = 0
-
-    def __init__(
-        self,
-        tasks: Sequence[SeedsToTrain],
-        trainer: Trainer,
-        *,
-        slots: int = 1,
-        pace: float = 1.0,
-        further: Callable[[Sequence[Evaluation]], Sequence[SeedsToTrain]] | None = None,
-    ) -> None:
-        self.slots = slots
-        self._further = further
-        self._trainer, self._pace = trainer, pace
-        self._waiting = deque(task for task in tasks if task.seeds)
-        self.configs = len({task.point.key for task in self._waiting})
-        self._total, self._done = _seeds_of(self._waiting), 0
-        self.news: deque[object] = deque([(0, self._total)])
-        self.lines: list[Evaluation] = []
-
-    @property
-    def left(self) -> int:
-        """Estimated number of blocks that are still to be made."""
-        return sum(math.ceil(task.count / self._size(task)) for task in self._waiting)
-
-    @property
-    def work_left(self) -> float:
-        """Estimated seconds of work for one core."""
-        return self._pace * sum(self._cost(task) for task in self._waiting)
-
-    @property
-    def open(self) -> bool:
-        """Whether `next` returns a block now."""
-        return bool(self._waiting)
-
-    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
-        """Begin no further block; those in flight may finish."""
-        self._waiting.clear()
-        self._further = None
-
-    def next(self) -> Job | None:
-        """The next block to train; None if there is none now."""
-        if not self._waiting:
-            return None
-        size = self._size(self._waiting[0])  # it depends on all that waits
-        task = self._waiting.popleft()
-        part, *others = task.seeds
-        block = Block(task.point, part.start, min(size, len(part)))
-        if rest := range(block.seeds.stop, part.stop):
-            others.insert(0, rest)
-        if others:
-            self._waiting.append(replace(task, seeds=tuple(others)))
-        return Job(task.proposal, block, purpose=task.purpose)
-
-    def wants(self, job: Job) -> bool:  # noqa: ARG002
-        """Whether the result of a block is wanted: always."""
-        return True
-
-    def tell(self, job: Job, result: Evaluation) -> None:
-        """Record the result of a block."""
-        self.lines.append(result)
-        estimated = self._trainer.cost(job.block)
-        if result.outcome is not None and estimated > 0:
-            self._pace = 0.7 * self._pace + 0.3 * result.seconds / estimated
-        if result.final:
-            self._done += job.block.count
-            if self._further is not None:
-                more = [task for task in self._further(self.lines) if task.seeds]
-                if self._done == self._total:
-                    self._waiting.extend(more)
-                    self._total += _seeds_of(more)
-                elif not more:  # the seeds so far have decided
-                    self._total -= _seeds_of(self._waiting)
-                    self._waiting.clear()
-            self.news.append((self._done, self._total))
-
-    def _cost(self, task: SeedsToTrain) -> float:
-        return self._trainer.cost(Block(task.point, task.seeds[0].start, task.count))
-
-    def _size(self, task: SeedsToTrain) -> int:
-        """Maximum number of seeds of the next block."""
-        each = max(1.0, self._pace) * self._cost(task) / task.count
-        if each <= 0:
-            return task.count
-        seconds, least = BLOCK_SECONDS, LEAST_SEEDS
-        if self.slots > 1:
-            # Each slot gets about the same number of blocks, so that all end together.
-            share = math.ceil(_seeds_of(self._waiting) / (BATCHES_PER_SLOT * self.slots))
-            seconds = min(seconds, max(MIN_BATCH_SECONDS, share * each))
-            least = min(least, share)
-        return max(round(seconds / each), least, 1)
-
-
-def _seeds_of(tasks: Iterable[SeedsToTrain]) -> int:
-    return sum(task.count for task in tasks)
 
 
 def train_locally(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:

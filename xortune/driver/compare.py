@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ov
 
 import numpy as np
 
-from xortune.certificates.fresh import SeedsToTrain, missing
+from xortune.certificates.fresh import missing
 from xortune.comparisons.contestants import (
     RULE,
     Candidate,
@@ -35,18 +35,18 @@ from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
 from xortune.core.version import VERSION
 from xortune.driver.certify import (
-    FreshSeeds,
     estimate,
     estimate_of_seeds,
     seconds_of_seed,
     train_locally,
 )
 from xortune.driver.evaluate import single_config
-from xortune.driver.loop import Record
+from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.subprocesses import ending_process, in_this_process
 from xortune.driver.trainer import trainer_of, with_cores
 from xortune.driver.voice import Voice
 from xortune.reports.files import comparison_directory
+from xortune.runs.evaluation import SeedsToTrain
 from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of

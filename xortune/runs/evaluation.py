@@ -128,6 +128,27 @@ class Purpose:
     min_rate: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, _NotNull] = None
 
 
+@dataclass(frozen=True)
+class SeedsToTrain:
+    """The seeds that a config still has to be trained under.
+
+    Attributes:
+        seeds: ascending parts, empty if none is missing. Blocks train side by side, so an
+            interrupted attempt may lack any of its seeds.
+        proposal: the number of the search's proposal under which the journal lists it.
+    """
+
+    point: Point
+    seeds: tuple[range, ...]
+    proposal: int = 0
+    purpose: Purpose | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of seeds."""
+        return sum(map(len, self.seeds))
+
+
 # -------------------------------------------------------------------------------------------------
 # An evaluation and its line in the journal.
 #
