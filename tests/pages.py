@@ -20,13 +20,11 @@ class Parsed(HTMLParser):
         elements: (name, attributes) of each start tag.
         text: all text outside scripts and styles.
         raw: (tag, attributes, text) of scripts and styles.
-        headings: (tag, text) of each.
     """
 
     def __init__(self, page):
         super().__init__(convert_charrefs=True)
-        self.elements, self.inside, self.text = [], [], ""
-        self.raw, self.headings = [], []
+        self.elements, self.inside, self.text, self.raw = [], [], "", []
         self.feed(page)
         self.close()
         assert self.inside == [], f"not closed: {self.inside}"
@@ -37,8 +35,6 @@ class Parsed(HTMLParser):
             self.inside.append(tag)
         if tag in {"script", "style"}:
             self.raw.append((tag, dict(attributes), ""))
-        if tag in {"h1", "h2", "h3"}:
-            self.headings.append((tag, ""))
 
     def handle_startendtag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
@@ -51,11 +47,8 @@ class Parsed(HTMLParser):
         if self.inside and self.inside[-1] in {"script", "style"}:
             tag, attributes, text = self.raw[-1]
             self.raw[-1] = (tag, attributes, text + data)
-            return
-        self.text += data
-        if self.inside and self.inside[-1] in {"h1", "h2", "h3"}:
-            tag, text = self.headings[-1]
-            self.headings[-1] = (tag, text + data)
+        else:
+            self.text += data
 
     def all(self, name):
         return [attributes for tag, attributes in self.elements if tag == name]

@@ -1,14 +1,7 @@
 """What tests of pages in a browser look for."""
 
-import shutil
 from contextlib import suppress
 
-import pytest
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-NO_BROWSER = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: apt-get install chromium"
-)
 # Of each thing with text: whether it is cut off with no way to scroll to the rest.
 CUT = """() => [...document.querySelectorAll("h1, h2, h3, p, li, td, th, button, figcaption, a")]
   .filter((one) => {
@@ -43,18 +36,6 @@ OUTSIDE = """() => [...document.querySelectorAll("main *, header *, nav *")]
   .filter((one) => !one.closest(".scroll, .drawn, pre, .heard, svg") && one.getClientRects().length
     && one.getBoundingClientRect().right > innerWidth + 1)
   .map((one) => one.outerHTML.slice(0, 120))"""
-
-
-def rows(shown):
-    return shown.locator(".configs tbody tr:not(.recipes)")
-
-
-def column(shown, at):
-    """The texts of a column of the rows that are shown, counted from 0."""
-    return [
-        text.strip()
-        for text in rows(shown).locator(f":scope > :nth-child({at + 1})").all_inner_texts()
-    ]
 
 
 def drawn(shown):

@@ -2,10 +2,10 @@
 
 import figure_runs
 import pytest
-from browsing import FOLLOWED, NO_BROWSER, complaints_of_axe, drawn, fits, labels_stand_free
+from browsing import FOLLOWED, complaints_of_axe, drawn, fits, labels_stand_free
 from reported import COMPARISONS, RUNS, document_of
 
-pytestmark = NO_BROWSER
+LONG = pytest.mark.long
 
 
 def document_called(name, folder):
@@ -33,10 +33,9 @@ def shown_at_each_width(shown, *widths, labels=True):
     ("name", "theme"),
     [
         ("report", "light"),
-        *(
-            pytest.param(name, theme, marks=pytest.mark.long)
-            for name, theme in [("numbers", "dark"), ("network", "light"), ("published", "dark")]
-        ),
+        pytest.param("numbers", "dark", marks=LONG),
+        pytest.param("network", "light", marks=LONG),
+        pytest.param("published", "dark", marks=LONG),
     ],
 )
 def test_a_page_fits_is_whole_and_accessible(show, tmp_path, name, theme):
@@ -52,17 +51,10 @@ def test_a_page_fits_is_whole_and_accessible(show, tmp_path, name, theme):
     shown_at_each_width(shown, 850, 360)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "names",
-        *(
-            pytest.param(name, marks=pytest.mark.long)
-            for name in [*RUNS, *COMPARISONS]
-            if name != "names"
-        ),
-    ],
-)
+HOSTILE = [name for name in (*RUNS, *COMPARISONS) if name != "names"]
+
+
+@pytest.mark.parametrize("name", ["names", *(pytest.param(name, marks=LONG) for name in HOSTILE)])
 def test_a_hostile_page_fits_and_runs_nothing(show, tmp_path, name):
     shown = show(document_called(name, tmp_path / "d"), theme="dark", width=390)
     if name in RUNS:
