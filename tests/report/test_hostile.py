@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterable
 
 import pandas as pd
 import pytest
@@ -44,17 +45,14 @@ ALLOWED = {
     *("h1", "h2", "h3", "p", "strong", "code", "pre", "ul", "li", "img", "a"),
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
+HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison", "solved"}
+"""Values of a document of which it says only some."""
 
 
 def sayings(document):
     """What a document says for a run or a comparison: its tables, and all its other texts."""
-    shown = {name: given for name, given in document.values.items() if name not in HELD}
-    yield from texts_in(shown)
+    yield from texts_in(given for name, given in document.values.items() if name not in HELD)
     yield from (plot.note for plot in document.plots)
-
-
-HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison", "solved"}
-"""Values of a document of which it says only some."""
 
 
 def texts_in(given):
@@ -71,18 +69,20 @@ def texts_in(given):
             yield given.about
             yield from texts_in(given.table)
         case dict():
-            yield from texts_in(list(given.values()))
-        case list() | tuple():
+            yield from texts_in(given.values())
+        case Iterable():
             for one in given:
                 yield from texts_in(one)
 
 
-def printable(text):
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
 def squeezed(text):
     return re.sub(r"\s+", "", text)
+
+
+def says_all(text, document):
+    for said in sayings(document):
+        shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in said)
+        assert squeezed(shown) in squeezed(text), said
 
 
 def test_every_file_is_legal_text_without_control_signs(hostile, tmp_path):
@@ -109,9 +109,7 @@ def test_markdown_has_no_other_tags_and_says_all_that_the_document_says(document
     assert {tag for tag, _ in seen.elements} <= ALLOWED
     links = [held[name] for _, held in seen.elements for name in ("href", "src") if name in held]
     assert all(re.fullmatch(r"figures/[a-z-]+\.svg", link) for link in links)
-    shown = squeezed(seen.text)
-    for said in sayings(document):
-        assert squeezed(printable(said)) in shown, said
+    says_all(seen.text, document)
     columns = None
     for line in text.splitlines():
         found = line.count("|") if line.startswith("|") else None
@@ -127,9 +125,7 @@ def test_a_page_is_whole_says_all_and_runs_nothing(document):
     for _, attributes in found.elements:
         assert not [given for given in attributes if given.startswith("on") or given == "style"]
         assert attributes.get("href", "#").startswith(("#", "./table.csv"))
-    shown = squeezed(found.text)
-    for said in sayings(document):
-        assert squeezed(printable(said)) in shown, said
+    says_all(found.text, document)
     assert not re.search(NUMBERLESS, found.text)
     assert len(text.encode()) < 5_000_000
     for data in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.S):

@@ -1,19 +1,26 @@
-"""The figures beside report.md are those that it shows."""
+"""The files of a report: figures are those that it shows, numbers the same in each of them."""
 
+import json
 import os
+import re
 import time
+from html import unescape
 
 import pandas as pd
 import pytest
-from hand_made import CONFIG, RIGHT, WRONG, done, outcome, write_run
+from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pages import many
 
 from xortune.core.errors import InputError
+from xortune.core.formats import interval, measured
 from xortune.reports import files
 from xortune.reports import run as report
 from xortune.reports.document import ConfigRow
 from xortune.reports.figures import figures_of
 from xortune.reports.files import write_report
+from xortune.reports.page import page
 
 
 @pytest.fixture
@@ -22,32 +29,33 @@ def run(tmp_path):
     return write_run(tmp_path / "run", lines)
 
 
+def with_old_figures(run, *names):
+    folder = run.path / "figures"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text("old")
+    return folder
+
+
 def drawn(run):
     return {f"{plot.name}.svg" for plot in figures_of(run)}
 
 
 def test_a_figure_that_no_longer_applies_goes_and_what_others_put_there_stays(run):
-    folder = run.path / "figures"
-    folder.mkdir()
     assert "front.svg" not in drawn(run)
-    for name in ("front.svg", "mine.svg", "front.png", "notes.txt"):
-        (folder / name).write_text("old")
+    folder = with_old_figures(run, "front.svg", "mine.svg", "front.png", "notes.txt")
     write_report(run, formats=["csv", "tex"])
     assert (folder / "front.svg").exists(), "report.md, which may show it, is not written"
     write_report(run, formats=["md"])
-    assert {path.name for path in folder.iterdir()} == drawn(run) | {
-        *("mine.svg", "front.png", "notes.txt")
-    }
+    others = {"mine.svg", "front.png", "notes.txt"}
+    assert {path.name for path in folder.iterdir()} == drawn(run) | others
     sketch = (folder / "ranking.svg").read_text()
     assert sketch == "<svg>ranking</svg>\n", "tests draw no pictures unless they ask for them"
 
 
 def test_figures_are_written_as_pictures_if_asked_for(tmp_path):
     run = write_run(tmp_path / "run", [done(0, CONFIG, outcome(0, [WRONG]))])
-    folder = run.path / "figures"
-    folder.mkdir()
-    for name in ("front.pdf", "front.svg", "mine.pdf"):
-        (folder / name).write_text("old")
+    folder = with_old_figures(run, "front.pdf", "front.svg", "mine.pdf")
     write_report(run, formats=["png", "pdf"])
     found = {path.name for path in folder.iterdir()} - {"front.svg", "mine.pdf"}
     names = {name.removesuffix(".svg") for name in drawn(run)}
@@ -62,26 +70,27 @@ def test_figures_are_written_as_pictures_if_asked_for(tmp_path):
 @pytest.mark.usefixtures("pictures")
 def test_another_process_draws_the_figures_of_a_large_run(run, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    write_report(run, formats=["md"])
-    here = {path.name: path.read_bytes() for path in (run.path / "figures").iterdir()}
+
+    def written():
+        write_report(run, formats=["md"])
+        return {path.name: path.read_text() for path in (run.path / "figures").iterdir()}
+
+    here = written()
     monkeypatch.setattr(files, "MANY", 0)
     monkeypatch.setattr(files, "svg", lambda _: pytest.fail("drawn here"))
-    write_report(run, formats=["md"])
-    assert {path.name: path.read_bytes() for path in (run.path / "figures").iterdir()} == here
+    assert written() == here
     # Where that process fails, they are drawn here.
     monkeypatch.setattr(files, "svg", lambda _: "drawn here")
     monkeypatch.setattr(files, "svgs", divmod)
-    write_report(run, formats=["md"])
-    assert {path.read_text() for path in (run.path / "figures").iterdir()} == {"drawn here"}
+    assert written() == dict.fromkeys(here, "drawn here")
 
 
 def test_nothing_is_removed_where_a_link_leads(tmp_path):
     run = write_run(tmp_path / "run", [])
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "front.svg").write_text("mine")
-    (run.path / "figures").symlink_to(tmp_path / "elsewhere")
+    elsewhere = with_old_figures(run, "front.svg").rename(tmp_path / "elsewhere")
+    (run.path / "figures").symlink_to(elsewhere)
     write_report(run, formats=["md"])
-    assert (tmp_path / "elsewhere" / "front.svg").exists()
+    assert (elsewhere / "front.svg").exists()
 
 
 @pytest.mark.long
@@ -102,3 +111,67 @@ def test_a_table_for_a_paper_makes_only_the_rows_that_it_shows(tmp_path, monkeyp
     monkeypatch.setattr(report, "ConfigRow", lambda *row: made.append(row) or ConfigRow(*row))
     write_report(run, formats=["tex"])
     assert len(made) == 10
+
+
+# The numbers.
+
+SHOWN = ("solved", "rate", "95 % interval", "epochs to solve")
+
+
+def markdown_rows(path):
+    """The cells of these columns, of the first ten rows."""
+    text = (path / "report.md").read_text().partition("## The configurations, best first")[2]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split(" | ")] for line in lines)
+    rows = [dict(zip(header, row, strict=False)) for row in rows[:10]]
+    return [(row["key"].strip("`"), *(row[name] for name in SHOWN)) for row in rows]
+
+
+def html_rows(text):
+    """What is there without the page's script."""
+
+    def cells(row):
+        found = re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.S)
+        return [unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in found]
+
+    table = text.partition('<div class="configs">')[2]
+    heads = cells(table.partition("</thead>")[0])
+    at = [heads.index(name) for name in SHOWN]
+    rows = re.findall(r'<tr id="(\w{16})"[^>]*>(.*?)</tr>', table, re.S)[:10]
+    return [(key, *(cells(row)[i] for i in at)) for key, row in rows]
+
+
+def scripted_rows(text):
+    """What the page's script has of all rows."""
+    [data] = re.findall(r'<script type="application/json">(\{"parameters".*?)</script>', text)
+    found = (row[:5] + row[8:9] for row in json.loads(data)["rows"])
+    return [(key, f"{k}/{n}", rate, ends, epochs) for key, k, n, rate, ends, epochs in found]
+
+
+def csv_rows(path):
+    """The exact numbers, shown by the one rule that there is."""
+    rows = []
+    for row in pd.read_csv(path / "table.csv", engine="pyarrow").head(10).itertuples():
+        epochs = "–" if pd.isna(row.epochs_to_solve) else str(round(row.epochs_to_solve))
+        shown = measured(row.rate, row.low, row.high), interval(row.low, row.high)
+        assert row.rate == row.k / row.n
+        rows.append((row.key, f"{row.k}/{row.n}", *shown, epochs))
+    return rows
+
+
+COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@settings(max_examples=5)
+@given(st.lists(COUNTS, min_size=11, max_size=14))
+def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
+    lines = [
+        done(i, CONFIG | {"lr": 0.001 * (1 + i)}, solved(0, k, n, epoch=1 + 7 * i % 1000))
+        for i, (k, n) in enumerate(counts)
+    ]
+    run = write_run(tmp_path_factory.mktemp("runs") / "r", lines, trainer="network", task="xor")
+    write_report(run)
+    expected = csv_rows(run.path)
+    assert len(expected) == 10
+    text = page(report.run_document(run))
+    assert html_rows(text) == scripted_rows(text)[:10] == markdown_rows(run.path) == expected

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from hand_made import CONFIG, done, solved, write_run
@@ -16,8 +17,7 @@ def rendered(run, width=80, **more):
 
 def test_a_narrow_terminal_has_no_bars(tmp_path):
     run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 4, 4))])
-    assert "░" not in rendered(run, width=69)
-    assert "Bars" not in rendered(run, width=69)
+    assert not re.search("░|Bars", rendered(run, width=69))
     assert "░" in rendered(run, width=70)
 
 
@@ -51,8 +51,7 @@ def test_a_config_has_one_row_with_its_key_whatever_the_width(crowded, width):
     text = rendered(crowded, width)
     rows = [line for line in text.splitlines() if "/128 " in line]
     assert [row.split()[1] for row in rows] == [f"{128 - i}/128" for i in range(10)]
-    shown = crowded.results.keys[:10]
-    assert [row.split()[-1] for row in rows] == [key[:6] for key in shown]
+    assert [row.split()[-1] for row in rows] == [key[:6] for key in crowded.results.keys[:10]]
     assert all(len(line) <= width for line in text.splitlines() if "xortune" not in line)
     assert "The same in all: epochs 1000" in text
     assert "The same in these 10: kind only" in text
@@ -73,5 +72,6 @@ def test_keys_that_begin_alike_are_told_apart(tmp_path, monkeypatch):
 
 
 def test_counts_are_coloured_by_what_is_known_of_them(crowded):
-    assert "\x1b[32m128/128" in rendered(crowded, force_terminal=True)
-    assert "\x1b[36m" in rendered(crowded, force_terminal=True)
+    text = rendered(crowded, force_terminal=True)
+    assert "\x1b[32m128/128" in text
+    assert "\x1b[36m" in text
