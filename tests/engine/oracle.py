@@ -1,7 +1,7 @@
 """The plain loop that every engine is held against: one network, one seed, ten lines of PyTorch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from xortune.core.config import Config
 from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
+
+XOR = Task.xor()
+ADAM = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60)
+"""What most trainings are a change of."""
 
 
 def assert_equal(one: object, other: object, *, part: bool = False) -> None:
@@ -70,23 +74,21 @@ def network(config: Config, dim: int, seed: int) -> nn.Sequential:
     )
 
 
-def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+def optimizer(config: Config, weights: list[Tensor]) -> torch.optim.Optimizer:
     options = {"momentum": config.momentum} if config.momentum else {}
-    return getattr(torch.optim, config.optimizer)(model.parameters(), lr=config.lr, **options)
+    return getattr(torch.optim, config.optimizer)(weights, lr=config.lr, **options)
 
 
 def exploding(loss: str, epochs: int) -> Config:
     """Momentum 3 triples the step at every epoch, up to the end of float32."""
-    return Config(
-        activation="ReLU", loss=loss, optimizer="SGD", lr=0.05, momentum=3.0, hidden_dim=2,
-        epochs=epochs,
-    )  # fmt: skip
+    changes = {"optimizer": "SGD", "lr": 0.05, "momentum": 3.0, "hidden_dim": 2, "epochs": epochs}
+    return replace(ADAM, activation="ReLU", loss=loss, **changes)
 
 
 def plain_loop(config: Config, task: Task, seed: int) -> Record:
     """Train one seed as the README says, and note the state after every step."""
     model = network(config, task.dim, seed)
-    steps = optimizer(config, model)
+    steps = optimizer(config, list(model.parameters()))
     loss_function = getattr(nn, config.loss)()
     x, y, judged_x, judged_y = (
         torch.tensor(array)
