@@ -1,20 +1,28 @@
-"""Files of a run that somebody replaces, removes or moves while a search writes to it."""
+"""A run's files: where others have theirs; replaced, removed or moved; torn; on a full disk."""
 
+import errno
+import json
 import shutil
 import threading
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import pytest
-from commands import xortune
-from drivers import OneByOne, space, trained, without_ray
+from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
+from drivers import OneByOne, space, trained, wait_until, without_ray
 
 import xortune as xt
+from xortune.core.errors import InputError
+from xortune.core.files import is_full
 from xortune.runs.journal import Guard
+from xortune.runs.lock import LOCK, held
 from xortune.runs.run import JOURNAL
 from xortune.runs.status import status
+from xortune.runs.store import replace_file
 
 __all__ = ["space"]  # the fixture
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 ACT = threading.Lock()
 """The search looks before an act or after it, and never at half of it."""
@@ -142,3 +150,147 @@ def test_a_run_that_was_moved_is_resumed_where_it_is(disturbed, goes_on, tmp_pat
     assert f"was moved to {tmp_path / 'moved' / JOURNAL}" in told
     assert not (tmp_path / "run").exists()
     goes_on(tmp_path / "moved")
+
+
+# Torn lines and full disks.
+
+
+@pytest.mark.long
+def test_a_search_that_is_killed_twice_and_loses_half_a_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from faults_compared import differences
+    from faults_drivers import Driver
+    from faults_spaces import SPACE
+
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE.format(sampler="tpe", trials=16, epochs=100_000))
+    with monkeypatch.context() as patch:
+        without_ray(patch.setattr)
+        whole = xt.search(space, output=tmp_path / "undisturbed", engine="fused")
+    assert len(whole.manifest["ladder"]) > 1, "the test tells little without a race"
+    assert whole.manifest["window"] > 1, "nor where each step waits for all before it"
+    folder, lines = tmp_path / "disturbed", len(whole.evaluations)
+    for wanted in (3, lines * 2 // 3):
+        driver = Driver(space, folder, None)
+        try:
+            wait_until(lambda: lines_in(folder / JOURNAL) >= wanted, driver.process)  # noqa: B023
+        finally:
+            driver.kill()
+        assert lines_in(folder / JOURNAL) < lines, "the test tells nothing if all was done"
+    content = (folder / JOURNAL).read_bytes()
+    start = content[: content.rfind(b"\n")].rfind(b"\n") + 1
+    (folder / JOURNAL).write_bytes(content[: (start + content.rfind(b"\n")) // 2])
+    driver = Driver(space, folder, None)
+    try:
+        assert driver.process.wait(200) == 0, driver.said()
+    finally:
+        driver.kill()
+    assert "was torn" in driver.said()
+    assert "taken over" in driver.said()
+    assert differences(folder, whole.path, exact=True) == []
+
+
+def test_a_torn_line_is_told_once_nobody_writes_it(undisturbed, tmp_path):
+    run = xt.load_run(shutil.copytree(undisturbed.path, tmp_path / "torn"))
+    assert run.torn == 0
+    with (run.path / JOURNAL).open("ab") as journal:
+        journal.write(b'{"proposal": 1')
+    assert run.torn == 14
+    with held(run.path):
+        assert run.torn == 0, "it may be being written"
+    report = xortune("report", run.path, "--format", "csv", "--json")
+    assert report.exit_code == 0
+    assert "is torn (14 bytes) and in no count" in " ".join(report.stderr.split())
+    assert json.loads(report.stdout)["configs"] == len(run.results)
+    (run.path / LOCK).write_text("no lock")
+    report = xortune("report", run.path, "--format", "csv")
+    assert (report.exit_code, report.stderr) == (0, ""), "reading is always possible"
+    (run.path / LOCK).unlink()
+    (run.path / JOURNAL).unlink()
+    assert run.torn == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_known_wherever_it_is_in_a_chain(number):
+    full, cause, context, looped = OSError(number, "full"), *(RuntimeError() for _ in range(3))
+    cause.__cause__, context.__context__, looped.__cause__ = full, full, looped
+    assert [is_full(error) for error in (full, cause, context)] == [True] * 3
+    assert not is_full(OSError(errno.EACCES, "no"))
+    assert not is_full(looped)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "report.md", "manifest.json", "space.yaml"])
+def test_a_full_disk_under_any_file_of_a_run_says_what_to_do(tmp_path, space, monkeypatch, name):
+    def full(path, content):
+        if Path(path).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(path, content)
+
+    without_ray(monkeypatch.setattr)
+    with monkeypatch.context() as patch:
+        for module in ("runs.run", "runs.manifest", "reports.files"):
+            patch.setattr(f"xortune.{module}.replace_file", full)
+        with pytest.raises(InputError, match=r"No space left on device.*free space there"):
+            xt.search(space, output=tmp_path / "run", engine="fused")
+    run = xt.search(space, output=tmp_path / "run", engine="fused", resume=True)
+    assert [e.proposal for e in run.evaluations] == list(range(12))
+    assert run.manifest["complete"] is True
+
+
+# Files of somebody else.
+
+MINE = [
+    *("space.yaml", "manifest.json", "report.md", "table.csv", "figures/mine.svg"),
+    *("certificate.json", "space-1.yaml", "evaluations.jsonl"),
+]
+
+
+@pytest.fixture
+def commands(tmp_path, space):
+    """What writes a run, by its name: a search and an import."""
+    (tmp_path / "results.csv").write_text("lr,seed,success\n0.1,0,1\n0.1,1,0\n")
+    return {
+        "search": ("search", space, "--quiet"),
+        "resume": ("search", space, "--quiet", "--resume"),
+        "import": ("import", tmp_path / "results.csv", "--config", "lr"),
+    }
+
+
+STORED = product(["search", "import"], ["report.md", "manifest.json", "figures/mine.svg"])
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "store"),
+    [
+        *((*words, "") for words in product(["search", "resume", "import"], MINE)),
+        *((*words, "file://") for words in STORED),
+    ],
+)
+def test_files_of_somebody_else_are_not_written_over(
+    tmp_path, commands, verb, name, store, monkeypatch
+):
+    monkeypatch.setenv("XORTUNE_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "mine" / name
+    place.parent.mkdir(parents=True)
+    place.write_text('{"mine": 1}')
+    output = f"{store}{tmp_path}/mine"
+    ran = xortune(*commands[verb], "--output", output)
+    refused(ran, output, name.partition("/")[0], "" if store else "--output")
+    assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [place]
+    assert place.read_text() == '{"mine": 1}'
+
+
+def test_other_files_and_what_an_earlier_start_left_are_no_hindrance(
+    tmp_path, commands, space, monkeypatch
+):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "figures").mkdir()
+    without_ray(monkeypatch.setattr)
+    before = xt.search(space, output=folder)
+    (folder / JOURNAL).write_bytes(b'{"proposal"')  # killed before its first line was whole
+    ran = xortune(*commands["search"], "--output", folder)
+    assert ran.exit_code == 0, ran.output
+    assert len(xt.load_run(folder).evaluations) == len(before.evaluations)
+    assert (folder / "notes.txt").read_text() == "mine"
