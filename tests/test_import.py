@@ -1,28 +1,35 @@
-"""Results that xortune did not produce: read with their places, and taken as a run."""
+"""Results that xortune did not produce, of tables and of Optuna, as a run; a run as a study."""
 
 import csv
 import hashlib
 import io
 import json
+import math
 from collections import Counter
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
+from hand_made import solved, tiny_run
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
 
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.integrations.importing import ImportRequest as Asked
 from xortune.integrations.importing import parameter_in, read_csv, results_in, space_text
+from xortune.racing.objectives import counts_of, sampler_values
 from xortune.reports.page import page
 from xortune.reports.run import run_document
 from xortune.runs.journal import Journal
 from xortune.spaces.space import parse_space
 from xortune.stats.anytime import anytime_lower
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 LR = Asked(("lr",))
 RULE = "accuracy >= 0.9"
@@ -346,3 +353,136 @@ def test_an_import_that_is_interrupted_does_not_look_whole(tmp_path, monkeypatch
     assert xortune("import", "r.csv", "--config", "lr", "--output", "run").exit_code == 3
     assert xt.status("run").state == "stopped"
     assert xt.load_run("run").manifest["complete"] is False
+
+
+# Studies of Optuna.
+
+
+@pytest.fixture
+def searched(tmp_path):
+    return tiny_run(tmp_path / "run", [solved(0, k, 4, epochs=30) for k in (1, 4, 3)])
+
+
+def test_each_config_is_a_trial_with_what_was_told_and_what_was_counted(searched):
+    study = xt.to_optuna(searched)
+    assert [trial.params["lr"] for trial in study.trials] == [0.02, 0.05, 0.09]
+    assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.COMPLETE}
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    by_key = {result.key: result for result in searched.results}
+    for trial in study.trials:
+        result = by_key[trial.user_attrs["key"]]
+        seen = counts_of(result.point, result.outcome, searched.objectives)
+        assert trial.values == list(sampler_values(searched.objectives, seen))
+        low, high = result.outcome.interval()
+        counted = {"k": result.outcome.successes, "n": 4, "low": low, "high": high}
+        counted["config"] = result.point.as_dict()
+        assert {name: trial.user_attrs[name] for name in counted} == counted
+        assert trial.distributions["lr"] == FloatDistribution(0.01, 0.1, log=True)
+        assert trial.distributions["activation"].choices == ("Tanh", "ReLU")
+    assert study.best_trial.user_attrs["key"] == searched.results[0].key
+    assert xt.to_optuna(str(searched.path), values="rate").best_value == 1.0
+    assert [t.value for t in xt.to_optuna(searched, values="rate").trials] == [0.25, 1.0, 0.75]
+
+
+def studied(objective, n, **kinds):
+    sampler = optuna.samplers.RandomSampler(1)
+    study = optuna.create_study(study_name="mine", sampler=sampler, **kinds)
+    study.optimize(objective, n_trials=n, catch=ValueError)
+    return study
+
+
+def test_repeated_trials_are_the_seeds_of_a_config(tmp_path):
+    def objective(trial):
+        lr = trial.suggest_categorical("lr", [0.1, 0.2])
+        trial.set_user_attr("seed", trial.number)
+        if trial.number % 9 == 4:
+            raise ValueError
+        if trial.number % 9 == 5:
+            raise optuna.TrialPruned
+        return lr + trial.number / 60
+
+    study = studied(objective, 60)
+    waiting, said, place = study.ask(), [], tmp_path / "run"
+    run = xt.from_optuna(study, success="value >= 0.6", output=place, on_word=said.append)
+    table = {row.lr: (row.k, row.n) for row in run.table.itertuples()}
+    for lr in (0.1, 0.2):
+        mine = [t for t in study.trials if t.params.get("lr") == lr]
+        k = sum(t.state.name == "COMPLETE" and t.value >= 0.6 for t in mine)
+        assert table[lr] == (k, len(mine))
+    assert sum(n for _, n in table.values()) == 60
+    failed = run.seeds[run.seeds.status == Status.CRASHED.label]
+    assert dict(failed.reason.value_counts()) == {"the trial failed": 7, "the trial was pruned": 7}
+    assert f"left out, for they wait or run: 1 of {len(study.trials)} trials" in said
+    assert waiting.number == 60
+    assert run.manifest["imported"]["source"] == "study mine"
+    assert run.manifest["name"] == "mine"
+    assert math.isnan(run.seeds.value[run.seeds.status == "crashed"].iloc[0])
+
+
+def test_a_seed_among_the_parameters_and_a_success_that_is_said(tmp_path):
+    def objective(trial):
+        trial.suggest_int("width", 1, 2)
+        seed = trial.suggest_int("seed", 0, 2**31)
+        trial.set_user_attr("success", seed % 2 == 0)
+        trial.set_user_attr("accuracy", 0.5)
+        if seed % 4 == 0:  # no success, whatever it has said
+            raise optuna.TrialPruned
+        return 0.0, 1.0
+
+    study = studied(objective, 20, directions=["maximize", "minimize"])
+    run = xt.from_optuna(study, output=tmp_path / "run")
+    assert run.parameters == ("width",)
+    seeds = [trial.params["seed"] for trial in study.trials]
+    assert run.table.k.sum() == sum(seed % 4 == 2 for seed in seeds)
+    assert {"accuracy", "value_0", "value_1"} <= set(run.seeds.columns)
+    some = xt.from_optuna(
+        study, output=tmp_path / "rule", success="value_1 > 0", ignore=["success", "accuracy"]
+    )
+    assert some.table.k.sum() == sum(seed % 4 != 0 for seed in seeds) < 20
+
+
+def test_what_of_a_study_cannot_be_seeds(tmp_path, searched):
+    with pytest.raises(xt.InputError, match="trial 0: no 'seed' among its parameters"):
+        xt.from_optuna(xt.to_optuna(searched), output=tmp_path / "x")
+    with pytest.raises(xt.InputError, match="study mine: no trial has ended"):
+        xt.from_optuna(studied(float, 0), output=tmp_path / "x")
+    with pytest.raises(xt.InputError, match=r"a dict; allowed: an optuna.Study"):
+        xt.from_optuna({}, output=tmp_path / "x")
+
+    def twice(trial):
+        trial.suggest_int("lr", 1, 1)
+        trial.set_user_attr("seed", 0)
+        trial.set_user_attr("success", True)
+        return 0.0
+
+    told = "study mine, trial 1: seed 0 of lr 1 was already given"
+    with pytest.raises(xt.InputError, match=told):
+        xt.from_optuna(studied(twice, 2), output=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def study_of_means(*values):
+    study = optuna.create_study(direction="maximize")
+    for value in values:
+        trial = study.ask({"lr": FloatDistribution(0, 1)})
+        study.tell(trial, value, state=None if value else optuna.trial.TrialState.FAIL)
+    return study
+
+
+def test_a_study_of_means_over_seeds_is_counts(tmp_path):
+    words = []
+    study = study_of_means(0.8, None, 1.0, 0.6000001)
+    run = xt.from_optuna(study, n=5, output=tmp_path / "run", on_word=words.append)
+    found = {r.point["lr"]: (r.outcome.successes, r.outcome.n) for r in run.results}
+    shares = {t.params["lr"]: (round(5 * t.value), 5) for t in study.trials if t.value}
+    assert found == shares
+    seeds = [set(r.outcome.seeds.tolist()) for r in run.results]
+    assert len(set.union(*seeds)) == 15, "seeds that nobody knows are never paired"
+    assert "left out, for they are not complete: 1 of 4 trials" in words
+
+
+@pytest.mark.parametrize(("values", "n"), [((0.85,), 5), ((1.2,), 5), ((0.8,), 0), ((0.8,), True)])
+def test_a_value_that_is_no_share_of_n_is_refused(values, n, tmp_path):
+    with pytest.raises(xt.InputError, match="n"):
+        xt.from_optuna(study_of_means(*values), n=n, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

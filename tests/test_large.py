@@ -4,12 +4,13 @@ import forked
 import numpy as np
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # a fixture
-from hand_made import TINY_SPACE
+from hand_made import CONFIG, TINY_SPACE
 
 import xortune as xt
 
-FIELDS = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "lr": 0.03, "epochs": 1}
-CONFIG = xt.Config(**FIELDS, hidden_dim=5)
+ONCE = xt.Config(**CONFIG | {"epochs": 1})
+COMMAND = ("evaluate", *(f"--{name.replace('_', '-')}={CONFIG[name]}" for name in CONFIG))
+COMMAND = (*COMMAND[:-2], "--epochs", 1)  # zero_grad has no value
 
 
 @pytest.fixture
@@ -41,22 +42,16 @@ def test_one_seed_of_a_long_table_takes_the_memory_of_one_network(tmp_path):
     """64 networks of 100,000 rows take 0.65 GB; one takes 0.02 GB."""
     rows = "".join(f"{i % 2},{i // 2 % 2},{(i + i // 2) % 2}\n" for i in range(100_000))
     (tmp_path / "long.csv").write_text(f"a,b,y\n{rows}")
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in CONFIG.point.items()]
-    words = [word for word in words if "zero-grad" not in word]
-    command = ["-c", MEASURE, "evaluate", "--task", "long.csv", "--seeds", "1", *words]
-    done = forked.run(command, cwd=tmp_path)
+    words = [*map(str, COMMAND), "--task", "long.csv", "--seeds", "1"]
+    done = forked.run(["-c", MEASURE, *words], cwd=tmp_path)
     assert 5_000 < int(done.stderr.splitlines()[-1]) < 350_000
 
 
 def test_a_seed_of_a_long_table_does_not_depend_on_those_beside_it():
     task = long_task(100_000)
-    three, one = (xt.evaluate(CONFIG, seeds, task=task) for seeds in ([1, 2, 3], [3]))
+    three, one = (xt.evaluate(ONCE, seeds, task=task) for seeds in ([1, 2, 3], [3]))
     assert three.final_loss[2:].tobytes() == one.final_loss.tobytes()
     assert three.patterns[2] == one.patterns[0]
-
-
-COMMAND = ("evaluate", "--activation", "Tanh", "--loss", "MSELoss", "--optimizer", "Adam")
-COMMAND = (*COMMAND, "--lr", 0.03, "--epochs", 10)
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -75,7 +70,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_memory_it_takes(more,
 @pytest.mark.usefixtures("little_memory")
 def test_a_long_table_is_refused_with_the_memory_it_takes():
     """A network has its activations of every row."""
-    config = xt.Config(**FIELDS, hidden_dim=100)
+    config = xt.Config(**CONFIG | {"hidden_dim": 100})
     with pytest.raises(xt.InputError, match=r"hidden_dim 100 on 1,000,000 rows takes about 2\.\d"):
         xt.evaluate(config, range(1), task=long_task(10**6))
 
