@@ -188,7 +188,7 @@ def resume(count: int, samplers: Sequence[str]) -> tuple[str, dict[str, float]]:
                     max_in_flight=None,
                     known=run.evaluations,
                 )
-                queue.recall()
+                queue.replay_known()
                 job = queue.next()
             whole = time.perf_counter() - start
             assert job is not None

@@ -206,7 +206,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ours:
         monkeypatch.setattr(executors, name, 600.0)
     # Long batches are no workers' either.
-    monkeypatch.setattr(executors._StartingExecutor, "brief", False)
+    monkeypatch.setattr(executors._StartingExecutor, "short_batches_only", False)
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
 
 

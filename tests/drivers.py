@@ -53,7 +53,7 @@ lock._is_local = lambda _: False
 class OneByOne:
     """Trains in this process, one block after the other, in place of Ray."""
 
-    slots, brief, pause, bytes_left = 1, False, 0.0, 0
+    slots, short_batches_only, pause, bytes_left = 1, False, 0.0, 0
 
     def __init__(self, trainer, *_, **__):
         self.trainer, self.jobs, self.done = trainer, (), deque()
@@ -64,7 +64,7 @@ class OneByOne:
     def __exit__(self, *_):
         pass
 
-    def takes(self, batches):
+    def has_capacity(self, batches):
         batches._most = 1
         return not self.jobs
 

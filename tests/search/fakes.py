@@ -117,7 +117,7 @@ class Queue:
 
     @property
     def left_undone(self):
-        return self.batches.over and self.decisions.undone
+        return self.batches.over and self.decisions.unfinished
 
     def next_job(self):
         jobs = self.batches.next()

@@ -29,7 +29,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import Stacking
 from xortune.driver.batches import (
     ATTEMPTS,
-    HOPELESS,
+    CRASHES_TO_GIVE_UP,
     MAX_BATCH_SECONDS,
     MAX_MACHINE_LOSSES,
     MAX_PARTS,
@@ -42,7 +42,7 @@ from xortune.driver.batches import (
 )
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import FirstFailure, FreshSeeds, Record, run
-from xortune.driver.propose import ANYWHERE, LEARNING, STARTUP, proposer_for
+from xortune.driver.propose import LEARNING, RANDOM_EVERY, STARTUP, proposer_for
 from xortune.racing.objectives import ConfigCounts
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.runs.journal import Journal, read
@@ -87,7 +87,7 @@ def test_one_block_that_waited_for_a_core_asks_for_no_workers(journal):
     batches = batches_of(journal, Priced(0.001), points(10_000))
     for seconds in (0.3, 0.2):
         assert not batches.measured or batches.saved_by(2) == 0
-        jobs = batches.next(brief=True)
+        jobs = batches.next(short=True)
         received(batches, jobs, encoded(jobs), seconds=seconds)
     assert batches.saved_by(2) > 2
 
@@ -214,7 +214,7 @@ def test_only_the_deadly_seeds_of_a_block_are_lost(count, deadly, tmp_path_facto
     deadly = {seed for seed in deadly if seed < count}
     with Journal.open(path) as journal:
         deaths = train_all(batches_of(journal, OWN, points(2), ladder=(count,)), deadly)
-    lost = deadly if len(deadly) < count or count < HOPELESS else set(range(count))
+    lost = deadly if len(deadly) < count or count < CRASHES_TO_GIVE_UP else set(range(count))
     assert fates(path) == (lost, 2 * count)
     if deadly and count <= MAX_PARTS:
         # The batch of both, each of them twice, and then each deadly seed once.
@@ -236,7 +236,7 @@ def test_so_it_is_with_the_seeds_of_a_certificate(count, deadly, tmp_path_factor
     ("trainer", "count", "deadly", "deaths"),
     [
         (Priced(each=0.01), 20, {3}, ATTEMPTS),  # the blocks of other trainers are not split
-        (OWN, 500, range(500), ATTEMPTS - 1 + HOPELESS),  # every seed kills
+        (OWN, 500, range(500), ATTEMPTS - 1 + CRASHES_TO_GIVE_UP),  # every seed kills
     ],
 )
 def test_a_config_that_always_kills_is_given_up(trainer, count, deadly, deaths, journal, path):
@@ -338,7 +338,7 @@ def outcome(block):
 class Workers:
     """An executor whose batches come back in any order; `fails` says which of them do not."""
 
-    brief, slots = False, 2
+    short_batches_only, slots = False, 2
 
     def __init__(self, seed=0, fails=lambda _: None, most=10_000, stacking=STACKING):
         self.done, self.submitted, self.sizes = deque(), [], []
@@ -346,7 +346,7 @@ class Workers:
         self._draw, self._fails, self._left = random.Random(seed), fails, most
         self._stacking = stacking
 
-    def takes(self, batches):  # noqa: ARG002
+    def has_capacity(self, batches):  # noqa: ARG002
         return len(self.submitted) < 3 * self.slots
 
     def submit(self, jobs, seconds_left):  # noqa: ARG002
@@ -481,5 +481,5 @@ def test_what_is_foreseen_is_what_is_proposed(sampler):
         point = proposer.propose(number)
         assert foreseen.get(number, point) == point
         proposer.learn(number, ConfigCounts(point, number * 7 % 11, 11, 100 * number))
-    drawn = {n for n in range(14) if sampler == "tpe" and (n < STARTUP or n % ANYWHERE == 0)}
+    drawn = {n for n in range(14) if sampler == "tpe" and (n < STARTUP or n % RANDOM_EVERY == 0)}
     assert set(foreseen) == (drawn if sampler in LEARNING else set(range(14)))

@@ -82,7 +82,7 @@ def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
         again = Queue(
             space, Plain(), Scripted([GOOD, BAD]), journal, window=4, known=lines, ends=True
         )
-        assert again.recall()
+        assert again.replay_known()
         assert again._configs[BAD.key].shown.counted.n == 8 + finished
 
 

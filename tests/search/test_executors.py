@@ -137,7 +137,7 @@ def searched(monkeypatch, folder, starts):
         yield
 
     class Worker(OneByOne):
-        def takes(self, _):
+        def has_capacity(self, _):
             return not self.jobs
 
         def wait(self, _):
@@ -227,7 +227,7 @@ def test_processes_of_this_machine_train_what_is_left_as_this_one_does(monkeypat
     monkeypatch.undo()
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
     first = lambda self, batches: not self._under_way and not batches.measured  # noqa: E731
-    monkeypatch.setattr(executors._StartingExecutor, "takes", first)
+    monkeypatch.setattr(executors._StartingExecutor, "has_capacity", first)
     asked, train = [], subprocesses.TrainingProcess.train
 
     def noted(self, trainer, blocks, **how):
@@ -280,9 +280,9 @@ def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spa
         both = {checked.pid, subprocesses._spares[0].pid}
         with ProcessExecutor(function, 2) as executor:
             for x in (1, 2):
-                assert executor.takes(None)
+                assert executor.has_capacity(None)
                 executor.submit(job(x, "both"), None)
-            assert not executor.takes(None)
+            assert not executor.has_capacity(None)
             wait_until(lambda: Path("1").exists() and Path("2").exists())  # at once
             Path("both").touch()
             found = []

@@ -11,7 +11,7 @@ from optuna.samplers import RandomSampler, TPESampler
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.driver.propose import ANYWHERE, Draw, proposer_for
+from xortune.driver.propose import RANDOM_EVERY, Draw, proposer_for
 from xortune.racing.objectives import ConfigCounts, sampler_values
 from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
 from xortune.spaces.space import parse_space
@@ -195,4 +195,4 @@ def test_a_race_looks_elsewhere_from_time_to_time_whatever_tpe_has_learnt(ladder
         same.append(point == other)
         learnt.learn(number, ConfigCounts(point, int(point["a"] > 0.9), 1, 100))
     later = range(20, 40)  # TPE itself begins with ten drawn ones
-    assert [same[n] for n in later] == [drawn and n % ANYWHERE == 0 for n in later]
+    assert [same[n] for n in later] == [drawn and n % RANDOM_EVERY == 0 for n in later]

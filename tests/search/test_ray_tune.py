@@ -268,9 +268,9 @@ def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch):
 
 
 def test_tune_neither_copies_a_batch_nor_writes_it_down():
-    parcel = ray_tune.Parcel([Block(Point({"x": 1}), 0, 4)] * 3)
-    assert copy.deepcopy(parcel) is parcel
-    assert str(parcel) == "..."
+    payload = ray_tune.OpaquePayload([Block(Point({"x": 1}), 0, 4)] * 3)
+    assert copy.deepcopy(payload) is payload
+    assert str(payload) == "..."
 
 
 def test_the_rate_that_ended_a_search_is_noted(tmp_path, monkeypatch):

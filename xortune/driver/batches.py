@@ -146,14 +146,14 @@ LIMIT_SHARE = 4
 BLOCK_SECONDS = 2.5e-4
 """Seconds that a driver needs to decide on a block and to record it, about."""
 
-DOUBT = 10.0
-"""The first measurements may be this many times too long, if blocks take milliseconds."""
+MAX_OVERESTIMATE = 10.0
+"""Factor by which the first measurements may be too long, if blocks take milliseconds."""
 
 PART_BLOCKS = 2
 """Target length of the parts of a long promotion, as a multiple of the mean block time."""
 
 MAX_MACHINE_LOSSES = 3
-"""How often a block may lose its machine before it is held responsible."""
+"""Node failures after which a block is retried as it is; more count as failed attempts."""
 
 MAX_WAITING_AHEAD = 1
 """Batches trained ahead that may wait for a slot. Tune ends a worker for which none waits, and
@@ -193,8 +193,8 @@ MAX_PARTS = 16
 """Maximum number of parts that a block is split into. With at most so many seeds each part is one
 seed, and only the seeds at fault cost a worker. Ray Tune keeps each part as a trial."""
 
-HOPELESS = 8
-"""A configuration is given up after so many parts crashed and none succeeded."""
+CRASHES_TO_GIVE_UP = 8
+"""Give up a configuration after this many crashed parts, if none has succeeded."""
 
 
 class CrashBisector:
@@ -216,14 +216,16 @@ class CrashBisector:
     def parts(self, job: Job) -> list[Job]:
         """What to hand out for a job: itself, or its parts at its last attempt."""
         is_last = self.users_code and job.attempt >= ATTEMPTS
-        if not is_last or job.block.count == 1 or self.hopeless(job):
+        if not is_last or job.block.count == 1 or self.error_if_given_up(job):
             return [job]
         return job.split(min(MAX_PARTS, job.block.count))
 
-    def hopeless(self, job: Job) -> TrainingError | None:
+    def error_if_given_up(self, job: Job) -> TrainingError | None:
         """The error of a job that is given up before its last attempt; None if it is not."""
         key = job.block.point.key
-        if job.attempt < ATTEMPTS or key in self._succeeded or self._crashes[key] < HOPELESS:
+        if job.attempt < ATTEMPTS or key in self._succeeded:
+            return None
+        if self._crashes[key] < CRASHES_TO_GIVE_UP:
             return None
         return self._last_error[key]
 
@@ -540,27 +542,28 @@ class Batches:
             self._retries.clear()
             self._unstacked.clear()
 
-    def next(self, *, brief: bool = False) -> tuple[Job, ...]:
+    def next(self, *, short: bool = False) -> tuple[Job, ...]:
         """The next batch; empty if there is none now.
 
-        With `brief` it takes about `MIN_BATCH_SECONDS`. The first one is a single block, because
+        With `short` it takes about `MIN_BATCH_SECONDS`. The first one is a single block, because
         its estimated cost may be far off.
         """
         if self.over:
             return ()
-        while self._waiting and (reason := self._bisector.hopeless(self._waiting[0][0])):
+        while self._waiting and (reason := self._bisector.error_if_given_up(self._waiting[0][0])):
             self._settle(self._waiting.popleft()[0], reason)
         if self._waiting:
             jobs = self._waiting.popleft()
-        elif brief:
+        elif short:
             jobs = self._fill(MIN_BATCH_SECONDS if self.measured else 0.0)
         else:
             jobs = self._fill(self._target_seconds())
-        if brief and self._cost(jobs) * (self._pace or 1.0) > 2 * MIN_BATCH_SECONDS * self.doubt:
+        longest = 2 * MIN_BATCH_SECONDS * self.overestimate
+        if short and self._cost(jobs) * (self._pace or 1.0) > longest:
             self._waiting.appendleft(jobs)
             return ()
         self._decided_under_way += bool(jobs)
-        if self._ahead is not None and not brief:
+        if self._ahead is not None and not short:
             jobs = self._widen(jobs, self._ahead)
         self._all_under_way += bool(jobs)
         return jobs
@@ -594,8 +597,8 @@ class Batches:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
 
     def _measure(self, seconds: float, estimated: float) -> None:
-        """Update the pace by a measurement, which replaces doubtful ones."""
-        if self._pace is None or self.doubt > 1:
+        """Update the pace by a measurement, which replaces unreliable ones."""
+        if self._pace is None or self.overestimate > 1:
             self._pace = seconds / estimated
         else:
             self._pace = 0.7 * self._pace + 0.3 * seconds / estimated
@@ -607,12 +610,12 @@ class Batches:
         return self._pace is not None
 
     @property
-    def doubt(self) -> float:
-        """How many times too long the estimate of the work left may be: `DOUBT` at first, then 1.
+    def overestimate(self) -> float:
+        """Factor by which `work_left` may overestimate: `MAX_OVERESTIMATE` at first, then 1.
 
         The time of the first batches is mostly overhead.
         """
-        return DOUBT if self._trained < MIN_BATCH_SECONDS else 1.0
+        return MAX_OVERESTIMATE if self._trained < MIN_BATCH_SECONDS else 1.0
 
     @property
     def work_left(self) -> float:
@@ -624,9 +627,9 @@ class Batches:
     def saved_by(self, slots: int) -> float:
         """Seconds that so many workers would save; they share the cores with the driver.
 
-        0 while that is in doubt: the first block may have waited for a core.
+        0 while that is unreliable: the first block may have waited for a core.
         """
-        if self.doubt > 1:
+        if self.overestimate > 1:
             return 0.0
         return self.work_left * (1 - 1 / slots) - self._decider.left * BLOCK_SECONDS / slots
 

@@ -32,7 +32,7 @@ from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.subprocesses import end_process, ending_process, in_this_process
-from xortune.driver.trainer import trainer_of, with_cores
+from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import Voice
 from xortune.reports.analysis import certify_command
 from xortune.reports.files import write_report
@@ -74,7 +74,7 @@ def train_locally(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
 SHORT, LONG = 5.0, 600.0
 """Seconds: shorter work has no estimate; the estimate of longer work suggests fewer seeds."""
 
-LESS, MANY_SEEDS = 5, 20
+FEWER_SEEDS_DIVISOR, MANY_SEEDS = 5, 20
 """The suggestion is a fifth of the seeds, if these are at least 20."""
 
 
@@ -95,10 +95,10 @@ def estimate_of_seeds(
 ) -> str | None:
     """As `estimate`, for fresh seeds; if long, it suggests fewer."""
     sentence = estimate(f"{verb}: {configs} x {seeds:,} seeds", seconds, seconds, workers)
-    if sentence is None or seconds / workers < LONG or seeds < LESS * MANY_SEEDS:
+    if sentence is None or seconds / workers < LONG or seeds < FEWER_SEEDS_DIVISOR * MANY_SEEDS:
         return sentence
-    fewer = duration(seconds / workers / LESS)
-    return worded(f"{sentence}; --seeds {seeds // LESS} takes {fewer}")
+    fewer = duration(seconds / workers / FEWER_SEEDS_DIVISOR)
+    return worded(f"{sentence}; --seeds {seeds // FEWER_SEEDS_DIVISOR} takes {fewer}")
 
 
 def seeds_callback(
@@ -252,7 +252,9 @@ def certify_run(
     process trains on all cores. `on_estimate` is called with an estimate of the time, if it is
     long. `session` is the manifest's entry, if this is not part of a search.
     """
-    worker, here = with_cores(trainer, gpus=cluster.gpus_per_trial if cluster else 0.0)
+    worker, here = worker_and_local_trainer(
+        trainer, gpus=cluster.gpus_per_trial if cluster else 0.0
+    )
     identity = identity_of(worker.describe())
     fingerprint = fingerprint_of(identity)
     with ExitStack() as stack:

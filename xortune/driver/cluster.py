@@ -128,7 +128,7 @@ their child processes to files; rotation keeps the last part."""
 # exit code 1 and an obscure message. So a thread watches both, and `check_ray` raises before that.
 # If the process hangs in Ray and does not call it, the thread ends the process.
 
-LIFELINE_SECONDS = 0.5
+WATCH_SECONDS = 0.5
 
 REFUSED_SECONDS = 5.0
 """A Ray that another process started counts as dead when it refuses connections for so long."""
@@ -162,7 +162,7 @@ def check_ray() -> None:
 
 
 @contextmanager
-def lifeline() -> Iterator[None]:
+def ray_watchdog() -> Iterator[None]:
     """Watch the connected Ray for `check_ray`.
 
     If a Ray of this process has died, the processes that it has started are killed on exit.
@@ -171,8 +171,8 @@ def lifeline() -> Iterator[None]:
     from ray._private import auto_init_hook
 
     stop, auto_connect = threading.Event(), auto_init_hook.enable_auto_connect
-    parts = _Parts()
-    watch = threading.Thread(target=_watch, args=(stop, parts), name="watches Ray", daemon=True)
+    processes = _RayProcesses()
+    watch = threading.Thread(target=_watch, args=(stop, processes), name="watches Ray", daemon=True)
     watch.start()
     try:
         yield
@@ -180,17 +180,17 @@ def lifeline() -> Iterator[None]:
         stop.set()
         watch.join()
         if _lost is not None:
-            parts.end()
+            processes.end()
             auto_init_hook.enable_auto_connect = auto_connect
         _lost = None
 
 
-def _watch(stop: threading.Event, parts: _Parts) -> None:
+def _watch(stop: threading.Event, processes: _RayProcesses) -> None:
     global _lost  # noqa: PLW0603
-    while not stop.wait(LIFELINE_SECONDS):
+    while not stop.wait(WATCH_SECONDS):
         with suppress(Exception):  # a failed look does not end the search
-            parts.look()
-            if (dead := parts.dead()) is not None:
+            processes.look()
+            if (dead := processes.dead()) is not None:
                 _lost = f"Ray's {dead} has ended, and with it whatever was under way"
                 break
     if _lost is None or stop.wait(PATIENCE):
@@ -200,11 +200,11 @@ def _watch(stop: threading.Event, parts: _Parts) -> None:
         file=sys.stderr,
         flush=True,
     )
-    parts.end()
+    processes.end()
     os._exit(3)
 
 
-class _Parts:
+class _RayProcesses:
     """The raylet and the GCS of the connected Ray, and all processes that our raylet has started.
 
     These are its agents, its workers and their children. They are recorded while the raylet lives:
@@ -284,7 +284,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     with ray_settings():
         import ray.tune  # noqa: F401  # with the loggers of both
 
-        with levels_kept(), lifeline() if is_connected() else _started(cluster):
+        with levels_kept(), ray_watchdog() if is_connected() else _started(cluster):
             yield
 
 
@@ -304,7 +304,7 @@ def _started(cluster: Cluster) -> Iterator[None]:
     # Even with log_to_driver=False the raylet's message on a dead worker goes to our stdout, into
     # the JSON. This switch of Ray's debugger silences it.
     ray._private.worker._worker_logs_enabled = False
-    with lifeline():
+    with ray_watchdog():
         try:
             yield
         finally:

@@ -43,7 +43,7 @@ from xortune.driver.certify import (
 from xortune.driver.evaluate import single_config
 from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.subprocesses import ending_process, in_this_process
-from xortune.driver.trainer import trainer_of, with_cores
+from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import Voice
 from xortune.reports.files import comparison_directory
 from xortune.runs.evaluation import SeedsToTrain
@@ -447,7 +447,7 @@ def _wanted(
         used = single_config(candidate.point, used, success)[1]
     if here:
         used = in_this_process(used)
-    used = with_cores(used)[1]
+    used = worker_and_local_trainer(used)[1]
     used.describe()  # refuses an engine that is not available
     seconds = None if run is None else seconds_of_seed(run, candidate.point.key)
     return WantedSeeds(candidate.point, used, seconds)

@@ -76,7 +76,7 @@ def _same(snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def short(key: str) -> int:
+def key_as_int(key: str) -> int:
     """A config's key as a number, which takes half the memory.
 
     The key's string would also keep most of a loaded run in memory.
@@ -412,18 +412,18 @@ class SearchDecisions:
             if evaluation.final:
                 self._points[evaluation.proposal] = evaluation.block.point
         self._configs: dict[str, ConfigState] = {}
-        # Configs without decisions in flight, by `short`. Allocated first: later allocations would
-        # fragment the memory of the known lines, which is freed bit by bit.
+        # Configs without decisions in flight, by `key_as_int`. Allocated first: later allocations
+        # would fragment the memory of the known lines, which is freed bit by bit.
         self._snapshots: dict[int, Snapshot | None] = {}
         if max_in_flight is None:
-            self._snapshots = dict.fromkeys(map(short, self._known))
+            self._snapshots = dict.fromkeys(map(key_as_int, self._known))
         self._decisions: dict[int, Decision] = {}
         self._decided = self._learned = self._proposed = 0  # decisions, and trials
         self._ready: deque[Job] = deque()
         self._to_continue: deque[tuple[int, str]] = deque()  # new trials that get more at once
         # With `as_they_come`, the decisions with all their results, in the order of the last ones.
         self._arrived: deque[int] | None = deque() if space.search.as_they_come else None
-        self._untaught: list[tuple[int, ConfigState]] = []  # new trials to tell the sampler of
+        self._pending: list[tuple[int, ConfigState]] = []  # new trials to tell the sampler of
         self._busy, self._given_up = set[str](), set[str]()  # keys of configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
 
@@ -447,8 +447,8 @@ class SearchDecisions:
         return self._exhausted or self._proposed >= self._tally.total
 
     @property
-    def undone(self) -> bool:
-        """Whether a stop left something undone, other than by a proof."""
+    def unfinished(self) -> bool:
+        """Whether a stop left something unfinished, other than by a proof."""
         while self._learn():
             pass
         if self._proven:
@@ -485,11 +485,11 @@ class SearchDecisions:
         if now:
             self._ready.clear()
 
-    def recall(self) -> bool:
+    def replay_known(self) -> bool:
         """Use the known lines; return whether nothing is left to train."""
         while not self._ready and self._decide():
             self.news.clear()
-        return not self._ready and not self._decisions and (self._proven or not self.undone)
+        return not self._ready and not self._decisions and (self._proven or not self.unfinished)
 
     def next(self) -> Job | None:
         """The next block to train; None if there is none now."""
@@ -595,7 +595,7 @@ class SearchDecisions:
         """Begin a new trial."""
         if self._all_proposed:
             return False
-        self._teach()
+        self._tell_sampler()
         number = self._proposed
         point = self._points.pop(number, None)
         if point is not None:
@@ -610,7 +610,7 @@ class SearchDecisions:
         key = point.key
         state = self._configs.get(key)
         if state is None:
-            state = self._configs[key] = ConfigState.of(point, self._snapshots.get(short(key)))
+            state = self._configs[key] = ConfigState.of(point, self._snapshots.get(key_as_int(key)))
         state.proposal = number
         if self._race is not None:
             self._race.enter(key)
@@ -689,7 +689,7 @@ class SearchDecisions:
             if not state.in_flight:
                 key = state.point.key
                 numbers = self._order.needs_numbers
-                self._snapshots[short(key)] = self._configs.pop(key).snapshot(numbers=numbers)
+                self._snapshots[key_as_int(key)] = self._configs.pop(key).snapshot(numbers=numbers)
 
     def _learn(self) -> bool:
         """Learn from the next decision in order; False if there is none, or it lacks some."""
@@ -711,9 +711,9 @@ class SearchDecisions:
                 self._to_continue.append((decision.proposal, state.point.key))
             else:
                 self._held_back = self._held_back or more
-                self._untaught.append((decision.proposal, state))
+                self._pending.append((decision.proposal, state))
         if not self._weighs or self._stopped or self._all_proposed:
-            self._teach()
+            self._tell_sampler()
         return True
 
     def _next_arrived(self) -> int:
@@ -727,16 +727,16 @@ class SearchDecisions:
         first = (n for n in self._arrived if under_way[self._decisions[n].state.point.key] == n)
         return next(first, -1)
 
-    def _teach(self) -> None:
+    def _tell_sampler(self) -> None:
         """Tell the sampler of new trials.
 
         Where seeds are weighed, a trial that is being promoted is told later: its first seed says
         little, and promising trials have more by the next proposal.
         """
-        untaught, self._untaught = self._untaught, []
-        for proposal, state in untaught:
+        pending, self._pending = self._pending, []
+        for proposal, state in pending:
             if self._weighs and state.in_flight:
-                self._untaught.append((proposal, state))
+                self._pending.append((proposal, state))
             else:
                 self._proposer.learn(proposal, state.worth(self._names))
 

@@ -49,10 +49,10 @@ class Executor(Protocol):
         """How many batches it trains at once."""
 
     @property
-    def brief(self) -> bool:
-        """Whether it takes brief batches only."""
+    def short_batches_only(self) -> bool:
+        """Whether it takes only batches of about `MIN_BATCH_SECONDS`."""
 
-    def takes(self, batches: Batches) -> bool:
+    def has_capacity(self, batches: Batches) -> bool:
         """Whether it takes another of these batches now."""
 
     def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
@@ -132,7 +132,7 @@ class LocalExecutor:
         slots: maximum batches that train together, as one call.
     """
 
-    brief = False
+    short_batches_only = False
 
     def __init__(self, trainer: Trainer, slots: int = 1) -> None:
         self._trainer, self.slots = trainer, slots
@@ -140,7 +140,7 @@ class LocalExecutor:
         self._deadline: float | None = None
         self.done: deque[Done] = deque()
 
-    def takes(self, batches: Batches) -> bool:  # noqa: ARG002
+    def has_capacity(self, batches: Batches) -> bool:  # noqa: ARG002
         """Whether the next call has room."""
         return len(self._waiting) < self.slots
 
@@ -172,7 +172,7 @@ class ProcessExecutor:
     They exist when the check ends, while Ray would start its workers one after the other.
     """
 
-    brief = False
+    short_batches_only = False
 
     def __init__(self, trainer: Trainer, slots: int) -> None:
         self._trainer, self.slots = trainer, slots
@@ -194,7 +194,7 @@ class ProcessExecutor:
             end_process(thread)
         end_process()
 
-    def takes(self, batches: Batches) -> bool:  # noqa: ARG002
+    def has_capacity(self, batches: Batches) -> bool:  # noqa: ARG002
         """Whether a process is free, or soon will be."""
         return len(self._under_way) < self._max_under_way
 
@@ -249,7 +249,7 @@ PATIENCE_OWN = 10.0
 
 
 class _StartingExecutor:
-    """Trains brief batches until workers have started, and the rest if it is short.
+    """Trains short batches until workers have started, and the rest if it is short.
 
     It trains in a thread of its own. Where that only waits for the process of a user's function,
     the next batch is decided and the last one is recorded meanwhile.
@@ -260,7 +260,7 @@ class _StartingExecutor:
         workers_needed: set when workers would save more time than they cost, or at the end.
     """
 
-    brief = True
+    short_batches_only = True
 
     def __init__(self, trainer: Trainer, slots: int, *, ray: bool) -> None:
         self._trainer, self.slots = trainer, slots  # for which the search sizes its batches
@@ -275,7 +275,7 @@ class _StartingExecutor:
         self.measured = threading.Event()
         self.workers_needed = threading.Event()
 
-    def takes(self, batches: Batches) -> bool:
+    def has_capacity(self, batches: Batches) -> bool:
         """Whether it has little to train, and does not leave the rest to the workers."""
         if batches.measured:
             if batches.saved_by(self.slots) > self._worth:

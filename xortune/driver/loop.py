@@ -39,8 +39,8 @@ def run(batches: Batches, executor: Executor, record: Record) -> None:
                 if record.first_failure.ends:
                     batches.stop()
                 try:
-                    while refusal is None and executor.takes(batches):
-                        jobs = batches.next(brief=executor.brief)
+                    while refusal is None and executor.has_capacity(batches):
+                        jobs = batches.next(short=executor.short_batches_only)
                         if not jobs:
                             break
                         executor.submit(jobs, batches.seconds_left)

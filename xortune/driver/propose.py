@@ -63,7 +63,7 @@ from xortune.spaces.model import (
 LEARNING = ("tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
 
-ANYWHERE = 4
+RANDOM_EVERY = 4
 """With TPE and a race, every fourth proposal is drawn from the whole space. TPE alone settles where
 it first found something good, and in a race a look elsewhere costs a few seeds; see
 benchmarks/README.md."""
@@ -473,7 +473,7 @@ class OptunaProposer:
     def _sampler(self, number: int) -> str:
         """The sampler for a proposal."""
         sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
-        return "random" if sampler == "tpe" and races and number % ANYWHERE == 0 else sampler
+        return "random" if sampler == "tpe" and races and number % RANDOM_EVERY == 0 else sampler
 
     def _ask(self, number: int, sampler: str) -> Point:
         assert self._study is not None

@@ -72,12 +72,12 @@ WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, repr=False)
-class Parcel:
+class OpaquePayload:
     """Content that Tune passes on without copying it or writing its text to files."""
 
     content: Any
 
-    def __deepcopy__(self, _: object) -> Parcel:
+    def __deepcopy__(self, _: object) -> OpaquePayload:
         return self
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class Parcel:
 
 
 @dataclass(frozen=True)
-class Sent:
+class PickledTrainer:
     """A trainer pickled with the folders that the program has put into `sys.path`.
 
     Ray does not send those. Folders of Python itself exist on the worker.
@@ -136,7 +136,7 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
             results = train_blocks(self._trainer, blocks, deadline=self.config.get("until"))
         return {
             "done": True,
-            "results": Parcel(results),
+            "results": OpaquePayload(results),
             "messages": messages,
             "batch_seconds": time.perf_counter() - started,
             "stacking": stacking_of(self._trainer, blocks[0]),
@@ -356,7 +356,7 @@ class RayExecutor:
         slots: trials that the cluster runs at once.
     """
 
-    brief = False
+    short_batches_only = False
 
     def __init__(
         self,
@@ -397,7 +397,7 @@ class RayExecutor:
         if self._cancelled is not None and ray.is_initialized():
             ray.kill(self._cancelled)
 
-    def takes(self, batches: Batches) -> bool:  # noqa: ARG002
+    def has_capacity(self, batches: Batches) -> bool:  # noqa: ARG002
         """Whether fewer trials wait than twice the slots.
 
         Tune ends a worker that becomes free when no trial waits for it.
@@ -515,7 +515,7 @@ class RayExecutor:
         resources = {"cpu": self.cluster.cpus_per_trial, "gpu": self.cluster.gpus_per_trial}
         trainable = tune.with_parameters(
             BatchTrainable,
-            trainer=Sent(self._trainer),
+            trainer=PickledTrainer(self._trainer),
             drivers=versions(),
             cancelled=self._cancelled,
         )
@@ -606,7 +606,7 @@ class _Submitted(Searcher):  # type: ignore[misc]
             if not executor.submitted:
                 return None
             jobs, deadline = executor.trials[trial_id] = executor.submitted.popleft()
-        blocks = Parcel([job.block for job in jobs])
+        blocks = OpaquePayload([job.block for job in jobs])
         return {"batch": blocks, "until": deadline if executor.clocks_agree else None}
 
     def on_trial_complete(self, *_: object, **__: object) -> None:

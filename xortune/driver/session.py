@@ -212,7 +212,7 @@ class _Session:
             return True  # decisions made again with all results at once might ask for more
         with self.journal():
             decisions = self.decisions(known)
-            complete = decisions.recall()
+            complete = decisions.replay_known()
             if complete:
                 self.end(decisions, complete=True)
         return complete
@@ -358,7 +358,7 @@ class _Work:
     @property
     def complete(self) -> bool:
         """Whether the search has trained everything that the space asks for."""
-        timed_out = self._batches.over and self.decisions.undone
+        timed_out = self._batches.over and self.decisions.unfinished
         return self._searched and not self._failures.ends and not timed_out
 
 
@@ -368,8 +368,8 @@ class _Work:
 TRIAL_SECONDS = 0.02
 """What a trial of Ray costs, about."""
 
-SURE = 10
-"""A search whose estimate is this many times `PROCESS_SECONDS` starts processes at once."""
+START_AT_ONCE_FACTOR = 10
+"""Start processes at once if the estimated work exceeds this multiple of `PROCESS_SECONDS`."""
 
 SHORT = 0.1
 """Maximum seconds for a seed of a user's function that is trained while Ray starts."""
@@ -415,7 +415,7 @@ class _Workers:
         if self._processes > 1 and isinstance(trainer, NetworkTrainer):
             first = list(islice(_first_blocks(space), 100))
             each = sum(map(trainer.cost, first)) / len(first)
-            if each * budget(space) / self._processes > SURE * PROCESS_SECONDS:
+            if each * budget(space) / self._processes > START_AT_ONCE_FACTOR * PROCESS_SECONDS:
                 self._begin_processes(trainer)  # they import while this process still does
         expected = 0
         if is_alone and _may_train_while_starting(trainer, cluster, seconds):

@@ -187,7 +187,7 @@ def _own_of_run(
     return _with_form(space, trainer, train, here=here)
 
 
-def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
+def worker_and_local_trainer(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
     """The trainer for a worker with one core, and the one for this process with all cores."""
     if not isinstance(trainer, NetworkTrainer):
         return trainer, trainer
