@@ -2,8 +2,10 @@
 
 import json
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import jsonschema
 import pytest
@@ -15,15 +17,15 @@ import xortune.spaces.yaml_reader
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.point import Point
+from xortune.core.success import parse_success
 from xortune.runs import evaluation
+from xortune.spaces.command import Command
 from xortune.spaces.model import MAX_RUNG, json_schema, parse_duration
 from xortune.spaces.space import check_space, load_space, parse_space, with_search
 from xortune.spaces.yaml_reader import read_yaml
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "xortune" / "space.schema.json"
-
-
 TRAINER = SimpleNamespace(check=lambda point: Config.from_point(point).point)
 """The part of the built-in trainer that a space needs."""
 
@@ -53,9 +55,6 @@ def with_line(line: str, at: str = "") -> str:
     assert not at or any(text.lstrip().startswith(at) for text in good)
     lines = [line if at and text.lstrip().startswith(at) else text for text in good]
     return "\n".join(lines if at else [*lines, line]) + "\n"
-
-
-SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 
 def test_optunas_name_for_trials_is_understood():
@@ -154,8 +153,7 @@ def test_optunas_name_for_trials_is_understood():
 )
 def test_a_mistake_is_told(line, at, told):
     message = refused(with_line(line, at))
-    for part in told:
-        assert part in message
+    assert [part for part in told if part not in message] == [], message
     assert "allowed: " in message or "fix: " in message
     assert "pydantic" not in message
     assert message.count("\n") == 0
@@ -170,21 +168,15 @@ ENTRY = {"activation": "ReLU", "optimizer": "Adam", "lr": 1, "hidden_dim": 3}
         ({"lr": None}, "start.0.lr: null is not in the space"),
         ({"lr": 2}, "s.yaml:12: start.0.lr: 2 is not in the space; allowed: 0.0001 to 1.0"),
         ({"activation": "Relu"}, "'Relu' is not in the space; allowed: ReLU, Tanh; fix: did you"),
-        (
-            {"hidden_dim": 3.5},
-            "start.0.hidden_dim: 3.5 is not in the space; allowed: whole numbers",
-        ),
+        ({"hidden_dim": 3.5}, "start.0.hidden_dim: 3.5 is not in the space; allowed: whole numb"),
         ({"momentum": 0.5}, "start.0.momentum: 0.5 where momentum is not active; allowed: moment"),
         ({"widht": 3}, "s.yaml:12: start.0.widht: 'widht' is not a parameter"),
+        ({"lr": ...}, "start.0.lr: is missing from this"),
     ],
 )
 def test_a_start_entry_lies_in_the_space(changes, told):
-    assert told in refused(with_line(f"start: [{json.dumps(ENTRY | changes)}]"))
-
-
-def test_a_start_entry_is_complete():
-    entry = json.dumps({name: value for name, value in ENTRY.items() if name != "lr"})
-    assert "start.0.lr: is missing from this" in refused(with_line(f"start: [{entry}]"))
+    entry = {name: value for name, value in (ENTRY | changes).items() if value is not ...}
+    assert told in refused(with_line(f"start: [{json.dumps(entry)}]"))
 
 
 def test_a_csv_task_is_found_beside_its_file(tmp_path):
@@ -198,6 +190,9 @@ def test_a_csv_task_is_found_beside_its_file(tmp_path):
     path.write_text(with_line("task: {csv: t.csv, target: z}"))
     with pytest.raises(InputError, match=r"s\.yaml:12: task: .*t\.csv.*no column 'z'"):
         load_space(path)
+
+
+SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 
 def test_the_shipped_schema_is_current():
@@ -224,19 +219,12 @@ def test_the_schema_refuses_what_the_reader_refuses(line):
         jsonschema.validate(values, json.loads(SCHEMA.read_text()))
 
 
-EDITS = st.lists(
-    st.tuples(
-        st.integers(0, 600),
-        st.integers(0, 12),
-        st.text(max_size=4) | st.sampled_from([*"[]{}:,-!&*?|>'\"\\\n #", "when", "\n  ", "1e9"]),
-    ),
-    min_size=1,
-    max_size=4,
-)
+ADDED = st.text(max_size=4) | st.sampled_from([*"[]{}:,-!&*?|>'\"\\\n #", "when", "\n  ", "1e9"])
+EDITS = st.tuples(st.integers(0, 600), st.integers(0, 12), ADDED)
 
 
 @settings(max_examples=100)
-@given(edits=EDITS)
+@given(edits=st.lists(EDITS, min_size=1, max_size=4))
 def test_no_text_does_anything_but_parse_or_be_refused(edits):
     text = with_line("start: [{activation: ReLU, optimizer: Adam, lr: 1, hidden_dim: 3}]")
     for at, removed, added in edits:
@@ -251,32 +239,26 @@ def test_no_text_does_anything_but_parse_or_be_refused(edits):
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("# none", {"success_rate": True}),
+        ("# none", "+success_rate"),
         (
             "[success_rate, epochs_to_solve, hidden_dim]",
-            {"success_rate": True, "epochs_to_solve": False, "hidden_dim": False},
+            "+success_rate -epochs_to_solve -hidden_dim",
         ),
-        (
-            "[epochs_to_solve, {name: hidden_dim, direction: maximize}, {name: lr}]",
-            {"epochs_to_solve": False, "hidden_dim": True, "lr": False},
-        ),
-        ("[{name: success_rate, direction: maximize}]", {"success_rate": True}),
+        ("[epochs_to_solve, {name: lr, direction: maximize}]", "-epochs_to_solve +lr"),
+        ("[{name: success_rate, direction: maximize}, {name: lr}]", "+success_rate -lr"),
     ],
 )
 def test_objectives_are_read_with_their_directions(line, found):
     space = parse_space(with_line(line if line[0] == "#" else f"objectives: {line}"), "s.yaml")
-    assert [(o.name, o.maximize) for o in space.objectives] == list(found.items())
+    assert " ".join("-+"[o.maximize] + o.name for o in space.objectives) == found
 
 
 @pytest.mark.parametrize(
     ("listed", "told"),
     [
         ("", "s.yaml:12: objectives: is empty; allowed: at least one"),
-        (
-            "succes_rate",
-            "unknown objective 'succes_rate'; allowed: success_rate, epochs_to_solve, ",
-        ),
-        ("hiden_dim", "allowed: success_rate, epochs_to_solve, lr, hidden_dim, a number of"),
+        ("hiden_dim", "unknown objective 'hiden_dim'; allowed: success_rate, epochs_to_solve, lr"),
+        ("hiden_dim", ", lr, hidden_dim, a number of"),
         ("hiden_dim", "fix: did you mean 'hidden_dim'?"),
         ("success_rate, lr, success_rate", "success_rate is given twice; allowed: each objective"),
         ("lr, {name: lr, direction: maximize}, success_rate", "objectives.1: lr is given twice"),
@@ -320,7 +302,9 @@ def test_an_objective_that_the_trainer_drops_is_refused():
 MANY = ", ".join(f"p{number}: 1" for number in range(257))
 BOMB = "a: &a [x]\n" + "".join(f"b{i}: &b{i} [*a, *a, *a]\n" for i in range(30))
 LITTLE = "name: s\nparameters: {a: A, b: {low: 0, high: 9}}\nsearch: {trials: 3}\n"
+ONE_RANGE = LITTLE.replace("A", "2").replace("trials", "sampler: cmaes, trials")
 FIXED = LITTLE + "objectives: [success_rate, a]\n"
+ONE_VALUE = ("{low: 3, high: 3}", "{choice: [3]}", "{value: 3}", "3")
 
 
 @pytest.mark.parametrize(
@@ -335,14 +319,8 @@ FIXED = LITTLE + "objectives: [success_rate, a]\n"
         ("name: a\nparameters: {}", "1 to 256 parameters"),
         (f"name: a\nparameters: {{{MANY}}}", "1 to 256 parameters"),
         (BOMB, "s.yaml:1: the anchor &a"),
-        (
-            LITTLE.replace("A", "2").replace("trials", "sampler: cmaes, trials"),
-            "s.yaml:3: search.sampler: 1 range with sampler cmaes",
-        ),
-        *(
-            (FIXED.replace("A", form), "a is fixed")
-            for form in ("{low: 3, high: 3}", "{choice: [3]}", "{value: 3}", "3")
-        ),
+        (ONE_RANGE, "s.yaml:3: search.sampler: 1 range with sampler cmaes"),
+        *((FIXED.replace("A", form), "a is fixed") for form in ONE_VALUE),
     ],
 )
 def test_a_file_is_refused(text, told):
@@ -364,10 +342,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     assert "latin.yaml:2: is not UTF-8 text" in told(tmp_path / "latin.yaml")
     (tmp_path / "big.yaml").write_text("#" * 1_000_001)
     assert "larger than 1 MB" in told(tmp_path / "big.yaml")
-
-    def closed(*_args, **_keywords):
-        raise PermissionError(13, "Permission denied")
-
+    closed = Mock(side_effect=PermissionError(13, "Permission denied"))
     monkeypatch.setattr(xortune.spaces.yaml_reader, "open", closed, raising=False)
     assert "cannot be read (Permission denied)" in told(tmp_path / "near.yaml")
 
@@ -409,3 +384,76 @@ def test_durations(text, seconds):
 def test_no_durations(text):
     with pytest.raises(InputError, match="is not a duration"):
         parse_duration(text)
+
+
+# -------------------------------------------------------------------------------------------------
+# A command as the trainer.
+
+COMMAND = "python train.py --a={a} --b {b} --seed={seed}"
+GOOD = {"command": COMMAND}
+
+
+def space(trainer=GOOD):
+    text = LITTLE.replace("parameters", f"trainer: {json.dumps(trainer)}\nparameters")
+    return parse_space(text.replace("A", "{low: -1, high: 1}"), "s.yaml")
+
+
+def test_a_command_is_read():
+    plain = space()
+    assert (plain.trainer, plain.task, plain.success) == (COMMAND, None, None)
+    assert replace(plain.command, template=None) == Command(None)
+    full = space(GOOD | {"success": "a <= 2", "timeout": "1m30s", "files": ["train.py", "lib"]})
+    assert full.success == parse_success("a <= 2")
+    found = Command(None, False, "last line json", 90, ("train.py", "lib"))
+    assert replace(full.command, template=None) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "by_exit", "metric"),
+    [
+        ({"success": "Exit  code 0"}, True, None),
+        ({"metric": "last line json"}, False, "last line json"),
+        ({"metric": "last line number", "success": "exit code 0"}, True, "last line number"),
+    ],
+)
+def test_success_is_the_exit_code_unless_there_are_numbers(given, by_exit, metric):
+    found = space(GOOD | given)
+    assert (found.command.by_exit, found.command.metric) == (by_exit, metric)
+    assert found.success is None
+
+
+REGEX = {"regex": "a", "name": "a"}
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "words"),
+    [
+        ("tiemout", {"tiemout": 3}, "did you mean 'timeout'"),
+        ("timeout", {"timeout": 0}, "is not a duration"),
+        ("files", {"files": "train.py"}, "is not a list"),
+        ("success", {"success": "exit code 1"}, "'exit code 0', or a name"),
+        ("metric.regex", {"metric": {"regex": "("}, "success": "value > 1"}, "unterminated"),
+        ("metric.regex", {"metric": {"regex": "(a)(b)"}}, "has 2 groups"),
+        ("metric.regex", {"metric": {"name": "a"}}, "is missing"),
+        ("metric.name", {"metric": REGEX | {"name": "a b"}}, "is not a name"),
+        ("metric", {"metric": REGEX, "success": "b > 1"}, "judges 'b', and the regex finds 'a'"),
+        ("metric", {"metric": {"regex": "a"}}, "what a success is"),
+        ("metric", {"metric": ["a"]}, "is not allowed"),
+        ("metric", {"metric": "last line"}, "did you mean 'last line json'"),
+        ("metric", {"metric": "last line number"}, "what a success is"),
+        ("metric", {"metric": "last line number", "success": "acc > 1"}, "judges 'acc'"),
+        ("command", {"command": "run {seed} {a}"}, "b is not in the command"),
+    ],
+)
+def test_what_no_command_is_is_told_with_its_line(key, given, words):
+    with pytest.raises(InputError) as caught:
+        space(GOOD | given)
+    assert str(caught.value).startswith(f"s.yaml:2: trainer.{key}")
+    assert words in str(caught.value)
+
+
+def test_a_command_is_needed_and_its_values_must_not_look_like_options():
+    with pytest.raises(InputError, match=r"s\.yaml:2: trainer\.command: is missing"):
+        space({})
+    with pytest.raises(InputError, match=r"s\.yaml:3: parameters\.a: -1 begins with '-'"):
+        space({"command": "run {a} {b} {seed}"})
