@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
@@ -169,24 +169,18 @@ def test_what_the_trainer_refuses_is_told_with_its_line(trainer, place):
     assert str(caught.value) == place
 
 
-VALUES = st.lists(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text("abc é'\"#:", max_size=4),
-    min_size=1,
-    max_size=4,
-    unique_by=lambda value: (isinstance(value, bool), value),
-)
+FEW = {"min_size": 1, "max_size": 4, "unique_by": lambda value: (isinstance(value, bool), value)}
+VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.text("abc é'\"#:", max_size=4)
 
 
 @st.composite
 def spaces(draw):
     """The values of a valid file whose every parameter has few values."""
-    parameters: dict[str, object] = {}
-    parents: dict[str, list[object]] = {}
+    parameters, parents = {}, {}
     for index in range(draw(st.integers(1, 5))):
         name = f"p{index}"
-        form: dict[str, object]
         kind = draw(st.sampled_from(["choice", "value", "whole", "stepped"]))
-        values = draw(VALUES)
+        values = draw(st.lists(VALUES, **FEW))
         if kind == "choice":
             form = {"choice": values}
         elif kind == "value":
@@ -227,7 +221,7 @@ def test_random_spaces(values):
     assert len(points) == len(set(points)) == grid_size(space)
     found = set(points)
     for point in [*points, *probes(space)]:
-        seen: dict[str, object] = {}
+        seen = {}
         for parameter in space.parameters:
             assert (parameter.name in point) == is_active(parameter, seen)
             if parameter.name in point:
@@ -243,108 +237,98 @@ def test_random_spaces(values):
 
 
 def test_a_race_has_rungs_that_double_and_its_own_alpha():
-    text = "name: r\nparameters: {x: 1}\nsearch: {trials: 1}\nseeds: {race: %s}\n"
-    asked = parse_space(text % "{}").seeds
-    assert (asked.ladder, asked.alpha) == ((1, 2, 4, 8, 16, 32, 64, 128, 256, 512), 0.05)
-    asked = parse_space(text % "{alpha: 0.2, max: 100}").seeds
-    assert (asked.ladder, asked.alpha, asked.certify) == ((1, 2, 4, 8, 16, 32, 64, 100), 0.2, None)
-    assert parse_space(text % "null").seeds.ladder == (8, 32, 128)
-    assert asked.finalists == 5
-    assert parse_space(text % "{}, finalists: 3").seeds.finalists == 3
-    assert parse_space(text % "null, finalists: null").seeds.finalists is None
+    def asked(race):
+        text = f"name: r\nparameters: {{x: 1}}\nsearch: {{trials: 1}}\nseeds: {{race: {race}}}\n"
+        found = parse_space(text).seeds
+        assert found.certify is None
+        return found.ladder, found.alpha, found.finalists
+
+    doubled = tuple(2**rung for rung in range(10))
+    assert asked("{}") == (doubled, 0.05, 5)
+    assert asked("{alpha: 0.2, max: 100}") == ((*doubled[:7], 100), 0.2, 5)
+    assert asked("null, finalists: 3") == ((8, 32, 128), 0.05, 3)
+    assert asked("null, finalists: null")[2] is None
 
 
 def test_a_description_says_all_and_is_json():
     found = describe(parse_space(TEXT))
-    assert [found[name] for name in ("rows", "inputs", "trials", "grid_points")] == [4, 2, 20, None]
-    assert found["seed_epochs"] == 20 * 16 * 10
+    known = {"rows": 4, "inputs": 2, "trials": 20, "grid_points": None, "seed_epochs": 20 * 16 * 10}
+    assert found | known == found
     lines = dict(space_facts(found))
     assert lines.pop("finalists").startswith("5: a configuration is paused")
-    assert (
-        lines.items()
-        >= {
-            "optimizer": "choice: SGD, Adam",
-            "momentum": "float: 0.0 to 0.9, linear, when optimizer is SGD",
-            "lr": "float: 0.0001 to 1.0, log",
-            "width": "int: 2 to 8 in steps of 3, linear",
-            "epochs": "fixed: 10",
-            "seeds": "4 for each configuration; more where they are worth most, up to 16",
-            "rungs": "4, 16",
-            "alpha": "0.05: the risk that any stop is wrong, at most",
-            "cost": "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)",
-        }.items()
-    )
+    assert lines == lines | {
+        "optimizer": "choice: SGD, Adam",
+        "momentum": "float: 0.0 to 0.9, linear, when optimizer is SGD",
+        "lr": "float: 0.0001 to 1.0, log",
+        "width": "int: 2 to 8 in steps of 3, linear",
+        "epochs": "fixed: 10",
+        "seeds": "4 for each configuration; more where they are worth most, up to 16",
+        "rungs": "4, 16",
+        "alpha": "0.05: the risk that any stop is wrong, at most",
+        "cost": "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)",
+    }
     assert at_most(found) == "3,200 epochs of one seed"
     assert lines.keys() & {"stop", "objectives"} == set()
     assert json.loads(json.dumps(found))["parameters"][0]["name"] == "optimizer"
 
 
-SPACE = {
-    "name": "notebook",
-    "parameters": {
-        "lr": {"low": 1e-05, "high": 1.0, "log": True},
-        "größe": {"choice": ["on", "1", 'a "b"', None, True, 2.5]},
-        "x": {"low": 0, "high": 3},
-    },
-    "search": {"sampler": "random", "trials": 2},
-    "seeds": {"ladder": (4,)},
-}
+def as_dict(form, name="x", **more):
+    """A space of one parameter as a dict."""
+    settings = {"search": {"sampler": "random", "trials": 2}, "seeds": {"ladder": (4,)}}
+    return {"name": "notebook", "parameters": {name: form}} | settings | more
 
 
-def test_it_is_searched_as_its_file_would_be(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    space = load_space(SPACE)
-    assert space.parameters[0].low == 1e-05
-    assert space.parameters[1].values == ("on", "1", 'a "b"', None, True, 2.5)
-    assert parse_space(space.text).parameters == space.parameters
-    assert load_space(SPACE | {"trainer": "./t.py:run"}).trainer == "./t.py:run"
+def test_a_dict_is_read_as_its_file_would_be():
+    space = load_space(as_dict({"low": 1e-05, "high": 1.0, "log": True}, trainer="./t.py:run"))
+    assert (space.parameters[0].low, space.trainer) == (1e-05, "./t.py:run")
+    again = parse_space(space.text)
+    assert (again.parameters, again.seeds) == (space.parameters, space.seeds)
 
 
 @pytest.mark.parametrize(
     "value", [np.float32(0.5), float("nan"), float("inf"), {1, 2}, object(), lambda: 1]
 )
 def test_what_no_file_could_hold_is_refused(value):
-    with pytest.raises(xt.InputError, match=r"cannot be written as a file.*NumPy scalar"):
-        xt.search(SPACE | {"parameters": {"x": value}})
+    with pytest.raises(InputError, match=r"cannot be written as a file.*NumPy scalar"):
+        xt.search(as_dict(value))
 
 
 @pytest.mark.parametrize("space", [None, 5, ["a"], load_space])
 def test_what_is_no_space_is_refused(space):
-    with pytest.raises(xt.InputError, match=r"space: .*the path of a space file"):
+    with pytest.raises(InputError, match=r"space: .*the path of a space file"):
         xt.search(space)
 
 
+NUMBERS = st.integers(-(2**50), 2**50) | st.floats(-1e300, 1e300)
+TEXTS = st.text("abü☃ \n\t\\\":#,[]{}&*!|>'%@`-~", max_size=8)
+
+
 @settings(max_examples=40)
-@given(
-    st.lists(
-        st.none() | st.booleans() | st.integers(-(2**50), 2**50) | st.floats(-1e300, 1e300)
-        | st.text("abü☃ \n\t\\\":#,[]{}&*!|>'%@`-~", max_size=8),
-        min_size=1, max_size=4, unique_by=lambda value: (isinstance(value, bool), value),
-    )
-)  # fmt: skip
+@given(st.lists(st.none() | st.booleans() | NUMBERS | TEXTS, **FEW))
+@example(["on", "1", 'a "b"', None, True, 2.5])
 def test_values_come_back_as_they_were(values):
-    found = load_space(SPACE | {"parameters": {"v": {"choice": values}}}).parameters[0].values
+    found = load_space(as_dict({"choice": values})).parameters[0].values
     assert [(type(v), v) for v in found] == [(type(v), v) for v in values]
 
 
 def test_probes_stay_bounded():
-    many = ", ".join(f"p{i}: {{choice: {list(range(24))}}}" for i in range(8))
-    space = parse_space(f"name: a\nparameters: {{{many}}}\nsearch: {{trials: 1}}")
-    points = list(probes(space))
+    def probes_of(count, form):
+        parameters = dict.fromkeys((f"p{i}" for i in range(count)), form)
+        return list(probes(load_space(as_dict(1, parameters=parameters))))
+
+    points = probes_of(8, {"choice": list(range(24))})
     assert len(points) <= 2048 + 8 * 24
     assert all({p[f"p{i}"] for p in points} == set(range(24)) for i in range(8))
-    wide = ", ".join(f"p{i}: {{low: 0, high: 1}}" for i in range(128))
-    points = list(probes(parse_space(f"name: a\nparameters: {{{wide}}}\nsearch: {{trials: 1}}")))
-    assert len(points) < 200
+    assert len(probes_of(128, {"low": 0, "high": 1})) < 200
 
 
 @pytest.mark.parametrize("name", ["größe", "λ", "学习率", "n-layers", "C", "lr0", "_x.y"])
 def test_parameters_may_have_any_name(name):
-    [found] = load_space(SPACE | {"parameters": {name: {"low": 1, "high": 2}}}).parameters
+    [found] = load_space(as_dict({"low": 1, "high": 2}, name)).parameters
     assert found.name == name
 
 
 @pytest.mark.parametrize("name", ["a b", "1x", "-x", "a/b", "a{b"])
 def test_but_signs_that_a_column_or_an_option_could_not_have_are_refused(name):
-    with pytest.raises(xt.InputError, match="is not a parameter name; allowed: letters, digits"):
-        load_space(SPACE | {"parameters": {name: {"low": 1, "high": 2}}})
+    with pytest.raises(InputError, match="is not a parameter name; allowed: letters, digits"):
+        load_space(as_dict({"low": 1, "high": 2}, name))
