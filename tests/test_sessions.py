@@ -1,24 +1,16 @@
 """Sessions of a run: what they note, what they extend, and that no count mixes versions."""
 
-import dataclasses
 import json
+import time
+from collections import Counter
+from dataclasses import asdict, replace
+from unittest.mock import create_autospec
 
 import pytest
 from commands import xortune
-from hand_made import (
-    CONFIG,
-    RIGHT,
-    TINY_SPACE,
-    WRONG,
-    append,
-    done,
-    failed,
-    outcome,
-    solved,
-    tiny_run,
-    write_run,
-)
-from hypothesis import given, settings
+from drivers import without_ray
+from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, tiny_run, write_run
+from hypothesis import given
 from hypothesis import strategies as st
 
 import xortune as xt
@@ -27,17 +19,17 @@ from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.driver import session as session_module
 from xortune.driver.executors import LocalExecutor
+from xortune.driver.propose import OptunaProposer
+from xortune.racing.grants import Grants
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
-from xortune.runs.evaluation import Evaluations
-from xortune.runs.manifest import fingerprint_of, identity_of
+from xortune.runs.evaluation import Evaluations, decode
+from xortune.runs.manifest import fingerprint_of, identity_of, update_manifest
 from xortune.runs.results import by_version
 from xortune.runs.run import JOURNAL, create, load_run
 from xortune.runs.sessions import continue_run, first_manifest
 from xortune.spaces.space import parse_space
 from xortune.trainers.network import NetworkTrainer
-
-__all__ = ["other_torch", "search"]
 
 SPACE = TINY_SPACE
 WIDER = SPACE.replace("high: 0.1", "high: 0.5").replace("[Tanh, ReLU]", "[Tanh, ReLU, ELU]")
@@ -51,7 +43,7 @@ def search(tmp_path, monkeypatch):
 
     def session(space, trainer, directory, *, resume, listener, **_):
         if (directory / JOURNAL).exists():
-            how = dataclasses.asdict(resume)
+            how = asdict(resume)
             for note in continue_run(space, trainer, load_run(directory), **how):
                 listener.message(note)
         else:
@@ -74,17 +66,24 @@ def search(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def other_torch(monkeypatch):
+def become(monkeypatch):
+    """`become(torch="9.8.7")`: from now on something else trains."""
     real = NetworkTrainer.describe
-    monkeypatch.setattr(NetworkTrainer, "describe", lambda self: real(self) | {"torch": "9.8.7"})
+
+    def become(**changes):
+        monkeypatch.setattr(NetworkTrainer, "describe", lambda self: real(self) | changes)
+
+    return become
 
 
-def files(run):
-    return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+def files(run, among=()):
+    """All its files, or those that were among some."""
+    found = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    return {name: found[name] for name in among or found}
 
 
 def by(fingerprint, evaluation):
-    return dataclasses.replace(evaluation, fingerprint=fingerprint)
+    return replace(evaluation, fingerprint=fingerprint)
 
 
 # What a session notes
@@ -93,18 +92,18 @@ def by(fingerprint, evaluation):
 def test_each_session_is_in_the_manifest(search):
     run = search(command=["xortune", "search", "a"])
     (first,) = run.manifest["sessions"]
-    assert first["command"] == ["xortune", "search", "a"]
     assert first["versions"].keys() >= {"python", "torch", "numba", "optuna", "ray", "pandas"}
     assert first["started"] <= first["finished"]
-    assert (first["number"], first["space"], first["changes"]) == (1, "space.yaml", [])
+    asked = {"command": ["xortune", "search", "a"], "space": "space.yaml"}
+    assert first | asked | {"number": 1, "changes": []} == first
     identity = run.manifest["made"][first["made"]]
     assert fingerprint_of(identity) == first["made"]
     assert identity["task_fingerprint"] == Task.xor().fingerprint
     assert identity.keys() >= {"engine", "engine_version", "device", "torch", "numba", "trainer"}
     assert [e.fingerprint for e in run.evaluations] == [first["made"]]
     run = search(command=["again"], resume=True)
-    assert [s["command"] for s in run.manifest["sessions"]] == [first["command"], ["again"]]
-    assert [s["made"] for s in run.manifest["sessions"]] == [first["made"]] * 2
+    sessions = [(session["command"], session["made"]) for session in run.manifest["sessions"]]
+    assert sessions == [(first["command"], first["made"]), (["again"], first["made"])]
     assert run.manifest["command"] == first["command"]
     assert len(run.evaluations) == 2
 
@@ -112,8 +111,7 @@ def test_each_session_is_in_the_manifest(search):
 def test_more_trials_need_no_word_and_are_noted(search):
     search()
     run = search(resume=True, trials=9)
-    assert run.manifest["trials"] == 9
-    assert run.asked.search.trials == 9
+    assert run.manifest["trials"] == run.asked.search.trials == 9
     assert run.manifest["sessions"][1]["changes"] == ["search.trials: 3 -> 9"]
     run = search(resume=True, trials=4)
     assert run.manifest["trials"] == run.asked.search.trials == 9, "fewer is for this session only"
@@ -133,7 +131,7 @@ def test_a_changed_space_is_refused_with_all_that_changed_and_nothing_is_written
     result = xortune("search", "space.yaml", "--output", "run", "--resume", "--quiet")
     assert result.exit_code == 2
     assert "parameters.lr.high: 0.1 -> 0.5" in result.stderr
-    assert {n: b for n, b in files(run).items() if n in before} == before
+    assert files(run, before) == before
 
 
 def test_an_extension_keeps_the_space_that_was(search):
@@ -205,23 +203,17 @@ def test_samplers_that_are_not_exact_say_so_once(search, sampler):
 
 
 @pytest.mark.parametrize(
-    ("entries", "word"),
+    "entries",
     [
-        ({"sessions": {}}, "sessions"),
-        ({"sessions": []}, "sessions"),
-        ({"sessions": [1]}, "sessions"),
-        ({"sessions": [{"made": 3}]}, "sessions"),
-        ({"sessions": [{"made": A, "versions": []}]}, "sessions"),
-        ({"sessions": [{"made": A}], "made": None}, "made"),
-        ({"sessions": [{"made": A}], "made": {A: 1}}, "made"),
-        ({"sessions": [{"made": A}], "made": {B: {}}}, "made"),
+        *({"sessions": damaged} for damaged in ({}, [], [1], [{"made": 3}])),
+        {"sessions": [{"made": A, "versions": []}]},
+        *({"made": damaged, "sessions": [{"made": A}]} for damaged in (None, {A: 1}, {B: {}})),
     ],
 )
-def test_a_damaged_manifest_is_told(search, entries, word):
+def test_a_damaged_manifest_is_told(search, entries):
     run = search()
-    manifest = json.loads((run.path / "manifest.json").read_text()) | entries
-    (run.path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=f"manifest.json: {word}.* is damaged"):
+    update_manifest(run.path, **entries)
+    with pytest.raises(InputError, match=f"manifest.json: {next(iter(entries))}.* is damaged"):
         search(resume=True)
 
 
@@ -231,14 +223,11 @@ def test_a_manifest_names_no_space_outside_its_run(tmp_path, name):
     assert run_sessions.earlier_spaces(tmp_path, manifest) == ()
 
 
-def test_another_version_is_refused_with_both_shown(search, other_torch, monkeypatch):
+def test_another_version_is_refused_with_both_shown(search, become):
+    become(torch="9.8.7")
     run = search()
     before = files(run)
-    assert run.manifest["made"]
-    real = NetworkTrainer.describe
-    monkeypatch.setattr(
-        NetworkTrainer, "describe", lambda self: real(self) | {"torch": "9.9.9", "engine": "new"}
-    )
+    become(torch="9.9.9", engine="new")
     for more in ({"resume": True}, {"extend": True}):
         with pytest.raises(InputError) as caught:
             search(**more)
@@ -246,13 +235,13 @@ def test_another_version_is_refused_with_both_shown(search, other_torch, monkeyp
         assert lines[1:3] == ["  engine: fused -> new", "  torch: 9.8.7 -> 9.9.9"]
         assert "torch==9.8.7" in lines[3]
         assert "--accept-versions" in lines[3]
-    assert {n: b for n, b in files(run).items() if n in before} == before
+    assert files(run, before) == before
 
 
-def test_accepted_versions_are_kept_apart(search, monkeypatch, request):
+def test_accepted_versions_are_kept_apart(search, become):
     said = []
     run = search()
-    request.getfixturevalue("other_torch")
+    become(torch="9.8.7")
     run = search(resume=True, accept_versions=True, on_word=said.append)
     first, second = (session["made"] for session in run.manifest["sessions"])
     assert first != second
@@ -266,26 +255,23 @@ def test_accepted_versions_are_kept_apart(search, monkeypatch, request):
     assert run.manifest["sessions"][2]["made"] == second
 
 
-def test_a_proof_takes_no_seeds_of_another_version(search, request):
+def test_a_proof_takes_no_seeds_of_another_version(search, become):
     text = SPACE + "stop: {proven_rate: 0.1}\n"
     run = search(text)
     before = files(run)
-    request.getfixturevalue("other_torch")
+    become(torch="9.8.7")
     with pytest.raises(InputError, match=r"proven by seeds of one kind(.|\n)*9\.8\.7"):
         search(text, resume=True, accept_versions=True)
-    assert {n: b for n, b in files(run).items() if n in before} == before
+    assert files(run, before) == before
 
 
 def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch):
     search()
-    real = run_sessions.version
-    monkeypatch.setattr(
-        run_sessions, "version", lambda name: "0.0.1" if name == "optuna" else real(name)
-    )
-    said = []
+    now, said = run_sessions.version("optuna"), []
+    monkeypatch.setattr(run_sessions, "version", lambda _: "0.0.1")
     run = search(resume=True, on_word=said.append)
     (word,) = said
-    assert f"optuna {real('optuna')} -> 0.0.1" in word
+    assert f"optuna {now} -> 0.0.1" in word
     assert "no longer promised" in word
     assert run.manifest["sessions"][1]["versions"]["optuna"] == "0.0.1"
     assert len(run.manifest["made"]) == 1
@@ -293,11 +279,11 @@ def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch)
 
 def test_what_is_not_counted_is_told(search, tmp_path):
     identity = identity_of(NetworkTrainer(Task.xor()).describe() | {"torch": "1.0"})
-    fingerprint = fingerprint_of(identity)
-    sessions = [{"number": 1, "made": fingerprint, "space": "space.yaml"}]
-    manifest = {"made": {fingerprint: identity}, "sessions": sessions, "trainer": "network"}
+    made = fingerprint_of(identity)
+    sessions = [{"number": 1, "made": made, "space": "space.yaml"}]
+    manifest = {"made": {made: identity}, "sessions": sessions, "trainer": "network"}
     point = NetworkTrainer(Task.xor()).check(Point({**POINT, "lr": 0.011}))
-    line = by(fingerprint, done(0, point, solved(4, 1, 8, epochs=30)))
+    line = by(made, done(0, point, solved(4, 1, 8, epochs=30)))
     write_run(tmp_path / "run", [line], space_text=SPACE, **manifest)
     with pytest.raises(InputError, match=r"torch: 1\.0 -> "):
         search(resume=True)
@@ -307,9 +293,8 @@ def test_what_is_not_counted_is_told(search, tmp_path):
     (result,) = run.results
     assert (result.outcome.successes, result.outcome.n, result.trials) == (1, 8, 2)
     assert [e.block.count for e in run.set_aside] == [4]
-    assert run.manifest["not_counted"] == [
-        {"key": result.key, "made": second["made"], "k": 3, "n": 4}
-    ]
+    aside = {"key": result.key, "made": second["made"], "k": 3, "n": 4}
+    assert run.manifest["not_counted"] == [aside]
     shown = xortune("report", "run").stdout
     assert "Not counted: 4 seeds that other versions made." in shown
     report = (run.path / "report.md").read_text()
@@ -333,41 +318,36 @@ def test_no_count_mixes_versions(tmp_path):
     sessions = [{"made": A}, {"made": B}]
     run = write_run(tmp_path / "run", lines, sessions=sessions, made={A: {}, B: {}})
     found = {result.point["lr"]: result for result in run.results}
-    # Of B 15 seeds, of A 4 + 9: B's count, with its crashed ones.
-    assert (found[0.02].outcome.successes, found[0.02].outcome.n) == (2, 15)
+    # Of B 15 seeds, of A 4 + 9: B's count, with its crashed ones. Proposals are proposals.
     assert found[0.02].outcome.seeds.tolist() == [*range(4, 16), *range(30, 33)]
+    assert (found[0.02].outcome.successes, found[0.02].trials) == (2, 3)
     # As many of each: those of the lowest seeds.
-    assert (found[0.03].outcome.successes, found[0.03].outcome.n) == (2, 4)
-    assert [found[0.02].trials, found[0.03].trials] == [3, 2], "proposals are proposals"
+    assert found[0.03].outcome.seeds.tolist() == [*range(4)]
+    assert (found[0.03].outcome.successes, found[0.03].trials) == (2, 2)
     assert sum(e.block.count for e in run.set_aside) == 4 + 9 + 4
     assert run.table["n"].sum() == len(run.seeds) == 19
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([None, A, B, "c" * 8]), st.integers(0, 2), st.integers(1, 5)),
-        max_size=12,
-    )
-)
-@settings(max_examples=30)
+BLOCKS = st.tuples(st.sampled_from([None, A, B, "c" * 8]), st.integers(0, 2), st.integers(1, 5))
+
+
+@given(st.lists(BLOCKS, max_size=12))
 def test_blocks_of_a_config_are_counted_if_one_thing_made_them(given):
     lines, first = [], 0
-    for fingerprint, config, count in given:
+    for made, config, count in given:
         point = {**POINT, "lr": 0.1 + config}
-        lines.append(
-            by(fingerprint, done(len(lines), point, outcome(first, [RIGHT, *[WRONG] * count][1:])))
-        )
+        lines.append(by(made, done(len(lines), point, solved(first, 0, count))))
         first += count
     counted, aside = by_version(Evaluations.of(lines))
     assert sorted(e.proposal for e in (*counted, *aside)) == list(range(len(lines)))
     for key in counted.keys:
-        found = list(counted.of_keys([key]))
-        rest = list(aside.of_keys([key]))
-        (fingerprint,) = {e.fingerprint for e in found}
-        most = sum(e.block.count for e in found)
-        assert all(e.fingerprint != fingerprint for e in rest)
-        for another in {e.fingerprint for e in rest}:
-            assert sum(e.block.count for e in rest if e.fingerprint == another) <= most
+        found, rest = Counter(), Counter()
+        for part, seeds in ((counted, found), (aside, rest)):
+            for evaluation in part.of_keys([key]):
+                seeds[evaluation.fingerprint] += evaluation.block.count
+        [(made, most)] = found.items()
+        assert made not in rest
+        assert most >= max(rest.values(), default=0)
 
 
 @pytest.fixture
@@ -375,11 +355,9 @@ def certified(tmp_path):
     """A hand-made run, and `certify(**more)` for it."""
     described = NetworkTrainer(Task.xor()).describe()
     identity = identity_of(described)
-    fingerprint = fingerprint_of(identity)
-    sessions = [{"number": 1, "made": fingerprint}]
-    outcomes = [solved(0, 8, 8, epochs=30)] * 2
-    manifest = described | {"sessions": sessions, "made": {fingerprint: identity}}
-    run = tiny_run(tmp_path / "run", outcomes, **manifest)
+    made = fingerprint_of(identity)
+    manifest = {"sessions": [{"number": 1, "made": made}], "made": {made: identity}}
+    run = tiny_run(tmp_path / "run", [solved(0, 8, 8, epochs=30)] * 2, **described, **manifest)
 
     def certify(**more):
         xt.certify(run.path, **({"top": 2, "seeds": 32} | more))
@@ -409,14 +387,15 @@ def interrupted(certify, **more):
 
 def test_a_certificate_is_a_session_of_its_own(certified):
     run = certified(command=["xortune", "certify"])
-    assert [session.get("what") for session in run.manifest["sessions"]] == [None, "certify"]
-    assert run.manifest["sessions"][1]["command"] == ["xortune", "certify"]
-    assert {check.fingerprint for check in run.checks} == {run.manifest["sessions"][1]["made"]}
+    first, second = run.manifest["sessions"]
+    assert "what" not in first
+    assert (second["what"], second["command"]) == ("certify", ["xortune", "certify"])
+    assert {check.fingerprint for check in run.checks} == {second["made"]}
 
 
-def test_an_attempt_is_never_finished_by_another_version(certified, request):
+def test_an_attempt_is_never_finished_by_another_version(certified, become):
     interrupted(certified)
-    request.getfixturevalue("other_torch")
+    become(torch="9.8.7")
     lines = (certified.path / JOURNAL).read_bytes()
     with pytest.raises(InputError, match=r"versions began attempt 1.*accept_versions=True"):
         certified()
@@ -425,18 +404,52 @@ def test_an_attempt_is_never_finished_by_another_version(certified, request):
     run = certified(accept_versions=True, on_word=said.append)
     assert [a.complete for a in run.certificate.attempts] == [False, True]
     assert {f.n for f in run.certificate.finalists} == {32}
-    for attempt in (1, 2):
-        fingerprint = {
-            check.fingerprint for check in run.checks if check.purpose.attempt == attempt
-        }
-        assert len(fingerprint) == 1
+    assert len({(check.fingerprint, check.purpose.attempt) for check in run.checks}) == 2
     assert "9.8.7" in said[0]
 
 
-def test_an_attempt_is_never_extended_by_another_version(certified, request):
+def test_an_attempt_is_never_extended_by_another_version(certified, become):
     certified(extendable=True)
-    request.getfixturevalue("other_torch")
+    become(torch="9.8.7")
     with pytest.raises(InputError, match="versions made attempt 1"):
         certified(extend=True, top=None)
     run = certified()  # a new one may be begun
     assert [a.number for a in run.certificate.attempts] == [1, 2]
+
+
+# A search that goes on with another version: whole, but for Ray.
+
+RACED = SPACE.replace("epochs: 30", "epochs: 150").partition("search:")[0]
+RACED += "search: {sampler: tpe, trials: 6, seed: 5}\nseeds: {ladder: [4, 8, 32]}\n"
+
+
+def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, become):
+    without_ray(monkeypatch.setattr)
+    (tmp_path / "space.yaml").write_text(RACED)
+    given = {"space": tmp_path / "space.yaml", "output": tmp_path / "run"}
+    xt.search(**given, trials=3)
+    journal = tmp_path / "run" / JOURNAL  # as if killed before anything came to the top
+    lines = [line for line in journal.read_text().splitlines() if decode(line).block.first < 8]
+    journal.write_text("".join(f"{line}\n" for line in lines))
+    become(torch="9.8.7")
+    see = create_autospec(Grants.see, side_effect=Grants.see)
+    learn = create_autospec(OptunaProposer.learn, side_effect=OptunaProposer.learn)
+    monkeypatch.setattr(Grants, "see", see)
+    monkeypatch.setattr(OptunaProposer, "learn", learn)
+    said = []
+    run = xt.search(**given, resume=True, accept_versions=True, on_word=said.append)
+    assert "so do the race and the sampler" in said[0]
+    assert len({e.fingerprint for e in run.evaluations}) == 2
+    assert run.set_aside, "the test tells nothing if no config has seeds of both"
+    table = {r.key: (r.outcome.successes, r.outcome.n) for r in run.results}
+    raced = {name: (k, n) for _, name, k, n in (call.args for call in see.call_args_list)}
+    assert raced == table, "what the race saw of each config last"
+    assert sum(result.trials for result in run.results) == 6, "the budget is exact"
+    assert sorted(call.args[1] for call in learn.call_args_list) == list(range(6))
+    seeds = {key: [] for key in table}
+    for evaluation in run.evaluations:
+        seeds[evaluation.block.point.key] += evaluation.block.seeds
+    assert all(sorted(found) == list(range(len(found))) for found in seeds.values())
+    assert all(abs(evaluation.at - time.time()) < 600 for evaluation in run.evaluations)
+    every = len(run.evaluations)
+    assert len(xt.search(**given, resume=True).evaluations) == every, "nothing is left to train"
