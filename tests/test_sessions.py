@@ -312,8 +312,8 @@ def test_no_count_mixes_versions(tmp_path):
         by(B, done(0, point, solved(4, 2, 12, epochs=30))),
         by(A, done(1, point, solved(16, 1, 9, epochs=30))),
         by(B, failed(2, point, 30, 3)),
-        by(A, done(3, other, solved(0, 2, 4, epochs=30))),
-        by(B, done(4, other, solved(4, 4, 4, epochs=30))),
+        by(B, done(3, other, solved(0, 2, 4, epochs=30))),
+        by(A, done(4, other, solved(4, 4, 4, epochs=30))),
     ]
     sessions = [{"made": A}, {"made": B}]
     run = write_run(tmp_path / "run", lines, sessions=sessions, made={A: {}, B: {}})
