@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import FrozenInstanceError, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.certificates.gate import SequentialTest, Verdict, gate_config, load_config
+from xortune.certificates.gate import SequentialTest, gate_config, load_config
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
@@ -42,34 +42,23 @@ class Scripted:
         return [outcome(block.first, rows)]
 
 
-def passed(solved, **more) -> Verdict:
-    options = {"min_rate": 0.95, "max_seeds": len(solved)} | more
-    return gate_config(POINT, Scripted(solved), **options)
-
-
-def test_a_config_that_always_works_is_proven_by_74_seeds_and_no_more_are_trained():
+def test_what_always_works_is_proven_by_74_seeds_what_never_works_refuted_by_2():
     trainer = Scripted([True] * 500)
     found = gate_config(POINT, trainer, min_rate=0.95, max_seeds=500)
     assert (found.answer, found.k, found.n, found.passed) == ("proven", 74, 74, True)
     assert sum(map(len, trainer.asked)) == 74
     assert trainer.asked[0].start == GATE.start == found.first_seed
-    assert 0.96 <= found.bound < 0.961
-    assert found.low < found.bound
     assert found.high == 1
     assert found.line == (
         "proven: 74/74 seeds solved, success rate above 0.95 (lower bound 0.9603, confidence 0.95, "
         "seeds 3221225472 to 3221225545)"
     )
-    with pytest.raises(FrozenInstanceError):
-        found.k = 75
-    trainer = Scripted([False] * 500)  # and one that never works is refuted at once
+    trainer = Scripted([False] * 500)
     found = gate_config(POINT, trainer, min_rate=0.95, max_seeds=500)
-    assert (found.answer, found.k, found.passed) == ("refuted", 0, False)
-    assert found.n == 2  # 0.05 ** 2 < 0.05
+    assert (found.answer, found.k, found.n, found.passed) == ("refuted", 0, 2, False)
     assert sum(map(len, trainer.asked)) == 16
     assert found.line.startswith("refuted: 0/2 seeds solved, success rate below 0.95 (upper bound")
-    assert found.counts[xt.Status.WRONG_PATTERN] == found.n
-    assert sum(found.counts.values()) == found.n
+    assert {status: n for status, n in found.counts.items() if n} == {xt.Status.WRONG_PATTERN: 2}
 
 
 SEQUENCES = st.tuples(st.floats(0.6, 1), st.integers(0, 2**32 - 1)).map(
@@ -80,8 +69,9 @@ SEQUENCES = st.tuples(st.floats(0.6, 1), st.integers(0, 2**32 - 1)).map(
 @settings(max_examples=30)
 @given(SEQUENCES, st.sampled_from([1, 2, 7, 64, 150]), st.sampled_from([0.7, 0.9, 0.95]))
 def test_the_answer_depends_on_the_order_of_seeds_only(solved, block, min_rate):
-    found = passed(solved, min_rate=min_rate)
-    assert passed(solved, min_rate=min_rate, block=block) == found
+    options = {"min_rate": min_rate, "max_seeds": len(solved)}
+    found = gate_config(POINT, Scripted(solved), **options)
+    assert gate_config(POINT, Scripted(solved), **options, block=block) == found
     # After each seed, in words: the first at which either side is sure.
     test, k = SequentialTest(min_rate, 150, 0.95, 0), 0
     for n, one in enumerate(solved, 1):
@@ -114,51 +104,40 @@ def ends(test, rates):
         going = more
 
 
-def chance(test, answer, rates):
-    return sum(found for named, _, _, found in ends(test, rates) if named == answer)
-
-
 @pytest.mark.parametrize(
     ("rate", "most", "confidence"),
     [
         *((0.5, 5, 0.95), (0.5, 100, 0.95), (0.8, 60, 0.99), (0.9, 29, 0.95), (0.95, 200, 0.95)),
-        *((0.95, 500, 0.95), (0.99, 700, 0.9), (0.3, 90, 0.95)),
+        *((0.95, 500, 0.95), (0.99, 700, 0.9), (0.3, 90, 0.95), (0.9, 100, 0.95)),
     ],
 )
-def test_either_answer_is_wrong_as_rarely_as_promised(rate, most, confidence):
+def test_an_answer_and_what_is_shown_are_wrong_as_rarely_as_promised(rate, most, confidence):
     test, alpha = SequentialTest(rate, most, confidence, 0), 1 - confidence
-    worse, better = rate - 1e-6, rate + 1e-6
-    assert chance(test, "proven", [rate, worse, rate / 2]).max() <= alpha * (1 + 1e-6)
-    assert chance(test, "refuted", [rate, better, (1 + rate) / 2]).max() <= alpha * (1 + 1e-6)
-    assert chance(test, "proven", [rate])[0] > alpha / 2  # what it may spend is spent
-    for answer, k, n, _ in ends(test, [rate]):
-        if answer == "undecided":
-            assert anytime_lower(k, n, alpha=alpha / 2) < rate
-            assert anytime_upper(k, n, alpha=alpha / 2) > rate
-
-
-@pytest.mark.parametrize("min_rate", [0.5, 0.9])
-def test_what_a_gate_shows_holds_with_its_confidence(min_rate):
-    rates = np.linspace(0.3, 0.999, 141)
-    test = SequentialTest(min_rate, 100, 0.95, 0)
-    missed = above = below = total = 0.0
+    rates = np.array([rate, rate - 1e-6, rate + 1e-6, *np.linspace(0.15, 0.999, 101)])
+    chances = {name: np.zeros_like(rates) for name in ("proven", "refuted", "undecided")}
+    beyond = {name: np.zeros_like(rates) for name in chances}
+    missed = np.zeros_like(rates)
     for answer, k, n, found in ends(test, rates):
-        low, high = anytime_interval(k, n, confidence=0.95)
+        chances[answer] += found
+        low, high = anytime_interval(k, n, confidence=confidence)
+        missed += found * ((rates < low) | (rates > high))
         bound = test.bound(answer, k, n)
-        total = total + found
-        missed = missed + found * ((rates < low) | (rates > high))
         if answer == "proven":
-            assert min_rate <= bound
-            assert low < bound
-            above = above + found * (rates < bound)
+            assert max(low, rate) <= bound
+            beyond[answer] += found * (rates < bound)
         elif answer == "refuted":
-            assert bound <= min_rate
-            assert bound < high
-            below = below + found * (rates > bound)
-    assert total == pytest.approx(np.ones_like(rates))
-    assert missed.max() <= 0.05  # both ends together
-    for wrong in above, below:  # each answer's own bound
-        assert 0.025 < wrong.max() <= 0.05 + 1e-9
+            assert bound <= min(high, rate)
+            beyond[answer] += found * (rates > bound)
+        else:
+            assert low < rate < high
+    assert sum(chances.values()) == pytest.approx(np.ones_like(rates))
+    assert chances["proven"][rates <= rate].max() <= alpha * (1 + 1e-6)
+    assert chances["refuted"][rates >= rate].max() <= alpha * (1 + 1e-6)
+    assert chances["proven"][0] > alpha / 2  # what it may spend is spent
+    assert missed.max() <= alpha  # both ends together
+    for wrong in (beyond["proven"], beyond["refuted"]):  # each answer's own bound
+        assert wrong.max() <= alpha * (1 + 1e-6)
+        assert most != 100 or wrong.max() > alpha / 2
 
 
 @pytest.mark.parametrize(
@@ -212,9 +191,9 @@ def test_the_exit_code_says_the_answer(config_file, make_config):
     assert result.stdout == f"{verdict.line}\n"
     assert verdict.answer == "proven"
     found = json.loads(xortune("gate", "--config", config_file, "--min-rate", 0.9, "--json").stdout)
-    assert (found["answer"], found["k"], found["n"]) == ("proven", verdict.k, verdict.n)
-    assert (found["low"], found["statuses"]["solved"]) == (verdict.low, verdict.k)
-    assert (found["key"], found["max_seeds"]) == (make_config().key, 500)
+    wanted = {"answer": "proven", "k": verdict.k, "n": verdict.n, "low": verdict.low}
+    assert found.items() >= (wanted | {"key": make_config().key, "max_seeds": 500}).items()
+    assert found["statuses"]["solved"] == verdict.k
     result = xortune("gate", "--config", config_file, "--min-rate", 0.99, "--max-seeds", 299)
     assert result.exit_code == 1
     assert result.stdout.startswith("undecided: ")
