@@ -12,9 +12,6 @@ from xortune.runs.run import JOURNAL, Run, create, load_run
 
 RIGHT, WRONG, ZERO, ONE = (0, 1, 1, 0), (0, 1, 1, 1), (0, 0, 0, 0), (1, 1, 1, 1)
 
-ALONE = (None, "own", 0, None)
-"""The last fields of a `Purpose` without neighbours."""
-
 CONFIG = {
     "activation": "Tanh",
     "loss": "MSELoss",

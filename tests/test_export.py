@@ -1,19 +1,18 @@
-import ast
 import contextlib
 import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
 import yaml
 from commands import refused, xortune
-from hand_made import ALONE, CONFIG, done, solved, write_run
+from compared import purpose
+from hand_made import CONFIG, append, done, solved, write_run
 
 import xortune as xt
 from xortune.core.point import Point
-from xortune.runs.evaluation import Purpose
-from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
 
 SPACE = """
 name: small
@@ -25,27 +24,18 @@ FIRST = Point({**CONFIG, "epochs": 300, "lr": 0.05})
 SECOND = Point({**CONFIG, "epochs": 300, "lr": 0.02})
 
 
-def write_two(path):
-    lines = [
-        done(0, FIRST, solved(0, 8, 8, epochs=300)),
-        done(1, SECOND, solved(0, 6, 8, epochs=300)),
-    ]
-    return write_run(path, lines, space_text=SPACE, trainer="network", task="xor")
-
-
 @pytest.fixture
 def run(tmp_path):
-    return write_two(tmp_path / "run")
+    counted = enumerate([(FIRST, 8), (SECOND, 6)])
+    lines = [done(i, point, solved(0, k, 8, epochs=300)) for i, (point, k) in counted]
+    return write_run(tmp_path / "run", lines, space_text=SPACE, trainer="network", task="xor")
 
 
 def certified(run):
     """A certificate by which the second is better."""
-    purpose = Purpose("certify", 1, FIRST.key, 1, 2, 50, 0.95, False, 8, 8, *ALONE)
-    other = Purpose("certify", 1, SECOND.key, 2, 2, 50, 0.95, False, 6, 8, *ALONE)
-    with Journal.open(run.path / JOURNAL) as journal:
-        for point, k, reason in ((FIRST, 45, purpose), (SECOND, 50, other)):
-            line = done(0, point, solved(2**30 + 2**29, k, 50, epochs=300))
-            journal.append(replace(line, purpose=reason))
+    for rank, (point, k) in enumerate([(FIRST, 45), (SECOND, 50)], 1):
+        line = done(0, point, solved(2**30 + 2**29, k, 50, epochs=300))
+        append(run.path, replace(line, purpose=purpose(point, rank, 2, 50)))
     xt.write_report(load_run(run.path))
     return load_run(run.path)
 
@@ -63,11 +53,7 @@ def test_the_program_counts_what_the_run_counted_and_knows_nothing_of_us(tmp_pat
     run = write_run(tmp_path / "real", [counted], space_text=SPACE, trainer="network", task="xor")
     script = xt.export(run)
     assert "xortune" not in script
-    imported = [
-        n for n in ast.walk(ast.parse(script)) if isinstance(n, ast.Import | ast.ImportFrom)
-    ]
-    names = {a.name for n in imported for a in n.names}
-    assert names | {getattr(n, "module", "") for n in imported} <= {"torch", "nn", "", None}
+    assert set(re.findall(r"^ *(?:from|import) (\w+)", script, re.M)) == {"torch"}
     outcome = run.results[0].outcome
     k = int(outcome.solved[:20].sum())
     assert 0 < k < 20  # else the wrong rule could count the same
@@ -79,17 +65,15 @@ def test_the_program_counts_what_the_run_counted_and_knows_nothing_of_us(tmp_pat
     assert lines == [f"seed {s}: {words[bool(outcome.solved[s])]}" for s in range(20)]
 
 
-def test_more_or_fewer_seeds_of_those_that_are_known(tmp_path):
-    run = certified(write_two(tmp_path / "run"))
+def test_more_or_fewer_seeds_of_those_that_are_known(run):
+    run = certified(run)
     first = run.certificate.best.first
     assert f"SEEDS = [*range(0, 8), *range({first}, {first + 12})]" in xt.export(run)
     assert "SEEDS = [*range(0, 3)]\nEXPECTED = 3 " in xt.export(run, seeds=3)
     few = xt.export(run, key=FIRST.key, seeds=56)
     assert f"SEEDS = [*range(0, 8), *range({first}, {first + 48})]\nEXPECTED = 53 " in few
     for seeds in (59, 0):
-        told = (
-            f"error: --seeds: {seeds} seeds, but the run has results of only 58; allowed: 1 to 58"
-        )
+        told = f"--seeds: {seeds} seeds, but the run has results of only 58; allowed: 1 to 58"
         refused(xortune("export", run.path, "--seeds", seeds), told, "xortune certify")
 
 
@@ -98,9 +82,8 @@ def test_a_certified_run_gives_the_config_that_a_gate_would_pass(run):
     assert loaded.best.lr == 0.05
     result = xortune("export", run.path)
     assert "lr=0.02" in result.stdout
-    told = f"# On fresh seeds from {loaded.certificate.best.first}: 50 of 50, so at least 91.6"
-    assert told in result.stdout
-    assert " % of all seeds (confidence 0.95).\n" in result.stdout
+    told = f"# On fresh seeds from {loaded.certificate.best.first}: 50 of 50, so at least 91."
+    assert re.search(rf"{told}6\d* % of all seeds \(confidence 0.95\).\n", result.stdout)
     assert f"the search's first was {FIRST.key}" in result.stderr
     assert xt.gate(loaded, min_rate=0.9).key == SECOND.key
     assert xortune("export", run.path, "--key", FIRST.key).stderr == ""
