@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,18 +22,22 @@ from xortune.runs import journal
 from xortune.runs.evaluation import JournalLines, Purpose, encode
 from xortune.runs.journal import Journal, JournalReader, read, torn
 
-
-def write(path, found):
-    with Journal.open(path) as opened:
-        for evaluation in found:
-            opened.append(evaluation)
-
-
 THREE = [
     done(0, CONFIG, solved(0, 1, 2)),
     failed(1, CONFIG, 2, 3),
     done(2, CONFIG | {"lr": 1.0}, solved(0, 2, 2)),
 ]
+
+
+def line(number):
+    return done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 1, 4))
+
+
+def write(path, found):
+    with Journal.open(path) as opened:
+        for evaluation in found:
+            opened.append(evaluation)
+        return opened.sync()
 
 
 def test_torn_at_every_byte(tmp_path):
@@ -130,32 +135,23 @@ def test_a_second_writer_is_refused(tmp_path):
     Journal.open(tmp_path / "j").close()
 
 
-def line(number):
-    return done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 1, 4))
-
-
-class Disk:
-    """Stands for fsync: notes how long the file was, waits where it is told to, and may fail."""
-
-    def __init__(self, monkeypatch):
-        self.sizes, self.error, self.free = [], None, threading.Event()
-        self.free.set()
-        self.real = os.fsync
-        monkeypatch.setattr(journal.os, "fsync", self)
-
-    def __call__(self, fd):
-        size = os.fstat(fd).st_size
-        assert self.free.wait(5)
-        if self.error is not None:
-            error, self.error = self.error, None  # the kernel tells it once
-            raise OSError(error, os.strerror(error))
-        self.real(fd)
-        self.sizes.append(size)
-
-
 @pytest.fixture
 def disk(monkeypatch):
-    return Disk(monkeypatch)
+    """Stands for fsync: notes how long the file was, waits where it is told to, and may fail."""
+    disk, real = SimpleNamespace(sizes=[], error=None, free=threading.Event()), os.fsync
+    disk.free.set()
+
+    def fsync(fd):
+        size = os.fstat(fd).st_size
+        assert disk.free.wait(5)
+        if disk.error is not None:
+            error, disk.error = disk.error, None  # the kernel tells it once
+            raise OSError(error, os.strerror(error))
+        real(fd)
+        disk.sizes.append(size)
+
+    monkeypatch.setattr(journal.os, "fsync", fsync)
+    return disk
 
 
 @pytest.fixture
@@ -192,13 +188,8 @@ def test_many_lines_share_one_fsync(path, disk):
 
 
 def test_sync_waits_and_says_how_many(path, disk):
-    with Journal.open(path) as opened:
-        assert opened.sync() == 0
-        assert disk.sizes == []
-        for number in range(3):
-            opened.append(line(number))
-        assert opened.sync() == 3 == opened.settled
-        assert disk.sizes[-1] == path.stat().st_size
+    assert (write(path, []), disk.sizes) == (0, [])
+    assert (write(path, THREE), disk.sizes[-1]) == (3, path.stat().st_size)
 
 
 def test_the_name_of_a_new_file_is_brought_to_the_disk(tmp_path, monkeypatch):
@@ -239,13 +230,8 @@ def test_after_a_failure_of_the_disk_nothing_is_settled_any_more(path, disk):
             attempt()
     assert opened.settled == 1
     opened.close()
-    with Journal.open(path) as again:  # what is there is read, and goes on
-        again.append(line(2))
-        assert again.sync() == 1
+    assert write(path, [line(2)]) == 1  # what is there is read, and goes on
     assert [e.proposal for e in read(path)] == [0, 1, 2]
-
-
-# Half a line.
 
 
 def half_written(monkeypatch, opened, number):
