@@ -79,13 +79,13 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
     assert note.startswith("note: check of")
     assert cost.startswith("note: search: 4 configurations x 8 seeds, about ")
     assert lines == [
-        "interrupted: what had finished is in runs/slow; this goes on:",
+        "interrupted: what had finished is in runs/slow; to continue, run:",
         "  xortune search slow.yaml --output runs/slow --resume",
     ]
     assert not lock.exists()
 
 
-ENDING = "interrupted: it is ending, and writes what had finished; once more ends it at once"
+ENDING = "interrupted: ending, after finished results are written; interrupt again to end at once"
 AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
 
 
@@ -116,7 +116,7 @@ def test_a_second_signal_tears_nothing_apart(tmp_path, ending):
     assert process.returncode == 3, stderr
     assert "Traceback" not in stdout + stderr
     assert stderr.splitlines()[-2:] == [
-        f"interrupted: what had finished is in {run}; this goes on:",
+        f"interrupted: what had finished is in {run}; to continue, run:",
         f"  xortune search {tmp_path}/tiny.yaml --output {run} --resume",
     ]
     assert (run / "table.csv").exists()

@@ -412,7 +412,7 @@ def test_repeated_trials_are_the_seeds_of_a_config(tmp_path):
     assert sum(n for _, n in table.values()) == 60
     failed = run.seeds[run.seeds.status == Status.CRASHED.label]
     assert dict(failed.reason.value_counts()) == {"the trial failed": 7, "the trial was pruned": 7}
-    assert f"left out, for they wait or run: 1 of {len(study.trials)} trials" in said
+    assert f"skipped trials that wait or run: 1 of {len(study.trials)}" in said
     assert waiting.number == 60
     assert run.manifest["imported"]["source"] == "study mine"
     assert run.manifest["name"] == "mine"
@@ -478,7 +478,7 @@ def test_a_study_of_means_over_seeds_is_counts(tmp_path):
     assert found == shares
     seeds = [set(r.outcome.seeds.tolist()) for r in run.results]
     assert len(set.union(*seeds)) == 15, "seeds that nobody knows are never paired"
-    assert "left out, for they are not complete: 1 of 4 trials" in words
+    assert "skipped trials that are not complete: 1 of 4" in words
 
 
 @pytest.mark.parametrize(("values", "n"), [((0.85,), 5), ((1.2,), 5), ((0.8,), 0), ((0.8,), True)])

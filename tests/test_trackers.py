@@ -136,7 +136,7 @@ def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
     assert [len(found[-1].steps) for found in tracker.configs.values()] == [2, 2]
     assert tracker.states == ["stopped"]
     [said] = capsys.readouterr().err.splitlines()
-    assert said.startswith("note: Memory could not be told (nobody); the search loses nothing")
+    assert said.startswith("note: Memory could not be logged (nobody). The search is unaffected")
     assert f"xortune log {directory}" in said
 
 
@@ -150,7 +150,7 @@ def test_a_tracker_that_hangs_is_left_behind(run, monkeypatch, capsys):
     assert time.monotonic() - began < 15  # it hangs for 30
     over.set()
     [said] = capsys.readouterr().err.splitlines()
-    assert "did not get on" in said
+    assert "made no progress" in said
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path, m
         *("--tensorboard", "--mlflow", AWAY),
     )
     assert result.exit_code == 0, result.output
-    [told] = [line for line in result.stderr.splitlines() if "could not be told" in line]
-    assert told.startswith(f"note: MLflow could not be told (nobody answers at {AWAY}")
+    [told] = [line for line in result.stderr.splitlines() if "could not be logged" in line]
+    assert told.startswith(f"note: MLflow could not be logged (nobody answers at {AWAY}")
     run = xt.load_run(tmp_path / "run")
     groups = session_groups(run.path / "tensorboard")
     assert set(groups) == {found.key for found in run.results}

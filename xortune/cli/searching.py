@@ -130,7 +130,7 @@ def _interrupted(error: KeyboardInterrupt | Halted) -> str:
     if not isinstance(error, Interrupted | Halted) or error.place is None:
         return "interrupted: nothing had begun"
     again = resume_command(sys.argv[1:], error.place)
-    return f"interrupted: what had finished is in {error.place}; this goes on:\n  {again}"
+    return f"interrupted: what had finished is in {error.place}; to continue, run:\n  {again}"
 
 
 def resume_command(words: Sequence[str], place: str) -> str:
@@ -155,7 +155,8 @@ def _show_dry_run(result: DryRun, *, what: Mapping[str, Any], quiet: bool, as_js
             cli.note(sentence)
         evaluations = f"which has {result.continues:,} evaluations"
         would = f"continue {place}, {evaluations}" if result.continues else f"make {place}"
-        cli.show(f"dry run: all of it can be used; the search would {would}; nothing was started")
+        valid = "the space and all options are valid"
+        cli.show(f"dry run: {valid}; the search would {would}; nothing was started")
 
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError
 
 VALUE = "value"
-"""The name of a number that a training returns without one."""
+"""Name given to a number that the training returns unnamed."""
 
 EXACT = 1e15
 """Whole limits below this are shown in digits: `loss < 100`, not `loss < 100.0`."""

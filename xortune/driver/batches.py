@@ -717,7 +717,7 @@ class Batches:
         return min(longest, max(MIN_BATCH_SECONDS, self._share(self._undecided_seconds())))
 
     def _share(self, seconds: float) -> float:
-        """The largest batch of so much work that lets all slots end together."""
+        """Maximum seconds of a batch so that all slots end together, with this much work left."""
         return seconds / (BATCHES_PER_SLOT * self._slots)
 
     def _undecided_seconds(self) -> float:

@@ -191,12 +191,12 @@ def _watch(stop: threading.Event, processes: _RayProcesses) -> None:
         with suppress(Exception):  # a failed look does not end the search
             processes.look()
             if (dead := processes.dead()) is not None:
-                _lost = f"Ray's {dead} has ended, and with it whatever was under way"
+                _lost = f"Ray's {dead} has ended; unfinished batches are lost"
                 break
     if _lost is None or stop.wait(PATIENCE):
         return
     print(
-        f"interrupted: {_lost}; what had finished is kept; --resume, or the same certify, goes on",
+        f"interrupted: {_lost}; finished results are kept; --resume, or the same certify, continues",
         file=sys.stderr,
         flush=True,
     )

@@ -730,8 +730,8 @@ class SearchDecisions:
     def _tell_sampler(self) -> None:
         """Tell the sampler of new trials.
 
-        Where seeds are weighed, a trial that is being promoted is told later: its first seed says
-        little, and promising trials have more by the next proposal.
+        If the race weighs seeds, a trial that is being promoted is told once its promotion has
+        finished: its first seed says little.
         """
         pending, self._pending = self._pending, []
         for proposal, state in pending:

@@ -205,7 +205,7 @@ def _report_states(
     """Report how many trials are left out, and how many are failed seeds."""
     if left := trials - len(ended):
         why = "wait or run" if n is None else "are not complete"
-        on_word(f"left out, for they {why}: {left} of {trials} trials")
+        on_word(f"skipped trials that {why}: {left} of {trials}")
     for state, reason in REASONS.items():
         if count := sum(trial.state == state for trial in ended):
             on_word(f"failed seeds, since {reason}: {count}")

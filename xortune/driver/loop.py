@@ -128,7 +128,7 @@ class Record:
         self.first_failure.look(line)
 
     def note(self, lines: Iterable[Evaluation]) -> None:
-        """Write lines that are no results."""
+        """Write verdicts to the journal; no decision reads them."""
         for line in lines:
             self._journal.append(line)
 

@@ -255,7 +255,9 @@ def _interrupt(*_: object) -> None:
     _interrupts += 1
     if _interrupts == 1:
         raise KeyboardInterrupt
-    text = "interrupted: it is ending, and writes what had finished; once more ends it at once\n"
+    text = (
+        "interrupted: ending, after finished results are written; interrupt again to end at once\n"
+    )
     if _interrupts > 2:
         text = "interrupted: ended at once; what is in the journal is kept\n"
     with suppress(OSError):  # not `print`: the signal may have interrupted one

@@ -235,7 +235,7 @@ class Follower:
             while self._thread.is_alive():
                 self._thread.join(0.2)
                 if time.monotonic() - self._progressed > PATIENCE_SECONDS:
-                    self._report(names, f"did not get on for {PATIENCE_SECONDS:.0f} s")
+                    self._report(names, f"made no progress for {PATIENCE_SECONDS:.0f} s")
                     return
         except KeyboardInterrupt:  # it ends this wait; the search has already ended
             self._report(names, "interrupted")
@@ -273,8 +273,8 @@ class Follower:
             return
         self._reported.add(what)
         text = (
-            f"note: {what} could not be told ({why}); the search loses nothing by it: "
-            f"`xortune log {self._directory}` with the same options logs it at any time"
+            f"note: {what} could not be logged ({why}). The search is unaffected; run "
+            f"`xortune log {self._directory}` with the same options later"
         )
         with suppress(OSError, ValueError):  # stderr is closed, or its encoding lacks a character
             print(plain(text), file=sys.stderr)

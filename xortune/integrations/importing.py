@@ -201,7 +201,8 @@ _KINDS: dict[str, Callable[[str], Value]] = {
     "whole number": lambda text: int(text) if _WHOLE.fullmatch(text) else None,
     "number": lambda text: float(text) if _NUMBER.fullmatch(text) else None,
 }
-"""A text column has the first kind whose function reads all its cells, that is, is never None."""
+"""Kinds of a text column, by the function that reads a cell, or returns None. The first kind that
+reads all cells is the column's."""
 
 _KIND_OF = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
@@ -376,7 +377,7 @@ MAX_EPOCHS = 2**31 - 1
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What each column is.
+    """Roles of the columns: config, seed, success, ignored.
 
     Attributes:
         success: the column that says whether a row is a success, or a rule for a column of numbers,

@@ -107,7 +107,7 @@ LONGEST = 2**31
 
 @dataclass(frozen=True)
 class ConfigCounts:
-    """The results of a configuration, as far as objectives use them.
+    """Counts and numbers of a configuration that objectives read.
 
     Attributes:
         n: seeds, crashed ones included; at least 1.

@@ -110,7 +110,7 @@ class Display:
         return None if self.quiet else show
 
     def seeds(self, what: str = "certifying") -> Callable[[int, int], None] | None:
-        """For fresh seeds: the number done, and of all."""
+        """Callback (done, total) for fresh seeds."""
         work = Work(self)
 
         def show(done: int, total: int) -> None:
@@ -121,7 +121,7 @@ class Display:
         return None if self.quiet else show
 
     def counts(self, most: int, what: str) -> Callable[[int, int], None] | None:
-        """For at most `most` seeds: k solved of n."""
+        """Callback (k, n) for at most `most` seeds."""
         work = Work(self)
 
         def show(k: int, n: int) -> None:

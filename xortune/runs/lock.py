@@ -201,7 +201,7 @@ class _Directory:
         begun.replace(place)
 
     def keep(self, name: str) -> None:
-        """Lock the file again if a tool has replaced it by a copy."""
+        """Lock the file again if a tool, such as rsync, has replaced it by a copy."""
         fd = os.open(self._directory / name, os.O_RDWR)
         if os.path.samestat(os.fstat(fd), os.fstat(self._fd)) or not flock(fd, exclusive=True):
             os.close(fd)

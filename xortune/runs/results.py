@@ -576,7 +576,7 @@ def statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str,
 def _objective(
     outcomes: Sequence[Outcome], objective: Objective, taken: Collection[str]
 ) -> dict[str, NDArray[Any]]:
-    """The objective and its interval; NaN where failed seeds decide it, or seeds are too few."""
+    """The objective and its interval: NaN if failed seeds make them infinite, or seeds are few."""
     rows = np.full((len(outcomes), 3), np.nan)
     for row, outcome in zip(rows, outcomes, strict=True):
         numbers = numbers_in(outcome, objective.number or "")

@@ -442,7 +442,7 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class RaceSettings:
-    """A race: a look at 1, 2, 4, ... seeds; from 2 on if more than a success rate is wanted."""
+    """A race: rungs of 1, 2, 4, ... seeds. The first rung is 2 if there are other objectives."""
 
     alpha: Annotated[InnerShare, _about("Risk that any stop is wrong, at most.")] = 0.05
     max: Annotated[Rung, _about("Seeds at the last rung.")] = 512

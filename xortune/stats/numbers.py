@@ -36,7 +36,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {
     "median": np.median,
     "q90": partial(np.quantile, q=0.9),
 }
-"""By the ending of their column."""
+"""Statistic functions, keyed by column suffix."""
 
 ENDINGS = "_mean, _iqm, _median, _q01 to _q99"
 """Endings that make an objective of a number's name."""

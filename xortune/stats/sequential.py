@@ -81,12 +81,12 @@ class Boundary:
     of the numbers of paths that first reach each."""
 
     def first(self, failures: int) -> int | None:
-        """The fewest seeds that prove the rate with so many failures; None if N are too few."""
+        """The fewest seeds that prove the rate with this many failures; None if N are too few."""
         n = int(np.searchsorted(self.allowed, failures))
         return n if n <= self.seeds else None
 
     def bound(self, n: int, failures: int) -> float:
-        """The lower bound of a rate that n seeds have just proven, with so many failures.
+        """The lower bound of a rate that n seeds have just proven, with this many failures.
 
         The rate under which an end as early as this one has probability alpha (Jennison and
         Turnbull, 1983). So it is at least `rate`, and above the true rate with probability alpha at
@@ -122,7 +122,7 @@ class Boundary:
         return _root(excess, 0.0, self.rate)
 
     def _chance(self, rate: float, count: int) -> float:
-        """The total probability of the `count` earliest ends."""
+        """Probability that the test has stopped by then: at one of the `count` earliest ends."""
         ends, paths = (values[:count] for values in self._ends)
         lost = ends[:, 1]
         return float(np.exp(paths + xlogy(ends[:, 0] - lost, rate) + xlog1py(lost, -rate)).sum())

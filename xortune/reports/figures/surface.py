@@ -23,7 +23,7 @@ CELLS, MARGIN = 81, 0.25
 """Cells along each side of a surface; its margin around the data, as a share of their range."""
 
 SEEDS, CONFIGS, SECONDS = 16, 5, 2.0
-"""Limits of the search for seeds that end as in the run: the seeds trained at once, the configs
+"""Limits on retraining seeds to reproduce the run's outcome: the seeds trained at once, the configs
 with an unsolved seed, and the time of a training."""
 
 UNSOLVED = (Status.WRONG_PATTERN, Status.ALL_ZERO, Status.ALL_ONE)
@@ -112,7 +112,7 @@ def _first_seeds(result: ConfigResult, *, solved: bool) -> NDArray[np.intp]:
 
 
 def _again(task: Task, result: ConfigResult, *, solved: bool) -> _Trained | None:
-    """The first seed, solved or not solved, that ends the same way when it is trained again."""
+    """The first seed, solved or unsolved, whose retraining reproduces the recorded outcome."""
     from xortune.trainers import fused
 
     places, outcome = _first_seeds(result, solved=solved), result.outcome
