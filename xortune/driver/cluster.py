@@ -196,7 +196,7 @@ def _watch(stop: threading.Event, processes: _RayProcesses) -> None:
     if _lost is None or stop.wait(PATIENCE):
         return
     print(
-        f"interrupted: {_lost}; finished results are kept; continue with --resume or the same certify",
+        f"interrupted: {_lost}; finished results are kept; --resume or the same certify continues",
         file=sys.stderr,
         flush=True,
     )
