@@ -20,8 +20,9 @@ from optuna.distributions import FloatDistribution
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
+from xortune.core.tables import read_table
 from xortune.integrations.importing import ImportRequest as Asked
-from xortune.integrations.importing import parameter_in, read_csv, results_in, space_text
+from xortune.integrations.importing import parameter_in, results_in, space_text
 from xortune.racing.objectives import counts_of, sampler_values
 from xortune.reports.page import page
 from xortune.reports.run import run_document
@@ -38,7 +39,7 @@ RULE = "accuracy >= 0.9"
 def table(tmp_path, text):
     path = tmp_path / "r.csv"
     path.write_text(text, encoding="utf-8")
-    return read_csv(path)
+    return read_table(path)
 
 
 def read_in(tmp_path, text, asked=LR):

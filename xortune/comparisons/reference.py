@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from xortune.core.errors import InputError, refuse_unknown
-from xortune.core.files import MAX_BYTES, csv_rows
 from xortune.core.formats import as_html
 from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point, Value
+from xortune.core.tables import ResultsTable, number_of, read_table
 from xortune.runs.results import CONFIG_COLUMNS, column_names, config_table
 from xortune.runs.run import Run
 from xortune.stats.proportions import fisher_tails, fisher_two_sided, holm, unpaired_difference
@@ -33,8 +33,6 @@ DEFAULT_SEEDS = 100  # seeds of every cell if neither the table nor the user giv
 
 COUNTS = ("k", "n", "percent", "rate")
 """What `columns` may name besides parameters: solved seeds, seeds, and k / n in either unit."""
-
-DELIMITERS = ("\t", ",", ";", "|")
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "activation": ("activationfunction", "act", "nonlinearity"),
@@ -79,45 +77,6 @@ class Published:
     lines: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _Text:
-    """The file as text: one row for each cell of the table, indexed by the line where it begins."""
-
-    place: str
-    rows: pd.DataFrame
-
-    @property
-    def columns(self) -> list[str]:
-        """The names in the header."""
-        return list(map(str, self.rows.columns))
-
-    def numbers(self, column: str) -> Floats:
-        """Return a column of numbers, or refuse the first cell that is none."""
-        cells = [normal(cell) for cell in self.rows[column]]
-        bad = np.array([not isinstance(value, int | float) for value in cells], np.bool_)
-        self.refuse_first(column, bad, "a finite number", "{!r} is not a number")
-        within = (max(min(value, 1e300), -1e300) for value in cells)  # an int may exceed floats
-        return np.fromiter(within, np.float64, len(cells))
-
-    def refuse_first(
-        self,
-        column: str,
-        bad: NDArray[np.bool_],
-        allowed: str,
-        problem: str = "{}",
-        n: NDArray[np.int64] | None = None,
-    ) -> None:
-        """Refuse the first bad value, with its line."""
-        for row in np.flatnonzero(bad)[:1].tolist():
-            cell = self.rows[column].iloc[row].strip()
-            message = problem.format(cell) if n is None else f"{cell} of {n[row]} seeds"
-            raise InputError(
-                message if cell else "a missing value",
-                place=f"{self.place}:{self.rows.index[row]}: {column}",
-                allowed=allowed,
-            )
-
-
 def read_published(
     path: str | os.PathLike[str],
     parameters: Sequence[str],
@@ -139,22 +98,22 @@ def read_published(
     Raises:
         InputError: the file cannot be read, or a column or value is not as expected.
     """
-    text = _read(path)
-    column_of = _columns(text, parameters, columns or {}, seeds)
-    n, assumed_n = _seeds(text, column_of, seeds)
-    k, assumed_k = _successes(text, column_of, n)
+    table = read_table(path)
+    column_of = _columns(table, parameters, columns or {}, seeds)
+    n, assumed_n = _seeds(table, column_of, seeds)
+    k, assumed_k = _successes(table, column_of, n)
     mapped = [name for name in parameters if name in column_of]
-    values = {name: tuple(normal(cell) for cell in text.rows[column_of[name]]) for name in mapped}
-    _refuse_duplicates(text, values)
+    values = {name: tuple(table.columns[column_of[name]].read(normal, object)) for name in mapped}
+    _refuse_duplicates(table, values)
     return Published(
         path=Path(path),
         columns={name: column_of[name] for name in (*mapped, *COUNTS) if name in column_of},
         assumptions=(*assumed_n, *assumed_k),
-        unused=tuple(name for name in text.columns if name not in column_of.values()),
+        unused=tuple(name for name in table.columns if name not in column_of.values()),
         values=values,
         k=k,
         n=n,
-        lines=tuple(text.rows.index),
+        lines=tuple(table.places),
     )
 
 
@@ -174,23 +133,14 @@ def normal(value: Any) -> Any:
         return None
     if word in ("true", "false"):
         return word
-    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, flags=re.ASCII):
-        return text
-    number = float(text)
-    if not math.isfinite(number):
+    number = number_of(text)
+    if number is None or not math.isfinite(number):
         return text
     return int(text) if re.fullmatch(r"[+-]?\d{1,4000}", text) else number
 
 
-def _read(path: str | os.PathLike[str]) -> _Text:
-    (_, header), *rows = csv_rows(path, DELIMITERS, most=MAX_BYTES)
-    lines, cells = zip(*rows, strict=True)
-    frame = pd.DataFrame(list(cells), index=lines, columns=header, dtype=object)
-    return _Text(os.fspath(path), frame)
-
-
 def _columns(
-    text: _Text, parameters: Sequence[str], requested: Mapping[str, str], seeds: int | None
+    table: ResultsTable, parameters: Sequence[str], requested: Mapping[str, str], seeds: int | None
 ) -> dict[str, str]:
     """Return the column of each parameter and count that the table has, as requested or by name."""
     column_of: dict[str, str] = {}
@@ -198,8 +148,8 @@ def _columns(
     for name, column in requested.items():
         place = f"--column {name}={column}"
         refuse_unknown(name, names, f"unknown parameter {name!r}", place=place)
-        problem = f"{text.place} has no column {column!r}"
-        refuse_unknown(column, text.columns, problem, place=place)
+        problem = f"{table.source} has no column {column!r}"
+        refuse_unknown(column, table.columns, problem, place=place)
         if column in column_of.values():
             problem = f"column {column!r} stands for something else already"
             raise InputError(problem, place=place, fix="map each column once")
@@ -210,34 +160,34 @@ def _columns(
             continue
         if name in solved and any(count in column_of for count in solved):
             continue
-        if guess := _guessed(text, name, column_of):
+        if guess := _guessed(table, name, column_of):
             column_of[name] = guess
     if not any(count in column_of for count in solved):
         raise InputError(
             "no column is known to hold the solved seeds",
-            place=f"{text.place}:1",
+            place=f"{table.source}:1",
             allowed="a count (k), or a percentage (percent)",
-            fix=f"name it: --column k=NAME or --column percent=NAME, of {', '.join(text.columns)}",
+            fix=f"name it: --column k=NAME or --column percent=NAME, of {', '.join(table.columns)}",
         )
     if not any(name in column_of for name in parameters):
         raise InputError(
             "no column is known to be a parameter of the run",
-            place=f"{text.place}:1",
+            place=f"{table.source}:1",
             allowed=", ".join(parameters),
             fix=f"name it: --column {parameters[0] if parameters else 'lr'}=NAME",
         )
     return column_of
 
 
-def _guessed(text: _Text, name: str, column_of: Mapping[str, str]) -> str | None:
+def _guessed(table: ResultsTable, name: str, column_of: Mapping[str, str]) -> str | None:
     """Return the column with this name or, if there is none, with a synonym of it."""
-    free = [column for column in text.columns if column not in column_of.values()]
+    free = [column for column in table.columns if column not in column_of.values()]
     own = [column for column in free if _plain(column) == _plain(name)]
     likely = own or [column for column in free if _plain(column) in SYNONYMS.get(name, ())]
     if len(likely) > 1:
         raise InputError(
             f"{' and '.join(likely)} may both be {name}",
-            place=f"{text.place}:1",
+            place=f"{table.source}:1",
             fix=f"say which: --column {name}={likely[0]}",
         )
     return likely[0] if likely else None
@@ -248,7 +198,7 @@ def _plain(name: str) -> str:
 
 
 def _seeds(
-    text: _Text, column_of: Mapping[str, str], seeds: int | None
+    table: ResultsTable, column_of: Mapping[str, str], seeds: int | None
 ) -> tuple[NDArray[np.int64], list[str]]:
     if seeds is not None:
         if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds < 2**53:
@@ -259,26 +209,40 @@ def _seeds(
                 place="--reference-seeds",
                 fix="leave out one of --reference-seeds and --column n=...",
             )
-        return np.full(len(text.rows), seeds, np.int64), []
+        return np.full(len(table.places), seeds, np.int64), []
     if "n" not in column_of:
         assumed = f"n = {DEFAULT_SEEDS} seeds for each cell (--reference-seeds says otherwise)"
-        return np.full(len(text.rows), DEFAULT_SEEDS, np.int64), [assumed]
-    numbers = text.numbers(column_of["n"])
-    text.refuse_first(column_of["n"], (numbers < 1) | ~_whole(numbers), "a whole number, 1 or more")
+        return np.full(len(table.places), DEFAULT_SEEDS, np.int64), [assumed]
+    numbers = _numbers(table, column_of["n"])
+    bad = (numbers < 1) | ~_whole(numbers)
+    table.refuse(bad, column_of["n"], str, "a whole number, 1 or more")
     return numbers.astype(np.int64), []
 
 
+def _numbers(table: ResultsTable, column: str) -> Floats:
+    numbers = table.columns[column].numbers
+    table.refuse(
+        ~np.isfinite(numbers),
+        column,
+        lambda cell: "a missing value" if cell is None else f"{cell!r} is not a number",
+        "a finite number",
+    )
+    return numbers
+
+
 def _successes(
-    text: _Text, column_of: Mapping[str, str], n: NDArray[np.int64]
+    table: ResultsTable, column_of: Mapping[str, str], n: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], list[str]]:
     if "k" in column_of:
-        numbers = text.numbers(column_of["k"])
-        allowed = "a whole number, 0 or more and at most the number of seeds"
+        numbers = _numbers(table, column_of["k"])
         bad = (numbers < 0) | (numbers > n) | ~_whole(numbers)
-        text.refuse_first(column_of["k"], bad, allowed, n=n)
+        allowed = "a whole number, 0 or more and at most the number of seeds"
+        table.refuse(
+            bad, column_of["k"], lambda cell: f"{cell} of {n[bad.argmax()]} seeds", allowed
+        )
         return numbers.astype(np.int64), []
     column = column_of.get("percent") or column_of["rate"]
-    numbers, whole, assumed = text.numbers(column), 100.0, []
+    numbers, whole, assumed = _numbers(table, column), 100.0, []
     if "percent" not in column_of:
         # A percentage of at most 1 would be less than one of 100 seeds: such values are fractions.
         unit = "a fraction" if numbers.max() <= 1 else "a percentage"
@@ -289,7 +253,7 @@ def _successes(
     k = numbers * n / whole
     bad = (numbers < 0) | (numbers > whole) | (np.abs(k - np.rint(k)) > 1e-6)
     allowed = f"0 to {whole:g}, and a whole number of seeds"
-    text.refuse_first(column, bad, allowed, n=n)
+    table.refuse(bad, column, lambda cell: f"{cell} of {n[bad.argmax()]} seeds", allowed)
     return np.rint(k).astype(np.int64), assumed
 
 
@@ -297,16 +261,16 @@ def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.less(numbers, 2**53) & np.equal(numbers, np.rint(numbers))
 
 
-def _refuse_duplicates(text: _Text, values: Mapping[str, tuple[Value, ...]]) -> None:
+def _refuse_duplicates(table: ResultsTable, values: Mapping[str, tuple[Value, ...]]) -> None:
     first: dict[tuple[Value, ...], int] = {}
     for row, cell in enumerate(zip(*values.values(), strict=True)):
         before = first.setdefault(cell, row)
         if before != row:
             shown = ", ".join(f"{name} {v}" for name, v in zip(values, cell, strict=True))
-            lines = text.rows.index
+            lines = table.places
             raise InputError(
                 f"lines {lines[before]} and {lines[row]} are both {shown}",
-                place=f"{text.place}:{lines[row]}",
+                place=f"{table.source}:{lines[row]}",
                 fix="leave one out, or map the column that tells them apart: --column NAME=COLUMN",
             )
 

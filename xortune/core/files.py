@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import math
@@ -11,7 +10,6 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -86,62 +84,6 @@ def text_of(place: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"is not UTF-8 text ({error})", place=str(place)) from None
-
-
-def csv_rows(
-    path: str | os.PathLike[str], delimiters: Sequence[str] = ",", *, most: int | None = None
-) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file, the header first, each with the line on which it begins.
-
-    Args:
-        path: of a UTF-8 file; a link is followed.
-        delimiters: candidates; the one that splits the header most often is used.
-        most: maximum size in bytes, for a caller that keeps all rows; None for any.
-
-    Raises:
-        InputError: the file cannot be read or decoded or is larger, has no rows below a header, an
-            empty or repeated column name, or a row of another length.
-    """
-    place, width, count = os.fspath(path), 0, 0
-    with (
-        reading(Path(path)),
-        TextIOWrapper(open_regular(path, follow=True), encoding="utf-8-sig", newline="") as text,
-    ):
-        if most is not None and os.fstat(text.fileno()).st_size > most:
-            raise InputError("is too large", place=place, allowed=f"{most:,} bytes")
-
-        def split(delimiter: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
-            text.seek(0)
-            reader, line = csv.reader(text, delimiter=delimiter, strict=strict), 1
-            for row in reader:
-                if row:
-                    yield line, row
-                line = reader.line_num + 1
-
-        try:
-            widths = {d: len(next(split(d, strict=False), (0, ""))[1]) for d in delimiters}
-            for line, row in split(max(widths, key=widths.__getitem__), strict=True):
-                if not count:
-                    row[:] = [name.strip() for name in row]
-                    width = len(row)
-                    if len(set(row)) < width or "" in row:
-                        raise InputError(
-                            "a column name is empty or given twice",
-                            place=f"{place}:{line}",
-                            fix="give every column a name of its own",
-                        )
-                if len(row) != width:
-                    problem = f"{len(row)} values for {width} columns"
-                    raise InputError(problem, place=f"{place}:{line}")
-                yield line, row
-                count += 1
-        except (UnicodeDecodeError, csv.Error) as error:
-            what, fix = "CSV", None
-            if isinstance(error, UnicodeDecodeError):
-                what, fix = "UTF-8", "save it as UTF-8"
-            raise InputError(f"is not {what} text ({error})", place=place, fix=fix) from None
-    if count < 2:
-        raise InputError("no rows below a header", place=place, fix="add a header line and rows")
 
 
 def json_of(place: Path) -> Any:

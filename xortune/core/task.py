@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest, refuse_unknown
-from xortune.core.files import csv_rows
+from xortune.core.tables import csv_rows, number_of
 
 
 def read_numbers(
@@ -41,16 +41,12 @@ def read_numbers(
 
 
 def _number(text: str, path: str, line: int, column: str) -> float:
-    fix = None
-    try:
-        number = float(text.replace("_", "?"))  # only Python reads 1_0 as 10
-        if math.isfinite(number):
-            return number
-        problem = f"{text!r} is not finite"
-    except ValueError:
-        problem = f"{text!r} is not a number"
-        if not text.strip():
-            problem, fix = "a missing value", "fill it in or drop the row"
+    number, fix = number_of(text), None
+    if number is not None and math.isfinite(number):
+        return number
+    problem = f"{text!r} is not {'a number' if number is None else 'finite'}"
+    if not text:
+        problem, fix = "a missing value", "fill it in or drop the row"
     raise InputError(problem, place=f"{path}:{line}: {column}", allowed="a finite number", fix=fix)
 
 

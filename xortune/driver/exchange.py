@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import re
@@ -25,14 +23,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from xortune.core.errors import InputError
 from xortune.core.point import Value
+from xortune.core.tables import ResultsTable, read_table
 from xortune.driver.importance import importance
 from xortune.driver.propose import distribution
 from xortune.driver.search import new_directory
 from xortune.integrations.importing import (
     REASON,
     ImportRequest,
-    ResultsTable,
-    read_csv,
     results_in,
     space_text,
     table_of_frame,
@@ -105,7 +102,7 @@ def import_results(
     if isinstance(source, pd.DataFrame):
         table, stem = table_of_frame(source), "imported"
     elif isinstance(source, str | os.PathLike):
-        table, stem = read_csv(source), Path(source).stem
+        table, stem = read_table(source), Path(source).stem
     else:
         raise InputError(
             f"a {type(source).__name__}",
@@ -181,13 +178,8 @@ def from_optuna(
         for record in records:  # a trial that failed may have noted a success before
             if REASON in record:
                 record[success] = False
-    text = json.dumps([sorted((k, repr(v)) for k, v in record.items()) for record in records])
-    table = table_of_records(
-        records,
-        f"study {study.study_name}",
-        lambda row: f"study {study.study_name}, trial {ended[row // (n or 1)].number}",
-        hashlib.sha256(text.encode()).hexdigest(),
-    )
+    numbers = [trial.number for trial in ended for _ in range(n or 1)]
+    table = table_of_records(records, f"study {study.study_name}", numbers, ", trial ")
     if config is None:
         config = tuple({name: 0 for trial in ended for name in trial.params if name != seed})
     request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
@@ -305,7 +297,7 @@ def _write_run(
     versions = {name: entry["versions"][name] for name in ("python", "xortune")}
     entry = {"command": entry["command"], "versions": versions}
     session = {"number": 1, "what": "import", **entry, "made": fingerprint, "space": "space.yaml"}
-    origin = Origin(table.source, table.sha256, table.count, request.success, now())
+    origin = Origin(table.source, table.sha256, len(table.places), request.success, now())
     manifest = {
         "name": name,
         "trainer": IMPORTED,

@@ -10,150 +10,27 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest, refuse_unknown
-from xortune.core.files import csv_rows
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
 from xortune.core.success import Success, parse_success
+from xortune.core.tables import NUMBER, Cell, CodedColumn, ResultsTable, number_of
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 
-Cell: TypeAlias = Any  # text of a CSV file, or a value of a DataFrame; None if it is empty
-
 # -------------------------------------------------------------------------------------------------
-# A table of results: a CSV file, a DataFrame, or records.
-
-DELIMITERS = (",", "\t", ";", "|")
-
-
-class CodedColumn:
-    """The cells of R rows, as distinct cells and a code for each row.
-
-    Each distinct cell is read once, and a row takes 4 bytes.
-
-    Attributes:
-        cells: the distinct ones, by value and type.
-        kind: of a parameter: whole number, number, true or false, text, or (of a DataFrame) mixed.
-        why: of a parameter that is text although some cells are numbers: the first that is not.
-    """
-
-    def __init__(self, cells: Iterable[Cell] = (), kind: str = "") -> None:
-        self.cells: list[Cell] = []
-        self.kind, self.why = kind, ""
-        self._code_of: dict[Any, int] = {}
-        self._codes = array("i")
-        for cell in cells:
-            self.add(cell)
-
-    def add(self, cell: Cell) -> None:
-        """Append a cell."""
-        identity = cell if isinstance(cell, str) else (type(cell), repr(cell))
-        code = self._code_of.setdefault(identity, len(self.cells))
-        if code == len(self.cells):
-            self.cells.append(cell)
-        self._codes.append(code)
-
-    @property
-    def codes(self) -> NDArray[np.int32]:
-        """The index of each row's cell in `cells`: shape (R,)."""
-        return np.frombuffer(self._codes, np.intc)
-
-    def map(self, read: Callable[[Cell], Any], kind: str = "") -> CodedColumn:
-        """A column of what `read` makes of each cell; an empty cell stays empty."""
-        found = CodedColumn((None if cell is None else read(cell) for cell in self.cells), kind)
-        found._codes = array("i", found.codes[self.codes].tobytes())
-        return found
-
-    def read(self, read: Callable[[Cell], Any], dtype: Any) -> NDArray[Any]:
-        """What `read` makes of each row's cell: shape (R,)."""
-        return np.array([read(cell) for cell in self.cells], dtype)[self.codes]
-
-    def where(self, holds: Callable[[Cell], bool]) -> NDArray[np.bool_]:
-        """Whether `holds` is true of each row's cell: shape (R,)."""
-        return self.read(holds, np.bool_)
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Shape (R,): NaN where a cell is no number."""
-        return self.read(lambda cell: math.nan if (n := number_of(cell)) is None else n, np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class ResultsTable:
-    """One row for each seed of each configuration.
-
-    Attributes:
-        sha256: of the file, or of the values.
-        columns: R cells for each column, by its name, in the order of the table.
-        where: names the place of a row, for messages.
-        is_text: whether all cells are text.
-    """
-
-    source: str
-    sha256: str
-    columns: dict[str, CodedColumn]
-    where: Callable[[int], str] = field(repr=False)
-    is_text: bool = False
-
-    @property
-    def count(self) -> int:
-        """R."""
-        return len(next(iter(self.columns.values())).codes)
-
-    def cell(self, row: int, name: str) -> Cell:
-        """The cell of a row."""
-        column = self.columns[name]
-        return column.cells[column.codes[row]]
-
-    def refuse(
-        self,
-        rows: NDArray[np.bool_],
-        name: str,
-        problem: Callable[[Cell], str],
-        allowed: str | None = None,
-        fix: str | None = None,
-    ) -> None:
-        """Refuse the first of these rows, if there is any, for its cell of a column."""
-        for row in np.flatnonzero(rows)[:1].tolist():
-            place = f"{self.where(row)}: {name}"
-            raise InputError(problem(self.cell(row, name)), place=place, allowed=allowed, fix=fix)
-
-    def column(self, name: str, option: str) -> CodedColumn:
-        """The column that an option names."""
-        problem = f"{self.source} has no column {name!r}"
-        refuse_unknown(name, self.columns, problem, field=option)
-        return self.columns[name]
-
-
-def read_csv(path: str | os.PathLike[str]) -> ResultsTable:
-    """Read a CSV file with a header, in UTF-8; its delimiter is the most frequent in the header.
-
-    Raises:
-        InputError: as `csv_rows`.
-    """
-    rows, place, lines = csv_rows(path, DELIMITERS), os.fspath(path), array("q")
-    columns = {name: CodedColumn() for name in next(rows)[1]}
-    for line, row in rows:
-        lines.append(line)
-        for column, cell in zip(columns.values(), row, strict=True):
-            column.add(cell.strip() or None)
-    with Path(path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ResultsTable(place, digest, columns, lambda row: f"{place}:{lines[row]}", is_text=True)
+# A DataFrame or records as a table.
 
 
 def table_of_frame(frame: pd.DataFrame) -> ResultsTable:
@@ -175,26 +52,33 @@ def table_of_frame(frame: pd.DataFrame) -> ResultsTable:
             return None
         return value.item() if isinstance(value, np.generic) else value
 
-    columns = {name: CodedColumn(map(plain, frame[name].tolist())) for name in names}
+    columns = {name: _coded(list(map(plain, frame[name].tolist()))) for name in names}
     sha256 = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
-    return ResultsTable(source, sha256, columns, lambda row: f"{source}, row {row}")
+    return ResultsTable(source, columns, range(len(frame)), sha256, ", row ")
 
 
 def table_of_records(
-    records: Sequence[dict[str, Cell]], source: str, where: Callable[[int], str], sha256: str
+    records: Sequence[dict[str, Cell]], source: str, places: Sequence[int], label: str
 ) -> ResultsTable:
     """A table with one row for each dict; what a dict lacks is empty."""
     names = {name: None for record in records for name in record}
-    columns = {name: CodedColumn(record.get(name) for record in records) for name in names}
-    return ResultsTable(source, sha256, columns, where)
+    columns = {name: _coded([record.get(name) for record in records]) for name in names}
+    text = json.dumps([sorted((k, repr(v)) for k, v in record.items()) for record in records])
+    return ResultsTable(source, columns, places, hashlib.sha256(text.encode()).hexdigest(), label)
+
+
+def _coded(cells: Sequence[Cell]) -> CodedColumn:
+    keys = [cell if isinstance(cell, str) else (type(cell), repr(cell)) for cell in cells]
+    cell_of = dict(zip(keys, cells, strict=True))
+    code_of = {key: code for code, key in enumerate(cell_of)}
+    return CodedColumn(list(cell_of.values()), np.array([code_of[key] for key in keys], np.int32))
 
 
 # -------------------------------------------------------------------------------------------------
 # Reading cells: numbers, parameters with their types, and the status of each row.
 
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,299})", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+_NUMBER = re.compile(rf"(?![+-]?0\d){NUMBER}", re.ASCII)  # 007 is a name
 
 _KINDS: dict[str, Callable[[str], Value]] = {
     "true or false": lambda text: {"true": True, "false": False}.get(text.lower()),
@@ -207,15 +91,29 @@ reads all cells is the column's."""
 _KIND_OF = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-def parameter_in(table: ResultsTable, name: str) -> CodedColumn:
-    """A column of the configuration with its type. An empty cell: the row lacks the parameter."""
-    column = table.columns[name].map(lambda cell: None if _is_nan(cell) else cell, "text")
-    present = [cell for cell in column.cells if cell is not None]
+@dataclass(frozen=True, eq=False)
+class TypedColumn(CodedColumn):
+    """A column of the configuration, read as its type. An empty cell: the row lacks the parameter.
+
+    Attributes:
+        kind: whole number, number, true or false, text, or (of a DataFrame) mixed.
+        why: of a text, some cells of which are numbers: the first that is not.
+    """
+
+    kind: str
+    why: str
+
+
+def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
+    """A column as a parameter."""
+    column, kind, why = table.columns[name], "text", ""
+    cells = [None if isinstance(c, float) and math.isnan(c) else c for c in column.cells]
+    present = [cell for cell in cells if cell is not None]
     if not present:
         fix = "do not name it as a parameter"
         raise InputError("is empty in every row", place=f"{table.where(0)}: {name}", fix=fix)
-    infinite = np.zeros(table.count, np.bool_)
-    if not table.is_text:
+    infinite = np.zeros(len(table.places), np.bool_)
+    if not table.is_file:
         table.refuse(
             column.where(lambda cell: not isinstance(cell, bool | int | float | str | None)),
             name,
@@ -225,43 +123,28 @@ def parameter_in(table: ResultsTable, name: str) -> CodedColumn:
         kinds = {_KIND_OF.get(type(cell), "mixed") for cell in present}
         if kinds == {"whole number", "number"}:
             kinds = {"number"}
-        column.kind = kinds.pop() if len(kinds) == 1 else "mixed"
-    elif kind := next((k for k, read in _KINDS.items() if None not in map(read, present)), None):
-        column = column.map(_KINDS[kind], kind)
+        kind = kinds.pop() if len(kinds) == 1 else "mixed"
+    elif found := next((k for k, read in _KINDS.items() if None not in map(read, present)), None):
+        kind = found
+        cells = [None if cell is None else _KINDS[kind](cell) for cell in cells]
     elif any(map(_NUMBER.fullmatch, present)):
         odd = column.where(lambda cell: cell is not None and not _NUMBER.fullmatch(cell))
-        row = int(np.flatnonzero(odd)[0])
-        column.why = f"{table.cell(row, name)!r} in {table.where(row)}"
-        if _NOT_FINITE.fullmatch(table.cell(row, name)):
+        row = int(odd.argmax())
+        why = f"{table.cell(row, name)!r} in {table.where(row)}"
+        if not math.isfinite(number_of(table.cell(row, name)) or 0):
             infinite = odd
+    parameter = TypedColumn(cells, column.codes, kind, why)
     table.refuse(
-        infinite | column.where(lambda v: isinstance(v, float) and not math.isfinite(v)),
+        infinite | parameter.where(lambda v: isinstance(v, float) and not math.isfinite(v)),
         name,
         lambda cell: f"{cell} is not finite",
         "a finite number as a parameter, or an empty cell where it does not apply",
     )
-    return column
+    return parameter
 
 
 def _short(cell: Cell) -> str:
     return repr(str(cell)[:60])
-
-
-def _is_nan(cell: Cell) -> bool:
-    return isinstance(cell, float) and math.isnan(cell)
-
-
-def number_of(cell: Cell) -> float | None:
-    """A cell as a number, NaN and infinity included; None if it is none, or true or false."""
-    if isinstance(cell, str):
-        text = cell.strip()
-        return float(text) if _NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text) else None
-    if isinstance(cell, bool) or not isinstance(cell, int | float):
-        return None
-    try:
-        return float(cell)
-    except OverflowError:
-        return math.inf if cell > 0 else -math.inf
 
 
 SUCCESS, REASON = "success", "reason"
@@ -293,10 +176,11 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     """
     rule = None if success in table.columns else _rule(table, success)
     name = success if rule is None else rule.name
-    column = table.column(name, "success")
+    _refuse_absent(table, name, "success")
+    column = table.columns[name]
     numbers = {} if rule is None else {name: _numbers_of(table, name)}
     status = column.read(_status_of if rule is None else partial(_status_by, rule), np.uint8)
-    reasons = table.columns.get(REASON, CodedColumn([None] * table.count))
+    reasons = table.columns.get(REASON, CodedColumn([None], np.zeros(len(table.places), np.int32)))
     has_reason = reasons.where(lambda cell: isinstance(cell, str) and bool(cell.strip()))
     is_empty = column.where(lambda cell: cell is None or str(cell).strip().lower() == "nan")
     for row in np.flatnonzero((status == Status.SOLVED) & has_reason & (rule is None)).tolist():
@@ -397,7 +281,7 @@ class Results:
     """The evaluations in a table, and what its columns are."""
 
     evaluations: tuple[Evaluation, ...]
-    parameters: Mapping[str, CodedColumn]
+    parameters: Mapping[str, TypedColumn]
     numbers: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
@@ -427,7 +311,7 @@ def results_in(table: ResultsTable, request: ImportRequest) -> Results:
         fix = "leave some out with --ignore"
         raise InputError(problem, place=table.source, allowed=allowed, fix=fix)
     numbers = verdicts.numbers | numbers
-    epochs = np.zeros((2, table.count), np.int64)
+    epochs = np.zeros((2, len(table.places)), np.int64)
     if has_epochs:
         epochs = _epochs(table, parameters, verdicts)
     groups = _groups(table, parameters)
@@ -454,13 +338,18 @@ def _check_names(table: ResultsTable, request: ImportRequest) -> None:
     given = {"config": request.config, "seed": (request.seed,), "ignore": request.ignore}
     for option, names in given.items():
         for name in names:
-            table.column(name, option)
+            _refuse_absent(table, name, option)
     several = [*request.config, request.seed, *request.ignore]
     for name in several:
         if several.count(name) > 1:
             raise InputError(
                 f"column {name!r} is named twice", field="config", fix="name each column once"
             )
+
+
+def _refuse_absent(table: ResultsTable, name: str, option: str) -> None:
+    problem = f"{table.source} has no column {name!r}"
+    refuse_unknown(name, table.columns, problem, field=option)
 
 
 def _no_config(table: ResultsTable, request: ImportRequest) -> InputError:
@@ -472,7 +361,7 @@ def _no_config(table: ResultsTable, request: ImportRequest) -> InputError:
         if name not in others and not request.success.startswith(f"{name} ")
     ]
     # A parameter has the same value under several seeds, a result mostly not.
-    likely = [n for n in rest if 2 * len(table.columns[n].cells) <= table.count] or rest
+    likely = [n for n in rest if 2 * len(table.columns[n].cells) <= len(table.places)] or rest
     return InputError(
         "it is unknown which columns are the configuration",
         field="config",
@@ -497,7 +386,7 @@ def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
 
 
 def _epochs(
-    table: ResultsTable, parameters: Mapping[str, CodedColumn], verdicts: Verdicts
+    table: ResultsTable, parameters: Mapping[str, TypedColumn], verdicts: Verdicts
 ) -> NDArray[np.int64]:
     """The first epoch from which each row is solved (0: never), and its budget: shape (2, R)."""
     if EPOCHS not in parameters or parameters[EPOCHS].kind != "whole number":
@@ -525,7 +414,7 @@ def _epochs(
 
 
 def _groups(
-    table: ResultsTable, parameters: Mapping[str, CodedColumn]
+    table: ResultsTable, parameters: Mapping[str, TypedColumn]
 ) -> dict[Point, NDArray[np.int64]]:
     """The rows of each configuration, in the order of their first rows."""
     codes = pd.DataFrame({name: column.codes for name, column in parameters.items()})
@@ -605,7 +494,7 @@ def _blocks(
 
 def _notes(
     request: ImportRequest,
-    parameters: Mapping[str, CodedColumn],
+    parameters: Mapping[str, TypedColumn],
     left_out: Sequence[str],
     groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
@@ -659,7 +548,7 @@ def space_text(
     return "\n".join(lines) + "\n"
 
 
-def _form(column: CodedColumn) -> str:
+def _form(column: TypedColumn) -> str:
     # 1 and 1.0 are one value, true and 1 are two.
     seen = list({(isinstance(v, bool), v): v for v in column.cells if v is not None}.values())
     if len(seen) == 1:
