@@ -117,15 +117,19 @@ def disjoint(path):
 def searched(tmp_path, monkeypatch):
     """`xt.search` without Ray: the journal gets three configs of which one solves nothing."""
     from xortune.driver import session as session_module
+    from xortune.driver.executors import LocalExecutor
     from xortune.runs.run import holds_run
     from xortune.runs.sessions import first_manifest
 
-    def session(space, trainer, directory, *, resume, **_):
+    real = session_module.search_session
+
+    def session(space, trainer, directory, *, resume, **rest):
         if not holds_run(directory):
             manifest = first_manifest(space, trainer, resume.command)
             found = {"points": POINTS[:3], "counts": (8, 7, 0), "seconds": 0.5}
             searched_run(directory, **found, text=space.text, **manifest)
-        return session.complete
+        rest["executor"] = LocalExecutor(trainer)
+        return session.complete and real(space, trainer, directory, resume=resume, **rest)
 
     session.complete = True
     monkeypatch.setattr(session_module, "search_session", session)
@@ -134,7 +138,7 @@ def searched(tmp_path, monkeypatch):
         return xt.search(search.space, output=tmp_path / "searched", **more)
 
     search.session, search.space = session, tmp_path / "space.yaml"
-    search.space.write_text(SPACE.replace("[8]}", "[8], certify: 20}"))
+    search.space.write_text(SPACE.replace("[8]}", "[8], certify: 20}").replace("s: 5", "s: 3"))
     return search
 
 

@@ -152,6 +152,7 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
         return real(*arguments, **more)
 
     monkeypatch.setattr(network, "evaluate_config", stopped)
+    monkeypatch.setattr("xortune.driver.batches.MIN_BATCH_SECONDS", 0.0)  # a block in each
     with pytest.raises(KeyboardInterrupt):
         searched(resume=True)
     run = searched(resume=True)
@@ -160,9 +161,10 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
 
 
 def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, monkeypatch):
-    clock = itertools.count(12.0, 12.0)  # of `xt.search`: the fake session takes no time
+    clock = itertools.count(12.0, 12.0)  # the fake session takes no time
     patched = SimpleNamespace(monotonic=lambda: next(clock))
     monkeypatch.setattr("xortune.driver.search.time", patched)
+    monkeypatch.setattr("xortune.driver.session.time", patched)
     monkeypatch.setattr("xortune.trainers.network.usable_cores", lambda: 2)
     result = search("--time-budget", "12s")
     assert result.exit_code == 0

@@ -365,60 +365,37 @@ def fresh_seeds_after(
         InputError: no fresh seeds are left, or an attempt was begun with other versions.
     """
     run = load_run(path)
-    call = _missing_certificate(run)
+    call = missing_certificate(run)
     if call is None or (most is not None and _seconds(run, call) > most):
         return None
     return _fresh_seeds(run, trainer, call, slots=slots, accept=accept)[0]
 
 
-def certified(
-    run: Run,
-    trainer: Trainer,
-    *,
-    most: float | None = None,
-    cluster: Cluster | None = None,
-    accept: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[Run, bool]:
-    """Certify the finalists of a finished search, if its space asks for that.
+def with_certificate(run: Run, most: float | None) -> Run:
+    """Write a finished search's certificate.json, if there are fresh seeds, and return the run.
 
-    Does nothing if no config solved a seed, or if the finalists have their certificate: resuming a
-    finished search must not spend another attempt. If it would take more than `most` seconds, by
-    the times that the search measured, the manifest's entry `not_certified` gets the command that
-    does it.
-
-    Returns:
-        The run afterwards, and False if the user interrupted; resuming the search continues.
+    If the certificate that its space asks for would take more than `most` seconds, by the times
+    that the search measured, the manifest's entry `not_certified` gets the command that makes it.
 
     Raises:
-        InputError: the directory cannot be written, or there is no such cluster.
+        InputError: the directory cannot be written.
     """
-    call = _missing_certificate(run)
+    is_written = save_certificate(run) is not None
+    call = missing_certificate(run)
     if call is None:
-        return (_without_note(run) if save_certificate(run) else run), True
-    if most is not None and (seconds := _seconds(run, call)) > most:
-        words = shlex.join(["xortune", "certify", str(run.path), "--seeds", str(call.seeds)])
-        left_out = {
-            "why": "the time budget had run out",
-            "command": certify_command(run, call.seeds, str(run.path)) or words,
-            "seconds": seconds,
-        }
-        return run.noted(not_certified=left_out), True
-    try:
-        certify_run(
-            run.path,
-            trainer,
-            call,
-            cluster=cluster,
-            accept_versions=accept,
-            on_progress=on_progress,
-        )
-    except KeyboardInterrupt:
-        return load_run(run.path), False
-    return _without_note(load_run(run.path)), True
+        return _without_note(run) if is_written else run
+    if most is None or (seconds := _seconds(run, call)) <= most:
+        return run
+    words = shlex.join(["xortune", "certify", str(run.path), "--seeds", str(call.seeds)])
+    left_out = {
+        "why": "the time budget had run out",
+        "command": certify_command(run, call.seeds, str(run.path)) or words,
+        "seconds": seconds,
+    }
+    return run.noted(not_certified=left_out)
 
 
-def _missing_certificate(run: Run) -> CertifyRequest | None:
+def missing_certificate(run: Run) -> CertifyRequest | None:
     """The certificate that the run's space asks for, if the run lacks it."""
     seeds, keys = run.asked.seeds.certify, _finalists(run)
     if seeds is None or not keys:

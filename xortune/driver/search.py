@@ -321,15 +321,8 @@ def _run_search(
             loading = reader.submit(load_run, directory)  # while the workers end, in a second
         run = loading.result()
         if complete:
-            here = executor is not None or checked.cluster.workers == 0
-            run, complete = certify.certified(
-                run,
-                trainer,
-                most=certify.seconds_for_certificate(budget, time.monotonic() - began),
-                cluster=None if here else checked.cluster,
-                accept=terms.accept_versions,
-                on_progress=show_certified,
-            )
+            most = certify.seconds_for_certificate(budget, time.monotonic() - began)
+            run = certify.with_certificate(run, most)
         else:
             save_certificate(run)  # of the fresh seeds that finished before an interruption
         timed_out = budget is not None and run.manifest.get("complete") is False

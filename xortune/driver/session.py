@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from xortune.driver.certify import (
     FINALISTS,
     estimate,
     fresh_seeds_after,
+    missing_certificate,
     on_ray,
     seconds_for_certificate,
     seeds_callback,
@@ -135,7 +137,8 @@ def search_session(
     shared = join_study(shared, space, directory, listener.message)
     session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
     known = session.earlier_lines()
-    if session.is_complete(known):
+    is_searched = session.is_complete(known)
+    if is_searched and missing_certificate(load_run(directory)) is None:
         label_run(directory, labels)
         return True
     if not known:
@@ -151,6 +154,7 @@ def search_session(
             work = _Work(
                 session, journal, failures, known=known, slots=workers.slots, stacking=stacking
             )
+            work.is_searched = work.complete = is_searched
             known = ()  # frees each line when it has been used: there may be a million
             interrupted = False
             try:
@@ -282,7 +286,9 @@ class _Work:
     Attributes:
         decisions: of the search.
         ahead: trains ahead of the decisions; None unless the trainer stacks seeds.
-        finished: whether all is done.
+        is_searched: whether the search has ended, so that only its certificate may be left.
+        complete: whether it has trained everything that the space asks for.
+        finished: whether nothing is left to do.
     """
 
     def __init__(
@@ -318,18 +324,18 @@ class _Work:
             deadline=None if budget is None else session.began + budget,
             ahead=self.ahead,
         )
-        self._certificate: tuple[Batches, Record] | None = None
-        self._searched = self.finished = False
+        self.is_searched = self.complete = self.finished = False
 
     def train(self, executor: Executor) -> None:
         """Train until all is done, or this executor takes nothing more."""
-        if not self._searched:
+        if not self.is_searched:
             run(self._batches, executor, self._record)
             if not self._batches.finished:
                 return
-            self._searched = True
+            self.is_searched = True
+            timed_out = self._batches.over and self.decisions.unfinished
+            self.complete = not self._failures.ends and not timed_out
             self._record.note(self.decisions.verdicts())
-            self._certificate = None if self._failures.ends else self._certificate_work()
         if self._certificate is not None:
             batches, record = self._certificate
             run(batches, executor, record)
@@ -337,9 +343,10 @@ class _Work:
         else:
             self.finished = True
 
-    def _certificate_work(self) -> tuple[Batches, Record] | None:
+    @cached_property
+    def _certificate(self) -> tuple[Batches, Record] | None:
         session = self.session
-        if session.space.seeds.certify is None:
+        if session.space.seeds.certify is None or self._failures.ends:
             return None
         spent = time.monotonic() - session.began
         fresh = fresh_seeds_after(
@@ -354,12 +361,6 @@ class _Work:
         tell, limit = seeds_callback(session.listener.certify), session.cluster.trial_timeout
         record = Record(self._journal, fresh, tell, self._failures)
         return Batches(fresh, session.trainer, record, slots=self.slots, limit=limit), record
-
-    @property
-    def complete(self) -> bool:
-        """Whether the search has trained everything that the space asks for."""
-        timed_out = self._batches.over and self.decisions.unfinished
-        return self._searched and not self._failures.ends and not timed_out
 
 
 # -------------------------------------------------------------------------------------------------
