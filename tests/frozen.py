@@ -25,22 +25,16 @@ parameters:
   loss: MSELoss
   optimizer: {choice: [SGD, Adam]}
 """
-WIDE = (
-    NETWORK
-    + """
-  lr: {low: 0.01, high: 1.0, log: true}
-  momentum: {low: 0.0, high: 0.99, when: {optimizer: SGD}}
-  hidden_dim: {low: 2, high: 8}
+WIDE = f"""{NETWORK}
+  lr: {{low: 0.01, high: 1.0, log: true}}
+  momentum: {{low: 0.0, high: 0.99, when: {{optimizer: SGD}}}}
+  hidden_dim: {{low: 2, high: 8}}
 """
-)
-FEW = (
-    NETWORK
-    + """
-  lr: {choice: [0.03, 0.3]}
-  momentum: {choice: [0.9], when: {optimizer: SGD}}
-  hidden_dim: {choice: [2, 4, 8]}
+FEW = f"""{NETWORK}
+  lr: {{choice: [0.03, 0.3]}}
+  momentum: {{choice: [0.9], when: {{optimizer: SGD}}}}
+  hidden_dim: {{choice: [2, 4, 8]}}
 """
-)
 OWN = """
 parameters:
   width: {low: 1, high: 40}
@@ -128,60 +122,43 @@ def lines_of(journal: Path) -> str:
     return "".join(sorted(json.dumps(entry, sort_keys=True) + "\n" for entry in entries))
 
 
-def commands() -> dict[str, list[str]]:
+def commands() -> dict[str, str]:
     """What is run, by the name of the file that keeps what it prints."""
     found = {}
     for name in SPACES:
-        found[f"{name}.space"] = ["space", f"{name}.yaml", "--json"]
-        found[f"{name}.search"] = ["search", f"{name}.yaml", "--json", "--quiet"]
-    of_table = ["--config", "lr", "--seed", "seed", "--success", "success"]
-    place = ["--output", "runs/imported"]
-    found["imported.import"] = ["import", "results.csv", *of_table, *place, "--json"]
+        found[f"{name}.space"] = f"space {name}.yaml --json"
+        found[f"{name}.search"] = f"search {name}.yaml --json --quiet"
+    found["imported.import"] = (
+        "import results.csv --config lr --seed seed --success success --output runs/imported --json"
+    )
     for name in (*SPACES, "imported"):
         for command in ("status", "report"):
-            found[f"{name}.{command}"] = [command, f"runs/{name}", "--json"]
-        found[f"{name}.export"] = ["export", f"runs/{name}"]
-    quiet = ["--json", "--quiet"]
-    found["tpe.certify"] = ["certify", "runs/tpe", "--top", "2", "--seeds", "100", *quiet]
-    found["numbers.certify"] = ["certify", "runs/numbers", "--top", "2", "--seeds", "30", *quiet]
-    found["compare"] = [
-        "compare",
-        "runs/tpe",
-        "runs/race",
-        "--seeds",
-        "100",
-        "--output",
-        "c",
-        *quiet,
-    ]
-    found["plan"] = ["plan", "--rate", "0.99", "--json"]
-    found["gate"] = ["gate", "runs/race", "--min-rate", "0.5", "--json"]
-    network = ["--activation", "Tanh", "--loss", "MSELoss", "--optimizer", "Adam", "--lr", "0.1"]
-    sizes = ["--hidden-dim", "4", "--epochs", "300", "--seeds", "100"]
-    found["evaluate"] = ["evaluate", *network, *sizes, "--json"]
+            found[f"{name}.{command}"] = f"{command} runs/{name} --json"
+        found[f"{name}.export"] = f"export runs/{name}"
+    for name, seeds in (("tpe", 100), ("numbers", 30)):
+        found[f"{name}.certify"] = f"certify runs/{name} --top 2 --seeds {seeds} --json --quiet"
+    found["compare"] = "compare runs/tpe runs/race --seeds 100 --output c --json --quiet"
+    found["plan"] = "plan --rate 0.99 --json"
+    found["gate"] = "gate runs/race --min-rate 0.5 --json"
+    found["evaluate"] = (
+        "evaluate --activation Tanh --loss MSELoss --optimizer Adam --lr 0.1 "
+        "--hidden-dim 4 --epochs 300 --seeds 100 --json"
+    )
     return found
 
 
 def main(out: Path) -> None:
     out.mkdir(parents=True)
-    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
+    how = {"env": {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}, "capture_output": True}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made).resolve()
         texts = {"train.py": TRAIN, "program.py": PROGRAM, "results.csv": RESULTS}
-        for name, parts in SPACES.items():
-            text = "\n".join([f"name: {name}", *parts])
-            texts[f"{name}.yaml"] = text.replace("PYTHON", sys.executable)
+        texts |= {f"{n}.yaml": "\n".join([f"name: {n}", *parts]) for n, parts in SPACES.items()}
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(text.replace("PYTHON", sys.executable), encoding="utf-8")
         for name, words in commands().items():
-            ran = subprocess.run(
-                [sys.executable, "-m", "xortune", *words],
-                cwd=folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            command = [sys.executable, "-m", "xortune", *words.split()]
+            ran = subprocess.run(command, cwd=folder, text=True, check=False, **how)
             shown = f"exit {ran.returncode}\n{ran.stdout}\n-- stderr\n{ran.stderr}"
             (out / f"{name}.txt").write_text(plain(shown, folder), encoding="utf-8")
         for run in sorted((folder / "runs").iterdir()):
