@@ -3,6 +3,7 @@
 import functools
 import gc
 import importlib.metadata
+import io
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import typer.testing
 from hand_made import CONFIG
 from hypothesis import settings
+from rich.console import Console
 
 from xortune.core.config import Config
 from xortune.driver.subprocesses import PROGRAM
@@ -222,6 +224,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> object:
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch.setattr)
         return xt.search(folder / "tiny.yaml", output=folder / "run")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is drawn on a terminal of 80 columns."""
+    drawn = io.StringIO()
+    of = {"file": drawn, "force_terminal": True, "width": 80, "color_system": None}
+    monkeypatch.setattr("xortune.reports.progress.Console", lambda **_: Console(**of))
+    return drawn
 
 
 @pytest.fixture

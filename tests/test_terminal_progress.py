@@ -1,11 +1,8 @@
 import pytest
-from statuses import terminal
 
 from xortune.reports import progress as terminal_progress
 from xortune.reports.progress import display, progress_line
 from xortune.runs.status import Progress
-
-__all__ = ["terminal"]  # the fixture
 
 
 def moment(**changes):

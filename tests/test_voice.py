@@ -5,15 +5,12 @@ import sys
 import types
 
 import pytest
-from statuses import terminal
 
 import xortune as xt
 from xortune.core.outcome import Failure
 from xortune.driver import voice as module
 from xortune.driver.voice import Voice
 from xortune.reports import progress
-
-__all__ = ["terminal"]  # the fixture
 
 FAILURE = Failure({"lr": 1}, 3, "why", "Traceback ...")
 
