@@ -1,22 +1,23 @@
 """A search without Ray: scripted proposers, a made-up success rate, workers of any speed."""
 
+import logging
+import os
 import tempfile
 import time
-import zlib
 from collections import Counter, defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hand_made import solved
 
 from xortune.core.errors import TrainingError
-from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.driver.batches import Batches, Done, WorkerFailure
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import Record
 from xortune.runs.journal import Journal, read
+from xortune.runs.run import JOURNAL
 from xortune.spaces.space import parse_space
 
 SPACE = """
@@ -26,14 +27,13 @@ parameters:
   y: {{low: 0.0, high: 1.0}}
   z: {{low: 1, high: 9, when: {{x: [a, b]}}}}
   v: {{low: 0.0, high: 1.0, step: 0.1}}
-search: {{sampler: {sampler}, trials: {trials}, seed: {seed}}}
+search: {{sampler: {sampler}, trials: {trials}, seed: 3}}
 seeds: {{ladder: {ladder}}}
 """
 
 
-def space_of(sampler="random", trials=12, seed=3, ladder=(10,)):
-    given = {"sampler": sampler, "trials": trials, "seed": seed, "ladder": list(ladder)}
-    return parse_space(SPACE.format(**given))
+def space_of(sampler="random", trials=12, ladder=(10,)):
+    return parse_space(SPACE.format(sampler=sampler, trials=trials, ladder=list(ladder)))
 
 
 class Plain:
@@ -44,6 +44,9 @@ class Plain:
 
     def cost(self, block):  # noqa: ARG002
         return 1e-9
+
+
+PLAIN = Plain()
 
 
 @dataclass
@@ -60,6 +63,40 @@ class Priced(Plain):
         return self.costs.get(block.point.key, seconds)
 
 
+@dataclass(frozen=True)
+class Dying(Plain):
+    """In a Ray worker. It solves as many seeds as x says, dies at `deadly` and raises at `broken`.
+
+    Every block that is trained adds a line to `log`, and is said to take `seconds`.
+    """
+
+    log: str
+    deadly: int = -1
+    broken: int = -1
+    seconds: float = 1.0
+
+    def cost(self, block):  # noqa: ARG002
+        return self.seconds
+
+    def train(self, blocks):
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+        logging.getLogger("xortune.trainers").warning("trains on GPU %s", gpu)
+        results = []
+        for block in blocks:
+            x = block.point["x"]
+            with open(self.log, "a", encoding="utf-8") as log:
+                log.write(f"{x}\n")
+            if x == self.deadly:
+                os._exit(1)
+            if x == self.broken:
+                raise ZeroDivisionError("nothing to\ndivide by")
+            results.append(solved(block.first, x, block.count))
+        return results
+
+    def describe(self):
+        return {"trainer": "dying"}
+
+
 def batches_of(
     journal, trainer, proposed, *, ladder=(10,), decisions_in_flight=None, slots=2, **more
 ):
@@ -71,8 +108,8 @@ def batches_of(
     return Batches(decisions, trainer, Record(journal, decisions), slots=slots, **more)
 
 
-def received(batches, jobs, results, *, seconds, worker="here:1"):
-    batches.receive(Done(tuple(jobs), results, seconds, worker))
+def received(batches, jobs, results, *, seconds):
+    batches.receive(Done(tuple(jobs), results, seconds, "here:1"))
 
 
 def failed(batches, jobs, reason="it died", *, kind="batch", seconds=0.0):
@@ -83,37 +120,22 @@ class Queue:
     """A search that a test drives by hand, one block after the other."""
 
     def __init__(
-        self, space, trainer, proposer, journal, *, window, least=None, on_progress=None, **more
+        self, space, proposer, journal, *, trainer=PLAIN, window, on_progress=None, **more
     ):
-        self.decisions = SearchDecisions(
-            space, trainer, proposer, max_in_flight=window, min_in_flight=least, **more
-        )
-        began = time.monotonic()
-        self.record = Record(
-            journal,
-            self.decisions,
-            on_progress and (lambda p: on_progress(replace(p, seconds=time.monotonic() - began))),
-        )
-        self.flushed = False
-        budget = space.search.time_budget
-        self.batches = Batches(
-            self.decisions,
-            trainer,
-            self.record,
-            most=1,
-            deadline=None if budget is None else time.monotonic() + budget,
-        )
+        self.decisions = SearchDecisions(space, trainer, proposer, max_in_flight=window, **more)
+        self.record = Record(journal, self.decisions, on_progress)
+        seconds = space.search.time_budget
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self.batches = Batches(self.decisions, trainer, self.record, most=1, deadline=deadline)
 
     def __getattr__(self, name):
         return getattr(self.decisions, name)
 
     @property
     def finished(self):
-        finished = self.batches.finished
-        if finished and not self.flushed:  # the journal may be closed when it is asked again
+        if self.batches.finished:
             self.record.flush()
-            self.flushed = True
-        return finished
+        return self.batches.finished
 
     @property
     def left_undone(self):
@@ -124,8 +146,9 @@ class Queue:
         self.record.announce()
         return jobs[0] if jobs else None
 
-    def receive(self, job, result, *, seconds, worker):
-        received(self.batches, [job], [result], seconds=seconds, worker=worker)
+    def receive(self, job, result=None):
+        """What a worker sends: without a result, that the block is trained."""
+        received(self.batches, [job], [result or by_rate(job.block)], seconds=0.1)
 
 
 @dataclass
@@ -151,19 +174,26 @@ class Scripted:
         self.told.append((number, seen))
 
 
-def points(count, distinct=None):
-    """`count` points of the space above, `distinct` of them different."""
-    return [Point({"x": "c", "y": (i % (distinct or count)) / 1000}) for i in range(count)]
+LADDER = (8, 24, 80)
 
 
-def trained(block):
-    """An outcome that depends on the point and the seeds alone."""
-    chance = zlib.crc32(f"{block.point.key} {block.first}".encode())
-    return solved(block.first, chance % (block.count + 1), block.count)
+def by_rate(block):
+    """Successes at the rate that the point names as y, spread evenly."""
+    rate = block.point.get("y", 0.5)
+    k = sum(int((s + 1) * rate) > int(s * rate) for s in block.seeds)
+    return solved(block.first, k, block.count)
 
 
-def dead(block):
-    return TrainingError("the worker died")
+def at(*rates):
+    """Points that solve at these rates."""
+    return [Point({"x": "c", "y": rate, "v": i / 1000}) for i, rate in enumerate(rates)]
+
+
+def points(count):
+    return at(*[0.5] * count)
+
+
+DEAD = TrainingError("the worker died")
 
 
 @dataclass
@@ -176,81 +206,44 @@ class Session:
     def proposed(self):
         return {e.proposal: e.block for e in self.evaluations if e.final}
 
+    def assert_in_order(self, known=()):
+        """The seeds of each config are trained from 0 on, and none twice."""
+        for blocks in ranges([*known, *self.evaluations]).values():
+            ends = [0, *(first + count for _, first, count in blocks)]
+            assert [first for _, first, _ in blocks] == ends[:-1]
+
 
 def run(
-    path,
     space,
     proposer,
     *,
-    pick=None,
+    pick=lambda _: 0,
     workers=3,
     window=2,
-    least=None,
-    known=(),
     fingerprint="",
-    train=None,
-    on_turn=None,
-    on_queue=None,
+    train=lambda job: by_rate(job.block),
+    on_turn=lambda *_: None,
+    on_queue=lambda _: None,
+    **more,
 ):
     """Run a search to its end. `pick` says which of n blocks under way is finished next."""
     progress, under_way = [], []
-    with Journal.open(path, fingerprint=fingerprint or None) as journal:
-        queue = Queue(
-            space,
-            Plain(),
-            proposer,
-            journal,
-            window=window,
-            least=least,
-            known=known,
-            fingerprint=fingerprint,
-            on_progress=progress.append,
-        )
-        if on_queue:
-            on_queue(queue)
-        while True:
-            while len(under_way) < workers and (job := queue.next_job()) is not None:
-                under_way.append(job)
-            if on_turn:
-                on_turn(queue, under_way)
-            if not under_way:
-                break
-            job = under_way.pop(pick(len(under_way)) if pick else 0)
-            result = (train or (lambda job: trained(job.block)))(job)
-            assert isinstance(result, Outcome | TrainingError)
-            queue.receive(job, result, seconds=0.1, worker="here:1")
-        assert queue.finished  # which brings the last news to the disk
-        assert queue.next_job() is None
-    return Session(queue, read(path) if path.exists() else [], progress)
-
-
-LADDER = (8, 24, 80)
-
-
-def by_rate(block):
-    """Successes at the rate that the point names as y, spread evenly."""
-    rate = block.point["y"]
-    k = sum(int((s + 1) * rate) > int(s * rate) for s in block.seeds)
-    return solved(block.first, k, block.count)
-
-
-def at(*rates):
-    """Points that solve at these rates."""
-    return [Point({"x": "c", "y": rate, "v": i / 1000}) for i, rate in enumerate(rates)]
-
-
-def anywhere(**arguments):
-    """`run`, with its journal in a folder of its own and points that name their rate."""
     with tempfile.TemporaryDirectory() as folder:
-        given = {"train": lambda job: by_rate(job.block), **arguments}
-        return run(Path(folder) / "evaluations.jsonl", **given)
-
-
-def race_of(rates, *, ladder=LADDER, **arguments):
-    """A race of points with these rates, to its end."""
-    proposer = Scripted(at(*rates))
-    space = space_of(trials=len(rates), ladder=ladder)
-    return anywhere(space=space, proposer=proposer, **arguments), proposer
+        path = Path(folder) / JOURNAL
+        with Journal.open(path, fingerprint=fingerprint or None) as journal:
+            more |= {"fingerprint": fingerprint, "on_progress": progress.append}
+            on_queue(queue := Queue(space, proposer, journal, window=window, **more))
+            while True:
+                while len(under_way) < workers and (job := queue.next_job()) is not None:
+                    under_way.append(job)
+                on_turn(queue, under_way)
+                if not under_way:
+                    break
+                job = under_way.pop(pick(len(under_way)))
+                queue.receive(job, train(job))
+            assert queue.finished  # which brings the last news to the disk
+            assert queue.next_job() is None
+        return Session(queue, read(path) if path.exists() else [], progress)
 
 
 def ranges(evaluations):
@@ -268,7 +261,7 @@ def spent(evaluations):
 
 
 @contextmanager
-def queue_in(folder, space, proposer, **more):
-    """A queue that is driven by hand."""
-    with Journal.open(folder / "evaluations.jsonl") as journal:
-        yield Queue(space, Plain(), proposer, journal, **more)
+def queue_in(folder, space, proposed, *, window, **more):
+    """A queue that is driven by hand, in which these points are proposed."""
+    with Journal.open(folder / JOURNAL) as journal:
+        yield Queue(space, Scripted(proposed), journal, window=window, **more)

@@ -17,7 +17,6 @@ from fakes import (
     points,
     received,
     space_of,
-    trained,
 )
 from hand_made import solved
 from hypothesis import given
@@ -49,8 +48,8 @@ from xortune.runs.journal import Journal, read
 from xortune.spaces.space import parse_space
 
 
-def encoded(jobs, train=trained):
-    return [encode_outcome(job.block, train(job.block)) for job in jobs]
+def encoded(jobs):
+    return [encode_outcome(job.block, by_rate(job.block)) for job in jobs]
 
 
 def numbers(jobs):
@@ -274,7 +273,7 @@ def test_a_long_promotion_is_shared_out_over_the_slots(journal, path):
         found = [jobs, *iter(batches.next, ())]
         sizes.append([job.block.count for jobs in found for job in jobs])
         for jobs in reversed(found):
-            results = encoded(jobs, by_rate)
+            results = encoded(jobs)
             received(batches, jobs, results, seconds=float(results[0].n))
     assert batches.finished
     # The second promotion in parts of about twice the mean block.
@@ -308,7 +307,7 @@ def test_slots_are_busy_though_blocks_differ_a_hundredfold():
             if not running:
                 break
             now, _, jobs, seconds = heapq.heappop(running)
-            received(batches, jobs, encoded(jobs, by_rate), seconds=seconds)
+            received(batches, jobs, encoded(jobs), seconds=seconds)
         assert batches.finished
     assert work > 0.93 * slots * now
     assert handed < 8 * 300, "Tune keeps every trial: there should not be too many"

@@ -1,16 +1,15 @@
 """Promotions of a config that is proven worse are cancelled; how far they got decides nothing."""
 
-import tempfile
+import random
 from collections import Counter
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from fakes import Plain, Queue, Scripted, anywhere, at, by_rate, dead, queue_in, ranges, space_of
+from fakes import DEAD, Queue, Scripted, at, by_rate, queue_in, ranges, run, space_of
 from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, OutOfTime, Unfinished
@@ -19,8 +18,8 @@ from xortune.racing.grants import FrontGrants, Grants, NumberGrants
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.journal import Journal, read
-from xortune.runs.run import Run
+from xortune.runs.journal import read
+from xortune.runs.run import JOURNAL, Run
 from xortune.runs.status import status as status_of
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
@@ -36,102 +35,90 @@ def part_of(job, finished):
     return Unfinished(pack(block, by_rate(block)) if finished else None)
 
 
-def receive(queue, job, result):
-    queue.receive(job, result, seconds=0.1, worker="here:1")
-
-
 def climbing(queue):
     """Both have had 8 seeds; the good one climbs first, then the bad one."""
     for _ in range(2):
-        receive(queue, job := queue.next_job(), by_rate(job.block))
+        queue.receive(queue.next_job())
     good, bad = queue.next_job(), queue.next_job()
     assert (good.block.point, bad.block.point) == (GOOD, BAD)
     assert queue.next_job() is None
     return good, bad
 
 
+TWO = space_of(trials=2, ladder=(8, 80))
+
+
 @pytest.mark.parametrize("finished", [0, 10, 72])
 def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
-    space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
-    with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
+    with queue_in(tmp_path, TWO, [GOOD, BAD], window=4, ends=True) as queue:
         good, bad = climbing(queue)
         assert queue.wants(good)
         assert queue.wants(bad)
-        receive(queue, good, by_rate(good.block))
+        queue.receive(good)
         assert queue.next_job() is None
         assert not queue.wants(bad)
-        result = by_rate(bad.block) if finished == 72 else part_of(bad, finished)
-        receive(queue, bad, result)
+        queue.receive(bad, part_of(bad, finished) if finished < 72 else None)
         assert queue.finished
-    lines = read(tmp_path / "evaluations.jsonl")
+    lines = read(tmp_path / JOURNAL)
     ended = [line for line in lines if line.error == NOT_FINISHED]
-    assert [(e.block.first, e.block.count) for e in ended] == (
-        [] if finished == 72 else [(8 + finished, 72 - finished)]
-    )
+    rest = [] if finished == 72 else [(8 + finished, 72 - finished)]
+    assert [(e.block.first, e.block.count) for e in ended] == rest
     found = {r.point: r.outcome for r in Run(tmp_path, {}, tuple(lines)).results}
     assert found[GOOD].successes == found[GOOD].n == 80
-    assert found[BAD].n == 8 + finished
-    assert found[BAD].successes == by_rate(Block(BAD, 0, 8 + finished)).successes
+    expected = by_rate(Block(BAD, 0, 8 + finished))
+    assert (found[BAD].successes, found[BAD].n) == (expected.successes, 8 + finished)
     # Who looks at the journal while the search runs sees no retry either.
     (tmp_path / "manifest.json").write_text("{}")
     status = status_of(tmp_path)
-    assert status.retried == 0
-    assert status.last_error is None
+    assert (status.retried, status.last_error) == (0, None)
     # A session that takes the run up again knows it, and has nothing to train.
-    with Journal.open(tmp_path / "again.jsonl") as journal:
-        again = Queue(
-            space, Plain(), Scripted([GOOD, BAD]), journal, window=4, known=lines, ends=True
-        )
-        assert again.replay_known()
-        assert again._configs[BAD.key].shown.counted.n == 8 + finished
+    (again := tmp_path / "again").mkdir()
+    with queue_in(again, TWO, [GOOD, BAD], window=4, known=lines, ends=True) as queue:
+        assert queue.replay_known()
+        assert queue._configs[BAD.key].shown.counted.n == 8 + finished
 
 
 def test_a_block_that_died_is_not_tried_again_for_nothing(tmp_path):
-    space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
-    with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
+    with queue_in(tmp_path, TWO, [GOOD, BAD], window=4, ends=True) as queue:
         good, bad = climbing(queue)
-        receive(queue, good, by_rate(good.block))
+        queue.receive(good)
         assert queue.next_job() is None
-        receive(queue, bad, TrainingError("died"))
+        queue.receive(bad, DEAD)
         assert queue.finished
 
 
-def searched(folder, space, rates, cuts, picks):
-    """All jobs in their order. `cuts` are the shares of unwanted ones that have finished, `picks`
-    says which of those under way is next."""
-    made, under_way = [], []
-    with queue_in(folder, space, proposer := Scripted(at(*rates)), window=6, ends=True) as queue:
-        while True:
-            while len(under_way) < 3 and (job := queue.next_job()) is not None:
-                made.append((job.proposal, job.block.first, job.block.count, job.promoted))
-                under_way.append(job)
-            if not under_way:
-                break
-            job = under_way.pop(next(picks) % len(under_way))
-            count = int(next(cuts) * job.block.count)
-            ends = not queue.wants(job) and count < job.block.count
-            receive(queue, job, part_of(job, count) if ends else by_rate(job.block))
-        assert queue.finished
-    return made, proposer.events
+def searched(rates, seed):
+    """All jobs, and what the sampler was asked and told. Unwanted jobs have finished in part."""
+    draw, jobs, queues = random.Random(seed), set(), []
+
+    def train(job):
+        count = int(draw.random() * job.block.count)
+        return by_rate(job.block) if queues[0].wants(job) else part_of(job, count)
+
+    run(
+        space_of(trials=len(rates), ladder=(8, 128)),
+        proposer := Scripted(at(*rates)),
+        window=6,
+        ends=True,
+        train=train,
+        pick=draw.randrange,
+        on_queue=queues.append,
+        on_turn=lambda _, under_way: jobs.update(under_way),
+    )
+    found = [(job.proposal, job.block.first, job.block.count, job.promoted) for job in jobs]
+    return Counter(found), proposer.events
 
 
 @settings(max_examples=15)
-@given(data=st.data())
-def test_no_decision_depends_on_how_far_they_got(data):
-    others = st.lists(st.sampled_from([0.2, 0.3, 0.5, 1.0]), min_size=4, max_size=14)
-    rates = [1.0, *data.draw(others)]
-    space = space_of(trials=len(rates), ladder=(8, 128))
-    found = []
-    for _ in range(2):
-        seed = data.draw(st.integers(0, 1000))
-        cuts = (((seed + i) * 7919 % 11) / 10 for i in range(10**6))
-        picks = ((seed + i) * 104729 % 7 for i in range(10**6))
-        with tempfile.TemporaryDirectory() as folder:
-            made, events = searched(Path(folder), space, rates, cuts, picks)
-        found.append((Counter(made), events))
-    assert found[0][1] == found[1][1]
+@given(
+    st.lists(st.sampled_from([0.2, 0.3, 0.5, 1.0]), min_size=4, max_size=14),
+    st.lists(st.integers(0, 1000), min_size=2, max_size=2),
+)
+def test_no_decision_depends_on_how_far_they_got(others, seeds):
+    (one, events), (other, same) = (searched([1.0, *others], seed) for seed in seeds)
+    assert events == same
     # A climb may be dropped before it is handed out: of the others both have the same.
-    assert all(climbs for *_, climbs in (found[0][0] - found[1][0]) + (found[1][0] - found[0][0]))
+    assert all(climbs for *_, climbs in (one - other) + (other - one))
 
 
 def test_races_give_up_what_is_proven_worse_and_for_good():
@@ -196,16 +183,14 @@ def all_at_once(config, seeds, report):
 
 
 def test_the_verdict_is_recorded_once_and_decides_nothing(tmp_path):
-    space = space_of(trials=2, ladder=(8, 80))
     found = []
     for name in ("first", "second"):
         (folder := tmp_path / name).mkdir()
-        with queue_in(folder, space, Scripted([GOOD, BAD]), window=1, known=found) as queue:
+        with queue_in(folder, TWO, [GOOD, BAD], window=1, known=found) as queue:
             while (job := queue.next_job()) is not None:
-                receive(queue, job, by_rate(job.block))
-            verdicts = list(queue.verdicts())
-            queue.record.note(verdicts)
-        found += read(folder / "evaluations.jsonl")
+                queue.receive(job)
+            queue.record.note(list(queue.verdicts()))
+        found += read(folder / JOURNAL)
     verdicts = [line for line in found if line.error == PROVEN_WORSE]
     assert [(line.block.point, line.final) for line in verdicts] == [(BAD, False)]
 
@@ -220,13 +205,8 @@ def test_a_quantile_of_a_number_is_proven_worse_by_the_numbers_of_seeds():
         given_source(lambda config, seed: {"acc": config["y"] + seed % 7 / 20}), space.success
     )
     good, *others = proposed = at(0.9, 0.0, 0.2, 0.1)
-    session = anywhere(
-        space=space,
-        proposer=Scripted(proposed),
-        window=1,
-        workers=1,
-        train=lambda job: trainer.train([job.block])[0],
-    )
+    train = lambda job: trainer.train([job.block])[0]  # noqa: E731
+    session = run(space, Scripted(proposed), window=1, workers=1, train=train)
     assert ranges(session.evaluations)[good.key] == [(0, 0, 16), (0, 16, 48)]
     assert {line.block.point for line in session.queue.verdicts()} == {*others}
 
@@ -269,7 +249,7 @@ def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
         assert progress.done <= len(begun)
 
     chosen = [point for point in at(*rates) for _ in range(2)][: len(rates)]
-    queue = Queue(space, Plain(), Scripted(chosen), journal, window=window, on_progress=hear)
+    queue = Queue(space, Scripted(chosen), journal, window=window, on_progress=hear)
     under_way = []
     while True:
         while len(under_way) < 3 and (job := queue.next_job()) is not None:
@@ -278,7 +258,7 @@ def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
             break
         job = under_way.pop(data.draw(st.integers(0, len(under_way) - 1)))
         lines[job] = journal.appended + 1
-        queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
+        queue.receive(job)
         journal.settled = data.draw(st.integers(journal.settled, journal.appended))
     assert queue.finished
     assert journal.settled == journal.appended, "the last news is worth waiting for"
@@ -286,69 +266,69 @@ def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
     assert all(0 <= p.fresh <= p.done <= p.total for p in told)
 
 
-def drained(queue, under_way, train=by_rate):
-    """What is still handed out until the queue is done; the keys and seeds of it."""
-    found = []
-    for job in under_way:
-        queue.receive(job, train(job.block), seconds=0.1, worker="w")
-    while (job := queue.next_job()) is not None:
-        found.append((job.proposal, job.block.first, job.attempt))
-        queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
-    assert queue.finished
-    return found
+@pytest.fixture
+def thirty(tmp_path):
+    with queue_in(
+        tmp_path, space_of(trials=30, ladder=DOUBLING), at(*[1.0] * 30), window=6
+    ) as queue:
+        yield queue
 
 
 @pytest.mark.parametrize("after", [0, 10])
-def test_stop_begins_nothing_new(after, tmp_path):
-    space = space_of(trials=30, ladder=DOUBLING)
-    with queue_in(tmp_path, space, Scripted(at(*[1.0] * 30)), window=6) as queue:
-        for _ in range(after):
-            job = queue.next_job()
-            queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
-        under_way = [queue.next_job() for _ in range(3)]
-        queue.stop()
-        assert not queue.finished
-        assert (queue.left, queue.open) == (0, False)
-        assert queue.next_job() is None
-        assert drained(queue, under_way) == []
+def test_stop_begins_nothing_new(after, thirty):
+    for _ in range(after):
+        thirty.receive(thirty.next_job())
+    under_way = [thirty.next_job() for _ in range(3)]
+    thirty.stop()
+    assert not thirty.finished
+    assert (thirty.left, thirty.open) == (0, False)
+    assert thirty.next_job() is None
+    for job in under_way:
+        thirty.receive(job)
+    assert thirty.next_job() is None
+    assert thirty.finished
 
 
-def test_what_was_begun_is_tried_once_more_after_a_stop(tmp_path):
-    space = space_of(trials=30, ladder=DOUBLING)
-    with queue_in(tmp_path, space, Scripted(at(*[1.0] * 30)), window=6) as queue:
-        job = queue.next_job()
-        queue.stop()
-        assert drained(queue, [job], train=dead) == [(0, 0, 2)]
+def test_what_was_begun_is_tried_once_more_after_a_stop(thirty):
+    job = thirty.next_job()
+    thirty.stop()
+    thirty.receive(job, DEAD)
+    again = thirty.next_job()
+    assert (again.proposal, again.block.first, again.attempt) == (0, 0, 2)
+    thirty.receive(again)
+    assert thirty.next_job() is None
+    assert thirty.finished
 
 
-def budgeted(trials, ladder):
-    return parse_space(
-        "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
-        f"search: {{sampler: random, trials: {trials}, time_budget: 5}}\n"
-        f"seeds: {{ladder: {ladder}}}\n"
-    )
-
-
-def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(
-    tmp_path, monkeypatch
-):
+@pytest.fixture
+def budgeted(tmp_path, monkeypatch):
+    """A queue with a budget of 5 seconds, and its clock."""
     clock = [0.0]
     monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: clock[0])
-    space = budgeted(4, [4])
-    with queue_in(tmp_path, space, Scripted(at(*[1.0] * 4)), window=4) as queue:
+
+    def queue(trials, ladder):
+        space = space_of(trials=trials, ladder=ladder)
+        space = replace(space, search=replace(space.search, time_budget=5))
+        return queue_in(tmp_path, space, at(*[1.0] * trials), window=4)
+
+    return queue, clock
+
+
+def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(budgeted, tmp_path):
+    queue_of, clock = budgeted
+    with queue_of(4, [4]) as queue:
         one, two, three, four = (queue.next_job() for _ in range(4))
-        queue.receive(one, dead(one.block), seconds=0.1, worker="w")  # waits to be tried again
+        queue.receive(one, DEAD)  # waits to be tried again
         clock[0] = 5.0
-        queue.receive(two, dead(two.block), seconds=0.1, worker="w")
-        part = OutOfTime(solved(0, 3, 3))
-        queue.receive(three, part, seconds=0.1, worker="w")
+        queue.receive(two, DEAD)
+        queue.receive(three, OutOfTime(solved(0, 3, 3)))
         assert queue.next_job() is None
         assert not queue.finished
-        queue.receive(four, OutOfTime(), seconds=0.0, worker="")
+        queue.receive(four, OutOfTime())
         assert queue.next_job() is None
         assert queue.finished
         assert queue.left_undone
-    [*tries, last] = read(tmp_path / "evaluations.jsonl")
+    [*tries, last] = read(tmp_path / JOURNAL)
     assert [line.final for line in tries] == [False, False]
     assert (last.proposal, last.block.first, last.block.count) == (2, 0, 3)
 
@@ -357,29 +337,24 @@ def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(
     ("ladder", "solved_first", "left"), [([4], 4, False), ([2, 4], 0, False), ([2, 4], 2, True)]
 )
 def test_a_budget_that_is_over_leaves_nothing_where_all_is_done(
-    tmp_path, monkeypatch, ladder, solved_first, left
+    budgeted, ladder, solved_first, left
 ):
-    clock = [0.0]
-    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: clock[0])
-    space = budgeted(1, ladder)
-    with queue_in(tmp_path, space, Scripted(at(1.0)), window=4) as queue:
+    queue_of, clock = budgeted
+    with queue_of(1, ladder) as queue:
         job = queue.next_job()
         clock[0] = 5.0
-        result = solved(0, solved_first, job.block.count)
-        queue.receive(job, result, seconds=0.1, worker="w")
+        queue.receive(job, solved(0, solved_first, job.block.count))
         assert queue.finished
         assert queue.left_undone == left
 
 
-def test_what_a_worker_with_a_fast_clock_did_not_begin_waits_again(tmp_path):
-    space = budgeted(1, [4])
-    with queue_in(tmp_path, space, Scripted(at(1.0)), window=4) as queue:
-        job = queue.next_job()
-        queue.receive(job, OutOfTime(solved(0, 1, 1)), seconds=0.1, worker="w")
+def test_what_a_worker_with_a_fast_clock_did_not_begin_waits_again(budgeted):
+    with budgeted[0](1, [4]) as queue:
+        queue.receive(queue.next_job(), OutOfTime(solved(0, 1, 1)))
         assert not queue.finished
         again = queue.next_job()
         assert (again.block.first, again.block.count, again.attempt) == (1, 3, 1)
-        queue.receive(again, by_rate(again.block), seconds=0.1, worker="w")
+        queue.receive(again)
         assert queue.next_job() is None
         assert queue.finished
         assert not queue.left_undone

@@ -2,23 +2,11 @@
 
 import zlib
 from dataclasses import replace
+from math import comb
 
 import numpy as np
 import pytest
-from fakes import (
-    LADDER,
-    Plain,
-    Queue,
-    Scripted,
-    anywhere,
-    at,
-    by_rate,
-    dead,
-    queue_in,
-    ranges,
-    space_of,
-    spent,
-)
+from fakes import DEAD, LADDER, Plain, Scripted, at, by_rate, queue_in, ranges, run, space_of, spent
 from hand_made import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,31 +16,24 @@ from xortune.core.outcome import Details
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.decisions import WIDENS, in_flight_at
-from xortune.racing.grants import PROMOTION_SHARE, Grants
+from xortune.racing.grants import LOOKS, PRIOR_WEIGHT, PROMOTION_SHARE, RATES, Grants, race_of
 from xortune.racing.objectives import ConfigCounts, speed
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import Evaluations
-from xortune.runs.journal import Journal
 from xortune.runs.results import ConfigResults
 from xortune.spaces.model import Objective, StopSettings, rungs_up_to
 from xortune.spaces.space import parse_space
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return tmp_path / "evaluations.jsonl"
-
-
-def test_equal_trainings_share_their_seeds(journal):
+def test_equal_trainings_share_their_seeds(tmp_path):
     class Rounds(Plain):
         def check(self, point):
             return Point({"y": round(point["y"], 1)})
 
     proposed = [Point({"y": 0.11}), Point({"y": 0.12}), Point({"y": 0.2})]
-    with Journal.open(journal) as open_journal:
-        queue = Queue(space_of(trials=3), Rounds(), Scripted(proposed), open_journal, window=None)
-        jobs = [queue.next_job() for _ in range(3)]
-    assert [job.block.first for job in jobs] == [0, 10, 0]
+    space = space_of(trials=3)
+    with queue_in(tmp_path, space, proposed, trainer=Rounds(), window=None) as queue:
+        assert [queue.next_job().block.first for _ in range(3)] == [0, 10, 0]
 
 
 @given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(1, 400))
@@ -79,10 +60,6 @@ def proving(space):
     return replace(space, stop=StopSettings(0.999999))
 
 
-def goes(seed, rate):
-    return int((seed + 1) * rate) > int(seed * rate)
-
-
 @pytest.mark.parametrize(("window", "workers"), [(1, 1), (30, 8)])
 def test_in_the_end_as_many_as_the_finalists_are_full_and_climb_side_by_side(window, workers):
     rates = [(1.0, 0.1, 0.5, 0.7, 1.0, 0.9)[i % 6] for i in range(60)]
@@ -90,9 +67,9 @@ def test_in_the_end_as_many_as_the_finalists_are_full_and_climb_side_by_side(win
     space = space_of(trials=len(rates), ladder=ladder)
     space = replace(space, seeds=replace(space.seeds, finalists=most))
     counts = []
-    session = anywhere(
-        space=space,
-        proposer=Scripted(at(*rates)),
+    session = run(
+        space,
+        Scripted(at(*rates)),
         window=window,
         workers=workers,
         on_turn=lambda queue, under_way: counts.append(
@@ -109,12 +86,12 @@ def test_in_the_end_as_many_as_the_finalists_are_full_and_climb_side_by_side(win
     assert max(at_last[window:], default=0) <= most
 
 
-RATES = st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.8, 0.95, 1.0]), min_size=1, max_size=14)
+SOME = st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.8, 0.95, 1.0]), min_size=1, max_size=14)
 
 
 @given(
     data=st.data(),
-    rates=RATES,
+    rates=SOME,
     ladder=st.sampled_from([LADDER, DOUBLING, (10,)]),
     how=st.tuples(st.integers(1, 9), st.none() | st.integers(1, 6), st.integers(1, 8)),
     crashes=st.sets(st.tuples(st.integers(0, 8), st.integers(1, 3)), max_size=8),
@@ -127,30 +104,18 @@ def test_the_order_of_results_changes_nothing(data, rates, ladder, how, crashes)
 
     def fails(job):
         crashed = (job.proposal, job.attempt) in crashes and job.block.first < 8
-        return dead(job.block) if crashed else by_rate(job.block)
-
-    def race(proposer, **how):
-        return anywhere(
-            space=space,
-            proposer=proposer,
-            window=window,
-            least=least and min(least, window),
-            train=fails,
-            **how,
-        )
+        return DEAD if crashed else by_rate(job.block)
 
     patient, hasty = Scripted(chosen), Scripted(chosen)
-    one = race(patient, workers=1)
+    given = {"window": window, "min_in_flight": least and min(least, window), "train": fails}
+    one = run(space, patient, workers=1, **given)
     pick = lambda n: data.draw(st.integers(0, n - 1))  # noqa: E731
-    other = race(hasty, workers=workers, pick=pick)
+    other = run(space, hasty, workers=workers, pick=pick, **given)
     assert hasty.events == patient.events
     learned = [event[1] for event in hasty.events if event[0] == "learn"]
     assert learned == list(range(len(rates)))
-    found = ranges(one.evaluations)
-    assert ranges(other.evaluations) == found
-    for blocks in found.values():  # from 0 on, nothing twice
-        ends = [0, *(first + count for _, first, count in blocks)]
-        assert [first for _, first, _ in blocks] == ends[:-1]
+    assert ranges(one.evaluations) == ranges(other.evaluations)
+    one.assert_in_order()
     for session in (one, other):
         last = session.progress[-1]
         assert (last.done, last.total, last.fresh) == (len(rates), len(rates), len(rates))
@@ -162,24 +127,21 @@ def lost(evaluation):
     return evaluation.final and evaluation.outcome is None
 
 
-@given(rates=RATES, ladder=st.sampled_from([LADDER, DOUBLING]))
+@given(rates=SOME, ladder=st.sampled_from([LADDER, DOUBLING]))
 @settings(max_examples=20)
 def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
     """With a window of one: newcomers and `Grants`, by hand."""
     points, blocks, new, climbed = at(*rates), [], 0, 0
     space = proving(space_of(trials=len(rates), ladder=ladder))
-    session = anywhere(space=space, proposer=Scripted(points), window=1, workers=1)
-    grants = Grants(RaceRule(ladder))
-    counts = {}
+    session = run(space, Scripted(points), window=1, workers=1)
+    grants, counts = Grants(RaceRule(ladder)), {}
 
     def train(number):
         n = counts.get(number, 0)
-        end = next(rung for rung in ladder if rung > n)
+        end = counts[number] = next(rung for rung in ladder if rung > n)
         blocks.append((number, n, end - n))
-        k = sum(goes(seed, rates[number]) for seed in range(end))
-        counts[number] = end
         outcomes = [by_rate(Block(points[number], b[1], b[2])) for b in blocks if b[0] == number]
-        share = sum(o.epochs_spent for o in outcomes) / end
+        k, share = sum(o.successes for o in outcomes), sum(o.epochs_spent for o in outcomes) / end
         grants.see(number, k, end, speed=speed(ConfigCounts(points[number], 0, 1, share)))
         return end - n, k == end and any(end < rung <= 8 for rung in ladder)
 
@@ -206,14 +168,14 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
 def test_nobody_waits_for_a_straggler(tmp_path):
     # Proposal 0's first block does not come back; others go on until the window is full.
     space = proving(space_of(trials=30, ladder=LADDER))
-    with queue_in(tmp_path, space, Scripted(at(*[1.0] * 30)), window=12) as queue:
+    with queue_in(tmp_path, space, at(*[1.0] * 30), window=12) as queue:
         slow = queue.next_job()
         handed = 0
         while (job := queue.next_job()) is not None:
-            queue.receive(job, by_rate(job.block), seconds=0.1, worker="")
+            queue.receive(job)
             handed += 1
         assert handed == 11
-        queue.receive(slow, by_rate(slow.block), seconds=9.0, worker="")
+        queue.receive(slow)
         climbing = queue.next_job()
         assert (climbing.proposal, climbing.promoted, climbing.block.first) == (0, True, 8)
 
@@ -224,7 +186,7 @@ def test_a_search_ends_when_a_rate_is_proven():
         "seeds: {race: {max: 256}}\nstop: {proven_rate: 0.9}\n"
     )
     points = at(*[0.5, 0.3, 1.0, *[0.2] * 47])
-    session = anywhere(space=space, proposer=Scripted(points), window=3)
+    session = run(space, Scripted(points), window=3)
     key, rate = session.queue.proven
     assert key == points[2].key
     assert rate >= 0.9
@@ -232,9 +194,132 @@ def test_a_search_ends_when_a_rate_is_proven():
     assert seeds[key] == 128, "the first rung with which it is proven"
     assert sum(seeds.values()) < 300
     # And what is recalled has ended too.
-    again = anywhere(space=space, proposer=Scripted(points), window=3, known=session.evaluations)
+    again = run(space, Scripted(points), window=3, known=session.evaluations)
     assert not again.evaluations
     assert again.queue.proven == session.queue.proven
+
+
+# -------------------------------------------------------------------------------------------------
+# Seeds go where they are worth most: held against sums over every way that they may end.
+
+RUNGS = rungs_up_to(64, 1)
+
+
+def likelihood(k, n):
+    return RATES**k * (1 - RATES) ** (n - k)
+
+
+class Summed:
+    """Each configuration by itself, every sum written out."""
+
+    def __init__(self, rungs):
+        self.rungs, self.at, self.prior = rungs, {}, np.full(len(RATES), 1 / len(RATES))
+
+    def learn(self):
+        for _ in range(2):
+            total = np.full(len(RATES), PRIOR_WEIGHT / len(RATES))
+            for k, n in self.at.values():
+                total += self.prior * likelihood(k, n) / sum(self.prior * likelihood(k, n))
+            self.prior = total / sum(total)
+
+    def belief(self, k, n):
+        return self.prior * likelihood(k, n) / sum(self.prior * likelihood(k, n))
+
+    @staticmethod
+    def worth(belief, step, gain):
+        """The best mean gain for each seed, over all m from the step on."""
+        found = 0.0
+        for m in (m for m in LOOKS if m >= min(step, LOOKS[-1])):
+            total = 0.0
+            for j in range(m + 1):
+                ends = belief * comb(m, j) * RATES**j * (1 - RATES) ** (m - j)
+                total += max(0.0, float(sum(ends * gain)))
+            found = max(found, total / m)
+        return found
+
+    def next(self, busy):
+        if not self.at:
+            return None
+        self.learn()
+        means = {name: float(sum(self.belief(*at) * RATES)) for name, at in self.at.items()}
+        leader = max(means, key=means.__getitem__)
+        second = max((m for name, m in means.items() if name != leader), default=0.0)
+        worths = {None: self.worth(self.prior, self.rungs[0], RATES - means[leader])}
+        for name, (k, n) in self.at.items():
+            if name not in busy and n < self.rungs[-1]:
+                gain = second - RATES if name == leader else RATES - means[leader]
+                step = next(rung for rung in self.rungs if rung > n) - n
+                worths[name] = self.worth(self.belief(k, n), step, gain)
+        return worths
+
+
+SEEN = st.tuples(st.integers(0, 5), st.sampled_from(RUNGS), st.integers(0, 4))
+
+
+@given(
+    st.lists(st.tuples(SEEN, st.sets(st.integers(0, 5), max_size=3)), min_size=1, max_size=8),
+    st.sampled_from([RUNGS, (8, 32, 64)]),
+)
+@settings(max_examples=12)
+def test_the_next_seeds_go_where_they_are_worth_most(events, rungs):
+    grants, plain = Grants(RaceRule(rungs, alpha=1e-9), weighs=True), Summed(rungs)
+    assert grants.next(()) is None, "somebody has to be first"
+    for (name, n, failures), busy in events:
+        k = max(0, n - failures)
+        grants.see(name, k, n)
+        plain.at.pop(name, None)
+        plain.at[name] = k, n
+        chosen, worths = grants.next(busy), plain.next(busy)
+        assert worths[chosen] == pytest.approx(max(worths.values()), rel=1e-9, abs=1e-15)
+
+
+def test_equals_with_one_count_come_in_their_turn_and_who_is_worse_is_out():
+    grants = Grants(RaceRule(RUNGS, alpha=0.05), weighs=True)
+    for name, pace in (("slow", 0.4), ("quick", 0.6)):
+        grants.see(name, 4, 4, speed=pace)
+    grants.see("never", 0, 8)
+    first = grants.next(())
+    assert {first, grants.next({first})} == {"slow", "quick"}
+    grants.see("quick", 64, 64)
+    assert grants.is_stopped("never")
+    assert grants.next({"slow"}) in (None, "quick")
+
+
+@pytest.mark.parametrize(
+    ("more", "rungs", "weighs"),
+    [
+        ("", (1, 2, 4, 8), True),
+        ("stop: {proven_rate: 0.2}", (2, 4, 8), False),
+        ("objectives: [success_rate, width]", (2, 4, 8), False),
+    ],
+)
+def test_seeds_are_weighed_where_the_best_rate_is_all_that_is_wanted(more, rungs, weighs):
+    space = parse_space(
+        "{name: x, epochs: 9, parameters: {width: {low: 2, high: 9}}, search: {trials: 3}, "
+        f"seeds: {{race: {{max: 8}}}}, {more}}}"
+    )
+    assert space.seeds.ladder == rungs
+    assert race_of(space).weighs is weighs
+
+
+def test_a_search_finds_the_one_that_always_solves_in_few_seeds():
+    rates = [*([0.0, 0.3, 0.1, 0.6, 0.2] * 8)[:37], 1.0, 0.9, 0.1]
+    proposer = Scripted(at(*rates))
+    session = run(space_of(trials=40, ladder=RUNGS), proposer, window=1, workers=1)
+    told = {event[1]: event[2] for event in proposer.events if event[0] == "learn"}
+    assert sorted(told) == list(range(40)), "the sampler hears of each"
+    best = at(*rates)[37].key
+    seeds = spent(session.evaluations)
+    assert seeds[best] == 64
+    before = [e for e in session.evaluations if e.proposal < 37]
+    assert sum(e.block.count for e in before) < 37 * 4
+
+
+def test_who_failed_its_first_seed_is_not_lost_once_the_last_one_is_proposed():
+    rates = [0.4, 0.1, 0.3] * 4 + [0.9]  # spread evenly: each fails its first seed
+    proposer = Scripted(at(*rates))
+    session = run(space_of(trials=13, ladder=RUNGS), proposer, window=1, workers=1)
+    assert spent(session.evaluations)[at(*rates)[-1].key] == 64
 
 
 # -------------------------------------------------------------------------------------------------
@@ -242,16 +327,15 @@ def test_a_search_ends_when_a_rate_is_proven():
 
 
 def hasty(trials):
-    space = space_of(trials=trials, ladder=rungs_up_to(64, 1))
+    space = space_of(trials=trials, ladder=RUNGS)
     return replace(space, search=replace(space.search, as_they_come=True))
 
 
 def test_as_they_come_a_straggler_holds_up_nothing(tmp_path):
-    with queue_in(tmp_path, hasty(30), Scripted(at(*[0.1] * 30)), window=2) as queue:
+    with queue_in(tmp_path, hasty(30), at(*[0.1] * 30), window=2) as queue:
         queue.next_job()  # never comes back
         for _ in range(20):
-            job = queue.next_job()
-            queue.receive(job, by_rate(job.block), seconds=0.1, worker="")
+            queue.receive(queue.next_job())
 
 
 @given(
@@ -262,17 +346,14 @@ def test_as_they_come_a_straggler_holds_up_nothing(tmp_path):
 @settings(max_examples=10, deadline=None)
 def test_all_is_trained_in_order_and_a_resumed_search_goes_on(data, rates, window):
     points = at(*rates) * 2  # each is proposed again, perhaps while it is under way
-    given = {"space": hasty(len(points)), "proposer": Scripted(points), "window": window}
-    session = anywhere(workers=4, pick=lambda n: data.draw(st.integers(0, n - 1)), **given)
-    for blocks in ranges(session.evaluations).values():
-        ends = [0, *(first + count for _, first, count in blocks)]
-        assert [first for _, first, _ in blocks] == ends[:-1]
+    space, pick = hasty(len(points)), lambda n: data.draw(st.integers(0, n - 1))
+    session = run(space, Scripted(points), window=window, workers=4, pick=pick)
+    session.assert_in_order()
     assert session.progress[-1].done == len(points)
-    cut = data.draw(st.integers(0, len(session.evaluations)))
-    given["proposer"] = Scripted(points)
-    rest = anywhere(workers=1, known=session.evaluations[:cut], **given)
-    both = spent([*session.evaluations[:cut], *rest.evaluations])
-    for blocks in ranges([*session.evaluations[:cut], *rest.evaluations]).values():
+    known = session.evaluations[: data.draw(st.integers(0, len(session.evaluations)))]
+    rest = run(space, Scripted(points), window=window, workers=1, known=known)
+    both = ranges([*known, *rest.evaluations])
+    for blocks in both.values():
         seeds = [seed for _, first, count in blocks for seed in range(first, first + count)]
         assert len(seeds) == len(set(seeds)), "nothing is trained twice"
     assert set(both) == {point.key for point in points}
@@ -308,20 +389,15 @@ def test_the_progress_names_the_first_of_the_table(rates, goal, races, cut):
 
     def train(job):
         if job.block.point["y"] == 0.5 and job.block.first:
-            return dead(job.block)
+            return DEAD
         block = job.block
         steps = np.array([zlib.crc32(f"{block.point.key} {s}".encode()) % 99 for s in block.seeds])
         return replace(by_rate(job.block), details=Details(values={"steps": steps.astype(float)}))
 
     known = []
     for _ in range(2):
-        session = anywhere(
-            space=space,
-            proposer=Scripted(chosen),
-            window=4 if races else None,
-            train=train,
-            known=known,
-        )
+        window = 4 if races else None
+        session = run(space, Scripted(chosen), window=window, train=train, known=known)
         results = ConfigResults(
             Evaluations.of([*known, *session.evaluations]), objectives=objectives, rungs=ladder
         )

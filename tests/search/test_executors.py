@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from drivers import OneByOne, wait_until
-from fakes import Priced, batches_of, points, trained
+from fakes import Priced, batches_of, by_rate, points
 
 import xortune as xt
 import xortune.driver.session as session_module
@@ -53,7 +53,7 @@ class Quick(Priced):
 
     def train(self, blocks):
         self.began.set()
-        return [trained(block) for block in blocks]
+        return [by_rate(block) for block in blocks]
 
 
 @contextmanager

@@ -1,17 +1,14 @@
 """Several objectives in the search itself: reproducible, resumable, and not stopped too soon."""
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from drivers import without_ray
-from fakes import Scripted, run, spent
-from hand_made import outcome, solved
+from fakes import DEAD, Scripted, run, spent
+from hand_made import solved
 
 import xortune as xt
-from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.propose import proposer_for
 from xortune.racing.objectives import sampler_values
@@ -57,11 +54,6 @@ def train(job):
     return solved(block.first, k, block.count, epoch=1 + int(900 * (1 - point["y"])))
 
 
-def anywhere(**arguments):
-    with tempfile.TemporaryDirectory() as folder:
-        return run(Path(folder) / "j.jsonl", **{"train": train, **arguments})
-
-
 def told_to(proposer):
     return [(t.params, t.values) for t in proposer._study.trials]
 
@@ -70,15 +62,15 @@ def told_to(proposer):
     ("sampler", "trials", "cut"),
     [("tpe", 30, 23), ("nsgaii", 60, 54), ("gp", 12, 11)],  # 54: of the second population
 )
-def test_who_is_resumed_proposes_and_tells_the_same(sampler, trials, cut, tmp_path):
+def test_who_is_resumed_proposes_and_tells_the_same(sampler, trials, cut):
     space = space_of(sampler, trials)
     whole, again, rest = (proposer_for(space) for _ in range(3))
-    first = anywhere(space=space, proposer=whole, window=4, workers=1)
-    other = anywhere(space=space, proposer=again, window=4, workers=3, pick=lambda n: n - 1)
+    first = run(space, whole, window=4, workers=1, train=train)
+    other = run(space, again, window=4, pick=lambda n: n - 1, train=train)
     assert told_to(again) == told_to(whole)
     assert other.proposed == first.proposed
     known = [e for e in first.evaluations if e.proposal < cut]
-    run(tmp_path / "j.jsonl", space, rest, window=4, workers=2, known=known, train=train)
+    run(space, rest, window=4, workers=2, known=known, train=train)
     assert [params for params, _ in told_to(rest)] == [params for params, _ in told_to(whole)]
     counted = [v for _, v in told_to(whole) if v is not None]
     assert [v for _, v in told_to(rest) if v is not None] == counted
@@ -89,13 +81,8 @@ def test_all_seeds_count_the_crashed_ones_at_the_full_budget():
     """What is told is counts and epochs, whatever came first."""
     space = replace(space_of("random", 2), seeds=replace(space_of("random").seeds, ladder=(8,)))
     proposer = Scripted([Point({"x": "b", "y": 0.5, "h": 3, "epochs": 1000})] * 2)
-
-    def crash(job):
-        if job.proposal == 0:
-            return TrainingError("died")
-        return outcome(job.block.first, [(0, 1, 1, 0)] * 8, epoch=100)
-
-    anywhere(space=space, proposer=proposer, window=1, train=crash)
+    results = (DEAD, solved(8, 8, 8, epoch=100))
+    run(space, proposer, window=1, train=lambda job: results[job.proposal])
     found = [seen for _, seen in proposer.told]
     assert [(s.successes, s.n, s.spent) for s in found] == [(0, 8, 8000), (8, 16, 8800)]
     assert all(len(sampler_values(space.objectives, seen)) == 3 for seen in found)
@@ -108,7 +95,7 @@ def test_a_cheap_config_is_not_stopped_for_a_better_dear_one():
     for objectives in ("objectives: [success_rate, epochs_to_solve, h]", ""):
         text = SPACE.replace("objectives: [success_rate, epochs_to_solve, h]", objectives)
         space = parse_space(text.replace("SAMPLER", "random").replace("[8, 32]", "[8, 32, 128]"))
-        session = anywhere(space=space, proposer=Scripted(points), window=1)
+        session = run(space, Scripted(points), window=1, train=train)
         seeds.append(spent(session.evaluations))
     several, alone = seeds
     assert several[points[2].key] == several[points[3].key] == 128

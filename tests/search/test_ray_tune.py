@@ -12,7 +12,7 @@ import time
 import pandas as pd
 import pytest
 from drivers import without_ray
-from dying_trainer import Dying
+from fakes import Dying
 
 import xortune as xt
 from xortune.core.errors import InputError

@@ -4,14 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import postgres
 import pytest
+from fakes import Queue
 from forked import Python
 from hand_made import TINY_SPACE
-from study_driver import drive
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -22,12 +23,15 @@ from xortune.driver.propose import (
     SOLVED,
     Draw,
     SharedStudy,
+    join_study,
     open_study,
     proposer_for,
     shared_study,
     study_name,
 )
 from xortune.racing.objectives import ConfigCounts, sampler_values
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, create
 from xortune.spaces.space import parse_space
 
 SPACE = """
@@ -84,6 +88,25 @@ def trials(space, storage):
     return open_study(shared_study(space, storage, None), space).get_trials(deepcopy=False)
 
 
+def drive(space, directory, storage, *, pause=0.0, most=None):
+    """Search into a directory that may hold some of it; stop after `most` results, as if killed."""
+    shared = join_study(shared_study(space, storage, None), space, directory, lambda _: None)
+    known = ()
+    if (directory / JOURNAL).exists():
+        known = xt.load_run(directory).evaluations
+    else:
+        create(directory, space_text=space.text, manifest={"study": shared.entry})
+    with Journal.open(directory / JOURNAL) as journal:
+        proposer = proposer_for(space, shared=shared)
+        queue = Queue(space, proposer, journal, window=3, known=known)
+        while most != 0 and (job := queue.next_job()) is not None:
+            time.sleep(pause)
+            queue.receive(job)
+            most = None if most is None else most - 1
+        assert most is not None or queue.finished
+    return shared.run
+
+
 def proposer(space, storage, run):
     study = shared_study(space, storage, None)
     return proposer_for(space, shared=SharedStudy(study.url, study.name, run * 16))
@@ -101,8 +124,7 @@ def counted(directory):
 
 def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, storage):
     space = space_of()
-    script = Path(__file__).with_name("study_driver.py")
-    words = [str(script), space.text]
+    words = [__file__, space.text]
     paths = os.pathsep.join(path for path in sys.path if path)  # of the helpers of the tests
     drivers = [
         Python(
@@ -350,3 +372,9 @@ def test_a_driver_of_postgresql_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(InputError, match=r"needs a package.*pip install 'psycopg\[binary\]'"):
         proposer(space_of(), "postgresql://me@127.0.0.1:9/none", "a")
+
+
+if __name__ == "__main__":  # a driver: `python test_shared_study.py SPACE RUN STORAGE`
+    print("ready", flush=True)
+    sys.stdin.readline()
+    drive(parse_space(sys.argv[1], "space"), Path(sys.argv[2]), sys.argv[3], pause=0.02)
