@@ -12,7 +12,8 @@ from cluster_trainers import Logging, begun
 from ray.cluster_utils import Cluster
 
 import xortune as xt
-from xortune.driver.session import Listener, search_session
+from xortune.driver.session import search_session
+from xortune.driver.voice import Listener
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from unittest.mock import create_autospec
 
 import pytest
@@ -43,7 +43,7 @@ def search(tmp_path, monkeypatch):
 
     def session(space, trainer, directory, *, resume, listener, **_):
         if (directory / JOURNAL).exists():
-            how = asdict(resume)
+            how = {name: value for name, value in vars(resume).items() if name != "allowed"}
             for note in continue_run(space, trainer, load_run(directory), **how):
                 listener.message(note)
         else:

@@ -22,6 +22,7 @@ from xortune.core.trainer import NOT_FINISHED, Block
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster
+from xortune.driver.voice import Listener
 from xortune.runs.run import JOURNAL, load_run
 from xortune.spaces.space import parse_space
 
@@ -183,7 +184,7 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(
         trainer,
         tmp_path / "run",
         cluster=Cluster(None, 1, 0.5),
-        listener=session_module.Listener(progress.append),
+        listener=Listener(progress.append),
     )
     assert any(
         re.fullmatch(r"\S+:\d+: trains on GPU 0", record.getMessage()) for record in caplog.records

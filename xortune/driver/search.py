@@ -29,7 +29,7 @@ from xortune.driver.trainer import (
     trainer_for,
     with_train,
 )
-from xortune.driver.voice import Voice
+from xortune.driver.voice import Listener, Voice
 from xortune.integrations.following import Follower
 from xortune.integrations.trackers import trackers_for
 from xortune.racing.grants import raced, refuse_unprovable
@@ -217,11 +217,8 @@ def search(
         checked,
         output,
         voice,
-        resume=resume,
-        terms=session.Resume(extend, accept_versions, command),
-        on_progress=on_progress,
-        on_certify=on_certify,
-        on_failure=on_failure,
+        Listener(on_progress, on_certify, voice.warn, on_failure),
+        session.Resume(resume, extend, accept_versions, command),
         labels=labels,
         fail_fast=fail_fast,
         exceptions=exceptions,
@@ -259,9 +256,8 @@ def search_with(
         _Checked(own, trainer, THIS_MACHINE, None, (), check),
         output,
         voice,
-        resume=resume,
-        terms=session.Resume(command=command and without_passwords(command)),
-        on_failure=voice.fail,
+        Listener(message=voice.warn, failure=voice.fail),
+        session.Resume(resume, command=command and without_passwords(command)),
         executor=executor,
     )
 
@@ -270,12 +266,9 @@ def _run_search(
     checked: _Checked,
     output: Place,
     voice: Voice,
+    listener: Listener,
+    resume: Resume,
     *,
-    resume: bool,
-    terms: Resume,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_certify: Callable[[int, int], None] | None = None,
-    on_failure: Callable[[Failure], None] | None = None,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
     exceptions: Sequence[BaseException] = (),
@@ -285,13 +278,13 @@ def _run_search(
     from xortune.driver import certify, importance, session
 
     space, trainer, budget = checked.space, checked.trainer, checked.space.search.time_budget
-    directory = _run_directory(space, output, resume=resume)
+    directory = _run_directory(space, output, resume=resume.allowed)
     failure: TrainingError | Halted | None = None
     with (
         _directory_in_errors(directory),
         Follower(directory, checked.trackers),  # which also reads the end of the run
         held(directory, on_message=voice.warn),  # until the report is written
-        voice.searching(on_progress, on_certify, raced=raced(space)) as (show, show_certified),
+        voice.searching(listener, raced=raced(space)) as shown,
     ):
         began = time.monotonic()
         with ThreadPoolExecutor(1) as reader, ExitStack() as workers:
@@ -302,8 +295,8 @@ def _run_search(
                     directory,
                     cluster=checked.cluster,
                     shared=checked.shared,
-                    resume=terms,
-                    listener=session.Listener(show, show_certified, voice.warn, on_failure),
+                    resume=resume,
+                    listener=shown,
                     labels=labels,
                     fail_fast=fail_fast,
                     check=checked.check,
@@ -314,7 +307,7 @@ def _run_search(
                 complete, failure = False, error
                 error.__cause__ = exceptions[0] if exceptions else None
             except InputError as error:
-                is_new = output is None and not resume and not holds_run(directory)
+                is_new = output is None and not resume.allowed and not holds_run(directory)
                 if is_new and not isinstance(error, DisturbedError):
                     shutil.rmtree(directory, ignore_errors=True)  # made for this search only
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +13,6 @@ from typing import Any
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import count, duration
-from xortune.core.outcome import Failure
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Stacking, Trainer
 from xortune.driver.batches import Ahead, Batches, least_in_flight, most_in_flight
@@ -39,6 +38,7 @@ from xortune.driver.loop import FirstFailure, Record, run
 from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
 from xortune.driver.subprocesses import end_process, spares_are_ready, start_spares
 from xortune.driver.trainer import Check
+from xortune.driver.voice import NOBODY, Listener
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
@@ -61,32 +61,17 @@ from xortune.trainers.network import NetworkTrainer
 
 
 @dataclass(frozen=True)
-class Listener:
-    """Callbacks of a search.
-
-    Attributes:
-        progress: called after each finished trial, once it is on the disk.
-        certify: called with the fresh seeds done and all of them.
-        message: called with a sentence that the user should read.
-        failure: called with the first seed that fails, or block that produces no outcome.
-    """
-
-    progress: Callable[[Progress], None] | None = None
-    certify: Callable[[int, int], None] | None = None
-    message: Callable[[str], None] = lambda _: None
-    failure: Callable[[Failure], None] | None = None
-
-
-@dataclass(frozen=True)
 class Resume:
     """How a session may continue a run.
 
     Attributes:
+        allowed: whether it may; otherwise a directory that holds a run is refused.
         extend: with a space that has grown.
         accept_versions: with another engine or other versions than made the run.
         command: the command line, for the manifest.
     """
 
+    allowed: bool = False
     extend: bool = False
     accept_versions: bool = False
     command: Sequence[str] | None = None
@@ -100,7 +85,7 @@ def search_session(
     cluster: Cluster = THIS_MACHINE,
     shared: SharedStudy | None = None,
     resume: Resume = Resume(),  # frozen
-    listener: Listener = Listener(),
+    listener: Listener = NOBODY,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
     check: Check | None = None,
@@ -177,7 +162,7 @@ class _Session:
     directory: Path
     cluster: Cluster
     shared: SharedStudy | None
-    terms: Resume
+    resume: Resume
     listener: Listener
     began: float
 
@@ -196,7 +181,15 @@ class _Session:
         if not holds_run(self.directory):
             return ()
         before = load_run(self.directory)
-        for note in continue_run(self.space, self.trainer, before, **vars(self.terms)):
+        notes = continue_run(
+            self.space,
+            self.trainer,
+            before,
+            extend=self.resume.extend,
+            accept_versions=self.resume.accept_versions,
+            command=self.resume.command,
+        )
+        for note in notes:
             self.listener.message(note)
         manifest = manifest_of(self.directory)
         self.spaces = earlier_spaces(self.directory, manifest)
@@ -223,7 +216,7 @@ class _Session:
 
     def create(self) -> None:
         """Make the run's directory."""
-        manifest = first_manifest(self.space, self.trainer, self.terms.command)
+        manifest = first_manifest(self.space, self.trainer, self.resume.command)
         objectives = self.space.objectives
         if not only_rate(objectives) or ties_of(objectives) is not None:
             manifest["objectives"] = noted_objectives(objectives)
@@ -354,7 +347,7 @@ class _Work:
             session.trainer,
             self.slots,
             most=seconds_for_certificate(session.space.search.time_budget, spent),
-            accept=session.terms.accept_versions,
+            accept=session.resume.accept_versions,
         )
         if fresh is None:
             return None

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xortune.core.errors import InputError
@@ -36,6 +36,26 @@ def show_failure(failure: Failure) -> None:
     """Print a failure, with its traceback."""
     with suppress(OSError, ValueError):  # stderr is closed, or cannot encode a character
         print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Callbacks of a search.
+
+    Attributes:
+        progress: called after each finished trial, once it is on the disk.
+        certify: called with the fresh seeds done and all of them.
+        message: called with a sentence that the user should read.
+        failure: called with the first seed that fails, or block that produces no outcome.
+    """
+
+    progress: Callable[[Progress], None] | None = None
+    certify: Callable[[int, int], None] | None = None
+    message: Callable[[str], None] = lambda _: None
+    failure: Callable[[Failure], None] | None = None
+
+
+NOBODY = Listener()
 
 
 @dataclass(frozen=True)
@@ -89,19 +109,14 @@ class Voice:
                 print(f"note: {plain(sentence)}", file=sys.stderr)
 
     @contextmanager
-    def searching(
-        self,
-        on_progress: Callable[[Progress], None] | None,
-        on_certify: Callable[[int, int], None] | None,
-        *,
-        raced: bool,
-    ) -> Iterator[tuple[Callable[[Progress], None] | None, Callable[[int, int], None] | None]]:
-        """Show a search; yield the callbacks for its progress and for its certificate's."""
-        with self._display(on_progress, on_certify) as display:
+    def searching(self, listener: Listener, *, raced: bool) -> Iterator[Listener]:
+        """Show a search, unless the caller's listener does; yield the listener that shows it."""
+        with self._display(listener.progress, listener.certify) as display:
             if display is None:
-                yield on_progress, on_certify
+                yield listener
             else:
-                yield display.search(raced=raced), display.seeds()
+                progress, certify = display.search(raced=raced), display.seeds()
+                yield replace(listener, progress=progress, certify=certify)
 
     @contextmanager
     def certifying(
