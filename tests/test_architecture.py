@@ -167,7 +167,7 @@ def test_imports_inside_functions_are_few():
 
 def test_no_class_has_the_name_of_another():
     nodes = (node for name in MODULES for node in ast.walk(_tree(name)))
-    names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    names = Counter(node.name.strip("_") for node in nodes if isinstance(node, ast.ClassDef))
     assert [name for name, times in names.items() if times > 1] == []
 
 
@@ -183,7 +183,7 @@ def test_files_are_things_and_no_fragments():
     single = [module for module, times in importers.items() if times == 1]
     assert len([module for module in single if _room(module) != "cli"]) <= 25  # a file a command
     things = [path for path in MODULES.values() if path.stem not in ("__init__", "__main__")]
-    assert len(things) <= 160
+    assert len(things) <= 140
 
 
 @pytest.mark.parametrize("program", ["import xortune", "import xortune; dir(xortune)"])

@@ -101,7 +101,7 @@ def _sentence(status: RunStatus) -> str:
     )
 
 
-class _Follower:
+class _LiveRun:
     """Reads a run for all browsers that have the page open."""
 
     PAUSE = 4
@@ -165,7 +165,7 @@ def live_server(
             cannot listen at the host or the port.
     """
     refuse_interval(interval)
-    follower = _Follower(run)
+    follower = _LiveRun(run)
     if not 0 <= port < 2**16:
         raise InputError(f"{port}", field="port", allowed="0 to 65535")
     try:
@@ -200,7 +200,7 @@ class LiveServer(ThreadingHTTPServer):
     request_queue_size = 64  # a page requests a dozen files at once; the default of 5 resets some
 
     def __init__(
-        self, host: str, family: int, address: Any, follower: _Follower, seconds: float
+        self, host: str, family: int, address: Any, follower: _LiveRun, seconds: float
     ) -> None:
         self.address_family = family
         self.token = secrets.token_urlsafe(24)

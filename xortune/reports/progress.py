@@ -101,7 +101,7 @@ class Display:
 
     def search(self, *, raced: bool = False) -> Callable[[Progress], None] | None:
         """For a search; if `raced`, the best get more seeds when all have had their first."""
-        work = Work(self, "" if self.quiet else "starting Ray, then the first seeds ...")
+        work = ShownWork(self, "" if self.quiet else "starting Ray, then the first seeds ...")
 
         def show(now: Progress) -> None:
             line = partial(progress_line, now, raced=raced)
@@ -111,7 +111,7 @@ class Display:
 
     def seeds(self, what: str = "certifying") -> Callable[[int, int], None] | None:
         """Callback (done, total) for fresh seeds."""
-        work = Work(self)
+        work = ShownWork(self)
 
         def show(done: int, total: int) -> None:
             text = f"{what}: {done:,}/{total:,} fresh seeds"
@@ -122,7 +122,7 @@ class Display:
 
     def counts(self, most: int, what: str) -> Callable[[int, int], None] | None:
         """Callback (k, n) for at most `most` seeds."""
-        work = Work(self)
+        work = ShownWork(self)
 
         def show(k: int, n: int) -> None:
             work.show(n, most, n, lambda left: f"{what}: {k:,}/{n:,} seeds solved{_left(left)}")
@@ -134,7 +134,7 @@ def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"  {clock(seconds)} left"
 
 
-class Work:
+class ShownWork:
     """A piece of work that a display shows."""
 
     def __init__(self, display: Display, first: str = "") -> None:

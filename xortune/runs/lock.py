@@ -261,7 +261,7 @@ Files: TypeAlias = _Directory | Store
 
 
 @dataclass(frozen=True)
-class _Claim:
+class _LockClaim:
     epoch: int
     owner: Owner
 
@@ -273,7 +273,7 @@ class _Claim:
 _CLAIM = re.compile(r"([0-9]{4,12})-([0-9a-f]{32})\.json")
 
 
-def _claims(files: Files) -> list[_Claim]:
+def _claims(files: Files) -> list[_LockClaim]:
     """The claims of a run, each with the last beat of its owner."""
     claims = []
     names = set(files.names(LOCK))
@@ -292,11 +292,11 @@ def _claims(files: Files) -> list[_Claim]:
                     fix="if no search of this run is running, on any machine, remove it",
                 )
         if owner is not None and owner.owner == parts[2]:
-            claims.append(_Claim(int(parts[1]), owner))
+            claims.append(_LockClaim(int(parts[1]), owner))
     return claims
 
 
-def _life(files: Files, claim: _Claim) -> Life:
+def _life(files: Files, claim: _LockClaim) -> Life:
     alive = files.is_alive(f"{claim.name}.json") if isinstance(files, _Directory) else None
     return "elsewhere" if alive is None else "alive" if alive else "gone"
 
@@ -309,7 +309,7 @@ class RunLock:
         epoch: higher than that of every earlier driver.
     """
 
-    def __init__(self, files: Files, claim: _Claim) -> None:
+    def __init__(self, files: Files, claim: _LockClaim) -> None:
         self.owner, self.epoch = claim.owner, claim.epoch
         self.files, self._claim = files, claim
         self._lost: InputError | None = None
@@ -374,7 +374,7 @@ class RunLock:
         return "its claim was removed"
 
 
-def _withdraw(files: Files, claim: _Claim) -> bool:
+def _withdraw(files: Files, claim: _LockClaim) -> bool:
     """Remove a claim, the beat last: a beat alone is no claim. Return whether that succeeded."""
     try:
         for end in (".json", ".beat"):
@@ -409,7 +409,7 @@ def _taken(
             abandoned[claim] = "which does not hold it any more"
         elif _stands_still(files, claim, on_message):
             abandoned[claim] = f"which has not renewed it for {LEASE_SECONDS:.0f} s"
-    mine = _Claim(max([least, *(claim.epoch for claim in abandoned)]) + 1, owner)
+    mine = _LockClaim(max([least, *(claim.epoch for claim in abandoned)]) + 1, owner)
     try:
         if isinstance(files, _Directory):
             files.claim(f"{mine.name}.json", owner.as_bytes())
@@ -428,7 +428,7 @@ def _taken(
     return RunLock(files, mine), [claim.owner.owner for claim in abandoned]
 
 
-def _wait_for_others(files: Files, mine: _Claim) -> None:
+def _wait_for_others(files: Files, mine: _LockClaim) -> None:
     """Wait until this claim is the only one; raise if another one has the run."""
     deadline = time.monotonic() + WITHDRAW_SECONDS
     while others := [claim for claim in _claims(files) if claim.name != mine.name]:
@@ -440,7 +440,7 @@ def _wait_for_others(files: Files, mine: _Claim) -> None:
         time.sleep(LOOK_SECONDS / 10)
 
 
-def _stands_still(files: Files, seen: _Claim, on_message: OnMessage) -> bool:
+def _stands_still(files: Files, seen: _LockClaim, on_message: OnMessage) -> bool:
     """Whether a claim is not renewed during a whole lease; False if it was withdrawn meanwhile."""
     on_message(
         f"{files.place(LOCK)}: held by {seen.owner}; waiting for its heartbeat for at most "

@@ -284,7 +284,7 @@ def _run(
     stop_early: bool,
     flush: bool = True,
     weights: NDArray[np.float32] | None = None,
-) -> _Record:
+) -> _KernelRecord:
     """Train the networks that begin with the first `count` columns of `start`, under each config.
 
     Args:
@@ -305,7 +305,7 @@ def _run(
     changes = np.flatnonzero((numbers != numbers[:, :1]).any(axis=(0, 1)))
     state_start = np.array([schedule.state_start for schedule in schedules], np.float32)
     schedule = schedules[0]
-    record = _Record.empty(len(stops), task.judged_targets.shape[0], len(configs) * count)
+    record = _KernelRecord.empty(len(stops), task.judged_targets.shape[0], len(configs) * count)
     kernel = compiled(training.train)
 
     groups = _groups(config.hidden_dim, task.dim, rows.quads)
@@ -339,7 +339,7 @@ def _run(
 
 
 @dataclass(frozen=True)
-class _Record:
+class _KernelRecord:
     """What the kernel records: C checkpoints, M judged rows, S seeds of all trainings.
 
     Attributes:
@@ -355,7 +355,7 @@ class _Record:
     finite: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, checkpoints: int, rows: int, seeds: int) -> _Record:
+    def empty(cls, checkpoints: int, rows: int, seeds: int) -> _KernelRecord:
         return cls(
             np.empty((checkpoints, rows, seeds), np.float32),
             np.empty((checkpoints, seeds), np.float32),

@@ -322,7 +322,7 @@ def _flush(
     if not codes:
         return
     read = {_root(node, values, codes) for node in pending if node.users.keys() - pending.keys()}
-    segment = _Segment(codes, [node for node in codes if node in read], values)
+    segment = _CompiledCall(codes, [node for node in codes if node in read], values)
     call = new.call_function(segment, tuple(copies[node] for node in segment.inputs))
     for index, node in enumerate(segment.outputs):
         copies[node] = new.call_function(getitem, (call, index))
@@ -334,7 +334,7 @@ def _flush(
             copies[node] = new.node_copy(node, copies.__getitem__)
 
 
-class _Segment:
+class _CompiledCall:
     """Operations that one compiled call does, seed after seed.
 
     Attributes:
@@ -416,7 +416,7 @@ def _code(node: Any, values: Values) -> Code | None:
         return None
     key = (code[0], code[2], *((one.shape, one.stride(), one.dtype) for one in (result, *given)))
     if key not in _tried:
-        segment = _Segment({node: code}, [node], values)
+        segment = _CompiledCall({node: code}, [node], values)
         inputs = [values[one] for one in segment.inputs]
         [ours] = segment(*inputs)
         same = bool(((ours == result) | (ours.isnan() & result.isnan())).all())
