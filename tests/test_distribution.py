@@ -26,64 +26,41 @@ pytestmark = pytest.mark.long
 
 def ran(*words, folder, **environment):
     """What a command says, in an environment that knows nothing of this checkout."""
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "VIRTUAL"))
-    }
-    done = subprocess.run(
-        list(map(str, words)),
-        cwd=folder,
-        env=kept | environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    ours = ("PYTHON", "PYTEST", "VIRTUAL")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    how = {"cwd": folder, "env": kept | environment, "timeout": 400, "capture_output": True}
+    done = subprocess.run(list(map(str, words)), text=True, check=False, **how)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The folder with both; the wheel is made from the sdist, as `python -m build` does it."""
+    """The wheel, which is made from the sdist as `python -m build` does it, and that unpacked."""
     folder = tmp_path_factory.mktemp("dist")
     ran(sys.executable, "-m", "build", "--outdir", folder, ROOT, folder=folder)
-    return folder
+    [wheel], [archive] = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder / "unpacked", filter="data")
+    [sdist] = (folder / "unpacked").iterdir()
+    return wheel, sdist
 
 
 @pytest.fixture(scope="module")
-def wheel(built):
-    [path] = built.glob("*.whl")
-    return path
-
-
-@pytest.fixture(scope="module")
-def sdist(built, tmp_path_factory):
-    """What is in the sdist, unpacked."""
-    [path] = built.glob("*.tar.gz")
-    folder = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(path) as archive:
-        archive.extractall(folder, filter="data")
-    [inner] = folder.iterdir()
-    return inner
-
-
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
+def installed(built, tmp_path_factory):
     """The programs of a new environment with the wheel; what it needs is taken from this one."""
     place = tmp_path_factory.mktemp("venv")
     ran(sys.executable, "-m", "venv", "--without-pip", place, folder=place)
     python = place / "bin" / "python"
-    ran(
-        *(sys.executable, "-m", "pip", "--python", python),
-        *("install", "-q", "--no-deps", "--no-index", wheel),
-        folder=place,
-    )
+    install = ("install", "-q", "--no-deps", "--no-index", built[0])
+    ran(sys.executable, "-m", "pip", "--python", python, *install, folder=place)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(place), "platbase": str(place)}))
     (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return place / "bin"
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+def test_the_wheel_holds_the_package_and_nothing_else(built):
+    wheel, _ = built
     assert wheel.name == f"xortune-{xortune.__version__}-py3-none-any.whl"
     names = zipfile.ZipFile(wheel).namelist()
     package = Path(xortune.__file__).parent
@@ -105,21 +82,19 @@ def test_the_first_command_of_the_thread_works_in_an_empty_folder(installed, tmp
     assert (told["k"], told["n"]) == (0, 10_000)
     where = ran(installed / "python", "-c", "import xortune; print(xortune.__file__)", folder="/")
     assert Path(where.strip()).is_relative_to(installed.parent)
-    assert ran(installed / "xortune", "--version", folder=tmp_path).split() == [
-        "xortune",
-        xortune.__version__,
-    ]
+    version = ran(installed / "xortune", "--version", folder=tmp_path)
+    assert version.split() == ["xortune", xortune.__version__]
 
 
-def test_a_search_with_rays_workers_works_there_too(installed, sdist, tmp_path):
-    shutil.copy(sdist / "search_spaces" / "xor_small.yaml", tmp_path)
+def test_a_search_with_rays_workers_works_there_too(installed, built, tmp_path):
+    shutil.copy(built[1] / "search_spaces" / "xor_small.yaml", tmp_path)
     words = ("search", "xor_small.yaml", "--json", "--quiet")
     told = json.loads(ran(installed / "xortune", *words, folder=tmp_path, TMPDIR="/tmp"))
     assert told["best"]["n"] == 20
     assert (tmp_path / "runs" / "xor_small" / "report.html").is_file()
 
 
-def test_the_sdist_passes_a_part_of_its_tests(installed, sdist):
+def test_the_sdist_passes_a_part_of_its_tests(installed, built):
     files = [f"tests/{name}" for name in PART]
-    told = ran(installed / "python", "-m", "pytest", "-q", *files, folder=sdist)
+    told = ran(installed / "python", "-m", "pytest", "-q", *files, folder=built[1])
     assert re.search(r"^\d{3,} passed", told.splitlines()[-1])
