@@ -8,11 +8,11 @@ from pathlib import Path
 
 import forked
 import pytest
+from hand_made import append, done
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, encode
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -90,12 +90,9 @@ def test_xortunes_journal_tells_its_answers(tracer, tmp_path):
     # 8 seeds of a poor one, 8 of a good one, 24 more of the good one, 96 more of it.
     blocks = [(POOR, 0, 8), (GOOD, 0, 8), (GOOD, 8, 24), (GOOD, 32, 96)]
     for number, (point, first, count) in enumerate(blocks):
-        block = Block(Point(point), first, count)
-        (outcome,) = trainer.train([block])
+        [outcome] = trainer.train([Block(Point(point), first, count)])
         counts.append(outcome.successes)
-        line = encode(Evaluation(number, block, outcome, None, True, 0.1, "here:1"))
-        with (tmp_path / "evaluations.jsonl").open("a") as file:
-            file.write(line + "\n")
+        append(tmp_path, done(number, point, outcome))
         journal.read()
     assert counts[0] < counts[1] == 8
     found = [(s.spent // bench.epochs, s.config, s.k, s.n) for s in tracer.steps]

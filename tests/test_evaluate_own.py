@@ -84,21 +84,20 @@ def test_classes_and_many_seeds_at_once(train, rule):
         assert 1 < len(Many.calls) < 10
 
 
+BY_COMMAND = {"command": "python train.py {lr} {seed}", "metric": "last line number"}
+
+
 @pytest.mark.parametrize(
-    "train",
+    ("train", "rule"),
     [
-        "./train.py:run",
-        {"function": "./train.py:run", "timeout": 20},
-        "python train.py {lr} {seed}",
+        *(("./train.py:run", RULE), ({"function": "./train.py:run", "timeout": 20}, RULE)),
+        (BY_COMMAND, "value >= 0.9"),
     ],
 )
-def test_what_a_space_file_names_is_trained_apart(train, train_file):
-    if "python" in train:
-        train = {"command": train, "metric": "last line number"}
-    rule = "value >= 0.9" if "command" in train else RULE
+def test_what_a_space_file_names_is_trained_apart(train, rule, train_file):
     found = xt.evaluate({"lr": 0.1}, range(12), train=train, success=rule, workers=2)
     assert found.solved.tolist()[:11] == expected(range(11))
-    if "command" not in train:
+    if train != BY_COMMAND:
         assert found.status[11] == Status.CRASHED
         assert "exit code 3" in found.details.failed[11]
 
@@ -222,10 +221,7 @@ FUNCTION = ("--config", "config.yaml", "--trainer", "./train.py:run")
         (("--config", "config.yaml"), "config.yaml:1: activation: is missing"),
         (("--config", "config.yaml", "--lr", 1), "--lr: '1.0'"),
         (("--config", "config.yaml", "--metric", "last line json"), "--metric"),
-        (
-            (*FUNCTION, "--metric", "last line json"),
-            "allowed: only with a command",
-        ),
+        ((*FUNCTION, "--metric", "last line json"), "allowed: only with a command"),
         (("--config", "config.yaml", "--trainer", "a {b}", "--metric", "{a"), "--metric:1"),
         (("--config", "train.py", *FUNCTION[2:]), "train.py"),
         ((), "--activation: is missing"),
