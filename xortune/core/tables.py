@@ -115,6 +115,10 @@ class CodedColumn:
     cells: list[Cell]
     codes: NDArray[np.int32]
 
+    def at(self, row: int) -> Cell:
+        """The cell of a row."""
+        return self.cells[self.codes[row]]
+
     def read(self, read: Callable[[Cell], Any], dtype: Any) -> NDArray[Any]:
         """What `read` makes of each row's cell: shape (R,)."""
         return np.array([read(cell) for cell in self.cells], dtype)[self.codes]
@@ -154,11 +158,6 @@ class ResultsTable:
         """The place of a row, for messages."""
         return f"{self.source}{self.label}{self.places[row]}"
 
-    def cell(self, row: int, name: str) -> Cell:
-        """The cell of a row."""
-        column = self.columns[name]
-        return column.cells[column.codes[row]]
-
     def refuse(
         self,
         rows: NDArray[np.bool_],
@@ -170,7 +169,9 @@ class ResultsTable:
         """Refuse the first of these rows, if there is any, for its cell of a column."""
         for row in np.flatnonzero(rows)[:1].tolist():
             place = f"{self.where(row)}: {name}"
-            raise InputError(problem(self.cell(row, name)), place=place, allowed=allowed, fix=fix)
+            raise InputError(
+                problem(self.columns[name].at(row)), place=place, allowed=allowed, fix=fix
+            )
 
 
 def read_table(path: str | os.PathLike[str]) -> ResultsTable:

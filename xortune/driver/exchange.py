@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -33,7 +34,7 @@ from xortune.integrations.importing import (
     results_in,
     space_text,
     table_of_frame,
-    table_of_records,
+    table_of_values,
 )
 from xortune.racing.objectives import counts_of, sampler_value_names, sampler_values, ties_of
 from xortune.reports.files import write_report
@@ -179,7 +180,9 @@ def from_optuna(
             if REASON in record:
                 record[success] = False
     numbers = [trial.number for trial in ended for _ in range(n or 1)]
-    table = table_of_records(records, f"study {study.study_name}", numbers, ", trial ")
+    names = dict.fromkeys(chain(*records))
+    cells = ((name, [record.get(name) for record in records]) for name in names)
+    table = table_of_values(cells, f"study {study.study_name}", numbers, ", trial ")
     if config is None:
         config = tuple({name: 0 for trial in ended for name in trial.params if name != seed})
     request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 
 # -------------------------------------------------------------------------------------------------
-# A DataFrame or records as a table.
+# A DataFrame or columns of values as a table.
 
 
 def table_of_frame(frame: pd.DataFrame) -> ResultsTable:
@@ -52,26 +52,24 @@ def table_of_frame(frame: pd.DataFrame) -> ResultsTable:
             return None
         return value.item() if isinstance(value, np.generic) else value
 
-    columns = {name: _coded(list(map(plain, frame[name].tolist()))) for name in names}
-    sha256 = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
-    return ResultsTable(source, columns, range(len(frame)), sha256, ", row ")
+    values = ((name, list(map(plain, frame[name].tolist()))) for name in names)
+    return table_of_values(values, source, range(len(frame)), ", row ")
 
 
-def table_of_records(
-    records: Sequence[dict[str, Cell]], source: str, places: Sequence[int], label: str
+def table_of_values(
+    values: Iterable[tuple[str, Sequence[Cell]]], source: str, places: Sequence[int], label: str
 ) -> ResultsTable:
-    """A table with one row for each dict; what a dict lacks is empty."""
-    names = {name: None for record in records for name in record}
-    columns = {name: _coded([record.get(name) for record in records]) for name in names}
-    text = json.dumps([sorted((k, repr(v)) for k, v in record.items()) for record in records])
-    return ResultsTable(source, columns, places, hashlib.sha256(text.encode()).hexdigest(), label)
-
-
-def _coded(cells: Sequence[Cell]) -> CodedColumn:
-    keys = [cell if isinstance(cell, str) else (type(cell), repr(cell)) for cell in cells]
-    cell_of = dict(zip(keys, cells, strict=True))
-    code_of = {key: code for code, key in enumerate(cell_of)}
-    return CodedColumn(list(cell_of.values()), np.array([code_of[key] for key in keys], np.int32))
+    """The table of columns of values. 1, 1.0 and True are three cells."""
+    columns, digest = {}, hashlib.sha256()
+    for name, cells in values:
+        known: dict[Any, int] = {}
+        found = (known.setdefault((type(cell), repr(cell)), len(known)) for cell in cells)
+        codes = np.fromiter(found, np.int32, len(cells))
+        firsts = np.unique(codes, return_index=True)[1].tolist()
+        columns[name] = CodedColumn([cells[first] for first in firsts], codes)
+        for part in (name, *known, codes.tobytes()):
+            digest.update(repr(part).encode())
+    return ResultsTable(source, columns, places, digest.hexdigest(), label)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -129,9 +127,9 @@ def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
         cells = [None if cell is None else _KINDS[kind](cell) for cell in cells]
     elif any(map(_NUMBER.fullmatch, present)):
         odd = column.where(lambda cell: cell is not None and not _NUMBER.fullmatch(cell))
-        row = int(odd.argmax())
-        why = f"{table.cell(row, name)!r} in {table.where(row)}"
-        if not math.isfinite(number_of(table.cell(row, name)) or 0):
+        first = column.at(row := int(odd.argmax()))
+        why = f"{first!r} in {table.where(row)}"
+        if not math.isfinite(number_of(first) or 0):
             infinite = odd
     parameter = TypedColumn(cells, column.codes, kind, why)
     table.refuse(
@@ -183,10 +181,11 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     reasons = table.columns.get(REASON, CodedColumn([None], np.zeros(len(table.places), np.int32)))
     has_reason = reasons.where(lambda cell: isinstance(cell, str) and bool(cell.strip()))
     is_empty = column.where(lambda cell: cell is None or str(cell).strip().lower() == "nan")
-    for row in np.flatnonzero((status == Status.SOLVED) & has_reason & (rule is None)).tolist():
-        problem = f"a success that has a reason for its failure ({_short(table.cell(row, REASON))})"
-        place, fix = f"{table.where(row)}: {name}", "remove one of the two"
-        raise InputError(problem, place=place, fix=fix)
+    if (both := (status == Status.SOLVED) & has_reason & (rule is None)).any():
+        problem = (
+            f"a success that has a reason for its failure ({_short(reasons.at(both.argmax()))})"
+        )
+        table.refuse(both, name, lambda _: problem, fix="remove one of the two")
     unclear = (status == _UNKNOWN) & ~has_reason
     allowed = ALLOWED if rule is None else "a number, or nan"
     table.refuse(unclear & ~is_empty, name, lambda cell: f"{_short(cell)} says neither", allowed)
@@ -199,7 +198,7 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
         "if it was never trained, remove the row",
     )
     why = {
-        row: f"{name} is {number_of(table.cell(row, name))}"
+        row: f"{name} is {number_of(column.at(row))}"
         for row in np.flatnonzero(status == Status.DIVERGED).tolist()
     }
     why |= dict.fromkeys(np.flatnonzero(status == _UNKNOWN).tolist(), NO_STATUS)
@@ -439,16 +438,15 @@ def _refuse_twice(
     seeds: NDArray[np.int64],
 ) -> None:
     for point, rows in groups.items():
-        if len(np.unique(seeds[rows])) == len(rows):
+        again = pd.Series(seeds[rows]).duplicated().to_numpy()
+        if not again.any():
             continue
-        first: dict[int, int] = {}  # the first row of each seed
-        row = next(row for row in rows.tolist() if first.setdefault(seeds[row], row) != row)
-        before = first[seeds[row]]
+        row = rows[again.argmax()]
+        before = rows[(seeds[rows] == seeds[row]).argmax()]
         differing = [
             name
-            for name in table.columns
-            if name not in {*request.config, request.seed}
-            and table.cell(before, name) != table.cell(row, name)
+            for name, column in table.columns.items()
+            if name not in {*request.config, request.seed} and column.at(before) != column.at(row)
         ]
         shown = ", ".join(f"{name} {value}" for name, value in point.items())
         fix = "leave one of the two out"
