@@ -1,18 +1,29 @@
-"""The command line as a process: what it loads, how long it takes, and where its output goes.
+"""The command line as a process: what it loads, where its output goes, how it is interrupted.
 
 Output that fails fails no command: what cannot be shown is shown less, and files come first.
+Ctrl-C interrupts, and SIGTERM as job schedulers send it.
 """
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 import tty
 
 import forked
 import pytest
+from commands import _somewhere, xortune
+from drivers import drivers, wait_for_lines, wait_until
 from hand_made import TINY_SPACE, solved, tiny_run
 
 import xortune as xt
+from xortune.cli.searching import resume_command
+from xortune.driver import search as api
+from xortune.runs.run import load_run
+
+__all__ = ["_somewhere", "drivers"]  # the fixtures
 
 HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "numba", "pyarrow")
 
@@ -57,9 +68,8 @@ def run(tmp_path):
 
 def command(*words, env=(), **streams):
     """Run one in a process of its own; whatever is not given is read."""
-    env = os.environ | {"NO_COLOR": "1", "COLUMNS": "80", **dict(env)}
     line = ["-m", "xortune", *map(str, words)]
-    return forked.run(line, env=env, check=False, text=False, **streams)
+    return forked.run(line, env=os.environ | dict(env), check=False, text=False, **streams)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +98,7 @@ def hung_up():
 def test_a_search_that_nobody_sees_finishes(tmp_path):
     """Nobody reads what it prints, and its progress goes to a terminal that was closed."""
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
-    ran = command(
-        *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run"),
-        stdout=unread(),
-        stderr=hung_up(),
-    )
+    ran = command("search", "tiny.yaml", "--output", "run", stdout=unread(), stderr=hung_up())
     assert ran.returncode == 0
     assert xt.load_run(tmp_path / "run").manifest["complete"]
     assert (tmp_path / "run" / "report.html").exists()
@@ -116,11 +122,11 @@ def test_a_full_stdout_is_told_in_a_line(run, words, code, said):
 
 
 def test_a_reader_that_goes_away_changes_no_exit_code(run, tmp_path):
-    ran = command("report", run, "--format", "csv", stdout=unread())
-    assert (ran.returncode, ran.stderr) == (0, b"")
-    running = tiny_run(tmp_path / "running", complete=False, trials=5)
-    ran = command("status", running.path, "--watch", "--interval", "0.1", stdout=unread())
-    assert (ran.returncode, ran.stderr) == (0, b"")
+    running = tiny_run(tmp_path / "running", complete=False, trials=5).path
+    watching = ("status", running, "--watch", "--interval", "0.1")
+    for words in ("report", run, "--format", "csv"), watching:
+        ran = command(*words, stdout=unread())
+        assert (ran.returncode, ran.stderr) == (0, b"")
 
 
 def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(run):
@@ -137,3 +143,112 @@ def test_a_terminal_of_few_signs(run):
     ran = subprocess.run(line, env=env, capture_output=True, timeout=120, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"30-96 %" in ran.stdout
+
+
+# How it is interrupted.
+
+SLOW = """
+name: slow
+trainer: ./train.py:run
+parameters: {lr: {low: 0.5, high: 1.0}}
+search: {sampler: random, trials: 4}
+seeds: {ladder: [8]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        ("search a.yaml", "search a.yaml --output 'runs/b c' --resume"),
+        ("search a.yaml --output=x --resume", "search a.yaml --output=x --resume"),
+        ("search a.yaml --output x --extend", "search a.yaml --output x --extend"),
+        (
+            "search a.yaml --output x --study-storage postgresql://me:secret@h/d",
+            "search a.yaml --output x --study-storage 'postgresql://me:***@h/d' --resume",
+        ),
+    ],
+)
+def test_the_command_that_goes_on(words, again):
+    assert resume_command(words.split(), "runs/b c") == f"xortune {again}"
+
+
+def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "search", interrupted)
+    ran = xortune("search", "tiny.yaml", "--quiet")
+    assert (ran.exit_code, ran.stderr) == (3, "interrupted: nothing had begun\n")
+
+
+@pytest.mark.long
+def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import time\ndef run(config, seed):\n    time.sleep(0.5)\n    return seed > 3\n"
+    )
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    line = [sys.executable, "-m", "xortune", "search", "slow.yaml"]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        lock = tmp_path / "runs" / "slow" / "lock"
+        wait_until(lock.exists, process)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert stdout == ""
+    told = "slow: 4 configurations.*\nnote: check of.*\n"
+    told += "note: search: 4 configurations x 8 seeds, about .*\n"
+    told += "interrupted: what had finished is in runs/slow; to continue, run:\n"
+    told += "  xortune search slow.yaml --output runs/slow --resume\n"
+    assert re.fullmatch(told, stderr), "and nothing of Ray's"
+    assert not lock.exists()
+
+
+ENDING = "interrupted: ending, after finished results are written; interrupt again to end at once"
+AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
+
+
+@pytest.fixture
+def ending(tmp_path, drivers):
+    """`ending(seconds, *two)`: a search with two lines that takes so long to end, and hears two."""
+
+    def start(seconds, first, second):
+        (tmp_path / "tiny.yaml").write_text(TINY_SPACE.replace("trials: 3", "trials: 400"))
+        patch = f"drivers.OneByOne.__exit__ = lambda *_: __import__('time').sleep({seconds})"
+        process = drivers("search", "tiny.yaml", "--output", "run", pause=0.1, patch=patch)
+        wait_for_lines(process, "run", 2)
+        process.send_signal(first)
+        time.sleep(0.3)  # two that come at once are one
+        process.send_signal(second)
+        while line := process.stderr.readline():
+            if line == f"{ENDING}\n":
+                return process
+        raise AssertionError("it ended")
+
+    return start
+
+
+def test_a_second_signal_tears_nothing_apart(tmp_path, ending):
+    process = ending(3, signal.SIGHUP, signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert "Traceback" not in stdout + stderr
+    assert stderr.splitlines()[-2:] == [
+        "interrupted: what had finished is in run; to continue, run:",
+        "  xortune search tiny.yaml --output run --resume",
+    ]
+    assert (tmp_path / "run" / "table.csv").exists()
+    assert not (tmp_path / "run" / "lock").exists()
+    assert len(load_run("run").evaluations) >= 2
+
+
+def test_a_third_signal_ends_it_at_once(ending):
+    process = ending(60, signal.SIGINT, signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout, stderr) == (130, "", f"{AT_ONCE}\n")
+    assert len(load_run("run").evaluations) >= 2

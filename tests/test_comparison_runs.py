@@ -1,22 +1,236 @@
-"""Runs two by two: what is paired, what is tested, how sure it is, how soon seeds are solved."""
+"""Runs two by two: who enters and by which seeds, what is tested, how sure that is."""
 
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
-from compared import contestant, paired, seeds_of, unpaired
-from hand_made import outcome, solved
-from hypothesis import example, given, settings
+from certified import Counting
+from commands import _somewhere  # noqa: F401  # every test has a folder
+from compared import FIRST, certified_run, contestant, paired, purpose, seeds_of, unpaired
+from hand_made import CONFIG, append, done, outcome, solved, write_run
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import boschloo_exact, mannwhitneyu, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+import xortune as xt
+from xortune.comparisons.contestants import candidate_of, known_facts
 from xortune.comparisons.runs import compare_runs, epochs_needed, improvement
 from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.core.seeds import COMPARE
+from xortune.core.success import parse_success
+from xortune.driver.compare import WantedSeeds, train_shared
+from xortune.driver.subprocesses import ending_process
+from xortune.runs.run import load_run
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 from xortune.stats.proportions import paired_difference, unpaired_difference
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import FunctionObject
+
+# Who enters.
+
+
+def refused(*runs, about=(), **more):
+    with pytest.raises(InputError) as caught:
+        xt.compare(list(runs), **more)
+    for word in about:
+        assert word in str(caught.value)
+    return caught.value
+
+
+def test_certified_runs_enter_by_their_certified_seeds_with_the_searchs_first(tmp_path):
+    """Not with the luckiest of the certificate."""
+    run = certified_run(tmp_path / "a", [97, 99])
+    certified_run(tmp_path / "b", [80])
+    found = xt.compare(["a", tmp_path / "b"])
+    first, second = found.contestants
+    assert (first.label, first.outcome.successes, first.key) == ("a", 97, run.results[0].key)
+    assert first.outcome.seeds.tolist() == list(range(FIRST, FIRST + 100))
+    [note] = first.notes
+    assert f"puts {run.results[1].key}" in note, note
+    assert (second.label, second.outcome.successes, second.origin) == ("b", 80, "certificate")
+    [pair] = found.pairs
+    assert (pair.shared, pair.wins, pair.losses, pair.n_a) == (True, 17, 0, 100)
+    assert not (tmp_path / "runs").exists(), "nothing was trained, and nothing is kept"
+
+
+def test_another_config_by_its_key(tmp_path):
+    run = certified_run(tmp_path / "a", [90, 99])
+    key = run.results[1].key
+    first, second = xt.compare(["a", f"a#{key}"]).contestants
+    assert (first.label, second.label) == ("a", f"a#{key[:8]}")
+    assert (second.key, second.outcome.successes) == (key, 99)
+    assert "2 finalists" in second.notes[0]
+    assert xt.compare(["a", f"a#{key[:5]}"]).contestants[1].key == key
+    refused("a", "a#zz", about=["a: no configuration has the key 'zz'", "table.csv"])
+    refused("a", "a#", about=["no configuration has the key ''"])
+
+
+def test_the_last_complete_attempt_counts(tmp_path):
+    run = certified_run(tmp_path / "a", [90])
+    point = run.results[0].point
+    again, begun = (purpose(point, 1, 1, 40, attempt=attempt) for attempt in (2, 3))
+    append(
+        run.path,
+        replace(done(0, point, solved(3000, 10, 40)), purpose=again),
+        replace(done(0, point, solved(4000, 10, 20)), purpose=begun),
+    )
+    certified = candidate_of(load_run(run.path), None, "a").certified
+    assert certified.outcome.seeds.tolist() == list(range(3000, 3040))
+    assert "attempt 2 to certify" in certified.notes[0]
+    assert "p is too small" in certified.notes[0]
+
+
+def test_other_tasks_are_refused_unless_one_says_so(tmp_path):
+    certified_run(tmp_path / "a", [90])
+    certified_run(tmp_path / "b", [50], task="parity-3", task_fingerprint="f2")
+    refused("a", "b", about=["a learned xor and b parity-3", "different_tasks=True"])
+    assert xt.compare(["a", "b"], different_tasks=True).pairs[0].differs
+    certified_run(tmp_path / "c", [50], task_fingerprint="f3")
+    refused("a", "c", about=["a learned xor and c xor of other data"])
+
+
+def test_what_differs_between_the_runs(tmp_path):
+    versions = {"torch": "2.12.0", "optuna": "5.0.0"}
+    certified_run(tmp_path / "a", [90], sampler="tpe", versions=versions, started="2026-01-02")
+    versions = versions | {"torch": "2.13.0"}
+    certified_run(tmp_path / "b", [90], sampler="gp", versions=versions, engine="fused")
+    apart, same = known_facts(xt.compare(["a", "b"]).contestants)
+    assert apart == apart | {
+        "sampler": ("tpe", "gp"),
+        "torch": ("2.12.0", "2.13.0"),
+        "searched": ("2026-01-02", ""),
+        "fresh seeds trained by": ("torch 2.12.0", "fused, torch 2.13.0"),
+    }
+    assert (same["optuna"], same["task"], "optuna" in apart) == ("5.0.0", "xor", False)
+
+
+def test_what_lacks_seeds_is_trained_with_all_others_under_the_same(tmp_path):
+    run = certified_run(tmp_path / "a", [90])
+    bare = certified_run(tmp_path / "b", [None], searched=[7])
+    key = run.results[0].key
+    assert key == bare.results[0].key, "so it is trained once"
+    trainer, told = Counting({key: 10}, seconds=1 / 30), []
+    more = {"seeds": 50, "on_progress": lambda *step: told.append(step)}
+    found = xt.compare(["a", "b"], trainer=trainer, **more)
+    for one in found.contestants:
+        assert one.origin == "trained"
+        assert one.outcome.seeds.tolist() == list(range(COMPARE.start, COMPARE.start + 50))
+        assert one.facts["search counts"] in ("8/8", "7/8")
+    assert [block.count for block in trainer.blocks] == [30, 20]
+    assert told == [(0, 50), (30, 50), (50, 50)]
+    assert found.pairs[0].p == 1
+
+
+def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path):
+    run = certified_run(tmp_path / "a", [None, None])
+    second = f"a#{run.results[1].key}"
+    trainer = Counting(seconds=1 / 30)
+    for seeds, trained in ((40, 80), (40, 80), (70, 140), (40, 140)):  # fewer are a part of them
+        found = xt.compare(["a", second], trainer=trainer, seeds=seeds)
+        assert sum(block.count for block in trainer.blocks) == trained
+        expected = range(COMPARE.start, COMPARE.start + seeds)
+        assert found.contestants[0].outcome.seeds.tolist() == list(expected)
+    [kept] = (tmp_path / "runs").glob("compare-a-a-*/trained-*.jsonl")
+    assert len(kept.read_text().splitlines()) == 6
+    xt.compare(["a", second], trainer=trainer, seeds=40, output="elsewhere")
+    assert sum(block.count for block in trainer.blocks) == 220
+
+
+def test_nothing_is_trained_where_that_is_refused(tmp_path):
+    certified_run(tmp_path / "a", [90])
+    certified_run(tmp_path / "b", [None])
+    about = ["b has only the seeds by which it was chosen", "xortune certify"]
+    refused("a", "b", train=False, about=about)
+    for more in {"train": False, "seeds": 5}, {"seeds": 0}:
+        assert refused("a", "b", **more).field == "seeds"
+    # The config that a longer search would put first has no certificate.
+    run = load_run(tmp_path / "a")
+    better = Point({**CONFIG, "lr": 0.5})
+    append(run.path, done(7, better, solved(0, 30, 30)))
+    refused("a", "a", train=False, about=["a has only the seeds"])
+
+
+def test_outcomes_and_configs():
+    one, other = solved(0, 30, 40), solved(0, 10, 40)
+    found = xt.compare([one, other])
+    assert (found.pairs[0].shared, found.pairs[0].differs) == (True, True)
+    given_ = [(one.label, one.origin) for one in found.contestants]
+    assert given_ == [("outcome", "given"), ("outcome (2)", "given")]
+    config = xt.Config.from_point(Point(CONFIG))
+    found = xt.compare([config, one], trainer=Counting(), seeds=20)
+    first = found.contestants[0]
+    assert (first.label, first.outcome.seeds[0]) == (f"config {config.key[:8]}", COMPARE.start)
+    assert not found.pairs[0].shared
+
+
+def test_what_is_no_contestant(tmp_path):
+    certified_run(tmp_path / "a", [90])
+    refused(about=["no runs"])
+    refused("a", about=["one run, and nothing to compare it with", "reference='TABLE'"])
+    refused("a", 7, about=["a int"])
+    refused("a", "nowhere", about=["nowhere: is not a directory"])
+    refused("a", "a", columns={"k": "K"}, about=["columns", "only with reference"])
+    refused("a", reference="t.csv", seeds=3, about=["seeds", "only without reference"])
+    assert {refused("a", "a", alpha=alpha).field for alpha in (0.0, 1.0)} == {"alpha"}
+    write_run(tmp_path / "empty", [], trainer="network")
+    refused("a", "empty", about=["empty: no configuration is finished yet"])
+
+
+def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):
+    """Two versions of a library are not compared by training both with the one that is here."""
+    older, newer = (
+        {"engine": "fused", "torch": torch, "trainer": "network"} for torch in ("2.12.0", "2.13.0")
+    )
+    trainer = Counting()
+    trainer.describe = lambda: newer
+    session = {"number": 1, "made": "11111111", "space": "space.yaml", "changes": []}
+    notes = []
+    for name, by in ("a", older), ("b", newer):
+        certified_run(tmp_path / name, [None], made={"11111111": by}, sessions=[session])
+        notes.append(xt.compare([name, name], trainer=trainer, seeds=20).contestants[0].notes)
+    assert "(torch: 2.12.0 -> 2.13.0)" in notes[0][0]
+    assert notes[1] == ()
+
+
+def told(config, seed):
+    if seed % 5 == 0:
+        raise ValueError("unlucky")
+    return {"score": seed % 7 / config["of"]}
+
+
+def test_seeds_that_are_trained_have_their_numbers_and_reasons(tmp_path):
+    """All that were trained, and a part of them, for which nothing is trained again."""
+    trainer = custom_trainer(FunctionObject("f", told, "d"), parse_success("score >= 0.5"))
+    wanted = [WantedSeeds(Point({"of": 7}), trainer)]
+    for n in (30, 8):
+        with ending_process():
+            [found] = train_shared(tmp_path, wanted, n)
+        seeds = range(COMPARE.start, COMPARE.start + n)
+        assert found.seeds.tolist() == list(seeds)
+        scores = [seed % 7 / 7 if seed % 5 else np.nan for seed in seeds]
+        np.testing.assert_array_equal(found.details.values["score"], scores)
+        unlucky = [seed for seed in seeds if seed % 5 == 0]
+        assert found.details.failed == dict.fromkeys(unlucky, "ValueError: unlucky")
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for parent in ("new", "old"):
+        certified_run(tmp_path / parent / "xor", [90], name="xor")
+    two = ["new/xor", "old/xor"]
+    for runs, asked, labels in (
+        ([*two, "new/xor"], None, ["xor", "old/xor", "xor (2)"]),
+        (two, None, two),
+        (two, ["today", "then"], ["today", "then"]),
+    ):
+        assert [c.label for c in xt.compare(runs, labels=asked).contestants] == labels
+    assert refused(*two, labels=["one"]).field == "labels"
+
+
+# What is tested.
 
 patterns = st.lists(st.sampled_from("+-"), min_size=12, max_size=12).map("".join)
 
@@ -26,19 +240,15 @@ def test_shared_seeds_are_compared_one_by_one():
     assert pair.shared
     assert (pair.k_a, pair.n_a, pair.k_b, pair.n_b) == (49, 60, 41, 60)
     assert (pair.wins, pair.losses) == (9, 1)
-    assert pair.p == pytest.approx(mcnemar([[40, 9], [1, 10]], exact=True).pvalue)
+    assert pair.p_holm == pair.p == pytest.approx(mcnemar([[40, 9], [1, 10]], exact=True).pvalue)
     assert (pair.low, pair.high) == pytest.approx(paired_difference(40, 9, 1, 10))
     assert pair.difference == pytest.approx(8 / 60)
-    assert pair.p_holm == pair.p
-    assert pair.differs
-    assert pair.ahead == 0
-    assert pair.more_seeds is None
+    assert (pair.differs, pair.ahead, pair.more_seeds) == (True, 0, None)
 
 
 def test_other_seeds_are_independent_samples():
     [pair] = unpaired(30, 40, 12, 35).pairs
-    assert not pair.shared
-    assert (pair.wins, pair.losses) == (None, None)
+    assert (pair.shared, pair.wins, pair.losses) == (False, None, None)
     assert pair.p == pytest.approx(boschloo_exact([[30, 12], [10, 23]]).pvalue, rel=1e-4)
     assert (pair.low, pair.high) == pytest.approx(unpaired_difference(30, 40, 12, 35))
     assert (pair.differs, pair.ahead, pair.unused) == (True, 0, (0, 0))
@@ -46,7 +256,7 @@ def test_other_seeds_are_independent_samples():
 
 @example("+" * 12, "-" * 12, 6)  # as many shared seeds as others
 @given(patterns, patterns, st.integers(-15, 15))
-@settings(max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_seed_that_both_have_is_ever_two(first, second, shift):
     """Whatever the overlap: pairs are of the same seeds, and samples have none in common."""
     one, other = seeds_of(first, first=20), seeds_of(second, first=20 + shift)
@@ -74,10 +284,8 @@ def three(counts=(95, 80, 60)):
 
 def test_holm_is_over_all_pairs():
     found = three((92, 86, 80))
-    p = [pair.p for pair in found.pairs]
-    assert [pair.p_holm for pair in found.pairs] == pytest.approx(
-        multipletests(p, method="holm")[1]
-    )
+    holm = multipletests([pair.p for pair in found.pairs], method="holm")[1]
+    assert [pair.p_holm for pair in found.pairs] == pytest.approx(holm)
     assert [(pair.a, pair.b) for pair in found.pairs] == list(combinations(range(3), 2))
     assert [pair.differs for pair in found.pairs] == [False, True, False]
     loose = three((90, 86, 83))
@@ -143,5 +351,5 @@ def test_the_middle_half_of_the_epochs():
 
 def test_a_label_given_twice_is_refused():
     with pytest.raises(InputError) as caught:
-        compare_runs([contestant("a", seeds_of("+-")), contestant("a", seeds_of("+-"))])
+        compare_runs([contestant("a", seeds_of("+-"))] * 2)
     assert caught.value.field == "labels"

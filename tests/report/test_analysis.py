@@ -212,8 +212,8 @@ def test_the_script_trains_xor(make_config):
     [{"activation": one} for one in (None, *ACTIVATIONS)] + [{"loss": one} for one in LOSSES],
 )
 def test_every_activation_and_loss_runs(make_config, changes):
-    changes |= {"optimizer": "SGD", "momentum": 0.9, "zero_grad": False}
-    script = plain_script(make_config(epochs=2, **changes), Task.parity(3), 5)
+    momentum = {"optimizer": "SGD", "momentum": 0.9, "zero_grad": False}
+    script = plain_script(make_config(epochs=2, **momentum, **changes), Task.parity(3), 5)
     assert "zero_grad" not in script
     assert "momentum=0.9" in script
     assert len(printed(script)) == 8

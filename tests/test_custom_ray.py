@@ -1,17 +1,27 @@
-"""A command, searched, certified, compared and reported; nothing of it is special."""
+"""A command and a function of the user's on Ray: searched, certified, compared and reported.
 
+Ray's workers listen on the loopback device and change nothing else.
+"""
+
+import ipaddress
 import json
+import logging
 import math
-import os
+import re
+import shutil
 import subprocess
-from pathlib import Path
 
+import psutil
 import pytest
+import ray
 import yaml
 from commands import xortune
+from test_serial import LOGGERS, changed
 
 import xortune as xt
 from xortune.core.outcome import Status
+from xortune.driver import session as session_module
+from xortune.runs.run import JOURNAL, load_run
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 
@@ -88,9 +98,8 @@ def test_a_search_from_the_command_line_to_the_gate(searched, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     folder, run, result = searched
     assert result.exit_code == 0, result.output
-    shown = xortune("space", folder / "space.yaml")
-    assert "run as" in shown.stdout
-    assert "./train.sh --layers=1 'it'" in shown.stdout
+    shown = xortune("space", folder / "space.yaml").stdout
+    assert re.search(r"run as +\S*./train.sh --layers=1 'it'", shown), shown
     assert "note: check of seed 0 with n_layers=" in result.stderr
     first = result.stderr[result.stderr.index("the first failure") :].splitlines()
     assert first[1].startswith(f"{folder}$ ./train.sh --layers=")
@@ -100,13 +109,12 @@ def test_a_search_from_the_command_line_to_the_gate(searched, monkeypatch):
     statuses = {r.point["n_layers"]: r.outcome.status.tolist() for r in loaded.results}
     wanted = {layers: plain_loop(folder, layers, range(20)) for layers in range(1, 5)}
     assert statuses == wanted
-    assert {s for found in wanted.values() for s in found} == {0, 1, 4, 5}
+    assert set().union(*wanted.values()) == {0, 1, 4, 5}
     assert wanted[2][5] == Status.CRASHED
     reasons = loaded.seeds.set_index(["key", "seed"]).reason
     slow = next(r for r in loaded.results if r.point["n_layers"] == 2)
     assert reasons[slow.key, 5] == f"took longer than 1 s: seed 5 of 2 layers, {NAME}"
-    assert "exit code 3: bad luck: 1" in set(reasons)
-    assert "accuracy is nan" in set(reasons)
+    assert {"exit code 3: bad luck: 1", "accuracy is nan"} <= set(reasons)
     printed = (run / "failures.txt").read_text()
     assert f"=== seed 5 of {slow.key}: n_layers 2, name {NAME}\n=== took longer" in printed
     failed = sum(s in (Status.CRASHED, Status.DIVERGED) for f in wanted.values() for s in f)
@@ -131,20 +139,17 @@ def test_reading_a_run_or_a_space_never_runs_the_command(searched):
     xt.certify(run, top=1, seeds=10)
     (folder / "train.sh").write_text(f"#!/bin/sh\ntouch {folder}/ran\n")
     xt.load_space(space)
-    loaded = xt.load_run(run)
-    xt.write_report(loaded)
+    xt.write_report(xt.load_run(run))
     for words in (("space", space), ("report", run), ("status", run)):
         assert xortune(*words).exit_code == 0
     assert xortune("gate", run, "--min-rate", 0.001).exit_code in (0, 1)
     result = xortune("export", run)
     assert result.exit_code == 2
     assert "with seed 0 it is run as ./train.sh --layers=" in result.stderr
-    for again in (
-        lambda: xt.search(space, output=run, resume=True),
-        lambda: xt.certify(run, top=1, seeds=20),
-    ):
-        with pytest.raises(xt.InputError, match=r"source: \w+ -> \w+|source: \w{16} -> "):
-            again()
+    with pytest.raises(xt.InputError, match=r"source: \w+ -> \w+"):
+        xt.search(space, output=run, resume=True)
+    with pytest.raises(xt.InputError, match=r"source: \w{16} -> "):
+        xt.certify(run, top=1, seeds=20)
     assert not (folder / "ran").exists()
 
 
@@ -163,12 +168,110 @@ def test_a_check_shows_what_the_command_printed(folder):
 
 def test_nothing_runs_after_all_this():
     """No sleep of these tests is left, whoever started it."""
-    mine = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _words(p) == ["sleep", "617"]]
-    assert not [p for p in mine if p.stat().st_uid == os.getuid()]
+    found = psutil.process_iter(["cmdline", "username"])
+    this = psutil.Process().username()
+    assert not [p for p in found if p.info == {"cmdline": ["sleep", "617"], "username": this}]
 
 
-def _words(path):
-    try:
-        return path.read_bytes().decode().split("\0")[:-1]
-    except OSError:
-        return []
+# A function, and what Ray's workers do to the machine.
+
+FUNCTION_SPACE = """
+name: places
+trainer: ./code/train.py:run
+success: "value >= 0.5"
+parameters: {x: {low: 0, high: 2}}
+search: {sampler: grid}
+seeds: {ladder: [4], certify: 5}
+"""
+
+TRAIN = """
+import os
+import tempfile
+from pathlib import Path
+
+BESIDE = float(Path(__file__).with_name("beside.txt").read_text())
+
+def run(config, seed):
+    here = float(Path("data.txt").read_text())
+    away = tempfile.mkdtemp()
+    os.chdir(away)  # as some tools do, and never back
+    os.rmdir(away)
+    os.chdir(Path(__file__).parent.parent)
+    return here * BESIDE * ((seed + config["x"]) % 3)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(one_ray, tmp_path_factory):
+    """A folder with a function and a finished run, and what was noted meanwhile."""
+    folder, starts, told = tmp_path_factory.mktemp("places"), [], []
+    real = session_module.on_ray
+
+    def counted(*arguments, **more):
+        starts.append(1)
+        return real(*arguments, **more)
+
+    (folder / "code").mkdir()
+    (folder / "code" / "train.py").write_text(TRAIN)
+    (folder / "code" / "beside.txt").write_text("0.5")
+    (folder / "data.txt").write_text("1.0")
+    (folder / "space.yaml").write_text(FUNCTION_SPACE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(session_module, "on_ray", counted)
+        apart = "xortune.driver.certify.certify_run"
+        patch.setattr(apart, lambda *_, **__: pytest.fail("nothing is left to be certified apart"))
+        for name in LOGGERS:
+            patch.setattr(logging.getLogger(name), "level", logging.WARNING)
+        more = {"cpus_per_trial": 2, "on_certify": lambda *counts: told.append(counts)}
+        other = changed(lambda: xt.search("space.yaml", output="run", **more))
+    return folder, starts, told, other
+
+
+def test_relative_files_of_a_function_are_those_of_a_plain_loop(place):
+    run = load_run(place[0] / "run")
+    found = [(result.point, result.outcome) for result in run.results]
+    found += [(check.block.point, check.outcome) for check in run.checks]
+    assert len(found) == 6
+    for point, outcome in found:
+        values = [0.5 * ((seed + point["x"]) % 3) for seed in outcome.seeds.tolist()]
+        assert outcome.details.values["value"].tolist() == values
+        assert outcome.solved.tolist() == [value >= 0.5 for value in values]
+
+
+def test_a_search_certifies_on_its_own_workers(place, monkeypatch):
+    folder, starts, told, _ = place
+    run = load_run(folder / "run")
+    assert starts == [1]
+    total = 5 * len(run.certificate.finalists)
+    assert (told[0], told[-1]) == ((0, total), (total, total))
+    assert {line.worker for line in run.checks} <= {line.worker for line in run.evaluations}
+    assert run.manifest["complete"] is True
+    assert "The winners on seeds" in (run.path / "report.md").read_text()
+    # The command in this process says the same.
+    monkeypatch.chdir(folder)
+    copy = shutil.copytree(run.path, folder / "copy")
+    lines = (copy / JOURNAL).read_text().splitlines(keepends=True)
+    (copy / JOURNAL).write_text("".join(line for line in lines if '"purpose"' not in line))
+    xt.certify(copy, seeds=5)
+    first, second = ((path / "certificate.json").read_text() for path in (run.path, copy))
+    assert first == second
+
+
+def test_a_search_on_a_ray_that_is_there_leaves_the_process_as_it_was(place):
+    assert place[-1] == {}
+    assert ray.is_initialized()
+
+
+def test_every_socket_is_on_the_loopback_device():
+    ray.get(ray.remote(lambda: 1).remote())  # a worker has sockets of its own
+    this = psutil.Process()
+    names = {process.pid: process.name() for process in (this, *this.children(recursive=True))}
+    found = [
+        (names[one.pid], ipaddress.ip_address(one.laddr.ip.removeprefix("::ffff:")))
+        for one in psutil.net_connections("tcp")
+        if one.pid in names and one.status == psutil.CONN_LISTEN
+    ]
+    assert {"gcs_server", "raylet"} <= {name for name, _ in found}, "else the test tells nothing"
+    assert len(found) >= 5
+    assert [entry for entry in found if not entry[1].is_loopback] == []
