@@ -4,6 +4,10 @@ A stored run has a working copy on this machine, below the user's cache director
 `XORTUNE_CACHE`. It is used like the directory of a local run, and what is written there is also
 written to the store. There are two copies: a driver works in one; the other, for readers, mirrors
 the store.
+
+Why a path class of our own: users give a URL and get `run.path`, below which they open local files,
+and which must show as the URL in some hundred messages. With a plain path and a URL beside it, each
+message would have to choose; a path of fsspec would read each file over the network.
 """
 
 from __future__ import annotations

@@ -4,6 +4,11 @@ A worker may be killed at any moment (by a time limit of the search, or with an 
 and its commands would live on. So each process that runs commands has a reaper: a separate process
 that knows which commands run, and kills them when its pipe is closed because the worker is gone.
 
+Why not `os.killpg` or a subreaper alone: a worker that is killed with SIGKILL can call nothing, and
+a process group leaves out the other groups of its session, as `timeout` and shells make. Ray's
+subreaper, which is off by default, is the raylet: commands that run without Ray (`--workers 0`,
+`evaluate`) would live on.
+
 The reaper runs this file alone, without xortune: import only the standard library here.
 """
 
