@@ -19,7 +19,6 @@ from xortune.racing.objectives import (
     ConfigCounts,
     costs,
     estimates,
-    expected,
     front,
     log_epochs_to_solve,
     numbers_in,
@@ -33,6 +32,7 @@ from xortune.runs.manifest import noted_objectives, objectives_of
 from xortune.spaces.model import Objective
 from xortune.spaces.space import parse_space, with_search
 from xortune.stats.numbers import of_all
+from xortune.stats.proportions import expected_rate
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.source import given_source
 
@@ -60,7 +60,7 @@ def test_what_is_told_is_finite(one):
     numbers = (*sampler_values((RATE,), one), *sampler_values((RATE, EPOCHS, HIDDEN), one))
     assert len(numbers) == 4
     assert all(math.isfinite(number) for number in numbers)
-    assert 0 < expected(one.successes, one.n) < 1
+    assert 0 < expected_rate(one.successes, one.n) < 1
     assert 0 < speed(one) < 1
 
 
@@ -70,7 +70,7 @@ def test_more_successes_are_worth_more_and_speed_never_outweighs_a_seed(data, n)
     more = data.draw(st.integers(fewer + 1, n))
     low, high = data.draw(seen(n=n, k=fewer)), data.draw(seen(n=n, k=more))
     assert rate_value(low) < rate_value(high)
-    assert expected(low.successes, low.n) < expected(high.successes, high.n)
+    assert expected_rate(low.successes, low.n) < expected_rate(high.successes, high.n)
 
 
 @given(n=st.integers(1, 4096), pair=st.lists(st.integers(1, 100_000), min_size=2, max_size=2))

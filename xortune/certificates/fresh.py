@@ -14,7 +14,7 @@ import numpy as np
 from xortune.core.errors import InputError, check_share, refuse_given, refuse_unknown
 from xortune.core.point import Point, Value
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
-from xortune.core.trainer import Trainer
+from xortune.core.trainer import Trainer, missing_seeds
 from xortune.runs.certificate import (
     Certificate,
     certificate_of,
@@ -24,7 +24,9 @@ from xortune.runs.certificate import (
 )
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose, SeedsToTrain
 from xortune.runs.manifest import fingerprint_of, identity_of
-from xortune.runs.run import JOURNAL, Run
+from xortune.runs.results import ConfigResult
+from xortune.runs.run import Run
+from xortune.runs.store import JOURNAL
 from xortune.spaces.model import Choice, Range, SearchSpace, is_active, is_number
 from xortune.stats.planning import seeds_for_lower_bound
 from xortune.stats.sequential import LONGEST
@@ -268,11 +270,16 @@ def _last(checks: Iterable[Evaluation]) -> tuple[int, list[Evaluation]]:
     return number, [line for line in lines if purpose_of(line).attempt == number]
 
 
+def finalists_of(run: Run, top: int) -> list[ConfigResult]:
+    """The first `top` configurations of the search's order, without those that solved no seed."""
+    return [result for result in run.results[:top] if result.outcome.successes]
+
+
 def _purposes(
     run: Run, request: CertifyRequest, attempt: int, first: int | None = None
 ) -> list[Purpose]:
     """Return the purpose of each finalist of the request in that attempt."""
-    finalists = [result for result in run.results[: request.top] if result.outcome.successes]
+    finalists = finalists_of(run, request.top)
     return [
         Purpose(
             kind="certify",
@@ -358,7 +365,7 @@ def _tasks(
             raise InputError("no seeds are left for neighbours", field="neighbourhood")
         for name, moved in neighbours(own.point, run.asked, trainer, neighbourhood):
             reason = replace(purpose, kind="neighbourhood", moved=name, first=around_from)
-            rest = missing(span, trained["neighbourhood", key, moved.key])
+            rest = _missing(span, trained["neighbourhood", key, moved.key])
             around.append(SeedsToTrain(moved, rest, own.proposal, reason))
             measured.add((key, moved.key))
     number = len(measured)
@@ -382,7 +389,11 @@ def _to_train(
 ) -> SeedsToTrain:
     """Return what a finalist lacks of some seeds, under the proposal of its search."""
     line = run.evaluations.of_keys([purpose.finalist])[0]
-    return SeedsToTrain(line.block.point, missing(span, trained), line.proposal, purpose)
+    return SeedsToTrain(line.block.point, _missing(span, trained), line.proposal, purpose)
+
+
+def _missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:
+    return tuple(missing_seeds(seeds, (line.block for line in lines if line.final)))
 
 
 def _next_of_sequence(
@@ -518,16 +529,6 @@ def _made_by_others(lines: Sequence[Evaluation], trainer: Trainer) -> bool:
     """Return whether another engine or other versions trained one of these lines."""
     own = fingerprint_of(identity_of(trainer.describe()))
     return any(line.fingerprint not in (None, own) for line in lines)
-
-
-def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:
-    """Return the parts of `seeds` that none of a config's final lines has, ascending."""
-    parts, start = [], seeds.start
-    trained = (line.block.seeds for line in lines if line.final)
-    for block in sorted(trained, key=lambda block: block.start):
-        parts.append(range(start, min(block.start, seeds.stop)))
-        start = max(start, block.stop)
-    return tuple(part for part in (*parts, range(start, seeds.stop)) if part)
 
 
 def save_certificate(run: Run, more: Sequence[Evaluation] = ()) -> Certificate | None:

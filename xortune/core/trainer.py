@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +43,17 @@ class Block:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
         return Block, (self.point, self.first, self.count)
+
+
+def missing_seeds(seeds: range, blocks: Iterable[Block]) -> Iterator[range]:
+    """The parts of `seeds` that none of the blocks has, ascending."""
+    start = seeds.start
+    for block in sorted(blocks, key=lambda block: block.first):
+        if part := range(start, min(block.first, seeds.stop)):
+            yield part
+        start = max(start, block.seeds.stop)
+    if part := range(start, seeds.stop):
+        yield part
 
 
 class Unfinished(TrainingError):

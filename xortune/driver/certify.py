@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from xortune.certificates.fresh import (
     CertifyRequest,
+    finalists_of,
     next_of_sequence,
     save_certificate,
     tasks_of,
@@ -34,6 +35,7 @@ from xortune.driver.process import exclusive, process_restored
 from xortune.driver.subprocesses import end_process, ending_process, in_this_process
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import Voice
+from xortune.racing.race import FINALISTS
 from xortune.reports.analysis import certify_command
 from xortune.reports.files import write_report
 from xortune.runs.certificate import Certificate, certificate_of
@@ -46,9 +48,9 @@ from xortune.runs.manifest import (
     is_imported,
     manifest_of,
 )
-from xortune.runs.run import JOURNAL, Run, load_run
+from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import begin_session, changed_trainer, session_entry
-from xortune.runs.store import driver_directory
+from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.network import usable_cores
 
@@ -110,9 +112,6 @@ def seeds_callback(
 
 # -------------------------------------------------------------------------------------------------
 # The verb.
-
-FINALISTS = 5
-"""Number of finalists that a search certifies."""
 
 AFTERWARDS = 0.1
 """When a search's time budget is over, it still certifies if that takes at most this share of the
@@ -397,7 +396,7 @@ def with_certificate(run: Run, most: float | None) -> Run:
 
 def missing_certificate(run: Run) -> CertifyRequest | None:
     """The certificate that the run's space asks for, if the run lacks it."""
-    seeds, keys = run.asked.seeds.certify, _finalists(run)
+    seeds, keys = run.asked.seeds.certify, [one.key for one in finalists_of(run, FINALISTS)]
     if seeds is None or not keys:
         return None
     certificate = certificate_of(run.checks)
@@ -408,14 +407,10 @@ def missing_certificate(run: Run) -> CertifyRequest | None:
     return CertifyRequest(top=FINALISTS, seeds=seeds)
 
 
-def _finalists(run: Run) -> list[str]:
-    """The keys of the configs that a search certifies."""
-    return [result.key for result in run.results[:FINALISTS] if result.outcome.successes]
-
-
 def _seconds(run: Run, call: CertifyRequest) -> float:
     """Estimated seconds of a certificate on all cores of this machine."""
-    each = sum(seconds_of_seed(run, key) or 0.0 for key in _finalists(run))
+    finalists = finalists_of(run, call.top)
+    each = sum(seconds_of_seed(run, one.key) or 0.0 for one in finalists)
     return each * call.seeds / usable_cores()
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ov
 
 import numpy as np
 
-from xortune.certificates.fresh import missing
 from xortune.comparisons.contestants import (
     RULE,
     Candidate,
@@ -33,6 +32,7 @@ from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
+from xortune.core.trainer import missing_seeds
 from xortune.core.version import VERSION
 from xortune.driver.certify import (
     estimate,
@@ -583,7 +583,8 @@ def train_shared(
         }
         for (fingerprint, key), config in configs.items():
             lines = trained[fingerprint].of_keys([key]) if fingerprint in trained else ()
-            if parts := missing(seeds, lines):
+            trained_blocks = (line.block for line in lines if line.final)
+            if parts := tuple(missing_seeds(seeds, trained_blocks)):
                 task = SeedsToTrain(config.point, parts)
                 lacking[fingerprint].append(task)
                 seconds.append(None if config.seconds is None else task.count * config.seconds)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, valid_numbers
 from xortune.core.point import Point
-from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
+from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer, missing_seeds
 from xortune.driver.batches import FORESEEN, Job, Prospect
 from xortune.driver.propose import Proposer
 from xortune.racing.grants import PROMOTION_SHARE, race_of, seeds_at_first
@@ -240,16 +240,6 @@ class Decision:
     missing: int = 0
     counted: bool = False
     failed: bool = False
-
-
-def gaps(start: int, end: int, blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
-    """First seed and count of each part of [start, end) that none of the blocks has."""
-    for block in sorted(blocks, key=lambda block: block.first):
-        if block.first > start:
-            yield start, block.first - start
-        start = max(start, block.first + block.count)
-    if start < end:
-        yield start, end - start
 
 
 # -------------------------------------------------------------------------------------------------
@@ -622,7 +612,7 @@ class SearchDecisions:
         state = self._configs[key]
         start, end = state.granted, state.next_rung(self._space.seeds.ladder)
         decision = Decision(proposal, state, new, counted=counted)
-        missing = [(start, end - start)]
+        missing = [range(start, end)]
         if known := self._known.pop(key, None):
             here = [e for e in known if start <= e.block.first < end]
             if later := [e for e in known if e.block.first >= end]:
@@ -631,9 +621,9 @@ class SearchDecisions:
                 if e.final:  # else it was given up: do not count it, do not train it again
                     self._take(decision, e.block, e.outcome, e.fingerprint or "")
                     end = max(end, e.block.first + e.block.count)  # the ladder was another one
-            missing = list(gaps(start, end, [e.block for e in here]))
+            missing = list(missing_seeds(range(start, end), (e.block for e in here)))
         state.granted = end
-        decision.missing = sum(count for _, count in missing)
+        decision.missing = sum(map(len, missing))
         if decision.missing < end - start:
             self._tally.count(decision, fresh=False)
         number = self._decided
@@ -643,7 +633,12 @@ class SearchDecisions:
         if self._race is not None:
             self._busy.add(key)
         self._ready.extend(
-            Job(proposal, Block(state.point, *part), promoted=start > 0, decision=number)
+            Job(
+                proposal,
+                Block(state.point, part.start, len(part)),
+                promoted=start > 0,
+                decision=number,
+            )
             for part in missing
         )
         if not missing:

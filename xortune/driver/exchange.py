@@ -42,8 +42,9 @@ from xortune.runs.journal import Journal
 from xortune.runs.lock import held
 from xortune.runs.manifest import IMPORTED, Origin, fingerprint_of, noted_objectives
 from xortune.runs.results import ConfigResult
-from xortune.runs.run import JOURNAL, Run, create, load_run
+from xortune.runs.run import Run, create, load_run
 from xortune.runs.sessions import now, session_entry
+from xortune.runs.store import JOURNAL
 from xortune.spaces.model import Choice, Range
 from xortune.spaces.space import parse_space
 from xortune.trainers.source import named_source

@@ -18,9 +18,9 @@ from optuna.distributions import (
 from scipy.special import ndtr
 
 from xortune.driver.propose import distribution
-from xortune.racing.objectives import expected
 from xortune.runs.run import Run
 from xortune.spaces.model import Fixed, SearchSpace
+from xortune.stats.proportions import expected_rate
 
 MIN_BETTER = 5
 """Minimum number of configs in the better tenth. Fewer lie somewhere by chance. There must also be
@@ -81,7 +81,7 @@ def importance(run: Run, space: SearchSpace) -> Importance:
     results = run.results
     results = results.chosen(np.arange(0, len(results), 1 + len(results) // MAX_CONFIGS))
     counts = zip(results.counts.k.tolist(), results.counts.n.tolist(), strict=True)
-    rates = np.array([expected(k, n) for k, n in counts])
+    rates = np.array([expected_rate(k, n) for k, n in counts])
     better = _better(rates).size
     nothing = Importance({}, {}, len(results), better, 0)
     few = better < MIN_BETTER or len(results) < 2 * MIN_BETTER

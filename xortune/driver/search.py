@@ -473,8 +473,7 @@ def _checked(
     check_space(space, trainer)
     if address is None:  # the memory of a cluster's machines is not known yet
         refuse_large(space, trainer)
-    if not resume:  # an older run, from before such spaces were refused, can be finished
-        refuse_unprovable(space)
+    refuse_unprovable(space)
     if not here:
         refuse_unsendable(trainer)
     if dry_run and output is not None:

@@ -17,7 +17,6 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block, Stacking, Trainer
 from xortune.driver.batches import Ahead, Batches, least_in_flight, most_in_flight
 from xortune.driver.certify import (
-    FINALISTS,
     estimate,
     fresh_seeds_after,
     missing_certificate,
@@ -41,6 +40,7 @@ from xortune.driver.trainer import Check
 from xortune.driver.voice import NOBODY, Listener
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
+from xortune.racing.race import FINALISTS
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
@@ -51,9 +51,10 @@ from xortune.runs.manifest import (
     noted_objectives,
     update_manifest,
 )
-from xortune.runs.run import JOURNAL, create, holds_run, load_run
+from xortune.runs.run import create, holds_run, load_run
 from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest
 from xortune.runs.status import Progress
+from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
 from xortune.trainers.function import CustomTrainer
@@ -172,9 +173,7 @@ class _Session:
         # How many decisions may be in flight, and how many early in a race.
         self.max_in_flight: int | None = None
         self.min_in_flight: int | None = None
-        # Whether a training that reports can be cancelled.
-        reports = isinstance(self.trainer, CustomTrainer) and self.trainer.reports
-        self.cancels = reports and raced(self.space)
+        self.cancels = _cancels(self.space, self.trainer)
 
     def earlier_lines(self) -> Sequence[Evaluation]:
         """Continue the run in the directory, if any, and return its evaluations."""
@@ -498,8 +497,12 @@ def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> in
         return 0
     if cluster.gpus_per_trial or cluster.trial_timeout is not None or cluster.workers == 0:
         return 0
-    cancels = isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
-    return 0 if cancels else slots_to_come(cluster)
+    return 0 if _cancels(space, trainer) else slots_to_come(cluster)
+
+
+def _cancels(space: SearchSpace, trainer: Trainer) -> bool:
+    """Whether trainings are cancelled once their configuration is proven worse."""
+    return isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
 
 
 def _first_blocks(space: SearchSpace) -> Iterator[Block]:

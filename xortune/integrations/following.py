@@ -33,9 +33,9 @@ from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.journal import JournalReader
 from xortune.runs.manifest import manifest_of
 from xortune.runs.results import Counts, by_version, counted, statistics
-from xortune.runs.run import JOURNAL, Run, no_run
+from xortune.runs.run import Run, no_run
 from xortune.runs.status import DriverWatch, State, moment
-from xortune.runs.store import reader_directory
+from xortune.runs.store import JOURNAL, reader_directory
 
 # -------------------------------------------------------------------------------------------------
 # A run's journal as it grows, by configuration. Each line is read once.

@@ -17,12 +17,13 @@ from scipy.special import expit, logit
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
-from xortune.racing.objectives import cost_share, expected, only_rate, only_statistic, worth
+from xortune.racing.objectives import cost_share, only_rate, only_statistic, worth
 from xortune.racing.race import Race, RaceRule, best_lower, is_worse, race_lower, race_share
 from xortune.spaces.grid import grid_size
 from xortune.spaces.model import FIRST, SearchSpace, weighs_seeds
 from xortune.stats.anytime import anytime_quantile
 from xortune.stats.planning import fewest_seeds
+from xortune.stats.proportions import expected_rate
 
 # -------------------------------------------------------------------------------------------------
 # The value of a seed: the knowledge gradient KG(*) of Frazier and Powell (2010), Paradoxes in
@@ -315,7 +316,7 @@ class Grants(ProvenRates):
         """Whether fewer than `finalists` others are ahead of a member of a group."""
         if self._most is None:
             return True
-        hoped, flawless = expected(successes, n), successes == n
+        hoped, flawless = expected_rate(successes, n), successes == n
         ahead = 0
         for (k, seeds), members in self._all.items():
             if k < seeds * hoped or _low(k, seeds) < hoped:

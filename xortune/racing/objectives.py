@@ -14,6 +14,7 @@ from xortune.core.outcome import Outcome, valid_numbers
 from xortune.core.point import Point
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import interval_of_all, of_all, quantile_share
+from xortune.stats.proportions import expected_rate
 
 # -------------------------------------------------------------------------------------------------
 # Objectives on numbers that a user's own trainer returns for each seed, such as `accuracy_q10`.
@@ -144,7 +145,7 @@ def sampler_values(objectives: Sequence[Objective], counts: ConfigCounts) -> tup
     if only_rate(objectives):
         return (worth(counts.successes, counts.n, tie_break(objectives, counts)),)
     values = {
-        SUCCESS_RATE: expected(counts.successes, counts.n),
+        SUCCESS_RATE: expected_rate(counts.successes, counts.n),
         EPOCHS_TO_SOLVE: log_epochs_to_solve(counts),
     }
     return _values(objectives, counts, values, sampler_value)
@@ -194,14 +195,6 @@ def costs(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float,
     """The estimates of all but the success rate, with the sign by which less is better."""
     pairs = zip(objectives, estimates(objectives, counts), strict=True)
     return tuple(-v if o.maximize else v for o, v in pairs if o.name != SUCCESS_RATE)
-
-
-def expected(successes: int, n: int) -> float:
-    """(k + 1) / (n + 2): 128 of 128 is more than 8 of 8, and both are less than certain.
-
-    Laplace's rule of succession: the mean of the rate after a uniform prior.
-    """
-    return (successes + 1) / (n + 2)
 
 
 def worth(successes: int, n: int, liked: float) -> float:

@@ -53,6 +53,7 @@ from xortune.stats.anytime import (
     anytime_lower,
     anytime_upper,
 )
+from xortune.stats.proportions import expected_rate
 
 FINALISTS = 5
 """The default number of finalists, which a search certifies."""
@@ -308,19 +309,15 @@ def is_futile(
     if least is None:
         return False
     best = best_counts(others)
-    if not best or _mean(successes, n) >= _mean(*best[0]):
+    if not best or expected_rate(successes, n) >= expected_rate(*best[0]):
         return False
     return expected_gain(successes, n, *best[0]) < least
 
 
 def best_counts(counts: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """The counts with the highest expected rate, and of those with the most seeds; () of none."""
-    best = max(counts, key=lambda count: (_mean(*count), count[1]), default=None)
+    best = max(counts, key=lambda count: (expected_rate(*count), count[1]), default=None)
     return () if best is None else (best,)
-
-
-def _mean(successes: int, n: int) -> float:
-    return (successes + 1) / (n + 2)
 
 
 @lru_cache(maxsize=4096)

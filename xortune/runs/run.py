@@ -42,7 +42,15 @@ from xortune.runs.results import (
     score_of,
     seed_tables,
 )
-from xortune.runs.store import StoredPath, as_path, reader_directory, replace_file, store_of
+from xortune.runs.store import (
+    JOURNAL,
+    SOURCES,
+    StoredPath,
+    as_path,
+    reader_directory,
+    replace_file,
+    store_of,
+)
 from xortune.spaces.space import parse_space
 
 if TYPE_CHECKING:
@@ -56,10 +64,10 @@ if TYPE_CHECKING:
 RUNS = "runs"
 """The directory for runs without `output`: runs/NAME below the working directory."""
 
-JOURNAL, SPACE = "evaluations.jsonl", "space.yaml"
+SPACE = "space.yaml"
 
 _FILES = re.compile(
-    r"manifest\.json|evaluations\.jsonl|certificate\.json|space(-[1-9][0-9]*)?\.yaml"
+    rf"{SOURCES.pattern}|{re.escape(JOURNAL)}"
     r"|report\.(html|md)|table\.(csv|tex|parquet)|seeds\.parquet|failures\.txt"
 )
 """The files that a run writes into its directory, beside those in the folder `lock`."""

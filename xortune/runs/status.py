@@ -25,9 +25,9 @@ from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import manifest_of, refuse_others, sessions_of, stopped_because
 from xortune.runs.results import number_names, score_of
-from xortune.runs.run import JOURNAL, Run, no_run
+from xortune.runs.run import Run, no_run
 from xortune.runs.sessions import space_at
-from xortune.runs.store import reader_directory
+from xortune.runs.store import JOURNAL, reader_directory
 from xortune.spaces.grid import budget
 
 

@@ -401,7 +401,7 @@ FOLDER, JOURNAL, INDEX = "evaluations", "evaluations.jsonl", ".segments"
 
 _NAME = re.compile(r"([0-9]{6,12})-([0-9]{4,12})-([0-9a-f]{8})\.jsonl")
 
-_FILES = re.compile(r"manifest\.json|certificate\.json|space(-[1-9][0-9]*)?\.yaml")
+SOURCES = re.compile(r"manifest\.json|certificate\.json|space(-[1-9][0-9]*)?\.yaml")
 """The files beside the journal that are read again; all others follow from these."""
 
 
@@ -465,13 +465,13 @@ def update_copy(store: Store, folder: Path, *, driver: bool) -> int:
         with (folder / ".copy.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # one process of this machine at a time
             dropped = _update_journal(store, folder, segments, keep=driver)
-            names = [name for name in store.names() if _FILES.fullmatch(name)]
+            names = [name for name in store.names() if SOURCES.fullmatch(name)]
             for name in names:
                 content, place = store.get(name), folder / name
                 if content is not None and not (place.exists() and place.read_bytes() == content):
                     replace_file(place, content)
             for place in folder.iterdir():
-                if _FILES.fullmatch(place.name) and place.name not in names:
+                if SOURCES.fullmatch(place.name) and place.name not in names:
                     place.unlink()
             return dropped
     except OSError as error:

@@ -21,6 +21,14 @@ TIE = 1 + 1e-9
 """Probabilities within this factor of each other are equal up to rounding."""
 
 
+def expected_rate(successes: int, n: int) -> float:
+    """(k + 1) / (n + 2): 128 of 128 is more than 8 of 8, and both are less than certain.
+
+    Laplace's rule of succession: the mean of the rate after a uniform prior.
+    """
+    return (successes + 1) / (n + 2)
+
+
 def clopper_pearson_lower(
     successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95
 ) -> NDArray[np.float64]:
