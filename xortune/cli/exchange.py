@@ -13,6 +13,7 @@ from xortune.cli import shared as cli
 from xortune.cli.searching import show_run
 from xortune.core.files import writing
 from xortune.core.formats import count, plain
+from xortune.runs.store import replace_file
 
 if TYPE_CHECKING:
     from xortune.runs.run import Run
@@ -40,7 +41,6 @@ def export(
     """
     with cli.exit_on_error("interrupted: nothing is written", ["key", "format", "seeds"]):
         from xortune.integrations.export import exported
-        from xortune.runs.store import replace_file
 
         loaded = xt.load_run(run)
         ending = "" if output is None else output.suffix.lower()

@@ -41,7 +41,8 @@ GATE = range(3 * QUARTER, 3 * QUARTER + QUARTER // 2)
 """Gates: the same seeds each time, so that only a change of the training changes the answer."""
 
 THREAD = range(GATE.stop, 4 * QUARTER)
-"""The sweep's best cells in examples/thread, which measures the claims of a forum thread."""
+"""Reserved for examples/thread (`FRESH` in measure.py), which trains the best cells of its sweep on
+fresh seeds. No verb draws from these."""
 
 
 def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]:
