@@ -1,16 +1,16 @@
-"""Images in a stack: convolutions, BatchNorm, and what is between, as a seed alone has them."""
+"""What a stack computes is what each seed alone computes, to the bit: rules and recorded steps."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from test_torch_training import Convolution, Small
 from torch import nn
 from torch.func import vmap
 from torch.nn import functional
 
-import xortune as xt
 from xortune.trainers import batching_rules
-from xortune.trainers.batching_rules import fast_rules, replaced
+from xortune.trainers.batching_rules import LANES, fast_rules, replaced
 from xortune.trainers.kernels import images
 from xortune.trainers.kernels import segments as kernels
 from xortune.trainers.step_graph import Recording
@@ -29,12 +29,7 @@ def _drawn(*shapes):
     return [torch.randn(shape, generator=draw).requires_grad_() for shape in shapes]
 
 
-def _with_gradients(out, tensors):
-    [weights] = _drawn(out.shape)
-    return [out, *torch.autograd.grad(out, tensors, weights, allow_unused=True)]
-
-
-def _stacked(function, *tensors):
+def _vmapped(function, *tensors):
     rows = []
 
     def one(row, *its):
@@ -42,17 +37,20 @@ def _stacked(function, *tensors):
         return function(*its)
 
     with replaced(fast_rules(lambda: rows[-1])):
-        out = vmap(one)(torch.arange(len(tensors[0])), *tensors)
-    return _with_gradients(out, tensors)
+        return vmap(one)(torch.arange(len(tensors[0])), *tensors)
+
+
+def _with_gradients(out, tensors, weights):
+    return [out, *torch.autograd.grad(out, tensors, weights, allow_unused=True)]
 
 
 def _same(function, *tensors):
-    found = _stacked(function, *tensors)
-    [weights] = _drawn(found[0].shape)
+    out = _vmapped(function, *tensors)
+    [weights] = _drawn(out.shape)
+    found = _with_gradients(out, tensors, weights)
     for seed in range(len(tensors[0])):
         its = [one[seed].detach().clone().requires_grad_() for one in tensors]
-        out = function(*its)
-        alone = [out, *torch.autograd.grad(out, its, weights[seed], allow_unused=True)]
+        alone = _with_gradients(function(*its), its, weights[seed])
         for one, other in zip(found, alone, strict=True):
             if EXACT:
                 assert (one is None and other is None) or torch.equal(one[seed], other)
@@ -76,7 +74,7 @@ def test_convolutions(inputs, outputs, size, window, options):
     parts = options.get("groups", 1)
     x, w, b = _drawn((3, 17, inputs, *size), (3, outputs, inputs // parts, *window), (3, outputs))
     if parts > 1 or "dilation" in options:  # torch's own, for all seeds
-        out = _stacked(lambda *its: functional.conv2d(*its, **options), x, w, b)[0]
+        out = _vmapped(lambda *its: functional.conv2d(*its, **options), x, w, b)
         alone = [functional.conv2d(*its, **options) for its in zip(x, w, b, strict=True)]
         torch.testing.assert_close(out, torch.stack(alone))
     else:
@@ -92,14 +90,9 @@ def test_batch_norm_and_its_running_statistics(size):
     for seed in range(3):
         functional.batch_norm(x[seed], alone[0][seed], alone[1][seed], training=True, momentum=0.3)
     tracked = [one.clone() for one in running]
-    rows = []
-
-    def one(row, x, mean, var):
-        rows.append(row)
-        return functional.batch_norm(x, mean, var, training=True, momentum=0.3)
-
-    with replaced(fast_rules(lambda: rows[-1])):
-        vmap(one)(torch.arange(3), x.detach(), *tracked)
+    _vmapped(
+        lambda *its: functional.batch_norm(*its, training=True, momentum=0.3), x.detach(), *tracked
+    )
     for ours, its in zip(tracked, alone, strict=True):
         assert torch.equal(ours, its) or not EXACT
         torch.testing.assert_close(ours, its)
@@ -128,10 +121,47 @@ def test_between(function):
     _same(lambda x, w: function(functional.conv2d(x, w)), x, w)
 
 
-class Cnn(xt.TorchTraining):
+def _check_gradients(loss, values, target):
+    """Those of three seeds in a stack are those of each alone, to the bit."""
+    _vmapped(loss, values.requires_grad_(), target).sum().backward()
+    for value, own_target, gradient in zip(values.detach(), target, values.grad, strict=True):
+        alone = value.clone().requires_grad_()
+        loss(alone, own_target).backward()
+        assert torch.equal(gradient, alone.grad)
+
+
+# Looked up when they are called: the rules replace them.
+ENTROPIES = [
+    lambda x, y: functional.cross_entropy(x, target=y),
+    lambda x, y: functional.nll_loss(functional.log_softmax(x, 1), y),
+]
+
+
+@pytest.mark.parametrize("entropy", ENTROPIES)
+@pytest.mark.parametrize("rows", [64, 29])  # the last rows of an epoch, say
+@pytest.mark.parametrize("classes", [2, 10, LANES - 1, LANES])
+def test_the_log_softmax_of_few_classes_is_torchs_to_the_bit(classes, rows, entropy):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, rows, classes, generator=generator)
+    _check_gradients(entropy, logits, torch.randint(classes, (3, rows), generator=generator))
+    assert logits.grad.is_contiguous(), "what is multiplied with it rounds as in the loop"
+
+
+@pytest.mark.parametrize("classes", [2, 10, LANES])
+def test_a_bias_s_gradient_is_summed_in_the_loop_s_order(classes):
+    target = torch.randint(classes, (3, 33), generator=torch.Generator().manual_seed(0))
+    inputs, weight = torch.ones(33, 4), torch.zeros(classes, 4)
+
+    def loss(bias, target):
+        return functional.cross_entropy(functional.linear(inputs, weight, bias), target)
+
+    _check_gradients(loss, torch.linspace(-1, 1, 3 * classes).view(3, classes), target)
+
+
+class Cnn(Convolution):
     """Batches that the data does not fill, layers of few channels and of more than sixteen."""
 
-    epochs = 3
+    clip_norm = None
 
     def model(self):
         return nn.Sequential(
@@ -141,18 +171,12 @@ class Cnn(xt.TorchTraining):
             *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(18, 3)),
         )
 
-    def optimizer(self, parameters):
-        return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True)
-
     def batches(self):
         for rows in torch.randperm(len(X)).split(17):
             yield X[rows], Y[rows]
 
-    def loss(self, model, x, y):
-        return functional.cross_entropy(model(x), y)
-
     def score(self, model):
-        return functional.cross_entropy(model(X), Y)
+        return self.loss(model, X, Y)
 
 
 class Whole(Cnn):
@@ -188,19 +212,21 @@ def test_a_stack_is_the_loop(kind, ours, monkeypatch):
 
 def test_what_would_be_rounded_otherwise_is_left_to_torch(monkeypatch):
     shapes = (17, 3 * 4, 4, 4), (3 * 6, 4, 3, 3), (3, 0, 1, 1, 1, 1, 1, 1)
-    images._ours.cache_clear()
-    images.is_exact.cache_clear()
+
+    def clear():
+        images._ours.cache_clear()
+        images.is_exact.cache_clear()
+
+    clear()
     assert images._ours(*shapes, 1)[2] or not EXACT
     assert images.is_exact(5, 4, 3, 3) or not EXACT
     weights, normalised = images._of_weights, images._normalised
     monkeypatch.setattr(images, "_of_weights", lambda *a: [1.0000001 * w for w in weights(*a)])
     monkeypatch.setattr(images, "_normalised", lambda *a: [1.0000001 * o for o in normalised(*a)])
-    images._ours.cache_clear()
-    images.is_exact.cache_clear()
+    clear()
     assert not images._ours(*shapes, 1)[2]
     assert not images.is_exact(5, 4, 3, 3)
-    images._ours.cache_clear()
-    images.is_exact.cache_clear()
+    clear()
 
 
 # -------------------------------------------------------------------------------------------------
@@ -212,8 +238,10 @@ CLASSES = torch.randint(7, (77,), generator=DRAW)
 FIVE = range(5)
 
 
-class Net(xt.TorchTraining):
+class Net(Small):
     """`config` says the width, the rows of a batch and the activation; an epoch ends with fewer."""
+
+    epochs = 1
 
     def model(self):
         width, activation = self.config["width"], self.config["activation"]
@@ -222,18 +250,15 @@ class Net(xt.TorchTraining):
             *(activation, nn.Linear(width, 7, bias=False)),
         )
 
-    def optimizer(self, parameters):
-        return torch.optim.SGD(parameters, lr=0.1)
-
     def batches(self):
         for rows in torch.randperm(len(ROWS)).split(self.config["rows"]):
             yield ROWS[rows], CLASSES[rows]
 
-    def loss(self, model, x, y):
-        return functional.cross_entropy(model(x), y)
-
     def score(self, model):
-        return functional.cross_entropy(model(ROWS), CLASSES)
+        return self.loss(model, ROWS, CLASSES)
+
+
+SGD = {"optimizer": "SGD", "lr": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -241,7 +266,7 @@ class Net(xt.TorchTraining):
 )
 @pytest.mark.parametrize(("width", "rows"), [(1, 32), (13, 16), (48, 24), (100, 64)])
 def test_a_step_in_segments_is_torchs_to_the_bit(activation, width, rows, monkeypatch):
-    config = {"width": width, "rows": rows, "activation": activation}
+    config = {"width": width, "rows": rows, "activation": activation, **SGD}
     parameters, operations, can = [], [], kernels.can_run()
     for can_run in (kernels.can_run, lambda: False):
         monkeypatch.setattr(kernels, "can_run", can_run)
@@ -305,9 +330,8 @@ def test_a_recorded_step_is_the_step_for_other_inputs(step, reused):
 def test_a_target_that_is_no_class_is_an_error_as_in_the_loop(wrong):
     class Wrong(Net):
         def batches(self):
-            for number, rows in enumerate(torch.randperm(len(ROWS)).split(self.config["rows"])):
-                y = CLASSES[rows]
-                yield ROWS[rows], torch.full_like(y, wrong) if number == 3 else y
+            for number, (x, y) in enumerate(super().batches()):
+                yield x, torch.full_like(y, wrong) if number == 3 else y
 
     training = Wrong({"width": 8, "rows": 11, "activation": nn.ReLU()})
     with pytest.raises(IndexError, match="out of bounds"):
@@ -320,16 +344,12 @@ def test_a_layer_of_one_number_is_the_loop_s_to_the_bit(bias):
         epochs = 4
 
         def model(self):
-            layers = nn.Linear(20, 24), nn.LeakyReLU(0.1), nn.Linear(24, 1, bias=bias)
-            return nn.Sequential(*layers)
+            return nn.Sequential(nn.Linear(20, 24), nn.LeakyReLU(0.1), nn.Linear(24, 1, bias=bias))
 
         def loss(self, model, x, y):
             return functional.mse_loss(model(x)[:, 0], y.float())
 
-        def score(self, model):
-            return self.loss(model, ROWS, CLASSES)
-
-    training = Regression({"rows": 19})  # and one row at the end
+    training = Regression({"rows": 19, **SGD})  # and one row at the end
     stack = Stack([(training, FIVE)])
     for _ in range(training.epochs):
         list(stack.epoch())
