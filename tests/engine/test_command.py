@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import re
 import shlex
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hand_made import done
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +23,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.runs.evaluation import decode, encode
 from xortune.spaces.command import (
     JSON,
     NUMBER,
@@ -100,13 +102,11 @@ GOOD = "a >= 0.9"
 )
 def test_the_last_line_is_read(tmp_path, metric, line, success, status, values):
     (tmp_path / "line").write_text(f"log\n{line}\n\n" if line else "")
-    outcome = trained(
-        tmp_path, "cat line", success=success, metric=metric, by_exit=metric is NUMBER
-    )
+    by_exit = metric is NUMBER
+    outcome = trained(tmp_path, "cat line", success=success, metric=metric, by_exit=by_exit)
     assert outcome.status[0] == status
-    assert set(outcome.details.values) == set(values)
-    for name, value in values.items():
-        np.testing.assert_equal(outcome.details.values[name], [value])
+    found = {name: numbers.tolist() for name, numbers in outcome.details.values.items()}
+    np.testing.assert_equal(found, {name: [value] for name, value in values.items()})
     assert (0 in outcome.details.failed) == (status in (Status.CRASHED, Status.DIVERGED))
 
 
@@ -128,20 +128,18 @@ def test_a_command_that_is_not_there_fails_its_seeds(tmp_path):
 
 
 def test_the_end_of_the_output_is_kept_in_its_order(tmp_path):
-    outcome = trained(
-        tmp_path, "echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c; exit $1", count=2
-    )
-    assert dict(outcome.details.output) == {1: "a\nb\nc\n"}  # seed 0 has not failed
-    assert outcome.details.traceback.splitlines()[0].startswith(f"{tmp_path}$ sh -c ")
-    assert outcome.details.traceback.splitlines()[1:] == ["a", "b", "c", "exit code 1: b"]
+    script = "echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c; exit $1"
+    details = trained(tmp_path, script, count=2).details
+    assert dict(details.output) == {1: "a\nb\nc\n"}  # seed 0 has not failed
+    command, *lines = details.traceback.splitlines()
+    assert command.startswith(f"{tmp_path}$ sh -c ")
+    assert lines == ["a", "b", "c", "exit code 1: b"]
     long = run_command(["sh", "-c", "yes 123456789 | head -c 300000; exit 1"], tmp_path, None)
-    assert len(long.output) == KEPT
-    assert len(long.stdout) == LINE
-    assert not long.whole
-    line = ["sh", "-c", "yes 1 | head -n 200000 | tr -d '\\n'"]
-    status, reason = ended(tmp_path, 'yes 1 | head -n 200000 | tr -d "\\n"', metric=NUMBER)
-    assert len(run_command(line, tmp_path, None).stdout) == LINE
-    assert (status, reason) == (Status.CRASHED, "the last line is longer than 65,536 bytes")
+    assert (len(long.output), len(long.stdout), long.whole) == (KEPT, LINE, False)
+    line = 'yes 1 | head -n 200000 | tr -d "\\n"'
+    assert len(run_command(["sh", "-c", line], tmp_path, None).stdout) == LINE
+    why = "the last line is longer than 65,536 bytes"
+    assert ended(tmp_path, line, metric=NUMBER) == (Status.CRASHED, why)
 
 
 def test_output_travels_in_the_journal_for_so_many_seeds_of_a_block(tmp_path):
@@ -150,18 +148,16 @@ def test_output_travels_in_the_journal_for_so_many_seeds_of_a_block(tmp_path):
     kept = dict(outcome.details.output)
     assert len(kept) == MOST_OUTPUTS
     assert 30 in kept  # the only one with its reason
-    block = Block(Point({"x": 1}), 0, 40)
-    line = encode(Evaluation(0, block, outcome, None, True, 1.0, "w"))
+    line = encode(done(0, {"x": 1}, outcome))
     read = decode(line).outcome.details
     assert dict(read.output) == kept == dict(pickle.loads(pickle.dumps(read)).output)
     assert read.failed == outcome.details.failed
     fields = json.loads(line)
-    silent = trained(tmp_path, "exit 1", count=40)
-    other = decode(encode(Evaluation(0, block, silent, None, True, 1.0, "w")))
     for damaged in (3, "", "AAAA", fields["output"][:-8]):
         with pytest.raises(InputError, match="output"):
             decode(json.dumps(fields | {"output": damaged}))
-    assert dict(other.outcome.details.output) == {}
+    silent = encode(done(0, {"x": 1}, trained(tmp_path, "exit 1", count=40)))
+    assert dict(decode(silent).outcome.details.output) == {}
 
 
 def started(folder, name):
@@ -261,14 +257,13 @@ def test_only_its_own_session_is_looked_through():
 
 def test_it_runs_beside_the_space_file_or_in_a_copy_of_its_files(tmp_path):
     folder = tmp_path / "space"
-    (folder / "lib").mkdir(parents=True)
+    (folder / "lib" / "__pycache__").mkdir(parents=True)
     run, part = folder / "run.sh", folder / "lib" / "part.sh"
     run.write_text("#!/bin/sh\npwd; . ./lib/part.sh\n")
     run.chmod(0o755)
     part.write_text("exit 0\n")
-    (folder / "lib" / "__pycache__").mkdir()
-    (folder / "lib" / "__pycache__" / "x").write_text("")
-    (folder / "data").write_text("")
+    (folder / "lib" / "__pycache__" / "x").touch()
+    (folder / "data").touch()
 
     def trainer(text="./run.sh {seed}", files=("lib", "./run.sh")):
         return command_trainer(Command(parse_template(text), files=files), None, folder)
@@ -371,14 +366,12 @@ def words(text, seed=7, **config):
 @given(values, values)
 @example(NASTY, "-x")
 def test_values_reach_a_program_unchanged(one, other):
-    template = parse_template(r"printf '%s\0' --a={one} -- {other} {one},{other} {seed}")
-    came = run_command(
-        template.argv({"one": one, "other": other}, 3), Path(tempfile.gettempdir()), None
-    )
+    text = r"printf '%s\0' --a={one} -- {other} {one},{other} 'x {one} y' {seed}"
+    given_ = words(text, 3, one=one, other=other)
+    came = run_command(given_, Path(tempfile.gettempdir()), None)
     a, b = spelled(one), spelled(other)
-    wanted = [f"--a={a}", "--", b, f"{a},{b}", "3"]
-    assert came.code == 0
-    assert came.stderr == b""
+    wanted = [f"--a={a}", "--", b, f"{a},{b}", f"x {a} y", "3"]
+    assert (came.code, came.stderr) == (0, b"")
     assert came.stdout.decode() == "".join(f"{word}\0" for word in wanted)
 
 
@@ -394,13 +387,6 @@ def test_what_is_written_reads_back(value):
 def test_literal_words_are_themselves(found):
     doubled = [word.replace("{", "{{").replace("}", "}}") for word in found]
     assert words(shlex.join(doubled)) == found
-
-
-@given(values, st.integers(0, 2**32 - 1))
-def test_a_value_never_changes_the_number_of_words(value, seed):
-    made = words("run {x} --x={x} 'a {x} b' {seed}", seed, x=value)
-    text = spelled(value)
-    assert made == ["run", text, f"--x={text}", f"a {text} b", str(seed)]
 
 
 @pytest.mark.parametrize(
@@ -440,9 +426,8 @@ def test_what_is_not_active_or_null_is_left_out(text, config, wanted):
     ],
 )
 def test_what_is_no_command_is_refused(text, problem):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=re.escape(problem)) as error:
         parse_template(text)
-    assert problem in str(error.value)
     assert error.value.field == "command"
     assert error.value.fix
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import seedy
+from hand_made import done
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,11 +24,10 @@ from xortune.core.outcome import NO_DETAILS, Details, Failure, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.runs.evaluation import decode, encode
 from xortune.trainers.function import CallForm as Form
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
-from xortune.trainers.source import FunctionObject, given_source, named_source
-from xortune.trainers.source import FunctionSource as Source
+from xortune.trainers.source import FunctionObject, FunctionSource, given_source, named_source
 
 HERE = Path(__file__).parent
 CONFIG = {"n_layers": 3, "k": 5, "name": "a", "momentum": None}
@@ -76,15 +76,13 @@ def test_counts_are_those_of_a_plain_loop(function):
     wanted = loop(120, first=7)
     assert set(wanted) == {Status.SOLVED, Status.WRONG_PATTERN, Status.DIVERGED, Status.CRASHED}
     assert outcome.status.tolist() == wanted
-    reasons = outcome.details.failed
-    assert {seed - 7 for seed in reasons} == {
-        place for place, status in enumerate(wanted) if status >= Status.DIVERGED
+    why = {
+        Status.CRASHED: "RuntimeError: bad luck with 3 layers",
+        Status.DIVERGED: "accuracy is nan",
     }
-    assert set(reasons.values()) == {"RuntimeError: bad luck with 3 layers", "accuracy is nan"}
-    steps = outcome.details.values["steps"]
-    crashed = np.array(wanted) == Status.CRASHED
-    assert np.isnan(steps[crashed]).all()
-    assert steps[~crashed].tolist() == (np.arange(8, 128)[~crashed]).tolist()
+    assert outcome.details.failed == {s: why[w] for s, w in enumerate(wanted, 7) if w in why}
+    steps = [math.nan if w == Status.CRASHED else s for s, w in enumerate(wanted, 8)]
+    np.testing.assert_array_equal(numbers(outcome, "steps"), steps)
 
 
 def later(config, seed):
@@ -174,9 +172,8 @@ def test_what_a_block_may_not_return_fails_all_its_seeds(returned, rule, words):
         return returned(seeds)
 
     outcome = one(function, None if rule is None else parse_success(rule), count=4)
-    assert outcome.status.tolist() == [Status.CRASHED] * 4
-    assert list(outcome.details.failed) == [0, 1, 2, 3]
-    assert all(words in reason for reason in outcome.details.failed.values())
+    assert names(outcome) == "CRASHED CRASHED CRASHED CRASHED"
+    assert [words in outcome.details.failed[seed] for seed in range(4)] == [True] * 4
 
 
 def test_a_function_gets_its_own_copy_of_config_and_plain_seeds():
@@ -223,12 +220,11 @@ def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_pa
     (away / "seedy_parts.py").write_text("def score(config, draw):\n    return 0.0\n")
     assert named_source("seedy.py:luck", away).digest != source.digest
     # A machine on which the files have changed, or are not there, trains what was sent.
-    sent = pickle.dumps(CustomTrainer(moved, RULE))
-    (tmp_path / "trainer").write_bytes(sent)
+    (tmp_path / "trainer").write_bytes(pickle.dumps(CustomTrainer(moved, RULE)))
     program = (
-        "import pickle, sys\n"
+        "import pickle\n"
         "from xortune.core.trainer import Block\nfrom xortune.core.point import Point\n"
-        f"trainer = pickle.load(open({str(tmp_path / 'trainer')!r}, 'rb'))\n"
+        f"trainer = pickle.load(open('trainer', 'rb'))\n"
         f"print(trainer.train([Block(Point({CONFIG!r}), 0, 40)])[0].status.tolist())"
     )
     ran = subprocess.run(
@@ -239,8 +235,7 @@ def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_pa
 
 def test_functions_from_python_have_their_source_too():
     source = given_source(seedy.luck)
-    assert isinstance(source, Source)
-    assert source.label == "seedy:luck"
+    assert (type(source), source.label) == (FunctionSource, "seedy:luck")
     assert [path for path, _ in source.sent.files] == ["seedy.py", "seedy_parts.py"]
     inner = given_source(always(True))
     assert isinstance(inner, FunctionObject)
@@ -278,22 +273,17 @@ def test_files_are_found_where_the_trainer_was_made_wherever_a_function_goes(tmp
         ("./nowhere.py:luck", "there is no file"),
         ("nowhere_at_all:luck", "there is no module 'nowhere_at_all'"),
         ("nowhere_at_all.deep:luck", "cannot be found"),
+        ("./h8_broken.py:run", "No module named 'nowhere_at_all'"),
+        ("./h8_other.py:lock", r"has no function 'lock'; allowed: .*luck"),
+        ("./h8_syntax.py:run", "SyntaxError"),
     ],
 )
-def test_a_source_that_is_not_there_is_refused(text, words):
-    with pytest.raises(InputError, match=words):
-        named_source(text, HERE)
-
-
-def test_what_cannot_be_imported_is_told(tmp_path):
+def test_a_source_that_is_not_there_or_cannot_be_imported_is_refused(tmp_path, text, words):
     (tmp_path / "h8_broken.py").write_text("import nowhere_at_all\n\ndef run(config, seed): ...\n")
-    with pytest.raises(InputError, match="No module named 'nowhere_at_all'"):
-        named_source("./h8_broken.py:run", tmp_path).function()
-    with pytest.raises(InputError, match=r"has no function 'lock'; allowed: .*luck"):
-        named_source("./seedy.py:lock", HERE).function()
+    (tmp_path / "h8_other.py").write_text("def luck(config, seed): ...\n")
     (tmp_path / "h8_syntax.py").write_text("def run(config, seed:\n")
-    with pytest.raises(InputError, match="SyntaxError"):
-        named_source("./h8_syntax.py:run", tmp_path)
+    with pytest.raises(InputError, match=words):
+        named_source(text, tmp_path).function()
 
 
 DETAILS = st.dictionaries(
@@ -307,14 +297,15 @@ DETAILS = st.dictionaries(
 def test_a_journal_keeps_numbers_and_reasons(values, failed):
     arrays = {name: np.array(numbers) for name, numbers in values.items()}
     outcome = replace(one(always(True), first=10, count=5), details=Details(arrays, failed))
-    line = encode(Evaluation(0, Block(Point(CONFIG), 10, 5), outcome, None, True, 1.0, "host:1"))
+    line = encode(done(0, CONFIG, outcome))
     read = decode(line)
     assert encode(read) == line
-    assert read.outcome.details.failed == failed
-    assert list(read.outcome.details.values) == list(values)
-    for name, numbers in values.items():
-        np.testing.assert_array_equal(read.outcome.details.values[name], np.array(numbers))
-    assert (read.outcome.details is NO_DETAILS) == (not values and not failed)
+    details = read.outcome.details
+    assert details.failed == failed
+    assert list(details.values) == list(values)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(details.values[name], array)
+    assert (details is NO_DETAILS) == (not values and not failed)
 
 
 @pytest.mark.parametrize(
@@ -331,9 +322,7 @@ def test_a_journal_keeps_numbers_and_reasons(values, failed):
 )
 def test_damaged_details_are_refused(field, value, words):
     outcome = one(lambda config, seed: {"success": True, "a": seed}, count=3)  # noqa: ARG005
-    line = json.loads(
-        encode(Evaluation(0, Block(Point(CONFIG), 0, 3), outcome, None, True, 1.0, "host:1"))
-    )
+    line = json.loads(encode(done(0, CONFIG, outcome)))
     line.pop("values")
     with pytest.raises(InputError, match=words):
         decode(json.dumps(line | {field: value}))
@@ -476,7 +465,7 @@ def test_what_is_no_result_cannot_be_reported(told, words):
             report(told)
 
     outcome = reported(bad, count=2)
-    assert outcome.status.tolist() == [Status.SOLVED, Status.CRASHED]
+    assert names(outcome) == "SOLVED CRASHED"
     assert words in outcome.details.failed[1]
     assert outcome.details.traceback.count("File ") == 1  # the user's line
 
@@ -495,11 +484,11 @@ def test_a_seed_that_takes_too_long_is_ended_when_it_reports():
     began = time.monotonic()
     outcome = reported(slow, count=3, limit=0.5)
     assert time.monotonic() - began < 30  # it sleeps for 60
-    assert outcome.status.tolist() == [Status.SOLVED, Status.CRASHED, Status.SOLVED]
+    assert names(outcome) == "SOLVED CRASHED SOLVED"
     assert outcome.details.failed == {1: "took longer than 0.5 s"}
     assert 5 <= outcome.details.values["reports"][1] <= 60
-    trainer = custom_trainer(given_source(slow), ACC, limit=0.5)
-    assert trainer.describe()["timeout"] == "0.5 s"
+    described = custom_trainer(given_source(slow), ACC, limit=0.5).describe()
+    assert described["timeout"] == "0.5 s"
 
 
 def test_many_seeds_have_the_time_of_each_and_are_not_tried_again():
@@ -533,8 +522,7 @@ def test_a_line_of_the_journal_never_has_more_numbers_than_it_can_be_read_with(m
     outcome = reported(others if many else other, None, count=3)
     assert names(outcome) == "SOLVED CRASHED CRASHED"
     assert "over 64 in all" in outcome.details.failed[2]
-    line = encode(Evaluation(0, Block(Point({"x": 1}), 0, 3), outcome, None, True, 1.0, "h:1"))
-    assert decode(line).outcome.successes == 1
+    assert decode(encode(done(0, {"x": 1}, outcome))).outcome.successes == 1
 
 
 def test_an_object_is_made_once_for_a_config_and_again_after_a_failure():
@@ -543,17 +531,16 @@ def test_an_object_is_made_once_for_a_config_and_again_after_a_failure():
     assert outcome.status.tolist() == [1, 1, 0, Status.CRASHED, 0]
     np.testing.assert_array_equal(numbers(outcome, "before"), [1, 2, 3, math.nan, 1])
     assert Plain.made == 2
-    reported(Plain, count=2)  # the next block of the config
-    assert Plain.made == 2
-    reported(Plain, count=1, x=2)
-    assert Plain.made == 3
-    reported(Plain, count=1)
-    assert Plain.made == 3
-    for x in (*range(10, 20), 19):
-        reported(Plain, count=1, x=x)
-    assert Plain.made == 13
-    reported(Plain, count=1, x=10)  # only the last ones are kept
-    assert Plain.made == 14
+    for count, x, made in (
+        (2, 1, 2),  # the next block of the config
+        (1, 2, 3),
+        (1, 1, 3),
+        *((1, 10 + i, 4 + i) for i in range(10)),
+        (1, 19, 13),
+        (1, 10, 14),  # only the last ones are kept
+    ):
+        reported(Plain, count=count, x=x)
+        assert Plain.made == made
 
 
 BINDINGS = [always, lambda n: functools.partial(always, n), lambda n: lambda *_, n=n: n]

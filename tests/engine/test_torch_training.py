@@ -661,8 +661,10 @@ def test_the_way_of_each_seed_is_that_of_the_loop(counts):
 def test_batches_that_take_too_much_memory_at_once_are_made_one_after_the_other(monkeypatch):
     monkeypatch.setattr("xortune.trainers.vectorized.AT_ONCE", 4 * X.nbytes)
     stack = Stack([(Small({}), SEEDS)])
-    next(stack.epoch())
+    for _ in range(Small.epochs):
+        list(stack.epoch())
     assert not stack.together
+    _same(stack.scores(), [Small({}).run(seed) for seed in SEEDS])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
