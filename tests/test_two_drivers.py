@@ -18,6 +18,15 @@ from xortune.runs.run import JOURNAL, load_run
 __all__ = ["drivers", "space"]  # the fixture
 
 
+def ended(process, code, *words):
+    """What a driver has said on stderr, with these words in it, and printed."""
+    out, told = process.communicate(timeout=120)
+    assert process.returncode == code, told
+    assert [word for word in words if word not in told] == [], told
+    assert "Traceback" not in told
+    return out
+
+
 def test_two_at_once_and_then_the_first_is_killed(
     tmp_path, space, drivers, undisturbed, monkeypatch
 ):
@@ -29,12 +38,7 @@ def test_two_at_once_and_then_the_first_is_killed(
     hour = time.strftime("%H:")
     who = f"another search holds this run: pid {first.pid} on {os.uname().nodename} since {hour}"
     second = drivers("search", space, "--output", folder, "--resume")
-    out, told = second.communicate(timeout=120)
-    assert second.returncode == 2, told
-    assert out == ""
-    assert who in told
-    assert "(xortune search" in told
-    assert "Traceback" not in told
+    assert ended(second, 2, who, "(xortune search") == ""
     for command in (
         ["search", space, "--output", folder],
         ["search", space, "--output", folder, "--resume", "--trials", "99"],
@@ -71,21 +75,13 @@ def test_clones_of_one_machine_do_not_take_a_run_from_each_other(
     first = drivers(*words, pause=1.0, patch=CLONE)
     wait_for_lines(first, folder, 1)
     second = drivers(*words, "--resume", patch=CLONE)
-    _, told = second.communicate(timeout=120)
-    assert second.returncode == 2, told
-    assert f"another search holds this run: pid {first.pid} on " in told
+    ended(second, 2, f"another search holds this run: pid {first.pid} on ")
     first.send_signal(signal.SIGSTOP)  # from now on nobody can know that it lives
     third = drivers(*words, "--resume", pause=0.1, patch=CLONE)
-    _, told = third.communicate(timeout=120)
-    assert third.returncode == 0, told
-    assert f"taken over from pid {first.pid}" in told
-    assert "which has not renewed it" in told
+    ended(third, 0, f"taken over from pid {first.pid}", "which has not renewed it")
     journal = (folder / JOURNAL).read_bytes()
     first.send_signal(signal.SIGCONT)
-    _, told = first.communicate(timeout=120)
-    assert first.returncode == 2, told
-    assert "this search no longer holds its run and has stopped writing" in told
-    assert "Traceback" not in told
+    ended(first, 2, "this search no longer holds its run and has stopped writing")
     assert (folder / JOURNAL).read_bytes() == journal
     without_ray(monkeypatch.setattr)
     assert trained(load_run(folder)) == trained(undisturbed)
@@ -96,11 +92,8 @@ def test_a_full_disk_ends_the_search_with_whole_lines_and_a_fix(
 ):
     folder = tmp_path / "run"
     full = drivers("search", space, "--output", folder, bytes_left=3000)
-    _, told = full.communicate(timeout=120)
-    assert full.returncode == 2, told
-    assert f"{folder / JOURNAL}: cannot be written (File too large)" in told
-    assert "free space there, then continue with --resume" in told
-    assert "Traceback" not in told
+    refusal = f"{folder / JOURNAL}: cannot be written (File too large)"
+    ended(full, 2, refusal, "free space there, then continue with --resume")
     assert 0 < len(read(folder / JOURNAL)) < 12
     assert (folder / JOURNAL).stat().st_size <= 3000
     assert torn(folder / JOURNAL) == 0

@@ -1,4 +1,4 @@
-"""What the verbs say in Python: nothing silent, nothing twice, all in the logger `xortune`."""
+"""What verbs say in Python, and how progress is shown: nothing silent, nothing twice."""
 
 import logging
 import sys
@@ -11,6 +11,8 @@ from xortune.core.outcome import Failure
 from xortune.driver import voice as module
 from xortune.driver.voice import Voice
 from xortune.reports import progress
+from xortune.reports.progress import display, progress_line
+from xortune.runs.status import Progress
 
 FAILURE = Failure({"lr": 1}, 3, "why", "Traceback ...")
 
@@ -20,9 +22,11 @@ def coin(config, seed):
 
 
 @pytest.fixture
-def bare(monkeypatch):
-    """As in a program that has not set up logging; pytest has."""
-    monkeypatch.setattr(module.LOGGER, "hasHandlers", lambda: False)
+def clock(monkeypatch):
+    """The seconds that progress is shown at."""
+    seconds = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
+    return seconds
 
 
 def said(voice, capsys):
@@ -32,10 +36,11 @@ def said(voice, capsys):
     return capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("bare")
 def test_without_logging_warnings_are_printed_and_the_rest_where_somebody_watches(
     capsys, monkeypatch
 ):
+    # As in a program that has not set up logging; pytest has.
+    monkeypatch.setattr(module.LOGGER, "hasHandlers", lambda: False)
     shown = "the first failure: seed 3 of lr=1\nTraceback ...\n"
     assert said(Voice(0), capsys) == ""
     assert said(Voice(1), capsys) == f"note: careful\n{shown}"
@@ -45,7 +50,9 @@ def test_without_logging_warnings_are_printed_and_the_rest_where_somebody_watche
     assert said(Voice(0), capsys) == ""
 
 
-def test_with_logging_sentences_are_records(capsys, caplog):
+def test_with_logging_sentences_are_records_and_the_callers_own_function_is_told_all(
+    capsys, caplog
+):
     caplog.set_level(logging.INFO, logger="xortune")
     assert "note" not in said(Voice(1), capsys)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -53,9 +60,6 @@ def test_with_logging_sentences_are_records(capsys, caplog):
         ("INFO", "by the way"),
         ("WARNING", "seed 3 failed: why"),
     ]
-
-
-def test_the_callers_own_function_is_told_all(capsys):
     told = []
     said(Voice(1, told.append), capsys)
     assert told == ["careful", "by the way"]
@@ -92,24 +96,21 @@ def test_a_notebook_has_one_cell_that_changes_and_goes(monkeypatch):
     class Cell:
         update = staticmethod(shown.append)
 
-    ipython = types.ModuleType("IPython")
+    ipython, drawing = types.ModuleType("IPython"), types.ModuleType("IPython.display")
     ipython.get_ipython = lambda: types.SimpleNamespace(kernel=1)
-    display = types.ModuleType("IPython.display")
-    display.HTML, display.display = str, lambda *_, **__: Cell
+    drawing.HTML, drawing.display = str, lambda *_, **__: Cell
     monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setitem(sys.modules, "IPython.display", drawing)
     xt.evaluate({"lr": 1}, range(9), train=coin)
     *during, last = shown
     assert 'value="1.0000" max="1"></progress> evaluating: 7/9 seeds solved' in during[-1]
     assert last == ""
 
 
-def test_the_time_left_does_not_rise(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+def test_the_time_left_does_not_rise(monkeypatch, clock):
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
     lines = []
-    with progress.display(line=lines.append) as shown:
+    with display(line=lines.append) as shown:
         show = shown.seeds()
         for seconds in (1, 2, 3, 4, 5, 6, 20, 40, 60, 61, 62):  # it gets slower, then faster
             clock[0] = seconds
@@ -117,3 +118,81 @@ def test_the_time_left_does_not_rise(monkeypatch):
     left = [int(line.split()[-3]) for line in lines if line.endswith("s left")]
     assert len(left) > 4
     assert left == sorted(left, reverse=True)
+
+
+# -------------------------------------------------------------------------------------------------
+# The line of a search.
+
+
+def moment(**changes):
+    fields = {"done": 50, "total": 200, "fresh": 50, "seconds": 25.0, "best": (99, 128)}
+    return Progress(**{"failed": 0, **fields, **changes})
+
+
+def line_of(now, *, raced=False):
+    return progress_line(now, seconds_left=now.seconds_left or None, raced=raced)
+
+
+def test_a_line_says_how_far_how_fast_how_long_and_how_well():
+    assert line_of(moment()) == "50/200  2.0/s  1:15 min left  best 99/128 (69–84 %)"
+    last = moment(done=200, seeds=6543, fresh=0)  # all is proposed
+    shown = line_of(last, raced=True)
+    assert shown == "200/200  6,543 seeds  best 99/128 (69–84 %)  more for the best, report"
+    assert line_of(last).endswith("best 99/128 (69–84 %)  now the report")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({"fresh": 0, "seconds": 0.0}, "best", "/s"),
+        ({"fresh": 0}, "50/200", "/s"),
+        ({"done": 200, "fresh": 200}, "200/200", "left"),
+        ({"fresh": 1, "seconds": 100.0}, "36/h", "/s"),
+        ({"failed": 3}, "3 without outcome", "crash"),
+        ({"best": (0, 8)}, "best 0/8 (0–33 %)", "without"),
+    ],
+)
+def test_what_a_line_says(changes, said, unsaid):
+    line = line_of(moment(**changes))
+    assert said in line
+    assert unsaid not in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "rate", "left"),
+    [
+        ({}, 2.0, 75.0),
+        ({"seconds": 0.0}, 0.0, None),
+        ({"fresh": 0}, 0.0, None),
+        ({"done": 200}, 2.0, 0.0),
+        # A resumed search: what an earlier session did says nothing of this one's speed.
+        ({"done": 150, "fresh": 5, "seconds": 10.0}, 0.5, 100.0),
+    ],
+)
+def test_rate_and_time_left(changes, rate, left):
+    assert (moment(**changes).rate, moment(**changes).seconds_left) == (rate, left)
+
+
+@pytest.mark.usefixtures("clock")
+def test_off_a_terminal_a_few_plain_lines_on_stderr(capsys):
+    with display() as shown:
+        show = shown.search()
+        for done in range(1, 201):
+            show(moment(done=done, fresh=done, seconds=float(done)))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split()[0] for line in err.splitlines()] == [
+        *("50/200", "100/200", "150/200", "200/200")
+    ]
+
+
+def test_on_a_terminal_one_line_that_goes_away(clock, terminal):
+    with display() as shown:
+        show = shown.search()
+        for done, seconds in ((50, 1.0), (51, 1.05), (52, 1.2)):
+            clock[0] = seconds
+            show(moment(done=done))
+    text = terminal.getvalue()
+    assert "52/200" in text
+    assert "51/200" not in text, "so soon after what was shown nothing is drawn"
+    assert "\x1b[2K" in text, "the line is wiped at the end"

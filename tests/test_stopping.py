@@ -1,4 +1,4 @@
-"""A time budget: nothing begins after it, and everything that is shown says that it was over."""
+"""What ends a search: a time budget, after which nothing begins, and a rate that can be proven."""
 
 import json
 import re
@@ -6,9 +6,10 @@ import time
 from datetime import datetime
 
 import pytest
-from commands import _somewhere, xortune
+from commands import _somewhere, refused, xortune
 
 import xortune as xt
+from xortune.racing.race import race_lower
 
 __all__ = ["_somewhere"]  # the fixture
 
@@ -35,15 +36,29 @@ search: {sampler: random, trials: 16}
 seeds: SEEDS
 """
 
+
+@pytest.fixture
+def space(tmp_path):
+    """Writes a space file, `a.yaml`."""
+    (tmp_path / "train.py").write_text(TRAIN)
+
+    def write(seeds, rate=None):
+        text = SPACE.replace("SEEDS", seeds)
+        if rate is not None:
+            text = text.replace("16", "200") + f"stop: {{proven_rate: {rate}}}\n"
+        (tmp_path / "a.yaml").write_text(text)
+
+    return write
+
+
 BUDGET = 2
 
 
-def test_nothing_begins_after_it_and_all_say_so(tmp_path):
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{ladder: [5]}"))
+def test_nothing_begins_after_it_and_all_say_so(space, tmp_path):
+    space("{ladder: [5]}")
     (tmp_path / "slow").touch()
     begins = time.time()
-    words = ("search", "slow.yaml", "--output", "run", "--time-budget", f"{BUDGET}s")
+    words = ("search", "a.yaml", "--output", "run", "--time-budget", f"{BUDGET}s")
     ran = xortune(*words)
     ended = time.time()
     assert ran.exit_code == 0, ran.output
@@ -78,19 +93,18 @@ def test_nothing_begins_after_it_and_all_say_so(tmp_path):
 
     # What was cut off goes on as if nothing had been.
     (tmp_path / "slow").unlink()
-    again = xortune("search", "slow.yaml", "--output", "run", "--resume", "--quiet")
+    again = xortune("search", "a.yaml", "--output", "run", "--resume", "--quiet")
     assert again.exit_code == 0, again.output
-    assert xortune("search", "slow.yaml", "--output", "whole", "--quiet").exit_code == 0
+    assert xortune("search", "a.yaml", "--output", "whole", "--quiet").exit_code == 0
     resumed, whole = xt.load_run("run"), xt.load_run("whole")
     assert resumed.table.equals(whole.table)
     assert (resumed.manifest["complete"], resumed.manifest["stopped"]) == (True, None)
     assert xt.status("run").state == "finished"
 
 
-def test_a_budget_that_is_over_before_anything_began(tmp_path):
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{ladder: [4]}"))
-    words = ("search", "slow.yaml", "--output", "run")
+def test_a_budget_that_is_over_before_anything_began(space):
+    space("{ladder: [4]}")
+    words = ("search", "a.yaml", "--output", "run")
     ran = xortune(*words, "--time-budget", "0.000001s")
     assert ran.exit_code == 0, ran.output
     assert "No configuration has finished yet." in ran.stdout
@@ -98,3 +112,28 @@ def test_a_budget_that_is_over_before_anything_began(tmp_path):
     assert xt.status("run").stopped is not None
     assert xortune(*words, "--resume", "--quiet").exit_code == 0
     assert len(xt.load_run("run").results) == 16
+
+
+@pytest.mark.parametrize(
+    ("command", "seeds"), [("space", "{race: {max: 512}}"), ("search", "{ladder: [8, 512]}")]
+)
+def test_a_rate_that_cannot_be_proven_is_refused_and_the_fix_is_right(space, command, seeds):
+    space(seeds, 0.99)
+    quiet = ["--quiet"] if command == "search" else []
+    told = refused(
+        xortune(command, "a.yaml", *quiet),
+        "a.yaml:7: stop.proven_rate: 0.99 can never be proven: 512 of 512 seeds prove 0.9824",
+    )
+    enough = int(re.search(r"race: {max: (\d+)}", told)[1])
+    assert race_lower(enough, enough, 200) >= 0.99 > race_lower(enough - 1, enough - 1, 200)
+    space(f"{{race: {{max: {enough}}}}}", 0.99)
+    assert xortune("space", "a.yaml").exit_code == 0
+
+
+def test_a_rate_that_can_be_proven_is_not(space):
+    space("{race: {max: 512}}", 0.9824)
+    assert xortune("space", "a.yaml").exit_code == 0
+    space("{race: {max: 512}}", 0.9825)
+    refused(xortune("space", "a.yaml"), "at most 0.9824 with 512 seeds")
+    space("{race: {max: 512}}", 0.9999999999999)
+    refused(xortune("space", "a.yaml"), "ask for less")
