@@ -58,7 +58,7 @@ def that_it_failed(objectives: tuple[Objective, ...], seen: ConfigCounts) -> tup
 def searched(space: SearchSpace, tell: Callable[..., tuple[float, ...]]) -> list[float]:
     """The worst decile of each proposal, infinite where failed seeds decide."""
     learns = space.search.sampler != "random"
-    proposer = OptunaProposer(space, told=tell) if learns else proposer_for(space)
+    proposer = OptunaProposer(space, values_of=tell) if learns else proposer_for(space)
     [goal] = parse_space(SPACE.format(sampler="tpe", trials=1, seed=0, objective=PLAIN)).objectives
     found = []
     for number in range(space.search.trials or 0):

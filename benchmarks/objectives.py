@@ -128,7 +128,7 @@ def search(space: SearchSpace, tracer: Tracer, told: Callable[[ConfigCounts], fl
     ladder = space.seeds.ladder
     longest = max(trainer.cost(Block(point, 0, ladder[0])) for point in probes(space))
     most = most_in_flight(longest, slots=1, proposals=trials)
-    proposer = OptunaProposer(space, told=lambda _, seen: (told(seen),))
+    proposer = OptunaProposer(space, values_of=lambda _, seen: (told(seen),))
     decisions = SearchDecisions(space, trainer, proposer, max_in_flight=most)
     record = Record(Nowhere(), decisions)  # type: ignore[arg-type]
     batches = Batches(decisions, trainer, record, most=1)

@@ -401,7 +401,7 @@ def by_keyword(config, seed, *, report):
 )
 def test_what_a_function_takes_is_seen_by_names(function, form, words):
     assert form_of(function, "f") == form
-    assert form.words == words
+    assert form.description == words
 
 
 class TwoSeeds(NoRun):

@@ -421,7 +421,7 @@ def test_a_trainer_of_it_counts_what_a_function_counts_and_says_how_it_trained()
     np.testing.assert_array_equal(outcome.status, expected.status)
     assert 0 < outcome.successes < 12
     assert outcome.details.note == "the seeds of a block are trained as one"
-    assert "TorchTraining" in trainer.form.words
+    assert "TorchTraining" in trainer.form.description
 
 
 def test_configurations_that_differ_in_their_optimizers_share_a_stack():

@@ -8,10 +8,10 @@ from xortune.core.seeds import MARK
 from xortune.stats.anytime import anytime_interval
 
 MAX_LISTED = 5
-"""Failing seeds that are listed with their messages."""
+"""Maximum number of failing seeds that are listed with their messages."""
 
 MAX_LENGTH = 200
-"""Characters of a message."""
+"""Maximum number of characters of a message."""
 
 FIX = "write @pytest.mark.seeds(500, min_rate=0.95)"
 

@@ -33,7 +33,7 @@ ORDER = (
     *("search", "space", "report", "status", "certify", "gate", "plan", "evaluate", "compare"),
     *("export", "import", "log", "submit"),
 )
-"""Of the commands in --help."""
+"""The order of the commands in --help."""
 
 app.registered_commands.sort(
     key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", ""))

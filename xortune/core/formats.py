@@ -194,7 +194,7 @@ def in_notebook() -> bool:
 
 
 FIRST_ROWS = 10
-"""Rows that are shown; the others are counted."""
+"""Maximum number of rows shown; a note counts the others."""
 
 WIDEST = 60  # characters of a cell
 

@@ -27,7 +27,8 @@ MIN_BETTER = 5
 twice as many configs in all."""
 
 MAX_CONFIGS, RESAMPLES = 4000, 100
-"""Of more configs, which would change little, every n-th of the ranking is used."""
+"""Maximum number of configs: of more, every n-th of the ranking is used, which changes little.
+Number of bootstrap resamples."""
 
 BETTER, CELLS = 0.1, 50
 """The share of the better configs, and the maximum number of cells of a grid, as in Optuna."""
@@ -64,7 +65,7 @@ class Importance:
 def importance(run: Run, space: SearchSpace) -> Importance:
     """The importance of each parameter that is active in every config; all configs weigh the same.
 
-    Configs are ranked by `expected`, (k + 1) / (n + 2), so that 510 of 512 is above 8 of 8.
+    Configs are ranked by `expected_rate`, (k + 1) / (n + 2), so that 510 of 512 is above 8 of 8.
 
     The interval is share +- 1.96 standard deviations of the share over resamples of the configs,
     cut off at 0 and 1. It is the uncertainty for configs such as those that the search visited, not

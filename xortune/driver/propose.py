@@ -371,7 +371,7 @@ class OptunaProposer:
     Args:
         space: what is searched.
         earlier, normal, shared: see `proposer_for`.
-        told: returns the values for the sampler, one for each objective.
+        values_of: returns the values for the sampler, one for each objective.
 
     Raises:
         InputError: here and from its methods: the storage fails. Here, too: the study is another
@@ -385,12 +385,14 @@ class OptunaProposer:
         normal: Callable[[Point], Point] = _unchanged,
         shared: SharedStudy | None = None,
         *,
-        told: Callable[[Sequence[Objective], ConfigCounts], tuple[float, ...]] = sampler_values,
+        values_of: Callable[
+            [Sequence[Objective], ConfigCounts], tuple[float, ...]
+        ] = sampler_values,
     ) -> None:
         first = len(earlier[0].start) if earlier else len(space.start)
         self._start, self._added = space.start[:first], list(space.start[first:])
         self._normal, self._entered = normal, set[str]()
-        self._space, self._shared, self._values = space, shared, told
+        self._space, self._shared, self._values = space, shared, values_of
         self._draw = Draw(space)
         self._ids: dict[int, int] = {}  # trials under way, by their number in the run
         self._before: dict[int, FrozenTrial] = {}  # trials of earlier sessions, by that number

@@ -561,9 +561,9 @@ def cost_of(space: SearchSpace, cluster: Cluster, check: Check) -> str | None:
     seeds = f"{first:,}" if first == most else f"{first:,} to {most:,}"
     what = f"search: {count(trials, 'configuration')} x {seeds} seeds"
     least = trials * first * each
-    told = estimate(what, least, max(least, trials * most * each / gain), workers)
-    if told is None or space.seeds.certify is None:
-        return told
+    sentence = estimate(what, least, max(least, trials * most * each / gain), workers)
+    if sentence is None or space.seeds.certify is None:
+        return sentence
     fresh = duration(FINALISTS * space.seeds.certify * each / gain / (workers or 1))
     seeds = f"{FINALISTS} x {space.seeds.certify:,} seeds"
-    return f"{told}; then {seeds} for the certificate: {fresh}"
+    return f"{sentence}; then {seeds} for the certificate: {fresh}"

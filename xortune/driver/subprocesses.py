@@ -42,7 +42,7 @@ SOCKET_CLOSED = 89
 """Exit code of a subprocess whose function has closed the socket for its answers."""
 
 HEADER_BYTES = 8
-"""The length of an answer, in front of it."""
+"""Size of the length that precedes an answer."""
 
 POLL_SECONDS = 0.1
 """Time between two checks that the subprocess lives: its children may hold its socket open."""

@@ -256,7 +256,7 @@ def called_with(trainer: Trainer) -> str | None:
         return ", ".join(path for path, _ in trainer.kept.files) or "none"
     if not isinstance(trainer, CustomTrainer):
         return None
-    return trainer.form.words
+    return trainer.form.description
 
 
 @dataclass(frozen=True)

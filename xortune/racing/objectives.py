@@ -24,12 +24,12 @@ from xortune.stats.proportions import expected_rate
 # failed, a quantile where it falls on a failed seed.
 
 Numbers: TypeAlias = Sequence[float] | NDArray[np.float64]
-"""Of each seed; NaN where it failed."""
+"""A number of each seed; NaN where the seed failed."""
 
 BEYOND = 1e300
-"""A sampler's value lies beyond this where failed seeds decide it, and never otherwise."""
+"""A sampler's value is beyond this if, and only if, failed seeds make the statistic infinite."""
 
-NEXT_TO_NOTHING = 1e-6
+FAILURE_PENALTY = 1e-6
 """The relative penalty of a sampler's value if all seeds failed."""
 
 
@@ -66,7 +66,7 @@ def sampler_value(objective: Objective, numbers: Numbers) -> float:
     if not math.isfinite(value):
         return math.copysign(BEYOND * (1 + share), value)
     value = min(max(value, -BEYOND / 2), BEYOND / 2)
-    worse = NEXT_TO_NOTHING * share * max(1.0, abs(value))
+    worse = FAILURE_PENALTY * share * max(1.0, abs(value))
     return value - worse if objective.maximize else value + worse
 
 
@@ -139,7 +139,7 @@ def sampler_values(objectives: Sequence[Objective], counts: ConfigCounts) -> tup
     """The sampler's values: a finite number for each objective, with its direction.
 
     A success rate alone is `worth`, which also decides between equal counts. Beside others it is
-    `expected`, epochs to solve are `log_epochs_to_solve`, a parameter is its value, and a statistic
+    `expected_rate`, epochs to solve are `log_epochs_to_solve`, a parameter is its value, and a statistic
     of numbers is `sampler_value`.
     """
     if only_rate(objectives):

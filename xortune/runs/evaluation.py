@@ -49,19 +49,19 @@ COMPRESSION = 1
 """zlib's fastest level."""
 
 MAX_SEEDS, MAX_ROWS, MAX_EPOCHS = 2**26, 2**30, 2**40
-"""Per line: seeds, judged rows of all seeds together, epochs."""
+"""Maximum per line: seeds, judged rows of all seeds together, epochs."""
 
 MAX_TIME = 253_402_300_799
 """The last second of the year 9999, in seconds since 1970."""
 
 MAX_NAMES, MAX_REASON = 64, 500
-"""Per line: number of names, of values and of curves; characters of a name, and of a reason."""
+"""Maximum per line: names, of values and of curves; characters of a name, and of a reason."""
 
 MAX_NUMBERS, MAX_OUTPUT = 2**27, 2**20
-"""Per line: seeds times names; bytes of the output of failed seeds."""
+"""Maximum per line: seeds times names; bytes of the output of failed seeds."""
 
 MAX_POINTS = 2**22
-"""Per line: points of all curves together."""
+"""Maximum per line: points of all curves together."""
 
 MAX_ATTEMPTS = 1000
 """Attempt a spends alpha / 2**a, so later attempts could prove nothing."""

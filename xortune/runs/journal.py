@@ -159,10 +159,10 @@ def _identity(place: Path) -> tuple[int, int] | None:
 # next writer cuts it off.
 
 HELD_SECONDS = 0.01
-"""For how long a check that this driver holds the run is good: a batch's lines come at once."""
+"""Minimum time between two checks that this driver holds the run: a batch's lines come at once."""
 
 FSYNC_SECONDS = 0.2
-"""Between two syncs while lines keep coming: a line is on the disk after at most about so long."""
+"""Maximum time until an appended line is on the disk, about, while lines keep coming."""
 
 
 class JournalReader:
@@ -249,7 +249,7 @@ class JournalReader:
 
 
 LARGE = 1 << 24
-"""About the bytes that one process reads while another starts; more are read by two."""
+"""Two processes read a journal of more bytes: about those that one reads while the other starts."""
 
 
 def _read_part(path: str, start: int, end: int) -> JournalReader:

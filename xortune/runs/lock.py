@@ -56,13 +56,13 @@ LOCK = "lock"
 HEARTBEAT_SECONDS, LEASE_SECONDS = 5.0, 30.0
 
 LOOK_SECONDS = 0.5
-"""Between two looks at the beat of a driver elsewhere."""
+"""Time between two checks of the beat of a driver elsewhere."""
 
 WITHDRAW_SECONDS = 10.0
 """How long the first of several claims waits for the others to withdraw."""
 
 MAX_BYTES = 10_000
-"""Of a claim; a longer file is none."""
+"""Maximum size of a claim; a larger file is none."""
 
 LOCAL = frozenset(
     ("apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")

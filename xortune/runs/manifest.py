@@ -24,7 +24,7 @@ from xortune.stats.numbers import named_statistic
 MANIFEST = "manifest.json"
 
 FORMAT = 1
-"""Of manifest and journal; increased by each change that older versions would misread."""
+"""The version of manifest and journal; each change that older programs would misread adds one."""
 
 
 class _NotCertified(TypedDict):
@@ -198,7 +198,7 @@ def update_manifest(path: str | os.PathLike[str], **changes: Any) -> None:
 
 
 MOST_NOTE, MOST_TAG = 1000, 100
-"""Characters of a note, and of a tag."""
+"""Maximum number of characters of a note, and of a tag."""
 
 
 def checked_labels(note: str | None, tags: Iterable[str] | None) -> dict[str, Any]:

@@ -378,7 +378,7 @@ class ConfigResults(Sequence[ConfigResult]):
 
 
 KEPT = 20_000
-"""Objects are kept for at most so many configurations: those of a million would fill the memory."""
+"""Maximum number of configurations whose objects are kept: a million would fill the memory."""
 
 
 def _sums(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[Any]:

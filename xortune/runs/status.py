@@ -168,10 +168,10 @@ def moment(text: object) -> float | None:
 # only the lines appended since the last one.
 
 RECENT_SECONDS = 300.0
-"""The recent rate is that of so many seconds."""
+"""The recent rate is measured over this time."""
 
 RECENT_LINES = 10_000
-"""If more lines came in this time, the recent rate is that of the last so many lines."""
+"""Maximum number of lines over which the recent rate is measured, the last ones."""
 
 
 def _rate(times: NDArray[np.int64], now: float, since: float | None) -> float | None:

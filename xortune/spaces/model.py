@@ -56,7 +56,7 @@ MEASURED = {SUCCESS_RATE: True, EPOCHS_TO_SOLVE: False}
 """Objectives that the search measures, and whether more is better."""
 
 FIRST = 8
-"""A new configuration of a race gets up to so many seeds, or the first rung, while none fails."""
+"""A race gives a new configuration up to this many seeds at once, while none of them fails."""
 
 # -------------------------------------------------------------------------------------------------
 # Values of a file.

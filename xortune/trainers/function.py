@@ -149,8 +149,8 @@ class CallForm:
     stacked: bool = False
 
     @property
-    def words(self) -> str:
-        """For users: what it is called with."""
+    def description(self) -> str:
+        """What it is called with, for users."""
         if self.stacked:
             return "config: a TorchTraining, which trains many seeds as one where it can"
         seeds = MANY if self.many else "seed"

@@ -581,7 +581,7 @@ SHARE = 0.8
 """The fraction of a GPU's free memory that a stack may take."""
 
 MOST_ELEMENTS = 2**31 - 1
-"""Of one tensor. torch's kernels index larger ones with 64 bits, and are slower."""
+"""Maximum size of a tensor: torch's kernels index larger ones with 64 bits, and are slower."""
 
 
 def stacks(trainings: Sequence[Training], task: Task, *, device: str = "cpu") -> list[list[int]]:

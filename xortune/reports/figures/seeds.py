@@ -75,7 +75,7 @@ def stops_of(run: Run) -> Stops:
 
 
 MOST_ROWS, MOST_GROUPS = 60, 20
-"""The most configs that have a bar each; the most groups, by seeds reached, of more configs."""
+"""Maximum number of bars: one for each config, or, of more configs, one for each group."""
 
 ROLES: dict[Stop, Role] = {
     Stop.FULL: "a",
