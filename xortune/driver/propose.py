@@ -392,7 +392,7 @@ class OptunaProposer:
         first = len(earlier[0].start) if earlier else len(space.start)
         self._start, self._added = space.start[:first], list(space.start[first:])
         self._normal, self._entered = normal, set[str]()
-        self._space, self._shared, self._values = space, shared, values_of
+        self._space, self._shared, self._values_of = space, shared, values_of
         self._draw = Draw(space)
         self._ids: dict[int, int] = {}  # trials under way, by their number in the run
         self._before: dict[int, FrozenTrial] = {}  # trials of earlier sessions, by that number
@@ -455,7 +455,7 @@ class OptunaProposer:
         if self._study is None:
             return
         trial_id = self._ids.pop(number)
-        values = self._values(self._space.objectives, seen)
+        values = self._values_of(self._space.objectives, seen)
         with storage_errors(self._shared):
             trial = self._study._storage.get_trial(trial_id)
             if trial.state.is_finished():

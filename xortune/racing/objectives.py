@@ -139,8 +139,8 @@ def sampler_values(objectives: Sequence[Objective], counts: ConfigCounts) -> tup
     """The sampler's values: a finite number for each objective, with its direction.
 
     A success rate alone is `worth`, which also decides between equal counts. Beside others it is
-    `expected_rate`, epochs to solve are `log_epochs_to_solve`, a parameter is its value, and a statistic
-    of numbers is `sampler_value`.
+    `expected_rate`, epochs to solve are `log_epochs_to_solve`, a parameter is its value, and a
+    statistic of numbers is `sampler_value`.
     """
     if only_rate(objectives):
         return (worth(counts.successes, counts.n, tie_break(objectives, counts)),)
