@@ -1,8 +1,6 @@
 """Results that xortune did not produce, of tables and of Optuna, as a run; a run as a study."""
 
-import csv
 import hashlib
-import io
 import json
 import math
 from collections import Counter
@@ -60,19 +58,14 @@ CELLS = st.dictionaries(
 
 @given(CELLS, st.randoms(use_true_random=False), st.sampled_from([",", ";", "\t"]))
 def test_the_counts_are_those_of_a_plain_loop_over_the_rows(tmp_path_factory, cells, rng, sign):
-    rows = list(cells.items())
+    rows = [(opt, success, lr, seed) for (lr, opt, seed), success in cells.items()]
     rng.shuffle(rows)
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=sign)
-    writer.writerow(["opt", "success", "lr", "seed"])
-    writer.writerows([opt, success, lr, seed] for (lr, opt, seed), success in rows)
-    # An empty name would be another table: at least one row has a rate.
-    writer.writerow(["adam", "1", "0.5", "0"])
-    text = out.getvalue()
-    found = results_in(table(tmp_path_factory.mktemp("t"), text), Asked(("lr", "opt")))
-    wanted = Counter({(0.5, "adam"): 1})
-    n = Counter({(0.5, "adam"): 1})
-    for (lr, opt, _), success in rows:
+    rows.append(("adam", "1", "0.5", 0))  # a column without a rate would be another table
+    frame = pd.DataFrame(rows, columns=["opt", "success", "lr", "seed"])
+    text = frame.to_csv(sep=sign, index=False)
+    found = read_in(tmp_path_factory.mktemp("t"), text, Asked(("lr", "opt")))
+    wanted, n = Counter(), Counter()
+    for opt, success, lr, _ in rows:
         config = (float(lr) if lr else None, opt)
         n[config] += 1
         wanted[config] += success in ("true", "1")
@@ -83,9 +76,8 @@ def test_the_counts_are_those_of_a_plain_loop_over_the_rows(tmp_path_factory, ce
         seeds[config] += e.outcome.n
         assert e.outcome.seeds.tolist() == list(e.block.seeds)  # without a gap
     assert (+k, seeds) == (+wanted, n)
-    order = [*((float(lr) if lr else None, opt) for (lr, opt, _), _ in rows), (0.5, "adam")]
     points = {e.proposal: e.block.point for e in found.evaluations}
-    assert [(p.get("lr"), p["opt"]) for p in points.values()] == list(dict.fromkeys(order))
+    assert [(p.get("lr"), p["opt"]) for p in points.values()] == list(n)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +141,8 @@ def test_nothing_said_is_refused_or_a_failure_as_one_wishes(tmp_path, success, c
     text, fix = f"lr,seed,{column}\n1,0,1\n1,1,{cell}\n", r"rows as failed \(missing_fails=True\)"
     with pytest.raises(InputError, match=rf"r.csv:3: {column}: {told}.*{fix}; if"):
         read_in(tmp_path, text, Asked(("lr",), success=success))
-    [line] = read_in(
-        tmp_path, text, Asked(("lr",), success=success, missing_fails=True)
-    ).evaluations
+    asked = Asked(("lr",), success=success, missing_fails=True)
+    [line] = read_in(tmp_path, text, asked).evaluations
     assert line.outcome.status.tolist() == [Status.SOLVED, Status.CRASHED]
 
 
@@ -209,13 +200,10 @@ def test_the_space_that_is_written_can_be_read_and_holds_what_was_seen(tmp_path)
     rows = "".join(
         f"{0.001 * (s + 1):g},{s % 3},{'yes' if s % 2 else 'a: b'},same,{s},1\n" for s in range(30)
     )
-    found = read_in(
-        tmp_path, "lr,w,opt,fixed,seed,success\n" + rows, Asked(("lr", "w", "opt", "fixed"))
-    )
-    text = space_text(
-        "t", found, source='a "b".csv', configs=30, seeds=1, success="a >= 1", trainer="./t.py:f"
-    )
-    space = parse_space(text)
+    asked = Asked(("lr", "w", "opt", "fixed"))
+    found = read_in(tmp_path, "lr,w,opt,fixed,seed,success\n" + rows, asked)
+    more = {"configs": 30, "seeds": 1, "success": "a >= 1", "trainer": "./t.py:f"}
+    space = parse_space(space_text("t", found, source='a "b".csv', **more))
     lr, w, opt, fixed = space.parameters
     assert (lr.low, lr.high, lr.integer) == (0.001, 0.03, False)
     assert w.values == (0, 1, 2)
@@ -230,8 +218,6 @@ def run(config, seed):
         raise ValueError("unlucky")
     return {"accuracy": 0.95 if seed % 10 else 0.5}
 """
-
-
 ROWS = [
     (lr, width, seed, round(0.8 + 0.15 * ((seed * 7 + width) % 10 < 10 * lr), 3))
     for lr in (0.5, 0.9, 1.0)
@@ -314,12 +300,8 @@ def test_a_gate_of_imported_seeds_holds_for_all_configs_at_once(results, tmp_pat
     worst = run.results[-1].key
     assert xt.gate(run, min_rate=0.9, key=worst).answer == "refuted"
     assert f"imported seeds of config {verdict.key}" in verdict.line
-    only = xt.import_results(
-        pd.read_csv(results).query("lr == 1 and width == 8"),
-        config=["lr"],
-        success=RULE,
-        output="one",
-    )
+    one = pd.read_csv(results).query("lr == 1 and width == 8")
+    only = xt.import_results(one, config=["lr"], success=RULE, output="one")
     assert xt.gate(only, min_rate=0.8).bound == float(anytime_lower(40, 40, alpha=0.05))
 
 
