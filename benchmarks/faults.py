@@ -36,7 +36,8 @@ from faults_compared import differences
 from faults_drivers import END_SECONDS, Driver, Machines, machines, small_disk
 from faults_spaces import GRID, SPACE
 
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
+from xortune.runs.store import JOURNAL
 
 FREE = "free space there"
 """What a driver says when the disk is full."""

@@ -38,7 +38,7 @@ import xortune as xt
 from xortune.cli.shared import app
 from xortune.reports import files as report_files
 from xortune.runs import lock as run_lock
-from xortune.runs.run import JOURNAL
+from xortune.runs.store import JOURNAL
 
 ROOT = Path(__file__).parents[1]
 MEMORY = 6 << 30

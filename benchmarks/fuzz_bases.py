@@ -16,7 +16,8 @@ from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL, create
+from xortune.runs.run import create
+from xortune.runs.store import JOURNAL
 
 __all__ = ["SPACE", "Fake", "base_runs"]
 

@@ -29,7 +29,8 @@ from xortune.runs import journal as journal_module
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
-from xortune.runs.run import JOURNAL, create, load_run
+from xortune.runs.run import create, load_run
+from xortune.runs.store import JOURNAL
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import parse_space
 

@@ -41,8 +41,9 @@ from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
-from xortune.runs.run import JOURNAL, create, load_run
+from xortune.runs.run import create, load_run
 from xortune.runs.status import Progress
+from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import parse_space

@@ -24,8 +24,8 @@ from object_store import KEYS, s3_server  # noqa: E402  # the server of the test
 
 from xortune.runs.journal import Journal  # noqa: E402
 from xortune.runs.lock import held  # noqa: E402
-from xortune.runs.run import JOURNAL  # noqa: E402
 from xortune.runs.store import (  # noqa: E402
+    JOURNAL,
     driver_directory,
     segments_in,
     store_of,

@@ -16,7 +16,7 @@ from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.certify import certify_run
-from xortune.runs.run import JOURNAL
+from xortune.runs.store import JOURNAL
 
 SPACE = """
 name: tiny

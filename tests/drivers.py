@@ -17,7 +17,7 @@ from xortune.driver import session as session_module
 from xortune.driver.batches import Done
 from xortune.runs import lock as run_lock
 from xortune.runs.lock import LOCK, this_process
-from xortune.runs.run import JOURNAL
+from xortune.runs.store import JOURNAL
 
 SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")
 

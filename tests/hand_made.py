@@ -8,7 +8,8 @@ from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL, Run, create, load_run
+from xortune.runs.run import Run, create, load_run
+from xortune.runs.store import JOURNAL
 
 RIGHT, WRONG, ZERO, ONE = (0, 1, 1, 0), (0, 1, 1, 1), (0, 0, 0, 0), (1, 1, 1, 1)
 

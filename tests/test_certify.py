@@ -31,7 +31,8 @@ from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
 from xortune.driver.certify import certify_run
 from xortune.runs.certificate import certificate_of, lower_bound, risk_of
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
+from xortune.runs.store import JOURNAL
 from xortune.stats.proportions import clopper_pearson_lower
 
 __all__ = ["run"]  # the fixture

@@ -22,7 +22,7 @@ from xortune.driver.executors import LocalExecutor
 from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.loop import run as run_loop
 from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL
+from xortune.runs.store import JOURNAL
 
 __all__ = ["run"]  # the fixture
 

@@ -12,7 +12,8 @@ from xortune.certificates.fresh import CertifyRequest
 from xortune.driver.batches import ATTEMPTS
 from xortune.driver.certify import certify_run
 from xortune.driver.cluster import Cluster
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
+from xortune.runs.store import JOURNAL
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 ON_RAY = Cluster("auto")  # which is the one that is there already

@@ -21,7 +21,8 @@ from test_serial import LOGGERS, changed
 import xortune as xt
 from xortune.core.outcome import Status
 from xortune.driver import session as session_module
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
+from xortune.runs.store import JOURNAL
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 

@@ -17,9 +17,8 @@ from xortune.core.errors import InputError
 from xortune.core.files import is_full
 from xortune.runs.journal import Guard
 from xortune.runs.lock import LOCK, held
-from xortune.runs.run import JOURNAL
 from xortune.runs.status import status
-from xortune.runs.store import replace_file
+from xortune.runs.store import JOURNAL, replace_file
 
 __all__ = ["space"]  # the fixture
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

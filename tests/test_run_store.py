@@ -26,8 +26,8 @@ from xortune.runs import store as run_store
 from xortune.runs.journal import Journal
 from xortune.runs.lock import held, holder, this_process
 from xortune.runs.manifest import update_manifest
-from xortune.runs.run import JOURNAL
 from xortune.runs.store import (
+    JOURNAL,
     Listed,
     Segment,
     Store,

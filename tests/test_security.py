@@ -17,7 +17,8 @@ from xortune.core.files import MAX_BYTES, json_of, text_of
 from xortune.core.task import read_numbers
 from xortune.reports.files import csv_text
 from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL, holds_run, load_run
+from xortune.runs.run import holds_run, load_run
+from xortune.runs.store import JOURNAL
 
 READERS = (["status"], ["report"], ["gate", "--min-rate", "0.5"], ["export"])
 

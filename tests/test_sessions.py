@@ -26,8 +26,9 @@ from xortune.runs import sessions as run_sessions
 from xortune.runs.evaluation import Evaluations, decode
 from xortune.runs.manifest import fingerprint_of, identity_of, update_manifest
 from xortune.runs.results import by_version
-from xortune.runs.run import JOURNAL, create, load_run
+from xortune.runs.run import create, load_run
 from xortune.runs.sessions import continue_run, first_manifest
+from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 from xortune.trainers.network import NetworkTrainer
 

@@ -34,8 +34,8 @@ from xortune.runs import lock as run_lock
 from xortune.runs.evaluation import encode
 from xortune.runs.lock import LOCK, held
 from xortune.runs.manifest import checked_labels, label_run, update_manifest
-from xortune.runs.run import JOURNAL
 from xortune.runs.status import DriverWatch, Watcher, watched
+from xortune.runs.store import JOURNAL
 
 
 def point(number):

@@ -18,9 +18,9 @@ from xortune.core.errors import InputError
 from xortune.runs import lock as run_lock
 from xortune.runs import status as run_status
 from xortune.runs import store as run_store
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
 from xortune.runs.status import status
-from xortune.runs.store import Store, StoredPath, driver_directory, segments_in, store_of
+from xortune.runs.store import JOURNAL, Store, StoredPath, driver_directory, segments_in, store_of
 
 __all__ = ["drivers", "space"]
 

@@ -13,7 +13,8 @@ from drivers import CLONE, drivers, owners, space, state, trained, wait_for_line
 import xortune as xt
 from xortune.runs.journal import read, torn
 from xortune.runs.lock import LOCK
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
+from xortune.runs.store import JOURNAL
 
 __all__ = ["drivers", "space"]  # the fixture
 

@@ -17,7 +17,7 @@ from xortune.driver.batches import Batches, Done, WorkerFailure
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import Record
 from xortune.runs.journal import Journal, read
-from xortune.runs.run import JOURNAL
+from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 
 SPACE = """

@@ -19,8 +19,9 @@ from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import read
-from xortune.runs.run import JOURNAL, Run
+from xortune.runs.run import Run
 from xortune.runs.status import status as status_of
+from xortune.runs.store import JOURNAL
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import cancelling_if, custom_trainer

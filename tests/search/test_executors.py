@@ -23,7 +23,7 @@ from xortune.driver.executors import ProcessExecutor
 from xortune.driver.session import processes_here
 from xortune.driver.subprocesses import ending_process, process_for
 from xortune.runs.journal import read
-from xortune.runs.run import JOURNAL
+from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
 from xortune.trainers.reaper import REAPER

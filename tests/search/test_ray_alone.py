@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
+from xortune.runs.store import JOURNAL
 
 MARK = "XORTUNE_TEST_FOLDER"
 XORTUNE = [sys.executable, "-c", "from xortune.cli import main; main()"]

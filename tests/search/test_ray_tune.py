@@ -23,7 +23,8 @@ from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster
 from xortune.driver.voice import Listener
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import load_run
+from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 
 SPACE = """

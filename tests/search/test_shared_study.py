@@ -31,7 +31,8 @@ from xortune.driver.propose import (
 )
 from xortune.racing.objectives import ConfigCounts, sampler_values
 from xortune.runs.journal import Journal
-from xortune.runs.run import JOURNAL, create
+from xortune.runs.run import create
+from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 
 SPACE = """
