@@ -1,6 +1,5 @@
 """What the tests of certificates share: a searched run, trainers, the command."""
 
-import json
 import math
 import os
 import signal
@@ -11,12 +10,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 
-import xortune as xt
 from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.certify import certify_run
-from xortune.runs.store import JOURNAL
 
 SPACE = """
 name: tiny
@@ -88,58 +85,10 @@ def run(tmp_path, monkeypatch):
     return searched_run(tmp_path / "run")
 
 
-def certify(run, trainer=None, *, top=3, seeds=100, **more):
-    return certify_run(
-        run.path, trainer or Counting(), CertifyRequest(top=top, seeds=seeds, **more)
-    )
-
-
-def spans(path, *, searched):
-    """From the journal alone: {key: [(first, stop)]} of the search's lines, or of the others."""
-    found: dict[str, list] = {}
-    for line in (path / JOURNAL).read_text().splitlines():
-        fields = json.loads(line)
-        if ("purpose" not in fields) == searched:
-            span = (fields["first"], fields["first"] + fields["count"])
-            found.setdefault(fields["key"], []).append(span)
-    return found
-
-
-def disjoint(path):
-    old = [span for found in spans(path, searched=True).values() for span in found]
-    new = [span for found in spans(path, searched=False).values() for span in found]
-    assert old
-    assert new
-    return all(a[1] <= b[0] or b[1] <= a[0] for a in old for b in new)
-
-
-@pytest.fixture
-def searched(tmp_path, monkeypatch):
-    """`xt.search` without Ray: the journal gets three configs of which one solves nothing."""
-    from xortune.driver import session as session_module
-    from xortune.driver.executors import LocalExecutor
-    from xortune.runs.run import holds_run
-    from xortune.runs.sessions import first_manifest
-
-    real = session_module.search_session
-
-    def session(space, trainer, directory, *, resume, **rest):
-        if not holds_run(directory):
-            manifest = first_manifest(space, trainer, resume.command)
-            found = {"points": POINTS[:3], "counts": (8, 7, 0), "seconds": 0.5}
-            searched_run(directory, **found, text=space.text, **manifest)
-        rest["executor"] = LocalExecutor(trainer)
-        return session.complete and real(space, trainer, directory, resume=resume, **rest)
-
-    session.complete = True
-    monkeypatch.setattr(session_module, "search_session", session)
-
-    def search(**more):
-        return xt.search(search.space, output=tmp_path / "searched", **more)
-
-    search.session, search.space = session, tmp_path / "space.yaml"
-    search.space.write_text(SPACE.replace("[8]}", "[8], certify: 20}").replace("s: 5", "s: 3"))
-    return search
+def certify(run, trainer=None, *, top=3, seeds=100, cluster=None, on_progress=None, **more):
+    request = CertifyRequest(top=top, seeds=seeds, **more)
+    given = {"cluster": cluster, "on_progress": on_progress}
+    return certify_run(run.path, trainer or Counting(), request, **given)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Attempts to certify: what is trained, under which seeds, in which order, and what may go on."""
 
-import contextlib
 import json
 import shutil
 import tempfile
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,24 +12,27 @@ from certified import (
     BASE,
     KEYS,
     POINTS,
+    SEARCHED,
     SPACE,
+    Chancy,
     Counting,
     certify,
-    disjoint,
     run,
     searched_run,
-    spans,
 )
 from commands import xortune
-from hand_made import append, done, solved, write_run
+from hand_made import append, done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.certificates.fresh import CertifyRequest
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
-from xortune.driver.certify import certify_run
+from xortune.driver import certify as module
+from xortune.driver import loop
+from xortune.driver.certify import train_locally
+from xortune.driver.cluster import Cluster
+from xortune.driver.executors import LocalExecutor
 from xortune.runs.certificate import certificate_of, lower_bound, risk_of
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
@@ -38,13 +41,20 @@ from xortune.stats.proportions import clopper_pearson_lower
 __all__ = ["run"]  # the fixture
 
 
+def disjoint(path):
+    """Whether no seed of a search is one of its certificate."""
+    run = load_run(path)
+    blocks = ((a.block.seeds, b.block.seeds) for a in run.evaluations for b in run.checks)
+    return all(a.stop <= b.start or b.stop <= a.start for a, b in blocks)
+
+
 def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
     trainer = Counting(fails={KEYS[1]: 1})
     found = certify(run, trainer)
     by_rank = sorted(found.finalists, key=lambda f: f.rank)
-    assert [f.key for f in by_rank] == [KEYS[1], KEYS[2], KEYS[0]]  # 8, 7 and 6 of 8
-    assert [(f.search_k, f.search_n) for f in by_rank] == [(8, 8), (7, 8), (6, 8)]
-    assert [(f.k, f.n) for f in by_rank] == [(98, 100), (100, 100), (100, 100)]
+    assert [(f.key, f.search_k, f.search_n, f.k, f.n) for f in by_rank] == [
+        *((KEYS[1], 8, 8, 98, 100), (KEYS[2], 7, 8, 100, 100), (KEYS[0], 6, 8, 100, 100))
+    ]
     [first] = {f.first for f in by_rank}
     assert first in CERTIFY
     # Half of 5 % for the first attempt, a third of that for each of three finalists.
@@ -52,12 +62,11 @@ def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
         low = clopper_pearson_lower(f.k, f.n, confidence=1 - 0.025 / 3)
         assert f.lower_bound == pytest.approx(float(low))
     assert found.best.key == KEYS[2]
-    assert disjoint(run.path)
-    assert spans(run.path, searched=False) == {
-        key: [(first, first + 50), (first + 50, first + 100)] for key in (KEYS[1], KEYS[2], KEYS[0])
-    }
     # In turn, so that the record of an attempt begins with all of its finalists.
-    assert [b.point.key for b in trainer.blocks[:3]] == [f.key for f in by_rank]
+    blocks = [(f.key, start, 50) for start in (first, first + 50) for f in by_rank]
+    assert [(b.point.key, b.first, b.count) for b in trainer.blocks] == blocks
+    lines = load_run(run.path).checks
+    assert [(c.block.point.key, c.block.first, c.block.count) for c in lines] == blocks
 
 
 @pytest.mark.parametrize("lines", [[], [done(0, POINTS[0], solved(0, 0, 8, epochs=30))]])
@@ -249,13 +258,12 @@ CALL = st.fixed_dictionaries(
 @given(st.lists(CALL, min_size=1, max_size=6))
 def test_fresh_seeds_stay_fresh_and_nothing_is_forgotten(calls):
     with tempfile.TemporaryDirectory() as name:
-        path, before = searched_run(Path(name) / "run").path, None
+        run, before = searched_run(Path(name) / "run"), None
         for call in calls:
-            options = dict(call)
-            trainer = Counting(stop_after=options.pop("stop_after"))
-            with contextlib.suppress(xt.InputError, KeyboardInterrupt):
-                certify_run(path, trainer, CertifyRequest(**options))
-            before = _checked(path, before)
+            trainer = Counting(stop_after=call["stop_after"])
+            with suppress(xt.InputError, KeyboardInterrupt):
+                certify(run, trainer, **{k: v for k, v in call.items() if k != "stop_after"})
+            before = _checked(run.path, before)
 
 
 def _checked(path, before):
@@ -288,3 +296,103 @@ def _checked(path, before):
             ]
         assert len(after.attempts) - len(before.attempts) in {0, 1}
     return after
+
+
+# Any of the seeds may be missing.
+
+CALLS = (
+    {},
+    {"top": 2, "seeds": 60, **AROUND},
+    {"top": 2, "seeds": 70, "neighbourhood": 0.2, "extendable": True},
+)
+
+
+@settings(max_examples=15)
+@given(st.sampled_from(CALLS), st.data())
+def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(call, data):
+    with tempfile.TemporaryDirectory() as name:
+        # Another attempt before it, and one finalist in whose neighbourhood is another.
+        near = Point({**BASE, "lr": 0.03, "hidden_dim": 4})
+        points, counts = [*POINTS, near], [*SEARCHED, 8]
+        run = searched_run(Path(name) / "run", points=points, counts=counts, seconds=0.5)
+        trainer, journal = Chancy(seconds=1e-7), run.path / JOURNAL
+        certify(run, trainer, top=1, seeds=30, neighbourhood=0.2)
+        before = journal.read_text().splitlines(keepends=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "BLOCK_SECONDS", 16e-7)
+            whole = certify(run, trainer, **call)
+        made = journal.read_text().splitlines(keepends=True)[len(before) :]
+        counts = [json.loads(line)["count"] for line in made]
+        kept = data.draw(st.lists(st.sampled_from(range(len(made))), unique=True, min_size=1))
+        journal.write_text("".join([*before, *(made[i] for i in kept)]))
+        told = []
+        again = certify(run, trainer, on_progress=lambda *counts: told.append(counts), **call)
+        if total := sum(counts) - sum(counts[i] for i in kept):
+            assert again == whole
+            assert told[-1] == (total, total)
+        else:  # it was complete: another attempt
+            assert len(again.attempts) == len(whole.attempts) + 1
+
+
+def test_an_interrupt_keeps_what_has_finished(run, monkeypatch):
+    wait = LocalExecutor.wait
+
+    def interrupted(self, batches):
+        wait(self, batches)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalExecutor, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        certify(run, top=1)
+    assert [line.final for line in load_run(run.path).checks] == [True]
+
+
+# Where it is trained.
+
+
+@pytest.fixture
+def places(monkeypatch):
+    """Where the blocks of each call would have been trained: `here`, or on which cluster."""
+    seen = []
+
+    def here(*arguments):
+        seen.append("here")
+        train_locally(*arguments)
+
+    @contextmanager
+    def on_ray(trainer, cluster, *_, **__):
+        seen.append(cluster)
+        yield LocalExecutor(trainer)
+
+    monkeypatch.setattr(module, "train_locally", here)
+    monkeypatch.setattr(module, "on_ray", on_ray)
+    monkeypatch.setattr(module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(module, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(module, "slots", lambda *_: 2)
+    return seen
+
+
+def test_what_takes_less_than_ray_to_start_is_trained_here(run, places, monkeypatch):
+    monkeypatch.setattr(module, "RAY_SECONDS", 5.0)
+    for seconds, cluster, place in (
+        (9.9 / 300, Cluster(), "here"),  # on two cores
+        (10.1 / 300, Cluster(), Cluster()),
+        (10.1 / 300, None, "here"),
+        (1e-9, Cluster("auto"), Cluster("auto")),
+        (1e-9, Cluster(trial_timeout=9.0), Cluster(trial_timeout=9.0)),
+    ):
+        certify(run, Counting(seconds=seconds), cluster=cluster)
+        assert places.pop() == place
+
+
+def test_what_the_search_measured_or_lost_counts(tmp_path, places):
+    """A block that it lost may kill this process too, where that is a user's code."""
+    run = searched_run(tmp_path / "slow", points=POINTS[:1], counts=[8], seconds=0.5)
+    trainer = Counting(seconds=1e-3)
+    for seeds in (240, 270):
+        certify(run, trainer, top=1, seeds=seeds, cluster=Cluster())
+    append(run.path, failed(1, POINTS[1], 0, 8, final=False))
+    for theirs in (False, True):
+        trainer.users_code = theirs
+        certify(run, trainer, top=1, seeds=20, cluster=Cluster())
+    assert places == ["here", Cluster()] * 2

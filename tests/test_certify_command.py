@@ -7,25 +7,31 @@ from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
-from certified import KEYS, POINTS, SPACE, Counting, run, searched, searched_run
+from certified import KEYS, POINTS, SPACE, Counting, run, searched_run
 from commands import refused, xortune
 from hand_made import write_run
 
 import xortune as xt
 from xortune.core.seeds import CERTIFY
 from xortune.core.task import Task
+from xortune.driver import session as session_module
+from xortune.driver.executors import LocalExecutor
 from xortune.runs.manifest import fingerprint_of, identity_of
-from xortune.runs.run import load_run
+from xortune.runs.run import holds_run, load_run
+from xortune.runs.sessions import first_manifest
+from xortune.trainers import network
 from xortune.trainers.network import NetworkTrainer
 
-__all__ = ["run", "searched"]
+__all__ = ["run"]  # the fixture
+
+
+def certified_of(path):
+    return json.loads((path / "certificate.json").read_text())
 
 
 def test_the_verb_trains_the_network_and_its_counts_can_be_repeated(run):
     told = []
-    found = xt.certify(
-        run, top=2, seeds=40, on_progress=lambda done, total: told.append((done, total))
-    )
+    found = xt.certify(run, top=2, seeds=40, on_progress=lambda *counts: told.append(counts))
     assert isinstance(found, xt.Certificate)
     assert xt.load_run(run.path).certificate == found == run.certificate
     assert told[-1] == (80, 80)
@@ -33,9 +39,8 @@ def test_the_verb_trains_the_network_and_its_counts_can_be_repeated(run):
         seeds = range(finalist.first, finalist.first + finalist.n)
         same = xt.evaluate(xt.Config.from_point(finalist.point), seeds)
         assert (same.successes, same.n) == (finalist.k, finalist.n)
-    assert (
-        "## The winners on seeds that the search never saw" in (run.path / "report.md").read_text()
-    )
+    report = (run.path / "report.md").read_text()
+    assert "## The winners on seeds that the search never saw" in report
 
 
 def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
@@ -48,20 +53,25 @@ def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
     assert xt.certify(run, trainer=Counting(), top=1, seeds=10).best.k == 10
 
 
-def test_the_command_shows_the_certificate_that_it_writes(run, monkeypatch):
+@pytest.fixture
+def by(monkeypatch):
+    """`by(trainer)` certifies."""
+    name = "xortune.driver.certify.trainer_of"
+    return lambda trainer: monkeypatch.setattr(name, lambda *_, **__: trainer)
+
+
+def test_the_command_shows_the_certificate_that_it_writes(run, by):
     """What it shows is golden/certified.80.txt."""
-    monkeypatch.setattr(
-        "xortune.driver.certify.trainer_of", lambda *_, **__: Counting({KEYS[1]: 5})
-    )
+    by(Counting({KEYS[1]: 5}))
     result = xortune("certify", run.path, "--top", 2, "--seeds", 100)
     assert result.exit_code == 0, result.output
     assert str(xt.load_run(run.path).certificate) in " ".join(result.stdout.split())
     assert result.stdout.splitlines()[-1] == str(run.path / "certificate.json")
-    result = xortune("certify", run.path, "--top", 1, "--seeds", 50, "--json")
-    values = json.loads(result.stdout)
+    words = ("certify", run.path, "--top", 1, "--seeds", 50)
+    values = json.loads(xortune(*words, "--json").stdout)
     assert [a["attempt"] for a in values["attempts"]] == [1, 2]
-    assert values == json.loads((run.path / "certificate.json").read_text())
-    result = xortune("certify", run.path, "--top", 1, "--seeds", 50, "--quiet")
+    assert values == certified_of(run.path)
+    result = xortune(*words, "--quiet")
     assert (result.exit_code, result.output) == (0, "")
 
 
@@ -88,21 +98,42 @@ def test_the_command_refuses(run, words, message):
     assert not load_run(run.path).checks
 
 
-def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, monkeypatch):
-    trainer = Counting(stop_after=1)
-    monkeypatch.setattr("xortune.driver.certify.trainer_of", lambda *_, **__: trainer)
-    result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
-    assert result.exit_code == 3
-    assert "the same command continues" in result.stderr
-    trainer = Counting(broken={1, 2, 3})
-    result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
-    assert result.exit_code == 4
+def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, by):
+    for trainer, code in ((Counting(stop_after=1), 3), (Counting(broken={1, 2, 3}), 4)):
+        by(trainer)
+        result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
+        assert result.exit_code == code
+        assert ("the same command continues" in result.stderr) == (code == 3)
     assert "50/100" in result.stdout
 
 
 @pytest.fixture
+def searched(tmp_path, monkeypatch):
+    """`xt.search` for 20 fresh seeds: the journal gets three configs, of which two solve any."""
+    real = session_module.search_session
+
+    def session(space, trainer, directory, *, resume, **rest):
+        if not holds_run(directory):
+            manifest = first_manifest(space, trainer, resume.command)
+            found = {"points": POINTS[:3], "counts": (8, 7, 0), "seconds": 0.5}
+            searched_run(directory, **found, text=space.text, **manifest)
+        rest["executor"] = LocalExecutor(trainer)
+        return session.complete and real(space, trainer, directory, resume=resume, **rest)
+
+    session.complete = True
+    monkeypatch.setattr(session_module, "search_session", session)
+
+    def search(**more):
+        return xt.search(search.space, output=tmp_path / "searched", **more)
+
+    search.session, search.space = session, tmp_path / "space.yaml"
+    search.space.write_text(SPACE.replace("[8]}", "[8], certify: 20}").replace("s: 5", "s: 3"))
+    return search
+
+
+@pytest.fixture
 def search(searched, tmp_path, monkeypatch):
-    """The command, for a space that asks for 20 fresh seeds; two of three configs solve any."""
+    """The command for the same."""
     monkeypatch.setenv("COLUMNS", "100")
 
     def command(*words):
@@ -131,8 +162,7 @@ def test_a_search_certifies_if_its_space_says_so(searched, search):
     assert str(load_run(search.path).certificate) in " ".join(result.stdout.split())
     again = search("--resume", "--json")
     assert again.stderr == ""
-    written = json.loads((search.path / "certificate.json").read_text())
-    assert json.loads(again.stdout)["certificate"] == written
+    assert json.loads(again.stdout)["certificate"] == certified_of(search.path)
 
 
 def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_goes_on(
@@ -142,8 +172,6 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
     with pytest.raises(KeyboardInterrupt):
         searched()
     searched.session.complete = True
-    from xortune.trainers import network
-
     real, is_stopped = network.evaluate_config, iter([False, True, False])
 
     def stopped(*arguments, **more):
@@ -165,37 +193,32 @@ def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, monkey
     patched = SimpleNamespace(monotonic=lambda: next(clock))
     monkeypatch.setattr("xortune.driver.search.time", patched)
     monkeypatch.setattr("xortune.driver.session.time", patched)
-    monkeypatch.setattr("xortune.trainers.network.usable_cores", lambda: 2)
+    monkeypatch.setattr(network, "usable_cores", lambda: 2)
     result = search("--time-budget", "12s")
     assert result.exit_code == 0
-    run = load_run(search.path)
-    assert run.certificate is None
-    assert not run.checks
-    command = f"xortune certify {search.path} --seeds 20"
-    left = run.manifest["not_certified"]
-    assert left["command"] == command
+    run, report = load_run(search.path), search.path / "report.md"
+    assert (run.certificate, len(run.checks)) == (None, 0)
     # The searched blocks took 0.5 s for 8 seeds; two configs are to get 20, on two cores. That is
     # more than a tenth of 12 s.
-    assert left["seconds"] == pytest.approx(1.25)
-    lines = result.stdout.splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith("Not certified"))
-    assert lines[at].startswith("Not certified: the time budget had run out. This takes about ")
-    assert lines[at + 1].strip() == command
+    command = f"xortune certify {search.path} --seeds 20"
+    left = run.manifest["not_certified"]
+    assert (left["command"], left["seconds"]) == (command, pytest.approx(1.25))
+    said = "Not certified: the time budget had run out. This takes about 1.2"
+    [line, following] = result.stdout[result.stdout.index("Not certified") :].splitlines()[:2]
+    assert line.startswith(said)
+    assert following.strip() == command
     assert "certifying" not in result.stderr
-    report = (search.path / "report.md").read_text()
-    answer = report.split("## The answer")[1].split("\n## ")[0]
-    assert "**Not certified: the time budget had run out. This takes about 1.2 s:**" in answer
+    answer = report.read_text().split("## The answer")[1].split("\n## ")[0]
+    assert f"**{said} s:**" in answer
     assert f"```sh\n{command}\n```" in answer
     values = json.loads(xortune("report", search.path, "--json").stdout)
-    assert values["not_certified"] == left
-    assert values["certificate"] is None
+    assert (values["not_certified"], values["certificate"]) == (left, None)
     # The command does what the search would have done; and then nothing is left to say.
     assert xortune(*shlex.split(command)[1:]).exit_code == 0
-    done = load_run(search.path)
-    assert done.certificate.best.first in CERTIFY
-    assert [f.n for f in done.certificate.finalists] == [20] * 2
-    assert "Not certified" not in xortune("report", search.path).stdout
-    assert "Not certified" not in (search.path / "report.md").read_text()
+    found = load_run(search.path).certificate
+    assert found.best.first in CERTIFY
+    assert [f.n for f in found.finalists] == [20] * 2
+    assert "Not certified" not in xortune("report", search.path).stdout + report.read_text()
 
 
 # The engine of the search certifies, unless another is asked for.
@@ -211,17 +234,12 @@ def searched_by(path, engine, **more):
     return searched_run(path / "run", points=POINTS[:1], counts=[8], **described, **noted)
 
 
-def certified_of(path):
-    return json.loads((path / "certificate.json").read_text())
-
-
 @pytest.mark.parametrize("engine", ["auto", "fused", "reference"])
 def test_the_engine_of_the_search_certifies(tmp_path, engine):
-    run = searched_by(tmp_path, engine)
-    told = []
+    run, told = searched_by(tmp_path, engine), []
     xt.certify(run, top=1, seeds=20, on_word=told.append)
-    done = load_run(run.path)
-    assert {check.fingerprint for check in done.checks} == set(run.manifest["made"])
+    checks = load_run(run.path).checks
+    assert {check.fingerprint for check in checks} == set(run.manifest["made"])
     assert told == []
     made = certified_of(run.path)["run"]
     assert made["engine"] == run.manifest["engine"]
@@ -233,14 +251,14 @@ def test_another_engine_if_it_is_asked_for_and_the_certificate_names_it(tmp_path
     result = xortune("certify", run.path, "--top", 1, "--seeds", 20, "--engine", "fused")
     assert result.exit_code == 0
     assert "the search was made with other versions (engine: reference -> fused)" in result.stderr
-    made = certified_of(run.path)["run"]
-    assert made["engine"] == "fused"
-    assert made["torch"] == version("torch").partition("+")[0]
+    before = certified_of(run.path)
+    made = before["run"]
+    torch = version("torch").partition("+")[0]
+    assert (made["engine"], made["torch"]) == ("fused", torch)
     # Of the session that certified, not of the one that searched.
     assert made["versions"]["ray"] == version("ray")
     assert made.get("git_commit") != "of the search"
     # All of it follows from journal and manifest.
-    before = certified_of(run.path)
     (run.path / "certificate.json").unlink()
     assert xortune("report", run.path).exit_code == 0
     assert certified_of(run.path) == before
@@ -249,10 +267,8 @@ def test_another_engine_if_it_is_asked_for_and_the_certificate_names_it(tmp_path
 
 
 def test_an_engine_that_is_not_here_is_refused_before_anything_is_spent(tmp_path, monkeypatch):
-    import torch
-
     run = searched_by(tmp_path, "cuda", gpus=1)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     words = ("certify", run.path, "--top", 1, "--seeds", 20)
     result = xortune(*words)
     assert result.exit_code == 2

@@ -6,11 +6,9 @@ import shutil
 import signal
 
 import pytest
-from certified import Chancy, searched_run
+from certified import Chancy, certify, searched_run
 
-from xortune.certificates.fresh import CertifyRequest
 from xortune.driver.batches import ATTEMPTS
-from xortune.driver.certify import certify_run
 from xortune.driver.cluster import Cluster
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
@@ -24,43 +22,39 @@ def two(tmp_path):
     """The same run twice."""
     run = searched_run(tmp_path / "one", seconds=0.5)
     shutil.copytree(run.path, tmp_path / "two")
-    return run.path, tmp_path / "two"
+    return run, load_run(tmp_path / "two")
 
 
-def values(path):
-    return json.loads((path / "certificate.json").read_text())
+def values(run):
+    return json.loads((run.path / "certificate.json").read_text())
 
 
-def workers(path):
-    return {line.worker for line in load_run(path).checks if line.worker}
+def workers(run):
+    """The processes that trained it."""
+    lines = load_run(run.path).checks
+    return {int(line.worker.partition(":")[2]) for line in lines if line.worker}
 
 
 def test_the_same_certificate_here_and_on_two_slots(two):
-    call = CertifyRequest(top=2, seeds=60, neighbourhood=0.2)
-    here = certify_run(two[0], Chancy(), call)
-    told = []
-    trainer = Chancy(seconds=0.002)
-    there = certify_run(
-        two[1], trainer, call, cluster=ON_RAY, on_progress=lambda *counts: told.append(counts)
-    )
-    assert there == here
+    call, told = {"top": 2, "seeds": 60, "neighbourhood": 0.2}, []
+    here = certify(two[0], Chancy(), **call)
+    call |= {"cluster": ON_RAY, "on_progress": lambda *counts: told.append(counts)}
+    assert certify(two[1], Chancy(seconds=0.002), **call) == here
     assert values(two[1]) == values(two[0])
     assert 0 < here.best.k < 60, "the test tells nothing if all seeds are solved"
-    assert told[0] == (0, 600)
-    assert told[-1] == (600, 600)
+    assert (told[0], told[-1]) == ((0, 600), (600, 600))
     assert told == sorted(told)
-    assert {w.partition(":")[2] for w in workers(two[0])} == {str(os.getpid())}
-    assert str(os.getpid()) not in {w.partition(":")[2] for w in workers(two[1])}
+    assert workers(two[0]) == {os.getpid()}
+    assert os.getpid() not in workers(two[1])
 
 
 @pytest.mark.long
 def test_a_worker_that_dies_costs_its_block(two):
-    call = CertifyRequest(top=2, seeds=100)
-    whole = certify_run(two[0], Chancy(), call)
+    whole = certify(two[0], Chancy(), top=2)
     deadly = whole.best.first + 30
-    found = certify_run(two[1], Chancy(seconds=0.01, deadly=deadly), call, cluster=ON_RAY)
+    found = certify(two[1], Chancy(seconds=0.01, deadly=deadly), top=2, cluster=ON_RAY)
     assert found.latest is not None, "it is complete"
-    lines = load_run(two[1]).checks
+    lines = load_run(two[1].path).checks
     lost = [line for line in lines if line.outcome is None]
     assert all(deadly in line.block.seeds for line in lost)
     tries = [line.final for line in lost if line.block.point == lost[0].block.point]
@@ -92,15 +86,14 @@ def after_tune():
 @pytest.mark.long
 @pytest.mark.usefixtures("after_tune")
 def test_ctrl_c_and_the_same_call_again(two):
-    call = CertifyRequest(top=3, seeds=100)
-    whole = certify_run(two[0], Chancy(), call)
+    whole = certify(two[0], Chancy())
     stops = Chancy(seconds=0.02, stops=whole.best.first + 90, driver=os.getpid())
     with pytest.raises(KeyboardInterrupt):
-        certify_run(two[1], stops, call, cluster=ON_RAY)
+        certify(two[1], stops, cluster=ON_RAY)
     assert values(two[1])["attempts"][0]["complete"] is False
-    before = (two[1] / JOURNAL).read_text()
-    assert before.count('"purpose"') >= 1
-    again = certify_run(two[1], Chancy(), call, cluster=ON_RAY)
-    assert (two[1] / JOURNAL).read_text().startswith(before)
-    assert again == whole
+    journal = two[1].path / JOURNAL
+    before = journal.read_text()
+    assert '"purpose"' in before
+    assert certify(two[1], Chancy(), cluster=ON_RAY) == whole
+    assert journal.read_text().startswith(before)
     assert values(two[1]) == values(two[0])

@@ -3,11 +3,10 @@
 import json
 from dataclasses import dataclass, field
 
-import numpy as np
 import pytest
-from certified import KEYS, Counting, certify, run, spans
+from certified import BASE, KEYS, SPACE, Counting, certify, run
 from commands import xortune
-from hand_made import RIGHT, WRONG, outcome
+from hand_made import RIGHT, WRONG, done, outcome, solved, write_run
 
 import xortune as xt
 from xortune.core.seeds import CERTIFY
@@ -43,13 +42,13 @@ def test_where_no_seed_fails_the_first_finalist_is_enough(run):
     assert (best.key, best.k, best.n, best.lower_bound) == (ORDER[0], least, least, 0.99)
     assert 368 <= least <= 420  # 0.99 ** 368 <= 0.025
     assert best.first in CERTIFY
-    assert (found.latest.bound, found.latest.min_rate) == ("sequence", 0.99)
-    assert found.latest.confidence == 0.975
-    assert load_run(run.path).certificate == found
+    attempt, run = found.latest, load_run(run.path)
+    assert (attempt.bound, attempt.min_rate, attempt.confidence) == ("sequence", 0.99, 0.975)
+    assert run.certificate == found
     assert xt.status(run.path).certificate.state == "complete"
-    assert xt.gate(load_run(run.path), min_rate=0.99).passed
+    assert xt.gate(run, min_rate=0.99).passed
     # Asked again: another attempt, with half of the risk and other seeds.
-    again = certify(load_run(run.path), top=1, seeds=1000, min_rate=0.99)
+    again = certify(run, top=1, seeds=1000, min_rate=0.99)
     assert again.latest.number == 2
     assert again.best.n > least
     assert again.best.first != best.first
@@ -67,25 +66,24 @@ def test_it_goes_on_while_each_is_proven_and_ends_with_one_that_is_not(run, bloc
     assert first.lower_bound == 0.9
     assert (second.n, second.k) == (6 + most, 5)  # not even all that are left would prove it
     assert 0 <= second.lower_bound < 0.9
-    assert set(spans(run.path, searched=False)) == set(ORDER[:2])
     assert found.latest.complete
-    assert load_run(run.path).certificate == found
-    assert not xt.gate(load_run(run.path), min_rate=0.9, key=second.key).passed
+    run = load_run(run.path)
+    assert {line.block.point.key for line in run.checks} == set(ORDER[:2])
+    assert run.certificate == found
+    assert not xt.gate(run, min_rate=0.9, key=second.key).passed
 
 
 @pytest.mark.parametrize("stop", [1, 3, 6])
 def test_one_that_was_interrupted_ends_as_it_would_have(run, stop):
-    fails = {ORDER[0]: (3, 40)}
+    trainer = Failing(at={ORDER[0]: (3, 40)}, seconds=1 / 16, stop_after=stop)
     with pytest.raises(KeyboardInterrupt):
-        certify(run, Failing(at=fails, seconds=1 / 16, stop_after=stop), seeds=200, min_rate=0.9)
-    begun = load_run(run.path).certificate
-    assert begun.latest is None
+        certify(run, trainer, seeds=200, min_rate=0.9)
+    run, trainer.stop_after = load_run(run.path), None
+    assert run.certificate.latest is None
     assert xt.status(run.path).certificate.state == "begun"
-    trainer = Failing(at=fails, seconds=1 / 16, first=begun.attempts[0].finalists[0].first)
-    found = certify(load_run(run.path), trainer, seeds=200, min_rate=0.9)
+    found = certify(run, trainer, seeds=200, min_rate=0.9)
     rule = boundary(0.9, 200, 0.025)
-    needed = [rule.first(2), rule.first(0), rule.first(0)]
-    assert [one.n for one in found.finalists] == needed
+    assert [one.n for one in found.finalists] == [rule.first(2), rule.first(0), rule.first(0)]
     assert len(found.attempts) == 1
 
 
@@ -138,20 +136,18 @@ def test_what_does_not_go_with_a_rate_is_refused(run, more, field):
 
 
 def test_the_command_says_what_was_proven(tmp_path):
-    space = tmp_path / "space.yaml"
-    space.write_text(
-        "name: s\nepochs: 300\nparameters: {activation: Tanh, loss: MSELoss, optimizer: Adam, "
-        "lr: 0.05, hidden_dim: 8}\nsearch: {sampler: grid}\nseeds: {ladder: [10]}\n"
-    )
-    out = tmp_path / "run"
-    assert xortune("search", space, "--output", out, "--quiet").exit_code == 0
+    point = {**BASE, "lr": 0.05, "hidden_dim": 8, "epochs": 300}
+    result = done(0, point, solved(0, 10, 10))
+    out = write_run(
+        tmp_path / "run", [result], space_text=SPACE, trainer="network", task="xor"
+    ).path
     result = xortune("certify", out, "--min-rate", 0.8, "--seeds", 200)
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
     assert "it tests the rate 0.8 for one finalist after the other" in said
     found = json.loads(xortune("certify", out, "--min-rate", 0.8, "--json").stdout)
-    assert found["bound"] == "sequence"
-    assert found["attempts"][0]["min_rate"] == 0.8
-    assert found["finalists"][0]["lower_bound"] == 0.8
+    assert (found["bound"], found["attempts"][0]["min_rate"]) == ("sequence", 0.8)
+    [finalist] = found["finalists"]
+    assert finalist["lower_bound"] == 0.8
+    assert finalist["confidence"] == pytest.approx(1 - 0.05 / 4)
     assert "proves min_rate" in found["promise"]
-    assert np.isclose(found["finalists"][0]["confidence"], 1 - 0.05 / 4)
