@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import ray.job_submission
@@ -106,23 +107,22 @@ def test_the_line_for_ray_job_submit_says_the_same(space):
     assert "--output s3://bucket/run --trials 5" in what.entrypoint
 
 
+SENT_AS_GIVEN = (
+    *("--trial-timeout 10m", "--tensorboard --resume", "--tensorboard /shared/logs"),
+    *("--mlflow http://ml:5000 --wandb", "--mlflow sqlite:////shared/ml.db", "--wandb team/xor"),
+    "--tensorboard s3://bucket/logs",
+)
+
+
 @pytest.mark.parametrize(
     ("options", "sent"),
     [
-        (
-            ["--seed", 3, "--sampler", "random", "--trial-timeout", "10m", "--resume"],
-            "--sampler random --seed 3 --trial-timeout 10m --resume",
-        ),
-        (["--tensorboard", "--resume"], "--tensorboard --resume"),
-        (["--tensorboard", "/shared/logs"], "--tensorboard /shared/logs"),
-        (["--mlflow", "http://ml:5000", "--wandb"], "--mlflow http://ml:5000 --wandb"),
-        (["--mlflow", "sqlite:////shared/ml.db"], "--mlflow sqlite:////shared/ml.db"),
-        (["--wandb", "team/xor"], "--wandb team/xor"),
-        (["--tensorboard", "s3://bucket/logs"], "--tensorboard s3://bucket/logs"),
+        ("--seed 3 --sampler random --resume", "--sampler random --seed 3 --resume"),
+        *((sent, sent) for sent in SENT_AS_GIVEN),
     ],
 )
 def test_a_search_is_sent_with_its_options(space, server, options, sent):
-    done = ran(space, "--address", SERVER, "--output", "/shared/run", *options)
+    done = ran(space, "--address", SERVER, "--output", "/shared/run", *options.split())
     assert done.exit_code == 0, done.output
     assert server.addresses == [SERVER]
     expected = submission(space, "/shared/run", sent.split())
@@ -188,9 +188,7 @@ def test_a_trainer_that_would_not_be_sent_is_told_here(tmp_path, server, trainer
     ],
 )
 def test_without_a_job_client_or_server_the_fix_is_told(space, monkeypatch, error, words):
-    def client(_):
-        raise error
-
+    client = Mock(side_effect=error)
     monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", client)
     with pytest.raises(InputError, match=words):
         send_job(submission(space, "/run"), SERVER)
@@ -203,9 +201,8 @@ def test_without_a_job_client_or_server_the_fix_is_told(space, monkeypatch, erro
 )
 def test_a_real_job_server_both_ways():
     script = Path(__file__).parents[1] / "cluster" / "check_submit.sh"
-    here = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), PATH])}
-    ran = subprocess.run(
-        ["bash", script], capture_output=True, text=True, timeout=300, env=here, check=False
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout.endswith("both ways, the same table\n")
+    here = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), PATH])}
+    how = {"capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run(["bash", script], env=here, check=False, **how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("both ways, the same table\n")
