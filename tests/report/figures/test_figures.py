@@ -1,8 +1,10 @@
-"""All figures: their values and words, what each says, their order, runs that are strange."""
+"""Figures of runs: their values and words, what each says, their order, runs that are strange."""
 
+import itertools
 import json
 import os
 import re
+from collections import Counter
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -10,30 +12,53 @@ import numpy as np
 import pytest
 from figure_runs import (
     EPOCHS,
+    FRESH,
     HIDDEN,
     HOSTILE,
     RATE,
+    column,
     figures,
     in_front,
     keeps_to_the_rules,
+    made,
     ours,
+    raced,
+    rules,
+    searched,
     series,
 )
-from hand_made import CONFIG, done, failed, solved, write_run
+from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import xortune
 from xortune.core.config import Config
 from xortune.core.errors import InputError
-from xortune.core.outcome import Curves, Details
+from xortune.core.outcome import Curves, Details, wilson
+from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.reports.drawing.model import Mark
+from xortune.core.trainer import PROVEN_WORSE
+from xortune.reports.analysis import best_subset, varying
+from xortune.reports.drawing.model import Cells, Mark
 from xortune.reports.figures import FIGURES, figures_of
-from xortune.reports.figures.distributions import learning_curves, scores
-from xortune.reports.figures.seeds import seeds_so_far
+from xortune.reports.figures.distributions import learning_curves, scores, success_by_epoch
+from xortune.reports.figures.history import optimization_history
+from xortune.reports.figures.parameters import (
+    BANDWIDTH,
+    GRID,
+    contour,
+    parallel_coordinate,
+    param_importances,
+    slices,
+    smooth,
+)
+from xortune.reports.figures.ranking import pareto_front, ranking
+from xortune.reports.figures.seeds import MOST_ROWS, Stop, seeds_so_far, seeds_spent, stops_of
 from xortune.reports.figures.surface import decision_surface
+from xortune.runs.run import Run, load_run
+from xortune.stats.numbers import dkw_band
 from xortune.trainers import fused
 
-ROOT = Path(xortune.__file__).parents[1]
 GOLDEN = Path(__file__).with_name("golden.json")
 
 
@@ -97,7 +122,7 @@ def test_golden(plots):
 
 
 def test_none_is_forgotten_here(every):
-    folder = ROOT / "xortune" / "reports" / "templates" / "figures"
+    folder = Path(xortune.__file__).parent / "reports" / "templates" / "figures"
     names = {path.name.removesuffix(".txt.jinja") for path in folder.glob("*.jinja")}
     assert sorted(every) == sorted(names - {"tested"})
 
@@ -125,8 +150,7 @@ def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
 
 def test_a_run_without_a_finished_config_has_none(tmp_path):
     assert figures_of(write_run(tmp_path / "empty", [])) == ()
-    lines = [failed(0, CONFIG, 0, 8, final=False)]
-    run = write_run(tmp_path / "tried", lines)
+    run = write_run(tmp_path / "tried", [failed(0, CONFIG, 0, 8, final=False)])
     assert figures_of(run) == ()
     for figure, _ in FIGURES[:5]:
         with pytest.raises(InputError, match="no configuration is finished"):
@@ -169,9 +193,364 @@ def test_runs_that_are_strange(tmp_path, lines, names):
         keeps_to_the_rules(plot)
 
 
-def test_a_front_of_which_nothing_is_known_is_left_out(tmp_path):
-    rows = [(3, 0, 16, 1), (4, 0, 16, 1)]
-    nothing = ours(in_front(tmp_path / "nothing", rows, (RATE, EPOCHS)))
-    assert [plot.name for plot in nothing] == [*ALWAYS, FAILURE]
-    known = ours(in_front(tmp_path / "known", rows, (RATE, HIDDEN)))
-    assert [plot.name for plot in known] == [*ALWAYS, FAILURE, "front"]
+@pytest.mark.parametrize(("objective", "front"), [(EPOCHS, []), (HIDDEN, ["front"])])
+def test_a_front_of_which_nothing_is_known_is_left_out(tmp_path, objective, front):
+    run = in_front(tmp_path / "r", [(3, 0, 16, 1), (4, 0, 16, 1)], (RATE, objective))
+    assert [plot.name for plot in ours(run)] == [*ALWAYS, FAILURE, *front]
+
+
+ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+
+
+def point(config, **more):
+    return CONFIG | {"lr": 0.01 * (1 + config)} | more
+
+
+def run_of(path, *outcomes, **manifest):
+    found = [done(i, point(i), one) for i, one in enumerate(outcomes)]
+    return Run(path, {"trainer": "network", **manifest}, tuple(found))
+
+
+# The ranking.
+
+
+@ANY
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([8, 30])), min_size=2, max_size=9))
+def test_those_are_shaded_that_nothing_tells_from_the_best(tmp_path, kn):
+    run = run_of(tmp_path, *(solved(0, min(k, n), n) for k, n in kn), ladder=[8, 30])
+    members = {member.key for member in best_subset(run.results, 30).members}
+    keeps_to_the_rules(ranking(run))
+    spans = rules(ranking(run))
+    rows = range(len(run.results))
+    shaded = {row for span in spans for row in rows if span.at < row < span.to}
+    best = run.results[0].outcome.successes
+    tied = {row for row, r in enumerate(run.results) if r.key in members}
+    assert shaded == (tied if len(tied) > 1 and best else set())
+    assert sum(bool(span.label) for span in spans) == bool(shaded)
+
+
+# Success by epoch.
+
+
+def solved_at(epochs, budget):
+    """An outcome of one seed for each of these epochs, 0 where it is not solved."""
+    rows = [RIGHT if epoch else WRONG for epoch in epochs]
+    made = outcome(0, rows, epochs=budget)
+    return replace(made, solved_epoch=np.array(epochs, np.int32))
+
+
+@ANY
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=40), st.integers(60, 900))
+def test_the_line_is_the_share_solved_by_each_epoch(tmp_path, epochs, budget):
+    plot = success_by_epoch(run_of(tmp_path, solved_at(epochs, budget)))
+    keeps_to_the_rules(plot)
+    [line] = series(plot, kind="steps")
+    n, x = len(epochs), column(line, "x")
+    assert (x[0], x[-1]) == (1, budget)
+    assert set(x) == {1, budget, *(e for e in epochs if e)}  # a step wherever there is one
+    shares = [sum(0 < e <= at for e in epochs) / n for at in x]
+    assert column(line, "y") == pytest.approx(shares)
+    half = dkw_band(0, n)[1]
+    for y, ends in zip(shares, column(line, "y_ends"), strict=True):
+        assert ends == pytest.approx((max(0, y - half), min(1, y + half)))
+    for rising in (x, column(line, "y")):
+        assert all(a <= b for a, b in itertools.pairwise(rising))
+
+
+def test_a_key_that_is_unknown_ambiguous_or_one_too_many_is_refused(tmp_path):
+    run = run_of(tmp_path, *(solved(0, 8, 8) for _ in range(40)))
+    key = run.results[1].key
+    wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
+    first = [result.key[0] for result in run.results]
+    twice = next(sign for sign in first if first.count(sign) > 1)
+    for keys, words in (
+        ([wrong], f"no configuration has the key.*did you mean '{key}'"),
+        ([twice], f"keys begin with '{twice}'"),
+        ([""], "no configuration has the key ''"),
+        ([result.key for result in run.results[:7]], "at most 6"),
+    ):
+        with pytest.raises(InputError, match=words):
+            success_by_epoch(run, keys)
+
+
+# The history.
+
+# Each block: of which config, and how many of its four seeds are solved.
+BLOCKS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=25)
+
+
+@ANY
+@given(BLOCKS)
+def test_the_best_so_far_and_each_config_where_it_began(tmp_path, blocks):
+    """Held against one that looks at all configs after each block."""
+    lines, had = [], Counter()
+    for config, k in blocks:
+        lines.append(done(config, point(config), solved(had[config], k, 4)))
+        had[config] += 4
+    run = Run(tmp_path, {"trainer": "network"}, tuple(lines))
+    plot = optimization_history(run)
+    keeps_to_the_rules(plot)
+    [line] = series(plot, kind="steps")
+    k_of, n_of, best = Counter(), Counter(), []
+    for config, k in blocks:
+        k_of[config] += k
+        n_of[config] += 4
+        best.append(max(float(wilson(k_of[one], n_of[one])[0]) for one in n_of))
+    seeds = [4 * (1 + at) for at in range(len(blocks))]
+    # As a step function the line is the best after every block.
+    x, y = column(line, "x"), column(line, "y")
+    drawn = [y[np.searchsorted(x, at, side="right") - 1] for at in seeds]
+    assert drawn == pytest.approx(best)
+    assert x[-1] == seeds[-1] == sum(result.outcome.n for result in run.results)
+    dots = {m.key: (m.x, m.y) for points in series(plot, "points") for m in points.marks}
+    began = {}
+    for at, evaluation in enumerate(run.evaluations):
+        began.setdefault(evaluation.block.point.key, 4.0 * (1 + at))
+    assert dots == {r.key: (began[r.key], r.outcome.rate) for r in run.results}
+
+
+def test_where_configs_have_other_epochs_the_cost_is_seed_epochs(tmp_path):
+    lines = [
+        done(0, point(0), solved(0, 4, 4)),
+        done(1, point(1, epochs=10), solved(0, 2, 4, epochs=10, epoch=5)),
+        failed(2, point(2, epochs=100), 0, 4),
+        failed(3, point(3), 0, 4, final=False),  # it has no result
+    ]
+    plot = optimization_history(write_run(tmp_path / "run", lines))
+    assert plot.panels[0].x.label == "seed-epochs spent"
+    assert series(plot, kind="steps")[0].marks[-1].x == 4 * 1000 + 4 * 10 + 4 * 100
+
+
+def certified(run):
+    plot = optimization_history(run)
+    return rules(plot), series(plot, label=f"certified, on {FRESH} fresh seeds")
+
+
+def test_of_several_searches_it_is_no_sooner_than_its_counts(tmp_path):
+    run = raced(tmp_path / "run").noted(sessions=[{"made": "a"}, {"made": "a"}], made={"a": {}})
+    found, _ = certified(load_run(run.path))
+    # The second finalist has had its 16 seeds after 48 of 52.
+    assert [(rule.at, rule.label) for rule in found] == [(48.0, "certificate, not before")]
+    fewer = Run(run.path, run.manifest, run.evaluations[:10])
+    assert certified(fewer) == ([], []), "a certificate of other counts has no place"
+    beside = run.noted(sessions=[{"made": "a"}, {"made": "a", "what": "certify"}])
+    assert [rule.at for rule in certified(load_run(beside.path))[0]] == [52.0]
+
+
+# Where the seeds went.
+
+SIZES = st.lists(st.sampled_from([2, 4, 8, 40]), min_size=1, max_size=MOST_ROWS + 20)
+
+
+def totals(panel):
+    """The height of each bar of a panel, and that its parts lie on each other without a gap."""
+    tops = Counter()
+    for bars in panel.layers:
+        for mark in bars.marks:
+            assert mark.y_ends == pytest.approx((tops[mark.x], tops[mark.x] + mark.y))
+            assert mark.y > 0
+            tops[mark.x] += mark.y
+    return tops
+
+
+@ANY
+@given(SIZES)
+def test_all_seeds_are_there_once(tmp_path, sizes):
+    outcomes = [solved(0, i % (n + 1), n) for i, n in enumerate(sizes)]
+    run = run_of(tmp_path, *outcomes, ladder=[2, 4, 8, 40])
+    plot, stops = seeds_spent(run), stops_of(run)
+    keeps_to_the_rules(plot)
+    for stop, found in Counter(stops).items():
+        seeds = sum(r.outcome.n for r, s in zip(run.results, stops, strict=True) if s == stop)
+        assert f"{stop.value}: {found:,} configuration" in plot.alt
+        assert f" with {seeds:,} seed" in plot.alt
+    if len(sizes) <= MOST_ROWS:
+        rows = {mark.y: (mark.x, mark.key) for bars in series(plot) for mark in bars.marks}
+        table = run.table[["n", "key"]]
+        assert rows == {float(row.Index): (row.n, row.key) for row in table.itertuples()}
+        return
+    configs, seeds = plot.panels
+    reached = sorted(set(sizes))
+    assert configs.x.categories == tuple(map(str, reached))
+    assert totals(configs) == {float(reached.index(n)): c for n, c in Counter(sizes).items()}
+    shares = {n: n * c / sum(sizes) for n, c in Counter(sizes).items()}
+    assert totals(seeds) == pytest.approx({float(reached.index(n)): s for n, s in shares.items()})
+
+
+# Why configs got no more seeds: what the search recorded, and what follows from the counts.
+
+LADDER = [4, 8, 32, 128]
+RACED = ((128, 128), (32, 32), (7, 8), (3, 8), (0, 4))
+LINES = [done(i, point(i, hidden_dim=2 + i), solved(0, k, n)) for i, (k, n) in enumerate(RACED)]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reasons"),
+    [
+        ({}, "FULL QUICKER AHEAD WORSE UNSOLVED"),
+        ({"objectives": [RATE, HIDDEN]}, "FULL DOMINATED DOMINATED WORSE UNSOLVED"),
+        ({"complete": False}, "FULL ENDED ENDED WORSE UNSOLVED"),
+        ({"proven": {"key": "0", "rate": 0.9}}, "FULL ENDED ENDED WORSE UNSOLVED"),
+        ({"ladder": [128]}, "FULL ENDED ENDED WORSE ENDED"),
+        ({"ladder": None}, "FULL EARLY EARLY EARLY EARLY"),
+    ],
+)
+def test_every_reason(tmp_path, manifest, reasons):
+    worse = LINES[3].block.point
+    verdict = replace(failed(3, worse, 8, 1, final=False), error=PROVEN_WORSE)
+    given = {"trainer": "network", "ladder": LADDER, "complete": True, **manifest}
+    run = Run(tmp_path, given, (*LINES, verdict))
+    found = {r.key: stop.name for r, stop in zip(run.results, stops_of(run), strict=True)}
+    assert [found[line.block.point.key] for line in LINES] == reasons.split()
+
+
+def test_seeds_of_several_versions_tell_nothing(tmp_path):
+    other = replace(done(1, LINES[1].block.point, solved(32, 2, 2)), fingerprint="1" * 8)
+    run = Run(tmp_path, {"trainer": "network", "ladder": LADDER, "complete": True}, (*LINES, other))
+    assert run.set_aside
+    assert set(stops_of(run)) == {Stop.FULL, Stop.EARLY}
+
+
+# The front.
+
+
+def test_a_front_of_one_that_is_best_in_both_is_a_point(tmp_path):
+    """golden.json has the stairs through a longer one."""
+    rows = [(2, 4, 16, 10), (5, 8, 16, 10), (9, 16, 16, 10), (8, 8, 16, 10), (3, 2, 16, 10)]
+    both = ({**HIDDEN, "direction": "maximize"}, RATE)
+    plot = pareto_front(in_front(tmp_path / "run", rows, both))
+    keeps_to_the_rules(plot)
+    for layer in (*series(plot, "line"), *series(plot, "points", role="best")):
+        assert [(mark.x, mark.y) for mark in layer.marks] == [(9, 1.0)]
+
+
+def test_labels_have_the_important_parameters_that_find_room(tmp_path):
+    wide = {f"a{i}": f"value-{i}" for i in range(5)}
+    points = [wide | {"a3": f"value-{i}", "lr": 0.1 + i, "n": i} for i in range(3)]
+    lines = [done(i, one, solved(0, 8 - i, 8)) for i, one in enumerate(points)]
+    importance = {"n": 0.1, "a3": 0.7, "lr": 0.2}
+    run = write_run(tmp_path / "run", lines, importance=importance)
+    axis = ranking(run).panels[0].y
+    assert axis.label == "solved · a3, lr, n · key"
+    key = Point(points[1]).key[:6]
+    assert axis.categories[1] == f"7/8 · value-1, 1.1, 1 · {key}"
+    longer = [done(i, {"x" * 60: "y" * 60 + str(i), "n": i}, solved(0, 8, 8)) for i in range(3)]
+    axis = ranking(write_run(tmp_path / "longer", longer)).panels[0].y
+    assert axis.label == f"solved · {'x' * 8}…{'x' * 7}, n · key"
+    assert max(map(len, axis.categories)) <= 56
+
+
+# The success rate over one parameter.
+
+
+def only(plot, kind):
+    [panel] = plot.panels
+    [layer] = (layer for layer in panel.layers if isinstance(layer, kind))
+    return panel, layer
+
+
+def test_the_mean_is_weighted_by_nearness_and_the_band_is_its_error():
+    """Cochran (1977), Sampling Techniques, 6.4: variance sum w^2 (r - mean)^2 / (sum w)^2."""
+    draw = np.random.default_rng(1)
+    places, rates = draw.integers(0, 1001, 300) / 1000, draw.uniform(size=300)
+    mean, low, high = smooth(places, rates)
+    for at, x in enumerate(np.linspace(0, 1, GRID)):
+        weights = np.exp(-((places - x) ** 2) / (2 * BANDWIDTH**2))
+        assert mean[at] == pytest.approx(np.average(rates, weights=weights), abs=2e-6)
+        error = np.sqrt((weights**2 * (rates - mean[at]) ** 2).sum()) / weights.sum()
+        band = mean[at] - 1.96 * error, mean[at] + 1.96 * error
+        assert (low[at], high[at]) == pytest.approx(band, abs=2e-6)
+
+
+def test_nothing_is_said_where_fewer_than_five_configs_are_near():
+    near_the_ends = [*np.linspace(0, 0.1, 20), 0.5, *np.linspace(0.9, 1, 20)]
+    mean, *_ = smooth(np.array(near_the_ends), np.full(41, 0.5))
+    assert np.isfinite(mean[[0, 60]]).all()
+    assert np.isnan(mean[25:36]).all()
+    assert np.isnan(smooth(np.array([0, 0.5, 1.0, 0.25]), np.array([0, 1.0, 0, 1]))[0]).all()
+    left, right = series(slices(made([({"x": at}, 1, 2) for at in near_the_ends])), "line")
+    assert max(column(left, "x")) < 0.4
+    assert min(column(right, "x")) > 0.6
+    assert [bool(line.label) for line in (left, right)] == [True, False], "one entry in the legend"
+
+
+@pytest.mark.parametrize(
+    ("space", "numbers", "kind"),
+    [
+        ("{low: 1, high: 1000, log: true}", [900, 1000], "log"),
+        ("{choice: [1, 1000]}", [1, 1000], "log"),
+        ("{choice: [0, 1000]}", [0, 1000], "number"),
+    ],
+)
+def test_an_axis_is_logarithmic_where_the_search_was_or_numbers_span_much(
+    tmp_path, space, numbers, kind
+):
+    text = f"name: a\nparameters: {{x: {space}}}\nsearch: {{sampler: random, trials: 2}}\n"
+    numbers = np.linspace(*numbers, 14)
+    lines = [done(i, {"x": float(x)}, solved(0, i % 3, 4)) for i, x in enumerate(numbers)]
+    assert slices(write_run(tmp_path / "r", lines, space_text=text)).panels[0].x.kind == kind
+
+
+# Two parameters at once.
+
+
+def test_levels_that_are_numbers_and_none_have_a_place_too():
+    rows = [({"a": i % 7 / 10, "b": i % 2, "of": f"c{i}"}, i % 3, 2) for i in range(49)]
+    panel, cells = only(contour(made([*rows, ({"b": 1}, 1, 2)]), ("b", "a")), Cells)
+    assert panel.y.categories == ("(not active)", *(str(i / 10) for i in (6, 5, 4, 3, 2, 1)), "0")
+    assert cells.texts[0] == ("", "1")
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (("lr", "hiden_dim"), "did you mean 'hidden_dim'"),
+        ("lr", "two parameters"),
+        (("lr", "epochs"), "the same in all"),
+    ],
+)
+def test_a_pair_that_is_none_is_refused(tmp_path, pair, said):
+    with pytest.raises(InputError, match=said):
+        contour(searched(tmp_path / "r"), pair)
+
+
+# All of them.
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([10**30, 1e305, -1e305, 5e-324, 1e-3, HOSTILE, "", "1", "(1)"]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=3),
+)
+POINTS = st.dictionaries(st.sampled_from(["a", "lr", HOSTILE]), VALUES, max_size=3)
+
+
+@given(st.lists(st.tuples(POINTS, st.integers(0, 3)), max_size=25), st.booleans())
+@settings(max_examples=15)
+def test_any_values_make_figures_or_none(rows, known):
+    rows = [(point, k, 3) for point, k in rows]
+    noted = {"importance": {HOSTILE: 0.25, "lr": 0.75}} if known else {}
+    run = made(rows, **noted)
+    for figure in (slices, contour, parallel_coordinate, param_importances):
+        plot = figure(run)
+        assert figure(made(rows, **noted)) == plot
+        if plot is not None:
+            keeps_to_the_rules(plot)
+    plot = slices(run)
+    assert plot or not varying(run)
+    for panel in plot.panels if plot else ():
+        if panel.x.kind == "category" and "not shown" not in panel.x.label:
+            counts = [int(label.rpartition("(")[2][:-1]) for label in panel.x.categories]
+            assert sum(counts) == len(run.results) == len(panel.layers[0].marks)
+    if plot := contour(run):
+        _, cells = only(plot, Cells)
+        configs = [[int(text.replace(",", "") or 0) for text in row] for row in cells.texts]
+        shown = int(re.match(r"n = ([\d,]+)", plot.note)[1].replace(",", ""))
+        assert sum(map(sum, configs)) == shown
+        if shown == len(run.results):
+            means = np.nan_to_num(np.array(cells.values))
+            solved_ = sum(result.outcome.rate for result in run.results)
+            assert (means * configs).sum() == pytest.approx(solved_)
