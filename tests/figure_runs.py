@@ -3,12 +3,10 @@
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from compared import contestant, purpose, seeds_of
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
-from reported import published
 
 from xortune.comparisons.runs import compare_runs
 from xortune.core.outcome import Details, Outcome
@@ -16,9 +14,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
 from xortune.core.success import parse_success
 from xortune.reports.drawing.model import Cells, Lines, Rule, Series
-from xortune.reports.figures import comparisons, figures_of, parameters
 from xortune.runs.certificate import certificate_of, write_certificate
-from xortune.runs.run import Run
 
 # -------------------------------------------------------------------------------------------------
 # Figures of success.
@@ -26,9 +22,6 @@ from xortune.runs.run import Run
 RATE = {"name": "success_rate", "direction": "maximize"}
 EPOCHS = {"name": "epochs_to_solve", "direction": "minimize"}
 HIDDEN = {"name": "hidden_dim", "direction": "minimize"}
-
-OURS = ("ranking", "success-by-epoch", "seeds-spent", "failures", "history", "front")
-"""The figures of success; those of parameters have tests of their own."""
 
 BEST, SECOND, QUICK, SLOW, NONE, CRASHED = (
     CONFIG | {"lr": lr, "hidden_dim": hidden}
@@ -76,9 +69,6 @@ def in_front(path, rows, objectives=(RATE, HIDDEN), ladder=(16,)):
     return write_run(path, lines, trainer="network", **noted)
 
 
-ROWS = [(5, 16, 16, 300), (5, 15, 16, 200), (3, 12, 16, 100), (4, 11, 16, 900), (2, 4, 4, 10)]
-
-
 def series(plot, kind=None, label=None, role=None):
     """All series of a figure of this kind, label or role."""
     wanted = {"kind": kind, "label": label, "role": role}
@@ -97,7 +87,7 @@ def column(one, name):
     return [getattr(mark, name) for mark in one.marks]
 
 
-def keeps_to_the_rules(plot):
+def check_rules(plot):
     """What whoever draws a figure may rely on."""
     assert re.fullmatch(r"[a-z_-]+", plot.name)
     assert plot.panels
@@ -141,57 +131,9 @@ def _is_whole(layer, panel):
         assert all(text.isprintable() for text in layer.texts)
 
 
-def ours(run):
-    """The figures of success among all of a run, which they lead."""
-    plots = figures_of(run)
-    found = [plot for plot in plots if plot.name in OURS]
-    assert found == list(plots[: len(found)])
-    return found
-
-
-# -------------------------------------------------------------------------------------------------
-# Figures of parameters.
-
-GRID_SPACE = """
-name: fixed
-parameters: {lr: {low: 0.01, high: 0.1, log: true}}
-search: {sampler: random, trials: 30}
-"""
-IMPORTANCE = {"hidden_dim": 0.5, "lr": 0.3, "activation": 0.15, "optimizer": 0.05}
 INTERVALS = {"hidden_dim": [0.31, 0.69], "lr": [0.1, 0.5]}
 INTERVALS |= {"activation": [0.0, 0.31], "optimizer": [0.0, 0.13]}
 RESAMPLED = {"configs": 30, "better": 5, "needed": 5, "resamples": 100, "intervals": INTERVALS}
-HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e\ud800" + "x" * 200
-
-
-def points():
-    """(config, solved of 10 seeds) of 30 configs: more hidden units solve more."""
-    for i in range(30):
-        optimizer = ("Adam", "SGD")[i % 2]
-        config = CONFIG | {
-            "activation": ("Tanh", "ReLU", "ELU")[i % 3],
-            "optimizer": optimizer,
-            "lr": 0.01 * 10 ** ((7 * i % 30) / 29),
-            "hidden_dim": 2 + (11 * i) % 19,
-        }
-        if optimizer == "SGD":
-            config["momentum"] = 0.03 * (i % 29)
-        yield config, min(10, config["hidden_dim"] // 2)
-
-
-def searched(path):
-    """A network's run of 30 configs, with importance."""
-    lines = [done(i, config, solved(0, k, 10)) for i, (config, k) in enumerate(points())]
-    noted = {"importance": IMPORTANCE, "importance_resampled": RESAMPLED}
-    return write_run(path, lines, space_text=GRID_SPACE, trainer="network", task="xor", **noted)
-
-
-def made(rows, **manifest):
-    """A run of a user's own trainer, in memory, of (point, k, n): each point once."""
-    rows = {Point(point).key: (point, k, n) for point, k, n in rows}.values()
-    lines = (done(i, point, solved(0, k, n)) for i, (point, k, n) in enumerate(rows))
-    return Run(Path("nowhere"), manifest, tuple(lines))
-
 
 # -------------------------------------------------------------------------------------------------
 # Comparisons.
@@ -214,16 +156,11 @@ def told(accuracy, *, first=0, rule="accuracy >= 0.9", **more):
 
 def scored(values, *, statuses=None, curves=()):
     """An outcome of a user's trainer with these scores, a success from 0.5 on."""
-    values, n = np.array(values, np.float64), len(values)
-    return Outcome(
-        np.arange(n),
-        0,
-        np.where(values >= 0.5, 0, 1).astype(np.uint8) if statuses is None else np.uint8(statuses),
-        np.zeros(n, np.int32),
-        np.full(n, np.nan, np.float32),
-        np.zeros((n, 0), np.bool_),
-        details=Details({"score": values}, curves=curves),
-    )
+    values = np.array(values, np.float64)
+    statuses = np.where(values >= 0.5, 0, 1) if statuses is None else statuses
+    details = Details({"score": values}, curves=curves)
+    found = Outcome.crashed(range(len(values)), 0)
+    return replace(found, status=np.array(statuses, np.uint8), details=details)
 
 
 def numbers(rule="accuracy >= 0.9"):
@@ -236,26 +173,3 @@ def numbers(rule="accuracy >= 0.9"):
             contestant("other", **told(0.8 + 0.01 * at, loss=at**2, first=100, rule=rule)),
         ]
     )
-
-
-# -------------------------------------------------------------------------------------------------
-# All figures in golden.json.
-
-
-def figures(folder):
-    """All figures but the decision surface, whose values follow from a training."""
-    network, table = networks(), published(folder)
-    return [
-        *ours(raced(folder / "raced")),
-        ours(in_front(folder / "front", ROWS))[-1],
-        parameters.slices(run := searched(folder / "searched")),
-        parameters.contour(run),
-        parameters.parallel_coordinate(run),
-        parameters.param_importances(run),
-        comparisons.differences(network),
-        comparisons.wins(network),
-        comparisons.profile(network),
-        comparisons.numbers_profile(numbers()),
-        comparisons.agreement(table),
-        comparisons.cell_differences(table),
-    ]

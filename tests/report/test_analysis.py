@@ -14,15 +14,8 @@ from scipy.stats import bootstrap
 
 from xortune.core.config import ACTIVATIONS, LOSSES
 from xortune.core.task import Task
-from xortune.reports.analysis import (
-    MISSING,
-    MOST_LEVELS,
-    best_subset,
-    column_of,
-    evaluate_command,
-    parameter_effects,
-    plain_script,
-)
+from xortune.reports import analysis
+from xortune.reports.analysis import MOST_LEVELS, evaluate_command, plain_script
 from xortune.reports.document import markdown_text
 from xortune.reports.run import run_document
 from xortune.reports.terminal import render_best
@@ -42,8 +35,8 @@ def results(tmp_path, rows):
 
 
 def effects(found, names, importance=None):
-    columns = {name: column_of(found.values(name, MISSING)) for name in names}
-    return parameter_effects(columns, found.counts.rate, importance or {})
+    columns = {name: analysis.column_of(found.values(name, analysis.MISSING)) for name in names}
+    return analysis.parameter_effects(columns, found.counts.rate, importance or {})
 
 
 def effect(tmp_path, rows):
@@ -114,7 +107,7 @@ def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
 
 def subset(tmp_path, rows, seeds):
     """Of the best: how many were compared, how many had stopped, and which ones are in it."""
-    found = best_subset(results(tmp_path, rows), seeds)
+    found = analysis.best_subset(results(tmp_path, rows), seeds)
     return found.compared, found.stopped, sorted(member.point["id"] for member in found.members)
 
 

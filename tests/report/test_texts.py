@@ -14,20 +14,8 @@ from markdown_it import MarkdownIt
 
 from xortune.core.formats import decimals, interval, measured, number, percent, plain
 from xortune.core.outcome import wilson
-from xortune.reports.document import (
-    Column,
-    Mono,
-    Table,
-    escaped,
-    fenced,
-    in_markdown,
-    latex_escaped,
-    latex_table,
-    markdown_table,
-    numbers,
-    table_of,
-    texts,
-)
+from xortune.reports import document
+from xortune.reports.document import latex_escaped, latex_table, markdown_table, table_of, texts
 from xortune.reports.run import table_tex
 
 
@@ -125,8 +113,10 @@ LIBRARY = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 TEXTS = st.text(st.sampled_from("ab 1.#-+*_`~|<>[]()!&$\\\"'\n\té\U0001f600{%}"), max_size=20)
 
-BLOCK = in_markdown().from_string("{% filter p %}{{ text }}{% endfilter %}")
-STRONG = in_markdown().from_string("{% filter p %}It is {{ text | strong }}, so.{% endfilter %}")
+BLOCK = document.in_markdown().from_string("{% filter p %}{{ text }}{% endfilter %}")
+STRONG = document.in_markdown().from_string(
+    "{% filter p %}It is {{ text | strong }}, so.{% endfilter %}"
+)
 
 
 def seen(token):
@@ -158,7 +148,7 @@ def test_a_reader_sees_the_text_as_it_is(text):
 
 @given(TEXTS, TEXTS)
 def test_a_cell_stays_one_and_is_read_as_it_is(first, second):
-    table = table_of([*texts("a"), *numbers("b")], [(first, Mono(second))])
+    table = table_of([*texts("a"), *document.numbers("b")], [(first, document.Mono(second))])
     cells = [token for token in LIBRARY.parse(markdown_table(table)) if token.type == "inline"][2:]
     assert [seen(cell).strip() for cell in cells] == [plain(first).strip(), plain(second).strip()]
 
@@ -173,15 +163,15 @@ def test_strong_words_are_strong(text):
 
 @given(TEXTS)
 def test_code_is_whole_and_ends_where_it_ends(text):
-    [token] = LIBRARY.parse(fenced(text, "yaml"))
+    [token] = LIBRARY.parse(document.fenced(text, "yaml"))
     assert token.info == "yaml"
     lines = text.rstrip("\r\n").split("\n")
     assert token.content.removesuffix("\n") == "\n".join(plain(line) for line in lines)
 
 
 def test_escaped_keeps_plain_words_readable():
-    assert escaped("hidden_dim 5, lr 1e-05") == "hidden_dim 5, lr 1e-05"
-    assert escaped("_x_") == "\\_x\\_"
+    assert document.escaped("hidden_dim 5, lr 1e-05") == "hidden_dim 5, lr 1e-05"
+    assert document.escaped("_x_") == "\\_x\\_"
 
 
 # LaTeX.
@@ -252,7 +242,7 @@ def test_latex_sets_whatever_the_names_are(tmp_path):
     lines = [done(i, point, solved(0, 1, 2)) for i, point in enumerate(points)]
     run = write_run(tmp_path / "r", lines, name=HOSTILE)
     latin = ["".join(map(chr, range(start, start + 32))) for start in range(0x20, 0x250, 32)]
-    every = Table((Column("all"),), tuple((signs,) for signs in latin))
+    every = document.Table((document.Column("all"),), tuple((signs,) for signs in latin))
     (tmp_path / "paper.tex").write_text(PAPER)
     for tex in table_tex(run), latex_table(every, caption=HOSTILE):
         (tmp_path / "table.tex").write_text(tex, encoding="utf-8")

@@ -23,21 +23,9 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from reported import compared
 
+from xortune.reports.drawing import model
 from xortune.reports.drawing.matplotlib import matplotlib_axes, pdf, png, shown, svg
-from xortune.reports.drawing.model import (
-    COLOURS,
-    RATES,
-    SCALES,
-    Axis,
-    Cells,
-    Lines,
-    Mark,
-    Panel,
-    Plot,
-    Role,
-    Rule,
-    Series,
-)
+from xortune.reports.drawing.model import COLOURS, Axis, Cells, Mark, Panel, Rule, Series
 from xortune.reports.drawing.plotly import GREY, plotly_figure, plotly_json
 from xortune.reports.figures.comparisons import profile
 from xortune.reports.page import Link, asset, data_tables
@@ -51,7 +39,7 @@ HOSTILE = (
     "L" * 120 + "R" * 80,
     "_hidden %{y} <b>",
 )
-RATE = Axis("seeds solved", "rate", RATES)
+RATE = Axis("seeds solved", "rate", model.RATES)
 
 
 def named(*categories, title=""):
@@ -60,7 +48,7 @@ def named(*categories, title=""):
 
 def of(name, *panels):
     about = "What <one> sees & $pays$", 'It "says" <this> & that.', "n = 9."
-    return Plot(name, *about, panels, columns=len(panels))
+    return model.Plot(name, *about, panels, columns=len(panels))
 
 
 def panel(x, y, *layers, title=""):
@@ -135,7 +123,7 @@ TARGETS = (
     Series("target 1", (Mark(0.5, 1.5),), role="best"),
     Series("target 0", (Mark(1.5, 0.5),), role="best", marker="ring"),
 )
-THREE = Lines(
+THREE = model.Lines(
     ((0.0, 0.5, 1.0), (1.0, 0.125, 0.975), (0.25, 0.25, 0.125)),
     (1.0, 0.975, 0.125),
     "seeds solved",
@@ -405,14 +393,14 @@ def contrast(one, other):
 
 def along(scale):
     """Its colours at a hundred places."""
-    colours = LinearSegmentedColormap.from_list(scale, list(SCALES[scale]), N=512)
+    colours = LinearSegmentedColormap.from_list(scale, list(model.SCALES[scale]), N=512)
     return [to_hex(colours(place / 100)) for place in range(101)]
 
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#15181c"])
 def test_every_mark_is_seen(ground):
     assert ground in asset("assets/page.css"), "the grounds of the page"
-    assert set(COLOURS) == set(get_args(Role))
+    assert set(COLOURS) == set(get_args(model.Role))
     for colour in (*COLOURS.values(), *along("lines"), GREY):
         assert contrast(colour, ground) >= 3, colour
 

@@ -8,28 +8,14 @@ from collections import Counter
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
+import figure_runs
 import numpy as np
 import pytest
-from figure_runs import (
-    EPOCHS,
-    FRESH,
-    HIDDEN,
-    HOSTILE,
-    RATE,
-    column,
-    figures,
-    in_front,
-    keeps_to_the_rules,
-    made,
-    ours,
-    raced,
-    rules,
-    searched,
-    series,
-)
+from figure_runs import EPOCHS, HIDDEN, RATE, check_rules, column, in_front, rules, series
 from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reported import published
 
 import xortune
 from xortune.core.config import Config
@@ -40,18 +26,10 @@ from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.reports.analysis import best_subset, varying
 from xortune.reports.drawing.model import Cells, Mark
-from xortune.reports.figures import FIGURES, figures_of
+from xortune.reports.figures import FIGURES, comparisons, figures_of, parameters
 from xortune.reports.figures.distributions import learning_curves, scores, success_by_epoch
 from xortune.reports.figures.history import optimization_history
-from xortune.reports.figures.parameters import (
-    BANDWIDTH,
-    GRID,
-    contour,
-    parallel_coordinate,
-    param_importances,
-    slices,
-    smooth,
-)
+from xortune.reports.figures.parameters import contour, slices, smooth
 from xortune.reports.figures.ranking import pareto_front, ranking
 from xortune.reports.figures.seeds import MOST_ROWS, Stop, seeds_so_far, seeds_spent, stops_of
 from xortune.reports.figures.surface import decision_surface
@@ -60,11 +38,39 @@ from xortune.stats.numbers import dkw_band
 from xortune.trainers import fused
 
 GOLDEN = Path(__file__).with_name("golden.json")
+HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e\ud800" + "x" * 200
+OURS = ("ranking", "success-by-epoch", "seeds-spent", "failures", "history", "front")
+"""The figures of success; those of parameters have tests of their own."""
+
+
+def ours(run):
+    """The figures of success among all of a run, which they lead."""
+    plots = figures_of(run)
+    found = [plot for plot in plots if plot.name in OURS]
+    assert found == list(plots[: len(found)])
+    return found
 
 
 @pytest.fixture(scope="module")
 def plots(tmp_path_factory):
-    return figures(tmp_path_factory.mktemp("golden"))
+    """All figures but the decision surface, whose values follow from a training."""
+    folder = tmp_path_factory.mktemp("golden")
+    network, table = figure_runs.networks(), published(folder)
+    rows = [(5, 16, 16, 300), (5, 15, 16, 200), (3, 12, 16, 100), (4, 11, 16, 900), (2, 4, 4, 10)]
+    return [
+        *ours(figure_runs.raced(folder / "raced")),
+        ours(in_front(folder / "front", rows))[-1],
+        slices(run := searched(folder / "searched")),
+        contour(run),
+        parameters.parallel_coordinate(run),
+        parameters.param_importances(run),
+        comparisons.differences(network),
+        comparisons.wins(network),
+        comparisons.profile(network),
+        comparisons.numbers_profile(figure_runs.numbers()),
+        comparisons.agreement(table),
+        comparisons.cell_differences(table),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +135,7 @@ def test_none_is_forgotten_here(every):
 
 def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
     for name, plot in every.items():
-        keeps_to_the_rules(plot)
+        check_rules(plot)
         assert 3 <= len(plot.title.split()) < 25, name
         assert plot.title[-1] not in ".:", name
         assert plot.alt.endswith("."), name
@@ -190,7 +196,7 @@ def test_runs_that_are_strange(tmp_path, lines, names):
     run = write_run(tmp_path / "run", lines, trainer="own", ladder=[2, 8])
     assert [plot.name for plot in ours(run)] == names
     for plot in figures_of(run):
-        keeps_to_the_rules(plot)
+        check_rules(plot)
 
 
 @pytest.mark.parametrize(("objective", "front"), [(EPOCHS, []), (HIDDEN, ["front"])])
@@ -219,7 +225,7 @@ def run_of(path, *outcomes, **manifest):
 def test_those_are_shaded_that_nothing_tells_from_the_best(tmp_path, kn):
     run = run_of(tmp_path, *(solved(0, min(k, n), n) for k, n in kn), ladder=[8, 30])
     members = {member.key for member in best_subset(run.results, 30).members}
-    keeps_to_the_rules(ranking(run))
+    check_rules(ranking(run))
     spans = rules(ranking(run))
     rows = range(len(run.results))
     shaded = {row for span in spans for row in rows if span.at < row < span.to}
@@ -243,7 +249,7 @@ def solved_at(epochs, budget):
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=40), st.integers(60, 900))
 def test_the_line_is_the_share_solved_by_each_epoch(tmp_path, epochs, budget):
     plot = success_by_epoch(run_of(tmp_path, solved_at(epochs, budget)))
-    keeps_to_the_rules(plot)
+    check_rules(plot)
     [line] = series(plot, kind="steps")
     n, x = len(epochs), column(line, "x")
     assert (x[0], x[-1]) == (1, budget)
@@ -289,7 +295,7 @@ def test_the_best_so_far_and_each_config_where_it_began(tmp_path, blocks):
         had[config] += 4
     run = Run(tmp_path, {"trainer": "network"}, tuple(lines))
     plot = optimization_history(run)
-    keeps_to_the_rules(plot)
+    check_rules(plot)
     [line] = series(plot, kind="steps")
     k_of, n_of, best = Counter(), Counter(), []
     for config, k in blocks:
@@ -323,11 +329,13 @@ def test_where_configs_have_other_epochs_the_cost_is_seed_epochs(tmp_path):
 
 def certified(run):
     plot = optimization_history(run)
-    return rules(plot), series(plot, label=f"certified, on {FRESH} fresh seeds")
+    return rules(plot), series(plot, label="certified, on 50 fresh seeds")
 
 
 def test_of_several_searches_it_is_no_sooner_than_its_counts(tmp_path):
-    run = raced(tmp_path / "run").noted(sessions=[{"made": "a"}, {"made": "a"}], made={"a": {}})
+    run = figure_runs.raced(tmp_path / "run").noted(
+        sessions=[{"made": "a"}, {"made": "a"}], made={"a": {}}
+    )
     found, _ = certified(load_run(run.path))
     # The second finalist has had its 16 seeds after 48 of 52.
     assert [(rule.at, rule.label) for rule in found] == [(48.0, "certificate, not before")]
@@ -359,7 +367,7 @@ def test_all_seeds_are_there_once(tmp_path, sizes):
     outcomes = [solved(0, i % (n + 1), n) for i, n in enumerate(sizes)]
     run = run_of(tmp_path, *outcomes, ladder=[2, 4, 8, 40])
     plot, stops = seeds_spent(run), stops_of(run)
-    keeps_to_the_rules(plot)
+    check_rules(plot)
     for stop, found in Counter(stops).items():
         seeds = sum(r.outcome.n for r, s in zip(run.results, stops, strict=True) if s == stop)
         assert f"{stop.value}: {found:,} configuration" in plot.alt
@@ -419,7 +427,7 @@ def test_a_front_of_one_that_is_best_in_both_is_a_point(tmp_path):
     rows = [(2, 4, 16, 10), (5, 8, 16, 10), (9, 16, 16, 10), (8, 8, 16, 10), (3, 2, 16, 10)]
     both = ({**HIDDEN, "direction": "maximize"}, RATE)
     plot = pareto_front(in_front(tmp_path / "run", rows, both))
-    keeps_to_the_rules(plot)
+    check_rules(plot)
     for layer in (*series(plot, "line"), *series(plot, "points", role="best")):
         assert [(mark.x, mark.y) for mark in layer.marks] == [(9, 1.0)]
 
@@ -440,6 +448,45 @@ def test_labels_have_the_important_parameters_that_find_room(tmp_path):
     assert max(map(len, axis.categories)) <= 56
 
 
+# Parameters.
+
+GRID_SPACE = """
+name: fixed
+parameters: {lr: {low: 0.01, high: 0.1, log: true}}
+search: {sampler: random, trials: 30}
+"""
+IMPORTANCE = {"hidden_dim": 0.5, "lr": 0.3, "activation": 0.15, "optimizer": 0.05}
+
+
+def points():
+    """(config, solved of 10 seeds) of 30 configs: more hidden units solve more."""
+    for i in range(30):
+        optimizer = ("Adam", "SGD")[i % 2]
+        config = CONFIG | {
+            "activation": ("Tanh", "ReLU", "ELU")[i % 3],
+            "optimizer": optimizer,
+            "lr": 0.01 * 10 ** ((7 * i % 30) / 29),
+            "hidden_dim": 2 + (11 * i) % 19,
+        }
+        if optimizer == "SGD":
+            config["momentum"] = 0.03 * (i % 29)
+        yield config, min(10, config["hidden_dim"] // 2)
+
+
+def searched(path):
+    """A network's run of 30 configs, with importance."""
+    lines = [done(i, config, solved(0, k, 10)) for i, (config, k) in enumerate(points())]
+    noted = {"importance": IMPORTANCE, "importance_resampled": figure_runs.RESAMPLED}
+    return write_run(path, lines, space_text=GRID_SPACE, trainer="network", task="xor", **noted)
+
+
+def made(rows, **manifest):
+    """A run of a user's own trainer, in memory, of (point, k, n): each point once."""
+    rows = {Point(point).key: (point, k, n) for point, k, n in rows}.values()
+    lines = (done(i, point, solved(0, k, n)) for i, (point, k, n) in enumerate(rows))
+    return Run(Path("nowhere"), manifest, tuple(lines))
+
+
 # The success rate over one parameter.
 
 
@@ -454,8 +501,8 @@ def test_the_mean_is_weighted_by_nearness_and_the_band_is_its_error():
     draw = np.random.default_rng(1)
     places, rates = draw.integers(0, 1001, 300) / 1000, draw.uniform(size=300)
     mean, low, high = smooth(places, rates)
-    for at, x in enumerate(np.linspace(0, 1, GRID)):
-        weights = np.exp(-((places - x) ** 2) / (2 * BANDWIDTH**2))
+    for at, x in enumerate(np.linspace(0, 1, parameters.GRID)):
+        weights = np.exp(-((places - x) ** 2) / (2 * parameters.BANDWIDTH**2))
         assert mean[at] == pytest.approx(np.average(rates, weights=weights), abs=2e-6)
         error = np.sqrt((weights**2 * (rates - mean[at]) ** 2).sum()) / weights.sum()
         band = mean[at] - 1.96 * error, mean[at] + 1.96 * error
@@ -534,11 +581,16 @@ def test_any_values_make_figures_or_none(rows, known):
     rows = [(point, k, 3) for point, k in rows]
     noted = {"importance": {HOSTILE: 0.25, "lr": 0.75}} if known else {}
     run = made(rows, **noted)
-    for figure in (slices, contour, parallel_coordinate, param_importances):
+    for figure in (
+        slices,
+        contour,
+        parameters.parallel_coordinate,
+        parameters.param_importances,
+    ):
         plot = figure(run)
         assert figure(made(rows, **noted)) == plot
         if plot is not None:
-            keeps_to_the_rules(plot)
+            check_rules(plot)
     plot = slices(run)
     assert plot or not varying(run)
     for panel in plot.panels if plot else ():

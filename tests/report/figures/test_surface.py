@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from figure_runs import keeps_to_the_rules
+from figure_runs import check_rules
 from hand_made import CONFIG, done, write_run
 
 from xortune.core.config import Config
@@ -63,7 +63,7 @@ def plain(config, task, seed):
 
 def test_a_surface_is_what_torchs_network_says(small):
     plot = decision_surface(run_of((SMALL, small)))
-    keeps_to_the_rules(plot)
+    check_rules(plot)
     first = {True: small.seeds[small.solved][0], False: small.seeds[~small.solved][0]}
     titles = [f"seed {first[True]}: solved", f"seed {first[False]}: not solved"]
     assert [panel.title for panel in plot.panels] == titles

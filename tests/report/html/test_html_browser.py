@@ -3,7 +3,7 @@
 import figure_runs
 import pytest
 from browsing import FOLLOWED, complaints_of_axe, drawn, fits, labels_stand_free
-from reported import COMPARISONS, RUNS, document_of
+from reported import COMPARISONS, RUNS, document_of, published
 
 LONG = pytest.mark.long
 
@@ -14,7 +14,7 @@ def document_called(name, folder):
         "report": figure_runs.raced,
         "network": lambda _: figure_runs.networks(),
         "numbers": lambda _: figure_runs.numbers(),
-        "published": figure_runs.published,
+        "published": published,
     }
     return document_of({**ours, **RUNS, **COMPARISONS}[name](folder))
 
