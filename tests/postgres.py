@@ -7,10 +7,10 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from drivers import wait_until
 
 PASSWORD = "s3:cr@t"  # which has to be quoted in a URL
 
@@ -28,63 +28,44 @@ class Server:
 
     def __init__(self, folder: Path, account: dict[str, int]) -> None:
         self._folder, self._account = folder, account
-        self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
         secret = folder / "secret"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        making = self._begun(
-            "initdb", "-U", "me", "-A", "scram-sha-256", "--pwfile", secret, "--no-sync"
-        )
-        assert making.wait() == 0, (folder / "log").read_text()
+        options = ("-U", "me", "-A", "scram-sha-256", "--pwfile", secret, "--no-sync")
+        assert self._begun("initdb", *options).wait() == 0, (folder / "log").read_text()
 
     def start(self) -> None:
         options = ("-h", "127.0.0.1", "-p", self.port, "-k", self._folder, "-c", "fsync=off")
         self._process = self._begun("postgres", *options)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 5).close()
-                self.url("postgres", make=False)
-                return
-            except OSError:
-                assert self._process.poll() is None, (self._folder / "log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+        asked = [programs() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        wait_until(lambda: subprocess.run(asked, check=False).returncode == 0, self._process)
 
     def stop(self) -> None:
         """At once, cutting off who is connected."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(60)
-            self._process = None
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(60)
 
-    def url(self, database: str, *, make: bool = True) -> str:
+    def url(self, database: str) -> str:
         """Of a database, which is made."""
         import psycopg
 
-        where = {"host": "127.0.0.1", "port": self.port, "user": "me", "password": PASSWORD}
-        try:
-            with psycopg.connect(**where, dbname="postgres", autocommit=True) as connection:
-                if make:
-                    connection.execute(f'CREATE DATABASE "{database}"')
-        except psycopg.OperationalError as error:  # it is starting
-            raise OSError(str(error)) from None
-        return f"postgresql://me:s3%3Acr%40t@127.0.0.1:{self.port}/{database}"
+        where = f"postgresql://me:s3%3Acr%40t@127.0.0.1:{self.port}"
+        with psycopg.connect(f"{where}/postgres", autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{database}"')
+        return f"{where}/{database}"
 
     def _begun(self, program: str, *options: object) -> subprocess.Popen[bytes]:
-        folder = programs()
-        assert folder is not None
-        words = [str(folder / program), "-D", str(self._folder / "data"), *map(str, options)]
+        words = [str(programs() / program), "-D", str(self._folder / "data"), *map(str, options)]
         with (self._folder / "log").open("ab") as log:
             how = {"stdout": log, "stderr": log, "cwd": self._folder, **self._account}
             return subprocess.Popen(words, **how)
 
 
 @contextmanager
-def server() -> Iterator[Server]:
+def server():
     """A server that runs meanwhile, and leaves nothing behind."""
     folder, account = Path(tempfile.mkdtemp(prefix="xortune-postgres-")), {}
     if os.geteuid() == 0:  # it refuses to run as root
