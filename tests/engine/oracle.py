@@ -1,5 +1,6 @@
 """The plain loop that every engine is held against: one network, one seed, ten lines of PyTorch."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -30,9 +31,9 @@ def assert_equal(one: object, other: object, *, part: bool = False) -> None:
 class Record:
     """What one seed came to."""
 
-    losses: list[float] = field(default_factory=list)  # after 0, 1, 2, ... steps
-    patterns: list[str] = field(default_factory=list)  # likewise, of the judged rows
-    right: list[bool] = field(default_factory=list)
+    loss: float = math.nan  # of the rows trained on
+    pattern: str = ""  # of the judged rows
+    right: list[bool] = field(default_factory=list)  # after 0, 1, 2, ... steps
     finite: bool = True
     weights: list[Tensor] = field(default_factory=list)
 
@@ -51,27 +52,16 @@ class Record:
         if self.right[-1]:
             return Status.SOLVED
         constants = {"0": Status.ALL_ZERO, "1": Status.ALL_ONE}
-        if len(set(self.patterns[-1])) == 1:
-            return constants[self.patterns[-1][0]]
-        return Status.WRONG_PATTERN
-
-
-def activation(config: Config) -> list[nn.Module]:
-    if config.activation is None:
-        return []
-    if config.activation in {"Softmax", "Softmin", "LogSoftmax"}:
-        return [getattr(nn, config.activation)(dim=1)]  # what they choose themselves, and warn
-    return [getattr(nn, config.activation)()]
+        return constants.get("".join(set(self.pattern)), Status.WRONG_PATTERN)
 
 
 def network(config: Config, dim: int, seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Linear(dim, config.hidden_dim),
-        *activation(config),
-        nn.Linear(config.hidden_dim, 1),
-        nn.Sigmoid(),
-    )
+    layers: list[nn.Module] = [nn.Linear(dim, config.hidden_dim)]
+    if config.activation is not None:  # the axis is what they choose themselves, and warn
+        axis = {"dim": 1} if config.activation in {"Softmax", "Softmin", "LogSoftmax"} else {}
+        layers.append(getattr(nn, config.activation)(**axis))
+    return nn.Sequential(*layers, nn.Linear(config.hidden_dim, 1), nn.Sigmoid())
 
 
 def optimizer(config: Config, weights: list[Tensor]) -> torch.optim.Optimizer:
@@ -94,19 +84,14 @@ def plain_loop(config: Config, task: Task, seed: int) -> Record:
         torch.tensor(array)
         for array in (task.inputs, task.targets, task.judged_inputs, task.judged_targets)
     )
-    losses, seen = [], []
+    seen = []
     for epoch in range(config.epochs + 1):
-        outputs = model(x)
         try:
-            loss = loss_function(outputs, y)
+            loss = loss_function(model(x), y)
         except RuntimeError:  # BCELoss, of an output that is NaN
             return Record(finite=False)
-        losses.append(loss.detach())
-        if task.held_out_inputs is None:
-            seen.append(outputs.detach())
-        else:
-            with torch.no_grad():
-                seen.append(model(judged_x))
+        with torch.no_grad():
+            seen.append(model(judged_x))
         if epoch < config.epochs:
             if config.zero_grad:
                 steps.zero_grad()
@@ -116,8 +101,8 @@ def plain_loop(config: Config, task: Task, seed: int) -> Record:
     right = (above == (judged_y[:, 0] > 0.5)).sum(dim=1)
     weights = [parameter.detach() for parameter in model.parameters()]
     return Record(
-        losses=torch.stack(losses).tolist(),
-        patterns=["".join("01"[int(one)] for one in row) for row in above.tolist()],
+        loss=loss.item(),
+        pattern="".join("01"[int(one)] for one in above[-1]),
         right=(right >= task.accuracy * len(judged_y) - 1e-9).tolist(),
         finite=all(bool(w.isfinite().all()) for w in [*weights, seen[-1]]),
         weights=weights,
