@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drivers import wait_until
 from hand_made import done
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -162,12 +163,9 @@ def test_output_travels_in_the_journal_for_so_many_seeds_of_a_block(tmp_path):
 
 def started(folder, name):
     """The process whose number a command wrote into a file."""
-    for _ in range(200):
-        text = (folder / name).read_text() if (folder / name).exists() else ""
-        if text.endswith("\n"):
-            return int(text)
-        time.sleep(0.02)
-    raise AssertionError(name)
+    path = folder / name
+    wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text())
 
 
 def runs(process):
@@ -178,36 +176,32 @@ def runs(process):
         return False
 
 
-def all_gone(folder):
-    """Whether what `LEAVES` starts has ended, or will at once."""
+def assert_gone(folder):
+    """What `LEAVES` starts has ended, or will at once."""
     processes = [started(folder, name) for name in ("one", "two")]
-    for _ in range(200):
-        if not any(map(runs, processes)):
-            return True
-        time.sleep(0.02)
-    return False
+    wait_until(lambda: not any(map(runs, processes)))
 
 
 # `timeout` makes a process group of its own.
-LEAVES = "sleep 60 & echo $! > one; timeout 60 sleep 60 & echo $! > two; wait"
+LEAVES = "sleep 600 & echo $! > one; timeout 600 sleep 600 & echo $! > two; wait"
 
 
 @pytest.mark.usefixtures("_pidfds")
 def test_a_command_that_takes_too_long_ends_with_all_that_it_has_started(tmp_path):
     began = time.monotonic()
     outcome = trained(tmp_path, f"echo begun; {LEAVES}", timeout=0.3)
-    assert time.monotonic() - began < 30  # it sleeps for 60
+    assert time.monotonic() - began < 30  # it sleeps for 600
     assert outcome.details.failed == {0: "took longer than 0.3 s: begun"}
     assert outcome.details.output == {0: "begun\n"}
-    assert all_gone(tmp_path)
+    assert_gone(tmp_path)
 
 
 def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
     began = time.monotonic()
-    script = "yes & echo $! > one; timeout 60 sleep 60 & echo $! > two; exit 0"
+    script = "yes & echo $! > one; timeout 600 sleep 600 & echo $! > two; exit 0"
     assert ended(tmp_path, script) == (Status.SOLVED, None)
-    assert time.monotonic() - began < 30  # it sleeps for 60
-    assert all_gone(tmp_path)
+    assert time.monotonic() - began < 30  # it sleeps for 600
+    assert_gone(tmp_path)
 
 
 NEVER_NAMED = """
@@ -231,7 +225,7 @@ def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path, named):
     assert all(runs(started(tmp_path, name)) for name in ("one", "two"))
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    assert all_gone(tmp_path)
+    assert_gone(tmp_path)
 
 
 def test_an_interrupt_ends_the_command(tmp_path, monkeypatch):
@@ -242,7 +236,7 @@ def test_an_interrupt_ends_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(command_process._Reader, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_command(["sh", "-c", LEAVES], tmp_path, None)
-    assert all_gone(tmp_path)
+    assert_gone(tmp_path)
 
 
 def test_only_its_own_session_is_looked_through():

@@ -25,7 +25,6 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import decode, encode
-from xortune.trainers.function import CallForm as Form
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.source import FunctionObject, FunctionSource, given_source, named_source
 
@@ -117,11 +116,9 @@ def test_it_is_known_which_seed_the_traceback_is_of(function, rule):
 @pytest.mark.parametrize("function", [seedy.luck, seedy.many])
 def test_the_traceback_is_the_users_own(function):
     shown = one(function, RULE).details.traceback
-    assert shown.splitlines()[0] == "Traceback (most recent call last):"
-    assert "bad luck" in shown
-    assert "seedy.py" in shown
-    assert "custom" not in shown
-    assert "During handling" not in shown
+    assert shown.startswith("Traceback (most recent call last):\n")
+    has = {words for words in ("bad luck", "seedy.py", "custom", "During h") if words in shown}
+    assert has == {"bad luck", "seedy.py"}
 
 
 @pytest.mark.parametrize(
@@ -383,25 +380,23 @@ def by_keyword(config, seed, *, report):
 
 
 @pytest.mark.parametrize(
-    ("function", "form", "words"),
+    ("function", "description"),
     [
-        (steps, Form(yields=True), "config, seed: a generator"),
-        (reports, Form(reports=True), "config, seed, report"),
-        (by_keyword, Form(reports=True), "config, seed, report"),
-        (Plain, Form(state=True), "config: a class, whose run is called with seed"),
-        (Static, Form(state=True), "config: a class, whose run is called with seed"),
+        (steps, "config, seed: a generator"),
+        (reports, "config, seed, report"),
+        (by_keyword, "config, seed, report"),
+        (Plain, "config: a class, whose run is called with seed"),
+        (Static, "config: a class, whose run is called with seed"),
         (
             All,
-            Form(many=True, reports=True, state=True, yields=True),
             "config: a class, whose run is called with seeds, report; all of a block at once, "
             "a generator",
         ),
-        (lambda config, seeds: seeds, Form(many=True), "config, seeds: all of a block at once"),  # noqa: ARG005
+        (lambda config, seeds: seeds, "config, seeds: all of a block at once"),  # noqa: ARG005
     ],
 )
-def test_what_a_function_takes_is_seen_by_names(function, form, words):
-    assert form_of(function, "f") == form
-    assert form.description == words
+def test_what_a_function_takes_is_seen_by_names(function, description):
+    assert form_of(function, "f").description == description
 
 
 class TwoSeeds(NoRun):
