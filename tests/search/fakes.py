@@ -1,11 +1,11 @@
 """A search without Ray: scripted proposers, a made-up success rate, workers of any speed."""
 
 import logging
+import math
 import os
 import tempfile
 import time
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from xortune.core.point import Point
 from xortune.driver.batches import Batches, Done, WorkerFailure
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import Record
+from xortune.runs.evaluation import encode_outcome
 from xortune.runs.journal import Journal, read
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
@@ -97,18 +98,31 @@ class Dying(Plain):
         return {"trainer": "dying"}
 
 
-def batches_of(
-    journal, trainer, proposed, *, ladder=(10,), decisions_in_flight=None, slots=2, **more
-):
-    """What a search's loop takes batches from, and gives results to."""
-    space = space_of(trials=len(proposed), ladder=ladder)
+class Lines(list):
+    """A journal in memory; `settled` lines are on its disk."""
+
+    appended = property(len)
+
+    def __init__(self, settled=math.inf):
+        self.settled = settled
+
+    def sync(self):
+        self.settled = len(self)
+
+
+def batches_of(trainer, proposed, *, ladder=(10,), decisions_in_flight=None, slots=2, **more):
+    """What a search's loop takes batches from, and gives results to; and the lines of these."""
+    space, given = space_of(trials=len(proposed), ladder=ladder), {"slots": slots, **more}
     decisions = SearchDecisions(
         space, trainer, Scripted(proposed), max_in_flight=decisions_in_flight
     )
-    return Batches(decisions, trainer, Record(journal, decisions), slots=slots, **more)
+    lines = Lines()
+    return Batches(decisions, trainer, Record(lines, decisions), **given), lines
 
 
-def received(batches, jobs, results, *, seconds):
+def received(batches, jobs, *, seconds, results=None):
+    """What a worker sends."""
+    results = results or [encode_outcome(job.block, by_rate(job.block)) for job in jobs]
     batches.receive(Done(tuple(jobs), results, seconds, "here:1"))
 
 
@@ -120,10 +134,11 @@ class Queue:
     """A search that a test drives by hand, one block after the other."""
 
     def __init__(
-        self, space, proposer, journal, *, trainer=PLAIN, window, on_progress=None, **more
+        self, space, proposer, journal=None, *, trainer=PLAIN, window, on_progress=None, **more
     ):
+        self.lines = Lines() if journal is None else journal
         self.decisions = SearchDecisions(space, trainer, proposer, max_in_flight=window, **more)
-        self.record = Record(journal, self.decisions, on_progress)
+        self.record = Record(self.lines, self.decisions, on_progress)
         seconds = space.search.time_budget
         deadline = None if seconds is None else time.monotonic() + seconds
         self.batches = Batches(self.decisions, trainer, self.record, most=1, deadline=deadline)
@@ -148,7 +163,7 @@ class Queue:
 
     def receive(self, job, result=None):
         """What a worker sends: without a result, that the block is trained."""
-        received(self.batches, [job], [result or by_rate(job.block)], seconds=0.1)
+        received(self.batches, [job], seconds=0.1, results=result and [result])
 
 
 @dataclass
@@ -258,10 +273,3 @@ def ranges(evaluations):
 def spent(evaluations):
     """Seeds of each config, by key."""
     return Counter({key: sum(b[2] for b in blocks) for key, blocks in ranges(evaluations).items()})
-
-
-@contextmanager
-def queue_in(folder, space, proposed, *, window, **more):
-    """A queue that is driven by hand, in which these points are proposed."""
-    with Journal.open(folder / JOURNAL) as journal:
-        yield Queue(space, Scripted(proposed), journal, window=window, **more)

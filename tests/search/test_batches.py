@@ -1,28 +1,16 @@
 """Batches: sized by measured cost, halved when they kill their worker, shared out over slots."""
 
 import heapq
+import math
 import random
-import tempfile
 from collections import Counter, deque
-from pathlib import Path
 
 import pytest
-from fakes import (
-    Plain,
-    Priced,
-    at,
-    batches_of,
-    by_rate,
-    failed,
-    points,
-    received,
-    space_of,
-)
+from fakes import DEAD, PLAIN, Lines, Priced, at, batches_of, failed, points, received, space_of
 from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Stacking
@@ -44,12 +32,8 @@ from xortune.driver.loop import FirstFailure, FreshSeeds, Record, run
 from xortune.driver.propose import LEARNING, RANDOM_EVERY, STARTUP, proposer_for
 from xortune.racing.objectives import ConfigCounts
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
-from xortune.runs.journal import Journal, read
+from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
-
-
-def encoded(jobs):
-    return [encode_outcome(job.block, by_rate(job.block)) for job in jobs]
 
 
 def numbers(jobs):
@@ -68,11 +52,11 @@ def under_way(batches, workers):
         yield found.pop(0)
 
 
-def test_batches_are_small_then_large_then_small(journal):
-    batches, seconds = batches_of(journal, Priced(0.002), points(5_000)), []
+def test_batches_are_small_then_large_then_small():
+    (batches, _), seconds = batches_of(Priced(0.002), points(5_000)), []
     for jobs in under_way(batches, 2):
         seconds.append(3.0 * 0.002 * len(jobs))  # the estimate is a third
-        received(batches, jobs, encoded(jobs), seconds=seconds[-1])
+        received(batches, jobs, seconds=seconds[-1])
     assert sum(seconds) == pytest.approx(30)
     assert seconds[0] == pytest.approx(3.0 * MIN_BATCH_SECONDS, rel=0.05), "a measurement"
     assert max(seconds) == pytest.approx(MAX_BATCH_SECONDS, rel=0.05)
@@ -82,23 +66,20 @@ def test_batches_are_small_then_large_then_small(journal):
     assert min(middle) > 0.95 * MIN_BATCH_SECONDS, "long beside the cost of a trial"
 
 
-def test_one_block_that_waited_for_a_core_asks_for_no_workers(journal):
-    batches = batches_of(journal, Priced(0.001), points(10_000))
+def test_one_block_that_waited_for_a_core_asks_for_no_workers():
+    batches, _ = batches_of(Priced(0.001), points(10_000))
     for seconds in (0.3, 0.2):
         assert not batches.measured or batches.saved_by(2) == 0
-        jobs = batches.next(short=True)
-        received(batches, jobs, encoded(jobs), seconds=seconds)
+        received(batches, batches.next(short=True), seconds=seconds)
     assert batches.saved_by(2) > 2
 
 
-def test_seconds_are_shared_out_by_cost(journal, path):
+def test_seconds_are_shared_out_by_cost():
     first, second = points(2)
     trainer = Priced(costs={first.key: 0.03, second.key: 0.01})
-    batches = batches_of(journal, trainer, [first, second])
-    jobs = batches.next()
-    received(batches, jobs, encoded(jobs), seconds=8.0)
-    journal.close()
-    assert [e.seconds for e in read(path)] == pytest.approx([6.0, 2.0])
+    batches, lines = batches_of(trainer, [first, second])
+    received(batches, batches.next(), seconds=8.0)
+    assert [e.seconds for e in lines] == pytest.approx([6.0, 2.0])
 
 
 # -------------------------------------------------------------------------------------------------
@@ -108,19 +89,16 @@ GONE = "the node has left"
 
 
 @given(deadly=st.sets(st.integers(0, 19), max_size=4))
-def test_a_batch_that_dies_is_halved_until_the_deadly_block_is_alone(deadly, tmp_path_factory):
-    path = tmp_path_factory.mktemp("run") / "evaluations.jsonl"
-    with Journal.open(path) as journal:
-        batches = batches_of(journal, Priced(0.001), points(20))
-        for jobs in under_way(batches, 1):
-            if deadly & set(numbers(jobs)):
-                failed(batches, jobs)
-            else:
-                received(batches, jobs, encoded(jobs), seconds=1.0)
-    evaluations = read(path)
-    assert sorted(e.proposal for e in evaluations if e.final) == list(range(20))
-    assert {e.proposal for e in evaluations if e.outcome is None} == deadly
-    tries = [e.proposal for e in evaluations]
+def test_a_batch_that_dies_is_halved_until_the_deadly_block_is_alone(deadly):
+    batches, lines = batches_of(Priced(0.001), points(20))
+    for jobs in under_way(batches, 1):
+        if deadly & set(numbers(jobs)):
+            failed(batches, jobs)
+        else:
+            received(batches, jobs, seconds=1.0)
+    assert sorted(e.proposal for e in lines if e.final) == list(range(20))
+    assert {e.proposal for e in lines if e.outcome is None} == deadly
+    tries = [e.proposal for e in lines]
     assert all(tries.count(n) == (ATTEMPTS if n in deadly else 1) for n in range(20))
 
 
@@ -128,53 +106,45 @@ def test_a_batch_that_dies_is_halved_until_the_deadly_block_is_alone(deadly, tmp
     fates=st.lists(st.sampled_from(["done", "node", "stopped", "batch", "late"]), max_size=60),
     workers=st.integers(1, 4),
 )
-def test_whatever_becomes_of_batches_each_block_is_final_once(fates, workers, tmp_path_factory):
-    path, fate = tmp_path_factory.mktemp("run") / "evaluations.jsonl", iter(fates)
-    with Journal.open(path) as journal:
-        batches = batches_of(journal, Priced(), points(12))
-        for jobs in under_way(batches, workers):
-            match next(fate, "done"):
-                case "done":
-                    received(batches, jobs, encoded(jobs), seconds=1.0)
-                case kind:
-                    failed(batches, jobs, kind=kind, seconds=1.0)
-    evaluations = read(path)
-    assert sorted(e.proposal for e in evaluations if e.final) == list(range(12))
-    assert max(Counter(e.proposal for e in evaluations).values()) <= ATTEMPTS
+def test_whatever_becomes_of_batches_each_block_is_final_once(fates, workers):
+    (batches, lines), fate = batches_of(Priced(), points(12)), iter(fates)
+    for jobs in under_way(batches, workers):
+        match next(fate, "done"):
+            case "done":
+                received(batches, jobs, seconds=1.0)
+            case kind:
+                failed(batches, jobs, kind=kind, seconds=1.0)
+    assert sorted(e.proposal for e in lines if e.final) == list(range(12))
+    assert max(Counter(e.proposal for e in lines).values()) <= ATTEMPTS
 
 
-def test_a_lost_machine_is_not_held_against_its_blocks_until_it_repeats(journal, path):
-    batches = batches_of(journal, Priced(), points(3))
+def test_a_lost_machine_is_not_held_against_its_blocks_until_it_repeats():
+    batches, lines = batches_of(Priced(), points(3))
     for _ in range(MAX_MACHINE_LOSSES + 1):
         jobs = batches.next()
         assert numbers(jobs) == [0, 1, 2], "the same batch again, whole"
         failed(batches, jobs, GONE, kind="node")
     assert numbers(batches.next()) == [0], "halved, as if it had died by itself"
     assert numbers(batches.next()) == [1, 2]
-    assert not read(path), "nothing of it is an attempt"
+    assert not lines, "nothing of it is an attempt"
 
 
-def test_a_block_that_brings_every_machine_down_is_given_up(journal, path):
-    batches, tries = batches_of(journal, Priced(), points(1)), 0
+def test_a_block_that_brings_every_machine_down_is_given_up():
+    (batches, lines), tries = batches_of(Priced(), points(1)), 0
     for jobs in under_way(batches, 1):
         failed(batches, jobs, GONE, kind="node")
         tries += 1
     assert tries == MAX_MACHINE_LOSSES + ATTEMPTS
-    journal.close()
-    evaluations = read(path)
-    assert [(e.final, e.error) for e in evaluations][-1] == (True, GONE)
-    assert len(evaluations) == ATTEMPTS
+    assert (lines[-1].final, lines[-1].error, len(lines)) == (True, GONE, ATTEMPTS)
 
 
-def test_a_batch_that_is_late_is_halved_and_those_to_come_are_smaller(journal):
-    batches = batches_of(journal, Priced(), points(200))
+def test_a_batch_that_is_late_is_halved_and_those_to_come_are_smaller():
+    batches, _ = batches_of(Priced(), points(200))
     jobs = batches.next()
     assert len(jobs) == 40
     failed(batches, jobs, "took longer than 10 s", kind="late", seconds=10.0)
-    assert [numbers(batches.next()), numbers(batches.next())] == [
-        numbers(jobs[:20]),
-        numbers(jobs[20:]),
-    ]
+    halves = [numbers(batches.next()), numbers(batches.next())]
+    assert halves == [numbers(jobs[:20]), numbers(jobs[20:])]
     # 0.01 seconds by the estimate take at least 0.25.
     assert len(batches.next()) == pytest.approx(4.0 / 0.25, abs=1)
 
@@ -182,53 +152,47 @@ def test_a_batch_that_is_late_is_halved_and_those_to_come_are_smaller(journal):
 OWN = Priced(each=0.01, users_code=True)
 
 
-def train_all(batches, deadly=(), *, seconds=0.01, limit=None):
+def train_all(batches, deadly=(), *, seconds=0.01, limit=math.inf):
     """Train all batches; those with a deadly seed die, those over the limit are late. How many."""
     deaths = 0
     for jobs in under_way(batches, 1):
         took = seconds * sum(job.block.count for job in jobs)
-        if limit is not None and took > limit:
-            failed(batches, jobs, "took longer", kind="late", seconds=limit)
-            deaths += 1
-        elif any(set(deadly) & set(job.block.seeds) for job in jobs):
-            failed(batches, jobs, "the worker died")
+        dies = any(set(deadly) & set(job.block.seeds) for job in jobs)
+        if took > limit or dies:
+            failed(batches, jobs, kind="batch" if dies else "late", seconds=min(took, limit))
             deaths += 1
         else:
-            results = [solved(j.block.first, j.block.count, j.block.count) for j in jobs]
-            received(batches, jobs, results, seconds=took)
+            received(batches, jobs, seconds=took)
     return deaths
 
 
-def fates(path):
+def fates(lines):
     """Seeds without an outcome, and how many there are; each has exactly one final line."""
-    final = [e for e in read(path) if e.final]
+    final = [e for e in lines if e.final]
     seeds = Counter((e.block.point.key, seed) for e in final for seed in e.block.seeds)
     assert set(seeds.values()) <= {1}
     return {seed for e in final if e.outcome is None for seed in e.block.seeds}, len(seeds)
 
 
 @given(count=st.integers(1, 60), deadly=st.sets(st.integers(0, 59), max_size=4))
-def test_only_the_deadly_seeds_of_a_block_are_lost(count, deadly, tmp_path_factory):
-    path = tmp_path_factory.mktemp("run") / "evaluations.jsonl"
+def test_only_the_deadly_seeds_of_a_block_are_lost(count, deadly):
     deadly = {seed for seed in deadly if seed < count}
-    with Journal.open(path) as journal:
-        deaths = train_all(batches_of(journal, OWN, points(2), ladder=(count,)), deadly)
+    batches, lines = batches_of(OWN, points(2), ladder=(count,))
+    deaths = train_all(batches, deadly)
     lost = deadly if len(deadly) < count or count < CRASHES_TO_GIVE_UP else set(range(count))
-    assert fates(path) == (lost, 2 * count)
+    assert fates(lines) == (lost, 2 * count)
     if deadly and count <= MAX_PARTS:
         # The batch of both, each of them twice, and then each deadly seed once.
         assert deaths == 1 + 2 * (ATTEMPTS - 1 + len(deadly))
 
 
 @given(count=st.integers(1, 40), deadly=st.sets(st.integers(0, 39), max_size=3))
-def test_so_it_is_with_the_seeds_of_a_certificate(count, deadly, tmp_path_factory):
-    path = tmp_path_factory.mktemp("run") / "evaluations.jsonl"
+def test_so_it_is_with_the_seeds_of_a_certificate(count, deadly):
     deadly = {1000 + seed for seed in deadly if seed < count}
     wanted = SeedsToTrain(Point({"x": 1}), (range(1000, 1000 + count),))
-    with Journal.open(path) as journal:
-        fresh = FreshSeeds([wanted], OWN, slots=2)
-        train_all(Batches(fresh, OWN, Record(journal, fresh), slots=2), deadly)
-    assert fates(path) == (deadly, count)
+    fresh, lines = FreshSeeds([wanted], OWN, slots=2), Lines()
+    train_all(Batches(fresh, OWN, Record(lines, fresh), slots=2), deadly)
+    assert fates(lines) == (deadly, count)
 
 
 @pytest.mark.parametrize(
@@ -238,22 +202,20 @@ def test_so_it_is_with_the_seeds_of_a_certificate(count, deadly, tmp_path_factor
         (OWN, 500, range(500), ATTEMPTS - 1 + CRASHES_TO_GIVE_UP),  # every seed kills
     ],
 )
-def test_a_config_that_always_kills_is_given_up(trainer, count, deadly, deaths, journal, path):
-    batches = batches_of(journal, trainer, points(1), ladder=(count,))
+def test_a_config_that_always_kills_is_given_up(trainer, count, deadly, deaths):
+    batches, lines = batches_of(trainer, points(1), ladder=(count,))
     assert train_all(batches, deadly) == deaths
-    journal.close()
-    assert fates(path) == (set(range(count)), count)
+    assert fates(lines) == (set(range(count)), count)
 
 
 @pytest.mark.parametrize(("ladder", "in_flight"), [((8,), None), ((8, 100), 6)])
-def test_seeds_that_are_in_time_one_by_one_are_no_failures(journal, path, ladder, in_flight):
+def test_seeds_that_are_in_time_one_by_one_are_no_failures(ladder, in_flight):
     """A block of them is late; the next blocks are split before they are."""
-    batches = batches_of(
-        journal, OWN, points(6), ladder=ladder, decisions_in_flight=in_flight, limit=4.0
+    batches, lines = batches_of(
+        OWN, at(*[1.0] * 6), ladder=ladder, decisions_in_flight=in_flight, limit=4.0
     )
     deaths = train_all(batches, seconds=1.0, limit=4.0)
-    journal.close()
-    assert fates(path)[0] == set()
+    assert fates(lines)[0] == set()
     assert 0 < deaths <= 10
 
 
@@ -263,52 +225,41 @@ def test_seeds_that_are_in_time_one_by_one_are_no_failures(journal, path, ladder
 SECOND = Priced(each=1.0)
 
 
-def test_a_long_promotion_is_shared_out_over_the_slots(journal, path):
+def test_a_long_promotion_is_shared_out_over_the_slots():
     # One finalist.
-    batches = batches_of(
-        journal, SECOND, at(1.0), ladder=(4, 12, 100), decisions_in_flight=12, slots=4
+    batches, lines = batches_of(
+        SECOND, at(1.0), ladder=(4, 12, 100), decisions_in_flight=12, slots=4
     )
     sizes = []
     while jobs := batches.next():
         found = [jobs, *iter(batches.next, ())]
         sizes.append([job.block.count for jobs in found for job in jobs])
         for jobs in reversed(found):
-            results = encoded(jobs)
-            received(batches, jobs, results, seconds=float(results[0].n))
+            received(batches, jobs, seconds=float(jobs[0].block.count))
     assert batches.finished
     # The second promotion in parts of about twice the mean block.
-    assert sizes[:2] == [[4], [2, 2, 2, 2]]
-    assert sorted(sizes[2]) == [6] * 10 + [7] * 4
-    assert len(sizes) == 3
-    journal.close()
-    assert sorted(seed for line in read(path) for seed in line.block.seeds) == list(range(100))
+    first, second, third = sizes
+    assert (first, second, sorted(third)) == ([4], [2] * 4, [6] * 10 + [7] * 4)
+    assert sorted(seed for line in lines for seed in line.block.seeds) == list(range(100))
 
 
 def test_slots_are_busy_though_blocks_differ_a_hundredfold():
     slots, rates = 16, [(1.0, 0.2, 0.5, 0.9)[i % 4] for i in range(300)]
     limit = most_in_flight(2.0, slots=slots, proposals=300)
-    with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "j") as journal:
-        batches = batches_of(
-            journal,
-            SECOND,
-            at(*rates),
-            ladder=(2, 4, 8, 16, 32, 64, 128, 256),
-            decisions_in_flight=limit,
-            slots=slots,
-            max_in_flight=limit,
-        )
-        now, work, handed, running = 0.0, 0.0, 0, []
-        while True:
-            while len(running) < slots and (jobs := batches.next()):
-                seconds = float(sum(job.block.count for job in jobs))
-                handed += 1
-                heapq.heappush(running, (now + seconds, handed, jobs, seconds))
-                work += seconds
-            if not running:
-                break
-            now, _, jobs, seconds = heapq.heappop(running)
-            received(batches, jobs, encoded(jobs), seconds=seconds)
-        assert batches.finished
+    given = {"decisions_in_flight": limit, "slots": slots, "max_in_flight": limit}
+    batches, _ = batches_of(SECOND, at(*rates), ladder=rungs_up_to(256), **given)
+    now, work, handed, running = 0.0, 0.0, 0, []
+    while True:
+        while len(running) < slots and (jobs := batches.next()):
+            seconds = float(sum(job.block.count for job in jobs))
+            handed += 1
+            heapq.heappush(running, (now + seconds, handed, jobs, seconds))
+            work += seconds
+        if not running:
+            break
+        now, _, jobs, seconds = heapq.heappop(running)
+        received(batches, jobs, seconds=seconds)
+    assert batches.finished
     assert work > 0.93 * slots * now
     assert handed < 8 * 300, "Tune keeps every trial: there should not be too many"
 
@@ -334,16 +285,19 @@ def outcome(block):
     return solved(block.first, sum(draw < block.point["y"] for draw in draws), block.count)
 
 
+def trained(jobs):
+    return [encode_outcome(job.block, outcome(job.block)) for job in jobs]
+
+
 class Workers:
-    """An executor whose batches come back in any order; `fails` says which of them do not."""
+    """An executor whose batches come back in any order."""
 
     short_batches_only, slots = False, 2
 
-    def __init__(self, seed=0, fails=lambda _: None, most=10_000, stacking=STACKING):
+    def __init__(self, seed=0, train=trained, most=10_000):
         self.done, self.submitted, self.sizes = deque(), [], []
         self.company = []  # of each batch, whether something was trained ahead in it
-        self._draw, self._fails, self._left = random.Random(seed), fails, most
-        self._stacking = stacking
+        self._draw, self._train, self._left = random.Random(seed), train, most
 
     def has_capacity(self, batches):  # noqa: ARG002
         return len(self.submitted) < 3 * self.slots
@@ -358,11 +312,8 @@ class Workers:
         self._left -= 1
         if not self._left:
             raise KeyboardInterrupt
-        at = self._draw.randrange(min(self.slots, len(self.submitted)))
-        jobs = self.submitted.pop(at)
-        failure = self._fails(jobs)
-        results = failure or [encode_outcome(job.block, outcome(job.block)) for job in jobs]
-        self.done.append(Done(jobs, results, 1.0, "worker:1", self._stacking))
+        jobs = self.submitted.pop(self._draw.randrange(min(self.slots, len(self.submitted))))
+        self.done.append(Done(jobs, self._train(jobs), 1.0, "worker:1", STACKING))
 
     def stop(self):
         pass
@@ -371,46 +322,37 @@ class Workers:
 class Search:
     """A search of 30 configurations, to its end or an interruption."""
 
-    def __init__(self, path, workers, *, ahead, sampler="random", trials=30):
-        space = space_of(sampler=sampler, trials=trials, ladder=LADDER)
-        known = read(path) if path.exists() else ()
-        proposer = proposer_for(space)
+    def __init__(self, workers, *, ahead=True, sampler="random", known=()):
+        space, journal = space_of(sampler=sampler, trials=30, ladder=LADDER), Lines()
+        given = {"max_in_flight": 7, "min_in_flight": 6, "known": known}
+        decisions = SearchDecisions(space, PLAIN, proposer_for(space), **given)
         self.interrupted, self.failures = False, []
-        with Journal.open(path) as journal:
-            decisions = SearchDecisions(
-                space, Plain(), proposer, max_in_flight=7, min_in_flight=6, known=known
-            )
-            record = Record(journal, decisions, first_failure=FirstFailure(self.failures.append))
-            self.ahead = Ahead(decisions) if ahead else None  # which learns of stacks
-            self.batches = Batches(
-                *(decisions, Plain(), record), slots=2, max_in_flight=7, ahead=self.ahead
-            )
-            try:
-                run(self.batches, workers, record)
-                assert self.batches.finished
-            except KeyboardInterrupt:
-                self.interrupted = True
-        self.lines, self.workers = read(path), workers
+        record = Record(journal, decisions, first_failure=FirstFailure(self.failures.append))
+        self.ahead = Ahead(decisions) if ahead else None  # which learns of stacks
+        batches = Batches(decisions, PLAIN, record, slots=2, max_in_flight=7, ahead=self.ahead)
+        try:
+            run(batches, workers, record)
+            assert batches.finished
+        except KeyboardInterrupt:
+            self.interrupted = True
+        self.lines, self.workers = [*known, *journal], workers
 
     @property
     def results(self):
         """What each proposal came to, k of n: into which blocks its seeds are cut is no matter."""
-        found = {}
+        k, n = Counter(), Counter()
         for line in self.lines:
             if line.final:
-                k, n = found.get((line.proposal, line.block.point), (0, 0))
-                found[line.proposal, line.block.point] = (
-                    k + line.outcome.successes,
-                    n + line.outcome.n,
-                )
-        return found
+                k[line.proposal, line.block.point] += line.outcome.successes
+                n[line.proposal, line.block.point] += line.outcome.n
+        return {config: (k[config], n[config]) for config in n}
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 @pytest.mark.parametrize("seed", range(2))
-def test_the_journal_is_the_same_in_fewer_batches(sampler, seed, tmp_path):
-    alone = Search(tmp_path / "alone", Workers(), ahead=False, sampler=sampler)
-    ahead = Search(tmp_path / "ahead", Workers(seed), ahead=True, sampler=sampler)
+def test_the_journal_is_the_same_in_fewer_batches(sampler, seed):
+    alone = Search(Workers(), ahead=False, sampler=sampler)
+    ahead = Search(Workers(seed), sampler=sampler)
     assert ahead.results == alone.results
     assert ahead.failures == alone.failures != []
     decided = sum(n for _, n in alone.results.values())
@@ -420,51 +362,41 @@ def test_the_journal_is_the_same_in_fewer_batches(sampler, seed, tmp_path):
     assert len(ahead.workers.sizes) < len(alone.workers.sizes) * (0.4 if sampler == "random" else 1)
 
 
-def test_an_interrupted_search_goes_on_to_the_same_journal(tmp_path):
-    whole = Search(tmp_path / "whole", Workers(), ahead=True)
-    begun = Search(tmp_path / "parts", Workers(most=5), ahead=True)
+def test_an_interrupted_search_goes_on_to_the_same_journal():
+    whole, begun = Search(Workers()), Search(Workers(most=5))
     assert begun.interrupted
     assert 0 < len(begun.results) < len(whole.results)
-    assert Search(tmp_path / "parts", Workers(5), ahead=True).results == whole.results
+    assert Search(Workers(5), known=begun.lines).results == whole.results
 
 
 @pytest.mark.parametrize("kind", ["batch", "late", "node"])
-def test_company_that_kills_a_worker_is_not_trained_ahead_again(kind, tmp_path):
+def test_company_that_kills_a_worker_is_not_trained_ahead_again(kind):
     deaths = []
 
-    def fails(jobs):
+    def train(jobs):
         if any(job.ahead for job in jobs) and len(deaths) < 2:
             deaths.append(len(workers.sizes))
             return WorkerFailure(kind, "it died")
-        return None
+        return trained(jobs)
 
-    workers = Workers(fails=fails)
-
-    alone = Search(tmp_path / "alone", Workers(), ahead=False)
-    found = Search(tmp_path / "ahead", workers, ahead=True)
-    assert found.results == alone.results  # nobody is blamed
+    workers = Workers(train=train)
+    found = Search(workers)
+    assert found.results == Search(Workers(), ahead=False).results  # nobody is blamed
     assert all(line.final for line in found.lines)
     assert any(workers.company[deaths[0] :]) == (kind == "node")
 
 
-def test_what_has_no_outcome_ahead_is_trained_when_it_is_decided(tmp_path):
+def test_what_has_no_outcome_ahead_is_trained_when_it_is_decided():
     tries = []
 
-    class Dying(Workers):
-        def wait(self, batches):
-            super().wait(batches)
-            done = self.done.pop()
-            bad = [
-                TrainingError("no outcome") if j.block.first == 2 else r
-                for j, r in zip(done.jobs, done.results, strict=True)
-            ]
-            tries.extend(j.attempt for j in done.jobs if j.block.first == 2 and not j.ahead)
-            self.done.append(Done(done.jobs, bad, 1.0, "worker:1", STACKING))
+    def train(jobs):
+        tries.extend(j.attempt for j in jobs if j.block.first == 2 and not j.ahead)
+        pairs = zip(jobs, trained(jobs), strict=True)
+        return [DEAD if job.block.first == 2 else result for job, result in pairs]
 
-    found = Search(tmp_path / "dying", Dying(), ahead=True)
-    gone = [line for line in found.lines if line.block.first == 2]
+    gone = [line for line in Search(Workers(train=train)).lines if line.block.first == 2]
     assert gone
-    assert all(line.error == "no outcome" for line in gone)
+    assert {line.error for line in gone} == {str(DEAD)}
     assert sum(line.final for line in gone) == tries.count(1) == tries.count(ATTEMPTS)
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from fakes import DEAD, Queue, Scripted, at, by_rate, queue_in, ranges, run, space_of
-from hand_made import solved
+from fakes import DEAD, Lines, Queue, Scripted, at, by_rate, ranges, run, space_of
+from hand_made import solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,10 +18,7 @@ from xortune.racing.grants import FrontGrants, Grants, NumberGrants
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.journal import read
-from xortune.runs.run import Run
 from xortune.runs.status import status as status_of
-from xortune.runs.store import JOURNAL
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import cancelling_if, custom_trainer
@@ -46,46 +43,44 @@ def climbing(queue):
     return good, bad
 
 
-TWO = space_of(trials=2, ladder=(8, 80))
+def two(window=4, **more):
+    space = space_of(trials=2, ladder=(8, 80))
+    return Queue(space, Scripted([GOOD, BAD]), window=window, **more)
 
 
 @pytest.mark.parametrize("finished", [0, 10, 72])
 def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
-    with queue_in(tmp_path, TWO, [GOOD, BAD], window=4, ends=True) as queue:
-        good, bad = climbing(queue)
-        assert queue.wants(good)
-        assert queue.wants(bad)
-        queue.receive(good)
-        assert queue.next_job() is None
-        assert not queue.wants(bad)
-        queue.receive(bad, part_of(bad, finished) if finished < 72 else None)
-        assert queue.finished
-    lines = read(tmp_path / JOURNAL)
-    ended = [line for line in lines if line.error == NOT_FINISHED]
+    good, bad = climbing(queue := two(ends=True))
+    assert queue.wants(good)
+    assert queue.wants(bad)
+    queue.receive(good)
+    assert queue.next_job() is None
+    assert not queue.wants(bad)
+    queue.receive(bad, part_of(bad, finished) if finished < 72 else None)
+    assert queue.finished
+    ended = [line for line in queue.lines if line.error == NOT_FINISHED]
     rest = [] if finished == 72 else [(8 + finished, 72 - finished)]
     assert [(e.block.first, e.block.count) for e in ended] == rest
-    found = {r.point: r.outcome for r in Run(tmp_path, {}, tuple(lines)).results}
+    run = write_run(tmp_path / "run", queue.lines)
+    found = {r.point: r.outcome for r in run.results}
     assert found[GOOD].successes == found[GOOD].n == 80
     expected = by_rate(Block(BAD, 0, 8 + finished))
     assert (found[BAD].successes, found[BAD].n) == (expected.successes, 8 + finished)
     # Who looks at the journal while the search runs sees no retry either.
-    (tmp_path / "manifest.json").write_text("{}")
-    status = status_of(tmp_path)
+    status = status_of(run.path)
     assert (status.retried, status.last_error) == (0, None)
     # A session that takes the run up again knows it, and has nothing to train.
-    (again := tmp_path / "again").mkdir()
-    with queue_in(again, TWO, [GOOD, BAD], window=4, known=lines, ends=True) as queue:
-        assert queue.replay_known()
-        assert queue._configs[BAD.key].shown.counted.n == 8 + finished
+    again = two(known=run.evaluations, ends=True)
+    assert again.replay_known()
+    assert again._configs[BAD.key].shown.counted.n == 8 + finished
 
 
-def test_a_block_that_died_is_not_tried_again_for_nothing(tmp_path):
-    with queue_in(tmp_path, TWO, [GOOD, BAD], window=4, ends=True) as queue:
-        good, bad = climbing(queue)
-        queue.receive(good)
-        assert queue.next_job() is None
-        queue.receive(bad, DEAD)
-        assert queue.finished
+def test_a_block_that_died_is_not_tried_again_for_nothing():
+    good, bad = climbing(queue := two(ends=True))
+    queue.receive(good)
+    assert queue.next_job() is None
+    queue.receive(bad, DEAD)
+    assert queue.finished
 
 
 def searched(rates, seed):
@@ -183,16 +178,15 @@ def all_at_once(config, seeds, report):
     return seeds > 5
 
 
-def test_the_verdict_is_recorded_once_and_decides_nothing(tmp_path):
-    found = []
-    for name in ("first", "second"):
-        (folder := tmp_path / name).mkdir()
-        with queue_in(folder, TWO, [GOOD, BAD], window=1, known=found) as queue:
-            while (job := queue.next_job()) is not None:
-                queue.receive(job)
-            queue.record.note(list(queue.verdicts()))
-        found += read(folder / JOURNAL)
-    verdicts = [line for line in found if line.error == PROVEN_WORSE]
+def test_the_verdict_is_recorded_once_and_decides_nothing():
+    lines = []
+    for _ in range(2):
+        queue = two(window=1, known=lines)
+        while (job := queue.next_job()) is not None:
+            queue.receive(job)
+        queue.record.note(list(queue.verdicts()))
+        lines += queue.lines
+    verdicts = [line for line in lines if line.error == PROVEN_WORSE]
     assert [(line.block.point, line.final) for line in verdicts] == [(BAD, False)]
 
 
@@ -218,20 +212,6 @@ def test_a_quantile_of_a_number_is_proven_worse_by_the_numbers_of_seeds():
 DOUBLING = rungs_up_to(64)
 
 
-class Lagging:
-    """A journal whose lines reach the disk when the test says so."""
-
-    def __init__(self):
-        self.appended = self.settled = 0
-
-    def append(self, _):
-        self.appended += 1
-        return self.appended
-
-    def sync(self):
-        self.settled = self.appended
-
-
 @given(
     data=st.data(),
     rates=st.lists(st.sampled_from([0.0, 0.5, 0.9, 1.0]), min_size=1, max_size=8),
@@ -240,7 +220,7 @@ class Lagging:
 )
 @settings(max_examples=15)
 def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
-    journal, told, lines = Lagging(), [], {}
+    journal, told, lines = Lines(settled=0), [], {}
     space = space_of(trials=len(rates), ladder=ladder)
 
     def hear(progress):
@@ -268,11 +248,9 @@ def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
 
 
 @pytest.fixture
-def thirty(tmp_path):
-    with queue_in(
-        tmp_path, space_of(trials=30, ladder=DOUBLING), at(*[1.0] * 30), window=6
-    ) as queue:
-        yield queue
+def thirty():
+    space = space_of(trials=30, ladder=DOUBLING)
+    return Queue(space, Scripted(at(*[1.0] * 30)), window=6)
 
 
 @pytest.mark.parametrize("after", [0, 10])
@@ -302,34 +280,34 @@ def test_what_was_begun_is_tried_once_more_after_a_stop(thirty):
 
 
 @pytest.fixture
-def budgeted(tmp_path, monkeypatch):
-    """A queue with a budget of 5 seconds, and its clock."""
-    clock = [0.0]
-    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: clock[0])
-
-    def queue(trials, ladder):
-        space = space_of(trials=trials, ladder=ladder)
-        space = replace(space, search=replace(space.search, time_budget=5))
-        return queue_in(tmp_path, space, at(*[1.0] * trials), window=4)
-
-    return queue, clock
+def clock(monkeypatch):
+    """Its seconds."""
+    seconds = [0.0]
+    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: seconds[0])
+    return seconds
 
 
-def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(budgeted, tmp_path):
-    queue_of, clock = budgeted
-    with queue_of(4, [4]) as queue:
-        one, two, three, four = (queue.next_job() for _ in range(4))
-        queue.receive(one, DEAD)  # waits to be tried again
-        clock[0] = 5.0
-        queue.receive(two, DEAD)
-        queue.receive(three, OutOfTime(solved(0, 3, 3)))
-        assert queue.next_job() is None
-        assert not queue.finished
-        queue.receive(four, OutOfTime())
-        assert queue.next_job() is None
-        assert queue.finished
-        assert queue.left_undone
-    [*tries, last] = read(tmp_path / JOURNAL)
+def budgeted(trials, ladder):
+    """A queue with a budget of 5 seconds."""
+    space = space_of(trials=trials, ladder=ladder)
+    space = replace(space, search=replace(space.search, time_budget=5))
+    return Queue(space, Scripted(at(*[1.0] * trials)), window=4)
+
+
+def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(clock):
+    queue = budgeted(4, [4])
+    one, two, three, four = (queue.next_job() for _ in range(4))
+    queue.receive(one, DEAD)  # waits to be tried again
+    clock[0] = 5.0
+    queue.receive(two, DEAD)
+    queue.receive(three, OutOfTime(solved(0, 3, 3)))
+    assert queue.next_job() is None
+    assert not queue.finished
+    queue.receive(four, OutOfTime())
+    assert queue.next_job() is None
+    assert queue.finished
+    assert queue.left_undone
+    [*tries, last] = queue.lines
     assert [line.final for line in tries] == [False, False]
     assert (last.proposal, last.block.first, last.block.count) == (2, 0, 3)
 
@@ -337,25 +315,22 @@ def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(
 @pytest.mark.parametrize(
     ("ladder", "solved_first", "left"), [([4], 4, False), ([2, 4], 0, False), ([2, 4], 2, True)]
 )
-def test_a_budget_that_is_over_leaves_nothing_where_all_is_done(
-    budgeted, ladder, solved_first, left
-):
-    queue_of, clock = budgeted
-    with queue_of(1, ladder) as queue:
-        job = queue.next_job()
-        clock[0] = 5.0
-        queue.receive(job, solved(0, solved_first, job.block.count))
-        assert queue.finished
-        assert queue.left_undone == left
+def test_a_budget_that_is_over_leaves_nothing_where_all_is_done(clock, ladder, solved_first, left):
+    queue = budgeted(1, ladder)
+    job = queue.next_job()
+    clock[0] = 5.0
+    queue.receive(job, solved(0, solved_first, job.block.count))
+    assert queue.finished
+    assert queue.left_undone == left
 
 
-def test_what_a_worker_with_a_fast_clock_did_not_begin_waits_again(budgeted):
-    with budgeted[0](1, [4]) as queue:
-        queue.receive(queue.next_job(), OutOfTime(solved(0, 1, 1)))
-        assert not queue.finished
-        again = queue.next_job()
-        assert (again.block.first, again.block.count, again.attempt) == (1, 3, 1)
-        queue.receive(again)
-        assert queue.next_job() is None
-        assert queue.finished
-        assert not queue.left_undone
+def test_what_a_worker_with_a_fast_clock_did_not_begin_waits_again(clock):
+    queue = budgeted(1, [4])
+    queue.receive(queue.next_job(), OutOfTime(solved(0, 1, 1)))
+    assert not queue.finished
+    again = queue.next_job()
+    assert (again.block.first, again.block.count, again.attempt) == (1, 3, 1)
+    queue.receive(again)
+    assert queue.next_job() is None
+    assert queue.finished
+    assert not queue.left_undone

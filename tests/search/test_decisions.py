@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from fakes import DEAD, LADDER, Plain, Scripted, at, by_rate, queue_in, ranges, run, space_of, spent
+from fakes import DEAD, LADDER, Plain, Queue, Scripted, at, by_rate, ranges, run, space_of, spent
 from hand_made import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,15 +25,14 @@ from xortune.spaces.model import Objective, StopSettings, rungs_up_to
 from xortune.spaces.space import parse_space
 
 
-def test_equal_trainings_share_their_seeds(tmp_path):
+def test_equal_trainings_share_their_seeds():
     class Rounds(Plain):
         def check(self, point):
             return Point({"y": round(point["y"], 1)})
 
     proposed = [Point({"y": 0.11}), Point({"y": 0.12}), Point({"y": 0.2})]
-    space = space_of(trials=3)
-    with queue_in(tmp_path, space, proposed, trainer=Rounds(), window=None) as queue:
-        assert [queue.next_job().block.first for _ in range(3)] == [0, 10, 0]
+    queue = Queue(space_of(trials=3), Scripted(proposed), trainer=Rounds(), window=None)
+    assert [queue.next_job().block.first for _ in range(3)] == [0, 10, 0]
 
 
 @given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(1, 400))
@@ -165,19 +164,18 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
     assert [(e.proposal, e.block.first, e.block.count) for e in session.evaluations] == blocks
 
 
-def test_nobody_waits_for_a_straggler(tmp_path):
+def test_nobody_waits_for_a_straggler():
     # Proposal 0's first block does not come back; others go on until the window is full.
     space = proving(space_of(trials=30, ladder=LADDER))
-    with queue_in(tmp_path, space, at(*[1.0] * 30), window=12) as queue:
-        slow = queue.next_job()
-        handed = 0
-        while (job := queue.next_job()) is not None:
-            queue.receive(job)
-            handed += 1
-        assert handed == 11
-        queue.receive(slow)
-        climbing = queue.next_job()
-        assert (climbing.proposal, climbing.promoted, climbing.block.first) == (0, True, 8)
+    queue = Queue(space, Scripted(at(*[1.0] * 30)), window=12)
+    slow, handed = queue.next_job(), 0
+    while (job := queue.next_job()) is not None:
+        queue.receive(job)
+        handed += 1
+    assert handed == 11
+    queue.receive(slow)
+    climbing = queue.next_job()
+    assert (climbing.proposal, climbing.promoted, climbing.block.first) == (0, True, 8)
 
 
 def test_a_search_ends_when_a_rate_is_proven():
@@ -331,11 +329,11 @@ def hasty(trials):
     return replace(space, search=replace(space.search, as_they_come=True))
 
 
-def test_as_they_come_a_straggler_holds_up_nothing(tmp_path):
-    with queue_in(tmp_path, hasty(30), at(*[0.1] * 30), window=2) as queue:
-        queue.next_job()  # never comes back
-        for _ in range(20):
-            queue.receive(queue.next_job())
+def test_as_they_come_a_straggler_holds_up_nothing():
+    queue = Queue(hasty(30), Scripted(at(*[0.1] * 30)), window=2)
+    queue.next_job()  # never comes back
+    for _ in range(20):
+        queue.receive(queue.next_job())
 
 
 @given(

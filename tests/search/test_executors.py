@@ -73,22 +73,22 @@ def training():
 # In this process while Ray starts: the same search as the workers would make.
 
 
-def test_what_is_soon_done_needs_no_workers(journal, path):
-    batches = batches_of(journal, trainer := Quick(), points(30))
+def test_what_is_soon_done_needs_no_workers():
+    batches, lines = batches_of(trainer := Quick(), points(30))
     with meanwhile(batches, trainer) as needs_workers:
         assert needs_workers() is False
     assert batches.finished
-    assert len(read(path)) == 30
+    assert len(lines) == 30
     assert batches.next() == ()
 
 
-def test_what_takes_long_is_left_to_the_workers(journal, path):
+def test_what_takes_long_is_left_to_the_workers():
     proposed = points(6)
-    batches = batches_of(journal, trainer := Quick(costs={proposed[3].key: 1e9}), proposed)
+    batches, lines = batches_of(trainer := Quick(costs={proposed[3].key: 1e9}), proposed)
     with meanwhile(batches, trainer) as needs_workers:
         assert needs_workers() is True
         wait_until(lambda: not training())
-    done = {e.block.point for e in read(path)}
+    done = {e.block.point for e in lines}
     first, *others = iter(batches.next, ())
     assert proposed[3] in [job.block.point for job in first]
     left = {job.block.point for jobs in (first, *others) for job in jobs}
@@ -97,13 +97,13 @@ def test_what_takes_long_is_left_to_the_workers(journal, path):
     assert not done & left
 
 
-def test_an_error_of_the_thread_is_raised_after_the_body(journal):
+def test_an_error_of_the_thread_is_raised_after_the_body():
     class Refusing(Quick):
         def check(self, _):
             raise InputError("no", field="x")
 
     seen = []
-    batches = batches_of(journal, trainer := Refusing(), points(3))
+    batches, _ = batches_of(trainer := Refusing(), points(3))
 
     def search():
         with meanwhile(batches, trainer) as needs_workers:
@@ -115,8 +115,8 @@ def test_an_error_of_the_thread_is_raised_after_the_body(journal):
     assert seen == ["the body went on"]
 
 
-def test_an_interrupted_body_leaves_no_thread(journal):
-    batches = batches_of(journal, trainer := Quick(seconds=0.5), points(100_000))
+def test_an_interrupted_body_leaves_no_thread():
+    batches, _ = batches_of(trainer := Quick(seconds=0.5), points(100_000))
 
     def search():
         with meanwhile(batches, trainer):
