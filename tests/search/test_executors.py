@@ -275,7 +275,7 @@ def pids(done):
 def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spares(function):
     ours = REAPER.living
     with ending_process():
-        checked = process_for(function.source)
+        checked = process_for(function)
         subprocesses.start_spares(function, Block(Point({"x": 0, "until": "."}), 0, 1), 1)
         both = {checked.pid, subprocesses._spares[0].pid}
         with ProcessExecutor(function, 2) as executor:

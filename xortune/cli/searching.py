@@ -372,7 +372,7 @@ def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with cli.exit_on_error():
         from xortune.driver.subprocesses import ending_process
-        from xortune.driver.trainer import called_with, trainer_for, with_train
+        from xortune.driver.trainer import trainer_for, with_train
         from xortune.racing.grants import refuse_unprovable
         from xortune.spaces.space import check_space, describe, load_space
 
@@ -381,7 +381,7 @@ def space(space: cli.SpaceFile, as_json: bool = False) -> None:
             trainer = trainer_for(loaded, None, "auto", 0.0)
             check_space(loaded, trainer)
             refuse_unprovable(loaded)
-            description = describe(loaded, called_with(trainer))
+            description = describe(loaded, getattr(trainer, "called_with", None))
     if as_json:
         cli.print_json(description)
         return

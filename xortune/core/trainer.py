@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
@@ -87,7 +87,14 @@ class Trains(Protocol):
 class Trainer(Trains, Protocol):
     """Interprets points. Picklable: the search sends it to its workers.
 
-    An attribute `users_code = True` says that it runs code of the user's: see `runs_users_code`.
+    It may have attributes that say how to train with it. One that is absent is false; see `has`.
+
+    Attributes:
+        users_code: any seed may hang or kill its process; see `driver.batches`.
+        own_process: for that reason blocks train in a subprocess; see `driver.subprocesses`.
+        takes_many_seeds: all seeds of a block train in one call.
+        stacks_seeds: all blocks of a batch train in one call, as one model where that is possible.
+        gives_reports: seeds report results while they train, and can be cancelled then.
     """
 
     def check(self, point: Point) -> Point:
@@ -111,9 +118,14 @@ class Trainer(Trains, Protocol):
         ...
 
 
-def runs_users_code(trainer: Trainer) -> bool:
-    """Whether any seed may hang or kill its process; see `driver.batches`."""
-    return bool(getattr(trainer, "users_code", False))
+Trait: TypeAlias = Literal[
+    "users_code", "own_process", "takes_many_seeds", "stacks_seeds", "gives_reports"
+]
+
+
+def has(trainer: Trainer, trait: Trait) -> bool:
+    """Whether an attribute of a trainer is true; see `Trainer`."""
+    return bool(getattr(trainer, trait, False))
 
 
 @dataclass(frozen=True)

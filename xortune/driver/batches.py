@@ -25,7 +25,7 @@ from xortune.core.trainer import (
     Stacking,
     Trainer,
     Unfinished,
-    runs_users_code,
+    has,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose
 
@@ -493,7 +493,7 @@ class Batches:
         # Batches with decided jobs, and all batches, that an executor has.
         self._decided_under_way = self._all_under_way = 0
         self.resize(slots)
-        self._bisector = CrashBisector(users_code=runs_users_code(trainer))
+        self._bisector = CrashBisector(users_code=has(trainer, "users_code"))
         self._losses: Counter[tuple[int, int]] = Counter()
         self._waiting: deque[tuple[Job, ...]] = deque()  # batches that are made
         self._retries: deque[Job] = deque()

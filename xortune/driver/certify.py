@@ -25,7 +25,7 @@ from xortune.certificates.fresh import (
 )
 from xortune.core.errors import refuse_given, worded
 from xortune.core.formats import count, duration
-from xortune.core.trainer import NO_FAILURES, Trainer, runs_users_code
+from xortune.core.trainer import NO_FAILURES, Trainer, has
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, connected, slots
 from xortune.driver.executors import RAY_SECONDS, LocalExecutor
@@ -51,7 +51,6 @@ from xortune.runs.manifest import (
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import JOURNAL, driver_directory
-from xortune.trainers.function import CustomTrainer
 from xortune.trainers.network import usable_cores
 
 if TYPE_CHECKING:
@@ -271,8 +270,8 @@ def certify_run(
             stack.enter_context(connected(cluster))
             fresh.slots = slots(cluster)
         if on_estimate is not None:
-            own = isinstance(here, CustomTrainer)
-            workers = fresh.slots if cluster is not None else 1 if own else usable_cores()
+            local = 1 if has(here, "users_code") else usable_cores()
+            workers = fresh.slots if cluster is not None else local
             configs, seconds = fresh.configs, fresh.work_left
             if sentence := estimate_of_seeds("certify", configs, call.seeds, seconds, workers):
                 on_estimate(sentence)
@@ -327,7 +326,7 @@ def _fresh_seeds(
 def _has_killed_workers(run: Run, trainer: Trainer) -> bool:
     """Whether a user's code may have killed its process: blocks of the run have no outcome."""
     lines = (*run.evaluations, *run.checks)
-    return runs_users_code(trainer) and any(
+    return has(trainer, "users_code") and any(
         line.outcome is None and line.error not in NO_FAILURES for line in lines
     )
 

@@ -21,7 +21,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
 from xortune.core.success import parse_success
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer, has
 from xortune.driver.subprocesses import (
     end_process,
     in_this_process,
@@ -30,8 +30,7 @@ from xortune.driver.subprocesses import (
     train_isolating_crashes,
 )
 from xortune.driver.voice import Voice
-from xortune.trainers.command import CommandTrainer
-from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.function import custom_trainer, form_of
 from xortune.trainers.limits import ending_at, threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.reaper import REAPER, kill_group
@@ -46,7 +45,7 @@ Training: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]
 
 def single_config(
     config: Mapping[str, Any], train: Training, success: str | None
-) -> tuple[Point, CustomTrainer | CommandTrainer]:
+) -> tuple[Point, Trainer]:
     """A configuration as a point, and its trainer.
 
     Raises:
@@ -86,7 +85,6 @@ def single_config(
     except InputError as error:
         place = (error.place or "").removeprefix("<space>").removeprefix(": ")
         raise error.at(place.removeprefix("parameters.") or "train") from error.__cause__
-    assert isinstance(trainer, CustomTrainer | CommandTrainer)
     return point, trainer
 
 
@@ -124,7 +122,7 @@ class TrainingPool:
 
     def __init__(
         self,
-        trainer: CustomTrainer | CommandTrainer,
+        trainer: Trainer,
         *,
         ahead: int,
         workers: int | None = None,
@@ -138,11 +136,9 @@ class TrainingPool:
             refuse_unsendable(trainer)
         self._trainer, self._left, self._workers = trainer, ahead, workers or 1
         self._may_grow = workers is None and usable_cores() > 1
-        self._is_here = self._takes_many = False
-        if isinstance(trainer, CustomTrainer):
-            self._is_here = here if workers is None else workers == 0
-            self._takes_many = trainer.form.many or trainer.form.stacked
-        self._trainer_here = in_this_process(trainer, self._note) if self._is_here else trainer
+        is_here = here if workers is None else workers == 0
+        self._trainer_here = in_this_process(trainer, self._note) if is_here else trainer
+        self._takes_many = has(trainer, "takes_many_seeds")
         self._fail_fast, self._on_failure = fail_fast, on_failure
         self._failure: Failure | None = None
         self._exception: BaseException | None = None
@@ -232,13 +228,14 @@ class TrainingPool:
         return future
 
     def _train(self, part: Block) -> tuple[Outcome | TrainingError, float]:
-        began, trainer = time.perf_counter(), self._trainer
-        if not isinstance(trainer, CustomTrainer) or (self._is_here and self._pool is None):
-            [result] = self._trainer_here.train([part])
-        else:
-            if self._pool is not None:
-                self._threads.add(get_ident())
+        began, trainer = time.perf_counter(), self._trainer_here
+        if self._pool is not None:
+            self._threads.add(get_ident())
+            trainer = self._trainer
+        if has(trainer, "own_process"):
             result = train_isolating_crashes(trainer, part)
+        else:
+            [result] = trainer.train([part])
         return result, time.perf_counter() - began
 
     def _note(self, error: BaseException) -> None:

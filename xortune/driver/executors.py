@@ -15,10 +15,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Protocol
 
 from xortune.core.errors import TrainingError, error_text
-from xortune.core.trainer import Block, OutOfTime, Trainer, runs_users_code
+from xortune.core.trainer import Block, Trainer, has
 from xortune.driver.batches import MIN_BATCH_SECONDS, Batches, Done, Job, WorkerFailure
 from xortune.driver.subprocesses import (
     ProcessEnded,
@@ -26,15 +26,14 @@ from xortune.driver.subprocesses import (
     end_process,
     keep_as_spare,
     kill_process_of,
-    kills_late,
+    killed_after,
     process_for,
     stacking_in_subprocess,
     train_in_subprocess,
+    train_in_time,
 )
 from xortune.runs.evaluation import EncodedOutcome
-from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import ending_at, time_is_over
-from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.verdicts import one_line
 
 
@@ -87,20 +86,13 @@ def train_blocks(
     Returns:
         An outcome or an error for each block, or one failure for all.
     """
-    in_debugger = isinstance(trainer, CustomTrainer) and trainer.on_raise is not None
-    in_subprocess = (in_subprocess or kills_late(trainer)) and not in_debugger
-    stacks = isinstance(trainer, CustomTrainer) and trainer.form.stacked
-    together = in_subprocess or stacks or not runs_users_code(trainer)
-    results: list[Any] = []
+    in_subprocess = in_subprocess or killed_after(trainer) is not None
     try:
         with ending_at(deadline):
-            for part in [blocks] if together else [[block] for block in blocks]:
-                if time_is_over():
-                    results += [OutOfTime() for _ in part]
-                elif isinstance(trainer, CustomTrainer | NetworkTrainer) and in_subprocess:
-                    results += train_in_subprocess(trainer, part, encodes=True)
-                else:
-                    results += trainer.train(part)
+            if in_subprocess and not time_is_over():
+                results = train_in_subprocess(trainer, blocks, encodes=True)
+            else:
+                results = train_in_time(trainer, blocks)
         return [encoded(block, result) for block, result in zip(blocks, results, strict=True)]
     except ProcessEnded as error:
         return WorkerFailure("batch", str(error))
@@ -114,9 +106,8 @@ def _train_here(
     started = time.perf_counter()
     blocks = [job.block for job in jobs]
     results = train_blocks(trainer, blocks, in_subprocess=in_subprocess, deadline=deadline)
-    seconds, stacking = time.perf_counter() - started, None
-    if isinstance(trainer, CustomTrainer) and not isinstance(results, WorkerFailure):
-        stacking = stacking_in_subprocess(trainer, blocks[0])
+    seconds, failed = time.perf_counter() - started, isinstance(results, WorkerFailure)
+    stacking = None if failed else stacking_in_subprocess(trainer, blocks[0])
     return Done(jobs, results, seconds, f"{socket.gethostname()}:{os.getpid()}", stacking)
 
 
@@ -152,7 +143,7 @@ class LocalExecutor:
     def wait(self, batches: Batches) -> None:  # noqa: ARG002
         """Train the submitted batches."""
         waiting, self._waiting = self._waiting, []
-        jobs, own = tuple(chain(*waiting)), isinstance(self._trainer, CustomTrainer)
+        jobs, own = tuple(chain(*waiting)), has(self._trainer, "own_process")
         done = _train_here(self._trainer, jobs, self._deadline, in_subprocess=own)
         results = None if isinstance(done.results, WorkerFailure) else iter(done.results)
         seeds = sum(job.block.count for job in jobs)
@@ -177,7 +168,7 @@ class ProcessExecutor:
     def __init__(self, trainer: Trainer, slots: int) -> None:
         self._trainer, self.slots = trainer, slots
         # A stack takes seconds. A batch that waits so long would be decided on fewer results.
-        self._max_under_way = slots if isinstance(trainer, CustomTrainer) else 3 * slots
+        self._max_under_way = slots if has(trainer, "users_code") else 3 * slots
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="trains")
         self._threads: set[int] = set()
         self._under_way: set[Future[Done]] = set()
@@ -264,7 +255,7 @@ class _StartingExecutor:
 
     def __init__(self, trainer: Trainer, slots: int, *, ray: bool) -> None:
         self._trainer, self.slots = trainer, slots  # for which the search sizes its batches
-        self._own = isinstance(trainer, CustomTrainer)
+        self._own = has(trainer, "own_process")
         self._worth = RAY_SECONDS if ray else PROCESS_SECONDS
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="trains while Ray starts")
         self._thread = 0
@@ -331,8 +322,8 @@ class _StartingExecutor:
     def _prepare(self, blocks: Sequence[Block]) -> None:
         """Load the engine or the user's module, which is not to be measured."""
         self._prepared = True
-        if isinstance(self._trainer, CustomTrainer):
-            process_for(self._trainer.source, self._trainer.threads).prepare(self._trainer)
+        if self._own:
+            process_for(self._trainer).prepare(self._trainer)
         elif self._trainer.cost(blocks[0]) < MIN_BATCH_SECONDS / 4:
             train_blocks(self._trainer, blocks)
 
@@ -373,8 +364,7 @@ def training_while_workers_start(
         executor.measured.set()
 
     def needs_workers() -> bool:
-        own = isinstance(trainer, CustomTrainer)
-        if executor.measured.wait(PATIENCE_OWN if own else PATIENCE):
+        if executor.measured.wait(PATIENCE_OWN if has(trainer, "own_process") else PATIENCE):
             executor.workers_needed.wait()
         return not errors
 

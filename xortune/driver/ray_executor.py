@@ -32,7 +32,7 @@ from xortune.core.trainer import (
     OutOfTime,
     Stacking,
     Trainer,
-    runs_users_code,
+    has,
     stacking_of,
 )
 from xortune.core.version import VERSION
@@ -117,7 +117,7 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
     ) -> None:
         """Keep the trainer: Tune reuses the actor for many batches."""
         refuse_other_versions(drivers)
-        if runs_users_code(trainer) and (threads := getattr(trainer, "threads", None)):
+        if has(trainer, "users_code") and (threads := getattr(trainer, "threads", None)):
             use_threads(threads)
         self._trainer = trainer
         self._cancelled = None if cancelled is None else Cancelled(cancelled)
@@ -131,7 +131,7 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         started = time.perf_counter()
         # Removed from the config, which Tune sends back with the result.
         blocks: list[Block] = self.config.pop("batch").content
-        refusing = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
+        refusing = refusing_tasks() if has(self._trainer, "users_code") else nullcontext()
         with captured_messages() as messages, cancelling_if(self._cancelled), refusing:
             results = train_blocks(self._trainer, blocks, deadline=self.config.get("until"))
         return {

@@ -14,7 +14,7 @@ from typing import Any
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.point import Point
-from xortune.core.trainer import Block, Stacking, Trainer
+from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.batches import Ahead, Batches, least_in_flight, most_in_flight
 from xortune.driver.certify import (
     estimate,
@@ -57,7 +57,6 @@ from xortune.runs.status import Progress
 from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
-from xortune.trainers.function import CustomTrainer
 from xortune.trainers.network import NetworkTrainer
 
 
@@ -296,7 +295,7 @@ class _Work:
         self.session, self.slots = session, slots
         self._journal, self._failures = journal, failures
         self.decisions = session.decisions(known)
-        stacks = isinstance(session.trainer, CustomTrainer) and session.trainer.form.stacked
+        stacks = has(session.trainer, "stacks_seeds")
         self.ahead = Ahead(self.decisions, stacking) if stacks else None
         started, tell = time.monotonic(), session.listener.progress
 
@@ -398,18 +397,18 @@ class _Workers:
         self._processes = processes_here(space, trainer, cluster) if is_alone else 0
         if executor is None and cluster.workers == 0:
             executor = LocalExecutor(trainer)
-        elif self._processes and isinstance(trainer, CustomTrainer):
+        elif self._processes and has(trainer, "stacks_seeds"):
             executor = stack.enter_context(ProcessExecutor(trainer, self._processes))
         stack.callback(end_process)
         self._executor, self._trains_while_starting = executor, False
         if executor is not None:
             self.slots = executor.slots
             return
-        if self._processes > 1 and isinstance(trainer, NetworkTrainer):
+        if self._processes > 1:
             first = list(islice(_first_blocks(space), 100))
             each = sum(map(trainer.cost, first)) / len(first)
             if each * budget(space) / self._processes > START_AT_ONCE_FACTOR * PROCESS_SECONDS:
-                self._begin_processes(trainer)  # they import while this process still does
+                self._begin_processes()  # they import while this process still does
         expected = 0
         if is_alone and _may_train_while_starting(trainer, cluster, seconds):
             expected = slots_to_come(cluster)
@@ -455,8 +454,8 @@ class _Workers:
         with begun as needs_workers:
             if not needs_workers() or work.finished:
                 return
-            if self._processes and isinstance(trainer, NetworkTrainer):
-                self._begin_processes(trainer)
+            if self._processes:
+                self._begin_processes()
                 while not (spares_are_ready() or work.finished):
                     time.sleep(0.02)
                 return
@@ -467,10 +466,10 @@ class _Workers:
         if refusal is not None and not work.finished:
             raise refusal
 
-    def _begin_processes(self, trainer: NetworkTrainer) -> None:
+    def _begin_processes(self) -> None:
         """Start processes, which import and load the engine meanwhile."""
         first = next(_first_blocks(self._session.space))
-        start_spares(trainer, Block(first.point, 0, 1), self._processes)
+        start_spares(self._session.trainer, Block(first.point, 0, 1), self._processes)
 
 
 def _may_train_while_starting(trainer: Trainer, cluster: Cluster, seconds: float | None) -> bool:
@@ -481,9 +480,9 @@ def _may_train_while_starting(trainer: Trainer, cluster: Cluster, seconds: float
     """
     if cluster.gpus_per_trial or cluster.trial_timeout is not None:
         return False
-    if isinstance(trainer, NetworkTrainer):
-        return trainer.describe()["engine"] == "fused"
-    return isinstance(trainer, CustomTrainer) and seconds is not None and seconds <= SHORT
+    if has(trainer, "own_process"):
+        return seconds is not None and seconds <= SHORT
+    return trainer.describe().get("engine") == "fused"
 
 
 def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> int:
@@ -492,8 +491,7 @@ def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> in
     They train the built-in network and a `TorchTraining`. Only Ray's workers can cancel a training
     whose configuration is proven worse, or end one that takes too long.
     """
-    stacks = isinstance(trainer, CustomTrainer) and trainer.form.stacked
-    if not stacks and not isinstance(trainer, NetworkTrainer):
+    if not (has(trainer, "stacks_seeds") or isinstance(trainer, NetworkTrainer)):
         return 0
     if cluster.gpus_per_trial or cluster.trial_timeout is not None or cluster.workers == 0:
         return 0
@@ -502,7 +500,7 @@ def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> in
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:
     """Whether trainings are cancelled once their configuration is proven worse."""
-    return isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
+    return has(trainer, "gives_reports") and raced(space)
 
 
 def _first_blocks(space: SearchSpace) -> Iterator[Block]:
@@ -520,9 +518,8 @@ def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None
     One process that knows all results before each decision then keeps up with several workers.
     `seconds` is what a seed of a user's function took; for the network the estimate counts.
     """
-    if isinstance(trainer, NetworkTrainer):
-        fused = trainer.describe()["engine"] == "fused"
-        return fused and longest_first_block(space, trainer) <= TRIAL_SECONDS
+    if (engine := trainer.describe().get("engine")) is not None:
+        return engine == "fused" and longest_first_block(space, trainer) <= TRIAL_SECONDS
     return seconds is not None and seconds * space.seeds.ladder[0] <= TRIAL_SECONDS
 
 

@@ -6,7 +6,6 @@ So no command calls it, nor imports its module, in the process that writes the r
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import select
@@ -20,23 +19,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import Any
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import Block, OutOfTime, Stacking, Trainer, Unfinished
+from xortune.core.trainer import Block, OutOfTime, Stacking, Trainer, Unfinished, has
 from xortune.driver.process import cloudpickle
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_of_source
 from xortune.trainers.limits import THREADS, current_deadline, ending_at, time_is_over, use_threads
-from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.source import AnySource, FunctionObject
 from xortune.trainers.verdicts import one_line
-
-SubprocessTrainer: TypeAlias = CustomTrainer | NetworkTrainer
-"""The trainers that can train in a subprocess."""
 
 SOCKET_CLOSED = 89
 """Exit code of a subprocess whose function has closed the socket for its answers."""
@@ -79,25 +74,24 @@ class _RemoteTraceback(Exception):
 
 
 class TrainingProcess:
-    """A subprocess that imports a user's function, and trains with it.
+    """A subprocess that trains with a user's function, which it imports, or the built-in network.
 
     Args:
-        source: of the function; None for the built-in network.
-        threads: torch threads in the subprocess.
+        trainer: decides the function, if there is one, and the threads of torch.
 
     Raises:
         InputError: the function cannot be sent.
     """
 
-    def __init__(self, source: AnySource | None, threads: int) -> None:
-        self.source, self.threads, self.owner = source, threads, os.getpid()
-        self._sent: SubprocessTrainer | None = None
+    def __init__(self, trainer: Trainer) -> None:
+        (self.source, self.threads), self.owner = _environment(trainer), os.getpid()
+        self._sent: Trainer | None = None
         self._has_unread_answer = False
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = REAPER.popen(
                 [sys.executable, "-c", PROGRAM, str(theirs.fileno())],
-                {**os.environ, THREADS: str(threads), **NO_RAY},
+                {**os.environ, THREADS: str(self.threads), **NO_RAY},
                 stdout=_stderr(),  # stdout is for the command's own results
                 pass_fds=(theirs.fileno(),),
             )
@@ -114,12 +108,12 @@ class TrainingProcess:
         form: CallForm = self._request("form", self.source)
         return form
 
-    def begin(self, trainer: SubprocessTrainer, block: Block) -> None:
+    def begin(self, trainer: Trainer, block: Block) -> None:
         """Start to prepare for `trainer` and to try how `block` trains, without waiting."""
         self._send(pickle.dumps(("trainer", _pickled(trainer), block)))
         self._sent, self._has_unread_answer = trainer, True
 
-    def prepare(self, trainer: SubprocessTrainer) -> None:
+    def prepare(self, trainer: Trainer) -> None:
         """Import the function's module, and do what else takes time before the first call.
 
         Raises:
@@ -132,7 +126,7 @@ class TrainingProcess:
 
     def train(
         self,
-        trainer: SubprocessTrainer,
+        trainer: Trainer,
         blocks: Sequence[Block],
         *,
         limit: float | None = None,
@@ -154,7 +148,7 @@ class TrainingProcess:
         return results
 
     def stacking(
-        self, trainer: CustomTrainer, block: Block, *, limit: float | None = None
+        self, trainer: Trainer, block: Block, *, limit: float | None = None
     ) -> Stacking | None:
         """How the block's config trains in stacks; arguments as those of `train`.
 
@@ -243,7 +237,7 @@ def _stderr() -> int:
 
 
 def _pickled(argument: Any) -> bytes:
-    source = argument.source if isinstance(argument, CustomTrainer) else argument
+    source = getattr(argument, "source", argument)  # of a trainer
     if not isinstance(source, FunctionObject):
         return pickle.dumps(argument)
     try:
@@ -260,14 +254,14 @@ def _pickled(argument: Any) -> bytes:
 
 def refuse_unsendable(trainer: Trainer) -> None:
     """Raise an InputError if the trainer is a function that cannot be sent to a worker."""
-    if isinstance(trainer, CustomTrainer):
+    if _environment(trainer)[0] is not None:
         _pickled(trainer)
 
 
 def serve(requests: Any, connection: socket.socket) -> None:
     """Answer requests until there are no more: the main loop of the subprocess."""
     recursion_limit = sys.getrecursionlimit()
-    trainer: SubprocessTrainer | None = None
+    trainer: Any = None
     while True:
         try:
             what, pickled, *blocks_to_try = pickle.load(requests)  # noqa: S301  # from our parent
@@ -283,16 +277,14 @@ def serve(requests: Any, connection: socket.socket) -> None:
             elif what == "trainer":
                 trainer = argument
                 use_threads(argument.threads)
-                _prepare(argument, blocks_to_try)
+                trainer.prepare(blocks_to_try)
                 answer = (None,)
             elif what == "stacking":
-                assert isinstance(trainer, CustomTrainer)
                 answer = (trainer.stacking(argument),)
             else:
-                assert trainer is not None
                 blocks, deadline, encodes = argument
                 with ending_at(deadline):
-                    results = _train(trainer, blocks)
+                    results = train_in_time(trainer, blocks)
                 answer = (list(map(encoded, blocks, results)) if encodes else results,)
         except BaseException as error:  # also SystemExit: the parent has to learn of it
             reason = one_line(error_text(error))
@@ -304,18 +296,6 @@ def serve(requests: Any, connection: socket.socket) -> None:
             connection.sendall(len(packed).to_bytes(HEADER_BYTES) + packed)
         except OSError:
             os._exit(SOCKET_CLOSED)
-
-
-def _prepare(trainer: SubprocessTrainer, blocks_to_try: Sequence[Block]) -> None:
-    """Import the function, or load the network's compiled engine, before the first request."""
-    if isinstance(trainer, NetworkTrainer):
-        trainer.train(blocks_to_try)
-        gc.freeze()  # scanning modules for garbage took a tenth of the Python time here
-        return
-    with suppress(Exception):  # the first call raises it again
-        trainer.source.function()
-    for block in blocks_to_try:
-        trainer.stacking(block)
 
 
 def encoded(
@@ -330,10 +310,16 @@ def encoded(
     return result
 
 
-def _train(trainer: SubprocessTrainer, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-    if isinstance(trainer, NetworkTrainer) or trainer.form.stacked:
-        return trainer.train(blocks)
-    return [OutOfTime() if time_is_over() else trainer.train([block])[0] for block in blocks]
+def train_in_time(trainer: Trainer, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+    """Train blocks in this process. No call begins once the time of `ending_at` is over.
+
+    A user's code gets one block in a call, unless it stacks them.
+    """
+    one_call = has(trainer, "stacks_seeds") or not has(trainer, "users_code")
+    results: list[Outcome | TrainingError] = []
+    for part in [blocks] if one_call else [[block] for block in blocks]:
+        results += [OutOfTime() for _ in part] if time_is_over() else trainer.train(part)
+    return results
 
 
 # -------------------------------------------------------------------------------------------------
@@ -349,44 +335,48 @@ SPARES = 3
 """Maximum number of subprocesses started before there is work for them."""
 
 
-def process_for(source: AnySource | None, threads: int = 1) -> TrainingProcess:
-    """The subprocess of the current thread, for a function. It is kept until `end_process`.
+def process_for(trainer: Trainer) -> TrainingProcess:
+    """The subprocess of the current thread, for a trainer. It is kept until `end_process`.
 
     Raises:
-        InputError: the function cannot be sent.
+        InputError: the trainer's function cannot be sent.
     """
     thread = threading.get_ident()
     kept = _kept.get(thread)
-    if kept is None or not _fits(kept, source, threads):
+    if kept is None or not _fits(kept, trainer):
         end_process(thread)
-        kept = _kept[thread] = _spare(source, threads) or TrainingProcess(source, threads)
+        kept = _kept[thread] = _spare(trainer) or TrainingProcess(trainer)
     return kept
+
+
+def _environment(trainer: Trainer) -> tuple[AnySource | None, int]:
+    """What a subprocess is made for: the source of a function, and the threads of torch."""
+    return getattr(trainer, "source", None), getattr(trainer, "threads", 1)
 
 
 def _is_usable(process: TrainingProcess) -> bool:
     return process.alive and process.owner == os.getpid()  # not of the process this is a fork of
 
 
-def _fits(process: TrainingProcess, source: AnySource | None, threads: int) -> bool:
-    return _is_usable(process) and (process.source, process.threads) == (source, threads)
+def _fits(process: TrainingProcess, trainer: Trainer) -> bool:
+    return _is_usable(process) and (process.source, process.threads) == _environment(trainer)
 
 
-def _spare(source: AnySource | None, threads: int) -> TrainingProcess | None:
+def _spare(trainer: Trainer) -> TrainingProcess | None:
     while _spares:
         with suppress(IndexError):  # another thread was faster
             spare = _spares.pop()
-            if _fits(spare, source, threads):
+            if _fits(spare, trainer):
                 return spare
             if _is_usable(spare):
                 spare.close(grace=0)
     return None
 
 
-def start_spares(trainer: SubprocessTrainer, block: Block, count: int) -> None:
+def start_spares(trainer: Trainer, block: Block, count: int) -> None:
     """Start subprocesses until there are `count` spares; each tries how the block trains."""
-    source = trainer.source if isinstance(trainer, CustomTrainer) else None
     for _ in range(min(count, SPARES) - len(_spares)):
-        _spares.append(TrainingProcess(source, trainer.threads))
+        _spares.append(TrainingProcess(trainer))
         _spares[-1].begin(trainer, block)
 
 
@@ -432,7 +422,7 @@ def ending_process() -> Iterator[None]:
 
 
 def train_in_subprocess(
-    trainer: SubprocessTrainer,
+    trainer: Trainer,
     blocks: Sequence[Block],
     *,
     most: float | None = None,
@@ -448,39 +438,36 @@ def train_in_subprocess(
         InputError: the function cannot be sent.
         ProcessEnded: a seed ended the subprocess. If seeds have a limit, that seed crashed.
     """
-    if isinstance(trainer, CustomTrainer) and kills_late(trainer):
-        return [_train_with_limit(trainer, block) for block in blocks]
-    source = trainer.source if isinstance(trainer, CustomTrainer) else None
-    process = process_for(source, trainer.threads)
-    return process.train(trainer, blocks, limit=most, encodes=encodes)
+    if (limit := killed_after(trainer)) is not None:
+        return [_train_with_limit(trainer, block, limit) for block in blocks]
+    return process_for(trainer).train(trainer, blocks, limit=most, encodes=encodes)
 
 
 def stacking_in_subprocess(
-    trainer: CustomTrainer, block: Block, *, most: float | None = None
+    trainer: Trainer, block: Block, *, most: float | None = None
 ) -> Stacking | None:
     """How the config of a `TorchTraining` trains in stacks; None for other trainers."""
-    if trainer.form.stacked and trainer.on_raise is None:
+    if has(trainer, "stacks_seeds") and has(trainer, "own_process"):
         with suppress(ProcessEnded):
-            process = process_for(trainer.source, trainer.threads)
-            return process.stacking(trainer, block, limit=most)
+            return process_for(trainer).stacking(trainer, block, limit=most)
     return None
 
 
-def _train_with_limit(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+def _train_with_limit(trainer: Trainer, block: Block, limit: float) -> Outcome | TrainingError:
     if time_is_over():
         return OutOfTime()
-    if trainer.form.many or trainer.form.stacked:
-        return _call_with_limit(trainer, block)
+    if has(trainer, "takes_many_seeds"):
+        return _call_with_limit(trainer, block, limit)
     results: list[Outcome | TrainingError] = []
     for seed in block.seeds:
         if time_is_over():
             whole = merged_outcome(results) if results else None
             return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
-        results.append(_call_with_limit(trainer, Block(block.point, seed, 1)))
+        results.append(_call_with_limit(trainer, Block(block.point, seed, 1), limit))
     return merged_outcome(results)
 
 
-def train_isolating_crashes(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+def train_isolating_crashes(trainer: Trainer, block: Block) -> Outcome | TrainingError:
     """As `train_in_subprocess`, but only the seed that ends its subprocess counts as crashed.
 
     Raises:
@@ -512,41 +499,38 @@ def in_this_process(trainer: Trainer, on_raise: OnRaise = lambda _: None) -> Tra
     Raises:
         InputError: its seeds have a time limit that only killing their process enforces.
     """
-    if not isinstance(trainer, CustomTrainer):
-        return trainer
-    if kills_late(trainer):
+    if (limit := killed_after(trainer)) is not None:
         raise InputError(
-            f"{trainer.limit:g} s, but the function reports nothing while it trains",
+            f"{limit:g} s, but the function reports nothing while it trains",
             field="timeout",
             allowed="with --workers 0 only a function that yields or takes `report`",
             fix="leave --workers out: then a seed that takes longer is stopped with its process",
         )
-    return replace(trainer, on_raise=on_raise)
+    return replace(trainer, on_raise=on_raise) if isinstance(trainer, CustomTrainer) else trainer
 
 
-def kills_late(trainer: Trainer) -> bool:
-    """Whether its seeds have a time limit that only killing their process enforces."""
-    return isinstance(trainer, CustomTrainer) and trainer.limit is not None and not trainer.reports
+def killed_after(trainer: Trainer) -> float | None:
+    """The time limit of a trainer's seeds, if only killing their process enforces it."""
+    limit: float | None = getattr(trainer, "killed_after", None)
+    return limit
 
 
-def _call_with_limit(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+def _call_with_limit(trainer: Trainer, block: Block, limit: float) -> Outcome | TrainingError:
     """Train a block in one call; its seeds have crashed if the call takes too long."""
     n = block.count
-    assert trainer.limit is not None
     try:
-        process = process_for(trainer.source, trainer.threads)
         result: Outcome | TrainingError
-        [result] = process.train(trainer, [block], limit=trainer.limit * n)
+        [result] = process_for(trainer).train(trainer, [block], limit=limit * n)
     except CallTimedOut:
         each = f" for each of {n} seeds" if n > 1 else ""
-        return Outcome.crashed(block.seeds, 0, f"took longer than {trainer.limit:g} s{each}")
+        return Outcome.crashed(block.seeds, 0, f"took longer than {limit:g} s{each}")
     except ProcessEnded as error:
         if n == 1:
             return Outcome.crashed(block.seeds, 0, str(error))
     else:
         return result
     singles = (Block(block.point, seed, 1) for seed in block.seeds)
-    return merged_outcome([_call_with_limit(trainer, single) for single in singles])
+    return merged_outcome([_call_with_limit(trainer, single, limit) for single in singles])
 
 
 def merged_outcome(results: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:

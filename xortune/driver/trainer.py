@@ -15,7 +15,7 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
-from xortune.core.trainer import Block, Stacking, Trainer
+from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.subprocesses import (
     ProcessEnded,
     process_for,
@@ -30,7 +30,7 @@ from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_built_in, check_numbers, with_function
 from xortune.trainers.command import CommandTrainer, command_trainer
-from xortune.trainers.function import CustomTrainer, custom_trainer, form_of, form_of_source
+from xortune.trainers.function import CustomTrainer, form_of, form_of_source
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 from xortune.trainers.source import given_source, named_source
 from xortune.trainers.verdicts import KnownSeeds
@@ -138,16 +138,15 @@ def _with_form(
     """
     if isinstance(trainer, CommandTrainer):
         return trainer
-    source, threads = trainer.source, trainer.threads
+    source = trainer.source
     try:
         if train is not None:
             form = form_of(train, source.label)
         elif here:
             form = form_of_source(source)
         else:
-            form = process_for(source, threads).form()
-        limit = trainer.limit
-        return custom_trainer(source, trainer.success, limit=limit, form=form, threads=threads)
+            form = process_for(trainer).form()
+        return replace(trainer, form=form, folder=str(Path.cwd()))
     except ProcessEnded as error:
         raise InputError(
             f"the import of {source.label} {error}", place=space.at("trainer")
@@ -247,18 +246,6 @@ def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
     return [named_source(text, Path()).function() for text in texts]
 
 
-def called_with(trainer: Trainer) -> str | None:
-    """The arguments of a user's function, or the files of a command, in words.
-
-    None for the built-in network.
-    """
-    if isinstance(trainer, CommandTrainer):
-        return ", ".join(path for path, _ in trainer.kept.files) or "none"
-    if not isinstance(trainer, CustomTrainer):
-        return None
-    return trainer.form.description
-
-
 @dataclass(frozen=True)
 class Check:
     """The result of training one seed before a search.
@@ -311,14 +298,13 @@ def check_by_training(
         return None
 
     name = trainer.describe()["trainer"]
-    custom = trainer if isinstance(trainer, CustomTrainer) else None
     points = points or list(islice(chain(space.start, probes(space)), TRIES))
-    counts = counts and not (custom and (custom.form.many or custom.form.stacked))
-    if custom and custom.on_raise is None:
+    counts = counts and not has(trainer, "takes_many_seeds")
+    if has(trainer, "own_process"):
         with suppress(ProcessEnded):  # the call raises it again
-            process = process_for(custom.source, custom.threads)
-            start_spares(custom, Block(points[0], 0, 1), processes - 1)
-            process.prepare(custom)
+            process = process_for(trainer)
+            start_spares(trainer, Block(points[0], 0, 1), processes - 1)
+            process.prepare(trainer)
     reason = trace = ""
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
@@ -330,14 +316,14 @@ def check_by_training(
             continue
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
-            if custom and custom.form.many:
-                _check_independence(space, custom, block, result, points, most=most)
+            if has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
+                _check_independence(space, trainer, block, result, points, most=most)
             return Check(
                 _sentence(block.point, seed, result, seconds, counts=counts),
                 seconds,
                 result.details.note,
                 known={(block.point.key, seed): result} if counts else {},
-                stacking=stacking_in_subprocess(custom, block, most=most) if custom else None,
+                stacking=stacking_in_subprocess(trainer, block, most=most),
             )
         reason, trace = result.details.failed[seed], result.details.traceback or ""
         if not trace:
@@ -355,7 +341,7 @@ def check_by_training(
 
 def _check_independence(
     space: SearchSpace,
-    trainer: CustomTrainer,
+    trainer: Trainer,
     block: Block,
     outcome: Outcome,
     points: Sequence[Point],
@@ -420,7 +406,7 @@ def _close(a: float | str | None, b: float | str) -> bool:
 
 def _train_one(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
     """Train a block. A user's function runs in a subprocess, except under a debugger."""
-    if not isinstance(trainer, CustomTrainer) or trainer.on_raise is not None:
+    if not has(trainer, "own_process"):
         return trainer.train([block])[0]
     try:
         result: Outcome | TrainingError = train_in_subprocess(trainer, [block], most=most)[0]

@@ -473,6 +473,11 @@ class CommandTrainer(UsersTraining):
             described["threads"] = str(self.threads)
         return described
 
+    @property
+    def called_with(self) -> str:
+        """The command's files, in words."""
+        return ", ".join(path for path, _ in self.kept.files) or "none"
+
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
         folder = self.kept.folder()

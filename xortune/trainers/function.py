@@ -496,9 +496,34 @@ class CustomTrainer(UsersTraining):
     seconds: ClassVar[float] = 0.01
 
     @property
-    def reports(self) -> bool:
+    def own_process(self) -> bool:
+        """Whether a subprocess trains: not under a debugger."""
+        return self.on_raise is None
+
+    @property
+    def takes_many_seeds(self) -> bool:
+        """Whether all seeds of a block train in one call."""
+        return self.form.many or self.form.stacked
+
+    @property
+    def stacks_seeds(self) -> bool:
+        """Whether it is a `TorchTraining`."""
+        return self.form.stacked
+
+    @property
+    def gives_reports(self) -> bool:
         """Whether the function gives intermediate results."""
         return self.form.reports or self.form.yields
+
+    @property
+    def killed_after(self) -> float | None:
+        """The time limit of a seed, if only killing its process enforces it."""
+        return None if self.gives_reports else self.limit
+
+    @property
+    def called_with(self) -> str:
+        """The function's arguments, in words."""
+        return self.form.description
 
     def describe(self) -> dict[str, str]:
         """The label and digest of the source, the rule, the time limit and the threads."""
@@ -513,9 +538,7 @@ class CustomTrainer(UsersTraining):
 
     def stacking(self, block: Block) -> Stacking | None:
         """How a `TorchTraining` stacks seeds; None for other functions and under a debugger."""
-        # With a limit and no reports each block trains in a process of its own.
-        alone = self.limit is not None and not self.reports
-        if not self.form.stacked or self.on_raise is not None or alone:
+        if not self.stacks_seeds or not self.own_process or self.killed_after is not None:
             return None
         try:
             with _called_in(self.folder), bounded_output():
@@ -524,6 +547,13 @@ class CustomTrainer(UsersTraining):
                 return found
         except _FAILURES:  # training the block reports it
             return None
+
+    def prepare(self, blocks: Sequence[Block]) -> None:
+        """Import the function, and try how blocks of a `TorchTraining` train."""
+        with suppress(Exception):  # the first call raises it again
+            self.source.function()
+        for block in blocks:
+            self.stacking(block)
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
