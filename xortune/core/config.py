@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 from xortune.core.errors import InputError, nearest, refuse_unknown
-from xortune.core.point import Point
+from xortune.core.point import Point, as_float
 
 MOST_EPOCHS = 2**30
 """Maximum epochs of a training, as in space files: files store an epoch in 32 bits."""
@@ -151,10 +151,7 @@ def _real(field: str, value: object, *, above: bool = False) -> float:
     allowed = "a finite number above 0" if above else "a finite number, 0 or more"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise _other_type(field, value, allowed, "write it as a number, without quotes")
-    try:
-        number = float(value)
-    except OverflowError:  # an int above the largest float
-        number = math.inf
+    number = as_float(value)
     if not math.isfinite(number) or number < 0 or (above and number == 0):
         raise InputError(f"{number} is out of range", field=field, allowed=allowed)
     return number

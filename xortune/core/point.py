@@ -196,6 +196,14 @@ def _checked_name(name: object) -> str:
     )
 
 
+def as_float(value: Any) -> float:
+    """A real number as a float; infinite if it is an int or fraction above the largest float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def _checked_value(name: str, value: object) -> Value:
     # A plain float first: a check against an abstract class takes long.
     if isinstance(value, str) or (type(value) is float and math.isfinite(value)):
@@ -203,10 +211,7 @@ def _checked_value(name: str, value: object) -> Value:
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
-        try:
-            number = float(value)
-        except OverflowError:  # a Fraction above the largest float
-            number = math.inf
+        number = as_float(value)
         if math.isfinite(number):
             return number
         raise InputError(f"{value} is not finite", field=name, allowed="a finite number")

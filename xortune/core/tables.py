@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import math
 import os
 import re
 from array import array
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 from xortune.core.files import open_regular, reading
+from xortune.core.point import as_float
 
 Cell: TypeAlias = Any  # text of a file, or a value of a DataFrame; None if it is empty
 
@@ -41,12 +41,8 @@ def number_of(cell: Cell) -> float | None:
     """A cell as a number, NaN and infinity included; None if it is none, or true or false."""
     if isinstance(cell, str):
         return float(cell) if _NUMBER.fullmatch(cell.strip()) else None
-    if isinstance(cell, bool) or not isinstance(cell, int | float):
-        return None
-    try:
-        return float(cell)
-    except OverflowError:
-        return math.inf if cell > 0 else -math.inf
+    is_number = isinstance(cell, int | float) and not isinstance(cell, bool)
+    return as_float(cell) if is_number else None
 
 
 def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:

@@ -28,7 +28,7 @@ from xortune.core.formats import (
     value,
 )
 from xortune.core.outcome import Status, rate_of
-from xortune.core.point import Point
+from xortune.core.point import Point, as_float
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
@@ -83,7 +83,8 @@ class ParameterColumn:
     @cached_property
     def reals(self) -> NDArray[np.float64]:
         """Shape (V,): each distinct value, NaN if it is not a number."""
-        return np.array([_real(value) for value in self.values])
+        real = (as_float(v) if type(v) in (int, float) else math.nan for v in self.values)
+        return np.fromiter(real, np.float64, len(self.values))
 
     @property
     def numbers(self) -> NDArray[np.float64]:
@@ -134,15 +135,6 @@ def quantile_bins(
         for index, low, high in zip(kept.tolist(), lows, highs, strict=True)
     )
     return labels, which
-
-
-def _real(value: Any) -> float:
-    if type(value) not in (int, float):
-        return float("nan")
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
 
 
 @cached_per_run

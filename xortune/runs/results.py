@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, Status, wilson
-from xortune.core.point import Point
+from xortune.core.point import Point, as_float
 from xortune.core.success import is_cost
 from xortune.racing.objectives import (
     counts_of,
@@ -671,20 +671,15 @@ def _column(values: list[Any]) -> Any:
         return pd.array(values, dtype="boolean") if missing else np.array(values, dtype=np.bool_)
     if kinds == {int} and min(present) >= -(2**63) and max(present) < 2**63:
         return pd.array(values, dtype="Int64") if missing else np.array(values, dtype=np.int64)
-    if kinds == {float} or (kinds and kinds <= {int, float} and all(map(_exact, present))):
+    if kinds == {float} or (
+        kinds and kinds <= {int, float} and all(as_float(v) == v for v in present)
+    ):
         return np.array(values, dtype=np.float64)
     if kinds != {str} or not all(map(str.isascii, present)):
         values = [
             None if v is None else _text(v) if isinstance(v, str) else json.dumps(v) for v in values
         ]
     return pd.Series(values) if kinds else pd.Series(values, dtype=object)
-
-
-def _exact(value: float) -> bool:
-    try:
-        return float(value) == value
-    except OverflowError:
-        return False
 
 
 def _text(text: str) -> str:

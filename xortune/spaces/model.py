@@ -34,7 +34,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.point import Nested, Point, Value
+from xortune.core.point import Nested, Point, Value, as_float
 from xortune.core.seeds import SEARCH
 from xortune.core.success import Success
 from xortune.core.task import Task
@@ -98,12 +98,8 @@ def contains(values: Sequence[Value], value: Value) -> bool:
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """A finite number, and not true or false."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an int above the largest float
-        return False
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and math.isfinite(as_float(value))
 
 
 def _distinct(values: Sequence[Value]) -> Sequence[Value]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.outcome import NO_DETAILS, Curves, Details, Outcome, Status
-from xortune.core.point import Point
+from xortune.core.point import Point, as_float
 from xortune.core.success import VALUE, Success, rule_for
 from xortune.core.trainer import Block
 
@@ -380,12 +380,7 @@ def _number(entry: Any) -> float | bool | None:
         entry = item()
         if not isinstance(entry, bool | int | float):
             return None
-    if isinstance(entry, bool):
-        return entry
-    try:
-        return float(entry)
-    except OverflowError:  # an integer too large for a float
-        return math.inf if entry > 0 else -math.inf
+    return entry if isinstance(entry, bool) else as_float(entry)
 
 
 def _kind(entry: object) -> str:
