@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,32 +16,27 @@ from xortune.cli.shared import app
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
 
 
-@pytest.fixture
-def space_file(tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY_SPACE)
-    return path
+@pytest.fixture(autouse=True)
+def _files(tmp_path, _somewhere):  # noqa: F811
+    """`space.yaml`; `run`, a finished run of it, made by hand; `other`, the same."""
+    (tmp_path / "space.yaml").write_text(TINY_SPACE)
+    tiny_run(tmp_path / "run", [solved(0, k, 4, epochs=30) for k in (1, 4, 3)])
+    shutil.copytree("run", "other")
 
 
-@pytest.fixture
-def run(tmp_path):
-    """A finished run of the space above, made by hand."""
-    return tiny_run(tmp_path / "run", [solved(0, k, 4, epochs=30) for k in (1, 4, 3)])
-
-
-def test_space_describes_a_space(space_file):
-    result = xortune("space", space_file)
+def test_space_describes_a_space():
+    result = xortune("space", "space.yaml")
     assert result.exit_code == 0
     for word in ("tiny", "xor", "activation", "Tanh, ReLU", "0.01", "random", "3"):
         assert word in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
-    shown = json.loads(xortune("space", space_file, "--json").stdout)
+    shown = json.loads(xortune("space", "space.yaml", "--json").stdout)
     told = {"name": "tiny", "trials": 3, "ladder": [4], "seed_epochs": 3 * 4 * 30}
     assert shown == shown | told
 
 
-def test_resuming_a_finished_run_shows_it(space_file, run):
-    words = ("search", space_file, "--output", run.path, "--resume")
+def test_resuming_a_finished_run_shows_it():
+    words = ("search", "space.yaml", "--output", "run", "--resume")
     result = xortune(*words)
     assert result.exit_code == 0
     assert "4/4" in result.stdout
@@ -50,7 +47,7 @@ def test_resuming_a_finished_run_shows_it(space_file, run):
     assert [best[name] for name in ("k", "n", "lr", "trials")] == [4, 4, 0.05, 1]
 
 
-def test_an_evaluation_without_outcome_exits_with_4(space_file, tmp_path):
+def test_an_evaluation_without_outcome_exits_with_4(tmp_path):
     point = {**CONFIG, "lr": 0.02, "hidden_dim": 3, "epochs": 30}
     evaluations = [
         done(0, point, solved(0, 3, 4, epochs=30)),
@@ -59,22 +56,22 @@ def test_an_evaluation_without_outcome_exits_with_4(space_file, tmp_path):
         done(2, {**point, "lr": 0.04}, solved(0, 2, 4, epochs=30)),
     ]
     tiny_run(tmp_path / "bad", lines=evaluations)
-    result = xortune("search", space_file, "--output", "bad", "--resume")
+    result = xortune("search", "space.yaml", "--output", "bad", "--resume")
     assert result.exit_code == 4
     assert "1 evaluation produced no outcome" in result.stdout
     assert "3/4" in result.stdout
 
 
-def test_report_writes_the_files_again(run, tmp_path):
-    result = xortune("report", run.path)
+def test_report_writes_the_files_again(tmp_path):
+    result = xortune("report", "run")
     assert result.exit_code == 0
     names = {"report.html", "report.md", "figures", "table.csv", "table.tex", "table.parquet"}
-    assert names | {"seeds.parquet"} <= {path.name for path in run.path.iterdir()}
+    assert names | {"seeds.parquet"} <= {path.name for path in Path("run").iterdir()}
     assert "4/4" in result.stdout
-    shown = json.loads(xortune("report", run.path, "--format", "csv", "--json").stdout)
+    shown = json.loads(xortune("report", "run", "--format", "csv", "--json").stdout)
     assert (shown["configs"], [row["k"] for row in shown["table"]]) == (3, [4, 3, 1])
     assert shown["best"] == shown["table"][0]
-    refused(xortune("report", run.path, "--format", ""), "html, md, csv, tex, parquet")
+    refused(xortune("report", "run", "--format", ""), "html, md, csv, tex, parquet")
     refused(xortune("report", tmp_path), str(tmp_path), "holds no run", "evaluations.jsonl")
 
 
@@ -150,3 +147,130 @@ def test_help_names_every_command_in_the_order_of_the_docs():
     assert "Exit codes: 0 done" in result.stdout
     assert xortune("-h").stdout == result.stdout
     assert xortune("--version").stdout == f"xortune {xt.__version__}\n"
+
+
+# Each way to fail that one can think of: one message, an exit code of the README, no traceback.
+
+ON_A_RUN = {
+    "report": ("report", "run", "--format", "md,csv"),
+    "certify": ("certify", "run", "--seeds", "4"),
+    "compare": ("compare", "run", "other", "--seeds", "4"),
+    "status": ("status", "run"),
+    "export": ("export", "run"),
+    "resume": ("search", "space.yaml", "--output", "run", "--resume", "--quiet"),
+}
+
+
+DIRECTORY = object()
+
+DAMAGES = {
+    "no such run": ("", None),
+    "a file in its place": ("", b"a file"),
+    "a directory without a run": ("", DIRECTORY),
+    "manifest: removed": ("manifest.json", None),
+    "manifest: empty": ("manifest.json", b""),
+    "manifest: no JSON": ("manifest.json", b"{"),
+    "manifest: a list": ("manifest.json", b"[]"),
+    "manifest: no text": ("manifest.json", b"\xff\xfe\x00"),
+    "manifest: deep": ("manifest.json", b"[" * 100_000),
+    "manifest: words for trials": ("manifest.json", {"trials": "many"}),
+    "manifest: a ladder of words": ("manifest.json", {"ladder": ["a"]}),
+    "manifest: no ladder": ("manifest.json", {"ladder": None}),
+    "manifest: a list for a name": ("manifest.json", {"name": ["a"]}),
+    "manifest: a task that is not": ("manifest.json", {"task": "xro"}),
+    "manifest: a number for a trainer": ("manifest.json", {"trainer": 3}),
+    "journal: no JSON": ("evaluations.jsonl", b"{\n{\n"),
+    "journal: no text": ("evaluations.jsonl", b"\xff\xfe\n\xff\n"),
+    "journal: a list": ("evaluations.jsonl", b"[]\n[]\n"),
+    "journal: other fields": ("evaluations.jsonl", b'{"a": 1}\n{"a": 1}\n'),
+    "space: removed": ("space.yaml", None),
+    "space: no YAML": ("space.yaml", b"{a: [\n"),
+    "space: no text": ("space.yaml", b"\xff\xfe"),
+    "space: a list": ("space.yaml", b"- a\n"),
+    "space: empty": ("space.yaml", b""),
+    "report: a directory": ("report.md", DIRECTORY),
+    "table: a directory": ("table.csv", DIRECTORY),
+    "figures: a file": ("figures", b""),
+}
+
+
+def put(path, content):
+    """Replace a file or a directory by other content, fields of JSON, a directory or nothing."""
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(path.read_text()) | content).encode()
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if content is DIRECTORY:
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("command", ON_A_RUN)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run(command, damage, tmp_path):
+    """0 and no error, or 2 and one; nothing else, whatever is wrong with the files."""
+    name, content = DAMAGES[damage]
+    put(tmp_path / "run" / name, content)
+    result = xortune(*ON_A_RUN[command])
+    assert result.exit_code in (0, 2), result.output
+    assert result.stderr.count("error: ") == (result.exit_code == 2), result.stderr
+    assert "unexpected error" not in result.stderr
+    if damage.startswith(("no such", "a ", "journal")) and command != "resume":
+        assert (result.exit_code, result.stdout) == (2, "")
+
+
+REFUSED = """
+space nowhere.yaml
+space .
+search
+search /dev/null
+search run/evaluations.jsonl
+search LONG.yaml
+search space.yaml --output space.yaml
+search space.yaml --output space.yaml/run
+search space.yaml --output LONG
+search space.yaml --output /proc/run
+search space.yaml --output /dev/full
+search space.yaml --output ''
+search space.yaml --output nowhere://run
+search space.yaml --trials BIG
+search space.yaml --seed BIG
+search space.yaml --trial-timeout 0s
+search space.yaml --study-storage nowhere
+search space.yaml --study-storage sqlite:////nowhere/study.db
+search space.yaml --address nowhere:0
+evaluate NETWORK --epochs 10 --seeds BIG
+evaluate NETWORK --epochs 10 --seeds 4 --first-seed 4294967295
+evaluate NETWORK --epochs 10 --task .
+evaluate NETWORK --epochs 10 --task run/evaluations.jsonl
+evaluate NETWORK --epochs BIG
+report LONG
+report ''
+report nowhere://run
+report /dev/null
+certify run --seeds BIG
+certify run --confidence nan
+certify run --engine steam
+certify run --trainer nowhere.py:f
+certify run --trainer space.yaml:f
+certify run --trial-timeout never
+certify run --address nowhere:0
+compare run other#nothing
+compare run other --output space.yaml
+compare run --reference space.yaml
+compare run --reference .
+compare run --reference /dev/null
+"""
+NETWORK = "--activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 --hidden-dim 5"
+
+
+@pytest.mark.parametrize("words", REFUSED.strip().splitlines())
+def test_what_cannot_be_is_refused(words):
+    for name, text in {"LONG": "x" * 300, "BIG": "1" * 30, "NETWORK": NETWORK}.items():
+        words = words.replace(name, text)
+    result = xortune(*shlex.split(words))
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert "error" in result.stderr.lower()
+    assert "unexpected error" not in result.stderr

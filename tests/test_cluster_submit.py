@@ -46,31 +46,6 @@ def space(tmp_path):
 ran = functools.partial(xortune, "submit")
 
 
-class Server:
-    """Stands in for Ray's job server, whose client cannot be had without `ray[default]`."""
-
-    def __init__(self, statuses=("RUNNING", "SUCCEEDED"), code=0):
-        self.jobs, self.addresses = [], []
-        self._statuses, self._code, self._logs = iter(statuses), code, ""
-
-    def __call__(self, address):
-        self.addresses.append(address)
-        return self
-
-    def submit_job(self, *, entrypoint, runtime_env):
-        self.jobs.append((entrypoint, runtime_env))
-        return "raysubmit_1"
-
-    def get_job_info(self, job):
-        assert job == "raysubmit_1"
-        status = ray.job_submission.JobStatus(next(self._statuses))
-        return SimpleNamespace(status=status, driver_exit_code=self._code)
-
-    def get_job_logs(self, _):
-        self._logs += "a line\n"
-        return self._logs
-
-
 def test_ray_sends_the_whole_package_and_no_run(space):
     environment = submission(space, "/shared/a").runtime_env
     [package] = map(Path, environment["py_modules"])
@@ -86,10 +61,14 @@ def test_ray_sends_the_whole_package_and_no_run(space):
 
 @pytest.fixture
 def server(monkeypatch):
-    server = Server()
-    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", server)
+    """Stands in for Ray's job server, whose client cannot be had without `ray[default]`."""
+    client = Mock()
+    client.submit_job.return_value = "raysubmit_1"
+    client.get_job_logs.side_effect = ["a line\n" * count for count in (1, 2, 3)]
+    connect = client.connect = Mock(return_value=client)
+    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", connect)
     monkeypatch.setattr(cluster, "POLL_SECONDS", 0.0)
-    return server
+    return client
 
 
 def test_the_line_for_ray_job_submit_says_the_same(space):
@@ -124,9 +103,10 @@ SENT_AS_GIVEN = (
 def test_a_search_is_sent_with_its_options(space, server, options, sent):
     done = ran(space, "--address", SERVER, "--output", "/shared/run", *options.split())
     assert done.exit_code == 0, done.output
-    assert server.addresses == [SERVER]
+    server.connect.assert_called_once_with(SERVER)
     expected = submission(space, "/shared/run", sent.split())
-    assert server.jobs == [(expected.entrypoint, expected.runtime_env)]
+    what = {"entrypoint": expected.entrypoint, "runtime_env": expected.runtime_env}
+    server.submit_job.assert_called_once_with(**what)
     assert expected.entrypoint.endswith(f"--output /shared/run {sent}")
     assert f"ray job logs raysubmit_1 --address {SERVER}" in done.output
 
@@ -137,11 +117,15 @@ def test_a_search_is_sent_with_its_options(space, server, options, sent):
 )
 def test_waiting_passes_on_what_is_printed_and_the_exit_code(space, server, end, expected):
     status, code = end
-    server._statuses, server._code = iter(["PENDING", "RUNNING", status]), code
-    said = []
+    infos = [
+        SimpleNamespace(status=ray.job_submission.JobStatus(status), driver_exit_code=code)
+        for status in ("PENDING", "RUNNING", status)
+    ]
+    server.get_job_info.side_effect, said = infos, []
     job = send_job(submission(space, "/shared/run"), SERVER)
     assert wait_for_job(job, SERVER, said.append) == expected
     assert said == ["a line\n"] * 3
+    server.get_job_info.assert_called_with("raysubmit_1")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +161,7 @@ def test_a_trainer_that_would_not_be_sent_is_told_here(tmp_path, server, trainer
     done = ran(path, "--address", SERVER, "--output", "/shared/run")
     assert done.exit_code == (2 if is_refused else 0), done.output
     assert ("own.yaml:2: trainer: '../train.py' is not in the folder" in done.output) == is_refused
-    assert len(server.jobs) == (not is_refused)
+    assert server.submit_job.called == (not is_refused)
 
 
 @pytest.mark.parametrize(

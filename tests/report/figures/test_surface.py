@@ -12,6 +12,7 @@ from hand_made import CONFIG, done, write_run
 from xortune.core.config import Config
 from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
+from xortune.reports.analysis import plain_script
 from xortune.reports.figures.surface import decision_surface
 from xortune.runs.run import Run
 from xortune.trainers import fused
@@ -43,22 +44,10 @@ def small():
 
 
 def plain(config, task, seed):
-    """Train as the contract of seeds says, in plain PyTorch."""
-    torch.manual_seed(seed)
-    model = torch.nn.Sequential(
-        torch.nn.Linear(2, config.hidden_dim),
-        getattr(torch.nn, config.activation)(),
-        torch.nn.Linear(config.hidden_dim, 1),
-        torch.nn.Sigmoid(),
-    )
-    steps = getattr(torch.optim, config.optimizer)(model.parameters(), lr=config.lr)
-    loss = getattr(torch.nn, config.loss)()
-    x, y = torch.tensor(task.inputs), torch.tensor(task.targets)
-    for _ in range(config.epochs):
-        steps.zero_grad()
-        loss(model(x), y).backward()
-        steps.step()
-    return model
+    """Trained as the contract of seeds says, in plain PyTorch."""
+    script = {}
+    exec(plain_script(config, task, seed), script)
+    return script["model"]
 
 
 def test_a_surface_is_what_torchs_network_says(small):
