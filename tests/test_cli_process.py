@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tty
+from unittest.mock import Mock
 
 import forked
 import pytest
@@ -174,11 +175,7 @@ def test_the_command_that_goes_on(words, again):
 
 def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
-
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(api, "search", interrupted)
+    monkeypatch.setattr(api, "search", Mock(side_effect=KeyboardInterrupt))
     ran = xortune("search", "tiny.yaml", "--quiet")
     assert (ran.exit_code, ran.stderr) == (3, "interrupted: nothing had begun\n")
 

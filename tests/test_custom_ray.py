@@ -10,6 +10,7 @@ import math
 import re
 import shutil
 import subprocess
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -205,13 +206,8 @@ def run(config, seed):
 @pytest.fixture(scope="module")
 def place(one_ray, tmp_path_factory):
     """A folder with a function and a finished run, and what was noted meanwhile."""
-    folder, starts, told = tmp_path_factory.mktemp("places"), [], []
-    real = session_module.on_ray
-
-    def counted(*arguments, **more):
-        starts.append(1)
-        return real(*arguments, **more)
-
+    folder, told = tmp_path_factory.mktemp("places"), Mock()
+    starts = Mock(side_effect=session_module.on_ray)
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text(TRAIN)
     (folder / "code" / "beside.txt").write_text("0.5")
@@ -219,12 +215,12 @@ def place(one_ray, tmp_path_factory):
     (folder / "space.yaml").write_text(FUNCTION_SPACE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(session_module, "on_ray", counted)
+        patch.setattr(session_module, "on_ray", starts)
         apart = "xortune.driver.certify.certify_run"
         patch.setattr(apart, lambda *_, **__: pytest.fail("nothing is left to be certified apart"))
         for name in LOGGERS:
             patch.setattr(logging.getLogger(name), "level", logging.WARNING)
-        more = {"cpus_per_trial": 2, "on_certify": lambda *counts: told.append(counts)}
+        more = {"cpus_per_trial": 2, "on_certify": told}
         other = changed(lambda: xt.search("space.yaml", output="run", **more))
     return folder, starts, told, other
 
@@ -243,9 +239,10 @@ def test_relative_files_of_a_function_are_those_of_a_plain_loop(place):
 def test_a_search_certifies_on_its_own_workers(place, monkeypatch):
     folder, starts, told, _ = place
     run = load_run(folder / "run")
-    assert starts == [1]
+    assert starts.call_count == 1
     total = 5 * len(run.certificate.finalists)
-    assert (told[0], told[-1]) == ((0, total), (total, total))
+    counts = [call.args for call in told.call_args_list]
+    assert (counts[0], counts[-1]) == ((0, total), (total, total))
     assert {line.worker for line in run.checks} <= {line.worker for line in run.evaluations}
     assert run.manifest["complete"] is True
     assert "The winners on seeds" in (run.path / "report.md").read_text()
