@@ -1,6 +1,5 @@
 """examples/thread: the claims of a forum thread, measured with the public API alone."""
 
-import ast
 import csv
 import importlib
 import re
@@ -51,19 +50,14 @@ def shorter(value):
         return [shorter(part) for part in value]
     if isinstance(value, dict):
         value = {name: shorter(part) for name, part in value.items()}
-        if "epochs" in value:
-            value["epochs"] //= 50
-        if "per_decade" in value:
-            value["per_decade"] = 1
+        few = {"epochs": value.get("epochs", 0) // 50, "per_decade": 1}
+        return value | {name: number for name, number in few.items() if name in value}
     return value
 
 
 def test_it_imports_nothing_private():
     for path in HERE.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            assert not [name for name in names if name.startswith("xortune.")]
+        assert not re.search(r"(from|import) xortune\.", path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.long
