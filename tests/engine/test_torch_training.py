@@ -20,7 +20,7 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers.batching_rules import LOOP, CannotStack, SeedDraw
-from xortune.trainers.function import CustomTrainer, TrackedConfig, cancelling_if, custom_trainer
+from xortune.trainers.function import TrackedConfig, cancelling_if, custom_trainer
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
 from xortune.trainers.source import given_source
@@ -225,12 +225,25 @@ class Loader(Small):
         return torch.utils.data.DataLoader(data, batch_size=16, shuffle=True)
 
 
-class Growing(Small):
-    """Other batches from epoch to epoch."""
+class Annealed(Small):
+    """It counts its epochs, and its loss reads the count; from the third on it is another."""
+
+    epochs = 5
 
     def model(self):
         self.epoch = 0
         return super().model()
+
+    def batches(self):
+        self.epoch += 1
+        return super().batches()
+
+    def loss(self, model, x, y):
+        return super().loss(model, x, y) * (1 if self.epoch < 3 else 5)
+
+
+class Growing(Annealed):
+    """Other batches from epoch to epoch."""
 
     def batches(self):
         self.epoch += 1
@@ -239,7 +252,7 @@ class Growing(Small):
 
 
 KINDS = [Small, Convolution, built("ChannelsLast", _channels_last), Attention, Embedded]
-KINDS += [Regression, Images, Residual, Classes, Halved, Draws, Together, Loader, Growing]
+KINDS += [Regression, Images, Residual, Classes, Halved, Draws, Together, Loader, Annealed, Growing]
 CLOSE = {Images: 1e-7, Halved: 0.05}
 
 
@@ -322,6 +335,9 @@ class WithRun(Small):
         return {"accuracy": 1.0, "loss": float(seed % 7)}
 
 
+CALLS = [0]
+
+
 class Counting(Small):
     """A stack calls the loss once for all seeds, and once more to see what it draws."""
 
@@ -330,6 +346,14 @@ class Counting(Small):
     def loss(self, model, x, y):
         self.calls += 1
         return super().loss(model, x, y) * self.calls
+
+
+class Globally(Small):
+    """The same with a variable of the module."""
+
+    def loss(self, model, x, y):
+        CALLS[0] += 1
+        return super().loss(model, x, y) * (1 if CALLS[0] < 8 else 5)
 
 
 class Wrong(Small):
@@ -347,6 +371,7 @@ class Wrong(Small):
         (WithLstm, "nn.LSTM has no batching rule in torch"),
         (WithItem, "calls .item()"),
         (Counting, "changes something whenever it is called"),
+        (Globally, "changes something whenever it is called"),
         (built("WithBranches", Branches), "Branches branches on the value of a tensor"),
         (WithRun, "has a run of its own"),
         (Wrong, "train differently"),
@@ -390,21 +415,23 @@ class Raising(Small):
         return super().score(model)
 
 
-def _trained(kind, count=4) -> tuple[CustomTrainer, object]:
-    trainer = custom_trainer(given_source(kind), parse_success("loss <= 0.7"))
-    [outcome] = trainer.train([Block(Point({"lr": 0.01}), 0, count)])
-    return trainer, outcome
+def _trainer(kind, success="loss <= 0.7"):
+    return custom_trainer(given_source(kind), parse_success(success))
+
+
+def _trained(kind, count=4):
+    return _trainer(kind).train([Block(Point({"lr": 0.01}), 0, count)])[0]
 
 
 def test_seeds_that_diverge_do_not_touch_the_others():
-    _, outcome = _trained(Diverging)
+    outcome = _trained(Diverging)
     assert [Status(s) == Status.DIVERGED for s in outcome.status] == [True, True, False, False]
     alone = [Diverging({"lr": 0.01}).run(seed)["loss"] for seed in (2, 3)]
     np.testing.assert_allclose(outcome.details.values["loss"][2:], alone, rtol=1e-4)
 
 
 def test_a_seed_that_raises_or_exits_crashes_alone():
-    _, outcome = _trained(Raising)
+    outcome = _trained(Raising)
     assert [Status(s) == Status.CRASHED for s in outcome.status] == [False, True, True, False]
     assert outcome.details.failed[1] == "ValueError: no luck with seed 1"
     with pytest.raises(ValueError, match="seed 1"):
@@ -415,13 +442,11 @@ def test_a_trainer_of_it_counts_what_a_function_counts_and_says_how_it_trained()
     def loop(config, seed):
         return Small(config).run(seed)
 
-    trainer, outcome = _trained(Small, count=12)
-    function = custom_trainer(given_source(loop), parse_success("loss <= 0.7"))
-    [expected] = function.train([Block(Point({"lr": 0.01}), 0, 12)])
-    np.testing.assert_array_equal(outcome.status, expected.status)
+    outcome = _trained(Small, count=12)
+    np.testing.assert_array_equal(outcome.status, _trained(loop, count=12).status)
     assert 0 < outcome.successes < 12
     assert outcome.details.note == "the seeds of a block are trained as one"
-    assert "TorchTraining" in trainer.form.description
+    assert "TorchTraining" in _trainer(Small).form.description
 
 
 def test_configurations_that_differ_in_their_optimizers_share_a_stack():
@@ -442,9 +467,8 @@ def test_configurations_that_differ_in_their_optimizers_share_a_stack():
             return super().loss(model, x, y) * self.config["weight"]
 
     def trial(kind=Wide, **config):
-        return trial_of(
-            kind(TrackedConfig({"lr": 0.1, "width": 4, "weight": 1.0, **config})), SEEDS
-        )
+        config = {"lr": 0.1, "width": 4, "weight": 1.0, **config}
+        return trial_of(kind(TrackedConfig(config)), SEEDS)
 
     assert trial() is trial(lr=0.2)
     assert trial() is not trial(width=5)
@@ -460,12 +484,12 @@ def test_configurations_that_differ_in_their_optimizers_share_a_stack():
     assert Wide(TrackedConfig(config)).stacking().apart == {"width", "weight", "optimizer"}
 
 
-class Reporting(Small):
-    report_every = 1
+class Stepwise(Small):
+    epochs, report_every = 6, 2
 
 
 def test_a_block_that_is_cancelled_on_its_way_ends_alone():
-    trainer = custom_trainer(given_source(Reporting), parse_success("loss <= 0.7"))
+    trainer = _trainer(Stepwise)
     blocks = [Block(Point({"lr": lr}), 0, 3) for lr in (0.001, 0.01)]
     with cancelling_if(lambda block: block == blocks[0]):
         ended, other = trainer.train(blocks)
@@ -489,48 +513,7 @@ def test_seeds_are_put_into_as_many_stacks_as_are_fastest(seconds, seeds, stacks
     assert Trial((), loop=10.0, stacked=seconds).stacks(seeds) == stacks
 
 
-CALLS = [0]
-
-
-class Annealed(Small):
-    """It counts its epochs, and its loss reads the count; from the third on it is another."""
-
-    epochs = 5
-
-    def model(self):
-        self.epoch = 0
-        return super().model()
-
-    def batches(self):
-        self.epoch += 1
-        return super().batches()
-
-    def loss(self, model, x, y):
-        return super().loss(model, x, y) * (1 if self.epoch < 3 else 5)
-
-
-class Globally(Annealed):
-    """The same with a variable of the module."""
-
-    def model(self):
-        CALLS[0] = 0
-        return super().model()
-
-    def loss(self, model, x, y):
-        CALLS[0] += 1
-        return Small.loss(self, model, x, y) * (1 if CALLS[0] < 8 else 5)
-
-
-@pytest.mark.parametrize("kind", [Annealed, Globally])
-def test_operations_are_repeated_only_as_long_as_a_loss_reads_nothing_else(kind):
-    training = kind({})
-    [scores], _ = kind.run_all([(training, SEEDS)])
-    _same(scores, [training.run(seed) for seed in SEEDS])
-    if kind is Annealed:  # the other counts its calls: the loop trains it
-        _check((training, SEEDS))
-
-
-def test_a_step_that_changes_unseen_is_no_wrong_number():
+def test_a_step_that_changes_unseen_is_no_wrong_number(monkeypatch):
     """The operations of a step are noted again in the epochs 4, 16, ... and in the last."""
 
     class Unseen(Small):
@@ -539,16 +522,13 @@ def test_a_step_that_changes_unseen_is_no_wrong_number():
         def loss(self, model, x, y):
             return super().loss(model, x, y) * (5 if type(X).factor else 1)
 
-    torch.Tensor.factor = 0
-    try:
-        stack = Stack([(Unseen({}), SEEDS)])
-        for _ in range(3):
-            list(stack.epoch())
-        torch.Tensor.factor = 1
-        with pytest.raises(CannotStack, match=LOOP):
-            list(stack.epoch())
-    finally:
-        del torch.Tensor.factor
+    monkeypatch.setattr(torch.Tensor, "factor", 0, raising=False)
+    stack = Stack([(Unseen({}), SEEDS)])
+    for _ in range(3):
+        list(stack.epoch())
+    torch.Tensor.factor = 1
+    with pytest.raises(CannotStack, match=LOOP):
+        list(stack.epoch())
 
 
 @pytest.mark.parametrize("kind", [Small, Convolution, Attention])
@@ -579,11 +559,9 @@ def test_a_stack_is_cheap_as_long_as_it_takes_little_more_than_a_narrow_one(seco
 
 
 def test_no_stack_and_no_seed_begins_when_the_time_is_over():
-    trainer = custom_trainer(given_source(WithLstm), parse_success("loss <= 0.7"))
     with ending_at(time.time() - 1):
-        [ended] = trainer.train([Block(Point({"lr": 0.01}), 0, 3)])
-    assert isinstance(ended, OutOfTime)
-    assert ended.outcome is None
+        ended = _trained(WithLstm)
+    assert (type(ended), ended.outcome) == (OutOfTime, None)
 
 
 def test_an_incomplete_training_is_refused_with_what_is_missing():
@@ -637,14 +615,10 @@ def test_what_is_read_after_the_trial_is_no_wrong_number():
     assert abs(alone[0][0]["loss"] - alone[1][0]["loss"]) > 0.01
 
 
-class Stepwise(Small):
-    epochs, report_every = 6, 2
-
-
 @pytest.mark.parametrize("counts", [(3, 2), (1,)])
 def test_the_way_of_each_seed_is_that_of_the_loop(counts):
     """Of two configurations in one stack, and of a seed that is trained alone."""
-    trainer = custom_trainer(given_source(Stepwise), parse_success("accuracy >= 0.1"))
+    trainer = _trainer(Stepwise, "accuracy >= 0.1")
     blocks = [Block(Point({"lr": 0.01 * (i + 1)}), 5 * i, n) for i, n in enumerate(counts)]
     for block, outcome in zip(blocks, trainer.train(blocks), strict=True):
         [found] = outcome.details.curves
