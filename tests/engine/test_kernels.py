@@ -25,7 +25,7 @@ from oracle import ADAM, XOR
 from xortune.core.config import LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.core.seeds import MAX_SEED
 from xortune.trainers import fused, kernels, reference
-from xortune.trainers.fused import Schedule, schedule_of
+from xortune.trainers.fused import schedule_of
 from xortune.trainers.kernels import cache, draws, formulas, training
 from xortune.trainers.kernels.formulas import STEP_FORMULAS
 from xortune.trainers.kernels.simd import load, splat, store
@@ -232,8 +232,7 @@ def test_a_loss_and_its_derivative(name):
 # What the optimizers need to know of each epoch, and their steps, against torch.optim itself.
 
 STEPS, WEIGHTS = 200, 16
-
-
+START = np.linspace(-2, 2, WEIGHTS).astype(np.float32)
 CASES = [(optimizer, 0.0) for optimizer in OPTIMIZERS] + [
     (optimizer, momentum) for optimizer in MOMENTUM_OPTIMIZERS for momentum in (0.9, 1.0)
 ]
@@ -251,18 +250,6 @@ def gradients() -> np.ndarray:
     found[:, 3] = 0
     found[::7, 5] = 0
     return found.astype(np.float32)
-
-
-def torchs_weights(config: Config) -> np.ndarray:
-    """After every step of torch.optim."""
-    weights = torch.linspace(-2, 2, WEIGHTS).requires_grad_()
-    optimizer = oracle.optimizer(config, [weights])
-    seen = []
-    for gradient in gradients():
-        weights.grad = torch.tensor(gradient)
-        optimizer.step()
-        seen.append(weights.detach().numpy().copy())
-    return np.stack(seen)
 
 
 @cached
@@ -284,23 +271,22 @@ def steps_of(rule: Callable) -> Callable:
     return run
 
 
-def kernels_weights(found: Schedule) -> np.ndarray:
-    """After every step of the kernel's rule with the schedule's numbers."""
-    seen = np.empty((STEPS + 2) * WEIGHTS, np.float32)
-    start = torch.linspace(-2, 2, WEIGHTS).numpy()
-    scaled = (gradients() * np.float32(found.scale)).ravel()
-    run = steps_of(STEP_FORMULAS[found.rule][0])
-    run(scaled, found.numbers, 0.0, float(found.state_start), start, seen)
-    return seen.reshape(STEPS + 2, WEIGHTS)[:STEPS]
-
-
 @pytest.mark.parametrize(("optimizer", "momentum"), CASES)
 @pytest.mark.parametrize("lr", [0.0003, 0.02])
 def test_two_hundred_steps_are_those_of_torch(optimizer, momentum, lr):
     config = config_of(optimizer, lr=lr, momentum=momentum)
-    mine, theirs = kernels_weights(schedule_of(config)), torchs_weights(config)
-    start = torch.linspace(-2, 2, WEIGHTS).numpy()
-    moved = np.abs(theirs - start).max(axis=0)
+    found, weights = schedule_of(config), torch.tensor(START, requires_grad=True)
+    seen = np.empty((STEPS + 2) * WEIGHTS, np.float32)
+    scaled = (gradients() * np.float32(found.scale)).ravel()
+    run = steps_of(STEP_FORMULAS[found.rule][0])
+    run(scaled, found.numbers, 0.0, float(found.state_start), START, seen)
+    mine, theirs = seen.reshape(-1, WEIGHTS)[:STEPS], []
+    optimizer = oracle.optimizer(config, [weights])
+    for gradient in gradients():
+        weights.grad = torch.tensor(gradient)
+        optimizer.step()
+        theirs.append(weights.detach().numpy().copy())
+    moved = np.abs(theirs - START).max(axis=0)
     assert (moved[8:] > 0).all()
     # In parts of the way each weight has come, and of the rounding of its own size at every step.
     steps = np.arange(1, STEPS + 1)[:, None]
