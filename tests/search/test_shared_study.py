@@ -2,14 +2,15 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from subprocess import PIPE
 
 import postgres
 import pytest
+from commands import refused, xortune
 from fakes import Queue
 from forked import Python
 from hand_made import TINY_SPACE
@@ -67,6 +68,9 @@ def space_of(**changes):
     return parse_space(text, "shared")
 
 
+SHARED = space_of()
+
+
 @pytest.fixture(scope="module")
 def postgresql():
     with postgres.server() as server:
@@ -85,21 +89,21 @@ def storage(request, tmp_path):
     return request.param.format(tmp_path)
 
 
-def trials(space, storage):
+def trials(storage, space=SHARED):
     return open_study(shared_study(space, storage, None), space).get_trials(deepcopy=False)
 
 
-def drive(space, directory, storage, *, pause=0.0, most=None):
+def drive(directory, storage, *, pause=0.0, most=None):
     """Search into a directory that may hold some of it; stop after `most` results, as if killed."""
-    shared = join_study(shared_study(space, storage, None), space, directory, lambda _: None)
+    shared = join_study(shared_study(SHARED, storage, None), SHARED, directory, lambda _: None)
     known = ()
     if (directory / JOURNAL).exists():
         known = xt.load_run(directory).evaluations
     else:
-        create(directory, space_text=space.text, manifest={"study": shared.entry})
+        create(directory, space_text=SHARED.text, manifest={"study": shared.entry})
     with Journal.open(directory / JOURNAL) as journal:
-        proposer = proposer_for(space, shared=shared)
-        queue = Queue(space, proposer, journal, window=3, known=known)
+        proposer = proposer_for(SHARED, shared=shared)
+        queue = Queue(SHARED, proposer, journal, window=3, known=known)
         while most != 0 and (job := queue.next_job()) is not None:
             time.sleep(pause)
             queue.receive(job)
@@ -108,7 +112,7 @@ def drive(space, directory, storage, *, pause=0.0, most=None):
     return shared.run
 
 
-def proposer(space, storage, run):
+def proposer(storage, run, space=SHARED):
     study = shared_study(space, storage, None)
     return proposer_for(space, shared=SharedStudy(study.url, study.name, run * 16))
 
@@ -117,73 +121,52 @@ def seen(point, k=4):
     return ConfigCounts(point, k, 4, 100)
 
 
-def counted(directory):
-    """What a run's own journal says of each proposal."""
-    lines = xt.load_run(directory).evaluations
-    return {line.proposal: line for line in lines}
-
-
 def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, storage):
-    space = space_of()
-    words = [__file__, space.text]
     paths = os.pathsep.join(path for path in sys.path if path)  # of the helpers of the tests
-    drivers = [
-        Python(
-            [*words, str(tmp_path / name), storage],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": paths},
-        )
-        for name in ("one", "two")
-    ]
+    given = {"stdin": PIPE, "stdout": PIPE, "text": True}
+    given["env"] = {**os.environ, "PYTHONPATH": paths}
+    folders = [tmp_path / name for name in ("one", "two")]
+    drivers = [Python([__file__, str(folder), storage], **given) for folder in folders]
     for driver in drivers:
         assert driver.stdout.readline() == "ready\n"
     for driver in drivers:  # both are up
         driver.stdin.write("go\n")
         driver.stdin.flush()
     assert [driver.communicate(timeout=120) and driver.returncode for driver in drivers] == [0, 0]
-    found = trials(space, storage)
-    assert all(trial.state.name == "COMPLETE" for trial in found)
-    names = {
-        json.loads((tmp_path / d / "manifest.json").read_text())["study"]["run"]: d
-        for d in ("one", "two")
-    }
-    assert len(names) == 2
-    sampler_value = Counter((trial.user_attrs[RUN], trial.user_attrs[PROPOSAL]) for trial in found)
-    assert sampler_value == Counter((run, number) for run in names for number in range(12))
+    found = trials(storage)
+    assert {trial.state.name for trial in found} == {"COMPLETE"}
+    runs = {run.manifest["study"]["run"]: run for run in map(xt.load_run, folders)}
+    assert len(runs) == 2
+    told = Counter((trial.user_attrs[RUN], trial.user_attrs[PROPOSAL]) for trial in found)
+    assert told == Counter((run, number) for run in runs for number in range(12))
     order = [trial.user_attrs[RUN] for trial in sorted(found, key=lambda t: t.datetime_complete)]
     assert order != sorted(order)
     assert order != sorted(order, reverse=True)  # they ran side by side
-    for run, name in names.items():
-        own = counted(tmp_path / name)
+    for run in runs.values():  # its own journal
+        own = {line.proposal: line for line in run.evaluations}
         assert sorted(own) == list(range(12))
         often = Counter(line.block.point.key for line in own.values())
         assert 1 in often.values()
-        for trial in found:
-            if trial.user_attrs[RUN] == run:
-                line = own[trial.user_attrs[PROPOSAL]]
-                outcome = line.outcome
-                mine = ConfigCounts(
-                    line.block.point, outcome.successes, outcome.n, outcome.epochs_spent
-                )
-                if often[line.block.point.key] == 1:  # else it is told of all its turns
-                    assert trial.user_attrs[SOLVED] == f"{outcome.successes}/4"
-                    assert trial.values == list(sampler_values(space.objectives, mine))
-                asked = {n: v for n, v in line.block.point.items() if n != "same"}
-                assert {n: trial.params[n] for n in asked} == pytest.approx(asked)
-        points = {line.block.point.key for line in own.values()}
-        assert {r.key for r in xt.load_run(tmp_path / name).results} == points
+        assert {result.key for result in run.results} == set(often)
+    for trial in found:
+        lines = runs[trial.user_attrs[RUN]].evaluations
+        [line] = [line for line in lines if line.proposal == trial.user_attrs[PROPOSAL]]
+        point, outcome = line.block.point, line.outcome
+        if [line.block.point for line in lines].count(point) == 1:  # else it is told of all turns
+            assert trial.user_attrs[SOLVED] == f"{outcome.successes}/4"
+            mine = ConfigCounts(point, outcome.successes, outcome.n, outcome.epochs_spent)
+            assert trial.values == list(sampler_values(SHARED.objectives, mine))
+        asked = {n: v for n, v in point.items() if n != "same"}
+        assert {n: trial.params[n] for n in asked} == pytest.approx(asked)
 
 
 def test_one_learns_from_what_another_has_told(storage):
-    space = space_of()
-    lonely = proposer(space_of(shared="lonely"), storage, "b")
-    one, two = proposer(space, storage, "a"), proposer(space, storage, "b")
+    lonely = proposer(storage, "b", space_of(shared="lonely"))
+    one, two = proposer(storage, "a"), proposer(storage, "b")
     for number in range(12):
         point = one.propose(number)
         one.learn(number, seen(point, 4 if point["y"] > 0.6 else 0))
-    drawn = [Draw(space).point(two.seed(number)) for number in range(1, 9)]
+    drawn = [Draw(SHARED).point(two.seed(number)) for number in range(1, 9)]
     assert [lonely.propose(number) for number in range(1, 9)] == drawn
     learnt = [two.propose(number) for number in range(1, 9)]
     assert learnt != drawn
@@ -192,8 +175,7 @@ def test_one_learns_from_what_another_has_told(storage):
 
 
 def test_two_runs_with_one_seed_propose_something_else(storage):
-    space = space_of(tpe="random")
-    one, two, again = (proposer(space, storage, run) for run in "aba")
+    one, two, again = (proposer(storage, run, space_of(tpe="random")) for run in "aba")
     found = [[p.propose(number) for number in range(1, 9)] for p in (one, two)]
     assert found[0] != found[1]
     assert [again.seed(number) for number in range(9)] == [one.seed(number) for number in range(9)]
@@ -202,20 +184,20 @@ def test_two_runs_with_one_seed_propose_something_else(storage):
 @pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
 def test_what_was_told_is_not_told_again_and_what_was_asked_is_not_asked_again(storage, sampler):
     space = space_of(tpe=sampler)
-    first = proposer(space, storage, "a")
+    first = proposer(storage, "a", space)
     points = [first.propose(number) for number in range(6)]
     for number in range(3):
         first.learn(number, seen(points[number], number))
-    told_at = [trial.datetime_complete for trial in trials(space, storage)[:3]]
+    told_at = [trial.datetime_complete for trial in trials(storage, space)[:3]]
     # Killed: the journal has proposals 0 to 3; the study has been asked for six.
-    second = proposer(space, storage, "a")
+    second = proposer(storage, "a", space)
     for number in range(4):
         second.replay(number, points[number])
     assert [second.propose(number) for number in (4, 5)] == points[4:]
     second.propose(6)
     for number in range(4):
         second.learn(number, seen(points[number], number))
-    found = trials(space, storage)
+    found = trials(storage, space)
     assert [trial.user_attrs[PROPOSAL] for trial in found] == list(range(7))
     assert [trial.state.name for trial in found] == ["COMPLETE"] * 4 + ["RUNNING"] * 3
     assert [trial.datetime_complete for trial in found[:3]] == told_at
@@ -223,33 +205,28 @@ def test_what_was_told_is_not_told_again_and_what_was_asked_is_not_asked_again(s
 
 
 def test_a_run_that_is_resumed_without_its_study_before_enters_what_it_knows(storage):
-    space = space_of()
-    point = Draw(space).point(1)
-    late = proposer(space, storage, "a")
+    point, late = Draw(SHARED).point(1), proposer(storage, "a")
     late.replay(1, point)
     late.learn(1, seen(point))
-    (trial,) = trials(space, storage)
+    (trial,) = trials(storage)
     assert (trial.state.name, trial.user_attrs[PROPOSAL]) == ("COMPLETE", 1)
     assert trial.params["kind"] == point["kind"]
     assert ("part" in trial.params) == ("part" in point)
 
 
 def test_a_trial_that_was_being_asked_for_in_a_kill_is_given_up(storage):
-    space = space_of()
-    study = open_study(shared_study(space, storage, None), space)
-    ours, theirs = study.ask(), study.ask()
-    ours.set_user_attr(RUN, "a" * 16)
-    theirs.set_user_attr(RUN, "b" * 16)
-    proposer(space, storage, "a")
-    assert [trial.state.name for trial in trials(space, storage)] == ["FAIL", "RUNNING"]
+    study = open_study(shared_study(SHARED, storage, None), SHARED)
+    for run in "ab":
+        study.ask().set_user_attr(RUN, run * 16)
+    proposer(storage, "a")
+    assert [trial.state.name for trial in trials(storage)] == ["FAIL", "RUNNING"]
 
 
 @EVERY_STORAGE
 def test_a_driver_that_is_killed_and_resumed_tells_each_proposal_once(tmp_path, storage):
-    space, run = space_of(), tmp_path / "run"
-    first = drive(space, run, storage, most=5)
-    assert drive(space, run, storage) == first
-    found = trials(space, storage)
+    first = drive(tmp_path / "run", storage, most=5)
+    assert drive(tmp_path / "run", storage) == first
+    found = trials(storage)
     assert sorted(trial.user_attrs[PROPOSAL] for trial in found) == list(range(12))
     assert {trial.state.name for trial in found} == {"COMPLETE"}
 
@@ -263,36 +240,32 @@ def test_a_driver_that_is_killed_and_resumed_tells_each_proposal_once(tmp_path, 
     ],
 )
 def test_another_question_is_another_study(tmp_path, old, new):
-    space, other = space_of(), space_of(**{old: new})
-    assert study_name(space) != study_name(other)
-    assert study_name(space) == study_name(space_of(**{"seed: 5": "seed: 6"}))
-    url = f"journal://{tmp_path}/log"
-    open_study(shared_study(space, url, "mine"), space)
+    other, url = space_of(**{old: new}), f"journal://{tmp_path}/log"
+    assert study_name(SHARED) != study_name(other)
+    assert study_name(SHARED) == study_name(space_of(**{"seed: 5": "seed: 6"}))
+    open_study(shared_study(SHARED, url, "mine"), SHARED)
     with pytest.raises(InputError, match=r"'mine' has other parameters.*another study_name"):
         open_study(shared_study(other, url, "mine"), other)
 
 
 GRID = {"tpe, trials: 12": "grid", "low: 0.001, high: 1.0, log: true": "low: 1, high: 2"}
-NO_STORAGE = [
-    ("redis://here", None, {}, "study_storage: 'redis://here' is not a storage; allowed: journal"),
-    ("sqlite://study.db", None, {}, "is not a storage"),
-    ("mysql://me:secret@h/d", None, {}, r"'mysql://me:\*\*\*@h/d' is not a storage"),
-    (None, "mine", {}, "study_name: 'mine' without a storage"),
-    ("journal://x", None, GRID, "a grid cannot be shared: .* a part of the space"),
-    ("journal://x", " ", {}, "study_name: an empty name"),
-    ("postgresql+psycopg2://me@h/d", None, {}, None),
-]
 
 
-@pytest.mark.parametrize(("storage", "name", "changes", "words"), NO_STORAGE)
+@pytest.mark.parametrize(
+    ("storage", "name", "changes", "words"),
+    [
+        ("redis://here", None, {}, "study_storage: 'redis://here' is not a storage; allowed: jour"),
+        ("sqlite://study.db", None, {}, "is not a storage"),
+        ("mysql://me:secret@h/d", None, {}, r"'mysql://me:\*\*\*@h/d' is not a storage"),
+        (None, "mine", {}, "study_name: 'mine' without a storage"),
+        ("journal://x", None, GRID, "a grid cannot be shared: .* a part of the space"),
+        ("journal://x", " ", {}, "study_name: an empty name"),
+    ],
+)
 def test_what_is_no_storage_is_told(storage, name, changes, words):
-    space = space_of(**changes)
-    if words is None:
-        assert shared_study(space, storage, name).url == storage
-    else:
-        with pytest.raises(InputError, match=words) as told_:
-            shared_study(space, storage, name)
-        assert "secret" not in str(told_.value)
+    with pytest.raises(InputError, match=words) as told:
+        shared_study(space_of(**changes), storage, name)
+    assert "secret" not in str(told.value)
 
 
 def test_a_password_is_shown_nowhere():
@@ -306,8 +279,7 @@ def test_a_password_is_shown_nowhere():
 
 
 def test_a_storage_that_fails_in_the_middle_is_told(tmp_path):
-    space, url = space_of(), f"sqlite:///{tmp_path}/study.db"
-    mine = proposer(space, url, "a")
+    mine = proposer(f"sqlite:///{tmp_path}/study.db", "a")
     mine.propose(0)
     engine = mine._study._storage._backend.engine
     with engine.begin() as connection:
@@ -317,25 +289,16 @@ def test_a_storage_that_fails_in_the_middle_is_told(tmp_path):
 
 
 def test_the_command_line_names_its_option_and_leaves_nothing(tmp_path):
-    from commands import xortune
-
-    space = tmp_path / "space.yaml"
+    space, output = tmp_path / "space.yaml", tmp_path / "run"
     space.write_text(TINY_SPACE)
-    output = tmp_path / "run"
     for words, said in [
         (["--study-name", "x"], "--study-name: 'x' without a storage"),
         (["--study-storage", "mysql://me:secret@h/d"], "--study-storage: 'mysql://me:***@h/d' is"),
         (["--study-storage", f"sqlite:///{tmp_path}/no/x.db"], "the study's storage fails"),
     ]:
         ran = xortune("search", space, "--output", output, *words)
-        assert ran.exit_code == 2
-        assert said in ran.stderr
-        assert "secret" not in ran.output
+        assert "secret" not in refused(ran, said, lines=2)
         assert not output.exists() or not any(output.iterdir())
-
-
-# -------------------------------------------------------------------------------------------------
-# A shared study in a PostgreSQL server: what else may happen; see test_shared_study.py too.
 
 
 @pytest.mark.long
@@ -344,38 +307,40 @@ def test_the_command_line_names_its_option_and_leaves_nothing(tmp_path):
 )
 def test_a_server_that_goes_away_costs_nothing(tmp_path):
     """The search says so and ends; when the server is back, it goes on, and tells what is new."""
-    space, folder = space_of(), tmp_path / "run"
+    folder = tmp_path / "run"
     with postgres.server() as server:
         url = server.url("study")
-        run = drive(space, folder, url, most=5)
+        run = drive(folder, url, most=5)
         shown = json.loads((folder / "manifest.json").read_text())["study"]["storage"]
         assert postgres.PASSWORD not in shown
         assert "s3%3Acr" not in shown
-        mine = proposer(space, url, "a")
+        mine = proposer(url, "a")
         mine.propose(0)
         server.stop()
         with pytest.raises(InputError, match=r"storage fails.*continue with resume=True") as caught:
             mine.propose(1)
         assert "s3%3Acr" not in str(caught.value)
         with pytest.raises(InputError, match="the study's storage fails"):
-            drive(space, folder, url)
+            drive(folder, url)
         server.start()
-        assert drive(space, folder, url) == run
-        own = [t for t in trials(space, url) if t.user_attrs[RUN] == run]
+        assert drive(folder, url) == run
+        own = [t for t in trials(url) if t.user_attrs[RUN] == run]
         assert sorted(t.user_attrs[PROPOSAL] for t in own) == list(range(12))
         assert {t.state.name for t in own} == {"COMPLETE"}
         with pytest.raises(InputError, match="the study's storage fails") as caught:
-            drive(space, tmp_path / "other", url.replace("s3%3A", "wrong"))
+            drive(tmp_path / "other", url.replace("s3%3A", "wrong"))
         assert "wrong" not in str(caught.value)
 
 
-def test_a_driver_of_postgresql_that_is_missing_is_named(monkeypatch):
+def test_a_driver_of_postgresql_may_be_named_and_is_if_it_is_missing(monkeypatch):
+    named = "postgresql+psycopg2://me@h/d"
+    assert shared_study(SHARED, named, None).url == named
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(InputError, match=r"needs a package.*pip install 'psycopg\[binary\]'"):
-        proposer(space_of(), "postgresql://me@127.0.0.1:9/none", "a")
+        proposer("postgresql://me@127.0.0.1:9/none", "a")
 
 
-if __name__ == "__main__":  # a driver: `python test_shared_study.py SPACE RUN STORAGE`
+if __name__ == "__main__":  # a driver: `python test_shared_study.py RUN STORAGE`
     print("ready", flush=True)
     sys.stdin.readline()
-    drive(parse_space(sys.argv[1], "space"), Path(sys.argv[2]), sys.argv[3], pause=0.02)
+    drive(Path(sys.argv[1]), sys.argv[2], pause=0.02)
