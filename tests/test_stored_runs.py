@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
-from drivers import QUICK, SPACE, drivers, space, trained, wait_for_lines, wait_until, without_ray
+from drivers import QUICK, drivers, space, trained, wait_for_lines, wait_until, without_ray
 from object_store import KEYS, ask, s3_process
 
 import xortune as xt
@@ -89,25 +89,16 @@ def in_process(monkeypatch):
 
 def steady(journal):
     """The lines of a journal, without what no two runs have in common."""
-    lines = [json.loads(line) for line in journal.splitlines()]
-    return [
-        {
-            name: part
-            for name, part in line.items()
-            if name not in ("seconds", "time", "worker", "at")
-        }
-        for line in lines
-    ]
+    own = dict.fromkeys(("seconds", "time", "worker", "at"))
+    return [json.loads(line) | own for line in journal.splitlines()]
 
 
 def objects(output):
     """All that a store holds of a run: names and contents."""
     store = store_of(driver_directory(output))
-    return {
-        f"{folder}/{name}": store.get(f"{folder}/{name}" if folder else name)
-        for folder in ("", "evaluations", "figures", "lock")
-        for name in store.names(folder)
-    }
+    folders = ("", "evaluations/", "figures/", "lock/")
+    names = [f"{folder}{name}" for folder in folders for name in store.names(folder.strip("/"))]
+    return {name: store.get(name) for name in names}
 
 
 def claims(output):
@@ -142,13 +133,12 @@ def test_a_run_is_the_same_wherever_it_goes(output, space, tmp_path, cache):
             *("space.yaml", "manifest.json", "table.csv", "table.parquet", "seeds.parquet"),
             *("report.html", "report.md", "table.tex", "figures/ranking.svg"),
         ):
-            assert held[name if "/" in name else f"/{name}"] == (run.path / name).read_bytes()
+            assert held[name] == (run.path / name).read_bytes()
     cache()
     again = xt.load_run(output)
     assert str(again.path) == output
     assert again.table.equals(here.table)
-    assert status(output).state == "finished"
-    assert status(output).done == 12
+    assert (status(output).state, status(output).done) == ("finished", 12)
     with pytest.raises(InputError, match="already holds a run"):
         xt.search(space, output=output)
 
@@ -158,22 +148,15 @@ def test_a_run_is_the_same_wherever_it_goes(output, space, tmp_path, cache):
     assert xt.certify(output, top=2, seeds=20) == expected
     cache()
     assert xt.load_run(output).certificate == expected
-    for command in (
-        ["report", output],
-        ["status", output],
-        ["gate", output, "--min-rate", "0.001"],
-        ["export", output],
-    ):
-        ran = xortune(*command)
+    for command, *options in (["report"], ["status"], ["gate", "--min-rate", 0.001], ["export"]):
+        ran = xortune(command, output, *options)
         assert ran.exit_code == 0, (command, ran.output)
     if "://" in output:
         assert "figures/front.svg" not in objects(output), "this report does not show it"
         assert "figures/ranking.svg" in objects(output)
     assert xortune("export", here.path).stdout == ran.stdout
-    reported = xortune("report", output, "--json")
-    assert json.loads(reported.stdout)["run"] == output
-    more = xt.search(space, output=output, resume=True, trials=15)
-    assert len(more.evaluations) == 15
+    assert json.loads(xortune("report", output, "--json").stdout)["run"] == output
+    assert len(xt.search(space, output=output, resume=True, trials=15).evaluations) == 15
 
 
 def test_killed_and_continued_on_another_machine(
@@ -255,11 +238,8 @@ def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
     cache()
     before = claims(output)
     assert status(output).state == "running"
-    for command in (
-        ["search", space, "--output", output],
-        ["search", space, "--output", output, "--resume"],
-        ["certify", output],
-    ):
+    search = ["search", space, "--output", output]
+    for command in (search, [*search, "--resume"], ["certify", output]):
         ran = xortune(*command)
         assert ran.exit_code == 2
         assert f"another search holds this run: pid {first.pid} on " in ran.stderr
@@ -284,10 +264,10 @@ def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
     finally:
         process[1].send_signal(signal.SIGCONT)
     assert first.returncode == 3, told
+    assert "Traceback" not in told
     [sentence] = [line for line in told.splitlines() if line.startswith("interrupted: ")]
     assert "lines are not there yet" in sentence
     assert f"{journal} has them: --resume on this machine sends them" in sentence
-    assert "Traceback" not in told
     assert time.monotonic() - began < run_store.ANSWER_SECONDS / 2
     kept, said = journal.read_bytes(), []
     without_ray(monkeypatch.setattr)
@@ -320,17 +300,13 @@ def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, s3
         (f"s3://runs{there}", "names no run", "add a name"),
     ):
         ran = xortune("search", space, "--output", output)
-        assert ran.exit_code == 2, ran.output
-        assert what in ran.stderr
-        assert fix in ran.stderr
-        assert "Traceback" not in ran.stderr
+        assert (ran.exit_code, what in ran.stderr, fix in ran.stderr) == (2, True, True), ran.output
     ask(s3, "moto-api/reset-auth", "POST", b"0")  # from here on it looks at the keys
     try:
         ran = xortune("search", space, "--output", f"s3://runs/a/run{there}")
     finally:
         ask(s3, "moto-api/reset-auth", "POST", b"100000")
-    assert ran.exit_code == 2
-    assert "AWS_ACCESS_KEY_ID" in ran.stderr
+    assert (ran.exit_code, "AWS_ACCESS_KEY_ID" in ran.stderr) == (2, True)
 
 
 @pytest.fixture
@@ -342,12 +318,11 @@ def silent(monkeypatch):
         yield f"?endpoint_override=127.0.0.1:{server.getsockname()[1]}&scheme=http"
 
 
-def test_a_search_is_refused_in_a_sentence(tmp_path, silent, monkeypatch):
+def test_a_search_is_refused_in_a_sentence(space, silent, monkeypatch):
     monkeypatch.setattr(run_store, "ANSWER_SECONDS", 0.5)
-    (tmp_path / "tiny.yaml").write_text(SPACE)
     began = time.monotonic()
     output = f"s3://runs/run{silent}"
-    refused(xortune("search", tmp_path / "tiny.yaml", "--quiet", "--output", output), "s3://runs")
+    refused(xortune("search", space, "--quiet", "--output", output), "s3://runs")
     assert time.monotonic() - began < 30
 
 
