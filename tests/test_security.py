@@ -8,7 +8,7 @@ import zlib
 
 import pandas as pd
 import pytest
-from commands import xortune
+from commands import refused, xortune
 from hand_made import CONFIG, done, failed, solved, write_run
 
 import xortune as xt
@@ -17,6 +17,7 @@ from xortune.core.files import MAX_BYTES, json_of, text_of
 from xortune.core.task import read_numbers
 from xortune.reports.files import csv_text
 from xortune.runs.journal import Journal
+from xortune.runs.manifest import update_manifest
 from xortune.runs.run import holds_run, load_run
 from xortune.runs.store import JOURNAL
 
@@ -33,45 +34,32 @@ def read_by_all(place):
 
 
 FILES = (JOURNAL, "manifest.json", "space.yaml", f"lock/0001-{'f' * 32}.json")
-PICKLE = b"cos\nmkdir\n(S'PWNED'\ntR."
 
 
 @pytest.fixture
 def run(tmp_path):
-    return write_run(
-        tmp_path / "run",
-        [done(0, CONFIG, solved(0, 6, 8)), failed(1, CONFIG | {"lr": 0.5}, 0, 8)],
-        space_text="name: mine\n",
-        name="mine",
-        trainer="network",
-        task="xor",
-        trials=2,
-    )
+    lines = [done(0, CONFIG, solved(0, 6, 8)), failed(1, CONFIG | {"lr": 0.5}, 0, 8)]
+    return write_run(tmp_path / "run", lines, name="mine", trainer="network", task="xor", trials=2)
+
+
+KINDS = [
+    (lambda place, secret: place.symlink_to(secret), "is a symbolic link"),
+    (lambda place, _: place.symlink_to("/dev/zero"), "is a symbolic link"),
+    (lambda place, _: os.mkfifo(place), "is no regular file"),
+    (lambda place, _: place.mkdir(), "Is a directory"),
+]
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("kind", ["link", "pipe", "directory", "device"])
-def test_what_is_no_file_of_the_run_is_refused_at_once(run, tmp_path, name, kind):
+@pytest.mark.parametrize(("make", "what"), KINDS, ids=["link", "device", "pipe", "directory"])
+def test_what_is_no_file_of_the_run_is_refused_at_once(run, tmp_path, name, make, what):
     place, secret = run.path / name, tmp_path / "secret"
     secret.write_bytes(place.read_bytes() if place.exists() else b"{}")
     before = secret.read_bytes()
     place.unlink(missing_ok=True)
     place.parent.mkdir(exist_ok=True)
-    if kind == "link":
-        place.symlink_to(secret)
-    elif kind == "pipe":
-        os.mkfifo(place)
-    elif kind == "directory":
-        place.mkdir()
-    else:
-        place.symlink_to("/dev/zero")
+    make(place, secret)
     told = [outputs.stderr for outputs in read_by_all(run.path)]
-    what = {
-        "link": "is a symbolic link",
-        "device": "is a symbolic link",
-        "pipe": "is no regular file",
-        "directory": "Is a directory",
-    }[kind]
     assert any(f"{place}: cannot be read ({what}" in text for text in told), told
     assert secret.read_bytes() == before
 
@@ -109,7 +97,7 @@ def test_pickles_are_never_loaded(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (run.path / "ray").mkdir()
     for name in ("table.parquet", "seeds.parquet", "table.csv", "ray/tuner.pkl", "study.pkl"):
-        (run.path / name).write_bytes(PICKLE)
+        (run.path / name).write_bytes(b"cos\nmkdir\n(S'PWNED'\ntR.")
     assert len(list(read_by_all(run.path))) == len(READERS)
     loaded = load_run(run.path)
     assert len(loaded.table) == len(loaded.results) == 2
@@ -147,31 +135,21 @@ def test_a_table_of_numbers_has_to_be_a_file(tmp_path):
     assert read_numbers(tmp_path / "link.csv")[0]["y"].tolist() == [1.0]
 
 
-def changed(run, number, **fields):
-    lines = [json.loads(line) for line in (run.path / JOURNAL).read_text().splitlines()]
-    lines[number] |= fields
-    (run.path / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def packed(width, size):
-    data = struct.pack("<I", width) + b"\0" * size
-    return base64.b64encode(zlib.compress(data, 9)).decode()
-
-
-def test_a_bomb_is_not_unpacked(run):
-    changed(run, 0, count=1, k=1, n=1, seeds_data=packed(2**31, 10**6))
-    with pytest.raises(InputError, match="seeds_data: does not hold 1 seeds"):
-        load_run(run.path)
-    changed(run, 0, count=8, k=8, n=8, seeds_data=packed(4, 10**8))
-    with pytest.raises(InputError, match="does not hold 8 seeds"):
+@pytest.mark.parametrize(("seeds", "width", "size"), [(1, 2**31, 10**6), (8, 4, 10**8)])
+def test_a_bomb_is_not_unpacked(run, seeds, width, size):
+    data = zlib.compress(struct.pack("<I", width) + b"\0" * size, 9)
+    bomb = {"seeds_data": base64.b64encode(data).decode()}
+    line = json.loads((run.path / JOURNAL).read_text().splitlines()[0])
+    line |= dict.fromkeys(("count", "k", "n"), seeds) | bomb
+    (run.path / JOURNAL).write_text(json.dumps(line) + "\n")
+    with pytest.raises(InputError, match=f"seeds_data: does not hold {seeds} seeds"):
         load_run(run.path)
 
 
 def test_a_budget_that_is_no_count_of_epochs(tmp_path):
     """Of a config without any outcome the budget is what its settings say, if that can be."""
-    lines = [
-        failed(i, CONFIG | {"epochs": epochs}, 0, 4) for i, epochs in enumerate([10**400, -5, 7])
-    ]
+    points = [CONFIG | {"epochs": epochs} for epochs in (10**400, -5, 7)]
+    lines = [failed(number, point, 0, 4) for number, point in enumerate(points)]
     run = write_run(tmp_path / "run", lines)
     assert sorted(result.outcome.epochs for result in run.results) == [0, 0, 7]
     assert run.table["epochs_to_solve"].isna().all()
@@ -183,27 +161,19 @@ HOSTILE = "\x1b[31m\x07\u202e<script>[red]|`=1+1"
 def test_names_steer_nothing_in_an_error(tmp_path):
     place = tmp_path / "a\x1b[31mb"
     for result in (*read_by_all(place), xortune("space", place)):
-        assert result.exit_code == 2
-        assert "\x1b" not in result.stderr
-        assert r"a\x1b[31mb" in result.stderr
+        assert "\x1b" not in refused(result, r"a\x1b[31mb")
 
 
 def test_names_and_reasons_steer_nothing_in_any_output(tmp_path):
     point = CONFIG | {"activation": HOSTILE, HOSTILE: HOSTILE}
-    run = write_run(
-        tmp_path / "run",
-        [done(0, point, solved(0, 2, 4)), failed(1, point, 4, 4, error=HOSTILE)],
-        space_text=f"# {HOSTILE}\nname: x\n",
-        name=HOSTILE,
-        command=["xortune", HOSTILE],
-        trainer="own",
-    )
-    for words in (["report", run.path], ["status", run.path], ["status", run.path, "--json"]):
-        result = xortune(*words)
-        assert result.exit_code == 0, result.output
-        assert not {"\x1b", "\x07", "\u202e"} & set(result.output)
-    for name in ("report.md", "table.csv"):
-        text = (run.path / name).read_text()
+    lines = [done(0, point, solved(0, 2, 4)), failed(1, point, 4, 4, error=HOSTILE)]
+    given = {"name": HOSTILE, "command": ["xortune", HOSTILE], "trainer": "own"}
+    run = write_run(tmp_path / "run", lines, space_text=f"# {HOSTILE}\nname: x\n", **given)
+    told = [xortune(command, run.path) for command in ("report", "status")]
+    told.append(xortune("status", run.path, "--json"))
+    assert [result.exit_code for result in told] == [0, 0, 0]
+    files = [(run.path / name).read_text() for name in ("report.md", "table.csv")]
+    for text in (*files, *(result.output for result in told)):
         assert not {"\x1b", "\x07", "\u202e"} & set(text)
     outside_of_fences = (run.path / "report.md").read_text().split("```")[::2]
     assert not any("<script>" in part for part in outside_of_fences)
@@ -240,7 +210,5 @@ def test_csv_text():
     ],
 )
 def test_a_manifest_may_say_anything(run, entry):
-    from xortune.runs.manifest import update_manifest
-
     update_manifest(run.path, **entry)
     assert len(list(read_by_all(run.path))) == len(READERS)
