@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
@@ -41,14 +41,6 @@ def test_the_order_of_names_changes_neither_key_nor_equality_and_is_kept(values,
     assert list(shuffled) == names
 
 
-@given(POINTS, POINTS)
-def test_points_that_differ_as_numbers_have_different_keys(first, second):
-    def canonical(values):
-        return {name: (isinstance(value, bool), value) for name, value in values.items()}
-
-    assert (Point(first).key == Point(second).key) == (canonical(first) == canonical(second))
-
-
 @given(POINTS, st.integers(0, 99), st.integers(1, 99))
 def test_pickle_keeps_key_order_and_values(values, first, count):
     point = Point(values)
@@ -62,8 +54,7 @@ def test_pickle_keeps_key_order_and_values(values, first, count):
 
 def test_it_is_a_frozen_mapping():
     point = Point({"lr": 0.1, "n": 3})
-    assert dict(point) == {"lr": 0.1, "n": 3}
-    assert len(point) == 2
+    assert (dict(point), len(point)) == ({"lr": 0.1, "n": 3}, 2)
     assert repr(point) == "Point({'lr': 0.1, 'n': 3})"
     with pytest.raises(TypeError):
         point["lr"] = 0.2
@@ -75,21 +66,15 @@ def test_numpy_scalars_become_plain_numbers():
     assert [type(value) for value in point.values()] == [int, float, float]
 
 
-NO_LISTS = [[math.nan], [object()], {1: 2}, [b"x"], ["x" * 20_000]]
+INFINITE = (math.nan, -math.inf, np.float32("nan"))
+NO_LISTS = ([math.nan], [object()], {1: 2}, [b"x"], ["x" * 20_000])
 
 
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        *(
-            (number, "(nan|inf).* is not finite; allowed: a fin")
-            for number in (math.nan, -math.inf)
-        ),
-        (np.float32("nan"), "nan is not finite"),
-        *(
-            (one, f"is a {type(one).__name__}; allowed: a num")
-            for one in (1j, b"x", {1}, np.ones(1))
-        ),
+        *((number, "(nan|inf).* is not finite; allowed: a fin") for number in INFINITE),
+        *((one, f"is a {type(one).__name__}; al") for one in (1j, b"x", {1}, np.ones(1))),
         *((one, "cannot be a value; allowed: a list or a mapping") for one in NO_LISTS),
     ],
 )
@@ -109,17 +94,20 @@ NESTED = st.recursive(
     VALUES.filter(lambda one: not isinstance(one, int) or abs(one) < 2**53),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=6,
-).filter(lambda one: isinstance(one, list | dict))
+)
+NESTED_POINTS = st.fixed_dictionaries(
+    {"a": NESTED.filter(lambda one: isinstance(one, list | dict))}
+)
 
 
-@given(NESTED, NESTED)
-def test_lists_and_mappings_are_values(one, other):
-    """Kept as they are, and told apart as points whose entries are the values would be."""
-    point = Point({"a": one})
-    assert point.as_dict() == {"a": one}
-    assert pickle.loads(pickle.dumps(point)).as_dict() == {"a": one}
-    assert (point == Point({"a": other})) == (_numbers(one) == _numbers(other))
-    hash(point["a"])
+@settings(max_examples=60)
+@given(st.tuples(POINTS, POINTS) | st.tuples(NESTED_POINTS, NESTED_POINTS))
+def test_points_are_kept_as_they_are_and_equal_if_their_numbers_are(two):
+    one, other = two
+    point, same = Point(one), _numbers(one) == _numbers(other)
+    assert point.as_dict() == pickle.loads(pickle.dumps(point)).as_dict() == one
+    assert (point == Point(other)) == (point.key == Point(other).key) == same
+    hash(tuple(point.values()))
 
 
 def _numbers(value):
