@@ -20,7 +20,7 @@ parameters: {x: {choice: ["é☃", b]}}
 search: {sampler: grid}
 seeds: {ladder: [2]}
 """
-
+SEARCH = ["search", "space.yaml", "--output", "run"]
 
 pytestmark = pytest.mark.usefixtures("no_ray")
 
@@ -47,9 +47,8 @@ def train_file(folder, *lines):
 )
 def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words):
     train_file(tmp_path, line, "return True")
-    ended = command("search", "space.yaml", "--output", "run")
-    assert ended.exit_code == 2
-    assert ended.stdout == ""
+    ended = command(*SEARCH)
+    assert (ended.exit_code, ended.stdout) == (2, "")
     assert words in ended.stderr
     assert "with x='é☃'" in ended.stderr or "SystemExit" in words
     assert "--no-check" in ended.stderr
@@ -59,8 +58,7 @@ def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words)
 @pytest.mark.usefixtures("forks")
 def test_a_check_takes_no_longer_than_a_trial_may(tmp_path):
     train_file(tmp_path, "time.sleep(1000)")
-    words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "0.5s"]
-    ended = command(*words)
+    ended = command(*SEARCH, "--trial-timeout", "0.5s")
     assert ended.exit_code == 2
     assert "with x='é☃' took longer than 0.5 s; allowed: " in ended.stderr
 
@@ -68,12 +66,10 @@ def test_a_check_takes_no_longer_than_a_trial_may(tmp_path):
 def test_an_import_that_ends_its_process_is_told(tmp_path):
     train_file(tmp_path, "return True")
     (tmp_path / "train.py").write_text("import os\nos._exit(0)\n")
-    for words in (["search", "space.yaml", "--output", "run"], ["space", "space.yaml"]):
+    told = "space.yaml:3: trainer: the import of ./train.py:run ended its process"
+    for words in (SEARCH, ["space", "space.yaml"]):
         ended = command(*words)
-        assert ended.exit_code == 2
-        assert "space.yaml:3: trainer: the import of ./train.py:run ended its process" in (
-            ended.stderr
-        )
+        assert (ended.exit_code, told in ended.stderr) == (2, True), ended.stderr
 
 
 def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
@@ -109,15 +105,11 @@ def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
         os.kill(int((tmp_path / "child").read_text()), 0)
 
 
-def imported(folder):
-    (folder / "rows.csv").write_text("x,seed,success\nb,0,1\nb,1,1\nc,0,0\n")
-    words = ["--config", "x", "--trainer", "./train.py:run", "--output", "run", "--quiet"]
-    assert command("import", "rows.csv", *words).exit_code == 0
-
-
 def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path):
     train_file(tmp_path, "if seed % 4 == 1 and seed > 2**30: os._exit(0)", "return True")
-    imported(tmp_path)
+    (tmp_path / "rows.csv").write_text("x,seed,success\nb,0,1\nb,1,1\nc,0,0\n")
+    words = ["--config", "x", "--trainer", "./train.py:run", "--output", "run", "--quiet"]
+    assert command("import", "rows.csv", *words).exit_code == 0
     ended = command("certify", "run", "--top", 1, "--seeds", 5, "--quiet")
     assert ended.exit_code == 4
     run = xt.load_run(tmp_path / "run")

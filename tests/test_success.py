@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from xortune.core.errors import InputError
 from xortune.core.success import Success, parse_success
 
-SIGNS = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
+SIGNS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+SIGNS |= {"==": operator.eq, "!=": operator.ne}
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.\-/]{0,20}", fullmatch=True)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 SPACES = st.sampled_from(["", " ", "  ", "\t"])
@@ -33,10 +27,9 @@ def test_what_is_written_is_read(name, sign, number, before, after):
 
 @given(st.sampled_from(sorted(SIGNS)), NUMBERS, st.lists(NUMBERS, max_size=5))
 def test_a_rule_compares_as_python_does(sign, limit, numbers):
-    rule = Success("value", sign, limit)
-    wanted = [SIGNS[sign](number, limit) for number in [*numbers, limit]]
-    assert [rule.holds(number) for number in [*numbers, limit]] == wanted
-    assert rule.hold(np.array([*numbers, limit])).tolist() == wanted
+    rule, numbers = Success("value", sign, limit), [*numbers, limit]
+    wanted = [SIGNS[sign](number, limit) for number in numbers]
+    assert list(map(rule.holds, numbers)) == rule.hold(np.array(numbers)).tolist() == wanted
 
 
 @given(st.text(max_size=30))
@@ -46,9 +39,8 @@ def test_any_text_is_a_rule_or_refused_with_a_fix(text):
         rule = parse_success(text)
     except InputError as error:
         told = str(error)
-    assert re.search(r'"[^"]+ (>= 0\.9|<= 0\.1)"', told) or (
-        rule.sign in SIGNS and np.isfinite(rule.limit)
-    )
+    fixed = re.search(r'"[^"]+ (>= 0\.9|<= 0\.1)"', told)
+    assert fixed or (rule.sign in SIGNS and np.isfinite(rule.limit))
 
 
 @pytest.mark.parametrize(
