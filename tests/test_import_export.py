@@ -285,7 +285,7 @@ def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, result
     # fewer seeds than Ray is started for
     result = xortune("certify", "again", "--top", "2", "--seeds", "100")
     assert result.exit_code == 0, result.output
-    assert "note: whether this trainer made what was imported is not known" in result.stderr
+    assert "note: whether this trainer produced the imported results is not known" in result.stderr
     assert "->" not in result.stderr
     certificate = xt.load_run("again").certificate
     assert [found.n for found in certificate.finalists] == [100, 100]

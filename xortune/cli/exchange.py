@@ -90,7 +90,7 @@ def import_(
         name: Name of the run. The file's name if not given.
     """
     given = cli.arguments(locals(), "results", "config", "ignore")
-    interrupted = "interrupted: remove what is there of the run, and import it again"
+    interrupted = "interrupted: remove the incomplete run, and import again"
     with cli.exit_on_error(interrupted, ["config", "ignore", *given]):
         run = xt.import_results(
             results,

@@ -401,7 +401,7 @@ def report(
             figures.
     """
     with cli.exit_on_error(
-        "interrupted: what is not written yet is as it was; the same command writes it"
+        "interrupted: some files are not written yet; the same command writes them"
     ):
         loaded = xt.load_run(run)
         xt.write_report(loaded, formats=None if formats is None else cli.split(formats) or [""])

@@ -135,8 +135,8 @@ def trained_contestant(
         )
         if changes:
             notes = (
-                f"its search was trained by something else than these seeds ({changes}): what is"
-                " compared is its config, trained as it would be now",
+                f"its search ran with another trainer or other versions ({changes}): its config is"
+                " compared as it trains now",
             )
     return _contestant(candidate, outcome, "trained", _fresh(outcome, trainer), notes)
 

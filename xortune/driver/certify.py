@@ -191,7 +191,7 @@ def certify(
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if extend:
-        allowed = "at the beginning of an attempt: what it was begun with stays"
+        allowed = "at the beginning of an attempt; extending it keeps them"
         refuse_given(
             allowed, top=top, confidence=confidence, extendable=extendable, by=by, min_rate=min_rate
         )
@@ -335,8 +335,8 @@ def _changed_message(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
     """Why the search's counts cannot be compared: changed entries as (name, before, now)."""
     if is_imported(run.manifest):
         return (
-            "whether this trainer made what was imported is not known: its counts stand beside "
-            "those that were imported"
+            "whether this trainer produced the imported results is not known: its counts are shown "
+            "beside theirs"
         )
     shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
     return f"the search was made with other versions ({shown}): its counts are not these"

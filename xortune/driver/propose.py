@@ -685,9 +685,8 @@ def join_study(
     if manifest and before != shared.entry:
         update_manifest(directory, study=shared.entry)
     exact = (
-        f"study {shared.name} in {shared.shown}: what is proposed depends on what other"
-        " searches have told it by then, so nothing about the proposals is exact: neither the"
-        " seed nor --resume repeats them"
+        f"study {shared.name} in {shared.shown}: proposals depend on the results that other"
+        " searches have reported to it so far: neither the seed nor --resume repeats them"
     )
     on_message(worded(exact))
     return shared

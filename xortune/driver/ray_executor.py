@@ -192,8 +192,8 @@ def captured_messages() -> Iterator[list[str]]:
 # A user's function may not use Ray itself: its tasks would wait forever.
 
 USES_RAY = (
-    "the function uses Ray itself, whose CPUs the trials of a search hold: what it begins there "
-    "would wait for them for ever; train without Ray, or ask for num_cpus=0 and give --no-check"
+    "the function uses Ray itself, but the trials of a search hold all CPUs: tasks that it starts "
+    "would wait forever; train without Ray, or ask for num_cpus=0 and give --no-check"
 )
 
 

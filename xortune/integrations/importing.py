@@ -501,7 +501,7 @@ def _notes(
         if column.why:
             yield f"{name} is read as text, for {column.why} is not a number"
     if left_out:
-        yield f"not used, for they have no numbers: {', '.join(left_out)}"
+        yield f"not used, because they have no numbers: {', '.join(left_out)}"
     if len(groups) > 1 and all(len(rows) == 1 for rows in groups.values()):
         names = ", ".join(request.config)
         yield (

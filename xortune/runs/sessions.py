@@ -213,7 +213,7 @@ def differences(
         yield Difference("task", before, after, "the counts so far are of another task")
     yield from _parameters(old, new)
     yield from _count("search.trials", old.search.trials, new.search.trials, free=True)
-    started = "what was proposed so far would not be what this search proposes"
+    started = "this search would not repeat the proposals so far"
     counted = "the counts so far were made otherwise"
     pairs: list[tuple[str, object, object, str]] = [
         ("trainer", _trainer(old), _trainer(new), counted),
@@ -341,7 +341,7 @@ def _lost(old: Parameter, new: Parameter, key: str | None = None) -> str | None:
     if old.integer != new.integer:
         return "whole numbers stay whole, and others stay others"
     if key in ("log", None) and old.log != new.log:
-        return "another scale: what was proposed so far would not be what this search proposes"
+        return "another scale: this search would not repeat the proposals so far"
     if key in ("step", None) and _step(old) != _step(new):
         return "another step"
     if key in ("low", None):
@@ -424,8 +424,8 @@ def checked_versions(
     ]
     if packages:
         notes.append(
-            f"{', '.join(packages)}: what is counted stays true, but proposals are no longer "
-            "promised to be those of a search that was not interrupted"
+            f"{', '.join(packages)}: counts stay valid, but proposals may differ from those of "
+            "an uninterrupted search"
         )
     return notes
 
@@ -510,8 +510,8 @@ def continue_run(
     notes = checked_versions(run, identity, entry["versions"], accept=accept_versions)
     if space.search.sampler in INEXACT:
         notes.append(
-            f"sampler {space.search.sampler} is not exact here: what it proposes now may differ "
-            "from what it would have proposed without the interruption"
+            f"sampler {space.search.sampler} does not resume exactly: its proposals may differ "
+            "from those of an uninterrupted search"
         )
     entry |= {"changes": [str(change) for change in changes], "notes": notes}
     if not dry_run:
