@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from fakes import DEAD, Lines, Queue, Scripted, at, by_rate, ranges, run, space_of
+from fakes import DEAD, Lines, Plain, Queue, Scripted, at, by_rate, ranges, run, space_of
 from hand_made import solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, OutOfTime, Unfinished
-from xortune.driver.executors import train_blocks
+from xortune.driver.executors import LocalExecutor, train_blocks
+from xortune.driver.session import search_session
 from xortune.racing.grants import FrontGrants, Grants, NumberGrants
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.run import load_run
 from xortune.runs.status import status as status_of
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
@@ -188,6 +190,30 @@ def test_the_verdict_is_recorded_once_and_decides_nothing():
         lines += queue.lines
     verdicts = [line for line in lines if line.error == PROVEN_WORSE]
     assert [(line.block.point, line.final) for line in verdicts] == [(BAD, False)]
+
+
+def test_the_verdicts_of_a_race_that_is_interrupted_are_recorded(tmp_path):
+    class Stops(Plain):
+        promoted = False
+
+        def describe(self):
+            return {"trainer": "stops"}
+
+        def train(self, blocks):
+            if self.promoted:
+                raise KeyboardInterrupt
+            self.promoted = blocks[0].first > 0
+            return [by_rate(block) for block in blocks]
+
+    space = parse_space(
+        "{name: n, trainer: ./t.py:run, success: acc >= 0, start: [{y: 1.0}, {y: 0.1}], "
+        "parameters: {y: {low: 0.0, high: 1.0}}, search: {sampler: random, trials: 9}, "
+        "seeds: {ladder: [16, 64]}}"
+    )
+    executor = LocalExecutor(Stops())
+    assert not search_session(space, Stops(), tmp_path / "run", executor=executor)
+    worse = load_run(tmp_path / "run").evaluations.with_error(PROVEN_WORSE)
+    assert [line.block.point["y"] for line in worse] == [0.1]
 
 
 def test_a_quantile_of_a_number_is_proven_worse_by_the_numbers_of_seeds():

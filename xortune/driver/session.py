@@ -320,7 +320,11 @@ class _Work:
     def train(self, executor: Executor) -> None:
         """Train until all is done, or this executor takes nothing more."""
         if not self.is_searched:
-            run(self._batches, executor, self._record)
+            try:
+                run(self._batches, executor, self._record)
+            except KeyboardInterrupt:
+                self._record.note(self.decisions.verdicts())
+                raise
             if not self._batches.finished:
                 return
             self.is_searched = True
