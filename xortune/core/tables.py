@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import re
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -31,16 +30,14 @@ Cell: TypeAlias = Any  # text of a file, or a value of a DataFrame; None if it i
 
 DELIMITERS = (",", "\t", ";", "|")
 
-NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-"""The pattern of a finite number; float() would also read 1_0 and digits of other scripts."""
-
-_NUMBER = re.compile(rf"{NUMBER}|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
-
 
 def number_of(cell: Cell) -> float | None:
     """A cell as a number, NaN and infinity included; None if it is none, or true or false."""
     if isinstance(cell, str):
-        return float(cell) if _NUMBER.fullmatch(cell.strip()) else None
+        try:  # float also reads 1_0 and digits of other scripts
+            return float(cell) if cell.isascii() and "_" not in cell else None
+        except ValueError:
+            return None
     is_number = isinstance(cell, int | float) and not isinstance(cell, bool)
     return as_float(cell) if is_number else None
 

@@ -35,19 +35,16 @@ def read_numbers(
     for line, row in rows:
         lines.append(line)
         for name, text in zip(header, row, strict=True):
-            numbers.append(_number(text, os.fspath(path), line, name))
+            number = number_of(text)
+            if number is None or not math.isfinite(number):
+                problem, fix = f"{text!r} is not {'a number' if number is None else 'finite'}", None
+                if not text:
+                    problem, fix = "a missing value", "fill it in or drop the row"
+                place = f"{os.fspath(path)}:{line}: {name}"
+                raise InputError(problem, place=place, allowed="a finite number", fix=fix)
+            numbers.append(number)
     table = np.frombuffer(numbers).reshape(len(lines), len(header))
     return {name: table[:, column] for column, name in enumerate(header)}, lines
-
-
-def _number(text: str, path: str, line: int, column: str) -> float:
-    number, fix = number_of(text), None
-    if number is not None and math.isfinite(number):
-        return number
-    problem = f"{text!r} is not {'a number' if number is None else 'finite'}"
-    if not text:
-        problem, fix = "a missing value", "fill it in or drop the row"
-    raise InputError(problem, place=f"{path}:{line}: {column}", allowed="a finite number", fix=fix)
 
 
 Float32: TypeAlias = NDArray[np.float32]

@@ -25,7 +25,7 @@ from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
 from xortune.core.success import Success, parse_success
-from xortune.core.tables import NUMBER, Cell, CodedColumn, ResultsTable, number_of
+from xortune.core.tables import Cell, CodedColumn, ResultsTable, number_of
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 
@@ -76,7 +76,7 @@ def table_of_values(
 # Reading cells: numbers, parameters with their types, and the status of each row.
 
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,299})", re.ASCII)
-_NUMBER = re.compile(rf"(?![+-]?0\d){NUMBER}", re.ASCII)  # 007 is a name
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 _KINDS: dict[str, Callable[[str], Value]] = {
     "true or false": lambda text: {"true": True, "false": False}.get(text.lower()),
