@@ -92,8 +92,8 @@ ALLOWED = [
 ]
 REFUSED = [
     ({"task": "parity-3"}, "task: xor -> parity-3", "another task"),
-    ({"search.sampler": "tpe"}, "search.sampler: random -> tpe", "proposed"),
-    ({"search.seed": 5}, "search.seed: 4 -> 5", "proposed"),
+    ({"search.sampler": "tpe"}, "search.sampler: random -> tpe", "not repeat the proposals"),
+    ({"search.seed": 5}, "search.seed: 4 -> 5", "not repeat the proposals"),
     ({"search.trials": 9}, "search.trials: 10 -> 9", "fewer than the run asks for"),
     ({"seeds.ladder": [4, 16]}, "seeds.ladder: [4, 8] -> [4, 16]", "counts"),
     ({"seeds.finalists": 3}, "seeds.finalists: 8 -> 3", "counts"),
@@ -103,7 +103,7 @@ REFUSED = [
     (
         {"objectives": ["success_rate", "hidden_dim"]},
         "objectives: [{name: success_rate, direction: maximize}] -> ",
-        "proposed",
+        "not repeat the proposals",
     ),
     ({"epochs": 60}, "epochs: 50 -> 60", "without [50], which is in the run"),
     ({"lr.high": 0.05, "start": None}, "lr.high: 0.1 -> 0.05", "narrower"),
