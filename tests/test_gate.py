@@ -17,12 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.certificates.gate import SequentialTest, gate_config, load_config
+from xortune.certificates.gate import SequentialTest, load_config
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.driver import evaluate as evaluating
+from xortune.driver import loop
+from xortune.driver.gate import gate_config
 from xortune.stats.anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
@@ -49,10 +51,17 @@ class Scripted:
         rows = [RIGHT if self.solved[seed - self.first] else WRONG for seed in block.seeds]
         return [outcome(block.first, rows)]
 
+    def cost(self, block):
+        return 0.01 * block.count
+
+
+def sequential(min_rate=0.95, max_seeds=500, confidence=0.95, first_seed=GATE.start):
+    return SequentialTest(min_rate, max_seeds, confidence, first_seed)
+
 
 def test_what_always_works_is_proven_by_74_seeds_what_never_works_refuted_by_2():
     trainer = Scripted([True] * 500)
-    found = gate_config(POINT, trainer, min_rate=0.95, max_seeds=500)
+    found = gate_config(POINT, trainer, sequential())
     assert (found.answer, found.k, found.n, found.passed) == ("proven", 74, 74, True)
     assert sum(map(len, trainer.asked)) == 74
     assert trainer.asked[0].start == GATE.start == found.first_seed
@@ -62,7 +71,7 @@ def test_what_always_works_is_proven_by_74_seeds_what_never_works_refuted_by_2()
         "seeds 3221225472 to 3221225545)"
     )
     trainer = Scripted([False] * 500)
-    found = gate_config(POINT, trainer, min_rate=0.95, max_seeds=500)
+    found = gate_config(POINT, trainer, sequential())
     assert (found.answer, found.k, found.n, found.passed) == ("refuted", 0, 2, False)
     assert sum(map(len, trainer.asked)) == 16
     assert found.line.startswith("refuted: 0/2 seeds solved, success rate below 0.95 (upper bound")
@@ -77,11 +86,14 @@ SEQUENCES = st.tuples(st.floats(0.6, 1), st.integers(0, 2**32 - 1)).map(
 @settings(max_examples=30)
 @given(SEQUENCES, st.sampled_from([1, 2, 7, 64, 150]), st.sampled_from([0.7, 0.9, 0.95]))
 def test_the_answer_depends_on_the_order_of_seeds_only(solved, block, min_rate):
-    options = {"min_rate": min_rate, "max_seeds": len(solved)}
-    found = gate_config(POINT, Scripted(solved), **options)
-    assert gate_config(POINT, Scripted(solved), **options, block=block) == found
+    test, k = sequential(min_rate, 150), 0
+    found = gate_config(POINT, Scripted(solved), test)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "SHORT_SECONDS", 0)
+        patch.setattr(evaluating, "MANY", block)
+        assert gate_config(POINT, trainer := Scripted(solved), test) == found
+    assert max(map(len, trainer.asked)) <= block
     # After each seed, in words: the first at which either side is sure.
-    test, k = SequentialTest(min_rate, 150, 0.95, 0), 0
     for n, one in enumerate(solved, 1):
         k += one
         if test.proves(k, n) or test.refutes(k, n):
@@ -165,7 +177,7 @@ def test_an_answer_and_what_is_shown_are_wrong_as_rarely_as_promised(rate, most,
 )
 def test_what_is_out_of_range_is_refused_before_training(options, field, word):
     with pytest.raises(xt.InputError) as caught:
-        gate_config(POINT, None, **({"min_rate": 0.95, "max_seeds": 500} | options))
+        sequential(**options)
     assert caught.value.field == field
     assert word in str(caught.value)
 
@@ -466,6 +478,13 @@ def test_a_gate_of_a_function_and_its_answer_in_words():
     assert str(found.k) in found._repr_html_()
     same = xt.gate(OWN, train=run, success=RULE, min_rate=0.5, max_seeds=300, workers=0)
     assert same == found
+
+    def uneven(config, seed):
+        time.sleep(0.02 * (seed % 3))
+        return seed % 5 > 0
+
+    same = [xt.gate(OWN, train=uneven, min_rate=0.6, workers=workers) for workers in (0, 3)]
+    assert same[0] == same[1]
     hopeless = xt.gate({"lr": 0.5}, train=Each, min_rate=0.9)
     assert (hopeless.answer, hopeless.passed) == ("refuted", False)
 
@@ -475,7 +494,7 @@ def test_a_gate_trains_no_more_slow_seeds_than_are_known_to_be_needed():
 
     def slow(config, seed):
         called.append(seed)
-        time.sleep(evaluating.SLOW)
+        time.sleep(loop.SHORT_SECONDS)
         return False
 
     found = xt.gate(OWN, train=slow, min_rate=0.9, workers=0)

@@ -7,12 +7,11 @@ import sys
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from compared import seeds_of
 
-from xortune.certificates.gate import gate_config
+from xortune.certificates.gate import SequentialTest
 from xortune.certificates.plan import gate_seeds
 from xortune.certificates.seeds_mark import SeedTally, parse_mark
 from xortune.core.errors import InputError
@@ -304,16 +303,11 @@ def test_the_answer_is_the_gate_s(every, rate, most):
     def passes(seed):
         return not every or seed % every != every - 1
 
-    def train(blocks):
-        [block] = blocks
-        signs = ["+" if passes(seed) else "-" for seed in block.seeds]
-        return [seeds_of("".join(signs), first=block.first)]
-
     tally = SeedTally(parse_mark(most, min_rate=rate, first=0))
     while tally.answer is None:
         tally.count(None if passes(tally.next) else ValueError("no"))
-    options = {"min_rate": rate, "max_seeds": most, "first_seed": 0}
-    verdict = gate_config(Point({"a": 1}), SimpleNamespace(train=train), **options)
+    status = seeds_of("".join("+" if passes(seed) else "-" for seed in range(most))).status
+    verdict = SequentialTest(rate, most, 0.95, 0).verdict(Point({"a": 1}), status)
     assert tally.answer in (verdict.answer, "undecided")
     assert (tally.answer == "proven") == verdict.passed
     if tally.answer != "undecided":

@@ -4,6 +4,7 @@ import heapq
 import math
 import random
 from collections import Counter, deque
+from contextlib import nullcontext
 
 import pytest
 from fakes import DEAD, PLAIN, Lines, Priced, at, batches_of, failed, points, received, space_of
@@ -193,6 +194,27 @@ def test_so_it_is_with_the_seeds_of_a_certificate(count, deadly):
     fresh, lines = FreshSeeds([wanted], OWN, slots=2), Lines()
     train_all(Batches(fresh, OWN, Record(lines, fresh), slots=2), deadly)
     assert fates(lines) == (deadly, count)
+
+
+@given(count=st.integers(1, 40), deadly=st.sets(st.integers(0, 39)))
+def test_with_one_attempt_a_block_is_split_at_once_and_no_config_is_given_up(count, deadly):
+    deadly = {seed for seed in deadly if seed < count}
+    fresh = FreshSeeds([SeedsToTrain(Point({"x": 1}), (range(count),))], OWN)
+    lines = Lines()
+    deaths = train_all(Batches(fresh, OWN, Record(lines, fresh), attempts=1), deadly)
+    assert fates(lines) == (deadly, count)
+    if deadly and count <= MAX_PARTS:
+        assert deaths == len(deadly) + (count > 1)
+
+
+def test_with_one_attempt_what_a_trainer_raises_is_raised():
+    cause = MemoryError("no room")
+    for attempts in (1, ATTEMPTS):
+        batches, lines = batches_of(OWN, points(1), attempts=attempts)
+        done = Done(batches.next(), WorkerFailure("batch", "no room", cause))
+        with pytest.raises(MemoryError) if attempts == 1 else nullcontext():
+            batches.receive(done)
+    assert [line.error for line in lines] == ["no room"]
 
 
 @pytest.mark.parametrize(

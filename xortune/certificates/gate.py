@@ -13,12 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
-from xortune.core.errors import InputError, TrainingError, check_share
+from xortune.core.errors import InputError, check_share
 from xortune.core.formats import as_html, rounded_down, rounded_up
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Status
 from xortune.core.point import Point
-from xortune.core.seeds import GATE, MAX_SEED
-from xortune.core.trainer import Block, Trains
+from xortune.core.seeds import MAX_SEED
 from xortune.spaces.yaml_reader import read_text, read_yaml
 from xortune.stats.anytime import (
     anytime_evidence_above,
@@ -158,6 +157,35 @@ class SequentialTest:
             least = line.first(failures) or self.max_seeds
         return min(least, self.max_seeds)
 
+    def decide(self, status: NDArray[np.uint8]) -> tuple[Answer | None, int]:
+        """Return the answer by seeds in their order, and how many of them count.
+
+        Those behind the deciding one do not: the answer must not depend on how many are trained at
+        a time. The answer is None while more seeds are needed.
+        """
+        k, n = np.cumsum(status == Status.SOLVED), np.arange(1, len(status) + 1)
+        proven = self.proves(k, n)
+        if (decided := np.flatnonzero(proven | self.refutes(k, n))).size:
+            first = int(decided[0])
+            return "proven" if proven[first] else "refuted", first + 1
+        return "undecided" if len(status) == self.max_seeds else None, len(status)
+
+    def verdict(self, point: Point, status: NDArray[np.uint8]) -> Verdict:
+        """Return the verdict on a config by seeds in their order, which must decide."""
+        answer, n = self.decide(status)
+        assert answer is not None
+        return _verdict(
+            answer,
+            point,
+            status[:n],
+            1 - self.confidence,
+            bound=self.bound(answer, int(np.sum(status[:n] == Status.SOLVED)), n),
+            most=self.max_seeds,
+            min_rate=self.min_rate,
+            confidence=self.confidence,
+            first_seed=self.first_seed,
+        )
+
     def _line(self, rate: float) -> Boundary | None:
         """Return where a rate is proven; None above `LONGEST` seeds, where anytime bounds hold."""
         if self.max_seeds > LONGEST:
@@ -176,10 +204,6 @@ class SequentialTest:
         if line is None:
             return float(anytime_lower(k, n, alpha=1 - self.confidence))
         return line.bound(n, n - k)
-
-
-FIRST_BLOCK, LARGEST_BLOCK = 16, 1024
-"""Seeds trained at a time: few at first, because two can refute a hopeless config."""
 
 
 @dataclass(frozen=True)
@@ -269,69 +293,6 @@ def _down(bound: float) -> str:
 
 def _up(bound: float) -> str:
     return f"{rounded_up(bound, 4):.4f}"
-
-
-def gate_config(
-    point: Point,
-    trainer: Trains,
-    *,
-    min_rate: float,
-    max_seeds: int,
-    confidence: float = 0.95,
-    first_seed: int = GATE.start,
-    block: int | Callable[[], int | None] | None = None,
-    on_seeds: Callable[[int, int], None] | None = None,
-) -> Verdict:
-    """Train a config until its rate is proven to be above `min_rate`, or refuted, or seeds run out.
-
-    Args:
-        point: the config.
-        trainer: trains it.
-        min_rate: see `SequentialTest`.
-        max_seeds: see `SequentialTest`.
-        confidence: see `SequentialTest`.
-        first_seed: see `SequentialTest`.
-        block: seeds trained at a time, or a function that returns it for each block. By default
-            blocks grow, but end at the first seed that can prove the rate.
-        on_seeds: called with (k, n) after each block.
-
-    Raises:
-        InputError: what `SequentialTest` refuses.
-        TrainingError: the training produced no outcome.
-    """
-    test, alpha = SequentialTest(min_rate, max_seeds, confidence, first_seed), 1 - confidence
-    outcome: Outcome | None = None
-    while True:
-        done, solved = (0, 0) if outcome is None else (outcome.n, outcome.successes)
-        needed = test.needed(done - solved) - done
-        requested = block() if callable(block) else block
-        size = requested or min(LARGEST_BLOCK, max(FIRST_BLOCK, done), max(needed, 1))
-        size = min(size, max_seeds - done)
-        [result] = trainer.train([Block(point, first_seed + done, size)])
-        if isinstance(result, TrainingError):
-            raise result
-        outcome = result if outcome is None else outcome.merge(result)
-        k, n = np.cumsum(outcome.solved), np.arange(1, outcome.n + 1)
-        proven = test.proves(k, n)
-        # Seeds behind the deciding one do not count: the answer must not depend on block sizes.
-        decided = np.flatnonzero(proven | test.refutes(k, n))
-        last = int(decided[0]) if decided.size else outcome.n - 1
-        if on_seeds is not None:
-            on_seeds(int(k[last]), last + 1)
-        if not decided.size and outcome.n < max_seeds:
-            continue
-        answer: Answer = "proven" if proven[last] else "refuted" if decided.size else "undecided"
-        return _verdict(
-            answer,
-            point,
-            outcome.status[: last + 1],
-            alpha,
-            bound=test.bound(answer, int(k[last]), last + 1),
-            most=max_seeds,
-            min_rate=min_rate,
-            confidence=confidence,
-            first_seed=first_seed,
-        )
 
 
 def gate_imported(

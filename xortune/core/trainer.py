@@ -76,15 +76,7 @@ class OutOfTime(Unfinished):
     """The search's time was over before the block began, or between two of its seeds."""
 
 
-class Trains(Protocol):
-    """What trains blocks."""
-
-    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-        """Return for each block, in order, its outcome or why there is none."""
-        ...
-
-
-class Trainer(Trains, Protocol):
+class Trainer(Protocol):
     """Interprets points. Picklable: the search sends it to its workers.
 
     It may have attributes that say how to train with it. One that is absent is false; see `has`.
@@ -96,6 +88,10 @@ class Trainer(Trains, Protocol):
         stacks_seeds: all blocks of a batch train in one call, as one model where that is possible.
         gives_reports: seeds report results while they train, and can be cancelled then.
     """
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        """Return for each block, in order, its outcome or why there is none."""
+        ...
 
     def check(self, point: Point) -> Point:
         """Return the point's normal form, so that equal trainings have equal keys.

@@ -74,10 +74,12 @@ class WorkerFailure:
             time limit; `node`: its machine has left or cannot be reached; `setup`: it failed before
             it began the batch; `stopped`: it was stopped before it began the batch.
         reason: for the journal, or for the user.
+        cause: what the trainer itself raised, if it was on this machine.
     """
 
     kind: Literal["batch", "late", "node", "setup", "stopped"]
     reason: str
+    cause: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Done:
     """
 
     jobs: tuple[Job, ...]
-    results: Sequence[EncodedOutcome | TrainingError] | WorkerFailure
+    results: Sequence[Outcome | EncodedOutcome | TrainingError] | WorkerFailure
     seconds: float = 0.0
     worker: str = ""
     stacking: Stacking | None = None
@@ -207,15 +209,15 @@ class CrashBisector:
     With other trainers all seeds are alike: what kills is a block's size or its config.
     """
 
-    def __init__(self, *, users_code: bool = True) -> None:
-        self.users_code = users_code
+    def __init__(self, *, users_code: bool = True, attempts: int = ATTEMPTS) -> None:
+        self.users_code, self._attempts = users_code, attempts
         self._crashes: Counter[str] = Counter()  # by the key of the config
         self._last_error: dict[str, TrainingError] = {}
         self._succeeded: set[str] = set()
 
     def parts(self, job: Job) -> list[Job]:
         """What to hand out for a job: itself, or its parts at its last attempt."""
-        is_last = self.users_code and job.attempt >= ATTEMPTS
+        is_last = self.users_code and job.attempt >= self._attempts
         if not is_last or job.block.count == 1 or self.error_if_given_up(job):
             return [job]
         return job.split(min(MAX_PARTS, job.block.count))
@@ -223,7 +225,7 @@ class CrashBisector:
     def error_if_given_up(self, job: Job) -> TrainingError | None:
         """The error of a job that is given up before its last attempt; None if it is not."""
         key = job.block.point.key
-        if job.attempt < ATTEMPTS or key in self._succeeded:
+        if self._attempts == 1 or job.attempt < self._attempts or key in self._succeeded:
             return None
         if self._crashes[key] < CRASHES_TO_GIVE_UP:
             return None
@@ -231,7 +233,7 @@ class CrashBisector:
 
     def crashed(self, job: Job, reason: TrainingError) -> list[Job]:
         """Note a crash; return the parts to try instead, none if the job is not split."""
-        if not self.users_code or job.attempt < ATTEMPTS:
+        if not self.users_code or job.attempt < self._attempts:
             return []
         self._crashes[job.block.point.key] += 1
         self._last_error[job.block.point.key] = reason
@@ -301,7 +303,7 @@ class Prospects(Protocol):
 class TrainedAhead:
     """The result of a block that was trained ahead."""
 
-    result: EncodedOutcome
+    result: Outcome | EncodedOutcome
     seconds: float
     worker: str
 
@@ -468,6 +470,8 @@ class Batches:
         slots: trials that run at once.
         max_in_flight: of a decider that learns, which limits the jobs in a batch; None: no limit.
         most: maximum jobs in a batch; None: no limit.
+        attempts: at a block that produces no outcome. With one, a block that kills its worker is
+            split at once, no configuration is given up, and what a trainer raises is raised.
         limit: seconds after which a batch is stopped, if any.
         ahead: chooses what is trained ahead; None: nothing.
         deadline: `time.monotonic` from which on nothing begins; None: never.
@@ -482,6 +486,7 @@ class Batches:
         slots: int = 1,
         max_in_flight: int | None = None,
         most: int | None = None,
+        attempts: int = ATTEMPTS,
         limit: float | None = None,
         deadline: float | None = None,
         ahead: Ahead | None = None,
@@ -493,7 +498,8 @@ class Batches:
         # Batches with decided jobs, and all batches, that an executor has.
         self._decided_under_way = self._all_under_way = 0
         self.resize(slots)
-        self._bisector = CrashBisector(users_code=has(trainer, "users_code"))
+        self._attempts = attempts
+        self._bisector = CrashBisector(users_code=has(trainer, "users_code"), attempts=attempts)
         self._losses: Counter[tuple[int, int]] = Counter()
         self._waiting: deque[tuple[Job, ...]] = deque()  # batches that are made
         self._retries: deque[Job] = deque()
@@ -653,11 +659,13 @@ class Batches:
             if all(self._losses[key] <= MAX_MACHINE_LOSSES for key in keys):
                 self._waiting.appendleft(jobs)
                 return
+        if failure.cause is not None and self._attempts == 1:
+            raise failure.cause
         if failure.kind == "late":
             if len(jobs) > 1:  # one block may hang, but it is likelier that all are slow
                 self._pace = max(self._pace or 0.0, done.seconds / self._cost(jobs))
             elif self._bisector.users_code:  # another attempt would take as long
-                jobs = (replace(jobs[0], attempt=ATTEMPTS),)
+                jobs = (replace(jobs[0], attempt=self._attempts),)
         if len(jobs) > 1:
             middle = len(jobs) // 2
             self._waiting += [jobs[:middle], jobs[middle:]]
@@ -689,7 +697,7 @@ class Batches:
                 line = Evaluation(job.proposal, block, None, NOT_FINISHED, False, 0.0, worker)
                 self._record(job, line)
             return
-        final = not failed or job.attempt >= ATTEMPTS
+        final = not failed or job.attempt >= self._attempts
         line = Evaluation(
             job.proposal,
             block,
@@ -782,7 +790,8 @@ class Batches:
         count, cap = job.block.count, self._longest_allowed
         ready = len(self._retries) + self._decider.ready
         seconds = cost * (self._pace or 0.0)
-        if self._bisector.users_code and (job.attempt >= ATTEMPTS or seconds > cap):
+        is_last = 1 < self._attempts <= job.attempt
+        if self._bisector.users_code and (is_last or seconds > cap):
             whole = int(min(count, max(1.0, seconds / cap)))
             first, *others = [p for j in job.split(whole) for p in self._bisector.parts(j)]
             self._waiting.extendleft((other,) for other in reversed(others))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import fields
-from threading import get_ident
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,19 +17,16 @@ from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
 from xortune.core.success import parse_success
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Block, Trainer, has
-from xortune.driver.subprocesses import (
-    end_process,
-    in_this_process,
-    merged_outcome,
-    refuse_unsendable,
-    train_isolating_crashes,
-)
+from xortune.core.trainer import Trainer, has
+from xortune.driver.batches import Batches, Job
+from xortune.driver.executors import LocalExecutor, ProcessExecutor
+from xortune.driver.loop import FirstFailure, FreshSeeds, NoJournal, Record, run
+from xortune.driver.subprocesses import ending_process, in_this_process, refuse_unsendable
 from xortune.driver.voice import Voice
+from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.trainers.function import custom_trainer, form_of
-from xortune.trainers.limits import ending_at, threads_for
+from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
-from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.source import given_source
 
 # -------------------------------------------------------------------------------------------------
@@ -89,189 +82,102 @@ def single_config(
 
 
 # -------------------------------------------------------------------------------------------------
-# The seeds of a user's training: in this process, or in several at once.
+# The seeds of one configuration, in the loop of a search: in this process, or in several at once.
 
-BLOCK_SECONDS, GROWTH = 1.0, 8
-"""Target length of a part of a block, and the maximum growth from one part to the next."""
-
-FIRST_MANY, MANY = 16, 64
-"""Number of seeds of the first part, and minimum of the later ones, if a call takes many seeds."""
+MANY = 64
+"""Minimum number of seeds of a block, but the first, if a call takes many seeds."""
 
 START_SECONDS = 20.0
 """Longer work is shared by several processes, each of which has to import its modules."""
 
-SLOW = 0.1
-"""Seconds of a seed. Callers train slower seeds in groups of one for each worker."""
 
-
-class TrainingPool:
-    """Trains by a user's function, class or command, here or in several processes.
+def train_seeds(
+    tasks: Sequence[SeedsToTrain],
+    trainer: Trainer,
+    on_outcome: Callable[[Outcome | EncodedOutcome, int], None],
+    *,
+    further: Callable[[object], Sequence[SeedsToTrain]] | None = None,
+    workers: int | None = None,
+    here: bool = False,
+    fail_fast: bool = False,
+    on_failure: Callable[[Failure], None] | None = None,
+) -> None:
+    """Train seeds without a journal.
 
     Args:
-        trainer: of the user.
-        ahead: expected number of seeds.
-        workers: number of processes; 0 for this process. None begins with one process, and uses
-            one for each core if the seeds take long.
-        here: whether None begins with this process.
-        fail_fast: whether the first failed seed ends the training.
+        tasks: the seeds.
+        trainer: trains them.
+        on_outcome: called with the outcome of each block and its first seed, as blocks finish.
+        further: as of `FreshSeeds`.
+        workers: as of `evaluate`.
+        here: whether it begins in this process if the number of workers is not given.
+        fail_fast: as of `evaluate`.
         on_failure: called with the first seed that fails.
 
     Raises:
-        InputError: workers below 0, or a function that cannot be sent to them.
+        InputError: workers below 0, a function that cannot be sent to them, or a result that
+            cannot be judged.
+        TrainingError: there is no outcome, or a seed failed and `fail_fast` was given.
     """
+    if workers is not None and workers < 0:
+        raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
+    if workers:
+        refuse_unsendable(trainer)
+    own, many = has(trainer, "users_code"), has(trainer, "takes_many_seeds")
+    fresh = FreshSeeds(
+        tasks,
+        trainer,
+        slots=workers or 1,
+        pace=None,
+        least=1 if own and not many else MANY,
+        further=further,
+    )
+    raised: list[BaseException] = []
+    in_debugger = here if workers is None else workers == 0
+    local = LocalExecutor(in_this_process(trainer, raised.append) if in_debugger else trainer)
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        *,
-        ahead: int,
-        workers: int | None = None,
-        here: bool = False,
-        fail_fast: bool = False,
-        on_failure: Callable[[Failure], None] | None = None,
-    ) -> None:
-        if workers is not None and workers < 0:
-            raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
-        if workers:
-            refuse_unsendable(trainer)
-        self._trainer, self._left, self._workers = trainer, ahead, workers or 1
-        self._may_grow = workers is None and usable_cores() > 1
-        is_here = here if workers is None else workers == 0
-        self._trainer_here = in_this_process(trainer, self._note) if is_here else trainer
-        self._takes_many = has(trainer, "takes_many_seeds")
-        self._fail_fast, self._on_failure = fail_fast, on_failure
-        self._failure: Failure | None = None
-        self._exception: BaseException | None = None
-        self._seconds: float | None = None  # of a seed, a moving average
-        self._size, self._is_first = FIRST_MANY if self._takes_many else 1, True
-        self._pool: ThreadPoolExecutor | None = None
-        self._threads: set[int] = set()
-        self._processes_before = REAPER.living
+    def fail(failure: Failure) -> None:
+        if fail_fast:
+            raise TrainingError(f"{failure}") from next(iter(raised), None)
+        if on_failure is not None:
+            on_failure(failure)
 
-    def __enter__(self) -> TrainingPool:
-        if self._workers > 1:
-            self._pool = ThreadPoolExecutor(self._workers)
-        return self
+    record = Record(NoJournal(), fresh, first_failure=FirstFailure(fail))
+    may_grow = own and workers is None and usable_cores() > 1
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True, wait=kind is None)
-            for thread in self._threads:
-                end_process(thread)
-        end_process()
+    def take(job: Job, line: Evaluation) -> None:
+        nonlocal may_grow
+        outcome = line.outcome
+        if outcome is None:
+            if not own:
+                raise TrainingError(line.error)
+            outcome = Outcome.crashed(line.block.seeds, 0, line.error)
+        elif not fresh.lines:
+            _refuse_unjudged(outcome, trainer)
+        on_outcome(outcome, line.block.first)
+        record(job, line)
+        if may_grow and fresh.work_left >= START_SECONDS:
+            may_grow = False
+            with suppress(InputError):  # a function that cannot be sent continues here
+                refuse_unsendable(trainer)
+                local.closed = True
 
-    @property
-    def at_once(self) -> int | None:
-        """How many seeds to train at a time; None for any number, if they are fast."""
-        if self._takes_many or (self._seconds is not None and self._seconds < SLOW):
-            return None
-        return self._workers
+    batches = Batches(fresh, trainer, take, most=1, attempts=1)
+    with ending_process():
+        if workers in (None, 0, 1):
+            run(batches, local, record)
+        if not batches.finished:
+            fresh.slots = workers or usable_cores()
+            with ProcessExecutor(trainer, fresh.slots) as processes:
+                run(batches, processes, record)
 
-    def train(
-        self, blocks: Sequence[Block], on_part: Callable[[Outcome], None] | None = None
-    ) -> list[Outcome | TrainingError]:
-        """One outcome for each block.
 
-        Raises:
-            InputError: a result of the training cannot be judged.
-            TrainingError: a seed failed, and `fail_fast` was given. Its cause is the seed's
-                exception, if it trained in this process.
-        """
-        waiting = deque(enumerate(blocks))
-        results: dict[int, dict[int, Outcome | TrainingError]] = defaultdict(dict)
-        running: dict[Future[tuple[Outcome | TrainingError, float]], tuple[int, Block]] = {}
-        try:
-            while waiting or running:
-                self._grow()
-                while waiting and len(running) < self._workers:
-                    place, part = self._next_part(waiting)
-                    running[self._start(part)] = place, part
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    result, seconds = future.result()
-                    place, part = running.pop(future)
-                    results[place][part.first] = result
-                    self._learn(result, part, seconds)
-                    if on_part is not None and isinstance(result, Outcome):
-                        on_part(result)
-        except BaseException:
-            self._kill(running)
-            raise
-        return [
-            merged_outcome([part for _, part in sorted(results[place].items())])
-            for place in range(len(blocks))
-        ]
-
-    def _grow(self) -> None:
-        """Use a process for each core, if the seeds ahead take long."""
-        if not self._may_grow or (self._left * (self._seconds or 0.0)) < START_SECONDS:
-            return
-        self._may_grow = False
-        with suppress(InputError):  # a function that cannot be sent continues here
-            refuse_unsendable(self._trainer)
-            self._workers = usable_cores()
-            self._pool = ThreadPoolExecutor(self._workers)
-
-    def _next_part(self, waiting: deque[tuple[int, Block]]) -> tuple[int, Block]:
-        place, block = waiting.popleft()
-        size = min(self._size, math.ceil(max(self._left, block.count) / self._workers))
-        if block.count > size:
-            rest = Block(block.point, block.first + size, block.count - size)
-            waiting.appendleft((place, rest))
-            block = Block(block.point, block.first, size)
-        return place, block
-
-    def _start(self, part: Block) -> Future[tuple[Outcome | TrainingError, float]]:
-        if self._pool is not None:
-            return self._pool.submit(self._train, part)
-        future: Future[tuple[Outcome | TrainingError, float]] = Future()
-        future.set_result(self._train(part))
-        return future
-
-    def _train(self, part: Block) -> tuple[Outcome | TrainingError, float]:
-        began, trainer = time.perf_counter(), self._trainer_here
-        if self._pool is not None:
-            self._threads.add(get_ident())
-            trainer = self._trainer
-        if has(trainer, "own_process"):
-            result = train_isolating_crashes(trainer, part)
-        else:
-            [result] = trainer.train([part])
-        return result, time.perf_counter() - began
-
-    def _note(self, error: BaseException) -> None:
-        if self._exception is None:
-            self._exception = error
-
-    def _learn(self, result: Outcome | TrainingError, part: Block, seconds: float) -> None:
-        """Update the time of a seed and the size of the next part; handle failed seeds."""
-        self._left -= part.count
-        each = seconds / part.count
-        self._seconds = each if self._seconds is None else 0.5 * self._seconds + 0.5 * each
-        target = round(BLOCK_SECONDS / max(self._seconds, 1e-9))
-        self._size = max(1, MANY * self._takes_many, min(target, GROWTH * part.count))
-        if isinstance(result, TrainingError):
-            return
-        details, is_first = result.details, self._is_first
-        self._is_first = False
-        if is_first and details.traceback is None and (result.status == Status.CRASHED).all():
-            [reason, *_] = details.failed.values()
-            if reason.startswith("returned "):  # all other seeds would do the same
-                raise InputError(reason, place=self._trainer.describe()["trainer"])
-        if self._failure is None and details.failed:
-            self._failure = details.first_failure(part.point.as_dict())
-            assert self._failure is not None
-            if self._on_failure is not None and not self._fail_fast:
-                self._on_failure(self._failure)
-        if self._failure is not None and self._fail_fast:
-            raise TrainingError(f"{self._failure}") from self._exception
-
-    def _kill(self, running: Mapping[Future[Any], object]) -> None:
-        """End the work of other threads, with the processes that they have started."""
-        with ending_at(0.0):  # no training begins
-            while any(not (future.cancel() or future.done()) for future in running):
-                for leader in REAPER.living - self._processes_before:
-                    kill_group(leader, session=True)
-                time.sleep(0.01)
+def _refuse_unjudged(first: Outcome | EncodedOutcome, trainer: Trainer) -> None:
+    """Raise an InputError if no rule can judge the first result: all seeds would do the same."""
+    if first.details.traceback is None and (first.status == Status.CRASHED).all():
+        [reason, *_] = first.details.failed.values()
+        if reason.startswith("returned "):
+            raise InputError(reason, place=trainer.describe()["trainer"])
 
 
 # -------------------------------------------------------------------------------------------------
@@ -337,28 +243,30 @@ def evaluate(
     chosen = checked_seeds(seeds)
     point, trainer = single_config(own_config(config, "config"), train, success)
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
+    outcomes: dict[int, Outcome] = {}  # by their first seeds
     solved = done = 0
     voice = Voice(verbose)
-    pool = TrainingPool(
-        trainer,
-        ahead=len(chosen),
-        workers=workers,
-        here=callable(train),
-        fail_fast=fail_fast,
-        on_failure=voice.fail,
-    )
-    with voice.counting(on_seeds, len(chosen), "evaluating") as show, pool:
+    with voice.counting(on_seeds, len(chosen), "evaluating") as show:
 
-        def on_part(part: Outcome) -> None:
+        def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
             nonlocal solved, done
-            solved, done = solved + part.successes, done + part.n
+            assert isinstance(outcome, Outcome)  # a user's training encodes none
+            outcomes[first] = outcome
+            solved, done = solved + outcome.successes, done + outcome.n
             if show is not None:
                 show(solved, done)
 
-        results = pool.train([Block(point, int(run[0]), len(run)) for run in runs], on_part)
-    if isinstance(whole := merged_outcome(results), TrainingError):
-        raise whole
-    return whole
+        parts = tuple(range(part[0], part[-1] + 1) for part in map(np.ndarray.tolist, runs))
+        train_seeds(
+            [SeedsToTrain(point, parts)],
+            trainer,
+            add,
+            workers=workers,
+            here=callable(train),
+            fail_fast=fail_fast,
+            on_failure=voice.fail,
+        )
+    return reduce(Outcome.merge, [outcomes[s] for s in chosen.tolist() if s in outcomes])
 
 
 def network_config(config: object, field: str = "config") -> Config:

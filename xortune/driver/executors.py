@@ -18,6 +18,7 @@ from itertools import chain, islice
 from typing import Protocol
 
 from xortune.core.errors import TrainingError, error_text
+from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, Trainer, has
 from xortune.driver.batches import MIN_BATCH_SECONDS, Batches, Done, Job, WorkerFailure
 from xortune.driver.subprocesses import (
@@ -34,6 +35,7 @@ from xortune.driver.subprocesses import (
 )
 from xortune.runs.evaluation import EncodedOutcome
 from xortune.trainers.limits import ending_at, time_is_over
+from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.verdicts import one_line
 
 
@@ -70,10 +72,9 @@ def train_blocks(
     *,
     in_subprocess: bool = False,
     deadline: float | None = None,
-) -> list[EncodedOutcome | TrainingError] | WorkerFailure:
+    is_sent: bool = True,
+) -> list[Outcome | EncodedOutcome | TrainingError] | WorkerFailure:
     """Train blocks where this is called: on a worker, or in the driver's process.
-
-    Outcomes are encoded here, because there are many workers, and because they are smaller to send.
 
     Args:
         trainer: what trains.
@@ -82,6 +83,8 @@ def train_blocks(
             stays for the next blocks until `end_process`.
         deadline: `time.time` from which on no training begins. The built-in network and stacks
             train a batch as one, in seconds.
+        is_sent: whether the results go to another process. Outcomes are then encoded here, because
+            there are many workers, and because they are smaller to send.
 
     Returns:
         An outcome or an error for each block, or one failure for all.
@@ -90,14 +93,15 @@ def train_blocks(
     try:
         with ending_at(deadline):
             if in_subprocess and not time_is_over():
-                results = train_in_subprocess(trainer, blocks, encodes=True)
+                results = train_in_subprocess(trainer, blocks)
             else:
                 results = train_in_time(trainer, blocks)
-        return [encoded(block, result) for block, result in zip(blocks, results, strict=True)]
+        done = zip(blocks, results, strict=True)
+        return [encoded(block, result) for block, result in done] if is_sent else results
     except ProcessEnded as error:
         return WorkerFailure("batch", str(error))
     except Exception as error:  # a trainer's own; the worker lives on for the next batch
-        return WorkerFailure("batch", one_line(error_text(error)))
+        return WorkerFailure("batch", one_line(error_text(error)), None if is_sent else error)
 
 
 def _train_here(
@@ -105,7 +109,10 @@ def _train_here(
 ) -> Done:
     started = time.perf_counter()
     blocks = [job.block for job in jobs]
-    results = train_blocks(trainer, blocks, in_subprocess=in_subprocess, deadline=deadline)
+    is_sent = not has(trainer, "users_code")
+    results = train_blocks(
+        trainer, blocks, in_subprocess=in_subprocess, deadline=deadline, is_sent=is_sent
+    )
     seconds, failed = time.perf_counter() - started, isinstance(results, WorkerFailure)
     stacking = None if failed else stacking_in_subprocess(trainer, blocks[0])
     return Done(jobs, results, seconds, f"{socket.gethostname()}:{os.getpid()}", stacking)
@@ -121,9 +128,12 @@ class LocalExecutor:
     Args:
         trainer: trains the batches.
         slots: maximum batches that train together, as one call.
+
+    Attributes:
+        closed: whether it takes nothing more, so that another executor can go on.
     """
 
-    short_batches_only = False
+    short_batches_only = closed = False
 
     def __init__(self, trainer: Trainer, slots: int = 1) -> None:
         self._trainer, self.slots = trainer, slots
@@ -133,7 +143,7 @@ class LocalExecutor:
 
     def has_capacity(self, batches: Batches) -> bool:  # noqa: ARG002
         """Whether the next call has room."""
-        return len(self._waiting) < self.slots
+        return len(self._waiting) < self.slots and not self.closed
 
     def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
         """Keep the batch for `wait`."""
@@ -158,7 +168,7 @@ class LocalExecutor:
 
 
 class ProcessExecutor:
-    """Trains the built-in network or a `TorchTraining` in separate processes of this machine.
+    """Trains in separate processes of this machine.
 
     They exist when the check ends, while Ray would start its workers one after the other.
     """
@@ -169,6 +179,7 @@ class ProcessExecutor:
         self._trainer, self.slots = trainer, slots
         # A stack takes seconds. A batch that waits so long would be decided on fewer results.
         self._max_under_way = slots if has(trainer, "users_code") else 3 * slots
+        self._others = REAPER.living
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="trains")
         self._threads: set[int] = set()
         self._under_way: set[Future[Done]] = set()
@@ -195,7 +206,8 @@ class ProcessExecutor:
 
     def _train(self, jobs: tuple[Job, ...], deadline: float | None) -> Done:
         self._threads.add(threading.get_ident())
-        return _train_here(self._trainer, jobs, deadline, in_subprocess=True)
+        is_command = has(self._trainer, "users_code") and not has(self._trainer, "own_process")
+        return _train_here(self._trainer, jobs, deadline, in_subprocess=not is_command)
 
     def wait(self, batches: Batches) -> None:  # noqa: ARG002
         """Return when a batch has finished."""
@@ -205,10 +217,13 @@ class ProcessExecutor:
     def stop(self) -> None:
         """Kill the processes that train; what has finished is in `done`."""
         unfinished = [batch for batch in self._under_way if not batch.done()]
-        while any(not (batch.cancel() or batch.done()) for batch in unfinished):
-            for thread in tuple(self._threads):
-                kill_process_of(thread)
-            time.sleep(0.01)
+        with ending_at(0.0):  # a command begins no further seed
+            while any(not (batch.cancel() or batch.done()) for batch in unfinished):
+                for thread in tuple(self._threads):
+                    kill_process_of(thread)
+                for command in REAPER.living - self._others:
+                    kill_group(command, session=True)
+                time.sleep(0.01)
         self.done.extend(batch.result() for batch in self._under_way.difference(unfinished))
         self._under_way.clear()
 

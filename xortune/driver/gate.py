@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from xortune.certificates.gate import (
     SequentialTest,
     Verdict,
     gate_certificate,
-    gate_config,
     gate_imported,
     load_config,
     load_parameters,
 )
 from xortune.core.config import Config
 from xortune.core.errors import InputError, refuse_given
+from xortune.core.outcome import Outcome, Status
+from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
+from xortune.core.trainer import Trainer
 from xortune.driver.evaluate import (
     Training,
-    TrainingPool,
     network_config,
     own_config,
     refuse_built_in,
     single_config,
+    train_seeds,
 )
 from xortune.driver.voice import Voice
 from xortune.integrations.export import exported
 from xortune.reports.analysis import certify_command
+from xortune.runs.evaluation import EncodedOutcome, SeedsToTrain
 from xortune.runs.manifest import is_imported
 from xortune.runs.run import Run, load_run
 from xortune.runs.store import url_of
@@ -114,29 +119,54 @@ def gate(
         0.95 if confidence is None else confidence,
         GATE.start if first_seed is None else first_seed,
     )
-    options: dict[str, Any] = asdict(test)
     voice = Voice(verbose)
-    counting = voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}")
+    trainer: Trainer
     if train is not None:
         refuse_built_in(task=task, engine=engine)
-        point, own = single_config(own_config(given, "config_or_run"), train, success)
-        pool = TrainingPool(
-            own,
-            ahead=test.needed(0),
-            workers=workers,
-            here=callable(train),
-            fail_fast=fail_fast,
-            on_failure=voice.fail,
+        point, trainer = single_config(own_config(given, "config_or_run"), train, success)
+    else:
+        refuse_given(
+            "only with train=", success=success, workers=workers or None, fail_fast=fail_fast
         )
-        with counting as show, pool:
-            return gate_config(point, pool, **options, on_seeds=show, block=lambda: pool.at_once)
-    refuse_given("only with train=", success=success, workers=workers or None, fail_fast=fail_fast)
-    config = network_config(given, "config_or_run")
-    learned = task if isinstance(task, Task) else Task.named(task or "xor")
-    trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
-    trainer.describe()  # refuses an engine that is not available
-    with counting as show:
-        return gate_config(config.point, trainer, **options, on_seeds=show)
+        point = network_config(given, "config_or_run").point
+        learned = task if isinstance(task, Task) else Task.named(task or "xor")
+        trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
+        trainer.describe()  # refuses an engine that is not available
+    with voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}") as show:
+        options: dict[str, Any] = {"here": callable(train), "workers": workers}
+        options |= {"fail_fast": fail_fast, "on_failure": voice.fail}
+        return gate_config(point, trainer, test, on_seeds=show, **options)
+
+
+def gate_config(
+    point: Point,
+    trainer: Trainer,
+    test: SequentialTest,
+    *,
+    on_seeds: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Verdict:
+    """Train a config until the test has an answer; `options` as of `train_seeds`."""
+    blocks: dict[int, NDArray[np.uint8]] = {}  # by their first seeds; they come in any order
+    status = np.empty(0, np.uint8)  # of the seeds up to the first that is missing
+
+    def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
+        nonlocal status
+        blocks[first], before = outcome.status, len(status)
+        while (block := blocks.pop(test.first_seed + len(status), None)) is not None:
+            status = np.concatenate([status, block])
+        if on_seeds is not None and len(status) > before:
+            n = test.decide(status)[1]
+            on_seeds(int(np.sum(status[:n] == Status.SOLVED)), n)
+
+    def missing(_: object = None) -> list[SeedsToTrain]:
+        answer, n = test.decide(status)
+        needed = test.needed(int(np.sum(status != Status.SOLVED)))
+        seeds = range(test.first_seed + n, test.first_seed + max(needed, n + 1))
+        return [] if answer else [SeedsToTrain(point, (seeds,))]
+
+    train_seeds(missing(), trainer, add, further=missing, **options)
+    return test.verdict(point, status)
 
 
 def _gate_run(run: Run, min_rate: float, confidence: float | None, key: str | None) -> Verdict:

@@ -97,6 +97,18 @@ class FirstFailure:
             self._tell(self.failure)
 
 
+class NoJournal:
+    """Takes the lines of trainings that leave no run behind, in place of a `Journal`."""
+
+    appended = settled = 0
+
+    def append(self, line: Evaluation) -> None:
+        """Keep nothing."""
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+
 class Record:
     """Writes each result to the journal before a decision uses it, and then reports progress.
 
@@ -109,7 +121,7 @@ class Record:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Journal | NoJournal,
         decider: Decider,
         on_news: Callable[[Any], None] | None = None,
         first_failure: FirstFailure | None = None,
@@ -154,6 +166,10 @@ class Record:
 BLOCK_SECONDS, LEAST_SEEDS = 1.0, 16
 """Target length of a block on one core, and its minimum number of seeds."""
 
+SHORT_SECONDS, GROWTH = 0.1, 8
+"""Where the time of a seed is not known beforehand: the target length if each block may be the last
+one, and the maximum growth from the largest block to the next."""
+
 
 class FreshSeeds:
     """Decides which fresh seeds train next: one block of each config in turn.
@@ -167,8 +183,9 @@ class FreshSeeds:
         trainer: estimates the time of a block.
         slots: batches that train at once. Blocks are smaller if slots would be idle.
         further: called with all lines so far; returns further tasks, or none once all is decided.
-        pace: measured time of a block as a multiple of the trainer's estimate. Finished blocks
-            correct it.
+        pace: measured time of a block as a multiple of the trainer's estimate; None: not known, so
+            that the first blocks are small. Finished blocks correct it.
+        least: minimum number of seeds of a block.
 
     Attributes:
         configs: number of configs with seeds to train.
@@ -184,12 +201,17 @@ class FreshSeeds:
         trainer: Trainer,
         *,
         slots: int = 1,
-        pace: float = 1.0,
+        pace: float | None = 1.0,
         further: Callable[[Sequence[Evaluation]], Sequence[SeedsToTrain]] | None = None,
+        least: int = LEAST_SEEDS,
     ) -> None:
         self.slots = slots
         self._further = further
-        self._trainer, self._pace = trainer, pace
+        self._trainer, self._pace, self._least = trainer, pace, least
+        self._seconds, self._fastest, self._most = BLOCK_SECONDS, 1.0, 2**32
+        if pace is None:
+            self._seconds = BLOCK_SECONDS if further is None else SHORT_SECONDS
+            self._fastest, self._most = 0.0, min(least, LEAST_SEEDS)
         self._waiting = deque(task for task in tasks if task.seeds)
         self.configs = len({task.point.key for task in self._waiting})
         self._total, self._done = _seeds_of(self._waiting), 0
@@ -203,8 +225,8 @@ class FreshSeeds:
 
     @property
     def work_left(self) -> float:
-        """Estimated seconds of work for one core."""
-        return self._pace * sum(self._cost(task) for task in self._waiting)
+        """Estimated seconds of work for one core; 0 while nobody knows."""
+        return (self._pace or 0.0) * sum(self._cost(task) for task in self._waiting)
 
     @property
     def open(self) -> bool:
@@ -239,7 +261,9 @@ class FreshSeeds:
         self.lines.append(result)
         estimated = self._trainer.cost(job.block)
         if result.outcome is not None and estimated > 0:
-            self._pace = 0.7 * self._pace + 0.3 * result.seconds / estimated
+            pace = result.seconds / estimated
+            self._pace = pace if self._pace is None else 0.7 * self._pace + 0.3 * pace
+            self._most = max(self._most, GROWTH * job.block.count)
         if result.final:
             self._done += job.block.count
             if self._further is not None:
@@ -257,16 +281,16 @@ class FreshSeeds:
 
     def _size(self, task: SeedsToTrain) -> int:
         """Maximum number of seeds of the next block."""
-        each = max(1.0, self._pace) * self._cost(task) / task.count
+        each = max(self._fastest, self._pace or 1.0) * self._cost(task) / task.count
         if each <= 0:
             return task.count
-        seconds, least = BLOCK_SECONDS, LEAST_SEEDS
+        seconds, least = self._seconds, self._least
         if self.slots > 1:
             # Each slot gets about the same number of blocks, so that all end together.
             share = math.ceil(_seeds_of(self._waiting) / (BATCHES_PER_SLOT * self.slots))
             seconds = min(seconds, max(MIN_BATCH_SECONDS, share * each))
             least = min(least, share)
-        return max(round(seconds / each), least, 1)
+        return min(max(round(seconds / each), least, 1), self._most)
 
 
 def _seeds_of(tasks: Iterable[SeedsToTrain]) -> int:

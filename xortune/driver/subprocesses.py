@@ -130,21 +130,18 @@ class TrainingProcess:
         blocks: Sequence[Block],
         *,
         limit: float | None = None,
-        encodes: bool = False,
     ) -> list[Any]:
         """One result for each block; the subprocess is killed after `limit` seconds, if given.
 
-        All blocks are one request, as messages would take longer than short trainings. With
-        `encodes` the subprocess encodes the outcomes, which makes the message small.
+        All blocks are one request, as messages would take longer than short trainings. Those of the
+        built-in network are encoded, which makes the message small.
 
         Raises:
             ProcessEnded: a seed ended the subprocess.
             CallTimedOut: it was killed at the limit.
         """
         self.prepare(trainer)
-        results: list[Any] = self._request(
-            "train", (tuple(blocks), current_deadline(), encodes), limit
-        )
+        results: list[Any] = self._request("train", (tuple(blocks), current_deadline()), limit)
         return results
 
     def stacking(
@@ -282,10 +279,11 @@ def serve(requests: Any, connection: socket.socket) -> None:
             elif what == "stacking":
                 answer = (trainer.stacking(argument),)
             else:
-                blocks, deadline, encodes = argument
+                blocks, deadline = argument
                 with ending_at(deadline):
                     results = train_in_time(trainer, blocks)
-                answer = (list(map(encoded, blocks, results)) if encodes else results,)
+                sends = not has(trainer, "users_code")
+                answer = (list(map(encoded, blocks, results)) if sends else results,)
         except BaseException as error:  # also SystemExit: the parent has to learn of it
             reason = one_line(error_text(error))
             sent = error if isinstance(error, InputError) else TrainingError(reason)
@@ -426,13 +424,12 @@ def train_in_subprocess(
     blocks: Sequence[Block],
     *,
     most: float | None = None,
-    encodes: bool = False,
 ) -> list[Any]:
     """One result for each block, trained in this thread's subprocess.
 
     If seeds have a time limit and the function does not report, each seed is one call, and the
     subprocess is killed when its time is over: nothing else can stop it. Otherwise `most` limits
-    the seconds for all blocks. With `encodes` the outcomes are encoded.
+    the seconds for all blocks.
 
     Raises:
         InputError: the function cannot be sent.
@@ -440,7 +437,7 @@ def train_in_subprocess(
     """
     if (limit := killed_after(trainer)) is not None:
         return [_train_with_limit(trainer, block, limit) for block in blocks]
-    return process_for(trainer).train(trainer, blocks, limit=most, encodes=encodes)
+    return process_for(trainer).train(trainer, blocks, limit=most)
 
 
 def stacking_in_subprocess(
@@ -465,30 +462,6 @@ def _train_with_limit(trainer: Trainer, block: Block, limit: float) -> Outcome |
             return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
         results.append(_call_with_limit(trainer, Block(block.point, seed, 1), limit))
     return merged_outcome(results)
-
-
-def train_isolating_crashes(trainer: Trainer, block: Block) -> Outcome | TrainingError:
-    """As `train_in_subprocess`, but only the seed that ends its subprocess counts as crashed.
-
-    Raises:
-        InputError: the function cannot be sent.
-    """
-    result: Outcome | TrainingError
-    try:
-        [result] = train_in_subprocess(trainer, [block])
-    except ProcessEnded as error:
-        if time_is_over():  # the subprocess was killed: no seed failed
-            return OutOfTime()
-        if block.count == 1:
-            return Outcome.crashed(block.seeds, 0, str(error))
-    else:
-        return result
-    half = block.count // 2
-    parts = (
-        Block(block.point, block.first, half),
-        Block(block.point, block.first + half, block.count - half),
-    )
-    return merged_outcome([train_isolating_crashes(trainer, part) for part in parts])
 
 
 def in_this_process(trainer: Trainer, on_raise: OnRaise = lambda _: None) -> Trainer:
