@@ -64,9 +64,8 @@ def done(proposal, point, result):
 
 
 def failed(proposal, point, first, count, *, error="it broke", final=True):
-    return Evaluation(
-        proposal, Block(Point(point), first, count), None, error, final, 0.25, "host:2"
-    )
+    block = Block(Point(point), first, count)
+    return Evaluation(proposal, block, None, error, final, 0.25, "host:2")
 
 
 def append(path, *evaluations):
@@ -85,17 +84,8 @@ def tiny_run(path, outcomes=(), *, lines=None, **manifest) -> Run:
     """A finished run of `TINY_SPACE`: a line for each outcome, or the lines given."""
     point = {**CONFIG, "hidden_dim": 3, "epochs": 30}
     points = [{**point, "lr": lr} for lr in (0.02, 0.05, 0.09)]
-    given = {
-        "trainer": "network",
-        "task": "xor",
-        "name": "tiny",
-        "task_fingerprint": Task.xor().fingerprint,
-        "sampler": "random",
-        "seed": 0,
-        "trials": 3,
-        "ladder": [4],
-        "window": None,
-        "complete": True,
-    }
+    given = {"trainer": "network", "task": "xor", "task_fingerprint": Task.xor().fingerprint}
+    given |= {"name": "tiny", "sampler": "random", "seed": 0, "trials": 3, "ladder": [4]}
+    given |= {"window": None, "complete": True}
     lines = lines or [done(i, points[i], outcome) for i, outcome in enumerate(outcomes)]
     return write_run(path, lines, space_text=TINY_SPACE, **given | manifest)

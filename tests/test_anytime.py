@@ -75,15 +75,6 @@ def test_the_bound_is_where_the_evidence_is_enough(counts, alpha):
     assert anytime_upper(n - k, n, alpha=alpha) == 1 - low
 
 
-@pytest.mark.parametrize(("share", "alpha"), [(0.1, 0.005), (0.5, 0.05), (0.9, 0.05)])
-def test_bounds_of_a_quantile_are_passed_as_rarely_as_they_say(share, alpha):
-    """Exactly: how many of n numbers lie below the quantile is binomial, and it alone decides."""
-    ends = [anytime_quantile(np.arange(1, n + 1), share, alpha=alpha) for n in range(1, 201)]
-    lows, highs = np.array(ends).T
-    assert 0 < crossed(lambda k, n: lows[n - 1] > k, share, 200) <= alpha
-    assert 0 < crossed(lambda k, n: highs[n - 1] <= k, share, 200) <= alpha
-
-
 @pytest.mark.parametrize(("share", "n"), [(0.1, 40), (0.5, 40), (0.9, 200), (0.01, 500)])
 def test_a_quantile_is_bounded_as_the_rate_of_numbers_up_to_it_is(share, n):
     numbers = np.arange(1.0, n + 1)

@@ -28,17 +28,14 @@ def _gone(pid):
 def test_what_a_function_returns():
     with background_process(os.getpid) as pid, background_process(divmod, "math") as parts:
         assert parts(7, 2)() == (3, 1)
-        other = pid()()
-        assert other != os.getpid()
+        assert (other := pid()()) != os.getpid()
     assert _gone(other)
 
 
 @pytest.mark.parametrize(
     ("call", "given"),
     [
-        (divmod, (7, 0)),
-        (os._exit, (0,)),
-        (os.kill, (0, signal.SIGKILL)),
+        *((divmod, (7, 0)), (os._exit, (0,)), (os.kill, (0, signal.SIGKILL))),
         (os.write, (1, b"no pickle")),
     ],
 )
@@ -63,24 +60,19 @@ def test_nobody_waits_for_it():
 
 
 KILLED = """
-import os, signal, subprocess, time
+import os, time
 os.sched_getaffinity = lambda _: {0, 1}
 from xortune.core.background import background_process
-begin = subprocess.Popen
-def noted(*args, **options):
-    process = begin(*args, **options)
-    print(process.pid, flush=True)
-    return process
-subprocess.Popen = noted
 with background_process(time.sleep) as begin:
     begin(60)
+    print(flush=True)
     time.sleep(60)
 """
 
 
 def test_it_ends_with_a_process_that_is_killed():
     with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE) as process:
-        other = int(process.stdout.readline())
-        assert psutil.pid_exists(other)
+        process.stdout.readline()
+        [other] = psutil.Process(process.pid).children()
         process.kill()
-    assert _gone(other)
+    assert _gone(other.pid)

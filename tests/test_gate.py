@@ -304,10 +304,9 @@ def test_a_gate_of_very_many_seeds_uses_bounds_that_hold_for_ever():
     n = np.arange(1, 2000)
     for lost in (0, 3, 40):
         k = np.maximum(n - lost, 0)
-        want = anytime_evidence_above(k, n, 0.95) >= math.log(20)
-        np.testing.assert_array_equal(test.proves(k, n), want)
-        want = anytime_evidence_below(k, n, 0.95) >= math.log(20)
-        np.testing.assert_array_equal(test.refutes(k, n), want)
+        above, below = anytime_evidence_above(k, n, 0.95), anytime_evidence_below(k, n, 0.95)
+        np.testing.assert_array_equal(test.proves(k, n), above >= math.log(20))
+        np.testing.assert_array_equal(test.refutes(k, n), below >= math.log(20))
     assert test.bound("proven", 74, 74) == pytest.approx(anytime_lower(74, 74, alpha=0.05))
     assert test.bound("refuted", 0, 2) == pytest.approx(anytime_upper(0, 2, alpha=0.05))
     assert test.needed(0) == 74
@@ -336,12 +335,12 @@ def run(config, seed):
     return {"accuracy": 1 - config["lr"] * (seed % 3), "process": os.getpid()}
 
 
+@dataclass
 class Each:
-    def __init__(self, config):
-        self.lr = config["lr"]
+    config: dict
 
     def run(self, seed):
-        return 1 - self.lr * (seed % 3) >= 0.9
+        return 1 - self.config["lr"] * (seed % 3) >= 0.9
 
 
 class Many(Each):
@@ -349,7 +348,7 @@ class Many(Each):
 
     def run(self, seeds):
         Many.calls += (len(seeds),)
-        return {"accuracy": 1 - self.lr * (seeds % 3)}
+        return {"accuracy": 1 - self.config["lr"] * (seeds % 3)}
 
 
 def expected(seeds):
@@ -364,8 +363,7 @@ def train_file(tmp_path):
 
 def test_a_function_is_called_here_in_this_order():
     threads = threading.active_count()
-    seeds = [9, 3, 4, 6, 7, 8, 0]
-    told = []
+    seeds, told = [9, 3, 4, 6, 7, 8, 0], []
     found = xt.evaluate(OWN, seeds, train=run, success=RULE, on_seeds=lambda *now: told.append(now))
     assert found.seeds.tolist() == seeds
     assert found.solved.tolist() == expected(seeds)
@@ -420,14 +418,9 @@ def test_who_interrupts_leaves_no_process_behind(train_file):
         raise KeyboardInterrupt
 
     before = REAPER.living
+    train = "python -c 'import time; time.sleep({lr} * (1 + 100 * bool({seed})))'"
     with pytest.raises(KeyboardInterrupt):
-        xt.evaluate(
-            {"lr": 0.1},
-            range(50),
-            train="python -c 'import time; time.sleep({lr} * (1 + 100 * bool({seed})))'",
-            workers=2,
-            on_seeds=interrupted,
-        )
+        xt.evaluate({"lr": 0.1}, range(50), train=train, workers=2, on_seeds=interrupted)
     wait_until(lambda: not REAPER.living - before)
 
 
@@ -452,10 +445,8 @@ def test_a_failed_seed_is_counted_and_shown_and_ends_it_if_that_is_asked_for(cap
         ({"success": "acc > 1"}, "did you mean 'accuracy'"),
         ({"success": "high"}, "success: 'high' is not a rule"),
         ({"task": "xor"}, "task: 'xor'; allowed: only for the built-in network"),
-        ({"checkpoints": [1]}, "checkpoints"),
-        ({"engine": "fused"}, "engine"),
-        ({"workers": -1}, "workers"),
-        ({"train": 3}, "train: a int"),
+        *(({"checkpoints": [1]}, "checkpoints"), ({"engine": "fused"}, "engine")),
+        *(({"workers": -1}, "workers"), ({"train": 3}, "train: a int")),
         ({"train": "no.py:run"}, "there is no file 'no.py'"),
         ({"train": "python t.py {seed}"}, "trainer.command: lr is not in the command"),
         ({"train": {"function": "./train.py:run", "timeout": 9}, "workers": 0}, "timeout: 9 s"),

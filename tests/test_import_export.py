@@ -244,9 +244,8 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(results):
-    return xt.import_results(
-        results, config=["lr", "width"], success=RULE, output=results.parent / "run"
-    )
+    place = results.parent / "run"
+    return xt.import_results(results, config=["lr", "width"], success=RULE, output=place)
 
 
 def test_the_seeds_of_the_run_are_those_of_the_file(run):
@@ -257,12 +256,11 @@ def test_the_seeds_of_the_run_are_those_of_the_file(run):
 
 
 def test_manifest_and_reports_say_that_it_was_imported(run, results):
-    noted = run.manifest["imported"]
-    assert noted["source"] == str(results)
-    assert (noted["rows"], noted["success"]) == (240, RULE)
-    assert noted["sha256"] == hashlib.sha256(results.read_bytes()).hexdigest()
+    noted, sha256 = run.manifest["imported"], hashlib.sha256(results.read_bytes()).hexdigest()
+    wanted = {"source": str(results), "rows": 240, "success": RULE, "sha256": sha256}
+    assert noted.items() >= wanted.items()
     assert run.manifest["columns"]["config"] == {"lr": "number", "width": "whole number"}
-    told = f"These results were imported from {results} (240 rows, SHA-256 {noted['sha256'][:12]})"
+    told = f"These results were imported from {results} (240 rows, SHA-256 {sha256[:12]})"
     markdown = (run.path / "report.md").read_text()
     assert told.replace("_", r"\_") in markdown.replace("\n", " ") or told in markdown
     assert "xortune did not train them" in page(run_document(run))
@@ -289,13 +287,11 @@ def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, result
     assert "->" not in result.stderr
     certificate = xt.load_run("again").certificate
     assert [found.n for found in certificate.finalists] == [100, 100]
-    first = certificate.best.first
-    lucky = [s for s in range(first, first + 100) if s % 10 and s % 50 != 7]
-    assert certificate.best.k == len(lucky)
-    assert certificate.best.search_k == certificate.best.search_n == 40
+    best = certificate.best
+    lucky = [s for s in range(best.first, best.first + 100) if s % 10 and s % 50 != 7]
+    assert (best.k, best.search_k, best.search_n) == (len(lucky), 40, 40)
     verdict = xortune("gate", "again", "--min-rate", "0.7")
-    assert verdict.exit_code == 0
-    assert "certified config" in verdict.stdout
+    assert re.match("proven: .*certified config", verdict.stdout, re.S)
 
 
 def test_a_gate_of_imported_seeds_holds_for_all_configs_at_once(results, tmp_path):
