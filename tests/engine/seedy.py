@@ -14,20 +14,10 @@ def luck(config, seed):
     return {"accuracy": accuracy, "steps": seed + 1}
 
 
-def lucky(config, seed):
-    """The user's own verdict."""
-    return luck(config, seed)["accuracy"] >= 0.6
-
-
 def many(config, seeds):
     """All seeds at once; raises if one of them does."""
     found = [luck(config, int(seed)) for seed in seeds]
     return {name: [one[name] for one in found] for name in ("accuracy", "steps")}
-
-
-def plain(config, seed):
-    """A number without a name."""
-    return luck(config, seed)["accuracy"]
 
 
 def broken(config, seed):
