@@ -120,10 +120,7 @@ def test_the_fingerprint_is_of_everything_but_the_name():
         *(make(accuracy=0.5), make(hx=None, hy=None), make(x=((0,), (0,)), hx=((2,),))),
     ]
     assert len({same, *others}) == 1 + len(others)
-
-
-def test_golden_fingerprints():
-    """Manifests hold them: they must not change between versions."""
+    # Manifests hold them: they must not change between versions.
     assert Task.xor().fingerprint == "dde0164ffb119b65"
     assert Task.parity(3).fingerprint == "790abae42b8650af"
 

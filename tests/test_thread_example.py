@@ -3,7 +3,6 @@
 import csv
 import importlib
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,9 @@ ELU = {
 @pytest.fixture(scope="module")
 def app():
     """Its modules, as `python examples/thread/measure.py` finds them."""
-    names = ("measure", "posted", "write")
-    sys.path.insert(0, str(HERE))
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(HERE))
-        for name in names:
-            sys.modules.pop(name, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(HERE)
+        yield {name: importlib.import_module(name) for name in ("measure", "posted", "write")}
 
 
 def claims():

@@ -26,9 +26,8 @@ def rows(numbers):
     return pd.DataFrame(every, columns=["x", "seed", "acc"])
 
 
-def in_order(tmp_path, monkeypatch, numbers, rule):
-    monkeypatch.chdir(tmp_path)
-    run = xt.import_results(rows(numbers), config=["x"], success=rule, output="run")
+def in_order(tmp_path, numbers, rule):
+    run = xt.import_results(rows(numbers), config=["x"], success=rule, output=tmp_path / "run")
     found = [result.point["x"] for result in run.results]
     status = xt.status(run.path)
     assert status.best is not None
@@ -37,26 +36,26 @@ def in_order(tmp_path, monkeypatch, numbers, rule):
     return found, (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
 
 
-def test_the_best_of_none_solved_is_the_most_accurate(tmp_path, monkeypatch):
+def test_the_best_of_none_solved_is_the_most_accurate(tmp_path):
     numbers = {x: [0.1 * x, 0.1 * x + 0.01] for x in (3, 9, 1, 7, 5)}
-    found, report = in_order(tmp_path, monkeypatch, numbers, "acc >= 0.99")
+    found, report = in_order(tmp_path, numbers, "acc >= 0.99")
     assert found == [9, 7, 5, 3, 1]
     assert "then acc_median (more is better), then the key." in report
 
 
-def test_no_number_outweighs_a_seed_and_a_failed_seed_is_worse_than_any(tmp_path, monkeypatch):
+def test_no_number_outweighs_a_seed_and_a_failed_seed_is_worse_than_any(tmp_path):
     numbers = {
         1: [0.5, 0.5, 0.0],  # two of three
         2: [0.99, 0.4, 0.4],  # one
         3: [0.99, 0.45, 0.45],  # one, and the better middle
         4: [0.99, float("nan"), float("nan")],  # one, and two that failed
     }
-    assert in_order(tmp_path, monkeypatch, numbers, "acc >= 0.5")[0] == [1, 3, 2, 4]
+    assert in_order(tmp_path, numbers, "acc >= 0.5")[0] == [1, 3, 2, 4]
 
 
-def test_a_rule_without_a_direction_tells_no_ties_apart(tmp_path, monkeypatch):
+def test_a_rule_without_a_direction_tells_no_ties_apart(tmp_path):
     numbers = {x: [float(x)] * 2 for x in range(1, 8)}
-    found, report = in_order(tmp_path, monkeypatch, numbers, "acc == 0")
+    found, report = in_order(tmp_path, numbers, "acc == 0")
     assert found == sorted(found, key=lambda x: Point({"x": x}).key)
     assert "acc_median" in report, "its number is shown, and orders nothing"
 
@@ -80,9 +79,8 @@ def accuracy(config, seed):
     return {"acc": 0.05 * config["x"] + 0.001 * seed}
 
 
-def test_a_search_of_a_function_ends_with_the_most_accurate(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run = xt.search(SPACE | {"success": "acc >= 0.99"}, train=accuracy, output="run")
+def test_a_search_of_a_function_ends_with_the_most_accurate(tmp_path):
+    run = xt.search(SPACE | {"success": "acc >= 0.99"}, train=accuracy, output=tmp_path / "run")
     found = [result.point["x"] for result in run.results]
     assert found == sorted(found, reverse=True)
-    assert xt.load_run("run").results[0].key == run.results[0].key
+    assert xt.load_run(run.path).results[0].key == run.results[0].key

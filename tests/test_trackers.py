@@ -1,11 +1,13 @@
 """What is logged of a run: read as it grows, brought to trackers that may fail, and read back."""
 
+import itertools
 import json
 import shutil
 import struct
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from commands import refused, xortune
@@ -103,38 +105,28 @@ def test_a_run_whose_driver_elsewhere_was_killed_is_no_longer_running(run, monke
     assert RunFollower(run.path).run().state == "stopped"
 
 
-class Memory:
+def memory(fails=0):
     """A tracker that keeps what it is given, and fails so many times."""
-
-    name, live, place = "Memory", True, "here"
-
-    def __init__(self, fails=0):
-        self.fails, self.configs, self.states = fails, {}, []
-
-    def begin(self, _run):
-        if self.fails:
-            self.fails -= 1
-            raise ConnectionError("nobody\nthere")
-
-    def log(self, config, _run):
-        self.configs.setdefault(config.key, []).append(config)
-
-    def end(self, run):
-        self.states.append(run.state)
+    tracker = Mock(live=True, place="here")
+    tracker.name = "Memory"
+    errors = [ConnectionError("nobody\nthere")] * fails
+    tracker.begin.side_effect = itertools.chain(errors, itertools.repeat(None))
+    return tracker
 
 
 def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
-    tracker, directory = Memory(fails=3), tmp_path / "run"
+    tracker, directory = memory(fails=3), tmp_path / "run"
     with Follower(directory, [tracker]):
         write_run(directory, BLOCKS[:1], **STARTED)
         for evaluation in (*BLOCKS[1:], MORE):
             append(directory, evaluation)
             time.sleep(0.05)
-    assert [len(found[-1].steps) for found in tracker.configs.values()] == [2, 2]
-    assert tracker.states == ["stopped"]
+    configs = {call.args[0].key: call.args[0] for call in tracker.log.call_args_list}
+    assert [len(config.steps) for config in configs.values()] == [2, 2]
+    assert [call.args[0].state for call in tracker.end.call_args_list] == ["stopped"]
     [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("note: Memory could not be logged (nobody). The search is unaffected")
     assert f"xortune log {directory}" in said
@@ -142,7 +134,7 @@ def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
 
 def test_a_tracker_that_hangs_is_left_behind(run, monkeypatch, capsys):
     monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.3)
-    over, tracker = threading.Event(), Memory()
+    over, tracker = threading.Event(), memory()
     tracker.begin = lambda _: over.wait(30)
     began = time.monotonic()
     with Follower(run.path, [tracker]):

@@ -9,6 +9,7 @@ import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numba
 import numpy as np
@@ -93,16 +94,9 @@ def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch, c
 
 
 def test_what_differs_in_lr_and_momentum_is_one_stack(trainer, monkeypatch):
-    stacks, one_by_one = [], []
-
-    def spy(name, seen):
-        real = getattr(reference, name)
-        monkeypatch.setattr(
-            reference, name, lambda *args, **more: seen.append(args[0]) or real(*args, **more)
-        )
-
-    spy("train_stack", stacks)
-    spy("train", one_by_one)
+    spies = [Mock(wraps=getattr(reference, name)) for name in ("train_stack", "train")]
+    monkeypatch.setattr(reference, "train_stack", spies[0])
+    monkeypatch.setattr(reference, "train", spies[1])
     heavy = {"optimizer": "SGD", "momentum": 0.9}
     blocks = [
         Block(point(lr=0.2), 3, 4),
@@ -115,13 +109,14 @@ def test_what_differs_in_lr_and_momentum_is_one_stack(trainer, monkeypatch):
         Block(point(lr=0.2, epochs=20), 3, 4),
     ]
     together_with_others = trainer.train(blocks)
+    stacks, one_by_one = ([call.args[0] for call in spy.call_args_list] for spy in spies)
     # Of the same epochs: 60 of lr 0.2 and 0.1; those of 20 are checkpoints where they can be.
     assert [[one.config.lr for one in stack] for stack in stacks] == [[0.2, 0.1], [0.1, 0.3]]
     assert [(one.activation, one.epochs) for one in one_by_one] == [("ReLU", 60), ("Tanh", 20)]
     for block, outcome in zip(blocks, together_with_others, strict=True):
         assert outcome.checkpoints == ()
         assert_equal(outcome, trainer.train([block])[0])
-    assert len(stacks) == 2
+    assert spies[0].call_count == 2
 
 
 def test_describe_names_the_engine_and_the_task(trainer):

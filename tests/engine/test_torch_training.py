@@ -177,18 +177,13 @@ class Residual(Small):
         out = model(x).mean((2, 3))
         kept = functional.cross_entropy(out, torch.where(y == 0, -100, y))
         few = functional.cross_entropy(out[:, :3], y, reduction="none", ignore_index=1)
-        return kept + few.square().sum() + functional.cross_entropy(out, y, reduction="sum")
+        few = few.square().sum() + functional.cross_entropy(out, y, reduction="sum")
+        weight = torch.tensor([1.0, 2.0])
+        weighted = functional.cross_entropy(out[:, :2], y, weight=weight, reduction="sum")
+        return kept + few + weighted + functional.nll_loss(out.log_softmax(1), y, ignore_index=0)
 
     def score(self, model):
         return {"loss": functional.cross_entropy(model(X_TEST).mean((2, 3)), Y_TEST)}
-
-
-class Classes(Small):
-    def loss(self, model, x, y):
-        out = model(x)
-        weight = torch.tensor([1.0, 2.0])
-        weighted = functional.cross_entropy(out, y, weight=weight, reduction="sum")
-        return weighted + functional.nll_loss(functional.log_softmax(out, 1), y, ignore_index=0)
 
 
 class Halved(Small):
@@ -252,7 +247,7 @@ class Growing(Annealed):
 
 
 KINDS = [Small, Convolution, built("ChannelsLast", _channels_last), Attention, Embedded]
-KINDS += [Regression, Images, Residual, Classes, Halved, Draws, Together, Loader, Annealed, Growing]
+KINDS += [Regression, Images, Residual, Halved, Draws, Together, Loader, Annealed, Growing]
 CLOSE = {Images: 1e-7, Halved: 0.05}
 
 
@@ -321,13 +316,9 @@ class WithItem(Small):
         return loss
 
 
-class Branches(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.out = nn.Linear(16, 2)
-
+class Branches(nn.Sequential):
     def forward(self, x):
-        return self.out(x) if x.sum() > 0 else self.out(-x)
+        return super().forward(x if x.sum() > 0 else -x)
 
 
 class WithRun(Small):
@@ -372,7 +363,10 @@ class Wrong(Small):
         (WithItem, "calls .item()"),
         (Counting, "changes something whenever it is called"),
         (Globally, "changes something whenever it is called"),
-        (built("WithBranches", Branches), "Branches branches on the value of a tensor"),
+        (
+            built("WithBranches", lambda: Branches(nn.Linear(16, 2))),
+            "Branches branches on the value of a tensor",
+        ),
         (WithRun, "has a run of its own"),
         (Wrong, "train differently"),
     ],
