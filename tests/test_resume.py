@@ -27,12 +27,11 @@ BASE = {
     },
     "search": {"sampler": "random", "trials": 10, "seed": 4},
     "seeds": {"ladder": [4, 8], "finalists": 8, "certify": 100},
-    "start": [
-        {"activation": "Tanh", "optimizer": "SGD", "lr": 0.05, "momentum": 0.3, "hidden_dim": 4}
-    ],
 }
 SECOND = {"activation": "ReLU", "optimizer": "Adam", "lr": 0.05, "hidden_dim": 4}
-FULL = [BASE["start"][0] | {"loss": "MSELoss", "epochs": 50}]
+FIRST = SECOND | {"activation": "Tanh", "optimizer": "SGD", "momentum": 0.3}
+BASE["start"] = [FIRST]
+FULL = [FIRST | {"loss": "MSELoss", "epochs": 50}]
 
 
 def space_of(changes=()):
@@ -58,24 +57,17 @@ def brought(changes, *, extend):
     return changes_brought(space_of(), space_of(changes), task=None, place="r", extend=extend)
 
 
+LOSSES, LONG = {"choice": ["MSELoss", "L1Loss"]}, {"low": 50, "high": 80}
+RMSPROP = {"optimizer": ["SGD", "RMSprop"]}
 ALLOWED = [
     ({"search.trials": 20}, "search.trials: 10 -> 20"),
     ({"lr.high": 1.0}, "lr.high: 0.1 -> 1.0"),
     ({"lr.low": 0.001}, "lr.low: 0.01 -> 0.001"),
     ({"hidden_dim.high": 9}, "hidden_dim.high: 5 -> 9"),
     ({"momentum.high": 1.5}, "momentum.high: 0.9 -> 1.5"),
-    (
-        {"activation.choice": ["ELU", "Tanh", "ReLU"]},
-        "activation.choice: [Tanh, ReLU] -> [ELU, Tanh, ReLU]",
-    ),
-    (
-        {"loss": {"choice": ["MSELoss", "L1Loss"]}, "start": FULL},
-        "loss: MSELoss -> {choice: [MSELoss, L1Loss]}",
-    ),
-    (
-        {"epochs": None, "parameters.epochs": {"low": 50, "high": 80}, "start": FULL},
-        "epochs: 50 -> {low: 50, high: 80}",
-    ),
+    ({"activation.choice": ["ELU", "Tanh", "ReLU"]}, "[Tanh, ReLU] -> [ELU, Tanh, ReLU]"),
+    ({"loss": LOSSES, "start": FULL}, "loss: MSELoss -> {choice: [MSELoss, L1Loss]}"),
+    ({"epochs": None, "parameters.epochs": LONG, "start": FULL}, "50 -> {low: 50, high: 80}"),
     ({"seeds.certify": 200}, "seeds.certify: 100 -> 200"),
     (
         {"start": [*BASE["start"], SECOND]},
@@ -83,13 +75,11 @@ ALLOWED = [
         "hidden_dim: 4, epochs: 50}",
     ),
     (
-        {
-            "optimizer.choice": ["SGD", "Adam", "RMSprop"],
-            "momentum.when": {"optimizer": ["SGD", "RMSprop"]},
-        },
+        {"optimizer.choice": ["SGD", "Adam", "RMSprop"], "momentum.when": RMSPROP},
         "momentum.when: {optimizer: [SGD]} -> {optimizer: [SGD, RMSprop]}",
     ),
 ]
+ONLY = {"activation": ["Tanh"]}
 REFUSED = [
     ({"task": "parity-3"}, "task: xor -> parity-3", "another task"),
     ({"search.sampler": "tpe"}, "search.sampler: random -> tpe", "not repeat the proposals"),
@@ -100,11 +90,7 @@ REFUSED = [
     ({"seeds.certify": 50}, "seeds.certify: 100 -> 50", "fewer"),
     ({"seeds.certify": None}, "seeds.certify: 100 -> (none)", "fewer"),
     ({"stop": {"proven_rate": 0.9}}, "stop.proven_rate: null -> 0.9", "counts"),
-    (
-        {"objectives": ["success_rate", "hidden_dim"]},
-        "objectives: [{name: success_rate, direction: maximize}] -> ",
-        "not repeat the proposals",
-    ),
+    ({"objectives": ["success_rate", "hidden_dim"]}, "objectives: [{", "not repeat the proposals"),
     ({"epochs": 60}, "epochs: 50 -> 60", "without [50], which is in the run"),
     ({"lr.high": 0.05, "start": None}, "lr.high: 0.1 -> 0.05", "narrower"),
     ({"lr.low": 0.02}, "lr.low: 0.01 -> 0.02", "narrower"),
@@ -118,23 +104,15 @@ REFUSED = [
         "momentum.low: 0.0 -> -0.1",
         "steps from -0.1 do not meet 0.0",
     ),
-    (
-        {"activation.choice": ["Tanh"]},
-        "activation.choice: [Tanh, ReLU] -> [Tanh]",
-        "without [ReLU]",
-    ),
+    ({"activation.choice": ["Tanh"]}, "choice: [Tanh, ReLU] -> [Tanh]", "without [ReLU]"),
     ({"activation": "Tanh"}, "activation: {choice: ", "without [ReLU]"),
     ({"loss": "L1Loss"}, "loss: MSELoss -> L1Loss", "without [MSELoss]"),
     ({"parameters.zero_grad": False}, "parameters.zero_grad: (none) -> false", "no configuration"),
     ({"momentum": None, "start": None}, "momentum: {low: 0.0", "configurations so far"),
+    ({"momentum.when": None}, "momentum.when: {optimizer: [SGD]} -> (none)", "condition that was"),
     (
-        {"momentum.when": None},
-        "momentum.when: {optimizer: [SGD]} -> (none)",
-        "by the condition that was",
-    ),
-    (
-        {"hidden_dim.when": {"activation": ["Tanh"]}},
-        "hidden_dim.when: (none) -> {activation: [Tanh]}",
+        {"hidden_dim.when": ONLY},
+        "when: (none) -> {activation: [Tanh]}",
         "by the condition that was",
     ),
     ({"start": [SECOND]}, "start[0]: {activation: Tanh", "after those of the run"),
@@ -179,8 +157,8 @@ def test_true_is_another_choice_than_one():
     text = "name: b\nparameters: {a: {choice: [VALUES]}}\nsearch: {sampler: grid}\n"
     old, new = (parse_space(text.replace("VALUES", v)) for v in ("1, 2", "true, 2"))
     (one,) = differences(old, new)
-    assert str(one) == "parameters.a.choice: [1, 2] -> [true, 2]"
-    assert one.refusal == "without [1], which is in the run"
+    told = ("parameters.a.choice: [1, 2] -> [true, 2]", "without [1], which is in the run")
+    assert (str(one), one.refusal) == told
     assert list(differences(old, parse_space(text.replace("VALUES", "1.0, 2")))) == []
 
 
@@ -189,8 +167,7 @@ def test_another_order_changes_what_is_drawn():
     values = {**BASE, "parameters": dict(reversed(BASE["parameters"].items()))}
     new = parse_space(yaml.safe_dump(values, sort_keys=False))
     (one,) = differences(old, new)
-    assert one.name == "parameters (their order)"
-    assert not one.free
+    assert (one.name, one.free) == ("parameters (their order)", False)
 
 
 def test_a_task_is_known_by_its_rows():
@@ -201,17 +178,15 @@ def test_a_task_is_known_by_its_rows():
     assert line == f"task: xor (01234567) -> xor ({space.task.fingerprint[:8]})"
 
 
+NUMBERS = st.integers(-(2**50), 2**50) | st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
+NAMES = st.text("abc_", min_size=1, max_size=3)
+
+
 @given(
     st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers(-(2**50), 2**50)
-        | st.floats(allow_nan=False, allow_infinity=False)
-        | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(st.text("abc_", min_size=1, max_size=3), inner, max_size=3)
-        ),
+        st.none() | st.booleans() | NUMBERS | TEXTS,
+        lambda one: st.lists(one, max_size=3) | st.dictionaries(NAMES, one, max_size=3),
         max_leaves=6,
     )
 )
@@ -230,18 +205,11 @@ def parameters(draw):
     )
     p = draw(choice)
     low = draw(st.integers(0, 2)) * 2
+    halves = {"low": low / 2, "high": low / 2 + 1, "step": 0.5}
+    wholes = {"low": low, "high": low + 4}, {"low": low, "high": low + 6, "step": 2}
     form = {
         "p": draw(st.sampled_from([{"choice": p}, p[0]])),
-        "m": draw(
-            st.sampled_from(
-                [
-                    {"low": low, "high": low + 4},
-                    {"low": low, "high": low + 6, "step": 2},
-                    {"low": low / 2, "high": low / 2 + 1, "step": 0.5},
-                    low,
-                ]
-            )
-        ),
+        "m": draw(st.sampled_from([*wholes, halves, low])),
         "q": {"choice": draw(choice)},
         "r": {"low": 0, "high": draw(st.integers(0, 2))},
     }
