@@ -44,11 +44,10 @@ CLOSE = 0.005
 
 def copied(name: str, into: Path) -> Path:
     """A folder of reports/ with only what its report follows from."""
-    folder = into / name
-    folder.mkdir()
+    (into / name).mkdir()
     for source in (*make.SOURCES, *(p.name for p in (REPORTS / name).glob("trained-*.jsonl"))):
-        shutil.copyfile(REPORTS / name / source, folder / source)
-    return folder
+        shutil.copyfile(REPORTS / name / source, into / name / source)
+    return into / name
 
 
 WRITTEN = re.compile(r"<title>(.*?)</title>|<dc:description>(.*?)</dc:description>|<!-- (.*?) -->")
@@ -99,6 +98,11 @@ def assert_current(folder: Path, name: str) -> None:
 
 
 def assert_drawn(name: str, into: Path) -> None:
+    """Its space file is today's, and its report is what follows from its run."""
+    asked = (ROOT / make.SPACES[name]).read_text(encoding="utf-8")
+    assert (REPORTS / name / "space.yaml").read_text(encoding="utf-8") == asked, (
+        f"reports/{name} {TRAIN}"
+    )
     folder = copied(name, into)
     make.draw(name, folder)
     assert_current(folder, name)
@@ -125,14 +129,6 @@ def test_the_comparison_is_what_follows_from_its_seeds(tmp_path, monkeypatch, pi
     monkeypatch.setattr(NetworkTrainer, "describe", lambda _: identity)
     assert made == fingerprint_of(identity)
     assert_drawn(make.COMPARED, tmp_path)
-
-
-@pytest.mark.parametrize(("name", "space"), make.SPACES.items())
-def test_a_run_is_of_todays_space_file(name, space):
-    asked = (ROOT / space).read_text(encoding="utf-8")
-    assert (REPORTS / name / "space.yaml").read_text(encoding="utf-8") == asked, (
-        f"reports/{name} {TRAIN}"
-    )
 
 
 def test_nothing_is_in_them_that_is_another_each_time():
