@@ -49,10 +49,7 @@ def test_wilson_is_that_of_statsmodels(count, confidence):
     assert wilson(*count, confidence=confidence) == pytest.approx(expected, abs=1e-9)
 
 
-def test_wilson_exact_values():
-    z2 = 1.959963984540054**2
-    assert wilson(8, 8)[0] == pytest.approx(8 / (8 + z2), abs=1e-12)  # k = n: low is n / (n + z²)
-    assert wilson(0, 8)[1] == pytest.approx(z2 / (8 + z2), abs=1e-12)
+def test_wilson_ends_are_exact():
     assert (wilson(0, 8)[0], wilson(8, 8)[1]) == (0, 1)
     assert [float(end) for end in wilson(0, 0)] == [0, 1]
 
@@ -224,19 +221,9 @@ def paired_coverage(cells, n=30):
     return mass[(low <= true) & (true <= high)].sum()
 
 
-def unpaired_coverage(p1, p2, n1=30, n2=25):
-    k1, k2 = np.indices((n1 + 1, n2 + 1))
-    low, high = unpaired_difference(k1, n1, k2, n2)
-    mass = binom.pmf(k1, n1, p1) * binom.pmf(k2, n2, p2)
-    return mass[(low <= p1 - p2) & (p1 - p2 <= high)].sum()
-
-
-def test_differences_are_covered_as_often_as_promised():
+def test_differences_of_pairs_are_covered_as_often_as_promised():
     """In the mean over true rates 95 %, and never far below: the intervals are approximate."""
     rng = np.random.default_rng(1)
-    for found in (
-        [paired_coverage(rng.dirichlet([1, 1, 1, 1])) for _ in range(40)],
-        [unpaired_coverage(*rng.random(2)) for _ in range(100)],
-    ):
-        assert 0.945 < np.mean(found) < 0.97
-        assert min(found) > 0.92
+    found = [paired_coverage(rng.dirichlet([1, 1, 1, 1])) for _ in range(40)]
+    assert 0.945 < np.mean(found) < 0.97
+    assert min(found) > 0.92

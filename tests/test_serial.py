@@ -6,7 +6,6 @@ Searches from threads, forks and spawned processes; what a search leaves of the 
 import gc
 import logging
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -107,19 +106,6 @@ def test_what_does_not_go_together_is_refused(tmp_path, options, words):
         xt.search(SCORED, train=slow, output=tmp_path / "run", **options)
 
 
-def short(config, seed):
-    return random.Random(f"{config['x']} {seed}").random() < config["x"]
-
-
-@pytest.mark.usefixtures("no_ray")
-def test_it_needs_no_ray_and_its_counts_are_those_of_a_loop(tmp_path):
-    race = {"search": {"sampler": "random", "trials": 6}, "seeds": {"race": {"max": 32}}}
-    run = xt.search(SPACE | race, train=short, output=tmp_path / "run")
-    assert run.table.trials.sum() == 6
-    for row in run.table.itertuples():
-        assert row.k == sum(short({"x": row.x}, seed) for seed in range(row.n))
-
-
 def test_a_longer_one_waits_for_ray(tmp_path, monkeypatch):
     def longer(config, seed):
         time.sleep(0.2)
@@ -209,17 +195,14 @@ def script(folder, *words):
 
 
 @pytest.mark.long
-def test_a_spawned_process_sends_functions_of_the_main_module(tmp_path):
+def test_a_spawned_process_sends_functions_of_the_main_module_and_a_fork_is_refused(tmp_path):
+    ran, ended = "__main__:train 2", "ended with 0"
     lines, stderr = script(tmp_path, "spawn")
-    assert lines == ["__main__:train 2", "ended with 0"], stderr
-
-
-@pytest.mark.long
-def test_a_fork_of_a_process_that_has_used_ray_is_refused(tmp_path):
+    assert lines == [ran, ended], stderr
+    (tmp_path / "run").rename(tmp_path / "spawned")
     lines, stderr = script(tmp_path, "fork")
-    assert lines[0] == "__main__:train 2", stderr
+    assert (lines[0], lines[2]) == (ran, ended), stderr
     assert "forked from one that had used Ray" in lines[1]
-    assert lines[2] == "ended with 0"
     assert not (tmp_path / "run").exists()
 
 

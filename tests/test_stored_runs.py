@@ -2,16 +2,20 @@
 
 import itertools
 import json
+import os
 import shutil
 import signal
 import socket
+import sys
 import time
+import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from drivers import QUICK, drivers, space, trained, wait_for_lines, wait_until, without_ray
-from object_store import KEYS, ask, s3_process
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -25,10 +29,45 @@ from xortune.runs.store import JOURNAL, Store, StoredPath, driver_directory, seg
 __all__ = ["drivers", "space"]
 
 
+# An object store: a server that speaks S3, as a process of its own.
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "somebody",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
 @pytest.fixture(scope="module")
 def process():
-    with s3_process() as (address, process):
-        yield address, process
+    """A server with an empty bucket `runs`: its address, 127.0.0.1:5000; and its process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+
+    def is_there():
+        try:
+            ask(address, "runs", "PUT")
+        except (OSError, HTTPException):
+            return False
+        return True
+
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with Popen(words, stdout=DEVNULL, stderr=DEVNULL, env=os.environ | KEYS) as process:
+        try:
+            wait_until(is_there, process)
+            yield address, process
+        finally:
+            process.kill()
+
+
+def ask(address, path, method="GET", data=None):
+    request = urllib.request.Request(f"http://{address}/{path}", data=data, method=method)
+    request.add_header("Content-Type", "application/octet-stream")
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return answer.read()
 
 
 @pytest.fixture
