@@ -102,29 +102,17 @@ def test_an_error_of_the_thread_is_raised_after_the_body():
         def check(self, _):
             raise InputError("no", field="x")
 
-    seen = []
     batches, _ = batches_of(trainer := Refusing(), points(3))
-
-    def search():
-        with meanwhile(batches, trainer) as needs_workers:
-            assert needs_workers() is False
-            seen.append("the body went on")
-
-    with pytest.raises(InputError, match="no"):
-        search()
-    assert seen == ["the body went on"]
+    body = []
+    with pytest.raises(InputError, match="no"), meanwhile(batches, trainer) as needs_workers:
+        body.append(needs_workers())
+    assert body == [False], "the body went on"
 
 
 def test_an_interrupted_body_leaves_no_thread():
     batches, _ = batches_of(trainer := Quick(seconds=0.5), points(100_000))
-
-    def search():
-        with meanwhile(batches, trainer):
-            trainer.began.wait(5)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        search()
+    with pytest.raises(KeyboardInterrupt), meanwhile(batches, trainer):
+        raise KeyboardInterrupt(trainer.began.wait(5))
     assert not training()
 
 
@@ -155,17 +143,13 @@ def never(folder):
     raise AssertionError("Ray is not needed")
 
 
-def slow(lines):
-    """A Ray that starts when the journal has so many lines."""
-    return lambda folder: wait_until(lambda: len(read(folder / JOURNAL)) >= lines)
-
-
-def deaf(lines):
-    """A Ray that does not start, which shows when the journal has so many lines."""
+def slow(lines, error=None):
+    """A Ray that starts when the journal has so many lines, or says then that it does not."""
 
     def starts(folder):
-        slow(lines)(folder)
-        raise InputError("Ray did not start")
+        wait_until(lambda: len(read(folder / JOURNAL)) >= lines)
+        if error:
+            raise InputError(error)
 
     return starts
 
@@ -184,10 +168,8 @@ def needing_workers(monkeypatch):
 
 
 def facts(run):
-    return sorted(
-        (e.proposal, e.block.point.key, e.block.first, e.block.count, e.outcome.successes)
-        for e in run.evaluations
-    )
+    blocks = ((e.proposal, e.block.point.key, e.block.first, e.outcome) for e in run.evaluations)
+    return sorted((*block, outcome.n, outcome.successes) for *block, outcome in blocks)
 
 
 def by_workers(run):
@@ -212,12 +194,12 @@ def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
 def test_a_ray_that_does_not_start_is_missed_by_those_alone_who_need_it(monkeypatch, tmp_path):
     here = searched(monkeypatch, tmp_path / "here", never)
     monkeypatch.setattr(executors, "RAY_SECONDS", -1)
-    done = searched(monkeypatch, tmp_path / "done", deaf(len(here.evaluations)))
+    done = searched(monkeypatch, tmp_path / "done", slow(len(here.evaluations), "no Ray"))
     assert facts(done) == facts(here)
     assert done.manifest["complete"]
     needing_workers(monkeypatch)
-    with pytest.raises(InputError, match="Ray did not start"):
-        searched(monkeypatch, tmp_path / "missed", deaf(12))
+    with pytest.raises(InputError, match="no Ray"):
+        searched(monkeypatch, tmp_path / "missed", slow(12, "no Ray"))
     assert 12 <= len(read(tmp_path / "missed" / JOURNAL)) < len(here.evaluations)
     assert not training()
 
@@ -314,24 +296,25 @@ def test_a_batch_that_ends_its_process_is_told_and_another_one_goes_on(function)
             assert failure == WorkerFailure("batch", f"ended its process (exit code {x})")
 
 
+STACKED, REPORTS = {"stacked": True}, {"stacked": True, "reports": True}
+
+
 @pytest.mark.parametrize(
     ("form", "gpus", "limit", "workers", "seeds", "processes"),
     [
-        ({"stacked": True}, 0.0, None, 3, "", 3),
-        ({"stacked": True, "reports": True}, 0.0, None, 3, "seeds: {ladder: [8]}", 3),
-        ({"stacked": True, "reports": True}, 0.0, None, 3, "", 0),
-        ({"stacked": True}, 0.0, None, 0, "", 0),
-        ({"stacked": True}, 1.0, None, 3, "", 0),
-        ({"stacked": True}, 0.0, 60.0, 3, "", 0),
+        (STACKED, 0.0, None, 3, "", 3),
+        (REPORTS, 0.0, None, 3, "seeds: {ladder: [8]}", 3),
+        (REPORTS, 0.0, None, 3, "", 0),
+        (STACKED, 0.0, None, 0, "", 0),
+        (STACKED, 1.0, None, 3, "", 0),
+        (STACKED, 0.0, 60.0, 3, "", 0),
         ({}, 0.0, None, 3, "", 0),
     ],
 )
 def test_a_torch_training_of_one_machine_needs_no_ray(
     form, gpus, limit, workers, seeds, processes, function
 ):
-    text = (
-        "name: a\ntrainer: a.py:run\nparameters: {x: {choice: [1, 2]}}\nsearch: {sampler: grid}\n"
-    )
+    text = "name: a\ntrainer: a.py:run\nparameters: {x: {choice: [1]}}\nsearch: {sampler: grid}\n"
     trainer = CustomTrainer(function.source, form=CallForm(**form))
     cluster = Cluster.of(None, 1.0, gpus, limit, workers)
     assert processes_here(parse_space(text + seeds), trainer, cluster) == processes

@@ -2,7 +2,6 @@
 
 import logging
 import pickle
-from contextlib import contextmanager
 
 import numpy as np
 import optuna
@@ -50,17 +49,6 @@ def looks(data, alpha, over):
         yield number, k, n, race_upper(k, n, number + 1, alpha=alpha) < bar
 
 
-@contextmanager
-def sqlite_storage(url):
-    """Closed afterwards: else Python 3.13 warns of open connections."""
-    storage = RDBStorage(url)
-    try:
-        yield storage
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
-
-
 def objective(trial):
     rate = trial.suggest_categorical("rate", RATES)
     successes = 0
@@ -93,18 +81,15 @@ def test_a_plain_program_by_proof_alone(direction, jobs):
 
 def test_one_storage_for_several_pruners(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    for part in range(2):  # as two programs, one after the other
-        with sqlite_storage(url) as storage:
-            study = optuna.create_study(
-                pruner=SeedRacePruner(futility=None),
-                study_name="race",
-                storage=storage,
-                load_if_exists=True,
-            )
-            study.enqueue_trial({"rate": (1.0, 0.3)[part]})
-            study.optimize(objective, n_trials=1)
-    with sqlite_storage(url) as storage:
-        trials = optuna.load_study(study_name="race", storage=storage).trials
+    for rate in (1.0, 0.3):  # as two programs, one after the other
+        storage, pruner = RDBStorage(url), SeedRacePruner(futility=None)
+        given = {"study_name": "race", "storage": storage, "load_if_exists": True}
+        study = optuna.create_study(pruner=pruner, **given)
+        study.enqueue_trial({"rate": rate})
+        study.optimize(objective, n_trials=1)
+        trials = study.trials
+        storage.remove_session()  # else Python 3.13 warns of open connections
+        storage.engine.dispose()
     assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED"]
     assert trials[1].last_step < SEEDS / 2
 
@@ -210,22 +195,39 @@ class Trial:
         self.trial_id, self.last_result = f"t{number}", {}
 
 
+class Tune:
+    """A scheduler, and trials that Tune has added."""
+
+    def __init__(self, count=0, **how):
+        self.scheduler = SeedRaceScheduler(**{"futility": None, **how})
+        self.trials = []
+        self.add(*map(Trial, range(count)))
+
+    def add(self, *trials):
+        for trial in trials:
+            self.scheduler.on_trial_add(None, trial)
+            self.trials.append(trial)
+
+    def stops(self, number, k, n):
+        """Whether a trial ends at a report."""
+        report = {"successes": k, "n": n}
+        decision = self.scheduler.on_trial_result(None, self.trials[number], report)
+        assert decision in ("STOP", "CONTINUE")
+        return decision == "STOP"
+
+
 @given(st.data(), st.sampled_from([0.05, 0.8]))
 @settings(max_examples=30)
 def test_reports_in_any_order_are_judged_by_the_bounds_of_the_race(data, alpha):
-    scheduler = SeedRaceScheduler(alpha=alpha, futility=None)
-    trials = [Trial(number) for number in range(4)]
-    for trial in trials:
-        scheduler.on_trial_add(None, trial)
-    over = set()
+    race, over = Tune(4, alpha=alpha), set()
+    scheduler, trials = race.scheduler, race.trials
     for number, k, n, worse in looks(data, alpha, over):
         report = {"successes": k, "n": n}
         if data.draw(st.integers(0, 9)) == 0:  # Tune does not ask about a last report
             scheduler.on_trial_complete(None, trials[number], report)
             over.add(number)
             continue
-        decision = scheduler.on_trial_result(None, trials[number], report)
-        assert decision == ("STOP" if worse else "CONTINUE")
+        assert race.stops(number, k, n) == worse
         if worse:
             scheduler.on_trial_complete(None, trials[number], report)
             over.add(number)
@@ -237,16 +239,11 @@ def test_reports_in_any_order_are_judged_by_the_bounds_of_the_race(data, alpha):
 
 def test_a_trial_that_is_run_again_has_a_share_of_its_own():
     """Its second results need not be the first ones: they are proven with the next number."""
-    scheduler = SeedRaceScheduler(futility=None)
-    again, other = Trial(0), Trial(1)
-    for trial in (again, other):
-        scheduler.on_trial_add(None, trial)
-    scheduler.on_trial_result(None, again, {"successes": 5, "n": 50})
-    scheduler.on_trial_error(None, again)
-    for number in range(2, 300):
-        scheduler.on_trial_add(None, Trial(number))
-    scheduler.on_trial_add(None, again)
-    scheduler.on_trial_result(None, other, {"successes": 128, "n": 128})
+    race = Tune(2)
+    assert not race.stops(0, 5, 50)
+    race.scheduler.on_trial_error(None, race.trials[0])
+    race.add(*map(Trial, range(2, 300)), race.trials[0])
+    assert not race.stops(1, 128, 128)
     lower = float(race_lower(128, 128, 2))
     needed = {
         number: next(n for n in range(1, 99) if race_upper(0, n, number) < lower)
@@ -254,8 +251,7 @@ def test_a_trial_that_is_run_again_has_a_share_of_its_own():
     }
     assert needed[1] < needed[301], "the test tells nothing if it does not matter"
     for n in range(1, needed[301] + 1):
-        decision = scheduler.on_trial_result(None, again, {"successes": 0, "n": n})
-        assert decision == ("STOP" if n == needed[301] else "CONTINUE")
+        assert race.stops(0, 0, n) == (n == needed[301])
 
 
 @pytest.mark.parametrize(("good", "k", "n", "stops"), [(118, 2, 7, False), (152, 3, 8, True)])
@@ -263,28 +259,20 @@ def test_a_trial_is_judged_by_the_share_of_its_own_number(good, k, n, stops):
     pairs = ((2, 3), (3, 3), (2, 4), (1, 3), (2, 2))
     worse = [race_upper(k, n, i) < race_lower(good, good, j) for i, j in pairs]
     assert worse == [stops, False, False, True, True], "another number would change it"
-    study = optuna.create_study(pruner=SeedRacePruner(futility=None))
-    scheduler = SeedRaceScheduler(futility=None)
-    asked, trials = [study.ask() for _ in range(3)], [Trial(number) for number in range(3)]
-    for trial in trials:
-        scheduler.on_trial_add(None, trial)
-    asked[2].report(good, step=good)
-    scheduler.on_trial_result(None, trials[2], {"successes": good, "n": good})
-    asked[1].report(k, step=n)
-    assert asked[1].should_prune() == stops
-    decision = scheduler.on_trial_result(None, trials[1], {"successes": k, "n": n})
-    assert decision == ("STOP" if stops else "CONTINUE")
+    study, race = optuna.create_study(pruner=SeedRacePruner(futility=None)), Tune(3)
+    asked = [study.ask() for _ in range(3)]
+    for number, successes, seeds, stopped in ((2, good, good, False), (1, k, n, stops)):
+        asked[number].report(successes, step=seeds)
+        assert asked[number].should_prune() == stopped
+        assert race.stops(number, successes, seeds) == stopped
 
 
 def test_the_last_report_of_a_restored_trial_counts():
-    scheduler = SeedRaceScheduler(futility=None)
-    done = Trial(0)
+    race, done = Tune(), Trial(0)
     done.last_result = {"successes": 100, "n": 100}
-    scheduler.on_trial_add(None, done)
-    other = Trial(1)
-    scheduler.on_trial_add(None, other)
-    assert scheduler.on_trial_result(None, other, {"successes": 5, "n": 30}) == "STOP"
-    assert scheduler.on_trial_result(None, done, {"successes": 3, "n": 3}) == "CONTINUE"
+    race.add(done, Trial(1))
+    assert race.stops(1, 5, 30)
+    assert not race.stops(0, 3, 3)
 
 
 @pytest.mark.parametrize(
@@ -298,12 +286,12 @@ def test_the_last_report_of_a_restored_trial_counts():
     ],
 )
 def test_reports_that_are_no_cumulative_counts_are_named(reports, problem):
-    scheduler, trial = SeedRaceScheduler(futility=None), Trial(7)
-    scheduler.on_trial_add(None, trial)
-    for report in reports[:-1]:
-        scheduler.on_trial_result(None, trial, report)
+    race = Tune(8)
+    *before, last = [(None, race.trials[7], report) for report in reports]
+    for report in before:
+        race.scheduler.on_trial_result(*report)
     with pytest.raises(InputError, match=problem) as caught:
-        scheduler.on_trial_result(None, trial, reports[-1])
+        race.scheduler.on_trial_result(*last)
     assert str(caught.value).startswith("trial t7")
     assert caught.value.allowed
 

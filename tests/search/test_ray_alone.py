@@ -3,14 +3,14 @@
 import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+from drivers import wait_for_lines, wait_until
 
 from xortune.runs.run import load_run
-from xortune.runs.store import JOURNAL
 
 MARK = "XORTUNE_TEST_FOLDER"
 XORTUNE = [sys.executable, "-c", "from xortune.cli import main; main()"]
@@ -32,13 +32,6 @@ def processes_of(folder):
             if process.environ().get(MARK) == str(folder):
                 found.append(process)
     return found
-
-
-def assert_nothing_is_left(folder):
-    end = time.monotonic() + 10  # processes that were told to end may need a moment
-    while processes_of(folder) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert processes_of(folder) == [], "Ray is left running"
 
 
 SLOW = """
@@ -65,19 +58,9 @@ def test_a_killed_part_of_ray_interrupts_the_search_and_nothing_outlives_it(
     (tmp_path / "space.yaml").write_text(SLOW)
     (tmp_path / "train.py").write_text(TRAIN)
     command = [*XORTUNE, "search", "space.yaml", "--output", "run"]
-    with subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(tmp_path),
-    ) as process:
-        journal, end = tmp_path / "run" / JOURNAL, time.monotonic() + 120
-        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end, "no trial finished"
-            time.sleep(0.05)
+    given = {"cwd": tmp_path, "env": environment(tmp_path)}
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, **given) as process:
+        wait_for_lines(process, tmp_path / "run", 3)
         [victim] = [p for p in processes_of(tmp_path) if Path(p.exe()).name == program]
         victim.kill()
         stdout, stderr = process.communicate(timeout=60)
@@ -85,14 +68,8 @@ def test_a_killed_part_of_ray_interrupts_the_search_and_nothing_outlives_it(
     assert f"interrupted: Ray's {called} has ended" in stderr
     assert "--resume" in stderr
     assert "Traceback" not in stdout + stderr
-    assert_nothing_is_left(tmp_path)
+    wait_until(lambda: not processes_of(tmp_path))  # those that were told to end need a moment
     run = load_run(tmp_path / "run")
     assert all(e.outcome is not None for e in run.evaluations)
-    again = subprocess.run(
-        [*command, "--resume", "--trials", "4", "--quiet"],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        timeout=120,
-        check=False,
-    )
-    assert again.returncode == 0
+    command += ["--resume", "--trials", "4", "--quiet"]
+    assert subprocess.run(command, timeout=120, check=False, **given).returncode == 0
