@@ -73,15 +73,6 @@ def training():
 # In this process while Ray starts: the same search as the workers would make.
 
 
-def test_what_is_soon_done_needs_no_workers():
-    batches, lines = batches_of(trainer := Quick(), points(30))
-    with meanwhile(batches, trainer) as needs_workers:
-        assert needs_workers() is False
-    assert batches.finished
-    assert len(lines) == 30
-    assert batches.next() == ()
-
-
 def test_what_takes_long_is_left_to_the_workers():
     proposed = points(6)
     batches, lines = batches_of(trainer := Quick(costs={proposed[3].key: 1e9}), proposed)

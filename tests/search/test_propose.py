@@ -30,10 +30,7 @@ def proposals(space, count=14):
     """The points of a search that is told made-up rates."""
     proposer, found = proposer_for(space), []
     for number in range(count):
-        point = proposer.propose(number)
-        if point is None:
-            break
-        found.append(point)
+        found.append(point := proposer.propose(number))
         proposer.learn(number, ConfigCounts(point, number * 7 % 11, 11, 100 * number))
     return found
 
@@ -176,11 +173,9 @@ def test_tpe_proposes_what_optunas_with_its_own_groups_does():
         waiting.insert(0 if number % 3 else len(waiting), (number, trial, point))
         if number > 3:  # in another order than they were proposed in
             one, trial, point = waiting.pop()
-            proposer.learn(one, ConfigCounts(point, one * 7 % 11, 11, 100 * one))
-            told_ = sampler_values(
-                space.objectives, ConfigCounts(point, one * 7 % 11, 11, 100 * one)
-            )
-            study.tell(trial, told_)
+            seen = ConfigCounts(point, one * 7 % 11, 11, 100 * one)
+            proposer.learn(one, seen)
+            study.tell(trial, sampler_values(space.objectives, seen))
 
 
 @pytest.mark.parametrize(("ladder", "drawn"), [("[2, 4]", True), ("[4]", False)])
