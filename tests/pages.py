@@ -19,7 +19,7 @@ class Parsed(HTMLParser):
     Attributes:
         elements: (name, attributes) of each start tag.
         text: all text outside scripts and styles.
-        raw: (tag, attributes, text) of scripts and styles.
+        raw: [tag, attributes, text] of scripts and styles.
     """
 
     def __init__(self, page):
@@ -34,7 +34,7 @@ class Parsed(HTMLParser):
         if tag not in VOID:
             self.inside.append(tag)
         if tag in {"script", "style"}:
-            self.raw.append((tag, dict(attributes), ""))
+            self.raw.append([tag, dict(attributes), ""])
 
     def handle_startendtag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
@@ -45,8 +45,7 @@ class Parsed(HTMLParser):
 
     def handle_data(self, data):
         if self.inside and self.inside[-1] in {"script", "style"}:
-            tag, attributes, text = self.raw[-1]
-            self.raw[-1] = (tag, attributes, text + data)
+            self.raw[-1][2] += data
         else:
             self.text += data
 
@@ -60,11 +59,8 @@ class Parsed(HTMLParser):
     @property
     def data(self):
         """The JSON in it, in order."""
-        return [
-            json.loads(text)
-            for _, attributes, text in self.raw
-            if attributes.get("type") == "application/json"
-        ]
+        scripts = (one for one in self.raw if one[1].get("type") == "application/json")
+        return [json.loads(text) for _, _, text in scripts]
 
 
 def runs_only_its_own(parsed, policy):

@@ -10,9 +10,16 @@ import re
 from pathlib import Path
 
 import pytest
+from compared import contestant, paired, unpaired
+from hand_made import CONFIG, done, solved, write_run
+from hypothesis import given
+from hypothesis import strategies as st
 from reported import REPORTED, RUNS, document_of, render
 from rich.console import Console
 
+import xortune as xt
+from xortune.comparisons.runs import answer, compare_runs, points, points_interval
+from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
 from xortune.reports.files import comparison_tex
 from xortune.reports.run import run_document, table_tex
@@ -67,3 +74,59 @@ def test_what_is_said_where_there_is_little_to_say(tmp_path):
         kept = [part for part in parts if part.startswith(("The answer", "The best subset"))]
         told.append(f"# {name}\n\n" + "".join(f"## {part}" for part in kept))
     is_golden("answers.md", "".join(told))
+
+
+# What comparisons say beyond that.
+
+
+def three(*counts, n=100):
+    return compare_runs([contestant(f"c{i}", solved(0, k, n)) for i, k in enumerate(counts)])
+
+
+def test_what_is_answered():
+    found = {
+        "told apart": paired(841, 130, 2, 27),
+        "the one that is ahead comes first": paired(841, 2, 130, 27, labels=("B", "A")),
+        "not told apart": unpaired(80, 100, 70, 90, labels=("tpe", "random")),
+        "equal": paired(10, 0, 0, 2),
+        "close": paired(4000, 201, 200, 99),
+        "odd names": paired(10, 0, 0, 2, labels=("a\nb\x1b[1m", "<b>*x*</b>")),
+        "the first is the best of three": three(95, 80, 60),
+        "the last is": three(60, 80, 95),
+        "three alike": three(90, 90, 90),
+        "two of four": three(90, 89, 40, 41),
+        # c0 beats c2, and c1 is indistinguishable from either.
+        "between two": three(90, 86, 83),
+    }
+    told = [f"# {name}\n\n" + "\n\n".join(answer(one)) for name, one in found.items()]
+    is_golden("sentences.md", "\n\n".join(told) + "\n")
+
+
+@given(st.floats(-1, 1), st.floats(0, 0.5))
+def test_an_interval_is_rounded_outwards(difference, half):
+    low, high = max(-1, difference - half), min(1, difference + half)
+    shown = points_interval(low, high).strip("[]").split(", ")
+    assert float(shown[0]) <= 100 * low + 1e-6
+    assert float(shown[1]) >= 100 * high - 1e-6
+    assert "-0.0" not in {*shown, points(difference, low, high)}
+    assert float(shown[0]) <= float(points(difference, low, high)) <= float(shown[1])
+
+
+def test_seeds_that_are_left_out_are_told_of():
+    found = compare_runs([contestant("a", solved(0, 9, 10)), contestant("b", solved(2, 9, 10))])
+    told = markdown_text(comparison_document(found))
+    assert "a and b share only some of their seeds: 2 and 2 were left out" in told
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path):
+    lrs = range(1, 151)
+    lines = [done(lr, CONFIG | {"lr": lr}, solved(0, 0 if lr <= 120 else 50, 100)) for lr in lrs]
+    run = write_run(tmp_path / "r", lines, trainer="network")
+    path = tmp_path / "t.csv"
+    path.write_text("lr,k\n" + "".join(f"{lr},50\n" for lr in lrs))
+    text = markdown_text(comparison_document(xt.compare(run, reference=path)))
+    _, differing, others, groups = text.rsplit("\n## ", 4)[:4]
+    assert (differing.count("/100 |"), others.count("/100 |")) == (200, 40)
+    assert "... and 20 more, in comparison.csv." in differing
+    assert "... and 10 more, in comparison.csv." in others
+    assert "... and 110 more values." in groups

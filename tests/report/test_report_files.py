@@ -1,5 +1,6 @@
 """The files of a report: figures are those that it shows, numbers the same in each of them."""
 
+import io
 import json
 import os
 import re
@@ -9,18 +10,22 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from compared import paired
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import many
+from reported import compared, published
 
+import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.formats import interval, measured
 from xortune.reports import files
 from xortune.reports import run as report
-from xortune.reports.document import ConfigRow
+from xortune.reports.comparison import comparison_document
+from xortune.reports.document import ConfigRow, markdown_text
 from xortune.reports.figures import figures_of
-from xortune.reports.files import write_report
+from xortune.reports.files import csv_text, write_report
 from xortune.reports.page import page
 
 
@@ -111,6 +116,55 @@ def test_a_table_for_a_paper_makes_only_the_rows_that_it_shows(tmp_path, monkeyp
     monkeypatch.setattr(report, "ConfigRow", made)
     write_report(many(tmp_path, 2_000), formats=["tex"])
     assert made.call_count == 10
+
+
+# The files of a comparison.
+
+
+def test_the_csv_is_the_frame(tmp_path):
+    compared(tmp_path / "a")
+    runs = xt.compare([tmp_path / "a" / name for name in ("tpe", "gp")])
+    for frame in (runs.table, published(tmp_path / "b").cells):
+        again = pd.read_csv(io.StringIO(csv_text(frame)), engine="pyarrow")
+        pd.testing.assert_frame_equal(again, frame, check_dtype=False, check_exact=True)
+    text = csv_text(paired(40, 9, 1, 10, labels=("<script>", "=1+1|\n`x`")).table)
+    assert "'=1+1|" in text
+    assert "\n=1" not in text
+
+
+def test_files_go_beside_the_run_or_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xortune.reports.files.page", page)
+    beside = published(tmp_path)
+    files = xt.write_comparison(beside, formats=["md", "html"])
+    assert files == (tmp_path / "sweep/comparison.md", tmp_path / "sweep/comparison.html")
+    document = comparison_document(beside)
+    assert files[0].read_text() == markdown_text(document, figures="comparison-figures/")
+    assert files[1].read_text() == page(document)
+    for place in (files[0], "a\0b"):
+        with pytest.raises(InputError, match=r"cannot be written.*directory with output$"):
+            xt.write_comparison(beside, place)
+    [path] = xt.write_comparison(paired(3, 1, 0, 1), formats=["csv"])
+    assert path.as_posix() == "runs/compare-A-B/comparison.csv"
+    odd = paired(4, 1, 0, 1, labels=("../../etc", "é#/" * 80))
+    [path] = xt.write_comparison(odd, formats=["csv"])
+    assert path.parent.parent.as_posix() == "runs"
+    assert len(path.parent.name) <= 100
+    assert path.resolve().is_relative_to(tmp_path / "runs")
+
+
+def test_other_formats_are_refused_and_figures_do_not_leave_the_directory(tmp_path):
+    found, out = paired(3, 1, 0, 1), tmp_path / "out"
+    for formats in (["pdf"], []):
+        with pytest.raises(InputError) as caught:
+            xt.write_comparison(found, out, formats=formats)
+        assert caught.value.field == "format"
+        assert not out.exists()
+    out.mkdir()
+    (out / "comparison-figures").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="symbolic link"):
+        xt.write_comparison(found, out, formats=["md"])
+    assert not (tmp_path / "differences.svg").exists()
 
 
 # The numbers.
