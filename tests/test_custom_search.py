@@ -40,19 +40,27 @@ SPACE = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """A space file with its trainer beside it."""
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    """A folder with the trainer is the working directory."""
+    monkeypatch.chdir(tmp_path)
     for name in ("seedy.py", "seedy_parts.py"):
-        shutil.copy(ENGINE / name, tmp_path / name)
-    return tmp_path
+        shutil.copy(ENGINE / name, name)
 
 
-def written(folder, **changes):
-    path = folder / "space.yaml"
+def written(**changes):
+    """A space file."""
     values = {name: part for name, part in {**SPACE, **changes}.items() if part is not None}
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
-    return path
+    Path("space.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    return "space.yaml"
+
+
+def of_one_point(program, ladder, **trainer):
+    """The run of one configuration by a program that says which seeds are solved."""
+    Path("program.py").write_text(program)
+    changes = {"parameters": {"x": 0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [ladder]}}
+    changes["trainer"] = {"function": "./program.py:run", **trainer}
+    return xt.search(written(**changes, success=None), output="run")
 
 
 def other(config, seed):
@@ -75,18 +83,17 @@ def plain_loop(config, seeds):
     return found
 
 
-def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
+def test_a_search_from_the_command_line_to_the_gate(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    space, run = written(folder), folder / "run"
-    result = xortune("space", space)
-    assert "./seedy.py:luck, called with (config, seed)" in result.stdout
-    result = xortune("search", space, "--output", run)
+    space = written()
+    assert "./seedy.py:luck, called with (config, seed)" in xortune("space", space).stdout
+    result = xortune("search", space, "--output", "run")
     assert result.exit_code == 0, result.output
     assert "note: check of seed 0 with n_layers=" in result.stderr
     _, first = result.stderr.split("the first failure")  # it is told of once
     assert "Traceback (most recent call last):\n  File " in first
     assert "site-packages" not in first
-    loaded = xt.load_run(run)
+    loaded = xt.load_run("run")
     assert (loaded.is_network, loaded.parameters) == (False, ("n_layers", "k"))
     for found in loaded.results:
         wanted = plain_loop(found.point, range(20))
@@ -95,49 +102,45 @@ def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
         status = [s if s in ("solved", "diverged", "crashed") else "no" for s in rows.status]
         assert status == wanted
         assert found.outcome.successes == wanted.count("solved")
-    table = (run / "table.csv").read_text().splitlines()
+    table = Path("run/table.csv").read_text().splitlines()
     assert table[0].startswith("n_layers,param_k,key,k,n,rate,low,high,epochs_to_solve,trials")
-    result = xortune("certify", run, "--seeds", 30, "--top", 1)
+    result = xortune("certify", "run", "--seeds", 30, "--top", 1)
     assert result.exit_code == 0, result.output
-    best = xt.load_run(run).certificate.best
+    best = xt.load_run("run").certificate.best
     fresh = plain_loop(best.point, range(best.first, best.first + 30))
     assert best.k == fresh.count("solved")
-    assert xortune("gate", run, "--min-rate", 0.01).exit_code == 0
-    for words in (("report", run), ("status", run), ("compare", run, run)):
+    assert xortune("gate", "run", "--min-rate", 0.01).exit_code == 0
+    for words in (("report", "run"), ("status", "run"), ("compare", "run", "run")):
         assert xortune(*words).exit_code in (0, 2), words
-    result = xortune("export", run)
+    result = xortune("export", "run")
     assert result.exit_code == 2
     wanted = json.dumps(dict(best.point))
     assert f"its own function is the script; the config is {wanted}" in result.stderr
 
 
-def test_fail_fast_ends_the_search_and_resume_goes_on(folder):
-    space, run = written(folder), folder / "run"
-    result = xortune("search", space, "--output", run, "--fail-fast", "--trials", 30)
+def test_fail_fast_ends_the_search_and_resume_goes_on():
+    search = functools.partial(xortune, "search", written(), "--output", "run", "--trials", 30)
+    result = search("--fail-fast")
     assert result.exit_code == 4, result.output
     assert "stopped: " in result.stderr
-    assert (run / "report.html").exists()
-    done = len(xt.load_run(run).evaluations)
-    assert 0 < done < 30
-    assert xt.load_run(run).manifest["complete"] is False
-    result = xortune("search", space, "--output", run, "--trials", 30, "--resume", "--quiet")
-    assert result.exit_code == 0, result.output
-    assert sum(found.trials for found in xt.load_run(run).results) == 30
+    assert Path("run/report.html").exists()
+    stopped = xt.load_run("run")
+    assert 0 < len(stopped.evaluations) < 30
+    assert stopped.manifest["complete"] is False
+    assert search("--resume", "--quiet").exit_code == 0
+    assert sum(found.trials for found in xt.load_run("run").results) == 30
 
 
-def test_a_function_given_from_python(folder):
-    space = written(folder, trainer=None, success=None)
-
+def test_a_function_given_from_python():
     def luck(config, seed):
         return (seed + config["n_layers"]) % 3 > 0
 
-    run = xt.search(space, train=luck, output=folder / "run")
+    run = xt.search(written(trainer=None, success=None), train=luck, output="run")
     for found in run.results:
-        wanted = sum((seed + found.point["n_layers"]) % 3 > 0 for seed in range(20))
-        assert found.outcome.successes == wanted
-    two = [run, f"{run.path}#{run.results[1].key}"]
+        assert found.outcome.successes == sum(luck(found.point, seed) for seed in range(20))
+    two = [run, f"run#{run.results[1].key}"]
     certify = functools.partial(xt.certify, run, top=1, seeds=12)
-    compare = functools.partial(xt.compare, two, seeds=30, output=folder / "compared")
+    compare = functools.partial(xt.compare, two, seeds=30, output="compared")
     for verb, given, words in (
         (certify, {}, "give it again: train="),
         (certify, {"train": other}, "not the one that trained the run"),
@@ -169,19 +172,16 @@ def test_a_function_given_from_python(folder):
             {"objectives": [{"name": "acuracy_q10", "direction": "maximize"}]},
             "'acuracy', which was not returned; .*did you mean 'accuracy'",
         ),
-        (
-            {"success": None},
-            r"no rule says what a success .*add `success: \"accuracy >= 0\.9\"` to",
-        ),
+        ({"success": None}, r"no rule says what a success .* `success: \"accuracy >= 0\.9\"` to"),
         ({"success": "acuracy >= 0.9"}, "did you mean 'accuracy'"),
         ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*dry_run=False\nTraceback"),
     ],
 )
-def test_what_cannot_be_is_told_before_anything_starts(folder, changes, words):
-    path = written(folder, **changes)
+def test_what_cannot_be_is_told_before_anything_starts(changes, words):
+    path = written(**changes)
     with pytest.raises(xt.InputError, match=words):
-        xt.search(path, output=folder / "run")
-    assert not (folder / "run").exists()
+        xt.search(path, output="run")
+    assert not Path("run").exists()
 
 
 MANY = """
@@ -211,43 +211,38 @@ def own_verdict(config, seeds):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        (
-            "first",
-            r"seeds 0 and 1 at once, seed 1 comes to accuracy 0\.26\d*, and called for alone ",
-        ),
-        (
-            "first_verdict",
-            r"at once, seed \d+ comes to (solved|wrong_pattern), and called for alone",
-        ),
+        ("first", r"0 and 1 at once, seed 1 comes to accuracy 0\.26\d*, and called for alone "),
+        ("first_verdict", r"at once, seed \d+ comes to (solved|wrong_pattern), and called for"),
         ("shared", "comes to accuracy .*default_rng.* for s in seeds"),
         ("own", None),
         ("own_verdict", None),
     ],
 )
-def test_seeds_at_once_must_come_to_what_each_comes_to_alone(folder, name, words):
+def test_seeds_at_once_must_come_to_what_each_comes_to_alone(name, words):
     """By what is counted, and to rounding."""
-    (folder / "many.py").write_text(MANY)
+    Path("many.py").write_text(MANY)
     success = None if "verdict" in name else "accuracy >= 0.6"
-    path = written(folder, trainer=f"./many.py:{name}", success=success)
+    path = written(trainer=f"./many.py:{name}", success=success)
     if words is None:
-        assert xt.search(path, output=folder / "run", trials=1).results
+        assert xt.search(path, output="run", trials=1).results
         return
     with pytest.raises(xt.InputError, match=words):
-        xt.search(path, output=folder / "run")
-    assert not (folder / "run").exists()
+        xt.search(path, output="run")
+    assert not Path("run").exists()
 
 
-def test_what_is_printed_or_raised_without_end_is_kept_in_part(folder, capfd):
+def test_what_is_printed_or_raised_without_end_is_kept_in_part(capfd):
     """A seed that prints or raises much, and what is left of it on the terminal and in the run."""
-    (folder / "much.py").write_text(
-        "import sys\n\ndef run(config, seed):\n    print('begin', 'x' * 10**7, 'end')\n"
-        "    print('x' * 10**7, file=sys.stderr)\n"
-        "    if seed: raise ValueError('first ' + 'm' * 10**7 + ' last')\n    return True\n"
-    )
-    changes = {"parameters": {"x": 0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [2]}}
-    run = xt.search(
-        written(folder, **changes, trainer="./much.py:run", success=None), output=folder / "run"
-    )
+    program = """
+import sys
+
+def run(config, seed):
+    print("begin", "x" * 10**7, "end")
+    print("x" * 10**7, file=sys.stderr)
+    if seed: raise ValueError("first " + "m" * 10**7 + " last")
+    return True
+"""
+    run = of_one_point(program, 2)
     printed = capfd.readouterr().err
     assert len(printed) < 100_000
     assert re.search(r"(?s)begin xxx.*\(19,9.* characters left out\) \.\.\.", printed)
@@ -272,27 +267,23 @@ def test_what_is_printed_or_raised_without_end_is_kept_in_part(folder, capfd):
         ),
     ],
 )
-def test_a_seed_has_its_time_and_many_at_once_that_of_all(folder, program, timeout, ladder, failed):
+def test_a_seed_has_its_time_and_many_at_once_that_of_all(program, timeout, ladder, failed):
     """The process is killed then; the other seeds of a block are not concerned."""
-    (folder / "slow.py").write_text(f"import os, time\n\ndef {program}")
-    changes = {"parameters": {"x": 0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [ladder]}}
-    changes |= {"trainer": {"function": "./slow.py:run", "timeout": timeout}, "success": None}
-    run = xt.search(written(folder, **changes), output=folder / "run")
+    run = of_one_point(f"import os, time\n\ndef {program}", ladder, timeout=timeout)
     assert run.manifest["timeout"] == f"{timeout} s"
     [found] = run.results
     assert found.outcome.solved.tolist() == [seed not in failed for seed in range(ladder)]
     assert dict(found.outcome.details.failed) == failed
 
 
-def test_loading_a_run_or_a_space_never_imports_the_trainer(folder):
-    space, run = written(folder), folder / "run"
-    xt.search(space, output=run, trials=1)
-    (folder / "seedy.py").write_text("raise SystemExit('imported')\n")
-    assert load_space(space).trainer == "./seedy.py:luck"
-    loaded = xt.load_run(run)
-    assert loaded.asked.trainer == "./seedy.py:luck"
+def test_loading_a_run_or_a_space_never_imports_the_trainer():
+    space = written()
+    xt.search(space, output="run", trials=1)
+    Path("seedy.py").write_text("raise SystemExit('imported')\n")
+    loaded = xt.load_run("run")
+    assert load_space(space).trainer == loaded.asked.trainer == "./seedy.py:luck"
     xt.write_report(loaded)
-    for words in (("report", run), ("status", run)):
+    for words in (("report", "run"), ("status", "run")):
         assert xortune(*words).exit_code == 0
     assert Status.CRASHED.label in loaded.table.columns
 
@@ -338,13 +329,11 @@ def first_raises(config, seed):
         (train, {"dry_run": False}, None, 1),
     ],
 )
-def test_a_seed_that_is_trained_before_the_start_is_counted(
-    tmp_path, function, options, kept, most
-):
+def test_a_seed_that_is_trained_before_the_start_is_counted(function, options, kept, most):
     CALLS.clear()
     told = []
     common = {"train": function, "workers": 0, "on_word": told.append}
-    run = xt.search(COSTLY, output=tmp_path / "run", **common, **options)
+    run = xt.search(COSTLY, output="run", **common, **options)
     assert max(CALLS.values()) <= most
     assert [kept in sentence for sentence in told[:1]] == [True] * (kept is not None)
     seeds = run.seeds
@@ -380,8 +369,7 @@ def test_the_estimate_of_a_search_knows_how_much_faster_seeds_of_a_stack_are(gai
     assert said in cost_of(load_space(COSTLY), Cluster(workers=0), check)
 
 
-def test_search_certify_and_compare_say_what_they_will_take(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_search_certify_and_compare_say_what_they_will_take(monkeypatch):
     monkeypatch.setattr(certify, "SHORT", 0.0)
     told = []
     common = {"train": train, "workers": 0, "on_word": told.append}
