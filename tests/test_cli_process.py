@@ -31,14 +31,10 @@ HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "numba", "pyarrow
 
 def program(*words, after=""):
     """The command in a new process, and what is printed there after it."""
-    text = (
-        f"import sys; sys.argv = ['xortune', *{words}]\n"
-        "from xortune.cli import main\n"
-        f"try: main()\nexcept SystemExit as error: code = error.code\n{after}"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=60
-    )
+    text = f"import sys; sys.argv = ['xortune', *{words}]\nfrom xortune.cli import main\n"
+    text += f"try: main()\nexcept SystemExit as error: code = error.code\n{after}"
+    how = {"capture_output": True, "text": True, "timeout": 60}
+    return subprocess.run([sys.executable, "-c", text], check=True, **how)
 
 
 @pytest.mark.parametrize(
@@ -182,9 +178,8 @@ def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
-    (tmp_path / "train.py").write_text(
-        "import time\ndef run(config, seed):\n    time.sleep(0.5)\n    return seed > 3\n"
-    )
+    program = "import time\ndef run(config, seed):\n    time.sleep(0.5)\n    return seed > 3\n"
+    (tmp_path / "train.py").write_text(program)
     (tmp_path / "slow.yaml").write_text(SLOW)
     line = [sys.executable, "-m", "xortune", "search", "slow.yaml"]
     with subprocess.Popen(

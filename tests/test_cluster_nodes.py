@@ -34,9 +34,8 @@ SOON = 30.0
 @pytest.fixture
 def connected():
     """`connected(*folders)`: a cluster of one CPU, whose workers import from these folders."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
 
     def connect(*folders):
         paths = {"env_vars": {"PYTHONPATH": os.pathsep.join(map(str, folders))}}

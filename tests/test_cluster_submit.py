@@ -117,10 +117,8 @@ def test_a_search_is_sent_with_its_options(space, server, options, sent):
 )
 def test_waiting_passes_on_what_is_printed_and_the_exit_code(space, server, end, expected):
     status, code = end
-    infos = [
-        SimpleNamespace(status=ray.job_submission.JobStatus(status), driver_exit_code=code)
-        for status in ("PENDING", "RUNNING", status)
-    ]
+    statuses = map(ray.job_submission.JobStatus, ["PENDING", "RUNNING", status])
+    infos = (SimpleNamespace(status=status, driver_exit_code=code) for status in statuses)
     server.get_job_info.side_effect, said = infos, []
     job = send_job(submission(space, "/shared/run"), SERVER)
     assert wait_for_job(job, SERVER, said.append) == expected
@@ -154,10 +152,8 @@ def test_what_is_wrong_is_told_here(space, options, named):
 def test_a_trainer_that_would_not_be_sent_is_told_here(tmp_path, server, trainer, is_refused):
     (tmp_path / "spaces").mkdir()
     path = tmp_path / "spaces" / "own.yaml"
-    path.write_text(
-        f"name: own\ntrainer: {trainer}\nparameters: {{x: {{low: 0, high: 3}}}}\n"
-        "search: {sampler: grid}\n"
-    )
+    rest = "parameters: {x: {low: 0, high: 3}}\nsearch: {sampler: grid}\n"
+    path.write_text(f"name: own\ntrainer: {trainer}\n{rest}")
     done = ran(path, "--address", SERVER, "--output", "/shared/run")
     assert done.exit_code == (2 if is_refused else 0), done.output
     assert ("own.yaml:2: trainer: '../train.py' is not in the folder" in done.output) == is_refused

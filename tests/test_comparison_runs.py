@@ -81,11 +81,8 @@ def test_the_last_complete_attempt_counts(tmp_path):
     run = certified_run(tmp_path / "a", [90])
     point = run.results[0].point
     again, begun = (purpose(point, 1, 1, 40, attempt=attempt) for attempt in (2, 3))
-    append(
-        run.path,
-        replace(done(0, point, solved(3000, 10, 40)), purpose=again),
-        replace(done(0, point, solved(4000, 10, 20)), purpose=begun),
-    )
+    append(run.path, replace(done(0, point, solved(3000, 10, 40)), purpose=again))
+    append(run.path, replace(done(0, point, solved(4000, 10, 20)), purpose=begun))
     certified = candidate_of(load_run(run.path), None, "a").certified
     assert certified.outcome.seeds.tolist() == list(range(3000, 3040))
     assert "attempt 2 to certify" in certified.notes[0]
@@ -189,9 +186,8 @@ def test_what_is_no_contestant(tmp_path):
 
 def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):
     """Two versions of a library are not compared by training both with the one that is here."""
-    older, newer = (
-        {"engine": "fused", "torch": torch, "trainer": "network"} for torch in ("2.12.0", "2.13.0")
-    )
+    older = {"engine": "fused", "torch": "2.12.0", "trainer": "network"}
+    newer = older | {"torch": "2.13.0"}
     trainer = Counting()
     trainer.describe = lambda: newer
     session = {"number": 1, "made": "11111111", "space": "space.yaml", "changes": []}

@@ -169,10 +169,8 @@ def alike(k, configs=4):
 
 
 def hostile():
-    lines = [
-        done(i, {HOSTILE: HOSTILE + str(i), "n\nm": i, "huge": 10**300}, solved(0, i, 8))
-        for i in range(5)
-    ]
+    points = ({HOSTILE: HOSTILE + str(i), "n\nm": i, "huge": 10**300} for i in range(5))
+    lines = [done(i, one, solved(0, i, 8)) for i, one in enumerate(points)]
     return [*lines, done(5, {HOSTILE: 1e-300, "\ud800": None, "b": True}, solved(0, 2, 8))]
 
 
@@ -334,9 +332,8 @@ def certified(run):
 
 
 def test_of_several_searches_it_is_no_sooner_than_its_counts(tmp_path):
-    run = figure_runs.raced(tmp_path / "run").noted(
-        sessions=[{"made": "a"}, {"made": "a"}], made={"a": {}}
-    )
+    twice = {"sessions": [{"made": "a"}] * 2, "made": {"a": {}}}
+    run = figure_runs.raced(tmp_path / "run").noted(**twice)
     found, _ = certified(load_run(run.path))
     # The second finalist has had its 16 seeds after 48 of 52.
     assert [(rule.at, rule.label) for rule in found] == [(48.0, "certificate, not before")]

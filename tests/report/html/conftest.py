@@ -30,9 +30,8 @@ def show(browser, tmp_path):
             path = tmp_path / f"page{len(contexts)}.html"
             path.write_text(page(document) if text is None else text, encoding="utf-8")
             url = path.as_uri()
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=theme, **more
-        )
+        size = {"width": width, "height": 900}
+        context = browser.new_context(viewport=size, color_scheme=theme, **more)
         contexts.append(context)
         shown = context.new_page()
         shown.set_default_timeout(30_000)
