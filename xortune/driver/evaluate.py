@@ -266,7 +266,8 @@ def evaluate(
             fail_fast=fail_fast,
             on_failure=voice.fail,
         )
-    return reduce(Outcome.merge, [outcomes[s] for s in chosen.tolist() if s in outcomes])
+    firsts = chosen[np.isin(chosen, list(outcomes))]
+    return reduce(Outcome.merge, [outcomes[first] for first in firsts.tolist()])
 
 
 def network_config(config: object, field: str = "config") -> Config:

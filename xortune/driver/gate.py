@@ -149,18 +149,19 @@ def gate_config(
     """Train a config until the test has an answer; `options` as of `train_seeds`."""
     blocks: dict[int, NDArray[np.uint8]] = {}  # by their first seeds; they come in any order
     status = np.empty(0, np.uint8)  # of the seeds up to the first that is missing
+    answer, n = test.decide(status)
 
     def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
-        nonlocal status
+        nonlocal status, answer, n
         blocks[first], before = outcome.status, len(status)
         while (block := blocks.pop(test.first_seed + len(status), None)) is not None:
             status = np.concatenate([status, block])
-        if on_seeds is not None and len(status) > before:
-            n = test.decide(status)[1]
-            on_seeds(int(np.sum(status[:n] == Status.SOLVED)), n)
+        if len(status) > before:
+            answer, n = test.decide(status)
+            if on_seeds is not None:
+                on_seeds(int(np.sum(status[:n] == Status.SOLVED)), n)
 
     def missing(_: object = None) -> list[SeedsToTrain]:
-        answer, n = test.decide(status)
         needed = test.needed(int(np.sum(status != Status.SOLVED)))
         seeds = range(test.first_seed + n, test.first_seed + max(needed, n + 1))
         return [] if answer else [SeedsToTrain(point, (seeds,))]
