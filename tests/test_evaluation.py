@@ -187,11 +187,8 @@ def test_round_trip_in_ascii(evaluation):
 def test_the_line_can_be_read_by_a_person():
     fields = json.loads(encode(done(3, VALUES, solved(8, 2, 4))))
     assert fields["config"] == VALUES
-    assert [fields[name] for name in ("proposal", "first", "count", "k", "n", "epochs")] == [
-        *(3, 8, 4, 2, 4, 1000)
-    ]
-    assert fields["key"] == CONFIG.key
-    assert fields["error"] is None
+    wanted = {"proposal": 3, "first": 8, "count": 4, "k": 2, "n": 4, "epochs": 1000}
+    assert fields.items() >= (wanted | {"key": CONFIG.key, "error": None}).items()
 
 
 @pytest.mark.parametrize(

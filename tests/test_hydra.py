@@ -38,16 +38,9 @@ def swept(folder: Path, *arguments: str):
 
 
 def test_a_program_of_hydra_is_searched(tmp_path):
-    done = swept(
-        tmp_path,
-        "opt.name=sgd,bad",
-        "opt.lr=choice(0.5,0.9)",
-        "fixed=7",
-        "hydra.sweeper.success='accuracy >= 0.9'",
-        "hydra.sweeper.sampler=grid",
-        "hydra.sweeper.space={seeds:{ladder:[4]}}",
-        "hydra.sweeper.n_jobs=4",
-    )
+    how = ("success='accuracy >= 0.9'", "sampler=grid", "space={seeds:{ladder:[4]}}", "n_jobs=4")
+    sweeper = [f"hydra.sweeper.{word}" for word in how]
+    done = swept(tmp_path, "opt.name=sgd,bad", "opt.lr=choice(0.5,0.9)", "fixed=7", *sweeper)
     assert done.returncode == 0, done.stderr
     run = xt.load_run(tmp_path / "out" / "xortune")
     found = {(r.point["opt.name"], r.point["opt.lr"]): r.outcome for r in run.results}

@@ -187,11 +187,6 @@ def test_many_lines_share_one_fsync(path, disk):
     assert disk.sizes[-1] == path.stat().st_size
 
 
-def test_sync_waits_and_says_how_many(path, disk):
-    assert (write(path, []), disk.sizes) == (0, [])
-    assert (write(path, THREE), disk.sizes[-1]) == (3, path.stat().st_size)
-
-
 def test_the_name_of_a_new_file_is_brought_to_the_disk(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(
