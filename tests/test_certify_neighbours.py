@@ -1,20 +1,14 @@
-"""The neighbours of finalists: where they lie, their seeds, and when they are measured."""
-
-import json
+"""The neighbours of finalists: where they lie."""
 
 import pytest
-from certified import BASE, Counting, Trainer, certify, run
+from certified import Trainer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.certificates.fresh import neighbours
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.core.seeds import NEIGHBOURS
-from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
-
-__all__ = ["run"]  # the fixture
 
 SPACE = """
 name: near
@@ -149,25 +143,3 @@ def test_all_neighbours_lie_in_the_space(lr, units, tenths, fraction):
 def test_a_fraction_that_moves_nothing_is_refused(fraction):
     with pytest.raises(InputError, match="neighbourhood"):
         moved(fraction)
-
-
-# Neighbours as a part of an attempt: their seeds, and when they are measured.
-
-
-def test_neighbours_have_seeds_of_their_own(run):
-    cliff = Point({**BASE, "lr": 0.03, "hidden_dim": 2})
-    found = certify(run, Counting(fails={cliff.key: 10}), top=2, neighbourhood=0.2)
-    best, second = sorted(found.finalists, key=lambda f: f.rank)
-    assert {n.parameter for n in best.neighbours} == {"lr", "hidden_dim"}
-    assert [n.value for n in best.neighbours if n.parameter == "hidden_dim"] == [2, 4]
-    [first] = {n.first for n in best.neighbours}
-    assert first in NEIGHBOURS
-    assert {(n.first, n.n) for n in best.neighbours} == {(first, 100)}
-    assert {(n.first, n.n) for n in second.neighbours} == {(first + 100, 100)}
-    worst = best.worst_neighbour
-    assert (worst.key, worst.parameter, worst.value, worst.k) == (cliff.key, "hidden_dim", 2, 80)
-    assert (best.k, best.n) == (100, 100)
-    assert load_run(run.path).certificate == found
-    values = json.loads((run.path / "certificate.json").read_text())
-    [shown] = [f for f in values["finalists"] if f["key"] == best.key]
-    assert (shown["worst_neighbour_rate"], len(shown["neighbourhood"])) == (0.8, 4)

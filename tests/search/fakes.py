@@ -110,14 +110,11 @@ class Lines(list):
         self.settled = len(self)
 
 
-def batches_of(trainer, proposed, *, ladder=(10,), decisions_in_flight=None, slots=2, **more):
+def batches_of(trainer, proposed, *, ladder=(10,), in_flight=None, slots=2, **more):
     """What a search's loop takes batches from, and gives results to; and the lines of these."""
-    space, given = space_of(trials=len(proposed), ladder=ladder), {"slots": slots, **more}
-    decisions = SearchDecisions(
-        space, trainer, Scripted(proposed), max_in_flight=decisions_in_flight
-    )
-    lines = Lines()
-    return Batches(decisions, trainer, Record(lines, decisions), **given), lines
+    space, lines = space_of(trials=len(proposed), ladder=ladder), Lines()
+    decisions = SearchDecisions(space, trainer, Scripted(proposed), max_in_flight=in_flight)
+    return Batches(decisions, trainer, Record(lines, decisions), slots=slots, **more), lines
 
 
 def received(batches, jobs, *, seconds, results=None):
@@ -133,12 +130,10 @@ def failed(batches, jobs, reason="it died", *, kind="batch", seconds=0.0):
 class Queue:
     """A search that a test drives by hand, one block after the other."""
 
-    def __init__(
-        self, space, proposer, journal=None, *, trainer=PLAIN, window, on_progress=None, **more
-    ):
+    def __init__(self, space, proposer, journal=None, *, trainer=PLAIN, window, tell=None, **more):
         self.lines = Lines() if journal is None else journal
         self.decisions = SearchDecisions(space, trainer, proposer, max_in_flight=window, **more)
-        self.record = Record(self.lines, self.decisions, on_progress)
+        self.record = Record(self.lines, self.decisions, tell)
         seconds = space.search.time_budget
         deadline = None if seconds is None else time.monotonic() + seconds
         self.batches = Batches(self.decisions, trainer, self.record, most=1, deadline=deadline)
@@ -246,7 +241,7 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / JOURNAL
         with Journal.open(path, fingerprint=fingerprint or None) as journal:
-            more |= {"fingerprint": fingerprint, "on_progress": progress.append}
+            more |= {"fingerprint": fingerprint, "tell": progress.append}
             on_queue(queue := Queue(space, proposer, journal, window=window, **more))
             while True:
                 while len(under_way) < workers and (job := queue.next_job()) is not None:

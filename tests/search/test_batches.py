@@ -233,9 +233,7 @@ def test_a_config_that_always_kills_is_given_up(trainer, count, deadly, deaths):
 @pytest.mark.parametrize(("ladder", "in_flight"), [((8,), None), ((8, 100), 6)])
 def test_seeds_that_are_in_time_one_by_one_are_no_failures(ladder, in_flight):
     """A block of them is late; the next blocks are split before they are."""
-    batches, lines = batches_of(
-        OWN, at(*[1.0] * 6), ladder=ladder, decisions_in_flight=in_flight, limit=4.0
-    )
+    batches, lines = batches_of(OWN, at(*[1.0] * 6), ladder=ladder, in_flight=in_flight, limit=4.0)
     deaths = train_all(batches, seconds=1.0, limit=4.0)
     assert fates(lines)[0] == set()
     assert 0 < deaths <= 10
@@ -249,9 +247,7 @@ SECOND = Priced(each=1.0)
 
 def test_a_long_promotion_is_shared_out_over_the_slots():
     # One finalist.
-    batches, lines = batches_of(
-        SECOND, at(1.0), ladder=(4, 12, 100), decisions_in_flight=12, slots=4
-    )
+    batches, lines = batches_of(SECOND, at(1.0), ladder=(4, 12, 100), in_flight=12, slots=4)
     sizes = []
     while jobs := batches.next():
         found = [jobs, *iter(batches.next, ())]
@@ -268,7 +264,7 @@ def test_a_long_promotion_is_shared_out_over_the_slots():
 def test_slots_are_busy_though_blocks_differ_a_hundredfold():
     slots, rates = 16, [(1.0, 0.2, 0.5, 0.9)[i % 4] for i in range(300)]
     limit = most_in_flight(2.0, slots=slots, proposals=300)
-    given = {"decisions_in_flight": limit, "slots": slots, "max_in_flight": limit}
+    given = {"in_flight": limit, "slots": slots, "max_in_flight": limit}
     batches, _ = batches_of(SECOND, at(*rates), ladder=rungs_up_to(256), **given)
     now, work, handed, running = 0.0, 0.0, 0, []
     while True:

@@ -256,7 +256,7 @@ def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
         assert progress.done <= len(begun)
 
     chosen = [point for point in at(*rates) for _ in range(2)][: len(rates)]
-    queue = Queue(space, Scripted(chosen), journal, window=window, on_progress=hear)
+    queue = Queue(space, Scripted(chosen), journal, window=window, tell=hear)
     under_way = []
     while True:
         while len(under_way) < 3 and (job := queue.next_job()) is not None:
