@@ -14,10 +14,11 @@ def _somewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
 
 
-def xortune(*words, traceback=False):
-    """A traceback may be that of the user's function."""
+def xortune(*words, code=None, traceback=False):
+    """Ends with this code, if one is given; a traceback may be that of the user's function."""
     result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert code in (None, result.exit_code), result.output
     assert traceback or "Traceback" not in result.output
     return result
 

@@ -75,8 +75,7 @@ def test_the_line_for_ray_job_submit_says_the_same(space):
     labels = ["--note", "a b", "--tag", "x", "--tag", "y"]
     what = submission(space, "s3://bucket/run", ["--trials", "5", *labels])
     where = "--address", SERVER, "--output", "s3://bucket/run"
-    done = ran(space, *where, "--trials", 5, *labels, "--dry-run")
-    assert done.exit_code == 0, done.output
+    done = ran(space, *where, "--trials", 5, *labels, "--dry-run", code=0)
     words = shlex.split(done.output)
     assert words[:5] == ["ray", "job", "submit", "--address", SERVER]
     assert words[words.index("--working-dir") + 1] == str(space.parent)
@@ -101,8 +100,7 @@ SENT_AS_GIVEN = (
     ],
 )
 def test_a_search_is_sent_with_its_options(space, server, options, sent):
-    done = ran(space, "--address", SERVER, "--output", "/shared/run", *options.split())
-    assert done.exit_code == 0, done.output
+    done = ran(space, "--address", SERVER, "--output", "/shared/run", *options.split(), code=0)
     server.connect.assert_called_once_with(SERVER)
     expected = submission(space, "/shared/run", sent.split())
     what = {"entrypoint": expected.entrypoint, "runtime_env": expected.runtime_env}
