@@ -154,6 +154,7 @@ def test_files_of_other_systems_are_read(csv, encoding, end):
         ("a,y\n1,0\n2,\n", {}, "{path}:3: y: a missing value; allowed: a finite number; fix"),
         ("a,y\n1,0\ntwo,1\n", {}, "{path}:3: a: 'two' is not a number; allowed: a finite number"),
         ("a,y\n1,0\n1_0,1\n", {}, "{path}:3: a: '1_0' is not a number"),
+        ("a,y\n1,0\n١,1\n", {}, "{path}:3: a: '١' is not a number"),
         ("a,y\n1,0\nnan,1\n", {}, "{path}:3: a: 'nan' is not finite"),
         ("a,y\n1,0\n1e999,1\n", {}, "{path}:3: a: '1e999' is not finite"),
         ("a,y\n1,0\n1,2,3\n", {}, "{path}:3: 3 values for 2 columns"),

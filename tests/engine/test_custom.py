@@ -484,7 +484,8 @@ def test_a_seed_that_takes_too_long_is_ended_when_it_reports():
     assert names(outcome) == "SOLVED CRASHED SOLVED"
     assert outcome.details.failed == {1: "took longer than 0.5 s"}
     assert 5 <= outcome.details.values["reports"][1] <= 60
-    assert trainer_of(slow, ACC, 0.5).describe()["timeout"] == "0.5 s"
+    trainer = trainer_of(slow, ACC, 0.5)
+    assert (trainer.describe()["timeout"], trainer.killed_after) == ("0.5 s", None)
 
 
 def test_many_seeds_have_the_time_of_each_and_are_not_tried_again():
