@@ -82,7 +82,7 @@ def test_undecided(seed):
     assert "pytest_plugin.py" not in result.stdout.str()
 
 
-def test_fixtures_of_functions_are_new_for_each_seed_and_others_stay(ran):
+def test_fixtures_of_functions_and_instances_are_new_for_each_seed_and_others_stay(ran):
     result = ran("""
 made, ended, sessions, modules = [], [], [], []
 
@@ -116,12 +116,7 @@ def test_after():
     assert n > 10 and len({path for _, path in made}) == n
     assert ended == [seed for seed, _ in made] == list(range(n))
     assert (len(modules), len(sessions)) == (1, n + 1)
-""")
-    result.assert_outcomes(passed=2)
 
-
-def test_classes_get_an_instance_and_their_methods_for_each_seed(ran):
-    result = ran("""
 up = []
 
 @pytest.mark.seeds(100, min_rate=0.9)
@@ -138,21 +133,21 @@ class TestTraining:
     def test_nearer_mark(self, seed):
         assert self.fresh
 
-def test_after():
+def test_instances():
     assert len(set(map(id, up))) == len(up) > 12
 """)
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(
         ["*::TestTraining::test_one: seeds: * proven 0.9", "*::test_nearer_mark: seeds: * 0.5"]
     )
 
 
-def test_parameters_k_and_xfail(ran):
+def test_parameters_k_xfail_and_one_seed_alone(ran):
     text = """
 @pytest.mark.parametrize("lr", [0.1, 9.0])
 @pytest.mark.seeds(100, min_rate=0.9)
 def test_x(seed, lr):
-    assert lr < 1
+    assert lr < 1, seed
 
 @pytest.mark.xfail(strict=True, reason="known")
 @pytest.mark.seeds(100, min_rate=0.9)
@@ -165,6 +160,10 @@ def test_known(seed):
     result = ran(text, "-k", "0.1")
     result.assert_outcomes(passed=1, deselected=2)
     assert result.stdout.str().count(": seeds: ") == 1
+    result = ran(text, "--only-seed", "123", "-k", "test_x")
+    result.assert_outcomes(passed=1, failed=1, deselected=1)
+    result.stdout.fnmatch_lines(["E       AssertionError: 123", "E       assert 9.0 < 1"])
+    assert "seeds: " not in result.stdout.str()
 
 
 def test_what_is_no_answer_of_a_seed(ran):
@@ -282,19 +281,6 @@ def test_unmarked(seed): pass
             "the fixture 'seed' is xortune's, for tests that are marked*",
         ]
     )
-
-
-def test_one_seed_alone(ran):
-    text = """
-@pytest.mark.seeds(500, min_rate=0.95)
-def test_x(seed):
-    assert seed != 123
-"""
-    result = ran(text, "--only-seed", "123")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E       assert 123 != 123"])
-    assert "seeds: " not in result.stdout.str()
-    ran(text, "--only-seed", "5").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("every", [0, 2, 3, 7, 20, 30, 150])
