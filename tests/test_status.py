@@ -268,13 +268,6 @@ def test_what_is_printed(run, monkeypatch):
     assert f"{failures}still too hot" in shown(xt.status(run.path))
 
 
-def test_text_from_a_run_steers_no_terminal(run):
-    update_manifest(run.path, name="\x1b[2J[red]x")
-    text = shown(xt.status(run.path))
-    assert r"\x1b[2J[red]x" in text
-    assert "\x1b" not in text + status_line(xt.status(run.path))
-
-
 def test_json(run):
     result = xortune(run.path, "--json")
     found = json.loads(result.stdout)
