@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 from commands import refused, xortune
-from drivers import claim_of
+from drivers import claim_of, wait_until
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
 
 import xortune as xt
@@ -373,15 +373,14 @@ def items(found):
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in found}
 
 
-def ended(file, patience=20.0):
+def ended(file):
     """All records of a .wandb file, when the process of W&B that writes it has ended."""
-    deadline = time.monotonic() + patience
-    while True:
-        found = list(records(file)) if file.stat().st_size > 7 else []
-        if found and found[-1].WhichOneof("record_type") == "exit":
-            return found
-        assert time.monotonic() < deadline, f"{file} has no end"
-        time.sleep(0.05)
+
+    def found():
+        return [*records(file)] if file.stat().st_size > 7 else []
+
+    wait_until(lambda: [r.WhichOneof("record_type") for r in found()[-1:]] == ["exit"])
+    return found()
 
 
 def wandb_runs(folder):

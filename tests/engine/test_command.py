@@ -25,16 +25,8 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import decode, encode
-from xortune.spaces.command import (
-    JSON,
-    NUMBER,
-    Command,
-    RegexMetric,
-    check_names,
-    check_values,
-    parse_template,
-    spelled,
-)
+from xortune.spaces import command as texts
+from xortune.spaces.command import JSON, NUMBER, Command, RegexMetric, parse_template, spelled
 from xortune.trainers import command as command_process
 from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command
 from xortune.trainers.reaper import kill_group, members
@@ -443,7 +435,7 @@ def test_signs_of_a_shell_in_quotes_are_arguments():
 )
 def test_placeholders_are_the_parameters_and_the_seed(text, names, problem, fix):
     with pytest.raises(InputError) as error:
-        check_names(parse_template(text), names)
+        texts.check_names(parse_template(text), names)
     assert problem in error.value.problem
     assert fix in str(error.value.fix)
 
@@ -459,13 +451,13 @@ def test_placeholders_are_the_parameters_and_the_seed(text, names, problem, fix)
 )
 def test_values_that_a_program_may_misread_are_refused(text, given_, fix):
     with pytest.raises(InputError) as error:
-        check_values(parse_template(text), "x", given_)
+        texts.check_values(parse_template(text), "x", given_)
     assert error.value.field == "x"
     assert fix in str(error.value.fix)
 
 
 def test_values_that_it_cannot_misread_are_not():
     for text in ("run --x={x}", "run -x{x}", "run -- {x}", "run {y}"):
-        check_values(parse_template(text), "x", ["-b", -1])
-    check_values(parse_template("run {x} {y}"), "x", ["b-", 1, None, True, ""])
-    check_values(parse_template("run {x:-f}"), "x", [True, False, None])
+        texts.check_values(parse_template(text), "x", ["-b", -1])
+    texts.check_values(parse_template("run {x} {y}"), "x", ["b-", 1, None, True, ""])
+    texts.check_values(parse_template("run {x:-f}"), "x", [True, False, None])

@@ -27,11 +27,12 @@ from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.trainers import network, reference
-from xortune.trainers.limits import LANES, Training, bytes_of, structure_of
+from xortune.trainers.limits import LANES, Training, bytes_of
 from xortune.trainers.network import NetworkTrainer, evaluate_config
 from xortune.trainers.reference import ColumnOptimizer, matches_torch, one_thread, optimizer_of
 
 BLOCK = Block(ADAM.point, 0, 4)
+MEMORY = RuntimeError("out of memory")
 
 
 @pytest.fixture
@@ -70,20 +71,15 @@ def test_a_bad_block_fails_alone(trainer):
 
 def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch, caplog):
     """Of a stack nobody knows whose it is: each is trained by itself."""
-    train, together = reference.train, reference.train_stack
+    train = reference.train
 
     def out_of_memory(config, *args, **more):
         if config.lr == 0.5:
-            raise RuntimeError("out of memory")
+            raise MEMORY
         return train(config, *args, **more)
 
-    def all_out_of_memory(trainings, *args, **more):
-        for training in trainings:
-            out_of_memory(training.config, XOR, training.seeds)
-        return together(trainings, *args, **more)
-
     monkeypatch.setattr(reference, "train", out_of_memory)
-    monkeypatch.setattr(reference, "train_stack", all_out_of_memory)
+    monkeypatch.setattr(reference, "train_stack", Mock(side_effect=MEMORY))
     blocks = [BLOCK, Block(point(lr=0.5), 0, 4), Block(point(lr=0.2), 0, 4)]
     good, error, other = trainer.train(blocks)
     assert_equal(good, reference.train(ADAM, XOR, np.arange(4)))
@@ -266,12 +262,8 @@ def test_those_that_differ_in_lr_and_momentum_are():
     other = {"activation": "ReLU", "loss": "L1Loss", "optimizer": "AdamW", "hidden_dim": 4}
     for name, value in (other | {"epochs": 61, "zero_grad": False}).items():
         assert grouped({}, {name: value}, {}) == [[0, 2], [1]]
-
-
-def test_what_torch_refuses_is_by_itself():
-    """An lr that no float32 holds: a stack would train it, as infinite."""
+    # An lr that no float32 holds, which torch refuses: a stack would train it, as infinite.
     assert grouped({"lr": 1e300}, {}, {"lr": 1e300}, {}) == [[0], [1, 3], [2]]
-    assert structure_of(replace(ADAM, lr=1e300)) is None
 
 
 def test_on_the_cpu_those_that_fill_a_stack_are_by_themselves():
@@ -448,32 +440,20 @@ def gradients(count: int, steps: int, seed: int = 0) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(("optimizer", "heavy"), CASES)
-def test_every_step_is_torchs(optimizer, heavy):
-    momenta = (0.5, 0.9, 1.0, 1.3) if heavy else (0.0,) * 4
-    configs = [
-        replace(ADAM, optimizer=optimizer, lr=lr, momentum=momentum)
-        for lr, momentum in zip((1e-4, 0.03, 1.0, 7.7), momenta, strict=True)
-    ]
-    assert differing(configs, gradients(4, 40)) == [0, 0, 0, 0]
-    assert matches_torch(optimizer, heavy=heavy)
-
-
 @given(
-    case=st.sampled_from(CASES),
     numbers=st.lists(
         st.tuples(st.floats(1e-12, 1e30), st.floats(1e-6, 1e30)), min_size=1, max_size=3
     ),
     seed=st.integers(0, 99),
 )
-@example(case=("SGD", True), numbers=[(1e30, 1e30), (1e-12, 1e-6)], seed=0)
-@example(case=("RMSprop", True), numbers=[(1e30, 1e30)], seed=0)
-@settings(max_examples=60, deadline=None)
-def test_whatever_lr_and_momentum(case, numbers, seed):
-    optimizer, heavy = case
-    configs = [
-        replace(ADAM, optimizer=optimizer, lr=lr, momentum=m if heavy else 0.0) for lr, m in numbers
-    ]
-    assert not any(differing(configs, gradients(len(configs), 8, seed)))
+@example(numbers=[(1e-4, 0.5), (0.03, 0.9), (1.0, 1.0), (7.7, 1.3)], seed=0)
+@example(numbers=[(1e30, 1e30), (1e-12, 1e-6)], seed=0)
+@settings(max_examples=5)
+def test_every_step_is_torchs_whatever_lr_and_momentum(optimizer, heavy, numbers, seed):
+    base = replace(ADAM, optimizer=optimizer)
+    configs = [replace(base, lr=lr, momentum=m if heavy else 0.0) for lr, m in numbers]
+    assert not any(differing(configs, gradients(len(configs), 40, seed)))
+    assert matches_torch(optimizer, heavy=heavy)
 
 
 def test_a_step_that_rounds_otherwise_is_noticed(monkeypatch):
