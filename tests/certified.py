@@ -8,25 +8,15 @@ import zlib
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
+from hand_made import CONFIG, RIGHT, TINY_SPACE, WRONG, done, outcome, solved, write_run
 
 from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.certify import certify_run
 
-SPACE = """
-name: tiny
-epochs: 30
-parameters:
-  activation: {choice: [Tanh, ReLU]}
-  loss: MSELoss
-  optimizer: Adam
-  lr: {low: 0.01, high: 0.1, log: true}
-  hidden_dim: {low: 2, high: 9}
-search: {sampler: random, trials: 5}
-seeds: {ladder: [8]}
-"""
+SPACE = TINY_SPACE.replace("hidden_dim: 3", "hidden_dim: {low: 2, high: 9}")
+SPACE = SPACE.replace("trials: 3", "trials: 5").replace("[4]", "[8]")
 BASE = {**CONFIG, "epochs": 30, "hidden_dim": 3}
 LRS = (0.02, 0.03, 0.04, 0.05, 0.06)
 POINTS = [Point({**BASE, "lr": lr}) for lr in LRS]

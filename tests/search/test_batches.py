@@ -287,12 +287,6 @@ def test_slots_are_busy_though_blocks_differ_a_hundredfold():
 
 STACKING = Stacking(frozenset({"x"}), 24)
 LADDER = (1, 2, 4, 8, 16)
-FINITE = """
-name: finite
-parameters: {a: {choice: [1, 2.5, b, true, null]}, b: {low: 1, high: 3}}
-search: {sampler: SAMPLER}
-seeds: {ladder: [4, 8]}
-"""
 
 
 def outcome(block):
@@ -421,7 +415,9 @@ def test_what_has_no_outcome_ahead_is_trained_when_it_is_decided():
 @pytest.mark.parametrize("sampler", ["random", "grid", "tpe", "nsgaii"])
 def test_what_is_foreseen_is_what_is_proposed(sampler):
     trials = "" if sampler == "grid" else ", trials: 14"
-    proposer = proposer_for(parse_space(FINITE.replace("SAMPLER", sampler + trials)))
+    parameters = "{a: {choice: [1, 2.5, b, true, null]}, b: {low: 1, high: 3}}"
+    text = f"name: finite\nparameters: {parameters}\nsearch: {{sampler: {sampler}{trials}}}\n"
+    proposer = proposer_for(parse_space(text + "seeds: {ladder: [4, 8]}\n"))
     foreseen = {}
     for number in range(14):
         for later in range(number, 14):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
+from xortune.core.success import parse_success
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, OutOfTime, Unfinished
 from xortune.driver.executors import LocalExecutor, train_blocks
 from xortune.driver.session import search_session
@@ -21,8 +22,7 @@ from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.run import load_run
 from xortune.runs.status import status as status_of
-from xortune.spaces.model import rungs_up_to
-from xortune.spaces.space import parse_space
+from xortune.spaces.model import Objective, rungs_up_to
 from xortune.trainers.function import cancelling_if, custom_trainer
 from xortune.trainers.source import given_source
 
@@ -205,11 +205,7 @@ def test_the_verdicts_of_a_race_that_is_interrupted_are_recorded(tmp_path):
             self.promoted = blocks[0].first > 0
             return [by_rate(block) for block in blocks]
 
-    space = parse_space(
-        "{name: n, trainer: ./t.py:run, success: acc >= 0, start: [{y: 1.0}, {y: 0.1}], "
-        "parameters: {y: {low: 0.0, high: 1.0}}, search: {sampler: random, trials: 9}, "
-        "seeds: {ladder: [16, 64]}}"
-    )
+    space = replace(space_of(trials=9, ladder=(16, 64)), start=tuple(at(1.0, 0.1)))
     executor = LocalExecutor(Stops())
     assert not search_session(space, Stops(), tmp_path / "run", executor=executor)
     worse = load_run(tmp_path / "run").evaluations.with_error(PROVEN_WORSE)
@@ -217,14 +213,10 @@ def test_the_verdicts_of_a_race_that_is_interrupted_are_recorded(tmp_path):
 
 
 def test_a_quantile_of_a_number_is_proven_worse_by_the_numbers_of_seeds():
-    space = parse_space(
-        "{name: n, trainer: ./t.py:run, success: acc >= 0, objectives: [acc_median], "
-        "parameters: {y: {low: 0.0, high: 1.0}}, search: {sampler: random, trials: 4}, "
-        "seeds: {ladder: [16, 64]}}"
-    )
-    trainer = custom_trainer(
-        given_source(lambda config, seed: {"acc": config["y"] + seed % 7 / 20}), space.success
-    )
+    median = Objective("acc_median", maximize=True, number="acc", statistic="median")
+    space = replace(space_of(trials=4, ladder=(16, 64)), objectives=(median,))
+    source = given_source(lambda config, seed: {"acc": config["y"] + seed % 7 / 20})
+    trainer = custom_trainer(source, parse_success("acc >= 0"))
     good, *others = proposed = at(0.9, 0.0, 0.2, 0.1)
     train = lambda job: trainer.train([job.block])[0]  # noqa: E731
     session = run(space, Scripted(proposed), window=1, workers=1, train=train)

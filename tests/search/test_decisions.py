@@ -65,22 +65,19 @@ def test_in_the_end_as_many_as_the_finalists_are_full_and_climb_side_by_side(win
     ladder, most = rungs_up_to(256), 3
     space = space_of(trials=len(rates), ladder=ladder)
     space = replace(space, seeds=replace(space.seeds, finalists=most))
-    counts = []
-    session = run(
-        space,
-        Scripted(at(*rates)),
-        window=window,
-        workers=workers,
-        on_turn=lambda queue, under_way: counts.append(
-            (queue.left, len({job.block.point.key for job in under_way}))
-        ),
-    )
+    at_last = []
+
+    def on_turn(queue, under_way):
+        if not queue.left:
+            at_last.append(len({job.block.point.key for job in under_way}))
+
+    given = {"window": window, "workers": workers, "on_turn": on_turn}
+    session = run(space, Scripted(at(*rates)), **given)
     seeds = spent(session.evaluations)
     full = [p["y"] for p in at(*rates) if seeds[p.key] == 256]
     assert set(full) == {1.0}
     assert most <= len(full) <= (most if window == 1 else 2 * most)
     assert sum(seeds.values()) < 3000, "of 15,360"
-    at_last = [busy for left, busy in counts if not left]
     # Newcomers that are still under way do not count.
     assert max(at_last[window:], default=0) <= most
 
@@ -119,11 +116,8 @@ def test_the_order_of_results_changes_nothing(data, rates, ladder, how, crashes)
         last = session.progress[-1]
         assert (last.done, last.total, last.fresh) == (len(rates), len(rates), len(rates))
         assert all(p.done <= p.total for p in session.progress)
-        assert last.failed == len({e.proposal for e in session.evaluations if lost(e)})
-
-
-def lost(evaluation):
-    return evaluation.final and evaluation.outcome is None
+        lost = {e.proposal for e in session.evaluations if e.final and e.outcome is None}
+        assert last.failed == len(lost)
 
 
 @given(rates=SOME, ladder=st.sampled_from([LADDER, DOUBLING]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from drivers import OneByOne, wait_until
 from fakes import Priced, batches_of, by_rate, points
+from hand_made import TINY_SPACE
 
 import xortune as xt
 import xortune.driver.session as session_module
@@ -29,20 +30,7 @@ from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
 from xortune.trainers.reaper import REAPER
 from xortune.trainers.source import named_source
 
-SPACE = """
-name: meanwhile
-task: xor
-parameters:
-  activation: {choice: [ELU, Tanh]}
-  loss: MSELoss
-  optimizer: SGD
-  lr: {low: 0.001, high: 1.0, log: true}
-  momentum: {low: 0.0, high: 0.9}
-  hidden_dim: {low: 2, high: 8}
-epochs: 100
-search: {sampler: tpe, trials: 20}
-seeds: {ladder: [8, 32]}
-"""
+SPACE = TINY_SPACE.replace("random, trials: 3", "tpe, trials: 20").replace("[4]", "[8, 32]")
 
 
 @dataclass

@@ -23,29 +23,24 @@ from xortune.spaces.grid import budget, grid
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
 
+LADDERS = {"one": (8,), "ladder": LADDER, "race": rungs_up_to(64)}
 GRID = """
 name: fake
 parameters: {x: {choice: [a, b]}, y: {low: 0.0, high: 1.0, step: 0.25}, v: 0.0}
 search: {sampler: grid}
-seeds: {ladder: %s}
 start: [{x: b, y: 0.5}]
 """
-
 CMAES = """
 name: fake
 parameters: {y: {low: 0.0, high: 1.0}, v: {low: -3.0, high: 2.0}}
 search: {sampler: cmaes, trials: 16}
-seeds: {ladder: %s}
 """
-
-LADDERS = {"one": (8,), "ladder": LADDER, "race": rungs_up_to(64)}
 
 
 def asked(sampler, kind):
-    if sampler == "grid":
-        return parse_space(GRID % list(LADDERS[kind]))
-    if sampler == "cmaes":  # it takes no choices and no conditions
-        return parse_space(CMAES % list(LADDERS[kind]))
+    if sampler in ("grid", "cmaes"):  # which takes no choices and no conditions
+        text = GRID if sampler == "grid" else CMAES
+        return parse_space(f"{text}seeds: {{ladder: {list(LADDERS[kind])}}}\n")
     return space_of(sampler, trials=16, ladder=LADDERS[kind])
 
 

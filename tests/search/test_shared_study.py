@@ -49,15 +49,10 @@ start: [{y: 0.5, kind: b, same: 3}]
 """
 
 STORAGES = ["journal://{}/study.log", "sqlite:///{}/study.db"]
-POSTGRESQL = pytest.param(
-    "postgresql",
-    marks=[
-        pytest.mark.long,
-        pytest.mark.skipif(
-            postgres.programs() is None, reason="no PostgreSQL here: apt-get install postgresql"
-        ),
-    ],
+NEEDS_SERVER = pytest.mark.skipif(
+    postgres.programs() is None, reason="no PostgreSQL here: apt-get install postgresql"
 )
+POSTGRESQL = pytest.param("postgresql", marks=[pytest.mark.long, NEEDS_SERVER])
 
 
 def space_of(**changes):
@@ -302,9 +297,7 @@ def test_the_command_line_names_its_option_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    postgres.programs() is None, reason="no PostgreSQL here: apt-get install postgresql"
-)
+@NEEDS_SERVER
 def test_a_server_that_goes_away_costs_nothing(tmp_path):
     """The search says so and ends; when the server is back, it goes on, and tells what is new."""
     folder = tmp_path / "run"
