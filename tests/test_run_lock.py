@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,12 +104,9 @@ def test_the_claim_says_who_and_no_password(tmp_path, monkeypatch):
 def test_nothing_is_left_whatever_happens(tmp_path, error):
     (tmp_path / "a").mkdir()
     for place in (tmp_path / "a", tmp_path / "b" / "c"):  # made for it, or there before
-        try:
-            with held(place):
-                if error is not None:
-                    raise error
-        except (KeyboardInterrupt, ValueError, SystemExit):
-            assert error is not None
+        with suppress(KeyboardInterrupt, ValueError, SystemExit), held(place):
+            if error is not None:
+                raise error
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "a", tmp_path / "b"]
 
 
@@ -144,14 +142,14 @@ def test_of_many_at_once_one_has_it(tmp_path, left, where):
         folder.mkdir()
         for number in range(left):
             claim_of(folder, owner=f"{number:032x}")
-    start, count = time.time() + 1.0, 4
+    start = time.time() + 1.0
     pause = 0.1 if where == "disk" or not left else 1.5
     words = (start, pause, where, *folders)
-    racing = [program(RACE, *words, stdin=subprocess.PIPE) for _ in range(count)]
+    racing = [program(RACE, *words, stdin=subprocess.PIPE) for _ in range(4)]
     won = [name for process in racing for name in process.stdout.readline().split()]
     for process in racing:
         process.communicate(timeout=30)
-    assert [process.returncode for process in racing] == [0] * count
+        assert process.returncode == 0
     assert sorted(won) == sorted(folder.name for folder in folders)
 
 

@@ -1,6 +1,5 @@
 """The same run, whether its output is a path, file:// or s3://, also where the server hangs."""
 
-import itertools
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from subprocess import DEVNULL, Popen
+from tempfile import mkdtemp
 
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
@@ -73,11 +73,10 @@ def ask(address, path, method="GET", data=None):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """Where working copies are; another machine has another one."""
-    number = itertools.count()
 
     def elsewhere():
-        folder = tmp_path / f"cache-{next(number)}"
-        monkeypatch.setenv("XORTUNE_CACHE", str(folder))
+        folder = mkdtemp(dir=tmp_path)
+        monkeypatch.setenv("XORTUNE_CACHE", folder)
         return folder
 
     elsewhere()
@@ -258,7 +257,7 @@ def test_lines_of_one_who_was_overtaken_are_dropped(
     there = xt.search(space, output=output, resume=True, trials=9)
     settled = journal_of(output)
     assert settled == (there.path / JOURNAL).read_bytes()
-    monkeypatch.setenv("XORTUNE_CACHE", str(mine))
+    monkeypatch.setenv("XORTUNE_CACHE", mine)
     with journal.open("ab") as file:
         file.write(last)
     said = []
