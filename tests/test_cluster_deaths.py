@@ -197,27 +197,19 @@ def test_two_halves_on_two_nodes_are_no_place(monkeypatch):
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from cluster_trainers import Logging
-from xortune.driver.session import search_session
-from xortune.spaces.space import parse_space
+from test_cluster_deaths import Logging, searched
 folder = Path(sys.argv[1])
 trainer = Logging(str(folder / "log"), deaths={0: "hang", 1: "hang"})
-space = parse_space(%r)
-print("complete", search_session(space, trainer, folder / "run"), flush=True)
+print("complete", searched(folder, trainer, 1)[0], flush=True)
 """
 
 
 @LONG
 def test_ctrl_c_while_all_workers_hang_ends_within_seconds(tmp_path):
     path = os.pathsep.join([TESTS, str(Path(TESTS).parent)])
-    process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED % SPACE.format(high=1), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    how |= {"env": os.environ | {"PYTHONPATH": path}, "start_new_session": True}
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path)], **how)
     try:
         wait_until(lambda: len(begun(tmp_path / "log")) >= min(2, os.cpu_count()), process)
         os.kill(process.pid, signal.SIGINT)
