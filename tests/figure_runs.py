@@ -16,7 +16,6 @@ from xortune.core.success import parse_success
 from xortune.reports.drawing.model import Cells, Lines, Rule, Series
 from xortune.runs.certificate import certificate_of, write_certificate
 
-# -------------------------------------------------------------------------------------------------
 # Figures of success.
 
 RATE = {"name": "success_rate", "direction": "maximize"}
@@ -135,7 +134,6 @@ INTERVALS = {"hidden_dim": [0.31, 0.69], "lr": [0.1, 0.5]}
 INTERVALS |= {"activation": [0.0, 0.31], "optimizer": [0.0, 0.13]}
 RESAMPLED = {"configs": 30, "better": 5, "needed": 5, "resamples": 100, "intervals": INTERVALS}
 
-# -------------------------------------------------------------------------------------------------
 # Comparisons.
 
 

@@ -47,13 +47,13 @@ def test_resuming_a_finished_run_shows_it():
 
 def test_an_evaluation_without_outcome_exits_with_4(tmp_path):
     point = {**CONFIG, "lr": 0.02, "hidden_dim": 3, "epochs": 30}
-    evaluations = [
+    lines = [
         done(0, point, solved(0, 3, 4, epochs=30)),
         failed(1, {**point, "lr": 0.03}, 0, 4, final=False),
         failed(1, {**point, "lr": 0.03}, 0, 4),
         done(2, {**point, "lr": 0.04}, solved(0, 2, 4, epochs=30)),
     ]
-    tiny_run(tmp_path / "bad", lines=evaluations)
+    tiny_run(tmp_path / "bad", lines=lines)
     result = xortune("search", "space.yaml", "--output", "bad", "--resume", code=4)
     assert "1 evaluation produced no outcome" in result.stdout
     assert "3/4" in result.stdout

@@ -18,7 +18,7 @@ from xortune.runs.manifest import NOBODY
 
 compare = functools.partial(xortune, "compare")
 
-ROWS = (("0.1", "20", "99"), ("0.3", "50", "1"), ("1.0", "50", "1"), ("3.0", "50", "1"))
+TABLE = "LearnRate PercentCorrect TimeTaken\n0.1 20 99\n0.3 50 1\n1.0 50 1\n3.0 50 1\n"
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,7 @@ def _files(tmp_path, _somewhere):  # noqa: F811
     counts = enumerate([(0.1, 90), (0.3, 50), (1.0, 55)])
     lines = [done(i, CONFIG | {"lr": lr}, solved(0, k, 100)) for i, (lr, k) in counts]
     write_run(tmp_path / "run", lines, trainer="network")
-    lines = ["\t".join(row) for row in (("LearnRate", "PercentCorrect", "TimeTaken"), *ROWS)]
-    (tmp_path / "t.tsv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "t.tsv").write_text(TABLE.replace(" ", "\t"))
 
 
 def test_compare_tells_a_program(tmp_path):

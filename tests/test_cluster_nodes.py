@@ -86,13 +86,7 @@ def test_a_node_that_joins_is_used_and_one_that_leaves_loses_only_what_it_was_at
     assert len(log) > COUNT, "the test tells nothing if the node was idle when it left"
 
 
-BESIDE = """
-name: nodes
-trainer: ./beside/train.py:run
-parameters: {x: {low: 0, high: 15}}
-search: {sampler: grid}
-seeds: {ladder: [4]}
-"""
+BESIDE = SPACE.replace("59", "15") + "trainer: ./beside/train.py:run\n"
 
 TRAIN = """
 import time

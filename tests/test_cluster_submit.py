@@ -30,7 +30,6 @@ search: {sampler: random, trials: 2}
 seeds: {ladder: [4]}
 """
 SERVER = "http://head:8265"
-PATH = os.environ["PATH"]
 
 
 @pytest.fixture
@@ -179,8 +178,8 @@ def test_without_a_job_client_or_server_the_fix_is_told(space, monkeypatch, erro
 )
 def test_a_real_job_server_both_ways():
     script = Path(__file__).parents[1] / "cluster" / "check_submit.sh"
-    here = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), PATH])}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     how = {"capture_output": True, "text": True, "timeout": 300}
-    done = subprocess.run(["bash", script], env=here, check=False, **how)
+    done = subprocess.run(["bash", script], env=os.environ | {"PATH": path}, check=False, **how)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("both ways, the same table\n")

@@ -83,7 +83,6 @@ def test_only_a_task_that_its_name_defines_is_written_out(
     assert ("writes a plain PyTorch script only for" in text) != script
 
 
-# -------------------------------------------------------------------------------------------------
 # Only what is shown is explained, and what is said of numbers is so.
 
 
@@ -130,7 +129,6 @@ def test_a_long_error_is_cut(tmp_path):
     assert text.endswith(f" {'e' * 197}...")
 
 
-# -------------------------------------------------------------------------------------------------
 # The table of all configs.
 
 
