@@ -536,11 +536,8 @@ def test_what_does_not_go_with_a_rate_is_refused(run, more, field):
 
 
 def test_the_command_says_what_was_proven(tmp_path):
-    point = {**BASE, "lr": 0.05, "hidden_dim": 8, "epochs": 300}
-    result = done(0, point, solved(0, 10, 10))
-    out = write_run(
-        tmp_path / "run", [result], space_text=SPACE, trainer="network", task="xor"
-    ).path
+    point = Point({**BASE, "lr": 0.05, "hidden_dim": 8, "epochs": 300})
+    out = searched_run(tmp_path / "run", points=[point], counts=[8]).path
     result = xortune("certify", out, "--min-rate", 0.8, "--seeds", 200)
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())

@@ -103,12 +103,10 @@ def test_trials_in_any_order_are_pruned_by_the_bounds_of_the_race(data, alpha):
         trials[number].report(k, step=n)
         pruned = trials[number].should_prune()
         assert pruned == worse
-        end = data.draw(st.sampled_from(["go", "fail", "complete"]))
-        if pruned or end != "go":
+        if end := "PRUNED" if pruned else data.draw(st.sampled_from(["", "FAIL", "COMPLETE"])):
             over.add(number)
-            state = "PRUNED" if pruned else {"fail": "FAIL", "complete": "COMPLETE"}[end]
-            value = 0.5 if state == "COMPLETE" else None
-            study.tell(number, value, state=optuna.trial.TrialState[state])
+            value = 0.5 if end == "COMPLETE" else None
+            study.tell(number, value, state=optuna.trial.TrialState[end])
 
 
 def test_nothing_is_pruned_before_it_reported_seeds():

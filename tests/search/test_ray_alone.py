@@ -16,14 +16,8 @@ MARK = "XORTUNE_TEST_FOLDER"
 XORTUNE = [sys.executable, "-c", "from xortune.cli import main; main()"]
 
 
-def environment(folder):
-    tests = Path(__file__).parent
-    path = os.pathsep.join([str(tests), str(tests.parent)])
-    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "80", "NO_COLOR": "1", MARK: str(folder)}
-
-
 def processes_of(folder):
-    """What still runs of all that was started with `environment(folder)`."""
+    """What still runs of all that was started with this MARK."""
     import psutil
 
     found = []
@@ -58,7 +52,7 @@ def test_a_killed_part_of_ray_interrupts_the_search_and_nothing_outlives_it(
     (tmp_path / "space.yaml").write_text(SLOW)
     (tmp_path / "train.py").write_text(TRAIN)
     command = [*XORTUNE, "search", "space.yaml", "--output", "run"]
-    given = {"cwd": tmp_path, "env": environment(tmp_path)}
+    given = {"cwd": tmp_path, "env": {**os.environ, "NO_COLOR": "1", MARK: str(tmp_path)}}
     with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, **given) as process:
         wait_for_lines(process, tmp_path / "run", 3)
         [victim] = [p for p in processes_of(tmp_path) if Path(p.exe()).name == program]
