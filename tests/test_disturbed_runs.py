@@ -243,44 +243,33 @@ MINE = [
 ]
 
 
-@pytest.fixture
-def commands(tmp_path, space):
-    """What writes a run, by its name: a search and an import."""
-    (tmp_path / "results.csv").write_text("lr,seed,success\n0.1,0,1\n0.1,1,0\n")
-    return {
-        "search": ("search", space, "--quiet"),
-        "resume": ("search", space, "--quiet", "--resume"),
-        "import": ("import", tmp_path / "results.csv", "--config", "lr"),
-    }
-
-
-STORED = product(["search", "import"], ["report.md", "manifest.json", "figures/mine.svg"])
+SEARCH = ("search", "tiny.yaml", "--quiet")
+IMPORT = ("import", "results.csv", "--config", "lr")
 
 
 @pytest.mark.parametrize(
-    ("verb", "name", "store"),
+    ("words", "name", "store"),
     [
-        *((*words, "") for words in product(["search", "resume", "import"], MINE)),
-        *((*words, "file://") for words in STORED),
+        *product([SEARCH, (*SEARCH, "--resume"), IMPORT], MINE, [""]),
+        *product([SEARCH, IMPORT], ["report.md", "manifest.json", "figures/mine.svg"], ["file://"]),
     ],
 )
 def test_files_of_somebody_else_are_not_written_over(
-    tmp_path, commands, verb, name, store, monkeypatch
+    tmp_path, space, words, name, store, monkeypatch
 ):
+    Path("results.csv").write_text("lr,seed,success\n0.1,0,1\n0.1,1,0\n")
     monkeypatch.setenv("XORTUNE_CACHE", str(tmp_path / "cache"))
     place = tmp_path / "mine" / name
     place.parent.mkdir(parents=True)
     place.write_text('{"mine": 1}')
     output = f"{store}{tmp_path}/mine"
-    ran = xortune(*commands[verb], "--output", output)
+    ran = xortune(*words, "--output", output)
     refused(ran, output, name.partition("/")[0], "" if store else "--output")
     assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [place]
     assert place.read_text() == '{"mine": 1}'
 
 
-def test_other_files_and_what_an_earlier_start_left_are_no_hindrance(
-    tmp_path, commands, space, monkeypatch
-):
+def test_other_files_and_what_an_earlier_start_left_are_no_hindrance(tmp_path, space, monkeypatch):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
@@ -288,7 +277,7 @@ def test_other_files_and_what_an_earlier_start_left_are_no_hindrance(
     without_ray(monkeypatch.setattr)
     before = xt.search(space, output=folder)
     (folder / JOURNAL).write_bytes(b'{"proposal"')  # killed before its first line was whole
-    ran = xortune(*commands["search"], "--output", folder)
+    ran = xortune(*SEARCH, "--output", folder)
     assert ran.exit_code == 0, ran.output
     assert len(xt.load_run(folder).evaluations) == len(before.evaluations)
     assert (folder / "notes.txt").read_text() == "mine"
