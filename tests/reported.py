@@ -1,10 +1,10 @@
 """Runs and comparisons whose reports are golden files; and those that mean to break a report."""
 
-import csv
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import pandas as pd
 from certified import KEYS, Counting, certify, searched_run
 from compared import certified_run, contestant
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
@@ -58,10 +58,8 @@ def searched(folder):
 
 def certified(folder):
     """A run whose five finalists had fresh seeds, twice; the front of two objectives."""
-    objectives = [
-        {"name": "success_rate", "direction": "maximize"},
-        {"name": "lr", "direction": "minimize"},
-    ]
+    directions = {"success_rate": "maximize", "lr": "minimize"}
+    objectives = [{"name": name, "direction": way} for name, way in directions.items()]
     run = searched_run(folder, ladder=[8], objectives=objectives, importance_resampled=FEW)
     certify(run, Counting({KEYS[1]: 5}))
     certify(load_run(folder), Counting({KEYS[1]: 9}))
@@ -80,16 +78,14 @@ def published(folder):
     """A run beside a table that has one row more."""
     cells = product(("Adam", "Rprop"), (0.01, 0.1, 1.0))
     counts = ((20, 90), (20, 80), (70, 70), (50, 50), (50, 51), (50, 49))
-    lines, rows = [], []
+    lines, rows = [], ["Optimizer,LearnRate,PercentCorrect,TimeTaken"]
     for number, ((optimizer, lr), (k, other)) in enumerate(zip(cells, counts, strict=True)):
         point = CONFIG | {"optimizer": optimizer, "lr": lr, "epochs": 10}
         lines.append(done(number, point, solved(0, k, 100, epochs=10)))
         rows.append(f"{optimizer},{lr},{other},1")
     run = write_run(folder / "sweep", lines, trainer="network")
     path = folder / "t|a.tsv"
-    path.write_text(
-        "\n".join(["Optimizer,LearnRate,PercentCorrect,TimeTaken", *rows, "ASGD,1,3,1"])
-    )
+    path.write_text("\n".join([*rows, "ASGD,1,3,1"]))
     return xt.compare(run, reference=path)
 
 
@@ -119,10 +115,8 @@ NAMES = (
 
 def named(folder):
     """Names that mean something somewhere, as parameters, values, errors and in the manifest."""
-    points = [
-        dict(zip(NAMES, [*NAMES[at:], *NAMES[:at]], strict=True)) | {"y": at}
-        for at in range(len(NAMES))
-    ]
+    turned = [[*NAMES[at:], *NAMES[:at]] for at in range(len(NAMES))]
+    points = [dict(zip(NAMES, row, strict=True)) | {"y": at} for at, row in enumerate(turned)]
     found = [done(i, p, solved(0, 8 - i % 9, 8)) for i, p in enumerate(points)]
     errors = [failed(50 + i, points[0], 8 + i, 1, error=name) for i, name in enumerate(NAMES)]
     return write_run(
@@ -155,9 +149,7 @@ def told(folder):
     for at, row in enumerate(rows):
         values = {name: np.array(row, float) for name in (*NAMES[:4], "value")}
         reasons = {seed: NAMES[seed] for seed in range(at + 1, 8)}
-        found = replace(
-            solved(0, at + 1, 8), epochs=0, details=Details(values=values, failed=reasons)
-        )
+        found = replace(solved(0, at + 1, 8), epochs=0, details=Details(values, reasons))
         lines.append(done(at, {"x": at, "name": NAMES[at]}, found))
     return write_run(folder, lines, name=NAMES[0], trainer="./train.py:run", ladder=[8])
 
@@ -212,13 +204,11 @@ def odd_numbers(_):
         "huge": [1e308, -1e308, 5e-324, 0.0] * 2,
         "tiny": [1e-300 * (1 + at) for at in range(8)],
     }
-    return compare_runs(
-        [
-            contestant(label, replace(solved(0, at, 8), epochs=0, details=details), rule=rule)
-            for at, (label, row) in enumerate(rows.items())
-            for details in [Details({"value": np.array(row)})]
-        ]
-    )
+    entries = []
+    for at, (label, row) in enumerate(rows.items()):
+        found = replace(solved(0, at, 8), epochs=0, details=Details({"value": np.array(row)}))
+        entries.append(contestant(label, found, rule=rule))
+    return compare_runs(entries)
 
 
 def counts(*pairs):
@@ -234,10 +224,8 @@ def named_table(folder):
     lines = [done(at, point, solved(0, at, 20)) for at, point in enumerate(points)]
     run = write_run(folder / NAMES[0].replace("/", "-"), lines, name=NAMES[0])
     table = folder / f"{NAMES[4]} & <i>.csv"
-    with table.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["lr", "opt|<b>", "k", "n"])
-        rows.writerows([*point.values(), 20 - at, 20] for at, point in enumerate(points))
+    rows = [point | {"k": 20 - at, "n": 20} for at, point in enumerate(points)]
+    pd.DataFrame(rows).to_csv(table, index=False)
     return xt.compare(run, reference=table)
 
 
