@@ -204,8 +204,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ray is None or not ray.is_initialized(), "one_ray is for other files: it would train"
     monkeypatch.setattr(session, "SHORT", 600.0)
     monkeypatch.setattr(certify, "RAY_SECONDS", 600.0)
-    ours = ("RAY_SECONDS", "PROCESS_SECONDS", "WORKER_SECONDS", "PATIENCE", "PATIENCE_OWN")
-    for name in ours:
+    for name in ("RAY_SECONDS", "PROCESS_SECONDS", "WORKER_SECONDS", "PATIENCE", "PATIENCE_OWN"):
         monkeypatch.setattr(executors, name, 600.0)
     # Long batches are no workers' either.
     monkeypatch.setattr(executors._StartingExecutor, "short_batches_only", False)
