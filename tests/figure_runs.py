@@ -60,10 +60,10 @@ def fresh(point, rank, k, search_k, search_n):
 
 def in_front(path, rows, objectives=(RATE, HIDDEN), ladder=(16,)):
     """One config for each (hidden_dim, k, n, epoch)."""
-    lines = [
-        done(i, CONFIG | {"hidden_dim": h, "lr": 0.01 * (1 + i)}, solved(0, k, n, epoch=epoch))
-        for i, (h, k, n, epoch) in enumerate(rows)
-    ]
+    lines = []
+    for i, (hidden, k, n, epoch) in enumerate(rows):
+        point = CONFIG | {"hidden_dim": hidden, "lr": 0.01 * (1 + i)}
+        lines.append(done(i, point, solved(0, k, n, epoch=epoch)))
     noted = {"objectives": list(objectives), "ladder": list(ladder)}
     return write_run(path, lines, trainer="network", **noted)
 

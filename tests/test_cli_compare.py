@@ -138,8 +138,7 @@ def test_runs_of_different_trainers_are_refused(tmp_path, identity, about):
 
 def test_seeds_are_really_trained(tmp_path):
     """Both configs under the same fresh seeds, as `xt.evaluate` trains them."""
-    base = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "hidden_dim": 3}
-    points = [Point({**base, "lr": lr, "epochs": 30, "zero_grad": True}) for lr in (0.1, 0.02)]
+    points = [Point(CONFIG | {"lr": lr, "hidden_dim": 3, "epochs": 30}) for lr in (0.1, 0.02)]
     for name, point in zip(("fast", "slow"), points, strict=True):
         lines = [done(0, point, solved(0, 3, 4, epochs=30))]
         tiny_run(tmp_path / name, lines=lines, engine="fused")

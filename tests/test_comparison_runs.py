@@ -402,10 +402,9 @@ def drawn(rates, count, seeds, seed):
     return [rng.random((count, seeds)) < rate for rate in rates]
 
 
-def in_step(solved, most, alpha=0.05):
-    labels = "abcdefg"[: len(solved)]
-    points = [Point({"x": i}) for i in range(len(solved))]
-    return compared_in_step(solved, labels, points, first_seed=0, max_seeds=most, alpha=alpha)
+def in_step(solved, most):
+    labels, points = zip(*[("abc"[i], Point({"x": i})) for i in range(len(solved))], strict=True)
+    return compared_in_step(solved, labels, points, first_seed=0, max_seeds=most, alpha=0.05)
 
 
 def test_the_answer_does_not_depend_on_how_many_seeds_are_looked_at_once():

@@ -219,10 +219,8 @@ COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 @settings(max_examples=5)
 @given(st.lists(COUNTS, min_size=11, max_size=14))
 def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
-    lines = [
-        done(i, CONFIG | {"lr": 0.001 * (1 + i)}, solved(0, k, n, epoch=1 + 7 * i % 1000))
-        for i, (k, n) in enumerate(counts)
-    ]
+    outcomes = enumerate(solved(0, *kn, epoch=1 + 7 * i) for i, kn in enumerate(counts))
+    lines = [done(i, CONFIG | {"lr": 0.001 * (1 + i)}, found) for i, found in outcomes]
     run = write_run(tmp_path_factory.mktemp("runs") / "r", lines, trainer="network", task="xor")
     write_report(run)
     expected = csv_rows(run.path)

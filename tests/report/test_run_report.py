@@ -420,9 +420,8 @@ def test_a_long_front_is_cut(tmp_path):
 
 
 def printed(script):
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(compile(script, "script", "exec"), {})
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(script, {})
     return json.loads(out.getvalue())
 
 
