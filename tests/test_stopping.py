@@ -60,15 +60,13 @@ def test_nothing_begins_after_it_and_all_say_so(space, tmp_path):
     begins = time.time()
     words = ("search", "a.yaml", "--output", "run", "--time-budget", f"{BUDGET}s")
     ran = xortune(*words)
-    ended = time.time()
+    assert time.time() - begins < BUDGET + 30
     assert ran.exit_code == 0, ran.output
     run, seen = xt.load_run("run"), xt.status("run")
     began = datetime.fromisoformat(run.manifest["started"]).timestamp()  # in whole seconds
     lines = (tmp_path / "begun.txt").read_text().split()
     begun = [float(line) - began for line in lines]  # the first in the check, which counts, too
     assert max(begun) < BUDGET + 1.5
-    assert ended - begins < BUDGET + 30
-
     assert 1 <= seen.done < 16
     assert sum(result.outcome.n for result in run.results) == len(begun), "what was trained counts"
     assert run.table["trials"].min() >= 1
@@ -115,13 +113,13 @@ def test_a_budget_that_is_over_before_anything_began(space):
 
 
 @pytest.mark.parametrize(
-    ("command", "seeds"), [("space", "{race: {max: 512}}"), ("search", "{ladder: [8, 512]}")]
+    ("words", "seeds"),
+    [(["space"], "{race: {max: 512}}"), (["search", "--quiet"], "{ladder: [8, 512]}")],
 )
-def test_a_rate_that_cannot_be_proven_is_refused_and_the_fix_is_right(space, command, seeds):
+def test_a_rate_that_cannot_be_proven_is_refused_and_the_fix_is_right(space, words, seeds):
     space(seeds, 0.99)
-    quiet = ["--quiet"] if command == "search" else []
     told = refused(
-        xortune(command, "a.yaml", *quiet),
+        xortune(*words, "a.yaml"),
         "a.yaml:7: stop.proven_rate: 0.99 can never be proven: 512 of 512 seeds prove 0.9824",
     )
     enough = int(re.search(r"race: {max: (\d+)}", told)[1])

@@ -5,13 +5,12 @@ import json
 import math
 import os
 import pickle
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import seedy
@@ -28,7 +27,6 @@ from xortune.runs.evaluation import decode, encode
 from xortune.trainers.function import custom_trainer, form_of
 from xortune.trainers.source import FunctionObject, FunctionSource, given_source, named_source
 
-HERE = Path(__file__).parent
 CONFIG = {"n_layers": 3, "k": 5, "name": "a", "momentum": None}
 RULE, ACC = "accuracy >= 0.6", "acc >= 2"
 
@@ -208,7 +206,7 @@ def test_whatever_is_raised_is_the_failure_of_a_seed(error, words):
 
 
 def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_path):
-    source = named_source("./seedy.py:luck", HERE)
+    source = named_source("./seedy.py:luck", Path(__file__).parent)
     assert [path for path, _ in source.sent.files] == ["seedy.py", "seedy_parts.py"]
     away = tmp_path / "away"
     away.mkdir()
@@ -226,9 +224,7 @@ def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_pa
         f"trainer = pickle.load(open('trainer', 'rb'))\n"
         f"print(trainer.train([Block(Point({CONFIG!r}), 0, 40)])[0].status.tolist())"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    ran = forked.run(["-c", program], cwd=tmp_path)
     assert ran.stdout.strip() == str([int(status) for status in loop(40)])
 
 
@@ -256,12 +252,10 @@ def test_files_are_found_where_the_trainer_was_made_wherever_a_function_goes(tmp
         return found
 
     trainer = trainer_of(reads)
-    elsewhere = tmp_path / "worker"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
+    monkeypatch.chdir(tmp_path.parent)
     outcomes = trainer.train([Block(Point(CONFIG), first, 1) for first in range(3)])
     assert [outcome.successes for outcome in outcomes] == [1, 1, 0]
-    assert Path.cwd() == elsewhere
+    assert Path.cwd() == tmp_path.parent
 
 
 @pytest.mark.parametrize(
@@ -405,16 +399,12 @@ class TwoSeeds(NoRun):
     def run(self, seed, other): ...
 
 
-class NoConfig:
-    def run(self, seed): ...
-
-
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         (NoRun, r"without a method run.*add `def run\(self, seed\)`"),
         (TwoSeeds, r"missing a required argument: 'other'.*__init__\(self, config\)"),
-        (NoConfig, "cannot be called with a config and a seed"),
+        (type("NoConfig", (), {"run": Plain.run}), "cannot be called with a config and a seed"),
         (lambda a, b, c: None, "cannot be called with a config and a seed"),  # noqa: ARG005
         (lambda a, *, seed: None, "cannot be called with a config and a seed"),  # noqa: ARG005
     ],

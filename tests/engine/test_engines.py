@@ -1,7 +1,6 @@
 """The fused engine, the reference engine and the plain loop; no seed notices which others train
 beside it, in blocks of what size, on how many cores."""
 
-import itertools
 import warnings
 from dataclasses import replace
 from itertools import product
@@ -287,13 +286,9 @@ def test_pools_are_of_trainings_that_leave_lanes_idle_and_differ_in_rates_alone(
     monkeypatch.setattr(limits, "POOLED", 70)
     base, seeds = CONFIGS[1], np.arange(20)
     alike = [Training(replace(base, lr=0.1 * n, momentum=0.2), seeds) for n in range(1, 6)]
-    others = [
-        Training(replace(base, momentum=0.0), seeds),
-        Training(base, seeds + 1),
-        Training(base, seeds, (30,)),
-        Training(base, np.arange(32)),
-        Training(replace(base, lr=1.0), np.arange(32)),
-    ]
+    others = [Training(replace(base, momentum=0.0), seeds), Training(base, seeds + 1)]
+    others += [Training(base, seeds, (30,)), Training(base, np.arange(32))]
+    others += [Training(replace(base, lr=1.0), np.arange(32))]
     assert limits.pools([*alike, *others]) == [[0, 1, 2], [3, 4], [5], [6], [7], [8], [9]]
 
 
@@ -568,7 +563,7 @@ def test_outcomes_are_those_without_flushing_and_the_caller_keeps_subnormals(opt
 def test_rprop_scales_its_gradients_and_trains_almost_every_seed_as_without_flushing():
     """It steps by the sign of the smallest gradient: a zero in its place is another training."""
     seeds, differ, unscaled = np.arange(64), 0, 0
-    for activation, loss in itertools.product(["Sigmoid", "Tanh", "ELU", "Softmin"], LOSSES[::3]):
+    for activation, loss in product(["Sigmoid", "Tanh", "ELU", "Softmin"], LOSSES[::3]):
         config = replace(SINKING, activation=activation, loss=loss, optimizer="Rprop", epochs=2_000)
         exact = fused.train(config, XOR, seeds, flush=False)
         flushed = fused.train(config, XOR, seeds)
