@@ -64,7 +64,7 @@ class Published:
         values: the rows' values of each parameter of `columns`, in `normal` form.
         k: solved seeds, shape (rows,).
         n: seeds, shape (rows,).
-        lines: the line of the file on which each row ends.
+        lines: the line of the file on which each row begins.
     """
 
     path: Path
