@@ -78,9 +78,8 @@ def _missing():
 @LONG
 @pytest.mark.usefixtures("one_ray")
 def test_workers_that_cannot_begin_end_the_search_and_no_seed_is_held_for_failed(tmp_path):
-    trainer = Unloadable(str(tmp_path / "log"))
     with pytest.raises(InputError, match=r"no worker can start.*my_training.*fix: install"):
-        searched(tmp_path, trainer, 3)
+        searched(tmp_path, Unloadable(str(tmp_path / "log")), 3)
     assert not load_run(tmp_path / "run").evaluations
 
 

@@ -109,13 +109,12 @@ STUBS = {"scontrol": SCONTROL, "srun": SRUN, "ray": RAY, "xortune": SEARCH}
 
 def test_the_slurm_script_does_as_it_says(tmp_path):
     """With stand-ins for Slurm, Ray and the search, which note what they are told."""
-    script = CLUSTER / "slurm.sh"
     for name, text in STUBS.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
     job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_CPUS_PER_TASK": "32"}
     job["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    words = ["bash", script, "my.yaml", "/shared/run", "--trials", "9"]
+    words = ["bash", CLUSTER / "slurm.sh", "my.yaml", "/shared/run", "--trials", "9"]
     process = subprocess.Popen(words, cwd=tmp_path, env=os.environ | job, start_new_session=True)
 
     def ready():
