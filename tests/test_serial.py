@@ -303,7 +303,7 @@ print(changed(lambda: xt.search(space, train=train, output="run")), ray.is_initi
 
 
 def test_a_search_without_ray_leaves_the_process_as_it_was(tmp_path):
-    """That on a Ray that is there: see test_custom_places.py."""
+    """That on a Ray that is there: see test_custom_ray.py."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     ran = forked.run(["-c", SEARCH], cwd=tmp_path, env=environment)
     assert ran.stdout.splitlines()[-1] == "{} False"
