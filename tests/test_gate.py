@@ -22,7 +22,9 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
+from xortune.core.trainer import Block
 from xortune.driver import evaluate as evaluating
+from xortune.driver import gate as gating
 from xortune.driver import loop
 from xortune.driver.gate import gate_config
 from xortune.stats.anytime import (
@@ -84,15 +86,21 @@ SEQUENCES = st.tuples(st.floats(0.6, 1), st.integers(0, 2**32 - 1)).map(
 
 
 @settings(max_examples=30)
-@given(SEQUENCES, st.sampled_from([1, 2, 7, 64, 150]), st.sampled_from([0.7, 0.9, 0.95]))
-def test_the_answer_depends_on_the_order_of_seeds_only(solved, block, min_rate):
+@given(SEQUENCES, st.integers(1, 150), st.randoms(), st.sampled_from([0.7, 0.9, 0.95]))
+def test_the_answer_depends_on_the_order_of_seeds_only(solved, size, random, min_rate):
+    def in_any_order(tasks, trainer, add, further):
+        while tasks:
+            [seeds] = tasks[0].seeds
+            blocks = [seeds[at : at + size] for at in range(0, len(seeds), size)]
+            for block in random.sample(blocks, len(blocks)):
+                add(*trainer.train([Block(POINT, block.start, len(block))]), block.start)
+            tasks = further()
+
     test, k = sequential(min_rate, 150), 0
     found = gate_config(POINT, Scripted(solved), test)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "SHORT_SECONDS", 0)
-        patch.setattr(evaluating, "MANY", block)
-        assert gate_config(POINT, trainer := Scripted(solved), test) == found
-    assert max(map(len, trainer.asked)) <= block
+        patch.setattr(gating, "train_seeds", in_any_order)
+        assert gate_config(POINT, Scripted(solved), test) == found
     # After each seed, in words: the first at which either side is sure.
     for n, one in enumerate(solved, 1):
         k += one
@@ -374,8 +382,12 @@ def test_a_function_is_called_here_in_this_order():
 
 @pytest.mark.parametrize(("train", "rule"), [(Each, None), (Many, RULE)])
 def test_classes_and_many_seeds_at_once(train, rule):
-    found = xt.evaluate(OWN, range(100), train=train, success=rule)
+    told = []
+    found = xt.evaluate(
+        OWN, range(100), train=train, success=rule, on_seeds=lambda *now: told.append(now)
+    )
     assert found.solved.tolist() == expected(range(100))
+    assert 1 < len(told) < 20  # blocks grow
     if train is Many:
         assert 1 < len(Many.calls) < 10
 
@@ -417,11 +429,12 @@ def test_who_interrupts_leaves_no_process_behind(train_file):
     def interrupted(k, n):
         raise KeyboardInterrupt
 
-    before = REAPER.living
-    train = "python -c 'import time; time.sleep({lr} * (1 + 100 * bool({seed})))'"
+    before, began = REAPER.living, time.monotonic()
+    train = "python -c 'import time; time.sleep({lr} * (1 + 300 * bool({seed})))'"
     with pytest.raises(KeyboardInterrupt):
         xt.evaluate({"lr": 0.1}, range(50), train=train, workers=2, on_seeds=interrupted)
     wait_until(lambda: not REAPER.living - before)
+    assert time.monotonic() - began < 20
 
 
 def test_a_failed_seed_is_counted_and_shown_and_ends_it_if_that_is_asked_for(capsys):

@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 import pytest
 from fakes import DEAD, PLAIN, Lines, Priced, at, batches_of, failed, points, received, space_of
 from hand_made import solved
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xortune.core.outcome import Outcome
@@ -197,6 +197,7 @@ def test_so_it_is_with_the_seeds_of_a_certificate(count, deadly):
 
 
 @given(count=st.integers(1, 40), deadly=st.sets(st.integers(0, 39)))
+@example(count=40, deadly=set(range(39)))
 def test_with_one_attempt_a_block_is_split_at_once_and_no_config_is_given_up(count, deadly):
     deadly = {seed for seed in deadly if seed < count}
     fresh = FreshSeeds([SeedsToTrain(Point({"x": 1}), (range(count),))], OWN)
