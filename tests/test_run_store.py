@@ -131,10 +131,8 @@ def test_what_a_driver_wrote_after_it_had_lost_its_run_is_no_journal(drivers, ra
     journal, late = [], []
     for epoch, (count, strays) in enumerate(drivers, 1):
         first = len(journal) + 1
-        *written, more = (
-            Segment(number, epoch, f"{epoch:08x}", size=10)
-            for number in range(first, first + count + 1)
-        )
+        names = [(number, epoch, f"{epoch:08x}") for number in range(first, first + count + 1)]
+        *written, more = (Segment(*name, size=10) for name in names)
         journal += written
         if strays and epoch < len(drivers):
             late.append(more)

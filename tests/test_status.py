@@ -372,13 +372,9 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
 
 def test_the_rate_of_a_race_is_that_of_proposals(tmp_path):
     path, began = tmp_path / "run", 1_800_000_000
-    lines = [
-        finished(began + 10, 0, 2, 2),
-        finished(began + 20, 1, 0, 2),
-        finished(began + 700, 0, 1, 2, first=2),
-        finished(began + 710, 2, 2, 2),
-        finished(began + 720, 1, 2, 6, first=2),  # a climb is no proposal
-    ]
+    # The third and the fifth climb, which is no proposal.
+    blocks = [(10, 0, 2, 2), (20, 1, 0, 2), (700, 0, 1, 2, 2), (710, 2, 2, 2), (720, 1, 2, 6, 2)]
+    lines = [finished(began + moment, *block) for moment, *block in blocks]
     write_run(path, lines, trials=9, ladder=[2, 4, 8, 16], started=utc(began))
     with held(path):
         found = Watcher(path).look(began + 800)
