@@ -120,14 +120,6 @@ def test_overrides_are_checked_against_the_space(text, overrides, told):
         with_search(parse_space(text, "demo.yaml"), **overrides)
 
 
-def test_a_huge_grid_is_counted_without_making_it():
-    names = ", ".join(f"p{i}: {{low: 1, high: 1000}}" for i in range(50))
-    space = parse_space(f"name: a\nparameters: {{{names}}}\nsearch: {{sampler: grid}}")
-    assert grid_size(space) == 1000**50
-    first = list(itertools.islice(grid(space), 1001))
-    assert (first[0]["p49"], first[999]["p49"], first[1000]["p48"]) == (1, 1000, 2)
-
-
 def test_probes_hold_every_pair_that_conditions_allow():
     space = parse_space(GRID)
     items = [{*p.items()} for p in probes(space)]
@@ -312,15 +304,19 @@ def test_values_come_back_as_they_were(values):
     assert [(type(v), v) for v in found] == [(type(v), v) for v in values]
 
 
-def test_probes_stay_bounded():
-    def probes_of(count, form):
+def test_a_huge_grid_is_counted_without_making_it_and_probes_stay_bounded():
+    def of_many(count, form):
         parameters = dict.fromkeys((f"p{i}" for i in range(count)), form)
-        return list(probes(load_space(as_dict(1, parameters=parameters))))
+        return load_space({"name": "a", "parameters": parameters, "search": {"sampler": "grid"}})
 
-    points = probes_of(8, {"choice": list(range(24))})
+    space = of_many(50, {"low": 1, "high": 1000})
+    assert grid_size(space) == 1000**50
+    first = list(itertools.islice(grid(space), 1001))
+    assert (first[0]["p49"], first[999]["p49"], first[1000]["p48"]) == (1, 1000, 2)
+    points = list(probes(of_many(8, {"choice": list(range(24))})))
     assert len(points) <= 2048 + 8 * 24
     assert all({p[f"p{i}"] for p in points} == set(range(24)) for i in range(8))
-    assert len(probes_of(128, {"low": 0, "high": 1})) < 200
+    assert len(list(probes(of_many(128, {"low": 0, "high": 1})))) < 200
 
 
 def test_parameters_may_have_any_name_of_signs_that_a_column_or_an_option_could_have():
