@@ -25,6 +25,7 @@ __all__ = ["fast", "other", "share"]  # the fixtures
 
 RACE = """
 import sys, time
+from contextlib import ExitStack
 from pathlib import Path
 from xortune.core.errors import InputError
 from xortune.runs import lock
@@ -34,27 +35,18 @@ if sys.argv[3] == "share":
     lock._is_local, lock.flock = lambda _: False, lambda *_, **__: True
     lock.LEASE_SECONDS, lock.LOOK_SECONDS, lock.HEARTBEAT_SECONDS = 0.6, 0.05, 0.1
 
-def take(folder):
-    with held(folder):
-        won.append(folder.name)
-        take_next()
-
-def take_next():
-    while folders:
-        at, folder = folders.pop(0)
-        while time.time() < at:
+start, pause, won = float(sys.argv[1]), float(sys.argv[2]), []
+with ExitStack() as stack:
+    for number, name in enumerate(sys.argv[4:]):
+        while time.time() < start + number * pause:
             pass
         try:
-            take(folder)  # and keep it while the others are tried
-            return
+            stack.enter_context(held(Path(name)))  # and keep it while the others are tried
+            won.append(Path(name).name)
         except InputError as error:
             assert "another search holds this run: pid" in str(error), error
     print(*won, flush=True)
     sys.stdin.read()  # until all have tried all
-
-start, pause, won = float(sys.argv[1]), float(sys.argv[2]), []
-folders = [(start + i * pause, Path(name)) for i, name in enumerate(sys.argv[4:])]
-take_next()
 """
 
 FORK = """
