@@ -173,10 +173,7 @@ def test_nobody_waits_for_a_straggler():
 
 
 def test_a_search_ends_when_a_rate_is_proven():
-    space = parse_space(
-        "name: p\nparameters: {y: {low: 0.0, high: 1.0}}\nsearch: {sampler: random, trials: 50}\n"
-        "seeds: {race: {max: 256}}\nstop: {proven_rate: 0.9}\n"
-    )
+    space = replace(space_of(trials=50, ladder=rungs_up_to(256)), stop=StopSettings(0.9))
     points = at(*[0.5, 0.3, 1.0, *[0.2] * 47])
     session = run(space, Scripted(points), window=3)
     key, rate = session.queue.proven

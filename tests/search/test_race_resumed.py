@@ -352,6 +352,15 @@ def test_the_race_and_the_sampler_see_what_the_table_has(ladder, data, repeated,
         assert ranges(every) == ranges([*known, *second.evaluations])
 
 
+def test_seeds_of_another_version_do_not_count_toward_a_rung():
+    [point] = at(1.0)
+    block = Block(point, 0, 8)
+    known = replace(Evaluation(0, block, by_rate(block), None, True, 0.1, "w"), fingerprint=A)
+    rest = run(ONE, Scripted([point]), known=[known], fingerprint=B, workers=1)
+    blocks = [(e.block.first, e.block.count) for e in rest.evaluations]
+    assert blocks == [(8, 16), (24, 8), (32, 56)], "16, 24 and 80 of its own"
+
+
 def prefixes(lines, key):
     """What the counts of a config were after each of its blocks, those of lower seeds first."""
     found = sorted((e for e in lines if e.block.point.key == key), key=lambda e: e.block.first)
