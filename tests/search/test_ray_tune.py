@@ -21,6 +21,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, Block
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
+from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster
 from xortune.driver.voice import Listener
 from xortune.runs.run import load_run
@@ -164,7 +165,7 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(
 
     What Tune thinks of the dead worker is not.
     """
-    monkeypatch.setattr("xortune.driver.batches.ATTEMPTS", 1)
+    monkeypatch.setitem(Batches.__init__.__kwdefaults__, "attempts", 1)
     monkeypatch.setattr(logging.getLogger("ray"), "handlers", [caplog.handler])
     trainer = Dying(str(tmp_path / "log"), deadly=0, broken=2, seconds=0.001)
     progress = []
