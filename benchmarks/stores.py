@@ -8,30 +8,50 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import machine
 from journal import evaluations
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-from object_store import KEYS, s3_server  # noqa: E402  # the server of the tests
+from xortune.runs.journal import Journal
+from xortune.runs.lock import held
+from xortune.runs.store import JOURNAL, driver_directory, segments_in, store_of
 
-from xortune.runs.journal import Journal  # noqa: E402
-from xortune.runs.lock import held  # noqa: E402
-from xortune.runs.store import (  # noqa: E402
-    JOURNAL,
-    driver_directory,
-    segments_in,
-    store_of,
-)
+SPACE = Path(__file__).parents[1] / "search_spaces" / "xor.yaml"
 
-SPACE = ROOT / "search_spaces" / "xor.yaml"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "somebody",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """The address of a server with an empty bucket `runs`, a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            while True:
+                with suppress(OSError):
+                    urlopen(Request(f"http://127.0.0.1:{port}/runs", method="PUT")).close()
+                    break
+                time.sleep(0.1)
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.kill()
 
 
 def seconds(output: str, trials: int) -> float:
@@ -95,6 +115,8 @@ def paced(lines: int, pace: float) -> str:
                     sent.append(time.perf_counter())
                     while len(waits) < journal.settled:
                         waits.append(time.perf_counter() - sent[len(waits)])
+                journal.sync()
+                waits += [time.perf_counter() - at for at in sent[len(waits) :]]
                 took, cpu = time.perf_counter() - began, time.process_time() - cpu
             rows.append(
                 [what, f"{cpu / took:.1%}", f"{statistics.median(waits):.2f}", f"{max(waits):.2f}"]

@@ -45,6 +45,12 @@ def _found(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
 
 
+def test_the_scripts_find_what_they_import():
+    scripts = ", ".join(path.stem for path in BENCHMARKS.glob("*.py"))
+    found = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})"
+    forked.run(["-c", f"{found}; import {scripts}"])
+
+
 @pytest.fixture
 def tracer():
     from quality.spaces import SPACES
