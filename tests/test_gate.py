@@ -307,6 +307,11 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, words):
         assert word in str(caught.value)
 
 
+def test_nothing_is_undecided_before_the_last_planned_seed():
+    test, status = SequentialTest(0.5, 6, 0.95, 0), np.array([0, 1] * 3, np.uint8)
+    assert [test.decide(status[:n]) for n in (5, 6)] == [(None, 5), ("undecided", 6)]
+
+
 def test_a_gate_of_very_many_seeds_uses_bounds_that_hold_for_ever():
     test = SequentialTest(0.95, 20_001, 0.95, 0)
     n = np.arange(1, 2000)
