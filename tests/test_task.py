@@ -158,7 +158,7 @@ def test_files_of_other_systems_are_read(csv, encoding, end):
         ("a,y\n1,0\nnan,1\n", {}, "{path}:3: a: 'nan' is not finite"),
         ("a,y\n1,0\n1e999,1\n", {}, "{path}:3: a: '1e999' is not finite"),
         ("a,y\n1,0\n1,2,3\n", {}, "{path}:3: 3 values for 2 columns"),
-        ("a,y\n1\n1,0\n", {}, "{path}:2: 1 values for 2 columns"),
+        ("a,y\n1\n1,0\n", {}, "{path}:2: 1 value for 2 columns"),
         ("a,a,y\n1,0,1\n1,0,1\n", {}, "{path}:1: a column name is empty or given twice"),
         ("y\n1\n0\n", {}, "{path}: no input column; fix: add a column beside the target"),
         ("a,y\n1,0\n2,1\n", {"target": "Y"}, "{path}: target: no column 'Y'; allowed: a, y; fix"),

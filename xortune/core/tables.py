@@ -81,7 +81,8 @@ def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
                             fix="give every column a name of its own",
                         )
                 if len(row) != width:
-                    problem = f"{len(row)} values for {width} columns"
+                    values = "1 value" if len(row) == 1 else f"{len(row)} values"
+                    problem = f"{values} for {width} columns"
                     raise InputError(problem, place=f"{place}:{line}")
                 yield line, row
                 count += 1

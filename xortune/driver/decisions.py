@@ -268,7 +268,7 @@ class _Order:
 
     def _key(self, k: int, n: int, numbers: Numbers = ()) -> tuple[float, ...]:
         def cost(objective: Objective) -> NDArray[np.float64]:
-            if not numbers:
+            if not numbers:  # they only decide between equal counts, which are shown alike
                 return np.zeros(1)
             value = statistic_value(objective, numbers[self._names.index(objective.number or "")])
             return np.array([-value if objective.maximize else value])
