@@ -20,7 +20,7 @@ import numpy as np
 
 from xortune.core.point import Point
 from xortune.driver.propose import OptunaProposer, proposer_for
-from xortune.racing.objectives import ConfigCounts, sampler_values, statistic_value
+from xortune.racing.objectives import SeedSummary, sampler_values, statistic_value
 from xortune.spaces.model import Objective, SearchSpace
 from xortune.spaces.space import parse_space
 
@@ -49,9 +49,11 @@ def numbers(point: Point) -> list[float]:
     return found
 
 
-def that_it_failed(objectives: tuple[Objective, ...], seen: ConfigCounts) -> tuple[float, ...]:
+def that_it_failed(
+    objectives: tuple[Objective, ...], _: Point, seen: SeedSummary
+) -> tuple[float, ...]:
     """One value for all that failed."""
-    value = statistic_value(objectives[0], seen.numbers["acc"])
+    value = statistic_value(objectives[0], seen.numbers[0])
     return (value if math.isfinite(value) else -1e300,)
 
 
@@ -65,14 +67,14 @@ def searched(space: SearchSpace, tell: Callable[..., tuple[float, ...]]) -> list
         point = proposer.propose(number)
         assert point is not None
         given = numbers(point)
-        proposer.learn(number, ConfigCounts(point, 0, SEEDS, 0, {"acc": given}))
+        proposer.learn(number, point, SeedSummary(0, SEEDS, numbers=(given,)))
         found.append(statistic_value(goal, given))
     return found
 
 
-def the_number(objectives: tuple[Objective, ...], seen: ConfigCounts) -> tuple[float, ...]:
+def the_number(objectives: tuple[Objective, ...], _: Point, seen: SeedSummary) -> tuple[float, ...]:
     """Nothing else, where `failed` makes it one."""
-    return (statistic_value(objectives[0], seen.numbers["acc"]),)
+    return (statistic_value(objectives[0], seen.numbers[0]),)
 
 
 WAYS = (

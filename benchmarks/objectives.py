@@ -40,7 +40,7 @@ from xortune.driver.batches import Batches, Done, most_in_flight
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import Record
 from xortune.driver.propose import OptunaProposer
-from xortune.racing.objectives import ConfigCounts, speed
+from xortune.racing.objectives import SeedSummary, speed
 from xortune.runs.evaluation import Evaluation
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
@@ -73,38 +73,38 @@ TIE = 1e-6
 """Of a tie-break: no two different counts are so close in any of these numbers."""
 
 
-def ert(seen: ConfigCounts) -> float:
+def ert(seen: SeedSummary) -> float:
     """Minus the logarithm of the epochs to solve, with one success more."""
-    return -math.log(max(seen.spent, 1) / (seen.successes + 1))
+    return -math.log(max(seen.spent, 1) / (seen.k + 1))
 
 
-CANDIDATES: dict[str, tuple[str, Callable[[ConfigCounts], float]]] = {
-    "pooled": ("k/n", lambda s: s.successes / s.n),
+CANDIDATES: dict[str, tuple[str, Callable[[SeedSummary], float]]] = {
+    "pooled": ("k/n", lambda s: s.k / s.n),
     "pooled, speed": (
         "k/n; of equal ones the sooner",
-        lambda s: s.successes / s.n + TIE * speed(s),
+        lambda s: s.k / s.n + TIE * speed(s),
     ),
-    "Wilson": ("lower end, 95 %", lambda s: _wilson(s.successes, s.n)),
+    "Wilson": ("lower end, 95 %", lambda s: _wilson(s.k, s.n)),
     "Wilson, speed": (
         "the same; of equal ones the sooner",
-        lambda s: _wilson(s.successes, s.n) + TIE * speed(s),
+        lambda s: _wilson(s.k, s.n) + TIE * speed(s),
     ),
     "anytime, speed": (
         "anytime lower bound, 95 %; of equal ones the sooner",
-        lambda s: _anytime(s.successes, s.n) + TIE * speed(s),
+        lambda s: _anytime(s.k, s.n) + TIE * speed(s),
     ),
-    "shrunken": ("(k + 1) / (n + 2)", lambda s: (s.successes + 1) / (s.n + 2)),
+    "shrunken": ("(k + 1) / (n + 2)", lambda s: (s.k + 1) / (s.n + 2)),
     "shrunken, speed": (
         "the same; of equal ones the sooner",
-        lambda s: (s.successes + 1) / (s.n + 2) + TIE * speed(s),
+        lambda s: (s.k + 1) / (s.n + 2) + TIE * speed(s),
     ),
     "shrunken + speed": (
         "(k + 1 + s) / (n + 2), s in (0, 1) for speed",
-        lambda s: (s.successes + 1 + speed(s)) / (s.n + 2),
+        lambda s: (s.k + 1 + speed(s)) / (s.n + 2),
     ),
     "logarithm": (
         "-ln((n - k + 1 - s) / (n + 2)): the same order, spread out near 1",
-        lambda s: -math.log((s.n - s.successes + 1 - speed(s)) / (s.n + 2)),
+        lambda s: -math.log((s.n - s.k + 1 - speed(s)) / (s.n + 2)),
     ),
     "epochs": ("-ln ERT alone, one success more", ert),
 }
@@ -121,14 +121,14 @@ class Nowhere:
         return 0
 
 
-def search(space: SearchSpace, tracer: Tracer, told: Callable[[ConfigCounts], float]) -> None:
+def search(space: SearchSpace, tracer: Tracer, told: Callable[[SeedSummary], float]) -> None:
     """One search to its end; the tracer counts and takes down who is first."""
     trainer, trials = SpaceTrainer(tracer.bench, tracer.repetition), space.search.trials
     assert trials is not None
     ladder = space.seeds.ladder
     longest = max(trainer.cost(Block(point, 0, ladder[0])) for point in probes(space))
     most = most_in_flight(longest, slots=1, proposals=trials)
-    proposer = OptunaProposer(space, values_of=lambda _, seen: (told(seen),))
+    proposer = OptunaProposer(space, values_of=lambda _, __, seen: (told(seen),))
     decisions = SearchDecisions(space, trainer, proposer, max_in_flight=most)
     record = Record(Nowhere(), decisions)  # type: ignore[arg-type]
     batches = Batches(decisions, trainer, record, most=1)

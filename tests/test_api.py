@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 
 import xortune as xt
 from xortune.core.errors import InputError, from_command_line
-from xortune.core.outcome import Curves, Details
+from xortune.core.outcome import Curves, Details, SeedCount
 from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster
 from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
@@ -242,8 +242,8 @@ def test_a_repr_is_a_line():
     many = {"name": "dict", "parameters": {"x": {"choice": list(range(500))}}}
     space = xt.load_space(many | {"search": {"sampler": "random", "trials": 2}})
     first = run.results[0]
-    numbers = (1, 8, 8, 2**30, 997, 1000, 0.99257, 0.95)
-    result = CertifiedResult("a1b2c3d4", first.point, *numbers)
+    numbers = (1, SeedCount(8, 8), 2**30, 0.99257, 0.95)
+    result = CertifiedResult(997, 1000, "a1b2c3d4", first.point, *numbers)
     certificate = Certificate(0.95, (Attempt(1, 1000, "exact", 0.975, True, (result,)),))
     compared = xt.compare(run, reference="table.csv")
     values = (

@@ -55,7 +55,7 @@ def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
     trainer = Counting(fails={KEYS[1]: 1})
     found = certify(run, trainer)
     by_rank = sorted(found.finalists, key=lambda f: f.rank)
-    assert [(f.key, f.search_k, f.search_n, f.k, f.n) for f in by_rank] == [
+    assert [(f.key, f.search.k, f.search.n, f.k, f.n) for f in by_rank] == [
         *((KEYS[1], 8, 8, 98, 100), (KEYS[2], 7, 8, 100, 100), (KEYS[0], 6, 8, 100, 100))
     ]
     [first] = {f.first for f in by_rank}

@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.core.outcome import wilson
+from xortune.core.outcome import SeedCount, wilson
 from xortune.racing.grants import NEGLIGIBLE_SPEED, FrontGrants, Grants, seeds_at_first
-from xortune.racing.race import FUTILITY, RaceRule, expected_gain, is_futile, race_lower, race_upper
+from xortune.racing.race import (
+    FUTILITY,
+    RaceRule,
+    best_count,
+    expected_gain,
+    is_futile,
+    race_lower,
+    race_upper,
+)
 from xortune.spaces.model import FIRST
 
 
@@ -190,10 +198,11 @@ def test_the_expected_gain_is_the_integral(counts):
 
 def test_who_leads_is_never_futile():
     for other in (4_999, 5_000):  # two equal ones would stop each other
-        assert not is_futile(5_000, 10_000, [(other, 10_000)], 0.005)
-    assert is_futile(4_999, 10_000, [(5_000, 10_000), (1, 1_000)], 0.005)
-    assert not is_futile(0, 9, [], 0.005)
-    assert not is_futile(0, 60, [(60, 60)], None)
+        assert not is_futile(SeedCount(5_000, 10_000), SeedCount(other, 10_000), 0.005)
+    best = best_count([SeedCount(1, 1_000), SeedCount(5_000, 10_000), SeedCount(1, 2)])
+    assert is_futile(SeedCount(4_999, 10_000), best, 0.005)
+    assert not is_futile(SeedCount(0, 9), None, 0.005)
+    assert not is_futile(SeedCount(0, 60), SeedCount(60, 60), None)
 
 
 @pytest.mark.parametrize(("futility", "last"), [(FUTILITY, "STOP"), (None, "CONTINUE")])

@@ -23,12 +23,12 @@ from optuna.distributions import FloatDistribution
 
 import xortune as xt
 from xortune.core.errors import InputError
-from xortune.core.outcome import Status
+from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point
 from xortune.core.tables import read_table
 from xortune.integrations.importing import ImportRequest as Asked
 from xortune.integrations.importing import parameter_in, results_in, space_text
-from xortune.racing.objectives import counts_of, sampler_values
+from xortune.racing.objectives import sampler_values, summary_of
 from xortune.reports.page import page
 from xortune.reports.run import run_document
 from xortune.runs.journal import Journal
@@ -289,7 +289,7 @@ def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, result
     assert [found.n for found in certificate.finalists] == [100, 100]
     best = certificate.best
     lucky = [s for s in range(best.first, best.first + 100) if s % 10 and s % 50 != 7]
-    assert (best.k, best.search_k, best.search_n) == (len(lucky), 40, 40)
+    assert (best.k, best.search) == (len(lucky), SeedCount(40, 40))
     verdict = xortune("gate", "again", "--min-rate", "0.7")
     assert re.match("proven: .*certified config", verdict.stdout, re.S)
 
@@ -358,8 +358,8 @@ def test_each_config_is_a_trial_with_what_was_told_and_what_was_counted(searched
     by_key = {result.key: result for result in searched.results}
     for trial in study.trials:
         result = by_key[trial.user_attrs["key"]]
-        seen = counts_of(result.point, result.outcome, searched.objectives)
-        assert trial.values == list(sampler_values(searched.objectives, seen))
+        seen = summary_of(result.outcome, searched.objectives)
+        assert trial.values == list(sampler_values(searched.objectives, result.point, seen))
         low, high = result.outcome.interval()
         counted = {"k": result.outcome.successes, "n": 4, "low": low, "high": high}
         counted["config"] = result.point.as_dict()

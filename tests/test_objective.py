@@ -16,7 +16,7 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.racing.objectives import (
-    ConfigCounts,
+    SeedSummary,
     costs,
     estimates,
     front,
@@ -48,19 +48,20 @@ def seen(draw, n=None, k=None, most=100_000):
     n = draw(st.integers(1, most)) if n is None else n
     k = draw(st.integers(0, n)) if k is None else k
     budget = draw(BUDGETS)
-    return ConfigCounts(POINT, k, n, draw(st.integers((n - k) * budget, n * budget)))
+    return SeedSummary(k, n, draw(st.integers((n - k) * budget, n * budget)))
 
 
 def rate_value(counts):
-    return sampler_values((RATE,), counts)[0]
+    return sampler_values((RATE,), POINT, counts)[0]
 
 
 @given(one=seen())
 def test_what_is_told_is_finite(one):
-    numbers = (*sampler_values((RATE,), one), *sampler_values((RATE, EPOCHS, HIDDEN), one))
+    several = sampler_values((RATE, EPOCHS, HIDDEN), POINT, one)
+    numbers = (*sampler_values((RATE,), POINT, one), *several)
     assert len(numbers) == 4
     assert all(math.isfinite(number) for number in numbers)
-    assert 0 < expected_rate(one.successes, one.n) < 1
+    assert 0 < expected_rate(one.k, one.n) < 1
     assert 0 < speed(one) < 1
 
 
@@ -70,32 +71,32 @@ def test_more_successes_are_worth_more_and_speed_never_outweighs_a_seed(data, n)
     more = data.draw(st.integers(fewer + 1, n))
     low, high = data.draw(seen(n=n, k=fewer)), data.draw(seen(n=n, k=more))
     assert rate_value(low) < rate_value(high)
-    assert expected_rate(low.successes, low.n) < expected_rate(high.successes, high.n)
+    assert expected_rate(low.k, low.n) < expected_rate(high.k, high.n)
 
 
 @given(n=st.integers(1, 4096), pair=st.lists(st.integers(1, 100_000), min_size=2, max_size=2))
 def test_among_those_that_always_solve_the_sooner_is_worth_more(n, pair):
     (a, b) = sorted(pair)
-    sooner, later = ConfigCounts(POINT, n, n, a * n), ConfigCounts(POINT, n, n, b * n)
+    sooner, later = SeedSummary(n, n, a * n), SeedSummary(n, n, b * n)
     assert (rate_value(sooner) > rate_value(later)) == (a < b)
     assert (log_epochs_to_solve(sooner) < log_epochs_to_solve(later)) == (a < b)
 
 
 def test_worth_by_hand():
-    assert rate_value(ConfigCounts(POINT, 2, 4, 4 * (2**31 - 1))) == pytest.approx(3.001 / 6)
-    assert rate_value(ConfigCounts(POINT, 4, 4, 0)) == pytest.approx(5.999 / 6)
-    hundred = ConfigCounts(POINT, 4, 4, 400)
+    assert rate_value(SeedSummary(2, 4, 4 * (2**31 - 1))) == pytest.approx(3.001 / 6)
+    assert rate_value(SeedSummary(4, 4, 0)) == pytest.approx(5.999 / 6)
+    hundred = SeedSummary(4, 4, 400)
     assert speed(hundred) == pytest.approx(1 - math.log(101) / math.log(2**31 + 1))
-    speeds = [speed(ConfigCounts(POINT, 1, 1, n)) for n in (10, 100, 1000)]
+    speeds = [speed(SeedSummary(1, 1, n)) for n in (10, 100, 1000)]
     assert speeds == pytest.approx([0.89, 0.79, 0.68], abs=0.005)
 
 
 def test_estimates_and_costs():
-    one = ConfigCounts(POINT, 6, 8, 2400)
-    assert estimates((RATE, HIDDEN, EPOCHS), one) == (0.75, 5.0, 400.0)
-    assert costs((RATE, HIDDEN, EPOCHS), one) == (5.0, 400.0)
-    assert costs((RATE, Objective("hidden_dim", maximize=True)), one) == (-5.0,)
-    assert costs((RATE, EPOCHS), ConfigCounts(POINT, 0, 8, 8000)) == (math.inf,)
+    one = SeedSummary(6, 8, 2400)
+    assert estimates((RATE, HIDDEN, EPOCHS), POINT, one) == (0.75, 5.0, 400.0)
+    assert costs((RATE, HIDDEN, EPOCHS), POINT, one) == (5.0, 400.0)
+    assert costs((RATE, Objective("hidden_dim", maximize=True)), POINT, one) == (-5.0,)
+    assert costs((RATE, EPOCHS), POINT, SeedSummary(0, 8, 8000)) == (math.inf,)
 
 
 CELLS = st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0, math.inf])

@@ -297,9 +297,9 @@ def test_the_answer_is_the_gate_s(every, rate, most):
     assert tally.answer in (verdict.answer, "undecided")
     assert (tally.answer == "proven") == verdict.passed
     if tally.answer != "undecided":
-        assert (tally.k, tally.n) == (verdict.k, verdict.n)
-    elif tally.n < most:  # nothing that could have come would have proven it
-        for _ in range(most - tally.n):
+        assert (tally.seen.k, tally.seen.n) == (verdict.k, verdict.n)
+    elif tally.seen.n < most:  # nothing that could have come would have proven it
+        for _ in range(most - tally.seen.n):
             tally.count()
             assert tally.answer != "proven"
 

@@ -5,7 +5,7 @@ import pytest
 
 import xortune as xt
 from xortune.core.point import Point
-from xortune.racing.objectives import ConfigCounts, sampler_values, worth
+from xortune.racing.objectives import SeedSummary, sampler_values, worth
 from xortune.spaces.space import load_space
 
 SPACE = {
@@ -15,9 +15,11 @@ SPACE = {
     "seeds": {"ladder": [2]},
 }
 
+POINT = Point({"x": 1})
+
 
 def seen(k, numbers):
-    return ConfigCounts(Point({"x": 1}), k, len(numbers), 0, {"acc": numbers})
+    return SeedSummary(k, len(numbers), numbers=(numbers,))
 
 
 def rows(numbers):
@@ -65,14 +67,14 @@ def test_a_sampler_hears_of_it_and_a_seed_is_worth_more(rule):
     goals = load_space(SPACE | {"success": rule, "trainer": "./t.py:run"}).objectives
     scale = [-1e300, -5.0, 0.0, 1e-4, 0.362, 0.966, 30.0, 1e300]
     ordered = scale if ">" in rule else scale[::-1]
-    values = [sampler_values(goals, seen(0, [number] * 2))[0] for number in ordered]
+    values = [sampler_values(goals, POINT, seen(0, [number] * 2))[0] for number in ordered]
     assert values == sorted(values)
     assert len(set(values)) == len(values)
     nan = float("nan")
-    assert sampler_values(goals, seen(0, [nan, nan]))[0] <= values[0]
-    assert sampler_values(goals, seen(1, [nan, ordered[0]]))[0] > values[-1]
+    assert sampler_values(goals, POINT, seen(0, [nan, nan]))[0] <= values[0]
+    assert sampler_values(goals, POINT, seen(1, [nan, ordered[0]]))[0] > values[-1]
     half = 0.5 + 0.499 * ((1 if ">" in rule else -1) / 3)
-    assert sampler_values(goals, seen(0, [0.5] * 2)) == (worth(0, 2, half),)
+    assert sampler_values(goals, POINT, seen(0, [0.5] * 2)) == (worth(0, 2, half),)
 
 
 def accuracy(config, seed):

@@ -179,9 +179,9 @@ class Scripted:
         assert point == self.points[number]
         self.events.append(("propose", number))
 
-    def learn(self, number, seen):
-        self.events.append(("learn", number, seen.successes / seen.n))
-        self.told.append((number, seen))
+    def learn(self, number, point, seen):
+        self.events.append(("learn", number, seen.k / seen.n))
+        self.told.append((number, point, seen))
 
 
 LADDER = (8, 24, 80)

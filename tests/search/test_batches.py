@@ -31,7 +31,7 @@ from xortune.driver.batches import (
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import FirstFailure, FreshSeeds, Record, run
 from xortune.driver.propose import LEARNING, RANDOM_EVERY, STARTUP, proposer_for
-from xortune.racing.objectives import ConfigCounts
+from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
@@ -423,6 +423,6 @@ def test_what_is_foreseen_is_what_is_proposed(sampler):
                 assert foreseen.setdefault(later, point) == point
         point = proposer.propose(number)
         assert foreseen.get(number, point) == point
-        proposer.learn(number, ConfigCounts(point, number * 7 % 11, 11, 100 * number))
+        proposer.learn(number, point, SeedSummary(number * 7 % 11, 11, 100 * number))
     drawn = {n for n in range(14) if sampler == "tpe" and (n < STARTUP or n % RANDOM_EVERY == 0)}
     assert set(foreseen) == (drawn if sampler in LEARNING else set(range(14)))

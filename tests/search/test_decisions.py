@@ -17,7 +17,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.decisions import WIDENS, in_flight_at
 from xortune.racing.grants import LOOKS, PRIOR_WEIGHT, PROMOTION_SHARE, RATES, Grants, race_of
-from xortune.racing.objectives import ConfigCounts, speed
+from xortune.racing.objectives import SeedSummary, speed
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.results import ConfigResults
@@ -135,7 +135,7 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
         blocks.append((number, n, end - n))
         outcomes = [by_rate(Block(points[number], b[1], b[2])) for b in blocks if b[0] == number]
         k, share = sum(o.successes for o in outcomes), sum(o.epochs_spent for o in outcomes) / end
-        grants.see(number, k, end, speed=speed(ConfigCounts(points[number], 0, 1, share)))
+        grants.see(number, k, end, speed=speed(SeedSummary(0, 1, share)))
         return end - n, k == end and any(end < rung <= 8 for rung in ladder)
 
     waiting = list(range(len(rates)))
@@ -393,5 +393,5 @@ def test_the_progress_names_the_first_of_the_table(rates, goal, races, cut):
         first = results[0].outcome
         best = session.progress[-1].best
         if first.successes or goal:  # by keys, which the progress does not know, if none solved any
-            assert best == (first.successes, first.n)
+            assert best == first.count
         known = [e for e in session.evaluations if e.proposal < cut]

@@ -83,9 +83,10 @@ def test_all_seeds_count_the_crashed_ones_at_the_full_budget():
     proposer = Scripted([Point({"x": "b", "y": 0.5, "h": 3, "epochs": 1000})] * 2)
     results = (DEAD, solved(8, 8, 8, epoch=100))
     run(space, proposer, window=1, train=lambda job: results[job.proposal])
-    found = [seen for _, seen in proposer.told]
-    assert [(s.successes, s.n, s.spent) for s in found] == [(0, 8, 8000), (8, 16, 8800)]
-    assert all(len(sampler_values(space.objectives, seen)) == 3 for seen in found)
+    [(_, point, _), _] = proposer.told
+    found = [seen for *_, seen in proposer.told]
+    assert [(s.k, s.n, s.spent) for s in found] == [(0, 8, 8000), (8, 16, 8800)]
+    assert all(len(sampler_values(space.objectives, point, seen)) == 3 for seen in found)
 
 
 def test_a_cheap_config_is_not_stopped_for_a_better_dear_one():

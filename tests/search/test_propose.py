@@ -12,7 +12,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.driver.propose import RANDOM_EVERY, Draw, proposer_for
-from xortune.racing.objectives import ConfigCounts, sampler_values
+from xortune.racing.objectives import SeedSummary, sampler_values
 from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
 from xortune.spaces.space import parse_space
 
@@ -31,7 +31,7 @@ def proposals(space, count=14):
     proposer, found = proposer_for(space), []
     for number in range(count):
         found.append(point := proposer.propose(number))
-        proposer.learn(number, ConfigCounts(point, number * 7 % 11, 11, 100 * number))
+        proposer.learn(number, point, SeedSummary(number * 7 % 11, 11, 100 * number))
     return found
 
 
@@ -107,7 +107,7 @@ def test_replay_of_a_normal_form_leaves_the_study_as_it_was():
         point = first.propose(number)
         replayed.replay(number, Point({**point, "more": 1}))
         for proposer in (first, replayed):
-            proposer.learn(number, ConfigCounts(point, number, 12, 100))
+            proposer.learn(number, point, SeedSummary(number, 12, 100))
     assert first.propose(12) == replayed.propose(12)
 
 
@@ -173,9 +173,9 @@ def test_tpe_proposes_what_optunas_with_its_own_groups_does():
         waiting.insert(0 if number % 3 else len(waiting), (number, trial, point))
         if number > 3:  # in another order than they were proposed in
             one, trial, point = waiting.pop()
-            seen = ConfigCounts(point, one * 7 % 11, 11, 100 * one)
-            proposer.learn(one, seen)
-            study.tell(trial, sampler_values(space.objectives, seen))
+            seen = SeedSummary(one * 7 % 11, 11, 100 * one)
+            proposer.learn(one, point, seen)
+            study.tell(trial, sampler_values(space.objectives, point, seen))
 
 
 @pytest.mark.parametrize(("ladder", "drawn"), [("[2, 4]", True), ("[4]", False)])
@@ -188,6 +188,6 @@ def test_a_race_looks_elsewhere_from_time_to_time_whatever_tpe_has_learnt(ladder
     for number in range(40):
         point, other = learnt.propose(number), free.propose(number)
         same.append(point == other)
-        learnt.learn(number, ConfigCounts(point, int(point["a"] > 0.9), 1, 100))
+        learnt.learn(number, point, SeedSummary(int(point["a"] > 0.9), 1, 100))
     later = range(20, 40)  # TPE itself begins with ten drawn ones
     assert [same[n] for n in later] == [drawn and n % RANDOM_EVERY == 0 for n in later]

@@ -10,12 +10,13 @@ from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.core.outcome import wilson
+from xortune.core.outcome import SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.decisions import Count, ProvenanceGroups
+from xortune.driver.decisions import ProvenanceGroups
 from xortune.driver.propose import LEARNING, proposer_for
 from xortune.racing.grants import FrontGrants, Grants, raced
+from xortune.racing.objectives import SeedSummary
 from xortune.racing.race import Race, RaceRule
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.results import ConfigResults, by_version
@@ -338,16 +339,17 @@ def test_the_race_and_the_sampler_see_what_the_table_has(ladder, data, repeated,
     if len(ladder) > 1:
         assert proposer.raced == table
     told = dict.fromkeys(range(len(points)))
-    for number, seen in proposer.told:
+    for number, point, seen in proposer.told:
         assert told[number] is None, "told twice"
-        told[number] = seen.point.key
-        assert (seen.successes, seen.n) in prefixes(every, seen.point.key), "pooled"
+        told[number] = point.key
+        assert (seen.k, seen.n) in prefixes(every, point.key), "pooled"
     assert None not in told.values()
     last = third.progress[-1] if third.progress else second.progress[-1]
     assert (last.done, last.total) == (len(points), len(points)), "the budget is exact"
     third.assert_in_order(both)
     if third.progress:
-        assert last.best == max(table.values(), key=lambda c: (float(wilson(*c)[0]), c[1]))
+        first = max(table.values(), key=lambda c: (float(wilson(*c)[0]), c[1]))
+        assert last.best == SeedCount(*first)
     if fingerprint == B:  # what goes on as it was goes on as if it had not been interrupted
         assert ranges(every) == ranges([*known, *second.evaluations])
 
@@ -376,7 +378,7 @@ PARTS = st.lists(
 def test_which_version_counts_depends_on_no_order(given, order):
     parts, first = [], 0
     for fingerprint, n, k in given:
-        parts.append((fingerprint, first, Count(min(k, n), n)))
+        parts.append((fingerprint, first, SeedSummary(min(k, n), n)))
         first += n
     order.shuffle(shuffled := list(parts))
     apart, halves = ProvenanceGroups(), (ProvenanceGroups(), ProvenanceGroups())
@@ -391,10 +393,10 @@ def test_which_version_counts_depends_on_no_order(given, order):
         return
     seeds = {one: sum(c.n for other, _, c in parts if other == one) for one, _, _ in parts}
     most = max(seeds, key=seeds.__getitem__)  # the first of equal ones: that of the lowest seed
-    solved = sum(c.successes for m, _, c in parts if m == most)
+    solved = sum(c.k for m, _, c in parts if m == most)
     for found in (apart, joined):
         assert found.fingerprint == most
-        assert (found.counted.n, found.counted.successes) == (seeds[most], solved)
+        assert (found.counted.n, found.counted.k) == (seeds[most], solved)
         assert found.superseded == sum(seeds.values()) - seeds[most]
         assert {m: c.n for m, (_, c) in found.parts.items()} == seeds
     assert changes[1] == (bool(halves[0].parts) and halves[0].fingerprint != most)

@@ -30,7 +30,7 @@ from xortune.driver.propose import (
     shared_study,
     study_name,
 )
-from xortune.racing.objectives import ConfigCounts, sampler_values
+from xortune.racing.objectives import SeedSummary, sampler_values
 from xortune.runs.journal import Journal
 from xortune.runs.run import create
 from xortune.runs.store import JOURNAL
@@ -112,8 +112,8 @@ def proposer(storage, run, space=SHARED):
     return proposer_for(space, shared=SharedStudy(study.url, study.name, run * 16))
 
 
-def seen(point, k=4):
-    return ConfigCounts(point, k, 4, 100)
+def seen(k=4):
+    return SeedSummary(k, 4, 100)
 
 
 def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, storage):
@@ -149,8 +149,8 @@ def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, sto
         point, outcome = line.block.point, line.outcome
         if [line.block.point for line in lines].count(point) == 1:  # else it is told of all turns
             assert trial.user_attrs[SOLVED] == f"{outcome.successes}/4"
-            mine = ConfigCounts(point, outcome.successes, outcome.n, outcome.epochs_spent)
-            assert trial.values == list(sampler_values(SHARED.objectives, mine))
+            mine = SeedSummary(outcome.successes, outcome.n, outcome.epochs_spent)
+            assert trial.values == list(sampler_values(SHARED.objectives, point, mine))
         asked = {n: v for n, v in point.items() if n != "same"}
         assert {n: trial.params[n] for n in asked} == pytest.approx(asked)
 
@@ -160,7 +160,7 @@ def test_one_learns_from_what_another_has_told(storage):
     one, two = proposer(storage, "a"), proposer(storage, "b")
     for number in range(12):
         point = one.propose(number)
-        one.learn(number, seen(point, 4 if point["y"] > 0.6 else 0))
+        one.learn(number, point, seen(4 if point["y"] > 0.6 else 0))
     drawn = [Draw(SHARED).point(two.seed(number)) for number in range(1, 9)]
     assert [lonely.propose(number) for number in range(1, 9)] == drawn
     learnt = [two.propose(number) for number in range(1, 9)]
@@ -182,7 +182,7 @@ def test_what_was_told_is_not_told_again_and_what_was_asked_is_not_asked_again(s
     first = proposer(storage, "a", space)
     points = [first.propose(number) for number in range(6)]
     for number in range(3):
-        first.learn(number, seen(points[number], number))
+        first.learn(number, points[number], seen(number))
     told_at = [trial.datetime_complete for trial in trials(storage, space)[:3]]
     # Killed: the journal has proposals 0 to 3; the study has been asked for six.
     second = proposer(storage, "a", space)
@@ -191,7 +191,7 @@ def test_what_was_told_is_not_told_again_and_what_was_asked_is_not_asked_again(s
     assert [second.propose(number) for number in (4, 5)] == points[4:]
     second.propose(6)
     for number in range(4):
-        second.learn(number, seen(points[number], number))
+        second.learn(number, points[number], seen(number))
     found = trials(storage, space)
     assert [trial.user_attrs[PROPOSAL] for trial in found] == list(range(7))
     assert [trial.state.name for trial in found] == ["COMPLETE"] * 4 + ["RUNNING"] * 3
@@ -202,7 +202,7 @@ def test_what_was_told_is_not_told_again_and_what_was_asked_is_not_asked_again(s
 def test_a_run_that_is_resumed_without_its_study_before_enters_what_it_knows(storage):
     point, late = Draw(SHARED).point(1), proposer(storage, "a")
     late.replay(1, point)
-    late.learn(1, seen(point))
+    late.learn(1, point, seen())
     (trial,) = trials(storage)
     assert (trial.state.name, trial.user_attrs[PROPOSAL]) == ("COMPLETE", 1)
     assert trial.params["kind"] == point["kind"]

@@ -15,7 +15,7 @@ from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
 from xortune.core.errors import InputError, check_share
 from xortune.core.formats import as_html, rounded_down, rounded_up
-from xortune.core.outcome import Status
+from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point
 from xortune.core.seeds import MAX_SEED
 from xortune.spaces.yaml_reader import read_text, read_yaml
@@ -207,8 +207,10 @@ class SequentialTest:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The answer of a gate. A gate on a certificate trains nothing and leaves some fields None.
+class Verdict(SeedCount):
+    """The answer of a gate, with its seeds up to the decision.
+
+    A gate on a certificate trains nothing and leaves some fields None.
 
     Attributes:
         answer: `proven` (the rate is above `min_rate`), `refuted` (below it) or `undecided`.
@@ -216,8 +218,6 @@ class Verdict:
         confidence: 1 minus the greatest probability of a wrong answer.
         key: key of the config.
         point: the config itself.
-        k: seeds solved up to the decision.
-        n: seeds up to the decision.
         low: lower end of the interval of the rate. Both ends together hold with `confidence`,
             whatever made the gate stop. For a certificate its lower bound.
         high: upper end; None for a certificate.
@@ -234,8 +234,6 @@ class Verdict:
     confidence: float
     key: str
     point: Point
-    k: int
-    n: int
     low: float
     high: float | None
     first_seed: int

@@ -144,11 +144,11 @@ def _call(item: pytest.Function, tally: SeedTally) -> None:
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
     except (pytest.skip.Exception, pytest.xfail.Exception) as ended:
-        if tally.n:  # only the first seed may end the test in this way
+        if tally.seen.n:  # only the first seed may end the test in this way
             how = "skipped" if isinstance(ended, pytest.skip.Exception) else "expected to fail"
             _refuse(
-                f"seed {tally.next} was {how} ({ended}), after {tally.n} that were not: a seed "
-                "is never left out. Skip the whole test, or let the seed fail"
+                f"seed {tally.next} was {how} ({ended}), after {tally.seen.n} that were not: a "
+                "seed is never left out. Skip the whole test, or let the seed fail"
             )
         raise
     except BaseException as error:  # pytest.fail and sys.exit raise no Exception

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xortune.certificates.gate import Answer, SequentialTest
 from xortune.core.errors import InputError, error_text
+from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.core.seeds import MARK
 from xortune.stats.anytime import anytime_interval
 
@@ -63,8 +64,7 @@ class SeedTally:
     """The results of the seeds so far.
 
     Attributes:
-        k: seeds that passed.
-        n: seeds counted.
+        seen: how many passed, of how many.
         failures: the first seeds that failed, each with its message.
         traceback: that of the first failure.
         answer: None while the test goes on.
@@ -72,7 +72,7 @@ class SeedTally:
 
     def __init__(self, test: SequentialTest) -> None:
         self._test = test
-        self.k = self.n = 0
+        self.seen = NO_SEEDS
         self.failures: list[tuple[int, str]] = []
         self.traceback = ""
         self.answer: Answer | None = None
@@ -80,42 +80,41 @@ class SeedTally:
     @property
     def next(self) -> int:
         """The first seed that is not counted yet."""
-        return self._test.first_seed + self.n
+        return self._test.first_seed + self.seen.n
 
     def count(self, error: BaseException | None = None, traceback: str = "") -> None:
         """Count the next seed, which passed or failed with an error."""
-        if error is None:
-            self.k += 1
-        elif len(self.failures) < MAX_LISTED:
+        if error is not None and len(self.failures) < MAX_LISTED:
             line = " ".join(error_text(error).split())
             line = line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 3] + "..."
             self.failures.append((self.next, line))
         self.traceback = self.traceback or traceback
-        self.n += 1
+        k, n = self.seen.k + (error is None), self.seen.n + 1
+        self.seen = SeedCount(k, n)
         test, most = self._test, self._test.max_seeds
-        if test.proves(self.k, self.n):
+        if test.proves(k, n):
             self.answer = "proven"
-        elif test.refutes(self.k, self.n):
+        elif test.refutes(k, n):
             self.answer = "refuted"
         # The rate cannot be proven even if all remaining seeds pass. Only a failure can cause this.
-        elif error is not None and not test.proves(self.k + most - self.n, most):
+        elif error is not None and not test.proves(k + most - n, most):
             self.answer = "undecided"
 
     @property
     def line(self) -> str:
         """The line of the summary: `seeds: 88 of 88, proven 0.95`."""
-        return f"seeds: {self.k} of {self.n}, {self.answer} {self._test.min_rate:g}"
+        return f"seeds: {self.seen.k} of {self.seen.n}, {self.answer} {self._test.min_rate:g}"
 
     @property
     def message(self) -> str:
         """Why the test failed: counts, bounds, the first seeds that failed, a traceback."""
-        test = self._test
-        text = f"{self.answer}: {self.k} of {self.n} seeds passed, "
+        test, k, n = self._test, self.seen.k, self.seen.n
+        text = f"{self.answer}: {k} of {n} seeds passed, "
         if self.answer == "refuted":
-            bound = test.bound("refuted", self.k, self.n)
+            bound = test.bound("refuted", k, n)
             text += f"so the success rate is below {test.min_rate:g} (upper bound {bound:.4f}"
         else:
-            low, high = map(float, anytime_interval(self.k, self.n, confidence=test.confidence))
+            low, high = map(float, anytime_interval(k, n, confidence=test.confidence))
             text += (
                 f"so {test.min_rate:g} is not proven with {test.max_seeds} seeds "
                 f"(success rate {low:.4f} to {high:.4f}"
@@ -123,7 +122,7 @@ class SeedTally:
         seeds = f"seeds {test.first_seed} to {self.next - 1}"
         lines = [f"{text}, confidence {test.confidence:g}, {seeds})"]
         lines += [f"  seed {seed}: {message}" for seed, message in self.failures]
-        if (more := self.n - self.k - len(self.failures)) > 0:
+        if (more := n - k - len(self.failures)) > 0:
             lines.append(f"  ... and {more} more")
         if self.traceback:
             seed, _ = self.failures[0]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 from xortune.core.formats import as_html, count, decimals, number, plain, rounded_down, rounded_up
-from xortune.core.outcome import Outcome, rate_of, wilson
+from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.runs.results import free_name
@@ -580,7 +580,8 @@ def sentence(comparison: RunComparison, pair: Pair, *, basis: bool = True) -> st
         basis: add the seeds and the test.
     """
     first, second = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
-    rates = [rate_of(pair.k_a, pair.n_a), rate_of(pair.k_b, pair.n_b)]
+    counts = SeedCount(pair.k_a, pair.n_a), SeedCount(pair.k_b, pair.n_b)
+    rates = [count.rate_text for count in counts]
     low, high, difference = pair.low, pair.high, pair.difference
     if pair.ahead == pair.b:
         low, high, difference = -high, -low, -difference

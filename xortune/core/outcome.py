@@ -144,6 +144,37 @@ class Status(enum.IntEnum):
         return self.name.lower()
 
 
+@dataclass(frozen=True, slots=True)
+class SeedCount:
+    """K of n seeds. What says more about them is a subclass.
+
+    Attributes:
+        k: seeds solved.
+        n: seeds, failed ones included.
+    """
+
+    k: int
+    n: int
+
+    @property
+    def rate(self) -> float:
+        """K / n."""
+        return self.k / self.n
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Wilson's (low, high) for the success probability; see `wilson`."""
+        low, high = wilson(self.k, self.n, confidence=confidence)
+        return float(low), float(high)
+
+    @property
+    def rate_text(self) -> str:
+        """The rate in percent, with the decimals that its 95 % Wilson interval supports."""
+        return measured(self.rate, *self.interval())
+
+
+NO_SEEDS = SeedCount(0, 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """One configuration, trained under S seeds.
@@ -195,14 +226,18 @@ class Outcome:
         return int(self.seeds.shape[0])
 
     @property
+    def count(self) -> SeedCount:
+        """K of n."""
+        return SeedCount(self.successes, self.n)
+
+    @property
     def rate(self) -> float:
         """K / n."""
-        return self.successes / self.n
+        return self.count.rate
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Wilson's (low, high) for the success probability; see `wilson`."""
-        low, high = wilson(self.successes, self.n, confidence=confidence)
-        return float(low), float(high)
+        return self.count.interval(confidence)
 
     @property
     def epochs_spent(self) -> int:
@@ -420,9 +455,3 @@ def wilson(
     low = np.where(empty | (k == 0), 0.0, np.maximum(middle - half, 0.0))
     high = np.where(empty | (k == m), 1.0, np.minimum(middle + half, 1.0))
     return low, high
-
-
-def rate_of(k: int, n: int) -> str:
-    """K / n in percent, with the decimals that its 95 % Wilson interval supports."""
-    low, high = wilson(k, n)
-    return measured(k / n, float(low), float(high))

@@ -16,7 +16,7 @@ from itertools import islice, pairwise
 from typing import Literal, Protocol
 
 from xortune.core.errors import TrainingError
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import NO_SEEDS, Outcome, SeedCount
 from xortune.core.point import Point
 from xortune.core.trainer import (
     NOT_FINISHED,
@@ -272,14 +272,13 @@ class Prospect:
         point: of the config.
         rungs: its total seeds after each of its next decisions, ascending.
         granted: it has been given the seeds from 0 up to this one.
-        successes, n: its known results.
+        seen: its known results.
     """
 
     point: Point
     rungs: tuple[int, ...]
     granted: int = 0
-    successes: int = 0
-    n: int = 0
+    seen: SeedCount = NO_SEEDS
 
     @property
     def next_block(self) -> Block:
@@ -430,11 +429,9 @@ class Ahead:
             chance, number, prospect = heappop(heap)
             block, later = prospect.next_block, prospect.after_next
             if (kept := self._kept.get(block)) is not None:
-                later = replace(
-                    later,
-                    successes=prospect.successes + kept.result.successes,
-                    n=prospect.n + block.count,
-                )
+                seen = prospect.seen
+                solved = seen.k + kept.result.successes
+                later = replace(later, seen=SeedCount(solved, seen.n + block.count))
                 chance = -_chance(later)
             else:
                 chance *= _chance(later)
@@ -448,7 +445,7 @@ def _chance(prospect: Prospect) -> float:
     """Rough chance that a config gets its next seeds: 1 for a new one, else by its success rate."""
     if not prospect.granted:
         return 1.0
-    return ((prospect.successes + 1) / (prospect.n + 2)) ** 2
+    return ((prospect.seen.k + 1) / (prospect.seen.n + 2)) ** 2
 
 
 # -------------------------------------------------------------------------------------------------

@@ -24,14 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome, valid_numbers
+from xortune.core.outcome import NO_SEEDS, Outcome, SeedCount, valid_numbers
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer, missing_seeds
 from xortune.driver.batches import FORESEEN, Job, Prospect
 from xortune.driver.propose import Proposer
 from xortune.racing.grants import PROMOTION_SHARE, race_of, seeds_at_first
 from xortune.racing.objectives import (
-    ConfigCounts,
+    Numbers,
+    SeedSummary,
     costs,
     numbers_named,
     only_statistic,
@@ -61,12 +62,9 @@ def in_flight_at(decision: int, most: int, least: int | None) -> int:
 # -------------------------------------------------------------------------------------------------
 # The state of a configuration, and one decision about it.
 
-Numbers: TypeAlias = tuple[tuple[float, ...], ...]
-"""For each number in the objectives its value per seed; NaN for a failed seed."""
-
-Snapshot: TypeAlias = tuple[int, tuple[tuple[str, int, int, int, Numbers], ...]]
+Snapshot: TypeAlias = tuple[int, tuple[tuple[str, int, SeedSummary], ...]]
 """Compact state of a config without decisions in flight: the seeds granted, and for each version
-that trained some of them its fingerprint, lowest seed, successes, finished seeds, and the numbers
+that trained some of them its fingerprint, lowest seed and results, without epochs; with the numbers
 if they decide who is first."""
 
 
@@ -85,43 +83,6 @@ def key_as_int(key: str) -> int:
 
 
 @dataclass(slots=True)
-class Count:
-    """Results of a config, or of some of its seeds.
-
-    Attributes:
-        successes: seeds solved.
-        n: seeds; crashed ones are failures.
-        timed: epochs spent by all seeds with an outcome.
-        crashed: seeds without an outcome.
-        budget: epochs that a seed may take; 0 until there is an outcome.
-        numbers: see `Numbers`.
-    """
-
-    successes: int = 0
-    n: int = 0
-    timed: int = 0
-    crashed: int = 0
-    budget: int = 0
-    numbers: Numbers = ()
-
-    def add(self, more: Count) -> None:
-        """Add results of other seeds."""
-        self.successes += more.successes
-        self.n += more.n
-        self.timed += more.timed
-        self.crashed += more.crashed
-        self.budget = max(self.budget, more.budget)
-        if more.numbers:
-            pairs = zip(self.numbers, more.numbers, strict=True)
-            self.numbers = tuple(a + b for a, b in pairs) if self.numbers else more.numbers
-
-    @property
-    def spent(self) -> int:
-        """Epochs spent by all seeds; a crashed seed counts the full budget."""
-        return self.timed + self.crashed * self.budget
-
-
-@dataclass(slots=True)
 class ProvenanceGroups:
     """Results of a config by the version of the software that trained them.
 
@@ -133,13 +94,14 @@ class ProvenanceGroups:
     """
 
     fingerprint: str | None = None
-    parts: dict[str, tuple[int, Count]] = field(default_factory=dict)
+    parts: dict[str, tuple[int, SeedSummary]] = field(default_factory=dict)
 
-    def add(self, fingerprint: str, first: int, more: Count) -> None:
+    def add(self, fingerprint: str, first: int, more: SeedSummary) -> None:
         """Add results of one version, of which `first` is the lowest seed."""
-        lowest, count = self.parts.get(fingerprint) or (first, Count())
-        count.add(more)
-        self.parts[fingerprint] = min(lowest, first), count
+        if fingerprint in self.parts:
+            lowest, known = self.parts[fingerprint]
+            first, more = min(lowest, first), known + more
+        self.parts[fingerprint] = first, more
         self.fingerprint = fingerprint
         if len(self.parts) > 1:
             self.fingerprint = max(
@@ -154,9 +116,9 @@ class ProvenanceGroups:
         return before not in (None, self.fingerprint)
 
     @property
-    def counted(self) -> Count:
+    def counted(self) -> SeedSummary:
         """Results of the version that counts."""
-        return Count() if self.fingerprint is None else self.parts[self.fingerprint][1]
+        return SeedSummary() if self.fingerprint is None else self.parts[self.fingerprint][1]
 
     @property
     def superseded(self) -> int:
@@ -191,23 +153,17 @@ class ConfigState:
         """Restore a configuration from its snapshot, or make a new one."""
         granted, parts = snapshot or (0, ())
         state = cls(point, granted=granted)
-        for fingerprint, first, successes, n, numbers in parts:
-            state.shown.add(fingerprint, first, Count(successes, n, numbers=numbers))
+        for part in parts:
+            state.shown.add(*part)
         return state
 
     def snapshot(self, *, numbers: bool) -> Snapshot:
         """Its compact form, with or without its numbers."""
         parts = tuple(
-            (fingerprint, at, count.successes, count.n, count.numbers if numbers else ())
-            for fingerprint, (at, count) in self.shown.parts.items()
+            (fingerprint, first, SeedSummary(of.k, of.n, numbers=of.numbers if numbers else ()))
+            for fingerprint, (first, of) in self.shown.parts.items()
         )
         return (self.granted, parts) if numbers else _same((self.granted, parts))
-
-    def worth(self, names: Sequence[str]) -> ConfigCounts:
-        """The results that decisions use, with the numbers named in the objectives."""
-        count = self.seen.counted
-        numbers = dict(zip(names, count.numbers, strict=True)) if names else {}
-        return ConfigCounts(self.point, count.successes, count.n, count.spent, numbers)
 
     def next_rung(self, rungs: Sequence[int]) -> int:
         """Total seeds to grant so that those that count reach the next rung.
@@ -260,13 +216,13 @@ class _Order:
         """Whether the trainer's numbers decide before the counts do."""
         return self._statistic is not None
 
-    def __call__(self, count: Count) -> tuple[float, ...]:
+    def __call__(self, seen: SeedSummary) -> tuple[float, ...]:
         """The criteria, the lower the better, then minus the seeds and the successes."""
         if self._statistic is None:
-            return self._by_counts(count.successes, count.n)
-        return self._key(count.successes, count.n, count.numbers)
+            return self._by_counts(seen.k, seen.n)
+        return self._key(seen.k, seen.n, seen.numbers)
 
-    def _key(self, k: int, n: int, numbers: Numbers = ()) -> tuple[float, ...]:
+    def _key(self, k: int, n: int, numbers: tuple[Numbers, ...] = ()) -> tuple[float, ...]:
         def cost(objective: Objective) -> NDArray[np.float64]:
             if not numbers:  # they only decide between equal counts, which are shown alike
                 return np.zeros(1)
@@ -290,14 +246,14 @@ class Tally:
     Finds the best from a histogram of results, without scanning every configuration.
 
     Attributes:
-        best: (k, n) of the first configuration in the order of the table.
+        best: of the first configuration in the order of the table.
         done, fresh: trials with a result, and those of them with a result of this session.
         new_seeds, more_seeds: seeds granted to new trials, and to promoted configurations.
         failed: trials of which a block finally produced no outcome.
     """
 
     def __init__(self, total: int, order: _Order) -> None:
-        self.total, self.best, self._order = total, (0, 0), order
+        self.total, self.best, self._order = total, NO_SEEDS, order
         self.done = self.fresh = self.new_seeds = self.more_seeds = 0
         self.failed = set[int]()
         self._results: Counter[tuple[float, ...]] = Counter()
@@ -322,7 +278,7 @@ class Tally:
                 del self._results[before]
         gone = before == self._first and before not in self._results
         self._first = min(self._results) if gone else min(self._first, after)
-        self.best = int(self._first[-1]), -int(self._first[-2])
+        self.best = SeedCount(int(self._first[-1]), -int(self._first[-2]))
 
     @property
     def progress(self) -> Progress:
@@ -462,7 +418,7 @@ class SearchDecisions:
             return
         for key, state in self._configs.items():
             count = state.seen.counted
-            may_climb = count.successes > 0 or only_statistic(self._space.objectives) is not None
+            may_climb = count.k > 0 or only_statistic(self._space.objectives) is not None
             unfinished = may_climb and count.n < self._space.seeds.ladder[-1]
             if unfinished and key not in self._verdicts and self._race.is_stopped(key):
                 self._verdicts.add(key)
@@ -532,7 +488,7 @@ class SearchDecisions:
             count, start = state.seen.counted, state.granted
             rungs = tuple(rung for rung in ladder if rung > start)
             if rungs and state.point.key not in self._given_up:
-                yield Prospect(state.point, rungs, start, count.successes, count.n)
+                yield Prospect(state.point, rungs, start, count)
 
     # Making decisions.
 
@@ -657,16 +613,23 @@ class SearchDecisions:
         seeds = block.count
         if outcome is None:
             epochs = block.point.get("epochs")
-            count = Count(n=seeds, crashed=seeds, budget=epochs if isinstance(epochs, int) else 0)
-            count.numbers = ((math.nan,) * seeds,) * len(self._names)
+            gained = SeedSummary(
+                n=seeds,
+                crashed=seeds,
+                budget=epochs if isinstance(epochs, int) else 0,
+                numbers=((math.nan,) * seeds,) * len(self._names),
+            )
             decision.failed = True
         else:  # without a limit nobody asks for the epochs, and summing them takes time
             spent = 0 if self._limit is None else outcome.epochs_spent
-            count = Count(outcome.successes, seeds, spent, budget=int(outcome.epochs))
-            for name in self._names:
-                numbers = valid_numbers(outcome.details.values.get(name), outcome.status)
-                count.numbers += (tuple(numbers.tolist()),)
-        decision.gained.add(fingerprint, block.first, count)
+            numbers = tuple(
+                tuple(valid_numbers(outcome.details.values.get(name), outcome.status).tolist())
+                for name in self._names
+            )
+            gained = SeedSummary(
+                outcome.successes, seeds, spent, budget=int(outcome.epochs), numbers=numbers
+            )
+        decision.gained.add(fingerprint, block.first, gained)
 
     def _complete(self, number: int) -> None:
         """Show the user that a decision has all its results; `_learn` uses them in its turn."""
@@ -701,7 +664,7 @@ class SearchDecisions:
             # A new trial may get more seeds at once, before it is compared with others.
             count, rungs = state.seen.counted, self._space.seeds.ladder
             more = self._race is not None and not self._weighs and count.n < rungs[-1]
-            more = more and seeds_at_first(rungs, count.successes, count.n) is not None
+            more = more and seeds_at_first(rungs, count.k, count.n) is not None
             if more and not self._stopped:
                 self._to_continue.append((decision.proposal, state.point.key))
             else:
@@ -733,7 +696,7 @@ class SearchDecisions:
             if self._weighs and state.in_flight:
                 self._pending.append((proposal, state))
             else:
-                self._proposer.learn(proposal, state.worth(self._names))
+                self._proposer.learn(proposal, state.point, state.seen.counted)
 
     def _settle(self, decision: Decision) -> ConfigState:
         """Add a decision's results to its config's, and show them to the race."""
@@ -750,16 +713,16 @@ class SearchDecisions:
             self._given_up.discard(key)
         if key in self._given_up:
             return state
-        seen, objectives = state.worth(self._names), self._space.objectives
+        seen, objectives = state.seen.counted, self._space.objectives
         per_seed = None
         if (sole := only_statistic(objectives)) is not None and sole.number is not None:
-            per_seed = seed_costs(sole, seen.numbers[sole.number])
+            per_seed = seed_costs(sole, seen.numbers[self._names.index(sole.number)])
         self._race.see(
             key,
-            seen.successes,
+            seen.k,
             seen.n,
             speed=tie_break(objectives, seen),
-            costs=costs(objectives, seen),
+            costs=costs(objectives, state.point, seen),
             seed_costs=per_seed,
         )
         if self._ends:

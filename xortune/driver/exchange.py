@@ -36,7 +36,7 @@ from xortune.integrations.importing import (
     table_of_frame,
     table_of_values,
 )
-from xortune.racing.objectives import counts_of, sampler_value_names, sampler_values, ties_of
+from xortune.racing.objectives import sampler_value_names, sampler_values, summary_of, ties_of
 from xortune.reports.files import write_report
 from xortune.runs.journal import Journal
 from xortune.runs.lock import held
@@ -403,12 +403,12 @@ def _trial(
 ) -> FrozenTrial:
     outcome = result.outcome
     low, high = outcome.interval()
-    seen = counts_of(result.point, outcome, run.objectives)
+    seen = summary_of(outcome, run.objectives)
     params = {name: result.point[name] for name in distributions if name in result.point}
     return create_trial(
         params=params,
         distributions={name: distributions[name] for name in params},
-        values=[outcome.rate] if rate else list(sampler_values(run.objectives, seen)),
+        values=[outcome.rate] if rate else list(sampler_values(run.objectives, result.point, seen)),
         user_attrs={
             "key": result.key,
             "k": outcome.successes,

@@ -44,7 +44,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from xortune.core.errors import InputError, worded
 from xortune.core.files import without_password
 from xortune.core.point import Point, Value
-from xortune.racing.objectives import ConfigCounts, sampler_value_names, sampler_values
+from xortune.racing.objectives import SeedSummary, sampler_value_names, sampler_values
 from xortune.runs.manifest import MANIFEST, manifest_of, update_manifest
 from xortune.runs.run import holds_run
 from xortune.spaces.grid import grid
@@ -133,7 +133,7 @@ class GridProposer:
         """Skip one point of the grid."""
         self.propose(number)
 
-    def learn(self, number: int, seen: ConfigCounts) -> None:
+    def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Do nothing: the grid is fixed."""
 
 
@@ -386,7 +386,7 @@ class OptunaProposer:
         shared: SharedStudy | None = None,
         *,
         values_of: Callable[
-            [Sequence[Objective], ConfigCounts], tuple[float, ...]
+            [Sequence[Objective], Point, SeedSummary], tuple[float, ...]
         ] = sampler_values,
     ) -> None:
         first = len(earlier[0].start) if earlier else len(space.start)
@@ -450,18 +450,18 @@ class OptunaProposer:
             else:
                 self._enter(number, point)
 
-    def learn(self, number: int, seen: ConfigCounts) -> None:
+    def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Tell the study the values of a finished proposal, unless it has them."""
         if self._study is None:
             return
         trial_id = self._ids.pop(number)
-        values = self._values_of(self._space.objectives, seen)
+        values = self._values_of(self._space.objectives, point, seen)
         with storage_errors(self._shared):
             trial = self._study._storage.get_trial(trial_id)
             if trial.state.is_finished():
                 return
             if self._shared is not None:
-                solved = f"{seen.successes}/{seen.n}"
+                solved = f"{seen.k}/{seen.n}"
                 self._study._storage.set_trial_user_attr(trial_id, SOLVED, solved)
             self._study.tell(trial.number, values, skip_if_finished=True)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xortune.core.outcome import Outcome, valid_numbers
+from xortune.core.outcome import Outcome, SeedCount, valid_numbers
 from xortune.core.point import Point
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import interval_of_all, of_all, quantile_share
@@ -106,28 +106,49 @@ LONGEST = 2**31
 """Maximum epochs of a training, since a seed's epoch is an int32."""
 
 
-@dataclass(frozen=True)
-class ConfigCounts:
-    """Counts and numbers of a configuration that objectives read.
+@dataclass(frozen=True, slots=True)
+class SeedSummary(SeedCount):
+    """Results of seeds of a configuration, summed up: what objectives and decisions read.
 
     Attributes:
-        n: seeds, crashed ones included; at least 1.
-        spent: epochs until each seed was solved for good, unsolved ones at the full budget, summed;
-            for crashed seeds as far as known.
-        numbers: by name, the numbers of the objectives; NaN where a seed failed.
+        timed: epochs until each seed was solved for good, unsolved ones at the full budget, summed
+            over seeds with an outcome.
+        crashed: seeds without an outcome.
+        budget: epochs that a seed may take; 0 until there is an outcome.
+        numbers: for each of `numbers_named` a number of each seed; NaN where the seed failed.
     """
 
-    point: Point
-    successes: int
-    n: int
-    spent: int
-    numbers: Mapping[str, Numbers] = field(default_factory=dict)
+    k: int = 0
+    n: int = 0
+    timed: int = 0
+    crashed: int = 0
+    budget: int = 0
+    numbers: tuple[Numbers, ...] = ()
+
+    def __add__(self, more: SeedSummary) -> SeedSummary:
+        """The results of both; `more` are those of other seeds."""
+        numbers = more.numbers or self.numbers
+        if self.numbers and more.numbers:
+            numbers = tuple((*a, *b) for a, b in zip(self.numbers, more.numbers, strict=True))
+        return SeedSummary(
+            self.k + more.k,
+            self.n + more.n,
+            self.timed + more.timed,
+            self.crashed + more.crashed,
+            max(self.budget, more.budget),
+            numbers,
+        )
+
+    @property
+    def spent(self) -> int:
+        """Epochs spent by all seeds; a crashed seed counts the full budget."""
+        return self.timed + self.crashed * self.budget
 
 
-def counts_of(point: Point, outcome: Outcome, objectives: Iterable[Objective]) -> ConfigCounts:
+def summary_of(outcome: Outcome, objectives: Iterable[Objective]) -> SeedSummary:
     """The results of an outcome for these objectives."""
-    numbers = {name: numbers_in(outcome, name) for name in numbers_named(objectives)}
-    return ConfigCounts(point, outcome.successes, outcome.n, outcome.epochs_spent, numbers)
+    numbers = tuple(numbers_in(outcome, name) for name in numbers_named(objectives))
+    return SeedSummary(outcome.successes, outcome.n, outcome.epochs_spent, numbers=numbers)
 
 
 def only_rate(objectives: Sequence[Objective]) -> bool:
@@ -135,7 +156,15 @@ def only_rate(objectives: Sequence[Objective]) -> bool:
     return [objective.name for objective in objectives] == [SUCCESS_RATE]
 
 
-def sampler_values(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float, ...]:
+def _number(objectives: Iterable[Objective], objective: Objective, seen: SeedSummary) -> Numbers:
+    """The number of each seed that an objective, or its ties, sums up."""
+    assert objective.number is not None
+    return seen.numbers[numbers_named(objectives).index(objective.number)]
+
+
+def sampler_values(
+    objectives: Sequence[Objective], point: Point, seen: SeedSummary
+) -> tuple[float, ...]:
     """The sampler's values: a finite number for each objective, with its direction.
 
     A success rate alone is `worth`, which also decides between equal counts. Beside others it is
@@ -143,17 +172,18 @@ def sampler_values(objectives: Sequence[Objective], counts: ConfigCounts) -> tup
     statistic of numbers is `sampler_value`.
     """
     if only_rate(objectives):
-        return (worth(counts.successes, counts.n, tie_break(objectives, counts)),)
+        return (worth(seen.k, seen.n, tie_break(objectives, seen)),)
     values = {
-        SUCCESS_RATE: expected_rate(counts.successes, counts.n),
-        EPOCHS_TO_SOLVE: log_epochs_to_solve(counts),
+        SUCCESS_RATE: expected_rate(seen.k, seen.n),
+        EPOCHS_TO_SOLVE: log_epochs_to_solve(seen),
     }
-    return _values(objectives, counts, values, sampler_value)
+    return _values(objectives, point, seen, values, sampler_value)
 
 
 def _values(
     objectives: Sequence[Objective],
-    counts: ConfigCounts,
+    point: Point,
+    seen: SeedSummary,
     measured: Mapping[str, float],
     statistic: Callable[[Objective, Numbers], float],
 ) -> tuple[float, ...]:
@@ -161,10 +191,10 @@ def _values(
 
     def value(objective: Objective) -> float:
         if objective.number is not None:
-            return statistic(objective, counts.numbers[objective.number])
+            return statistic(objective, _number(objectives, objective, seen))
         if objective.name in measured:
             return measured[objective.name]
-        parameter = counts.point[objective.name]  # a number: the space and the trainer were checked
+        parameter = point[objective.name]  # a number: the space and the trainer were checked
         assert isinstance(parameter, int | float)
         return float(parameter)
 
@@ -182,18 +212,20 @@ def sampler_value_names(objectives: Sequence[Objective]) -> list[str]:
     return [known.get(objective.name, objective.name) for objective in objectives]
 
 
-def estimates(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float, ...]:
+def estimates(
+    objectives: Sequence[Objective], point: Point, seen: SeedSummary
+) -> tuple[float, ...]:
     """Values for people: k / n, ERT (inf without a success), a parameter, `statistic_value`."""
     values = {
-        SUCCESS_RATE: counts.successes / counts.n,
-        EPOCHS_TO_SOLVE: counts.spent / counts.successes if counts.successes else math.inf,
+        SUCCESS_RATE: seen.rate,
+        EPOCHS_TO_SOLVE: seen.spent / seen.k if seen.k else math.inf,
     }
-    return _values(objectives, counts, values, statistic_value)
+    return _values(objectives, point, seen, values, statistic_value)
 
 
-def costs(objectives: Sequence[Objective], counts: ConfigCounts) -> tuple[float, ...]:
+def costs(objectives: Sequence[Objective], point: Point, seen: SeedSummary) -> tuple[float, ...]:
     """The estimates of all but the success rate, with the sign by which less is better."""
-    pairs = zip(objectives, estimates(objectives, counts), strict=True)
+    pairs = zip(objectives, estimates(objectives, point, seen), strict=True)
     return tuple(-v if o.maximize else v for o, v in pairs if o.name != SUCCESS_RATE)
 
 
@@ -208,21 +240,21 @@ def worth(successes: int, n: int, liked: float) -> float:
     return (successes + 1 + liked) / (n + 2)
 
 
-def tie_break(objectives: Sequence[Objective], counts: ConfigCounts) -> float:
+def tie_break(objectives: Sequence[Objective], seen: SeedSummary) -> float:
     """A number in (0, 1) that orders equal counts. One more solved seed outweighs it.
 
     Where a rule judges a number, it grows with the median of that number over the seeds: 1/2 for 0,
     toward 1 for much better and toward 0 for much worse, for any scale. Else it is the `speed`.
     """
     if (ties := ties_of(objectives)) is None:
-        return speed(counts)
-    median = statistic_value(ties, counts.numbers[ties.number or ""])
+        return speed(seen)
+    median = statistic_value(ties, _number(objectives, ties, seen))
     better = median if ties.maximize else -median
     share = better / (1 + abs(better)) if math.isfinite(better) else -1.0  # failed seeds decide
     return 0.5 + 0.499 * share
 
 
-def log_epochs_to_solve(counts: ConfigCounts) -> float:
+def log_epochs_to_solve(seen: SeedSummary) -> float:
     """The logarithm of the epochs to solve (ERT), with one more success than there was.
 
     The additional success took as many epochs as the mean of the seeds: ln(spent (n + 1) / n /
@@ -231,13 +263,13 @@ def log_epochs_to_solve(counts: ConfigCounts) -> float:
     volumes (TPE's hypervolume, NSGA-II's crowding) or fits a surface (GP). In the logarithm a tenth
     fewer epochs count the same everywhere.
     """
-    spent = max(counts.spent, 1) / counts.n * (counts.n + 1)
-    return math.log(spent / (counts.successes + 1))
+    spent = max(seen.spent, 1) / seen.n * (seen.n + 1)
+    return math.log(spent / (seen.k + 1))
 
 
-def speed(counts: ConfigCounts) -> float:
+def speed(seen: SeedSummary) -> float:
     """In (0, 1), larger for fewer epochs of a seed: 0.89 for 10, 0.79 for 100, 0.68 for 1,000."""
-    share = 1 - math.log1p(counts.spent / counts.n) / math.log1p(LONGEST)
+    share = 1 - math.log1p(seen.spent / seen.n) / math.log1p(LONGEST)
     return min(max(share, 0.001), 0.999)  # a seed is worth more, whatever the rounding
 
 

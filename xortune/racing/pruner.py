@@ -9,10 +9,11 @@ from weakref import WeakKeyDictionary
 import optuna
 from optuna.trial import FrozenTrial
 
+from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.racing.race import (
     FUTILITY,
     RaceRule,
-    best_counts,
+    best_count,
     best_lower,
     checked_counts,
     checked_futility,
@@ -20,8 +21,8 @@ from xortune.racing.race import (
     is_worse,
 )
 
-_Known: TypeAlias = tuple[float, tuple[tuple[int, int], ...]]
-"""The highest lower bound of some trials, and the counts of the best one, if there is any."""
+_Known: TypeAlias = tuple[float, SeedCount | None]
+"""The highest lower bound of some trials, and the count of the best one, if there is any."""
 
 
 class SeedRacePruner(optuna.pruners.BasePruner):
@@ -86,10 +87,10 @@ class SeedRacePruner(optuna.pruners.BasePruner):
         looks = _looks(trial)
         if not looks:
             return False
-        k, n = looks[-1]
+        count = looks[-1]
         bar, best = self._others(study, trial)
-        worse = is_worse(k, n, trial.number + 1, bar, alpha=self._alpha)
-        return worse or is_futile(k, n, best, self._futility)
+        worse = is_worse(count.k, count.n, trial.number + 1, bar, alpha=self._alpha)
+        return worse or is_futile(count, best, self._futility)
 
     def _forget(self) -> None:
         # Finished trials do not change: the numbers of those read, and their result.
@@ -99,10 +100,10 @@ class SeedRacePruner(optuna.pruners.BasePruner):
         self._lock = threading.Lock()
 
     def _others(self, study: optuna.study.Study, trial: FrozenTrial) -> _Known:
-        """The highest lower bound of the other trials, over all reports, and the best counts."""
+        """The highest lower bound of the other trials, over all reports, and the best count."""
         trials = study.get_trials(deepcopy=False)
         with self._lock:
-            read, known = self._read.setdefault(study, (set(), (0.0, ())))
+            read, known = self._read.setdefault(study, (set(), (0.0, None)))
             for other in trials:
                 if other.state.is_finished() and other.number not in read:
                     known = self._with(other, known)
@@ -116,15 +117,15 @@ class SeedRacePruner(optuna.pruners.BasePruner):
     def _with(self, trial: FrozenTrial, known: _Known) -> _Known:
         bar, best = known
         looks = _looks(trial)
-        for k, n in looks:
-            bar = best_lower(k, n, trial.number + 1, bar, alpha=self._alpha)
-        return bar, best_counts((*best, *looks[-1:]))
+        for count in looks:
+            bar = best_lower(count.k, count.n, trial.number + 1, bar, alpha=self._alpha)
+        return bar, best_count([*([] if best is None else [best]), *looks[-1:]])
 
 
-def _looks(trial: FrozenTrial) -> list[tuple[int, int]]:
+def _looks(trial: FrozenTrial) -> list[SeedCount]:
     """A trial's reports as counts, in the order of its seeds."""
-    looks: list[tuple[int, int]] = []
-    last = 0, 0
+    looks: list[SeedCount] = []
+    last = NO_SEEDS
     for n, successes in sorted(trial.intermediate_values.items()):
         last = checked_counts(successes, n, last, place=f"trial {trial.number}")
         if n:

@@ -47,6 +47,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaincc
 
 from xortune.core.errors import InputError, check_share
+from xortune.core.outcome import SeedCount
 from xortune.stats.anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
@@ -223,10 +224,8 @@ class Race:
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
 
-def checked_counts(
-    successes: object, n: object, before: tuple[int, int], *, place: str
-) -> tuple[int, int]:
-    """Cumulative counts that a user's program reports, as ints.
+def checked_counts(successes: object, n: object, before: SeedCount, *, place: str) -> SeedCount:
+    """The cumulative counts that a user's program reports.
 
     Raises:
         InputError: they are not whole numbers, or are less than the counts before.
@@ -242,25 +241,24 @@ def checked_counts(
                 allowed="whole numbers, 0 or more",
             )
         counts.append(int(value))  # type: ignore[call-overload]
-    k, seeds = counts
-    if k > seeds:
+    now = SeedCount(*counts)
+    if now.k > now.n:
         raise InputError(
-            f"{k} successes of {seeds} seeds",
+            f"{now.k} successes of {now.n} seeds",
             field="successes",
             place=place,
             allowed="at most as many successes as seeds",
             fix="swap the two numbers if their order is wrong",
         )
-    more, added = k - before[0], seeds - before[1]
-    if not 0 <= more <= added:
+    if not 0 <= now.k - before.k <= now.n - before.n:
         raise InputError(
-            f"{k} of {seeds} seeds after {before[0]} of {before[1]}",
+            f"{now.k} of {now.n} seeds after {before.k} of {before.n}",
             field="n",
             place=place,
             allowed="cumulative counts: all seeds so far, those reported before included",
             fix="add each step's counts to those before",
         )
-    return k, seeds
+    return now
 
 
 @cache
@@ -299,25 +297,21 @@ def checked_futility(futility: float | None) -> float | None:
     return futility
 
 
-def is_futile(
-    successes: int, n: int, others: Iterable[tuple[int, int]], least: float | None
-) -> bool:
+def is_futile(count: SeedCount, best: SeedCount | None, least: float | None) -> bool:
     """Whether a configuration is expected to gain less than `least` over the best of the others.
 
     The leader is never futile: otherwise two equal configurations would stop each other.
     """
-    if least is None:
+    if least is None or best is None:
         return False
-    best = best_counts(others)
-    if not best or expected_rate(successes, n) >= expected_rate(*best[0]):
+    if expected_rate(count.k, count.n) >= expected_rate(best.k, best.n):
         return False
-    return expected_gain(successes, n, *best[0]) < least
+    return expected_gain(count.k, count.n, best.k, best.n) < least
 
 
-def best_counts(counts: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """The counts with the highest expected rate, and of those with the most seeds; () of none."""
-    best = max(counts, key=lambda count: (expected_rate(*count), count[1]), default=None)
-    return () if best is None else (best,)
+def best_count(counts: Iterable[SeedCount]) -> SeedCount | None:
+    """The one with the highest expected rate, and of those with the most seeds; None of none."""
+    return max(counts, key=lambda one: (expected_rate(one.k, one.n), one.n), default=None)
 
 
 @lru_cache(maxsize=4096)

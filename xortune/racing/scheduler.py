@@ -8,11 +8,13 @@ from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
 from xortune.core.errors import InputError
+from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.racing.race import (
     FUTILITY,
     LookResult,
     Race,
     RaceRule,
+    best_count,
     checked_counts,
     checked_futility,
     is_futile,
@@ -79,8 +81,8 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
             raise InputError(f"{max_seeds!r}", field="max_seeds", allowed="1 or more, or None")
         self._race = Race(RaceRule((max_seeds or NO_END,), alpha=alpha, finalists=None))
         self._keys, self._futility = (successes, n), checked_futility(futility)
-        self._counts: dict[str, tuple[int, int]] = {}  # the last of each trial
-        self._last: dict[str, tuple[int, int]] = {}
+        self._counts: dict[str, SeedCount] = {}  # the last of each trial
+        self._last: dict[str, SeedCount] = {}
         self._stopped = 0
         self._refusal: InputError | None = None
 
@@ -106,9 +108,9 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Stop or go on."""
         verdict = self._look(trial, result)
-        if verdict == "continues" and (counts := self._counts.get(trial.trial_id)):
-            others = (one for name, one in self._counts.items() if name != trial.trial_id)
-            verdict = "stopped" if is_futile(*counts, others, self._futility) else verdict
+        if verdict == "continues" and (count := self._counts.get(trial.trial_id)):
+            best = best_count(c for name, c in self._counts.items() if name != trial.trial_id)
+            verdict = "stopped" if is_futile(count, best, self._futility) else verdict
         self._stopped += verdict == "stopped"
         return str(self.CONTINUE if verdict == "continues" else self.STOP)
 
@@ -144,9 +146,9 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
                 fix="report them, or give SeedRaceScheduler their names",
             )
         successes, seeds = (result[key] for key in self._keys)
-        last = self._last.get(trial.trial_id, (0, 0))
-        k, n = self._last[trial.trial_id] = checked_counts(successes, seeds, last, place=place)
-        if not n:
+        last = self._last.get(trial.trial_id, NO_SEEDS)
+        count = self._last[trial.trial_id] = checked_counts(successes, seeds, last, place=place)
+        if not count.n:
             return "continues"
-        self._counts[trial.trial_id] = k, n
-        return self._race.look(trial.trial_id, k, n)
+        self._counts[trial.trial_id] = count
+        return self._race.look(trial.trial_id, count.k, count.n)

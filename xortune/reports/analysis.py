@@ -27,7 +27,7 @@ from xortune.core.formats import (
     plain,
     value,
 )
-from xortune.core.outcome import Status, rate_of
+from xortune.core.outcome import Status
 from xortune.core.point import Point, as_float
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
@@ -371,8 +371,8 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
     rows = [
         (
             config_text(one.point, report.varied),
-            f"{one.search_k}/{one.search_n} {rate_of(one.search_k, one.search_n)}",
-            f"{one.k}/{one.n} {rate_of(one.k, one.n)}",
+            f"{one.search.k}/{one.search.n} {one.search.rate_text}",
+            f"{one.k}/{one.n} {one.rate_text}",
             _gap(one),
             lower_percent(one.lower_bound),
             *([_fresh_score(run, score, one.key)] if score else []),
@@ -410,7 +410,8 @@ def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def _gap(result: CertifiedResult) -> str:
     """The gap in percentage points, with the decimals that its interval supports."""
-    low, high = unpaired_difference(result.search_k, result.search_n, result.k, result.n)
+    search = result.search
+    low, high = unpaired_difference(search.k, search.n, result.k, result.n)
     digits = decimals(float(low), float(high))
     gap = round(100 * result.gap, digits)
     return f"{gap:+.{digits}f}" if gap else "0"
@@ -421,7 +422,7 @@ def _worst_neighbour(result: CertifiedResult) -> str:
     if worst is None:
         return "–"
     moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
-    text = f"{rate_of(worst.k, worst.n)} ({moved})"
+    text = f"{worst.rate_text} ({moved})"
     bound = result.neighbourhood_bound
     return text if bound is None else f"{text}; all at least {lower_percent(bound)}"
 

@@ -14,7 +14,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from xortune.core.formats import count, interval, lower_percent, measured, number, percent, plain
-from xortune.core.outcome import rate_of
 from xortune.reports.drawing.model import Plot
 
 # -------------------------------------------------------------------------------------------------
@@ -194,7 +193,6 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
         measured=measured,
         number=number,
         percent=percent,
-        rate_of=rate_of,
     )
     templates.filters.update(comma="{:,}".format, g="{:g}".format, plain=plain, repr=repr)
     return templates

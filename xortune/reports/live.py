@@ -97,7 +97,7 @@ def _sentence(status: RunStatus) -> str:
         return f"{state}. No configuration has a result yet."
     return (
         f"{state}. Best so far: {best.k:,} of {best.n:,} seeds solved "
-        f"({interval_text(best.low, best.high)}), configuration {best.key}."
+        f"({interval_text(*best.interval())}), configuration {best.key}."
     )
 
 

@@ -18,7 +18,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from xortune.core.formats import config_text, count, duration, in_notebook, interval, plain
-from xortune.core.outcome import wilson
 from xortune.reports.document import blocks_of
 from xortune.runs.status import Progress, RunStatus
 
@@ -204,10 +203,9 @@ def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool
     When all proposals have their first seeds, it says what follows: more seeds for the best, if the
     search is `raced`, and the report.
     """
-    k, n = progress.best
-    low, high = (float(end) for end in wilson(k, n))
+    first = progress.best
     speed = _speed(progress.rate, "/s", "/h") if progress.fresh else ""
-    best = f"best {k}/{n} ({interval(low, high)})"
+    best = f"best {first.k}/{first.n} ({interval(*first.interval())})"
     left = "" if seconds_left is None else f"{clock(seconds_left)} left"
     parts = [speed, left, best]
     if progress.done >= progress.total:
@@ -294,7 +292,7 @@ def status_line(status: RunStatus) -> str:
 def status_json(status: RunStatus) -> dict[str, Any]:
     """The same as JSON values; times are UTC."""
     values = asdict(status)
-    best, driver = status.best, values["driver"]
+    best, driver, certificate = status.best, values["driver"], values["certificate"]
     for times, names in (
         (values, ("started", "written", "now")),
         (driver, ("since", "heartbeat")),
@@ -303,10 +301,13 @@ def status_json(status: RunStatus) -> dict[str, Any]:
             if (at := times[name]) is not None:
                 times[name] = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     if best is not None:
-        counts = {"k": best.k, "n": best.n, "rate": best.k / best.n}
-        ends = {"low": best.low, "high": best.high}
+        counts = {"k": best.k, "n": best.n, "rate": best.rate}
+        ends = dict(zip(("low", "high"), best.interval(), strict=True))
         scores = {n: None if math.isnan(one) else one for n, one in best.scores.items()}
         values["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends | scores
+    proven, confidence = certificate.pop("best") or {}, certificate.pop("confidence")
+    certificate |= {name: proven.get(name) for name in ("key", "k", "n", "lower_bound")}
+    certificate["confidence"] = confidence
     values["path"] = str(status.path)
     keys = {"path": "run", "rate": "rate_per_second", "overall_rate": "overall_rate_per_second"}
     return {keys.get(name, name): value for name, value in values.items()}

@@ -21,14 +21,14 @@ from xortune.core.formats import (
     span,
     value,
 )
-from xortune.core.outcome import rate_of, wilson
+from xortune.core.outcome import wilson
 from xortune.core.point import Point
 from xortune.racing.objectives import (
-    counts_of,
     estimates,
     numbers_in,
     statistic_interval,
     statistic_value,
+    summary_of,
     ties_of,
 )
 from xortune.reports.analysis import (
@@ -122,7 +122,7 @@ def run_document(run: Run) -> Document:
         values["same"] = config_text(best.point, report.fixed)
         values["solved"] = (
             f"{best.outcome.successes:,} of {count(best.outcome.n, 'seed')}, "
-            f"{rate_of(best.outcome.successes, best.outcome.n)} "
+            f"{best.outcome.count.rate_text} "
             f"(95 % interval {interval(*best.outcome.interval())})"
         )
         if objective is not None:
@@ -296,7 +296,7 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     ranked = []
     for place in np.flatnonzero(front).tolist():
         result = run.results[place]
-        amounts = estimates(objectives, counts_of(result.point, result.outcome, objectives))
+        amounts = estimates(objectives, result.point, summary_of(result.outcome, objectives))
         costs = [-a if o.maximize else a for o, a in zip(objectives, amounts, strict=True)]
         ranked.append(((*costs, result.key), amounts, result))
     ranked.sort(key=lambda entry: entry[0])

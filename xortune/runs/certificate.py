@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import writing
 from xortune.core.formats import as_html, config_text, lower_percent
-from xortune.core.outcome import Status
+from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.manifest import as_json, provenance
@@ -51,44 +51,32 @@ Bound: TypeAlias = Literal["clopper-pearson", "anytime", "sequence"]
 
 
 @dataclass(frozen=True)
-class Neighbour:
-    """A finalist with one setting moved.
+class Neighbour(SeedCount):
+    """A finalist with one setting moved, on fresh seeds.
 
     Attributes:
         parameter: the one that is moved.
         value: its new value.
         key: of the configuration.
         first: its first seed; the others follow.
-        k: seeds solved.
-        n: seeds.
     """
 
     parameter: str
     value: Value
     key: str
     first: int
-    k: int
-    n: int
-
-    @property
-    def rate(self) -> float:
-        """K / n."""
-        return self.k / self.n
 
 
 @dataclass(frozen=True)
-class CertifiedResult:
+class CertifiedResult(SeedCount):
     """One finalist on fresh seeds.
 
     Attributes:
         key: of the configuration.
         point: the configuration.
         rank: its place in the search's order, from 1.
-        search_k: seeds solved in the search.
-        search_n: its seeds in the search.
+        search: its seeds in the search.
         first: its first fresh seed; the others follow.
-        k: fresh seeds solved.
-        n: fresh seeds.
         lower_bound: of the success rate; None while planned seeds are missing.
         confidence: of this bound alone; the certificate has that of all bounds together.
         neighbours: the finalist with one setting moved.
@@ -99,30 +87,17 @@ class CertifiedResult:
     key: str
     point: Point
     rank: int
-    search_k: int
-    search_n: int
+    search: SeedCount
     first: int
-    k: int
-    n: int
     lower_bound: float | None
     confidence: float
     neighbours: tuple[Neighbour, ...] = field(default=(), repr=False)
     neighbourhood_bound: float | None = None
 
     @property
-    def rate(self) -> float:
-        """K / n on fresh seeds."""
-        return self.k / self.n
-
-    @property
-    def search_rate(self) -> float:
-        """K / n in the search."""
-        return self.search_k / self.search_n
-
-    @property
     def gap(self) -> float:
         """The search's rate minus the fresh one: the winner's curse, and chance."""
-        return self.search_rate - self.rate
+        return self.search.rate - self.rate
 
     @property
     def worst_neighbour(self) -> Neighbour | None:
@@ -195,7 +170,7 @@ class Certificate:
         rows = [
             {
                 **finalist.point,
-                "search": f"{finalist.search_k:,} of {finalist.search_n:,}",
+                "search": f"{finalist.search.k:,} of {finalist.search.n:,}",
                 "fresh seeds": f"{finalist.k:,} of {finalist.n:,}",
                 "rate at least": lower_percent(finalist.lower_bound),
                 "key": finalist.key,
@@ -281,19 +256,15 @@ def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
 
 
 @dataclass(frozen=True)
-class SequenceStep:
-    """The state of a sequence at one finalist.
+class SequenceStep(SeedCount):
+    """The state of a sequence at one finalist: its seeds in order, up to the decision.
 
     Attributes:
-        k: seeds solved among those that count: in order, up to the decision.
-        n: the seeds that count.
         proven: None before the decision; False if even solving all other seeds would not prove it.
         needed: least number of seeds, in all, that can prove it; n after the decision.
         bound: lower bound of the rate; None before the decision.
     """
 
-    k: int
-    n: int
     proven: bool | None
     needed: int
     bound: float | None
@@ -404,8 +375,7 @@ def _certified(
         key=purpose.finalist,
         point=lines[0].block.point,
         rank=purpose.rank,
-        search_k=purpose.search_k,
-        search_n=purpose.search_n,
+        search=SeedCount(purpose.search_k, purpose.search_n),
         first=min(line.block.first for line in lines),
         k=k,
         n=n,
@@ -425,7 +395,7 @@ def _neighbours(lines: Iterable[Evaluation]) -> tuple[Neighbour, ...]:
         name, point = purpose_of(own[0]).moved or "", own[0].block.point
         first, n = min(line.block.first for line in own), sum(line.block.count for line in own)
         k = sum(map(_solved, own))
-        neighbours.append(Neighbour(name, point.get(name), key, first=first, k=k, n=n))
+        neighbours.append(Neighbour(k, n, name, point.get(name), key, first))
     # The order must not depend on which worker finished first.
     return tuple(sorted(neighbours, key=_move))
 
@@ -533,9 +503,9 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
         "lower_bound": found.lower_bound,
         "confidence": found.confidence,
         "search_rank": found.rank,
-        "search_k": found.search_k,
-        "search_n": found.search_n,
-        "search_rate": found.search_rate,
+        "search_k": found.search.k,
+        "search_n": found.search.n,
+        "search_rate": found.search.rate,
         "gap": found.gap,
         "worst_neighbour_rate": None if worst is None else worst.rate,
         "neighbourhood_lower_bound": found.neighbourhood_bound,

@@ -18,13 +18,13 @@ from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point, as_float
 from xortune.core.success import is_cost
 from xortune.racing.objectives import (
-    counts_of,
     estimates,
     front,
     numbers_in,
     only_statistic,
     statistic_interval,
     statistic_value,
+    summary_of,
     ties_of,
 )
 from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines
@@ -756,7 +756,7 @@ def front_of(
     if is_on_front.any():
         compared = (results[i] for i in np.flatnonzero(is_on_front).tolist())
         is_on_front[is_on_front] = front(
-            [estimates(objectives, counts_of(r.point, r.outcome, objectives)) for r in compared],
+            [estimates(objectives, r.point, summary_of(r.outcome, objectives)) for r in compared],
             objectives,
         )
     return is_on_front

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 from xortune.core.formats import as_html
-from xortune.core.outcome import Status
+from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point
 from xortune.core.trainer import NO_FAILURES
-from xortune.runs.certificate import Certificate
+from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluations, JournalLines
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
@@ -40,10 +40,7 @@ class CertificateState:
         attempt: number of the last attempt.
         done: its fresh seeds so far.
         planned: its planned fresh seeds, those of neighbours included.
-        key: of the first finalist of the last complete attempt.
-        k: its fresh seeds solved.
-        n: its fresh seeds.
-        lower_bound: of its success rate.
+        best: the first finalist of the last complete attempt.
         confidence: of all bounds together.
     """
 
@@ -51,10 +48,7 @@ class CertificateState:
     attempt: int | None = None
     done: int = 0
     planned: int = 0
-    key: str | None = None
-    k: int | None = None
-    n: int | None = None
-    lower_bound: float | None = None
+    best: CertifiedResult | None = None
     confidence: float | None = None
 
 
@@ -72,17 +66,14 @@ def _certificate(run: Run) -> CertificateState:
     planned = purposes[-1].finalists * attempt.seeds + purposes[-1].neighbours * near
     if attempt.min_rate is not None:  # its number of seeds is known at its end
         planned = done if attempt.complete else max(done, attempt.seeds)
-    state = CertificateState(
+    return CertificateState(
         state="complete" if attempt.complete and done >= planned else "begun",
         attempt=attempt.number,
         done=done,
         planned=planned,
+        best=next(iter(certificate.finalists), None),
         confidence=certificate.confidence,
     )
-    if not certificate.finalists:
-        return state
-    best = certificate.finalists[0]
-    return replace(state, key=best.key, k=best.k, n=best.n, lower_bound=best.lower_bound)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -207,26 +198,18 @@ State: TypeAlias = Literal["running", "finished", "stopped"]
 
 
 @dataclass(frozen=True)
-class Leader:
+class Leader(SeedCount):
     """The best configuration so far, by the order of `Run.results`.
 
     Attributes:
         point: the configuration.
         key: its key.
-        k: seeds solved.
-        n: seeds.
-        low: lower end of Wilson's 95 % interval.
-        high: upper end.
         scores: the median and the worse decile of the trainer's own number, by their columns in
             table.csv; empty without one. See `results.Score`.
     """
 
     point: Point
     key: str
-    k: int
-    n: int
-    low: float
-    high: float
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -239,7 +222,7 @@ class Progress:
         total: requested proposals.
         fresh: proposals finished in this session.
         seconds: since this session began.
-        best: (k, n) of the configuration that is first so far, in the order of the table.
+        best: of the configuration that is first so far, in the order of the table.
         failed: proposals that produced no outcome, even when repeated.
         seeds: given to all configurations so far, those of earlier sessions and in training
             included.
@@ -249,7 +232,7 @@ class Progress:
     total: int
     fresh: int
     seconds: float
-    best: tuple[int, int]
+    best: SeedCount
     failed: int
     seeds: int = 0
 
@@ -348,7 +331,8 @@ class RunStatus:
         """For notebooks: the progress, and the best configuration so far."""
         best, rows = self.best, []
         if best is not None:
-            ends = {"rate": best.k / best.n, "low": best.low, "high": best.high}
+            low, high = best.interval()
+            ends = {"rate": best.rate, "low": low, "high": high}
             counts = {"solved": f"{best.k:,} of {best.n:,}", **ends, "key": best.key}
             rows = [{**best.point, **counts}]
         return as_html(str(self), rows)
@@ -464,8 +448,7 @@ def _leader(run: Run) -> Leader | None:
     outcome = best.outcome
     score = score_of(run.objectives, number_names([outcome]))
     scores = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
-    interval = outcome.interval()
-    return Leader(best.point, best.key, outcome.successes, outcome.n, *interval, scores)
+    return Leader(outcome.successes, outcome.n, best.point, best.key, scores)
 
 
 def status(run: Run | str | os.PathLike[str]) -> RunStatus:

@@ -173,7 +173,7 @@ def _certificate(
     at, when = float(looks.cost[-1]), "certificate"
     sessions = sessions_of(run.manifest)
     if sum(session.get("what") != CERTIFIED for session in sessions) > 1:
-        counts = {(f.key, f.search_k, f.search_n) for f in certificate.finalists}
+        counts = {(f.key, f.search.k, f.search.n) for f in certificate.finalists}
         rows = zip(looks.config, looks.k, looks.n, looks.cost, strict=True)
         costs = [float(cost) for config, k, n, cost in rows if (keys[config], k, n) in counts]
         if len(costs) < len(counts):

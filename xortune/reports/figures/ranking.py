@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xortune.core.formats import lower_percent, measured, number, plain
-from xortune.core.outcome import rate_of
-from xortune.racing.objectives import counts_of, estimates
+from xortune.racing.objectives import estimates, summary_of
 from xortune.reports.analysis import report_of, varying
 from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.figures.common import (
@@ -103,7 +102,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
 
 
 def _fresh(finalist: CertifiedResult) -> str:
-    rate, at_least = rate_of(finalist.k, finalist.n), lower_percent(finalist.lower_bound)
+    rate, at_least = finalist.rate_text, lower_percent(finalist.lower_bound)
     return f"{finalist.k:,} of {finalist.n:,} fresh seeds solved: {rate}, at least {at_least}"
 
 
@@ -132,7 +131,7 @@ def pareto_front(run: Run) -> Plot | None:
     rows: list[FrontRow] = []
     for place in np.flatnonzero(run.results.counts.n >= full).tolist():
         result = run.results[place]
-        amounts = estimates(objectives, counts_of(result.point, result.outcome, objectives))
+        amounts = estimates(objectives, result.point, summary_of(result.outcome, objectives))
         estimate = {o.name: amount for o, amount in zip(objectives, amounts, strict=True)}
         rows.append(FrontRow(result, estimate, bool(run.front[place])))
     pairs = list(combinations(objectives, 2))
