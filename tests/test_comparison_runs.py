@@ -83,7 +83,7 @@ def test_the_last_complete_attempt_counts(tmp_path):
     again, begun = (purpose(point, 1, 1, 40, attempt=attempt) for attempt in (2, 3))
     append(run.path, replace(done(0, point, solved(3000, 10, 40)), purpose=again))
     append(run.path, replace(done(0, point, solved(4000, 10, 20)), purpose=begun))
-    certified = candidate_of(load_run(run.path), None, "a").certified
+    certified = candidate_of(load_run(run.path), None, "a").known
     assert certified.outcome.seeds.tolist() == list(range(3000, 3040))
     assert "attempt 2 to certify" in certified.notes[0]
     assert "p is too small" in certified.notes[0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,7 +17,8 @@ from xortune.core.errors import InputError, nearest
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
-from xortune.core.task import Task, TaskSpec
+from xortune.core.task import Task
+from xortune.core.version import VERSION
 from xortune.runs.certificate import Attempt, Certificate, certificate_of
 from xortune.runs.manifest import imported_from, last_identity, last_search, provenance
 from xortune.runs.results import ConfigResults
@@ -35,30 +37,36 @@ _JUDGES = ("trainer", "source", "success", "metric")
 
 MOST_NAMED = 1_000  # keys that are compared with a mistyped one
 SEARCHED = "search counts"  # a fact: k/n of the seeds by which a search chose the config
+IMPORTED = "imported from"  # a fact of a contestant by the seeds of an imported run
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A config that is to be compared.
+    """A config or an outcome that is to be compared.
 
     Attributes:
         label: its name.
-        point: the config.
+        point: the config; None for an outcome.
         task: name and fingerprint of its task; None if unknown.
         facts: how it was found.
         run: the run that it is from; None for a config by itself.
-        certified: the contestant with the seeds of its run's last complete attempt; None if it is
-            not in that.
+        known: the contestant with the seeds that it has already: a given outcome, those of its
+            run's last complete attempt, or imported ones; None if it has only those that chose it.
         identity: known facts of the trainer of these seeds.
     """
 
     label: str
-    point: Point
-    task: tuple[str, str] | None
+    point: Point | None
+    task: tuple[str, str] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     run: Run | None = None
-    certified: Contestant | None = None
+    known: Contestant | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it comes with all its seeds, and is not trained."""
+        return self.known is not None and self.known.origin == "given"
 
 
 def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
@@ -73,17 +81,31 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     fingerprint = run.manifest.get("task_fingerprint")
     task = None if fingerprint is None else (str(run.manifest.get("task", "")), str(fingerprint))
     candidate = Candidate(label, result.point, task, facts=facts, run=run)
-    if (certified := certified_outcome(run, certificate_of(run.checks), result.key)) is None:
+    if certified := certified_outcome(run, certificate_of(run.checks), result.key):
+        attempt, outcome = certified
+        versions = provenance(run.manifest, attempt.fingerprints, attempt.number)
+        facts = _fresh(outcome, trained_by(versions))
+        notes = _notes(attempt, result.key, named=key is not None)
+        return replace(
+            candidate,
+            known=_contestant(candidate, outcome, "certificate", facts, notes),
+            identity={name: str(versions[name]) for name in _JUDGES if name in versions},
+        )
+    origin, several = imported_from(run.manifest), len(run.results) > 1
+    if origin is None or (several and key is None):
+        # The best of several imported configs was chosen by its count, which is partly luck.
         return candidate
-    attempt, outcome = certified
-    versions = provenance(run.manifest, attempt.fingerprints, attempt.number)
-    facts = _fresh(outcome, trained_by(versions))
-    notes = _notes(attempt, result.key, named=key is not None)
-    return replace(
-        candidate,
-        certified=_contestant(candidate, outcome, "certificate", facts, notes),
-        identity={name: str(versions[name]) for name in _JUDGES if name in versions},
+    notes = (
+        f"its seeds are those that were imported with {len(run.results)} configurations: if it was "
+        "picked by their counts, they flatter it",
     )
+    facts = {
+        RULE: origin.success,
+        IMPORTED: origin.source,
+        "imported seeds": _extent(result.outcome),
+    }
+    given = _contestant(candidate, result.outcome, "given", facts, notes if several else ())
+    return replace(candidate, known=given, identity={"success": origin.success})
 
 
 def place_of(run: Run, key: str, *, at: str) -> int:
@@ -121,9 +143,9 @@ def certified_outcome(
 
 
 def trained_contestant(
-    candidate: Candidate, outcome: Outcome, trainer: str, identity: Mapping[str, str]
+    candidate: Candidate, outcome: Outcome, identity: Mapping[str, str]
 ) -> Contestant:
-    """Return the candidate with seeds trained for the comparison; `trainer` is of `trained_by`."""
+    """Return the candidate with seeds that a trainer of this identity trained here and now."""
     notes: tuple[str, ...] = ()
     if candidate.run is not None:
         run = candidate.run
@@ -138,6 +160,7 @@ def trained_contestant(
                 f"its search ran with another trainer or other versions ({changes}): its config is"
                 " compared as it trains now",
             )
+    trainer = trained_by({**identity, "versions": {"xortune": VERSION}})
     return _contestant(candidate, outcome, "trained", _fresh(outcome, trainer), notes)
 
 
@@ -232,6 +255,7 @@ def _contestant(
     notes: tuple[str, ...],
 ) -> Contestant:
     known, point = {**candidate.facts, **facts}, candidate.point
+    assert point is not None  # an outcome is a contestant already
     return Contestant(
         candidate.label, point.key, point, outcome, origin, known, notes, rule_of(known)
     )
@@ -307,37 +331,6 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 # -------------------------------------------------------------------------------------------------
-# Contestants by the seeds of an imported run, where these did not choose the config.
-
-IMPORTED = "imported from"  # a fact of such a contestant
-
-
-def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Contestant | None:
-    """Return the only config of an imported run, or the named one, with its imported seeds.
-
-    None for other runs, for a certified config, and for the best of several: its count is partly
-    luck, because it was chosen by it.
-    """
-    origin = imported_from(run.manifest)
-    several = len(run.results) > 1
-    if origin is None or candidate.certified is not None or (several and key is None):
-        return None
-    result = run.results[run.results.keys.index(candidate.point.key)]
-    notes: tuple[str, ...] = ()
-    if several:
-        notes = (
-            f"its seeds are those that were imported with {len(run.results)} configurations: if "
-            "it was picked by their counts, they flatter it",
-        )
-    facts = {
-        RULE: origin.success,
-        IMPORTED: origin.source,
-        "imported seeds": _extent(result.outcome),
-    }
-    return _contestant(candidate, result.outcome, "given", facts, notes)
-
-
-# -------------------------------------------------------------------------------------------------
 # The arguments of `compare`: runs, their directories, configs of them, outcomes.
 
 Named: TypeAlias = Run | str | os.PathLike[str]
@@ -363,62 +356,54 @@ def only_run(items: Sequence[Compared]) -> Run:
     return one if isinstance(one, Run) else load_run(one)
 
 
-def entries_of(
-    items: Sequence[Compared], labels: Sequence[str] | None, task: TaskSpec
-) -> list[Candidate | Contestant]:
-    """Return outcomes as contestants, and other items as candidates with seeds to be trained.
+def candidates_of(
+    items: Sequence[Compared], labels: Sequence[str] | None, task: Task
+) -> list[Candidate]:
+    """Return what is to be compared; `task` is what a `Config` learns.
 
     Raises:
         InputError: an item cannot be compared, a directory is no run, or labels are wrong.
     """
-    located = [_located(item) for item in items]
+    located = [_located(item, task) for item in items]
     names = _labels([named for _, *named in located], labels)
-    entries: list[Candidate | Contestant] = []
-    for (item, *_), name in zip(located, names, strict=True):
-        if isinstance(item, Outcome):
-            entries.append(Contestant(name, "", None, item, "given"))
-        elif isinstance(item, Point):  # parameters of a function that is given separately
-            entries.append(Candidate(name, item, None))
-        elif isinstance(item, Config):
-            learned = task if isinstance(task, Task) else Task.named(task)
-            point = item.point
-            entries.append(Candidate(name, point, (learned.name, learned.fingerprint)))
-        else:
-            run, key = item
-            candidate = candidate_of(run, key, name)
-            entries.append(imported_contestant(run, key, candidate) or candidate)
-    return entries
+    return [make(name) for (make, *_), name in zip(located, names, strict=True)]
 
 
-Located: TypeAlias = Config | Outcome | Point | tuple[Run, str | None]
-
-
-def _located(item: Compared) -> tuple[Located, str, str]:
-    """Return the item itself, its short name and its full name."""
+def _located(item: Compared, task: Task) -> tuple[Callable[[str], Candidate], str, str]:
+    """Return what makes the candidate from its label, its short name and its full name."""
     if isinstance(item, Outcome):
-        return item, "outcome", "outcome"
+        return partial(_given, item), "outcome", "outcome"
     if isinstance(item, Config | Mapping):
-        config = item if isinstance(item, Config) else Point(item)
-        return config, f"config {config.key[:8]}", f"config {config.key}"
+        if isinstance(item, Config):
+            point, learned = item.point, (task.name, task.fingerprint)
+        else:  # parameters of a function that is given separately
+            point, learned = Point(item), None
+        made = partial(Candidate, point=point, task=learned)
+        return made, f"config {point.key[:8]}", f"config {point.key}"
     if not isinstance(item, Run | str | os.PathLike):
         raise InputError(
             f"a {type(item).__name__}",
             field="runs",
             allowed="runs, their directories, DIRECTORY#KEY, configs, dicts, outcomes",
         )
+    key = None
     if isinstance(item, Run):
-        run, key = item, None
+        run = item
     else:
         text = os.fspath(item)
-        directory, sign, key = text.rpartition("#")
+        directory, sign, named = text.rpartition("#")
         if sign and directory and (url_of(text) is not None or not Path(text).exists()):
-            run = load_run(directory)
+            run, key = load_run(directory), named
         else:
-            run, key = load_run(item), None
-    name, whole = run.path.resolve().name, str(run.path)
-    if key is None:
-        return (run, None), name, whole
-    return (run, key), f"{name}#{key[:8]}", f"{whole}#{key}"
+            run = load_run(item)
+    short, full = run.path.resolve().name, str(run.path)
+    if key is not None:
+        short, full = f"{short}#{key[:8]}", f"{full}#{key}"
+    return partial(candidate_of, run, key), short, full
+
+
+def _given(outcome: Outcome, label: str) -> Candidate:
+    return Candidate(label, None, known=Contestant(label, "", None, outcome, "given"))
 
 
 def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list[str]:

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ov
 import numpy as np
 
 from xortune.comparisons.contestants import (
-    RULE,
     Candidate,
     Compared,
     Named,
-    entries_of,
+    candidates_of,
     only_run,
     refuse_different_tasks,
     refuse_different_trainers,
-    trained_by,
     trained_contestant,
 )
 from xortune.comparisons.reference import compare_published
-from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
+from xortune.comparisons.runs import RunComparison, compare_runs
 from xortune.comparisons.sequential import SequentialComparison, compared_in_step
 from xortune.core.config import Config
 from xortune.core.errors import InputError, refuse_given
@@ -33,7 +31,6 @@ from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import missing_seeds
-from xortune.core.version import VERSION
 from xortune.driver.certify import (
     estimate,
     estimate_of_seeds,
@@ -235,63 +232,74 @@ def compare(
     refuse_given(
         "only with --reference", columns=columns, where=where, reference_seeds=reference_seeds
     )
-    if len(several) < 2:
+    _check(len(several), alpha, seeds, workers, train=train is not False)
+    most = _most_seeds(max_seeds, seeds, train=train is not False, sequential=sequential)
+    trainers = _trainers(train, trainer, len(several))
+    learned = task if isinstance(task, Task) else Task.named(task)
+    candidates = candidates_of(several, labels, learned)
+    if not different_tasks:
+        refuse_different_tasks(candidates)
+    lacking = [candidate for candidate in candidates if candidate.known is None]
+    if train is False and lacking:
+        raise _lacks_seeds(lacking[0])
+    wanted: list[WantedSeeds | None] = [None] * len(candidates)
+    if seeds is not None or lacking or sequential:  # then all train under the same seeds
+        wanted = [
+            None
+            if candidate.is_given
+            else _wanted(candidate, learned, own, engine, success, here=workers == 0)
+            for candidate, own in zip(candidates, trainers, strict=True)
+        ]
+    if not different_tasks:
+        refuse_different_trainers(
+            [
+                (one.label, one.identity if config is None else config.trainer.describe())
+                for one, config in zip(candidates, wanted, strict=True)
+            ]
+        )
+    if most is not None:
+        _refuse_given(candidates)
+    to_train = [config for config in wanted if config is not None]
+    outcomes: list[Outcome] = []
+    if to_train:
+        voice = Voice(verbose, on_word)
+        directory = _local(output or comparison_directory([one.label for one in candidates]))
+        _announce_compiling(to_train, voice)
+        with ending_process(), voice.certifying(on_progress, "training") as show:
+            if most is not None:
+                return _sequential(
+                    candidates, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
+                )
+            outcomes = train_shared(
+                directory,
+                to_train,
+                seeds or SEEDS,
+                on_message=voice.warn,
+                on_estimate=voice.inform,
+                show=show,
+            )
+    if len(outcomes) == len(candidates):
+        _refuse_all_crashed(candidates, outcomes)
+    contestants, trained = [], iter(outcomes)
+    for candidate, one in zip(candidates, wanted, strict=True):
+        contestant = candidate.known
+        if one is not None:
+            identity = identity_of(one.trainer.describe())
+            contestant = trained_contestant(candidate, next(trained), identity)
+        assert contestant is not None  # those that lack seeds are trained
+        contestants.append(contestant)
+    return compare_runs(contestants, alpha=alpha)
+
+
+def _check(runs: int, alpha: float, seeds: int | None, workers: int | None, *, train: bool) -> None:
+    """Raise an InputError for an argument that is out of range or contradicts another."""
+    if runs < 2:
         raise InputError(
-            "one run, and nothing to compare it with" if several else "no runs",
+            "one run, and nothing to compare it with" if runs else "no runs",
             field="runs",
             allowed="two runs or more, or one and a table of published counts",
             fix="name another run, or give --reference TABLE",
         )
-
-    _check(alpha, seeds, train=train is not False)
-    most = _most_seeds(max_seeds, seeds, train=train is not False, sequential=sequential)
-    if workers not in (None, 0):
-        raise InputError(f"{workers}", field="workers", allowed="0: this process")
-    trainers = _trainers(train, trainer, len(several))
-    entries = entries_of(several, labels, task)
-    candidates = [entry for entry in entries if not isinstance(entry, Contestant)]
-    if not different_tasks:
-        refuse_different_tasks(candidates)
-    uncertified = [candidate for candidate in candidates if candidate.certified is None]
-    if train is False and uncertified:
-        raise _lacks_seeds(uncertified[0])
-    to_train: dict[int, WantedSeeds] = {}
-    if seeds is not None or uncertified or sequential:  # then all train under the same seeds
-        to_train = {
-            place: _wanted(entry, task, own, engine, success, here=workers == 0)
-            for place, (entry, own) in enumerate(zip(entries, trainers, strict=True))
-            if not isinstance(entry, Contestant)
-        }
-    names = [entry.label for entry in entries]
-    if not different_tasks:
-        identities = [
-            to_train[place].trainer.describe() if place in to_train else _identity(entry)
-            for place, entry in enumerate(entries)
-        ]
-        refuse_different_trainers(list(zip(names, identities, strict=True)))
-    voice = Voice(verbose, on_word)
-    trained: dict[int, Contestant] = {}
-    if most is not None:
-        _refuse_given(entries)
-    if to_train:
-        directory = _local(output or comparison_directory(names))
-        with ending_process(), voice.certifying(on_progress, "training") as show:
-            if most is not None:
-                return _sequential(
-                    entries, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
-                )
-            seeds = seeds or SEEDS
-            trained = _trained(entries, to_train, directory, seeds=seeds, voice=voice, show=show)
-    contestants = []
-    for place, entry in enumerate(entries):
-        known = entry if isinstance(entry, Contestant) else trained.get(place) or entry.certified
-        assert known is not None  # an uncertified candidate was trained
-        contestants.append(known)
-    return compare_runs(contestants, alpha=alpha)
-
-
-def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
-    """Raise an InputError for an argument that is out of range or contradicts another."""
     if not 0 < alpha < 1:
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
     if seeds is not None and not 1 <= seeds <= len(COMPARE):
@@ -304,6 +312,8 @@ def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
             field="seeds",
             fix="leave one of the two out",
         )
+    if workers not in (None, 0):
+        raise InputError(f"{workers}", field="workers", allowed="0: this process")
 
 
 def _most_seeds(
@@ -331,11 +341,11 @@ LEAST_ROUND, SHARE_OF_ROUND = 8, 50
 is more: tests take time. Seeds beyond the one that decides do not count."""
 
 
-def _refuse_given(entries: Sequence[Candidate | Contestant]) -> None:
-    for entry in entries:
-        if isinstance(entry, Contestant):
+def _refuse_given(candidates: Sequence[Candidate]) -> None:
+    for candidate in candidates:
+        if candidate.is_given:
             raise InputError(
-                f"{entry.label} already has its seeds",
+                f"{candidate.label} already has its seeds",
                 field="sequential",
                 allowed="what can be trained: runs, configs, dicts",
                 fix="leave --sequential out",
@@ -343,8 +353,8 @@ def _refuse_given(entries: Sequence[Candidate | Contestant]) -> None:
 
 
 def _sequential(
-    entries: Sequence[Candidate | Contestant],
-    to_train: Mapping[int, WantedSeeds],
+    candidates: Sequence[Candidate],
+    wanted: Sequence[WantedSeeds],
     directory: Path,
     *,
     most: int,
@@ -353,8 +363,6 @@ def _sequential(
     show: Callable[[int, int], None] | None,
 ) -> SequentialComparison:
     """Train all under the same seeds, until one is proven better than each of the others."""
-    wanted = [to_train[place] for place in range(len(entries))]
-    _announce_compiling(wanted, voice)
     seconds = _sum_known([config.seconds for config in wanted])  # of one seed of each
     n, is_over, is_announced = 0, False, False
     while not is_over:
@@ -368,10 +376,10 @@ def _sequential(
         outcomes = train_shared(directory, wanted, n, on_message=voice.warn)
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = (time.perf_counter() - started) / (n - before)
-        _refuse_all_crashed(entries, outcomes)
+        _refuse_all_crashed(candidates, outcomes)
         comparison, is_over = compared_in_step(
             [outcome.solved for outcome in outcomes],
-            [entry.label for entry in entries],
+            [candidate.label for candidate in candidates],
             [config.point for config in wanted],
             first_seed=COMPARE.start,
             max_seeds=most,
@@ -413,29 +421,22 @@ def _lacks_seeds(candidate: Candidate) -> InputError:
     )
 
 
-def _identity(entry: Candidate | Contestant) -> Mapping[str, str]:
-    """The known identity of the trainer of an entry's seeds."""
-    if not isinstance(entry, Contestant):
-        return entry.identity
-    return {"success": entry.facts[RULE]} if RULE in entry.facts else {}
-
-
 def _wanted(
     candidate: Candidate,
-    task: TaskSpec,
+    task: Task,
     trainer: Trainer | Callable[..., Any] | None,
     engine: str | None,
     success: str | None,
     *,
     here: bool,
 ) -> WantedSeeds:
-    run, used = candidate.run, trainer
+    run, point, used = candidate.run, candidate.point, trainer
+    assert point is not None  # an outcome is not trained
     if run is not None and (used is None or callable(used)):
         with ending_process():
             used = trainer_of(run, engine, 0.0, train=used, here=here)
     elif candidate.task is not None and (used is None or callable(used)):
-        learned = task if isinstance(task, Task) else Task.named(task)
-        used = NetworkTrainer(learned, engine or "auto")
+        used = NetworkTrainer(task, engine or "auto")
     elif used is None:
         raise InputError(
             f"{candidate.label} is a dict, and no function was given to train it",
@@ -444,23 +445,21 @@ def _wanted(
             fix="give it as train=, or a xortune.Config for the built-in network",
         )
     elif callable(used):
-        used = single_config(candidate.point, used, success)[1]
+        used = single_config(point, used, success)[1]
     if here:
         used = in_this_process(used)
     used = worker_and_local_trainer(used)[1]
     used.describe()  # refuses an engine that is not available
-    seconds = None if run is None else seconds_of_seed(run, candidate.point.key)
-    return WantedSeeds(candidate.point, used, seconds)
+    seconds = None if run is None else seconds_of_seed(run, point.key)
+    return WantedSeeds(point, used, seconds)
 
 
-def _refuse_all_crashed(
-    entries: Sequence[Candidate | Contestant], outcomes: Sequence[Outcome]
-) -> None:
-    """Raise an InputError if all entries are dicts and all their seeds have crashed.
+def _refuse_all_crashed(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> None:
+    """Raise an InputError if all candidates are dicts and all their seeds have crashed.
 
     No search has called their function before: it is probably broken.
     """
-    dicts = all(isinstance(e, Candidate) and not (e.run or e.task) for e in entries)
+    dicts = not any(candidate.run or candidate.task for candidate in candidates)
     if dicts and all((outcome.status == Status.CRASHED).all() for outcome in outcomes):
         reason = next(iter(outcomes[0].details.failed.values()), "no reason is known")
         raise InputError(
@@ -494,35 +493,6 @@ def _sum_known(seconds: Sequence[float | None]) -> float | None:
     """The sum; None if one of them is not known."""
     known = [each for each in seconds if each is not None]
     return sum(known) if len(known) == len(seconds) else None
-
-
-def _trained(
-    entries: Sequence[Candidate | Contestant],
-    to_train: Mapping[int, WantedSeeds],
-    directory: Path,
-    *,
-    seeds: int,
-    voice: Voice,
-    show: Callable[[int, int], None] | None,
-) -> dict[int, Contestant]:
-    """Train the entries that lack seeds; the contestants by their places."""
-    wanted = list(to_train.values())
-    for config in wanted:
-        if isinstance(config.trainer, NetworkTrainer):
-            config.trainer.refuse_beyond_memory(config.point, seeds)
-    _announce_compiling(wanted, voice)
-    outcomes = train_shared(
-        directory, wanted, seeds, on_message=voice.warn, on_estimate=voice.inform, show=show
-    )
-    if len(to_train) == len(entries):
-        _refuse_all_crashed(entries, outcomes)
-    contestants = {}
-    for (place, config), outcome in zip(to_train.items(), outcomes, strict=True):
-        entry, identity = entries[place], identity_of(config.trainer.describe())
-        assert not isinstance(entry, Contestant)
-        trained = trained_by({**identity, "versions": {"xortune": VERSION}})
-        contestants[place] = trained_contestant(entry, outcome, trained, identity)
-    return contestants
 
 
 # -------------------------------------------------------------------------------------------------
@@ -570,7 +540,13 @@ def train_shared(
     Returns:
         One outcome for each config, of exactly these seeds, ascending. Seeds of a block that
         finally has no outcome count as crashed.
+
+    Raises:
+        InputError: the seeds of a network need more memory than there is.
     """
+    for config in wanted:
+        if isinstance(config.trainer, NetworkTrainer):
+            config.trainer.refuse_beyond_memory(config.point, n)
     seeds = range(COMPARE.start, COMPARE.start + n)
     trainers = {config.fingerprint: config.trainer for config in wanted}
     configs = {(config.fingerprint, config.point.key): config for config in wanted}
