@@ -57,6 +57,7 @@ def sessions(monkeypatch):
     ("more", "words"),
     [
         ({"seeds": [1, 1]}, "1 is given twice"),
+        ({"seeds": 100}, "seeds: 100 is a int"),
         ({"checkpoints": [21]}, "21 is not an epoch.*1 to 20"),
         ({"checkpoints": [True]}, "True is not an epoch"),
         ({"engine": "warp"}, "unknown engine 'warp'"),

@@ -352,12 +352,6 @@ def test_the_middle_half_of_the_epochs():
     assert middle_of(solved(0, 76, 100)) == (300, 300, None)
 
 
-def test_a_label_given_twice_is_refused():
-    with pytest.raises(InputError) as caught:
-        compare_runs([contestant("a", seeds_of("+-"))] * 2)
-    assert caught.value.field == "labels"
-
-
 # Seed by seed until one is proven better, at a level that is kept.
 
 
@@ -493,6 +487,8 @@ def test_a_function_that_no_seed_comes_through_is_refused():
         ({"sequential": True, "max_seeds": 20_001}, "max_seeds"),
         ({"max_seeds": 10}, "max_seeds"),
         ({"sequential": True}, "train"),
+        ({"sequential": True, "labels": ["a", "a"]}, "labels"),
+        ({"labels": ["a", "a"]}, "labels"),
     ],
 )
 def test_what_does_not_go_together_is_refused(more, field):

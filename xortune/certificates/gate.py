@@ -150,12 +150,8 @@ class SequentialTest:
 
     def needed(self, failures: int) -> int:
         """Return the fewest seeds, up to `max_seeds`, that prove the rate with so many failures."""
-        line = self._line(self.min_rate)
-        if line is None:
-            least = gate_seeds(self.min_rate, alpha=1 - self.confidence, failures=failures)
-        else:
-            least = line.first(failures) or self.max_seeds
-        return min(least, self.max_seeds)
+        most, alpha = self.max_seeds, 1 - self.confidence
+        return min(gate_seeds(self.min_rate, most, alpha=alpha, failures=failures), most)
 
     def decide(self, status: NDArray[np.uint8]) -> tuple[Answer | None, int]:
         """Return the answer by seeds in their order, and how many of them count.

@@ -408,17 +408,24 @@ def _given(outcome: Outcome, label: str) -> Candidate:
 
 def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list[str]:
     """Return a distinct label for each: the short name, or the full one if that is ambiguous."""
-    if given is not None:
-        if len(given) != len(names) or not all(isinstance(name, str) and name for name in given):
-            raise InputError(
-                f"{len(given)} labels for {len(names)} to compare",
-                field="labels",
-                allowed="one text for each",
-            )
-        return list(given)
-    short, full = ([pair[at] for pair in names] for at in (0, 1))
-    labels = [
-        long if short.count(name) > 1 and full.count(long) == 1 else name for name, long in names
-    ]
-    before = [labels[:place].count(name) for place, name in enumerate(labels)]
-    return [f"{name} ({n + 1})" if n else name for name, n in zip(labels, before, strict=True)]
+    if given is None:
+        short, full = ([pair[at] for pair in names] for at in (0, 1))
+        labels = [
+            long if short.count(name) > 1 and full.count(long) == 1 else name
+            for name, long in names
+        ]
+        before = [labels[:place].count(name) for place, name in enumerate(labels)]
+        labels = [
+            f"{name} ({n + 1})" if n else name for name, n in zip(labels, before, strict=True)
+        ]
+    elif len(given) == len(names) and all(isinstance(name, str) and name for name in given):
+        labels = list(given)
+    else:
+        raise InputError(
+            f"{len(given)} labels for {len(names)} to compare",
+            field="labels",
+            allowed="one text for each",
+        )
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise InputError(f"{twice!r} is given twice", field="labels", allowed="one for each")
+    return labels

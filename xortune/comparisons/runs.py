@@ -413,14 +413,7 @@ class RunComparison:
 
 
 def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> RunComparison:
-    """Compare every two contestants.
-
-    Raises:
-        InputError: a label given twice.
-    """
-    labels = [one.label for one in contestants]
-    if twice := next((label for label in labels if labels.count(label) > 1), None):
-        raise InputError(f"{twice!r} is given twice", field="labels", allowed="one for each")
+    """Compare every two contestants, whose labels differ."""
     places = list(combinations(range(len(contestants)), 2))
     tested = [_tested(contestants[a].outcome, contestants[b].outcome, a, b) for a, b in places]
     adjusted = holm([pair.p for pair in tested])

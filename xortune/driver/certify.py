@@ -8,7 +8,6 @@ Ray needs to start its workers.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -384,10 +383,9 @@ def with_certificate(run: Run, most: float | None) -> Run:
         return _without_note(run) if is_written else run
     if most is None or (seconds := _seconds(run, call)) <= most:
         return run
-    words = shlex.join(["xortune", "certify", str(run.path), "--seeds", str(call.seeds)])
     left_out = {
         "why": "the time budget had run out",
-        "command": certify_command(run, call.seeds, str(run.path)) or words,
+        "command": certify_command(run, call.seeds, str(run.path)),
         "seconds": seconds,
     }
     return run.noted(not_certified=left_out)

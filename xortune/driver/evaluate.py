@@ -234,7 +234,7 @@ def evaluate(
             "only with train=", success=success, workers=workers or None, fail_fast=fail_fast
         )
         network = network_config(config)
-        listed = seeds if isinstance(seeds, Sequence) else list(seeds)
+        listed = seeds if isinstance(seeds, Sequence) else checked_seeds(seeds)
         learned = task if isinstance(task, Task) else Task.named(task or "xor")
         learned.refuse_constant()
         cores = usable_cores()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -72,15 +73,15 @@ class SeedRacePruner(optuna.pruners.BasePruner):
     def __init__(self, *, alpha: float = 0.05, futility: float | None = FUTILITY) -> None:
         self._alpha = RaceRule((1,), alpha=alpha).alpha
         self._futility = checked_futility(futility)
-        self._forget()
+        # Finished trials do not change: the numbers of those read, and their result.
+        self._read: WeakKeyDictionary[optuna.study.Study, tuple[set[int], _Known]] = (
+            WeakKeyDictionary()
+        )
+        self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict[str, float | None]:
-        """The settings alone: the rest can be read from the study again."""
-        return {"_alpha": self._alpha, "_futility": self._futility}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._alpha, self._futility = state["_alpha"], state.get("_futility")
-        self._forget()
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings alone: the rest can be read from the study again."""
+        return partial(type(self), alpha=self._alpha, futility=self._futility), ()
 
     def prune(self, study: optuna.study.Study, trial: FrozenTrial) -> bool:
         """Whether the trial is proven worse than another or has little left to gain."""
@@ -91,13 +92,6 @@ class SeedRacePruner(optuna.pruners.BasePruner):
         bar, best = self._others(study, trial)
         worse = is_worse(count.k, count.n, trial.number + 1, bar, alpha=self._alpha)
         return worse or is_futile(count, best, self._futility)
-
-    def _forget(self) -> None:
-        # Finished trials do not change: the numbers of those read, and their result.
-        self._read: WeakKeyDictionary[optuna.study.Study, tuple[set[int], _Known]] = (
-            WeakKeyDictionary()
-        )
-        self._lock = threading.Lock()
 
     def _others(self, study: optuna.study.Study, trial: FrozenTrial) -> _Known:
         """The highest lower bound of the other trials, over all reports, and the best count."""
