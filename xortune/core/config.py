@@ -1,7 +1,9 @@
 """Config: the settings of the built-in network, validated at construction.
 
 The names are torch's class names. They are listed because only `trainers/` may import torch; a test
-compares the lists with torch.
+compares the lists with torch. To add one, see CONTRIBUTING.md: the stacked engine
+(`trainers/reference.py`) needs the name alone, the fused one also a formula
+(`trainers/kernels/formulas.py`), and an optimizer a case in `trainers/fused.py`.
 """
 
 from __future__ import annotations

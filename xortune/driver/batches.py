@@ -1,4 +1,4 @@
-"""What is sent to a worker: batches of jobs, sized by measured cost; what to do with their results.
+"""What a batch holds, by measured cost; what its results lead to; when the time budget is over.
 
 A `Job` is a block on its way to a worker. `Batches` groups jobs, `CrashBisector` finds seeds that
 kill a worker, `Ahead` adds blocks that are likely to be decided soon.
