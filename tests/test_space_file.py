@@ -4,7 +4,6 @@ import json
 import operator
 import re
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -22,8 +21,7 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
 from xortune.runs import evaluation
-from xortune.spaces.command import Command
-from xortune.spaces.model import MAX_RUNG, json_schema, parse_duration
+from xortune.spaces.model import MAX_RUNG, CommandSettings, json_schema, parse_duration
 from xortune.spaces.space import check_space, load_space, parse_space, with_search
 from xortune.spaces.yaml_reader import read_yaml
 
@@ -404,11 +402,12 @@ def space(trainer=GOOD):
 def test_a_command_is_read():
     plain = space()
     assert (plain.trainer, plain.task, plain.success) == (COMMAND, None, None)
-    assert replace(plain.command, template=None) == Command(None)
+    assert plain.command == CommandSettings(COMMAND)
     full = space(GOOD | {"success": "a <= 2", "timeout": "1m30s", "files": ["train.py", "lib"]})
     assert full.success == parse_success("a <= 2")
-    found = Command(None, False, "last line json", 90, ("train.py", "lib"))
-    assert replace(full.command, template=None) == found
+    assert full.command == CommandSettings(
+        COMMAND, "a <= 2", "last line json", 90, ("train.py", "lib")
+    )
 
 
 @pytest.mark.parametrize(

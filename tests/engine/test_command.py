@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.core.point import Point
-from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import decode, encode
 from xortune.spaces import command as texts
-from xortune.spaces.command import JSON, NUMBER, Command, RegexMetric, parse_template, spelled
+from xortune.spaces.command import EXIT_CODE, JSON, NUMBER, RegexMetric, parse_template, spelled
+from xortune.spaces.model import CommandSettings
 from xortune.trainers import command as command_process
 from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command
 from xortune.trainers.reaper import kill_group, members
@@ -36,9 +36,8 @@ SH = """sh -c '%s' sh {seed} {x}"""
 
 def trained(folder, script, *, count=1, success=None, x=1, first=0, **how):
     """The outcome of seeds by a shell script, whose $1 is the seed and $2 is x."""
-    command = Command(parse_template(SH % script.replace("{", "{{").replace("}", "}}")), **how)
-    trainer = command_trainer(command, None if success is None else parse_success(success), folder)
-    return trainer.train([Block(Point({"x": x}), first, count)])[0]
+    command = CommandSettings(SH % script.replace("{", "{{").replace("}", "}}"), success, **how)
+    return command_trainer(command, folder).train([Block(Point({"x": x}), first, count)])[0]
 
 
 def ended(folder, script, **how):
@@ -64,7 +63,7 @@ def test_the_exit_code_decides(tmp_path):
         ("kill -SEGV $$", "killed by SIGSEGV"),
     ):
         assert ended(tmp_path, script) == (Status.CRASHED, why)
-    status, reason = ended(tmp_path, "echo {; exit 0", metric=NUMBER)
+    status, reason = ended(tmp_path, "echo {; exit 0", success=EXIT_CODE, metric=NUMBER)
     assert (status, reason.split(";")[0]) == (Status.CRASHED, "the last line is '{'")
 
 
@@ -95,8 +94,7 @@ GOOD = "a >= 0.9"
 )
 def test_the_last_line_is_read(tmp_path, metric, line, success, status, values):
     (tmp_path / "line").write_text(f"log\n{line}\n\n" if line else "")
-    by_exit = metric is NUMBER
-    outcome = trained(tmp_path, "cat line", success=success, metric=metric, by_exit=by_exit)
+    outcome = trained(tmp_path, "cat line", success=success, metric=metric)
     assert outcome.status[0] == status
     found = {name: numbers.tolist() for name, numbers in outcome.details.values.items()}
     np.testing.assert_equal(found, {name: [value] for name, value in values.items()})
@@ -104,18 +102,18 @@ def test_the_last_line_is_read(tmp_path, metric, line, success, status, values):
 
 
 def test_numbers_beside_an_exit_code(tmp_path):
-    outcome = trained(tmp_path, 'echo "{\\"a\\": $1}"', count=3, metric=JSON)
+    outcome = trained(tmp_path, 'echo "{\\"a\\": $1}"', count=3, success=EXIT_CODE, metric=JSON)
     assert outcome.successes == 3
     assert outcome.details.values["a"].tolist() == [0, 1, 2]
-    status, reason = ended(tmp_path, "echo false", metric=JSON)
+    status, reason = ended(tmp_path, "echo false", success=EXIT_CODE, metric=JSON)
     assert status == Status.CRASHED
     assert reason.startswith("says that success is false, but exits with code 0")
-    assert ended(tmp_path, "echo true", metric=JSON) == (Status.SOLVED, None)
+    assert ended(tmp_path, "echo true", success=EXIT_CODE, metric=JSON) == (Status.SOLVED, None)
 
 
 def test_a_command_that_is_not_there_fails_its_seeds(tmp_path):
-    template = parse_template("./nowhere {seed}")
-    [outcome] = command_trainer(Command(template), None, tmp_path).train([Block(Point({}), 0, 2)])
+    trainer = command_trainer(CommandSettings("./nowhere {seed}"), tmp_path)
+    [outcome] = trainer.train([Block(Point({}), 0, 2)])
     assert outcome.details.failed[1] == "cannot be started: './nowhere': No such file or directory"
     assert outcome.successes == 0
 
@@ -132,7 +130,7 @@ def test_the_end_of_the_output_is_kept_in_its_order(tmp_path):
     line = 'yes 1 | head -n 200000 | tr -d "\\n"'
     assert len(run_command(["sh", "-c", line], tmp_path, None).stdout) == LINE
     why = "the last line is longer than 65,536 bytes"
-    assert ended(tmp_path, line, metric=NUMBER) == (Status.CRASHED, why)
+    assert ended(tmp_path, line, success=EXIT_CODE, metric=NUMBER) == (Status.CRASHED, why)
 
 
 def test_output_travels_in_the_journal_for_so_many_seeds_of_a_block(tmp_path):
@@ -252,7 +250,7 @@ def test_it_runs_beside_the_space_file_or_in_a_copy_of_its_files(tmp_path):
     (folder / "data").touch()
 
     def trainer(text="./run.sh {seed}", files=("lib", "./run.sh")):
-        return command_trainer(Command(parse_template(text), files=files), None, folder)
+        return command_trainer(CommandSettings(text, files=files), folder)
 
     kept = trainer()
     assert [path for path, _ in kept.kept.files] == ["lib/part.sh", "run.sh"]
@@ -279,8 +277,8 @@ def test_files_too_large_to_be_sent_are_refused(tmp_path):
     with (tmp_path / "big").open("wb") as file:
         file.truncate(16 * 2**20 + 1)
     with pytest.raises(InputError, match=r"larger than .*; fix: name those.*files: \[\]"):
-        command_trainer(Command(parse_template("cat big {seed}")), None, tmp_path)
-    command_trainer(Command(parse_template("cat big {seed}"), files=()), None, tmp_path)
+        command_trainer(CommandSettings("cat big {seed}"), tmp_path)
+    command_trainer(CommandSettings("cat big {seed}", files=()), tmp_path)
 
 
 def test_it_has_no_input_and_its_own_environment(tmp_path, monkeypatch):
@@ -305,7 +303,7 @@ def test_it_has_no_input_and_its_own_environment(tmp_path, monkeypatch):
 def test_a_number_that_a_regex_finds(tmp_path, script, status, told):
     """The last place counts, and stdout before stderr."""
     metric = RegexMetric(r"acc (nan|[-\d.e]+)", "acc")
-    outcome = trained(tmp_path, script, by_exit=False, metric=metric, success="acc >= 0.9")
+    outcome = trained(tmp_path, script, metric=metric, success="acc >= 0.9")
     assert outcome.status[0] == status
     if isinstance(told, float):
         assert outcome.details.values["acc"][0] == told
@@ -317,13 +315,13 @@ def test_all_numbers_that_a_regex_finds_are_the_way_of_the_seed(tmp_path):
     """Those before it crashed, too; of one number there is no way."""
     metric = RegexMetric(r"^acc ([-\d.e]+)$", "acc")
     script = "for i in 1 2 3 4; do echo acc 0.$i; test $1$i = 13 && exit 3; done; true"
-    outcome = trained(tmp_path, script, count=3, by_exit=False, metric=metric, success="acc >= 0.4")
+    outcome = trained(tmp_path, script, count=3, metric=metric, success="acc >= 0.4")
     [curves] = outcome.details.curves
     ways = {seed: curves.values[curves.seed == seed, 0].tolist() for seed in range(3)}
     whole = [pytest.approx(0.1 * i) for i in (1, 2, 3, 4)]
     assert ways == {0: whole, 1: whole[:3], 2: whole}
     assert outcome.status.tolist() == [Status.SOLVED, Status.CRASHED, Status.SOLVED]
-    one = trained(tmp_path, "echo acc 0.4", by_exit=False, metric=metric, success="acc >= 0.4")
+    one = trained(tmp_path, "echo acc 0.4", metric=metric, success="acc >= 0.4")
     assert one.details.curves == ()
 
 

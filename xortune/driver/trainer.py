@@ -113,7 +113,7 @@ def _without_import(
     assert space.trainer is not None
     if space.command is not None:
         try:
-            trainer = command_trainer(space.command, space.success, space.folder)
+            trainer = command_trainer(space.command, space.folder)
         except InputError as error:
             raise error.at(space.at("trainer", "files")) from None
         return replace(trainer, threads=threads)

@@ -1,4 +1,4 @@
-"""Commands of a space file: the template with its placeholders, and the settings.
+"""Commands of a space file: the template with its placeholders, and a metric by a regex.
 
 The template is split into words once, as by a shell, and values are inserted into these words. So a
 value is never split, expanded or run, whatever its text is.
@@ -141,25 +141,6 @@ class Template:
             elif alone is not None and needs_value:
                 argv.pop()
         return argv
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command, how it is run, and where its results are.
-
-    Attributes:
-        template: the command line.
-        by_exit: whether its exit code decides about success.
-        metric: where its numbers are, one of `METRICS` or a regex; None if it prints none.
-        timeout: seconds that it may take for one seed; None for any time.
-        files: that it needs, relative to the space file; None for the words that name files.
-    """
-
-    template: Template
-    by_exit: bool = True
-    metric: str | RegexMetric | None = None
-    timeout: float | None = None
-    files: tuple[str, ...] | None = None
 
 
 def spelled(value: Value | list[Any] | dict[str, Any]) -> str:

@@ -36,9 +36,17 @@ from pydantic_core import ErrorDetails
 from xortune.core.errors import InputError, nearest
 from xortune.core.point import Nested, Point, Value, as_float
 from xortune.core.seeds import SEARCH
-from xortune.core.success import Success
+from xortune.core.success import VALUE, Success, parse_success, rule_for
 from xortune.core.task import Task
-from xortune.spaces.command import Command, RegexMetric
+from xortune.spaces.command import (
+    EXIT_CODE,
+    JSON,
+    METRICS,
+    NUMBER,
+    RegexMetric,
+    Template,
+    parse_template,
+)
 from xortune.spaces.yaml_reader import Location, YamlDocument, placed, quoted, unquoted
 
 MAX_SEEDS = SEARCH.stop
@@ -415,6 +423,66 @@ class CommandSettings:
             "of the command that are files."
         ),
     ] = None
+    template: Template = field(init=False)
+    by_exit: bool = field(init=False)  # whether its exit code decides about success
+    rule: Success | None = field(init=False)  # for its numbers
+
+    def __post_init__(self) -> None:
+        """Parse the command and the rule, and say where its numbers are, if it has any.
+
+        Raises:
+            InputError: one of them is not usable, or they do not fit; its field is the key.
+        """
+        template, rule = parse_template(self.command), None
+        by_exit = self.success is not None and _plain(self.success) == EXIT_CODE
+        if self.success is not None and not by_exit:
+            try:
+                rule = parse_success(self.success)
+            except InputError as error:
+                error.allowed = f"{EXIT_CODE!r}, or {error.allowed}"
+                raise
+        metric = self._checked_metric(rule)
+        by_exit = by_exit or (self.success is None and metric is None)
+        derived = {"template": template, "by_exit": by_exit, "rule": rule, "metric": metric}
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    def _checked_metric(self, rule: Success | None) -> str | RegexMetric | None:
+        """Where the numbers are in its output, one of `METRICS` or a regex; None without any."""
+        if self.metric is None:
+            return None if rule is None else JSON
+        if isinstance(found := self.metric, RegexMetric):
+            if self.success is None or (rule and rule.name != found.name):
+                raise InputError(
+                    f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds "
+                    f"{found.name!r}"
+                    if rule
+                    else f"a number, {found.name!r}, but no rule says what a success is",
+                    field="metric",
+                    allowed=f"a rule for {found.name!r}, or {EXIT_CODE!r}",
+                    fix=f'write success: "{rule_for(found.name)}" within `trainer`, with your own '
+                    "limit",
+                )
+            return found
+        metric = _plain(found)
+        if metric not in METRICS:
+            allowed, fix = ", ".join(map(repr, METRICS)), nearest(found, METRICS)
+            problem = f"{quoted(found)} is not a metric"
+            raise InputError(problem, field="metric", allowed=allowed, fix=fix)
+        if metric == NUMBER and (self.success is None or (rule and rule.name != VALUE)):
+            raise InputError(
+                f"a number without a name, and the rule {str(rule)!r} judges {rule.name!r}"
+                if rule
+                else "a number, but no rule says what a success is",
+                field="metric",
+                allowed=f"with {NUMBER!r} a rule for {VALUE!r}, or {EXIT_CODE!r}",
+                fix=f'write success: "{VALUE} >= 0.9" with your own limit, or metric: {JSON!r}',
+            )
+        return metric
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()
 
 
 @dataclass(frozen=True)
@@ -624,7 +692,7 @@ class SearchSpace:
     objectives: tuple[Objective, ...] = (Objective(SUCCESS_RATE, maximize=True),)
     trainer: str | None = None
     success: Success | None = None
-    command: Command | None = None
+    command: CommandSettings | None = None
     timeout: float | None = None
     folder: Path = field(default=Path(), compare=False)
 

@@ -14,20 +14,10 @@ from typing import Any
 
 from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.point import Point, Value
-from xortune.core.success import VALUE, Success, is_cost, parse_success, rule_for
+from xortune.core.success import is_cost, parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Trainer
-from xortune.spaces.command import (
-    EXIT_CODE,
-    JSON,
-    METRICS,
-    NUMBER,
-    Command,
-    RegexMetric,
-    check_names,
-    check_values,
-    parse_template,
-)
+from xortune.spaces.command import EXIT_CODE, check_names, check_values
 from xortune.spaces.grid import grid_size, probes
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
@@ -401,7 +391,7 @@ def _task(space: SearchSpace, given: str | CsvSettings) -> Task:
         ) from None
 
 
-def _with_command(space: SearchSpace, given: CommandSettings) -> SearchSpace:
+def _with_command(space: SearchSpace, command: CommandSettings) -> SearchSpace:
     if ("success",) in space.lines:
         raise space.refusal(
             ("success",),
@@ -411,63 +401,13 @@ def _with_command(space: SearchSpace, given: CommandSettings) -> SearchSpace:
         )
     names = [parameter.name for parameter in space.parameters]
     try:
-        template = parse_template(given.command)
-        check_names(template, names)
+        check_names(command.template, names)
         for parameter in space.parameters:
-            check_values(template, parameter.name, extremes(parameter))
+            check_values(command.template, parameter.name, extremes(parameter))
     except InputError as error:
         mine = ("parameters", error.field) if error.field in names else ("trainer", "command")
         raise error.at(space.at(*map(str, mine))) from None
-    by_exit_code = given.success is not None and _plain(given.success) == EXIT_CODE
-    rule: Success | None = None
-    if given.success is not None and not by_exit_code:
-        try:
-            rule = parse_success(given.success)
-        except InputError as error:
-            allowed = f"{EXIT_CODE!r}, or {error.allowed}"
-            raise space.refusal(("trainer", "success"), error.problem, allowed, error.fix) from None
-    metric = _metric(space, given, rule)
-    by_exit_code = by_exit_code or (given.success is None and metric is None)
-    command = Command(template, by_exit_code, metric, given.timeout, given.files)
-    return replace(space, trainer=template.text, command=command, success=rule)
-
-
-def _metric(
-    space: SearchSpace, given: CommandSettings, rule: Success | None
-) -> str | RegexMetric | None:
-    """Where a command's numbers are in its output; None if it has none."""
-    if given.metric is None:
-        return None if rule is None else JSON
-    place = ("trainer", "metric")
-    if isinstance(found := given.metric, RegexMetric):
-        if given.success is None or (rule and rule.name != found.name):
-            raise space.refusal(
-                place,
-                f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds {found.name!r}"
-                if rule
-                else f"a number, {found.name!r}, but no rule says what a success is",
-                f"a rule for {found.name!r}, or {EXIT_CODE!r}",
-                f'write success: "{rule_for(found.name)}" within `trainer`, with your own limit',
-            )
-        return found
-    metric = _plain(found)
-    if metric not in METRICS:
-        problem, fix = f"{quoted(found)} is not a metric", nearest(found, METRICS)
-        raise space.refusal(place, problem, ", ".join(map(repr, METRICS)), fix)
-    if metric == NUMBER and (given.success is None or (rule and rule.name != VALUE)):
-        raise space.refusal(
-            place,
-            f"a number without a name, and the rule {str(rule)!r} judges {rule.name!r}"
-            if rule
-            else "a number, but no rule says what a success is",
-            f"with {NUMBER!r} a rule for {VALUE!r}, or {EXIT_CODE!r}",
-            f'write success: "{VALUE} >= 0.9" with your own limit, or metric: {JSON!r}',
-        )
-    return metric
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).lower()
+    return replace(space, trainer=command.command, command=command, success=command.rule)
 
 
 def with_function(space: SearchSpace) -> SearchSpace:

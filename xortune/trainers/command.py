@@ -20,9 +20,10 @@ from typing import IO, ClassVar
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
-from xortune.core.success import VALUE, Success
+from xortune.core.success import VALUE
 from xortune.core.trainer import Block, OutOfTime
-from xortune.spaces.command import EXIT_CODE, NUMBER, Command, RegexMetric, Template
+from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
+from xortune.spaces.model import CommandSettings
 from xortune.trainers.limits import THREADS, time_is_over
 from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.source import MOST, SentFiles, digest_of
@@ -316,13 +317,7 @@ _WORDS = re.compile(
 )
 
 
-def verdict_of(
-    result: CommandResult,
-    success: Success | None,
-    metric: str | RegexMetric | None,
-    *,
-    by_exit: bool,
-) -> SeedVerdict:
+def verdict_of(result: CommandResult, command: CommandSettings) -> SeedVerdict:
     """Judge how a command ended.
 
     An exit code other than 0 is a crash: a program that says no cannot be told from one that broke.
@@ -334,7 +329,7 @@ def verdict_of(
         why = result.problem or ended
         last = _last_line(result.stderr) or _last_line(result.stdout)  # mostly the cause
         return crashed(one_line(f"{why}: {last}" if last else why))
-    if metric is None:
+    if (metric := command.metric) is None:
         return SeedVerdict(SOLVED)
     try:
         value = (
@@ -342,7 +337,7 @@ def verdict_of(
             if isinstance(metric, RegexMetric)
             else _parsed_line(result, metric)
         )
-        return judged(_with_exit_code(value) if by_exit else value, success)
+        return judged(_with_exit_code(value) if command.by_exit else value, command.rule)
     except InputError as error:
         return crashed(one_line(str(error)))
 
@@ -451,8 +446,7 @@ class CommandTrainer(UsersTraining):
     code than 0, or prints no number where the metric needs one. Then the end of its output is kept.
     """
 
-    command: Command
-    success: Success | None
+    command: CommandSettings
     kept: SentFiles
     threads: int = 1
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
@@ -463,8 +457,8 @@ class CommandTrainer(UsersTraining):
         """The command, the digest of its files, and all else that decides the result of a seed."""
         command = self.command
         described = {"trainer": command.template.text, "source": digest_of(self.kept.files)}
-        if command.by_exit or self.success is not None:
-            described["success"] = EXIT_CODE if command.by_exit else str(self.success)
+        if command.by_exit or command.rule is not None:
+            described["success"] = EXIT_CODE if command.by_exit else str(command.rule)
         if command.metric is not None:
             described["metric"] = str(command.metric)
         if command.timeout is not None:
@@ -484,13 +478,13 @@ class CommandTrainer(UsersTraining):
         return [_train(self, block, folder) for block in blocks]
 
 
-def command_trainer(command: Command, success: Success | None, folder: Path) -> CommandTrainer:
+def command_trainer(command: CommandSettings, folder: Path) -> CommandTrainer:
     """The trainer of a command; reads its files.
 
     Raises:
         InputError: a file cannot be read, or all are too large.
     """
-    return CommandTrainer(command, success, read_files(folder, command.template, command.files))
+    return CommandTrainer(command, read_files(folder, command.template, command.files))
 
 
 def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | TrainingError:
@@ -505,7 +499,7 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
             break
         argv = command.template.argv(config, seed)
         result = run_command(argv, folder, command.timeout, trainer.threads)
-        verdict = verdict_of(result, trainer.success, command.metric, by_exit=command.by_exit)
+        verdict = verdict_of(result, command)
         shown = None
         if verdict.failed:
             output[seed] = result.output.decode("utf-8", "replace")
