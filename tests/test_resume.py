@@ -9,7 +9,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
-from xortune.runs.sessions import DifferentRunError, changes_brought, differences, inline_yaml
+from xortune.runs.sessions import changes_brought, differences, inline_yaml
 from xortune.spaces.grid import grid
 from xortune.spaces.space import parse_space, start_point
 from xortune.spaces.yaml_reader import read_yaml
@@ -125,20 +125,20 @@ def test_an_extension_may_add(changes, line):
     assert any(line in one for one in told(changes))
     assert [str(one) for one in brought(changes, extend=True)] == told(changes)
     if "search.trials" not in changes:  # which needs no word
-        with pytest.raises(DifferentRunError, match=rf"{re.escape(line)}(.|\n)*add --extend"):
+        with pytest.raises(InputError, match=rf"{re.escape(line)}(.|\n)*add extend=True"):
             brought(changes, extend=False)
 
 
 @pytest.mark.parametrize(("changes", "line", "why"), REFUSED)
 def test_an_extension_may_not_take_away(changes, line, why):
-    with pytest.raises(DifferentRunError) as caught:
+    with pytest.raises(InputError) as caught:
         brought(changes, extend=True)
     (shown,) = [one for one in str(caught.value).splitlines() if line in one]
     assert why in shown
     if "search.trials" not in changes:
-        with pytest.raises(DifferentRunError, match=re.escape(line)) as caught:
+        with pytest.raises(InputError, match=re.escape(line)) as caught:
             brought(changes, extend=False)
-        assert "--extend" not in str(caught.value)
+        assert "extend=" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_another_version_is_refused_with_both_shown(search, become):
         lines = str(caught.value).splitlines()
         assert lines[1:3] == ["  engine: fused -> new", "  torch: 9.8.7 -> 9.9.9"]
         assert "torch==9.8.7" in lines[3]
-        assert "--accept-versions" in lines[3]
+        assert "accept_versions=True" in lines[3]
     assert files(run, before) == before
 
 

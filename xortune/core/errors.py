@@ -16,10 +16,10 @@ class XortuneError(Exception):
 class InputError(XortuneError, ValueError):
     """An input of the user is not usable.
 
-    The message has the form ``place: problem; allowed: ...; fix: ...``. ``field`` names the
-    parameter or key at fault, so that a caller who knows the file can add the line. Place,
-    ``allowed`` and fix name options of the command line; `worded` turns them into arguments for a
-    caller from Python.
+    The message has the form ``place: problem; allowed: ...; fix: ...``; a problem of several lines
+    has the fix on a line of its own. ``field`` names the parameter or key at fault, so that a
+    caller who knows the file can add the line. Place, ``allowed`` and fix name options of the
+    command line; `worded` turns them into arguments for a caller from Python.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class InputError(XortuneError, ValueError):
             parts.append(f"allowed: {worded(self.allowed)}")
         if self.fix:
             parts.append(f"fix: {worded(self.fix)}")
-        return "; ".join(parts)
+        return ("\n" if "\n" in self.problem else "; ").join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep all parts on the way from a Ray worker to the driver."""

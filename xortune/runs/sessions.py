@@ -128,17 +128,10 @@ NOTHING = "(none)"
 _PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z_][\w.+/-]*", re.ASCII | re.I)
 
 
-class DifferentRunError(InputError):
-    """A run that cannot be continued so: one difference on each line, then the fix."""
-
-    def __str__(self) -> str:
-        text = f"{self.place}: {self.problem}" if self.place else self.problem
-        return f"{text}\nfix: {self.fix}" if self.fix else text
-
-
-def _different(place: str, problem: str, found: Sequence[str], fix: str) -> DifferentRunError:
+def _different(place: str, problem: str, found: Sequence[str], fix: str) -> InputError:
+    """A run cannot be continued so: one difference on each line, then the fix."""
     lines = [problem, *(f"  {difference}" for difference in found)]
-    return DifferentRunError("\n".join(lines), place=place, fix=fix)
+    return InputError("\n".join(lines), place=place, fix=fix)
 
 
 @dataclass(frozen=True)
