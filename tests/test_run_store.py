@@ -28,7 +28,6 @@ from xortune.runs.lock import held, holder, this_process
 from xortune.runs.manifest import update_manifest
 from xortune.runs.store import (
     JOURNAL,
-    Listed,
     Segment,
     Store,
     StoredPath,
@@ -114,7 +113,9 @@ def test_a_password_is_refused_and_not_repeated():
 
 def names_alone(segments):
     """A store that has nothing but names."""
-    there = {one.name.partition("/")[2]: Listed(one.size, 0.0) for one in segments}
+    there = {
+        one.name.partition("/")[2]: SimpleNamespace(size=one.size, mtime_ns=0) for one in segments
+    }
     return SimpleNamespace(place=str, names={"evaluations": there}.__getitem__)
 
 

@@ -200,15 +200,6 @@ class _Directory:
         os.fsync(self._fd)
         begun.replace(place)
 
-    def keep(self, name: str) -> None:
-        """Lock the file again if a tool, such as rsync, has replaced it by a copy."""
-        fd = os.open(self._directory / name, os.O_RDWR)
-        if os.path.samestat(os.fstat(fd), os.fstat(self._fd)) or not flock(fd, exclusive=True):
-            os.close(fd)
-        else:
-            self.close()
-            self._fd = fd
-
     def is_alive(self, name: str) -> bool | None:
         """Whether the owner of a claim is alive; None if only its beat can tell."""
         try:
@@ -351,8 +342,6 @@ class RunLock:
         with suppress(InputError, OSError):
             self.files.put(f"{self._claim.name}.beat", owner.as_bytes())
             self.owner, self._beaten = owner, _now()
-            if isinstance(self.files, _Directory):
-                self.files.keep(f"{self._claim.name}.json")
 
     def release(self, *, leave: bool = False) -> bool:
         """Withdraw the claim, or `leave` it like a killed driver; return whether it is gone."""
@@ -374,11 +363,16 @@ class RunLock:
         return "its claim was removed"
 
 
+def _remove(files: Files, claim: _LockClaim) -> None:
+    """Remove a claim, the beat last: a beat alone is no claim."""
+    for end in (".json", ".beat"):
+        files.delete(f"{claim.name}{end}")
+
+
 def _withdraw(files: Files, claim: _LockClaim) -> bool:
-    """Remove a claim, the beat last: a beat alone is no claim. Return whether that succeeded."""
+    """Remove the own claim; return whether that succeeded."""
     try:
-        for end in (".json", ".beat"):
-            files.delete(f"{claim.name}{end}")
+        _remove(files, claim)
     except (InputError, OSError):
         return False
     finally:
@@ -416,8 +410,7 @@ def _taken(
         else:
             files.put(f"{mine.name}.json", owner.as_bytes())
         for claim in abandoned:
-            for end in (".json", ".beat"):
-                files.delete(f"{claim.name}{end}")
+            _remove(files, claim)
         _wait_for_others(files, mine)
         files.put(f"{mine.name}.beat", owner.as_bytes())
     except BaseException:

@@ -32,6 +32,8 @@ from urllib.parse import unquote
 from xortune.core.errors import DisturbedError, InputError
 
 if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo
+
     _LocalPath = Path
 else:
     _LocalPath = type(Path())
@@ -173,13 +175,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 T = TypeVar("T")
 
 
-class Listed(NamedTuple):
-    """A listed object: its bytes, and when it was written (seconds since 1970, store's clock)."""
-
-    size: int
-    written: float
-
-
 class Store:
     """The objects below the URL of a run; their names are relative to it.
 
@@ -251,18 +246,14 @@ class Store:
         """Whether there is such an object."""
         return self._tried(lambda: self._type(f"{self._base}/{name}"), patience) == "File"
 
-    def names(self, folder: str = "") -> dict[str, Listed]:
-        """The objects directly in a folder, by name."""
+    def names(self, folder: str = "") -> dict[str, FileInfo]:
+        """What pyarrow says of the objects directly in a folder, by name."""
         from pyarrow import fs
 
         path = f"{self._base}/{folder}" if folder else self._base
         selector = fs.FileSelector(path, allow_not_found=True)
         infos = self._tried(lambda: self._fs.get_file_info(selector))
-        return {
-            info.base_name: Listed(info.size, (info.mtime_ns or 0) / 1e9)
-            for info in infos
-            if info.type.name == "File"
-        }
+        return {info.base_name: info for info in infos if info.type.name == "File"}
 
     def delete(self, name: str) -> None:
         """Remove an object if it exists."""
@@ -406,7 +397,7 @@ SOURCES = re.compile(r"manifest\.json|certificate\.json|space(-[1-9][0-9]*)?\.ya
 
 
 class Segment(NamedTuple):
-    """A segment of a journal: the parts of its name, its bytes and when it was written."""
+    """A segment of a journal: the parts of its name, its bytes, when it was written (in s)."""
 
     number: int
     epoch: int
@@ -423,8 +414,8 @@ class Segment(NamedTuple):
 def segments_in(store: Store) -> list[Segment]:
     """The segments that make up the journal, in order."""
     segments = [
-        Segment(int(parts[1]), int(parts[2]), parts[3], *listed)
-        for name, listed in store.names(FOLDER).items()
+        Segment(int(parts[1]), int(parts[2]), parts[3], info.size, (info.mtime_ns or 0) / 1e9)
+        for name, info in store.names(FOLDER).items()
         if (parts := _NAME.fullmatch(name)) is not None
     ]
     by_number: dict[int, list[Segment]] = {}
@@ -600,10 +591,10 @@ def write_to_store(path: Path, content: bytes | None) -> None:
     if root in _held:
         _held[root][1].check(patience=PATIENCE)
     name = Path(os.fspath(path)).relative_to(root).as_posix()
-    if content is not None:
-        store.put(name, content, patience=PATIENCE if root in _held else 0.0)
-    elif store.exists(name):
+    if content is None:
         store.delete(name)
+    else:
+        store.put(name, content, patience=PATIENCE if root in _held else 0.0)
 
 
 def segment_writer(journal: Path) -> SegmentWriter | None:
