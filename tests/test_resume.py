@@ -9,10 +9,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
-from xortune.runs.sessions import changes_brought, differences, inline_yaml
+from xortune.runs.sessions import changes_brought, differences
 from xortune.spaces.grid import grid
 from xortune.spaces.space import parse_space, start_point
-from xortune.spaces.yaml_reader import read_yaml
+from xortune.spaces.yaml_reader import inline_yaml, read_yaml
 
 BASE = {
     "name": "base",

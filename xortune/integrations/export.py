@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 from collections.abc import Sequence
 
@@ -14,21 +13,17 @@ from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import lower_percent, plain
 from xortune.core.formats import value as value_text
 from xortune.core.outcome import Outcome
-from xortune.core.point import Nested, Point, Value
+from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.reports.analysis import certify_command, counting_script, space_of
 from xortune.reports.document import lines_of
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, load_run
+from xortune.spaces.yaml_reader import inline_yaml
 
 # -------------------------------------------------------------------------------------------------
 # A configuration as YAML, with a comment on its origin.
-
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "none", "y", "n", "nan", "inf")
-"""Words that some YAML reader takes for something else than text."""
 
 
 def yaml_config(point: Point, comments: Sequence[str]) -> str:
@@ -43,21 +38,8 @@ def yaml_config(point: Point, comments: Sequence[str]) -> str:
                     fix="export it as json",
                 )
     lines = [f"# {plain(comment)}" for comment in comments]
-    lines += [f"{_text(name)}: {_value(value)}" for name, value in point.items()]
+    lines += [f"{inline_yaml(name)}: {inline_yaml(value)}" for name, value in point.items()]
     return "\n".join(lines) + "\n"
-
-
-def _value(value: Value) -> str:
-    if isinstance(value, Nested):
-        return str(value)
-    if isinstance(value, str):
-        return _text(value)
-    # In YAML 1.1 a number with an exponent has a point: 1.0e-05.
-    return re.sub(r"^(-?\d+)e", r"\1.0e", json.dumps(value))
-
-
-def _text(text: str) -> str:
-    return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ from xortune.spaces.model import (
     extremes,
 )
 from xortune.spaces.space import parse_space
-from xortune.spaces.yaml_reader import read_yaml
+from xortune.spaces.yaml_reader import inline_yaml, read_yaml
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
@@ -125,8 +125,6 @@ def space_at(place: Path) -> SearchSpace:
 NOTHING = "(none)"
 """In a difference: one of the spaces does not have this."""
 
-_PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z_][\w.+/-]*", re.ASCII | re.I)
-
 
 def _different(place: str, problem: str, found: Sequence[str], fix: str) -> InputError:
     """A run cannot be continued so: one difference on each line, then the fix."""
@@ -154,19 +152,6 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.before} -> {self.after}"
-
-
-def inline_yaml(value: object) -> str:
-    """A value as a space file writes it, on one line."""
-    if isinstance(value, Mapping):
-        return (
-            "{" + ", ".join(f"{inline_yaml(k)}: {inline_yaml(v)}" for k, v in value.items()) + "}"
-        )
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(inline_yaml, value)) + "]"
-    if isinstance(value, str):
-        return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
-    return json.dumps(value)
 
 
 def changes_brought(

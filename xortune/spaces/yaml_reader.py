@@ -18,7 +18,7 @@ from typing import NoReturn, TypeAlias
 import yaml
 
 from xortune.core.errors import InputError
-from xortune.core.point import Value
+from xortune.core.point import Nested, Value
 
 NO_FILE = "<space>"
 """The place in messages about a space that is not a file, and so has no lines."""
@@ -76,6 +76,28 @@ def quoted(value: object) -> str:
 def unquoted(value: object) -> str:
     """As `quoted`, but a string without quotes: for lists of allowed values."""
     return value if isinstance(value, str) and value else quoted(value)
+
+
+_BARE = re.compile(
+    r"(?!(?:true|false|yes|no|on|off|null|none|y|n|nan|inf)$)[A-Za-z_][\w.+/-]*", re.ASCII | re.I
+)
+
+
+def inline_yaml(value: object) -> str:
+    """A value on one line, which YAML 1.1, YAML 1.2 and OmegaConf read alike."""
+    if isinstance(value, Nested):
+        return str(value)
+    if isinstance(value, Mapping):
+        return (
+            "{" + ", ".join(f"{inline_yaml(k)}: {inline_yaml(v)}" for k, v in value.items()) + "}"
+        )
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(inline_yaml, value)) + "]"
+    if isinstance(value, str):
+        is_bare = _BARE.fullmatch(value)
+        return value if is_bare else json.dumps(value, ensure_ascii=not value.isprintable())
+    # In YAML 1.1 a number with an exponent has a point: 1.0e-05.
+    return re.sub(r"^(-?\d+)e", r"\1.0e", json.dumps(value))
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
