@@ -106,6 +106,7 @@ def test_good_seeds_become_int64(seeds):
         ([], "no seeds; allowed: at least one seed"),
         ([-1], "seeds: -1 is out of range; allowed: whole numbers from 0 to 2**32 - 1, each once"),
         ([0, 2**32], "seeds: 4294967296 is out of range"),
+        (range(2**40), "seeds: 1099511627775 is out of range"),  # no list of all is made
         ([2**70], "seeds: object array"),
         ([1, 2, 1], "seeds: 1 is given twice"),
         ([1.0, 2.0], "seeds: float64 array of shape (2,)"),

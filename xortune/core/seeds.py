@@ -58,13 +58,13 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
         allowed = "whole numbers from 0 to 2**32 - 1, each once"
         return InputError(problem, field="seeds", allowed=allowed, fix=fix)
 
-    if isinstance(seeds, range) and seeds and {seeds[0] >> 32, seeds[-1] >> 32} == {0}:
-        # Without a list, which takes 36 MB for a million seeds.
-        return np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
     if not isinstance(seeds, Iterable):
         problem = f"{seeds!r} is a {type(seeds).__name__}"
         raise wrong(problem, "range(100) is the first hundred seeds")
-    array = np.asarray(seeds if isinstance(seeds, np.ndarray) else list(seeds))
+    if isinstance(seeds, range):  # its ends alone: a list takes 36 MB for a million seeds
+        array = np.asarray([seeds[0], seeds[-1]] if seeds else [])
+    else:
+        array = np.asarray(seeds if isinstance(seeds, np.ndarray) else list(seeds))
     if array.size == 0:
         raise InputError("no seeds", field="seeds", allowed="at least one seed")
     if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -73,6 +73,8 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
     if outside.any():
         fix = "torch uses the low 32 bits only: a larger seed would repeat another network"
         raise wrong(f"{array[outside][0]} is out of range", fix)
+    if isinstance(seeds, range):
+        return np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
     array = array.astype(np.int64)
     values, counts = np.unique(array, return_counts=True)
     if values.size != array.size:
