@@ -53,7 +53,7 @@ lock._is_local = lambda _: False
 class OneByOne:
     """Trains in this process, one block after the other, in place of Ray."""
 
-    slots, short_batches_only, pause, bytes_left = 1, False, 0.0, 0
+    slots, pause, bytes_left = 1, 0.0, 0
 
     def __init__(self, trainer, *_, **__):
         self.trainer, self.jobs, self.done = trainer, (), deque()
@@ -64,14 +64,11 @@ class OneByOne:
     def __exit__(self, *_):
         pass
 
-    def has_capacity(self, batches):
+    def take(self, batches):
         batches._most = 1
-        return not self.jobs
+        self.jobs = self.jobs or batches.next()
 
-    def submit(self, jobs, seconds_left):  # noqa: ARG002
-        self.jobs = jobs
-
-    def wait(self, batches):  # noqa: ARG002
+    def wait(self):
         if self.bytes_left:
             import resource
 

@@ -351,8 +351,8 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
 def test_an_interrupt_keeps_what_has_finished(run, monkeypatch):
     wait = LocalExecutor.wait
 
-    def interrupted(self, batches):
-        wait(self, batches)
+    def interrupted(self):
+        wait(self)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LocalExecutor, "wait", interrupted)

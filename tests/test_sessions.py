@@ -370,10 +370,10 @@ def interrupted(certify, **more):
     """Stopped before its second block."""
     train, blocks = LocalExecutor.wait, []
 
-    def stop(executor, batches):
+    def stop(executor):
         if blocks:
             raise KeyboardInterrupt
-        blocks.append(train(executor, batches))
+        blocks.append(train(executor))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalExecutor, "wait", stop)

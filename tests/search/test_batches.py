@@ -305,23 +305,22 @@ def trained(jobs):
 class Workers:
     """An executor whose batches come back in any order."""
 
-    short_batches_only, slots = False, 2
+    slots = 2
 
     def __init__(self, seed=0, train=trained, most=10_000):
         self.done, self.submitted, self.sizes = deque(), [], []
         self.company = []  # of each batch, whether something was trained ahead in it
         self._draw, self._train, self._left = random.Random(seed), train, most
 
-    def has_capacity(self, batches):  # noqa: ARG002
-        return len(self.submitted) < 3 * self.slots
+    def take(self, batches):
+        while len(self.submitted) < 3 * self.slots and (jobs := batches.next()):
+            kinds, company = {job.block.point["x"] for job in jobs}, any(job.ahead for job in jobs)
+            assert len(kinds) == 1 or not company
+            self.submitted.append(jobs)
+            self.sizes.append(sum(job.block.count for job in jobs))
+            self.company.append(company)
 
-    def submit(self, jobs, seconds_left):  # noqa: ARG002
-        assert len({job.block.point["x"] for job in jobs}) == 1 or not any(j.ahead for j in jobs)
-        self.submitted.append(jobs)
-        self.sizes.append(sum(job.block.count for job in jobs))
-        self.company.append(any(job.ahead for job in jobs))
-
-    def wait(self, batches):  # noqa: ARG002
+    def wait(self):
         self._left -= 1
         if not self._left:
             raise KeyboardInterrupt

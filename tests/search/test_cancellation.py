@@ -158,7 +158,8 @@ def test_a_report_ends_what_is_given_up_with_what_has_finished():
 
     block = Block(Point({"x": 1}), 4, 5)
     with cancelling_if(after(3)):
-        [ended, other] = train_blocks(trainer, [block, Block(Point({"x": 2}), 0, 1)])
+        blocks = [block, Block(Point({"x": 2}), 0, 1)]
+        [ended, other] = train_blocks(trainer, blocks, is_sent=True).results
     assert isinstance(ended, Unfinished)
     assert str(ended) == NOT_FINISHED
     assert isinstance(ended.outcome, Packed)
@@ -167,7 +168,7 @@ def test_a_report_ends_what_is_given_up_with_what_has_finished():
     assert isinstance(other, Unfinished)
     assert other.outcome is None
     assert calls[0] == block
-    [whole] = train_blocks(trainer, [block])
+    [whole] = train_blocks(trainer, [block], is_sent=True).results
     assert isinstance(whole, Packed)
     with cancelling_if(after(0)):
         many = custom_trainer(given_source(all_at_once), None)

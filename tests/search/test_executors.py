@@ -54,7 +54,7 @@ def meanwhile(batches, trainer):
 
 
 def training():
-    return any(thread.name == "trains while Ray starts" for thread in threading.enumerate())
+    return any(thread.name.startswith("trains") for thread in threading.enumerate())
 
 
 # -------------------------------------------------------------------------------------------------
@@ -104,10 +104,10 @@ def searched(monkeypatch, folder, starts):
         yield
 
     class Worker(OneByOne):
-        def has_capacity(self, _):
-            return not self.jobs
+        def take(self, batches):
+            self.jobs = self.jobs or batches.next()
 
-        def wait(self, _):
+        def wait(self):
             outcomes = self.trainer.train([job.block for job in self.jobs])
             self.done.append(Done(self.jobs, outcomes, 0.001, "worker:1"))
             self.jobs = ()
@@ -188,7 +188,7 @@ def test_processes_of_this_machine_train_what_is_left_as_this_one_does(monkeypat
     monkeypatch.undo()
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
     first = lambda self, batches: not self._under_way and not batches.measured  # noqa: E731
-    monkeypatch.setattr(executors._StartingExecutor, "has_capacity", first)
+    monkeypatch.setattr(executors._StartingExecutor, "_has_room", first)
     asked, train = [], subprocesses.TrainingProcess.train
 
     def noted(self, trainer, blocks, **how):
@@ -225,8 +225,16 @@ def function(tmp_path, monkeypatch, forks):
     return custom_trainer(named_source("./train.py:run", tmp_path), None, form=CallForm())
 
 
-def job(x, until):
-    return (Job(x, Block(Point({"x": x, "until": until}), 0, 2)),)
+class Given:
+    """Batches of one job each, with these points."""
+
+    until = None
+
+    def __init__(self, *points):
+        self.jobs = [(Job(point["x"], Block(Point(point), 0, 2)),) for point in points]
+
+    def next(self):
+        return self.jobs.pop(0) if self.jobs else ()
 
 
 def pids(done):
@@ -240,15 +248,13 @@ def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spa
         subprocesses.start_spares(function, Block(Point({"x": 0, "until": "."}), 0, 1), 1)
         both = {checked.pid, subprocesses._spares[0].pid}
         with ProcessExecutor(function, 2) as executor:
-            for x in (1, 2):
-                assert executor.has_capacity(None)
-                executor.submit(job(x, "both"), None)
-            assert not executor.has_capacity(None)
+            executor.take(batches := Given(*({"x": x, "until": "both"} for x in (1, 2, 3))))
+            assert len(batches.jobs) == 1, "there is no room for it"
             wait_until(lambda: Path("1").exists() and Path("2").exists())  # at once
             Path("both").touch()
             found = []
             while len(found) < 2:
-                executor.wait(None)
+                executor.wait()
                 found += [pids(executor.done.popleft()) for _ in range(len(executor.done))]
             assert set.union(*found) == both
         assert REAPER.living == ours
@@ -257,8 +263,7 @@ def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spa
 def test_what_is_stopped_ends_and_what_has_finished_is_there(function):
     ours = REAPER.living
     with ending_process(), ProcessExecutor(function, 2) as executor:
-        executor.submit(job(1, "."), None)
-        executor.submit(job(2, "never"), None)
+        executor.take(Given({"x": 1, "until": "."}, {"x": 2, "until": "never"}))
         wait_until(Path("2").exists)
         wait_until(lambda: any(batch.done() for batch in executor._under_way))
         executor.stop()
@@ -269,8 +274,8 @@ def test_what_is_stopped_ends_and_what_has_finished_is_there(function):
 def test_a_batch_that_ends_its_process_is_told_and_another_one_goes_on(function):
     with ending_process(), ProcessExecutor(function, 1) as executor:
         for x in (3, 4):
-            executor.submit(job(x, "exit"), None)
-            executor.wait(None)
+            executor.take(Given({"x": x, "until": "exit"}))
+            executor.wait()
             failure = executor.done.popleft().results
             assert failure == WorkerFailure("batch", f"ended its process (exit code {x})")
 

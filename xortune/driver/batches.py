@@ -87,6 +87,7 @@ class Done:
     """A finished batch: a result or error for each of its jobs, or one failure for all.
 
     Attributes:
+        jobs: none on a worker, which knows their blocks alone.
         stacking: how many seeds its worker can stack with those of the first job.
     """
 
@@ -526,9 +527,9 @@ class Batches:
         return True
 
     @property
-    def seconds_left(self) -> float | None:
-        """Seconds until the deadline, at least 0; None without one."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+    def until(self) -> float | None:
+        """`time.time` from which on no training begins; None: never."""
+        return None if self._deadline is None else time.time() + self._deadline - time.monotonic()
 
     @property
     def finished(self) -> bool:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from xortune.core.errors import TrainingError, error_text
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import Block, Trainer, has
+from xortune.core.trainer import Block, Trainer, has, stacking_of
 from xortune.driver.batches import MIN_BATCH_SECONDS, Batches, Done, Job, WorkerFailure
 from xortune.driver.subprocesses import (
     ProcessEnded,
@@ -49,17 +49,10 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many batches it trains at once."""
 
-    @property
-    def short_batches_only(self) -> bool:
-        """Whether it takes only batches of about `MIN_BATCH_SECONDS`."""
+    def take(self, batches: Batches) -> None:
+        """Begin the next of these batches, as many as it has room for."""
 
-    def has_capacity(self, batches: Batches) -> bool:
-        """Whether it takes another of these batches now."""
-
-    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
-        """Take a batch. No training of it begins later than `seconds_left` from now."""
-
-    def wait(self, batches: Batches) -> None:
+    def wait(self) -> None:
         """Return when `done` may have something."""
 
     def stop(self) -> None:
@@ -71,9 +64,9 @@ def train_blocks(
     blocks: Sequence[Block],
     *,
     in_subprocess: bool = False,
-    deadline: float | None = None,
-    is_sent: bool = True,
-) -> list[Outcome | EncodedOutcome | TrainingError] | WorkerFailure:
+    until: float | None = None,
+    is_sent: bool = False,
+) -> Done:
     """Train blocks where this is called: on a worker, or in the driver's process.
 
     Args:
@@ -81,45 +74,38 @@ def train_blocks(
         blocks: what is trained.
         in_subprocess: train a user's function or the built-in network in a separate process, which
             stays for the next blocks until `end_process`.
-        deadline: `time.time` from which on no training begins. The built-in network and stacks
-            train a batch as one, in seconds.
+        until: `time.time` from which on no training begins. The built-in network and stacks train a
+            batch as one, in seconds.
         is_sent: whether the results go to another process. Outcomes are then encoded here, because
-            there are many workers, and because they are smaller to send.
+            there are many workers, and because they are smaller to send. Those of the built-in
+            network always are.
 
     Returns:
-        An outcome or an error for each block, or one failure for all.
+        An outcome or an error for each block, or one failure for all; without the jobs.
     """
+    started = time.perf_counter()
     in_subprocess = in_subprocess or killed_after(trainer) is not None
+    is_encoded = is_sent or not has(trainer, "users_code")
+    results: Sequence[Outcome | EncodedOutcome | TrainingError] | WorkerFailure
     try:
-        with ending_at(deadline):
+        with ending_at(until):
             if in_subprocess and not time_is_over():
                 results = train_in_subprocess(trainer, blocks)
             else:
                 results = train_in_time(trainer, blocks)
-        done = zip(blocks, results, strict=True)
-        return [encoded(block, result) for block, result in done] if is_sent else results
+        if is_encoded:
+            done = zip(blocks, results, strict=True)
+            results = [encoded(block, result) for block, result in done]
     except ProcessEnded as error:
-        return WorkerFailure("batch", str(error))
+        results = WorkerFailure("batch", str(error))
     except Exception as error:  # a trainer's own; the worker lives on for the next batch
-        return WorkerFailure("batch", one_line(error_text(error)), None if is_sent else error)
-
-
-def _train_here(
-    trainer: Trainer, jobs: tuple[Job, ...], deadline: float | None, *, in_subprocess: bool
-) -> Done:
-    started = time.perf_counter()
-    blocks = [job.block for job in jobs]
-    is_sent = not has(trainer, "users_code")
-    results = train_blocks(
-        trainer, blocks, in_subprocess=in_subprocess, deadline=deadline, is_sent=is_sent
-    )
-    seconds, failed = time.perf_counter() - started, isinstance(results, WorkerFailure)
-    stacking = None if failed else stacking_in_subprocess(trainer, blocks[0])
-    return Done(jobs, results, seconds, f"{socket.gethostname()}:{os.getpid()}", stacking)
-
-
-def _deadline(seconds_left: float | None) -> float | None:
-    return None if seconds_left is None else time.time() + seconds_left
+        cause = None if is_encoded else error
+        results = WorkerFailure("batch", one_line(error_text(error)), cause)
+    seconds, stacking = time.perf_counter() - started, None
+    if not isinstance(results, WorkerFailure):
+        found = stacking_in_subprocess if in_subprocess else stacking_of
+        stacking = found(trainer, blocks[0])
+    return Done((), results, seconds, f"{socket.gethostname()}:{os.getpid()}", stacking)
 
 
 class LocalExecutor:
@@ -133,31 +119,29 @@ class LocalExecutor:
         closed: whether it takes nothing more, so that another executor can go on.
     """
 
-    short_batches_only = closed = False
+    closed = False
 
     def __init__(self, trainer: Trainer, slots: int = 1) -> None:
         self._trainer, self.slots = trainer, slots
-        self._waiting: list[tuple[Job, ...]] = []
-        self._deadline: float | None = None
+        self._taken: list[tuple[Job, ...]] = []
+        self._until: float | None = None
         self.done: deque[Done] = deque()
 
-    def has_capacity(self, batches: Batches) -> bool:  # noqa: ARG002
-        """Whether the next call has room."""
-        return len(self._waiting) < self.slots and not self.closed
+    def take(self, batches: Batches) -> None:
+        """Keep the next batches for `wait`."""
+        while len(self._taken) < self.slots and not self.closed and (jobs := batches.next()):
+            self._taken.append(jobs)
+        self._until = batches.until
 
-    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
-        """Keep the batch for `wait`."""
-        self._waiting.append(jobs)
-        self._deadline = _deadline(seconds_left)
-
-    def wait(self, batches: Batches) -> None:  # noqa: ARG002
-        """Train the submitted batches."""
-        waiting, self._waiting = self._waiting, []
-        jobs, own = tuple(chain(*waiting)), has(self._trainer, "own_process")
-        done = _train_here(self._trainer, jobs, self._deadline, in_subprocess=own)
+    def wait(self) -> None:
+        """Train the batches that were taken."""
+        taken, self._taken = self._taken, []
+        jobs, own = list(chain(*taken)), has(self._trainer, "own_process")
+        blocks = [job.block for job in jobs]
+        done = train_blocks(self._trainer, blocks, in_subprocess=own, until=self._until)
         results = None if isinstance(done.results, WorkerFailure) else iter(done.results)
-        seeds = sum(job.block.count for job in jobs)
-        for batch in waiting:
+        seeds = sum(block.count for block in blocks)
+        for batch in taken:
             share = sum(job.block.count for job in batch) / seeds
             own_results = done.results if results is None else list(islice(results, len(batch)))
             seconds = share * done.seconds
@@ -167,23 +151,83 @@ class LocalExecutor:
         """Do nothing: `wait` trains synchronously."""
 
 
-class ProcessExecutor:
+class _Threads:
+    """Trains in threads of this process, each of which may keep a subprocess.
+
+    Args:
+        trainer: trains the batches.
+        threads: how many.
+        room: maximum batches that train or wait for a thread.
+        in_subprocess: as of `train_blocks`.
+    """
+
+    def __init__(self, trainer: Trainer, threads: int, room: int, *, in_subprocess: bool) -> None:
+        self._trainer, self._in_subprocess, self._room = trainer, in_subprocess, room
+        self._others = REAPER.living
+        self._threads: set[int] = set()
+        self._pool = ThreadPoolExecutor(threads, "trains", self._note_thread)
+        self._under_way: list[Future[Done]] = []
+        self.done: deque[Done] = deque()
+
+    def take(self, batches: Batches) -> None:
+        """Train the next batches in the next free threads."""
+        while len(self._under_way) < self._room and (jobs := batches.next()):
+            self._begin(jobs, batches.until)
+
+    def _begin(self, jobs: tuple[Job, ...], until: float | None) -> None:
+        self._under_way.append(self._pool.submit(self._train, jobs, until))
+
+    def _note_thread(self) -> None:
+        self._threads.add(threading.get_ident())
+
+    def _train(self, jobs: tuple[Job, ...], until: float | None) -> Done:
+        blocks, own = [job.block for job in jobs], self._in_subprocess
+        done = train_blocks(self._trainer, blocks, in_subprocess=own, until=until)
+        return replace(done, jobs=jobs)
+
+    def wait(self) -> None:
+        """Return when a batch has finished."""
+        wait(self._under_way, return_when=FIRST_COMPLETED)
+        for batch in [batch for batch in self._under_way if batch.done()]:
+            self._under_way.remove(batch)
+            self.done.append(batch.result())
+
+    def stop(self) -> None:
+        """Kill the processes that train; what has finished is in `done`."""
+        finished = [batch for batch in self._under_way if batch.done()]
+        with ending_at(0.0):  # a command begins no further seed
+            while any(not (batch.cancel() or batch.done()) for batch in self._under_way):
+                self._kill()
+                time.sleep(0.01)
+        self.done.extend(batch.result() for batch in finished if batch.exception() is None)
+        self._under_way.clear()
+
+    def _kill(self) -> None:
+        for thread in tuple(self._threads):
+            kill_process_of(thread)
+        for command in REAPER.living - self._others:
+            kill_group(command, session=True)
+
+    def close(self) -> None:
+        """End the threads and their processes."""
+        self._pool.shutdown()
+        for thread in self._threads:
+            end_process(thread)
+
+
+class ProcessExecutor(_Threads):
     """Trains in separate processes of this machine.
 
     They exist when the check ends, while Ray would start its workers one after the other.
     """
 
-    short_batches_only = False
-
     def __init__(self, trainer: Trainer, slots: int) -> None:
-        self._trainer, self.slots = trainer, slots
+        own = has(trainer, "users_code")
         # A stack takes seconds. A batch that waits so long would be decided on fewer results.
-        self._max_under_way = slots if has(trainer, "users_code") else 3 * slots
-        self._others = REAPER.living
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="trains")
-        self._threads: set[int] = set()
-        self._under_way: set[Future[Done]] = set()
-        self.done: deque[Done] = deque()
+        room = slots if own else 3 * slots
+        is_command = own and not has(trainer, "own_process")
+        super().__init__(trainer, slots, room, in_subprocess=not is_command)
+        self.slots = slots
 
     def __enter__(self) -> ProcessExecutor:
         keep_as_spare()  # the process in which the training was checked
@@ -191,41 +235,8 @@ class ProcessExecutor:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._pool.shutdown()
-        for thread in self._threads:
-            end_process(thread)
+        self.close()
         end_process()
-
-    def has_capacity(self, batches: Batches) -> bool:  # noqa: ARG002
-        """Whether a process is free, or soon will be."""
-        return len(self._under_way) < self._max_under_way
-
-    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
-        """Train the batch in the next free process."""
-        self._under_way.add(self._pool.submit(self._train, jobs, _deadline(seconds_left)))
-
-    def _train(self, jobs: tuple[Job, ...], deadline: float | None) -> Done:
-        self._threads.add(threading.get_ident())
-        is_command = has(self._trainer, "users_code") and not has(self._trainer, "own_process")
-        return _train_here(self._trainer, jobs, deadline, in_subprocess=not is_command)
-
-    def wait(self, batches: Batches) -> None:  # noqa: ARG002
-        """Return when a batch has finished."""
-        finished, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
-        self.done.extend(batch.result() for batch in finished)
-
-    def stop(self) -> None:
-        """Kill the processes that train; what has finished is in `done`."""
-        unfinished = [batch for batch in self._under_way if not batch.done()]
-        with ending_at(0.0):  # a command begins no further seed
-            while any(not (batch.cancel() or batch.done()) for batch in unfinished):
-                for thread in tuple(self._threads):
-                    kill_process_of(thread)
-                for command in REAPER.living - self._others:
-                    kill_group(command, session=True)
-                time.sleep(0.01)
-        self.done.extend(batch.result() for batch in self._under_way.difference(unfinished))
-        self._under_way.clear()
 
 
 # -------------------------------------------------------------------------------------------------
@@ -254,7 +265,7 @@ PATIENCE_OWN = 10.0
 """The same for a user's function, whose process imports its modules first."""
 
 
-class _StartingExecutor:
+class _StartingExecutor(_Threads):
     """Trains short batches until workers have started, and the rest if it is short.
 
     It trains in a thread of its own. Where that only waits for the process of a user's function,
@@ -266,81 +277,56 @@ class _StartingExecutor:
         workers_needed: set when workers would save more time than they cost, or at the end.
     """
 
-    short_batches_only = True
-
     def __init__(self, trainer: Trainer, slots: int, *, ray: bool) -> None:
-        self._trainer, self.slots = trainer, slots  # for which the search sizes its batches
-        self._own = has(trainer, "own_process")
+        own = has(trainer, "own_process")
+        super().__init__(trainer, 1, 2 if own else 1, in_subprocess=own)
+        self.slots = slots  # for which the search sizes its batches
         self._worth = RAY_SECONDS if ray else PROCESS_SECONDS
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="trains while Ray starts")
-        self._thread = 0
         self._prepared = self._aborted = False
-        self._under_way: deque[Future[Done]] = deque()
-        self.done: deque[Done] = deque()
         self.workers_started = threading.Event()
         self.measured = threading.Event()
         self.workers_needed = threading.Event()
 
-    def has_capacity(self, batches: Batches) -> bool:
-        """Whether it has little to train, and does not leave the rest to the workers."""
+    def take(self, batches: Batches) -> None:
+        """Train short batches, unless the rest is left to the workers."""
+        while self._has_room(batches) and (jobs := batches.next(short=True)):
+            self._begin(jobs, batches.until)
+
+    def _has_room(self, batches: Batches) -> bool:
         if batches.measured:
             if batches.saved_by(self.slots) > self._worth:
                 self.workers_needed.set()
             self.measured.set()
         is_near_end = batches.work_left < WORKER_SECONDS
         trains_here = is_near_end or not self.workers_started.is_set()
-        has_room = len(self._under_way) < (2 if self._own else 1)
-        return has_room and trains_here and not self._aborted
+        return trains_here and len(self._under_way) < self._room
 
-    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
-        """Train the batch after those submitted before it."""
-        self._under_way.append(self._pool.submit(self._train, jobs, _deadline(seconds_left)))
-
-    def wait(self, batches: Batches) -> None:  # noqa: ARG002
-        """Wait for the oldest batch. Raise KeyboardInterrupt if `abort` has ended it."""
-        done = self._under_way.popleft().result()
-        if self._was_aborted(done):
-            raise KeyboardInterrupt
-        self.done.append(done)
-
-    def _was_aborted(self, done: Done) -> bool:
-        return self._aborted and isinstance(done.results, WorkerFailure)
-
-    def stop(self) -> None:
-        """Begin nothing more; what finishes is in `done`."""
-        under_way = [batch for batch in self._under_way if not batch.cancel()]
-        self._under_way.clear()
-        finished = (batch.result() for batch in under_way if batch.exception() is None)
-        self.done.extend(done for done in finished if not self._was_aborted(done))
-
-    def close(self) -> None:
-        """End the thread that trains, and the process of a user's function that it keeps."""
-        if self._own:
-            self._pool.submit(end_process)
-        self._pool.shutdown()
-
-    def abort(self) -> None:
-        """Begin nothing more, and kill the process of a user's function."""
-        self._aborted = True
-        kill_process_of(self._thread)
-
-    # What follows runs in the thread that trains.
-
-    def _train(self, jobs: tuple[Job, ...], deadline: float | None) -> Done:
-        self._thread = threading.get_ident()
+    def _train(self, jobs: tuple[Job, ...], until: float | None) -> Done:
         if not self._prepared:
             self._prepare([job.block for job in jobs])
-        if self._aborted:
+        done = None if self._aborted else super()._train(jobs, until)
+        if done is None or (self._aborted and isinstance(done.results, WorkerFailure)):
             return Done(jobs, WorkerFailure("stopped", "interrupted"))
-        return _train_here(self._trainer, jobs, deadline, in_subprocess=self._own)
+        return done
 
     def _prepare(self, blocks: Sequence[Block]) -> None:
         """Load the engine or the user's module, which is not to be measured."""
         self._prepared = True
-        if self._own:
+        if self._in_subprocess:
             process_for(self._trainer).prepare(self._trainer)
         elif self._trainer.cost(blocks[0]) < MIN_BATCH_SECONDS / 4:
             train_blocks(self._trainer, blocks)
+
+    def wait(self) -> None:
+        """Return when a batch has finished. Raise KeyboardInterrupt after `abort`."""
+        super().wait()
+        if self._aborted:
+            raise KeyboardInterrupt
+
+    def abort(self) -> None:
+        """Begin nothing more, and kill the process of a user's function."""
+        self._aborted = True
+        self._kill()
 
 
 @contextmanager

@@ -39,17 +39,14 @@ def run(batches: Batches, executor: Executor, record: Record) -> None:
                 if record.first_failure.ends:
                     batches.stop()
                 try:
-                    while refusal is None and executor.has_capacity(batches):
-                        jobs = batches.next(short=executor.short_batches_only)
-                        if not jobs:
-                            break
-                        executor.submit(jobs, batches.seconds_left)
+                    if refusal is None:
+                        executor.take(batches)
                 except InputError as error:  # of a proposal; batches under way may finish
                     refusal = error
                 record.announce()
             if not batches.under_way:
                 break
-            executor.wait(batches)
+            executor.wait()
     except BaseException:
         executor.stop()
         with uninterrupted():

@@ -17,9 +17,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,8 @@ from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import (
     Block,
     OutOfTime,
-    Stacking,
     Trainer,
     has,
-    stacking_of,
 )
 from xortune.core.version import VERSION
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
@@ -128,20 +126,13 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
 
     def step(self) -> dict[str, Any]:
         """Train the batch: one result or error for each block, or one failure for all."""
-        started = time.perf_counter()
         # Removed from the config, which Tune sends back with the result.
         blocks: list[Block] = self.config.pop("batch").content
         refusing = refusing_tasks() if has(self._trainer, "users_code") else nullcontext()
         with captured_messages() as messages, cancelling_if(self._cancelled), refusing:
-            results = train_blocks(self._trainer, blocks, deadline=self.config.get("until"))
-        return {
-            "done": True,
-            "results": OpaquePayload(results),
-            "messages": messages,
-            "batch_seconds": time.perf_counter() - started,
-            "stacking": stacking_of(self._trainer, blocks[0]),
-            "worker": f"{socket.gethostname()}:{os.getpid()}",
-        }
+            done = train_blocks(self._trainer, blocks, until=self.config["until"], is_sent=True)
+        batch = OpaquePayload((done, messages))
+        return {"done": True, "worker": done.worker, "batch": batch}
 
 
 PACKAGES = ("torch", "numba", "numpy")
@@ -356,8 +347,6 @@ class RayExecutor:
         slots: trials that the cluster runs at once.
     """
 
-    short_batches_only = False
-
     def __init__(
         self,
         trainer: Trainer,
@@ -397,21 +386,31 @@ class RayExecutor:
         if self._cancelled is not None and ray.is_initialized():
             ray.kill(self._cancelled)
 
-    def has_capacity(self, batches: Batches) -> bool:  # noqa: ARG002
-        """Whether fewer trials wait than twice the slots.
+    def take(self, batches: Batches) -> None:
+        """Begin batches until twice as many trials wait as there are slots.
 
-        Tune ends a worker that becomes free when no trial waits for it.
+        Tune ends a worker that becomes free when no trial waits for it. Blocks under way whose
+        results are not wanted any more are cancelled.
         """
-        return len(self.submitted) + len(self.trials) < 3 * self.slots
+        if self._cancelled is not None:
+            self._cancel_unwanted(batches)
+        while len(self.submitted) + len(self.trials) < 3 * self.slots and (jobs := batches.next()):
+            with self.changed:
+                self.submitted.append((jobs, batches.until))
+                self.changed.notify_all()
 
-    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
-        """Take a batch. No training of it begins later than `seconds_left` from now."""
+    def _cancel_unwanted(self, batches: Batches) -> None:
         with self.changed:
-            deadline = None if seconds_left is None else time.time() + seconds_left
-            self.submitted.append((jobs, deadline))
-            self.changed.notify_all()
+            jobs = [job for jobs, _ in self.trials.values() for job in jobs]
+        wanted = zip(jobs, batches.wants(jobs), strict=True)
+        unwanted = {
+            (job.block.point.key, job.block.first) for job, is_wanted in wanted if not is_wanted
+        }
+        if new := unwanted - self._cancelled_blocks:
+            self._cancelled.add.remote(new)
+            self._cancelled_blocks |= new
 
-    def wait(self, batches: Batches) -> None:
+    def wait(self) -> None:
         """Return when a result has arrived, or after `LOOK_SECONDS`.
 
         Raises:
@@ -423,17 +422,7 @@ class RayExecutor:
             if self._error is not None:
                 raise self._error
             is_idle = bool(self.trials) and not self.running
-            in_flight = [job for jobs, _ in self.trials.values() for job in jobs]
         self._report_idleness(is_idle=is_idle)
-        if self._cancelled is not None:
-            unwanted = {
-                (job.block.point.key, job.block.first)
-                for job, wanted in zip(in_flight, batches.wants(in_flight), strict=True)
-                if not wanted
-            }
-            if unwanted - self._cancelled_blocks:
-                self._cancelled.add.remote(unwanted - self._cancelled_blocks)
-                self._cancelled_blocks |= unwanted
 
     def stop(self) -> None:
         """Kill what trains; finished results are in `done`."""
@@ -503,7 +492,7 @@ class RayExecutor:
         self._tune_failures += 1
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         for trial_id in list(self.trials):
-            self.arrive(trial_id, WorkerFailure("node", reason))
+            self.arrive(trial_id, Done((), WorkerFailure("node", reason)))
         if self._tune_failures >= TUNE_FAILURES:
             raise InputError(
                 f"Ray Tune failed {self._tune_failures} times with nothing trained in between "
@@ -543,34 +532,27 @@ class RayExecutor:
         with patch.object(usage, "tag_callbacks", create=True):
             tuner.fit()
 
-    def arrive(
-        self,
-        trial_id: str,
-        results: Any,
-        seconds: float = 0.0,
-        worker: str = "",
-        stacking: Stacking | None = None,
-    ) -> None:
-        """Put the results of a trial into `done`."""
+    def arrive(self, trial_id: str, done: Done) -> None:
+        """Put what became of a trial into `done`, with its jobs."""
+        failure = done.results if isinstance(done.results, WorkerFailure) else None
         with self.changed:
             self.running.pop(trial_id, None)
-            jobs, deadline = self.trials.pop(trial_id, ((), None))
+            jobs, until = self.trials.pop(trial_id, ((), None))
             if not jobs:
                 return
-            if not isinstance(results, WorkerFailure):
-                late = any(isinstance(result, OutOfTime) for result in results)
-                if late and deadline is not None and time.time() < deadline:
-                    self.clocks_agree = False  # the worker's clock is fast
-            if worker:
+            results = done.results if isinstance(done.results, Sequence) else ()
+            ended = any(isinstance(result, OutOfTime) for result in results)
+            if ended and until is not None and time.time() < until:
+                self.clocks_agree = False  # the worker's clock is fast
+            if done.worker:
                 self._failed_starts = self._tune_failures = 0
-            elif isinstance(results, WorkerFailure) and results.kind == "setup":
+            elif failure is not None and failure.kind == "setup":
                 self._failed_starts += 1
-            self.done.append(Done(jobs, results, seconds, worker, stacking))
+            self.done.append(replace(done, jobs=jobs))
             self.changed.notify_all()
-        if self._failed_starts >= FAILED_STARTS:
-            assert isinstance(results, WorkerFailure)
+        if failure is not None and self._failed_starts >= FAILED_STARTS:
             fix = "install the same packages on each node, or send the search by `xortune submit`"
-            self.fail(InputError(f"no worker can start: {results.reason}", fix=fix))
+            self.fail(InputError(f"no worker can start: {failure.reason}", fix=fix))
 
 
 def _nothing(_: Any) -> dict[str, Any]:
@@ -678,11 +660,10 @@ class _Collector(tune.Callback):  # type: ignore[misc]
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
         """Return the results of a batch, and log its worker's warnings."""
         self._end(trial)
-        for message in result.pop("messages"):
-            logger.warning("%s: %s", result["worker"], message)
-        results, seconds = result.pop("results").content, result["batch_seconds"]
-        stacking = result.pop("stacking")
-        self._executor.arrive(trial.trial_id, results, seconds, result["worker"], stacking)
+        done, messages = result.pop("batch").content
+        for message in messages:
+            logger.warning("%s: %s", done.worker, message)
+        self._executor.arrive(trial.trial_id, done)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """Return the reason why a worker died: no block of the batch has an outcome."""
@@ -692,10 +673,11 @@ class _Collector(tune.Callback):  # type: ignore[misc]
             # `trial.get_error()` would read the copy in the storage, which is written later.
             path = Path(trial.error_file) if trial.error_file else None
             text = path.read_text(encoding="utf-8") if path and path.exists() else None
-            self._executor.arrive(trial.trial_id, classify_failure(text))
+            failure = classify_failure(text)
         else:
             reason = f"took longer than {self._executor.cluster.trial_timeout:g} s"
-            self._executor.arrive(trial.trial_id, WorkerFailure("late", reason), seconds)
+            failure = WorkerFailure("late", reason)
+        self._executor.arrive(trial.trial_id, Done((), failure, seconds or 0.0))
 
     def on_step_end(self, *_: object, **__: object) -> None:
         """Kill the workers of late batches; all workers if the executor stops."""
