@@ -6,10 +6,9 @@ So no command calls it, nor imports its module, in the process that writes the r
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
-import select
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import reduce
+from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from xortune.core.errors import InputError, TrainingError, error_text
@@ -36,9 +36,6 @@ from xortune.trainers.verdicts import one_line
 SOCKET_CLOSED = 89
 """Exit code of a subprocess whose function has closed the socket for its answers."""
 
-HEADER_BYTES = 8
-"""Size of the length that precedes an answer."""
-
 POLL_SECONDS = 0.1
 """Time between two checks that the subprocess lives: its children may hold its socket open."""
 
@@ -49,12 +46,12 @@ NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_executor.refuse"}
 """Ray calls this before it starts. A Ray started by a function would listen on every address."""
 
 PROGRAM = """
-import pickle, socket, sys
-connection = socket.socket(fileno=int(sys.argv[1]))
-requests = connection.makefile("rb")
-sys.path[:] = pickle.load(requests)
+import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+sys.path[:] = connection.recv()
 from xortune.driver.subprocesses import serve
-serve(requests, connection)
+serve(connection)
 """
 
 
@@ -87,7 +84,7 @@ class TrainingProcess:
         (self.source, self.threads), self.owner = _environment(trainer), os.getpid()
         self._sent: Trainer | None = None
         self._has_unread_answer = False
-        self._socket, theirs = socket.socketpair()
+        self._connection, theirs = Pipe()
         with theirs:
             self._process = REAPER.popen(
                 [sys.executable, "-c", PROGRAM, str(theirs.fileno())],
@@ -96,7 +93,7 @@ class TrainingProcess:
                 pass_fds=(theirs.fileno(),),
             )
         self.pid, self.alive = self._process.pid, True
-        self._send(pickle.dumps(sys.path))
+        self._send(sys.path)
 
     def form(self) -> CallForm:
         """How the function is called; its module is imported for that.
@@ -110,7 +107,7 @@ class TrainingProcess:
 
     def begin(self, trainer: Trainer, block: Block) -> None:
         """Start to prepare for `trainer` and to try how `block` trains, without waiting."""
-        self._send(pickle.dumps(("trainer", _pickled(trainer), block)))
+        self._send(("trainer", _pickled(trainer), block))
         self._sent, self._has_unread_answer = trainer, True
 
     def prepare(self, trainer: Trainer) -> None:
@@ -161,7 +158,7 @@ class TrainingProcess:
         if not self.alive:
             return
         self.alive = False
-        self._socket.close()
+        self._connection.close()
         self._ends_within(grace)
         # The pid is not reused before `wait`, so this kills no other process.
         kill_group(self.pid, session=True)
@@ -173,8 +170,8 @@ class TrainingProcess:
             if self._has_unread_answer:
                 self._receive(limit)
                 self._has_unread_answer = False
-            self._send(pickle.dumps((what, _pickled(argument))))
-            answer, *trace = pickle.loads(self._receive(limit))  # noqa: S301  # our own subprocess
+            self._send((what, _pickled(argument)))
+            answer, *trace = self._receive(limit)
         except BaseException:  # also Ctrl-C: nobody will read the answer
             self.close(grace=0)
             raise
@@ -182,30 +179,23 @@ class TrainingProcess:
             raise answer from _RemoteTraceback(*trace)
         return answer
 
-    def _send(self, request: bytes) -> None:
-        self._socket.settimeout(None)
+    def _send(self, request: Any) -> None:
         with suppress(OSError):  # `_receive` raises the reason
-            self._socket.sendall(request)
+            self._connection.send(request)
 
-    def _receive(self, limit: float | None) -> bytes:
-        deadline = None if limit is None else time.monotonic() + limit
-        got = bytearray()
-        while len(got) < HEADER_BYTES + int.from_bytes(got[:HEADER_BYTES]):
-            left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
-            self._socket.settimeout(min(POLL_SECONDS, max(left, 0.001)))
-            try:
-                if not (chunk := self._socket.recv(1 << 20)):
-                    raise ProcessEnded(self._reason())
-            except TimeoutError:
-                if self._ends_within(0):
-                    raise ProcessEnded(self._reason()) from None
-                if left <= 0:
-                    raise CallTimedOut(f"took longer than {limit:g} s") from None
-            except ConnectionError:
-                raise ProcessEnded(self._reason()) from None
-            else:
-                got += chunk
-        return bytes(got[HEADER_BYTES:])
+    def _receive(self, limit: float | None) -> tuple[Any, ...]:
+        """The answer, or an error and its traceback."""
+        deadline = math.inf if limit is None else time.monotonic() + limit
+        while not self._connection.poll(min(POLL_SECONDS, max(0.0, deadline - time.monotonic()))):
+            if self._ends_within(0):
+                raise ProcessEnded(self._reason())
+            if time.monotonic() >= deadline:
+                raise CallTimedOut(f"took longer than {limit:g} s")
+        try:
+            answer: tuple[Any, ...] = self._connection.recv()
+        except (EOFError, OSError):
+            raise ProcessEnded(self._reason()) from None
+        return answer
 
     def _reason(self) -> str:
         code = self._process.wait() if self._ends_within(GRACE_SECONDS) else SOCKET_CLOSED
@@ -255,20 +245,20 @@ def refuse_unsendable(trainer: Trainer) -> None:
         _pickled(trainer)
 
 
-def serve(requests: Any, connection: socket.socket) -> None:
+def serve(connection: Connection) -> None:
     """Answer requests until there are no more: the main loop of the subprocess."""
     recursion_limit = sys.getrecursionlimit()
     trainer: Any = None
     while True:
         try:
-            what, pickled, *blocks_to_try = pickle.load(requests)  # noqa: S301  # from our parent
+            what, pickled, *blocks_to_try = connection.recv()
         except EOFError:
             return
-        except (OSError, ValueError):
+        except OSError:
             os._exit(SOCKET_CLOSED)
         answer: tuple[Any, ...]
         try:
-            argument = pickle.loads(pickled)  # noqa: S301
+            argument = pickle.loads(pickled)  # noqa: S301  # from our parent
             if what == "form":
                 answer = (form_of_source(argument),)
             elif what == "trainer":
@@ -289,9 +279,8 @@ def serve(requests: Any, connection: socket.socket) -> None:
             sent = error if isinstance(error, InputError) else TrainingError(reason)
             answer = sent, traceback.format_exc()
         sys.setrecursionlimit(recursion_limit)  # the function may have changed it
-        packed = pickle.dumps(answer)
         try:
-            connection.sendall(len(packed).to_bytes(HEADER_BYTES) + packed)
+            connection.send(answer)
         except OSError:
             os._exit(SOCKET_CLOSED)
 
@@ -380,8 +369,8 @@ def start_spares(trainer: Trainer, block: Block, count: int) -> None:
 
 def spares_are_ready() -> bool:
     """Whether each spare has tried its block, or has ended."""
-    sockets = [spare._socket for spare in _spares]
-    return len(select.select(sockets, [], [], 0)[0]) == len(sockets)
+    connections = [spare._connection for spare in _spares]
+    return len(wait(connections, timeout=0)) == len(connections)
 
 
 def keep_as_spare() -> None:
@@ -451,17 +440,17 @@ def stacking_in_subprocess(
 
 
 def _train_with_limit(trainer: Trainer, block: Block, limit: float) -> Outcome | TrainingError:
-    if time_is_over():
-        return OutOfTime()
-    if has(trainer, "takes_many_seeds"):
-        return _call_with_limit(trainer, block, limit)
     results: list[Outcome | TrainingError] = []
-    for seed in block.seeds:
+    for part in [block] if has(trainer, "takes_many_seeds") else _singles(block):
         if time_is_over():
             whole = merged_outcome(results) if results else None
             return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
-        results.append(_call_with_limit(trainer, Block(block.point, seed, 1), limit))
+        results.append(_call_with_limit(trainer, part, limit))
     return merged_outcome(results)
+
+
+def _singles(block: Block) -> list[Block]:
+    return [Block(block.point, seed, 1) for seed in block.seeds]
 
 
 def in_this_process(trainer: Trainer, on_raise: OnRaise = lambda _: None) -> Trainer:
@@ -502,8 +491,7 @@ def _call_with_limit(trainer: Trainer, block: Block, limit: float) -> Outcome | 
             return Outcome.crashed(block.seeds, 0, str(error))
     else:
         return result
-    singles = (Block(block.point, seed, 1) for seed in block.seeds)
-    return merged_outcome([_call_with_limit(trainer, single, limit) for single in singles])
+    return merged_outcome([_call_with_limit(trainer, one, limit) for one in _singles(block)])
 
 
 def merged_outcome(results: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
