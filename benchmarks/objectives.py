@@ -38,10 +38,9 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.batches import Batches, Done, most_in_flight
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.loop import Record
+from xortune.driver.loop import NoJournal, Record
 from xortune.driver.propose import OptunaProposer
 from xortune.racing.objectives import SeedSummary, speed
-from xortune.runs.evaluation import Evaluation
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.stats.anytime import anytime_lower
@@ -111,16 +110,6 @@ CANDIDATES: dict[str, tuple[str, Callable[[SeedSummary], float]]] = {
 """What is told; larger is better. TPE looks at the order alone, a GP at the sizes too."""
 
 
-class Nowhere:
-    """A journal that keeps nothing."""
-
-    settled = appended = 0
-
-    def append(self, evaluation: Evaluation) -> int:  # noqa: ARG002  # nothing is kept of it
-        """Nothing."""
-        return 0
-
-
 def search(space: SearchSpace, tracer: Tracer, told: Callable[[SeedSummary], float]) -> None:
     """One search to its end; the tracer counts and takes down who is first."""
     trainer, trials = SpaceTrainer(tracer.bench, tracer.repetition), space.search.trials
@@ -130,8 +119,7 @@ def search(space: SearchSpace, tracer: Tracer, told: Callable[[SeedSummary], flo
     most = most_in_flight(longest, slots=1, proposals=trials)
     proposer = OptunaProposer(space, values_of=lambda _, __, seen: (told(seen),))
     decisions = SearchDecisions(space, trainer, proposer, max_in_flight=most)
-    record = Record(Nowhere(), decisions)  # type: ignore[arg-type]
-    batches = Batches(decisions, trainer, record, most=1)
+    batches = Batches(decisions, trainer, Record(NoJournal()), most=1)
     standing = Standing()
     while jobs := batches.next():
         (job,) = jobs

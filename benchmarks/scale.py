@@ -195,7 +195,7 @@ def simulate(folder: Path, asked: Asked) -> Figures:
         Journal.open(folder / JOURNAL, fingerprint="00000000", lock=lock) as journal,
     ):
         decisions = SearchDecisions(space, trainer, proposer_for(space), max_in_flight=window)
-        record = Record(journal, decisions, on_progress)
+        record = Record(journal)
         packs = Batches(decisions, trainer, record, slots=workers, max_in_flight=window)
         running: list[tuple[float, int, int, float, tuple[Job, ...]]] = []
         free, now = list(range(workers)), 0.0
@@ -212,11 +212,13 @@ def simulate(folder: Path, asked: Asked) -> Figures:
             now, _, worker, took, jobs = heapq.heappop(running)
             results = [result_of(job) for job in jobs]
             packs.receive(Done(jobs, results, took, f"host-{worker // 64}:{worker % 64}"))
+            record.announce(packs.news, on_progress)
             free.append(worker)
             if news and news[-1].done * SAMPLES >= trials * (len(memory) + 1):
                 memory.append(resident() - before)
         assert packs.finished
-        record.flush()
+        record.sync()
+        record.announce(packs.news, on_progress)
     spent = time.perf_counter() - begun, time.process_time() - cpu
     assert news[-1].done == trials, news[-1]
     while len(memory) < SAMPLES:

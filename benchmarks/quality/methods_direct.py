@@ -86,7 +86,7 @@ def _search(tracer: Tracer, sampler: str) -> None:
         max_in_flight=most,
         min_in_flight=1 if seconds <= TRIAL_SECONDS else least_in_flight(SLOTS),
     )
-    batches = Batches(decisions, trainer, Record(journal, decisions), most=1)
+    batches = Batches(decisions, trainer, Record(journal), most=1)
     packs: deque[list[Job]] = deque()
     size = blocks_in_batch(most, slots=SLOTS)
     while not tracer.over and not batches.finished:

@@ -114,7 +114,7 @@ def batches_of(trainer, proposed, *, ladder=(10,), in_flight=None, slots=2, **mo
     """What a search's loop takes batches from, and gives results to; and the lines of these."""
     space, lines = space_of(trials=len(proposed), ladder=ladder), Lines()
     decisions = SearchDecisions(space, trainer, Scripted(proposed), max_in_flight=in_flight)
-    return Batches(decisions, trainer, Record(lines, decisions), slots=slots, **more), lines
+    return Batches(decisions, trainer, Record(lines), slots=slots, **more), lines
 
 
 def received(batches, jobs, *, seconds, results=None):
@@ -133,7 +133,7 @@ class Queue:
     def __init__(self, space, proposer, journal=None, *, trainer=PLAIN, window, tell=None, **more):
         self.lines = Lines() if journal is None else journal
         self.decisions = SearchDecisions(space, trainer, proposer, max_in_flight=window, **more)
-        self.record = Record(self.lines, self.decisions, tell)
+        self.record, self.tell = Record(self.lines), tell
         seconds = space.search.time_budget
         deadline = None if seconds is None else time.monotonic() + seconds
         self.batches = Batches(self.decisions, trainer, self.record, most=1, deadline=deadline)
@@ -144,8 +144,12 @@ class Queue:
     @property
     def finished(self):
         if self.batches.finished:
-            self.record.flush()
+            self.record.sync()
+            self.announce()
         return self.batches.finished
+
+    def announce(self):
+        self.record.announce(self.decisions.news, self.tell)
 
     @property
     def left_undone(self):
@@ -153,7 +157,7 @@ class Queue:
 
     def next_job(self):
         jobs = self.batches.next()
-        self.record.announce()
+        self.announce()
         return jobs[0] if jobs else None
 
     def receive(self, job, result=None):

@@ -29,7 +29,7 @@ from xortune.driver.batches import (
     most_in_flight,
 )
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.loop import FirstFailure, FreshSeeds, Record, run
+from xortune.driver.loop import FreshSeeds, Record, run
 from xortune.driver.propose import LEARNING, RANDOM_EVERY, STARTUP, proposer_for
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
@@ -192,7 +192,7 @@ def test_so_it_is_with_the_seeds_of_a_certificate(count, deadly):
     deadly = {1000 + seed for seed in deadly if seed < count}
     wanted = SeedsToTrain(Point({"x": 1}), (range(1000, 1000 + count),))
     fresh, lines = FreshSeeds([wanted], OWN, slots=2), Lines()
-    train_all(Batches(fresh, OWN, Record(lines, fresh), slots=2), deadly)
+    train_all(Batches(fresh, OWN, Record(lines), slots=2), deadly)
     assert fates(lines) == (deadly, count)
 
 
@@ -202,7 +202,7 @@ def test_with_one_attempt_a_block_is_split_at_once_and_no_config_is_given_up(cou
     deadly = {seed for seed in deadly if seed < count}
     fresh = FreshSeeds([SeedsToTrain(Point({"x": 1}), (range(count),))], OWN)
     lines = Lines()
-    deaths = train_all(Batches(fresh, OWN, Record(lines, fresh), attempts=1), deadly)
+    deaths = train_all(Batches(fresh, OWN, Record(lines), attempts=1), deadly)
     assert fates(lines) == (deadly, count)
     if deadly and count <= MAX_PARTS:
         assert deaths == len(deadly) + (count > 1)
@@ -339,7 +339,7 @@ class Search:
         given = {"max_in_flight": 7, "min_in_flight": 6, "known": known}
         decisions = SearchDecisions(space, PLAIN, proposer_for(space), **given)
         self.failures = []
-        record = Record(journal, decisions, first_failure=FirstFailure(self.failures.append))
+        record = Record(journal, self.failures.append)
         self.ahead = Ahead(decisions) if ahead else None  # which learns of stacks
         batches = Batches(decisions, PLAIN, record, slots=2, max_in_flight=7, ahead=self.ahead)
         with suppress(KeyboardInterrupt):

@@ -187,8 +187,7 @@ def test_the_verdict_is_recorded_once_and_decides_nothing():
         queue = two(window=1, known=lines)
         while (job := queue.next_job()) is not None:
             queue.receive(job)
-        queue.record.note(list(queue.verdicts()))
-        lines += queue.lines
+        lines += [*queue.lines, *queue.verdicts()]
     verdicts = [line for line in lines if line.error == PROVEN_WORSE]
     assert [(line.block.point, line.final) for line in verdicts] == [(BAD, False)]
 

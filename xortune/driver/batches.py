@@ -464,7 +464,7 @@ class Batches:
     Args:
         decider: says which block is next.
         trainer: estimates the cost of a block.
-        record: called with each job and its line for the journal.
+        record: called with each line for the journal, before the decider is told.
         slots: trials that run at once.
         max_in_flight: of a decider that learns, which limits the jobs in a batch; None: no limit.
         most: maximum jobs in a batch; None: no limit.
@@ -479,7 +479,7 @@ class Batches:
         self,
         decider: Decider,
         trainer: Trainer,
-        record: Callable[[Job, Evaluation], None],
+        record: Callable[[Evaluation], None],
         *,
         slots: int = 1,
         max_in_flight: int | None = None,
@@ -511,6 +511,11 @@ class Batches:
         self._slots = slots
         if self._in_flight is not None:
             self._most = blocks_in_batch(self._in_flight, slots=slots)
+
+    @property
+    def news(self) -> deque[object]:
+        """The decider's news."""
+        return self._decider.news
 
     @property
     def under_way(self) -> int:
@@ -693,7 +698,7 @@ class Batches:
                 self._waiting.appendleft((job,))
             else:
                 line = Evaluation(job.proposal, block, None, NOT_FINISHED, False, 0.0, worker)
-                self._record(job, line)
+                self._tell(job, line)
             return
         final = not failed or job.attempt >= self._attempts
         line = Evaluation(
@@ -706,9 +711,14 @@ class Batches:
             worker,
             purpose=job.purpose,
         )
-        self._record(job, line)
+        self._tell(job, line)
         if not final:
             self._retries.append(replace(job, attempt=job.attempt + 1))
+
+    def _tell(self, job: Job, line: Evaluation) -> None:
+        """Use a line, which is in the journal before."""
+        self._record(line)
+        self._decider.tell(job, line)
 
     # The next batch.
 

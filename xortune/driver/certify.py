@@ -63,12 +63,17 @@ def on_ray(trainer: Trainer, cluster: Cluster, folder: Path, **options: Any) -> 
     return RayExecutor(trainer, cluster, folder, **options)
 
 
-def train_locally(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
+def train_locally(
+    fresh: FreshSeeds,
+    trainer: Trainer,
+    record: Record,
+    on_news: Callable[[tuple[int, int]], None] | None,
+) -> None:
     """Train fresh seeds without Ray: in this process, or a user's function in a subprocess.
 
     The subprocess is kept: see `subprocesses.ending_process`.
     """
-    run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
+    run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record, on_news)
 
 
 SHORT, LONG = 5.0, 600.0
@@ -280,17 +285,17 @@ def certify_run(
         if session is not None:
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
-        record = Record(journal, fresh, seeds_callback(on_progress))
+        record, on_news = Record(journal), seeds_callback(on_progress)
         try:
             if cluster is None:
                 with ending_process():
-                    train_locally(fresh, here, record)
+                    train_locally(fresh, here, record, on_news)
             else:
                 end_process()  # the subprocess that imported the function
                 folder, limit = path.resolve() / "ray", cluster.trial_timeout
                 batches = Batches(fresh, worker, record, slots=fresh.slots, limit=limit)
                 with on_ray(worker, cluster, folder, on_message=on_message) as executor:
-                    run_loop(batches, executor, record)
+                    run_loop(batches, executor, record, on_news)
         finally:
             certificate = save_certificate(
                 run, [replace(line, fingerprint=fingerprint) for line in fresh.lines]

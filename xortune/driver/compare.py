@@ -582,7 +582,7 @@ def train_shared(
             with Journal.open(
                 journals[fingerprint], fingerprint=fingerprint, lock=lock, on_message=on_message
             ) as journal:
-                train_locally(fresh, trainers[fingerprint], Record(journal, fresh, on_news))
+                train_locally(fresh, trainers[fingerprint], Record(journal), on_news)
             done += sum(task.count for task in tasks)
         outcomes = {
             (fingerprint, result.key): result.outcome

@@ -18,9 +18,9 @@ from xortune.core.seeds import checked_seeds
 from xortune.core.success import parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Trainer, has
-from xortune.driver.batches import Batches, Job
+from xortune.driver.batches import Batches
 from xortune.driver.executors import LocalExecutor, ProcessExecutor
-from xortune.driver.loop import FirstFailure, FreshSeeds, NoJournal, Record, run
+from xortune.driver.loop import FreshSeeds, NoJournal, Record, run
 from xortune.driver.subprocesses import ending_process, in_this_process, refuse_unsendable
 from xortune.driver.voice import Voice
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
@@ -142,11 +142,10 @@ def train_seeds(
         if on_failure is not None:
             on_failure(failure)
 
-    record = Record(NoJournal(), fresh, first_failure=FirstFailure(fail))
+    record = Record(NoJournal(), fail)
     may_grow = own and workers is None and usable_cores() > 1
 
-    def take(job: Job, line: Evaluation) -> None:
-        nonlocal may_grow
+    def take(line: Evaluation) -> None:
         outcome = line.outcome
         if outcome is None:
             if not own:
@@ -155,7 +154,10 @@ def train_seeds(
         elif not fresh.lines:
             _refuse_unjudged(outcome, trainer)
         on_outcome(outcome, line.block.first)
-        record(job, line)
+        record(line)
+
+    def grow(_: object) -> None:
+        nonlocal may_grow
         if may_grow and fresh.work_left >= START_SECONDS:
             may_grow = False
             with suppress(InputError):  # a function that cannot be sent continues here
@@ -165,7 +167,7 @@ def train_seeds(
     batches = Batches(fresh, trainer, take, most=1, attempts=1)
     with ending_process():
         if workers in (None, 0, 1):
-            run(batches, local, record)
+            run(batches, local, record, grow)
         if not batches.finished:
             fresh.slots = workers or usable_cores()
             with ProcessExecutor(trainer, fresh.slots) as processes:

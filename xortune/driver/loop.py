@@ -15,15 +15,22 @@ from typing import Any
 from xortune.core.errors import InputError
 from xortune.core.outcome import Failure
 from xortune.core.trainer import Block, Trainer
-from xortune.driver.batches import BATCHES_PER_SLOT, MIN_BATCH_SECONDS, Batches, Decider, Job
+from xortune.driver.batches import BATCHES_PER_SLOT, MIN_BATCH_SECONDS, Batches, Job
 from xortune.driver.executors import Executor
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
 from xortune.runs.journal import Journal
 
 
-def run(batches: Batches, executor: Executor, record: Record) -> None:
+def run(
+    batches: Batches,
+    executor: Executor,
+    record: Record,
+    on_news: Callable[[Any], None] | None = None,
+) -> None:
     """Train until nothing is left to do, or the executor takes nothing more.
+
+    `on_news` is called with the decider's news, once the lines they are about are on the disk.
 
     Raises:
         InputError: the trainer refused a proposal, or the journal cannot be written.
@@ -33,65 +40,33 @@ def run(batches: Batches, executor: Executor, record: Record) -> None:
     try:
         while True:
             with uninterrupted():
-                while executor.done:
-                    batches.receive(executor.done.popleft())
+                _receive(batches, executor)
+                record.announce(batches.news, on_news)
                 batches.resize(executor.slots)
-                if record.first_failure.ends:
+                if record.ends:
                     batches.stop()
                 try:
                     if refusal is None:
                         executor.take(batches)
                 except InputError as error:  # of a proposal; batches under way may finish
                     refusal = error
-                record.announce()
             if not batches.under_way:
                 break
             executor.wait()
     except BaseException:
         executor.stop()
         with uninterrupted():
-            while executor.done:
-                batches.receive(executor.done.popleft())
+            _receive(batches, executor)
         raise
-    record.flush()
+    record.sync()
+    record.announce(batches.news, on_news)
     if refusal is not None:
         raise refusal
 
 
-# -------------------------------------------------------------------------------------------------
-# Recording a result: first in the journal, then for the decisions, then for the user.
-
-
-class FirstFailure:
-    """Finds the first failure of a search, and reports it.
-
-    Args:
-        tell: called with the failure.
-        fatal: whether it ends the search.
-    """
-
-    def __init__(
-        self, tell: Callable[[Failure], None] | None = None, *, fatal: bool = False
-    ) -> None:
-        self._tell, self._fatal = tell, fatal
-        self.failure: Failure | None = None
-
-    @property
-    def ends(self) -> Failure | None:
-        """The failure that ends the search."""
-        return self.failure if self._fatal else None
-
-    def look(self, line: Evaluation) -> None:
-        """Report the line's failure if it is final and the first one."""
-        if self.failure is not None or not line.final:
-            return
-        outcome, point = line.outcome, line.block.point
-        if outcome is None:
-            self.failure = Failure(point.as_dict(), line.block.first, str(line.error))
-        elif outcome.details.failed:
-            self.failure = outcome.details.first_failure(point.as_dict())
-        if self.failure is not None and self._tell is not None:
-            self._tell(self.failure)
+def _receive(batches: Batches, executor: Executor) -> None:
+    while executor.done:
+        batches.receive(executor.done.popleft())
 
 
 class NoJournal:
@@ -107,54 +82,59 @@ class NoJournal:
 
 
 class Record:
-    """Writes each result to the journal before a decision uses it, and then reports progress.
+    """Writes each line to the journal, and then reports the first failure and the progress.
 
     Args:
         journal: of the run.
-        decider: uses the results.
-        on_news: called with the decider's news, once the lines they are about are on the disk.
-        first_failure: looks at each line.
+        on_failure: called with the first failure.
+        fatal: whether that ends the search.
+
+    Attributes:
+        failure: the first one among the final lines.
     """
 
     def __init__(
         self,
         journal: Journal | NoJournal,
-        decider: Decider,
-        on_news: Callable[[Any], None] | None = None,
-        first_failure: FirstFailure | None = None,
+        on_failure: Callable[[Failure], None] | None = None,
+        *,
+        fatal: bool = False,
     ) -> None:
-        self._journal, self._decider, self._on_news = journal, decider, on_news
-        self.first_failure = first_failure or FirstFailure()
-        self._news: deque[tuple[int, object]] = (
-            deque()
-        )  # with the number of lines to be on the disk
+        self._journal, self._on_failure, self._fatal = journal, on_failure, fatal
+        self.failure: Failure | None = None
+        # With the number of lines that have to be on the disk before.
+        self._news: deque[tuple[int, object]] = deque()
 
-    def __call__(self, job: Job, line: Evaluation) -> None:
-        """Record the result of a job."""
+    @property
+    def ends(self) -> Failure | None:
+        """The failure that ends the search."""
+        return self.failure if self._fatal else None
+
+    def __call__(self, line: Evaluation) -> None:
+        """Write a line."""
         self._journal.append(line)
-        self._decider.tell(job, line)
-        self.announce()
-        self.first_failure.look(line)
+        if self.failure is not None or not line.final:
+            return
+        outcome, point = line.outcome, line.block.point
+        if outcome is None:
+            self.failure = Failure(point.as_dict(), line.block.first, str(line.error))
+        elif outcome.details.failed:
+            self.failure = outcome.details.first_failure(point.as_dict())
+        if self.failure is not None and self._on_failure is not None:
+            self._on_failure(self.failure)
 
-    def note(self, lines: Iterable[Evaluation]) -> None:
-        """Write verdicts to the journal; no decision reads them."""
-        for line in lines:
-            self._journal.append(line)
-
-    def announce(self) -> None:
-        """Report the news whose lines are on the disk."""
-        number, news = self._journal.appended, self._decider.news
+    def announce(self, news: deque[object], on_news: Callable[[Any], None] | None) -> None:
+        """Take over the news, and report those whose lines are on the disk."""
         while news:
-            self._news.append((number, news.popleft()))
+            self._news.append((self._journal.appended, news.popleft()))
         while self._news and self._news[0][0] <= self._journal.settled:
             _, progress = self._news.popleft()
-            if self._on_news is not None:
-                self._on_news(progress)
+            if on_news is not None:
+                on_news(progress)
 
-    def flush(self) -> None:
-        """Bring all lines to the disk, and report all news."""
+    def sync(self) -> None:
+        """Bring all lines to the disk."""
         self._journal.sync()
-        self.announce()
 
 
 # -------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from xortune.driver.executors import (
     ProcessExecutor,
     training_while_workers_start,
 )
-from xortune.driver.loop import FirstFailure, Record, run
+from xortune.driver.loop import Record, run
 from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
 from xortune.driver.subprocesses import end_process, spares_are_ready, start_spares
 from xortune.driver.trainer import Check
@@ -134,11 +134,9 @@ def search_session(
         workers = _Workers(session, stack, executor, seconds)
         session.set_limits(workers)
         with session.journal() as journal:
-            failures = FirstFailure(listener.failure, fatal=fail_fast)
+            record = Record(journal, listener.failure, fatal=fail_fast)
             stacking = None if check is None else check.stacking
-            work = _Work(
-                session, journal, failures, known=known, slots=workers.slots, stacking=stacking
-            )
+            work = _Work(session, record, known=known, slots=workers.slots, stacking=stacking)
             work.is_searched = work.complete = is_searched
             known = ()  # frees each line when it has been used: there may be a million
             interrupted = False
@@ -148,8 +146,8 @@ def search_session(
                 interrupted = True
                 journal.hurry()
     session.end(work.decisions, complete=work.complete, ahead=work.ahead)
-    if failures.ends is not None:
-        raise TrainingError(failures.ends.reason)
+    if record.ends is not None:
+        raise TrainingError(record.ends.reason)
     return not interrupted
 
 
@@ -285,15 +283,13 @@ class _Work:
     def __init__(
         self,
         session: _Session,
-        journal: Journal,
-        failures: FirstFailure,
+        record: Record,
         *,
         known: Sequence[Evaluation],
         slots: int,
         stacking: Stacking | None,
     ) -> None:
-        self.session, self.slots = session, slots
-        self._journal, self._failures = journal, failures
+        self.session, self.slots, self._record = session, slots, record
         self.decisions = session.decisions(known)
         stacks = has(session.trainer, "stacks_seeds")
         self.ahead = Ahead(self.decisions, stacking) if stacks else None
@@ -303,12 +299,12 @@ class _Work:
             if tell is not None:
                 tell(replace(news, seconds=time.monotonic() - started))
 
-        self._record = Record(journal, self.decisions, timed, failures)
+        self._on_progress = timed
         budget = session.space.search.time_budget
         self._batches = Batches(
             self.decisions,
             session.trainer,
-            self._record,
+            record,
             slots=slots,
             max_in_flight=session.max_in_flight,
             limit=session.cluster.trial_timeout,
@@ -321,27 +317,31 @@ class _Work:
         """Train until all is done, or this executor takes nothing more."""
         if not self.is_searched:
             try:
-                run(self._batches, executor, self._record)
+                run(self._batches, executor, self._record, self._on_progress)
             except KeyboardInterrupt:
-                self._record.note(self.decisions.verdicts())
+                self._record_verdicts()
                 raise
             if not self._batches.finished:
                 return
             self.is_searched = True
             timed_out = self._batches.over and self.decisions.unfinished
-            self.complete = not self._failures.ends and not timed_out
-            self._record.note(self.decisions.verdicts())
-        if self._certificate is not None:
-            batches, record = self._certificate
-            run(batches, executor, record)
+            self.complete = not self._record.ends and not timed_out
+            self._record_verdicts()
+        if (batches := self._certificate) is not None:
+            tell = seeds_callback(self.session.listener.certify)
+            run(batches, executor, self._record, tell)
             self.finished = batches.finished
         else:
             self.finished = True
 
+    def _record_verdicts(self) -> None:
+        for line in self.decisions.verdicts():
+            self._record(line)
+
     @cached_property
-    def _certificate(self) -> tuple[Batches, Record] | None:
+    def _certificate(self) -> Batches | None:
         session = self.session
-        if session.space.seeds.certify is None or self._failures.ends:
+        if session.space.seeds.certify is None or self._record.ends:
             return None
         spent = time.monotonic() - session.began
         fresh = fresh_seeds_after(
@@ -353,9 +353,8 @@ class _Work:
         )
         if fresh is None:
             return None
-        tell, limit = seeds_callback(session.listener.certify), session.cluster.trial_timeout
-        record = Record(self._journal, fresh, tell, self._failures)
-        return Batches(fresh, session.trainer, record, slots=self.slots, limit=limit), record
+        limit = session.cluster.trial_timeout
+        return Batches(fresh, session.trainer, self._record, slots=self.slots, limit=limit)
 
 
 # -------------------------------------------------------------------------------------------------
