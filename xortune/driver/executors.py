@@ -352,32 +352,29 @@ def training_while_workers_start(
     """
     executor = _StartingExecutor(trainer, slots, ray=ray)
     keep_as_spare()  # the process in which the function was checked
-    errors: list[BaseException] = []
 
     def body() -> None:
         try:
             train(executor)
-        except BaseException as error:  # raised again in the caller's thread
-            errors.append(error)
         finally:
             executor.close()
+
+    def end(_: object) -> None:
         executor.workers_needed.set()
         executor.measured.set()
 
     def needs_workers() -> bool:
         if executor.measured.wait(PATIENCE_OWN if has(trainer, "own_process") else PATIENCE):
             executor.workers_needed.wait()
-        return not errors
+        return not (training.done() and training.exception())
 
-    thread = threading.Thread(target=body, name="decides while Ray starts")
-    thread.start()
-    try:
-        yield needs_workers
-        executor.workers_started.set()
-        thread.join()
-    except BaseException:
-        executor.abort()
-        thread.join()
-        raise
-    if errors:
-        raise errors[0]
+    with ThreadPoolExecutor(1, "decides while Ray starts") as pool:
+        training = pool.submit(body)
+        training.add_done_callback(end)
+        try:
+            yield needs_workers
+            executor.workers_started.set()
+            training.result()
+        except BaseException:
+            executor.abort()
+            raise
