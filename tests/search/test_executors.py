@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from xortune.runs.journal import read
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
+from xortune.trainers.limits import current_deadline
 from xortune.trainers.reaper import REAPER
 from xortune.trainers.source import named_source
 
@@ -278,6 +279,28 @@ def test_a_batch_that_ends_its_process_is_told_and_another_one_goes_on(function)
             executor.wait()
             failure = executor.done.popleft().results
             assert failure == WorkerFailure("batch", f"ended its process (exit code {x})")
+
+
+def test_threads_that_train_at_once_have_deadlines_of_their_own(function):
+    with ending_process(), ProcessExecutor(function, 2) as executor:
+        given = Given({"x": 1, "until": "1"}, {"x": 2, "until": "3"})
+        given.until = time.time() + 600
+        executor.take(given)
+        wait_until(lambda: Path("1").exists() and Path("2").exists())
+        executor.wait()
+        Path("3").touch()
+        executor.wait()
+    assert current_deadline() is None, "it would end what this process trains next"
+
+
+def test_an_interrupt_while_workers_start_is_held_against_no_seed(function, monkeypatch):
+    """Though the process of a seed that has a time limit is killed."""
+    monkeypatch.setattr(executors, "RAY_SECONDS", 600.0)
+    limited = replace(function, limit=600.0)
+    batches, lines = batches_of(limited, [Point({"x": 1, "until": "never"})])
+    with pytest.raises(KeyboardInterrupt), ending_process(), meanwhile(batches, limited):
+        raise KeyboardInterrupt(wait_until(Path("1").exists))
+    assert not lines
 
 
 STACKED, REPORTS = {"stacked": True}, {"stacked": True, "reports": True}

@@ -34,7 +34,7 @@ from xortune.driver.subprocesses import (
     train_in_time,
 )
 from xortune.runs.evaluation import EncodedOutcome
-from xortune.trainers.limits import ending_at, time_is_over
+from xortune.trainers.limits import end_at_once, ending_at, time_is_over
 from xortune.trainers.reaper import REAPER, kill_group
 from xortune.trainers.verdicts import one_line
 
@@ -195,15 +195,15 @@ class _Threads:
     def stop(self) -> None:
         """Kill the processes that train; what has finished is in `done`."""
         finished = [batch for batch in self._under_way if batch.done()]
-        with ending_at(0.0):  # a command begins no further seed
-            while any(not (batch.cancel() or batch.done()) for batch in self._under_way):
-                self._kill()
-                time.sleep(0.01)
+        while any(not (batch.cancel() or batch.done()) for batch in self._under_way):
+            self._kill()
+            time.sleep(0.01)
         self.done.extend(batch.result() for batch in finished if batch.exception() is None)
         self._under_way.clear()
 
     def _kill(self) -> None:
         for thread in tuple(self._threads):
+            end_at_once(thread)
             kill_process_of(thread)
         for command in REAPER.living - self._others:
             kill_group(command, session=True)
@@ -305,7 +305,7 @@ class _StartingExecutor(_Threads):
         if not self._prepared:
             self._prepare([job.block for job in jobs])
         done = None if self._aborted else super()._train(jobs, until)
-        if done is None or (self._aborted and isinstance(done.results, WorkerFailure)):
+        if done is None or (self._aborted and self._in_subprocess):  # which has been killed
             return Done(jobs, WorkerFailure("stopped", "interrupted"))
         return done
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,28 +23,36 @@ from xortune.core.task import Task
 # -------------------------------------------------------------------------------------------------
 # The deadline of a search, for trainers that train one seed after the other.
 
-_deadline: float | None = None
+_deadlines: dict[int, float | None] = {}
+"""By thread number: several threads train at once. A trainer, which knows no search, lies between
+who sets a deadline and who keeps it."""
 
 
 @contextmanager
 def ending_at(deadline: float | None) -> Iterator[None]:
-    """Set the deadline of trainings in this process, by `time.time`; None for no deadline."""
-    global _deadline  # noqa: PLW0603  # a trainer, which knows no search, lies in between
-    before, _deadline = _deadline, deadline
+    """Set the deadline of trainings in this thread, by `time.time`; None for no deadline."""
+    thread, before = threading.get_ident(), current_deadline()
+    _deadlines[thread] = deadline
     try:
         yield
     finally:
-        _deadline = before
+        _deadlines[thread] = before
+
+
+def end_at_once(thread: int) -> None:
+    """Let no further seed begin in another thread, until its `ending_at` is over."""
+    _deadlines[thread] = 0.0
 
 
 def current_deadline() -> float | None:
-    """The deadline, to hand on to another process."""
-    return _deadline
+    """The deadline of this thread, to hand on to another process."""
+    return _deadlines.get(threading.get_ident())
 
 
 def time_is_over() -> bool:
     """Whether no further seed may begin."""
-    return _deadline is not None and time.time() >= _deadline
+    deadline = current_deadline()
+    return deadline is not None and time.time() >= deadline
 
 
 # -------------------------------------------------------------------------------------------------
