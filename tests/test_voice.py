@@ -7,7 +7,7 @@ import types
 import pytest
 
 import xortune as xt
-from xortune.core.outcome import Failure
+from xortune.core.outcome import Failure, SeedCount
 from xortune.driver import voice as module
 from xortune.driver.voice import Voice
 from xortune.reports import progress
@@ -125,7 +125,7 @@ def test_the_time_left_does_not_rise(monkeypatch, clock):
 
 
 def moment(**changes):
-    fields = {"done": 50, "total": 200, "fresh": 50, "seconds": 25.0, "best": (99, 128)}
+    fields = {"done": 50, "total": 200, "fresh": 50, "seconds": 25.0, "best": SeedCount(99, 128)}
     return Progress(**{"failed": 0, **fields, **changes})
 
 
@@ -149,7 +149,7 @@ def test_a_line_says_how_far_how_fast_how_long_and_how_well():
         ({"done": 200, "fresh": 200}, "200/200", "left"),
         ({"fresh": 1, "seconds": 100.0}, "36/h", "/s"),
         ({"failed": 3}, "3 without outcome", "crash"),
-        ({"best": (0, 8)}, "best 0/8 (0–33 %)", "without"),
+        ({"best": SeedCount(0, 8)}, "best 0/8 (0–33 %)", "without"),
     ],
 )
 def test_what_a_line_says(changes, said, unsaid):
