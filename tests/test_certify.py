@@ -23,7 +23,7 @@ from certified import (
     searched_run,
 )
 from commands import xortune
-from hand_made import RIGHT, WRONG, append, done, failed, outcome, solved, write_run
+from hand_made import RIGHT, WRONG, append, done, outcome, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -399,17 +399,12 @@ def test_what_takes_less_than_ray_to_start_is_trained_here(run, places, monkeypa
         assert places.pop() == place
 
 
-def test_what_the_search_measured_or_lost_counts(tmp_path, places):
-    """A block that it lost may kill this process too, where that is a user's code."""
+def test_what_the_search_measured_decides_who_trains(tmp_path, places):
     run = searched_run(tmp_path / "slow", points=POINTS[:1], counts=[8], seconds=0.5)
     trainer = Counting(seconds=1e-3)
     for seeds in (240, 270):
         certify(run, trainer, top=1, seeds=seeds, cluster=Cluster())
-    append(run.path, failed(1, POINTS[1], 0, 8, final=False))
-    for theirs in (False, True):
-        trainer.users_code = theirs
-        certify(run, trainer, top=1, seeds=20, cluster=Cluster())
-    assert places == ["here", Cluster()] * 2
+    assert places == ["here", Cluster()]
 
 
 # -------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_the_command_shows_the_certificate_that_it_writes(run, by):
         (("--top", "0"), "--top: 0"),
         (("--confidence", "2"), "--confidence: 2"),
         (("--extend",), "--extend: the run has no attempt"),
-        (("--extend", "--neighbourhood", "0.2"), "--neighbourhood: neighbours can only"),
+        (("--extend", "--neighbourhood", "0.2"), "--neighbourhood: 0.2; allowed: at the beg"),
         (("--neighbourhood", "-1"), "--neighbourhood: -1"),
         (("--extend", "--top", "5"), "--top: 5; allowed: at the beginning of an attempt"),
         (("--extend", "--confidence", "0.9"), "--confidence: 0.9; allowed: at the beginning"),
@@ -191,7 +191,6 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
 def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, monkeypatch):
     clock = itertools.count(12.0, 12.0)  # the fake session takes no time
     patched = SimpleNamespace(monotonic=lambda: next(clock))
-    monkeypatch.setattr("xortune.driver.search.time", patched)
     monkeypatch.setattr("xortune.driver.session.time", patched)
     monkeypatch.setattr(network, "usable_cores", lambda: 2)
     result = search("--time-budget", "12s")

@@ -24,7 +24,7 @@ from xortune.certificates.fresh import (
 )
 from xortune.core.errors import refuse_given, worded
 from xortune.core.formats import count, duration
-from xortune.core.trainer import NO_FAILURES, Trainer, has
+from xortune.core.trainer import Trainer, has
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, connected, slots
 from xortune.driver.executors import RAY_SECONDS, LocalExecutor
@@ -195,9 +195,14 @@ def certify(
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if extend:
-        allowed = "at the beginning of an attempt; extending it keeps them"
         refuse_given(
-            allowed, top=top, confidence=confidence, extendable=extendable, by=by, min_rate=min_rate
+            "at the beginning of an attempt; extending it keeps them",
+            top=top,
+            confidence=confidence,
+            extendable=extendable,
+            neighbourhood=neighbourhood,
+            by=by,
+            min_rate=min_rate,
         )
     voice = Voice(verbose, on_word)
     cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers)
@@ -266,10 +271,9 @@ def certify_run(
         )
         run = load_run(path)
         fresh, attempt = _fresh_seeds(run, worker, call, accept=accept_versions)
-        if cluster is not None and cluster.address is None and cluster.trial_timeout is None:
-            is_short = fresh.work_left / usable_cores() < RAY_SECONDS
-            if is_short and not _has_killed_workers(run, worker):
-                cluster = None
+        may_stay = cluster and cluster.address is None and cluster.trial_timeout is None
+        if may_stay and fresh.work_left / usable_cores() < RAY_SECONDS:
+            cluster = None
         if cluster is not None:
             stack.enter_context(connected(cluster))
             fresh.slots = slots(cluster)
@@ -327,14 +331,6 @@ def _fresh_seeds(
     return fresh, {"attempt": purposes[0].attempt} if purposes else {}
 
 
-def _has_killed_workers(run: Run, trainer: Trainer) -> bool:
-    """Whether a user's code may have killed its process: blocks of the run have no outcome."""
-    lines = (*run.evaluations, *run.checks)
-    return has(trainer, "users_code") and any(
-        line.outcome is None and line.error not in NO_FAILURES for line in lines
-    )
-
-
 def _changed_message(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
     """Why the search's counts cannot be compared: changed entries as (name, before, now)."""
     if is_imported(run.manifest):
@@ -350,48 +346,43 @@ def _changed_message(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
 # The certificate that a search's space asks for.
 
 
-def seconds_for_certificate(budget: float | None, spent: float) -> float | None:
-    """Maximum seconds of a certificate that begins now; None for any time."""
-    return None if budget is None or spent < budget else budget * AFTERWARDS
-
-
 def fresh_seeds_after(
-    path: Path, trainer: Trainer, slots: int, *, most: float | None, accept: bool
+    path: Path, trainer: Trainer, slots: int, *, budget: float | None, spent: float, accept: bool
 ) -> FreshSeeds | None:
-    """The fresh seeds that a finished search trains into the same journal.
+    """The fresh seeds that a search trains into the same journal, after `spent` of its seconds.
 
     Returns:
-        None if there is nothing to certify, or if it would take more than `most` seconds.
+        None if there is nothing to certify, or no time for it within the budget; see `AFTERWARDS`.
 
     Raises:
         InputError: no fresh seeds are left, or an attempt was begun with other versions.
     """
     run = load_run(path)
     call = missing_certificate(run)
-    if call is None or (most is not None and _seconds(run, call) > most):
+    if call is None:
+        return None
+    if budget is not None and spent >= budget and _seconds(run, call) > budget * AFTERWARDS:
         return None
     return _fresh_seeds(run, trainer, call, slots=slots, accept=accept)[0]
 
 
-def with_certificate(run: Run, most: float | None) -> Run:
+def with_certificate(run: Run) -> Run:
     """Write a finished search's certificate.json, if there are fresh seeds, and return the run.
 
-    If the certificate that its space asks for would take more than `most` seconds, by the times
-    that the search measured, the manifest's entry `not_certified` gets the command that makes it.
+    If the search had no time left for the certificate that its space asks for, the manifest's entry
+    `not_certified` gets the command that makes it.
 
     Raises:
         InputError: the directory cannot be written.
     """
-    is_written = save_certificate(run) is not None
+    save_certificate(run)
     call = missing_certificate(run)
     if call is None:
-        return _without_note(run) if is_written else run
-    if most is None or (seconds := _seconds(run, call)) <= most:
-        return run
+        return _without_note(run)
     left_out = {
         "why": "the time budget had run out",
         "command": certify_command(run, call.seeds, str(run.path)),
-        "seconds": seconds,
+        "seconds": _seconds(run, call),
     }
     return run.noted(not_certified=left_out)
 

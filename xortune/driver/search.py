@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -230,12 +229,12 @@ def search(
 def search_with(
     executor: Executor,
     trainer: Trainer,
-    space: SpaceLike,
+    space: SearchSpace,
     output: Place,
     *,
-    resume: bool = False,
-    dry_run: bool = True,
-    command: Sequence[str] | None = None,
+    resume: bool,
+    dry_run: bool,
+    command: Sequence[str] | None,
 ) -> Run:
     """Search with an executor of the caller's in place of this process and Ray.
 
@@ -247,7 +246,7 @@ def search_with(
     """
     from xortune.driver import session
 
-    own, voice = with_function(_loaded(space)), Voice(0, None)
+    own, voice = with_function(space), Voice(0, None)
     check_space(own, trainer)
     refuse_unprovable(own)
     goes_on = resume and _holds(_run_directory(own, output, resume=resume))
@@ -286,7 +285,6 @@ def _run_search(
         held(directory, on_message=voice.warn),  # until the report is written
         voice.searching(listener, raced=raced(space)) as shown,
     ):
-        began = time.monotonic()
         with ThreadPoolExecutor(1) as reader, ExitStack() as workers:
             try:
                 complete = session.search_session(
@@ -314,8 +312,7 @@ def _run_search(
             loading = reader.submit(load_run, directory)  # while the workers end, in a second
         run = loading.result()
         if complete:
-            most = certify.seconds_for_certificate(budget, time.monotonic() - began)
-            run = certify.with_certificate(run, most)
+            run = certify.with_certificate(run)
         else:
             save_certificate(run)  # of the fresh seeds that finished before an interruption
         timed_out = budget is not None and run.manifest.get("complete") is False

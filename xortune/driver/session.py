@@ -21,7 +21,6 @@ from xortune.driver.certify import (
     fresh_seeds_after,
     missing_certificate,
     on_ray,
-    seconds_for_certificate,
     seeds_callback,
 )
 from xortune.driver.cluster import THIS_MACHINE, Cluster, connected, slots, slots_to_come
@@ -348,7 +347,8 @@ class _Work:
             session.directory,
             session.trainer,
             self.slots,
-            most=seconds_for_certificate(session.space.search.time_budget, spent),
+            budget=session.space.search.time_budget,
+            spent=spent,
             accept=session.resume.accept_versions,
         )
         if fresh is None:
