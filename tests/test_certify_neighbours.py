@@ -5,7 +5,7 @@ from certified import Trainer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.certificates.fresh import neighbours
+from xortune.certificates.fresh import CertifyRequest, neighbours
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.spaces.space import parse_space
@@ -142,4 +142,4 @@ def test_all_neighbours_lie_in_the_space(lr, units, tenths, fraction):
 @pytest.mark.parametrize("fraction", [0, -0.2, float("inf"), float("nan")])
 def test_a_fraction_that_moves_nothing_is_refused(fraction):
     with pytest.raises(InputError, match="neighbourhood"):
-        moved(fraction)
+        CertifyRequest(top=1, seeds=10, neighbourhood=fraction)

@@ -232,7 +232,7 @@ def test_the_api_takes_a_run_a_path_or_a_list_of_one(run, table):
     with pytest.raises(InputError, match="reference='TABLE'"):
         xt.compare(run)
     for alpha in (0, 1, -1, float("nan")):
-        refusal(run, path, "alpha", "between 0 and 1", alpha=alpha)
+        refusal(run, path, "alpha", "above 0 and below 1", alpha=alpha)
     empty = write_run(run.path.parent / "empty", [], trainer="network")
     refusal(empty, path, "no configuration is finished yet")
 

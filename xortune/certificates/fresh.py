@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xortune.core.errors import InputError, check_share, refuse_given, refuse_unknown
+from xortune.core.errors import InputError, check_count, check_share, refuse_given, refuse_unknown
 from xortune.core.point import Point, Value
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer, missing_seeds
@@ -48,10 +48,6 @@ def neighbours(
     numbers is moved to the next smaller and the next larger number, whatever the fraction, unless
     that turns another parameter on or off. Other parameters are not moved, nor are inactive ones.
     """
-    if not 0 < fraction < math.inf:
-        raise InputError(
-            f"{fraction} is out of range", field="neighbourhood", allowed="above 0, such as 0.2"
-        )
     moves_by_key: dict[str, tuple[str, Point]] = {}
     for parameter in space.parameters:
         value = point.get(parameter.name)
@@ -117,7 +113,8 @@ class CertifyRequest:
         seeds: seeds of each finalist; with `extend`, additional seeds.
         confidence: with which all bounds of all attempts hold together.
         extendable: begin an attempt to which seeds may be added later, with the anytime bound.
-        extend: add seeds to the last attempt, which must be extendable; its finalists stay.
+        extend: add seeds to the last attempt, which must be extendable; its finalists stay, and all
+            other options.
         neighbourhood: also train each finalist with its settings moved by this fraction.
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
         min_rate: prove this rate, finalist after finalist, with up to `seeds` each.
@@ -136,18 +133,16 @@ class CertifyRequest:
     min_rate: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value, high in (("top", self.top, 1000), ("seeds", self.seeds, len(CERTIFY))):
-            if not 1 <= value <= high:
-                raise InputError(f"{value} is out of range", field=name, allowed=f"1 to {high:,}")
+        check_count("top", self.top, most=1000)
+        check_count("seeds", self.seeds, most=len(CERTIFY))
         check_share("confidence", self.confidence)
         if self.min_rate is not None:
             self._check_sequence(self.min_rate)
-        if self.extend and self.neighbourhood is not None:
+        if self.neighbourhood is not None and not 0 < self.neighbourhood < math.inf:
             raise InputError(
-                "neighbours can only be asked for when an attempt begins",
+                f"{self.neighbourhood} is out of range",
                 field="neighbourhood",
-                allowed="at the beginning of an attempt",
-                fix="leave it out, or begin another attempt without --extend",
+                allowed="above 0, such as 0.2",
             )
         refuse_unknown(self.by, ("own", "neighbourhood"), f"{self.by!r}", field="by")
         if self.by == "neighbourhood" and self.neighbourhood is None:
@@ -163,7 +158,6 @@ class CertifyRequest:
         refuse_given(
             "where bounds are shown, not with a rate that is to be proven",
             extendable=self.extendable,
-            extend=self.extend,
             neighbourhood=self.neighbourhood,
         )
         least = seeds_for_lower_bound(rate, confidence=1 - (1 - self.confidence) / 2)
@@ -199,7 +193,7 @@ _TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
 
 
 def tasks_of(
-    run: Run, trainer: Trainer, request: CertifyRequest, *, accept: bool = False
+    run: Run, trainer: Trainer, request: CertifyRequest, *, accept: bool
 ) -> list[SeedsToTrain]:
     """Return everything that a request still has to train.
 

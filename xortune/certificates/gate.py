@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
-from xortune.core.errors import InputError, check_share
+from xortune.core.errors import InputError, check_count, check_share
 from xortune.core.formats import as_html, rounded_down, rounded_up
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point
@@ -112,14 +112,8 @@ class SequentialTest:
         most, first = self.max_seeds, self.first_seed
         check_share("min_rate", self.min_rate)
         check_share("confidence", self.confidence)
-        if not 0 <= first <= MAX_SEED:
-            raise InputError(f"{first}", field="first_seed", allowed="0 to 2**32 - 1")
-        if most < 1 or first + most - 1 > MAX_SEED:
-            raise InputError(
-                f"{most} seeds from {first}",
-                field="max_seeds",
-                allowed="at least 1, and none beyond 2**32 - 1",
-            )
+        check_count("first_seed", first, 0, MAX_SEED)
+        check_count("max_seeds", most, most=MAX_SEED + 1 - first)
         try:
             least = gate_seeds(self.min_rate, most, alpha=1 - self.confidence)
         except InputError as error:  # it takes more seeds than there are
@@ -289,9 +283,7 @@ def _up(bound: float) -> str:
     return f"{rounded_up(bound, 4):.4f}"
 
 
-def gate_imported(
-    run: Run, result: ConfigResult, *, min_rate: float, confidence: float = 0.95
-) -> Verdict:
+def gate_imported(run: Run, result: ConfigResult, *, min_rate: float, confidence: float) -> Verdict:
     """Test the success rate of a config by its imported seeds.
 
     It is unknown whether their number was planned and whether the config was picked by its count.
@@ -347,10 +339,8 @@ def _verdict(
     )
 
 
-def gate_certificate(
-    certificate: Certificate, *, min_rate: float, key: str | None = None
-) -> Verdict:
-    """Compare a certificate's lower bound with `min_rate`, without training.
+def gate_certificate(certificate: Certificate, *, min_rate: float, key: str | None) -> Verdict:
+    """Compare the lower bound of a finalist, if not given the first, with `min_rate`.
 
     Raises:
         InputError: an argument is out of range, or there is no such finalist.

@@ -180,7 +180,7 @@ def plan(
         )
     if config is not None and not isinstance(config, Config):
         raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
-    learned = task if isinstance(task, Task) else Task.named(task)
+    learned = Task.named(task)
     planned: RatePlan | ComparisonPlan
     if between is None:
         assert rate is not None

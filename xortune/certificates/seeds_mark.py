@@ -48,11 +48,6 @@ def parse_mark(*positional: object, **options: object) -> SequentialTest:
     ):
         if name not in values:
             raise InputError(problem, field=name, fix=FIX)
-    for name, value in values.items():
-        whole = name in ("n", "first")
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            kind = "a whole number" if whole else "a number"
-            raise InputError(f"{value!r}", field=name, allowed=kind, fix=FIX)
     try:
         return SequentialTest(**{NAMES[name]: value for name, value in values.items()})  # type: ignore[arg-type]
     except InputError as error:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from xortune.core.errors import InputError, refuse_unknown
+from xortune.core.errors import InputError, check_count, refuse_unknown
 from xortune.core.formats import as_html
 from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point, Value
@@ -201,8 +201,7 @@ def _seeds(
     table: ResultsTable, column_of: Mapping[str, str], seeds: int | None
 ) -> tuple[NDArray[np.int64], list[str]]:
     if seeds is not None:
-        if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds < 2**53:
-            raise InputError(f"{seeds!r} seeds", place="--reference-seeds", allowed="1 or more")
+        check_count("reference_seeds", seeds)
         if "n" in column_of:
             raise InputError(
                 f"the seeds are given twice: {seeds}, and by column {column_of['n']!r}",
@@ -245,11 +244,10 @@ def _successes(
     numbers, whole, assumed = _numbers(table, column), 100.0, []
     if "percent" not in column_of:
         # A percentage of at most 1 would be less than one of 100 seeds: such values are fractions.
-        unit = "a fraction" if numbers.max() <= 1 else "a percentage"
-        whole = 1.0 if numbers.max() <= 1 else 100.0
-        assumed = [f"{column} is {unit} (--column percent={column} says otherwise)"]
-        if whole == 100.0:
-            assumed = [f"{column} is {unit}"]
+        assumed = [f"{column} is a percentage"]
+        if numbers.max() <= 1:
+            whole = 1.0
+            assumed = [f"{column} is a fraction (--column percent={column} says otherwise)"]
     k = numbers * n / whole
     bad = (numbers < 0) | (numbers > whole) | (np.abs(k - np.rint(k)) > 1e-6)
     allowed = f"0 to {whole:g}, and a whole number of seeds"
@@ -701,28 +699,20 @@ def compare_published(
     run: Run,
     path: str | Path,
     *,
-    columns: Mapping[str, str] | None = None,
-    where: Mapping[str, Value] | None = None,
-    reference_seeds: int | None = None,
-    alpha: float = 0.05,
+    columns: Mapping[str, str] | None,
+    where: Mapping[str, Value] | None,
+    reference_seeds: int | None,
+    alpha: float,
 ) -> Comparison:
     """Test each cell of a published table against the config of the run with the same values.
 
-    Args:
-        run: with at least one finished config.
-        path: the table; see `read_published`.
-        columns: see `read_published`.
-        where: compare only configs with these values; also for parameters that the table lacks.
-            Configs without such a parameter (Adam has no momentum) are kept.
-        reference_seeds: seeds of each of the table's cells.
-        alpha: the level of the tests.
+    The arguments are those of `driver.compare.compare`. `where` may also name parameters that the
+    table lacks; configs without such a parameter (Adam has no momentum) are kept.
 
     Raises:
         InputError: what `read_published` refuses, an unknown parameter or value, several configs
             for one cell, or no config for any cell.
     """
-    if not 0 < alpha < 1:
-        raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
     final = run.evaluations.where(run.evaluations.column("final") > 0)
     configs = dict.fromkeys(final.column("config").tolist())
     points = {final.lines.keys[config]: final.lines.point(config) for config in configs}

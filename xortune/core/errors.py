@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral, Real
 
 
 class XortuneError(Exception):
@@ -99,13 +100,28 @@ def check_share(name: str, value: float) -> None:
     Raises:
         InputError: it lies outside (0, 1).
     """
-    if not 0 < value < 1:
+    if not isinstance(value, Real) or not 0 < value < 1:
         certain = value == 1 and name == "min_rate"
         raise InputError(
-            f"{value} is out of range",
+            f"{value!r} is out of range",
             field=name,
             allowed="above 0 and below 1",
             fix="no number of seeds proves a rate of 1; 0.99 takes 377" if certain else None,
+        )
+
+
+def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
+    """Check a whole number.
+
+    Raises:
+        InputError: it is none, or lies outside [least, most].
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        raise InputError(
+            f"{value!r} is {'out of range' if whole else 'no whole number'}",
+            field=name,
+            allowed=f"{least:,} or more" if most is None else f"{least:,} to {most:,}",
         )
 
 

@@ -241,12 +241,16 @@ class Task:
             raise _refused("targets", problem, allowed, fix)
 
     @classmethod
-    def named(cls, name: str) -> Task:
+    def named(cls, name: TaskSpec) -> Task:
         """The task `xor`, `parity-N`, or of a CSV file whose last column is the target.
+
+        A task is returned as it is.
 
         Raises:
             InputError: any other name, or `from_csv` refuses the file.
         """
+        if isinstance(name, Task):
+            return name
         if name == "xor":
             return cls.xor()
         if match := re.fullmatch(r"parity-?(\d{1,3})", name):

@@ -25,7 +25,7 @@ from xortune.comparisons.reference import compare_published
 from xortune.comparisons.runs import RunComparison, compare_runs
 from xortune.comparisons.sequential import SequentialComparison, compared_in_step
 from xortune.core.config import Config
-from xortune.core.errors import InputError, refuse_given
+from xortune.core.errors import InputError, check_count, check_share, refuse_given
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
@@ -206,6 +206,7 @@ def compare(
     if isinstance(runs, Run | str | os.PathLike | Config | Outcome | Mapping):
         runs = [runs]
     several = list(runs)
+    check_share("alpha", alpha)
     if reference is not None:
         refuse_given(
             "only without --reference",
@@ -232,10 +233,10 @@ def compare(
     refuse_given(
         "only with --reference", columns=columns, where=where, reference_seeds=reference_seeds
     )
-    _check(len(several), alpha, seeds, workers, train=train is not False)
+    _check(len(several), seeds, workers, train=train is not False)
     most = _most_seeds(max_seeds, seeds, train=train is not False, sequential=sequential)
     trainers = _trainers(train, trainer, len(several))
-    learned = task if isinstance(task, Task) else Task.named(task)
+    learned = Task.named(task)
     candidates = candidates_of(several, labels, learned)
     if not different_tasks:
         refuse_different_tasks(candidates)
@@ -291,7 +292,7 @@ def compare(
     return compare_runs(contestants, alpha=alpha)
 
 
-def _check(runs: int, alpha: float, seeds: int | None, workers: int | None, *, train: bool) -> None:
+def _check(runs: int, seeds: int | None, workers: int | None, *, train: bool) -> None:
     """Raise an InputError for an argument that is out of range or contradicts another."""
     if runs < 2:
         raise InputError(
@@ -300,18 +301,14 @@ def _check(runs: int, alpha: float, seeds: int | None, workers: int | None, *, t
             allowed="two runs or more, or one and a table of published counts",
             fix="name another run, or give --reference TABLE",
         )
-    if not 0 < alpha < 1:
-        raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
-    if seeds is not None and not 1 <= seeds <= len(COMPARE):
-        raise InputError(
-            f"{seeds} is out of range", field="seeds", allowed=f"1 to {len(COMPARE):,}"
-        )
-    if seeds is not None and not train:
-        raise InputError(
-            f"{seeds:,} seeds are asked for, but training is refused",
-            field="seeds",
-            fix="leave one of the two out",
-        )
+    if seeds is not None:
+        check_count("seeds", seeds, most=len(COMPARE))
+        if not train:
+            raise InputError(
+                f"{seeds:,} seeds are asked for, but training is refused",
+                field="seeds",
+                fix="leave one of the two out",
+            )
     if workers not in (None, 0):
         raise InputError(f"{workers}", field="workers", allowed="0: this process")
 
@@ -331,8 +328,7 @@ def _most_seeds(
             fix="leave one of the two out",
         )
     most = SEEDS if given is None else given
-    if not 1 <= most <= LONGEST:
-        raise InputError(f"{most} is out of range", field="max_seeds", allowed=f"1 to {LONGEST:,}")
+    check_count("max_seeds", most, most=LONGEST)
     return most
 
 

@@ -237,7 +237,7 @@ def evaluate(
         )
         network = network_config(config)
         listed = seeds if isinstance(seeds, Sequence) else checked_seeds(seeds)
-        learned = task if isinstance(task, Task) else Task.named(task or "xor")
+        learned = Task.named(task or "xor")
         learned.refuse_constant()
         cores = usable_cores()
         return evaluate_config(network, learned, listed, checkpoints, engine, threads=cores)

@@ -22,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_count
 from xortune.core.point import Value
 from xortune.core.tables import ResultsTable, read_table
 from xortune.driver.importance import importance
@@ -167,6 +167,7 @@ def from_optuna(
     if on_word is not None:
         _report_states(on_word, len(trials), ended, n)
     if n is not None:
+        check_count("n", n, most=MOST_SEEDS)
         seed, success = "seed", "success"
     values = ["value"]  # the names of a trial's values in a rule
     if (count := len(study.directions)) > 1:
@@ -235,10 +236,6 @@ def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, A
 
 def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
     """A trial as n rows, with seeds that no other trial has; its value is a share of n."""
-    fix = "give n as the number of seeds of each trial, each of which succeeds or not"
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_SEEDS:
-        allowed = f"a whole number from 1 to {MOST_SEEDS:,}"
-        raise InputError(f"{n!r}", field="n", allowed=allowed, fix=fix)
     values = trial.values or []
     solved = round(values[0] * n) if len(values) == 1 and math.isfinite(values[0]) else -1
     if not 0 <= solved <= n or not math.isclose(values[0] * n, solved, abs_tol=1e-4):
@@ -247,7 +244,7 @@ def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
             place=f"trial {trial.number}",
             field="n",
             allowed=f"one value, k / {n}: how many of the seeds succeeded",
-            fix=fix,
+            fix="give n as the number of seeds of each trial, each of which succeeds or not",
         )
     first = trial.number * n
     return [{**trial.params, "seed": first + i, "success": i < solved} for i in range(n)]

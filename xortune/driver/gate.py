@@ -129,7 +129,7 @@ def gate(
             "only with train=", success=success, workers=workers or None, fail_fast=fail_fast
         )
         point = network_config(given, "config_or_run").point
-        learned = task if isinstance(task, Task) else Task.named(task or "xor")
+        learned = Task.named(task or "xor")
         trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
         trainer.describe()  # refuses an engine that is not available
     with voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}") as show:

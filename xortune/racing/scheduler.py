@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_count
 from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.racing.race import (
     FUTILITY,
@@ -77,8 +77,8 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         n: str = "n",
     ) -> None:
         super().__init__()
-        if max_seeds is not None and max_seeds < 1:
-            raise InputError(f"{max_seeds!r}", field="max_seeds", allowed="1 or more, or None")
+        if max_seeds is not None:
+            check_count("max_seeds", max_seeds)
         self._race = Race(RaceRule((max_seeds or NO_END,), alpha=alpha, finalists=None))
         self._keys, self._futility = (successes, n), checked_futility(futility)
         self._counts: dict[str, SeedCount] = {}  # the last of each trial

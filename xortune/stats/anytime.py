@@ -57,7 +57,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaln, expit, logit
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_share
 from xortune.stats.proportions import whole_counts
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -104,9 +104,8 @@ def anytime_interval(
     It contains the true rate at every n with probability `confidence`, in (0, 1): both one-sided
     bounds, each with half of the risk.
     """
+    check_share("confidence", confidence)
     half = (1 - confidence) / 2
-    if not 0 < half < 0.5:
-        raise InputError(f"{confidence!r}", field="confidence", allowed="a number in (0, 1)")
     low = anytime_lower(successes, n, alpha=half)
     return low, anytime_upper(successes, n, alpha=half)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc, bdtri, ndtri
 
-from xortune.core.errors import InputError, check_share
+from xortune.core.errors import InputError, check_count, check_share
 from xortune.stats.proportions import TIE, binomial_mass, fisher_region
 
 MOST_SEEDS = 2**30
@@ -35,8 +35,7 @@ def seeds_for_lower_bound(rate: float, *, confidence: float = 0.95, failures: in
     """
     check_share("rate", rate)
     check_share("confidence", confidence)
-    if failures < 0:
-        raise InputError(f"{failures} is out of range", field="failures", allowed="0 or more")
+    check_count("failures", failures, 0)
 
     def enough(n: int) -> bool:
         return bool(bdtr(failures, n, 1 - rate) <= (1 - confidence) * TIE)
