@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from xortune.trainers.kernels.draws import bernoulli
 from xortune.trainers.kernels.images import BatchNorm, Convolution, is_exact
@@ -402,31 +401,6 @@ def _is_last(inputs: Tensor) -> bool:
     return inputs.is_contiguous(memory_format=torch.channels_last)
 
 
-class RowsByIndex(TorchFunctionMode):
-    """Within this context `x[rows]` copies rows; torch looks up each number."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Call a function of torch."""
-        rows = args[1] if func is Tensor.__getitem__ else None
-        if not (isinstance(rows, Tensor) and rows.dim() == 1 and rows.dtype == torch.int64):
-            return func(*args, **(kwargs or {}))
-        if _functorch.maybe_get_bdim(rows) != 0 or _functorch.is_batchedtensor(args[0]):
-            return _rows_of(args[0], rows)
-        # As `vmap` does it, in a third of the time.
-        copies = _rows_of(args[0], _functorch.get_unwrapped(rows))
-        return _functorch._add_batch_dim(copies, 0, _functorch.maybe_get_level(rows))
-
-
-def _rows_of(whole: Tensor, rows: Tensor) -> Tensor:
-    flat = whole.unsqueeze(1) if whole.dim() == 1 else whole.flatten(1)
-    return torch.embedding(flat, rows).view(*rows.shape, *whole.shape[1:])
-
-
-_functorch: Any = torch._C._functorch
-
-
 def _channels(tensor: Tensor, dim: int | None, seeds: int) -> Tensor:
     """Shape (N, S * C, ...) of a tensor whose seeds are at `dim`."""
     if dim is None:
@@ -591,7 +565,7 @@ def fast_rules(row: Callable[[], Tensor]) -> Rules:
 
 def _matrix_rules(row: Callable[[], Tensor]) -> Rules:
     """Replacements of functions of matrices, with the seeds as the first axis."""
-    names = ("linear", "softmax", "log_softmax", "cross_entropy", "_in_projection_packed")
+    names = ("linear", "softmax", "log_softmax", "cross_entropy")
     torchs: Mapping[str, Callable[..., Any]] = {name: getattr(functional, name) for name in names}
 
     def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
@@ -646,18 +620,7 @@ def _matrix_rules(row: Callable[[], Tensor]) -> Rules:
 
         return for_each(whole, input, target, row())
 
-    def in_projection(
-        q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor | None = None
-    ) -> Sequence[Tensor]:
-        if q is not k or k is not v:
-            return torchs["_in_projection_packed"](q, k, v, w, b)  # type: ignore[no-any-return]
-        # As torch does, except that the three gradients are put together in one operation.
-        qkv: Tensor = linear(q, w, b).unflatten(-1, (3, -1))  # type: ignore[no-untyped-call]
-        return qkv.movedim(-2, 0).contiguous().unbind(0)
-
-    ours: Sequence[Callable[..., Any]] = (
-        *(linear, softmax, log_softmax, cross_entropy, in_projection),
-    )
+    ours: Sequence[Callable[..., Any]] = (linear, softmax, log_softmax, cross_entropy)
     return [(functional, name, function) for name, function in zip(names, ours, strict=True)]
 
 

@@ -35,7 +35,6 @@ from xortune.trainers.batching_rules import (
     LOOP,
     CannotStack,
     Draws,
-    RowsByIndex,
     SeedDraw,
     draws_by,
     fast_rules,
@@ -332,7 +331,7 @@ class Stack:
             return [one for batch in parts for one in batch if isinstance(one, Tensor)]
 
         try:
-            with replaced(draws_by(take)), RowsByIndex():
+            with replaced(draws_by(take)):
                 tensors = iter(vmap(gather, randomness="error")(rows))
             if not torch.equal(unseeded, torch.get_rng_state()):
                 raise CannotStack("draws otherwise")
