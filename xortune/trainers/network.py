@@ -319,8 +319,6 @@ def evaluate_config(
             )
     from xortune.trainers import reference
 
-    if device == "cpu":
-        return reference.train(config, task, array, earlier)
     training = Training(config, array, tuple(earlier))
     return reference.train_stack([training], task, device=device, gpu_share=gpu_share)[0]
 

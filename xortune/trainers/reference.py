@@ -13,8 +13,8 @@ to whole vector registers (torch computes the last few elements of a tensor with
 rounds differently). So S is the last axis inside this module, and the first one in all that leaves
 it.
 
-`train` trains one configuration. `train_stack` trains several that differ in lr and momentum only
-as one model, which saves starting operations: on a GPU, and where each has few seeds.
+`train_stack` trains one configuration, or several that differ in lr and momentum only as one model,
+which saves starting operations: on a GPU, and where each has few seeds.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import functools
 import logging
 import math
 import os
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -202,24 +202,8 @@ def _step(
 def train(
     config: Config, task: Task, seeds: NDArray[np.int64], checkpoints: Sequence[int] = ()
 ) -> Outcome:
-    """Train every seed for `config.epochs` epochs on the CPU.
-
-    Args:
-        config: what to train.
-        task: what to learn.
-        seeds: int64, shape (S,), each in [0, 2**32) and once.
-        checkpoints: earlier epochs at which to record an outcome too.
-    """
-    size, lanes, parts = width_of(config, task), lanes_of(config, task), []
-    with one_thread():
-        for first in range(0, len(seeds), size):
-            own = seeds[first : first + size]
-            padded = np.append(own, np.full(-len(own) % lanes, own[-1]))
-            weights = stacked(initial_weights(task.dim, config.hidden_dim, padded))
-            optimizer = optimizer_of(config, weights)
-            records = list(run_epochs(config, task, weights, optimizer, checkpoints))
-            parts.append(_outcome(Training(config, own, tuple(checkpoints)), task, records, 0))
-    return functools.reduce(Outcome.merge, parts)
+    """Train one config on the CPU, as `train_stack` does."""
+    return train_stack([Training(config, seeds, tuple(checkpoints))], task)[0]
 
 
 def width_of(config: Config, task: Task) -> int:
@@ -245,28 +229,14 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@dataclass(frozen=True, eq=False)
-class EpochRecord:
-    """The state of S networks after an epoch, with M judged rows.
+Record: TypeAlias = dict[str, NDArray[Any]]
+"""The state of S networks after an epoch, with M judged rows.
 
-    Attributes:
-        epochs: trained so far.
-        predictions: bool, shape (S, M): output above 0.5.
-        finite: bool, shape (S,): every weight and every output is finite.
-        solved_epoch: int32, shape (S,): the epoch after the last one that was not solved.
-        final_loss: float32, shape (S,).
-    """
-
-    epochs: int
-    predictions: NDArray[np.bool_]
-    finite: NDArray[np.bool_]
-    solved_epoch: NDArray[np.int32]
-    final_loss: NDArray[np.float32]
-
-    def of(self, first: int, count: int) -> dict[str, NDArray[Any]]:
-        """The arrays of `count` networks from `first` on."""
-        names = ("predictions", "finite", "solved_epoch", "final_loss")
-        return {name: getattr(self, name)[first : first + count] for name in names}
+- predictions: bool, shape (S, M): output above 0.5.
+- finite: bool, shape (S,): every weight and every output is finite.
+- solved_epoch: int32, shape (S,): the epoch after the last one that was not solved.
+- final_loss: float32, shape (S,).
+"""
 
 
 def run_epochs(
@@ -275,7 +245,7 @@ def run_epochs(
     weights: Tensor,
     optimizer: torch.optim.Optimizer | ColumnOptimizer,
     checkpoints: Sequence[int],
-) -> Iterator[EpochRecord]:
+) -> Iterator[Record]:
     """Train weights (P, S); yield their state at each checkpoint and after the last epoch.
 
     Args:
@@ -301,7 +271,7 @@ def run_epochs(
             judge.see(epoch, outputs)
         losses = loss_function(outputs, targets)
         if epoch in stops:
-            yield judge.record(epoch, network, losses.detach())
+            yield judge.record(network, losses.detach())
         if epoch < config.epochs:
             _step(network, optimizer, losses, zero_grad=config.zero_grad)
 
@@ -326,16 +296,15 @@ class _Judge:
             solved = right.sum(dim=0) >= self._task.rows_needed
         self._unsolved.masked_fill_(~solved, epoch)
 
-    def record(self, epoch: int, network: StackedNetwork, losses: Tensor) -> EpochRecord:
+    def record(self, network: StackedNetwork, losses: Tensor) -> Record:
         weights_finite = network.weights.isfinite().all(dim=0)
-        finite = self._outputs.isfinite().all(dim=0) & weights_finite
-        return EpochRecord(
-            epoch,
-            predictions=(self._outputs > 0.5).T.cpu().numpy(),
-            finite=finite.cpu().numpy(),
-            solved_epoch=(self._unsolved + 1).cpu().numpy(),
-            final_loss=losses.cpu().numpy(),
-        )
+        found = {
+            "predictions": (self._outputs > 0.5).T,
+            "finite": self._outputs.isfinite().all(dim=0) & weights_finite,
+            "solved_epoch": self._unsolved + 1,
+            "final_loss": losses,
+        }
+        return {name: tensor.cpu().numpy() for name, tensor in found.items()}
 
 
 def _on(
@@ -615,10 +584,7 @@ def width_on(device: str, config: Config, task: Task, share: float = 1.0) -> int
     free, total = torch.cuda.mem_get_info(device)
     # torch keeps the memory of earlier trainings, and uses it again.
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return _width(int(SHARE * min(free, share * total)), config, task)
-
-
-def _width(memory: int, config: Config, task: Task) -> int:
+    memory = int(SHARE * min(free, share * total))
     rows: int = max(task.inputs.shape[0], task.judged_inputs.shape[0])
     most = MOST_ELEMENTS // max(rows * config.hidden_dim, weights_of(config, task))
     return max(1, min(memory // bytes_of(config, task), most) // LANES) * LANES
@@ -634,8 +600,8 @@ def train_stack(
 ) -> list[Outcome]:
     """Train configs that differ in lr and momentum only (see `limits.structure_of`) as one model.
 
-    Where a part of the stack does not fit into memory, half of it is trained instead, with a
-    warning.
+    A single config on the CPU is stepped by torch.optim. Where a part of the stack does not fit
+    into memory, half of it is trained instead, with a warning.
 
     Args:
         trainings: at least one.
@@ -648,6 +614,7 @@ def train_stack(
         torch.OutOfMemoryError: not even `LANES` networks fit.
     """
     first = trainings[0].config
+    lanes = lanes_of(first, task) if device == "cpu" else LANES
     which = np.repeat(np.arange(len(trainings)), [len(training.seeds) for training in trainings])
     seeds = np.concatenate([training.seeds for training in trainings])
     stops = sorted({*(c for training in trainings for c in training.checkpoints), first.epochs})
@@ -655,22 +622,27 @@ def train_stack(
     if width is None:
         cpu = device == "cpu"
         width = width_of(first, task) if cpu else width_on(device, first, task, gpu_share)
-    width = _padded(width)
-    parts: list[list[EpochRecord]] = []
+    width = _padded(width, lanes)
+    parts: list[list[Record]] = []
     start = 0
     with one_thread():
         while start < len(seeds):
             at = slice(start, start + width)
-            part = _train_columns(configs, task, which[at], seeds[at], stops=stops, device=device)
+            part = _train_columns(
+                configs, task, which[at], seeds[at], stops=stops, lanes=lanes, device=device
+            )
             if part is None:
                 width = _halved(width, len(seeds) - start, device)
                 continue
             parts.append(part)
             start += width
-    whole = [_joined(records) for records in zip(*parts, strict=True)]
+    whole = [
+        {name: np.concatenate([record[name] for record in records]) for name in records[0]}
+        for records in zip(*parts, strict=True)
+    ]
     ends = np.cumsum([len(training.seeds) for training in trainings]).tolist()
     return [
-        _outcome(training, task, whole, end - len(training.seeds))
+        _outcome(training, task, zip(stops, whole, strict=True), end - len(training.seeds))
         for training, end in zip(trainings, ends, strict=True)
     ]
 
@@ -682,10 +654,11 @@ def _train_columns(
     seeds: NDArray[np.int64],
     *,
     stops: Sequence[int],
+    lanes: int,
     device: str,
-) -> list[EpochRecord] | None:
+) -> list[Record] | None:
     """Train one network for each of the seeds, under its config; None if memory runs out."""
-    padding = -len(seeds) % LANES
+    padding = -len(seeds) % lanes
     first, last = int(which[0]), int(which[-1])
     config, which = configs[first], which - first
     # Configs mostly have the same seeds: the initial weights of each are drawn once.
@@ -694,11 +667,15 @@ def _train_columns(
     try:
         start = stacked(initial_weights(task.dim, config.hidden_dim, different))
         weights = start.index_select(1, columns).to(device)
-        optimizer = ColumnOptimizer(
-            configs[first : last + 1], np.pad(which, (0, padding), mode="edge"), weights
-        )
+        del start  # a network may be large
+        optimizer: torch.optim.Optimizer | ColumnOptimizer
+        if first == last and device == "cpu":
+            optimizer = optimizer_of(config, weights)
+        else:
+            padded = np.pad(which, (0, padding), mode="edge")
+            optimizer = ColumnOptimizer(configs[first : last + 1], padded, weights)
         return [
-            EpochRecord(record.epochs, **record.of(0, len(seeds)))  # without the padding
+            {name: array[: len(seeds)] for name, array in record.items()}  # without the padding
             for record in run_epochs(config, task, weights, optimizer, stops)
         ]
     except torch.OutOfMemoryError:
@@ -709,8 +686,8 @@ def _train_columns(
 
 def _halved(width: int, left: int, device: str) -> int:
     """Warn, and halve the number of networks."""
-    width = min(width, _padded(left))
-    half = _padded(width // 2)
+    width = min(width, _padded(left, LANES))
+    half = _padded(width // 2, LANES)
     logger.warning(
         "out of memory on %s with %d networks at once: trained again, %d at once from here on",
         device,
@@ -722,28 +699,23 @@ def _halved(width: int, left: int, device: str) -> int:
     return half
 
 
-def _padded(count: int) -> int:
-    return count + -count % LANES
+def _padded(count: int, lanes: int) -> int:
+    return count + -count % lanes
 
 
-def _joined(parts: Sequence[EpochRecord]) -> EpochRecord:
-    names = ("predictions", "finite", "solved_epoch", "final_loss")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return EpochRecord(parts[0].epochs, **arrays)
-
-
-def _outcome(training: Training, task: Task, records: Sequence[EpochRecord], first: int) -> Outcome:
-    """The outcome of a training whose networks begin at index `first` of the records."""
+def _outcome(
+    training: Training, task: Task, records: Iterable[tuple[int, Record]], first: int
+) -> Outcome:
+    """The outcome of a training, of epochs and records in which its networks begin at `first`."""
     outcomes: tuple[Outcome, ...] = ()
-    for record in records:
-        is_last = record.epochs == training.config.epochs
-        if is_last or record.epochs in training.checkpoints:
+    own = slice(first, first + len(training.seeds))
+    for epochs, record in records:
+        is_last = epochs == training.config.epochs
+        if is_last or epochs in training.checkpoints:
+            arrays = {name: array[own] for name, array in record.items()}
+            earlier = outcomes if is_last else ()
             outcome = Outcome.judge(
-                task,
-                seeds=training.seeds,
-                epochs=record.epochs,
-                checkpoints=outcomes if is_last else (),
-                **record.of(first, len(training.seeds)),
+                task, seeds=training.seeds, epochs=epochs, checkpoints=earlier, **arrays
             )
             outcomes = (*outcomes, outcome)
     return outcomes[-1]
