@@ -129,12 +129,6 @@ def test_a_seed_twice_is_refused(tmp_path):
         read(tmp_path / "j")
 
 
-def test_a_second_writer_is_refused(tmp_path):
-    with Journal.open(tmp_path / "j"), pytest.raises(InputError, match="another search"):
-        Journal.open(tmp_path / "j")
-    Journal.open(tmp_path / "j").close()
-
-
 @pytest.fixture
 def disk(monkeypatch):
     """Stands for fsync: notes how long the file was, waits where it is told to, and may fail."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
 from xortune.runs import lock as run_lock
+from xortune.runs.journal import held_journal
 from xortune.runs.lock import LOCK, held, holder, refuse_held, this_process
 
 __all__ = ["fast", "other", "share"]  # the fixtures
@@ -52,8 +53,9 @@ with ExitStack() as stack:
 FORK = """
 import os, sys, time
 from pathlib import Path
+from xortune.runs.journal import held_journal
 from xortune.runs.lock import held
-with held(Path(sys.argv[1])) as lock:
+with held_journal(Path(sys.argv[1]) / "j", "0" * 8), held(Path(sys.argv[1])) as lock:
     if not os.fork() and os.fork():
         sys.exit()  # it holds nothing, and takes nothing away
     if lock.owner.pid == os.getpid():
@@ -121,6 +123,8 @@ def test_a_child_that_was_forked_does_not_keep_a_killed_driver_alive(tmp_path):
         driver.kill()
         driver.wait()
         wait_until(lambda: holder(tmp_path)[1] == "gone")  # the child has begun
+        with held_journal(tmp_path / "j", "0" * 8):
+            assert holder(tmp_path)[0].pid == os.getpid()
     finally:
         os.killpg(driver.pid, signal.SIGKILL)
         driver.communicate()

@@ -20,7 +20,7 @@ from xortune.core.background import background_process
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
-from xortune.runs.lock import RunLock, flock, held
+from xortune.runs.lock import RunLock, held
 from xortune.runs.store import SegmentWriter, as_path, replace_file, segment_writer
 
 # -------------------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ class Journal:
             on_message: called with a sentence if a torn line is dropped.
 
         Raises:
-            InputError: the file cannot be written, or another process has it open here.
+            InputError: the file cannot be written.
         """
         place = os.fspath(path)
         new = not os.path.exists(place)  # noqa: PTH110  # raises nothing for a NUL
@@ -358,13 +358,6 @@ class Journal:
         with writing(Path(place), fix=None):
             fd = os.open(path, flags, 0o666)
             try:
-                # The kernel's lock, in addition to the claim in `lock`.
-                if flock(fd, exclusive=True) is False:
-                    raise InputError(
-                        "another search is writing this run",
-                        place=place,
-                        fix="wait for it, stop it, or give another --output",
-                    )
                 whole = _whole_lines(fd)
                 if dropped := os.fstat(fd).st_size - whole:
                     os.ftruncate(fd, whole)
