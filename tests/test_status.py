@@ -483,13 +483,14 @@ def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
         assert ours == expected | {name: ours[name] for name in ("now", "driver")}
         best = f"8 of 8 seeds solved (67–100 %), configuration {run.results[0].key}."
         assert f"Best so far: {best}" in found["sentence"]
-        assert "8/8" in found["configs"]["rows"][0]
-        assert dict(map(tuple, found["rows"]))["progress"] == "4 of 10 proposals, 40.0 %"
-        drawn = {figure["name"]: figure for figure in found["figures"]}
-        assert drawn.keys() >= {"history", "seeds-so-far", "failures"}
-        assert drawn["history"]["title"] == "The best so far over the seeds spent"
-        assert drawn["seeds-so-far"]["alt"].startswith("Of 32 seeds 100.0 % went to the 4 of 4")
-        bars = {trace["name"]: trace["y"] for trace in drawn["seeds-so-far"]["data"]}
+        parts = {id_: Parsed(html) for id_, html in found["sections"].items()}
+        assert "8/8" in parts["leading-configurations-now"].text
+        assert "4 of 10 proposals, 40.0 %" in Parsed(found["rows"]).text
+        assert "The best so far over the seeds spent" in parts["curves-now"].text
+        assert "figure-failures" in parts["failures-now"].ids
+        spent = parts["where-the-seeds-go-now"]
+        assert "Of 32 seeds 100.0 % went to the 4 of 4" in spent.text
+        bars = {trace["name"]: trace["y"] for trace in spent.data[0]["data"]}
         assert bars == {"solved": [22 / 32], "not solved": [10 / 32]}
     assert state(run.path) == before
 

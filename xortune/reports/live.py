@@ -21,11 +21,10 @@ from xortune.core.errors import InputError, error_text
 from xortune.core.formats import interval as interval_text
 from xortune.core.formats import plain
 from xortune.reports.analysis import report_of
-from xortune.reports.document import FIRST, Table, first_rows
+from xortune.reports.document import FIRST, Table, first_rows, table_of, texts
 from xortune.reports.drawing.model import Plot
-from xortune.reports.drawing.plotly import plotly_json
 from xortune.reports.figures import FIGURES, distributions, history, seeds
-from xortune.reports.page import as_json, assembled, data_tables
+from xortune.reports.page import PLOTLY, as_json, assembled, blocks, figure_html
 from xortune.reports.progress import status_json, status_rows
 from xortune.reports.run import config_table
 from xortune.runs.run import Run
@@ -34,53 +33,54 @@ from xortune.runs.status import RunStatus, Watcher, refuse_interval
 # -------------------------------------------------------------------------------------------------
 # The data of the page: the values of `xortune status --json`, the best configurations, figures.
 
-SECTIONS: dict[str, tuple[str, ...]] = {
-    "Curves": ("history", "success-by-epoch", "learning-curves"),
-    "Where the seeds go": ("seeds-so-far",),
-    "Failures": ("failures",),
+Figure = Callable[[Run], Plot | None]
+
+CONFIGS = "Leading configurations"
+
+HISTORY: Figure = partial(history.optimization_history, running=True)
+
+SECTIONS: dict[str, tuple[str, tuple[Figure, ...]]] = {
+    "Curves": (
+        "There is nothing to draw yet.",
+        (HISTORY, distributions.success_by_epoch, distributions.learning_curves),
+    ),
+    "Where the seeds go": ("There is nothing to draw yet.", (seeds.seeds_so_far,)),
+    "Failures": (
+        "No seed is known to have crashed, diverged or learned something else.",
+        (seeds.failures,),
+    ),
 }
-"""The figures of each section of the page, by their names."""
-
-_FROM_REPORT: dict[Callable[[Run], Plot | None], Callable[[Run], Plot | None]] = {
-    history.optimization_history: partial(history.optimization_history, running=True),
-    distributions.success_by_epoch: distributions.success_by_epoch,
-    distributions.learning_curves: distributions.learning_curves,
-    seeds.failures: seeds.failures,
-}
-"""Figures of a report, and what draws them while the run still runs."""
+"""The figures of each section of the page, and what it says if they have nothing to show."""
 
 
-def _figures(run: Run) -> list[Plot]:
-    is_shown, counts = dict(FIGURES), run.results.counts
-    plots = [draw(run) for figure, draw in _FROM_REPORT.items() if is_shown[figure](run, counts)]
-    return [plot for plot in (*plots, seeds.seeds_so_far(run)) if plot is not None]
+def _sections(run: Run) -> dict[str, str]:
+    """The HTML of the parts of the page that change only with the journal, by their ids."""
+    parts = {_id(CONFIGS): "<p>No configuration has a result yet.</p>"}
+    if run.results:
+        table = config_table(run, report_of(run), FIRST)
+        more = f": the first {FIRST} of {table.total:,}" if table.total > FIRST else ""
+        caption = f"Configurations so far, best first{more}"
+        parts[_id(CONFIGS)] = _table(caption, first_rows(table))
+    # A figure of a report has something to show in the same cases.
+    is_shown = dict(FIGURES) | {HISTORY: dict(FIGURES)[history.optimization_history]}
+    for heading, (nothing, figures) in SECTIONS.items():
+        plots = [
+            figure(run)
+            for figure in figures
+            if run.results and (figure not in is_shown or is_shown[figure](run, run.results.counts))
+        ]
+        drawn = (figure_html(plot, has_links=False) for plot in plots if plot is not None)
+        parts[_id(heading)] = "".join(drawn) or f"<p>{nothing}</p>"
+    return parts
 
 
-def _figure(plot: Plot) -> dict[str, Any]:
-    texts = {"title": plain(plot.title), "alt": plain(plot.alt), "note": plain(plot.note)}
-    tables = [_table(table, plain(about)) for about, table in data_tables(plot)]
-    return {"name": plot.name, **texts, "tables": tables, **plotly_json(plot)}
+def _table(caption: str, table: Table) -> str:
+    return str(blocks().data_table(caption, table, caption, has_heads=True))
 
 
-def _table(table: Table, caption: str) -> dict[str, Any]:
-    return {
-        "caption": caption,
-        "columns": [[plain(column.name), column.numeric] for column in table.columns],
-        "rows": [[plain(cell) for cell in row] for row in table.rows],
-    }
-
-
-def _results(run: Run) -> dict[str, Any]:
-    """The part of the data that changes only with the journal."""
-    if not run.results:
-        return {"configs": None, "figures": []}
-    table = config_table(run, report_of(run), FIRST)
-    more = f": the first {FIRST} of {table.total:,}" if table.total > FIRST else ""
-    caption = f"Configurations so far, best first{more}"
-    return {
-        "configs": _table(first_rows(table), caption),
-        "figures": [_figure(plot) for plot in _figures(run)],
-    }
+def _id(heading: str) -> str:
+    """The id of what changes in a section; the section's own is that without `-now`."""
+    return f"{heading.lower().replace(' ', '-')}-now"
 
 
 STATES = {
@@ -111,7 +111,7 @@ class _LiveRun:
         self._watcher, self._lock = Watcher(run), threading.Lock()
         self._data, self._next = b"", 0.0
         self._state: tuple[object, ...] = ()
-        self._results: dict[str, Any] = {}
+        self._sections: dict[str, str] = {}
         self._version = 0
         self.name = plain(self._watcher.look().name)
 
@@ -129,16 +129,18 @@ class _LiveRun:
         status, run = self._watcher.look_closely()
         state = (len(run.evaluations), status.written, run.manifest, status.certificate)
         if state != self._state:
-            self._results, self._state = _results(run), state
+            self._sections, self._state = _sections(run), state
             self._version += 1
-        rows = status_rows(status)
+        (_, state_text), *rows = status_rows(status)
+        now = table_of(texts("what", "now"), [("state", state_text), *rows])
         values = {
             "status": status_json(status),
             "sentence": plain(_sentence(status)),
-            "rows": [["state", rows[0][1]], *rows[1:]],
+            "rows": _table("The run at this moment", now),
             "version": self._version,
+            "sections": self._sections,
         }
-        return as_json(values | self._results).encode()
+        return as_json(values).encode()
 
 
 # -------------------------------------------------------------------------------------------------
@@ -205,14 +207,21 @@ class LiveServer(ThreadingHTTPServer):
         self.address_family = family
         self.token = secrets.token_urlsafe(24)
         self.follower = follower
-        html, self.policy = assembled(
-            "live.html.jinja",
-            ["assets/page.js", "vendor/plotly-cartesian.min.js", "assets/live.js"],
-            "style-src-attr 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; ",
-            name=follower.name,
-            sections=SECTIONS,
-            milliseconds=round(1000 * seconds),
+        now = blocks().now(round(1000 * seconds))
+        bodies = {"Where it stands": now}
+        bodies |= {heading: blocks().part(_id(heading)) for heading in (CONFIGS, *SECTIONS)}
+        html, policy = assembled(
+            ["assets/page.js", PLOTLY, "assets/figures.js", "assets/live.js"],
+            "style-src-attr 'unsafe-inline'; connect-src 'self'; ",
+            live=True,
+            title=f"xortune: {follower.name}",
+            subtitle="This page follows the run. Nothing is written into it.",
+            sections=[
+                {"id": _id(heading).removesuffix("-now"), "heading": heading, "body": body}
+                for heading, body in bodies.items()
+            ],
         )
+        self.policy = f"{policy}; frame-ancestors 'none'"  # of no effect in the page itself
         self.page = html.encode()
         super().__init__(address[:2], _Handler)
         listening = ipaddress.ip_address(str(self.server_address[0]))

@@ -42,6 +42,8 @@ from xortune.reports.drawing.plotly import plotly_json
 # -------------------------------------------------------------------------------------------------
 # The page: the Markdown of a report as HTML, with the figures and the table of configs in place.
 
+PLOTLY = "vendor/plotly-cartesian.min.js"
+
 LONG = 30  # characters; a longer cell is at least half a telephone wide
 
 
@@ -57,16 +59,18 @@ def page(document: Document) -> str:
     if document.configs is not None:
         scripts += ["assets/recipes.js", "assets/configs.js"]
     if document.plots:
-        scripts += ["vendor/plotly-cartesian.min.js", "assets/figures.js"]
+        scripts += [PLOTLY, "assets/figures.js"]
     allowed = "style-src-attr 'unsafe-inline'; " if document.plots else ""
-    values = {"title": title, "subtitle": subtitle, "sections": sections}
-    return assembled("page.html.jinja", scripts, allowed, **values)[0]
+    return assembled(scripts, allowed, title=title, subtitle=subtitle, sections=sections)[0]
 
 
-def assembled(template: str, names: Sequence[str], allowed: str, **values: Any) -> tuple[str, str]:
+def assembled(
+    names: Sequence[str], allowed: str, *, live: bool = False, **values: Any
+) -> tuple[str, str]:
     """A page with its style and these scripts in it, and the policy that allows only these.
 
-    `allowed` are further directives of the policy, each with `; ` after it.
+    `allowed` are further directives of the policy, each with `; ` after it. The other values are
+    those of page.html.jinja; a `live` page follows a run.
     """
     first, style = asset("assets/theme.js"), asset("assets/page.css")
     scripts = [asset(name) for name in names]
@@ -76,7 +80,33 @@ def assembled(template: str, names: Sequence[str], allowed: str, **values: Any) 
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     parts = {"first_script": first, "scripts": scripts, "style": style, "policy": policy}
-    return page_templates().get_template(template).render(parts | values), policy
+    template = page_templates().get_template("page.html.jinja")
+    return template.render(parts | values, live=live), policy
+
+
+def blocks() -> Any:
+    """The macros of blocks.html.jinja, which make the parts of pages."""
+    return page_templates().get_template("blocks.html.jinja").module
+
+
+def figure_html(plot: Plot, label: Callable[[str], str] = str, *, has_links: bool = True) -> Markup:
+    """A figure with its data, for scripts and as tables.
+
+    `label` makes a table's caption a name that no other region of the page has; with `has_links`
+    the tables link to the rows of configs.
+    """
+    drawn = plotly_json(plot)
+    html: Markup = blocks().figure(
+        plot=plot,
+        title=plain(plot.title),
+        alt=plain(plot.alt),
+        note=plain(plot.note),
+        height=drawn["layout"]["height"],
+        data=as_json(drawn),
+        tables=[(about, table, label(about)) for about, table in data_tables(plot)],
+        has_links=has_links,
+    )
+    return html
 
 
 class _Html:
@@ -84,7 +114,6 @@ class _Html:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._macros: Any = page_templates().get_template("blocks.html.jinja").module
         self._labels: dict[str, int] = {}
         self._above = ""
         self._keys = {row.key for row in document.configs.rows} if document.configs else set()
@@ -141,28 +170,13 @@ class _Html:
     def _fence(self, tokens: Sequence[Token], at: int) -> str:
         token = tokens[at]
         if token.info == "figure":
-            return self._figure(self._plots[token.content.strip()])
+            return figure_html(self._plots[token.content.strip()], self._label)
         if token.info == "configs":
             assert self._document.configs is not None
             values = embedded(self._document.configs)
-            return str(self._macros.configs(values, self._label(token.meta["above"])))
+            return str(blocks().configs(values, self._label(token.meta["above"])))
         text, language = token.content.removesuffix("\n"), token.info
-        return str(self._macros.code(text, language, self._label(language or "code")))
-
-    def _figure(self, plot: Plot) -> str:
-        drawn = plotly_json(plot)
-        tables = [(about, table, self._label(about)) for about, table in data_tables(plot)]
-        return str(
-            self._macros.figure(
-                plot=plot,
-                title=plain(plot.title),
-                alt=plain(plot.alt),
-                note=plain(plot.note),
-                height=drawn["layout"]["height"],
-                data=as_json(drawn),
-                tables=tables,
-            )
-        )
+        return str(blocks().code(text, language, self._label(language or "code")))
 
     def _code(self, tokens: Sequence[Token], at: int) -> str:
         text = tokens[at].content

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import yaml
-from browsing import FOLLOWED, complaints_of_axe, fits, labels_stand_free
+from browsing import FOLLOWED, complaints_of_axe, drawn, fits, labels_stand_free
 from hand_made import CONFIG, RIGHT, WRONG, ZERO, append, done, failed, outcome, solved, write_run
 from pages import many
 from playwright.sync_api import expect
@@ -224,8 +224,9 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     expect(sentence).to_contain_text("Best so far: 5 of 8 seeds solved")
     expect(shown).to_have_title("2/4 grows")
     expect(shown.locator("#rows")).to_contain_text("too hot")
-    expect(shown.locator("#configs tbody tr")).to_have_count(2)
+    expect(shown.locator("#leading-configurations tbody tr")).to_have_count(2)
     spent = shown.locator("#figure-seeds-so-far .plot")
+    spent.scroll_into_view_if_needed()  # it is drawn when it comes near
     expect(spent.locator(".main-svg").first).to_be_visible()
     said = "{} % went to the 2 of {} configurations that have the most, {} each."
     expect(spent).to_have_attribute("aria-label", said.format("Of 16 seeds 100.0", 2, 8))
@@ -235,7 +236,7 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     expect(spent).to_have_attribute("aria-label", said.format("Of 48 seeds 66.7", 4, 16))
     best = "() => document.querySelector('#figure-history .drawn').data.at(-1).x.at(-1)"
     assert shown.evaluate(best) == 48
-    expect(shown.locator("#configs")).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(shown.locator("#leading-configurations")).to_contain_text("<img src=x onerror=alert(1)>")
     assert shown.locator("main img").count() == 0
 
 
@@ -252,7 +253,7 @@ def test_it_says_that_the_run_has_ended_and_that_the_server_is_gone(show, server
     end(server)
     expect(sentence).to_contain_text("Lost the server")
     expect(sentence).to_contain_text("What stands below was so at")
-    expect(shown.locator("#configs tbody tr")).to_have_count(1)  # it stays
+    expect(shown.locator("#leading-configurations tbody tr")).to_have_count(1)  # it stays
 
 
 def test_it_is_accessible_and_fits(show, server_of, tmp_path):
@@ -268,8 +269,9 @@ def test_it_is_accessible_and_fits(show, server_of, tmp_path):
     assert shown.locator("figure:visible").count() == 4
     shown.locator("details.data summary").first.click()
     assert complaints_of_axe(shown) == []
+    drawn(shown)
     for width in (1440, 400):
         shown.set_viewport_size({"width": width, "height": 900})
-        shown.wait_for_function(FOLLOWED.replace('".plot"', '"figure:not([hidden]) .plot"'))
+        shown.wait_for_function(FOLLOWED)
         fits(shown, width)
         labels_stand_free(shown)

@@ -1,94 +1,40 @@
-// A page that follows a run: asks the server what is new, and writes it down as text.
+// A page that follows a run: asks the server what is new, and puts it in place.
 "use strict";
 {
-  const at = (id) => document.getElementById(id);
-  const wait = Number(document.body.dataset.milliseconds);
+  const at = (id) => document.getElementById(id), bar = at("progress");
   const say = (text) => { // a text that stays is not read aloud again
     if (at("sentence").textContent !== text) at("sentence").textContent = text;
   };
-  const make = (tag, text, numeric) => {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    if (numeric) made.className = "number";
-    return made;
-  };
-  const fill = (table, { caption, columns, rows }, heading = -1) => {
-    const head = document.createElement("thead"), body = document.createElement("tbody");
-    const names = document.createElement("tr");
-    for (const [name, numeric] of columns) {
-      const cell = make(name ? "th" : "td", name, numeric);
-      if (name) cell.scope = "col";
-      names.append(cell);
+  // Makes a node like a fresh one and keeps it, so that focus, scrolling and what is open stay.
+  const renew = (node, fresh) => {
+    if (node.nodeName !== fresh.nodeName) return node.replaceWith(fresh);
+    if (node.nodeType === Node.TEXT_NODE) return node.data === fresh.data || (node.data = fresh.data);
+    for (const name of [...node.getAttributeNames(), ...fresh.getAttributeNames()]) {
+      if (fresh.hasAttribute(name)) node.setAttribute(name, fresh.getAttribute(name));
+      else if (name !== "open" && name !== "style") node.removeAttribute(name);
     }
-    head.append(names);
-    for (const row of rows) {
-      const line = document.createElement("tr");
-      row.forEach((text, place) => {
-        const cell = make(place === heading ? "th" : "td", text, columns[place][1]);
-        if (place === heading) cell.scope = "row";
-        line.append(cell);
-      });
-      body.append(line);
-    }
-    const named = make("caption", caption);
-    table.replaceChildren(named, head, body);
+    if (node.matches(".plot")) return;
+    const before = [...node.childNodes], after = [...fresh.childNodes];
+    after.forEach((child, i) => (i < before.length ? renew(before[i], child) : node.append(child)));
+    before.slice(after.length).forEach((child) => child.remove());
   };
-  const ink = () => getComputedStyle(document.body).color;
-  const draw = (figure, { title, alt, note, tables, data, layout, width }) => {
-    figure.hidden = false;
-    figure.querySelector("figcaption").textContent = title;
-    figure.querySelector(".note").textContent = note;
-    const place = figure.querySelector(".plot");
-    place.setAttribute("aria-label", alt);
-    let inner = place.querySelector(".drawn");
-    if (!inner) {
-      inner = document.createElement("div");
-      inner.className = "drawn";
-      place.append(inner);
-    }
-    inner.style.minWidth = `${width}px`; // where the page is narrower, the figure scrolls
-    place.style.minHeight = `${layout.height}px`;
-    layout.font.color = ink();
-    layout.uirevision = "kept"; // what is hidden in the legend stays hidden
-    Plotly.react(inner, data, layout, { responsive: true, displayModeBar: false, logging: 1 });
-    const details = figure.querySelector(".data");
-    const shown = tables.map((one) => {
-      const region = document.createElement("div"), table = document.createElement("table");
-      region.className = "scroll";
-      region.tabIndex = 0;
-      region.setAttribute("role", "group");
-      region.setAttribute("aria-label", one.caption);
-      fill(table, one);
-      region.append(table);
-      return region;
-    });
-    details.replaceChildren(details.querySelector("summary"), ...shown);
-  };
-  const empty = (section) => {
-    const nothing = [...section.querySelectorAll(":scope > figure, :scope > .scroll")].every((one) => one.hidden);
-    section.querySelector(".empty").hidden = !nothing;
+  const put = (id, html) => {
+    const fresh = at(id).cloneNode(false);
+    fresh.append(...new DOMParser().parseFromString(html, "text/html").body.childNodes);
+    renew(at(id), fresh);
+    page.drawWithin(at(id));
   };
   let known = 0, last = "";
-  const show = ({ status, sentence, rows, version, configs, figures }) => {
+  const show = ({ status, sentence, rows, version, sections }) => {
     say(sentence);
     document.title = `${status.done}${status.total === null ? "" : `/${status.total}`} ${status.name}`;
-    const bar = at("progress");
     bar.hidden = status.total === null;
     bar.max = status.total || 1;
     bar.value = status.total ? Math.min(status.done, status.total) : 1;
-    fill(at("rows"), { caption: "The run at this moment", columns: [["what"], ["now"]], rows }, 0);
-    last = new Date().toLocaleTimeString();
-    if (version === known) return;
-    const table = at("configs");
-    table.parentElement.hidden = !configs;
-    if (configs) fill(table, configs, 0);
-    const drawn = new Map(figures.map((one) => [`figure-${one.name}`, one]));
-    for (const figure of document.querySelectorAll("figure")) {
-      if (drawn.has(figure.id)) draw(figure, drawn.get(figure.id));
-      else figure.hidden = true;
-    }
-    document.querySelectorAll("section:has(> .empty)").forEach(empty);
+    put("rows", rows);
+    if (version !== known) for (const [id, html] of Object.entries(sections)) put(id, html);
     known = version;
+    last = new Date().toLocaleTimeString();
   };
   const seen = () => (last ? ` What stands below was so at ${last}.` : "");
   const ask = async () => {
@@ -97,13 +43,10 @@
   };
   const look = async () => {
     const told = await ask().catch(() => null);
-    setTimeout(look, wait);
+    setTimeout(look, Number(bar.dataset.milliseconds));
     if (told === null) say(`Lost the server: it was ended, or cannot be reached.${seen()}`);
     else if (told.ok) show(told.found);
     else say(`The run cannot be read: ${told.found.error}.${seen()}`);
   };
-  addEventListener("themechange", () => {
-    for (const inner of document.querySelectorAll(".drawn")) Plotly.relayout(inner, { "font.color": ink() });
-  });
   look();
 }
