@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,15 +32,22 @@ from xortune.core.point import Point, as_float
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
-from xortune.racing.objectives import only_statistic
-from xortune.reports.document import Table, environment, lines_of, numbers, table_of, texts
+from xortune.racing.objectives import estimates, only_statistic, summary_of
+from xortune.reports.document import (
+    Table,
+    environment,
+    lines_of,
+    numbers,
+    table_of,
+    texts,
+)
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import moment
-from xortune.spaces.model import SearchSpace
+from xortune.spaces.model import Objective, SearchSpace
 from xortune.stats.proportions import mcnemar_greater, unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
@@ -353,6 +360,37 @@ def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[
             counts = np.bincount(seeds.config[shared & differ], minlength=len(part))
             pairs[row, start : start + len(part)] = counts
     return pairs
+
+
+# -------------------------------------------------------------------------------------------------
+# Which configs are on the Pareto front.
+
+
+class FrontRow(NamedTuple):
+    """A config, its estimate for each objective, and whether it is on the front."""
+
+    result: ConfigResult
+    estimate: dict[str, float]
+    on_front: bool
+
+    def cost(self, objective: Objective) -> float:
+        """The estimate with the sign by which less is better."""
+        estimate = self.estimate[objective.name]
+        return -estimate if objective.maximize else estimate
+
+
+@cached_per_run
+def compared_for_front(run: Run) -> tuple[FrontRow, ...]:
+    """The configs with the full seeds, best first; none in a run with one objective."""
+    if run.front is None:
+        return ()
+    rows, objectives = [], run.objectives
+    for place in np.flatnonzero(run.results.counts.n >= run.full_seeds).tolist():
+        result = run.results[place]
+        amounts = estimates(objectives, result.point, summary_of(result.outcome, objectives))
+        estimate = {o.name: amount for o, amount in zip(objectives, amounts, strict=True)}
+        rows.append(FrontRow(result, estimate, bool(run.front[place])))
+    return tuple(rows)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -35,7 +34,16 @@ from xortune.core.formats import (
     span,
     value,
 )
-from xortune.reports.document import Document, Mono, Table, lines_of, numbers, table_of, texts
+from xortune.reports.document import (
+    Document,
+    Mono,
+    Table,
+    lines_of,
+    number_or_dash,
+    numbers,
+    table_of,
+    texts,
+)
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures.comparisons import (
     agreement,
@@ -122,26 +130,28 @@ def tables_of(comparison: AnyComparison) -> dict[str, Table]:
     }
 
 
-def contestants_table(comparison: RunComparison) -> Table:
-    """Each contestant with its counts on fresh seeds, and those of its search if there was one."""
+def contestants_table(comparison: RunComparison, *, narrow: bool = False) -> Table:
+    """Each contestant with its counts on fresh seeds, and those of its search if there was one.
+
+    If they have a number of their own, a `narrow` table has it in one column, and no rate.
+    """
     searched = any(SEARCHED in one.facts for one in comparison.contestants)
     score = _score(comparison)
-    columns = () if score is None else score.columns
-    heads = numbers("solved", "rate", "95 % interval", *columns, *["search"] * searched)
-    rows = [
-        (
-            *(one.label, f"{one.outcome.successes:,}/{one.outcome.n:,}"),
-            *(
-                measured(one.outcome.rate, *one.outcome.interval()),
-                interval(*one.outcome.interval()),
-            ),
-            *([] if score is None else map(_number_or_dash, score.of(one.outcome))),
-            *[one.facts.get(SEARCHED, "")] * searched,
-            ORIGINS[one.origin],
-        )
-        for one in comparison.contestants
-    ]
-    return table_of([*texts("contestant"), *heads, *texts("fresh seeds")], rows)
+    heads = ["rate", "95 % interval", *(score.columns if score else ())]
+    if score and narrow:
+        heads = ["95 % CI", f"{score.name} ({score.worst})"]
+    rows = []
+    for one in comparison.contestants:
+        ends = one.outcome.interval()
+        cells = [measured(one.outcome.rate, *ends), interval(*ends)]
+        if score:
+            scores = [*map(number_or_dash, score.of(one.outcome))]
+            cells = [cells[1], "{} ({})".format(*scores)] if narrow else [*cells, *scores]
+        counted = f"{one.outcome.successes:,}/{one.outcome.n:,}"
+        search = [one.facts.get(SEARCHED, "")] * searched
+        rows.append((one.label, counted, *cells, *search, ORIGINS[one.origin]))
+    columns = numbers("solved", *heads, *["search"] * searched)
+    return table_of([*texts("contestant"), *columns, *texts("fresh seeds")], rows)
 
 
 def _score(comparison: RunComparison) -> Score | None:
@@ -152,10 +162,6 @@ def _score(comparison: RunComparison) -> Score | None:
     if rules:
         return Score(rules[0].name, rules[0].sign in (">", ">=", "=="))
     return score_of((), names)
-
-
-def _number_or_dash(amount: float) -> str:
-    return "–" if math.isnan(amount) else number(amount)
 
 
 def pairs_table(comparison: RunComparison) -> Table:

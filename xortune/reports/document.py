@@ -57,6 +57,11 @@ def table_of(columns: Iterable[Column], rows: Iterable[Sequence[str]]) -> Table:
     return Table(tuple(columns), tuple(map(tuple, rows)))
 
 
+def number_or_dash(amount: float) -> str:
+    """The number; a dash for NaN."""
+    return "–" if math.isnan(amount) else number(amount)
+
+
 EPOCHS = "epochs to solve"  # the measure of a run whose objective is not a number
 
 
@@ -90,7 +95,7 @@ class ConfigRow:
     @property
     def score_texts(self) -> tuple[str, ...]:
         """The scores as text."""
-        return tuple("–" if math.isnan(one) else number(one) for one in self.scores)
+        return tuple(map(number_or_dash, self.scores))
 
     @property
     def solved(self) -> str:

@@ -24,11 +24,9 @@ from xortune.core.formats import (
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
 from xortune.racing.objectives import (
-    estimates,
     numbers_in,
     statistic_interval,
     statistic_value,
-    summary_of,
     ties_of,
 )
 from xortune.reports.analysis import (
@@ -37,6 +35,7 @@ from xortune.reports.analysis import (
     certified_lines,
     certified_table,
     columns_of,
+    compared_for_front,
     left_out,
     report_of,
     task_argument,
@@ -289,38 +288,32 @@ class FrontTable:
 
 def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     """The front of a run with the parameters that vary; None with one objective."""
-    front = run.front
-    if front is None:
-        return None
     objectives = run.objectives
-    ranked = []
-    for place in np.flatnonzero(front).tolist():
-        result = run.results[place]
-        amounts = estimates(objectives, result.point, summary_of(result.outcome, objectives))
-        costs = [-a if o.maximize else a for o, a in zip(objectives, amounts, strict=True)]
-        ranked.append(((*costs, result.key), amounts, result))
-    ranked.sort(key=lambda entry: entry[0])
+    if len(objectives) == 1:
+        return None
+    compared = compared_for_front(run)
+    front = [row for row in compared if row.on_front]
+    front.sort(key=lambda row: (*map(row.cost, objectives), row.result.key))
     names = [name for name in varied if name not in {o.name for o in objectives}]
     rows = [
         (
             *(config_text(r.point, names), Mono(r.key)),
-            *(c for o, a in zip(objectives, amounts, strict=True) for c in _cells(o, r, a)),
+            *(cell for o in objectives for cell in _cells(o, r, estimate[o.name])),
         )
-        for _, amounts, r in ranked[:SHOWN_FRONT]
+        for r, estimate, _ in front[:SHOWN_FRONT]
     ]
-    full = run.full_seeds
     [about] = lines_of(
         "front.txt.jinja",
         objectives=objectives,
-        compared=int((run.results.counts.n >= full).sum()),
-        full=full,
-        found=len(ranked),
+        compared=len(compared),
+        full=run.full_seeds,
+        found=len(front),
     )
     heads = {SUCCESS_RATE: ("solved", "95 % interval"), EPOCHS_TO_SOLVE: (EPOCHS,)}
     columns = [name for o in objectives for name in heads.get(o.name, (plain(o.name),))]
     table = table_of([*texts("configuration", "key"), *numbers(*columns)], rows)
-    shown = tuple(result for *_, result in ranked[:SHOWN_FRONT])
-    return FrontTable(about, table, len(ranked) - len(rows), shown, tuple(names))
+    shown = tuple(row.result for row in front[:SHOWN_FRONT])
+    return FrontTable(about, table, len(front) - len(rows), shown, tuple(names))
 
 
 def _cells(objective: Objective, result: ConfigResult, amount: float) -> tuple[str, ...]:

@@ -338,7 +338,7 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
     if isinstance(comparison, RunComparison):
         first, *others = runs_answer(comparison)
         _print(console, first)
-        console.print(rich_table_of(_narrower(contestants_table(comparison))))
+        console.print(rich_table_of(contestants_table(comparison, narrow=True)))
         if len(others) > MOST_SENTENCES:
             pairs = _columns(pairs_table(comparison))
             console.print(_rich([one for one in pairs if one.column.name in PAIR_COLUMNS]))
@@ -356,22 +356,6 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
         lines = [*comparison.lines, basis]
     _print(console, *lines)
     _print(console, *map(str, files), whole=True)
-
-
-def _narrower(table: Table) -> Table:
-    """The contestants at 80 columns: their number in one column, and no rate beside k/n."""
-    names = [column.name for column in table.columns]
-    at = next((place for place, name in enumerate(names) if name.endswith("_median")), None)
-    if at is None:
-        return table
-    name, worst = names[at].removesuffix("_median"), names[at + 1].rpartition("_")[2]
-    heads = {names.index("95 % interval"): "95 % CI", at: f"{name} ({worst})"}
-    kept = [place for place in range(len(names)) if names[place] != "rate" and place != at + 1]
-    columns = (replace(table.columns[p], name=heads.get(p, names[p])) for p in kept)
-    rows = (
-        [f"{row[at]} ({row[at + 1]})" if p == at else row[p] for p in kept] for row in table.rows
-    )
-    return table_of(columns, rows)
 
 
 def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[str, Any]:

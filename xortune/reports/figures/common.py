@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xortune.core.formats import config_text, count, interval, measured, value
 from xortune.core.outcome import Outcome
-from xortune.reports.analysis import differing
+from xortune.reports.analysis import differing, varying
 from xortune.reports.document import blocks_of
 from xortune.reports.drawing.model import Ends, Mark, Panel, Plot, Role, Series, shortened
 from xortune.runs.results import ConfigResult, ConfigResults
@@ -86,9 +86,9 @@ def same_in_all(results: Sequence[ConfigResult], names: Sequence[str]) -> str:
     return f"The same in all shown: {shortened(text, 160)}." if text else ""
 
 
-def described(result: ConfigResult, names: Sequence[str]) -> str:
-    """A config as text: these parameters and its key."""
-    text = shortened(config_text(result.point, names), 300)
+def described(run: Run, result: ConfigResult) -> str:
+    """A config as text: the parameters that vary in its run, and its key."""
+    text = shortened(config_text(result.point, varying(run)), 300)
     return f"{text} ({result.key})" if text else result.key
 
 

@@ -17,7 +17,7 @@ from xortune.core.formats import count
 from xortune.core.outcome import Curves, Outcome
 from xortune.core.success import Success, parse_success
 from xortune.racing.objectives import numbers_in
-from xortune.reports.analysis import score_in, varying
+from xortune.reports.analysis import score_in
 from xortune.reports.drawing.model import RATES, Axis, Ends, Mark, Panel, Plot, Role, Rule, Series
 from xortune.reports.figures.common import (
     CHOSEN,
@@ -102,14 +102,14 @@ class SeedsOf:
 
 def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
     """The best config, its fresh seeds if it is certified, the median config and those chosen."""
-    results, names = finished(run), varying(run)
+    results = finished(run)
     best, median = results[0], results[(len(results) - 1) // 2]
     by_key: dict[str, tuple[str, ConfigResult, Role]] = {best.key: ("best", best, "best")}
     by_key.setdefault(median.key, ("median", median, "muted"))
     for result, role in zip(chosen, CHOSEN, strict=False):
         by_key.setdefault(result.key, ("", result, role))
     shown = [
-        SeedsOf(what, r.key, described(r, names), r.outcome, role)
+        SeedsOf(what, r.key, described(run, r), r.outcome, role)
         for what, r, role in by_key.values()
     ]
     if certified := certified_outcome(run, run.certificate, best.key):

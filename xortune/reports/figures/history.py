@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from xortune.core.formats import count, lower_percent, number
 from xortune.core.outcome import wilson
-from xortune.reports.analysis import varying
 from xortune.reports.drawing.model import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.figures.common import MOST, described, finished, plot_of, sampled
 from xortune.runs.certificate import Certificate
@@ -148,12 +147,12 @@ def _dots(
     places[run.results.configs] = np.arange(len(run.results))
     shown_leaders = sorted(leaders, key=keys.__getitem__)[:MOST]
     kept = sorted({*sampled(len(order)), *np.flatnonzero(np.isin(order, shown_leaders)).tolist()})
-    full, names = run.full_seeds, varying(run)
+    full = run.full_seeds
     marks: dict[bool, list[Mark]] = {False: [], True: []}
     for at in kept:
         r = run.results[int(places[order[at]])]
         k, n = r.outcome.successes, r.outcome.n
-        text = f"{described(r, names)}: {k:,} of {n:,}"
+        text = f"{described(run, r)}: {k:,} of {n:,}"
         marks[n >= full].append(Mark(float(costs[at]), r.outcome.rate, text=text, key=r.key))
     fewer = Series("fewer seeds", tuple(marks[False]), role="muted", marker="ring")
     whole = Series(f"all {count(full, 'seed')}", tuple(marks[True]))

@@ -23,7 +23,6 @@ from xortune.reports.analysis import (
     quantile_bins,
     report_of,
     space_of,
-    varying,
 )
 from xortune.reports.drawing.model import (
     RATES,
@@ -454,13 +453,13 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     sides.append(("success rate", [(0.0, "0 %"), (1.0, "100 %")], rates))
     heights = np.stack([heights for *_, heights in sides], axis=1)[shown]
     absent = bool(np.isnan(heights).any())
-    results, names = [run.results[place] for place in shown], varying(run)
+    results = [run.results[place] for place in shown]
     lines = Lines(
         ys=tuple(map(tuple, np.nan_to_num(heights, nan=NOWHERE).round(6).tolist())),
         values=tuple(rates[shown].tolist()),
         value_label="success rate",
         texts=tuple(
-            f"{described(r, names)}: {r.outcome.successes:,} of {r.outcome.n:,} seeds solved"
+            f"{described(run, r)}: {r.outcome.successes:,} of {r.outcome.n:,} seeds solved"
             for r in results
         ),
         keys=tuple(result.key for result in results),

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations, groupby, pairwise
-from typing import NamedTuple
-
-import numpy as np
 
 from xortune.core.formats import lower_percent, measured, number, plain
-from xortune.racing.objectives import estimates, summary_of
-from xortune.reports.analysis import report_of, varying
+from xortune.reports.analysis import FrontRow, compared_for_front, report_of
 from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.figures.common import (
     LONGEST,
@@ -24,7 +20,6 @@ from xortune.reports.figures.common import (
     sampled,
 )
 from xortune.runs.certificate import CertifiedResult
-from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 
@@ -34,7 +29,7 @@ APART = 0.17  # offset of two rates in one row from its middle, as a share of th
 def ranking(run: Run, top: int = 20) -> Plot:
     """The success rates of the first configs; shades those indistinguishable from the best."""
     results, certificate = finished(run), run.certificate
-    shown, names, best = results[:top], varying(run), results[0]
+    shown, best = results[:top], results[0]
     fresh = {f.key: f for f in certificate.finalists} if certificate else {}
     tied = report_of(run).tied
     members = set(tied.members.keys[:top]) if best.outcome.successes else set()
@@ -50,7 +45,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
             r.outcome.rate,
             row - APART * (r.key in fresh),
             x_ends=r.outcome.interval(),
-            text=f"{described(r, names)}: {counted(r.outcome)}",
+            text=f"{described(run, r)}: {counted(r.outcome)}",
             key=r.key,
         )
         for row, r in enumerate(shown)
@@ -65,7 +60,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
                 finalist.rate if finalist.lower_bound is None else finalist.lower_bound,
                 finalist.rate,
             ),
-            text=f"{described(r, names)}: {_fresh(finalist)} with confidence {sure}",
+            text=f"{described(run, r)}: {_fresh(finalist)} with confidence {sure}",
             key=r.key,
         )
         for row, r in enumerate(shown)
@@ -90,7 +85,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
             tuple(layers),
         ),
         best=best.outcome,
-        name=described(best, names),
+        name=described(run, best),
         total=len(results),
         shown=shown,
         sizes=[r.outcome.n for r in shown],
@@ -112,43 +107,29 @@ def _fresh(finalist: CertifiedResult) -> str:
 MOST_PANELS = 6  # of more pairs of objectives, only those with the first objective are shown
 
 
-class FrontRow(NamedTuple):
-    """A config, its estimate for each objective, and whether it is on the front."""
-
-    result: ConfigResult
-    estimate: dict[str, float]
-    on_front: bool
-
-
 def pareto_front(run: Run) -> Plot | None:
     """The configs with the full seeds by two objectives, one panel for each pair of objectives.
 
     None if there is one objective, or no config with the full seeds to show.
     """
     objectives, full = run.objectives, run.full_seeds
-    if run.front is None:
+    if len(objectives) == 1:
         return None
-    rows: list[FrontRow] = []
-    for place in np.flatnonzero(run.results.counts.n >= full).tolist():
-        result = run.results[place]
-        amounts = estimates(objectives, result.point, summary_of(result.outcome, objectives))
-        estimate = {o.name: amount for o, amount in zip(objectives, amounts, strict=True)}
-        rows.append(FrontRow(result, estimate, bool(run.front[place])))
+    rows = compared_for_front(run)
     pairs = list(combinations(objectives, 2))
     if len(pairs) > MOST_PANELS:
         pairs = [pair for pair in pairs if objectives[0] in pair]
     front = [row for row in rows if row.on_front]
     others = [row for row in rows if not row.on_front]
-    drawn = [others[at] for at in sampled(len(others))] if others else []
-    names, single = varying(run), len(pairs) == 1
-    panels = [_panel([*drawn, *front], pair, names, single=single) for pair in pairs]
+    drawn = [others[at] for at in sampled(len(others))]
+    single = len(pairs) == 1
+    panels = [_panel(run, [*drawn, *front], pair, single=single) for pair in pairs]
     panels = [panel for panel in panels if panel.layers]
     if not panels:  # without a success, epochs to solve are infinite
         return None
     ends = []
     for objective in objectives:
-        sign = -1 if objective.maximize else 1
-        best = min(front, key=lambda row: (sign * row.estimate[objective.name], row.result.key))
+        best = min(front, key=lambda row: (row.cost(objective), row.result.key))
         texts = [f"{_label(o)} {_estimate_text(o, best)}" for o in objectives]
         ends.append((_label(objective), best.result.key, texts))
     return plot_of(
@@ -169,11 +150,7 @@ def pareto_front(run: Run) -> Plot | None:
 
 
 def _panel(
-    rows: Sequence[FrontRow],
-    pair: tuple[Objective, Objective],
-    names: Sequence[str],
-    *,
-    single: bool,
+    run: Run, rows: Sequence[FrontRow], pair: tuple[Objective, Objective], *, single: bool
 ) -> Panel:
     x, y = pair if pair[1].name == SUCCESS_RATE else pair[::-1]
     finite = [row for row in rows if all(math.isfinite(row.estimate[o.name]) for o in pair)]
@@ -181,18 +158,18 @@ def _panel(
     others = [row for row in finite if not row.on_front]
     layers: list[Layer] = []
     if others:
-        marks = tuple(_mark(row, x, y, names) for row in others)
+        marks = tuple(_mark(run, row, x, y) for row in others)
         layers.append(Series("others with as many seeds", marks, role="muted", marker="ring"))
     if front and single:
         layers.append(_staircase(front, x, y))
     if front:
-        marks = tuple(_mark(row, x, y, names) for row in front)
+        marks = tuple(_mark(run, row, x, y) for row in front)
         layers.append(Series("on the front", marks, role="best"))
     title = "" if single else f"{_label(y)} and {_label(x)}"
     return Panel(_axis(x, finite), _axis(y, finite), tuple(layers), title)
 
 
-def _mark(row: FrontRow, x: Objective, y: Objective, names: Sequence[str]) -> Mark:
+def _mark(run: Run, row: FrontRow, x: Objective, y: Objective) -> Mark:
     outcome = row.result.outcome
     # The intervals of hundreds of others would hide everything.
     ends = outcome.interval() if row.on_front else None
@@ -203,7 +180,7 @@ def _mark(row: FrontRow, x: Objective, y: Objective, names: Sequence[str]) -> Ma
         row.estimate[y.name],
         x_ends=ends if x.name == SUCCESS_RATE else None,
         y_ends=ends if y.name == SUCCESS_RATE else None,
-        text=f"{described(row.result, names)}: {counted(outcome)}{epochs}",
+        text=f"{described(run, row.result)}: {counted(outcome)}{epochs}",
         key=row.result.key,
     )
 

@@ -15,7 +15,7 @@ from xortune.core.formats import count, percent
 from xortune.core.outcome import Status
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.objectives import only_rate, only_statistic
-from xortune.reports.analysis import Failures, failures_of, report_of, varying
+from xortune.reports.analysis import Failures, failures_of, report_of
 from xortune.reports.drawing.model import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.figures.common import (
     LONGEST,
@@ -113,13 +113,13 @@ def seeds_spent(run: Run) -> Plot:
 
 
 def _bar_of_each(run: Run, stops: Stops) -> tuple[Panel, ...]:
-    results, names = run.results, varying(run)
+    results = run.results
     axis, labels = listed(run, results)
 
     def text(stop: str, seeds: int, row: int) -> str:
         r = results[row]
         spent = f"{count(seeds, 'seed')}, {r.outcome.successes:,} solved; {stop}"
-        return f"{described(r, names)}: {spent}"
+        return f"{described(run, r)}: {spent}"
 
     parts = [(stop.value, role, results.counts.n * (stops == stop)) for stop, role in ROLES.items()]
     bars = _stacked(parts, [1] * len(results), text, results.keys)
@@ -275,14 +275,13 @@ def failures(run: Run, top: int = 20) -> Plot:
         )
     ]
     if shown := [results[place] for place in unsolved[:top]]:
-        names = varying(run)
         counted = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
         axis, labels = listed(run, shown, LONGEST - 3 - max(map(len, counted)))
         rows = []
         for place, label, r in zip(unsolved[:top], labels, shown, strict=True):
             own = failures_of(results.chosen(np.array([place])), None)
             ends = _ends(own, kinds)
-            rows.append(_Row(label, described(r, names), r.key, r.outcome.n, ends))
+            rows.append(_Row(label, described(run, r), r.key, r.outcome.n, ends))
         panels.append(
             Panel(
                 Axis("share of its seeds", "rate"),

@@ -12,7 +12,7 @@ from xortune.core.config import Config
 from xortune.core.outcome import Status
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.reports.analysis import named_task, space_of, varying
+from xortune.reports.analysis import named_task, space_of
 from xortune.reports.drawing.model import Axis, Cells, Layer, Mark, Panel, Plot, Series
 from xortune.reports.figures.common import KEY, described, plot_of
 from xortune.runs.results import ConfigResult
@@ -80,8 +80,7 @@ def decision_surface(run: Run) -> Plot | None:
     shown = [one for one in trained if one]
     if not shown:
         return None
-    names = varying(run)
-    configs = {one.result.key: described(one.result, names) for one in shown}
+    configs = {one.result.key: described(run, one.result) for one in shown}
     return plot_of(
         "decision-surface",
         *(_panel(task, one, several=len(configs) > 1) for one in shown),
