@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import unicodedata
@@ -111,6 +112,12 @@ class ConfigRow:
     def interval(self) -> str:
         """The interval, rounded outwards."""
         return interval(self.low, self.high)
+
+    @property
+    def bar(self) -> tuple[float, ...]:
+        """The start and the length of the interval, and the rate, in percent."""
+        shares = self.low, self.high - self.low, self.k / self.n
+        return tuple(round(100 * share, 1) for share in shares)
 
 
 @dataclass(frozen=True)
@@ -292,11 +299,8 @@ def rendered(
 
 def escaped(text: str) -> str:
     """The text on one line; Markdown and HTML interpret nothing in it."""
-    text = plain(text)
-    for sign, entity in zip(
-        "&<>|`*$", ["&amp;", "&lt;", "&gt;", "&#124;", "&#96;", "&#42;", "&#36;"], strict=True
-    ):
-        text = text.replace(sign, entity)
+    text = html.escape(plain(text), quote=False)
+    text = text.translate({ord(sign): f"&#{ord(sign)};" for sign in "|`*$"})
     text = re.sub(r"([\\\[\]~])", r"\\\1", text)
     # An underscore inside a word needs no escape, so hidden_dim stays readable.
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
@@ -410,16 +414,15 @@ def latex_table(
 
 def latex_escaped(text: str) -> str:
     """Plain text for LaTeX with any font encoding."""
-    latex = "".join(map(_latex_sign, unicodedata.normalize("NFC", plain(text))))
+    latex = unicodedata.normalize("NFC", plain(text)).translate(
+        {ord(s): c for s, c in COMMANDS.items()}
+    )
+    latex = re.sub(r"[^\x00-\x7f]", lambda found: _accented(found[0]), latex)
     # Two of these in a row are a ligature.
     return re.sub(r"([-,'])(?=\1)", r"\1{}", latex)
 
 
-def _latex_sign(sign: str) -> str:
-    if sign in COMMANDS:
-        return COMMANDS[sign]
-    if sign.isascii():
-        return sign
+def _accented(sign: str) -> str:
     base, *marks = tuple(unicodedata.normalize("NFD", sign))
     if len(marks) == 1 and marks[0] in ACCENTS and base.isascii() and base.isalpha():
         return f"\\{ACCENTS[marks[0]]}{{{base}}}"

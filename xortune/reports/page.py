@@ -27,7 +27,6 @@ from xortune.reports.analysis import FRESH_SEED, FRESH_SEEDS
 from xortune.reports.document import (
     EPOCHS,
     Column,
-    ConfigRow,
     ConfigTable,
     Document,
     Table,
@@ -173,8 +172,8 @@ class _Html:
             return figure_html(self._plots[token.content.strip()], self._label)
         if token.info == "configs":
             assert self._document.configs is not None
-            values = embedded(self._document.configs)
-            return str(blocks().configs(values, self._label(token.meta["above"])))
+            table, label = self._document.configs, self._label(token.meta["above"])
+            return str(blocks().configs(table, label, as_json(embedded(table)), PAGE))
         text, language = token.content.removesuffix("\n"), token.info
         return str(blocks().code(text, language, self._label(language or "code")))
 
@@ -262,7 +261,7 @@ PAGE = 25  # rows that are shown at first, also without a script
 
 
 def embedded(table: ConfigTable) -> dict[str, Any]:
-    """The values of a table of configs for the template and for the script of the page."""
+    """The values of a table of configs for the script of the page."""
     indices: list[dict[tuple[str, str], int]] = [{} for _ in table.parameters]
     as_literal = lru_cache(maxsize=None, typed=True)(literal)  # typed, because True == 1
     rows = []
@@ -272,17 +271,15 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
             of_value.setdefault((text, as_literal(value)), len(of_value)) if text else -1
             for of_value, text, value in zip(indices, row.values, row.sort, strict=True)
         )
-        counts = (row.k, row.n, row.rate, row.interval, bar(row), row.low)
+        counts = (row.k, row.n, row.rate, row.interval, row.bar, row.low)
         measure = row.amount, plain(row.measure)
         finite = (score if math.isfinite(score) else None for score in row.scores)
         scores = zip(row.score_texts, finite, strict=True)
         rows.append((row.key, *counts, *measure, row.trials, row.note, *scores, *values))
-    parameters = [plain(name) for name in table.parameters]
     data = {
-        "parameters": parameters,
+        "parameters": [plain(name) for name in table.parameters],
         "values": [[*of_value] for of_value in indices],
         "rows": rows,
-        "page": PAGE,
         "measure": table.measure
         and ("epochs_to_solve" if table.measure == EPOCHS else "objective"),
         "scores": [*table.scores],
@@ -295,22 +292,7 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
         words += ["--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)]
         data["order"] = [field.name for field in fields(Config)]
         data["seeds"] = shlex.join(words)
-    return {
-        "parameters": parameters,
-        "numeric": [column.numeric for column in table.columns(table.rows)],
-        "rows": [(row, bar(row)) for row in table.rows[:PAGE]],
-        "held": len(rows),
-        "total": table.total,
-        "measure": plain(table.measure or ""),
-        "scores": table.scores,
-        "repeated": table.repeated,
-        "data": as_json(data),
-    }
-
-
-def bar(row: ConfigRow) -> tuple[float, float, float]:
-    """The start and the length of the interval, and the rate, in percent."""
-    return tuple(round(100 * x, 1) for x in (row.low, row.high - row.low, row.k / row.n))  # type: ignore[return-value]
+    return data
 
 
 # -------------------------------------------------------------------------------------------------

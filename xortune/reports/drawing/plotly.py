@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterable
 from functools import lru_cache
@@ -147,9 +148,7 @@ def plotly_figure(plot: Plot) -> go.Figure:
 
 def escaped(text: str) -> str:
     """The text for plotly.js, which interprets some HTML, and LaTeX between dollar signs."""
-    for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("$", "&#36;")):
-        text = text.replace(sign, instead)
-    return text
+    return html.escape(text, quote=False).replace("$", "&#36;")
 
 
 # -------------------------------------------------------------------------------------------------

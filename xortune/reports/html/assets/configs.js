@@ -1,14 +1,9 @@
 // The table of all configurations: sorts, filters and pages a real table from the page's data.
 "use strict";
-page.configs = (holder) => {
+{
+  const holder = document.querySelector(".configs");
   const data = JSON.parse(holder.querySelector("script").textContent);
-  const table = holder.querySelector("table"), body = table.tBodies[0];
-  const empty = holder.querySelector("[data-row]").content.querySelector("tr");
-  const literals = new Map(); // of the values of parameters, which are written as JSON
-  const valueOf = (text) => {
-    if (!literals.has(text)) literals.set(text, JSON.parse(text));
-    return literals.get(text);
-  };
+  const table = holder.querySelector("table"), body = table.tBodies[0], first = body.rows[0];
   const rows = data.rows.map(([key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, ...values], place) => ({
     place: place + 1, key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, open: false, scores: values.splice(0, data.scores.length),
     values: values.map((at, i) => (at < 0 ? null : data.values[i][at])),
@@ -29,12 +24,13 @@ page.configs = (holder) => {
     ...data.parameters.map((name, i) => ({
       name,
       text: (row) => (row.values[i] ? row.values[i][0] : ""),
-      value: (row) => (row.values[i] ? valueOf(row.values[i][1]) : null),
+      value: (row) => (row.values[i] ? JSON.parse(row.values[i][1]) : null),
     })),
     ...repeated,
     { name: "key", text: (row) => row.key, value: (row) => row.key },
   ];
-  const state = { column: columns[0], down: false, page: 0, size: data.page, shown: rows, at: null };
+  const sizes = holder.querySelector(".pages select");
+  const state = { column: columns[0], down: false, page: 0, size: Number(sizes.value), shown: rows, at: null };
 
   // Sorting: numbers before words, what is missing last either way, equals by their place.
   const words = new Intl.Collator("en", { numeric: true });
@@ -88,19 +84,16 @@ page.configs = (holder) => {
   };
 
   const drawn = (row) => {
-    const line = empty.cloneNode(true);
-    if (!document.getElementById(row.key)) line.id = row.key;
+    const line = first.cloneNode(true);
+    line.id = row.key;
     columns.forEach((column, i) => {
       const cell = line.cells[i];
       (cell.querySelector("[data-text]") || cell).textContent = column.text(row);
     });
-    if (row.bar) {
-      const [start, length, rate] = row.bar, bar = line.querySelector(".bar");
-      bar.removeAttribute("visibility");
-      bar.querySelector(".range").setAttribute("x", start);
-      bar.querySelector(".range").setAttribute("width", length);
-      bar.querySelector(".rate").setAttribute("d", `M${rate} 0V10`);
-    }
+    const [start, length, rate] = row.bar, bar = line.querySelector(".bar");
+    bar.querySelector(".range").setAttribute("x", start);
+    bar.querySelector(".range").setAttribute("width", length);
+    bar.querySelector(".rate").setAttribute("d", `M${rate} 0V10`);
     line.querySelector(".key").href = `#${row.key}`;
     line.classList.toggle("at", row === state.at);
     line.tabIndex = -1;
@@ -138,11 +131,11 @@ page.configs = (holder) => {
     steps.forEach((button) => { button.to = { first: 0, before: state.page - 1, next: state.page + 1, last }[button.dataset.step]; });
   };
   for (const button of steps) button.addEventListener("click", () => { state.page = button.to; render(); });
-  holder.querySelector(".pages select").addEventListener("change", (event) => { state.size = Number(event.target.value); state.page = 0; render(); });
+  sizes.addEventListener("change", () => { state.size = Number(sizes.value); state.page = 0; render(); });
   search.addEventListener("input", filter);
   columns.slice(5 + measured.length + scored.length, -1 - repeated.length).forEach((column, i) => {
     const texts = data.values[i].map(([text]) => text);
-    if (texts.length < 2 || texts.length > 12 || data.values[i].every(([, text]) => Number.isFinite(valueOf(text)))) return;
+    if (texts.length < 2 || texts.length > 12 || data.values[i].every(([, text]) => Number.isFinite(JSON.parse(text)))) return;
     const label = document.createElement("label"), select = document.createElement("select");
     select.append(new Option("any", ""), ...[...new Set(texts)].sort(words.compare).map((text) => new Option(text)));
     label.append(column.name, " ", select);
@@ -165,9 +158,9 @@ page.configs = (holder) => {
   });
 
   // #key leads to a row wherever it is: filters that hide it are taken away, its page is turned to.
-  page.goTo = ((others) => (key) => {
+  page.goTo = (key) => {
     const row = rows.find((one) => one.key === key);
-    if (!row) return others && others(key);
+    if (!row) return;
     row.open = true;
     state.at = row;
     if (!state.shown.includes(row)) {
@@ -180,13 +173,10 @@ page.configs = (holder) => {
     const line = body.querySelector("tr.at");
     line.scrollIntoView({ block: "center" });
     line.focus({ preventScroll: true });
-  })(page.goTo);
+  };
   state.shown = [...rows];
   sort();
   render();
-};
-for (const holder of document.querySelectorAll(".configs")) page.configs(holder);
-{
   const follow = () => page.goTo(decodeURIComponent(location.hash.slice(1)));
   addEventListener("hashchange", follow);
   follow();
