@@ -27,7 +27,7 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Details
 from xortune.reports.document import markdown_text
-from xortune.reports.live import live_server
+from xortune.reports.live import LiveServer
 from xortune.reports.progress import render_status, status_json, status_line
 from xortune.reports.run import run_document
 from xortune.runs import lock as run_lock
@@ -401,7 +401,7 @@ def test_when_all_proposals_are_done_it_says_what_a_search_still_does(tmp_path):
 
 @contextmanager
 def served(path, **more):
-    with live_server(path, **more) as server:
+    with LiveServer(path, **more) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,)).start()
         try:
             yield server
@@ -450,13 +450,13 @@ def test_only_who_has_the_token_sees_anything(run):
 
 
 def test_it_listens_on_this_machine_alone_unless_asked(run):
-    with live_server(run.path) as server:
+    with LiveServer(run.path) as server:
         assert server.url == f"http://127.0.0.1:{server.server_port}/{server.token}/"
         assert server.server_address[0] == "127.0.0.1"
         assert server.loopback
         with pytest.raises(InputError, match="cannot listen at port"):
-            live_server(run.path, port=server.server_port)
-    with live_server(run.path, host="0.0.0.0") as server:
+            LiveServer(run.path, port=server.server_port)
+    with LiveServer(run.path, host="0.0.0.0") as server:
         assert not server.loopback
         assert f"//{socket.gethostname()}:" in server.url
 
@@ -484,11 +484,11 @@ def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
         best = f"8 of 8 seeds solved (67–100 %), configuration {run.results[0].key}."
         assert f"Best so far: {best}" in found["sentence"]
         parts = {id_: Parsed(html) for id_, html in found["sections"].items()}
-        assert "8/8" in parts["leading-configurations-now"].text
+        assert "8/8" in parts["leading-configurations"].text
         assert "4 of 10 proposals, 40.0 %" in Parsed(found["rows"]).text
-        assert "The best so far over the seeds spent" in parts["curves-now"].text
-        assert "figure-failures" in parts["failures-now"].ids
-        spent = parts["where-the-seeds-go-now"]
+        assert "The best so far over the seeds spent" in parts["curves"].text
+        assert "figure-failures" in parts["failures"].ids
+        spent = parts["where-the-seeds-go"]
         assert "Of 32 seeds 100.0 % went to the 4 of 4" in spent.text
         bars = {trace["name"]: trace["y"] for trace in spent.data[0]["data"]}
         assert bars == {"solved": [22 / 32], "not solved": [10 / 32]}

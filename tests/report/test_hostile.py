@@ -45,7 +45,7 @@ ALLOWED = {
     *("h1", "h2", "h3", "p", "strong", "code", "pre", "ul", "li", "img", "a"),
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
-HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison", "solved"}
+HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison"}
 """Values of a document of which it says only some."""
 
 

@@ -18,9 +18,10 @@ import xortune as xt
 from xortune.core.config import ACTIVATIONS, LOSSES
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status, wilson
+from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.reports import analysis
-from xortune.reports.analysis import MOST_LEVELS, evaluate_command, plain_script, report_of
+from xortune.reports.analysis import MOST_LEVELS, evaluate_command, plain_script
 from xortune.reports.document import first_rows, markdown_text
 from xortune.reports.files import write_report
 from xortune.reports.page import page
@@ -137,7 +138,7 @@ def test_equal_values_of_other_kinds_are_told_apart(tmp_path):
     lines = [done(i, {"x": x, "y": i}, solved(0, 1, 2)) for i, x in enumerate(given)]
     lines.append(done(9, {"y": 9}, solved(0, 1, 2)))
     run = write_run(tmp_path / "r", lines)
-    table = config_table(run, report_of(run))
+    table = config_table(run)
     found = {(type(row.sort[0]), row.values[0]) for row in table.rows}
     assert found >= {(bool, "true"), (bool, "false"), (int, "1"), (str, "1"), (float, "0.5")}
     assert found >= {(type(None), "null"), (type(None), "")}  # null is said; not active is empty
@@ -157,7 +158,7 @@ def own(path, *seeds, **manifest):
 
 def test_the_number_stands_beside_k_of_n_in_every_table(tmp_path):
     run = own(tmp_path / "r", [0.5, 0.9, None, 0.7], [0.1, 0.9, 0.2, 0.3], [None] * 4)
-    table = config_table(run, report_of(run))
+    table = config_table(run)
     assert table.scores == ("score_median", "score_q10")
     frame = run.table.set_index("key")
     for row in table.rows:
@@ -452,9 +453,9 @@ def test_no_script_for_a_task_too_large_or_judged_elsewhere(make_config):
 
 def test_the_command_says_all_that_is_not_the_default(make_config):
     config = make_config(optimizer="SGD", momentum=0.5, zero_grad=False)
-    assert evaluate_command(config, "parity-3", first=9, seeds=5) == (
+    assert evaluate_command(config, "parity-3") == (
         "xortune evaluate --activation Tanh --loss MSELoss --optimizer SGD --lr 0.03 "
         "--momentum 0.5 --hidden-dim 5 --epochs 1000 --no-zero-grad --task parity-3 "
-        "--seeds 5 --first-seed 9"
+        f"--seeds 1000 --first-seed {HAND.start}"
     )
-    assert evaluate_command(make_config(), "a b.csv", first=9, seeds=5).count("'a b.csv'") == 1
+    assert evaluate_command(make_config(), "a b.csv").count("'a b.csv'") == 1

@@ -335,9 +335,9 @@ def status(
 
 
 def _serve(run: Path, *, interval: float, host: str | None, port: int | None) -> None:
-    from xortune.reports.live import LOOPBACK, live_server
+    from xortune.reports.live import LOOPBACK, LiveServer
 
-    with live_server(run, host=host or LOOPBACK, port=port or 0, interval=interval) as server:
+    with LiveServer(run, host=host or LOOPBACK, port=port or 0, interval=interval) as server:
         if not server.loopback:
             cli.note(
                 "anyone who reaches this machine and has the address sees the run, unencrypted"

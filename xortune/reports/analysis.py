@@ -501,8 +501,12 @@ def _tensor(rows: NDArray[np.float32]) -> str:
     return f"torch.tensor({[[float(str(number)) for number in row] for row in rows]})"
 
 
-def evaluate_command(config: Config, task: str, *, first: int, seeds: int) -> str:
-    """The command that trains a config under `seeds` seeds from the `first` on."""
+FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
+"""The first of the seeds that a reader trains the best config under, and how many."""
+
+
+def evaluate_command(config: Config, task: str) -> str:
+    """The command that trains a config under fresh seeds."""
     words = ["xortune", "evaluate", "--activation", config.activation or "none"]
     words += ["--loss", config.loss, "--optimizer", config.optimizer, "--lr", repr(config.lr)]
     if config.momentum:
@@ -512,7 +516,7 @@ def evaluate_command(config: Config, task: str, *, first: int, seeds: int) -> st
         words.append("--no-zero-grad")
     if task != "xor":
         words += ["--task", task]
-    return shlex.join([*words, "--seeds", str(seeds), "--first-seed", str(first)])
+    return shlex.join([*words, "--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)])
 
 
 def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
@@ -528,8 +532,6 @@ def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
 
 # -------------------------------------------------------------------------------------------------
 # The values of a run's report.
-
-FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 
 ASKED = {
     "note": "note",
@@ -768,7 +770,7 @@ def _scripts(run: Run) -> tuple[str | None, str | None, str | None]:
         task, config = named_task(run.manifest), Config.from_point(best.point)
         seed = int((solved if solved.size else seeds)[0])
         script = None if task is None else plain_script(config, task, seed)
-        return script, None, evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
+        return script, None, evaluate_command(config, name)
     text, space = None, space_of(run)
     if space is not None and (command := space.command) is not None:
         argv = command.template.argv(best.point.as_dict(), int(seeds[0]))

@@ -20,7 +20,6 @@ from typing import Any
 from xortune.core.errors import InputError, error_text
 from xortune.core.formats import interval as interval_text
 from xortune.core.formats import plain
-from xortune.reports.analysis import report_of
 from xortune.reports.document import FIRST, Table, first_rows, table_of, texts
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import FIGURES, distributions, history, seeds
@@ -54,10 +53,10 @@ SECTIONS: dict[str, tuple[str, tuple[Figure, ...]]] = {
 
 
 def _sections(run: Run) -> dict[str, str]:
-    """The HTML of the parts of the page that change only with the journal, by their ids."""
+    """The HTML of the sections that change only with the journal, by their ids."""
     parts = {_id(CONFIGS): "<p>No configuration has a result yet.</p>"}
     if run.results:
-        table = config_table(run, report_of(run), FIRST)
+        table = config_table(run, FIRST)
         more = f": the first {FIRST} of {table.total:,}" if table.total > FIRST else ""
         caption = f"Configurations so far, best first{more}"
         parts[_id(CONFIGS)] = _table(caption, first_rows(table))
@@ -79,8 +78,8 @@ def _table(caption: str, table: Table) -> str:
 
 
 def _id(heading: str) -> str:
-    """The id of what changes in a section; the section's own is that without `-now`."""
-    return f"{heading.lower().replace(' ', '-')}-now"
+    """The id of a section."""
+    return heading.lower().replace(" ", "-")
 
 
 STATES = {
@@ -149,10 +148,8 @@ class _LiveRun:
 LOOPBACK = "127.0.0.1"
 
 
-def live_server(
-    run: Path, *, host: str = LOOPBACK, port: int = 0, interval: float = 2.0
-) -> LiveServer:
-    """A server whose page follows a run: call `serve_forever` in a `with` block.
+class LiveServer(ThreadingHTTPServer):
+    """Serves a page that follows a run: call `serve_forever` in a `with` block.
 
     The address has a token of 192 random bits; without it the page is refused.
 
@@ -162,68 +159,60 @@ def live_server(
         port: the port to listen at; 0 is any free one.
         interval: seconds between two updates of the page.
 
-    Raises:
-        InputError: there is no run or it is damaged, the interval is not above 0, or this machine
-            cannot listen at the host or the port.
-    """
-    refuse_interval(interval)
-    follower = _LiveRun(run)
-    if not 0 <= port < 2**16:
-        raise InputError(f"{port}", field="port", allowed="0 to 65535")
-    try:
-        family, *_, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, UnicodeError):
-        raise InputError(
-            f"{host!r} is not an address of this machine",
-            field="host",
-            allowed="127.0.0.1, 0.0.0.0",
-        ) from None
-    try:
-        return LiveServer(host, family, address, follower, interval)
-    except OSError as error:
-        raise InputError(
-            f"cannot listen at port {port} of {host} ({error.strerror})",
-            field="port",
-            fix="give another --port, or none; or another --host",
-        ) from None
-
-
-class LiveServer(ThreadingHTTPServer):
-    """Serves one page to whoever knows its token.
-
     Attributes:
         url: of the page, with the token.
         loopback: whether only this machine can reach it.
+
+    Raises:
+        InputError: there is no run or it is damaged, the interval is not above 0, or this machine
+            cannot listen at the host or the port.
     """
 
     daemon_threads = True
     request_queue_size = 64  # a page requests a dozen files at once; the default of 5 resets some
 
     def __init__(
-        self, host: str, family: int, address: Any, follower: _LiveRun, seconds: float
+        self, run: Path, *, host: str = LOOPBACK, port: int = 0, interval: float = 2.0
     ) -> None:
-        self.address_family = family
+        refuse_interval(interval)
+        self.follower = _LiveRun(run)
         self.token = secrets.token_urlsafe(24)
-        self.follower = follower
-        now = blocks().now(round(1000 * seconds))
+        now = blocks().now(round(1000 * interval))
         bodies = {"Where it stands": now}
         bodies |= {heading: blocks().part(_id(heading)) for heading in (CONFIGS, *SECTIONS)}
         html, policy = assembled(
             ["assets/page.js", PLOTLY, "assets/figures.js", "assets/live.js"],
             "style-src-attr 'unsafe-inline'; connect-src 'self'; ",
             live=True,
-            title=f"xortune: {follower.name}",
+            title=f"xortune: {self.follower.name}",
             subtitle="This page follows the run. Nothing is written into it.",
             sections=[
-                {"id": _id(heading).removesuffix("-now"), "heading": heading, "body": body}
+                {"id": _id(heading), "heading": heading, "body": body}
                 for heading, body in bodies.items()
             ],
         )
         self.policy = f"{policy}; frame-ancestors 'none'"  # of no effect in the page itself
         self.page = html.encode()
-        super().__init__(address[:2], _Handler)
+        if not 0 <= port < 2**16:
+            raise InputError(f"{port}", field="port", allowed="0 to 65535")
+        try:
+            self.address_family, *_, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+        except (OSError, UnicodeError):
+            raise InputError(
+                f"{host!r} is not an address of this machine",
+                field="host",
+                allowed="127.0.0.1, 0.0.0.0",
+            ) from None
+        try:
+            super().__init__((str(address[0]), int(address[1])), _Handler)
+        except OSError as error:
+            raise InputError(
+                f"cannot listen at port {port} of {host} ({error.strerror})",
+                field="port",
+                fix="give another --port, or none; or another --host",
+            ) from None
         listening = ipaddress.ip_address(str(self.server_address[0]))
         self.loopback = listening.is_loopback
         shown = socket.gethostname() if listening.is_unspecified else host

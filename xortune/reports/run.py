@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from xortune.core.formats import (
     config_text,
-    count,
     estimated,
     interval,
     lower_percent,
@@ -99,7 +98,7 @@ def run_document(run: Run) -> Document:
         "origin": imported_from(run.manifest),
         "left_out": left_out(run.manifest),
         "finalists": () if certificate is None else certificate.finalists,
-        "front": front_table(run, report.varied),
+        "front": front_table(run),
         # What decides whether a seed is solved, for words.md.jinja.
         "kind": "imported" if imported else "network" if trainer == "network" else "rule",
         # All configs of a search have its first seeds; imported ones may have any.
@@ -119,14 +118,9 @@ def run_document(run: Run) -> Document:
         values["certified_lines"] = certified_lines(certificate)
     if best is not None:
         values["same"] = config_text(best.point, report.fixed)
-        values["solved"] = (
-            f"{best.outcome.successes:,} of {count(best.outcome.n, 'seed')}, "
-            f"{best.outcome.count.rate_text} "
-            f"(95 % interval {interval(*best.outcome.interval())})"
-        )
         if objective is not None:
             values["failed_seeds"] = int(np.isnan(_objective_numbers(objective, best)).sum())
-    configs = None if best is None else config_table(run, report)
+    configs = None if best is None else config_table(run)
     values["repeated"] = configs is not None and configs.repeated
     return Document("run.md.jinja", values, plots, configs)
 
@@ -145,9 +139,10 @@ def counts_epochs(run: Run) -> bool:
 # The table of all configs.
 
 
-def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable:
+def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
     """The best `most` configs of a run that has any."""
-    results, objective = run.results, report.looked_for
+    report, results = report_of(run), run.results
+    objective = report.looked_for
     k, n, epochs = (
         column[:most]
         for column in (results.counts.k, results.counts.n, results.counts.epochs_to_solve)
@@ -286,7 +281,7 @@ class FrontTable:
     names: tuple[str, ...]
 
 
-def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
+def front_table(run: Run) -> FrontTable | None:
     """The front of a run with the parameters that vary; None with one objective."""
     objectives = run.objectives
     if len(objectives) == 1:
@@ -294,7 +289,7 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     compared = compared_for_front(run)
     front = [row for row in compared if row.on_front]
     front.sort(key=lambda row: (*map(row.cost, objectives), row.result.key))
-    names = [name for name in varied if name not in {o.name for o in objectives}]
+    names = [name for name in report_of(run).varied if name not in {o.name for o in objectives}]
     rows = [
         (
             *(config_text(r.point, names), Mono(r.key)),
@@ -369,7 +364,7 @@ def table_tex(run: Run) -> str:
     if report.best is None:
         empty = Table(tuple(texts("configuration")), ())
         return latex_table(empty, caption="No configuration has finished yet.")
-    configs = config_table(run, report, FIRST)
+    configs = config_table(run, FIRST)
     fresh = {} if certificate is None else {f.key: f for f in certificate.finalists}
     measure = "epochs" if configs.measure == EPOCHS else configs.measure
     columns = [

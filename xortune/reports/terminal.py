@@ -247,7 +247,7 @@ def render_best(run: Run, console: Console) -> None:
 
 
 def _print_configs(run: Run, report: Report, console: Console) -> None:
-    table = config_table(run, report, FIRST)
+    table = config_table(run, FIRST)
     assert report.best is not None
     points = [result.point for result in report.top]
     varied = differing(report.top, report.varied)
@@ -285,7 +285,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         bar=_Shown(Column(""), bars, styles),
         order=[effect.name for effect in report.effects],
     )
-    if (front := front_table(run, report.varied)) is not None:
+    if (front := front_table(run)) is not None:
         _print(console, f"The Pareto front. {front.about}")
         if front.results:
             _print_rows(

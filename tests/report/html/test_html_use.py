@@ -13,8 +13,8 @@ from pages import many
 from playwright.sync_api import expect
 
 import xortune as xt
-from xortune.reports.analysis import FRESH_SEED, FRESH_SEEDS, evaluate_command
-from xortune.reports.live import live_server
+from xortune.reports.analysis import evaluate_command
+from xortune.reports.live import LiveServer
 from xortune.reports.page import page
 from xortune.reports.run import run_document
 from xortune.runs.lock import held
@@ -145,7 +145,7 @@ def test_a_config_is_copied_as_python_yaml_and_command(show, tmp_path):
         config = xt.Config(**point)
         assert eval(python, {"xt": xt}) == config
         assert xt.Config(**yaml.safe_load(as_yaml)) == config
-        assert command == evaluate_command(config, "parity-2", first=FRESH_SEED, seeds=FRESH_SEEDS)
+        assert command == evaluate_command(config, "parity-2")
         button.click()
         assert shown.locator(".recipes").count() == 0
 
@@ -198,7 +198,7 @@ def server_of():
     servers = []
 
     def begun(run):
-        servers.append(live_server(run.path, interval=0.2))
+        servers.append(LiveServer(run.path, interval=0.2))
         threading.Thread(target=servers[-1].serve_forever, args=(0.05,)).start()
         return servers[-1]
 
@@ -223,17 +223,25 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     append(run.path, done(0, at(0), solved(0, 5, 8)), failed(1, at(1), 0, 8, error="too hot"))
     expect(sentence).to_contain_text("Best so far: 5 of 8 seeds solved")
     expect(shown).to_have_title("2/4 grows")
-    expect(shown.locator("#rows")).to_contain_text("too hot")
+    expect(shown.locator("#rows-now")).to_contain_text("too hot")
     expect(shown.locator("#leading-configurations tbody tr")).to_have_count(2)
     spent = shown.locator("#figure-seeds-so-far .plot")
     spent.scroll_into_view_if_needed()  # it is drawn when it comes near
     expect(spent.locator(".main-svg").first).to_be_visible()
     said = "{} % went to the 2 of {} configurations that have the most, {} each."
     expect(spent).to_have_attribute("aria-label", said.format("Of 16 seeds 100.0", 2, 8))
+    # What somebody has hidden, opened and focused stays so.
+    hidden = "() => document.querySelector('#figure-seeds-so-far .drawn')._fullData[0].visible"
+    shown.locator("#figure-seeds-so-far .legendtoggle").first.click()
+    shown.wait_for_function(f"() => ({hidden})() === 'legendonly'")
+    shown.locator("#figure-seeds-so-far summary").click()
     append(run.path, done(2, at(2), solved(0, 16, 16)), done(3, hostile, solved(0, 9, 16)))
     expect(sentence).to_contain_text("Best so far: 16 of 16 seeds solved")
     expect(shown.locator("#progress")).to_have_js_property("value", 4)
     expect(spent).to_have_attribute("aria-label", said.format("Of 48 seeds 66.7", 4, 16))
+    assert shown.evaluate(hidden) == "legendonly"
+    assert shown.evaluate("document.activeElement.textContent") == "Data of this figure"
+    expect(shown.locator("#figure-seeds-so-far .data table")).to_be_visible()
     best = "() => document.querySelector('#figure-history .drawn').data.at(-1).x.at(-1)"
     assert shown.evaluate(best) == 48
     expect(shown.locator("#leading-configurations")).to_contain_text("<img src=x onerror=alert(1)>")

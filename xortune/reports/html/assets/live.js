@@ -19,10 +19,10 @@
     before.slice(after.length).forEach((child) => child.remove());
   };
   const put = (id, html) => {
-    const fresh = at(id).cloneNode(false);
+    const part = at(`${id}-now`), fresh = part.cloneNode(false);
     fresh.append(...new DOMParser().parseFromString(html, "text/html").body.childNodes);
-    renew(at(id), fresh);
-    page.drawWithin(at(id));
+    renew(part, fresh);
+    page.drawWithin(part);
   };
   let known = 0, last = "";
   const show = ({ status, sentence, rows, version, sections }) => {
