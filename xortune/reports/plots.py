@@ -8,7 +8,6 @@ A figure that Optuna has, too, has the same name.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -67,10 +66,6 @@ def _verb(lacking: str = "") -> Callable[[Callable[P, Plot | None]], Callable[P,
             backend = kwargs.get("backend", "plotly")
             problem = f"there is no backend {backend!r}"
             refuse_unknown(backend, BACKENDS, problem, field="backend")
-            if importlib.util.find_spec(str(backend)) is None:
-                raise InputError(
-                    f"{backend} is not installed", field="backend", fix=f"pip install {backend}"
-                )
             plot = figure(*args, **kwargs)
             if plot is None:
                 raise InputError(f"there is nothing to draw: {lacking}", field="run")

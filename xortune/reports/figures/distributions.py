@@ -159,6 +159,7 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
 
 
 def _chosen(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
+    keys = [keys] if isinstance(keys, str) else keys
     if len(keys) > len(CHOSEN):
         raise InputError(
             f"{len(keys)} configurations",
