@@ -368,7 +368,7 @@ def test_all_seeds_are_there_once(tmp_path, sizes):
     check_rules(plot)
     for stop, found in Counter(stops).items():
         seeds = sum(r.outcome.n for r, s in zip(run.results, stops, strict=True) if s == stop)
-        assert f"{stop.value}: {found:,} configuration" in plot.alt
+        assert f"{stop.words}: {found:,} configuration" in plot.alt
         assert f" with {seeds:,} seed" in plot.alt
     if len(sizes) <= MOST_ROWS:
         rows = {mark.y: (mark.x, mark.key) for bars in series(plot) for mark in bars.marks}
@@ -513,6 +513,7 @@ def test_nothing_is_said_where_fewer_than_five_configs_are_near():
     assert np.isfinite(mean[[0, 60]]).all()
     assert np.isnan(mean[25:36]).all()
     assert np.isnan(smooth(np.array([0, 0.5, 1.0, 0.25]), np.array([0, 1.0, 0, 1]))[0]).all()
+    assert "Lines: " not in slices(made([({"x": at}, 1, 2) for at in (0, 0.5, 1.0)])).note
     left, right = series(slices(made([({"x": at}, 1, 2) for at in near_the_ends])), "line")
     assert max(column(left, "x")) < 0.4
     assert min(column(right, "x")) > 0.6
@@ -589,6 +590,8 @@ def test_any_values_make_figures_or_none(rows, known):
         assert figure(made(rows, **noted)) == plot
         if plot is not None:
             check_rules(plot)
+    if plot is not None:
+        assert [one.label for one in series(plot)] == ["share"], "it has no intervals"
     plot = slices(run)
     assert plot or not varying(run)
     for panel in plot.panels if plot else ():

@@ -169,7 +169,7 @@ def param_importances(run: Run) -> Plot | None:
         Panel(
             Axis("share of the importance", "rate", (0.0, min(1.0, math.ceil(10 * most) / 10))),
             Axis("parameter", "category", categories=tuple(names)),
-            (Series("share, with its 95 % interval", tuple(marks)),),
+            (Series("share, with its 95 % interval" if intervals else "share", tuple(marks)),),
         ),
         shares=[mark.text for mark in marks],
         above=above if first and first[0] else None,
@@ -221,6 +221,7 @@ def slices(run: Run) -> Plot | None:
         configs=len(rates),
         findings=findings,
         shown=shown,
+        lines=any(len(p.layers) > 1 for p, one in zip(panels, shown, strict=True) if one.is_number),
         dots=len(dots),
         more=len(parameters) - MOST_PANELS,
         bandwidth=BANDWIDTH,

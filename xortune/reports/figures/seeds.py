@@ -36,16 +36,19 @@ Stops: TypeAlias = NDArray[np.object_]
 
 
 class Stop(enum.Enum):
-    """Why a config got no more seeds, in words."""
+    """Why a config got no more seeds, and the role of that bar; bars are stacked in this order."""
 
-    FULL = "had all seeds"
-    QUICKER = "no failure, but enough others sooner"
-    AHEAD = "failed, and enough others do better"
-    DOMINATED = "others that cost no more do as well"
-    WORSE = "proven worse than another"
-    UNSOLVED = "none of its first seeds solved"
-    ENDED = "the search ended first"
-    EARLY = "stopped early"
+    FULL = "had all seeds", "a"
+    QUICKER = "no failure, but enough others sooner", "c"
+    AHEAD = "failed, and enough others do better", "e"
+    DOMINATED = "others that cost no more do as well", "c"  # of a front: no QUICKER, no AHEAD
+    WORSE = "proven worse than another", "b"
+    UNSOLVED = "none of its first seeds solved", "d"
+    ENDED = "the search ended first", "f"
+    EARLY = "stopped early", "muted"
+
+    def __init__(self, words: str, role: Role) -> None:
+        self.words, self.role = words, role
 
 
 def stops_of(run: Run) -> Stops:
@@ -77,18 +80,6 @@ def stops_of(run: Run) -> Stops:
 MOST_ROWS, MOST_GROUPS = 60, 20
 """Maximum number of bars: one for each config, or, of more configs, one for each group."""
 
-ROLES: dict[Stop, Role] = {
-    Stop.FULL: "a",
-    Stop.QUICKER: "c",
-    Stop.AHEAD: "e",
-    Stop.DOMINATED: "c",  # only in a race for a front, which has no QUICKER or AHEAD
-    Stop.WORSE: "b",
-    Stop.UNSOLVED: "d",
-    Stop.ENDED: "f",
-    Stop.EARLY: "muted",
-}
-"""The role of each reason, in the order in which bars are stacked."""
-
 
 def seeds_spent(run: Run) -> Plot:
     """How many seeds each config got, and why no more; see `stops_of`.
@@ -98,7 +89,7 @@ def seeds_spent(run: Run) -> Plot:
     """
     results, stops = finished(run), stops_of(run)
     few, n = len(results) <= MOST_ROWS, results.counts.n
-    by_stop = [(stop, n[stops == stop].tolist()) for stop in ROLES if (stops == stop).any()]
+    by_stop = [(stop, n[stops == stop].tolist()) for stop in Stop if (stops == stop).any()]
     panels = _bar_of_each(run, stops) if few else _bars_of_groups(run, stops)
     return plot_of(
         "seeds-spent",
@@ -121,7 +112,7 @@ def _bar_of_each(run: Run, stops: Stops) -> tuple[Panel, ...]:
         spent = f"{count(seeds, 'seed')}, {r.outcome.successes:,} solved; {stop}"
         return f"{described(run, r)}: {spent}"
 
-    parts = [(stop.value, role, results.counts.n * (stops == stop)) for stop, role in ROLES.items()]
+    parts = [(stop.words, stop.role, results.counts.n * (stops == stop)) for stop in Stop]
     bars = _stacked(parts, [1] * len(results), text, results.keys)
     y = Axis(axis, "category", categories=labels)
     return (Panel(Axis("seeds", whole=True), y, bars),)
@@ -132,7 +123,7 @@ def _bars_of_groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
     n = run.results.counts.n
     axis, places = _reached(n)
     total, size = int(n.sum()), len(axis.categories)
-    own = [(stop.value, role, stops == stop) for stop, role in ROLES.items()]
+    own = [(stop.words, stop.role, stops == stop) for stop in Stop]
     configs = [(name, role, np.bincount(places[at], minlength=size)) for name, role, at in own]
     seeds = [(name, role, np.bincount(places[at], n[at], size)) for name, role, at in own]
     config_bars = _stacked(
