@@ -22,7 +22,7 @@ from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.reports import analysis
 from xortune.reports.analysis import MOST_LEVELS, evaluate_command, plain_script
-from xortune.reports.document import first_rows, markdown_text
+from xortune.reports.document import MISSING, first_rows, markdown_text
 from xortune.reports.files import write_report
 from xortune.reports.page import page
 from xortune.reports.progress import status_rows
@@ -139,9 +139,9 @@ def test_equal_values_of_other_kinds_are_told_apart(tmp_path):
     lines.append(done(9, {"y": 9}, solved(0, 1, 2)))
     run = write_run(tmp_path / "r", lines)
     table = config_table(run)
-    found = {(type(row.sort[0]), row.values[0]) for row in table.rows}
+    found = {(type(row.values[0]), row.texts[0]) for row in table.rows}
     assert found >= {(bool, "true"), (bool, "false"), (int, "1"), (str, "1"), (float, "0.5")}
-    assert found >= {(type(None), "null"), (type(None), "")}  # null is said; not active is empty
+    assert found >= {(type(None), "null"), (type(MISSING), "")}  # null is said; not active is empty
     assert table.task is None
     columns = {column.name: column.numeric for column in first_rows(table).columns}
     assert (columns["x"], columns["y"]) == (False, True)
@@ -272,7 +272,7 @@ def results(tmp_path, rows):
 
 
 def effects(found, names, importance=None):
-    columns = {name: analysis.column_of(found.values(name, analysis.MISSING)) for name in names}
+    columns = {name: analysis.column_of(found.values(name, MISSING)) for name in names}
     return analysis.parameter_effects(columns, found.counts.rate, importance or {})
 
 

@@ -34,6 +34,7 @@ from xortune.core.task import Task
 from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
 from xortune.racing.objectives import estimates, only_statistic, summary_of
 from xortune.reports.document import (
+    MISSING,
     Table,
     environment,
     lines_of,
@@ -71,8 +72,6 @@ def cached_per_run(function: Callable[[Run], T]) -> Callable[[Run], T]:
 
 # -------------------------------------------------------------------------------------------------
 # One parameter over many configs: its distinct values, its numbers, quantile bins of them.
-
-MISSING = object()  # stands for the value of an inactive parameter
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from xortune.core.formats import count, interval, lower_percent, measured, number, percent, plain
+from xortune.core.formats import (
+    count,
+    interval,
+    lower_percent,
+    measured,
+    number,
+    percent,
+    plain,
+    value,
+)
 from xortune.reports.drawing.model import Plot
 
 # -------------------------------------------------------------------------------------------------
@@ -63,6 +72,8 @@ def number_or_dash(amount: float) -> str:
     return "–" if math.isnan(amount) else number(amount)
 
 
+MISSING = object()  # stands for the value of an inactive parameter
+
 EPOCHS = "epochs to solve"  # the measure of a run whose objective is not a number
 
 
@@ -71,8 +82,7 @@ class ConfigRow:
     """One config in the table of all.
 
     Attributes:
-        values: its parameters as text, in the table's order; empty if inactive.
-        sort: the values themselves: a page sorts by them and writes commands with them.
+        values: of its parameters, in the table's order; `MISSING` if inactive.
         low, high: the 95 % Wilson interval of k / n.
         amount, measure: the table's measure, None if the config has none, and its text.
         trials: the number of its proposals.
@@ -81,8 +91,7 @@ class ConfigRow:
     """
 
     key: str
-    values: tuple[str, ...]
-    sort: tuple[Any, ...]
+    values: tuple[Any, ...]
     k: int
     n: int
     low: float
@@ -92,6 +101,11 @@ class ConfigRow:
     trials: int
     note: str = ""
     scores: tuple[float, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The values as text; empty if inactive."""
+        return tuple("" if one is MISSING else value(one) for one in self.values)
 
     @property
     def score_texts(self) -> tuple[str, ...]:
@@ -118,6 +132,9 @@ class ConfigRow:
         """The start and the length of the interval, and the rate, in percent."""
         shares = self.low, self.high - self.low, self.k / self.n
         return tuple(round(100 * share, 1) for share in shares)
+
+
+NUMERIC = {int, float, type(None), type(MISSING)}  # types of values in a numeric column
 
 
 @dataclass(frozen=True)
@@ -150,7 +167,7 @@ class ConfigTable:
     def columns(self, rows: Sequence[ConfigRow]) -> list[Column]:
         """A column for each parameter, numeric if all its values in these rows are numbers."""
         return [
-            Column(name, all(type(row.sort[at]) in (int, float, type(None)) for row in rows))
+            Column(name, all(type(row.values[at]) in NUMERIC for row in rows))
             for at, name in enumerate(self.parameters)
         ]
 
@@ -173,7 +190,7 @@ def first_rows(table: ConfigTable) -> Table:
     cells = [
         (
             *(str(place), row.solved, row.rate, row.interval, *[row.measure] * has_measure),
-            *(*row.score_texts, *row.values, *[row.note] * has_notes),
+            *(*row.score_texts, *row.texts, *[row.note] * has_notes),
             *(*[str(row.trials)] * table.repeated, Mono(row.key)),
         )
         for place, row in enumerate(rows, 1)

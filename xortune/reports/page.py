@@ -21,11 +21,12 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from xortune.core.config import Config
-from xortune.core.formats import number, percent, plain
+from xortune.core.formats import number, percent, plain, value
 from xortune.core.point import Nested
 from xortune.reports.analysis import FRESH_SEED, FRESH_SEEDS
 from xortune.reports.document import (
     EPOCHS,
+    MISSING,
     Column,
     ConfigTable,
     Document,
@@ -239,14 +240,14 @@ def as_json(values: Any) -> str:
     return text.replace("<", r"\u003c")
 
 
-def literal(value: float | str | None) -> str:
+def literal(given: float | str | None) -> str:
     """A parameter's value as JSON, which YAML and (except null and booleans) Python read, too.
 
     A number that is not finite is a string.
     """
-    if isinstance(value, float) and not math.isfinite(value):
-        value = str(value)
-    text = str(value) if isinstance(value, Nested) else json.dumps(value, ensure_ascii=False)
+    if isinstance(given, float) and not math.isfinite(given):
+        given = str(given)
+    text = str(given) if isinstance(given, Nested) else json.dumps(given, ensure_ascii=False)
     # JSON strings escape invisible characters and lone surrogates.
     return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
@@ -263,13 +264,17 @@ PAGE = 25  # rows that are shown at first, also without a script
 def embedded(table: ConfigTable) -> dict[str, Any]:
     """The values of a table of configs for the script of the page."""
     indices: list[dict[tuple[str, str], int]] = [{} for _ in table.parameters]
-    as_literal = lru_cache(maxsize=None, typed=True)(literal)  # typed, because True == 1
+
+    @lru_cache(maxsize=None, typed=True)  # typed, because True == 1
+    def texts_of(given: Any) -> tuple[str, str]:
+        return value(given), literal(given)
+
     rows = []
     for row in table.rows:
         # Each distinct value is stored once; a row has its index.
         values = (
-            of_value.setdefault((text, as_literal(value)), len(of_value)) if text else -1
-            for of_value, text, value in zip(indices, row.values, row.sort, strict=True)
+            -1 if given is MISSING else of_value.setdefault(texts_of(given), len(of_value))
+            for of_value, given in zip(indices, row.values, strict=True)
         )
         counts = (row.k, row.n, row.rate, row.interval, row.bar, row.low)
         measure = row.amount, plain(row.measure)
@@ -285,7 +290,7 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
         "scores": [*table.scores],
         "repeated": table.repeated,
         "names": [literal(name) for name in table.parameters],
-        "fixed": [[literal(name), literal(value)] for name, value in table.fixed],
+        "fixed": [[literal(name), literal(given)] for name, given in table.fixed],
     }
     if table.task is not None:  # the built-in network: arguments of `xortune evaluate`
         words = [] if table.task == "xor" else ["--task", table.task]
@@ -354,13 +359,13 @@ def _rows(layer: Layer, panel: Panel) -> Iterator[Row]:
                 more = _more(mark.text, mark.key)
                 yield layer.label, _at(x, mark.x), _at(y, mark.y), "; ".join(ends), more
         case Lines():
-            for value, text, key in zip(layer.values, layer.texts, layer.keys, strict=True):
-                yield f"{layer.value_label} {percent(value)}", "", "", "", _more(text, key)
+            for share, text, key in zip(layer.values, layer.texts, layer.keys, strict=True):
+                yield f"{layer.value_label} {percent(share)}", "", "", "", _more(text, key)
         case Cells():
             for i, values in enumerate(layer.values):
-                for j, value in enumerate(values):
-                    if math.isfinite(value):
-                        more = layer.notes[i][j] if layer.notes else percent(value)
+                for j, share in enumerate(values):
+                    if math.isfinite(share):
+                        more = layer.notes[i][j] if layer.notes else percent(share)
                         yield layer.value_label, _at(x, layer.x[j]), _at(y, layer.y[i]), "", more
         case Rule(axis, at, label, to):
             along = x if axis == "x" else y

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from xortune.racing.objectives import (
     ties_of,
 )
 from xortune.reports.analysis import (
-    MISSING,
     Report,
     certified_lines,
     certified_table,
@@ -172,13 +170,9 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
     score, keys, nothing = report.score, results.keys[:most], [()] * len(low)
     columns = [columns_of(run)[name] for name in report.varied]
     values = [[one.values[code] for code in one.codes[:most].tolist()] for one in columns]
-    text = lru_cache(maxsize=None, typed=True)(value)  # typed, because True == 1
-    shown = [["" if one is MISSING else text(one) for one in column] for column in values]
-    sort = [[None if one is MISSING else one for one in column] for column in values]
     rows = zip(
         keys,
-        zip(*shown, strict=True) if columns else nothing,
-        zip(*sort, strict=True) if columns else nothing,
+        zip(*values, strict=True) if columns else nothing,
         *(k.tolist(), n.tolist(), low, high, amounts, measures, results.trials[:most].tolist()),
         map(note, keys, n.tolist()),
         nothing if score is None else [score.of(r.outcome) for r in results[:most]],
@@ -385,7 +379,7 @@ def table_tex(run: Run) -> str:
     rows = [
         [
             str(place),
-            *row.values,
+            *row.texts,
             row.solved,
             *(text.removesuffix(" %") for text in (row.rate, row.interval)),
             *([] if measure is None else [row.measure]),

@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 
 import xortune as xt
 from xortune.reports.analysis import evaluate_command
+from xortune.reports.document import MISSING
 from xortune.reports.live import LiveServer
 from xortune.reports.page import page
 from xortune.reports.run import run_document
@@ -38,7 +39,7 @@ def sixty(tmp_path_factory):
 def values_of(document, name):
     """Of each row the value of a parameter, in the order of the rows."""
     at = document.configs.parameters.index(name)
-    return [row.sort[at] for row in document.configs.rows]
+    return [row.values[at] for row in document.configs.rows]
 
 
 def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
@@ -78,11 +79,11 @@ def test_a_page_is_used(show, sixty):
     for order, turned in (("ascending", False), ("descending", True)):
         head.get_by_role("button").press("Enter")
         assert head.get_attribute("aria-sort") == order
-        wanted = sorted(sixty.configs.rows, key=lambda row: row.sort[at], reverse=turned)
-        assert column(shown, names.index("lr")) == [row.values[at] for row in wanted[:25]]
+        wanted = sorted(sixty.configs.rows, key=lambda row: row.values[at], reverse=turned)
+        assert column(shown, names.index("lr")) == [row.texts[at] for row in wanted[:25]]
     # A third has a momentum: the others come last, in their order, from either end.
     shown.locator(".pages select").select_option("100")
-    without = [str(i) for i, one in enumerate(values_of(sixty, "momentum"), 1) if one is None]
+    without = [str(i) for i, one in enumerate(values_of(sixty, "momentum"), 1) if one is MISSING]
     for _ in range(2):
         shown.locator(".configs").get_by_role("button", name="momentum").click()
         found = column(shown, names.index("momentum"))
@@ -151,7 +152,15 @@ def test_a_config_is_copied_as_python_yaml_and_command(show, tmp_path):
 
 
 def test_a_config_of_a_user_is_copied_as_a_dict_and_yaml(show, tmp_path):
-    point = {"on": "yes", "a b": 'it\'s "so" <b>', "x": True, "n": None, "f": 2e-07, "é": "ü: 1"}
+    point = {
+        "on": "yes",
+        "a b": 'it\'s "so" <b>',
+        "x": True,
+        "n": None,
+        "f": 2e-07,
+        "é": "ü: 1",
+        "": "",
+    }
     lines = [done(at, point | {"x": at < 1}, solved(0, 2 - at, 2)) for at in range(2)]
     shown = show(run_document(write_run(tmp_path / "r", lines, trainer="./train.py:run")))
     shown.locator(".open").first.click()
