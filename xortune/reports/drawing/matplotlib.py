@@ -43,6 +43,7 @@ PANEL, ROW = 3.0, 0.24
 """Inches: the height of a panel with numbers up its side, and of one of its labels."""
 
 LABEL, TITLE, NOTE = 56, 84, 112  # characters: of a label, of a line of the title and of the note
+DPI = 150  # pixels of an inch
 PICTURE = 400  # more cells than these are one bitmap in an SVG or PDF
 
 STYLE: dict[Any, Any] = {
@@ -81,9 +82,9 @@ def svgs(plots: Sequence[Plot]) -> dict[str, str]:
     return {plot.name: svg(plot) for plot in plots}
 
 
-def png(plot: Plot, *, dpi: int = 150) -> bytes:
+def png(plot: Plot) -> bytes:
     """The figure as a PNG, with its title and alt text in it."""
-    return _saved(plot, "png", {"Description": plain(plot.alt)}, dpi=dpi)
+    return _saved(plot, "png", {"Description": plain(plot.alt)})
 
 
 def pdf(plot: Plot) -> bytes:
@@ -91,7 +92,7 @@ def pdf(plot: Plot) -> bytes:
     return _saved(plot, "pdf", {"CreationDate": None, "Subject": plain(plot.alt)})
 
 
-def _saved(plot: Plot, kind: str, metadata: dict[str, str | None], *, dpi: int = 150) -> bytes:
+def _saved(plot: Plot, kind: str, metadata: dict[str, str | None]) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -100,7 +101,7 @@ def _saved(plot: Plot, kind: str, metadata: dict[str, str | None], *, dpi: int =
         canvas = Figure(figsize=_size(plot), layout=_rounded_layout())
         _draw(canvas, plot)
         metadata = {"Title": plain(plot.title), **metadata}
-        canvas.savefig(out, format=kind, dpi=dpi, metadata=metadata)
+        canvas.savefig(out, format=kind, dpi=DPI, metadata=metadata)
     return out.getvalue()
 
 
