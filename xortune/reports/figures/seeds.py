@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -140,7 +140,7 @@ def _bars_of_groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
     share = Axis("share of all seeds", "rate")
     return (
         Panel(axis, Axis("configurations", whole=True), config_bars, heading),
-        Panel(axis, share, _unlabelled(seed_bars), "what share of all seeds they got"),
+        Panel(axis, share, seed_bars, "what share of all seeds they got"),
     )
 
 
@@ -182,11 +182,6 @@ def _stacked(
         if marks:
             series.append(Series(label, tuple(marks), "bars", role))
     return tuple(series)
-
-
-def _unlabelled(series: Iterable[Series]) -> tuple[Series, ...]:
-    """The same without a label: the legend has them from another panel."""
-    return tuple(replace(one, label="") for one in series)
 
 
 def seeds_so_far(run: Run) -> Plot:
@@ -277,7 +272,7 @@ def failures(run: Run, top: int = 20) -> Plot:
             Panel(
                 Axis("share of its seeds", "rate"),
                 Axis(f"{axis} · unsolved", "category", categories=tuple(r.category for r in rows)),
-                _unlabelled(_bars(rows, kinds)),
+                _bars(rows, kinds),
                 f"the first {count(len(shown), 'configuration')} with an unsolved seed",
             )
         )
