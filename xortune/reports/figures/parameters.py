@@ -273,8 +273,7 @@ def _along(parameter: Parameter, rates: Floats) -> Drawn:
     for part in np.ma.clump_unmasked(np.ma.masked_invalid(mean)):  # type: ignore[no-untyped-call]
         table = np.stack([x, mean, low, high], axis=1)[part].tolist()
         marks = tuple(Mark(at, m, y_ends=(a, b)) for at, m, a, b in table)
-        label = "" if layers else "mean, with its pointwise 95 % band"
-        layers.append(Series(label, marks, "line"))
+        layers.append(Series("mean, with its pointwise 95 % band", marks, "line"))
     some = "" if rows.size == len(rates) else f", {rows.size:,} of {len(rates):,} have one"
     finite = parameter.numbers[rows]
     whole = bool((finite == np.floor(finite)).all())

@@ -38,7 +38,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
     for is_member, group in groupby(enumerate(shown), key=lambda row: row[1].key in members):
         rows = [row for row, _ in group]
         if is_member and len(tied.members) > 1:
-            label = "" if layers else "indistinguishable from the best"
+            label = "indistinguishable from the best"
             layers.append(Rule("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
     searched = [
         Mark(
