@@ -7,13 +7,19 @@
   };
   // Makes a node like a fresh one and keeps it, so that focus, scrolling and what is open stay.
   const renew = (node, fresh) => {
-    if (node.nodeName !== fresh.nodeName) return node.replaceWith(fresh);
-    if (node.nodeType === Node.TEXT_NODE) return node.data === fresh.data || (node.data = fresh.data);
+    if (node.nodeName !== fresh.nodeName) {
+      node.replaceWith(fresh);
+      return;
+    }
+    if (node.nodeType === Node.TEXT_NODE) {
+      if (node.data !== fresh.data) node.data = fresh.data; // else what is selected would be no more
+      return;
+    }
     for (const name of [...node.getAttributeNames(), ...fresh.getAttributeNames()]) {
       if (fresh.hasAttribute(name)) node.setAttribute(name, fresh.getAttribute(name));
       else if (name !== "open" && name !== "style") node.removeAttribute(name);
     }
-    if (node.matches(".plot")) return;
+    if (node.querySelector(":scope > .drawn")) return;
     const before = [...node.childNodes], after = [...fresh.childNodes];
     after.forEach((child, i) => (i < before.length ? renew(before[i], child) : node.append(child)));
     before.slice(after.length).forEach((child) => child.remove());
