@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -159,7 +159,7 @@ class ConfigTable:
     measure: str | None = EPOCHS
     scores: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def repeated(self) -> bool:
         """Whether a config was proposed more than once."""
         return any(row.trials != 1 for row in self.rows)
