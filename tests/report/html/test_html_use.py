@@ -159,7 +159,7 @@ def test_a_config_of_a_user_is_copied_as_a_dict_and_yaml(show, tmp_path):
         "n": None,
         "f": 2e-07,
         "é": "ü: 1",
-        "": "",
+        "none": "",
     }
     lines = [done(at, point | {"x": at < 1}, solved(0, 2 - at, 2)) for at in range(2)]
     shown = show(run_document(write_run(tmp_path / "r", lines, trainer="./train.py:run")))
