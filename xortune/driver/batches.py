@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import islice, pairwise
@@ -210,7 +210,7 @@ class CrashBisector:
     With other trainers all seeds are alike: what kills is a block's size or its config.
     """
 
-    def __init__(self, *, users_code: bool = True, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, *, users_code: bool, attempts: int) -> None:
         self.users_code, self._attempts = users_code, attempts
         self._crashes: Counter[str] = Counter()  # by the key of the config
         self._last_error: dict[str, TrainingError] = {}
@@ -642,9 +642,10 @@ class Batches:
             return 0.0
         return self.work_left * (1 - 1 / slots) - self._decider.left * BLOCK_SECONDS / slots
 
-    def wants(self, jobs: Sequence[Job]) -> list[bool]:
-        """Of each job whether its results are still of interest."""
-        return [job.ahead or self._decider.wants(job) for job in jobs]
+    def unwanted(self, jobs: Iterable[Job]) -> set[tuple[str, int]]:
+        """The blocks whose results are of no interest any more: key of the config, first seed."""
+        done_with = (job.block for job in jobs if not (job.ahead or self._decider.wants(job)))
+        return {(block.point.key, block.first) for block in done_with}
 
     # Results.
 

@@ -163,6 +163,7 @@ class _Threads:
 
     def __init__(self, trainer: Trainer, threads: int, room: int, *, in_subprocess: bool) -> None:
         self._trainer, self._in_subprocess, self._room = trainer, in_subprocess, room
+        keep_as_spare()  # the process in which the training was checked
         self._others = REAPER.living
         self._threads: set[int] = set()
         self._pool = ThreadPoolExecutor(threads, "trains", self._note_thread)
@@ -230,7 +231,6 @@ class ProcessExecutor(_Threads):
         self.slots = slots
 
     def __enter__(self) -> ProcessExecutor:
-        keep_as_spare()  # the process in which the training was checked
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -351,7 +351,6 @@ def training_while_workers_start(
         InputError: afterwards: the trainer refused a proposal, the journal could not be written.
     """
     executor = _StartingExecutor(trainer, slots, ray=ray)
-    keep_as_spare()  # the process in which the function was checked
 
     def body() -> None:
         try:

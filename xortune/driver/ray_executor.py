@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -141,13 +141,7 @@ PACKAGES = ("torch", "numba", "numpy")
 
 def versions() -> dict[str, str]:
     """Versions of xortune and of `PACKAGES`, without the build (`+cpu`), which may differ."""
-    found = {"xortune": VERSION}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name).partition("+")[0]
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
+    return {"xortune": VERSION} | {name: version(name).partition("+")[0] for name in PACKAGES}
 
 
 def refuse_other_versions(drivers: dict[str, str]) -> None:
@@ -402,11 +396,7 @@ class RayExecutor:
     def _cancel_unwanted(self, batches: Batches) -> None:
         with self.changed:
             jobs = [job for jobs, _ in self.trials.values() for job in jobs]
-        wanted = zip(jobs, batches.wants(jobs), strict=True)
-        unwanted = {
-            (job.block.point.key, job.block.first) for job, is_wanted in wanted if not is_wanted
-        }
-        if new := unwanted - self._cancelled_blocks:
+        if new := batches.unwanted(jobs) - self._cancelled_blocks:
             self._cancelled.add.remote(new)
             self._cancelled_blocks |= new
 

@@ -36,12 +36,15 @@ def ending_at(deadline: float | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _deadlines[thread] = before
+        del _deadlines[thread]  # another thread may get its number
+        if before is not None:
+            _deadlines[thread] = before
 
 
 def end_at_once(thread: int) -> None:
-    """Let no further seed begin in another thread, until its `ending_at` is over."""
-    _deadlines[thread] = 0.0
+    """Let no further seed begin in the `ending_at` of another thread, if it is in one."""
+    if thread in _deadlines:
+        _deadlines[thread] = 0.0
 
 
 def current_deadline() -> float | None:
