@@ -217,7 +217,7 @@ def simulate(folder: Path, asked: Asked) -> Figures:
             if news and news[-1].done * SAMPLES >= trials * (len(memory) + 1):
                 memory.append(resident() - before)
         assert packs.finished
-        record.sync()
+        journal.sync()
         record.announce(packs.news, on_progress)
     spent = time.perf_counter() - begun, time.process_time() - cpu
     assert news[-1].done == trials, news[-1]

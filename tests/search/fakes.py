@@ -144,7 +144,7 @@ class Queue:
     @property
     def finished(self):
         if self.batches.finished:
-            self.record.sync()
+            self.lines.sync()
             self.announce()
         return self.batches.finished
 

@@ -42,12 +42,11 @@ from xortune.trainers.verdicts import one_line
 class Executor(Protocol):
     """Trains batches: in this process, in others of this machine, or as trials of Ray Tune."""
 
+    slots: int
+    """How many batches it trains at once."""
+
     done: deque[Done]
     """Results of finished batches, the oldest first."""
-
-    @property
-    def slots(self) -> int:
-        """How many batches it trains at once."""
 
     def take(self, batches: Batches) -> None:
         """Begin the next of these batches, as many as it has room for."""

@@ -58,7 +58,7 @@ def run(
         with uninterrupted():
             _receive(batches, executor)
         raise
-    record.sync()
+    record.journal.sync()
     record.announce(batches.news, on_news)
     if refusal is not None:
         raise refusal
@@ -100,7 +100,7 @@ class Record:
         *,
         fatal: bool = False,
     ) -> None:
-        self._journal, self._on_failure, self._fatal = journal, on_failure, fatal
+        self.journal, self._on_failure, self._fatal = journal, on_failure, fatal
         self.failure: Failure | None = None
         # With the number of lines that have to be on the disk before.
         self._news: deque[tuple[int, object]] = deque()
@@ -112,7 +112,7 @@ class Record:
 
     def __call__(self, line: Evaluation) -> None:
         """Write a line."""
-        self._journal.append(line)
+        self.journal.append(line)
         if self.failure is not None or not line.final:
             return
         outcome, point = line.outcome, line.block.point
@@ -126,15 +126,11 @@ class Record:
     def announce(self, news: deque[object], on_news: Callable[[Any], None] | None) -> None:
         """Take over the news, and report those whose lines are on the disk."""
         while news:
-            self._news.append((self._journal.appended, news.popleft()))
-        while self._news and self._news[0][0] <= self._journal.settled:
+            self._news.append((self.journal.appended, news.popleft()))
+        while self._news and self._news[0][0] <= self.journal.settled:
             _, progress = self._news.popleft()
             if on_news is not None:
                 on_news(progress)
-
-    def sync(self) -> None:
-        """Bring all lines to the disk."""
-        self._journal.sync()
 
 
 # -------------------------------------------------------------------------------------------------
