@@ -198,7 +198,7 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches train on this machine, however busy it is; one that starts Ray fails."""
-    from xortune.driver import batches, certify, executors, session
+    from xortune.driver import certify, executors, session
 
     ray = sys.modules.get("ray")
     assert ray is None or not ray.is_initialized(), "one_ray is for other files: it would train"
@@ -207,8 +207,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RAY_SECONDS", "PROCESS_SECONDS", "WORKER_SECONDS", "PATIENCE", "PATIENCE_OWN"):
         monkeypatch.setattr(executors, name, 600.0)
     # Long batches are no workers' either.
-    following = batches.Batches.next
-    monkeypatch.setattr(batches.Batches, "next", lambda self, **_: following(self))
+    monkeypatch.setattr(executors._StartingExecutor, "_short", False)
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
 
 

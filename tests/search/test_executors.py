@@ -234,7 +234,7 @@ class Given:
     def __init__(self, *points):
         self.jobs = [(Job(point["x"], Block(Point(point), 0, 2)),) for point in points]
 
-    def next(self):
+    def next(self, *, short):  # noqa: ARG002
         return self.jobs.pop(0) if self.jobs else ()
 
 

@@ -160,6 +160,8 @@ class _Threads:
         in_subprocess: as of `train_blocks`.
     """
 
+    _short = False  # as of `Batches.next`
+
     def __init__(self, trainer: Trainer, threads: int, room: int, *, in_subprocess: bool) -> None:
         self._trainer, self._in_subprocess, self._room = trainer, in_subprocess, room
         keep_as_spare()  # the process in which the training was checked
@@ -171,11 +173,11 @@ class _Threads:
 
     def take(self, batches: Batches) -> None:
         """Train the next batches in the next free threads."""
-        while len(self._under_way) < self._room and (jobs := batches.next()):
-            self._begin(jobs, batches.until)
+        while self._has_room(batches) and (jobs := batches.next(short=self._short)):
+            self._under_way.append(self._pool.submit(self._train, jobs, batches.until))
 
-    def _begin(self, jobs: tuple[Job, ...], until: float | None) -> None:
-        self._under_way.append(self._pool.submit(self._train, jobs, until))
+    def _has_room(self, batches: Batches) -> bool:  # noqa: ARG002
+        return len(self._under_way) < self._room
 
     def _note_thread(self) -> None:
         self._threads.add(threading.get_ident())
@@ -276,6 +278,8 @@ class _StartingExecutor(_Threads):
         workers_needed: set when workers would save more time than they cost, or at the end.
     """
 
+    _short = True
+
     def __init__(self, trainer: Trainer, slots: int, *, ray: bool) -> None:
         own = has(trainer, "own_process")
         super().__init__(trainer, 1, 2 if own else 1, in_subprocess=own)
@@ -286,19 +290,15 @@ class _StartingExecutor(_Threads):
         self.measured = threading.Event()
         self.workers_needed = threading.Event()
 
-    def take(self, batches: Batches) -> None:
-        """Train short batches, unless the rest is left to the workers."""
-        while self._has_room(batches) and (jobs := batches.next(short=True)):
-            self._begin(jobs, batches.until)
-
     def _has_room(self, batches: Batches) -> bool:
+        """Whether it has little to train, and does not leave the rest to the workers."""
         if batches.measured:
             if batches.saved_by(self.slots) > self._worth:
                 self.workers_needed.set()
             self.measured.set()
         is_near_end = batches.work_left < WORKER_SECONDS
         trains_here = is_near_end or not self.workers_started.is_set()
-        return trains_here and len(self._under_way) < self._room
+        return trains_here and super()._has_room(batches)
 
     def _train(self, jobs: tuple[Job, ...], until: float | None) -> Done:
         if not self._prepared:
