@@ -113,6 +113,7 @@ def searched(monkeypatch, folder, starts):
             self.done.append(Done(self.jobs, outcomes, 0.001, "worker:1"))
             self.jobs = ()
 
+    monkeypatch.setattr(executors, "PATIENCE", 60.0)  # however busy this machine is
     monkeypatch.setattr(session_module, "processes_here", lambda *_: 0)
     monkeypatch.setattr(session_module, "connected", connected)
     monkeypatch.setattr(session_module, "on_ray", Worker)
