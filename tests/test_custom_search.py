@@ -176,8 +176,20 @@ def test_a_function_given_from_python():
 def test_what_cannot_be_is_told_before_anything_starts(changes, words):
     path = written(**changes)
     with pytest.raises(xt.InputError, match=words):
-        xt.search(path, output="run")
-    assert not Path("run").exists()
+        xt.search(path, output="new/run")
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("output", ["file/run", "gone/run", None])
+def test_where_no_run_can_be_is_told_before_a_seed_trains(output):
+    Path("program.py").write_text("def run(config, seed): open('trained', 'w')")
+    for name in ("file", "runs"):
+        Path(name).touch()
+    Path("gone").symlink_to("nowhere")
+    path = written(trainer="./program.py:run", success=None)
+    with pytest.raises(xt.InputError, match=f"{output or 'runs/own'}: cannot be written"):
+        xt.search(path, output=output)
+    assert not Path("trained").exists()
 
 
 MANY = """

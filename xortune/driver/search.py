@@ -43,6 +43,7 @@ from xortune.runs.run import (
     load_run,
     next_directory,
     refuse_files_of_others,
+    refuse_unwritable,
 )
 from xortune.runs.sessions import continue_run, end_of_session, now
 from xortune.runs.status import Progress
@@ -405,9 +406,7 @@ def dry_run(
             dry_run=True,
         )
         return DryRun(checked.space, directory, len(before.evaluations), tuple(notes))
-    if output is None and not resume:
-        return DryRun(checked.space, next_directory(RUNS, checked.space.name))
-    return DryRun(checked.space, _run_directory(checked.space, output, resume=resume))
+    return DryRun(checked.space, _planned_directory(checked.space, output, resume=resume))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -473,10 +472,9 @@ def _checked(
     refuse_unprovable(space)
     if not here:
         refuse_unsendable(trainer)
-    if dry_run and output is not None:
-        _run_directory(space, output, resume=resume)  # refuse it before the function is called
     check = None
     if dry_run and not (resume and _holds(directory)):
+        refuse_unwritable(_planned_directory(space, output, resume=resume))
         alone = counted and shared is None
         # Workers elsewhere may train on a GPU, and so otherwise than this machine.
         counts = alone and not (address or gpus_per_trial)
@@ -501,6 +499,13 @@ def _requested_directory(space: SearchSpace, output: Place) -> Path:
 
 def _holds(path: Path) -> bool:
     return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
+
+
+def _planned_directory(space: SearchSpace, output: Place, *, resume: bool) -> Path:
+    """What `_run_directory` will return, which without `output` makes a directory."""
+    if output is None and not resume:
+        return next_directory(RUNS, space.name)
+    return _run_directory(space, output, resume=resume)
 
 
 def _run_directory(space: SearchSpace, output: Place, *, resume: bool) -> Path:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.config import Config
@@ -374,6 +375,22 @@ def refuse_files_of_others(path: Path) -> None:
         place=str(path),
         fix="give another --output, or move them away",
     )
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise if a run's directory cannot be made or written; nothing stays of the attempt.
+
+    A store refuses its first write.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if isinstance(path, StoredPath):
+        return
+    with writing(path):
+        places = (path, *path.parents)
+        last = next(place for place in places if place.exists() or place.is_symlink())
+        TemporaryDirectory(dir=last).cleanup()
 
 
 def _names_in(path: Path) -> set[str]:
