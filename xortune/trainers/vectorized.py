@@ -126,12 +126,6 @@ Batch = tuple[tuple[Any, ...], tuple[int | None, ...]]
 """A batch of all seeds, and the axis of the seeds in each of its tensors; None: all have the same
 tensor."""
 
-Piece = tuple[slice, Tensor]
-"""Rows of a stacked parameter: a slice, and the tensor."""
-
-PIECE = 2**17
-"""Size of a piece in numbers: with its gradient and an optimizer's states it stays in the cache."""
-
 AT_ONCE = 2**28
 """Maximum size in bytes of an epoch's batches, for all seeds, that are made at once."""
 
@@ -187,7 +181,7 @@ class Stack:
             with untracked(training):
                 optimizers.append(training.optimizer(models[first].parameters()))
         owns = [named[first] for first in starts[:-1]]
-        self._optimizer = _as_one(optimizers, owns, self._trained, starts) or _InPieces(
+        self._optimizer = _as_one(optimizers, owns, self._trained, starts) or _OneEach(
             optimizers, owns, self.parameters, starts
         )
         self._schedulers = []
@@ -460,10 +454,8 @@ def _as_one(
     return StackOptimizer(optimizers, weights, groups, np.diff(starts))
 
 
-class _InPieces:
-    """The optimizers of several configurations, which step stacked parameters piece by piece.
-
-    torch's optimizers read their numbers some ten times, and a piece stays in the cache.
+class _OneEach:
+    """The optimizers of several configurations; each steps its rows of the stacked parameters.
 
     Args:
         optimizers: new ones, of one model of each configuration.
@@ -479,49 +471,38 @@ class _InPieces:
         parameters: Mapping[str, Tensor],
         starts: Sequence[int],
     ) -> None:
-        self._parts: list[tuple[dict[str, list[Piece]], Any]] = []
-        for optimizer, own, rows in zip(optimizers, owns, itertools.pairwise(starts), strict=True):
-            pieces = {name: _pieces(whole, *rows) for name, whole in parameters.items()}
-            stacked = {id(own[name]): several for name, several in pieces.items()}
-            self._parts.append((pieces, _moved(optimizer, stacked)))
+        self._parts: list[tuple[slice, dict[str, Tensor], Any]] = []
+        for optimizer, own, ends in zip(optimizers, owns, itertools.pairwise(starts), strict=True):
+            rows = slice(*ends)
+            stacked = {name: whole.detach()[rows] for name, whole in parameters.items()}
+            by_id = {id(own[name]): whole for name, whole in stacked.items()}
+            self._parts.append((rows, stacked, _moved(optimizer, by_id)))
 
     def step(self, gradients: Mapping[str, Tensor | None]) -> None:
         """Step each optimizer once."""
-        for pieces, optimizer in self._parts:
+        for rows, stacked, optimizer in self._parts:
             for name, gradient in gradients.items():
-                for rows, piece in pieces[name]:
-                    piece.grad = gradient if gradient is None else gradient[rows]
+                stacked[name].grad = gradient if gradient is None else gradient[rows]
             optimizer.step()
 
 
-def _pieces(whole: Tensor, first: int, last: int) -> list[Piece]:
-    """The rows `first` to `last` of a parameter, in pieces that share its memory."""
-    whole = whole.detach()
-    size = max(1, PIECE // max(1, whole[0].numel())) if whole.is_cpu else last - first
-    starts = range(first, last, size)
-    return [(rows, whole[rows]) for rows in (slice(at, min(at + size, last)) for at in starts)]
-
-
-def _moved(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Sequence[Piece]]) -> Any:
-    """Give a new optimizer the pieces of stacked parameters in place of one model's parameters."""
+def _moved(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
+    """Give a new optimizer stacked parameters in place of one model's, by the ids of these."""
     name = type(optimizer).__name__
     if type(optimizer) is not getattr(torch.optim, name, None) or name not in ELEMENTWISE:
         raise CannotStack(f"torch.optim.{name} does not step each number by itself: {LOOP}")
     state = dict(optimizer.state)
     optimizer.state.clear()
+    for parameter, own in state.items():  # Adagrad has one before its first step
+        whole = stacked[id(parameter)]
+        optimizer.state[whole] = {
+            name: (value.expand_as(whole) if value.dim() else value).clone()
+            if isinstance(value, Tensor)
+            else value
+            for name, value in own.items()
+        }
     for group in optimizer.param_groups:
-        pieces = []
-        for parameter in group["params"]:
-            for _, piece in stacked[id(parameter)]:
-                pieces.append(piece)
-                if parameter in state:  # Adagrad has one before its first step
-                    optimizer.state[piece] = {
-                        name: (value.expand_as(piece) if value.dim() else value).clone()
-                        if isinstance(value, Tensor)
-                        else value
-                        for name, value in state[parameter].items()
-                    }
-        group["params"] = pieces
+        group["params"] = [stacked[id(parameter)] for parameter in group["params"]]
     return optimizer
 
 
