@@ -123,6 +123,7 @@ def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
         for evaluation in (*BLOCKS[1:], MORE):
             append(directory, evaluation)
             time.sleep(0.05)
+        wait_until(lambda: tracker.begin.call_count >= 3)
     configs = {call.args[0].key: call.args[0] for call in tracker.log.call_args_list}
     assert [len(config.steps) for config in configs.values()] == [2, 2]
     assert [call.args[0].state for call in tracker.end.call_args_list] == ["stopped"]

@@ -34,7 +34,7 @@ from xortune.runs.journal import JournalReader
 from xortune.runs.manifest import manifest_of
 from xortune.runs.results import Counts, by_version, counted, statistics
 from xortune.runs.run import Run, no_run
-from xortune.runs.status import DriverWatch, State, moment
+from xortune.runs.status import DriverWatch, moment, state_of
 from xortune.runs.store import JOURNAL, reader_directory
 
 # -------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ class RunFollower:
             self._directory,
             "".join("_" if sign in "/\\\0" else sign for sign in name),
             _identity(self._directory, manifest),
-            self._state(manifest),
+            state_of(self._driver.look(self._directory, time.time()), manifest),
         )
 
     def configs(self, keys: Iterable[str]) -> Iterator[ConfigLog]:
@@ -93,11 +93,6 @@ class RunFollower:
             for evaluation in counted:
                 blocks[evaluation.block.point.key].append(evaluation)
             yield from _logs(blocks.values(), began, certified)
-
-    def _state(self, manifest: Mapping[str, Any]) -> State:
-        if self._driver.look(self._directory, time.time()).life == "alive":
-            return "running"
-        return "finished" if manifest.get("complete") is True else "stopped"
 
     def _certified(self) -> dict[str, dict[str, float]]:
         certificate = certificate_of(Evaluations(self._reader.lines).split()[1])

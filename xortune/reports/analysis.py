@@ -44,7 +44,7 @@ from xortune.reports.document import (
 )
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
-from xortune.runs.manifest import stopped_because
+from xortune.runs.manifest import SPACE, stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import moment
@@ -623,7 +623,7 @@ class Report:
         self.stopped = stopped_because(manifest)
         self.no_outcome = _no_outcome(run.evaluations)
         self.asked = _asked(run)
-        self.space = run.space_text if (run.path / "space.yaml").exists() else None
+        self.space = run.space_text if (run.path / SPACE).exists() else None
         self.reproduce = _reproduce(manifest)
         self.script, self.run_as, self.again = _scripts(run)
 

@@ -21,7 +21,7 @@ from xortune.runs.store import as_path, replace_file
 from xortune.spaces.model import SUCCESS_RATE, Objective
 from xortune.stats.numbers import named_statistic
 
-MANIFEST = "manifest.json"
+MANIFEST, SPACE = "manifest.json", "space.yaml"
 
 FORMAT = 1
 """The version of manifest and journal; each change that older programs would misread adds one."""

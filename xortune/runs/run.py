@@ -26,6 +26,7 @@ from xortune.runs.lock import holder
 from xortune.runs.manifest import (
     FORMAT,
     MANIFEST,
+    SPACE,
     as_json,
     manifest_of,
     objectives_of,
@@ -64,8 +65,6 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 """The directory for runs without `output`: runs/NAME below the working directory."""
-
-SPACE = "space.yaml"
 
 _FILES = re.compile(
     rf"{SOURCES.pattern}|{re.escape(JOURNAL)}"

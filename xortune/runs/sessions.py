@@ -19,6 +19,7 @@ from xortune.core.errors import InputError
 from xortune.core.files import text_of, writing
 from xortune.runs.manifest import (
     PACKAGES,
+    SPACE,
     fingerprint_of,
     identities_of,
     identity_of,
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
     from xortune.runs.run import Run
 
-
-SPACE = "space.yaml"
 
 _KEPT = re.compile(r"space-[1-9][0-9]*\.yaml")
 """The name of a replaced space; it cannot lead out of the directory."""
@@ -440,9 +439,7 @@ def first_manifest(
         **entry,
         "versions": {name: entry["versions"][name] for name in ("python", *NOTED_PACKAGES)},
         "made": {fingerprint: identity},
-        "sessions": [
-            {"number": 1, **entry, "made": fingerprint, "space": "space.yaml", "changes": []}
-        ],
+        "sessions": [{"number": 1, **entry, "made": fingerprint, "space": SPACE, "changes": []}],
     }
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluations, JournalLines
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
-from xortune.runs.manifest import manifest_of, refuse_others, sessions_of, stopped_because
+from xortune.runs.manifest import SPACE, manifest_of, refuse_others, sessions_of, stopped_because
 from xortune.runs.results import number_names, score_of
 from xortune.runs.run import Run, no_run
 from xortune.runs.sessions import space_at
@@ -376,6 +376,13 @@ class Watcher:
         return _status(run, driver, self._reader, now), run
 
 
+def state_of(driver: Driver, manifest: Mapping[str, Any]) -> State:
+    """The state of a run by its driver and its manifest."""
+    if driver.life == "alive":
+        return "running"
+    return "finished" if manifest.get("complete") is True else "stopped"
+
+
 def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunStatus:
     path, manifest, search = run.path, run.manifest, run.evaluations
     finals = search.column("final") > 0
@@ -386,14 +393,10 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     times, total = final.column("at")[first], manifest.get("trials")
     if total is None:
         with suppress(InputError):  # the space cannot be read
-            total = budget(space_at(path / "space.yaml"))
+            total = budget(space_at(path / SPACE))
     done, started = len(times), moment(manifest.get("started"))
     written = reader.written if reader.written and 0 < reader.written < LATEST else None
-    state: State = "stopped"
-    if driver.life == "alive":
-        state = "running"
-    elif manifest.get("complete") is True:
-        state = "finished"
+    state = state_of(driver, manifest)
     end, finished = written, moment(manifest.get("finished"))
     if state == "running" and done != total:
         end = now
