@@ -97,7 +97,7 @@ def base_runs(folder: Path) -> list[Path]:
             rate = {"name": "success_rate", "direction": "maximize"}
             manifest["objectives"] = [rate, {"name": "hidden_dim", "direction": "minimize"}]
         create(path, space_text=SPACE, manifest=manifest)
-        with Journal.open(path / JOURNAL) as journal:
+        with Journal(path / JOURNAL) as journal:
             for line in evaluations(name):
                 journal.append(line)
         if name != "own":

@@ -115,14 +115,14 @@ def durability(lines: list[Evaluation], repeats: int) -> tuple[str, dict[str, fl
                 journal_module.os.fsync = fsync
                 try:
                     start = time.perf_counter()
-                    with Journal.open(Path(folder) / f"{way[:2]}{repeat}") as opened:
+                    with Journal(Path(folder) / f"{way[:2]}{repeat}") as opened:
                         for line in lines:
                             opened.append(line)
                     seconds[way].append(time.perf_counter() - start)
                 finally:
                     journal_module.os.fsync = real
         start = time.perf_counter()
-        with Journal.open(Path(folder) / "each") as opened:
+        with Journal(Path(folder) / "each") as opened:
             for line in lines[:200]:
                 opened.append(line)
                 opened.sync()
@@ -150,7 +150,7 @@ def _paced(path: Path, lines: list[Evaluation]) -> tuple[float, list[float]]:
     """The share of the time that appending takes, and how long each line waits to be settled."""
     spent, came, waits = 0.0, [], []
     start = time.perf_counter()
-    with Journal.open(path) as opened:
+    with Journal(path) as opened:
         for number, line in enumerate(lines):
             at = start + number * SWEEP_SECONDS / LINES
             while (now := time.perf_counter()) < at:
@@ -169,7 +169,7 @@ def resume(count: int, samplers: Sequence[str]) -> tuple[str, dict[str, float]]:
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".journal-") as name:
         folder = Path(name)
         create(folder, space_text="name: journal", manifest={})
-        with Journal.open(folder / JOURNAL) as opened:
+        with Journal(folder / JOURNAL) as opened:
             for line in evaluations(count):
                 opened.append(line)
         size = (folder / JOURNAL).stat().st_size
@@ -181,7 +181,7 @@ def resume(count: int, samplers: Sequence[str]) -> tuple[str, dict[str, float]]:
             run = load_run(folder)
             loaded = time.process_time() - cpu
             space = space_of(sampler, count + 100)
-            with Journal.open(folder / JOURNAL):
+            with Journal(folder / JOURNAL):
                 queue = SearchDecisions(
                     space,
                     Plain(),

@@ -192,7 +192,7 @@ def simulate(folder: Path, asked: Asked) -> Figures:
     begun, cpu = time.perf_counter(), time.process_time()
     with (
         held(folder) as lock,
-        Journal.open(folder / JOURNAL, fingerprint="00000000", lock=lock) as journal,
+        Journal(folder / JOURNAL, fingerprint="00000000", lock=lock) as journal,
     ):
         decisions = SearchDecisions(space, trainer, proposer_for(space), max_in_flight=window)
         record = Record(journal)

@@ -106,7 +106,7 @@ def paced(lines: int, pace: float) -> str:
         for what, output in (("a directory", f"{folder}/run"), ("s3://", url)):
             directory = driver_directory(output)
             sent, waits = [], []
-            with held(directory), Journal.open(directory / JOURNAL) as journal:
+            with held(directory), Journal(directory / JOURNAL) as journal:
                 began, cpu = time.perf_counter(), time.process_time()
                 for number, evaluation in enumerate(evaluations(lines)):
                     pause = began + number / pace - time.perf_counter()

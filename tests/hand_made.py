@@ -69,7 +69,7 @@ def failed(proposal, point, first, count, *, error="it broke", final=True):
 
 
 def append(path, *evaluations):
-    with Journal.open(path / JOURNAL) as journal:
+    with Journal(path / JOURNAL) as journal:
         for evaluation in evaluations:
             journal.append(evaluation)
 

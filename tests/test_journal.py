@@ -34,7 +34,7 @@ def line(number):
 
 
 def write(path, found):
-    with Journal.open(path) as opened:
+    with Journal(path) as opened:
         for evaluation in found:
             opened.append(evaluation)
         return opened.sync()
@@ -157,7 +157,7 @@ def path(tmp_path):
 
 def test_a_line_is_settled_when_it_is_on_the_disk_and_not_before(path, disk):
     disk.free.clear()
-    with Journal.open(path) as opened:
+    with Journal(path) as opened:
         assert opened.append(line(0)) == 1  # and does not wait
         time.sleep(0.05)  # the thread is at it
         assert len(read(path)) == 1
@@ -173,7 +173,7 @@ def test_a_line_is_settled_when_it_is_on_the_disk_and_not_before(path, disk):
 
 def test_many_lines_share_one_fsync(path, disk):
     began = time.monotonic()
-    with Journal.open(path) as opened:
+    with Journal(path) as opened:
         for number in range(200):
             opened.append(line(number))
             time.sleep(0.001)
@@ -188,23 +188,23 @@ def test_the_name_of_a_new_file_is_brought_to_the_disk(tmp_path, monkeypatch):
     )
     folder = tmp_path / "runs" / "new"
     folder.mkdir(parents=True)
-    Journal.open(folder / "j").close()
+    Journal(folder / "j").close()
     assert synced == [str(folder), str(folder.parent), str(tmp_path)]
     synced.clear()
-    Journal.open(folder / "j").close()
+    Journal(folder / "j").close()
     assert synced == []
 
 
 def test_a_directory_that_cannot_be_brought_to_the_disk(tmp_path, disk):
     disk.error = 5
     with pytest.raises(InputError, match="Input/output error"):
-        Journal.open(tmp_path / "j")
+        Journal(tmp_path / "j")
     disk.error = 22  # this file system knows no such thing
-    Journal.open(tmp_path / "k").close()
+    Journal(tmp_path / "k").close()
 
 
 def test_after_a_failure_of_the_disk_nothing_is_settled_any_more(path, disk):
-    opened = Journal.open(path)
+    opened = Journal(path)
     opened.append(line(0))
     wait_until(lambda: opened.settled == 1)
     disk.error = 5
@@ -239,7 +239,7 @@ def half_written(monkeypatch, opened, number):
 
 
 def test_a_full_disk_takes_no_half_line(path, monkeypatch):
-    with Journal.open(path) as opened:
+    with Journal(path) as opened:
         opened.append(line(0))
         told = half_written(monkeypatch, opened, errno.ENOSPC)
         assert "free space there, then continue with resume=True" in told
@@ -252,7 +252,7 @@ def test_half_a_line_that_cannot_be_removed_is_never_continued(path, monkeypatch
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    opened = Journal.open(path)
+    opened = Journal(path)
     opened.append(line(0))
     opened.sync()
     whole = path.read_bytes()
@@ -262,7 +262,7 @@ def test_half_a_line_that_cannot_be_removed_is_never_continued(path, monkeypatch
         with pytest.raises(InputError, match="half a line could not be removed"):
             attempt()
     assert path.stat().st_size > len(whole)
-    Journal.open(path).close()
+    Journal(path).close()
     assert path.read_bytes() == whole
 
 
@@ -274,7 +274,7 @@ def test_an_interruption_between_two_halves_leaves_whole_lines(path, monkeypatch
             return real(fd, data[:100])
         raise KeyboardInterrupt
 
-    with Journal.open(path) as opened:
+    with Journal(path) as opened:
         monkeypatch.setattr(journal.os, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             opened.append(line(0))

@@ -164,7 +164,7 @@ def test_a_damaged_segment_is_told_by_its_url(store, url, tmp_path):
 
 
 def test_lines_are_settled_together_and_few_segments_hold_many(directory):
-    with held(directory), Journal.open(directory / JOURNAL) as journal:
+    with held(directory), Journal(directory / JOURNAL) as journal:
         journal.append(line(0))
         wait_until(lambda: journal.settled == 1)
         for number in range(1, 300):
@@ -200,7 +200,7 @@ def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(
         return down.is_set()
 
     failing(monkeypatch, is_down)
-    with held(directory), Journal.open(directory / JOURNAL) as journal:
+    with held(directory), Journal(directory / JOURNAL) as journal:
         down.set()
         journal.append(line(0))
         assert tried.wait(20)
@@ -237,7 +237,7 @@ def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
 def test_who_was_overtaken_announces_nothing_more(directory):
     store = store_of(directory)
     with held(directory):
-        journal = Journal.open(directory / JOURNAL)
+        journal = Journal(directory / JOURNAL)
         journal.append(line(0))
         assert journal.sync() == 1
         [claim] = [name for name in store.names("lock") if name.endswith(".json")]

@@ -71,7 +71,7 @@ def test_a_journal_is_not_appended_to_through_a_link(run, tmp_path):
     (run.path / JOURNAL).unlink()
     (run.path / JOURNAL).symlink_to(outside)
     with pytest.raises(InputError, match=r"evaluations\.jsonl: cannot be written"):
-        Journal.open(run.path / JOURNAL)
+        Journal(run.path / JOURNAL)
     assert outside.read_bytes() == before
     assert not holds_run(run.path)
 

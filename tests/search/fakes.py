@@ -244,7 +244,7 @@ def run(
     progress, under_way = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / JOURNAL
-        with Journal.open(path, fingerprint=fingerprint or None) as journal:
+        with Journal(path, fingerprint=fingerprint or None) as journal:
             more |= {"fingerprint": fingerprint, "tell": progress.append}
             on_queue(queue := Queue(space, proposer, journal, window=window, **more))
             while True:

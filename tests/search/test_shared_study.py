@@ -96,7 +96,7 @@ def drive(directory, storage, *, pause=0.0, most=None):
         known = xt.load_run(directory).evaluations
     else:
         create(directory, space_text=SHARED.text, manifest={"study": shared.entry})
-    with Journal.open(directory / JOURNAL) as journal:
+    with Journal(directory / JOURNAL) as journal:
         proposer = proposer_for(SHARED, shared=shared)
         queue = Queue(SHARED, proposer, journal, window=3, known=known)
         while most != 0 and (job := queue.next_job()) is not None:

@@ -575,7 +575,7 @@ def train_shared(
                 if show is not None:
                     show(before + news[0], total)
 
-            with Journal.open(
+            with Journal(
                 journals[fingerprint], fingerprint=fingerprint, lock=lock, on_message=on_message
             ) as journal:
                 train_locally(fresh, trainers[fingerprint], Record(journal), on_news)

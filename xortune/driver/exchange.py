@@ -40,7 +40,7 @@ from xortune.racing.objectives import sampler_value_names, sampler_values, summa
 from xortune.reports.files import write_report
 from xortune.runs.journal import Journal
 from xortune.runs.lock import held
-from xortune.runs.manifest import IMPORTED, Origin, fingerprint_of, noted_objectives
+from xortune.runs.manifest import IMPORTED, SPACE, Origin, fingerprint_of, noted_objectives
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, create, load_run
 from xortune.runs.sessions import now, session_entry
@@ -297,7 +297,7 @@ def _write_run(
     # Only these versions: the others would look as if this xortune had trained.
     versions = {name: entry["versions"][name] for name in ("python", "xortune")}
     entry = {"command": entry["command"], "versions": versions}
-    session = {"number": 1, "what": "import", **entry, "made": fingerprint, "space": "space.yaml"}
+    session = {"number": 1, "what": "import", **entry, "made": fingerprint, "space": SPACE}
     origin = Origin(table.source, table.sha256, len(table.places), request.success, now())
     manifest = {
         "name": name,
@@ -324,7 +324,7 @@ def _write_run(
             on_message(note)
     with held(directory, on_message=on_message) as lock:
         create(directory, space_text=text, manifest=manifest)
-        with Journal.open(
+        with Journal(
             directory / JOURNAL, fingerprint=fingerprint, lock=lock, on_message=on_message
         ) as journal:
             for evaluation in results.evaluations:

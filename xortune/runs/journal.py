@@ -21,7 +21,7 @@ from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
 from xortune.runs.lock import RunLock, held
-from xortune.runs.store import SegmentWriter, as_path, replace_file, segment_writer
+from xortune.runs.store import as_path, replace_file, segment_writer
 
 # -------------------------------------------------------------------------------------------------
 # Detects that a run's files are replaced, removed or moved while a search writes to them.
@@ -311,14 +311,32 @@ class Journal:
     somebody has replaced or removed the file (see the top of this module). For a run in an object
     store a line settles when it is in the store; see `runs.store`.
 
+    Opening it cuts a torn last line.
+
     Attributes:
         appended: number of lines appended since it was opened.
+
+    Args:
+        path: the file, which need not exist.
+        fingerprint: of what makes the lines, see `manifest.fingerprint_of`; with it each line gets
+            this and the time.
+        lock: of the run; once it is lost, nothing is appended.
+        on_message: called with a sentence if a torn line is dropped.
+
+    Raises:
+        InputError: the file cannot be written.
     """
 
     def __init__(
-        self, fd: int, place: str, *, fingerprint: str | None, lock: RunLock | None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fingerprint: str | None = None,
+        lock: RunLock | None = None,
+        on_message: Callable[[str], None] | None = None,
     ) -> None:
-        self._fd, self._place, self._fingerprint, self._lock = fd, place, fingerprint, lock
+        place = self._place = os.fspath(path)
+        self._fingerprint, self._lock = fingerprint, lock
         self.appended = self._settled = 0
         self._synced = self._held = -math.inf
         self._failure: InputError | None = None
@@ -326,45 +344,20 @@ class Journal:
         self._changed = threading.Condition()
         self._syncing = threading.Lock()  # held by whoever syncs
         self._writing = threading.Lock()  # held while a line is written
-        self._guard = Guard(fd, place, lock)
         self._thread: threading.Thread | None = None
-        self._segments: SegmentWriter | None = None
-
-    @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        fingerprint: str | None = None,
-        lock: RunLock | None = None,
-        on_message: Callable[[str], None] | None = None,
-    ) -> Self:
-        """Open for appending, after cutting a torn last line; the file need not exist.
-
-        Args:
-            path: the file.
-            fingerprint: of what makes the lines, see `manifest.fingerprint_of`; with it each line
-                gets this and the time.
-            lock: of the run; once it is lost, nothing is appended.
-            on_message: called with a sentence if a torn line is dropped.
-
-        Raises:
-            InputError: the file cannot be written.
-        """
-        place = os.fspath(path)
         new = not os.path.exists(place)  # noqa: PTH110  # raises nothing for a NUL
         # O_NOFOLLOW: a link might lead to a file outside of the run.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         with writing(Path(place), fix=None):
-            fd = os.open(path, flags, 0o666)
+            fd = self._fd = os.open(path, flags, 0o666)
             try:
                 whole = _whole_lines(fd)
                 if dropped := os.fstat(fd).st_size - whole:
                     os.ftruncate(fd, whole)
                 if new:
                     _sync_folders(place)
-                journal = cls(fd, place, fingerprint=fingerprint, lock=lock)
-                journal._segments = segment_writer(as_path(path))
+                self._guard = Guard(fd, place, lock)
+                self._segments = segment_writer(as_path(path))
             except BaseException:
                 os.close(fd)
                 raise
@@ -373,7 +366,6 @@ class Journal:
                 f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
                 " held is trained again"
             )
-        return journal
 
     @property
     def settled(self) -> int:
@@ -541,14 +533,14 @@ class Journal:
 def held_journal(
     path: Path, fingerprint: str, *, on_message: Callable[[str], None] | None = None
 ) -> Iterator[Journal]:
-    """Hold a run and open its journal for appending; see `Journal.open`.
+    """Hold a run and open its journal for appending; see `Journal`.
 
     Raises:
         InputError: another process holds the run, or it cannot be written.
     """
     with (
         held(path.parent, on_message=on_message) as lock,
-        Journal.open(path, fingerprint=fingerprint, lock=lock, on_message=on_message) as journal,
+        Journal(path, fingerprint=fingerprint, lock=lock, on_message=on_message) as journal,
     ):
         yield journal
 
