@@ -39,12 +39,12 @@ def disturbed(tmp_path, space, monkeypatch):
         acts = [act]
         wait = OneByOne.wait
 
-        def disturbed(self, batches):
+        def disturbed(self):
             if acts and lines_in(run / JOURNAL) >= 3:
                 with ACT:
                     (run / JOURNAL).chmod(0o640)
                     acts.pop()(run)
-            wait(self, batches)
+            wait(self)
 
         def look(self, look=Guard.look):
             with ACT:
