@@ -14,6 +14,7 @@ import forked
 import numpy as np
 import pytest
 import seedy
+import torch
 from hand_made import done
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +135,11 @@ def test_the_traceback_is_the_users_own(function):
         ({"success": False, "loss": math.nan}, None, Status.WRONG_PATTERN, None),
         ({"acc": 0.9, "loss": math.nan}, "acc > 0", Status.SOLVED, None),
         ({"done": True}, "done == 1", Status.SOLVED, None),
+        ({"acc": np.float32(0.95)}, "acc >= 0.95", Status.SOLVED, None),  # 0.94999999
+        ({"acc": torch.tensor(0.95)}, "acc >= 0.95", Status.SOLVED, None),
+        (np.array(0.8, np.float32), "value > 0.8", Status.WRONG_PATTERN, None),  # 0.80000001
+        (torch.tensor(0.95).item(), "value >= 0.95", Status.WRONG_PATTERN, None),
+        (torch.tensor(1), "value >= 1.5", Status.WRONG_PATTERN, None),
         (0.9, None, Status.CRASHED, 'fix: add `success: "value >= 0.9"`'),
         ({"acc": 0.9}, None, Status.CRASHED, 'fix: add `success: "acc >= 0.9"`'),
         ({}, None, Status.CRASHED, "an empty dict"),
@@ -171,6 +177,14 @@ def test_what_a_block_may_not_return_fails_all_its_seeds(returned, rule, words):
     outcome = one(function, rule, count=4)
     assert names(outcome) == "CRASHED CRASHED CRASHED CRASHED"
     assert [words in outcome.details.failed[seed] for seed in range(4)] == [True] * 4
+
+
+def test_each_seed_of_many_is_judged_in_its_own_precision():
+    values = np.array([0.95, 0.9, np.nan, 1], np.float32)
+    for many in (values, torch.from_numpy(values)):
+        outcome = one(lambda config, seeds, many=many: many, "value >= 0.95", count=4)  # noqa: ARG005
+        assert names(outcome) == "SOLVED WRONG_PATTERN DIVERGED SOLVED"
+        assert numbers(outcome, "value")[:2] == values[:2].astype(float).tolist()
 
 
 def test_a_function_gets_its_own_copy_of_config_and_plain_seeds():

@@ -51,12 +51,18 @@ class Success:
     sign: str
     limit: float
 
-    def holds(self, number: float) -> bool:
-        """Whether a finite number is a success."""
+    def holds(self, number: Any) -> bool:
+        """Whether a finite number is a success, as its own library compares it.
+
+        A number of NumPy or torch in single precision is compared in that: 19/20 is at least 0.95,
+        also where it is the float32 0.94999999.
+        """
+        if isinstance(number, np.ndarray | np.generic):  # NumPy 1 compares scalars as doubles
+            return bool(self.hold(np.reshape(number, 1))[0])
         return bool(_COMPARE[self.sign](number, self.limit))
 
-    def hold(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """bool, shape (S,): which of S finite numbers are successes."""
+    def hold(self, numbers: NDArray[Any]) -> NDArray[np.bool_]:
+        """bool, shape (S,): which of S finite numbers are successes, in their own precision."""
         return np.asarray(_COMPARE[self.sign](numbers, self.limit))
 
     def __str__(self) -> str:

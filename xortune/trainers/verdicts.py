@@ -269,12 +269,13 @@ def _judged(returned: object, success: Success | None) -> SeedVerdict:
     number = values[success.name]
     if not math.isfinite(number):
         return SeedVerdict(DIVERGED, values, {0: f"{success.name} is {number}"})
-    return SeedVerdict(SOLVED if success.holds(number) else MISSED, values)
+    judge = returned[success.name] if isinstance(returned, Mapping) else returned
+    return SeedVerdict(SOLVED if success.holds(judge) else MISSED, values)
 
 
 def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdict:
     entries = returned if isinstance(returned, Mapping) else {None: returned}
-    arrays: dict[str, NDArray[np.float64]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     verdict: NDArray[Any] | None = None
     for name, entry in entries.items():
         if name is not None:
@@ -283,18 +284,18 @@ def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdi
         if array.dtype == np.bool_ and name in (None, SUCCESS):
             verdict = array
         else:
-            arrays[VALUE if name is None else name] = array.astype(np.float64)
+            arrays[VALUE if name is None else name] = array
     _check_count(arrays)
+    values = {name: array.astype(np.float64) for name, array in arrays.items()}
     if _decides(success, list(arrays), has_verdict=verdict is not None):
         assert verdict is not None
-        return SeedVerdict(np.where(verdict, SOLVED, MISSED).astype(np.uint8), arrays)
+        return SeedVerdict(np.where(verdict, SOLVED, MISSED).astype(np.uint8), values)
     assert success is not None
-    judges = arrays[success.name]
-    finite = np.isfinite(judges)
-    held = success.hold(np.where(finite, judges, 0.0))
+    judges = values[success.name]
+    finite, held = np.isfinite(judges), success.hold(arrays[success.name])
     status = np.where(finite, np.where(held, SOLVED, MISSED), DIVERGED).astype(np.uint8)
     failed = {i: f"{success.name} is {judges[i]}" for i in np.flatnonzero(~finite).tolist()}
-    return SeedVerdict(status, arrays, failed)
+    return SeedVerdict(status, values, failed)
 
 
 def _decides(success: Success | None, names: list[str], *, has_verdict: bool) -> bool:
