@@ -75,6 +75,8 @@ def test_optunas_name_for_trials_is_understood():
         ("  optimizer: {choice: [SGD, Adem]}", "optimizer", ["s.yaml:6: parameters.optimizer: un"]),
         ("  lr: {low: 2, high: 1}", "lr", ["s.yaml:7: parameters.lr.low", "low 2 is above high 1"]),
         ("  lr: {low: 0, high: 1, log: true}", "lr", ["s.yaml:7", "0 has no logarithm", "above 0"]),
+        ("  lr: {low: -1.0e+308, high: 1.0e+308}", "lr", ["lr.high", "is too wide", "1.7e+308"]),
+        ("  lr: {low: 0.0, high: 1.0e+308, step: 1.0e+308}", "lr", ["lr.high", "is too wide"]),
         ("  lr: {low: 1, high: 9, log: true, step: 2}", "lr", ["one of step and log"]),
         ("  lr: {low: 0.1, high: 1.0, step: 0.25}", "lr", ["s.yaml:7", "high to 0.85"]),
         ("  lr: {low: 1, high: 10, step: 0}", "lr", ["0 is not a step", "above 0"]),

@@ -268,6 +268,9 @@ class Range:
         object.__setattr__(self, "integer", number is int)
         for name, value in given.items():
             object.__setattr__(self, name, number(value))
+        if not math.isfinite(self.high - self.low + (step or 0)):  # which samplers compute
+            problem = f"{low} to {high} is too wide"
+            raise refusal("high", problem, "high - low below 1.7e+308", "narrow the range")
         if step is None:
             return
         if self.log:
