@@ -44,7 +44,9 @@ def test_parity_of_too_few_or_too_many_bits_is_refused(bits):
         Task.named(f"parity-{bits}")
 
 
-@pytest.mark.parametrize("name", ["XOR", "xor ", "parity", "parity-x", "moons", "", "parity-3333"])
+@pytest.mark.parametrize(
+    "name", ["XOR", "xor ", 5, "parity", "parity-x", "moons", "", "parity-3333"]
+)
 def test_other_names_are_refused_with_what_there_is(name):
     with pytest.raises(InputError, match=r"task: unknown task .*; allowed: xor, parity-N.*; fix"):
         Task.named(name)
@@ -130,7 +132,7 @@ def test_the_fingerprint_is_of_everything_but_the_name():
 
 def test_the_last_column_is_the_target_unless_another_is_named(csv):
     path = csv("a,y,b\n1,0,0\n2,1,1\n3,1,0\n")
-    assert Task.from_csv(path).inputs.tolist() == [[1, 0], [2, 1], [3, 1]]
+    assert Task.named(path).inputs.tolist() == [[1, 0], [2, 1], [3, 1]]
     task = Task.from_csv(path, target="y")
     assert task.inputs.tolist() == [[1, 0], [2, 1], [3, 0]]
     assert task.targets.tolist() == [[0], [1], [1]]
@@ -195,5 +197,7 @@ def test_a_task_that_a_constant_solves_is_refused_where_it_is_trained(csv, make_
     task = Task("mine", np.eye(3), np.full((3, 1), constant))
     with pytest.raises(InputError, match="a constant solves that"):
         xt.evaluate(make_config(), range(3), task=task)
+    with pytest.raises(InputError, match="a constant solves that"):
+        xt.gate(make_config(), min_rate=0.9, task=task)
     with pytest.raises(InputError, match="1 in all 2 rows"):
         Task.from_csv(csv("a,y,t\n0,1,0\n1,1,0\n1,0,1\n"), **HELD)

@@ -247,19 +247,22 @@ class Task:
         A task is returned as it is.
 
         Raises:
-            InputError: any other name, or `from_csv` refuses the file.
+            InputError: any other name, or a constant solves the task, or `from_csv` refuses the
+                file.
         """
         if isinstance(name, Task):
+            name.refuse_constant()
             return name
-        if name == "xor":
+        text = str(name)  # of a path too
+        if text == "xor":
             return cls.xor()
-        if match := re.fullmatch(r"parity-?(\d{1,3})", name):
+        if match := re.fullmatch(r"parity-?(\d{1,3})", text):
             return cls.parity(int(match[1]))
-        if name.endswith(".csv"):
-            return cls.from_csv(name)
+        if text.endswith(".csv"):
+            return cls.from_csv(text)
         allowed = "xor, parity-N (N bits), or a path that ends in .csv"
-        fix = nearest(name, ("xor", "parity-3"))
-        raise _refused("task", f"unknown task {name!r}", allowed, fix)
+        fix = nearest(text, ("xor", "parity-3"))
+        raise _refused("task", f"unknown task {text!r}", allowed, fix)
 
 
 TaskSpec: TypeAlias = str | Task

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xortune.core.config import Config
-from xortune.core.errors import InputError, TrainingError, refuse_given
+from xortune.core.errors import InputError, TrainingError, check_count, refuse_given
 from xortune.core.outcome import Failure, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
@@ -119,8 +119,8 @@ def train_seeds(
             cannot be judged.
         TrainingError: there is no outcome, or a seed failed and `fail_fast` was given.
     """
-    if workers is not None and workers < 0:
-        raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
+    if workers is not None:
+        check_count("workers", workers, 0)
     if workers:
         refuse_unsendable(trainer)
     own, many = has(trainer, "users_code"), has(trainer, "takes_many_seeds")
@@ -238,7 +238,6 @@ def evaluate(
         network = network_config(config)
         listed = seeds if isinstance(seeds, Sequence) else checked_seeds(seeds)
         learned = Task.named(task or "xor")
-        learned.refuse_constant()
         cores = usable_cores()
         return evaluate_config(network, learned, listed, checkpoints, engine, threads=cores)
     refuse_built_in(task=task, engine=engine, checkpoints=checkpoints or None)
