@@ -272,7 +272,10 @@ def test_manifest_and_reports_say_that_it_was_imported(run, results):
     assert "xortune did not train them" in shown.stdout.replace("\n", " ")
 
 
-def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, results, tmp_path):
+def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(
+    run, results, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("xortune.trainers.network.is_compiled", lambda: False)  # nor needed here
     assert "--seeds 1000 --trainer FILE.py:FUNCTION" in xortune("report", run.path).stdout
     result = refused(xortune("certify", run.path), "imported, and nothing says what trains")
     assert "--trainer ./train.py:run" in result

@@ -79,11 +79,12 @@ def certify(
         from xortune.reports.terminal import render_certificate
         from xortune.runs.certificate import CERTIFICATE
 
-        if not silent:
+        loaded = xt.load_run(run)
+        if loaded.is_network and not silent:
             cli.announce_compilation(engine or "auto")
         with display(quiet=silent) as shown:
             xt.certify(
-                run,
+                loaded,
                 **given,
                 train=None if trainer is None else functions_named([trainer])[0],
                 on_progress=shown.seeds(),

@@ -44,7 +44,7 @@ from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import Voice
 from xortune.reports.files import comparison_directory
 from xortune.runs.evaluation import SeedsToTrain
-from xortune.runs.journal import Journal, read
+from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
@@ -547,7 +547,7 @@ def train_shared(
     trainers = {config.fingerprint: config.trainer for config in wanted}
     configs = {(config.fingerprint, config.point.key): config for config in wanted}
     journals = {fingerprint: directory / f"trained-{fingerprint}.jsonl" for fingerprint in trainers}
-    with held(directory, on_message=on_message) as lock:
+    with held(directory, on_message=on_message):
         lacking: dict[str, list[SeedsToTrain]] = {fingerprint: [] for fingerprint in trainers}
         seconds: list[float | None] = []  # of the lacking seeds of each config
         trained = {
@@ -575,9 +575,8 @@ def train_shared(
                 if show is not None:
                     show(before + news[0], total)
 
-            with Journal(
-                journals[fingerprint], fingerprint=fingerprint, lock=lock, on_message=on_message
-            ) as journal:
+            place = journals[fingerprint]
+            with held_journal(place, fingerprint, on_message=on_message) as journal:
                 train_locally(fresh, trainers[fingerprint], Record(journal), on_news)
             done += sum(task.count for task in tasks)
         outcomes = {

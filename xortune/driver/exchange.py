@@ -38,7 +38,7 @@ from xortune.integrations.importing import (
 )
 from xortune.racing.objectives import sampler_value_names, sampler_values, summary_of, ties_of
 from xortune.reports.files import write_report
-from xortune.runs.journal import Journal
+from xortune.runs.journal import held_journal
 from xortune.runs.lock import held
 from xortune.runs.manifest import IMPORTED, SPACE, Origin, fingerprint_of, noted_objectives
 from xortune.runs.results import ConfigResult
@@ -322,11 +322,9 @@ def _write_run(
     for note in results.notes:
         if on_message is not None:
             on_message(note)
-    with held(directory, on_message=on_message) as lock:
+    with held(directory, on_message=on_message):
         create(directory, space_text=text, manifest=manifest)
-        with Journal(
-            directory / JOURNAL, fingerprint=fingerprint, lock=lock, on_message=on_message
-        ) as journal:
+        with held_journal(directory / JOURNAL, fingerprint) as journal:
             for evaluation in results.evaluations:
                 journal.append(evaluation)
         run = load_run(directory)
