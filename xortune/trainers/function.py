@@ -229,7 +229,6 @@ class Reports:
     """The intermediate results of one call; it is the `report` that a function may take.
 
     Attributes:
-        count: how many there are.
         last: the last one as the function gave it; None before the first.
         numbers: its numbers; empty where the call trains many seeds.
 
@@ -237,12 +236,11 @@ class Reports:
         limit: seconds for a seed; None for no limit.
         many: how many seeds the call trains; None for a call with a single seed.
         block: what is trained; each report checks whether it is cancelled.
-        keeps: sample the reports of many seeds, for their curves.
     """
 
     __slots__ = (
-        *("_began", "_block", "_ended", "_keeps", "_limit", "_many", "_sampled"),
-        *("count", "last", "numbers"),
+        *("_began", "_block", "_ended", "_limit", "_many", "_sampled"),
+        *("last", "numbers"),
     )
 
     def __init__(
@@ -251,13 +249,11 @@ class Reports:
         *,
         many: int | None = None,
         block: Block | None = None,
-        keeps: bool = True,
     ) -> None:
-        self.count, self._block = 0, block
+        self._limit, self._many, self._block = limit, many, block
+        self._sampled = SampledReports()
         self.last: Any = None
         self.numbers: Mapping[str, float] = {}
-        self._sampled, self._keeps = SampledReports(), keeps
-        self._limit, self._many = limit, many
         self._began = 0.0 if limit is None else time.monotonic()
         self._ended: BaseException | None = None
 
@@ -276,18 +272,19 @@ class Reports:
             self.numbers = reported_numbers(result)
         # A copy: the user may fill the same dict again.
         self.last = dict(result) if isinstance(result, Mapping) else result
-        self.count += 1
-        if self._many is None:
-            self._sampled.add(lambda: self.numbers)
-        elif self._keeps:
-            n = self._many
-            self._sampled.add(lambda: reported_arrays(self.last, n))
+        n = self._many
+        self._sampled.add(lambda: self.numbers if n is None else reported_arrays(self.last, n))
         if self._is_late():
             each = f" for each of {self._many} seeds" if self._many else ""
             self._ended = SeedTimeout(f"took longer than {self._limit:g} s{each}")
         elif _is_cancelled is not None and self._block is not None and _is_cancelled(self._block):
             self._ended = BlockCancelled()
         self.check()
+
+    @property
+    def count(self) -> int:
+        """How many reports there are."""
+        return self._sampled.count
 
     @property
     def curve(self) -> Points:
@@ -691,8 +688,7 @@ def _train_stacked(
             _pass_on(error, trainer.on_raise)
             ended[index] = error
     reports = {
-        index: Reports(trainer.limit, many=seeds, block=blocks[index], keeps=False)
-        for index in trainings
+        index: Reports(trainer.limit, many=seeds, block=blocks[index]) for index in trainings
     }
     indices = list(trainings)
     # Of each seed: the seeds that it reported with, and its reports.

@@ -8,6 +8,7 @@ only. If several processes need a kernel at once, one compiles it and the others
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import gc
 import hashlib
@@ -123,11 +124,9 @@ def _first_call(dispatcher: Any, *args: Any) -> Any:
 def _lock() -> Iterator[None]:
     """Hold the directory's lock; go on without it if it cannot be had."""
     try:
-        import fcntl
-
         directory().mkdir(parents=True, exist_ok=True)
         fd = os.open(directory() / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except (ImportError, OSError):
+    except OSError:
         yield
         return
     try:
