@@ -1,7 +1,7 @@
 """Vectors in Numba: sixteen float32 numbers, or four rows of sixteen, as one value.
 
 LLVM's vectoriser gives up on loops that touch many rows, and its results change with its version.
-So the kernels spell the vectors out: `load` sixteen neighbours, compute with ``+ - * /`` and the
+So the kernels spell the vectors out: `load` sixteen neighbours, compute with ``+ - *`` and the
 functions below, `store`. LLVM splits a vector where the processor's registers are narrower. It
 splits a `quad` (64 numbers) everywhere, which is the purpose: four independent chains of operations
 keep a core busy where one chain waits for itself.
@@ -135,7 +135,6 @@ for _function, _method in (
     (operator.add, "fadd"),
     (operator.sub, "fsub"),
     (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
 ):
     _binary(_function, Floats, _emitter(_method, flags=FLAGS), lambda common: common)
 for _function, _sign in (
@@ -145,7 +144,6 @@ for _function, _sign in (
     (operator.ge, ">="),
 ):
     _binary(_function, Floats, _emitter("fcmp_ordered", _sign), lambda common: Mask(common.count))
-_binary(operator.ne, Floats, _emitter("fcmp_unordered", "!="), lambda common: Mask(common.count))
 for _function, _method in (
     (operator.add, "add"),
     (operator.sub, "sub"),
