@@ -50,6 +50,27 @@ def test_what_needs_nothing_heavy_loads_nothing_heavy(words, code, unloaded):
     assert ran.stdout.splitlines()[-1] == f"{code} []"
 
 
+@pytest.mark.parametrize(("loaded", "code"), [(["ray"], 0), ([], 139)])
+def test_nothing_is_taken_apart_once_ray_was_there(loaded, code):
+    """Ray's threads outlive its end, and one can crash the process while Python ends."""
+    text = f"""
+import atexit, os, sys, types
+class Crash:
+    def __del__(self, leave=os._exit):
+        leave(139)
+sys.crash = Crash()
+for name in {loaded}:
+    sys.modules[name] = types.ModuleType(name)
+atexit.register(print, "last words", flush=True)
+sys.argv = ["xortune", "--version"]
+from xortune.cli import main
+main()
+"""
+    how = {"capture_output": True, "text": True, "timeout": 60}
+    ran = subprocess.run([sys.executable, "-c", text], check=False, **how)
+    assert (ran.returncode, ran.stdout.splitlines()[1:]) == (code, ["last words"])
+
+
 def test_help_is_there_in_a_second():
     before = os.times()
     program("--help")

@@ -6,7 +6,9 @@ with the run resumable, by Ctrl-C, SIGTERM or SIGHUP, 4 some evaluation produced
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import sys
 from typing import Annotated
 
@@ -57,7 +59,15 @@ def main() -> None:
     if code == FORCED:  # a signal arrived before a command could handle it
         print("interrupted: nothing had begun", file=sys.stderr)
         code = INTERRUPTED
-    sys.exit(_checked_output(code))
+    code = _checked_output(code)
+    if "ray" in sys.modules and isinstance(code, int):
+        # Ray's threads outlive `ray.shutdown`. An interrupted one can crash the process while
+        # Python takes it apart, and the exit code would be that of the crash.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _checked_output(code: str | int | None) -> str | int | None:
