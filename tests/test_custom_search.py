@@ -169,6 +169,7 @@ def test_a_function_given_from_python():
             "'acuracy', which was not returned; .*did you mean 'accuracy'",
         ),
         ({"success": None}, r"no rule says what a success .* `success: \"accuracy >= 0\.9\"` to"),
+        ({"parameters": {"k": {"value": 1, "when": {"j": 1}}}}, "'j', .*; fix: remove the cond"),
         ({"success": "acuracy >= 0.9"}, "did you mean 'accuracy'"),
         ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*dry_run=False\nTraceback"),
     ],

@@ -460,7 +460,7 @@ def test_a_failed_seed_is_counted_and_shown_and_ends_it_if_that_is_asked_for(cap
         ({"train": None}, "name is not a parameter of the built-in network.*give train=f"),
         ({"config": {}}, "config: an empty dict"),
         ({"config": {"lr": {1}}}, "lr:"),
-        ({"success": None}, "returned numbers.*no rule says what a success is"),
+        ({"success": None}, "no rule says what a success is.* or without a space give the "),
         ({"success": "acc > 1"}, "did you mean 'accuracy'"),
         ({"success": "high"}, "success: 'high' is not a rule"),
         ({"task": "xor"}, "task: 'xor'; allowed: only for the built-in network"),

@@ -17,6 +17,7 @@ from xortune.core.files import MAX_BYTES, json_of, text_of
 from xortune.core.task import read_numbers
 from xortune.reports.files import csv_text
 from xortune.runs.journal import Journal
+from xortune.runs.lock import held
 from xortune.runs.manifest import update_manifest
 from xortune.runs.run import holds_run, load_run
 from xortune.runs.store import JOURNAL
@@ -74,6 +75,16 @@ def test_a_journal_is_not_appended_to_through_a_link(run, tmp_path):
         Journal(run.path / JOURNAL)
     assert outside.read_bytes() == before
     assert not holds_run(run.path)
+
+
+def test_a_run_that_cannot_be_written_is_made_writable_or_copied(run):
+    (run.path / "lock").symlink_to("nowhere")
+    (run.path / "table.csv").mkdir()
+    words = r"cannot be written.*; fix: make it writable, or copy"
+    with pytest.raises(InputError, match=words), held(run.path):  # as certify begins
+        pass
+    with pytest.raises(InputError, match=words):
+        xt.write_report(run)
 
 
 def test_what_is_written_replaces_a_link(run, tmp_path):

@@ -250,7 +250,10 @@ def search_with(
     own, voice = with_function(space), Voice(0, None)
     check_space(own, trainer)
     refuse_unprovable(own)
-    goes_on = resume and _holds(_run_directory(own, output, resume=resume))
+    directory = _planned_directory(own, output, resume=resume)
+    goes_on = resume and _holds(directory)
+    if not goes_on:
+        refuse_unwritable(directory)
     check = check_by_training(own, trainer) if dry_run and not goes_on else None
     return _run_search(
         _Checked(own, trainer, THIS_MACHINE, None, (), check),
@@ -472,9 +475,11 @@ def _checked(
     refuse_unprovable(space)
     if not here:
         refuse_unsendable(trainer)
-    check = None
-    if dry_run and not (resume and _holds(directory)):
+    goes_on = resume and _holds(directory)
+    if not goes_on:
         refuse_unwritable(_planned_directory(space, output, resume=resume))
+    check = None
+    if dry_run and not goes_on:
         alone = counted and shared is None
         # Workers elsewhere may train on a GPU, and so otherwise than this machine.
         counts = alone and not (address or gpus_per_trial)

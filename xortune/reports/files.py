@@ -17,7 +17,7 @@ from xortune.comparisons.reference import Comparison
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.background import background_process
 from xortune.core.errors import InputError, refuse_unknown
-from xortune.core.files import writing
+from xortune.core.files import ANOTHER_OUTPUT, writing
 from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
@@ -143,13 +143,14 @@ def _write(
     A symbolic link in place of a folder is refused: a run from someone else must not write outside
     of its directory. `again` is the command to repeat after an error such as a full disk.
     """
-    fixes = () if again is None else ("", f"free space there, then: {again}")
+    full = {"full": f"free space there, then: {again}"}
+    fixes = {"fix": ANOTHER_OUTPUT} if again is None else full
     written = []
     for name, content in files:
         path = directory / name
         if path.parent != directory and path.parent.is_symlink():
             raise InputError("is a symbolic link", place=str(path.parent), fix="remove it")
-        with writing(path, *fixes):
+        with writing(path, **fixes):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, content)
         written.append(path)
@@ -159,7 +160,7 @@ def _write(
             path.parent.is_symlink() or path.parent.is_file()
         )
         if path not in written and not is_outside:
-            with writing(path, *fixes):
+            with writing(path, **fixes):
                 remove_file(path)
 
 

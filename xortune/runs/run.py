@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError
-from xortune.core.files import open_regular, text_of, writing
+from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html
 from xortune.core.point import Point, Value
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
@@ -386,7 +386,7 @@ def refuse_unwritable(path: Path) -> None:
     """
     if isinstance(path, StoredPath):
         return
-    with writing(path):
+    with writing(path, ANOTHER_OUTPUT):
         places = (path, *path.parents)
         last = next(place for place in places if place.exists() or place.is_symlink())
         TemporaryDirectory(dir=last).cleanup()
@@ -439,7 +439,7 @@ def fresh_directory(parent: Pathlike, name: str) -> Path:
     """
     while True:
         path = next_directory(parent, name)
-        with writing(path), suppress(FileExistsError):
+        with writing(path, ANOTHER_OUTPUT), suppress(FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
             return path

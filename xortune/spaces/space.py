@@ -242,7 +242,8 @@ def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Para
             if (parent := by_name.get(other)) is None:
                 names = [name for name in by_name if name != parameter.name]
                 problem = f"a condition on {other!r}, which is not a parameter"
-                raise space.refusal(place, problem, ", ".join(names), nearest(other, names))
+                fix = nearest(other, names) if names else "remove the condition"
+                raise space.refusal(place, problem, ", ".join(names), fix)
             if isinstance(parent, Range):
                 raise space.refusal(
                     place,

@@ -18,7 +18,7 @@ from typing import NoReturn, TypeAlias
 import yaml
 
 from xortune.core.errors import InputError
-from xortune.core.point import Nested, Value
+from xortune.core.point import Nested, Value, as_float
 
 NO_FILE = "<space>"
 """The place in messages about a space that is not a file, and so has no lines."""
@@ -266,8 +266,11 @@ class _YamlReader:
                 "write a number, or quote it if you mean the word",
             )
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
-            problem = f"{quoted(value)} is too large"
-            self.refuse(event, location, problem, "integers up to 2**53", "write it as 1.0e+20")
+            problem, fix = f"{quoted(value)} is too large", "write a smaller number"
+            if math.isfinite(number := as_float(value)):
+                nearest = "" if number == value else ", the nearest float"
+                fix = f"write {inline_yaml(number)}{nearest}"
+            self.refuse(event, location, problem, "integers up to 2**53", fix)
         return value
 
     def refuse_marks(self, event: yaml.Event, location: Location) -> None:

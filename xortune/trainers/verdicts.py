@@ -409,7 +409,8 @@ def _no_rule(names: list[str]) -> InputError:
     what = "a number" if names == [VALUE] else f"numbers ({', '.join(names[:5])})"
     return InputError(
         f"returned {what if names else 'an empty dict'}, but no rule says what a success is",
-        allowed="true or false, numbers with a rule in the space, or a dict with an entry "
+        allowed="true or false, numbers with a rule, or a dict with an entry "
         f"{SUCCESS!r} that is true or false",
-        fix=f'add `success: "{rule_for(name)}"` to the space, with your own limit',
+        fix=f'add `success: "{rule_for(name)}"` to the space, or without a space give the rule as '
+        "success, with your own limit",
     )
