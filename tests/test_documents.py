@@ -13,6 +13,7 @@ An HTML comment on the line before a block says what else it is:
 - `<!-- exit: 2 -->`: its commands exit with this code,
 - `<!-- output of: xortune space a.yaml -->`: the command that printed this text,
 - `<!-- exact -->`: the text is what was printed, numbers and all,
+- `<!-- exact lines -->`: its lines were printed, numbers and all,
 - `<!-- not run: it needs a cluster -->`: it is only parsed.
 
 `<!-- long -->` anywhere on a page marks its test `long`.
@@ -190,6 +191,8 @@ def test_a_page_does_what_it_says(page):
                 printed = run_command(shlex.split(command), 0)
             if "exact" in block.marks:
                 assert block.text == printed, where
+            if "exact lines" in block.marks:
+                assert set(block.text.splitlines()) <= set(printed.splitlines()), where
             lines = not_printed(block.text, printed)
             assert lines == [], f"{where}: not printed:\n" + "\n".join(lines) + f"\nbut:\n{printed}"
 
