@@ -544,3 +544,27 @@ FUNCTION = ("--config", "config.yaml", "--trainer", "./train.py:run")
 )
 def test_bad_input_of_the_command(words, message, train_file):
     refused(xortune("evaluate", *words), message)
+
+
+def shared_draws(config, seeds):
+    return {"accuracy": np.random.default_rng(0).random(len(seeds))}
+
+
+def shared_verdicts(config, seeds):
+    return shared_draws(config, seeds)["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("train", [shared_draws, shared_verdicts])
+def test_seeds_that_depend_on_those_beside_them_are_refused(train, tmp_path):
+    success = "accuracy >= 0.3" if train is shared_draws else None
+    given = {"train": train, "success": success, "verbose": 0}
+    for call in (
+        lambda: xt.evaluate({"a": 1}, range(40), **given),
+        lambda: xt.gate({"a": 1}, min_rate=0.5, **given),
+        lambda: xt.gate({"a": 1}, min_rate=0.5, workers=0, **given),
+        lambda: xt.compare([{"a": 1}, {"a": 2}], output=tmp_path / "c", seeds=20, **given),
+    ):
+        with pytest.raises(
+            InputError, match=r"at once, seed \d+ comes to .* alone to .* f\(config"
+        ):
+            call()

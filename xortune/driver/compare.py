@@ -29,18 +29,24 @@ from xortune.core.errors import InputError, check_count, check_share, refuse_giv
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
+from xortune.core.success import parse_success
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import missing_seeds
+from xortune.core.trainer import Block, has, missing_seeds
 from xortune.driver.certify import (
     estimate,
     estimate_of_seeds,
     seconds_of_seed,
     train_locally,
 )
-from xortune.driver.evaluate import single_config
+from xortune.driver.evaluate import ONE_SEED, single_config
 from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.subprocesses import ending_process, in_this_process
-from xortune.driver.trainer import trainer_of, worker_and_local_trainer
+from xortune.driver.trainer import (
+    check_independence,
+    train_one,
+    trainer_of,
+    worker_and_local_trainer,
+)
 from xortune.driver.voice import Voice
 from xortune.reports.files import comparison_directory
 from xortune.runs.evaluation import SeedsToTrain
@@ -267,6 +273,7 @@ def compare(
         directory = _local(output or comparison_directory([one.label for one in candidates]))
         _announce_compiling(to_train, voice)
         with ending_process(), voice.certifying(on_progress, "training") as show:
+            _check_independence(candidates, wanted, success)
             if most is not None:
                 return _sequential(
                     candidates, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
@@ -448,6 +455,24 @@ def _wanted(
     used.describe()  # refuses an engine that is not available
     seconds = None if run is None else seconds_of_seed(run, point.key)
     return WantedSeeds(point, used, seconds)
+
+
+def _check_independence(
+    candidates: Sequence[Candidate], wanted: Sequence[WantedSeeds | None], success: str | None
+) -> None:
+    """Refuse a function whose result for a seed depends on the seeds beside it.
+
+    The search of a run has checked its own.
+    """
+    names = set() if success is None else {parse_success(success).name}
+    for candidate, config in zip(candidates, wanted, strict=True):
+        if config is None or candidate.run is not None:
+            continue
+        trainer, point = config.trainer, config.point
+        if has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
+            both = train_one(trainer, Block(point, COMPARE.start, 2))
+            if isinstance(both, Outcome):
+                check_independence(trainer, both, point, names, otherwise=ONE_SEED)
 
 
 def _refuse_all_crashed(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> None:

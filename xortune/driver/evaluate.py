@@ -87,6 +87,9 @@ def single_config(
 MANY = 64
 """Minimum number of seeds of a block, but the first, if a call takes many seeds."""
 
+ONE_SEED = "train one seed in a call, f(config, seed)"
+"""What a function whose seeds are not independent may do instead."""
+
 START_SECONDS = 20.0
 """Longer work is shared by several processes, each of which has to import its modules."""
 
@@ -101,6 +104,7 @@ def train_seeds(
     here: bool = False,
     fail_fast: bool = False,
     on_failure: Callable[[Failure], None] | None = None,
+    rule: str | None = None,
 ) -> None:
     """Train seeds without a journal.
 
@@ -113,10 +117,11 @@ def train_seeds(
         here: whether it begins in this process if the number of workers is not given.
         fail_fast: as of `evaluate`.
         on_failure: called with the first seed that fails.
+        rule: of a user's function, for the check of a call that takes many seeds.
 
     Raises:
-        InputError: workers below 0, a function that cannot be sent to them, or a result that
-            cannot be judged.
+        InputError: workers below 0, a function that cannot be sent to them, a result that cannot
+            be judged, or one that depends on the seeds beside it.
         TrainingError: there is no outcome, or a seed failed and `fail_fast` was given.
     """
     if workers is not None:
@@ -134,7 +139,8 @@ def train_seeds(
     )
     raised: list[BaseException] = []
     in_debugger = here if workers is None else workers == 0
-    local = LocalExecutor(in_this_process(trainer, raised.append) if in_debugger else trainer)
+    begins = in_this_process(trainer, raised.append) if in_debugger else trainer
+    local = LocalExecutor(begins)
 
     def fail(failure: Failure) -> None:
         if fail_fast:
@@ -172,6 +178,19 @@ def train_seeds(
             fresh.slots = workers or usable_cores()
             with ProcessExecutor(trainer, fresh.slots) as processes:
                 run(batches, processes, record)
+        if many and not has(trainer, "stacks_seeds"):  # stacks are tried by themselves
+            _check_independence(begins, fresh.lines, rule)
+
+
+def _check_independence(trainer: Trainer, lines: Iterable[Evaluation], rule: str | None) -> None:
+    """Train seeds of the first call that took several alone, and compare."""
+    from xortune.driver.trainer import check_independence  # slow to import
+
+    for line in lines:
+        if isinstance(together := line.outcome, Outcome) and together.n > 1:
+            names = set() if rule is None else {parse_success(rule).name}
+            check_independence(trainer, together, line.block.point, names, otherwise=ONE_SEED)
+            return
 
 
 def _refuse_unjudged(first: Outcome | EncodedOutcome, trainer: Trainer) -> None:
@@ -266,6 +285,7 @@ def evaluate(
             here=callable(train),
             fail_fast=fail_fast,
             on_failure=voice.fail,
+            rule=success,
         )
     firsts = chosen[np.isin(chosen, list(outcomes))]
     return reduce(Outcome.merge, [outcomes[first] for first in firsts.tolist()])

@@ -134,7 +134,7 @@ def gate(
         trainer.describe()  # refuses an engine that is not available
     with voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}") as show:
         options: dict[str, Any] = {"here": callable(train), "workers": workers}
-        options |= {"fail_fast": fail_fast, "on_failure": voice.fail}
+        options |= {"fail_fast": fail_fast, "on_failure": voice.fail, "rule": success}
         return gate_config(point, trainer, test, on_seeds=show, **options)
 
 

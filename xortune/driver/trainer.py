@@ -309,7 +309,7 @@ def check_by_training(
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
-        result = _train_one(trainer, block, most)
+        result = train_one(trainer, block, most)
         seconds = time.perf_counter() - began
         if isinstance(result, TrainingError):  # no outcome at all, not even a crashed seed
             reason, trace = f"seed {seed} with {_shown(block.point)} {result}", ""
@@ -317,7 +317,7 @@ def check_by_training(
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
             if has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
-                _check_independence(space, trainer, block, result, points, most=most)
+                _check_pairs(space, trainer, block, result, points, most=most)
             return Check(
                 _sentence(block.point, seed, result, seconds, counts=counts),
                 seconds,
@@ -339,7 +339,7 @@ def check_by_training(
     )
 
 
-def _check_independence(
+def _check_pairs(
     space: SearchSpace,
     trainer: Trainer,
     block: Block,
@@ -348,47 +348,82 @@ def _check_independence(
     *,
     most: float | None,
 ) -> None:
-    """Check that seeds trained in one call have the results that they have when trained alone.
+    """Check the independence of two seeds, with more pairs until the two of one differ.
 
-    It compares the status of a seed exactly, and the numbers that the space uses to 0.1 %, as sums
-    in another order are rounded differently. Pairs are tried until the two seeds of one differ in
-    a number: equal results prove little. `outcome` is that of `block`, a seed trained alone.
+    Equal results prove little. `outcome` is that of `block`, a seed trained alone.
 
     Raises:
         InputError: a result differs.
     """
     names = {objective.number for objective in space.objectives} - {None}
     names |= {space.success.name} if space.success is not None else set()
-    known = {(block.point, block.first): outcome}
     began = time.perf_counter()
     for pair in range(PAIRS):
         point = points[pair % len(points)] if pair else block.point
-        seeds = [block.first + 2 * pair, block.first + 2 * pair + 1]
-        both = _train_one(trainer, Block(point, seeds[0], 2), most)
-        results = []
-        for place, seed in enumerate(seeds):
-            single = known.get((point, seed)) or _train_one(trainer, Block(point, seed, 1), most)
-            if isinstance(both, TrainingError) or isinstance(single, TrainingError):
-                return  # a seed that ends its process is another problem
-            together, alone = _counted(both, place, names), _counted(single, 0, names)
-            results.append(alone)
-            for name, value in alone.items():
-                if not _close(together.get(name), value):
-                    raise InputError(
-                        f"check with {_shown(point)}: called for seeds {seeds[0]} and {seeds[1]} "
-                        f"at once, seed {seed} comes to {name}{together.get(name)}, and called for "
-                        f"alone to {name}{value}",
-                        place=trainer.describe()["trainer"],
-                        allowed="results of a seed that do not depend on the seeds beside it",
-                        fix="draw the numbers of each seed from a generator that it alone has "
-                        "made, as in [np.random.default_rng(s) for s in seeds]; or start "
-                        "nevertheless with --no-check",
-                    )
-        has_numbers = len(results[0]) > 1
-        if (has_numbers and results[0] != results[1]) or (
-            time.perf_counter() - began > PAIRS_SECONDS
-        ):
+        both = train_one(trainer, Block(point, block.first + 2 * pair, 2), most)
+        if isinstance(both, TrainingError):
+            return  # a seed that ends its process is another problem
+        known, otherwise = None if pair else outcome, "start nevertheless with --no-check"
+        differ = check_independence(
+            trainer, both, point, names, known=known, most=most, otherwise=otherwise
+        )
+        if differ or time.perf_counter() - began > PAIRS_SECONDS:
             return
+
+
+def check_independence(
+    trainer: Trainer,
+    together: Outcome,
+    point: Point,
+    names: Collection[str | None],
+    *,
+    otherwise: str,
+    known: Outcome | None = None,
+    most: float | None = None,
+) -> bool:
+    """Check that seeds trained in one call have the results that they have when trained alone.
+
+    It trains the first seed alone, and one with another result, or some if there is none. It
+    compares the status of a seed exactly, and the numbers to 0.1 %, as sums in another order are
+    rounded differently.
+
+    Args:
+        trainer: trains the seeds.
+        together: the outcome of one call.
+        point: its config.
+        names: of the numbers that count.
+        otherwise: the fix, beside to mend the function.
+        known: the outcome of the first seed, alone; trained here if not given.
+        most: time limit of a call, in seconds; None for any time.
+
+    Returns:
+        Whether two of the seeds differ in a number, so that the check proves something.
+
+    Raises:
+        InputError: a result differs.
+    """
+    began, seeds = time.perf_counter(), together.seeds.tolist()
+    results = [_counted(together, place, names) for place in range(together.n)]
+    other = next((place for place, result in enumerate(results) if result != results[0]), None)
+    for place in range(min(together.n, PAIRS)) if other is None else (0, other):
+        single: Outcome | TrainingError | None = None if place else known
+        single = single or train_one(trainer, Block(point, seeds[place], 1), most)
+        if isinstance(single, TrainingError):
+            break  # a seed that ends its process is another problem
+        for name, value in _counted(single, 0, names).items():
+            if not _close(found := results[place].get(name), value):
+                called = f"{seeds[0]} {'and' if together.n == 2 else 'to'} {seeds[-1]}"
+                raise InputError(
+                    f"check with {_shown(point)}: called for seeds {called} at once, seed "
+                    f"{seeds[place]} comes to {name}{found}, and called for alone to {name}{value}",
+                    place=trainer.describe()["trainer"],
+                    allowed="results of a seed that do not depend on the seeds beside it",
+                    fix="draw the numbers of each seed from a generator that it alone has made, "
+                    f"as in [np.random.default_rng(s) for s in seeds]; or {otherwise}",
+                )
+        if time.perf_counter() - began > PAIRS_SECONDS:
+            break
+    return other is not None and len(results[0]) > 1
 
 
 def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float | str]:
@@ -404,8 +439,8 @@ def _close(a: float | str | None, b: float | str) -> bool:
     return a == b
 
 
-def _train_one(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
-    """Train a block. A user's function runs in a subprocess, except under a debugger."""
+def train_one(trainer: Trainer, block: Block, most: float | None = None) -> Outcome | TrainingError:
+    """Train a block here. A user's function runs in a subprocess, except under a debugger."""
     if not has(trainer, "own_process"):
         return trainer.train([block])[0]
     try:
