@@ -4,7 +4,6 @@ What it will cost is said before it is spent; the call before the start is not t
 """
 
 import functools
-import json
 import re
 import shutil
 import sys
@@ -110,9 +109,11 @@ def test_a_search_from_the_command_line_to_the_gate(monkeypatch):
     xortune("gate", "run", "--min-rate", 0.01, code=0)
     for words in (("report", "run"), ("status", "run"), ("compare", "run", "run")):
         assert xortune(*words).exit_code in (0, 2), words
-    result = xortune("export", "run", code=2)
-    wanted = json.dumps(dict(best.point))
-    assert f"its own function is the script; the config is {wanted}" in result.stderr
+    config = xortune("export", "run", code=0).stdout
+    assert yaml.safe_load(config) == best.point.as_dict()
+    assert xt.export("run") == config == xt.export("run", format="yaml")
+    result = xortune("export", "run", "--output", "best.py", code=2)
+    assert "its own function or command is the program; --format yaml or json" in result.stderr
 
 
 def test_fail_fast_ends_the_search_and_resume_goes_on():

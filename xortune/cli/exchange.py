@@ -36,7 +36,8 @@ def export(
     Options:
         key: Key of the config, or its beginning; the best if not given.
         output: File to write; printed if not given.
-        form (--format): py, yaml, json or paragraph. If not given, the ending of --output decides.
+        form (--format): py, yaml, json or paragraph. If not given, the ending of --output decides,
+            else py for the built-in network, and yaml for a training of your own.
         seeds: Seeds that the program trains; 20 if not given.
     """
     with cli.exit_on_error("interrupted: nothing is written", ["key", "format", "seeds"]):
@@ -44,7 +45,7 @@ def export(
 
         loaded = xt.load_run(run)
         ending = "" if output is None else output.suffix.lower()
-        by_ending = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}.get(ending, "py")
+        by_ending = {".py": "py", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}.get(ending)
         script = xt.export(loaded, key=key, format=form or by_ending, seeds=seeds)
         if output is None:
             print(script, end="")

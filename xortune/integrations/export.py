@@ -83,7 +83,7 @@ def export(
     run: Run | str | os.PathLike[str],
     *,
     key: str | None = None,
-    format: str = "py",  # noqa: A002  # what users call it
+    format: str | None = None,  # noqa: A002  # what users call it
     seeds: int | None = None,
 ) -> str:
     """One config of a run as a program without xortune, or as a file for other programs.
@@ -95,7 +95,7 @@ def export(
         format: `py`: plain PyTorch that trains seeds of the run and counts those that are solved,
             for the built-in network; `yaml`: the config, as Hydra and OmegaConf read it, with a
             word on where it is from; `json`: the config alone; `paragraph`: of a certified run, for
-            a paper or a model card.
+            a paper or a model card. If not given, `py` for the built-in network, else `yaml`.
         seeds: how many seeds the program trains, of those that the run knows: the search's, then
             its certificate's. 20, or all if there are fewer, if not given.
 
@@ -103,21 +103,24 @@ def export(
         InputError: no such config or format, more seeds than the run knows, a program for a run of
             something else than the built-in network, or a task that is no longer the run's.
     """
-    refuse_unknown(format, FORMATS, f"{format!r}", field="format")
+    if format is not None:
+        refuse_unknown(format, FORMATS, f"{format!r}", field="format")
     loaded = run if isinstance(run, Run) else load_run(run)
-    if format == "py":
+    form = format or ("py" if loaded.is_network else "yaml")
+    if form == "py":
         return _program(loaded, key, seeds)
     if seeds is not None:
         raise InputError(
-            f"{seeds} with {format}", field="seeds", allowed="with format py", fix="leave it out"
+            f"{seeds} with {form}", field="seeds", allowed="with format py", fix="leave it out"
         )
-    if format == "paragraph":
+    if form == "paragraph":
         return paragraph(loaded, key)
     result = exported(loaded, key)
-    if format == "json":
+    if form == "json":
         return json.dumps(result.point.as_dict(), indent=2, allow_nan=False) + "\n"
     origin = f"Config {result.key} of {loaded.path}: {_counted(loaded, result)}."
-    return yaml_config(result.point, [origin, *_certified(loaded, result.key)])
+    comments = [origin, *_certified(loaded, result.key), *_command_line(loaded, result.point)]
+    return yaml_config(result.point, comments)
 
 
 def _program(run: Run, key: str | None, seeds: int | None) -> str:
@@ -125,7 +128,8 @@ def _program(run: Run, key: str | None, seeds: int | None) -> str:
         raise InputError(
             "the built-in network did not train the run",
             place=str(run.path),
-            fix=f"{_own_script(run, key)}; --format yaml or json writes the config",
+            fix="its own function or command is the program; --format yaml or json writes the "
+            "config to call it with",
         )
     result, task = exported(run, key), task_of(run)
     parts, expected = _known_seeds(run, result, seeds)
@@ -172,17 +176,12 @@ def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[li
     return ranges, int(np.count_nonzero(solved[:count]))
 
 
-def _own_script(run: Run, key: str | None) -> str:
-    """How to train the config with a user's function, or the command for a shell."""
+def _command_line(run: Run, point: Point) -> list[str]:
+    """What a shell runs to train the config, if the run is of a command."""
     space = space_of(run)
-    command = None if space is None else space.command
-    fix = f"its own {'function' if command is None else 'command'} is the script"
-    if not run.results:
-        return fix
-    config = exported(run, key).point.as_dict()
-    if command is None:
-        return f"{fix}; the config is {json.dumps(config)}"
-    return f"{fix}; with seed 0 it is run as {shlex.join(command.template.argv(config, 0))}"
+    if space is None or space.command is None:
+        return []
+    return [f"With seed 0: {shlex.join(space.command.template.argv(point.as_dict(), 0))}"]
 
 
 def exported(run: Run, key: str | None = None) -> ConfigResult:
