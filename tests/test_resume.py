@@ -141,6 +141,11 @@ def test_an_extension_may_not_take_away(changes, line, why):
         assert "extend=" not in str(caught.value)
 
 
+def test_a_run_with_more_trials_than_the_file_is_extended_with_its_own():
+    with pytest.raises(InputError, match=r"add extend=True, .*, and trials=10, which the run has"):
+        brought({"search.trials": 9, "lr.high": 1.0}, extend=False)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

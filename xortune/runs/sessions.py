@@ -166,8 +166,9 @@ def changes_brought(
         problem = "the run was made with another space:"
         refused = [str(change) for change in changes if not change.free]
         fix = "resume with the run's own space.yaml and options, or give another --output"
-        if all(change.refusal is None for change in changes):
-            fix = "add --extend, which records the change; or " + fix
+        if all(change.free or change.refusal is None for change in changes):
+            trials = [f", and --trials {c.before}, which the run has" for c in changes if c.refusal]
+            fix = f"add --extend, which records the change{''.join(trials)}; or {fix}"
     if refused:
         raise _different(place, problem, refused, fix)
     return changes
