@@ -639,7 +639,7 @@ def test_batches_that_take_too_much_memory_at_once_are_made_one_after_the_other(
 @pytest.mark.parametrize("compiled", [True, False])
 def test_masks_are_drawn_as_torch_draws_them(dtype, compiled, monkeypatch):
     if not compiled:
-        monkeypatch.setattr("xortune.trainers.batching_rules.draws_as_torch", lambda: False)
+        monkeypatch.setattr("xortune.trainers.kernels.draws._draws_masks_as_torch", lambda: False)
     generators = [torch.Generator().manual_seed(seed) for seed in SEEDS]
     states = torch.stack([generator.get_state() for generator in generators])
     for count in (1, 311, 1, 624, 1000):

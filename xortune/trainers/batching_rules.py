@@ -12,14 +12,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xortune.trainers.kernels.draws import bernoulli, draws_as_torch
+from xortune.trainers.kernels.draws import bernoulli
 from xortune.trainers.kernels.images import BatchNorm, Convolution, is_exact
 
 LOOP = "trained one seed at a time"
@@ -82,17 +82,20 @@ class SeedDraw:
             states: uint8, shape (S, bytes): the states of their generators, which are advanced.
         """
         shape = tuple(self.shape[axis] for axis in self.order)
-        if self.kind == "bernoulli" and draws_as_torch():
+        if self.kind == "bernoulli":
             [keep] = self.options
-            draws = bernoulli(states, keep, math.prod(shape))
-            whole = draws.to(self.dtype).div_(keep).view(-1, *shape)
+            one = _inverse(keep, self.dtype)
+            # `bernoulli` gives float32, which has too few digits for a float64.
+            exact = self.dtype != torch.float64
+            draws = bernoulli(states, keep, math.prod(shape), one if exact else 1.0)
+            whole = draws.to(self.dtype).view(-1, *shape)
+            if not exact:
+                whole.div_(keep)
         else:
             whole, generator = torch.empty(len(states), *shape, dtype=self.dtype), torch.Generator()
             for row, state in zip(whole.unbind(0), states, strict=True):
                 generator.set_state(state.clone())  # of a view torch reads the whole tensor's start
-                if self.kind == "bernoulli":
-                    row.bernoulli_(*self.options, generator=generator).div_(*self.options)
-                elif self.kind == "normal":
+                if self.kind == "normal":
                     row.normal_(generator=generator)
                 elif self.kind == "uniform":
                     row.uniform_(generator=generator)
@@ -102,6 +105,12 @@ class SeedDraw:
                     row.random_(*self.options, generator=generator)
                 state.copy_(generator.get_state())
         return whole.permute(0, *(1 + self.order.index(axis) for axis in range(len(self.order))))
+
+
+@cache
+def _inverse(keep: float, dtype: torch.dtype) -> float:
+    """The value of a kept number of a dropout mask, rounded as by torch."""
+    return torch.ones((), dtype=dtype).div_(keep).item()
 
 
 def draws_by(take: Callable[[SeedDraw, Tensor | None], Tensor]) -> Rules:
@@ -596,11 +605,14 @@ def _matrix_rules(row: Callable[[], Tensor]) -> Rules:
 
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
             inputs, targets, _ = map(_first, tensors, dims, itertools.repeat(seeds))
-            few = inputs.shape[2] < LANES
-            logs = _LogSoftmax.apply(inputs) if few else torch.log_softmax(inputs, 2)  # type: ignore[no-untyped-call]
-            losses = functional.nll_loss(
-                logs.flatten(0, 1), targets.flatten(), ignore_index=ignored, reduction="none"
-            ).view(targets.shape)
+            if inputs.shape[2] >= LANES:
+                logs = torch.log_softmax(inputs.reshape(-1, inputs.shape[2]), 1)
+                flat = targets.reshape(-1)
+            else:  # see `_LogSoftmax`
+                logs = torch.log_softmax(_padded(inputs.transpose(1, 2)), 1)
+                logs, flat = logs[..., : targets.shape[1]], targets
+            losses = functional.nll_loss(logs, flat, ignore_index=ignored, reduction="none")
+            losses = losses.view(targets.shape)
             if reduction == "none":
                 return losses, 0
             total = losses.sum(1)

@@ -199,12 +199,13 @@ LEFT, NEXT, FIRST = 1, 2, 3
 
 
 @njit(nogil=True, error_model="numpy")
-def draw(states, below, out):
+def draw(states, below, one, out):
     """Fill `out` with zeros and ones.
 
     Args:
         states: uint64, shape (S, 632): the states of torch's generators, which advance.
         below: uint64: the probability of a one times 2**53, rounded up.
+        one: float32: the number that stands for a one.
         out: float32, shape (S, n).
     """
     seeds, count = out.shape
@@ -230,7 +231,8 @@ def draw(states, below, out):
         for i in range(count):
             high, low = np.uint64(words[2 * i]), np.uint64(words[2 * i + 1])
             both = (high << np.uint64(32)) | low
-            out[seed, i] = (both & np.uint64((1 << 53) - 1)) < below
+            drawn = (both & np.uint64((1 << 53) - 1)) < below
+            out[seed, i] = one if drawn else np.float32(0)
         for i in range(WORDS):
             states[seed, FIRST + i] = state[i]
         seeded = states[seed, LEFT] & np.uint64(0xFFFFFFFF00000000)
@@ -248,38 +250,53 @@ def _twist(state):
     state[WORDS - 1] = state[SHIFT - 1] ^ _twisted(state[WORDS - 1], state[0])
 
 
-def bernoulli(states: Tensor, probability: float, count: int) -> Tensor:
-    """Draw `Tensor.bernoulli_` of each seed, where `draws_as_torch`.
+def bernoulli(states: Tensor, probability: float, count: int, one: float) -> Tensor:
+    """Draw `Tensor.bernoulli_` of each seed, times a number.
 
     Args:
         states: uint8, shape (S, 5056): the states of torch's CPU generators, which advance.
         probability: of a one.
         count: n, the draws of each seed.
+        one: the number that stands for a one.
 
     Returns:
         float32, shape (S, n).
     """
+    if not _draws_masks_as_torch():
+        return _torch_masks(states, probability, count).mul_(one)
+    return _own_masks(states, probability, count, one)
+
+
+def _own_masks(states: Tensor, probability: float, count: int, one: float) -> Tensor:
     import torch
 
     out, below = np.empty((len(states), count), np.float32), np.ceil(probability * 2.0**53)
-    compiled(draw)(states.numpy().view(np.uint64), np.uint64(below), out)
+    compiled(draw)(states.numpy().view(np.uint64), np.uint64(below), np.float32(one), out)
     return torch.from_numpy(out)
 
 
+def _torch_masks(states: Tensor, probability: float, count: int) -> Tensor:
+    import torch
+
+    out, generator = torch.empty(len(states), count), torch.Generator()
+    for row, state in zip(out, states, strict=True):
+        generator.set_state(state.clone())  # set_state ignores the offset of a view
+        row.bernoulli_(probability, generator=generator)
+        state.copy_(generator.get_state())
+    return out
+
+
 @functools.cache
-def draws_as_torch() -> bool:
+def _draws_masks_as_torch() -> bool:
     """Return whether this build of torch draws in this way; some builds draw with MKL."""
     import torch
 
-    generator = torch.Generator().manual_seed(7)
-    states = generator.get_state()[None]
-    if states.shape[1] != 8 * (FIRST + WORDS + 5):
+    ours = torch.Generator().manual_seed(7).get_state()[None]
+    if ours.shape[1] != 8 * (FIRST + WORDS + 5):
         return False
+    torchs = ours.clone()
     return all(
-        torch.equal(
-            bernoulli(states, 0.3, count)[0],
-            torch.empty(count).bernoulli_(0.3, generator=generator),
-        )
-        and torch.equal(states[0], generator.get_state())
+        torch.equal(_own_masks(ours, 0.3, count, 1.0), _torch_masks(torchs, 0.3, count))
+        and torch.equal(ours, torchs)
         for count in (1, 301, 700, 1250)
     )
