@@ -3,6 +3,7 @@
 import inspect
 import json
 import pickle
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,10 @@ from xortune.driver.cluster import Cluster
 from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 from xortune.runs.sessions import first_manifest
 from xortune.spaces.space import parse_space
+
+TINY = parse_space(TINY_SPACE)
+
+OF_RUNS = ("load_run", "status", "certify", "export", "to_optuna", "plot_ranking")
 
 
 @pytest.fixture
@@ -67,6 +72,47 @@ def sessions(monkeypatch):
 def test_evaluate_refuses(make_config, more, words):
     with pytest.raises(InputError, match=words):
         xt.evaluate(**{"config": make_config(epochs=20), "seeds": range(2)} | more)
+
+
+PAIR = [{"x": 1}, {"x": 2}]
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "more", "words"),
+    [
+        *((verb, None, {}, "None is a NoneType; allowed: the path of a run") for verb in OF_RUNS),
+        ("write_report", "run", {}, "run: 'run' is a str; allowed: a run, such as xt.load_run"),
+        ("search", TINY, {"workers": "2"}, "workers: '2' is no whole number; allowed: 0 or more"),
+        ("search", TINY, {"workers": 1.5}, "workers: 1.5 is no whole number"),
+        ("search", TINY, {"cpus_per_trial": "2"}, "cpus_per_trial: '2' is no number"),
+        ("search", TINY, {"gpus_per_trial": True}, "gpus_per_trial: True is no number"),
+        ("search", TINY, {"address": 2}, "address: 2 is a int; allowed: text"),
+        ("search", TINY, {"study_storage": 2}, "study_storage: 2 is a int; allowed: journal://"),
+        ("search", TINY, {"study_storage": "sqlite:///a", "study_name": 2}, "study_name: 2 is"),
+        ("search", TINY, {"output": 2}, "2 is a int; allowed: the path of a run's directory"),
+        ("search", TINY, {"tags": 3}, "tags: 3 is a int; allowed: a tag, or a list of tags"),
+        ("search", TINY, {"tensorboard": 3}, "tensorboard: 3 is a int; allowed: a directory"),
+        ("search", TINY, {"mlflow": 3}, "mlflow: 3 is a int"),
+        ("search", TINY, {"wandb": 3}, "wandb: 3 is a int"),
+        ("compare", 3, {}, "runs: 3 is a int; allowed: runs"),
+        ("compare", PAIR, {"alpha": "0.05"}, "alpha: '0.05' is no number; allowed: above 0 and"),
+        ("compare", PAIR, {"train": 3}, "train: 3 is a int; allowed: a function"),
+        ("compare", PAIR, {"train": max, "success": 3}, "success: 3 is a int; allowed: a rule"),
+        ("compare", PAIR, {"train": max, "labels": 3}, "labels: 3 is a int; allowed: one text"),
+        ("compare", "run", {"reference": 3}, "reference: 3 is a int; allowed: the path of a tab"),
+        ("import_results", "a.csv", {"config": 3}, "3 is a int; allowed: the name of a column"),
+        ("plan", 0.9, {"config": 3}, "config: 3 is a int; allowed: a xortune.Config"),
+        ("plan", "0.9", {}, "rate: '0.9' is no number; allowed: above 0 and below 1"),
+        ("plan", None, {"between": 0.9}, "between: 0.9 is a float; allowed: two rates"),
+        ("plan", None, {"between": ("0.9", 0.5)}, "between: '0.9' is no number; allowed: rates f"),
+        ("SeedRacePruner", None, {"futility": "3"}, "futility: '3' is no number"),
+    ],
+)
+def test_another_type_is_refused_in_a_sentence(verb, given, more, words):
+    Path("a.csv").write_text("x,seed,success\n1,0,1\n")
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        getattr(xt, verb)(*(() if given is None and verb not in OF_RUNS else (given,)), **more)
+    assert not Path("runs").exists()
 
 
 def test_resume_simply_starts_where_there_is_no_run(space_file, sessions):

@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xortune.core.errors import InputError, check_count, check_share, refuse_given, refuse_unknown
+from xortune.core.errors import (
+    InputError,
+    check_count,
+    check_number,
+    check_share,
+    refuse_given,
+    refuse_unknown,
+)
 from xortune.core.point import Point, Value
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer, missing_seeds
@@ -138,12 +145,9 @@ class CertifyRequest:
         check_share("confidence", self.confidence)
         if self.min_rate is not None:
             self._check_sequence(self.min_rate)
-        if self.neighbourhood is not None and not 0 < self.neighbourhood < math.inf:
-            raise InputError(
-                f"{self.neighbourhood} is out of range",
-                field="neighbourhood",
-                allowed="above 0, such as 0.2",
-            )
+        if self.neighbourhood is not None:
+            good = "above 0, such as 0.2"
+            check_number("neighbourhood", self.neighbourhood, lambda r: 0 < r < math.inf, good)
         refuse_unknown(self.by, ("own", "neighbourhood"), f"{self.by!r}", field="by")
         if self.by == "neighbourhood" and self.neighbourhood is None:
             raise InputError(

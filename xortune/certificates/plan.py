@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from xortune.core.config import Config
-from xortune.core.errors import InputError, refuse_given
+from xortune.core.errors import InputError, check_type, refuse_given
 from xortune.core.formats import as_html, count
 from xortune.core.seeds import HAND
 from xortune.core.task import Task, TaskSpec
@@ -178,8 +178,8 @@ def plan(
             allowed="one of rate and between",
             fix="give --rate 0.99, or --between 0.9 0.95",
         )
-    if config is not None and not isinstance(config, Config):
-        raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
+    if config is not None:
+        check_type("config", config, Config, "a xortune.Config")
     learned = Task.named(task)
     planned: RatePlan | ComparisonPlan
     if between is None:
@@ -191,6 +191,7 @@ def plan(
             claims.append(Claim(allowed, n, rate_that_passes(n, allowed), gate))
         planned = RatePlan(rate, confidence, tuple(claims))
     else:
+        check_type("between", between, Sized, "two rates")
         if len(between) != 2:
             raise InputError(f"{len(between)} rates", field="between", allowed="two rates")
         refuse_given("a number of failures only with a rate to show", failures=failures)

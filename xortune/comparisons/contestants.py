@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from xortune.comparisons.runs import Contestant, Origin
 from xortune.core.config import Config
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, check_type, nearest
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
@@ -114,6 +114,7 @@ def place_of(run: Run, key: str, *, at: str) -> int:
     Raises:
         InputError: there is none, or several; the error names `at`, where the key was given.
     """
+    check_type(at, key, str, "the key of a config, or its beginning")
     keys = run.results.keys
     places = [place for place, other in enumerate(keys) if key and other.startswith(key)]
     if len(places) == 1:
@@ -408,6 +409,7 @@ def _given(outcome: Outcome, label: str) -> Candidate:
 
 def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list[str]:
     """Return a distinct label for each: the short name, or the full one if that is ambiguous."""
+    check_type("labels", given, Sized | None, "one text for each")
     if given is None:
         short, full = ([pair[at] for pair in names] for at in (0, 1))
         labels = [

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from xortune.core.errors import InputError, check_count, refuse_unknown
+from xortune.core.errors import InputError, check_count, check_type, refuse_unknown
 from xortune.core.formats import as_html
 from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point, Value
@@ -143,6 +143,7 @@ def _columns(
     table: ResultsTable, parameters: Sequence[str], requested: Mapping[str, str], seeds: int | None
 ) -> dict[str, str]:
     """Return the column of each parameter and count that the table has, as requested or by name."""
+    check_type("columns", requested, Mapping, "a dict of parameters and their columns")
     column_of: dict[str, str] = {}
     names = (*parameters, *COUNTS)
     for name, column in requested.items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
+from types import UnionType
 
 
 class XortuneError(Exception):
@@ -94,20 +95,40 @@ def refuse_given(allowed: str, **options: object) -> None:
             raise InputError(f"{value!r}", field=name, allowed=allowed, fix="leave it out")
 
 
+def check_type(name: str | None, value: object, kinds: type | UnionType, allowed: str) -> None:
+    """Check the type of an argument.
+
+    Raises:
+        InputError: it is of none of these kinds.
+    """
+    if not isinstance(value, kinds):
+        shown = " ".join(repr(value).split())[:60]
+        raise InputError(f"{shown} is a {type(value).__name__}", field=name, allowed=allowed)
+
+
+def check_number(
+    name: str, value: float, is_good: Callable[[float], bool], allowed: str, fix: str | None = None
+) -> None:
+    """Check a real number.
+
+    Raises:
+        InputError: it is none, or not good.
+    """
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_real or not is_good(value):
+        problem = f"{value!r:.60} is {'out of range' if is_real else 'no number'}"
+        raise InputError(problem, field=name, allowed=allowed, fix=fix)
+
+
 def check_share(name: str, value: float) -> None:
     """Check a rate, a risk or a confidence.
 
     Raises:
-        InputError: it lies outside (0, 1).
+        InputError: it is no number, or lies outside (0, 1).
     """
-    if not isinstance(value, Real) or not 0 < value < 1:
-        certain = value == 1 and name == "min_rate"
-        raise InputError(
-            f"{value!r} is out of range",
-            field=name,
-            allowed="above 0 and below 1",
-            fix="no number of seeds proves a rate of 1; 0.99 takes 377" if certain else None,
-        )
+    certain = value == 1 and name == "min_rate"
+    fix = "no number of seeds proves a rate of 1; 0.99 takes 377" if certain else None
+    check_number(name, value, lambda share: 0 < share < 1, "above 0 and below 1", fix)
 
 
 def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_type
 
 VALUE = "value"
 """Name given to a number that the training returns unnamed."""
@@ -92,6 +92,7 @@ def parse_success(text: str) -> Success:
     Raises:
         InputError: the text is not a name, a comparison and a finite number.
     """
+    check_type("success", text, str, "a rule, such as 'accuracy >= 0.9'")
     found = _RULE.fullmatch(text)
     limit = float(found["number"]) if found else math.nan
     if found is None or not math.isfinite(limit):

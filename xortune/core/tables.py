@@ -22,7 +22,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_type
 from xortune.core.files import open_regular, reading
 from xortune.core.point import as_float
 
@@ -55,6 +55,7 @@ def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
         InputError: the file cannot be read or decoded, has no rows below a header, an empty or
             repeated column name, or a row of another length.
     """
+    check_type(None, path, str | os.PathLike, "the path of a CSV file")
     place, width, count = os.fspath(path), 0, 0
     with (
         reading(Path(path)),

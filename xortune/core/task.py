@@ -157,7 +157,7 @@ class Task:
         Raises:
             InputError: bits outside [2, 12].
         """
-        if not 2 <= bits <= MAX_PARITY:
+        if not isinstance(bits, int | np.integer) or not 2 <= bits <= MAX_PARITY:
             raise _refused("task", f"parity of {bits} bits", f"2 to {MAX_PARITY} bits")
         inputs = np.array(list(itertools.product((0.0, 1.0), repeat=bits)), dtype=np.float32)
         targets = (inputs.sum(axis=1, keepdims=True) % 2).astype(np.float32)

@@ -19,7 +19,14 @@ from importlib.metadata import requires
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from xortune.core.errors import Halted, InputError, refuse_given
+from xortune.core.errors import (
+    Halted,
+    InputError,
+    check_count,
+    check_number,
+    check_type,
+    refuse_given,
+)
 from xortune.driver.process import (
     is_connected,
     levels_kept,
@@ -69,12 +76,10 @@ class Cluster:
             InputError: a number of CPUs, GPUs or workers, or a timeout, is out of range; or
                 `workers` is given although Ray is already running.
         """
-        for name, share, good, allowed in (
-            ("cpus_per_trial", cpus_per_trial, cpus_per_trial > 0, "above 0"),
-            ("gpus_per_trial", gpus_per_trial, gpus_per_trial >= 0, "0 or more"),
-        ):
-            if not good:
-                raise InputError(f"{share} is out of range", field=name, allowed=allowed)
+        if address is not None:
+            check_type("address", address, str, "text, such as auto or HOST:PORT")
+        check_number("cpus_per_trial", cpus_per_trial, lambda share: share > 0, "above 0")
+        check_number("gpus_per_trial", gpus_per_trial, lambda share: share >= 0, "0 or more")
         try:
             limit = None if trial_timeout is None else parse_duration(trial_timeout)
         except InputError as error:
@@ -83,8 +88,7 @@ class Cluster:
         cluster = cls(address, cpus_per_trial, gpus_per_trial, limit, workers)
         if workers is None:
             return cluster
-        if workers < 0:
-            raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
+        check_count("workers", workers, 0)
         if workers and (cluster.place != "local" or is_connected()):
             raise InputError(
                 f"{workers}, but Ray is already running",

@@ -25,7 +25,7 @@ from xortune.comparisons.reference import compare_published
 from xortune.comparisons.runs import RunComparison, compare_runs
 from xortune.comparisons.sequential import SequentialComparison, compared_in_step
 from xortune.core.config import Config
-from xortune.core.errors import InputError, check_count, check_share, refuse_given
+from xortune.core.errors import InputError, check_count, check_share, check_type, refuse_given
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
@@ -211,9 +211,11 @@ def compare(
     """
     if isinstance(runs, Run | str | os.PathLike | Config | Outcome | Mapping):
         runs = [runs]
+    check_type("runs", runs, Iterable, "runs, their directories, or configurations")
     several = list(runs)
     check_share("alpha", alpha)
     if reference is not None:
+        check_type("reference", reference, str | os.PathLike, "the path of a table")
         refuse_given(
             "only without --reference",
             labels=labels,
@@ -403,7 +405,10 @@ def _trainers(
         raise InputError(
             "given together with trainer", field="train", allowed="one of them", fix="leave one out"
         )
-    functions = [train] * count if callable(train) else list(train)
+    if callable(train):
+        train = [train] * count
+    check_type("train", train, Iterable, "a function, or a list with one for each")
+    functions = list(train)
     if len(functions) != count or not all(map(callable, functions)):
         raise InputError(
             f"{len(functions)} functions for {count} configurations",

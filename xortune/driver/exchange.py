@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from xortune.core.errors import InputError, check_count
+from xortune.core.errors import InputError, check_count, check_type
 from xortune.core.point import Value
 from xortune.core.tables import ResultsTable, read_table
 from xortune.driver.importance import importance
@@ -111,6 +111,7 @@ def import_results(
             field="source",
             allowed="the path of a CSV file, a DataFrame",
         )
+    check_type("success", success, str, "the name of a column, or a rule such as 'accuracy >= 0.9'")
     request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
     return _write_run(
         table, request, output, name or stem, trainer, command=command, on_message=on_word
@@ -156,10 +157,7 @@ def from_optuna(
     Raises:
         InputError: as `import_results`; a trial without a seed, or a value that is no share of n.
     """
-    if not isinstance(study, optuna.Study):
-        raise InputError(
-            f"a {type(study).__name__}", field="study", allowed="an optuna.Study, as loaded"
-        )
+    check_type("study", study, optuna.Study, "an optuna.Study, as loaded")
     trials = study.get_trials(deepcopy=False)
     ended = [t for t in trials if t.state in (ENDED if n is None else (TrialState.COMPLETE,))]
     if not ended:
@@ -262,6 +260,7 @@ def _simple(value: object) -> object:
 
 
 def _names(given: Sequence[str]) -> tuple[str, ...]:
+    check_type(None, given, Iterable, "the name of a column, or a list of names")
     return (given,) if isinstance(given, str) else tuple(given)
 
 
@@ -277,6 +276,7 @@ def _write_run(
 ) -> Run:
     """Write the run. Anything wrong raises before the first file is written."""
     results = results_in(table, request)
+    check_type("name", name, str, "text")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or IMPORTED
     sizes: Counter[str] = Counter()
     for line in results.evaluations:

@@ -41,7 +41,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from xortune.core.errors import InputError, worded
+from xortune.core.errors import InputError, check_type, worded
 from xortune.core.files import without_password
 from xortune.core.point import Point, Value
 from xortune.racing.objectives import SeedSummary, sampler_value_names, sampler_values
@@ -613,13 +613,16 @@ def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> S
                 f"{name!r} without a storage", field="study_name", fix="give --study-storage too"
             )
         return None
+    check_type("study_storage", storage, str, ALLOWED)
     scheme, _, rest = storage.partition("://")
     known = scheme in ("journal", "sqlite") or re.fullmatch(r"postgresql(\+\w+)?", scheme)
     if not known or not rest.strip("/") or (scheme == "sqlite" and not rest.startswith("/")):
         shown = without_password(storage)
         raise InputError(f"{shown!r} is not a storage", field="study_storage", allowed=ALLOWED)
-    if name is not None and not name.strip():
-        raise InputError("an empty name", field="study_name", fix="leave it out, or name it")
+    if name is not None:
+        check_type("study_name", name, str, "text")
+        if not name.strip():
+            raise InputError("an empty name", field="study_name", fix="leave it out, or name it")
     if space.search.sampler == "grid":
         raise InputError(
             "a grid cannot be shared: each search would train all of it",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_type
 from xortune.core.files import json_of, writing
 from xortune.core.point import Value
 from xortune.runs.status import State
@@ -162,6 +162,7 @@ def trackers_for(
     """
     found: list[Tracker] = []
     if tensorboard is not None and tensorboard is not False:
+        check_type("tensorboard", tensorboard, str | os.PathLike | bool, "a directory, or True")
         if tensorboard is True and output is not None and url_of(output) is not None:
             raise InputError(
                 "the run is in an object store",
@@ -170,8 +171,10 @@ def trackers_for(
             )
         found.append(TensorBoard(None if tensorboard is True else Path(tensorboard)))
     if mlflow is not None:
+        check_type("mlflow", mlflow, str, "the URI of a tracking server, or of a directory")
         found.append(MLflow(mlflow))
     if wandb is not None and wandb is not False:
+        check_type("wandb", wandb, str | bool, "the name of a project, or True")
         found.append(Wandb(DEFAULT_PROJECT if wandb is True else wandb))
     return tuple(found)
 

@@ -46,7 +46,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaincc
 
-from xortune.core.errors import InputError, check_share
+from xortune.core.errors import InputError, check_number, check_share
 from xortune.core.outcome import SeedCount
 from xortune.stats.anytime import (
     anytime_evidence_above,
@@ -291,9 +291,9 @@ NODES = 400
 
 def checked_futility(futility: float | None) -> float | None:
     """The setting; outside (0, 1) it is refused."""
-    if futility is not None and not 0 < futility < 1:
+    if futility is not None:
         allowed = "a difference of rates in (0, 1), or None: stop only what is proven worse"
-        raise InputError(f"{futility!r}", field="futility", allowed=allowed)
+        check_number("futility", futility, lambda share: 0 < share < 1, allowed)
     return futility
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.background import background_process
-from xortune.core.errors import InputError, refuse_unknown
+from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.core.files import ANOTHER_OUTPUT, writing
 from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
@@ -115,6 +115,7 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
         InputError: another format, a directory that cannot be written, or blocks of the run that
             contradict each other.
     """
+    check_type("run", run, Run, "a run, such as xt.load_run(DIRECTORY)")
     formats = FORMATS if formats is None else formats
     _refuse_unknown(formats, (*FORMATS, *PICTURES))
     if run.certificate is not None and not (run.path / CERTIFICATE).exists():

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_type
 from xortune.core.files import json_of, writing
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.store import as_path, replace_file
@@ -210,7 +210,9 @@ def checked_labels(note: str | None, tags: Iterable[str] | None) -> dict[str, An
     if note is not None and not (isinstance(note, str) and 0 < len(note) <= MOST_NOTE):
         allowed = f"text of 1 to {MOST_NOTE:,} letters"
         raise InputError(f"{note!r:.60}", field="note", allowed=allowed)
-    given = (tags,) if isinstance(tags, str) else tuple(tags or ())
+    tags = () if tags is None else tags
+    check_type("tags", tags, Iterable, "a tag, or a list of tags")
+    given = (tags,) if isinstance(tags, str) else tuple(tags)
     for tag in given:
         if not isinstance(tag, str) or not 0 < len(tag) <= MOST_TAG or "," in tag:
             allowed = f"text of 1 to {MOST_TAG} letters without a comma, each a tag"

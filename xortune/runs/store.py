@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import unquote
 
-from xortune.core.errors import DisturbedError, InputError
+from xortune.core.errors import DisturbedError, InputError, check_type
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
@@ -83,6 +83,7 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
     """
     if isinstance(path, StoredPath):
         return _found(path)[1]
+    check_type(None, path, str | os.PathLike, "the path of a run's directory, or its URL")
     parts = _URL.fullmatch(os.fspath(path))
     if parts is None:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc, bdtri, ndtri
 
-from xortune.core.errors import InputError, check_count, check_share
+from xortune.core.errors import InputError, check_count, check_number, check_share
 from xortune.stats.proportions import TIE, binomial_mass, fisher_region
 
 MOST_SEEDS = 2**30
@@ -228,9 +228,8 @@ def _discordance(p1: float, p2: float, given: float | None) -> float:
 
 
 def _check(p1: float, p2: float, alpha: float, power: float) -> None:
-    for name, rate in (("p1", p1), ("p2", p2)):
-        if not 0 <= rate <= 1:
-            raise InputError(f"{rate} is out of range", field=name, allowed="0 to 1")
+    for rate in (p1, p2):
+        check_number("between", rate, lambda one: 0 <= one <= 1, "rates from 0 to 1")
     check_share("alpha", alpha)
     check_share("power", power)
     if p1 == p2:

@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.config import Config
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError, TrainingError, check_type
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
@@ -294,6 +294,7 @@ def evaluate_config(
         InputError: seeds that `checked_seeds` refuses, a checkpoint outside [1, epochs], an unknown
             engine, too little memory.
     """
+    check_type("checkpoints", checkpoints, Iterable, "a list of epochs")
     for epoch in checkpoints:
         if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= config.epochs:
             raise InputError(
