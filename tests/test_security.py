@@ -82,6 +82,11 @@ def test_a_run_that_cannot_be_written_is_made_writable_or_copied(run):
     words = r"cannot be written.*; fix: make it writable, or copy"
     with pytest.raises(InputError, match=words), held(run.path / JOURNAL):  # as certify begins
         pass
+    with (
+        pytest.raises(InputError, match="give another directory with output"),
+        held(run.path / JOURNAL / "new"),
+    ):
+        pass
     with pytest.raises(InputError, match=words):
         xt.write_report(run)
 

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 from xortune.core.errors import InputError
 
+COPY_THE_RUN = "make it writable, or copy the run to where you may write"
+
 ANOTHER_OUTPUT = "give another directory with --output"
 
 FREE_SPACE = "free space there, then continue with --resume"
@@ -115,7 +117,7 @@ def reading(place: Path) -> AbstractContextManager[None]:
 
 def writing(
     place: Path,
-    fix: str | None = "make it writable, or copy the run to where you may write",
+    fix: str | None = COPY_THE_RUN,
     full: str = FREE_SPACE,
 ) -> AbstractContextManager[None]:
     """Within this context an error of the file system is an InputError about writing a place.

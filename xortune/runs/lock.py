@@ -39,7 +39,15 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError
-from xortune.core.files import LINK, open_regular, reading, without_passwords, writing
+from xortune.core.files import (
+    ANOTHER_OUTPUT,
+    COPY_THE_RUN,
+    LINK,
+    open_regular,
+    reading,
+    without_passwords,
+    writing,
+)
 from xortune.core.formats import plain
 from xortune.runs.store import (
     Store,
@@ -494,7 +502,8 @@ def held(directory: Path, *, on_message: OnMessage | None = None) -> Iterator[Ru
             a file in `lock` is no lock, or the store fails.
     """
     on_message = on_message or (lambda _: None)
-    with writing(directory):
+    is_there = os.path.exists(directory)  # noqa: PTH110  # raises nothing for too long a name
+    with writing(directory, COPY_THE_RUN if is_there else ANOTHER_OUTPUT):
         mine = os.path.realpath(directory), os.getpid(), threading.get_ident()
         if mine not in _held:
             is_new = not directory.exists()
