@@ -451,7 +451,7 @@ class OptunaProposer:
                 self._enter(number, point)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
-        """Tell the study the values of a finished proposal, unless it has them."""
+        """Tell the study the `sampler_values` of a finished proposal, unless it has them."""
         if self._study is None:
             return
         trial_id = self._ids.pop(number)

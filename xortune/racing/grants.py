@@ -1,4 +1,8 @@
-"""Who gets seeds next: the most promising configuration of those that may still be the best."""
+"""Who is promoted next: the most promising configuration of those that may still be the best.
+
+Where new configurations remain, `driver.decisions` chooses between a promotion and a new one, by
+`PROMOTION_SHARE`; where seeds are weighed, `Grants.next` returns None if a new one is worth more.
+"""
 
 from __future__ import annotations
 

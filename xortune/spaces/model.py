@@ -1,8 +1,8 @@
-"""The contents of a space file, the search space that it becomes, and the errors of single values.
+"""The contents of a space file, the search space that it becomes, errors of its keys and values.
 
 pydantic reads each part of a file into a class. The types of the fields define what is allowed, and
-the JSON Schema. The messages about wrong values follow from that schema. Relations between values
-(conditions, grids, start entries) are checked in `spaces.space`.
+the JSON Schema. The messages about wrong keys and values follow from that schema. Relations between
+values (conditions, grids, start entries) are checked in `spaces.space`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A command as a trainer: it runs once for each seed, in any language."""
+"""A command as a trainer: it runs once for each seed, in any language, for a limited time."""
 
 from __future__ import annotations
 
