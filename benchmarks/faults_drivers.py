@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 
 __all__ = ["END_SECONDS", "Driver", "Machines", "machines", "small_disk"]
@@ -41,6 +40,8 @@ class Machines:
                 "_system_config": QUICK,
             },
         )
+        from ray._common.utils import reset_ray_address  # Ray 2.43 has it elsewhere
+
         reset_ray_address()  # which others would connect to who start a Ray of their own
         self.address: str = self._cluster.address
         self._node: Any = self._cluster.add_node(num_cpus=cpus)

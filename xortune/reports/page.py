@@ -170,7 +170,8 @@ class _Html:
     def _fence(self, tokens: Sequence[Token], at: int) -> str:
         token = tokens[at]
         if token.info == "figure":
-            return figure_html(self._plots[token.content.strip()], self._label)
+            # Plain text: a Markup would escape what markdown-it-py 4.0 adds to it.
+            return str(figure_html(self._plots[token.content.strip()], self._label))
         if token.info == "configs":
             assert self._document.configs is not None
             table, label = self._document.configs, self._label(token.meta["above"])
