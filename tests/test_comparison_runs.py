@@ -175,7 +175,7 @@ def test_what_is_no_contestant(tmp_path):
     certified_run(tmp_path / "a", [90])
     refused(about=["no runs"])
     refused("a", about=["one run, and nothing to compare it with", "reference='TABLE'"])
-    refused("a", 7, about=["a int"])
+    refused("a", 7, about=["an int"])
     refused("a", "nowhere", about=["nowhere: is not a directory"])
     refused("a", "a", columns={"k": "K"}, about=["columns", "only with reference"])
     refused("a", reference="t.csv", seeds=3, about=["seeds", "only without reference"])

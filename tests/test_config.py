@@ -126,7 +126,7 @@ EPOCHS = "a whole number, 1 to 1073741824"
         ({"hidden_dim": True}, "hidden_dim: True is a bool"),
         ({"hidden_dim": float("inf")}, "hidden_dim: inf is a float"),
         ({"epochs": 0}, f"epochs: 0 is out of range; allowed: {EPOCHS}"),
-        ({"zero_grad": 1}, "zero_grad: 1 is a int; allowed: true or false"),
+        ({"zero_grad": 1}, "zero_grad: 1 is an int; allowed: true or false"),
     ],
 )
 def test_bad_values_are_refused_by_name_with_what_is_allowed(make_config, change, message):

@@ -110,7 +110,7 @@ def test_good_seeds_become_int64(seeds):
         ([2**70], "seeds: object array"),
         ([1, 2, 1], "seeds: 1 is given twice"),
         ([1.0, 2.0], "seeds: float64 array of shape (2,)"),
-        (100, "seeds: 100 is a int; allowed: whole numbers"),
+        (100, "seeds: 100 is an int; allowed: whole numbers"),
         ([True, False], "seeds: bool array"),
         ([[1, 2]], "seeds: int64 array of shape (1, 2)"),
         (np.array([2**63], np.uint64), "seeds: 9223372036854775808 is out of range"),

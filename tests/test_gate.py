@@ -465,7 +465,7 @@ def test_a_failed_seed_is_counted_and_shown_and_ends_it_if_that_is_asked_for(cap
         ({"success": "high"}, "success: 'high' is not a rule"),
         ({"task": "xor"}, "task: 'xor'; allowed: only for the built-in network"),
         *(({"checkpoints": [1]}, "checkpoints"), ({"engine": "fused"}, "engine")),
-        *(({"workers": -1}, "workers"), ({"train": 3}, "train: a int")),
+        *(({"workers": -1}, "workers"), ({"train": 3}, "train: an int")),
         ({"train": "no.py:run"}, "there is no file 'no.py'"),
         ({"train": "python t.py {seed}"}, "trainer.command: lr is not in the command"),
         ({"train": {"function": "./train.py:run", "timeout": 9}, "workers": 0}, "timeout: 9 s"),

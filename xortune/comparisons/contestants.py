@@ -13,7 +13,7 @@ import numpy as np
 
 from xortune.comparisons.runs import Contestant, Origin
 from xortune.core.config import Config
-from xortune.core.errors import InputError, check_type, nearest
+from xortune.core.errors import InputError, check_type, kind_of, nearest
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
@@ -353,7 +353,7 @@ def only_run(items: Sequence[Compared]) -> Run:
         )
     [one] = items
     if isinstance(one, Config | Outcome | Mapping):
-        raise InputError(f"a {type(one).__name__}", field="runs", allowed="a run or its directory")
+        raise InputError(kind_of(one), field="runs", allowed="a run or its directory")
     return one if isinstance(one, Run) else load_run(one)
 
 
@@ -383,7 +383,7 @@ def _located(item: Compared, task: Task) -> tuple[Callable[[str], Candidate], st
         return made, f"config {point.key[:8]}", f"config {point.key}"
     if not isinstance(item, Run | str | os.PathLike):
         raise InputError(
-            f"a {type(item).__name__}",
+            kind_of(item),
             field="runs",
             allowed="runs, their directories, DIRECTORY#KEY, configs, dicts, outcomes",
         )

@@ -95,6 +95,12 @@ def refuse_given(allowed: str, **options: object) -> None:
             raise InputError(f"{value!r}", field=name, allowed=allowed, fix="leave it out")
 
 
+def kind_of(value: object) -> str:
+    """The type of a value, in words: `an int`."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 def check_type(name: str | None, value: object, kinds: type | UnionType, allowed: str) -> None:
     """Check the type of an argument.
 
@@ -103,7 +109,7 @@ def check_type(name: str | None, value: object, kinds: type | UnionType, allowed
     """
     if not isinstance(value, kinds):
         shown = " ".join(repr(value).split())[:60]
-        raise InputError(f"{shown} is a {type(value).__name__}", field=name, allowed=allowed)
+        raise InputError(f"{shown} is {kind_of(value)}", field=name, allowed=allowed)
 
 
 def check_number(

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, kind_of
 
 Value: TypeAlias = bool | int | float | str | None
 """A parameter's value; lists and mappings are `Nested`."""
@@ -221,7 +221,7 @@ def _checked_value(name: str, value: object) -> Value:
         except InputError as error:
             raise InputError(error.problem, field=name, allowed=error.allowed) from None
     raise InputError(
-        f"{value!r} is a {type(value).__name__}",
+        f"{value!r} is {kind_of(value)}",
         field=name,
         allowed="a number, a string, true, false, null, or a list or mapping of these",
     )

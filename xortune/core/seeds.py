@@ -12,7 +12,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, kind_of
 
 MAX_SEED = 2**32 - 1  # torch's CPU generator uses the low 32 bits only
 
@@ -59,7 +59,7 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
         return InputError(problem, field="seeds", allowed=allowed, fix=fix)
 
     if not isinstance(seeds, Iterable):
-        problem = f"{seeds!r} is a {type(seeds).__name__}"
+        problem = f"{seeds!r} is {kind_of(seeds)}"
         raise wrong(problem, "range(100) is the first hundred seeds")
     if isinstance(seeds, range):  # its ends alone: a list takes 36 MB for a million seeds
         array = np.asarray([seeds[0], seeds[-1]] if seeds else [])

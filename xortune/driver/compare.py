@@ -29,7 +29,6 @@ from xortune.core.errors import InputError, check_count, check_share, check_type
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
-from xortune.core.success import parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block, has, missing_seeds
 from xortune.driver.certify import (
@@ -38,11 +37,11 @@ from xortune.driver.certify import (
     seconds_of_seed,
     train_locally,
 )
-from xortune.driver.evaluate import ONE_SEED, single_config
+from xortune.driver.evaluate import single_config
 from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.subprocesses import ending_process, in_this_process
 from xortune.driver.trainer import (
-    check_independence,
+    check_call,
     train_one,
     trainer_of,
     worker_and_local_trainer,
@@ -469,7 +468,6 @@ def _check_independence(
 
     The search of a run has checked its own.
     """
-    names = set() if success is None else {parse_success(success).name}
     for candidate, config in zip(candidates, wanted, strict=True):
         if config is None or candidate.run is not None:
             continue
@@ -477,7 +475,7 @@ def _check_independence(
         if has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
             both = train_one(trainer, Block(point, COMPARE.start, 2))
             if isinstance(both, Outcome):
-                check_independence(trainer, both, point, names, otherwise=ONE_SEED)
+                check_call(trainer, both, point, success)
 
 
 def _refuse_all_crashed(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> None:

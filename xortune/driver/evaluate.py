@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xortune.core.config import Config
-from xortune.core.errors import InputError, TrainingError, check_count, refuse_given
+from xortune.core.errors import InputError, TrainingError, check_count, kind_of, refuse_given
 from xortune.core.outcome import Failure, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
@@ -59,7 +59,7 @@ def single_config(
         train = {"command" if {" ", "{"} & set(train) else "function": train}
     if not isinstance(train, Mapping):
         raise InputError(
-            f"a {type(train).__name__}",
+            kind_of(train),
             field="train",
             allowed="a function, a class, './train.py:run', or a command with {seed} in it",
         )
@@ -86,9 +86,6 @@ def single_config(
 
 MANY = 64
 """Minimum number of seeds of a block, but the first, if a call takes many seeds."""
-
-ONE_SEED = "train one seed in a call, f(config, seed)"
-"""What a function whose seeds are not independent may do instead."""
 
 START_SECONDS = 20.0
 """Longer work is shared by several processes, each of which has to import its modules."""
@@ -184,12 +181,11 @@ def train_seeds(
 
 def _check_independence(trainer: Trainer, lines: Iterable[Evaluation], rule: str | None) -> None:
     """Train seeds of the first call that took several alone, and compare."""
-    from xortune.driver.trainer import check_independence  # slow to import
+    from xortune.driver.trainer import check_call  # slow to import
 
     for line in lines:
         if isinstance(together := line.outcome, Outcome) and together.n > 1:
-            names = set() if rule is None else {parse_success(rule).name}
-            check_independence(trainer, together, line.block.point, names, otherwise=ONE_SEED)
+            check_call(trainer, together, line.block.point, rule)
             return
 
 
@@ -297,7 +293,7 @@ def network_config(config: object, field: str = "config") -> Config:
         return config
     fix = "give train=f, if a function of your own trains it"
     if not isinstance(config, Mapping):
-        raise InputError(f"a {type(config).__name__}", field=field, allowed="a xortune.Config")
+        raise InputError(kind_of(config), field=field, allowed="a xortune.Config")
     try:
         return Config.from_point(config)
     except InputError as error:
@@ -317,7 +313,7 @@ def own_config(config: object, field: str) -> Mapping[str, Any]:
         return config.point
     if isinstance(config, Mapping) and config:
         return config
-    what = "an empty dict" if isinstance(config, Mapping) else f"a {type(config).__name__}"
+    what = "an empty dict" if isinstance(config, Mapping) else kind_of(config)
     raise InputError(what, field=field, allowed='parameters by their names: {"lr": 0.1}')
 
 

@@ -22,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from xortune.core.errors import InputError, check_count, check_type
+from xortune.core.errors import InputError, check_count, check_type, kind_of
 from xortune.core.point import Value
 from xortune.core.tables import ResultsTable, read_table
 from xortune.driver.importance import importance
@@ -107,7 +107,7 @@ def import_results(
         table, stem = read_table(source), Path(source).stem
     else:
         raise InputError(
-            f"a {type(source).__name__}",
+            kind_of(source),
             field="source",
             allowed="the path of a CSV file, a DataFrame",
         )

@@ -15,6 +15,7 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
+from xortune.core.success import parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.subprocesses import (
     ProcessEnded,
@@ -424,6 +425,17 @@ def check_independence(
         if time.perf_counter() - began > PAIRS_SECONDS:
             break
     return other is not None and len(results[0]) > 1
+
+
+def check_call(trainer: Trainer, together: Outcome, point: Point, rule: str | None) -> None:
+    """Check the independence of seeds that one call has trained without a space's check before.
+
+    Raises:
+        InputError: a result differs.
+    """
+    names = set() if rule is None else {parse_success(rule).name}
+    fix = "train one seed in a call, f(config, seed)"
+    check_independence(trainer, together, point, names, otherwise=fix)
 
 
 def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float | str]:

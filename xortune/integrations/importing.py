@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, nearest, refuse_unknown
+from xortune.core.errors import InputError, kind_of, nearest, refuse_unknown
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
@@ -115,7 +115,7 @@ def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
         table.refuse(
             column.where(lambda cell: not isinstance(cell, bool | int | float | str | None)),
             name,
-            lambda cell: f"{_short(cell)} is a {type(cell).__name__}",
+            lambda cell: f"{_short(cell)} is {kind_of(cell)}",
             "a number, a text, true or false",
         )
         kinds = {_KIND_OF.get(type(cell), "mixed") for cell in present}

@@ -16,7 +16,7 @@ from xortune.racing.race import (
     RaceRule,
     best_count,
     best_lower,
-    checked_counts,
+    checked_count,
     checked_futility,
     is_futile,
     is_worse,
@@ -121,7 +121,7 @@ def _looks(trial: FrozenTrial) -> list[SeedCount]:
     looks: list[SeedCount] = []
     last = NO_SEEDS
     for n, successes in sorted(trial.intermediate_values.items()):
-        last = checked_counts(successes, n, last, place=f"trial {trial.number}")
+        last = checked_count(successes, n, last, place=f"trial {trial.number}")
         if n:
             looks.append(last)
     return looks

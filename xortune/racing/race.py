@@ -224,7 +224,7 @@ class Race:
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
 
-def checked_counts(successes: object, n: object, before: SeedCount, *, place: str) -> SeedCount:
+def checked_count(successes: object, n: object, before: SeedCount, *, place: str) -> SeedCount:
     """The cumulative counts that a user's program reports.
 
     Raises:

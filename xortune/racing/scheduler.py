@@ -15,7 +15,7 @@ from xortune.racing.race import (
     Race,
     RaceRule,
     best_count,
-    checked_counts,
+    checked_count,
     checked_futility,
     is_futile,
 )
@@ -147,7 +147,7 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
             )
         successes, seeds = (result[key] for key in self._keys)
         last = self._last.get(trial.trial_id, NO_SEEDS)
-        count = self._last[trial.trial_id] = checked_counts(successes, seeds, last, place=place)
+        count = self._last[trial.trial_id] = checked_count(successes, seeds, last, place=place)
         if not count.n:
             return "continues"
         self._counts[trial.trial_id] = count

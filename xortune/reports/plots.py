@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison
-from xortune.core.errors import InputError, refuse_unknown
+from xortune.core.errors import InputError, kind_of, refuse_unknown
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
 from xortune.reports.figures import comparisons, distributions, history, ranking, seeds, surface
@@ -224,7 +224,7 @@ def _checked_kind(comparison: object, kind: type[C]) -> C:
         return comparison
     of = "two or more runs" if kind is RunComparison else "a run with reference=TABLE"
     raise InputError(
-        f"a {type(comparison).__name__}",
+        kind_of(comparison),
         field="comparison",
         allowed=f"what xortune.compare returns for {of}",
     )

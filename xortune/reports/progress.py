@@ -203,9 +203,9 @@ def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool
     When all proposals have their first seeds, it says what follows: more seeds for the best, if the
     search is `raced`, and the report.
     """
-    first = progress.best
+    leader = progress.best
     speed = _speed(progress.rate, "/s", "/h") if progress.fresh else ""
-    best = f"best {first.k}/{first.n} ({interval(*first.interval())})"
+    best = f"best {leader.k}/{leader.n} ({interval(*leader.interval())})"
     left = "" if seconds_left is None else f"{clock(seconds_left)} left"
     parts = [speed, left, best]
     if progress.done >= progress.total:
@@ -305,8 +305,8 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         ends = dict(zip(("low", "high"), best.interval(), strict=True))
         scores = {n: None if math.isnan(one) else one for n, one in best.scores.items()}
         values["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends | scores
-    proven, confidence = certificate.pop("best") or {}, certificate.pop("confidence")
-    certificate |= {name: proven.get(name) for name in ("key", "k", "n", "lower_bound")}
+    finalist, confidence = certificate.pop("best") or {}, certificate.pop("confidence")
+    certificate |= {name: finalist.get(name) for name in ("key", "k", "n", "lower_bound")}
     certificate["confidence"] = confidence
     values["path"] = str(status.path)
     keys = {"path": "run", "rate": "rate_per_second", "overall_rate": "overall_rate_per_second"}

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
-from xortune.core.errors import InputError, check_type
+from xortune.core.errors import InputError, check_type, kind_of
 from xortune.core.files import json_of, writing
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.store import as_path, replace_file
@@ -129,7 +129,7 @@ def manifest_of(path: Path) -> dict[str, Any]:
         return {}
     manifest = json_of(place)
     if not isinstance(manifest, dict):
-        raise InputError(f"is a {type(manifest).__name__}", place=str(place), allowed="an object")
+        raise InputError(f"is {kind_of(manifest)}", place=str(place), allowed="an object")
     if (found := manifest.get("format", FORMAT)) != FORMAT:
         raise InputError(
             f"has the format {found!r}, which this version of xortune does not read",

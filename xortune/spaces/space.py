@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xortune.core.errors import InputError, nearest, refuse_unknown
+from xortune.core.errors import InputError, kind_of, nearest, refuse_unknown
 from xortune.core.point import Point, Value
 from xortune.core.success import is_cost, parse_success
 from xortune.core.task import Task
@@ -73,7 +73,7 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
         return parse_space(as_yaml(path))
     if not isinstance(path, str | os.PathLike):
         raise InputError(
-            f"a {type(path).__name__}",
+            kind_of(path),
             field="space",
             allowed="the path of a space file, what it would hold as a dict, or a SearchSpace",
         )

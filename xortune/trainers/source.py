@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from xortune.core.errors import InputError, error_text
+from xortune.core.errors import InputError, error_text, kind_of
 from xortune.trainers.verdicts import one_line
 
 # -------------------------------------------------------------------------------------------------
@@ -239,9 +239,7 @@ def given_source(function: Callable[..., Any]) -> AnySource:
         InputError: it is no function.
     """
     if not callable(function):
-        raise InputError(
-            f"a {type(function).__name__}", field="train", allowed="a function of config and seed"
-        )
+        raise InputError(kind_of(function), field="train", allowed="a function of config and seed")
     name = getattr(function, "__qualname__", type(function).__qualname__)
     home = getattr(function, "__module__", None) or "__main__"
     if home == "__mp_main__":  # the main module, in a process that was spawned

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, kind_of, nearest
 from xortune.core.outcome import NO_DETAILS, Curves, Details, Outcome, Status
 from xortune.core.point import Point, as_float
 from xortune.core.success import VALUE, Success, rule_for
@@ -385,10 +385,7 @@ def _number(entry: Any) -> float | bool | None:
 
 
 def _kind(entry: object) -> str:
-    if entry is None:
-        return "nothing"
-    kind = type(entry).__name__
-    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
+    return "nothing" if entry is None else kind_of(entry)
 
 
 def _check_name(name: object) -> None:

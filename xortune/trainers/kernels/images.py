@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, library
 from torch.utils._python_dispatch import _disable_current_modes
 
 from xortune.trainers.kernels.cache import compiled
@@ -475,7 +475,7 @@ def _of_normalised(
     return out.permute(0, 3, 1, 2), of_w, of_b
 
 
-_operators = torch.library.Library("xortune", "DEF")
+_operators = library.Library("xortune", "DEF")
 for _schema, _function in (
     ("convolved(Tensor x, Tensor w, Tensor bias, int[] geometry) -> Tensor", _convolved),
     ("of_inputs(Tensor x, Tensor w, Tensor gradient, int[] geometry) -> Tensor", _of_inputs),
