@@ -68,7 +68,6 @@ def compare(
         different_tasks: Compare runs of different tasks or trainers too.
         trainer: Your training function, such as ./train.py:run, if a run's space does not name it.
             Give it once, or once for each run.
-        workers: Give 0 to train in this process, for a debugger; no other number is allowed.
         fail_if_worse: Exit 1 if the first run is shown to solve fewer seeds than another.
         column: NAME=COLUMN says which column holds a parameter, or k, n or percent.
         where: NAME=VALUE compares only configs with this value.

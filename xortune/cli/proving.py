@@ -46,6 +46,7 @@ def certify(
     engine: str | None = None,
     trainer: str | None = None,
     address: str | None = None,
+    ray: bool = False,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     trial_timeout: str | None = None,
@@ -150,8 +151,8 @@ def gate(
     """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input.
 
     Options:
-        workers: With --trainer: how many processes train at once. If not given, as many as save
-            time. 0: this process.
+        workers: With --trainer: how many processes train at once. If not given, as many as there
+            are cores. 0: this process.
         min_rate: The success rate that must be proven.
         config: A config (YAML, JSON) to train.
         max_seeds: With --config: the most seeds, fixed beforehand. 500 if not given.
@@ -310,8 +311,8 @@ def evaluate(
     Name the configuration in a file with --config, or by options of the built-in network.
 
     Options:
-        workers: With --trainer: how many processes train at once. If not given, as many as save
-            time. 0: this process.
+        workers: With --trainer: how many processes train at once. If not given, as many as there
+            are cores. 0: this process.
         config: A config (YAML, JSON), in place of the network's options.
         activation: torch.nn class name, or none.
         loss: torch.nn class name.

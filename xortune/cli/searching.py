@@ -39,6 +39,7 @@ def search(
     seed: int | None = None,
     time_budget: str | None = None,
     address: str | None = None,
+    ray: bool = False,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     trial_timeout: str | None = None,
@@ -371,13 +372,13 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
 def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with cli.exit_on_error():
-        from xortune.driver.subprocesses import ending_process
+        from xortune.driver.processes import ending_processes
         from xortune.driver.trainer import trainer_for, with_train
         from xortune.racing.grants import refuse_unprovable
         from xortune.spaces.space import check_space, describe, load_space
 
         loaded = with_train(load_space(space), None)
-        with ending_process():  # it has imported the user's function
+        with ending_processes():  # it has imported the user's function
             trainer = trainer_for(loaded, None, "auto", 0.0)
             check_space(loaded, trainer)
             refuse_unprovable(loaded)

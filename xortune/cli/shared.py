@@ -65,15 +65,16 @@ seed: Seed of the sampler.
 time_budget: Start no training after this long: 90s, 10m, 2h. A certificate follows if it takes at
     most a tenth of this time.
 address: Ray cluster to run on, such as auto. This machine if not given.
-cpus_per_trial: CPUs for each Ray trial.
-gpus_per_trial: GPUs for each Ray trial; with 0.25 four trials share one.
+ray: Train by Ray Tune on this machine too, in place of a pool of processes.
+cpus_per_trial: CPUs for each trial.
+gpus_per_trial: GPUs for each trial, by Ray; with 0.25 four trials share one.
 trial_timeout: Kill a worker that spends this long on one batch of trainings: 90s, 10m. A training
     that takes longer alone counts as crashed.
 study_storage: Share an Optuna study with other searches of the space: journal://PATH,
     sqlite:///PATH or postgresql://...
 study_name: Name of that study; derived from the space if not given.
-workers: How many trials run at once on this machine. If not given, as many as its CPUs allow. 0:
-    this process.
+workers: How many processes train at once on this machine. If not given, as many as its CPUs allow.
+    0: this process.
 trainer: With --config: your training, in place of the built-in network: ./train.py:run, or a
     command such as 'python train.py --lr={lr} --seed={seed}'.
 success: With --trainer: what a success is, such as 'accuracy >= 0.9'.

@@ -83,8 +83,10 @@ class Trainer(Protocol):
 
     Attributes:
         users_code: any seed may hang or kill its process; see `driver.batches`.
-        own_process: for that reason blocks train in a subprocess; see `driver.subprocesses`.
+        own_process: for that reason not even its check trains in the process of the driver; see
+            `driver.processes`.
         takes_many_seeds: all seeds of a block train in one call.
+        takes_many_blocks: all blocks of a batch train in one call.
         stacks_seeds: all blocks of a batch train in one call, as one model where that is possible.
         gives_reports: seeds report results while they train, and can be cancelled then.
     """
@@ -115,7 +117,12 @@ class Trainer(Protocol):
 
 
 Trait: TypeAlias = Literal[
-    "users_code", "own_process", "takes_many_seeds", "stacks_seeds", "gives_reports"
+    "users_code",
+    "own_process",
+    "takes_many_seeds",
+    "takes_many_blocks",
+    "stacks_seeds",
+    "gives_reports",
 ]
 
 

@@ -2,6 +2,6 @@
 
 EXPORTS = (
     *("certify", "cluster", "compare", "evaluate", "exchange", "gate", "process", "propose"),
-    *("search", "subprocesses", "trainer", "voice"),
+    *("processes", "search", "trainer", "voice"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -84,11 +84,15 @@ class WorkerFailure:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished batch: a result or error for each of its jobs, or one failure for all.
+    """Results of a batch: one for each of these jobs, or one failure for all of them.
+
+    A batch whose results come one after the other gives a `Done` for each of its pieces.
 
     Attributes:
-        jobs: none on a worker, which knows their blocks alone.
+        jobs: those of the batch, or the parts of them that have ended. None on a worker of Ray,
+            which knows their blocks alone.
         stacking: how many seeds its worker can stack with those of the first job.
+        ends: whether nothing more comes of the batch.
     """
 
     jobs: tuple[Job, ...]
@@ -96,6 +100,7 @@ class Done:
     seconds: float = 0.0
     worker: str = ""
     stacking: Stacking | None = None
+    ends: bool = True
 
 
 class Decider(Protocol):
@@ -104,20 +109,11 @@ class Decider(Protocol):
     news: deque[object]
     """Progress to show once it is on the disk."""
 
-    @property
-    def ready(self) -> int:
-        """How many blocks are decided but not handed out."""
-
-    @property
-    def left(self) -> int:
-        """How many blocks are still to be decided, at most."""
-
-    @property
-    def open(self) -> bool:
-        """Whether another block can be decided now."""
-
     def next(self) -> Job | None:
         """The next block to train; None if there is none now."""
+
+    def put_back(self, job: Job) -> None:
+        """Take back the rest of a block, of which the first seeds are trained now."""
 
     def wants(self, job: Job) -> bool:
         """Whether a block's results are still of interest."""
@@ -132,28 +128,22 @@ class Decider(Protocol):
 # -------------------------------------------------------------------------------------------------
 # How many decisions are in flight, and how many make a batch.
 
-MIN_BATCH_SECONDS = 0.4
-"""Minimum seconds of work in a batch, while there is so much: some twenty times what a trial of Ray
-costs."""
-
-MAX_BATCH_SECONDS = 4.0
-"""Maximum seconds of work in a batch: how long the user waits for news, and what a killed worker
-loses."""
-
-BATCHES_PER_SLOT = 3
-"""A batch takes at most the work left for a slot divided by this, so that all end together."""
+BATCH_SECONDS = 0.5
+"""Seconds of work in a batch. A seed that takes longer than about that is sent alone: nobody waits
+behind it, and it is in the journal when it has ended."""
 
 LIMIT_SHARE = 4
 """A batch should take at most its time limit divided by this, so that it is not stopped."""
 
-BLOCK_SECONDS = 2.5e-4
-"""Seconds that a driver needs to decide on a block and to record it, about."""
+LEAST_AT_ONCE = 16
+"""Minimum number of seeds of a call that trains many seeds at once, if there are so many. It hardly
+takes longer than a call with one."""
 
-MAX_OVERESTIMATE = 10.0
-"""Factor by which the first measurements may be too long, if blocks take milliseconds."""
+RECENT = 32
+"""How many of the last measurements say what an unmeasured configuration may take."""
 
-PART_BLOCKS = 2
-"""Target length of the parts of a long promotion, as a multiple of the mean block time."""
+MEASURED_CONFIGS = 4096
+"""Maximum number of configurations whose seconds are remembered, the last ones."""
 
 MAX_MACHINE_LOSSES = 3
 """Node failures after which a block is retried as it is; more count as failed attempts."""
@@ -164,7 +154,7 @@ takes seconds to start another one."""
 
 
 def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
-    """How many decisions of a search that learns or races may be in flight.
+    """How many blocks of a search that learns or races may be in flight beside the oldest one.
 
     Where a block takes less time than a batch should, a batch holds several decisions. But at most
     an eighth of the proposals are in flight: the search would learn nothing. The limit depends on
@@ -175,18 +165,65 @@ def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
         slots: trials that run at once.
         proposals: of the whole search.
     """
-    batch = int(MIN_BATCH_SECONDS / seconds) + 1
+    batch = int(BATCH_SECONDS / seconds) + 1
     return max(least_in_flight(slots), min(slots * (2 * batch + 1), proposals // 8))
 
 
 def least_in_flight(slots: int) -> int:
-    """For each slot: a decision that runs, one that waits, one that finished before its turn."""
-    return 3 * slots
+    """For each slot: a seed that runs, one that waits, one that finished before its turn.
+
+    One slot has no others that could run meanwhile: it knows each result before the next decision.
+    """
+    return 3 * slots if slots > 1 else 0
 
 
 def blocks_in_batch(in_flight: int, *, slots: int) -> int:
     """How many decisions make a batch, so that a slot has one batch running and one waiting."""
     return max(1, (in_flight // slots - 1) // 2)
+
+
+class MeasuredSeconds:
+    """What seeds take, by what was measured.
+
+    A user's code tells nothing of the cost of a configuration. So one that was never trained is
+    expected to take as long as the slowest of the last ones: a seed of unknown length should not
+    keep others waiting. The built-in network's estimates are right up to a factor.
+
+    Args:
+        trainer: estimates the cost of a block.
+        seconds: of a seed of some configuration, if that is known, as from a check.
+    """
+
+    def __init__(self, trainer: Trainer, seconds: float | None = None) -> None:
+        self._trainer, self._is_users = trainer, has(trainer, "users_code")
+        self._own: OrderedDict[str, float] = OrderedDict()  # seconds of a seed, by config key
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._weighted, self._costs = 0.0, 0.0
+        if seconds is not None and self._is_users:
+            self._recent.append(seconds)
+
+    def note(self, block: Block, seconds: float) -> None:
+        """Note what a block took."""
+        if not self._is_users:
+            self._weighted = 0.7 * self._weighted + seconds
+            self._costs = 0.7 * self._costs + self._trainer.cost(block)
+            return
+        each = seconds / block.count
+        self._recent.append(each)
+        self._own[block.point.key] = each
+        self._own.move_to_end(block.point.key)
+        if len(self._own) > MEASURED_CONFIGS:
+            self._own.popitem(last=False)
+
+    def of(self, block: Block) -> float | None:
+        """Expected seconds of a block; None before anything was measured."""
+        if not self._is_users:
+            pace = self._weighted / self._costs if self._costs else None
+            return None if pace is None else pace * self._trainer.cost(block)
+        each = self._own.get(block.point.key)
+        if each is None and self._recent:
+            each = max(self._recent)
+        return None if each is None else each * block.count
 
 
 # -------------------------------------------------------------------------------------------------
@@ -382,9 +419,9 @@ class Ahead:
         """Whether a decided job waits for a result that is under way."""
         return any(job is not None for job in self._under_way.values())
 
-    def is_one_stack(self, block: Block) -> bool:
-        """Whether a block fits into one stack, so that a part would take as long as all of it."""
-        return block.count <= self._widths.get(self._kind(block.point), self._width)
+    def width(self, block: Block) -> int:
+        """Seeds that fit into one stack with those of a block: fewer would take as long."""
+        return self._widths.get(self._kind(block.point), self._width)
 
     def receive(self, done: Done) -> Iterator[tuple[Job, TrainedAhead | None]]:
         """Keep the results of what was trained ahead in a batch.
@@ -456,10 +493,11 @@ def _chance(prospect: Prospect) -> float:
 class Batches:
     """Groups decided jobs into batches, and turns their results into lines of the journal.
 
-    The first batches are small: they measure how far a trainer's estimate of a cost is off. Then
-    they are large, and small again at the end, when no slot should wait for another. A batch that
-    kills its worker is halved and tried again until the block at fault is alone, and with users'
-    code until the seed at fault is. A block without an outcome is tried `ATTEMPTS` times.
+    Batches are for trainings that are shorter than their sending. A block that takes longer is
+    handed out in parts, and what was never measured as one seed: so no slot is idle while an
+    allowed seed waits. A batch that kills its worker is halved and tried again until the block at
+    fault is alone, and with users' code until the seed at fault is. A block without an outcome is
+    tried `ATTEMPTS` times.
 
     Args:
         decider: says which block is next.
@@ -472,7 +510,8 @@ class Batches:
             split at once, no configuration is given up, and what a trainer raises is raised.
         limit: seconds after which a batch is stopped, if any.
         ahead: chooses what is trained ahead; None: nothing.
-        deadline: `time.monotonic` from which on nothing begins; None: never.
+        budget: seconds from the first batch after which nothing begins; None: any time.
+        expected: what seeds are known to take.
     """
 
     def __init__(
@@ -486,13 +525,15 @@ class Batches:
         most: int | None = None,
         attempts: int = ATTEMPTS,
         limit: float | None = None,
-        deadline: float | None = None,
+        budget: float | None = None,
         ahead: Ahead | None = None,
+        expected: MeasuredSeconds | None = None,
     ) -> None:
         self._ahead = ahead
         self._decider, self._trainer, self._record = decider, trainer, record
-        self._in_flight, self._most, self._deadline = max_in_flight, most, deadline
-        self._longest_allowed = math.inf if limit is None else limit / LIMIT_SHARE
+        self._in_flight, self._most, self._budget = max_in_flight, most, budget
+        self._deadline: float | None = None  # `time.monotonic`
+        self._batch_seconds = min(BATCH_SECONDS, math.inf if limit is None else limit / LIMIT_SHARE)
         # Batches with decided jobs, and all batches, that an executor has.
         self._decided_under_way = self._all_under_way = 0
         self.resize(slots)
@@ -502,9 +543,7 @@ class Batches:
         self._waiting: deque[tuple[Job, ...]] = deque()  # batches that are made
         self._retries: deque[Job] = deque()
         self._unstacked: deque[Job] = deque()  # decided, but no part of the batch of that moment
-        self._blocks, self._estimated = 0, 0.0  # blocks put into batches, and their estimated cost
-        self._pace: float | None = None  # measured over estimated seconds
-        self._trained = 0.0  # seconds
+        self._expected = MeasuredSeconds(trainer) if expected is None else expected
 
     def resize(self, slots: int) -> None:
         """Size batches for this number of slots from now on."""
@@ -539,7 +578,7 @@ class Batches:
     @property
     def finished(self) -> bool:
         """Whether nothing is under way and nothing is left to begin."""
-        if not self.under_way and not self.over and not self._waiting and (jobs := self._fill(0)):
+        if not self.under_way and not self.over and not self._waiting and (jobs := self._fill()):
             self._waiting.append(jobs)
         return not self.under_way and not self._waiting
 
@@ -551,37 +590,26 @@ class Batches:
             self._retries.clear()
             self._unstacked.clear()
 
-    def next(self, *, short: bool = False) -> tuple[Job, ...]:
-        """The next batch; empty if there is none now.
-
-        With `short` it takes about `MIN_BATCH_SECONDS`. The first one is a single block, because
-        its estimated cost may be far off.
-        """
+    def next(self) -> tuple[Job, ...]:
+        """The next batch; empty if there is none now."""
         if self.over:
             return ()
         while self._waiting and (reason := self._bisector.error_if_given_up(self._waiting[0][0])):
             self._settle(self._waiting.popleft()[0], reason)
-        if self._waiting:
-            jobs = self._waiting.popleft()
-        elif short:
-            jobs = self._fill(MIN_BATCH_SECONDS if self.measured else 0.0)
-        else:
-            jobs = self._fill(self._target_seconds())
-        longest = 2 * MIN_BATCH_SECONDS * self.overestimate
-        if short and self._cost(jobs) * (self._pace or 1.0) > longest:
-            self._waiting.appendleft(jobs)
-            return ()
+        jobs = self._waiting.popleft() if self._waiting else self._fill()
         self._decided_under_way += bool(jobs)
-        if self._ahead is not None and not short:
+        if self._ahead is not None:
             jobs = self._widen(jobs, self._ahead)
         self._all_under_way += bool(jobs)
+        if jobs and self._deadline is None and self._budget is not None:
+            self._deadline = time.monotonic() + self._budget
         return jobs
 
     def receive(self, done: Done) -> None:
-        """Record the results of a batch, or plan what to try instead."""
+        """Record the results of a batch or of a part of it, or plan what to try instead."""
         jobs, results = tuple(job for job in done.jobs if not job.ahead), done.results
-        self._all_under_way -= 1
-        self._decided_under_way -= bool(jobs)
+        self._all_under_way -= done.ends
+        self._decided_under_way -= done.ends and (bool(jobs) or not done.jobs)
         if isinstance(results, WorkerFailure):
             if len(jobs) == len(done.jobs) or results.kind not in {"batch", "late"}:
                 self._failed(jobs, results, done)
@@ -589,58 +617,22 @@ class Batches:
                 self._waiting.extend((job,) for job in jobs)
                 if self._ahead is not None:
                     self._ahead.end()
-        else:
+        elif done.jobs:
             costs = [self._trainer.cost(job.block) for job in done.jobs]
             estimated = sum(costs)
-            self._measure(done.seconds, estimated)
             for job, cost, result in zip(done.jobs, costs, results, strict=True):
+                seconds = done.seconds * cost / estimated
                 if not isinstance(result, TrainingError):
                     self._bisector.succeeded(job)
+                    self._expected.note(job.block, seconds)
                 if not job.ahead:
-                    self._settle(job, result, done.seconds * cost / estimated, done.worker)
-        if self._ahead is not None:
+                    self._settle(job, result, seconds, done.worker)
+        if self._ahead is not None and done.jobs:
             for job, kept in self._ahead.receive(done):
                 if kept is None:
                     self._waiting.append((job,))
                 else:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
-
-    def _measure(self, seconds: float, estimated: float) -> None:
-        """Update the pace by a measurement, which replaces unreliable ones."""
-        if self._pace is None or self.overestimate > 1:
-            self._pace = seconds / estimated
-        else:
-            self._pace = 0.7 * self._pace + 0.3 * seconds / estimated
-        self._trained += seconds
-
-    @property
-    def measured(self) -> bool:
-        """Whether something has been trained."""
-        return self._pace is not None
-
-    @property
-    def overestimate(self) -> float:
-        """Factor by which `work_left` may overestimate: `MAX_OVERESTIMATE` at first, then 1.
-
-        The time of the first batches is mostly overhead.
-        """
-        return MAX_OVERESTIMATE if self._trained < MIN_BATCH_SECONDS else 1.0
-
-    @property
-    def work_left(self) -> float:
-        """Seconds of work left for one core, roughly; inf before anything is trained."""
-        if self._pace is None:
-            return math.inf
-        return self._undecided_seconds() + self._pace * sum(map(self._cost, self._waiting))
-
-    def saved_by(self, slots: int) -> float:
-        """Seconds that so many workers would save; they share the cores with the driver.
-
-        0 while that is unreliable: the first block may have waited for a core.
-        """
-        if self.overestimate > 1:
-            return 0.0
-        return self.work_left * (1 - 1 / slots) - self._decider.left * BLOCK_SECONDS / slots
 
     def unwanted(self, jobs: Iterable[Job]) -> set[tuple[str, int]]:
         """The blocks whose results are of no interest any more: key of the config, first seed."""
@@ -667,7 +659,8 @@ class Batches:
             raise failure.cause
         if failure.kind == "late":
             if len(jobs) > 1:  # one block may hang, but it is likelier that all are slow
-                self._pace = max(self._pace or 0.0, done.seconds / self._cost(jobs))
+                for job in jobs:
+                    self._expected.note(job.block, done.seconds / len(jobs))
             elif self._bisector.users_code:  # another attempt would take as long
                 jobs = (replace(jobs[0], attempt=self._attempts),)
         if len(jobs) > 1:
@@ -723,40 +716,23 @@ class Batches:
 
     # The next batch.
 
-    def _cost(self, jobs: Sequence[Job]) -> float:
-        return sum(self._trainer.cost(job.block) for job in jobs)
-
-    def _target_seconds(self) -> float:
-        """Seconds of work that the next batch should hold."""
-        longest = min(MAX_BATCH_SECONDS, self._longest_allowed)
-        if self._pace is None:
-            return min(longest, MIN_BATCH_SECONDS)
-        return min(longest, max(MIN_BATCH_SECONDS, self._share(self._undecided_seconds())))
-
-    def _share(self, seconds: float) -> float:
-        """Maximum seconds of a batch so that all slots end together, with this much work left."""
-        return seconds / (BATCHES_PER_SLOT * self._slots)
-
-    def _undecided_seconds(self) -> float:
-        """Seconds of work that is still to be decided, roughly."""
-        return self._decider.left * self._estimated / self._blocks * (self._pace or 1.0)
-
-    def _fill(self, seconds: float) -> tuple[Job, ...]:
-        """Jobs that take about this many seconds, at least one if there is any."""
+    def _fill(self) -> tuple[Job, ...]:
+        """Jobs that take about `BATCH_SECONDS`, at least one if there is any."""
         jobs: list[Job] = []
-        cost = 0.0
+        seconds = 0.0
         while self._most is None or len(jobs) < self._most:
-            if jobs and cost * (self._pace or 1.0) >= seconds:
+            if seconds >= self._batch_seconds:
                 break
             job = self._retries.popleft() if self._retries else self._decided_job()
             if job is None:
                 break
-            job, estimate = self._first_part(job, self._trainer.cost(job.block))
-            cost += estimate
-            self._blocks, self._estimated = self._blocks + 1, self._estimated + estimate
+            job = self._first_part(job)
             jobs.append(job)
-            if job.attempt > 1:  # it may fail again, and other jobs should not wait for it
+            expected = self._expected.of(job.block)
+            # What was never measured, and what may fail again: other jobs should not wait for it.
+            if expected is None or job.attempt > 1:
                 break
+            seconds += expected
         return tuple(jobs)
 
     def _widen(self, jobs: tuple[Job, ...], ahead: Ahead) -> tuple[Job, ...]:
@@ -790,36 +766,31 @@ class Batches:
             elif not self._ahead.waits_for(job):
                 return job
 
-    def _first_part(self, job: Job, cost: float) -> tuple[Job, float]:
-        """A job of the given cost, or its first part if it is long, and the cost of that.
-
-        Other parts become batches of their own. Towards the end a few finalists have many seeds to
-        train, and seeds are independent: what takes one slot a minute, all slots can share.
-        """
-        count, cap = job.block.count, self._longest_allowed
-        ready = len(self._retries) + self._decider.ready
-        seconds = cost * (self._pace or 0.0)
-        is_last = 1 < self._attempts <= job.attempt
-        if self._bisector.users_code and (is_last or seconds > cap):
-            whole = int(min(count, max(1.0, seconds / cap)))
-            first, *others = [p for j in job.split(whole) for p in self._bisector.parts(j)]
+    def _first_part(self, job: Job) -> Job:
+        """A job, or its first part if it is long; the rest is handed out next."""
+        count = job.block.count
+        if self._bisector.users_code and 1 < self._attempts <= job.attempt:
+            first, *others = self._bisector.parts(job)
             self._waiting.extendleft((other,) for other in reversed(others))
-            return first, self._trainer.cost(first.block)
-        is_stack = self._ahead is not None and self._ahead.is_one_stack(job.block)
-        if not job.promoted or seconds < 2 * MIN_BATCH_SECONDS or is_stack:
-            return job, cost
-        # A part takes a slot's share of the work left, as in `_target_seconds`, but not much longer
-        # than other blocks, because few decisions are made before its results are there. It is
-        # shorter where slots are idle.
-        mean = self._estimated / max(self._blocks, 1) * (self._pace or 0.0)
-        share = self._share(self._undecided_seconds() + (ready + 1) * seconds)
-        parts = int(seconds / min(cap, max(MAX_BATCH_SECONDS, min(share, PART_BLOCKS * mean))))
-        idle = (self._slots - self.under_way) // (ready + 1)
-        if idle > parts and not self._decider.open:
-            parts = min(idle, int(seconds / MIN_BATCH_SECONDS))
-        parts = min(parts, count)
-        if parts < 2:
-            return job, cost
-        first, *others = job.split(parts)
-        self._waiting += [(other,) for other in others]
-        return first, self._trainer.cost(first.block)
+            return first
+        size = min(count, self._seeds_at_once(job.block))
+        if size == count:
+            return job
+        block = job.block
+        rest = replace(job, block=Block(block.point, block.first + size, count - size))
+        if job.attempt > 1:
+            self._retries.appendleft(rest)
+        else:
+            self._decider.put_back(rest)
+        return replace(job, block=Block(block.point, block.first, size))
+
+    def _seeds_at_once(self, block: Block) -> int:
+        """How many seeds of a block a worker gets at once."""
+        if self._ahead is not None:
+            return self._ahead.width(block)
+        is_single = has(self._trainer, "users_code") and not has(self._trainer, "takes_many_seeds")
+        least = 1 if is_single else LEAST_AT_ONCE
+        expected = self._expected.of(block)
+        if expected is None:
+            return 1 if self._bisector.users_code else block.count
+        return max(least, int(self._batch_seconds * block.count / max(expected, 1e-9)))

@@ -1,8 +1,7 @@
 """The verb `certify`, and the certificate at the end of a search: fresh seeds for finalists.
 
-Its blocks go through the same loop as those of a search. At the end of a search they train on its
-workers. Otherwise they train in this process, if no cluster is named and they take less time than
-Ray needs to start its workers.
+Its seeds go through the same loop as those of a search, on workers of the same kinds. At the end of
+a search they train on its workers.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from xortune.certificates.fresh import (
     CertifyRequest,
@@ -24,14 +23,14 @@ from xortune.certificates.fresh import (
 )
 from xortune.core.errors import refuse_given, worded
 from xortune.core.formats import count, duration
-from xortune.core.trainer import Trainer, has
-from xortune.driver.batches import Batches
-from xortune.driver.cluster import Cluster, connected, slots
-from xortune.driver.executors import RAY_SECONDS, LocalExecutor
+from xortune.core.trainer import Trainer
+from xortune.driver.batches import Batches, MeasuredSeconds
+from xortune.driver.cluster import THIS_MACHINE, Cluster
+from xortune.driver.executors import executor_for
 from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.process import exclusive, process_restored
-from xortune.driver.subprocesses import end_process, ending_process, in_this_process
+from xortune.driver.processes import ending_processes, in_this_process
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import Voice
 from xortune.racing.race import FINALISTS
@@ -51,30 +50,6 @@ from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.network import usable_cores
-
-if TYPE_CHECKING:
-    from xortune.driver.ray_executor import RayExecutor
-
-
-def on_ray(trainer: Trainer, cluster: Cluster, folder: Path, **options: Any) -> RayExecutor:
-    """A `RayExecutor` on the connected Ray. Imports Ray Tune, which is slow."""
-    from xortune.driver.ray_executor import RayExecutor
-
-    return RayExecutor(trainer, cluster, folder, **options)
-
-
-def train_locally(
-    fresh: FreshSeeds,
-    trainer: Trainer,
-    record: Record,
-    on_news: Callable[[tuple[int, int]], None] | None,
-) -> None:
-    """Train fresh seeds without Ray: in this process, or a user's function in a subprocess.
-
-    The subprocess is kept: see `subprocesses.ending_process`.
-    """
-    run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record, on_news)
-
 
 SHORT, LONG = 5.0, 600.0
 """Seconds: shorter work has no estimate; the estimate of longer work suggests fewer seeds."""
@@ -136,6 +111,7 @@ def certify(
     trainer: Trainer | None = None,
     engine: str | None = None,
     address: str | None = None,
+    ray: bool = False,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     trial_timeout: float | str | None = None,
@@ -173,13 +149,11 @@ def certify(
             finalist and its neighbours.
         trainer: what trained the run, if it was not the built-in network.
         engine: of the built-in network: auto, fused, reference or cuda; the search's if not given.
-        address: of a Ray cluster, which then trains all of it. If not given, `certify` starts Ray
-            on this machine and stops it again, or trains in this process if that is expected to
-            take less time than Ray needs to start.
-        cpus_per_trial: logical CPUs for each Ray trial.
-        gpus_per_trial: logical GPUs for each Ray trial; with fractions trials share one.
-        trial_timeout: as in `search`. With a timeout everything trains on Ray, because only its
-            workers can be stopped.
+        address: of a Ray cluster, which then trains; processes of this machine if not given.
+        ray: train by Ray on this machine too.
+        cpus_per_trial: logical CPUs for each trial.
+        gpus_per_trial: logical GPUs for each trial, by Ray; with fractions trials share one.
+        trial_timeout: as in `search`.
         accept_versions: if another engine, torch or Numba began the last attempt, begin a new one.
         on_progress: called with the seeds done and all seeds.
         on_word: called with a sentence that the user should read.
@@ -205,7 +179,7 @@ def certify(
             min_rate=min_rate,
         )
     voice = Voice(verbose, on_word)
-    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers)
+    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers, ray=ray)
     loaded = run if isinstance(run, Run) else load_run(run)
     call = CertifyRequest(
         top=(FINALISTS if min_rate is None else 1) if top is None else top,
@@ -217,7 +191,7 @@ def certify(
         neighbourhood=neighbourhood,
         by=cast("Criterion", "own" if by is None else by),
     )
-    with ending_process(), voice.certifying(on_progress) as show:
+    with ending_processes(), voice.certifying(on_progress) as show:
         if trainer is None:
             # Workers elsewhere may have the GPUs that this machine lacks.
             gpus = gpus_per_trial if address is not None else 0.0
@@ -230,7 +204,7 @@ def certify(
             driver_directory(loaded.path),
             trainer,
             call,
-            cluster=None if workers == 0 else cluster,
+            cluster=cluster,
             on_progress=show,
             on_message=voice.warn,
             on_estimate=voice.inform,
@@ -246,7 +220,7 @@ def certify_run(
     trainer: Trainer,
     call: CertifyRequest,
     *,
-    cluster: Cluster | None = None,
+    cluster: Cluster = THIS_MACHINE,
     on_progress: Callable[[int, int], None] | None = None,
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
@@ -255,33 +229,28 @@ def certify_run(
 ) -> Certificate:
     """Train a run's finalists on fresh seeds, and write certificate.json; see `certify`.
 
-    `cluster` trains long work, or all of it if it has an address or a timeout. Without it, this
-    process trains on all cores. `on_estimate` is called with an estimate of the time, if it is
-    long. `session` is the manifest's entry, if this is not part of a search.
+    `cluster` says who trains. `on_estimate` is called with an estimate of the time, if it is long.
+    `session` is the manifest's entry, if this is not part of a search.
     """
-    worker, here = worker_and_local_trainer(
-        trainer, gpus=cluster.gpus_per_trial if cluster else 0.0
-    )
+    worker, here = worker_and_local_trainer(trainer, gpus=cluster.gpus_per_trial)
+    trains = here if cluster.workers == 0 else worker
     identity = identity_of(worker.describe())
     fingerprint = fingerprint_of(identity)
     with ExitStack() as stack:
-        stack.enter_context(exclusive())
+        stack.enter_context(exclusive(ray=cluster.is_ray))
         journal = stack.enter_context(
             held_journal(path / JOURNAL, fingerprint, on_message=on_message)
         )
         run = load_run(path)
         fresh, attempt = _fresh_seeds(run, worker, call, accept=accept_versions)
-        may_stay = cluster and cluster.address is None and cluster.trial_timeout is None
-        if may_stay and fresh.work_left / usable_cores() < RAY_SECONDS:
-            cluster = None
-        if cluster is not None:
-            stack.enter_context(connected(cluster))
-            fresh.slots = slots(cluster)
+        expected = _expected_seconds(run, worker, fresh)
+        executor = stack.enter_context(executor_for(trains, cluster, path, on_message=on_message))
         if on_estimate is not None:
-            local = 1 if has(here, "users_code") else usable_cores()
-            workers = fresh.slots if cluster is not None else local
-            configs, seconds = fresh.configs, fresh.work_left
-            if sentence := estimate_of_seeds("certify", configs, call.seeds, seconds, workers):
+            known = [expected.of(block) for block in fresh.blocks]
+            seconds = sum(each for each in known if each is not None)
+            if sentence := estimate_of_seeds(
+                "certify", fresh.configs, call.seeds, seconds, executor.slots
+            ):
                 on_estimate(sentence)
         changed = changed_trainer(run.manifest, identity)
         if changed and on_message is not None:
@@ -290,16 +259,16 @@ def certify_run(
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
         record, on_news = Record(journal), seeds_callback(on_progress)
+        batches = Batches(
+            fresh,
+            trains,
+            record,
+            slots=executor.slots,
+            limit=cluster.trial_timeout,
+            expected=expected,
+        )
         try:
-            if cluster is None:
-                with ending_process():
-                    train_locally(fresh, here, record, on_news)
-            else:
-                end_process()  # the subprocess that imported the function
-                folder, limit = path.resolve() / "ray", cluster.trial_timeout
-                batches = Batches(fresh, worker, record, slots=fresh.slots, limit=limit)
-                with on_ray(worker, cluster, folder, on_message=on_message) as executor:
-                    run_loop(batches, executor, record, on_news)
+            run_loop(batches, executor, record, on_news)
         finally:
             certificate = save_certificate(
                 run, [replace(line, fingerprint=fingerprint) for line in fresh.lines]
@@ -309,26 +278,27 @@ def certify_run(
 
 
 def _fresh_seeds(
-    run: Run, trainer: Trainer, call: CertifyRequest, *, slots: int = 1, accept: bool
+    run: Run, trainer: Trainer, call: CertifyRequest, *, accept: bool
 ) -> tuple[FreshSeeds, dict[str, int]]:
     """The seeds that a call lacks, and the manifest's entry with the number of the attempt."""
     tasks = tasks_of(run, trainer, call, accept=accept)
     purposes = [task.purpose for task in tasks if task.purpose is not None]
-    # The fastest block of the finalists: the first block of a worker also took the time of imports
-    # and compilation.
-    ratios = [
-        line.seconds / cost
-        for line in run.evaluations.of_keys({purpose.finalist for purpose in purposes})
-        if line.outcome is not None and (cost := trainer.cost(line.block)) > 0
-    ]
-    fresh = FreshSeeds(
-        tasks,
-        trainer,
-        slots=slots,
-        pace=max(1.0, min(ratios, default=1.0)),
-        further=None if call.min_rate is None else partial(next_of_sequence, run, call),
-    )
+    further = None if call.min_rate is None else partial(next_of_sequence, run, call)
+    fresh = FreshSeeds([task for task in tasks if task.seeds], further=further)
     return fresh, {"attempt": purposes[0].attempt} if purposes else {}
+
+
+def _expected_seconds(run: Run, trainer: Trainer, fresh: FreshSeeds) -> MeasuredSeconds:
+    """What seeds take by the search: of each config its fastest block.
+
+    The first block of a worker also took the time of imports and compilation.
+    """
+    expected = MeasuredSeconds(trainer)
+    keys = {block.point.key for block in fresh.blocks}
+    lines = [e for e in run.evaluations.of_keys(keys) if e.outcome is not None]
+    for line in sorted(lines, key=lambda line: -line.seconds / line.block.count):
+        expected.note(line.block, line.seconds)
+    return expected
 
 
 def _changed_message(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
@@ -347,12 +317,13 @@ def _changed_message(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
 
 
 def fresh_seeds_after(
-    path: Path, trainer: Trainer, slots: int, *, budget: float | None, spent: float, accept: bool
-) -> FreshSeeds | None:
+    path: Path, trainer: Trainer, *, budget: float | None, spent: float, accept: bool
+) -> tuple[FreshSeeds, MeasuredSeconds] | None:
     """The fresh seeds that a search trains into the same journal, after `spent` of its seconds.
 
     Returns:
-        None if there is nothing to certify, or no time for it within the budget; see `AFTERWARDS`.
+        The seeds and what they are expected to take; None if there is nothing to certify, or no
+        time for it within the budget; see `AFTERWARDS`.
 
     Raises:
         InputError: no fresh seeds are left, or an attempt was begun with other versions.
@@ -363,7 +334,8 @@ def fresh_seeds_after(
         return None
     if budget is not None and spent >= budget and _seconds(run, call) > budget * AFTERWARDS:
         return None
-    return _fresh_seeds(run, trainer, call, slots=slots, accept=accept)[0]
+    fresh = _fresh_seeds(run, trainer, call, accept=accept)[0]
+    return fresh, _expected_seconds(run, trainer, fresh)
 
 
 def with_certificate(run: Run) -> Run:

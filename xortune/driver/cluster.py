@@ -52,7 +52,8 @@ class Cluster:
         gpus_per_trial: logical GPUs for each trial, fractions allowed.
         trial_timeout: seconds that a batch may take before its worker is killed; None for any time.
         workers: trials that run at once on this machine; None for as many as its CPUs allow. With 0
-            there is no Ray, and this process trains one block after the other.
+            this process trains one block after the other.
+        ray: whether Ray trains also on this machine.
     """
 
     address: str | None = None
@@ -60,15 +61,18 @@ class Cluster:
     gpus_per_trial: float = 0.0
     trial_timeout: float | None = None
     workers: int | None = None
+    ray: bool = False
 
     @classmethod
     def of(
         cls,
-        address: str | None,
-        cpus_per_trial: float,
-        gpus_per_trial: float,
+        address: str | None = None,
+        cpus_per_trial: float = 1.0,
+        gpus_per_trial: float = 0.0,
         trial_timeout: float | str | None = None,
         workers: int | None = None,
+        *,
+        ray: bool = False,
     ) -> Cluster:
         """The cluster for a user's arguments.
 
@@ -85,7 +89,7 @@ class Cluster:
         except InputError as error:
             error.field = error.place = "trial_timeout"
             raise
-        cluster = cls(address, cpus_per_trial, gpus_per_trial, limit, workers)
+        cluster = cls(address, cpus_per_trial, gpus_per_trial, limit, workers, ray)
         if workers is None:
             return cluster
         check_count("workers", workers, 0)
@@ -98,7 +102,10 @@ class Cluster:
             )
         if not workers:
             refuse_given(
-                "only where Ray trains, not with --workers 0", address=address, trial_timeout=limit
+                "only where others train, not with --workers 0",
+                address=address,
+                trial_timeout=limit,
+                ray=ray or None,
             )
         return cluster
 
@@ -107,6 +114,12 @@ class Cluster:
         """The resources of a trial that are not 0, by Ray's names."""
         amounts = {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial}
         return {kind: amount for kind, amount in amounts.items() if amount}
+
+    @property
+    def is_ray(self) -> bool:
+        """Whether Ray trains: it is asked for, has been started before, or hands out GPUs."""
+        is_elsewhere = self.place != "local" or is_connected()
+        return self.ray or is_elsewhere or self.gpus_per_trial > 0
 
     @property
     def place(self) -> str:
@@ -386,13 +399,29 @@ def _cores(cluster: Cluster) -> int:
 
 
 def slots_to_come(cluster: Cluster) -> int:
-    """The number of slots of the Ray that will be started here, by its CPUs.
+    """The number of slots on this machine, by its CPUs, before they are there.
 
     It is 0 if Ray runs already or elsewhere: only Ray knows its size.
     """
     if is_connected() or cluster.place != "local":
         return 0
     return int(_cores(cluster) / cluster.cpus_per_trial)
+
+
+def slots_here(cluster: Cluster) -> int:
+    """The number of processes of a pool on this machine.
+
+    Raises:
+        InputError: it is 0.
+    """
+    count = slots_to_come(cluster)
+    if not count:
+        raise InputError(
+            f"{cluster.cpus_per_trial:g} for each trial, but this machine has {_cores(cluster)}",
+            field="cpus_per_trial",
+            allowed="at most what this machine has",
+        )
+    return count
 
 
 def slots(cluster: Cluster) -> int:

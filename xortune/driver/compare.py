@@ -31,15 +31,17 @@ from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block, has, missing_seeds
+from xortune.driver.batches import Batches
 from xortune.driver.certify import (
     estimate,
     estimate_of_seeds,
     seconds_of_seed,
-    train_locally,
 )
+from xortune.driver.cluster import Cluster
 from xortune.driver.evaluate import single_config
-from xortune.driver.loop import FreshSeeds, Record
-from xortune.driver.subprocesses import ending_process, in_this_process
+from xortune.driver.executors import pool_or_here
+from xortune.driver.loop import FreshSeeds, Record, run
+from xortune.driver.processes import ending_processes, in_this_process
 from xortune.driver.trainer import (
     check_call,
     train_one,
@@ -199,8 +201,8 @@ def compare(
         alpha: the level of the tests: each alone (with a reference), or all together.
         on_progress: called with the seeds done and all seeds.
         on_word: called with a sentence that the user should read.
-        workers: 0 calls functions of your own in this process, for a debugger; otherwise they have
-            a process of their own.
+        workers: how many processes train at once; as many as there are cores if not given. 0 trains
+            in this process, for a debugger.
         verbose: as in `search`.
 
     Raises:
@@ -273,16 +275,24 @@ def compare(
         voice = Voice(verbose, on_word)
         directory = _local(output or comparison_directory([one.label for one in candidates]))
         _announce_compiling(to_train, voice)
-        with ending_process(), voice.certifying(on_progress, "training") as show:
+        with ending_processes(), voice.certifying(on_progress, "training") as show:
             _check_independence(candidates, wanted, success)
             if most is not None:
                 return _sequential(
-                    candidates, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
+                    candidates,
+                    to_train,
+                    directory,
+                    most=most,
+                    alpha=alpha,
+                    workers=workers,
+                    voice=voice,
+                    show=show,
                 )
             outcomes = train_shared(
                 directory,
                 to_train,
                 seeds or SEEDS,
+                workers=workers,
                 on_message=voice.warn,
                 on_estimate=voice.inform,
                 show=show,
@@ -317,8 +327,8 @@ def _check(runs: int, seeds: int | None, workers: int | None, *, train: bool) ->
                 field="seeds",
                 fix="leave one of the two out",
             )
-    if workers not in (None, 0):
-        raise InputError(f"{workers}", field="workers", allowed="0: this process")
+    if workers is not None:
+        check_count("workers", workers, 0)
 
 
 def _most_seeds(
@@ -363,6 +373,7 @@ def _sequential(
     *,
     most: int,
     alpha: float,
+    workers: int | None,
     voice: Voice,
     show: Callable[[int, int], None] | None,
 ) -> SequentialComparison:
@@ -377,7 +388,7 @@ def _sequential(
                 voice.inform(sentence)
         before, started = n, time.perf_counter()
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
-        outcomes = train_shared(directory, wanted, n, on_message=voice.warn)
+        outcomes = train_shared(directory, wanted, n, workers=workers, on_message=voice.warn)
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes)
@@ -440,7 +451,7 @@ def _wanted(
     run, point, used = candidate.run, candidate.point, trainer
     assert point is not None  # an outcome is not trained
     if run is not None and (used is None or callable(used)):
-        with ending_process():
+        with ending_processes():
             used = trainer_of(run, engine, 0.0, train=used, here=here)
     elif candidate.task is not None and (used is None or callable(used)):
         used = NetworkTrainer(task, engine or "auto")
@@ -455,7 +466,7 @@ def _wanted(
         used = single_config(point, used, success)[1]
     if here:
         used = in_this_process(used)
-    used = worker_and_local_trainer(used)[1]
+    used = worker_and_local_trainer(used)[1 if here else 0]
     used.describe()  # refuses an engine that is not available
     seconds = None if run is None else seconds_of_seed(run, point.key)
     return WantedSeeds(point, used, seconds)
@@ -520,7 +531,7 @@ def _sum_known(seconds: Sequence[float | None]) -> float | None:
 
 
 # -------------------------------------------------------------------------------------------------
-# Fresh seeds for a comparison: the same for all configs, trained in this process.
+# Fresh seeds for a comparison: the same for all configs.
 #
 # A journal for each engine and its versions keeps them. A comparison that was interrupted, or one
 # for more seeds, continues there.
@@ -551,6 +562,7 @@ def train_shared(
     wanted: Sequence[WantedSeeds],
     n: int,
     *,
+    workers: int | None = None,
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
     show: Callable[[int, int], None] | None = None,
@@ -597,7 +609,8 @@ def train_shared(
         for fingerprint, tasks in lacking.items():
             if not tasks:
                 continue
-            fresh = FreshSeeds(tasks, trainers[fingerprint])
+            trainer, fresh = trainers[fingerprint], FreshSeeds(tasks)
+            executor = pool_or_here(trainer, Cluster(workers=workers))
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
                 if show is not None:
@@ -605,7 +618,9 @@ def train_shared(
 
             place = journals[fingerprint]
             with held_journal(place, fingerprint, on_message=on_message) as journal:
-                train_locally(fresh, trainers[fingerprint], Record(journal), on_news)
+                record = Record(journal)
+                batches = Batches(fresh, trainer, record, slots=executor.slots)
+                run(batches, executor, record, on_news)
             done += sum(task.count for task in tasks)
         outcomes = {
             (fingerprint, result.key): result.outcome

@@ -2,9 +2,11 @@
 
 A decision is a new trial, or more seeds for a configuration that has some. If it used whatever
 results are there, it would depend on which worker was faster, and so would everything that a
-sampler learns. Therefore decision s uses the results of decisions 0 to s - max_in_flight, and no
-later results, even if they have arrived. The seed and `max_in_flight` alone determine who is
-proposed and promoted, and nobody waits for a rung to fill.
+sampler learns. Therefore results are used in the order of decisions, and a decision is made as soon
+as the seeds in flight beside the oldest decision are fewer than `max_in_flight`, with no later
+results, even if they have arrived. The seed and `max_in_flight` alone determine who is proposed and
+promoted, and nobody waits for a rung to fill. The oldest decision is left out: its last seeds may
+train alone for long, and others keep the workers busy meanwhile.
 
 A race begins with the smallest limit that keeps its workers busy, and widens it (`in_flight_at`):
 early, the results that a wide limit leaves unused are most of what there is to learn from.
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -46,12 +48,15 @@ from xortune.runs.status import Progress
 from xortune.spaces.grid import budget
 from xortune.spaces.model import Objective, SearchSpace
 
+MAX_AHEAD = 6
+"""Maximum number of decisions in flight about one configuration."""
+
 WIDENS = 16
 """Decisions after which a race's limit grows by one; see benchmarks/README.md."""
 
 
 def in_flight_at(decision: int, most: int, least: int | None) -> int:
-    """How many decisions may be in flight when this one is made, including itself.
+    """How many seeds may be in flight beside the oldest decision when this one is made.
 
     It grows from `least`, which keeps all workers busy, to `most`, by at most one per decision: so
     each decision knows all results that earlier ones knew.
@@ -183,6 +188,7 @@ class Decision:
         proposal: number of the trial that they belong to.
         state: of the configuration.
         new: whether the trial is new, so that the sampler has to be told of it.
+        seeds: granted by it.
         gained: results so far.
         missing: seeds without a result yet.
         counted: whether the trial is counted as done.
@@ -192,6 +198,7 @@ class Decision:
     proposal: int
     state: ConfigState
     new: bool
+    seeds: int = 0
     gained: ProvenanceGroups = field(default_factory=ProvenanceGroups)
     missing: int = 0
     counted: bool = False
@@ -315,7 +322,8 @@ class SearchDecisions:
         space: what is searched.
         trainer: checks proposals.
         proposer: makes proposals.
-        max_in_flight: how many decisions may lack results; a race needs a limit.
+        max_in_flight: how many seeds may be in flight beside those of the oldest decision; a race
+            needs a limit.
         min_in_flight: the limit early in a race (see `in_flight_at`); None: the same.
         known: lines of the run's journal.
         fingerprint: of what trains now; see `runs.manifest`. Seeds of different versions are never
@@ -365,6 +373,7 @@ class SearchDecisions:
             self._snapshots = dict.fromkeys(map(key_as_int, self._known))
         self._decisions: dict[int, Decision] = {}
         self._decided = self._learned = self._proposed = 0  # decisions, and trials
+        self._in_flight = 0  # seeds of decisions that nobody has learned from
         self._ready: deque[Job] = deque()
         self._to_continue: deque[tuple[int, str]] = deque()  # new trials that get more at once
         # With `as_they_come`, the decisions with all their results, in the order of the last ones.
@@ -372,21 +381,6 @@ class SearchDecisions:
         self._pending: list[tuple[int, ConfigState]] = []  # new trials to tell the sampler of
         self._busy, self._given_up = set[str](), set[str]()  # keys of configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
-
-    @property
-    def ready(self) -> int:
-        """How many blocks wait to be handed out."""
-        return len(self._ready)
-
-    @property
-    def open(self) -> bool:
-        """Whether another trial can be proposed now."""
-        return not self._stopped and not self._all_proposed and self._may_decide()
-
-    @property
-    def left(self) -> int:
-        """How many trials are still to be proposed, at most."""
-        return 0 if self._stopped or self._all_proposed else self._tally.total - self._proposed
 
     @property
     def _all_proposed(self) -> bool:
@@ -443,6 +437,10 @@ class SearchDecisions:
             if not self._decide():
                 return None
         return self._ready.popleft()
+
+    def put_back(self, job: Job) -> None:
+        """Take back the rest of a block: it is the next."""
+        self._ready.appendleft(job)
 
     def wants(self, job: Job) -> bool:
         """Whether a block's results are of interest: its config is not given up.
@@ -507,11 +505,15 @@ class SearchDecisions:
         """Whether all results are known that the next decision depends on."""
         if self._limit is None:
             return True
-        in_flight = in_flight_at(self._decided, self._limit, self._min_limit)
-        while self._decided - self._learned >= in_flight:
+        most = in_flight_at(self._decided, self._limit, self._min_limit)
+        while self._decisions and self._in_flight_beside_oldest >= most:
             if not self._learn():
                 return False
         return True
+
+    @property
+    def _in_flight_beside_oldest(self) -> int:
+        return self._in_flight - next(iter(self._decisions.values())).seeds
 
     def _choose(self) -> bool:
         """Continue a new trial, promote a config, or propose one; False if nothing can be done."""
@@ -524,13 +526,36 @@ class SearchDecisions:
         tally = self._tally
         share = PROMOTION_SHARE * (tally.new_seeds + tally.more_seeds)
         promotes_first = self._weighs or tally.more_seeds < share
-        return (promotes_first and self._promote()) or self._propose() or self._promote()
+        return (
+            (promotes_first and self._promote(self._busy))
+            or self._propose()
+            or self._promote(self._busy)
+            or self._promote_ahead()
+        )
 
-    def _promote(self) -> bool:
-        """Give more seeds to the config that the race names."""
+    def _promote_ahead(self) -> bool:
+        """Give the seeds after the next to a config whose next seeds are in flight.
+
+        A race has few candidates near its end, fewer than workers. Rather than that some are idle,
+        those in flight get the seeds that they would get next, the one with the fewest decisions in
+        flight first.
+        """
+        if self._min_limit is None or self._in_flight >= self._min_limit:
+            return False
+        top = self._space.seeds.ladder[-1]
+        states = [self._configs[key] for key in self._busy]
+        full = {one.point.key for one in states if one.granted - one.seen.superseded >= top}
+        for depth in range(2, MAX_AHEAD + 1):
+            deeper = {one.point.key for one in states if one.in_flight >= depth}
+            if self._promote(full | deeper):
+                return True
+        return False
+
+    def _promote(self, busy: Collection[str]) -> bool:
+        """Give more seeds to the config that the race names, of those that are not busy."""
         if self._race is None:
             return False
-        key = self._race.next(self._busy, last=self._all_proposed)
+        key = self._race.next(busy, last=self._all_proposed)
         if key is None:
             return False
         proposal = self._configs[str(key)].proposal
@@ -578,7 +603,8 @@ class SearchDecisions:
                     self._take(decision, e.block, e.outcome, e.fingerprint or "")
                     end = max(end, e.block.first + e.block.count)  # the ladder was another one
             missing = list(missing_seeds(range(start, end), (e.block for e in here)))
-        state.granted = end
+        state.granted, decision.seeds = end, end - start
+        self._in_flight += decision.seeds
         decision.missing = sum(map(len, missing))
         if decision.missing < end - start:
             self._tally.count(decision, fresh=False)
@@ -656,6 +682,7 @@ class SearchDecisions:
         if self._limit is None or decision is None or decision.missing:
             return False
         del self._decisions[number]
+        self._in_flight -= decision.seeds
         self._learned += 1
         if self._arrived is not None:
             self._arrived.remove(number)

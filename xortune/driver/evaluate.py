@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from functools import reduce
 from typing import Any, TypeAlias
@@ -19,9 +18,10 @@ from xortune.core.success import parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Trainer, has
 from xortune.driver.batches import Batches
-from xortune.driver.executors import LocalExecutor, ProcessExecutor
+from xortune.driver.cluster import Cluster
+from xortune.driver.executors import pool_or_here
 from xortune.driver.loop import FreshSeeds, NoJournal, Record, run
-from xortune.driver.subprocesses import ending_process, in_this_process, refuse_unsendable
+from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
 from xortune.driver.voice import Voice
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.trainers.function import custom_trainer, form_of
@@ -84,12 +84,6 @@ def single_config(
 # -------------------------------------------------------------------------------------------------
 # The seeds of one configuration, in the loop of a search: in this process, or in several at once.
 
-MANY = 64
-"""Minimum number of seeds of a block, but the first, if a call takes many seeds."""
-
-START_SECONDS = 20.0
-"""Longer work is shared by several processes, each of which has to import its modules."""
-
 
 def train_seeds(
     tasks: Sequence[SeedsToTrain],
@@ -98,7 +92,6 @@ def train_seeds(
     *,
     further: Callable[[object], Sequence[SeedsToTrain]] | None = None,
     workers: int | None = None,
-    here: bool = False,
     fail_fast: bool = False,
     on_failure: Callable[[Failure], None] | None = None,
     rule: str | None = None,
@@ -110,8 +103,7 @@ def train_seeds(
         trainer: trains them.
         on_outcome: called with the outcome of each block and its first seed, as blocks finish.
         further: as of `FreshSeeds`.
-        workers: as of `evaluate`.
-        here: whether it begins in this process if the number of workers is not given.
+        workers: as of `evaluate`; the built-in network trains in this process.
         fail_fast: as of `evaluate`.
         on_failure: called with the first seed that fails.
         rule: of a user's function, for the check of a call that takes many seeds.
@@ -123,21 +115,13 @@ def train_seeds(
     """
     if workers is not None:
         check_count("workers", workers, 0)
-    if workers:
+    own, raised = has(trainer, "users_code"), list[BaseException]()
+    cluster = Cluster(workers=workers if own else 0)
+    if cluster.workers == 0:
+        trainer = in_this_process(trainer, raised.append)
+    else:
         refuse_unsendable(trainer)
-    own, many = has(trainer, "users_code"), has(trainer, "takes_many_seeds")
-    fresh = FreshSeeds(
-        tasks,
-        trainer,
-        slots=workers or 1,
-        pace=None,
-        least=1 if own and not many else MANY,
-        further=further,
-    )
-    raised: list[BaseException] = []
-    in_debugger = here if workers is None else workers == 0
-    begins = in_this_process(trainer, raised.append) if in_debugger else trainer
-    local = LocalExecutor(begins)
+    fresh = FreshSeeds(tasks, further=further)
 
     def fail(failure: Failure) -> None:
         if fail_fast:
@@ -146,7 +130,6 @@ def train_seeds(
             on_failure(failure)
 
     record = Record(NoJournal(), fail)
-    may_grow = own and workers is None and usable_cores() > 1
 
     def take(line: Evaluation) -> None:
         outcome = line.outcome
@@ -159,24 +142,12 @@ def train_seeds(
         on_outcome(outcome, line.block.first)
         record(line)
 
-    def grow(_: object) -> None:
-        nonlocal may_grow
-        if may_grow and fresh.work_left >= START_SECONDS:
-            may_grow = False
-            with suppress(InputError):  # a function that cannot be sent continues here
-                refuse_unsendable(trainer)
-                local.closed = True
-
-    batches = Batches(fresh, trainer, take, most=1, attempts=1)
-    with ending_process():
-        if workers in (None, 0, 1):
-            run(batches, local, record, grow)
-        if not batches.finished:
-            fresh.slots = workers or usable_cores()
-            with ProcessExecutor(trainer, fresh.slots) as processes:
-                run(batches, processes, record)
-        if many and not has(trainer, "stacks_seeds"):  # stacks are tried by themselves
-            _check_independence(begins, fresh.lines, rule)
+    with ending_processes():
+        executor = pool_or_here(trainer, cluster, encodes=False)
+        batches = Batches(fresh, trainer, take, slots=executor.slots, attempts=1)
+        run(batches, executor, record)
+        if has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
+            _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
 
 
 def _check_independence(trainer: Trainer, lines: Iterable[Evaluation], rule: str | None) -> None:
@@ -231,10 +202,9 @@ def evaluate(
             (stacked torch on one core) or `cuda` (stacked torch on a GPU).
         checkpoints: for the network: earlier epochs at which to record an outcome too; see
             `Outcome.at`.
-        workers: with `train`: how many processes train at once. 0 calls the function in this
-            process, one seed after the other, for a debugger. If not given, one process begins
-            (this one, unless a file names the function), and as many as there are cores continue if
-            the seeds take more than some seconds.
+        workers: with `train`: how many processes train at once; as many as there are cores if not
+            given. 0 calls the function in this process, one seed after the other: for a debugger,
+            and for a function that changes what is around it.
         fail_fast: with `train`: end at the first seed that fails.
         on_seeds: with `train`: called with (k, n): how many of the seeds so far are solved.
         verbose: with `train`: 0 shows nothing; 1 shows the progress on a terminal or in a notebook,
@@ -278,7 +248,6 @@ def evaluate(
             trainer,
             add,
             workers=workers,
-            here=callable(train),
             fail_fast=fail_fast,
             on_failure=voice.fail,
             rule=success,

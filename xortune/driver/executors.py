@@ -1,378 +1,382 @@
-"""Executors on this machine: in this process, in processes beside it, and while Ray starts.
+"""Executors of this machine: this process, and a pool of processes; see `loop.Executor`.
 
 `ray_executor` has the one that trains on Ray.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import chain, islice
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import wait
+from pathlib import Path
 
-from xortune.core.errors import TrainingError, error_text
-from xortune.core.outcome import Outcome
+from xortune.core.errors import InputError, error_text
 from xortune.core.trainer import Block, Trainer, has, stacking_of
-from xortune.driver.batches import MIN_BATCH_SECONDS, Batches, Done, Job, WorkerFailure
-from xortune.driver.subprocesses import (
-    ProcessEnded,
-    encoded,
-    end_process,
-    keep_as_spare,
-    kill_process_of,
+from xortune.driver.batches import Batches, Done, Job, WorkerFailure
+from xortune.driver.cluster import Cluster, connected, slots_here
+from xortune.driver.loop import Executor
+from xortune.driver.process import uninterrupted
+from xortune.driver.processes import (
+    Worker,
+    end_processes,
+    ending_processes,
     killed_after,
-    process_for,
-    stacking_in_subprocess,
-    train_in_subprocess,
-    train_in_time,
+    processes_for,
+    timed_out,
 )
-from xortune.runs.evaluation import EncodedOutcome
-from xortune.trainers.limits import end_at_once, ending_at, time_is_over
-from xortune.trainers.reaper import REAPER, kill_group
+from xortune.driver.worker import (
+    BEGUN,
+    DONE,
+    RAISED,
+    TRAINED,
+    Piece,
+    block_id,
+    pieces,
+    trains_as_one,
+)
 from xortune.trainers.verdicts import one_line
 
+LOOK_SECONDS = 1.0
+"""Maximum seconds of a `wait`: the driver also writes the journal and looks at the time."""
 
-class Executor(Protocol):
-    """Trains batches: in this process, in others of this machine, or as trials of Ray Tune."""
+FAILED_STARTS = 3
+"""Number of workers in a row that end before they train, after which the search ends."""
 
-    slots: int
-    """How many batches it trains at once."""
-
-    done: deque[Done]
-    """Results of finished batches, the oldest first."""
-
-    def take(self, batches: Batches) -> None:
-        """Begin the next of these batches, as many as it has room for."""
-
-    def wait(self) -> None:
-        """Return when `done` may have something."""
-
-    def stop(self) -> None:
-        """End what is under way; what has finished is in `done`."""
+Parts = Sequence[tuple[int, Block]]
+"""Parts of a batch: the index of a job, and the part of its block."""
 
 
-def train_blocks(
-    trainer: Trainer,
-    blocks: Sequence[Block],
-    *,
-    in_subprocess: bool = False,
-    until: float | None = None,
-    is_sent: bool = False,
-) -> Done:
-    """Train blocks where this is called: on a worker, or in the driver's process.
+@dataclass
+class _BatchProgress:
+    """What has become of a batch.
 
-    Args:
-        trainer: what trains.
-        blocks: what is trained.
-        in_subprocess: train a user's function or the built-in network in a separate process, which
-            stays for the next blocks until `end_process`.
-        until: `time.time` from which on no training begins. The built-in network and stacks train a
-            batch as one, in seconds.
-        is_sent: whether the results go to another process. Outcomes are then encoded here, because
-            there are many workers, and because they are smaller to send. Those of the built-in
-            network always are.
-
-    Returns:
-        An outcome or an error for each block, or one failure for all; without the jobs.
+    Attributes:
+        jobs: of the batch.
+        left: the part of each job's block without a result, by the index of the job.
+        begun: the part that trains now; None before the first and between two.
+        since: `time.monotonic` when it began.
     """
-    started = time.perf_counter()
-    in_subprocess = in_subprocess or killed_after(trainer) is not None
-    is_encoded = is_sent or not has(trainer, "users_code")
-    results: Sequence[Outcome | EncodedOutcome | TrainingError] | WorkerFailure
-    try:
-        with ending_at(until):
-            if in_subprocess and not time_is_over():
-                results = train_in_subprocess(trainer, blocks)
+
+    jobs: tuple[Job, ...]
+    left: dict[int, Block] = field(init=False)
+    begun: tuple[int, Block] | None = None
+    since: float = math.inf
+
+    def __post_init__(self) -> None:
+        self.left = {index: job.block for index, job in enumerate(self.jobs)}
+
+    def begin(self, index: int, part: Block) -> None:
+        """Note that a part trains now."""
+        self.begun, self.since = (index, part), time.monotonic()
+
+    def end(self, parts: Parts) -> tuple[Job, ...]:
+        """Note that parts have a result; return them as jobs."""
+        self.begun, self.since = None, math.inf
+        ended = []
+        for index, part in parts:
+            ended.append(replace(self.jobs[index], block=part))
+            left = self.left.pop(index)
+            if rest := left.count - part.count:
+                self.left[index] = Block(part.point, part.seeds.stop, rest)
+        return tuple(ended)
+
+    def lost(self, *, as_one: bool) -> tuple[tuple[Job, ...], tuple[Job, ...]]:
+        """The jobs that trained when their worker ended, and those that had not begun.
+
+        Args:
+            as_one: whether a batch trains as one.
+        """
+        fault, rest = [], []
+        for index, block in self.left.items():
+            job = replace(self.jobs[index], block=block)
+            if self.begun is not None and as_one:
+                fault.append(job)
+            elif self.begun is None or index != self.begun[0]:
+                rest.append(job)
             else:
-                results = train_in_time(trainer, blocks)
-        if is_encoded:
-            done = zip(blocks, results, strict=True)
-            results = [encoded(block, result) for block, result in done]
-    except ProcessEnded as error:
-        results = WorkerFailure("batch", str(error))
-    except Exception as error:  # a trainer's own; the worker lives on for the next batch
-        cause = None if is_encoded else error
-        results = WorkerFailure("batch", one_line(error_text(error)), cause)
-    seconds, stacking = time.perf_counter() - started, None
-    if not isinstance(results, WorkerFailure):
-        found = stacking_in_subprocess if in_subprocess else stacking_of
-        stacking = found(trainer, blocks[0])
-    return Done((), results, seconds, f"{socket.gethostname()}:{os.getpid()}", stacking)
+                part = self.begun[1]
+                fault.append(replace(job, block=part))
+                before, after = part.first - block.first, block.seeds.stop - part.seeds.stop
+                if before:  # trained, but not sent
+                    rest.append(replace(job, block=Block(block.point, block.first, before)))
+                if after:
+                    rest.append(replace(job, block=Block(block.point, part.seeds.stop, after)))
+        return tuple(fault), tuple(rest)
 
 
 class LocalExecutor:
-    """Trains in this process; a user's function in a separate process.
+    """Trains in this process.
 
     Args:
         trainer: trains the batches.
         slots: maximum batches that train together, as one call.
-
-    Attributes:
-        closed: whether it takes nothing more, so that another executor can go on.
     """
-
-    closed = False
 
     def __init__(self, trainer: Trainer, slots: int = 1) -> None:
         self._trainer, self.slots = trainer, slots
-        self._taken: list[tuple[Job, ...]] = []
-        self._until: float | None = None
+        self._batches = 0  # that are being trained
+        self._progress = _BatchProgress(())
+        self._pieces: Iterator[Piece] = iter(())
         self.done: deque[Done] = deque()
 
     def take(self, batches: Batches) -> None:
         """Keep the next batches for `wait`."""
-        while len(self._taken) < self.slots and not self.closed and (jobs := batches.next()):
-            self._taken.append(jobs)
-        self._until = batches.until
+        if self._batches:
+            return
+        taken: list[Job] = []
+        while self._batches < self.slots and (jobs := batches.next()):
+            taken += jobs
+            self._batches += 1
+        self._progress = _BatchProgress(tuple(taken))
+        blocks = [job.block for job in taken]
+        self._pieces = pieces(self._trainer, blocks, until=batches.until)
 
     def wait(self) -> None:
-        """Train the batches that were taken."""
-        taken, self._taken = self._taken, []
-        jobs, own = list(chain(*taken)), has(self._trainer, "own_process")
-        blocks = [job.block for job in jobs]
-        done = train_blocks(self._trainer, blocks, in_subprocess=own, until=self._until)
-        results = None if isinstance(done.results, WorkerFailure) else iter(done.results)
-        seeds = sum(block.count for block in blocks)
-        for batch in taken:
-            share = sum(job.block.count for job in batch) / seeds
-            own_results = done.results if results is None else list(islice(results, len(batch)))
-            seconds = share * done.seconds
-            self.done.append(replace(done, jobs=batch, results=own_results, seconds=seconds))
+        """Train the next piece of the batches that were taken."""
+        worker, started = f"{socket.gethostname()}:{os.getpid()}", time.perf_counter()
+        try:
+            piece = next(self._pieces)
+        except Exception as error:  # a trainer's own
+            failure = WorkerFailure("batch", one_line(error_text(error)), error)
+            jobs = self._progress.end(list(self._progress.left.items()))
+            self._end(Done(jobs, failure, time.perf_counter() - started, worker))
+            return
+        first = piece.parts[0][1]
+        jobs = self._progress.end(piece.parts)
+        done = Done(jobs, piece.results, piece.seconds, worker, stacking_of(self._trainer, first))
+        if self._progress.left:
+            self.done.append(replace(done, ends=False))
+        else:
+            self._end(done)
+
+    def _end(self, done: Done) -> None:
+        self.done.append(done)
+        self.done.extend([Done((), ())] * (self._batches - 1))
+        self._batches = 0
 
     def stop(self) -> None:
         """Do nothing: `wait` trains synchronously."""
 
 
-class _Threads:
-    """Trains in threads of this process, each of which may keep a subprocess.
+@dataclass(eq=False)
+class _Busy:
+    """A worker with a batch, and why it is killed, if it is."""
+
+    worker: Worker
+    progress: _BatchProgress
+    exceeded: str | None = None
+    seconds: float = 0.0
+
+
+class Pool:
+    """Trains in processes of this machine, one batch in each; see `driver.processes`.
+
+    A worker that ends costs the seed that it trained. Seeds with results are done, seeds that had
+    not begun go to another worker.
 
     Args:
-        trainer: trains the batches.
-        threads: how many.
-        room: maximum batches that train or wait for a thread.
-        in_subprocess: as of `train_blocks`.
+        trainer: sent to each worker once.
+        slots: how many workers.
+        limit: seconds that a piece of a batch may take; None for any time. The time limit of a
+            seed is the trainer's.
+        encodes: whether workers encode outcomes for the journal.
     """
 
-    _short = False  # as of `Batches.next`
-
-    def __init__(self, trainer: Trainer, threads: int, room: int, *, in_subprocess: bool) -> None:
-        self._trainer, self._in_subprocess, self._room = trainer, in_subprocess, room
-        keep_as_spare()  # the process in which the training was checked
-        self._others = REAPER.living
-        self._threads: set[int] = set()
-        self._pool = ThreadPoolExecutor(threads, "trains", self._note_thread)
-        self._under_way: list[Future[Done]] = []
+    def __init__(
+        self, trainer: Trainer, slots: int, *, limit: float | None = None, encodes: bool = True
+    ) -> None:
+        self._trainer, self.slots, self._limit, self._encodes = trainer, slots, limit, encodes
+        self._as_one, self._seed_limit = trains_as_one(trainer), killed_after(trainer)
+        self._processes = processes_for(trainer)
+        self._busy: list[_Busy] = []
+        self._cancelled: set[tuple[str, int]] = set()
+        self._failed_starts = 0
         self.done: deque[Done] = deque()
 
     def take(self, batches: Batches) -> None:
-        """Train the next batches in the next free threads."""
-        while self._has_room(batches) and (jobs := batches.next(short=self._short)):
-            self._under_way.append(self._pool.submit(self._train, jobs, batches.until))
+        """Send the next batches to workers that have nothing to do."""
+        if self._busy:
+            self._cancel_unwanted(batches)
+        while len(self._busy) < self.slots and (jobs := batches.next()):
+            if not self._processes.is_usable:
+                self._processes = processes_for(self._trainer)
+            worker = self._processes.take()
+            worker.is_idle = False
+            self._busy.append(_Busy(worker, _BatchProgress(jobs)))
+            blocks = [job.block for job in jobs]
+            worker.train(self._trainer, blocks, batches.until, encodes=self._encodes)
 
-    def _has_room(self, batches: Batches) -> bool:  # noqa: ARG002
-        return len(self._under_way) < self._room
-
-    def _note_thread(self) -> None:
-        self._threads.add(threading.get_ident())
-
-    def _train(self, jobs: tuple[Job, ...], until: float | None) -> Done:
-        blocks, own = [job.block for job in jobs], self._in_subprocess
-        done = train_blocks(self._trainer, blocks, in_subprocess=own, until=until)
-        return replace(done, jobs=jobs)
+    def _cancel_unwanted(self, batches: Batches) -> None:
+        jobs = [job for busy in self._busy for job in busy.progress.jobs]
+        if not (new := batches.unwanted(jobs) - self._cancelled):
+            return
+        self._cancelled |= new
+        for busy in self._busy:
+            if mine := new & {block_id(job.block) for job in busy.progress.jobs}:
+                busy.worker.cancel(sorted(mine))
 
     def wait(self) -> None:
-        """Return when a batch has finished."""
-        wait(self._under_way, return_when=FIRST_COMPLETED)
-        for batch in [batch for batch in self._under_way if batch.done()]:
-            self._under_way.remove(batch)
-            self.done.append(batch.result())
+        """Return when a result has arrived, or after `LOOK_SECONDS`.
+
+        Raises:
+            InputError: no worker can start.
+        """
+        by_connection: dict[object, _Busy] = {busy.worker.connection: busy for busy in self._busy}
+        seconds = min([LOOK_SECONDS, *(self._left(busy) for busy in self._busy)])
+        connections = [busy.worker.connection for busy in self._busy]
+        ready = wait([*connections, self._processes.control], max(0.0, seconds))
+        with uninterrupted():
+            for connection in ready:
+                if (busy := by_connection.get(connection)) is not None:
+                    self._read(busy)
+            self._processes.listen()
+            for busy in [busy for busy in self._busy if busy.worker.code is not None]:
+                self._read(busy)
+                if busy in self._busy:
+                    self._lose(busy)
+            for busy in self._busy:
+                if self._left(busy) <= 0 and busy.exceeded is None:
+                    busy.exceeded = "late"
+                    busy.seconds = time.monotonic() - busy.progress.since
+                    self._processes.kill(busy.worker)
+
+    def _left(self, busy: _Busy) -> float:
+        """Seconds until what trains exceeds its time limit."""
+        if busy.progress.begun is None or busy.exceeded is not None:
+            return math.inf
+        limit = math.inf if self._limit is None else self._limit
+        if self._seed_limit is not None:
+            jobs = busy.progress.jobs if self._as_one else ()
+            seeds = sum(job.block.count for job in jobs) or busy.progress.begun[1].count
+            limit = min(limit, self._seed_limit * seeds)
+        return busy.progress.since + limit - time.monotonic()
+
+    def _read(self, busy: _Busy) -> None:
+        """Take what a worker has sent."""
+        worker, progress = busy.worker, busy.progress
+        if (message := worker.read()) is None:  # it has closed its end
+            self._processes.listen(0.05)
+        while message is not None:
+            what, *content = message
+            if what == BEGUN:
+                progress.begin(*content)
+                self._failed_starts = 0
+            elif what == TRAINED:
+                parts, results, seconds, stacking = content
+                jobs = progress.end(parts)
+                self._give(busy, Done(jobs, results, seconds, "", stacking, ends=self._as_one))
+            elif what in (DONE, RAISED):
+                if what == RAISED:
+                    jobs = progress.end(list(progress.left.items()))
+                    self._give(busy, Done(jobs, WorkerFailure("batch", str(content[0]))))
+                elif not self._as_one:
+                    self.done.append(Done((), ()))
+                self._busy.remove(busy)
+                busy.worker.is_idle = True
+                return
+            message = worker.read()
+
+    def _give(self, busy: _Busy, done: Done) -> None:
+        if busy.worker.pid is None:
+            self._processes.listen()
+        self.done.append(replace(done, worker=f"{socket.gethostname()}:{busy.worker.pid}"))
+
+    def _lose(self, busy: _Busy) -> None:
+        """Say what a worker that has ended leaves, and why it has."""
+        self._busy.remove(busy)
+        worker, progress = busy.worker, busy.progress
+        worker.connection.close()
+        if not progress.left:  # it had sent all results
+            self.done.extend([] if self._as_one else [Done((), ())])
+            return
+        fault, rest = progress.lost(as_one=self._as_one)
+        if rest:
+            failure = WorkerFailure("stopped", worker.reason)
+            self.done.append(Done(rest, failure, ends=not fault))
+        if not fault:
+            self._failed_starts += 1
+            if self._failed_starts >= FAILED_STARTS:
+                raise InputError(
+                    f"no worker can start: the last one {worker.reason}",
+                    fix="run it in this process, with workers=0, to see what ends it",
+                )
+            return
+        if busy.exceeded is None:
+            self._give(busy, Done(fault, WorkerFailure("batch", worker.reason)))
+        elif self._seed_limit is not None and len(fault) == 1:
+            outcome = timed_out(fault[0].block, self._seed_limit)
+            self._give(busy, Done(fault, [outcome], busy.seconds))
+        else:
+            reason = f"took longer than {self._limit:g} s"
+            self._give(busy, Done(fault, WorkerFailure("late", reason), busy.seconds))
 
     def stop(self) -> None:
-        """Kill the processes that train; what has finished is in `done`."""
-        finished = [batch for batch in self._under_way if batch.done()]
-        while any(not (batch.cancel() or batch.done()) for batch in self._under_way):
-            self._kill()
-            time.sleep(0.01)
-        self.done.extend(batch.result() for batch in finished if batch.exception() is None)
-        self._under_way.clear()
-
-    def _kill(self) -> None:
-        for thread in tuple(self._threads):
-            end_at_once(thread)
-            kill_process_of(thread)
-        for command in REAPER.living - self._others:
-            kill_group(command, session=True)
-
-    def close(self) -> None:
-        """End the threads and their processes."""
-        self._pool.shutdown()
-        for thread in self._threads:
-            end_process(thread)
+        """Kill the workers that train; what has finished is in `done`."""
+        for busy in list(self._busy):
+            self._read(busy)
+        for busy in self._busy:
+            self._processes.kill(busy.worker)
+        for busy in self._busy:
+            busy.worker.kill()
+        self._busy.clear()
 
 
-class ProcessExecutor(_Threads):
-    """Trains in separate processes of this machine.
+def pool_or_here(
+    trainer: Trainer, cluster: Cluster, *, encodes: bool = True
+) -> LocalExecutor | Pool:
+    """What trains on this machine without Ray: this process, or a pool.
 
-    They exist when the check ends, while Ray would start its workers one after the other.
+    The caller ends the pool's processes; see `processes.ending_processes`.
+
+    Args:
+        trainer: what trains.
+        cluster: how many workers, and what each may use.
+        encodes: as of `Pool`.
+
+    Raises:
+        InputError: this machine has too few CPUs.
     """
-
-    def __init__(self, trainer: Trainer, slots: int) -> None:
-        own = has(trainer, "users_code")
-        # A stack takes seconds. A batch that waits so long would be decided on fewer results.
-        room = slots if own else 3 * slots
-        is_command = own and not has(trainer, "own_process")
-        super().__init__(trainer, slots, room, in_subprocess=not is_command)
-        self.slots = slots
-
-    def __enter__(self) -> ProcessExecutor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        self.close()
-        end_process()
-
-
-# -------------------------------------------------------------------------------------------------
-# Training in this process while workers start.
-#
-# The first worker of Ray returns a result after some five seconds. Where trainings take
-# milliseconds, many a search has ended by then. Decisions do not depend on who trains, so the first
-# ones need not wait, and a small search needs no Ray.
-
-RAY_SECONDS = 8.0
-"""What Ray costs, about: two seconds to start, two until its first workers have trained something,
-its end, and what these take from the trainings meanwhile. Where its workers would save less, this
-process trains all of the search."""
-
-PROCESS_SECONDS = 2.0
-"""What processes of this machine cost: nobody trains while they import."""
-
-WORKER_SECONDS = 2.5
-"""How long workers take to come up once Ray has started. This process trains the rest of a search
-that takes less."""
-
-PATIENCE = 2.0
-"""Seconds to wait for the first measurement, which is late if the engine has to be compiled."""
-
-PATIENCE_OWN = 10.0
-"""The same for a user's function, whose process imports its modules first."""
-
-
-class _StartingExecutor(_Threads):
-    """Trains short batches until workers have started, and the rest if it is short.
-
-    It trains in a thread of its own. Where that only waits for the process of a user's function,
-    the next batch is decided and the last one is recorded meanwhile.
-
-    Attributes:
-        workers_started: set by the caller.
-        measured: set when a batch has been measured.
-        workers_needed: set when workers would save more time than they cost, or at the end.
-    """
-
-    _short = True
-
-    def __init__(self, trainer: Trainer, slots: int, *, ray: bool) -> None:
-        own = has(trainer, "own_process")
-        super().__init__(trainer, 1, 2 if own else 1, in_subprocess=own)
-        self.slots = slots  # for which the search sizes its batches
-        self._worth = RAY_SECONDS if ray else PROCESS_SECONDS
-        self._prepared = self._aborted = False
-        self.workers_started = threading.Event()
-        self.measured = threading.Event()
-        self.workers_needed = threading.Event()
-
-    def _has_room(self, batches: Batches) -> bool:
-        """Whether it has little to train, and does not leave the rest to the workers."""
-        if batches.measured:
-            if batches.saved_by(self.slots) > self._worth:
-                self.workers_needed.set()
-            self.measured.set()
-        is_near_end = batches.work_left < WORKER_SECONDS
-        trains_here = is_near_end or not self.workers_started.is_set()
-        return trains_here and super()._has_room(batches)
-
-    def _train(self, jobs: tuple[Job, ...], until: float | None) -> Done:
-        if not self._prepared:
-            self._prepare([job.block for job in jobs])
-        done = None if self._aborted else super()._train(jobs, until)
-        if done is None or (self._aborted and self._in_subprocess):  # which has been killed
-            return Done(jobs, WorkerFailure("stopped", "interrupted"))
-        return done
-
-    def _prepare(self, blocks: Sequence[Block]) -> None:
-        """Load the engine or the user's module, which is not to be measured."""
-        self._prepared = True
-        if self._in_subprocess:
-            process_for(self._trainer).prepare(self._trainer)
-        elif self._trainer.cost(blocks[0]) < MIN_BATCH_SECONDS / 4:
-            train_blocks(self._trainer, blocks)
-
-    def wait(self) -> None:
-        """Return when a batch has finished. Raise KeyboardInterrupt after `abort`."""
-        super().wait()
-        if self._aborted:
-            raise KeyboardInterrupt
-
-    def abort(self) -> None:
-        """Begin nothing more, and kill the process of a user's function."""
-        self._aborted = True
-        self._kill()
+    if cluster.workers == 0:
+        return LocalExecutor(trainer)
+    return Pool(trainer, slots_here(cluster), limit=cluster.trial_timeout, encodes=encodes)
 
 
 @contextmanager
-def training_while_workers_start(
-    train: Callable[[Executor], None], trainer: Trainer, slots: int, *, ray: bool = True
-) -> Iterator[Callable[[], bool]]:
-    """Train in this process while the body starts workers, and the rest if it is short.
-
-    A thread decides and trains, because Ray has to be started by the main one, for its signal
-    handlers.
+def executor_for(
+    trainer: Trainer,
+    cluster: Cluster,
+    folder: Path,
+    *,
+    cancels: bool = False,
+    on_message: Callable[[str], None] | None = None,
+) -> Iterator[Executor]:
+    """What trains for a verb until exit: this process, a pool, or Ray.
 
     Args:
-        train: trains with an executor as long as that takes batches.
         trainer: what trains.
-        slots: trials that will run at once.
-        ray: whether the workers are Ray's; else they are processes of this machine.
-
-    Yields:
-        A function that waits until it is known whether workers are needed, and says so.
+        cluster: where, and what each trial may use.
+        folder: of the run; Ray Tune keeps its own files below it.
+        cancels: whether Ray's workers end blocks whose results are not wanted any more.
+        on_message: called with a sentence if no training can begin for a while.
 
     Raises:
-        InputError: afterwards: the trainer refused a proposal, the journal could not be written.
+        InputError: an unreachable cluster or one too small; Ray does not start.
     """
-    executor = _StartingExecutor(trainer, slots, ray=ray)
+    if cluster.workers == 0 or not cluster.is_ray:
+        with ending_processes():
+            yield pool_or_here(trainer, cluster)
+        return
+    end_processes()  # those of the check
+    with connected(cluster):
+        from xortune.driver.ray_executor import RayExecutor
 
-    def body() -> None:
-        try:
-            train(executor)
-        finally:
-            executor.close()
-
-    def end(_: object) -> None:
-        executor.workers_needed.set()
-        executor.measured.set()
-
-    def needs_workers() -> bool:
-        if executor.measured.wait(PATIENCE_OWN if has(trainer, "own_process") else PATIENCE):
-            executor.workers_needed.wait()
-        return not (training.done() and training.exception())
-
-    with ThreadPoolExecutor(1, "decides while Ray starts") as pool:
-        training = pool.submit(body)
-        training.add_done_callback(end)
-        try:
-            yield needs_workers
-            executor.workers_started.set()
-            training.result()
-        except BaseException:
-            executor.abort()
-            raise
+        with RayExecutor(
+            trainer, cluster, folder.resolve() / "ray", cancels=cancels, on_message=on_message
+        ) as ray:
+            yield ray

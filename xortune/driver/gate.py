@@ -133,8 +133,8 @@ def gate(
         trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
         trainer.describe()  # refuses an engine that is not available
     with voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}") as show:
-        options: dict[str, Any] = {"here": callable(train), "workers": workers}
-        options |= {"fail_fast": fail_fast, "on_failure": voice.fail, "rule": success}
+        options: dict[str, Any] = {"workers": workers, "fail_fast": fail_fast}
+        options |= {"on_failure": voice.fail, "rule": success}
         return gate_config(point, trainer, test, on_seeds=show, **options)
 
 

@@ -40,6 +40,7 @@ class LaunchedTrainer(UsersTraining):
     label: str
     success: Success | None
     seconds: ClassVar[float] = 1.0
+    takes_many_blocks: ClassVar[bool] = True
 
     def describe(self) -> dict[str, str]:
         """The label and the rule."""

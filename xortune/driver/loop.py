@@ -6,20 +6,37 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Protocol
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Failure
-from xortune.core.trainer import Block, Trainer
-from xortune.driver.batches import BATCHES_PER_SLOT, MIN_BATCH_SECONDS, Batches, Job
-from xortune.driver.executors import Executor
+from xortune.core.trainer import Block
+from xortune.driver.batches import Batches, Done, Job
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
 from xortune.runs.journal import Journal
+
+
+class Executor(Protocol):
+    """Trains batches: in this process, in a pool of processes, or as trials of Ray Tune."""
+
+    slots: int
+    """How many batches it trains at once."""
+
+    done: deque[Done]
+    """Results of batches and of parts of them, the oldest first."""
+
+    def take(self, batches: Batches) -> None:
+        """Begin the next of these batches, as many as it has room for."""
+
+    def wait(self) -> None:
+        """Return when `done` may have something."""
+
+    def stop(self) -> None:
+        """End what is under way; what has finished is in `done`."""
 
 
 def run(
@@ -134,31 +151,19 @@ class Record:
 
 
 # -------------------------------------------------------------------------------------------------
-# Fresh seeds. They are all known from the start; only the sizes of blocks are decided here.
-
-BLOCK_SECONDS, LEAST_SEEDS = 1.0, 16
-"""Target length of a block on one core, and its minimum number of seeds."""
-
-SHORT_SECONDS, GROWTH = 0.1, 8
-"""Where the time of a seed is not known beforehand: the target length if each block may be the last
-one, and the maximum growth from the largest block to the next."""
+# Fresh seeds. They are all known from the start.
 
 
 class FreshSeeds:
-    """Decides which fresh seeds train next: one block of each config in turn.
+    """Decides which fresh seeds train next: a part of each config's in turn.
 
     All configs begin before the first is known to be good or bad, so nobody can choose among them
-    by interrupting an attempt. Blocks of one config may train at once, and results come in any
+    by interrupting an attempt. Parts of one config may train at once, and results come in any
     order.
 
     Args:
         tasks: the seeds of each config.
-        trainer: estimates the time of a block.
-        slots: batches that train at once. Blocks are smaller if slots would be idle.
         further: called with all lines so far; returns further tasks, or none once all is decided.
-        pace: measured time of a block as a multiple of the trainer's estimate; None: not known, so
-            that the first blocks are small. Finished blocks correct it.
-        least: minimum number of seeds of a block.
 
     Attributes:
         configs: number of configs with seeds to train.
@@ -166,64 +171,36 @@ class FreshSeeds:
         lines: the evaluations recorded so far.
     """
 
-    ready = 0
-
     def __init__(
         self,
         tasks: Sequence[SeedsToTrain],
-        trainer: Trainer,
         *,
-        slots: int = 1,
-        pace: float | None = 1.0,
         further: Callable[[Sequence[Evaluation]], Sequence[SeedsToTrain]] | None = None,
-        least: int = LEAST_SEEDS,
     ) -> None:
-        self.slots = slots
         self._further = further
-        self._trainer, self._pace, self._least = trainer, pace, least
-        self._seconds, self._fastest, self._most = BLOCK_SECONDS, 1.0, 2**32
-        if pace is None:
-            self._seconds = BLOCK_SECONDS if further is None else SHORT_SECONDS
-            self._fastest, self._most = 0.0, min(least, LEAST_SEEDS)
-        self._waiting = deque(task for task in tasks if task.seeds)
-        self.configs = len({task.point.key for task in self._waiting})
+        self._waiting = deque(_jobs_of(tasks))
+        self.configs = len({job.block.point.key for job in self._waiting})
         self._total, self._done = _seeds_of(self._waiting), 0
         self.news: deque[object] = deque([(0, self._total)])
         self.lines: list[Evaluation] = []
 
     @property
-    def left(self) -> int:
-        """Estimated number of blocks that are still to be made."""
-        return sum(math.ceil(task.count / self._size(task)) for task in self._waiting)
-
-    @property
-    def work_left(self) -> float:
-        """Estimated seconds of work for one core; 0 while nobody knows."""
-        return (self._pace or 0.0) * sum(self._cost(task) for task in self._waiting)
-
-    @property
-    def open(self) -> bool:
-        """Whether `next` returns a block now."""
-        return bool(self._waiting)
+    def blocks(self) -> list[Block]:
+        """The seeds that nobody has begun to train."""
+        return [job.block for job in self._waiting]
 
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
-        """Begin no further block; those in flight may finish."""
+        """Begin no further seed; those in flight may finish."""
         self._waiting.clear()
         self._further = None
 
     def next(self) -> Job | None:
-        """The next block to train; None if there is none now."""
-        if not self._waiting:
-            return None
-        size = self._size(self._waiting[0])  # it depends on all that waits
-        task = self._waiting.popleft()
-        part, *others = task.seeds
-        block = Block(task.point, part.start, min(size, len(part)))
-        if rest := range(block.seeds.stop, part.stop):
-            others.insert(0, rest)
-        if others:
-            self._waiting.append(replace(task, seeds=tuple(others)))
-        return Job(task.proposal, block, purpose=task.purpose)
+        """The next seeds to train; None if there are none now."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def put_back(self, job: Job) -> None:
+        """Take back the rest of a config's seeds: the other configs are next."""
+        self._waiting.append(job)
 
     def wants(self, job: Job) -> bool:  # noqa: ARG002
         """Whether the result of a block is wanted: always."""
@@ -232,39 +209,31 @@ class FreshSeeds:
     def tell(self, job: Job, result: Evaluation) -> None:
         """Record the result of a block."""
         self.lines.append(result)
-        estimated = self._trainer.cost(job.block)
-        if result.outcome is not None and estimated > 0:
-            pace = result.seconds / estimated
-            self._pace = pace if self._pace is None else 0.7 * self._pace + 0.3 * pace
-            self._most = max(self._most, GROWTH * job.block.count)
-        if result.final:
-            self._done += job.block.count
-            if self._further is not None:
-                more = [task for task in self._further(self.lines) if task.seeds]
-                if self._done == self._total:
-                    self._waiting.extend(more)
-                    self._total += _seeds_of(more)
-                elif not more:  # the seeds so far have decided
-                    self._total -= _seeds_of(self._waiting)
-                    self._waiting.clear()
-            self.news.append((self._done, self._total))
-
-    def _cost(self, task: SeedsToTrain) -> float:
-        return self._trainer.cost(Block(task.point, task.seeds[0].start, task.count))
-
-    def _size(self, task: SeedsToTrain) -> int:
-        """Maximum number of seeds of the next block."""
-        each = max(self._fastest, self._pace or 1.0) * self._cost(task) / task.count
-        if each <= 0:
-            return task.count
-        seconds, least = self._seconds, self._least
-        if self.slots > 1:
-            # Each slot gets about the same number of blocks, so that all end together.
-            share = math.ceil(_seeds_of(self._waiting) / (BATCHES_PER_SLOT * self.slots))
-            seconds = min(seconds, max(MIN_BATCH_SECONDS, share * each))
-            least = min(least, share)
-        return min(max(round(seconds / each), least, 1), self._most)
+        if not result.final:
+            return
+        self._done += job.block.count
+        if self._further is not None:
+            more = _jobs_of(task for task in self._further(self.lines) if task.seeds)
+            if self._done == self._total:
+                self._waiting.extend(more)
+                self._total += _seeds_of(more)
+            elif not more:  # the seeds so far have decided
+                self._total -= _seeds_of(self._waiting)
+                self._waiting.clear()
+        self.news.append((self._done, self._total))
 
 
-def _seeds_of(tasks: Iterable[SeedsToTrain]) -> int:
-    return sum(task.count for task in tasks)
+def _jobs_of(tasks: Iterable[SeedsToTrain]) -> list[Job]:
+    """A job for each contiguous part of each task's seeds: first one of each task, then more."""
+    rows = [
+        [
+            Job(task.proposal, Block(task.point, part.start, len(part)), purpose=task.purpose)
+            for part in task.seeds
+        ]
+        for task in tasks
+    ]
+    return [job for jobs in zip_longest(*rows) for job in jobs if job is not None]
+
+
+def _seeds_of(jobs: Iterable[Job]) -> int:
+    return sum(job.block.count for job in jobs)

@@ -13,6 +13,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, raise_signal, signal
 from typing import Any
 
+import cloudpickle
+
 from xortune.core.errors import InputError
 
 # -------------------------------------------------------------------------------------------------
@@ -48,7 +50,7 @@ def exclusive(*, ray: bool = False) -> Iterator[None]:
         # functions reach them.
         spawned = sys.modules.get("__mp_main__")
         if spawned is not None and spawned.__name__ == "__mp_main__":
-            cloudpickle().register_pickle_by_value(spawned)
+            cloudpickle.register_pickle_by_value(spawned)
         # A finished run of Ray Tune leaves a handler that swallows the next Ctrl-C.
         is_rays = str(getattr(getsignal(SIGINT), "__module__", "")).startswith("ray.")
         with _handling_ctrl_c(signals.default_int_handler) if is_rays else nullcontext():
@@ -141,13 +143,6 @@ def ray_settings() -> Iterator[None]:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         yield
-
-
-def cloudpickle() -> Any:
-    """Ray's module for pickling functions."""
-    with ray_settings():
-        from ray import cloudpickle as module
-    return module
 
 
 @contextmanager

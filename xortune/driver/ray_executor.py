@@ -20,26 +20,27 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from xortune.core.errors import InputError
+import cloudpickle
+
+from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.files import FREE_SPACE, is_full
-from xortune.core.trainer import (
-    Block,
-    OutOfTime,
-    Trainer,
-    has,
-)
+from xortune.core.outcome import Outcome
+from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, has, stacking_of
 from xortune.core.version import VERSION
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
-from xortune.driver.executors import train_blocks
-from xortune.driver.process import cloudpickle, ray_settings
+from xortune.driver.process import ray_settings
+from xortune.driver.processes import ProcessEnded, killed_after, train_in_process
+from xortune.driver.worker import encoded, pieces
 from xortune.trainers.function import cancelling_if
 from xortune.trainers.limits import use_threads
+from xortune.trainers.verdicts import one_line
 
 with ray_settings():
     import ray
@@ -94,7 +95,7 @@ class PickledTrainer:
     def __reduce__(self) -> tuple[Any, ...]:
         path = [os.path.abspath(folder) for folder in sys.path]  # noqa: PTH100  # resolves "" too
         own = [folder for folder in path if not folder.startswith((sys.prefix, sys.base_prefix))]
-        return _unpickled, (own, cloudpickle().dumps(self.trainer))
+        return _unpickled, (own, cloudpickle.dumps(self.trainer))
 
 
 def _unpickled(path: list[str], pickled: bytes) -> Trainer:
@@ -129,10 +130,83 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         # Removed from the config, which Tune sends back with the result.
         blocks: list[Block] = self.config.pop("batch").content
         refusing = refusing_tasks() if has(self._trainer, "users_code") else nullcontext()
-        with captured_messages() as messages, cancelling_if(self._cancelled), refusing:
-            done = train_blocks(self._trainer, blocks, until=self.config["until"], is_sent=True)
+        with captured_messages() as messages, refusing:
+            done = train_batch(self._trainer, blocks, self.config["until"], self._cancelled)
         batch = OpaquePayload((done, messages))
         return {"done": True, "worker": done.worker, "batch": batch}
+
+
+def train_batch(
+    trainer: Trainer,
+    blocks: Sequence[Block],
+    until: float | None = None,
+    cancelled: Callable[[Block], bool] | None = None,
+) -> Done:
+    """Train a batch here: a result for each block, or one failure for all; without the jobs.
+
+    Args:
+        trainer: what trains.
+        blocks: what is trained.
+        until: `time.time` from which on no training begins.
+        cancelled: whether the results of a block are not wanted any more.
+    """
+    started = time.perf_counter()
+    found: list[list[Any]] = [[] for _ in blocks]
+    current = blocks[0]
+
+    def begin(index: int, _: Block) -> bool:
+        nonlocal current
+        current = blocks[index]
+        return cancelled is None or not cancelled(current)
+
+    results: Sequence[Any] | WorkerFailure
+    stacking = None
+    try:
+        if killed_after(trainer) is not None:
+            results = [_train_in_time(trainer, block, until) for block in blocks]
+        else:
+            with cancelling_if(None if cancelled is None else lambda _: cancelled(current)):
+                for piece in pieces(trainer, blocks, until=until, begin=begin):
+                    for (index, _), result in zip(piece.parts, piece.results, strict=True):
+                        found[index].append(result)
+            results = list(map(joined, found))
+            stacking = stacking_of(trainer, blocks[0])
+        results = [encoded(*each) for each in zip(blocks, results, strict=True)]
+    except Exception as error:  # a trainer's own; the worker lives on for the next batch
+        results = WorkerFailure("batch", one_line(error_text(error)))
+    seconds = time.perf_counter() - started
+    return Done((), results, seconds, f"{socket.gethostname()}:{os.getpid()}", stacking)
+
+
+def joined(results: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
+    """The results of the parts of a block as one; an error has the outcome of what ended before."""
+    *before, last = results
+    whole = [result for result in before if isinstance(result, Outcome)]
+    if isinstance(last, Outcome):
+        return reduce(Outcome.merge, [*whole, last])
+    if isinstance(last, Unfinished):
+        whole += [] if last.outcome is None else [last.outcome]
+        return type(last)(reduce(Outcome.merge, whole) if whole else None)
+    return last
+
+
+def _train_in_time(trainer: Trainer, block: Block, until: float | None) -> Outcome | TrainingError:
+    """Train seeds whose time limit only killing their process enforces, in a process of their own.
+
+    A seed that ends that process has crashed.
+    """
+    results: list[Outcome | TrainingError] = []
+    whole = has(trainer, "takes_many_seeds")
+    for part in [block] if whole else [Block(block.point, seed, 1) for seed in block.seeds]:
+        result: Outcome | TrainingError = OutOfTime()
+        if until is None or time.time() < until:
+            result = train_in_process(trainer, part)
+            if isinstance(result, ProcessEnded):
+                result = Outcome.crashed(part.seeds, 0, str(result))
+        results.append(result)
+        if isinstance(result, TrainingError):
+            break
+    return joined(results)
 
 
 PACKAGES = ("torch", "numba", "numpy")
@@ -328,7 +402,7 @@ class _Stopped(Exception):
 
 
 class RayExecutor:
-    """Trains batches on the connected Ray; see `driver.executors.Executor`.
+    """Trains batches on the connected Ray; see `driver.loop.Executor`.
 
     Args:
         trainer: sent to the workers once.

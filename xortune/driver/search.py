@@ -16,9 +16,14 @@ from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted,
 from xortune.core.files import without_passwords
 from xortune.core.outcome import Failure
 from xortune.core.trainer import Trainer
-from xortune.driver.cluster import THIS_MACHINE, Cluster
+from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.driver.process import exclusive, process_restored
-from xortune.driver.subprocesses import ending_process, in_this_process, refuse_unsendable
+from xortune.driver.processes import (
+    ending_processes,
+    in_this_process,
+    processes_for,
+    refuse_unsendable,
+)
 from xortune.driver.trainer import (
     TRIES,
     Check,
@@ -55,7 +60,7 @@ from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
-    from xortune.driver.executors import Executor
+    from xortune.driver.loop import Executor
     from xortune.driver.propose import SharedStudy
     from xortune.driver.session import Resume
     from xortune.integrations.trackers import Tracker
@@ -68,7 +73,7 @@ Place: TypeAlias = str | os.PathLike[str] | None
 
 @exclusive(ray=True)
 @process_restored()
-@ending_process()
+@ending_processes()
 def search(
     space: SpaceLike,
     *,
@@ -81,6 +86,7 @@ def search(
     extend: bool = False,
     accept_versions: bool = False,
     address: str | None = None,
+    ray: bool = False,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     engine: str = "auto",
@@ -123,10 +129,10 @@ def search(
             larger certificate.
         accept_versions: resume with another engine, torch or Numba than made the run. No count
             mixes blocks of different versions.
-        address: of a Ray cluster. If not given, the search starts Ray on this machine, and stops
-            it again.
-        cpus_per_trial: logical CPUs for each Ray trial.
-        gpus_per_trial: logical GPUs for each Ray trial; with fractions trials share one. Above 0,
+        address: of a Ray cluster, which then trains; processes of this machine if not given.
+        ray: train by Ray Tune on this machine too: the search starts Ray, and stops it again.
+        cpus_per_trial: logical CPUs for each trial.
+        gpus_per_trial: logical GPUs for each trial, by Ray; with fractions trials share one. Above 0,
             the engine `auto` is `cuda` if torch sees a GPU here; see docs/gpu.md.
         engine: what trains the built-in network on all workers: auto, fused, reference or cuda.
         trial_timeout: seconds, or "10m", for a batch of trainings. A worker that takes longer is
@@ -153,9 +159,8 @@ def search(
         n_trials: Optuna's name for `trials`.
         note: a sentence about the run, for its manifest, `status` and the report.
         tags: words for the same places; with `resume` they are added to the run's tags.
-        workers: how many trials run at once on this machine; as many as its CPUs allow if not
-            given. 0 starts no Ray and trains in this process, one seed after the other, for a
-            debugger; with `fail_fast` the cause of the TrainingError is then the seed's exception.
+        workers: how many processes train at once on this machine; as many as its CPUs allow if not
+            given. 0 trains in this process, one seed after the other, for a debugger; with `fail_fast` the cause of the TrainingError is then the seed's exception.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
             that the user should read and the first failure; 2 shows each step in a line. If your
             program has set up logging, the sentences go to the logger `xortune`.
@@ -191,6 +196,7 @@ def search(
         train=train,
         engine=engine,
         address=address,
+        ray=ray,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         trial_timeout=trial_timeout,
@@ -378,7 +384,7 @@ class DryRun:
     notes: tuple[str, ...] = ()
 
 
-@ending_process()
+@ending_processes()
 def dry_run(
     space: SpaceLike,
     *,
@@ -439,6 +445,7 @@ def _checked(
     train: Callable[..., Any] | None = None,
     engine: str = "auto",
     address: str | None = None,
+    ray: bool = False,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     trial_timeout: float | str | None = None,
@@ -458,7 +465,7 @@ def _checked(
     from xortune.driver import session
     from xortune.driver.propose import shared_study
 
-    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers)
+    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers, ray=ray)
     shared = shared_study(space, study_storage, study_name)
     checked_trackers = trackers_for(output, **trackers)
     directory = _requested_directory(space, output)
@@ -475,6 +482,8 @@ def _checked(
     refuse_unprovable(space)
     if not here:
         refuse_unsendable(trainer)
+    if counted and not here and not cluster.is_ray:
+        processes_for(trainer)  # they import while this process goes on
     goes_on = resume and _holds(directory)
     if not goes_on:
         refuse_unwritable(_planned_directory(space, output, resume=resume))
@@ -488,7 +497,7 @@ def _checked(
             *(space, trainer, points),
             counts=bool(points),
             most=cluster.trial_timeout,
-            processes=session.processes_here(space, trainer, cluster) if alone else 0,
+            processes=0 if here or cluster.is_ray else slots_to_come(cluster),
         )
         known = {} if check is None else check.known
         if known and isinstance(trainer, CustomTrainer | CommandTrainer):

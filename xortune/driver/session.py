@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,18 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Stacking, Trainer, has
-from xortune.driver.batches import Ahead, Batches, least_in_flight, most_in_flight
+from xortune.driver.batches import Ahead, Batches, MeasuredSeconds, least_in_flight, most_in_flight
 from xortune.driver.certify import (
     estimate,
     fresh_seeds_after,
     missing_certificate,
-    on_ray,
     seeds_callback,
 )
-from xortune.driver.cluster import THIS_MACHINE, Cluster, connected, slots, slots_to_come
+from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.executors import (
-    PROCESS_SECONDS,
-    Executor,
-    LocalExecutor,
-    ProcessExecutor,
-    training_while_workers_start,
-)
-from xortune.driver.loop import Record, run
+from xortune.driver.executors import executor_for
+from xortune.driver.loop import Executor, Record, run
 from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
-from xortune.driver.subprocesses import end_process, spares_are_ready, start_spares
 from xortune.driver.trainer import Check
 from xortune.driver.voice import NOBODY, Listener
 from xortune.racing.grants import raced
@@ -56,7 +47,6 @@ from xortune.runs.status import Progress
 from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
-from xortune.trainers.network import NetworkTrainer
 
 
 @dataclass(frozen=True)
@@ -106,8 +96,8 @@ def search_session(
         labels: the user's note and tags for the run.
         fail_fast: whether the first failure ends the session.
         check: result of the call of a user's function before the start.
-        executor: trains everything if given, in place of this process and Ray.
-        ends: the stack that ends the workers and the Ray of this session; its own if not given.
+        executor: trains everything if given, in place of what `cluster` says.
+        ends: the stack that ends the workers of this session; its own if not given.
 
     Returns:
         False if the user interrupted it.
@@ -117,7 +107,7 @@ def search_session(
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
             proposal that the trainer refuses, a run that may not be continued so.
     """
-    began = time.monotonic()  # the time budget includes the start of Ray
+    began = time.monotonic()
     shared = join_study(shared, space, directory, listener.message)
     session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
     known = session.earlier_lines()
@@ -129,18 +119,25 @@ def search_session(
         session.create()  # before Ray starts, to refuse a directory that cannot be written at once
     label_run(directory, labels)
     with nullcontext(ends) if ends else ExitStack() as stack:
-        seconds = _seconds_of_a_seed(known) if check is None else check.seconds
-        workers = _Workers(session, stack, executor, seconds)
-        session.set_limits(workers)
+        if executor is None:
+            executor = stack.enter_context(
+                executor_for(
+                    trainer,
+                    cluster,
+                    directory,
+                    cancels=session.cancels,
+                    on_message=listener.message,
+                )
+            )
+        session.set_limits(executor.slots)
         with session.journal() as journal:
             record = Record(journal, listener.failure, fatal=fail_fast)
-            stacking = None if check is None else check.stacking
-            work = _Work(session, record, known=known, slots=workers.slots, stacking=stacking)
+            work = _Work(session, record, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
             known = ()  # frees each line when it has been used: there may be a million
             interrupted = False
             try:
-                workers.train(work)
+                work.train(executor)
             except KeyboardInterrupt:
                 interrupted = True
                 journal.hurry()
@@ -219,16 +216,20 @@ class _Session:
             manifest["study"] = self.shared.entry
         create(self.directory, space_text=self.space.text, manifest=manifest)
 
-    def set_limits(self, workers: _Workers) -> None:
-        """Set how many decisions of a new search that learns or races may be in flight."""
+    def set_limits(self, slots: int) -> None:
+        """Set how many seeds of a new search that learns or races may be in flight.
+
+        The limits depend on the space, the trainer's estimates and the number of slots alone, so
+        that whatever trains, the same decisions are made.
+        """
         races = raced(self.space)
         if self.max_in_flight is not None or not (races or self.space.search.sampler in LEARNING):
             return
         seconds = longest_first_block(self.space, self.trainer)
-        self.max_in_flight = most_in_flight(
-            seconds, slots=workers.slots, proposals=budget(self.space)
-        )
-        least = 1 if workers.one_keeps_up else least_in_flight(workers.slots)
+        first, proposals = self.space.seeds.ladder[0], budget(self.space)
+        self.max_in_flight = first * most_in_flight(seconds, slots=slots, proposals=proposals)
+        is_short = not has(self.trainer, "users_code") and seconds <= SHORT_BLOCK_SECONDS
+        least = 0 if is_short else least_in_flight(slots)
         self.min_in_flight = least if races else None
         update_manifest(self.directory, window=self.max_in_flight, window_least=self.min_in_flight)
         if self.space.search.as_they_come:
@@ -269,14 +270,13 @@ class _Session:
 
 
 class _Work:
-    """The work of a session: the search, then its certificate. Any executor can train some of it.
+    """The work of a session: the search, then its certificate.
 
     Attributes:
         decisions: of the search.
         ahead: trains ahead of the decisions; None unless the trainer stacks seeds.
         is_searched: whether the search has ended, so that only its certificate may be left.
         complete: whether it has trained everything that the space asks for.
-        finished: whether nothing is left to do.
     """
 
     def __init__(
@@ -286,12 +286,13 @@ class _Work:
         *,
         known: Sequence[Evaluation],
         slots: int,
-        stacking: Stacking | None,
+        check: Check | None,
     ) -> None:
         self.session, self.slots, self._record = session, slots, record
         self.decisions = session.decisions(known)
-        stacks = has(session.trainer, "stacks_seeds")
-        self.ahead = Ahead(self.decisions, stacking) if stacks else None
+        self.ahead: Ahead | None = None
+        if has(session.trainer, "stacks_seeds"):
+            self.ahead = Ahead(self.decisions, None if check is None else check.stacking)
         started, tell = time.monotonic(), session.listener.progress
 
         def timed(news: Progress) -> None:
@@ -299,7 +300,6 @@ class _Work:
                 tell(replace(news, seconds=time.monotonic() - started))
 
         self._on_progress = timed
-        budget = session.space.search.time_budget
         self._batches = Batches(
             self.decisions,
             session.trainer,
@@ -307,198 +307,61 @@ class _Work:
             slots=slots,
             max_in_flight=session.max_in_flight,
             limit=session.cluster.trial_timeout,
-            deadline=None if budget is None else session.began + budget,
+            budget=session.space.search.time_budget,
             ahead=self.ahead,
+            expected=MeasuredSeconds(
+                session.trainer, _seconds_of_a_seed(known) if check is None else check.seconds
+            ),
         )
-        self.is_searched = self.complete = self.finished = False
+        self.is_searched = self.complete = False
 
     def train(self, executor: Executor) -> None:
-        """Train until all is done, or this executor takes nothing more."""
+        """Train until all is done, its time is over or a failure ends it."""
         if not self.is_searched:
             try:
                 run(self._batches, executor, self._record, self._on_progress)
             except KeyboardInterrupt:
                 self._record_verdicts()
                 raise
-            if not self._batches.finished:
-                return
             self.is_searched = True
             timed_out = self._batches.over and self.decisions.unfinished
             self.complete = not self._record.ends and not timed_out
             self._record_verdicts()
-        if (batches := self._certificate) is not None:
+        if (batches := self._certificate()) is not None:
             tell = seeds_callback(self.session.listener.certify)
             run(batches, executor, self._record, tell)
-            self.finished = batches.finished
-        else:
-            self.finished = True
 
     def _record_verdicts(self) -> None:
         for line in self.decisions.verdicts():
             self._record(line)
 
-    @cached_property
     def _certificate(self) -> Batches | None:
         session = self.session
         if session.space.seeds.certify is None or self._record.ends:
             return None
-        spent = time.monotonic() - session.began
-        fresh = fresh_seeds_after(
+        found = fresh_seeds_after(
             session.directory,
             session.trainer,
-            self.slots,
             budget=session.space.search.time_budget,
-            spent=spent,
+            spent=time.monotonic() - session.began,
             accept=session.resume.accept_versions,
         )
-        if fresh is None:
+        if found is None:
             return None
-        limit = session.cluster.trial_timeout
-        return Batches(fresh, session.trainer, self._record, slots=self.slots, limit=limit)
-
-
-# -------------------------------------------------------------------------------------------------
-# Who trains: this process, processes of this machine, or Ray.
-
-TRIAL_SECONDS = 0.02
-"""What a trial of Ray costs, about."""
-
-START_AT_ONCE_FACTOR = 10
-"""Start processes at once if the estimated work exceeds this multiple of `PROCESS_SECONDS`."""
-
-SHORT = 0.1
-"""Maximum seconds for a seed of a user's function that is trained while Ray starts."""
-
-
-class _Workers:
-    """Trains a session's work on the first of these that applies.
-
-    1. The executor that the caller gave.
-    2. This process, with `workers=0`.
-    3. Processes of this machine, for the built-in network and a `TorchTraining`.
-    4. Ray.
-
-    Where trainings are short, this process trains while 3 or 4 start, and alone if that is sooner.
-    A seed takes `seconds`, if that is known; `stack` ends what is started.
-
-    Attributes:
-        slots: how many trials run at once.
-        one_keeps_up: whether one process trains the first configurations as fast as several would.
-    """
-
-    def __init__(
-        self,
-        session: _Session,
-        stack: ExitStack,
-        executor: Executor | None,
-        seconds: float | None,
-    ) -> None:
-        space, trainer, cluster = session.space, session.trainer, session.cluster
-        self._session, self._stack = session, stack
-        self.one_keeps_up = executor is None and _in_milliseconds(space, trainer, seconds)
-        is_alone = executor is None and session.shared is None  # a study is told each result
-        self._processes = processes_here(space, trainer, cluster) if is_alone else 0
-        if executor is None and cluster.workers == 0:
-            executor = LocalExecutor(trainer)
-        elif self._processes and has(trainer, "stacks_seeds"):
-            executor = stack.enter_context(ProcessExecutor(trainer, self._processes))
-        stack.callback(end_process)
-        self._executor, self._trains_while_starting = executor, False
-        if executor is not None:
-            self.slots = executor.slots
-            return
-        if self._processes > 1:
-            first = list(islice(_first_blocks(space), 100))
-            each = sum(map(trainer.cost, first)) / len(first)
-            if each * budget(space) / self._processes > START_AT_ONCE_FACTOR * PROCESS_SECONDS:
-                self._begin_processes()  # they import while this process still does
-        expected = 0
-        if is_alone and _may_train_while_starting(trainer, cluster, seconds):
-            expected = slots_to_come(cluster)
-        self._trains_while_starting = expected > 0
-        if not expected and not self._processes:
-            stack.enter_context(connected(cluster))
-        self.slots = expected or self._processes or slots(cluster)
-
-    def train(self, work: _Work) -> None:
-        """Train all work; return early only where its time is over or a failure ends it."""
-        session = self._session
-        if self._executor is not None:
-            work.train(self._executor)
-            return
-        if self._trains_while_starting:
-            self._train_while_starting(work)
-        if work.finished:
-            return
-        if self._processes:
-            executor = ProcessExecutor(session.trainer, self._processes)
-            work.train(self._stack.enter_context(executor))
-            return
-        end_process()  # the process in which the function was checked
-        with on_ray(
+        fresh, expected = found
+        return Batches(
+            fresh,
             session.trainer,
-            session.cluster,
-            session.directory.resolve() / "ray",
-            cancels=session.cancels,
-            on_message=session.listener.message,
-        ) as ray:
-            work.train(ray)
-
-    def _train_while_starting(self, work: _Work) -> None:
-        """Train in this process while Ray or processes start, if they are needed at all.
-
-        Raises:
-            InputError: Ray did not start, and there is more to train.
-        """
-        trainer, refusal = self._session.trainer, None
-        begun = training_while_workers_start(
-            work.train, trainer, self.slots, ray=not self._processes
+            self._record,
+            slots=self.slots,
+            limit=session.cluster.trial_timeout,
+            expected=expected,
         )
-        with begun as needs_workers:
-            if not needs_workers() or work.finished:
-                return
-            if self._processes:
-                self._begin_processes()
-                while not (spares_are_ready() or work.finished):
-                    time.sleep(0.02)
-                return
-            try:
-                self._stack.enter_context(connected(self._session.cluster))
-            except InputError as error:
-                refusal = error
-        if refusal is not None and not work.finished:
-            raise refusal
-
-    def _begin_processes(self) -> None:
-        """Start processes, which import and load the engine meanwhile."""
-        first = next(_first_blocks(self._session.space))
-        start_spares(self._session.trainer, Block(first.point, 0, 1), self._processes)
 
 
-def _may_train_while_starting(trainer: Trainer, cluster: Cluster, seconds: float | None) -> bool:
-    """Whether this machine may train before Ray has started.
-
-    The fused engine may, in this process: it can neither hang nor die. A user's function may, in a
-    separate process, if its seeds are known to be short.
-    """
-    if cluster.gpus_per_trial or cluster.trial_timeout is not None:
-        return False
-    if has(trainer, "own_process"):
-        return seconds is not None and seconds <= SHORT
-    return trainer.describe().get("engine") == "fused"
-
-
-def processes_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> int:
-    """How many processes of this machine train in place of Ray's workers; 0: none.
-
-    They train the built-in network and a `TorchTraining`. Only Ray's workers can cancel a training
-    whose configuration is proven worse, or end one that takes too long.
-    """
-    if not (has(trainer, "stacks_seeds") or isinstance(trainer, NetworkTrainer)):
-        return 0
-    if cluster.gpus_per_trial or cluster.trial_timeout is not None or cluster.workers == 0:
-        return 0
-    return 0 if _cancels(space, trainer) else slots_to_come(cluster)
+SHORT_BLOCK_SECONDS = 0.02
+"""Where the first seeds of a configuration take so little by a reliable estimate, a race begins one
+decision after the other: a worker that waits for the next costs less than what it would not know."""
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:
@@ -513,17 +376,6 @@ def _first_blocks(space: SearchSpace) -> Iterator[Block]:
 def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
     """Seconds that the first seeds of a configuration take at most, as the trainer estimates it."""
     return max(map(trainer.cost, islice(_first_blocks(space), 100)))
-
-
-def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None) -> bool:
-    """Whether the first seeds of a configuration take less than a trial of Ray costs.
-
-    One process that knows all results before each decision then keeps up with several workers.
-    `seconds` is what a seed of a user's function took; for the network the estimate counts.
-    """
-    if (engine := trainer.describe().get("engine")) is not None:
-        return engine == "fused" and longest_first_block(space, trainer) <= TRIAL_SECONDS
-    return seconds is not None and seconds * space.seeds.ladder[0] <= TRIAL_SECONDS
 
 
 def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:

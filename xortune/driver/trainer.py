@@ -17,12 +17,12 @@ from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, has
-from xortune.driver.subprocesses import (
+from xortune.driver.processes import (
     ProcessEnded,
-    process_for,
-    stacking_in_subprocess,
-    start_spares,
-    train_in_subprocess,
+    form_in_process,
+    prepare_processes,
+    stacking_in_process,
+    train_in_process,
 )
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import is_imported, last_identity
@@ -73,7 +73,7 @@ def trainer_for(
 ) -> Trainer:
     """The trainer of a space of `with_train`; imports the user's function, if there is one.
 
-    A function that the space names is imported in a subprocess, or with `here` in this process.
+    A function that the space names is imported in a worker, or with `here` in this process.
 
     Raises:
         InputError: the function cannot be loaded or called, or the engine is not available.
@@ -134,8 +134,7 @@ def _with_form(
 ) -> CustomTrainer | CommandTrainer:
     """The trainer with the call form of its function.
 
-    Unless `here`, a subprocess imports the function. It is kept for the check, or for the
-    certificate: see `subprocesses.end_process`.
+    Unless `here`, a worker imports the function. It is kept for what trains next.
     """
     if isinstance(trainer, CommandTrainer):
         return trainer
@@ -146,7 +145,7 @@ def _with_form(
         elif here:
             form = form_of_source(source)
         else:
-            form = process_for(trainer).form()
+            form = form_in_process(trainer)
         return replace(trainer, form=form, folder=str(Path.cwd()))
     except ProcessEnded as error:
         raise InputError(
@@ -286,7 +285,7 @@ def check_by_training(
         counts: whether the search counts the seed. A function that takes many seeds at once trains
             it again: its call takes as long without this seed.
         most: time limit of a function's call, in seconds; None for any time.
-        processes: the number of subprocesses that will train. All but one are started meanwhile.
+        processes: the number of workers that will train. Some are started meanwhile.
 
     Returns:
         The check; None for the built-in network, which needs none.
@@ -302,10 +301,7 @@ def check_by_training(
     points = points or list(islice(chain(space.start, probes(space)), TRIES))
     counts = counts and not has(trainer, "takes_many_seeds")
     if has(trainer, "own_process"):
-        with suppress(ProcessEnded):  # the call raises it again
-            process = process_for(trainer)
-            start_spares(trainer, Block(points[0], 0, 1), processes - 1)
-            process.prepare(trainer)
+        prepare_processes(trainer, Block(points[0], 0, 1), processes)
     reason = trace = ""
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
@@ -324,7 +320,7 @@ def check_by_training(
                 seconds,
                 result.details.note,
                 known={(block.point.key, seed): result} if counts else {},
-                stacking=stacking_in_subprocess(trainer, block, most=most),
+                stacking=stacking_in_process(trainer, block, most),
             )
         reason, trace = result.details.failed[seed], result.details.traceback or ""
         if not trace:
@@ -452,14 +448,10 @@ def _close(a: float | str | None, b: float | str) -> bool:
 
 
 def train_one(trainer: Trainer, block: Block, most: float | None = None) -> Outcome | TrainingError:
-    """Train a block here. A user's function runs in a subprocess, except under a debugger."""
-    if not has(trainer, "own_process"):
-        return trainer.train([block])[0]
-    try:
-        result: Outcome | TrainingError = train_in_subprocess(trainer, [block], most=most)[0]
-    except ProcessEnded as error:
-        return error
-    return result
+    """Train a block. A user's function runs in a worker, except under a debugger."""
+    if has(trainer, "own_process"):
+        return train_in_process(trainer, block, most)
+    return trainer.train([block])[0]
 
 
 def _shown(point: Point) -> str:

@@ -471,7 +471,7 @@ class CustomTrainer(UsersTraining):
         success: the rule for numbers; None if the function returns a verdict.
         form: how the function is called.
         limit: seconds for a seed; None for no limit. `train` checks it with each report. For a
-            function that does not report, `driver.subprocesses` checks it.
+            function that does not report, `driver.executors` checks it.
         folder: the working folder of calls, on machines that have it; None for the process's own.
         threads: of torch during calls; see `trainers.limits`.
         on_raise: given where the function is called in the process of the user, who may debug it.
@@ -505,6 +505,11 @@ class CustomTrainer(UsersTraining):
     @property
     def stacks_seeds(self) -> bool:
         """Whether it is a `TorchTraining`."""
+        return self.form.stacked
+
+    @property
+    def takes_many_blocks(self) -> bool:
+        """Whether all blocks of a batch train in one call: those of a `TorchTraining` do."""
         return self.form.stacked
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import hashlib
@@ -174,6 +175,48 @@ class FunctionSource:
             InputError: the module cannot be imported, or has no such function.
         """
         return _load(self)
+
+
+def packages_of(source: AnySource) -> tuple[str, ...]:
+    """The installed packages that a function's module and the modules beside it import.
+
+    Nothing is imported. Left out are packages whose threads do not outlive a fork.
+    """
+    if isinstance(source, FunctionObject):
+        bound = getattr(source.object, "__globals__", {}).values()
+        names = {getattr(value, "__module__", None) or "" for value in bound}
+        names |= {value.__name__ for value in bound if isinstance(value, ModuleType)}
+    else:
+        names = set()
+        for _, content in source.sent.files:
+            with contextlib.suppress(SyntaxError, ValueError):  # importing it tells the user
+                names |= _imports_in(content)
+    tops = {name.partition(".")[0] for name in names} - NOT_FORKED
+    return tuple(sorted(top for top in tops if _is_installed_package(top)))
+
+
+NOT_FORKED = {"", "__main__", "jax", "jaxlib", "ray", "tensorflow", "xortune"}
+"""Packages that a process which forks must not have imported, and xortune itself."""
+
+
+def _imports_in(content: bytes) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return names
+
+
+def _is_installed_package(name: str) -> bool:
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return False
+    if found is None or found.origin is None:
+        return False
+    return found.origin in ("built-in", "frozen") or is_installed(Path(found.origin).resolve())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,503 @@
+"""The processes of this machine that train, as the driver sees them.
+
+A user's code may end its process, start threads and children, close descriptors, or hang in C. So
+no command calls it, nor imports its module, in the process that writes the results. Nor can the
+process pools of Python and of other packages do this: `multiprocessing` and `pebble` import the
+main module of the user's program in each worker, which so needs a guard around its first line;
+`concurrent.futures` and `loky` give up all workers when one dies.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import reduce
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any, TypeAlias
+
+import cloudpickle
+
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.outcome import Outcome
+from xortune.core.trainer import Block, Stacking, Trainer, has
+from xortune.driver.worker import (
+    ANSWER,
+    CALL,
+    CANCEL,
+    CONNECTION_CLOSED,
+    DONE,
+    ENDED,
+    KILL,
+    PROGRAM,
+    RAISED,
+    READY,
+    REPORT,
+    REQUEST,
+    START,
+    STARTED,
+    TRAIN,
+    TRAINED,
+)
+from xortune.trainers.command import signal_of
+from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
+from xortune.trainers.limits import THREADS
+from xortune.trainers.network import NetworkTrainer
+from xortune.trainers.reaper import kill_group
+from xortune.trainers.source import AnySource, FunctionObject, packages_of
+
+NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_executor.refuse"}
+"""Ray calls this before it starts. A Ray started by a function would listen on every address."""
+
+END_SECONDS = 5.0
+"""Time for the template to end the workers and itself; then the driver kills all of them."""
+
+
+class ProcessEnded(TrainingError):
+    """The process ended, or was killed, before it answered."""
+
+
+class CallTimedOut(ProcessEnded):
+    """The process was killed at its time limit."""
+
+
+class _RemoteTraceback(Exception):
+    """The traceback of an exception in a worker, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class Processes:
+    """A template and the workers that it has forked; see `driver.worker`.
+
+    Args:
+        trainer: decides what the template imports, and the threads of torch.
+        imports: whether the template imports the packages of the user's code.
+    """
+
+    def __init__(self, trainer: Trainer, *, imports: bool = True) -> None:
+        self.owner = os.getpid()
+        source, threads = _environment(trainer)
+        self._pickled: tuple[Trainer, bytes] | None = None
+        packages = packages_of(source) if source is not None and imports else ()
+        asked = {
+            "path": sys.path,
+            "imports": packages,
+            "engine": isinstance(trainer, NetworkTrainer) and trainer.engine in ("auto", "fused"),
+        }
+        self.control, theirs = socket.socketpair()
+        with theirs:
+            self._template = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-c", PROGRAM, str(theirs.fileno()), json.dumps(asked)],
+                env={**os.environ, THREADS: str(threads), **NO_RAY},
+                stdin=subprocess.DEVNULL,
+                stdout=_stderr(),  # stdout is for the command's own results
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        self.workers: dict[int, Worker] = {}
+        self._started = 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can start workers: it is of this process, and its template lives."""
+        return self.owner == os.getpid() and self._template.poll() is None
+
+    def start(self) -> Worker:
+        """Start a worker; what is sent to it waits until it is there."""
+        self._started += 1
+        ours, theirs = Pipe()
+        worker = Worker(self, self._started, ours)
+        self.workers[worker.number] = worker
+        with theirs, suppress(OSError):  # of a template that has ended; the worker has then too
+            request = REQUEST.pack(START, worker.number)
+            socket.send_fds(self.control, [request], [theirs.fileno()])
+        return worker
+
+    def take(self) -> Worker:
+        """A worker that has nothing to do."""
+        idle = (worker for worker in self.workers.values() if worker.is_idle)
+        return next(idle, None) or self.start()
+
+    def pickled(self, trainer: Trainer, blocks: tuple[Block, ...]) -> bytes:
+        """The request that sends a trainer, pickled once for all workers."""
+        if blocks:
+            return pickled(("trainer", (trainer, blocks)))
+        if self._pickled is None or self._pickled[0] is not trainer:
+            self._pickled = trainer, pickled(("trainer", (trainer, ())))
+        return self._pickled[1]
+
+    def kill(self, worker: Worker) -> None:
+        """Kill a worker and all that it has started; `listen` tells its end."""
+        with suppress(OSError):
+            self.control.sendall(REQUEST.pack(KILL, worker.number))
+
+    def listen(self, seconds: float = 0.0) -> None:
+        """Note what the template reports of its workers, and wait so long for a first report."""
+        while wait([self.control], seconds):
+            seconds = 0.0
+            try:
+                report = self.control.recv(REPORT.size, socket.MSG_WAITALL)
+            except OSError:
+                report = b""
+            if len(report) < REPORT.size:
+                self._lose_template()
+                return
+            what, number, value = REPORT.unpack(report)
+            if (worker := self.workers.get(number)) is None:
+                continue
+            if what == STARTED:
+                worker.pid = value
+            elif what == ENDED:
+                worker.code = value
+                del self.workers[number]
+
+    def _lose_template(self) -> None:
+        """The template has ended, perhaps by what it imported: its workers end too."""
+        for worker in self.workers.values():
+            if worker.pid is not None:
+                kill_group(worker.pid, session=True)
+            worker.code = self._template.wait()
+        self.workers.clear()
+
+    def close(self) -> None:
+        """End the workers, which may run the exit handlers of the user's code, and the template."""
+        if self.owner != os.getpid():
+            return
+        for worker in list(self.workers.values()):
+            if not worker.is_idle:
+                self.kill(worker)
+            worker.connection.close()
+        self.control.close()
+        try:
+            self._template.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._template.kill()
+            self._lose_template()
+        self.workers.clear()
+
+
+class Worker:
+    """A process that trains.
+
+    Attributes:
+        number: of the worker among those of its template.
+        connection: to it.
+        pid: its process id, once it is known.
+        code: its exit code, once it has ended.
+        is_idle: whether it may be given something to do.
+    """
+
+    def __init__(self, processes: Processes, number: int, connection: Connection) -> None:
+        self.processes, self.number, self.connection = processes, number, connection
+        self.pid: int | None = None
+        self.code: int | None = None
+        self.is_idle = True
+        self._sent: Trainer | None = None
+        self._unread = 0  # answers that nobody has read
+
+    def prepare(self, trainer: Trainer, blocks: Sequence[Block] = ()) -> None:
+        """Send the trainer, unless it has it, without waiting.
+
+        The worker imports the user's code, and tries how `blocks` of a `TorchTraining` train.
+
+        Raises:
+            InputError: the function cannot be sent.
+        """
+        if trainer is not self._sent:
+            self._send(CALL, self.processes.pickled(trainer, tuple(blocks)))
+            self._sent, self._unread = trainer, self._unread + 1
+
+    def train(
+        self, trainer: Trainer, blocks: Sequence[Block], until: float | None, *, encodes: bool
+    ) -> None:
+        """Send a batch, without waiting."""
+        self.prepare(trainer)
+        singly = killed_after(trainer) is not None and not has(trainer, "takes_many_seeds")
+        self._send(TRAIN, tuple(blocks), until, singly, encodes)
+
+    def cancel(self, blocks: Sequence[tuple[str, int]]) -> None:
+        """Tell it which blocks are not wanted any more."""
+        self._send(CANCEL, blocks)
+
+    def ask(self, what: str, argument: Any, limit: float | None = None) -> Any:
+        """The answer to a question: what a method of the trainer returns.
+
+        Raises:
+            InputError: the argument cannot be sent, or the method raised it.
+            ProcessEnded: the worker has ended.
+            CallTimedOut: it was killed after `limit` seconds.
+        """
+        return self._waited(limit, lambda: self._send(CALL, pickled((what, argument))), ANSWER)
+
+    def results(
+        self, trainer: Trainer, blocks: Sequence[Block], limit: float | None = None
+    ) -> list[Any]:
+        """One result for each block, of one seed or of a single call; raises what `ask` raises."""
+        found: list[Any] = []
+
+        def note(message: tuple[Any, ...]) -> None:
+            if message[0] == TRAINED:
+                found.extend(message[2])
+
+        self._waited(limit, lambda: self.train(trainer, blocks, None, encodes=False), DONE, note)
+        return found
+
+    def _waited(
+        self,
+        limit: float | None,
+        send: Callable[[], None],
+        end: str,
+        note: Callable[[tuple[Any, ...]], None] = lambda _: None,
+    ) -> Any:
+        self.is_idle = False
+        deadline = math.inf if limit is None else time.monotonic() + limit
+        try:
+            send()
+            while True:
+                [what, *content] = message = self._next_message(deadline, limit)
+                if what == RAISED:
+                    raise content[0] from _RemoteTraceback(content[1])
+                if what == end:
+                    break
+                note(message)
+        except (InputError, ProcessEnded):
+            raise
+        except BaseException:  # also Ctrl-C: nobody will read the answer
+            self.kill()
+            raise
+        self.is_idle = True
+        return content[0] if content else None
+
+    def _next_message(self, deadline: float, limit: float | None) -> tuple[Any, ...]:
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            ready = wait([self.connection, self.processes.control], min(left, 1.0))
+            if self.connection in ready or self.code is not None:
+                if (message := self.read()) is not None:
+                    return message
+                if self.code is not None:
+                    raise ProcessEnded(self.reason)
+                self.processes.listen(0.05)  # its end of the connection may be closed
+            elif self.processes.control in ready:
+                self.processes.listen()
+            elif time.monotonic() >= deadline:
+                self.kill()
+                raise CallTimedOut(f"took longer than {limit:g} s")
+
+    def read(self) -> tuple[Any, ...] | None:
+        """A message that has arrived; None if there is none."""
+        try:
+            while self.connection.poll():
+                message: tuple[Any, ...] = self.connection.recv()
+                if message[0] not in (ANSWER, RAISED) or not self._unread:
+                    return message
+                self._unread -= 1  # of `prepare`; what it raised comes again
+        except (EOFError, OSError):
+            pass
+        return None
+
+    def kill(self) -> None:
+        """Kill it and all that it has started, and wait until it has ended."""
+        self.is_idle = False
+        self.processes.kill(self)
+        while self.code is None and self.processes.is_usable:
+            self.processes.listen(1.0)
+        self.connection.close()
+
+    @property
+    def reason(self) -> str:
+        """Why it has ended."""
+        if self.code == CONNECTION_CLOSED:
+            return "closed files of its process that it had not opened"
+        code = self.code or 0
+        return f"ended its process ({f'exit code {code}' if code >= 0 else signal_of(code)})"
+
+    def _send(self, *request: Any) -> None:
+        with suppress(OSError):  # reading tells that it has ended
+            self.connection.send(request)
+
+
+def _stderr() -> int:
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2
+
+
+def pickled(argument: Any) -> bytes:
+    """The argument of a request as bytes; a function from Python together with what it uses.
+
+    Raises:
+        InputError: the function cannot be pickled.
+    """
+    trainer = argument[1][0] if argument[0] == "trainer" else None
+    source = getattr(trainer, "source", None)
+    if not isinstance(source, FunctionObject):
+        return pickle.dumps(argument)
+    try:
+        content: bytes = cloudpickle.dumps(argument)
+    except Exception as error:
+        raise InputError(
+            f"{source.label} cannot be sent to a worker ({type(error).__name__}: {error})",
+            field="train",
+            allowed="a function that can be pickled together with everything it uses",
+            fix="create locks, files and connections inside the function, or give workers=0, which "
+            "calls it in this process",
+        ) from None
+    return content
+
+
+def refuse_unsendable(trainer: Trainer) -> None:
+    """Raise an InputError if the trainer is a function that cannot be sent to a worker."""
+    pickled(("trainer", (trainer, ())))
+
+
+# -------------------------------------------------------------------------------------------------
+# The processes of this thread: the check of a training begins them, the search goes on with them.
+
+_kept = threading.local()
+"""Its `processes`: those of this thread by what they are made for."""
+
+Environment: TypeAlias = tuple[AnySource | None, int]
+"""What processes are made for: the source of a function, and the threads of torch."""
+
+
+def _environment(trainer: Trainer) -> Environment:
+    return getattr(trainer, "source", None), getattr(trainer, "threads", 1)
+
+
+def processes_for(trainer: Trainer) -> Processes:
+    """The processes of this thread for a trainer; they are kept until `end_processes`."""
+    kept: dict[Environment, Processes] = vars(_kept).setdefault("processes", {})
+    environment = _environment(trainer)
+    known = kept.get(environment)
+    if known is None or not known.is_usable:
+        # A template that has ended may have imported what ended it.
+        has_died = known is not None and known.owner == os.getpid()
+        if known is not None:
+            known.close()
+        known = kept[environment] = Processes(trainer, imports=not has_died)
+    return known
+
+
+def end_processes() -> None:
+    """End the processes of this thread."""
+    kept: dict[Environment, Processes] = vars(_kept).pop("processes", {})
+    for processes in kept.values():
+        processes.close()
+
+
+@contextmanager
+def ending_processes() -> Iterator[None]:
+    """End this thread's processes on exit."""
+    try:
+        yield
+    finally:
+        end_processes()
+
+
+# -------------------------------------------------------------------------------------------------
+# One call: the check of a training.
+
+
+def form_in_process(trainer: CustomTrainer) -> CallForm:
+    """How a function is called; a worker imports its module.
+
+    Raises:
+        InputError: it cannot be imported, or not be called with a config and a seed.
+        ProcessEnded: its import ended the worker.
+    """
+    form: CallForm = processes_for(trainer).take().ask("form", trainer.source)
+    return form
+
+
+PREPARED = 4
+"""Maximum number of workers that import the user's code while the first one is checked."""
+
+
+def prepare_processes(trainer: Trainer, block: Block, count: int) -> None:
+    """Have up to `count` workers import the user's code, and try how a block trains in stacks.
+
+    It returns when the first one has done so.
+    """
+    processes = processes_for(trainer)
+    workers = [processes.take()] + [processes.start() for _ in range(min(count, PREPARED) - 1)]
+    for worker in workers:
+        worker.prepare(trainer, [block] if has(trainer, "stacks_seeds") else ())
+    with suppress(ProcessEnded):  # the call raises it again
+        workers[0].ask(READY, None)
+
+
+def train_in_process(
+    trainer: Trainer, block: Block, most: float | None = None
+) -> Outcome | TrainingError:
+    """The result of a block that a worker trains in one call, in `most` seconds.
+
+    Raises:
+        InputError: the function cannot be sent.
+    """
+    limit = killed_after(trainer)
+    given = most if limit is None else limit * block.count
+    try:
+        results = processes_for(trainer).take().results(trainer, [block], given)
+    except CallTimedOut as error:
+        return error if limit is None else timed_out(block, limit)
+    except ProcessEnded as error:
+        return error
+    failed = (result for result in results if isinstance(result, TrainingError))
+    return next(failed, None) or reduce(Outcome.merge, results)
+
+
+def timed_out(block: Block, limit: float) -> Outcome:
+    """The outcome of seeds whose call took longer than their time limit."""
+    each = f" for each of {block.count} seeds" if block.count > 1 else ""
+    return Outcome.crashed(block.seeds, 0, f"took longer than {limit:g} s{each}")
+
+
+def stacking_in_process(
+    trainer: Trainer, block: Block, most: float | None = None
+) -> Stacking | None:
+    """How the config of a `TorchTraining` trains in stacks; None for other trainers."""
+    stacking: Stacking | None = None
+    if has(trainer, "stacks_seeds") and has(trainer, "own_process"):
+        with suppress(ProcessEnded):
+            worker = processes_for(trainer).take()
+            worker.prepare(trainer)
+            stacking = worker.ask("stacking", block, most)
+    return stacking
+
+
+def in_this_process(trainer: Trainer, on_raise: OnRaise = lambda _: None) -> Trainer:
+    """The trainer for training in this process, where a debugger can follow it.
+
+    If it is a user's function, `on_raise` gets the exceptions of its seeds.
+
+    Raises:
+        InputError: its seeds have a time limit that only killing their process enforces.
+    """
+    if (limit := killed_after(trainer)) is not None:
+        raise InputError(
+            f"{limit:g} s, but the function reports nothing while it trains",
+            field="timeout",
+            allowed="with --workers 0 only a function that yields or takes `report`",
+            fix="leave --workers out: then a seed that takes longer is stopped with its process",
+        )
+    return replace(trainer, on_raise=on_raise) if isinstance(trainer, CustomTrainer) else trainer
+
+
+def killed_after(trainer: Trainer) -> float | None:
+    """The time limit of a trainer's seeds, if only killing their process enforces it."""
+    limit: float | None = getattr(trainer, "killed_after", None)
+    return limit

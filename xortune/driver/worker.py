@@ -1,0 +1,470 @@
+"""What happens in a process of the pool: a template forks workers, and each trains what it is sent.
+
+The template imports the installed packages that the user's code imports, such as torch, and none
+of the user's own code. A fork of it begins in milliseconds and shares that memory, where a new
+interpreter imports torch for seconds and holds it a second time. So 16 workers come up as fast as
+one. Where another thread runs after these imports, a fork could wait for it for ever: then each
+worker is a new interpreter.
+
+Each worker leads a session. When it ends, the template kills what is left of that session. When the
+driver ends, in whatever way, the template kills all workers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import random
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import reduce
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from xortune.core.errors import InputError, TrainingError, error_text
+from xortune.core.outcome import Outcome
+from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, has, stacking_of
+from xortune.runs.evaluation import EncodedOutcome, encode_outcome
+from xortune.trainers.function import cancelling_if, form_of_source
+from xortune.trainers.limits import ending_at, time_is_over, use_threads
+from xortune.trainers.reaper import kill_group
+from xortune.trainers.verdicts import one_line
+
+# -------------------------------------------------------------------------------------------------
+# The template.
+
+PROGRAM = """
+import json, sys
+asked = json.loads(sys.argv[2])
+sys.path[:] = asked["path"]
+from xortune.driver.worker import main
+main(int(sys.argv[1]), asked["imports"], asked["engine"])
+"""
+
+FRESH = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])
+from multiprocessing.connection import Connection
+from xortune.driver.worker import serve
+serve(Connection(int(sys.argv[1])))
+"""
+
+REQUEST, REPORT = struct.Struct("!cI"), struct.Struct("!cIi")
+START, KILL = b"s", b"k"
+"""What the driver asks of the template, with the number of a worker. `START` brings the worker's
+end of its connection."""
+
+STARTED, ENDED = b"p", b"x"
+"""What the template reports of a worker: its process id, its exit code."""
+
+GRACE_SECONDS = 1.0
+"""Time for a worker to end by itself and run the exit handlers of the user's code."""
+
+HARMLESS_THREADS = {"jemalloc_bg_thd"}
+"""Threads of packages that know what to do when their process forks."""
+
+
+def main(control: int, imports: Sequence[str], engine: bool) -> None:  # noqa: FBT001
+    """Be the template, and in each fork a worker."""
+    connection = _fork_workers(socket.socket(fileno=control), imports, engine=engine)
+    if connection is not None:
+        serve(connection)
+
+
+def _fork_workers(
+    control: socket.socket, imports: Sequence[str], *, engine: bool
+) -> Connection | None:
+    """Serve the driver until it closes `control` or ends; a worker returns its connection."""
+    for name in imports:
+        with suppress(BaseException):  # the worker imports it again and says why it cannot
+            importlib.import_module(name)
+    if engine:
+        _load_engine()
+    forks, processes = _may_fork(), dict[int, subprocess.Popen[bytes] | None]()
+    numbers: dict[int, int] = {}  # of the workers that live, by process id
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    while True:
+        ready, _, _ = select.select([control.fileno(), woken], [], [])
+        if woken in ready:
+            with suppress(BlockingIOError):
+                os.read(woken, 4096)
+        for pid in _ended(numbers):
+            if (process := processes.pop(pid, None)) is not None:
+                process.returncode = 0  # it has been waited for
+            code = _wait_for(pid)
+            with suppress(OSError):
+                control.sendall(REPORT.pack(ENDED, numbers.pop(pid), code))
+        if control.fileno() not in ready:
+            continue
+        request, files, _, _ = socket.recv_fds(control, REQUEST.size, 1)
+        if not request:
+            break
+        what, number = REQUEST.unpack(request)
+        if what == KILL:
+            for pid, other in numbers.items():
+                if other == number:
+                    _kill(pid)
+            continue
+        if not forks:
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-c", FRESH, str(files[0]), json.dumps(sys.path)],
+                pass_fds=files,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            pid, processes[process.pid] = process.pid, process
+        elif not (pid := os.fork()):
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for file in (woken, wakes):
+                os.close(file)
+            control.close()
+            _begin_worker()
+            return Connection(files[0])
+        os.close(files[0])
+        numbers[pid] = number
+        with suppress(OSError):
+            control.sendall(REPORT.pack(STARTED, number, pid))
+    deadline = time.monotonic() + GRACE_SECONDS
+    while numbers and time.monotonic() < deadline:
+        for pid in _ended(numbers):
+            _wait_for(pid)
+            del numbers[pid]
+        time.sleep(0.01)
+    for pid in numbers:
+        _kill(pid)
+        _wait_for(pid)
+    return None
+
+
+def _load_engine() -> None:
+    """Load the compiled engine of the built-in network, or compile it once for all workers."""
+    from xortune.core.config import Config
+    from xortune.core.task import Task
+    from xortune.trainers.network import NetworkTrainer
+
+    config = Config(
+        activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.1, hidden_dim=2, epochs=1
+    )
+    with suppress(Exception):  # a worker meets it again and says it
+        NetworkTrainer(Task.named("xor")).prepare([Block(config.point, 0, 1)])
+
+
+def _may_fork() -> bool:
+    """Whether this process has no other thread; False where the system does not say."""
+    try:
+        names = {file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")}
+        count = len(list(Path("/proc/self/task").iterdir()))
+    except OSError:
+        return False
+    return count - len(names & HARMLESS_THREADS) == 1
+
+
+def _begin_worker() -> None:
+    """Lead a session, and draw other random numbers than the template's other forks."""
+    os.setsid()
+    random.seed()
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed()  # noqa: NPY002  # the generator that users' code may draw from
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.seed()
+
+
+def _ended(pids: Iterable[int]) -> list[int]:
+    """The children that have ended; nobody has waited for them, so that they keep their numbers."""
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return [pid for pid in pids if os.waitid(os.P_PID, pid, options) is not None]
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)  # it may not lead its session yet
+    kill_group(pid, session=True)
+
+
+def _wait_for(pid: int) -> int:
+    """The exit code of a child that has ended; what it has started is killed."""
+    kill_group(pid, session=True)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+# -------------------------------------------------------------------------------------------------
+# Training: what has ended is given out at once, whoever trains.
+
+PIECE_SECONDS = 0.25
+"""Results of short seeds are collected for about so long."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a batch that has been trained.
+
+    Attributes:
+        parts: (index of a block in the batch, the part of it).
+        results: an outcome or an error for each part.
+        seconds: of all parts.
+    """
+
+    parts: tuple[tuple[int, Block], ...]
+    results: Sequence[Outcome | EncodedOutcome | TrainingError]
+    seconds: float
+
+
+def trains_as_one(trainer: Trainer) -> bool:
+    """Whether all blocks of a batch train in one call."""
+    return has(trainer, "takes_many_blocks") or not has(trainer, "users_code")
+
+
+def pieces(
+    trainer: Trainer,
+    blocks: Sequence[Block],
+    *,
+    until: float | None = None,
+    singly: bool = False,
+    begin: Callable[[int, Block], bool] = lambda _, __: True,
+) -> Iterator[Piece]:
+    """Train blocks where this is called, and yield each piece when it has ended.
+
+    The built-in network and a `TorchTraining` train a batch as one piece. A function or a command
+    that trains one seed after the other gives a piece after each seed, or after `PIECE_SECONDS` of
+    short ones.
+
+    Args:
+        trainer: what trains.
+        blocks: what is trained.
+        until: `time.time` from which on no training begins.
+        singly: whether each seed is a call, because seeds have a time limit.
+        begin: called with the index and the part of a block before it trains; False if the result
+            is not wanted any more.
+
+    Raises:
+        Exception: what a trainer itself raises; a seed that raises is a crashed seed.
+    """
+    if trains_as_one(trainer):
+        yield _whole_batch(trainer, blocks, until, begin)
+        return
+    for index, block in enumerate(blocks):
+        yield from _parts_of_block(trainer, index, block, until, begin, singly=singly)
+
+
+def _whole_batch(
+    trainer: Trainer,
+    blocks: Sequence[Block],
+    until: float | None,
+    begin: Callable[[int, Block], bool],
+) -> Piece:
+    started = time.perf_counter()
+    begin(0, blocks[0])
+    with ending_at(until):
+        results = [OutOfTime() for _ in blocks] if time_is_over() else _train(trainer, blocks)
+    return Piece(tuple(enumerate(blocks)), results, time.perf_counter() - started)
+
+
+def _parts_of_block(
+    trainer: Trainer,
+    index: int,
+    block: Block,
+    until: float | None,
+    begin: Callable[[int, Block], bool],
+    *,
+    singly: bool,
+) -> Iterator[Piece]:
+    collected, first, seconds = list[Outcome](), block.first, 0.0
+    at, size = block.first, block.count if has(trainer, "takes_many_seeds") else 1
+    while at < block.seeds.stop:
+        part = Block(block.point, at, min(size, block.seeds.stop - at))
+        is_wanted, started = begin(index, part), time.perf_counter()
+        with ending_at(until):
+            if time_is_over():
+                result: Any = OutOfTime()
+            else:
+                [result] = _train(trainer, [part]) if is_wanted else [Unfinished()]
+        taken = time.perf_counter() - started
+        if isinstance(result, TrainingError):
+            if collected:
+                done = Block(block.point, first, at - first)
+                yield Piece(((index, done),), [reduce(Outcome.merge, collected)], seconds)
+            rest = Block(block.point, at, block.seeds.stop - at)
+            yield Piece(((index, rest),), [result], taken)
+            return
+        collected.append(result)
+        at, seconds = at + part.count, seconds + taken
+        if not singly:
+            size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
+        if seconds >= PIECE_SECONDS or singly or at == block.seeds.stop:
+            done = Block(block.point, first, at - first)
+            yield Piece(((index, done),), [reduce(Outcome.merge, collected)], seconds)
+            collected, first, seconds = [], at, 0.0
+
+
+def _train(trainer: Trainer, blocks: Sequence[Block]) -> list[Any]:
+    """Train here. A child that the user's code forked, and that returned from it, ends here."""
+    process = os.getpid()
+    try:
+        return trainer.train(blocks)
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
+
+
+def encoded(
+    block: Block, result: Outcome | EncodedOutcome | TrainingError
+) -> EncodedOutcome | TrainingError:
+    """The result of a block, with its outcome encoded if it is not yet."""
+    if isinstance(result, Outcome):
+        return encode_outcome(block, result)
+    if isinstance(result, Unfinished) and isinstance(result.outcome, Outcome):
+        first = Block(block.point, block.first, result.outcome.n)
+        return type(result)(encode_outcome(first, result.outcome))
+    return result
+
+
+# -------------------------------------------------------------------------------------------------
+# A worker.
+
+CONNECTION_CLOSED = 89
+"""Exit code of a worker whose function has closed the connection to the driver."""
+
+CALL, TRAIN, CANCEL = "call", "train", "cancel"
+"""Requests: one answer to one question; a batch, whose pieces are sent as they end; blocks whose
+results are not wanted any more."""
+
+READY = "ready"
+"""The question that is answered once all that was sent before is done."""
+
+ANSWER, RAISED, BEGUN, TRAINED, DONE = "answer", "raised", "begun", "trained", "done"
+"""What a worker sends: see `serve`."""
+
+
+def block_id(block: Block) -> tuple[str, int]:
+    """What names a block that is cancelled: the key of its config, its first seed."""
+    return block.point.key, block.first
+
+
+class _Driver:
+    """The connection to the driver, as a worker sees it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: deque[tuple[Any, ...]] = deque()
+        self._cancelled: set[tuple[str, int]] = set()
+        self.block: Block | None = None  # whose seeds train now
+
+    def send(self, *message: Any) -> None:
+        try:
+            self._connection.send(message)
+        except OSError:
+            os._exit(CONNECTION_CLOSED)
+
+    def next_request(self) -> tuple[Any, ...] | None:
+        """The next request; None if the driver has ended."""
+        while not self._waiting:
+            if not self._receive():
+                return None
+        return self._waiting.popleft()
+
+    def is_cancelled(self, _: Block | None = None) -> bool:
+        """Whether the results of the block whose seeds train now are not wanted any more."""
+        try:
+            while self._connection.poll():
+                if not self._receive():
+                    break
+        except OSError:
+            os._exit(CONNECTION_CLOSED)
+        return self.block is not None and block_id(self.block) in self._cancelled
+
+    def _receive(self) -> bool:
+        try:
+            what, *content = self._connection.recv()
+        except EOFError:
+            return False
+        except OSError:
+            os._exit(CONNECTION_CLOSED)
+        if what == CANCEL:
+            self._cancelled.update(content[0])
+        else:
+            self._waiting.append((what, *content))
+        return True
+
+
+def serve(connection: Connection) -> None:
+    """Answer the driver's requests until there are no more.
+
+    `(CALL, pickled)`: a pair of a method's name and its argument, of the trainer sent before;
+    answered by `(ANSWER, value)` or `(RAISED, error, traceback)`. `(TRAIN, blocks, until, singly,
+    is_encoded)`: answered by `(BEGUN, index, part)` before and `(TRAINED, parts, results, seconds,
+    stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`.
+    """
+    driver = _Driver(connection)
+    trainer: Any = None
+    refusal: BaseException | None = None  # why the trainer could not be received
+    recursion_limit = sys.getrecursionlimit()
+    while (request := driver.next_request()) is not None:
+        what, *content = request
+        try:
+            if what == TRAIN:
+                if refusal is not None:
+                    raise refusal
+                _train_batch(driver, trainer, *content)
+                driver.send(DONE)
+            else:
+                refusal, answer = None, None
+                name, argument = pickle.loads(content[0])  # noqa: S301  # from our driver
+                if name == "form":
+                    answer = form_of_source(argument)
+                elif name == "trainer":
+                    trainer, blocks = argument
+                    use_threads(getattr(trainer, "threads", 1))
+                    if (prepare := getattr(trainer, "prepare", None)) is not None:
+                        prepare(blocks)
+                elif name != READY:
+                    answer = getattr(trainer, name)(argument)
+                driver.send(ANSWER, answer)
+        except BaseException as error:  # also SystemExit: the driver has to learn of it
+            refusal = error if what == CALL else refusal
+            reason = one_line(error_text(error))
+            sent = error if isinstance(error, InputError) else TrainingError(reason)
+            driver.send(RAISED, sent, traceback.format_exc())
+        sys.setrecursionlimit(recursion_limit)  # the user's code may have changed it
+
+
+def _train_batch(
+    driver: _Driver,
+    trainer: Any,
+    blocks: Sequence[Block],
+    until: float | None,
+    singly: bool,  # noqa: FBT001
+    is_encoded: bool,  # noqa: FBT001
+) -> None:
+    """Train a batch, and send its pieces with how its first config stacks, if it does."""
+
+    def begin(index: int, part: Block) -> bool:
+        driver.block = blocks[index]
+        driver.send(BEGUN, index, part)
+        return not driver.is_cancelled()
+
+    cancels = has(trainer, "users_code")
+    with cancelling_if(driver.is_cancelled if cancels else None):
+        for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
+            results = piece.results
+            if is_encoded:
+                results = [encoded(p, r) for (_, p), r in zip(piece.parts, results, strict=True)]
+            stacking = stacking_of(trainer, piece.parts[0][1])
+            driver.send(TRAINED, piece.parts, results, piece.seconds, stacking)
