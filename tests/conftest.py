@@ -21,11 +21,11 @@ from hypothesis import settings
 from rich.console import Console
 
 from xortune.core.config import Config
-from xortune.driver.subprocesses import PROGRAM
+from xortune.driver import processes
+from xortune.driver.worker import PROGRAM
 from xortune.reports.document import environment
 from xortune.reports.drawing.matplotlib import svg
 from xortune.reports.page import page
-from xortune.trainers import reaper
 
 # Timings depend on the machine; the examples must not.
 settings.register_profile(
@@ -75,7 +75,8 @@ def _forked(request: pytest.FixtureRequest) -> Iterator[None]:
         return subprocess.Popen(argv, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reaper, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
+        module = SimpleNamespace(**vars(subprocess) | {"Popen": popen})
+        patch.setattr(processes, "subprocess", module)
         yield
 
 
@@ -197,17 +198,9 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches train on this machine, however busy it is; one that starts Ray fails."""
-    from xortune.driver import certify, executors, session
-
+    """Searches train on this machine; one that starts Ray fails."""
     ray = sys.modules.get("ray")
     assert ray is None or not ray.is_initialized(), "one_ray is for other files: it would train"
-    monkeypatch.setattr(session, "SHORT", 600.0)
-    monkeypatch.setattr(certify, "RAY_SECONDS", 600.0)
-    for name in ("RAY_SECONDS", "PROCESS_SECONDS", "WORKER_SECONDS", "PATIENCE", "PATIENCE_OWN"):
-        monkeypatch.setattr(executors, name, 600.0)
-    # Long batches are no workers' either.
-    monkeypatch.setattr(executors._StartingExecutor, "_short", False)
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
 
 

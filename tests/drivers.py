@@ -3,7 +3,6 @@
 import json
 import time
 from collections import deque
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -13,7 +12,7 @@ from forked import Python
 from hand_made import TINY_SPACE
 
 from xortune.core.errors import TrainingError
-from xortune.driver import session as session_module
+from xortune.driver import executors as executors_module
 from xortune.driver.batches import Done
 from xortune.runs import lock as run_lock
 from xortune.runs.lock import LOCK, this_process
@@ -85,11 +84,9 @@ class OneByOne:
 
 def without_ray(put, pause=0.0, bytes_left=0):
     """Train in this process, one block after the other; on a disk that is full some time."""
-    put(session_module, "connected", lambda *_: nullcontext())
-    put(session_module, "slots", lambda *_: 1)
-    put(session_module, "slots_to_come", lambda *_: 0)  # nothing is trained meanwhile
     how = {"pause": pause, "bytes_left": bytes_left}
-    put(session_module, "on_ray", type("OneByOneSo", (OneByOne,), how))
+    one = type("OneByOneSo", (OneByOne,), how)
+    put(executors_module, "pool_or_here", lambda trainer, *_, **__: one(trainer))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import tempfile
-import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +57,7 @@ class Priced(Plain):
     each: float | None = None
     costs: dict = field(default_factory=dict)
     users_code: bool = False
+    takes_many_seeds: bool = False
 
     def cost(self, block):
         seconds = self.seconds if self.each is None else self.each * block.count
@@ -134,9 +134,8 @@ class Queue:
         self.lines = Lines() if journal is None else journal
         self.decisions = SearchDecisions(space, trainer, proposer, max_in_flight=window, **more)
         self.record, self.tell = Record(self.lines), tell
-        seconds = space.search.time_budget
-        deadline = None if seconds is None else time.monotonic() + seconds
-        self.batches = Batches(self.decisions, trainer, self.record, most=1, deadline=deadline)
+        budget = space.search.time_budget
+        self.batches = Batches(self.decisions, trainer, self.record, most=1, budget=budget)
 
     def __getattr__(self, name):
         return getattr(self.decisions, name)

@@ -1,222 +1,44 @@
-"""Executors of this machine: in this process while workers start, and in processes beside it."""
+"""Executors of this machine: this process, and a pool of processes beside it."""
 
 import os
-import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from drivers import OneByOne, wait_until
-from fakes import Priced, batches_of, by_rate, points
+from drivers import wait_until
+from fakes import by_rate, points
 from hand_made import TINY_SPACE
 
 import xortune as xt
-import xortune.driver.session as session_module
 from xortune.core.errors import InputError
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver import executors, loop, subprocesses
-from xortune.driver.batches import Done, Job, WorkerFailure
-from xortune.driver.cluster import THIS_MACHINE, Cluster
-from xortune.driver.executors import ProcessExecutor
-from xortune.driver.session import processes_here
-from xortune.driver.subprocesses import ending_process, process_for
-from xortune.runs.journal import read
-from xortune.runs.store import JOURNAL
+from xortune.driver import processes as processes_module
+from xortune.driver import worker as worker_module
+from xortune.driver.batches import Job, WorkerFailure
+from xortune.driver.cluster import Cluster, slots_here
+from xortune.driver.executors import LocalExecutor, Pool
+from xortune.driver.processes import end_processes, ending_processes, processes_for
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
-from xortune.trainers.limits import current_deadline
-from xortune.trainers.reaper import REAPER
-from xortune.trainers.source import named_source
-
-SPACE = TINY_SPACE.replace("random, trials: 3", "tpe, trials: 20").replace("[4]", "[8, 32]")
-
-
-@dataclass
-class Quick(Priced):
-    """Trains in no time."""
-
-    began: threading.Event = field(default_factory=threading.Event)
-
-    def train(self, blocks):
-        self.began.set()
-        return [by_rate(block) for block in blocks]
-
-
-@contextmanager
-def meanwhile(batches, trainer):
-    def train(executor):
-        loop.run(batches, executor, batches._record)
-
-    with executors.training_while_workers_start(train, trainer, 2) as needs_workers:
-        yield lambda: needs_workers() and not batches.finished
-
-
-def training():
-    return any(thread.name.startswith("trains") for thread in threading.enumerate())
-
-
-# -------------------------------------------------------------------------------------------------
-# In this process while Ray starts: the same search as the workers would make.
-
-
-def test_what_takes_long_is_left_to_the_workers():
-    proposed = points(6)
-    batches, lines = batches_of(trainer := Quick(costs={proposed[3].key: 1e9}), proposed)
-    with meanwhile(batches, trainer) as needs_workers:
-        assert needs_workers() is True
-        wait_until(lambda: not training())
-    done = {e.block.point for e in lines}
-    first, *others = iter(batches.next, ())
-    assert proposed[3] in [job.block.point for job in first]
-    left = {job.block.point for jobs in (first, *others) for job in jobs}
-    assert done
-    assert done | left == set(proposed)
-    assert not done & left
-
-
-def test_an_error_of_the_thread_is_raised_after_the_body():
-    class Refusing(Quick):
-        def check(self, _):
-            raise InputError("no", field="x")
-
-    batches, _ = batches_of(trainer := Refusing(), points(3))
-    body = []
-    with pytest.raises(InputError, match="no"), meanwhile(batches, trainer) as needs_workers:
-        body.append(needs_workers())
-    assert body == [False], "the body went on"
-
-
-def test_an_interrupted_body_leaves_no_thread():
-    batches, _ = batches_of(trainer := Quick(seconds=0.5), points(100_000))
-    with pytest.raises(KeyboardInterrupt), meanwhile(batches, trainer):
-        raise KeyboardInterrupt(trainer.began.wait(5))
-    assert not training()
-
-
-def searched(monkeypatch, folder, starts):
-    """A search whose Ray takes as long to start as `starts` says, and then trains here too."""
-
-    @contextmanager
-    def connected(_):
-        starts(folder)
-        yield
-
-    class Worker(OneByOne):
-        def take(self, batches):
-            self.jobs = self.jobs or batches.next()
-
-        def wait(self):
-            outcomes = self.trainer.train([job.block for job in self.jobs])
-            self.done.append(Done(self.jobs, outcomes, 0.001, "worker:1"))
-            self.jobs = ()
-
-    monkeypatch.setattr(executors, "PATIENCE", 60.0)  # however busy this machine is
-    monkeypatch.setattr(session_module, "processes_here", lambda *_: 0)
-    monkeypatch.setattr(session_module, "connected", connected)
-    monkeypatch.setattr(session_module, "on_ray", Worker)
-    return xt.search(parse_space(SPACE), output=folder)
-
-
-def never(folder):
-    raise AssertionError("Ray is not needed")
-
-
-def slow(lines, error=None):
-    """A Ray that starts when the journal has so many lines, or says then that it does not."""
-
-    def starts(folder):
-        wait_until(lambda: len(read(folder / JOURNAL)) >= lines)
-        if error:
-            raise InputError(error)
-
-    return starts
-
-
-def needing_workers(monkeypatch):
-    """A search too long for this process, whose batches let the other thread see workers come."""
-    train = executors.train_blocks
-
-    def after_a_while(*args, **how):
-        time.sleep(0.05)
-        return train(*args, **how)
-
-    monkeypatch.setattr(executors, "RAY_SECONDS", -1)
-    monkeypatch.setattr(executors, "WORKER_SECONDS", -1)
-    monkeypatch.setattr(executors, "train_blocks", after_a_while)
-
-
-def facts(run):
-    blocks = ((e.proposal, e.block.point.key, e.block.first, e.outcome) for e in run.evaluations)
-    return sorted((*block, outcome.n, outcome.successes) for *block, outcome in blocks)
-
-
-def by_workers(run):
-    return sum(e.worker == "worker:1" for e in run.evaluations)
-
-
-def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
-    here = searched(monkeypatch, tmp_path / "here", never)
-    needing_workers(monkeypatch)
-    both = searched(monkeypatch, tmp_path / "both", slow(12))
-    slots = session_module.slots_to_come(THIS_MACHINE)
-    assert slots == len(os.sched_getaffinity(0))
-    monkeypatch.setattr(session_module, "slots_to_come", lambda *_: 0)
-    monkeypatch.setattr(session_module, "slots", lambda *_: slots)
-    workers = searched(monkeypatch, tmp_path / "workers", lambda _: None)
-    every = len(workers.evaluations)
-    assert (by_workers(here), by_workers(workers)) == (0, every)
-    assert 0 < by_workers(both) <= every - 12
-    assert facts(here) == facts(both) == facts(workers)
-
-
-def test_a_ray_that_does_not_start_is_missed_by_those_alone_who_need_it(monkeypatch, tmp_path):
-    here = searched(monkeypatch, tmp_path / "here", never)
-    monkeypatch.setattr(executors, "RAY_SECONDS", -1)
-    done = searched(monkeypatch, tmp_path / "done", slow(len(here.evaluations), "no Ray"))
-    assert facts(done) == facts(here)
-    assert done.manifest["complete"]
-    needing_workers(monkeypatch)
-    with pytest.raises(InputError, match="no Ray"):
-        searched(monkeypatch, tmp_path / "missed", slow(12, "no Ray"))
-    assert 12 <= len(read(tmp_path / "missed" / JOURNAL)) < len(here.evaluations)
-    assert not training()
-
-
-def test_processes_of_this_machine_train_what_is_left_as_this_one_does(monkeypatch, tmp_path):
-    here = searched(monkeypatch, tmp_path / "here", never)
-    monkeypatch.undo()
-    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
-    first = lambda self, batches: not self._under_way and not batches.measured  # noqa: E731
-    monkeypatch.setattr(executors._StartingExecutor, "_has_room", first)
-    asked, train = [], subprocesses.TrainingProcess.train
-
-    def noted(self, trainer, blocks, **how):
-        asked.extend(blocks)
-        return train(self, trainer, blocks, **how)
-
-    monkeypatch.setattr(subprocesses.TrainingProcess, "train", noted)
-    beside = xt.search(parse_space(SPACE), output=tmp_path / "beside")
-    assert 0 < len(asked) < len(beside.evaluations)
-    assert here.table.equals(beside.table)  # in other parts
-
-
-# -------------------------------------------------------------------------------------------------
-# In processes beside this one, as many batches at once as there are slots.
+from xortune.trainers.source import given_source, named_source, packages_of
 
 TRAIN = """
-import os, time
+import os, random, time
 from pathlib import Path
 
 def run(config, seed):
-    if config["until"] == "exit":
+    if config["until"] == f"exit {seed}":
         os._exit(config["x"])
-    Path(f"{config['x']}").touch()
-    while not Path(config["until"]).exists():
+    if config["until"] == f"fork {seed}" and not os.fork():
+        return {"success": False, "pid": 0, "drawn": 0.0}
+    Path(f"{config['x']}-{seed}").touch()
+    while config["until"] == "never" or config["until"] == f"hang {seed}" or (
+        config["until"][0] == "/" and not Path(config["until"]).exists()
+    ):
         time.sleep(0.01)
-    return {"success": True, "pid": os.getpid()}
+    return {"success": True, "pid": os.getpid(), "drawn": random.random()}
 """
 
 
@@ -224,7 +46,8 @@ def run(config, seed):
 def function(tmp_path, monkeypatch, forks):
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text(TRAIN)
-    return custom_trainer(named_source("./train.py:run", tmp_path), None, form=CallForm())
+    yield custom_trainer(named_source("./train.py:run", tmp_path), None, form=CallForm())
+    end_processes()
 
 
 class Given:
@@ -232,97 +55,236 @@ class Given:
 
     until = None
 
-    def __init__(self, *points):
-        self.jobs = [(Job(point["x"], Block(Point(point), 0, 2)),) for point in points]
+    def __init__(self, *configs, seeds=2):
+        blocks = [Block(Point(config), 0, seeds) for config in configs]
+        self.jobs = [(Job(block.point["x"], block),) for block in blocks]
 
-    def next(self, *, short):  # noqa: ARG002
+    def next(self):
         return self.jobs.pop(0) if self.jobs else ()
 
+    def unwanted(self, _):
+        return set()
 
-def pids(done):
-    return {int(pid) for result in done.results for pid in result.details.values["pid"]}
+
+def received(executor, batches=1):
+    """What comes of so many batches, to their ends."""
+    found = []
+    while batches:
+        executor.wait()
+        while executor.done:
+            found.append(done := executor.done.popleft())
+            batches -= done.ends
+    return [done for done in found if done.jobs]
 
 
-def test_batches_are_trained_side_by_side_in_the_process_of_the_check_and_in_spares(function):
-    ours = REAPER.living
-    with ending_process():
-        checked = process_for(function)
-        subprocesses.start_spares(function, Block(Point({"x": 0, "until": "."}), 0, 1), 1)
-        both = {checked.pid, subprocesses._spares[0].pid}
-        with ProcessExecutor(function, 2) as executor:
-            executor.take(batches := Given(*({"x": x, "until": "both"} for x in (1, 2, 3))))
-            assert len(batches.jobs) == 1, "there is no room for it"
-            wait_until(lambda: Path("1").exists() and Path("2").exists())  # at once
-            Path("both").touch()
-            found = []
-            while len(found) < 2:
-                executor.wait()
-                found += [pids(executor.done.popleft()) for _ in range(len(executor.done))]
-            assert set.union(*found) == both
-        assert REAPER.living == ours
+def pids(found):
+    values = (result.details.values["pid"] for done in found for result in done.results)
+    return {int(pid) for array in values for pid in array}
+
+
+def seeds_of(done):
+    return [seed for job in done.jobs for seed in job.block.seeds]
+
+
+def test_batches_are_trained_side_by_side_by_the_worker_of_the_check_and_another(function):
+    checked = processes_for(function).take()
+    checked.ask("form", function.source)
+    pool = Pool(function, 2)
+    pool.take(batches := Given(*({"x": x, "until": f"{Path.cwd()}/both"} for x in (1, 2, 3))))
+    assert len(batches.jobs) == 1, "there is no room for it"
+    wait_until(lambda: Path("1-0").exists() and Path("2-0").exists())  # at once
+    Path("both").touch()
+    found = pids(received(pool, 2))
+    assert checked.pid in found
+    assert len(found) == 2
+    assert os.getpid() not in found
+    end_processes()
+    for pid in found:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_seed_is_there_when_it_has_ended_though_its_block_goes_on(function):
+    function_slow = {"x": 1, "until": "hang 1"}
+    pool = Pool(function, 1)
+    worker_seconds = worker_module.PIECE_SECONDS
+    assert worker_seconds < 1
+    pool.take(Given(function_slow, seeds=3))
+    wait_until(lambda: Path("1-1").exists())
+    pool.stop()
+    assert [seeds_of(done) for done in pool.done if isinstance(done.results, list)] in ([], [[0]])
+
+
+def test_a_long_seed_is_sent_before_the_next_begins():
+    slow = custom_trainer(given_source(lambda config, seed: not time.sleep(0.3)), None)
+    with ending_processes():
+        pool = Pool(slow, 1)
+        pool.take(Given({"x": 1}, seeds=3))
+        found = received(pool)
+    assert [seeds_of(done) for done in found] == [[0], [1], [2]]
+    assert all(done.seconds >= 0.3 for done in found)
+
+
+def test_short_seeds_come_together():
+    quick = custom_trainer(given_source(lambda config, seed: True), None)
+    with ending_processes():
+        pool = Pool(quick, 1)
+        pool.take(Given({"x": 1}, seeds=300))
+        found = received(pool)
+    assert [seed for done in found for seed in seeds_of(done)] == [*range(300)]
+    assert len(found) <= 2
 
 
 def test_what_is_stopped_ends_and_what_has_finished_is_there(function):
-    ours = REAPER.living
-    with ending_process(), ProcessExecutor(function, 2) as executor:
-        executor.take(Given({"x": 1, "until": "."}, {"x": 2, "until": "never"}))
-        wait_until(Path("2").exists)
-        wait_until(lambda: any(batch.done() for batch in executor._under_way))
-        executor.stop()
-        assert [done.jobs[0].proposal for done in executor.done] == [1]
-    assert REAPER.living == ours
+    pool = Pool(function, 2)
+    pool.take(Given({"x": 1, "until": "."}, {"x": 2, "until": "never"}))
+    wait_until(Path("2-0").exists)
+    [first] = received(pool)
+    pool.stop()
+    assert first.jobs[0].proposal == 1
+    assert not processes_for(function).workers or all(
+        worker.is_idle for worker in processes_for(function).workers.values()
+    )
 
 
-def test_a_batch_that_ends_its_process_is_told_and_another_one_goes_on(function):
-    with ending_process(), ProcessExecutor(function, 1) as executor:
-        for x in (3, 4):
-            executor.take(Given({"x": x, "until": "exit"}))
-            executor.wait()
-            failure = executor.done.popleft().results
-            assert failure == WorkerFailure("batch", f"ended its process (exit code {x})")
+def test_a_seed_that_ends_its_process_costs_that_seed(function):
+    """Those before it are there, those after it have not begun; another worker goes on."""
+    pool = Pool(function, 1)
+    pool.take(Given({"x": 3, "until": "exit 2"}, seeds=5))
+    done = received(pool)
+    [fault] = [one for one in done if one.ends]
+    assert fault.results == WorkerFailure("batch", "ended its process (exit code 3)")
+    assert 2 in seeds_of(fault)
+    rest = [one for one in done if not one.ends and isinstance(one.results, WorkerFailure)]
+    assert {one.results.kind for one in rest} <= {"stopped"}
+    ended = [one for one in done if not isinstance(one.results, WorkerFailure)]
+    assert sorted(seed for one in (*ended, *rest, fault) for seed in seeds_of(one)) == [*range(5)]
+    pool.take(Given({"x": 4, "until": "."}))
+    assert [seeds_of(one) for one in received(pool)] == [[0, 1]]
 
 
-def test_threads_that_train_at_once_have_deadlines_of_their_own(function):
-    with ending_process(), ProcessExecutor(function, 2) as executor:
-        given = Given({"x": 1, "until": "1"}, {"x": 2, "until": "3"})
-        given.until = time.time() + 600
-        executor.take(given)
-        wait_until(lambda: Path("1").exists() and Path("2").exists())
-        executor.wait()
-        Path("3").touch()
-        executor.wait()
-    assert current_deadline() is None, "it would end what this process trains next"
+def test_a_seed_over_its_time_limit_is_killed_alone(function):
+    limited = CustomTrainer(function.source, form=CallForm(), limit=0.5)
+    pool = Pool(limited, 1)
+    pool.take(Given({"x": 1, "until": "hang 1"}, seeds=3))
+    done = received(pool)
+    [late] = [one for one in done if one.ends]
+    assert seeds_of(late) == [1]
+    [outcome] = late.results
+    assert outcome.details.failed == {1: "took longer than 0.5 s"}
+    by_seed = {seeds_of(one)[0]: one.results for one in done}
+    assert isinstance(by_seed[0][0], Outcome | worker_module.EncodedOutcome)
+    assert by_seed[2].kind == "stopped"
 
 
-def test_an_interrupt_while_workers_start_is_held_against_no_seed(function, monkeypatch):
-    """Though the process of a seed that has a time limit is killed."""
-    monkeypatch.setattr(executors, "RAY_SECONDS", 600.0)
-    limited = replace(function, limit=600.0)
-    batches, lines = batches_of(limited, [Point({"x": 1, "until": "never"})])
-    with pytest.raises(KeyboardInterrupt), ending_process(), meanwhile(batches, limited):
-        raise KeyboardInterrupt(wait_until(Path("1").exists))
-    assert not lines
+def test_a_batch_over_its_time_limit_is_late(function):
+    pool = Pool(function, 1, limit=0.3)
+    pool.take(Given({"x": 1, "until": "hang 0"}, seeds=1))
+    [late] = received(pool)
+    assert late.results == WorkerFailure("late", "took longer than 0.3 s")
+    assert late.seconds >= 0.3
 
 
-STACKED, REPORTS = {"stacked": True}, {"stacked": True, "reports": True}
+def test_a_child_that_returns_from_the_function_ends_there(function):
+    pool = Pool(function, 1, encodes=False)
+    pool.take(Given({"x": 1, "until": "fork 1"}, seeds=3))
+    found = received(pool)
+    assert [seed for done in found for seed in seeds_of(done)] == [0, 1, 2]
+    assert all(result.solved.all() for done in found for result in done.results)
+    assert len(pids(found)) == 1
 
 
-@pytest.mark.parametrize(
-    ("form", "gpus", "limit", "workers", "seeds", "processes"),
-    [
-        (STACKED, 0.0, None, 3, "", 3),
-        (REPORTS, 0.0, None, 3, "seeds: {ladder: [8]}", 3),
-        (REPORTS, 0.0, None, 3, "", 0),
-        (STACKED, 0.0, None, 0, "", 0),
-        (STACKED, 1.0, None, 3, "", 0),
-        (STACKED, 0.0, 60.0, 3, "", 0),
-        ({}, 0.0, None, 3, "", 0),
-    ],
-)
-def test_a_torch_training_of_one_machine_needs_no_ray(
-    form, gpus, limit, workers, seeds, processes, function
-):
-    text = "name: a\ntrainer: a.py:run\nparameters: {x: {choice: [1]}}\nsearch: {sampler: grid}\n"
-    trainer = CustomTrainer(function.source, form=CallForm(**form))
-    cluster = Cluster.of(None, 1.0, gpus, limit, workers)
-    assert processes_here(parse_space(text + seeds), trainer, cluster) == processes
+def test_workers_draw_different_random_numbers(function):
+    pool = Pool(function, 2)
+    pool.take(Given(*({"x": x, "until": f"{Path.cwd()}/both"} for x in (1, 2))))
+    wait_until(lambda: Path("1-0").exists() and Path("2-0").exists())
+    Path("both").touch()
+    drawn = [
+        float(number)
+        for done in received(pool, 2)
+        for result in done.results
+        for number in result.details.values["drawn"]
+    ]
+    assert len(set(drawn)) == len(drawn) == 4
+
+
+@pytest.mark.parametrize("forks_workers", [True, False])
+def test_workers_are_forks_or_new_interpreters(function, monkeypatch, forks_workers):
+    patch = f"import xortune.driver.worker as w\nw._may_fork = lambda: {forks_workers}\n"
+    program = worker_module.PROGRAM.replace("\nmain(", f"\n{patch}main(")
+    monkeypatch.setattr(processes_module, "PROGRAM", program)
+    pool = Pool(function, 2)
+    pool.take(Given({"x": 1, "until": "."}, {"x": 7, "until": "exit 1"}))
+    done = received(pool, 2)
+    reasons = {one.results.reason for one in done if isinstance(one.results, WorkerFailure)}
+    assert reasons == {"ended its process (exit code 7)"}
+    assert [seeds_of(one) for one in done if one.jobs[0].proposal == 1] == [[0, 1]]
+
+
+def test_a_template_that_ends_is_started_again(function):
+    pool = Pool(function, 1)
+    pool.take(Given({"x": 1, "until": "never"}))
+    wait_until(Path("1-0").exists)
+    pool._processes._template.kill()
+    found = received(pool)
+    assert {one.results.kind for one in found} <= {"batch", "stopped"}
+    pool.take(Given({"x": 2, "until": "."}))
+    assert [seeds_of(one) for one in received(pool)] == [[0, 1]]
+
+
+def test_the_template_imports_installed_packages_and_nothing_of_the_users(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import torch.nn\nimport helper, jax\nfrom numpy import array\n\ndef run(config, seed): 0\n"
+    )
+    (tmp_path / "helper.py").write_text("import pandas as pd\nfrom . import nothing\n")
+    found = packages_of(named_source("./train.py:run", tmp_path))
+    assert found == ("numpy", "pandas", "torch")
+    assert "pytest" in packages_of(given_source(test_a_batch_over_its_time_limit_is_late))
+
+
+def test_this_process_trains_a_batch_piece_by_piece():
+    trainer = custom_trainer(given_source(lambda config, seed: not time.sleep(0.3)), None)
+    executor = LocalExecutor(trainer)
+    executor.take(Given({"x": 1}, seeds=2))
+    executor.wait()
+    assert [seeds_of(done) for done in executor.done] == [[0]]
+    assert not executor.done[0].ends
+    executor.wait()
+    assert executor.done[-1].ends
+
+
+def test_launched_batches_are_one_call():
+    class Launches:
+        calls = 0
+
+        def train(self, blocks):
+            self.calls += 1
+            return [by_rate(block) for block in blocks]
+
+    trainer = Launches()
+    executor = LocalExecutor(trainer, 3)
+    executor.take(batches := Given(*({"x": x, "y": 1.0} for x in range(5))))
+    executor.wait()
+    assert trainer.calls == 1
+    assert sum(done.ends for done in executor.done) == 3
+    assert len(batches.jobs) == 2
+
+
+def test_slots_are_the_cores_or_the_number_of_workers():
+    assert slots_here(Cluster()) == len(os.sched_getaffinity(0))
+    assert slots_here(Cluster(workers=16)) == 16
+    with pytest.raises(InputError, match="cpus_per_trial: 1e"):
+        slots_here(Cluster(cpus_per_trial=1e9))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_search_by_a_pool_and_by_this_process(tmp_path, workers, no_ray):
+    """With as many slots; the network is the built-in one."""
+    text = TINY_SPACE.replace("random, trials: 3", "tpe, trials: 20").replace("[4]", "[8, 32]")
+    pool = xt.search(parse_space(text), output=tmp_path / "pool", workers=workers)
+    again = xt.search(parse_space(text), output=tmp_path / "again", workers=workers)
+    assert pool.table.equals(again.table)
+    if workers == 1:
+        here = xt.search(parse_space(text), output=tmp_path / "here", workers=0)
+        assert pool.table.equals(here.table)
+    assert len(points(1)) == 1

@@ -261,9 +261,9 @@ class CrashBisector:
         return job.split(min(MAX_PARTS, job.block.count))
 
     def error_if_given_up(self, job: Job) -> TrainingError | None:
-        """The error of a job that is given up before its last attempt; None if it is not."""
+        """The error of a job whose config is given up; None if it is not."""
         key = job.block.point.key
-        if self._attempts == 1 or job.attempt < self._attempts or key in self._succeeded:
+        if self._attempts == 1 or key in self._succeeded:
             return None
         if self._crashes[key] < CRASHES_TO_GIVE_UP:
             return None
@@ -595,7 +595,7 @@ class Batches:
         if self.over:
             return ()
         while self._waiting and (reason := self._bisector.error_if_given_up(self._waiting[0][0])):
-            self._settle(self._waiting.popleft()[0], reason)
+            self._give_up(self._waiting.popleft()[0], reason)
         jobs = self._waiting.popleft() if self._waiting else self._fill()
         self._decided_under_way += bool(jobs)
         if self._ahead is not None:
@@ -709,6 +709,10 @@ class Batches:
         if not final:
             self._retries.append(replace(job, attempt=job.attempt + 1))
 
+    def _give_up(self, job: Job, reason: TrainingError) -> None:
+        """Record a job that nobody tries again."""
+        self._settle(replace(job, attempt=self._attempts), reason)
+
     def _tell(self, job: Job, line: Evaluation) -> None:
         """Use a line, which is in the journal before."""
         self._record(line)
@@ -726,6 +730,9 @@ class Batches:
             job = self._retries.popleft() if self._retries else self._decided_job()
             if job is None:
                 break
+            if (reason := self._bisector.error_if_given_up(job)) is not None:
+                self._give_up(job, reason)
+                continue
             job = self._first_part(job)
             jobs.append(job)
             expected = self._expected.of(job.block)

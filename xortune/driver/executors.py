@@ -17,7 +17,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from xortune.core.errors import InputError, error_text
-from xortune.core.trainer import Block, Trainer, has, stacking_of
+from xortune.core.trainer import Block, Trainer, stacking_of
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, connected, slots_here
 from xortune.driver.loop import Executor
@@ -172,6 +172,7 @@ class _Busy:
     progress: _BatchProgress
     exceeded: str | None = None
     seconds: float = 0.0
+    whole: Done | None = None  # the results of a batch that trained as one
 
 
 class Pool:
@@ -270,13 +271,17 @@ class Pool:
             elif what == TRAINED:
                 parts, results, seconds, stacking = content
                 jobs = progress.end(parts)
-                self._give(busy, Done(jobs, results, seconds, "", stacking, ends=self._as_one))
+                done = Done(jobs, results, seconds, "", stacking, ends=self._as_one)
+                if self._as_one:
+                    busy.whole = done
+                else:
+                    self._give(busy, done)
             elif what in (DONE, RAISED):
                 if what == RAISED:
                     jobs = progress.end(list(progress.left.items()))
                     self._give(busy, Done(jobs, WorkerFailure("batch", str(content[0]))))
-                elif not self._as_one:
-                    self.done.append(Done((), ()))
+                else:
+                    self._give(busy, busy.whole or Done((), ()))
                 self._busy.remove(busy)
                 busy.worker.is_idle = True
                 return
@@ -293,7 +298,7 @@ class Pool:
         worker, progress = busy.worker, busy.progress
         worker.connection.close()
         if not progress.left:  # it had sent all results
-            self.done.extend([] if self._as_one else [Done((), ())])
+            self._give(busy, busy.whole or Done((), ()))
             return
         fault, rest = progress.lost(as_one=self._as_one)
         if rest:

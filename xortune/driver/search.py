@@ -132,8 +132,8 @@ def search(
         address: of a Ray cluster, which then trains; processes of this machine if not given.
         ray: train by Ray Tune on this machine too: the search starts Ray, and stops it again.
         cpus_per_trial: logical CPUs for each trial.
-        gpus_per_trial: logical GPUs for each trial, by Ray; with fractions trials share one. Above 0,
-            the engine `auto` is `cuda` if torch sees a GPU here; see docs/gpu.md.
+        gpus_per_trial: logical GPUs for each trial, by Ray; with fractions trials share one. Above
+            0, the engine `auto` is `cuda` if torch sees a GPU here; see docs/gpu.md.
         engine: what trains the built-in network on all workers: auto, fused, reference or cuda.
         trial_timeout: seconds, or "10m", for a batch of trainings. A worker that takes longer is
             killed, and a training that takes longer alone counts as crashed.
@@ -160,7 +160,8 @@ def search(
         note: a sentence about the run, for its manifest, `status` and the report.
         tags: words for the same places; with `resume` they are added to the run's tags.
         workers: how many processes train at once on this machine; as many as its CPUs allow if not
-            given. 0 trains in this process, one seed after the other, for a debugger; with `fail_fast` the cause of the TrainingError is then the seed's exception.
+            given. 0 trains in this process, one seed after the other, for a debugger; with
+            `fail_fast` the cause of the TrainingError is then the seed's exception.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
             that the user should read and the first failure; 2 shows each step in a line. If your
             program has set up logging, the sentences go to the logger `xortune`.

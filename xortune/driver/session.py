@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.point import Point
-from xortune.core.trainer import Block, Stacking, Trainer, has
+from xortune.core.trainer import Block, Trainer, has
 from xortune.driver.batches import Ahead, Batches, MeasuredSeconds, least_in_flight, most_in_flight
 from xortune.driver.certify import (
     estimate,
@@ -360,8 +360,8 @@ class _Work:
 
 
 SHORT_BLOCK_SECONDS = 0.02
-"""Where the first seeds of a configuration take so little by a reliable estimate, a race begins one
-decision after the other: a worker that waits for the next costs less than what it would not know."""
+"""Where the first seeds of a configuration take so little by a reliable estimate, a race begins
+with one decision after the other: an idle worker costs less than what it would not know."""
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:

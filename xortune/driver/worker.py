@@ -77,81 +77,105 @@ HARMLESS_THREADS = {"jemalloc_bg_thd"}
 """Threads of packages that know what to do when their process forks."""
 
 
-def main(control: int, imports: Sequence[str], engine: bool) -> None:  # noqa: FBT001
+def main(control: int, imports: Sequence[str], engine: bool) -> None:
     """Be the template, and in each fork a worker."""
-    connection = _fork_workers(socket.socket(fileno=control), imports, engine=engine)
-    if connection is not None:
-        serve(connection)
-
-
-def _fork_workers(
-    control: socket.socket, imports: Sequence[str], *, engine: bool
-) -> Connection | None:
-    """Serve the driver until it closes `control` or ends; a worker returns its connection."""
     for name in imports:
         with suppress(BaseException):  # the worker imports it again and says why it cannot
             importlib.import_module(name)
     if engine:
         _load_engine()
-    forks, processes = _may_fork(), dict[int, subprocess.Popen[bytes] | None]()
-    numbers: dict[int, int] = {}  # of the workers that live, by process id
-    woken, wakes = os.pipe()
-    os.set_blocking(wakes, False)
-    os.set_blocking(woken, False)
-    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    while True:
-        ready, _, _ = select.select([control.fileno(), woken], [], [])
-        if woken in ready:
-            with suppress(BlockingIOError):
-                os.read(woken, 4096)
-        for pid in _ended(numbers):
-            if (process := processes.pop(pid, None)) is not None:
-                process.returncode = 0  # it has been waited for
-            code = _wait_for(pid)
-            with suppress(OSError):
-                control.sendall(REPORT.pack(ENDED, numbers.pop(pid), code))
-        if control.fileno() not in ready:
-            continue
-        request, files, _, _ = socket.recv_fds(control, REQUEST.size, 1)
-        if not request:
-            break
-        what, number = REQUEST.unpack(request)
-        if what == KILL:
-            for pid, other in numbers.items():
-                if other == number:
+    connection = _Template(socket.socket(fileno=control)).serve()
+    if connection is not None:
+        serve(connection)
+
+
+class _Template:
+    """Starts workers for the driver, and says when they have ended."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control, self._forks = control, _may_fork()
+        self._numbers: dict[int, int] = {}  # of the workers that live, by process id
+        # Workers that are no forks: an object that nobody has waited for may not be dropped.
+        self._popened: dict[int, subprocess.Popen[bytes]] = {}
+        self._woken, self._wakes = os.pipe()
+        for end in (self._woken, self._wakes):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> Connection | None:
+        """Serve until the driver ends; a worker returns its connection."""
+        control = self._control.fileno()
+        while True:
+            ready, _, _ = select.select([control, self._woken], [], [])
+            if self._woken in ready:
+                with suppress(BlockingIOError):
+                    os.read(self._woken, 4096)
+            for pid in _ended(self._numbers):
+                self._report(ENDED, pid, self._wait_for(pid))
+                del self._numbers[pid]
+            if control not in ready:
+                continue
+            request, files, _, _ = socket.recv_fds(self._control, REQUEST.size, 1)
+            if not request:
+                break
+            what, number = REQUEST.unpack(request)
+            if what == KILL:
+                for pid in [pid for pid, one in self._numbers.items() if one == number]:
                     _kill(pid)
-            continue
-        if not forks:
+            elif not (pid := self._start(files[0])):
+                return Connection(files[0])
+            else:
+                os.close(files[0])
+                self._numbers[pid] = number
+                self._report(STARTED, pid, pid)
+        self._end_all()
+        return None
+
+    def _start(self, connection: int) -> int:
+        """Start a worker; its process id, or 0 in the worker."""
+        if not self._forks:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", FRESH, str(files[0]), json.dumps(sys.path)],
-                pass_fds=files,
+                [sys.executable, "-c", FRESH, str(connection), json.dumps(sys.path)],
+                pass_fds=[connection],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            pid, processes[process.pid] = process.pid, process
-        elif not (pid := os.fork()):
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for file in (woken, wakes):
-                os.close(file)
-            control.close()
-            _begin_worker()
-            return Connection(files[0])
-        os.close(files[0])
-        numbers[pid] = number
-        with suppress(OSError):
-            control.sendall(REPORT.pack(STARTED, number, pid))
-    deadline = time.monotonic() + GRACE_SECONDS
-    while numbers and time.monotonic() < deadline:
-        for pid in _ended(numbers):
-            _wait_for(pid)
-            del numbers[pid]
-        time.sleep(0.01)
-    for pid in numbers:
-        _kill(pid)
-        _wait_for(pid)
-    return None
+            self._popened[process.pid] = process
+            return process.pid
+        if pid := os.fork():
+            return pid
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.close(self._woken)
+        os.close(self._wakes)
+        self._control.close()
+        _begin_worker()
+        return 0
+
+    def _report(self, what: bytes, pid: int, value: int) -> None:
+        with suppress(OSError):  # the driver has ended, which the next `select` tells
+            self._control.sendall(REPORT.pack(what, self._numbers[pid], value))
+
+    def _wait_for(self, pid: int) -> int:
+        """The exit code of a worker that has ended; what it has started is killed."""
+        kill_group(pid, session=True)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if (process := self._popened.pop(pid, None)) is not None:
+            process.returncode = code
+        return code
+
+    def _end_all(self) -> None:
+        """Give the workers `GRACE_SECONDS` to end, and kill the others."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._numbers and time.monotonic() < deadline:
+            for pid in _ended(self._numbers):
+                self._wait_for(pid)
+                del self._numbers[pid]
+            time.sleep(0.01)
+        for pid in self._numbers:
+            _kill(pid)
+            self._wait_for(pid)
 
 
 def _load_engine() -> None:
@@ -182,7 +206,7 @@ def _begin_worker() -> None:
     os.setsid()
     random.seed()
     if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed()  # noqa: NPY002  # the generator that users' code may draw from
+        numpy.random.seed()  # the generator that users' code may draw from
     if (torch := sys.modules.get("torch")) is not None:
         torch.seed()
 
@@ -197,12 +221,6 @@ def _kill(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)  # it may not lead its session yet
     kill_group(pid, session=True)
-
-
-def _wait_for(pid: int) -> int:
-    """The exit code of a child that has ended; what it has started is killed."""
-    kill_group(pid, session=True)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 # -------------------------------------------------------------------------------------------------
@@ -422,7 +440,10 @@ def serve(connection: Connection) -> None:
             if what == TRAIN:
                 if refusal is not None:
                     raise refusal
-                _train_batch(driver, trainer, *content)
+                blocks, until, singly, is_encoded = content
+                _train_batch(
+                    driver, trainer, blocks, until=until, singly=singly, is_encoded=is_encoded
+                )
                 driver.send(DONE)
             else:
                 refusal, answer = None, None
@@ -449,9 +470,10 @@ def _train_batch(
     driver: _Driver,
     trainer: Any,
     blocks: Sequence[Block],
+    *,
     until: float | None,
-    singly: bool,  # noqa: FBT001
-    is_encoded: bool,  # noqa: FBT001
+    singly: bool,
+    is_encoded: bool,
 ) -> None:
     """Train a batch, and send its pieces with how its first config stacks, if it does."""
 
