@@ -306,6 +306,11 @@ def _parts_of_block(
 ) -> Iterator[Piece]:
     collected, first, seconds = list[Outcome](), block.first, 0.0
     at, size = block.first, block.count if has(trainer, "takes_many_seeds") else 1
+
+    def collection() -> Piece:
+        done = Block(block.point, first, at - first)
+        return Piece(((index, done),), [reduce(Outcome.merge, collected)], seconds)
+
     while at < block.seeds.stop:
         part = Block(block.point, at, min(size, block.seeds.stop - at))
         is_wanted, started = begin(index, part), time.perf_counter()
@@ -315,10 +320,11 @@ def _parts_of_block(
             else:
                 [result] = _train(trainer, [part]) if is_wanted else [Unfinished()]
         taken = time.perf_counter() - started
-        if isinstance(result, TrainingError):
-            if collected:
-                done = Block(block.point, first, at - first)
-                yield Piece(((index, done),), [reduce(Outcome.merge, collected)], seconds)
+        failed = isinstance(result, TrainingError)
+        if collected and (failed or not _are_alike(collected[-1], result)):
+            yield collection()
+            collected, first, seconds = [], at, 0.0
+        if failed:
             rest = Block(block.point, at, block.seeds.stop - at)
             yield Piece(((index, rest),), [result], taken)
             return
@@ -327,9 +333,14 @@ def _parts_of_block(
         if not singly:
             size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
         if seconds >= PIECE_SECONDS or singly or at == block.seeds.stop:
-            done = Block(block.point, first, at - first)
-            yield Piece(((index, done),), [reduce(Outcome.merge, collected)], seconds)
+            yield collection()
             collected, first, seconds = [], at, 0.0
+
+
+def _are_alike(one: Outcome, other: Outcome) -> bool:
+    """Whether two outcomes go into one line of the journal: same names, and no curves."""
+    names = one.details.values.keys() == other.details.values.keys()
+    return names and not (one.details.curves or other.details.curves)
 
 
 def _train(trainer: Trainer, blocks: Sequence[Block]) -> list[Any]:
