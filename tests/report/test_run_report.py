@@ -20,6 +20,7 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Status, wilson
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
+from xortune.core.trainer import PROVEN_WORSE
 from xortune.reports import analysis
 from xortune.reports.analysis import MOST_LEVELS, evaluate_command, plain_script
 from xortune.reports.document import MISSING, first_rows, markdown_text
@@ -348,6 +349,33 @@ def subset(tmp_path, rows, seeds):
 
 def test_stopped_early_is_not_tied(tmp_path):
     assert subset(tmp_path, [({}, 100, 128), ({}, 8, 8)], 128) == (1, 1, [0])
+
+
+LADDER = {"ladder": [4, 8], "complete": True}
+COMPARED = "Only the 2 configurations with all 8 seeds are compared. "
+
+
+@pytest.mark.parametrize(
+    ("worse", "manifest", "said"),
+    [
+        (2, LADDER, "2 of the 3 others were proven worse; 1 was paused, because more seeds "),
+        (0, LADDER, "None of the 3 others was proven worse; all were paused, because more seeds "),
+        (3, LADDER, "3 of the 3 others were proven worse. The best "),
+        (1, LADDER | {"complete": False}, "1 of the 3 others was proven worse; 2 had fewer seeds "),
+        (0, {"complete": True}, "The 3 others got fewer. The best "),
+    ],
+)
+def test_how_many_are_proven_worse_and_how_many_only_paused(tmp_path, worse, manifest, said):
+    points = [CONFIG | {"hidden_dim": 2 + i} for i in range(5)]
+    counts = [(8, 8), (8, 8), (4, 4), (3, 4), (1, 4)]
+    lines = [done(i, points[i], solved(0, k, n)) for i, (k, n) in enumerate(counts)]
+    lines += [
+        failed(i, points[i], 4, 4, error=PROVEN_WORSE, final=False) for i in range(5 - worse, 5)
+    ]
+    run = write_run(tmp_path / "run", lines, trainer="network", **manifest)
+    text = markdown(run)
+    assert COMPARED + said in text
+    assert ("promised little" in text) == ("because more seeds" in said)
 
 
 @pytest.mark.parametrize(
