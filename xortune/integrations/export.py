@@ -49,8 +49,7 @@ def yaml_config(point: Point, comments: Sequence[str]) -> str:
 def paragraph(run: Run, key: str | None = None) -> str:
     """Say what was searched, how the configuration was chosen, and its rate on fresh seeds."""
     certificate = run.certificate
-    attempt = None if certificate is None else certificate.latest
-    if certificate is None or attempt is None:
+    if certificate is None or certificate.latest is None:
         command = certify_command(run, 1_000, str(run.path))
         raise InputError(
             "a paragraph describes a certificate, and the run has no complete one",
@@ -58,6 +57,7 @@ def paragraph(run: Run, key: str | None = None) -> str:
             fix=None if command is None else f"make one: `{command}`",
         )
     finalist = certificate.best if key is None else certificate.finalist(key)
+    attempt = next(one for one in certificate.attempts if one.number == finalist.attempt)
     [text] = lines_of(
         "paragraph.txt.jinja",
         run=run,

@@ -82,6 +82,7 @@ class CertifiedResult(SeedCount):
         neighbours: the finalist with one setting moved.
         neighbourhood_bound: lower bound of the lowest success rate among it and its neighbours;
             None without neighbours, or while seeds of one are missing.
+        attempt: the number of the attempt that trained these seeds.
     """
 
     key: str
@@ -93,6 +94,7 @@ class CertifiedResult(SeedCount):
     confidence: float
     neighbours: tuple[Neighbour, ...] = field(default=(), repr=False)
     neighbourhood_bound: float | None = None
+    attempt: int = 1
 
     @property
     def gap(self) -> float:
@@ -184,14 +186,29 @@ class Certificate:
         """The last complete attempt."""
         return next((attempt for attempt in reversed(self.attempts) if attempt.complete), None)
 
-    @property
+    @cached_property
     def finalists(self) -> tuple[CertifiedResult, ...]:
-        """The finalists of `latest`, in its order; none if no attempt is complete."""
-        return self.latest.finalists if self.latest else ()
+        """Every certified configuration with its largest bound, in the order of `latest`.
+
+        The bounds of all attempts hold together, so a later one takes nothing back. Attempts count
+        if they are complete and the same trainer and versions as in `latest` made them; of equal
+        bounds the later one is shown. None if no attempt is complete.
+        """
+        if (latest := self.latest) is None:
+            return ()
+        largest: dict[str, CertifiedResult] = {}
+        for attempt in self.attempts:
+            if not attempt.complete or attempt.fingerprints != latest.fingerprints:
+                continue
+            for found in attempt.finalists:
+                before = largest.get(found.key, found)
+                if _place(found, latest.by)[:2] <= _place(before, latest.by)[:2]:
+                    largest[found.key] = found
+        return tuple(sorted(largest.values(), key=lambda found: _place(found, latest.by)))
 
     @property
     def best(self) -> CertifiedResult:
-        """The first finalist of the latest complete attempt.
+        """The first of `finalists`.
 
         Raises:
             InputError: no attempt is complete.
@@ -377,6 +394,7 @@ def _certified(
         rank=purpose.rank,
         search=SeedCount(purpose.search_k, purpose.search_n),
         first=min(line.block.first for line in lines),
+        attempt=purpose.attempt,
         k=k,
         n=n,
         lower_bound=lower,
@@ -423,9 +441,10 @@ SEQUENCE = (
 def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The certificate as JSON values.
 
-    `finalists` are those of the last complete attempt, in its order, each with its
-    `earlier_attempts`; `attempts` are all attempts, incomplete ones included. `run` has the
-    versions that made the blocks of `finalists`: the search may have had others.
+    `finalists` are all certified configurations, each with its largest bound, the attempt that has
+    it, and the `earlier_attempts` before that; `attempts` are all attempts, incomplete ones
+    included. `run` has the versions that made the blocks of `finalists`: the search may have had
+    others.
     """
     latest = certificate.latest
     shown = latest or certificate.attempts[-1]
@@ -450,9 +469,8 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         "by": latest.by if latest else None,
         "finalists": [
             _finalist_json(found)
-            | {"earlier_attempts": _earlier(certificate, found.key, latest.number)}
+            | {"earlier_attempts": _earlier(certificate, found.key, found.attempt)}
             for found in certificate.finalists
-            if latest
         ],
         "attempts": [
             {
@@ -498,6 +516,7 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
     return {
         "key": found.key,
         "config": found.point.as_dict(),
+        "attempt": found.attempt,
         **_fresh(found),
         "rate": found.rate,
         "lower_bound": found.lower_bound,
