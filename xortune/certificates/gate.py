@@ -220,6 +220,8 @@ class Verdict(SeedCount):
         most: seeds after which the gate gives up; None for a certificate.
         counts: how many of the n seeds ended in each status; None for a certificate.
         seeds: a description of the seeds; None if they follow `first_seed`.
+        this_run: whether the confidence of a certificate covers the attempts of its run only, since
+            no ledger of the project counts them.
         bound: the lower bound of the rate if it is proven, the upper bound if it is refuted, None
             if it is undecided. It holds with `bound_confidence`, and lies in the interval.
     """
@@ -236,6 +238,7 @@ class Verdict(SeedCount):
     counts: dict[Status, int] | None
     seeds: str | None = None
     bound: float | None = None
+    this_run: bool = False
 
     def __repr__(self) -> str:
         return f"Verdict({self.line})"
@@ -274,7 +277,7 @@ class Verdict(SeedCount):
             relation = "at least" if self.passed else "below"
             return (
                 f"{solved}, lower bound {_down(self.low)} is {relation} {self.min_rate:g} "
-                f"({sure}, certified config {self.key}, {seeds})"
+                f"({sure}{', this run only' * self.this_run}, certified config {self.key}, {seeds})"
             )
         if self.bound is None:
             assert self.high is not None
@@ -375,4 +378,5 @@ def gate_certificate(certificate: Certificate, *, min_rate: float, key: str | No
         most=None,
         counts=None,
         bound=finalist.lower_bound if proven else None,
+        this_run=bool(certificate.scope),
     )

@@ -64,6 +64,7 @@ def paragraph(run: Run, key: str | None = None) -> str:
         attempt=attempt,
         found=finalist,
         confidence=certificate.confidence,
+        scope=certificate.scope,
         imported=is_imported(run.manifest),
         trainings=int(run.results.counts.n.sum()),
         settings=", ".join(f"{name} = {value_text(one)}" for name, one in finalist.point.items()),
@@ -225,7 +226,8 @@ def _certified(run: Run, key: str) -> list[str]:
         return []
     return [
         f"On fresh seeds from {found.first}: {found.k} of {found.n}, so at least "
-        f"{lower_percent(found.lower_bound)} of all seeds (confidence {certificate.confidence:g})."
+        f"{lower_percent(found.lower_bound)} of all seeds (confidence {certificate.confidence:g}"
+        f"{', this run only' if certificate.scope else ''})."
         for found in certificate.finalists
         if found.key == key
     ]

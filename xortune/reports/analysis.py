@@ -42,7 +42,7 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
-from xortune.runs.certificate import Certificate, CertifiedResult
+from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
@@ -435,7 +435,7 @@ def _fresh_score(run: Run, score: Score, one: CertifiedResult) -> str:
 
 def certified_lines(certificate: Certificate) -> list[str]:
     """What the bounds guarantee together, and the other attempts."""
-    return lines_of("certificate.txt.jinja", certificate=certificate)
+    return lines_of("certificate.txt.jinja", certificate=certificate, ledger=LEDGER)
 
 
 def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
