@@ -123,6 +123,27 @@ def test_what_is_said_of_eight_of_eight_and_of_the_winner_is_so(tmp_path):
     assert best == pytest.approx(97, abs=0.5)
 
 
+def test_what_is_said_of_how_often_an_interval_misses_is_so(tmp_path):
+    """In 5 of 100 on average over rates, in up to 21 where less than one failure is expected."""
+    text = markdown(plain(tmp_path, [(8, 8), (4, 8)]))
+    assert "In 5 of 100 such intervals it does not, on average over rates; in up to 21" in text
+    worst = []
+    for n in (1, 2, 8, 32, 128, 512):
+        k = np.arange(n + 1)
+        low, high = wilson(k, n)
+        even = (np.arange(1000) + 0.5) / 1000
+        just_outside = np.concatenate([low - 1e-9, high + 1e-9]).clip(1e-12, 1 - 1e-12)
+        rates = np.concatenate([even, just_outside])
+        outside = (low[:, None] > rates) | (high[:, None] < rates)
+        missed = (binom.pmf(k[:, None], n, rates) * outside).sum(axis=0)
+        assert n < 8 or missed[:1000].mean() == pytest.approx(0.05, abs=0.005)
+        worst.append(missed.max())
+        at = rates[missed.argmax()]
+        assert n * min(at, 1 - at) < 1
+    assert 0.2 < max(worst) < 0.21
+    assert min(worst) > 0.16
+
+
 def test_a_long_error_is_cut(tmp_path):
     lines = [done(0, CONFIG, solved(0, 1, 2)), failed(1, CONFIG | {"lr": 1}, 0, 8, error="e" * 400)]
     run = write_run(tmp_path / "r", lines)
