@@ -136,7 +136,8 @@ def account_in_ledger(run: Run) -> Iterator[Account | None]:
         name = account_of(run)
         yield Account(name, tuple(e for e in _entries(place, file) if e.account == name), file)
     finally:
-        os.close(file)  # the lock ends with it
+        fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile has the file open too
+        os.close(file)
 
 
 def _opened(place: Path) -> int | None:
