@@ -303,7 +303,7 @@ def test_a_repr_is_a_line():
     assert not any("\n" in text for text in shown)
     assert shown[0] == f"Run({str(run.path)!r}, 300 evaluations)"
     assert "(a1b2c3d4) succeeds under at least 99.25 % of all seeds" in shown[5]
-    assert shown[5].endswith("with confidence 0.95: 997 of 1,000 fresh seeds.)")
+    assert shown[5].endswith("with confidence 0.95 (this run only): 997 of 1,000 fresh seeds.)")
     assert "300 of 300 proposals, best 8/8" in shown[8]
 
 

@@ -69,14 +69,16 @@ def test_what_always_works_is_proven_by_74_seeds_what_never_works_refuted_by_2()
     assert trainer.asked[0].start == GATE.start == found.first_seed
     assert found.high == 1
     assert found.line == (
-        "proven: 74/74 seeds solved, success rate above 0.95 (lower bound 0.9603, confidence 0.95, "
-        "seeds 3221225472 to 3221225545)"
+        "proven: 74/74 seeds solved, success rate at least 0.95 (confidence 0.95, seeds 3221225472 "
+        "to 3221225545)"
     )
+    assert found.bound == pytest.approx(0.9603, abs=1e-4)
+    assert found.bound_confidence == pytest.approx(0.9)
     trainer = Scripted([False] * 500)
     found = gate_config(POINT, trainer, sequential())
     assert (found.answer, found.k, found.n, found.passed) == ("refuted", 0, 2, False)
     assert sum(map(len, trainer.asked)) == 16
-    assert found.line.startswith("refuted: 0/2 seeds solved, success rate below 0.95 (upper bound")
+    assert found.line.startswith("refuted: 0/2 seeds solved, success rate below 0.95 (confidence")
     assert {status: n for status, n in found.counts.items() if n} == {xt.Status.WRONG_PATTERN: 2}
 
 
@@ -144,7 +146,7 @@ def test_an_answer_and_what_is_shown_are_wrong_as_rarely_as_promised(rate, most,
     rates = np.array([rate, rate - 1e-6, rate + 1e-6, *np.linspace(0.15, 0.999, 101)])
     chances = {name: np.zeros_like(rates) for name in ("proven", "refuted", "undecided")}
     beyond = {name: np.zeros_like(rates) for name in chances}
-    missed = np.zeros_like(rates)
+    missed, untrue = np.zeros_like(rates), np.zeros_like(rates)
     for answer, k, n, found in ends(test, rates):
         chances[answer] += found
         low, high = anytime_interval(k, n, confidence=confidence)
@@ -153,16 +155,22 @@ def test_an_answer_and_what_is_shown_are_wrong_as_rarely_as_promised(rate, most,
         if answer == "proven":
             assert max(low, rate) <= bound
             beyond[answer] += found * (rates < bound)
+            untrue += found * (rates < rate)
         elif answer == "refuted":
             assert bound <= min(high, rate)
             beyond[answer] += found * (rates > bound)
+            untrue += found * (rates >= rate)
         else:
             assert low < rate < high
+            untrue += found * ((rates < low) | (rates > high))
     assert sum(chances.values()) == pytest.approx(np.ones_like(rates))
     assert chances["proven"][rates <= rate].max() <= alpha * (1 + 1e-6)
     assert chances["refuted"][rates >= rate].max() <= alpha * (1 + 1e-6)
     assert chances["proven"][0] > alpha / 2  # what it may spend is spent
     assert missed.max() <= alpha  # both ends together
+    assert untrue.max() <= alpha * (1 + 1e-6)  # the line, whichever it is
+    # A bound, whichever side is shown: near the rate both may be.
+    assert max(beyond["proven"] + beyond["refuted"]) <= 2 * alpha * (1 + 1e-6)
     for wrong in (beyond["proven"], beyond["refuted"]):  # each answer's own bound
         assert wrong.max() <= alpha * (1 + 1e-6)
         assert most != 100 or wrong.max() > alpha / 2

@@ -72,7 +72,7 @@ def test_undecided(seed):
     )
     result.stdout.fnmatch_lines_random(
         [
-            "refuted: 0 of * so the success rate is below 0.9 (upper bound 0.*",
+            "refuted: 0 of * so the success rate is below 0.9 (confidence 0.95, seeds 0 *",
             "  seed 0: AssertionError: loss 0.0*",
             "seed 0 (alone: --only-seed 0):",
             "E       AssertionError: loss 0.0",

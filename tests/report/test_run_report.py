@@ -20,6 +20,7 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Status, wilson
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
+from xortune.core.trainer import PROVEN_WORSE
 from xortune.reports import analysis
 from xortune.reports.analysis import MOST_LEVELS, evaluate_command, plain_script
 from xortune.reports.document import MISSING, first_rows, markdown_text
@@ -120,6 +121,27 @@ def test_what_is_said_of_eight_of_eight_and_of_the_winner_is_so(tmp_path):
     below = binom.cdf(np.arange(101), 100, 0.9) ** 200  # the best of 200 is at most k
     best = np.sum(np.arange(101) * np.diff(below, prepend=0.0))
     assert best == pytest.approx(97, abs=0.5)
+
+
+def test_what_is_said_of_how_often_an_interval_misses_is_so(tmp_path):
+    """In 5 of 100 on average over rates, in up to 21 where less than one failure is expected."""
+    text = markdown(plain(tmp_path, [(8, 8), (4, 8)]))
+    assert "In 5 of 100 such intervals it does not, on average over rates; in up to 21" in text
+    worst = []
+    for n in (1, 2, 8, 32, 128, 512):
+        k = np.arange(n + 1)
+        low, high = wilson(k, n)
+        even = (np.arange(1000) + 0.5) / 1000
+        just_outside = np.concatenate([low - 1e-9, high + 1e-9]).clip(1e-12, 1 - 1e-12)
+        rates = np.concatenate([even, just_outside])
+        outside = (low[:, None] > rates) | (high[:, None] < rates)
+        missed = (binom.pmf(k[:, None], n, rates) * outside).sum(axis=0)
+        assert n < 8 or missed[:1000].mean() == pytest.approx(0.05, abs=0.005)
+        worst.append(missed.max())
+        at = rates[missed.argmax()]
+        assert n * min(at, 1 - at) < 1
+    assert 0.2 < max(worst) < 0.21
+    assert min(worst) > 0.16
 
 
 def test_a_long_error_is_cut(tmp_path):
@@ -348,6 +370,33 @@ def subset(tmp_path, rows, seeds):
 
 def test_stopped_early_is_not_tied(tmp_path):
     assert subset(tmp_path, [({}, 100, 128), ({}, 8, 8)], 128) == (1, 1, [0])
+
+
+LADDER = {"ladder": [4, 8], "complete": True}
+COMPARED = "Only the 2 configurations with all 8 seeds are compared. "
+
+
+@pytest.mark.parametrize(
+    ("worse", "manifest", "said"),
+    [
+        (2, LADDER, "2 of the 3 others were proven worse; 1 was paused, because more seeds "),
+        (0, LADDER, "None of the 3 others was proven worse; all were paused, because more seeds "),
+        (3, LADDER, "3 of the 3 others were proven worse. The best "),
+        (1, LADDER | {"complete": False}, "1 of the 3 others was proven worse; 2 had fewer seeds "),
+        (0, {"complete": True}, "The 3 others got fewer. The best "),
+    ],
+)
+def test_how_many_are_proven_worse_and_how_many_only_paused(tmp_path, worse, manifest, said):
+    points = [CONFIG | {"hidden_dim": 2 + i} for i in range(5)]
+    counts = [(8, 8), (8, 8), (4, 4), (3, 4), (1, 4)]
+    lines = [done(i, points[i], solved(0, k, n)) for i, (k, n) in enumerate(counts)]
+    lines += [
+        failed(i, points[i], 4, 4, error=PROVEN_WORSE, final=False) for i in range(5 - worse, 5)
+    ]
+    run = write_run(tmp_path / "run", lines, trainer="network", **manifest)
+    text = markdown(run)
+    assert COMPARED + said in text
+    assert ("promised little" in text) == ("because more seeds" in said)
 
 
 @pytest.mark.parametrize(

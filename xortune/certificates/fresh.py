@@ -8,9 +8,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from xortune.certificates.ledger import account_in_ledger, digest
 from xortune.core.errors import (
     InputError,
     check_count,
@@ -23,13 +25,15 @@ from xortune.core.point import Point, Value
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer, missing_seeds
 from xortune.runs.certificate import (
+    LEDGER,
     Certificate,
     certificate_of,
     purpose_of,
+    risk_of,
     sequence_step,
     write_certificate,
 )
-from xortune.runs.evaluation import Criterion, Evaluation, Purpose, SeedsToTrain
+from xortune.runs.evaluation import MAX_IN_ACCOUNT, Criterion, Evaluation, Purpose, SeedsToTrain
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
@@ -164,10 +168,22 @@ class CertifyRequest:
             extendable=self.extendable,
             neighbourhood=self.neighbourhood,
         )
-        least = seeds_for_lower_bound(rate, confidence=1 - (1 - self.confidence) / 2)
+        self.refuse_unprovable(1)
+
+    def refuse_unprovable(self, number: int) -> None:
+        """Refuse seeds that cannot prove `min_rate` in an attempt with this number.
+
+        Raises:
+            InputError: not even all seeds without a failure prove it.
+        """
+        if self.min_rate is None:
+            return
+        alpha = risk_of(number, self.confidence, 1)
+        least = seeds_for_lower_bound(self.min_rate, confidence=1 - alpha)
         if not least <= self.seeds <= LONGEST:
+            which = "" if number == 1 else f" in attempt {number} of this space"
             raise InputError(
-                f"{self.seeds:,} seeds for a rate of {rate:g}",
+                f"{self.seeds:,} seeds for a rate of {self.min_rate:g}{which}",
                 field="seeds",
                 allowed=f"{least:,} to {LONGEST:,}"
                 if least <= LONGEST
@@ -238,6 +254,7 @@ def _attempt(
             fix="search further, or search another space",
         )
     if begun and _same(begun, purposes):
+        purposes = _continued(purposes, begun)
         is_foreign = _made_by_others(begun, trainer)
         rest = _tasks(run, trainer, purposes, begun, request.neighbourhood)
         if any(task.seeds for task in rest):
@@ -258,7 +275,47 @@ def _attempt(
                 fix="`neighbourhood_lower_bound` is in certificate.json; gate and export take "
                 "another finalist with --key",
             )
-    return _tasks(run, trainer, _purposes(run, request, number + 1), [], request.neighbourhood)
+    return _new_attempt(run, trainer, request, number + 1)
+
+
+def _new_attempt(
+    run: Run, trainer: Trainer, request: CertifyRequest, attempt: int
+) -> list[SeedsToTrain]:
+    """Return what a new attempt trains, after it has been written into the ledger beside the run.
+
+    If the same attempt was made before and the run was deleted, it has its number again where the
+    same seeds give the same results.
+    """
+    purposes = _purposes(run, request, attempt)
+    first = _first(CERTIFY, run, trainer, purposes, [])
+    identity = identity_of(trainer.describe())
+    facts = digest({**_facts(run, trainer, purposes), "first": first, "made": identity})
+    own = max((purpose.number for purpose in run.checks.lines.purposes.values()), default=0)
+    with account_in_ledger(run) as account:
+        again = None
+        if account is not None and (run.is_network or run.manifest.get("deterministic") is True):
+            again = account.number_of(facts)
+        number = again or 1 + max(own, 0 if account is None else account.number)
+        if number > MAX_IN_ACCOUNT:
+            raise InputError(
+                f"{number - 1:,} attempts were made for this space and rule for success",
+                place=str(run.path.resolve().parent / LEDGER),
+                allowed=f"{MAX_IN_ACCOUNT:,}: hardly any risk is left",
+            )
+        request.refuse_unprovable(number)
+        name = None if account is None else account.name
+        purposes = [replace(purpose, spent=number, account=name) for purpose in purposes]
+        tasks = _tasks(run, trainer, purposes, [], request.neighbourhood)
+        _refuse_seen(tasks, run)
+        if account is not None and again is None:
+            account.enter(number, facts, run, request.confidence)
+    return tasks
+
+
+def _continued(purposes: Sequence[Purpose], begun: Sequence[Evaluation]) -> list[Purpose]:
+    """Return the purposes with the number that their attempt has."""
+    last = purpose_of(begun[-1])
+    return [replace(one, spent=last.spent, account=last.account) for one in purposes]
 
 
 def _last(checks: Iterable[Evaluation]) -> tuple[int, list[Evaluation]]:
@@ -311,7 +368,16 @@ def _same(begun: Sequence[Evaluation], purposes: Sequence[Purpose]) -> bool:
     return (by == "neighbourhood" or purpose_of(begun[-1]).by == "own") and all(
         before.first is not None
         and requested.get(before.finalist)
-        == replace(before, kind="certify", moved=None, by=by, neighbours=0, first=None)
+        == replace(
+            before,
+            kind="certify",
+            moved=None,
+            by=by,
+            neighbours=0,
+            first=None,
+            spent=None,
+            account=None,
+        )
         for before in map(purpose_of, begun)
     )
 
@@ -419,7 +485,7 @@ def next_of_sequence(
     """Return what the sequence of a request needs next, after these further lines."""
     number, begun = _last([*run.checks, *lines])
     purposes = _purposes(run, request, number, purpose_of(begun[-1]).first)
-    return _next_of_sequence(run, purposes, begun)
+    return _next_of_sequence(run, _continued(purposes, begun), begun)
 
 
 def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
@@ -481,17 +547,7 @@ def _first(
     trained = (run.evaluations, run.checks)
     starts = np.concatenate([lines.column("first") for lines in trained])
     stops = starts + np.concatenate([lines.column("count") for lines in trained])
-    identity = identity_of(trainer.describe())
-    facts = {
-        "space": run.asked.text,
-        "seed": run.manifest.get("seed"),
-        "trainer": {name: identity[name] for name in _TRAINER if name in identity},
-        "attempt": request.attempt,
-        "finalists": [purpose.finalist for purpose in purposes],
-        "asked": [request.seeds, request.confidence, request.extendable]
-        + ([] if request.min_rate is None else [request.min_rate]),
-        "range": seeds.start,
-    }
+    facts = {**_facts(run, trainer, purposes), "range": seeds.start}
     room = max(len(seeds) - count, 0) // 2 + 1
     for draw in range(DRAWS):
         text = json.dumps({**facts, "draw": draw}, sort_keys=True)
@@ -500,6 +556,20 @@ def _first(
         if not ((stops > first) & (starts < first + count)).any():
             return first
     return int(stops[starts < seeds.stop].max(initial=seeds.start))
+
+
+def _facts(run: Run, trainer: Trainer, purposes: Sequence[Purpose]) -> dict[str, Any]:
+    """Return what the seeds of an attempt are drawn from."""
+    identity, request = identity_of(trainer.describe()), purposes[0]
+    return {
+        "space": run.asked.text,
+        "seed": run.manifest.get("seed"),
+        "trainer": {name: identity[name] for name in _TRAINER if name in identity},
+        "attempt": request.attempt,
+        "finalists": [purpose.finalist for purpose in purposes],
+        "asked": [request.seeds, request.confidence, request.extendable]
+        + ([] if request.min_rate is None else [request.min_rate]),
+    }
 
 
 def _refuse_seen(tasks: Sequence[SeedsToTrain], run: Run) -> None:

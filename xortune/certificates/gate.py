@@ -83,11 +83,13 @@ Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
 @dataclass(frozen=True)
 class SequentialTest:
-    """A test of a success rate being above `min_rate`, after each seed (see `stats.sequential`).
+    """A test of a success rate being at least `min_rate`, after each seed (see `stats.sequential`).
 
-    The answer is wrong with a probability of at most 1 - `confidence`: that is the greatest
-    probability of calling a rate of `min_rate` or less proven, and of calling a rate of `min_rate`
-    or more refuted. The risk is spread over `max_seeds` seeds, so this number is part of the
+    The answer is wrong with a probability of at most 1 - `confidence`, whatever the rate is: a rate
+    below `min_rate` is called proven, or a rate of `min_rate` or more refuted, no more often. At
+    `min_rate` itself each answer has this probability, and only "refuted" is wrong. Both sides
+    spend the whole risk, so no bound beyond `min_rate` goes with an answer at its confidence (see
+    `Verdict.bound`). The risk is spread over `max_seeds` seeds, so this number is part of the
     question: asking again with more seeds after `undecided` is another test with its own risk. The
     answer depends only on the seeds and their order, not on how many are trained at a time.
 
@@ -137,7 +139,10 @@ class SequentialTest:
         return self._above(1 - self.min_rate, np.subtract(n, k), np.asarray(n))
 
     def bound(self, answer: Answer, k: int, n: int) -> float | None:
-        """Return the bound on the rate that k of n seeds decided by: lower, upper, or None."""
+        """Return the bound on the rate that k of n seeds decided by: lower, upper, or None.
+
+        Each side's bound is wrong with a probability of at most 1 - `confidence`.
+        """
         if answer == "proven":
             return self._lower(self.min_rate, k, n)
         return 1 - self._lower(1 - self.min_rate, n - k, n) if answer == "refuted" else None
@@ -203,7 +208,7 @@ class Verdict(SeedCount):
     A gate on a certificate trains nothing and leaves some fields None.
 
     Attributes:
-        answer: `proven` (the rate is above `min_rate`), `refuted` (below it) or `undecided`.
+        answer: `proven` (the rate is at least `min_rate`), `refuted` (below it) or `undecided`.
         min_rate: the requested rate.
         confidence: 1 minus the greatest probability of a wrong answer.
         key: key of the config.
@@ -215,8 +220,10 @@ class Verdict(SeedCount):
         most: seeds after which the gate gives up; None for a certificate.
         counts: how many of the n seeds ended in each status; None for a certificate.
         seeds: a description of the seeds; None if they follow `first_seed`.
+        this_run: whether the confidence of a certificate covers the attempts of its run only, since
+            no ledger of the project counts them.
         bound: the lower bound of the rate if it is proven, the upper bound if it is refuted, None
-            if it is undecided. It holds with `confidence` by itself, and so lies in the interval.
+            if it is undecided. It holds with `bound_confidence`, and lies in the interval.
     """
 
     answer: Answer
@@ -231,6 +238,7 @@ class Verdict(SeedCount):
     counts: dict[Status, int] | None
     seeds: str | None = None
     bound: float | None = None
+    this_run: bool = False
 
     def __repr__(self) -> str:
         return f"Verdict({self.line})"
@@ -250,8 +258,18 @@ class Verdict(SeedCount):
         return self.answer == "proven"
 
     @property
+    def bound_confidence(self) -> float:
+        """The confidence of `bound`.
+
+        Near `min_rate` either answer may be given, and the bound of each has the whole risk. So
+        a bound that is shown is wrong with twice the risk. A certificate has lower bounds only.
+        """
+        sides = 1 if self.most is None else 2
+        return 1 - sides * (1 - self.confidence)
+
+    @property
     def line(self) -> str:
-        """The answer, the counts, the bounds and the seeds, in one line."""
+        """The answer, the counts and the seeds, in one line, which holds with `confidence`."""
         seeds = self.seeds or f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
         sure = f"confidence {self.confidence:g}"
         solved = f"{self.answer}: {self.k}/{self.n} seeds solved"
@@ -259,20 +277,16 @@ class Verdict(SeedCount):
             relation = "at least" if self.passed else "below"
             return (
                 f"{solved}, lower bound {_down(self.low)} is {relation} {self.min_rate:g} "
-                f"({sure}, certified config {self.key}, {seeds})"
+                f"({sure}{', this run only' * self.this_run}, certified config {self.key}, {seeds})"
             )
         if self.bound is None:
             assert self.high is not None
             return (
-                f"{solved}, success rate {_down(self.low)} to {_up(self.high)}, so neither above "
-                f"nor below {self.min_rate:g} for sure after {self.n} seeds ({sure}, {seeds})"
+                f"{solved}, success rate {_down(self.low)} to {_up(self.high)}, so neither at "
+                f"least nor below {self.min_rate:g} for sure after {self.n} seeds ({sure}, {seeds})"
             )
-        bound = (
-            f"above {self.min_rate:g} (lower bound {_down(self.bound)}"
-            if self.passed
-            else f"below {self.min_rate:g} (upper bound {_up(self.bound)}"
-        )
-        return f"{solved}, success rate {bound}, {sure}, {seeds})"
+        side = "at least" if self.passed else "below"
+        return f"{solved}, success rate {side} {self.min_rate:g} ({sure}, {seeds})"
 
 
 def _down(bound: float) -> str:
@@ -364,4 +378,5 @@ def gate_certificate(certificate: Certificate, *, min_rate: float, key: str | No
         most=None,
         counts=None,
         bound=finalist.lower_bound if proven else None,
+        this_run=bool(certificate.scope),
     )

@@ -1,8 +1,8 @@
 """A pytest plugin: `@pytest.mark.seeds(500, min_rate=0.95)`, a test of a training over seeds.
 
-The test is called for one seed after another until its success rate is proven to be above
-`min_rate`, is refuted, or can no longer be proven with the remaining seeds. The bounds are those of
-`xortune.gate`; they hold although the test looks at them after every seed.
+The test is called for one seed after another until its success rate is proven to be at least
+`min_rate`, is refuted, or can no longer be proven with the remaining seeds. The rule is that of
+`xortune.gate`; its answers hold although the test looks after every seed.
 
 This module imports only pytest and does nothing for tests without the mark, because pytest loads it
 in every project of an environment with xortune.
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{MARKER}(n, *, min_rate, confidence=0.95, first=1207959552): call the test for up to n "
-        "seeds, until its success rate is proven to be above min_rate, or not",
+        "seeds, until its success rate is proven to be at least min_rate, or not",
     )
 
 

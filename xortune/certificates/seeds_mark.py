@@ -102,20 +102,19 @@ class SeedTally:
 
     @property
     def message(self) -> str:
-        """Why the test failed: counts, bounds, the first seeds that failed, a traceback."""
+        """Why the test failed: counts, the first seeds that failed, a traceback."""
         test, k, n = self._test, self.seen.k, self.seen.n
         text = f"{self.answer}: {k} of {n} seeds passed, "
         if self.answer == "refuted":
-            bound = test.bound("refuted", k, n)
-            text += f"so the success rate is below {test.min_rate:g} (upper bound {bound:.4f}"
+            text += f"so the success rate is below {test.min_rate:g} ("
         else:
             low, high = map(float, anytime_interval(k, n, confidence=test.confidence))
             text += (
                 f"so {test.min_rate:g} is not proven with {test.max_seeds} seeds "
-                f"(success rate {low:.4f} to {high:.4f}"
+                f"(success rate {low:.4f} to {high:.4f}, "
             )
         seeds = f"seeds {test.first_seed} to {self.next - 1}"
-        lines = [f"{text}, confidence {test.confidence:g}, {seeds})"]
+        lines = [f"{text}confidence {test.confidence:g}, {seeds})"]
         lines += [f"  seed {seed}: {message}" for seed, message in self.failures]
         if (more := n - k - len(self.failures)) > 0:
             lines.append(f"  ... and {more} more")

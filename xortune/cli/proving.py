@@ -208,6 +208,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         **{name: getattr(verdict, name) for name in names},
         "config": verdict.point.as_dict(),
         **{name: getattr(verdict, name) for name in ("k", "n", "low", "high", "bound")},
+        "bound_confidence": None if verdict.bound is None else verdict.bound_confidence,
         "first_seed": verdict.first_seed,
         "max_seeds": verdict.most,
         "statuses": counts and {status.label: count for status, count in counts.items()},

@@ -132,11 +132,16 @@ def place_of(run: Run, key: str, *, at: str) -> int:
 
 
 def certified_outcome(
-    run: Run, certificate: Certificate | None, key: str
+    run: Run, certificate: Certificate | None, key: str, number: int | None = None
 ) -> tuple[Attempt, Outcome] | None:
-    """Return the last complete attempt and the config's outcome in it; None if it is not in it."""
+    """Return an attempt and the config's outcome in it; None if it is not in it.
+
+    The attempt is the last complete one if its number is not given.
+    """
     if certificate is None or (attempt := certificate.latest) is None:
         return None
+    if number is not None:
+        attempt = next(one for one in certificate.attempts if one.number == number)
     purposes = (run.checks.lines.purposes[line] for line in run.checks.places.tolist())
     own = [(one.kind, one.attempt) == ("certify", attempt.number) for one in purposes]
     results = ConfigResults(run.checks.where(np.array(own, np.bool_)).of_keys([key]))

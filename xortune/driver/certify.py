@@ -125,9 +125,10 @@ def certify(
 ) -> Certificate:
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
-    With a probability of at least `confidence` all lower bounds of all attempts of the run hold
-    together: see `runs.certificate`. The run's certificate.json has the result, and its journal
-    every block. The same call continues one that was interrupted.
+    With a probability of at least `confidence` all lower bounds of all attempts hold together,
+    those of other and of deleted runs of the same space and rule for success included, by the
+    ledger beside the run: see `runs.certificate`. The run's certificate.json has the result, and
+    its journal every block. The same call continues one that was interrupted.
 
     Args:
         run: a run, or its directory.

@@ -49,8 +49,7 @@ def yaml_config(point: Point, comments: Sequence[str]) -> str:
 def paragraph(run: Run, key: str | None = None) -> str:
     """Say what was searched, how the configuration was chosen, and its rate on fresh seeds."""
     certificate = run.certificate
-    attempt = None if certificate is None else certificate.latest
-    if certificate is None or attempt is None:
+    if certificate is None or certificate.latest is None:
         command = certify_command(run, 1_000, str(run.path))
         raise InputError(
             "a paragraph describes a certificate, and the run has no complete one",
@@ -58,12 +57,14 @@ def paragraph(run: Run, key: str | None = None) -> str:
             fix=None if command is None else f"make one: `{command}`",
         )
     finalist = certificate.best if key is None else certificate.finalist(key)
+    attempt = next(one for one in certificate.attempts if one.number == finalist.attempt)
     [text] = lines_of(
         "paragraph.txt.jinja",
         run=run,
         attempt=attempt,
         found=finalist,
         confidence=certificate.confidence,
+        scope=certificate.scope,
         imported=is_imported(run.manifest),
         trainings=int(run.results.counts.n.sum()),
         settings=", ".join(f"{name} = {value_text(one)}" for name, one in finalist.point.items()),
@@ -225,7 +226,8 @@ def _certified(run: Run, key: str) -> list[str]:
         return []
     return [
         f"On fresh seeds from {found.first}: {found.k} of {found.n}, so at least "
-        f"{lower_percent(found.lower_bound)} of all seeds (confidence {certificate.confidence:g})."
+        f"{lower_percent(found.lower_bound)} of all seeds (confidence {certificate.confidence:g}"
+        f"{', this run only' if certificate.scope else ''})."
         for found in certificate.finalists
         if found.key == key
     ]

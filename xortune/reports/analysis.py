@@ -42,7 +42,7 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
-from xortune.runs.certificate import Certificate, CertifiedResult
+from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
@@ -399,11 +399,13 @@ WORST = "worst neighbour"  # the last column of a certificate with neighbours
 
 
 def certified_table(certificate: Certificate, run: Run) -> Table:
-    """The finalists of the last complete attempt, in its order."""
+    """The finalists, each with its largest bound; the attempt that has it, if they differ."""
     report = report_of(run)
     score = report.score
+    several = len({one.attempt for one in certificate.finalists}) > 1
     has_neighbours = any(one.neighbours for one in certificate.finalists)
-    heads = [f"{score.name} ({score.worst})"] if score else []
+    heads = ["attempt"] if several else []
+    heads += [f"{score.name} ({score.worst})"] if score else []
     heads += [WORST] if has_neighbours else []
     rows = [
         (
@@ -412,7 +414,8 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
             f"{one.k}/{one.n} {one.rate_text}",
             _gap(one),
             lower_percent(one.lower_bound),
-            *([_fresh_score(run, score, one.key)] if score else []),
+            *([str(one.attempt)] if several else []),
+            *([_fresh_score(run, score, one)] if score else []),
             *([_worst_neighbour(one)] if has_neighbours else []),
         )
         for one in certificate.finalists
@@ -421,9 +424,9 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
     return table_of([*texts("configuration"), *columns], rows)
 
 
-def _fresh_score(run: Run, score: Score, key: str) -> str:
+def _fresh_score(run: Run, score: Score, one: CertifiedResult) -> str:
     """The median of the trainer's own number on fresh seeds, and its worse decile."""
-    certified = certified_outcome(run, run.certificate, key)
+    certified = certified_outcome(run, run.certificate, one.key, one.attempt)
     if certified is None:
         return "–"
     median, worst = score.of(certified[1])
@@ -432,7 +435,7 @@ def _fresh_score(run: Run, score: Score, key: str) -> str:
 
 def certified_lines(certificate: Certificate) -> list[str]:
     """What the bounds guarantee together, and the other attempts."""
-    return lines_of("certificate.txt.jinja", certificate=certificate)
+    return lines_of("certificate.txt.jinja", certificate=certificate, ledger=LEDGER)
 
 
 def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:

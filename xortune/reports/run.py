@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import figures_of
+from xortune.reports.figures.seeds import Stop, stops_of
 from xortune.runs.manifest import imported_from, is_imported
 from xortune.runs.results import ConfigResult, number_names
 from xortune.runs.run import Run
@@ -97,6 +99,7 @@ def run_document(run: Run) -> Document:
         "left_out": left_out(run.manifest),
         "finalists": () if certificate is None else certificate.finalists,
         "front": front_table(run),
+        "fewer": _fewer(run),
         # What decides whether a seed is solved, for words.md.jinja.
         "kind": "imported" if imported else "network" if trainer == "network" else "rule",
         # All configs of a search have its first seeds; imported ones may have any.
@@ -121,6 +124,13 @@ def run_document(run: Run) -> Document:
     configs = None if best is None else config_table(run)
     values["repeated"] = configs is not None and configs.repeated
     return Document("run.md.jinja", values, plots, configs)
+
+
+def _fewer(run: Run) -> dict[str, int]:
+    """How many configs got fewer than the full seeds, for each reason that the report tells."""
+    told = {Stop.WORSE: "worse", Stop.ENDED: "ended", Stop.EARLY: "early"}
+    found = Counter(told.get(stop, "paused") for stop in stops_of(run) if stop is not Stop.FULL)
+    return {reason: found[reason] for reason in (*told.values(), "paused")}
 
 
 def named(point: Point, names: Sequence[str]) -> str:

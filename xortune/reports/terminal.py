@@ -305,7 +305,7 @@ NOTED = {"best subset": "green", "stopped early": "dim", "fewer seeds": "dim"}
 
 
 def render_certificate(run: Run, console: Console) -> None:
-    """Print the finalists of the last complete attempt on fresh seeds, and the other attempts."""
+    """Print the finalists on fresh seeds, each with its largest bound, and the other attempts."""
     certificate = run.certificate
     assert certificate is not None
     if finalists := certificate.finalists:

@@ -25,10 +25,17 @@ from xortune.stats.sequential import boundary
 # A certificate follows from the journal alone.
 #
 # **The promise.** With a probability of at least `confidence`, *all* lower bounds of *all* attempts
-# of a run hold together. So the bounds may choose the best finalist, and repeated attempts do not
-# inflate the error: attempt a may be wrong with probability alpha / 2**a (alpha/2, alpha/4, ...,
-# together less than alpha = 1 - confidence), split equally over its finalists (Bonferroni). The
-# promise is for one run: another run of the same space makes its own, on other seeds.
+# of a project hold together. So the bounds may choose the best finalist, and repeated attempts do
+# not inflate the error: attempt a may be wrong with a share of alpha = 1 - confidence. After a
+# attempts 1 / (5 a**2) of alpha is left: the first has 80 %, the second 15 %, the third 2.8 %, and
+# all together less than alpha. An attempt splits its share equally over its finalists (Bonferroni).
+# The shares fall slowly: the bound of 1,000 seeds without a failure is 99.68 % in attempt 1,
+# 98.94 % in attempt 10, 98.60 % in attempt 30.
+#
+# **The project** is the account of the ledger beside the run (`certificates.ledger`): the attempts
+# of all runs of the same space and rule for success, deleted ones included. Each line of an attempt
+# has its number there. Where there is no ledger, the attempts of the run are counted, and the
+# certificate says "this run only".
 #
 # **The bound** of a finalist is Clopper and Pearson's for the planned n. In an extendable attempt
 # seeds may be added once the counts are known, so it is the anytime lower bound.
@@ -48,6 +55,12 @@ from xortune.stats.sequential import boundary
 # Technometrics 24). The second bounds hold together with the same confidence, a separate promise.
 
 Bound: TypeAlias = Literal["clopper-pearson", "anytime", "sequence"]
+
+LEDGER = "certificates.jsonl"
+"""The file beside the runs in which all attempts to certify are counted."""
+
+FIRST_SHARE = 0.8
+"""The share of the risk that the first attempt takes: most projects need no second one."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,7 @@ class CertifiedResult(SeedCount):
         neighbours: the finalist with one setting moved.
         neighbourhood_bound: lower bound of the lowest success rate among it and its neighbours;
             None without neighbours, or while seeds of one are missing.
+        attempt: the number of the attempt that trained these seeds.
     """
 
     key: str
@@ -93,6 +107,7 @@ class CertifiedResult(SeedCount):
     confidence: float
     neighbours: tuple[Neighbour, ...] = field(default=(), repr=False)
     neighbourhood_bound: float | None = None
+    attempt: int = 1
 
     @property
     def gap(self) -> float:
@@ -113,13 +128,15 @@ class Attempt:
         number: from 1.
         seeds: planned for each finalist.
         bound: the kind of its lower bounds.
-        confidence: of all its bounds together: 1 - alpha / 2**number.
+        confidence: of all its bounds together: 1 minus its share of alpha.
         complete: whether every finalist has all its seeds, and so has every neighbour if the
             bounds of neighbourhoods order the finalists.
         finalists: ordered by the bound of `by`, highest first, then in the search's order.
         by: the bound that orders them: each finalist's own, or that of its neighbourhood.
         fingerprints: of what trained its blocks; the run's manifest has the details.
         min_rate: the rate that a sequence proves; None for other attempts.
+        spent: its number among the attempts whose risks are added up; see `share_of`.
+        account: in the ledger beside the run; None if only the run's own attempts are counted.
     """
 
     number: int
@@ -131,6 +148,13 @@ class Attempt:
     by: Criterion = "own"
     fingerprints: tuple[str, ...] = ()
     min_rate: float | None = None
+    spent: int = 1
+    account: str | None = field(default=None, compare=False)
+
+    @property
+    def share(self) -> float:
+        """The share of alpha that it may be wrong with."""
+        return share_of(self.spent)
 
 
 @dataclass(frozen=True)
@@ -138,7 +162,8 @@ class Certificate:
     """All attempts to certify finalists of one run.
 
     Attributes:
-        confidence: with which all bounds of all attempts hold together.
+        confidence: with which all bounds of all attempts hold together, those of other runs in the
+            same account included.
         attempts: in their order, at least one.
     """
 
@@ -162,8 +187,13 @@ class Certificate:
             return f"Nothing is proven of {named}: {counted}"
         return (
             f"{named} succeeds under at least {lower_percent(best.lower_bound)} of all seeds, with "
-            f"confidence {self.confidence:g}: {counted}"
+            f"confidence {self.confidence:g}{self.scope}: {counted}"
         )
+
+    @property
+    def scope(self) -> str:
+        """What follows the confidence in a sentence: where only this run's attempts are counted."""
+        return "" if all(one.account for one in self.attempts) else " (this run only)"
 
     def _repr_html_(self) -> str:
         """For notebooks: the sentence, and the finalists."""
@@ -184,14 +214,29 @@ class Certificate:
         """The last complete attempt."""
         return next((attempt for attempt in reversed(self.attempts) if attempt.complete), None)
 
-    @property
+    @cached_property
     def finalists(self) -> tuple[CertifiedResult, ...]:
-        """The finalists of `latest`, in its order; none if no attempt is complete."""
-        return self.latest.finalists if self.latest else ()
+        """Every certified configuration with its largest bound, in the order of `latest`.
+
+        The bounds of all attempts hold together, so a later one takes nothing back. Attempts count
+        if they are complete and the same trainer and versions as in `latest` made them; of equal
+        bounds the later one is shown. None if no attempt is complete.
+        """
+        if (latest := self.latest) is None:
+            return ()
+        largest: dict[str, CertifiedResult] = {}
+        for attempt in self.attempts:
+            if not attempt.complete or attempt.fingerprints != latest.fingerprints:
+                continue
+            for found in attempt.finalists:
+                before = largest.get(found.key, found)
+                if _place(found, latest.by)[:2] <= _place(before, latest.by)[:2]:
+                    largest[found.key] = found
+        return tuple(sorted(largest.values(), key=lambda found: _place(found, latest.by)))
 
     @property
     def best(self) -> CertifiedResult:
-        """The first finalist of the latest complete attempt.
+        """The first of `finalists`.
 
         Raises:
             InputError: no attempt is complete.
@@ -216,10 +261,17 @@ class Certificate:
         return self.finalists[keys.index(key)]
 
 
-def risk_of(attempt: int, confidence: float, finalists: int) -> float:
+def share_of(number: int) -> float:
+    """The share of alpha of attempt number a = 1, 2, ...: together all take less than 1."""
+    if number == 1:
+        return FIRST_SHARE
+    before = number - 1  # what is left falls from 1 / before**2 to 1 / number**2 of the rest
+    return (1 - FIRST_SHARE) * (before + number) / (before * number) ** 2
+
+
+def risk_of(number: int, confidence: float, finalists: int) -> float:
     """The alpha of one finalist's bound: the attempt's share, split over the finalists."""
-    share: float = (1 - confidence) / 2**attempt
-    return share / finalists
+    return (1 - confidence) * share_of(number) / finalists
 
 
 def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
@@ -274,9 +326,7 @@ def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep
     """The state of a sequence at a finalist, from its lines in any order."""
     assert purpose.min_rate is not None
     assert purpose.first is not None
-    rule = boundary(
-        purpose.min_rate, purpose.seeds, risk_of(purpose.attempt, purpose.confidence, 1)
-    )
+    rule = boundary(purpose.min_rate, purpose.seeds, risk_of(purpose.number, purpose.confidence, 1))
     most = int(rule.allowed[-1])
     failures = n = 0
     final = (line for line in lines if line.final)
@@ -304,7 +354,7 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         by_finalist = own if purpose_of(line).kind == "certify" else near
         by_finalist.setdefault(purpose_of(line).finalist, []).append(line)
     bound: Bound = "anytime" if last.extendable else "clopper-pearson"
-    alpha = risk_of(number, last.confidence, last.finalists)
+    alpha = risk_of(last.number, last.confidence, last.finalists)
     if last.min_rate is None:
         # The lines show which neighbours have begun; the purpose has how many there will be.
         planned = max(
@@ -320,7 +370,7 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         complete = len(results) == last.finalists and all(found.n == seeds for found in results)
         complete = complete and (measured or last.by == "own")
     else:
-        bound, alpha = "sequence", risk_of(number, last.confidence, 1)
+        bound, alpha = "sequence", risk_of(last.number, last.confidence, 1)
         steps = [sequence_step(found, purpose_of(found[0])) for found in own.values()]
         results = [
             _certified(found, seeds, alpha, bound, step=step)
@@ -332,7 +382,7 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         number=number,
         seeds=seeds,
         bound=bound,
-        confidence=1 - risk_of(number, last.confidence, 1),
+        confidence=1 - risk_of(last.number, last.confidence, 1),
         complete=complete,
         finalists=tuple(sorted(results, key=lambda finalist: _place(finalist, last.by))),
         by=last.by,
@@ -340,6 +390,8 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
             sorted({line.fingerprint for line in lines if line.fingerprint is not None})
         ),
         min_rate=last.min_rate,
+        spent=last.number,
+        account=last.account,
     )
 
 
@@ -377,6 +429,7 @@ def _certified(
         rank=purpose.rank,
         search=SeedCount(purpose.search_k, purpose.search_n),
         first=min(line.block.first for line in lines),
+        attempt=purpose.attempt,
         k=k,
         n=n,
         lower_bound=lower,
@@ -414,6 +467,12 @@ def _solved(line: Evaluation) -> int:
 
 CERTIFICATE = "certificate.json"
 
+THIS_RUN = (
+    f"The attempts that this run's journal has, and no other, because there was no {LEDGER} beside "
+    "the run: whoever searches anew, or deletes a run and begins again, has the same probability "
+    "to be wrong once more."
+)
+
 SEQUENCE = (
     " or, where it proves min_rate, wholly on each that is reached, the next only if the one "
     "before is proven"
@@ -423,9 +482,10 @@ SEQUENCE = (
 def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The certificate as JSON values.
 
-    `finalists` are those of the last complete attempt, in its order, each with its
-    `earlier_attempts`; `attempts` are all attempts, incomplete ones included. `run` has the
-    versions that made the blocks of `finalists`: the search may have had others.
+    `finalists` are all certified configurations, each with its largest bound, the attempt that has
+    it, and the `earlier_attempts` before that; `attempts` are all attempts, incomplete ones
+    included. `run` has the versions that made the blocks of `finalists`: the search may have had
+    others.
     """
     latest = certificate.latest
     shown = latest or certificate.attempts[-1]
@@ -433,30 +493,35 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         "confidence": certificate.confidence,
         "promise": (
             f"With a probability of at least {certificate.confidence:g} all lower bounds of all "
-            "attempts of this run hold together. Attempt a may be wrong with probability "
-            "alpha / 2**a, alpha = 1 - confidence, and spends it equally on its finalists"
+            f"attempts of this {'run' if certificate.scope else 'project'} hold together. After a "
+            "attempts 1 / (5 a**2) of alpha = 1 - confidence is left; an attempt spends its share "
+            "equally on its finalists"
             f"{SEQUENCE if any(a.min_rate for a in certificate.attempts) else ''}; the "
             "confidence beside a bound is that of this bound by itself."
         ),
         "covers": (
-            "The attempts that this run's journal has, and no other: whoever searches anew, or "
-            "deletes a run and begins again, has the same probability to be wrong once more. Their "
-            "seeds are drawn from the run (space, search's seed, trainer) and from what is asked "
-            "(finalists, number of seeds, attempt): another run or question has other seeds, the "
-            "same one the same answer."
-        ),
+            THIS_RUN
+            if certificate.scope
+            else f"All attempts of this space and rule for success in {LEDGER} beside the run, "
+            "those of other and of deleted runs included, with this confidence or more."
+        )
+        + " The seeds are drawn from the run (space, search's seed, trainer) and from what is "
+        "asked (finalists, number of seeds, attempt): another run or question has other seeds, the "
+        "same one the same seeds.",
         "attempt": latest.number if latest else None,
         "bound": latest.bound if latest else None,
         "by": latest.by if latest else None,
         "finalists": [
             _finalist_json(found)
-            | {"earlier_attempts": _earlier(certificate, found.key, latest.number)}
+            | {"earlier_attempts": _earlier(certificate, found.key, found.attempt)}
             for found in certificate.finalists
-            if latest
         ],
         "attempts": [
             {
                 "attempt": attempt.number,
+                "account": attempt.account,
+                "number_in_account": attempt.spent,
+                "share": attempt.share,
                 "seeds": attempt.seeds,
                 "bound": attempt.bound,
                 "confidence": attempt.confidence,
@@ -498,6 +563,7 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
     return {
         "key": found.key,
         "config": found.point.as_dict(),
+        "attempt": found.attempt,
         **_fresh(found),
         "rate": found.rate,
         "lower_bound": found.lower_bound,

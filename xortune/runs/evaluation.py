@@ -63,8 +63,11 @@ MAX_NUMBERS, MAX_OUTPUT = 2**27, 2**20
 MAX_POINTS = 2**22
 """Maximum per line: points of all curves together."""
 
+MAX_IN_ACCOUNT = 10_000
+"""Maximum number of an attempt in its account: one a day for 27 years."""
+
 MAX_ATTEMPTS = 1000
-"""Attempt a spends alpha / 2**a, so later attempts could prove nothing."""
+"""Maximum number of an attempt of one run."""
 
 Whole: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 Successes: TypeAlias = Annotated[int, Field(ge=0, le=2**32)]
@@ -107,6 +110,10 @@ class Purpose:
         neighbours: of all finalists of the attempt together; 0 if none are measured.
         first: first seed of the attempt; for a neighbour the first seed of all neighbours.
         min_rate: the rate that the attempt proves, finalist after finalist; None otherwise.
+        spent: the attempt's number among all whose risks are added up, which says its share; the
+            number of the attempt if None.
+        account: of the ledger beside the run, in which these attempts are counted; None if they are
+            those of the run alone.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
@@ -126,6 +133,13 @@ class Purpose:
     neighbours: Successes
     first: Annotated[int, Field(ge=0, lt=2**32)] | None
     min_rate: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, _NotNull] = None
+    spent: Annotated[Annotated[int, Field(ge=1, le=MAX_IN_ACCOUNT)] | None, _NotNull] = None
+    account: Annotated[str | None, _NotNull] = None
+
+    @property
+    def number(self) -> int:
+        """The number of the attempt among all whose risks are added up, from 1."""
+        return self.attempt if self.spent is None else self.spent
 
 
 @dataclass(frozen=True)
@@ -272,8 +286,9 @@ def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> st
         line |= _details_fields(outcome.details, block.first)
     if evaluation.purpose is not None:
         purpose = dataclasses.asdict(evaluation.purpose)
-        if purpose["min_rate"] is None:
-            del purpose["min_rate"]
+        for name in ("min_rate", "spent", "account"):
+            if purpose[name] is None:
+                del purpose[name]
         line["purpose"] = purpose
     fingerprint, at = written or (evaluation.fingerprint, evaluation.at)
     if at is not None:

@@ -49,7 +49,7 @@ def optimization_history(run: Run, *, running: bool = False) -> Plot:
         drawn=drawn,
         spent=f"{_amount(line.marks[last + 1].x)} of {_amount(total)} {unit}",
         certified=certificate.best if certificate and len(layers) > len(dots) + 1 else None,
-        confidence=certificate and certificate.confidence,
+        confidence=certificate and f"{number(certificate.confidence)}{certificate.scope}",
     )
 
 

@@ -51,7 +51,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
         for row, r in enumerate(shown)
     ]
     layers.append(Series("in the search, with its 95 % interval", tuple(searched)))
-    sure = number(certificate.confidence) if certificate else ""
+    sure = f"{number(certificate.confidence)}{certificate.scope}" if certificate else ""
     certified = [
         Mark(
             finalist.rate,
