@@ -472,6 +472,36 @@ def accuracy(config, seed):
     return {"accuracy": 0.9 if lucky(config, seed) else 0.1}
 
 
+def returns(config, seed):
+    """An agent's return after each of three episodes."""
+    rng = np.random.default_rng([seed, config["x"]])
+    for step in range(3):
+        yield {"step": step, "return": rng.normal(150 + 10 * config["x"], 20), "size": 7}
+
+
+def test_a_comparison_in_python_keeps_its_rule():
+    """The judged number comes first; constants and what counts a seed's progress do not come."""
+    found = xt.compare(
+        [{"x": 0}, {"x": 2}], train=returns, success="return <= 150", seeds=20, output="1"
+    )
+    [judged] = found.numbers
+    assert (judged.name, judged.better) == ("return", "smaller")
+    assert not [name for name in found.table if name.startswith(("reports", "step", "size"))]
+    assert "return: smaller is better" in xt.plot_numbers(found).layout.title.text
+    page = Path(xt.write_comparison(found, "1")[0]).read_text()
+    assert "smaller is better" in page
+    assert "the rule says what is better" in page
+    assert "rule for success" in page
+    assert "every judged row on" not in page
+    outcomes = [one.outcome for one in found.contestants]
+    again = xt.compare(outcomes, labels=["a", "b"], success="return <= 150")
+    assert again.numbers == found.numbers
+    [unjudged] = xt.compare(outcomes, labels=["a", "b"]).numbers
+    assert (unjudged.name, unjudged.better) == ("return", "")
+    with pytest.raises(InputError, match="is not a rule"):
+        xt.compare(outcomes, labels=["a", "b"], success="return")
+
+
 def test_a_function_that_no_seed_comes_through_is_refused():
     about = ["all 8 seeds of every configuration crashed: ", " a success is"]
     for more in {"sequential": True}, {"seeds": 8}:

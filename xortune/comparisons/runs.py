@@ -18,7 +18,8 @@ from xortune.core.formats import as_html, count, decimals, number, plain, rounde
 from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
-from xortune.runs.results import free_name
+from xortune.runs.results import free_name, measured_names
+from xortune.stats.numbers import finite
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 from xortune.stats.proportions import (
     boschloo,
@@ -301,12 +302,25 @@ class RunComparison:
         return self._compare("epochs", "smaller", needed)
 
     @cached_property
-    def numbers(self) -> tuple[ComparedNumbers, ...]:
-        """Each number that two contestants or more have, those that a rule judges first."""
+    def number_names(self) -> tuple[str, ...]:
+        """The names of numbers: first those that a rule judges.
+
+        Others are left out if they are the same for all seeds, or count the progress of a seed.
+        """
         judged = [one.rule.name for one in self.contestants if one.rule is not None]
-        others = [name for one in self.contestants for name in one.outcome.details.values]
+        outcomes = [one.outcome for one in self.contestants]
+        others = [
+            name
+            for name in measured_names(outcomes)
+            if np.unique(finite(np.concatenate([_reported(o, name) for o in outcomes]))).size > 1
+        ]
+        return tuple(dict.fromkeys([*judged, *others]))
+
+    @cached_property
+    def numbers(self) -> tuple[ComparedNumbers, ...]:
+        """Each of `number_names` that two contestants or more have."""
         compared = []
-        for name in dict.fromkeys([*judged, *others]):
+        for name in self.number_names:
             rules = [o.rule if o.rule and o.rule.name == name else None for o in self.contestants]
             reported = [_reported(one.outcome, name) for one in self.contestants]
             known = [bool(np.isfinite(values).any()) for values in reported]

@@ -189,7 +189,8 @@ def compare(
         train: False refuses instead of training. Or the function of your own that trains runs whose
             space does not name it and that have no certificate; or a list with one for each.
         success: for dicts: what is a success, as in a space file: "accuracy >= 0.9"; not needed if
-            the function returns True or False.
+            the function returns True or False. For outcomes: the rule by which their seeds
+            succeeded, so that the number that it judges is shown first, with its direction.
         different_tasks: compare runs of different tasks or trainers too.
         task: what a `Config` learns.
         trainer: any `core.trainer.Trainer`, or a function as `train`.
@@ -244,7 +245,7 @@ def compare(
     most = _most_seeds(max_seeds, seeds, train=train is not False, sequential=sequential)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
-    candidates = candidates_of(several, labels, learned)
+    candidates = candidates_of(several, labels, learned, success)
     if not different_tasks:
         refuse_different_tasks(candidates)
     lacking = [candidate for candidate in candidates if candidate.known is None]

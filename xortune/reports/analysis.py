@@ -45,7 +45,7 @@ from xortune.reports.document import (
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, stopped_because
-from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
+from xortune.runs.results import ConfigResult, ConfigResults, Score, measured_names, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import moment
 from xortune.spaces.model import Objective, SearchSpace
@@ -630,9 +630,9 @@ class Report:
 
 def score_in(run: Run) -> Score | None:
     """The number that the figures show; None if seeds have none."""
-    names = number_names(result.outcome for result in run.results[:10])
-    score = score_of(run.objectives, names)
-    return score if score is not None and score.name in names else None
+    outcomes = [result.outcome for result in run.results[:10]]
+    score = score_of(run.objectives, measured_names(outcomes))
+    return score if score is not None and score.name in number_names(outcomes) else None
 
 
 @cached_per_run
