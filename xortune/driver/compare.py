@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,7 +56,7 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
-from xortune.stats.sequential import LONGEST
+from xortune.stats.sequential import LONGEST, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
@@ -242,7 +243,8 @@ def compare(
         "only with --reference", columns=columns, where=where, reference_seeds=reference_seeds
     )
     _check(len(several), seeds, workers, train=train is not False)
-    most = _most_seeds(max_seeds, seeds, train=train is not False, sequential=sequential)
+    trains = train is not False
+    most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=trains)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
     candidates = candidates_of(several, labels, learned, success)
@@ -323,9 +325,15 @@ def _check(runs: int, seeds: int | None, workers: int | None, *, train: bool) ->
 
 
 def _most_seeds(
-    given: int | None, seeds: int | None, *, train: bool, sequential: bool
+    sequential: bool,
+    given: int | None,
+    seeds: int | None,
+    count: int,
+    alpha: float,
+    *,
+    train: bool,
 ) -> int | None:
-    """The most seeds of a sequential comparison; None if it is not sequential."""
+    """The most seeds of a sequential comparison of `count` configurations; None for another."""
     if not sequential:
         refuse_given("only with --sequential", max_seeds=given)
         return None
@@ -338,6 +346,15 @@ def _most_seeds(
         )
     most = SEEDS if given is None else given
     check_count("max_seeds", most, most=LONGEST)
+    least = seeds_to_tell_apart(alpha / math.comb(count, 2))
+    if most < least:
+        raise InputError(
+            f"{most} seeds cannot prove anything, even if one configuration solves all of them "
+            "and the others none",
+            field="max_seeds",
+            allowed=f"{least} or more",
+            fix=f"give {least} or more",
+        )
     return most
 
 

@@ -45,7 +45,14 @@ from xortune.reports.document import (
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, stopped_because
-from xortune.runs.results import ConfigResult, ConfigResults, Score, measured_names, number_names, score_of
+from xortune.runs.results import (
+    ConfigResult,
+    ConfigResults,
+    Score,
+    measured_names,
+    number_names,
+    score_of,
+)
 from xortune.runs.run import Run
 from xortune.runs.status import moment
 from xortune.spaces.model import Objective, SearchSpace

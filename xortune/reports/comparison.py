@@ -281,7 +281,8 @@ def _middle(summed: NumberSummary, lacking: str) -> tuple[str, str]:
     """An interquartile mean and its interval, or why there is none."""
     if summed.middle is None:
         return f"more than a quarter {lacking}", ""
-    return estimated(summed.middle, summed.low, summed.high), span(summed.low, summed.high)
+    ends = summed.low, summed.high
+    return estimated(summed.middle, *ends), "" if ends == (None, None) else span(*ends)
 
 
 def _wins_table(comparison: RunComparison, compared_numbers: ComparedNumbers) -> Table:
