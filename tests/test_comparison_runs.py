@@ -144,6 +144,35 @@ def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path):
     assert sum(block.count for block in trainer.blocks) == 220
 
 
+def test_a_second_look_at_more_seeds_is_said():
+    """It is a second chance to be wrong; the same comparison again is not, nor is an interruption."""
+    pair, more = [{"x": 1}, {"x": 2}], {"train": lucky, "output": "out"}
+    for _ in range(2):
+        first = xt.compare(pair, seeds=20, **more)
+        assert not any(one.notes for one in first.contestants)
+    assert "more seeds would tell them apart" in str(xt.compare(pair, seeds=9, train=uneven))
+    assert "a second look is a second chance to be wrong; --sequential counts its looks" in str(
+        xt.compare(pair, seeds=9, train=uneven)
+    )
+    again = xt.compare(pair, seeds=30, **more)
+    for one in again.contestants:
+        assert "compared before, with 20 seeds: " in one.notes[0]
+    page = Path(xt.write_comparison(again, "out")[0]).read_text()
+    assert "compared before, with 20 seeds" in page
+    step = {"sequential": True, "max_seeds": 24, **more}
+    assert xt.compare(pair, **step) == xt.compare(pair, **step)
+    found = xt.compare(pair, **step)
+    assert "with 20 seeds and 30 seeds: " in found.notes[0]
+    page = Path(xt.write_comparison(found, "out")[0]).read_text()
+    assert "All were compared before, with 20 seeds and 30 seeds" in page
+    [other] = xt.compare([*pair[:1], {"x": 0}], seeds=40, **more).contestants[1:]
+    assert not other.notes
+
+
+def uneven(config, seed):
+    return seed % 2 == 0 if config["x"] == 1 else seed % 3 > 0
+
+
 def test_nothing_is_trained_where_that_is_refused(tmp_path):
     certified_run(tmp_path / "a", [90])
     certified_run(tmp_path / "b", [None])

@@ -144,10 +144,12 @@ def certified_outcome(
 
 
 def trained_contestant(
-    candidate: Candidate, outcome: Outcome, identity: Mapping[str, str]
+    candidate: Candidate,
+    outcome: Outcome,
+    identity: Mapping[str, str],
+    notes: tuple[str, ...] = (),
 ) -> Contestant:
     """Return the candidate with seeds that a trainer of this identity trained here and now."""
-    notes: tuple[str, ...] = ()
     if candidate.run is not None:
         run = candidate.run
         changed = changed_trainer(run.manifest, identity)
@@ -157,7 +159,7 @@ def trained_contestant(
             if name != "engine_fallback"  # it follows from the engine
         )
         if changes:
-            notes = (
+            notes += (
                 f"its search ran with another trainer or other versions ({changes}): its config is"
                 " compared as it trains now",
             )

@@ -609,7 +609,7 @@ def _more(pair: Pair) -> str:
     each = f"{'seed' if seeds == '1' else 'seeds'}{'' if pair.shared else ' for each'}"
     return (
         f"about {seeds} more {each} would tell them apart, four times in five, if the rates are "
-        "as seen"
+        "as seen (a second look is a second chance to be wrong; --sequential counts its looks)"
     )
 
 

@@ -59,6 +59,7 @@ class SequentialComparison:
         max_seeds: the most seeds of each.
         alpha: greatest probability of calling a configuration better than another that is as good.
         pairs: all pairs.
+        notes: warnings.
     """
 
     labels: tuple[str, ...]
@@ -69,6 +70,7 @@ class SequentialComparison:
     max_seeds: int
     alpha: float
     pairs: tuple[SequentialPair, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{'. '.join(self.lines)}."

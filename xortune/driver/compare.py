@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
@@ -27,6 +30,7 @@ from xortune.comparisons.runs import RunComparison, compare_runs
 from xortune.comparisons.sequential import SequentialComparison, compared_in_step
 from xortune.core.config import Config
 from xortune.core.errors import InputError, check_count, check_share, check_type, refuse_given
+from xortune.core.formats import count
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
@@ -279,9 +283,11 @@ def compare(
         with ending_process(), voice.certifying(on_progress, "training") as show:
             _check_independence(candidates, wanted, success)
             if most is not None:
-                return _sequential(
+                found = _sequential(
                     candidates, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
                 )
+                looks = earlier_looks(directory, to_train, Look(most, sequential=True))
+                return replace(found, notes=looks)
             outcomes = train_shared(
                 directory,
                 to_train,
@@ -292,12 +298,13 @@ def compare(
             )
     if len(outcomes) == len(candidates):
         _refuse_all_crashed(candidates, outcomes)
+    looks = earlier_looks(directory, to_train, Look(seeds or SEEDS)) if to_train else ()
     contestants, trained = [], iter(outcomes)
     for candidate, one in zip(candidates, wanted, strict=True):
         contestant = candidate.known
         if one is not None:
             identity = identity_of(one.trainer.describe())
-            contestant = trained_contestant(candidate, next(trained), identity)
+            contestant = trained_contestant(candidate, next(trained), identity, looks)
         assert contestant is not None  # those that lack seeds are trained
         contestants.append(contestant)
     return compare_runs(contestants, alpha=alpha)
@@ -535,6 +542,51 @@ def _sum_known(seconds: Sequence[float | None]) -> float | None:
     """The sum; None if one of them is not known."""
     known = [each for each in seconds if each is not None]
     return sum(known) if len(known) == len(seconds) else None
+
+
+# -------------------------------------------------------------------------------------------------
+# Looks: which comparisons of the same configs were made in a directory. To add seeds because a
+# comparison gave no answer, and to look again, is a second chance to be wrong.
+
+LOOKS = "looks.jsonl"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A comparison that was made.
+
+    Attributes:
+        seeds: of each config; the most of them in a sequential comparison.
+        sequential: whether it was one.
+    """
+
+    seeds: int
+    sequential: bool = False
+
+    def __str__(self) -> str:
+        return f"{'at most ' if self.sequential else ''}{count(self.seeds, 'seed')}"
+
+
+def earlier_looks(directory: Path, wanted: Sequence[WantedSeeds], look: Look) -> tuple[str, ...]:
+    """Note this look in the directory, and return a note on other looks at two of these configs."""
+    path, configs = directory / LOOKS, {f"{one.fingerprint} {one.point.key}" for one in wanted}
+    earlier: set[Look] = set()
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(ValueError, KeyError, TypeError):  # cut off by a kill, or edited
+            entry = json.loads(line)
+            if len(configs & set(entry["configs"])) > 1:
+                earlier.add(Look(int(entry["seeds"]), bool(entry["sequential"])))
+    if look not in earlier:
+        with path.open("a") as file:
+            file.write(json.dumps({"configs": sorted(configs), **asdict(look)}) + "\n")
+    others = sorted(earlier - {look}, key=attrgetter("seeds"))
+    if not others:
+        return ()
+    return (
+        f"compared before, with {' and '.join(map(str, others))}: each look has its own chance to "
+        "be wrong, so together they err more often than one; only --sequential counts all its "
+        "looks",
+    )
 
 
 # -------------------------------------------------------------------------------------------------
