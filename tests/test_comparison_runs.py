@@ -145,7 +145,7 @@ def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path):
 
 
 def test_a_second_look_at_more_seeds_is_said():
-    """It is a second chance to be wrong; the same comparison again is not, nor is an interruption."""
+    """It is a second chance to be wrong; the same comparison again is not, nor an interruption."""
     pair, more = [{"x": 1}, {"x": 2}], {"train": lucky, "output": "out"}
     for _ in range(2):
         first = xt.compare(pair, seeds=20, **more)
