@@ -386,6 +386,15 @@ def test_an_interval_of_few_seeds_has_width_and_covers(seeds):
         assert sooner >= 0.93 * 200
 
 
+def test_seeds_that_are_hard_for_both_say_more():
+    """Of shared seeds only the difference counts, but an interval has width."""
+    epochs = np.random.default_rng(4).integers(1, 1000, 200)
+    [same] = compared(epochs, epochs, 0).epochs.wins
+    [apart] = compared(epochs, epochs, 200).epochs.wins
+    assert same.probability == apart.probability == 0.5
+    assert 0.001 < same.high - same.low < 0.3 * (apart.high - apart.low)
+
+
 def compared(first, second, shift):
     """A comparison of seeds that are solved after these epochs; B's seeds begin at `shift`."""
     contestants = []

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, bdtrc, stdtrit
+from scipy.special import bdtr, bdtrc, ndtri, stdtrit
 
 # `summary` is of the seeds that have a finite number; a crashed seed has none, so reports show how
 # many seeds these are. The objective of a search covers all seeds: in `of_all` a failed seed is
@@ -183,8 +183,10 @@ def probability_of_larger(
     variances: Newcombe's, which is positive even if all numbers of A are larger than all of B, and
     Brunner and Munzel's estimate, which sees that the numbers of A scatter more than those of B,
     and that shared seeds are easy for one and hard for the other; it is taken as proportional to
-    t (1 - t). q is Student's quantile of 2 min(S, T) - 2 degrees of freedom instead of the normal
-    one. docs/statistics.md says how often it covers.
+    t (1 - t). Where shared seeds are easy or hard for both, Newcombe's is multiplied by 1 minus the
+    lower 95 % bound of the correlation of placements (Fisher's z). q is Student's quantile of
+    2 min(S, T) - 2 degrees of freedom instead of the normal one. docs/statistics.md says how often
+    it covers.
 
     Args:
         first: the numbers of A, shape (S,), S >= 1; may be infinite, no NaN.
@@ -201,11 +203,13 @@ def probability_of_larger(
         Biometrical Journal 44, 584-593: the variance of placements, and of their differences.
     """
     mine, theirs = _placements(first, second), _placements(second, first)
-    theta, pairs, fewer = float(mine.mean()), first.size * second.size, min(first.size, second.size)
+    theta, fewer = float(mine.mean()), min(first.size, second.size)
+    pairs = float(first.size * second.size)
     if fewer < 2:
         return theta, 0.0, 1.0
     if shared:
         spread = (mine - theirs).var(ddof=1) / fewer
+        pairs /= 1 - _least_correlation(mine, theirs)
     else:
         spread = mine.var(ddof=1) / first.size + theirs.var(ddof=1) / second.size
     estimate = float(spread) / (theta * (1 - theta)) if 0 < theta < 1 else 0.0
@@ -222,6 +226,16 @@ def probability_of_larger(
     low = float(brentq(excess, 0.0, min(theta, 1 - TINY))) if theta > 0 else 0.0
     high = float(brentq(excess, max(theta, TINY), 1.0)) if theta < 1 else 1.0
     return theta, low, high
+
+
+def _least_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """The lower 95 % bound of the correlation of two samples of shared seeds; at least 0."""
+    n = one.size
+    if n < 4 or not np.ptp(one) or not np.ptp(other):
+        return 0.0
+    # Below 1, so that an interval has width even if all seeds are as easy for one as for the other.
+    seen = max(0.0, min(float(np.corrcoef(one, other)[0, 1]), 1 - 1 / n))
+    return max(0.0, math.tanh(math.atanh(seen) - ndtri(CONFIDENCE) / math.sqrt(n - 3)))
 
 
 def _placements(numbers: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:
