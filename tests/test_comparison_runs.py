@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import combinations, product
 from pathlib import Path
 from unittest.mock import Mock, call
@@ -23,7 +23,7 @@ from statsmodels.stats.multitest import multipletests
 
 import xortune as xt
 from xortune.comparisons.contestants import candidate_of, known_facts
-from xortune.comparisons.runs import compare_runs, epochs_needed, improvement
+from xortune.comparisons.runs import compare_runs, epochs_needed
 from xortune.comparisons.sequential import compared_in_step
 from xortune.core.errors import InputError
 from xortune.core.point import Point
@@ -142,6 +142,35 @@ def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path):
     assert len(kept.read_text().splitlines()) == 6
     xt.compare(["a", second], trainer=trainer, seeds=40, output="elsewhere")
     assert sum(block.count for block in trainer.blocks) == 220
+
+
+def test_a_second_look_at_more_seeds_is_said():
+    """It is a second chance to be wrong; the same comparison again is not, nor an interruption."""
+    pair, more = [{"x": 1}, {"x": 2}], {"train": lucky, "output": "out"}
+    for _ in range(2):
+        first = xt.compare(pair, seeds=20, **more)
+        assert not any(one.notes for one in first.contestants)
+    assert "more seeds would tell them apart" in str(xt.compare(pair, seeds=9, train=uneven))
+    assert "a second look is a second chance to be wrong; --sequential counts its looks" in str(
+        xt.compare(pair, seeds=9, train=uneven)
+    )
+    again = xt.compare(pair, seeds=30, **more)
+    for one in again.contestants:
+        assert "compared before, with 20 seeds: " in one.notes[0]
+    page = Path(xt.write_comparison(again, "out")[0]).read_text()
+    assert "compared before, with 20 seeds" in page
+    step = {"sequential": True, "max_seeds": 24, **more}
+    assert xt.compare(pair, **step) == xt.compare(pair, **step)
+    found = xt.compare(pair, **step)
+    assert "with 20 seeds and 30 seeds: " in found.notes[0]
+    page = Path(xt.write_comparison(found, "out")[0]).read_text()
+    assert "All were compared before, with 20 seeds and 30 seeds" in page
+    [other] = xt.compare([*pair[:1], {"x": 0}], seeds=40, **more).contestants[1:]
+    assert not other.notes
+
+
+def uneven(config, seed):
+    return seed % 2 == 0 if config["x"] == 1 else seed % 3 > 0
 
 
 def test_nothing_is_trained_where_that_is_refused(tmp_path):
@@ -285,6 +314,23 @@ def three(counts=(95, 80, 60)):
     return compare_runs([contestant(f"c{i}", solved(0, k, 100)) for i, k in enumerate(counts)])
 
 
+@given(st.tuples(*[st.integers(0, 30)] * 4).filter(any))
+@example((30, 5, 0, 30))  # p = 0.06, and Newcombe's interval would begin at 0.4 points
+def test_a_verdict_and_its_interval_say_the_same(counts):
+    """Also of configurations that are compared seed after seed."""
+    [pair] = paired(*counts).pairs
+    assert pair.low <= pair.difference <= pair.high
+    assert pair.low >= 0 or pair.high <= 0 if pair.differs else pair.low <= 0 <= pair.high
+    both, wins, losses, neither = counts
+    one = np.repeat([True, True, False, False], [both, wins, losses, neither])
+    other = np.repeat([True, False, True, False], [both, wins, losses, neither])
+    order = np.random.default_rng(0).permutation(len(one))
+    found, _ = in_step([one[order], other[order]], max(10, len(one)))
+    [pair] = found.pairs
+    decided = pair.ahead is not None
+    assert pair.low >= 0 or pair.high <= 0 if decided else pair.low <= 0 <= pair.high
+
+
 def test_holm_is_over_all_pairs():
     found = three((92, 86, 80))
     holm = multipletests([pair.p for pair in found.pairs], method="holm")[1]
@@ -311,25 +357,52 @@ def test_how_many_more_seeds_would_tell_them_apart():
 
 def test_sooner_is_mann_and_whitneys_statistic():
     rng = np.random.default_rng(3)
-    first, second = (epochs_needed(ragged(rng, 0, 60)) for _ in range(2))
-    sooner = improvement(first, second, shared=True)
-    u = mannwhitneyu(second, first).statistic
+    first, second = (ragged(rng, 0, 60) for _ in range(2))
+    [sooner] = compare_runs([contestant("a", first), contestant("b", second)]).epochs.wins
+    u = mannwhitneyu(epochs_needed(second), epochs_needed(first)).statistic
     assert sooner.probability == pytest.approx(u / 3600)
     assert 0 < sooner.low < sooner.probability < sooner.high < 1
-    assert improvement(first, second, shared=True) == sooner
-    back = improvement(second, first, shared=True)
-    assert back.probability == pytest.approx(1 - sooner.probability)
+    [back] = compare_runs([contestant("b", second), contestant("a", first)]).epochs.wins
+    assert astuple(back) == pytest.approx((1 - sooner.probability, 1 - sooner.high, 1 - sooner.low))
 
 
-def test_shared_seeds_are_drawn_together():
-    """A seed that is hard for both says nothing of which of them is sooner."""
-    one = ragged(np.random.default_rng(4), 0, 200)
-    same = compare_runs([contestant("a", one), contestant("b", one)]).epochs.wins[0]
-    assert (same.low, same.probability, same.high) == (0.5, 0.5, 0.5)
-    other = ragged(np.random.default_rng(4), 200, 200)
-    apart = compare_runs([contestant("a", one), contestant("b", other)]).epochs.wins[0]
-    assert apart.low < 0.47
-    assert apart.high > 0.53
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_an_interval_of_few_seeds_has_width_and_covers(seeds):
+    """Also where all seeds of one are sooner, and all take equally long."""
+    epochs = np.arange(1, 2 * seeds + 1)
+    alike = np.full(seeds, 7)
+    for first, second in ((epochs[:seeds], epochs[seeds:]), (alike, alike), (alike, alike + 1)):
+        for shift in (0, seeds):  # shared seeds, and others
+            [win] = compared(first, second, shift).epochs.wins
+            assert win.low < win.probability - 0.1 or win.probability < 0.5
+            assert win.high > win.probability + 0.1 or win.probability > 0.5
+    rng = np.random.default_rng(1)
+    for scale in (1, 4):  # whose epochs scatter four times as much
+        sooner = 0
+        for _ in range(200):
+            first = rng.integers(500 - 100 * scale, 500 + 100 * scale, seeds)
+            [win] = compared(first, rng.integers(400, 600, seeds), seeds).epochs.wins
+            sooner += win.low <= 0.5 <= win.high
+        assert sooner >= 0.93 * 200
+
+
+def test_seeds_that_are_hard_for_both_say_more():
+    """Of shared seeds only the difference counts, but an interval has width."""
+    epochs = np.random.default_rng(4).integers(1, 1000, 200)
+    [same] = compared(epochs, epochs, 0).epochs.wins
+    [apart] = compared(epochs, epochs, 200).epochs.wins
+    assert same.probability == apart.probability == 0.5
+    assert 0.001 < same.high - same.low < 0.3 * (apart.high - apart.low)
+
+
+def compared(first, second, shift):
+    """A comparison of seeds that are solved after these epochs; B's seeds begin at `shift`."""
+    contestants = []
+    for label, start, epochs in (("a", 0, first), ("b", shift, second)):
+        found = solved(start, len(epochs), len(epochs))
+        found = replace(found, solved_epoch=np.asarray(epochs, np.int32))
+        contestants.append(contestant(label, found))
+    return compare_runs(contestants)
 
 
 def ragged(rng, first, count, share=0.9):
@@ -350,6 +423,8 @@ def test_the_middle_half_of_the_epochs():
     assert low < middle < high
     assert middle_of(ragged(np.random.default_rng(7), 0, 100, share=0.6)) == (None, None, None)
     assert middle_of(solved(0, 76, 100)) == (300, 300, None)
+    assert middle_of(solved(0, 90, 100)) == (300, 300, 300)
+    assert middle_of(solved(0, 4, 4)) == (300, None, None)
 
 
 # Seed by seed until one is proven better, at a level that is kept.
@@ -472,6 +547,36 @@ def accuracy(config, seed):
     return {"accuracy": 0.9 if lucky(config, seed) else 0.1}
 
 
+def returns(config, seed):
+    """An agent's return after each of three episodes."""
+    rng = np.random.default_rng([seed, config["x"]])
+    for step in range(3):
+        yield {"step": step, "return": rng.normal(150 + 10 * config["x"], 20), "size": 7}
+
+
+def test_a_comparison_in_python_keeps_its_rule():
+    """The judged number comes first; constants and what counts a seed's progress do not come."""
+    found = xt.compare(
+        [{"x": 0}, {"x": 2}], train=returns, success="return <= 150", seeds=20, output="1"
+    )
+    [judged] = found.numbers
+    assert (judged.name, judged.better) == ("return", "smaller")
+    assert not [name for name in found.table if name.startswith(("reports", "step", "size"))]
+    assert "return: smaller is better" in xt.plot_numbers(found).layout.title.text
+    page = Path(xt.write_comparison(found, "1")[0]).read_text()
+    assert "smaller is better" in page
+    assert "the rule says what is better" in page
+    assert "rule for success" in page
+    assert "every judged row on" not in page
+    outcomes = [one.outcome for one in found.contestants]
+    again = xt.compare(outcomes, labels=["a", "b"], success="return <= 150")
+    assert again.numbers == found.numbers
+    [unjudged] = xt.compare(outcomes, labels=["a", "b"]).numbers
+    assert (unjudged.name, unjudged.better) == ("return", "")
+    with pytest.raises(InputError, match="is not a rule"):
+        xt.compare(outcomes, labels=["a", "b"], success="return")
+
+
 def test_a_function_that_no_seed_comes_through_is_refused():
     about = ["all 8 seeds of every configuration crashed: ", " a success is"]
     for more in {"sequential": True}, {"seeds": 8}:
@@ -485,6 +590,7 @@ def test_a_function_that_no_seed_comes_through_is_refused():
         ({"sequential": True, "train": False}, "sequential"),
         ({"sequential": True, "max_seeds": 0}, "max_seeds"),
         ({"sequential": True, "max_seeds": 20_001}, "max_seeds"),
+        ({"sequential": True, "max_seeds": 5}, "max_seeds"),
         ({"max_seeds": 10}, "max_seeds"),
         ({"sequential": True}, "train"),
         ({"sequential": True, "labels": ["a", "a"]}, "labels"),
@@ -493,6 +599,17 @@ def test_a_function_that_no_seed_comes_through_is_refused():
 )
 def test_what_does_not_go_together_is_refused(more, field):
     assert refused({"x": 0}, {"x": 1}, **more).field == field
+
+
+def test_as_few_seeds_as_can_prove_anything():
+    """Six for two configurations: of five, 5/5 against 0/5 would be indistinguishable."""
+    one, other, third = {"x": 0}, {"x": 1}, {"x": 2}
+    more = {"sequential": True, "train": lambda config, seed: config["x"] == 0 * seed}
+    found = xt.compare([one, other], max_seeds=6, output="1", **more)
+    assert (found.best, found.k, found.n) == (0, (6, 0), 6)
+    about = ["max_seeds", "6 seeds cannot prove anything", "7 or more"]
+    refused(one, other, third, about=about, max_seeds=6, **more)
+    refused(one, other, about=["8 or more"], max_seeds=7, alpha=0.01, **more)
 
 
 def test_the_command_ends_as_soon_as_it_knows():

@@ -98,7 +98,10 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
     [
         ({"workers": -1}, "workers: -1"),
         ({"workers": 0, "address": "auto"}, "address: 'auto'; allowed: only where others train"),
-        ({"workers": 0, "trial_timeout": 3}, "trial_timeout: 3.0; allowed: only where others train"),
+        (
+            {"workers": 0, "trial_timeout": 3},
+            "trial_timeout: 3.0; allowed: only where others train",
+        ),
         ({"workers": 2, "address": "auto"}, "workers: 2, but Ray is already running"),
     ],
 )

@@ -23,14 +23,6 @@ HOSTILE = {**RUNS, **COMPARISONS}
 NUMBERLESS = r"(?<![\w\\.])(nan|inf|NaN|None|undefined)(?!\w)"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _few_resamples():
-    """How wide an interval is says nothing here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xortune.comparisons.runs.RESAMPLES", 50)
-        yield
-
-
 @pytest.fixture(scope="module", params=HOSTILE)
 def hostile(request, tmp_path_factory):
     return HOSTILE[request.param](tmp_path_factory.mktemp("hostile") / "r")

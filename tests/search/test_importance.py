@@ -5,6 +5,8 @@ import optuna
 import pytest
 from hand_made import done, solved, write_run
 
+import xortune as xt
+from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.driver.importance import distribution, importance
 from xortune.reports.document import markdown_text
@@ -56,11 +58,11 @@ def run_of(path, rate, count=60, seeds=lambda _: 20):
     ("name", "rate"),
     [
         ("lr", lambda p: 1 - abs(p["lr"] - 0.1) ** 0.5),
-        ("activation", lambda p: 1.0 if p["activation"] == "Tanh" else 0.1),
+        ("activation", lambda p: 0.5 + p["momentum"] / 2 if "momentum" in p else 0.1),
     ],
 )
 def test_what_matters_comes_first(tmp_path, name, rate):
-    found = importance(run_of(tmp_path, rate), parse_space(SPACE))
+    found = importance(run_of(tmp_path, rate, count=240), parse_space(SPACE))
     first, *others = found.shares.items()
     assert set(found.shares) == ALWAYS, "a parameter under a condition cannot be compared"
     assert sum(found.shares.values()) == pytest.approx(1)
@@ -87,12 +89,12 @@ def test_nothing_can_be_told_of_few_configs_or_of_equal_ones(tmp_path, count, ra
 @pytest.mark.parametrize(("count", "told"), [(20, False), (60, True)])
 def test_a_report_says_that_configs_are_too_few(tmp_path, count, told):
     ranks = iter(range(count))
-    run = run_of(tmp_path, lambda _: min(next(ranks), 20) / 20, count)
+    run = run_of(tmp_path, lambda _: next(ranks) / count, count)
     run = run.noted(**importance(run, parse_space(SPACE)).entries())
     report = markdown_text(run_document(run))
     few = "takes at least 10 configurations, 5 of them in the better tenth. This run has 20, with 2"
     assert (few in " ".join(report.split())) != told
-    assert ("(importance " in report) == told
+    assert ("(importance: " in report) == told
 
 
 def test_shares_are_those_of_optuna(tmp_path):
@@ -117,13 +119,17 @@ def test_shares_are_those_of_optuna(tmp_path):
 def test_intervals_hold_the_shares_and_shrink_with_more_configs(tmp_path):
     space, widths = parse_space(SPACE), []
     for count in (48, 240):
-        found = importance(run_of(tmp_path / str(count), lambda p: p["step"], count), space)
+        found = importance(run_of(tmp_path / str(count), mostly_step, count), space)
         assert (found.configs, found.resamples) == (count, 100)
         for name, (low, high) in found.intervals.items():
             assert 0 <= low <= found.shares[name] <= high <= 1
         widths.append(sum(high - low for low, high in found.intervals.values()))
     assert widths[1] < widths[0] / 1.5
-    assert found == importance(run_of(tmp_path / "again", lambda p: p["step"], 240), space)
+    assert found == importance(run_of(tmp_path / "again", mostly_step, 240), space)
+
+
+def mostly_step(point):
+    return 0.8 * point["step"] + 0.02 * point["hidden_dim"]
 
 
 def test_a_few_lucky_seeds_do_not_outrank_many(tmp_path):
@@ -137,3 +143,54 @@ def test_a_few_lucky_seeds_do_not_outrank_many(tmp_path):
     shares = importance(run, parse_space(SPACE)).shares
     assert next(iter(shares)) == "step"
     assert shares["step"] > 0.9
+
+
+def raced(path, lucky):
+    """200 configs with a seed each, which so many solve."""
+    ranks = iter(range(200))
+    return run_of(path, lambda _: next(ranks) < lucky, count=200, seeds=lambda _: 1)
+
+
+def test_where_ties_leave_no_tenth_there_is_no_figure(tmp_path):
+    run = raced(tmp_path, 152)
+    found = importance(run, parse_space(SPACE))
+    assert (found.shares, found.configs, found.tied) == ({}, 200, 152)
+    run = run.noted(**found.entries())
+    report = " ".join(markdown_text(run_document(run)).split())
+    assert "The importance of parameters is unknown." in report
+    assert "152 of the 200 here are equally good at the end of that tenth." in report
+    with pytest.raises(InputError, match="nothing to draw"):
+        xt.plot_param_importances(run)
+
+
+def test_one_lucky_seed_does_not_make_the_better_tenth(tmp_path):
+    """A race has given more seeds to those of a step of 1; many others solved their only one."""
+    run = run_of(
+        tmp_path,
+        lambda p: 0.5 + p["hidden_dim"] / 40 if p["step"] == 1 else p["lr"] < 0.3,
+        count=200,
+        seeds=lambda p: 64 if p["step"] == 1 else 1,
+    )
+    found = importance(run, parse_space(SPACE))
+    assert next(iter(found.shares)) == "step"
+    assert found.better <= 50
+    assert "step" not in found.chance
+
+
+def test_a_share_that_chance_gives_is_called_so(tmp_path):
+    """Of parameters that do not matter one has the largest share, which is large."""
+    space, draw, largest, said = parse_space(SPACE), random.Random(1), [], 0
+    for at in range(20):
+        run = run_of(tmp_path / str(at), lambda _: draw.random(), count=60)
+        found = importance(run, space)
+        largest.append(max(found.shares.values()))
+        said += {*found.chance} == ALWAYS
+    assert sum(largest) / 20 > 0.4
+    assert said >= 17
+    report = " ".join(markdown_text(run_document(run.noted(**found.entries()))).split())
+    first = next(iter(found.shares))
+    assert f"### {first} (importance: " in report
+    assert " of what sets the better tenth apart; chance gives as much)" in report
+    matters = importance(run_of(tmp_path / "m", mostly_step, 240), space)
+    assert "step" not in matters.chance
+    assert {"lr", "activation"} <= {*matters.chance}

@@ -149,10 +149,12 @@ def certified_outcome(
 
 
 def trained_contestant(
-    candidate: Candidate, outcome: Outcome, identity: Mapping[str, str]
+    candidate: Candidate,
+    outcome: Outcome,
+    identity: Mapping[str, str],
+    notes: tuple[str, ...] = (),
 ) -> Contestant:
     """Return the candidate with seeds that a trainer of this identity trained here and now."""
-    notes: tuple[str, ...] = ()
     if candidate.run is not None:
         run = candidate.run
         changed = changed_trainer(run.manifest, identity)
@@ -162,12 +164,13 @@ def trained_contestant(
             if name != "engine_fallback"  # it follows from the engine
         )
         if changes:
-            notes = (
+            notes += (
                 f"its search ran with another trainer or other versions ({changes}): its config is"
                 " compared as it trains now",
             )
     trainer = trained_by({**identity, "versions": {"xortune": VERSION}})
-    return _contestant(candidate, outcome, "trained", _fresh(outcome, trainer), notes)
+    facts = {**_own_facts(identity), **_fresh(outcome, trainer)}
+    return _contestant(candidate, outcome, "trained", facts, notes)
 
 
 def known_facts(
@@ -308,15 +311,18 @@ def _notes(attempt: Attempt, key: str, *, named: bool) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _own_facts(identity: Mapping[str, str]) -> dict[str, str]:
+    """Return the facts of a user's own trainer; none of the built-in network."""
+    if not identity.get("source"):
+        return {}
+    facts = {"what is trained": "trainer", OWN: "source", RULE: "success"}
+    return {name: identity[entry] for name, entry in facts.items() if identity.get(entry)}
+
+
 def _facts(run: Run) -> dict[str, str]:
     """Return how the run was made, the most important facts first."""
     manifest = run.manifest
     session, identity = last_search(manifest), last_identity(manifest)
-    own = {
-        "what is trained": identity.get("trainer"),
-        OWN: identity.get("source"),
-        RULE: identity.get("success"),
-    }
     facts: dict[str, object] = {
         "run": run.path.resolve().name,
         "space": manifest.get("name"),
@@ -326,7 +332,7 @@ def _facts(run: Run) -> dict[str, str]:
         "seeds of the race": " ".join(map(str, manifest.get("ladder") or ())),
         "sampler's seed": manifest.get("seed"),
         "engine": identity.get("engine"),
-        **(own if own[OWN] else {}),  # not for the built-in network
+        **_own_facts(identity),
         "searched": session.get("finished") or session.get("started"),
         "host": session.get("host"),
         "platform": session.get("platform"),
@@ -363,22 +369,34 @@ def only_run(items: Sequence[Compared]) -> Run:
 
 
 def candidates_of(
-    items: Sequence[Compared], labels: Sequence[str] | None, task: Task
+    items: Sequence[Compared],
+    labels: Sequence[str] | None,
+    task: Task,
+    success: str | None = None,
 ) -> list[Candidate]:
-    """Return what is to be compared; `task` is what a `Config` learns.
+    """Return what is to be compared.
+
+    Args:
+        items: runs, their directories, configs, dicts, outcomes.
+        labels: a name for each; None for names of their own.
+        task: what a `Config` learns.
+        success: the rule by which the seeds of an `Outcome` succeeded; None if unknown.
 
     Raises:
-        InputError: an item cannot be compared, a directory is no run, or labels are wrong.
+        InputError: an item cannot be compared, a directory is no run, or labels or rule are wrong.
     """
-    located = [_located(item, task) for item in items]
+    rule = None if success is None else parse_success(success)
+    located = [_located(item, task, rule) for item in items]
     names = _labels([named for _, *named in located], labels)
     return [make(name) for (make, *_), name in zip(located, names, strict=True)]
 
 
-def _located(item: Compared, task: Task) -> tuple[Callable[[str], Candidate], str, str]:
+def _located(
+    item: Compared, task: Task, rule: Success | None
+) -> tuple[Callable[[str], Candidate], str, str]:
     """Return what makes the candidate from its label, its short name and its full name."""
     if isinstance(item, Outcome):
-        return partial(_given, item), "outcome", "outcome"
+        return partial(_given, item, rule), "outcome", "outcome"
     if isinstance(item, Config | Mapping):
         if isinstance(item, Config):
             point, learned = item.point, (task.name, task.fingerprint)
@@ -408,8 +426,10 @@ def _located(item: Compared, task: Task) -> tuple[Callable[[str], Candidate], st
     return partial(candidate_of, run, key), short, full
 
 
-def _given(outcome: Outcome, label: str) -> Candidate:
-    return Candidate(label, None, known=Contestant(label, "", None, outcome, "given"))
+def _given(outcome: Outcome, rule: Success | None, label: str) -> Candidate:
+    facts = {} if rule is None else {RULE: str(rule)}
+    known = Contestant(label, "", None, outcome, "given", facts, rule=rule)
+    return Candidate(label, None, known=known)
 
 
 def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list[str]:

@@ -18,7 +18,8 @@ from xortune.core.formats import as_html, count, decimals, number, plain, rounde
 from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
-from xortune.runs.results import free_name
+from xortune.runs.results import free_name, measured_names
+from xortune.stats.numbers import finite, interval_of_all, of_all, probability_of_larger
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 from xortune.stats.proportions import (
     boschloo,
@@ -75,7 +76,8 @@ class Pair:
         k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
         wins, losses: shared seeds that only A solves, and only B; None if seeds are not shared.
         difference: rate of A minus rate of B, in [-1, 1].
-        low, high: its 95 % interval; see `stats.proportions`.
+        low, high: its 95 % interval; see `stats.proportions`. The test decides whether 0 is in it:
+            an end is moved to 0 if they disagree.
         p: two-sided exact McNemar test of shared seeds, else Boschloo's test.
         p_holm: adjusted for all pairs.
         differs: p_holm < alpha.
@@ -119,15 +121,10 @@ class Pair:
 # numbers the direction is unknown: the comparison shows whose are larger, among seeds with a
 # number.
 #
-# Both statistics and the bootstrap follow Agarwal et al. (2021), "Deep Reinforcement Learning at
-# the Edge of the Statistical Precipice", NeurIPS 34 (rliable). Their bootstrap is stratified by
-# task; here there is one task, and its seeds are drawn.
+# Both statistics follow Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the
+# Statistical Precipice", NeurIPS 34 (rliable). Their bootstrapped intervals are too narrow for few
+# seeds: `stats.numbers` has others.
 
-RESAMPLES, PART, RESAMPLING = 1000, 50, 0
-"""Resamples of a bootstrap, resamples in memory at once, and its random seed. Another seed moves
-the ends of an interval by a few hundredths of its length."""
-
-TAILS = (0.025, 0.975)  # of intervals of 95 %
 Better: TypeAlias = Literal["larger", "smaller", ""]  # empty: no rule gives a direction
 
 _SIGNS: dict[str, Better] = {">": "larger", ">=": "larger", "<": "smaller", "<=": "smaller"}
@@ -139,7 +136,7 @@ class Improvement:
 
     Attributes:
         probability: in [0, 1]; one half favours neither.
-        low, high: its 95 % interval, bootstrapped over seeds.
+        low, high: its 95 % interval.
     """
 
     probability: float
@@ -155,8 +152,7 @@ class NumberSummary:
         known: seeds with a finite number.
         n: seeds that count: all of them if the direction is known, else `known`.
         middle: interquartile mean; None if a seed of the middle half has no number.
-        low, high: its 95 % interval, bootstrapped over seeds; None for an end at which a seed of
-            the resample's middle half has no number.
+        low, high: its 95 % interval; None for an end that failed seeds or too few seeds leave open.
     """
 
     known: int
@@ -197,66 +193,15 @@ def values_of(outcome: Outcome, name: str, better: Better) -> Floats:
     return _counting(_reported(outcome, name), better)
 
 
-def improvement(first: Floats, second: Floats, *, shared: bool) -> Improvement:
-    """Return the probability that A solves a seed in fewer epochs than B solves a seed.
-
-    Args:
-        first: the `epochs_needed` of A, shape (S,), or other costs.
-        second: those of B, shape (T,).
-        shared: whether both have the same seeds in the same order, which are then resampled
-            together.
-    """
-    rng = np.random.default_rng(RESAMPLING)
-    levels, ranks = np.unique(np.concatenate([first, second]), return_inverse=True)
-    mine, theirs = ranks[: first.size], ranks[first.size :]
-
-    def sooner(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
-        """Return the Mann-Whitney statistic as a share of all pairs."""
-        counts = np.bincount(other, minlength=levels.size)
-        not_later = np.cumsum(counts)
-        return float((other.size - not_later + counts / 2)[one].mean() / other.size)
-
-    resampled = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(first.size, size=first.size)
-        also = drawn if shared else rng.integers(second.size, size=second.size)
-        resampled.append(sooner(mine[drawn], theirs[also]))
-    low, high = np.quantile(resampled, TAILS)
-    return Improvement(sooner(mine, theirs), float(low), float(high))
-
-
-def middle_half(costs: Floats) -> tuple[float | None, float | None, float | None]:
-    """Return the mean of the middle half of costs and its bootstrapped 95 % interval.
-
-    Args:
-        costs: shape (S,), less is better; inf for a seed without a number.
-
-    Returns:
-        (mean, low, high): None where a cost of the middle half is infinite.
-    """
-    from scipy.stats import trim_mean  # half a second to import
-
-    rng = np.random.default_rng(RESAMPLING)
-    resampled: list[float] = []
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers near the largest float overflow
-        whole = float(trim_mean(costs, 0.25))
-        if not np.isfinite(whole):
-            return None, None, None
-        for _ in range(RESAMPLES // PART):  # all at once would take too much memory
-            drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
-            resampled += trim_mean(drawn, 0.25, axis=1).tolist()
-    # A quantile between a number and infinity cannot be interpolated.
-    low, high = np.quantile(resampled, TAILS, method="inverted_cdf")
-    low, high = (float(end) if np.isfinite(end) else None for end in (low, high))
-    return whole, low, high
-
-
 def _summary(values: Floats, better: Better) -> NumberSummary:
     counting = _counting(values, better)
-    middle, low, high = middle_half(_costs(counting, better))
-    if better != "smaller":
-        middle, low, high = (None if end is None else 0.0 - end for end in (middle, high, low))
-    return NumberSummary(int(np.isfinite(counting).sum()), counting.size, middle, low, high)
+    known, n = int(np.isfinite(counting).sum()), counting.size
+    middle = of_all(counting, "iqm")
+    if not np.isfinite(middle):
+        return NumberSummary(known, n, None, None, None)
+    ends = interval_of_all(counting, "iqm") or (-np.inf, np.inf)
+    low, high = (end if np.isfinite(end) else None for end in ends)
+    return NumberSummary(known, n, middle, low, high)
 
 
 def _reported(outcome: Outcome, name: str) -> Floats:
@@ -268,11 +213,6 @@ def _counting(values: Floats, better: Better) -> Floats:
     if not better:
         return values[np.isfinite(values)]
     return np.where(np.isfinite(values), values, -np.inf if better == "larger" else np.inf)
-
-
-def _costs(values: Floats, better: Better) -> Floats:
-    """Return numbers of which less is better; larger counts as better if no direction is known."""
-    return values if better == "smaller" else -values
 
 
 # -------------------------------------------------------------------------------------------------
@@ -301,12 +241,25 @@ class RunComparison:
         return self._compare("epochs", "smaller", needed)
 
     @cached_property
-    def numbers(self) -> tuple[ComparedNumbers, ...]:
-        """Each number that two contestants or more have, those that a rule judges first."""
+    def number_names(self) -> tuple[str, ...]:
+        """The names of numbers: first those that a rule judges.
+
+        Others are left out if they are the same for all seeds, or count the progress of a seed.
+        """
         judged = [one.rule.name for one in self.contestants if one.rule is not None]
-        others = [name for one in self.contestants for name in one.outcome.details.values]
+        outcomes = [one.outcome for one in self.contestants]
+        others = [
+            name
+            for name in measured_names(outcomes)
+            if np.unique(finite(np.concatenate([_reported(o, name) for o in outcomes]))).size > 1
+        ]
+        return tuple(dict.fromkeys([*judged, *others]))
+
+    @cached_property
+    def numbers(self) -> tuple[ComparedNumbers, ...]:
+        """Each of `number_names` that two contestants or more have."""
         compared = []
-        for name in dict.fromkeys([*judged, *others]):
+        for name in self.number_names:
             rules = [o.rule if o.rule and o.rule.name == name else None for o in self.contestants]
             reported = [_reported(one.outcome, name) for one in self.contestants]
             known = [bool(np.isfinite(values).any()) for values in reported]
@@ -336,8 +289,12 @@ class RunComparison:
             if same and not better:  # both must have a number of the seed
                 both = np.isfinite(first) & np.isfinite(second)
                 first, second = first[both], second[both]
-            first, second = (_costs(_counting(one, better), better) for one in (first, second))
-            return improvement(first, second, shared=same) if first.size and second.size else None
+            first, second = (_counting(one, better) for one in (first, second))
+            if not (first.size and second.size):
+                return None
+            if better == "smaller":
+                first, second = -first, -second
+            return Improvement(*probability_of_larger(first, second, shared=same))
 
         of = tuple(None if values is None else _summary(values, better) for values in numbers)
         return ComparedNumbers(name, better, of, tuple(map(won, self.pairs)))
@@ -423,7 +380,15 @@ def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> R
     for pair, p in zip(tested, adjusted.tolist(), strict=True):
         differs = p < alpha
         more = None if differs else _more_seeds(pair, level)
-        pairs.append(replace(pair, p_holm=p, differs=differs, more_seeds=more))
+        low, high = pair.low, pair.high
+        if not differs:
+            low, high = min(low, 0.0), max(high, 0.0)
+        elif pair.difference > 0:
+            low = max(low, 0.0)
+        else:
+            high = min(high, 0.0)
+        verdict = {"p_holm": p, "differs": differs, "more_seeds": more}
+        pairs.append(replace(pair, low=low, high=high, **verdict))
     return RunComparison(tuple(contestants), tuple(pairs), alpha)
 
 
@@ -644,7 +609,7 @@ def _more(pair: Pair) -> str:
     each = f"{'seed' if seeds == '1' else 'seeds'}{'' if pair.shared else ' for each'}"
     return (
         f"about {seeds} more {each} would tell them apart, four times in five, if the rates are "
-        "as seen"
+        "as seen (a second look is a second chance to be wrong; --sequential counts its looks)"
     )
 
 

@@ -59,6 +59,7 @@ class SequentialComparison:
         max_seeds: the most seeds of each.
         alpha: greatest probability of calling a configuration better than another that is as good.
         pairs: all pairs.
+        notes: warnings.
     """
 
     labels: tuple[str, ...]
@@ -69,6 +70,7 @@ class SequentialComparison:
     max_seeds: int
     alpha: float
     pairs: tuple[SequentialPair, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{'. '.join(self.lines)}."
@@ -201,13 +203,15 @@ def _pair(
     n = len(one)
     wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
     decided = answer.ahead != 0 and answer.n <= n
-    # The verdict has half of alpha; it may move an end to 0, which excludes only what the verdict
-    # excludes. The two ends have the other half, and each of their four bounds a quarter of it.
+    # The verdict has half of alpha; it decides whether 0 is in the interval, and excludes nothing
+    # else. The two ends have the other half, and each of their four bounds a quarter of it.
     each = alpha / 8
     low = float(anytime_lower(wins, n, alpha=each) - anytime_upper(losses, n, alpha=each))
     high = float(anytime_upper(wins, n, alpha=each) - anytime_lower(losses, n, alpha=each))
     if decided:
         low, high = (max(low, 0.0), high) if answer.ahead > 0 else (low, min(high, 0.0))
+    else:
+        low, high = min(low, 0.0), max(high, 0.0)
     return SequentialPair(
         *(a, b, int(one.sum()), int(other.sum()), n, wins, losses),
         difference=(wins - losses) / n,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
@@ -26,6 +30,7 @@ from xortune.comparisons.runs import RunComparison, compare_runs
 from xortune.comparisons.sequential import SequentialComparison, compared_in_step
 from xortune.core.config import Config
 from xortune.core.errors import InputError, check_count, check_share, check_type, refuse_given
+from xortune.core.formats import count
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
@@ -57,7 +62,7 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
-from xortune.stats.sequential import LONGEST
+from xortune.stats.sequential import LONGEST, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
@@ -191,7 +196,8 @@ def compare(
         train: False refuses instead of training. Or the function of your own that trains runs whose
             space does not name it and that have no certificate; or a list with one for each.
         success: for dicts: what is a success, as in a space file: "accuracy >= 0.9"; not needed if
-            the function returns True or False.
+            the function returns True or False. For outcomes: the rule by which their seeds
+            succeeded, so that the number that it judges is shown first, with its direction.
         different_tasks: compare runs of different tasks or trainers too.
         task: what a `Config` learns.
         trainer: any `core.trainer.Trainer`, or a function as `train`.
@@ -243,10 +249,11 @@ def compare(
         "only with --reference", columns=columns, where=where, reference_seeds=reference_seeds
     )
     _check(len(several), seeds, workers, train=train is not False)
-    most = _most_seeds(max_seeds, seeds, train=train is not False, sequential=sequential)
+    trains = train is not False
+    most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=trains)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
-    candidates = candidates_of(several, labels, learned)
+    candidates = candidates_of(several, labels, learned, success)
     if not different_tasks:
         refuse_different_tasks(candidates)
     lacking = [candidate for candidate in candidates if candidate.known is None]
@@ -278,7 +285,7 @@ def compare(
         with ending_processes(), voice.certifying(on_progress, "training") as show:
             _check_independence(candidates, wanted, success)
             if most is not None:
-                return _sequential(
+                found = _sequential(
                     candidates,
                     to_train,
                     directory,
@@ -288,6 +295,8 @@ def compare(
                     voice=voice,
                     show=show,
                 )
+                looks = earlier_looks(directory, to_train, Look(most, sequential=True))
+                return replace(found, notes=looks)
             outcomes = train_shared(
                 directory,
                 to_train,
@@ -299,12 +308,13 @@ def compare(
             )
     if len(outcomes) == len(candidates):
         _refuse_all_crashed(candidates, outcomes)
+    looks = earlier_looks(directory, to_train, Look(seeds or SEEDS)) if to_train else ()
     contestants, trained = [], iter(outcomes)
     for candidate, one in zip(candidates, wanted, strict=True):
         contestant = candidate.known
         if one is not None:
             identity = identity_of(one.trainer.describe())
-            contestant = trained_contestant(candidate, next(trained), identity)
+            contestant = trained_contestant(candidate, next(trained), identity, looks)
         assert contestant is not None  # those that lack seeds are trained
         contestants.append(contestant)
     return compare_runs(contestants, alpha=alpha)
@@ -332,9 +342,15 @@ def _check(runs: int, seeds: int | None, workers: int | None, *, train: bool) ->
 
 
 def _most_seeds(
-    given: int | None, seeds: int | None, *, train: bool, sequential: bool
+    sequential: bool,
+    given: int | None,
+    seeds: int | None,
+    count: int,
+    alpha: float,
+    *,
+    train: bool,
 ) -> int | None:
-    """The most seeds of a sequential comparison; None if it is not sequential."""
+    """The most seeds of a sequential comparison of `count` configurations; None for another."""
     if not sequential:
         refuse_given("only with --sequential", max_seeds=given)
         return None
@@ -347,6 +363,15 @@ def _most_seeds(
         )
     most = SEEDS if given is None else given
     check_count("max_seeds", most, most=LONGEST)
+    least = seeds_to_tell_apart(alpha / math.comb(count, 2))
+    if most < least:
+        raise InputError(
+            f"{most} seeds cannot prove anything, even if one configuration solves all of them "
+            "and the others none",
+            field="max_seeds",
+            allowed=f"{least} or more",
+            fix=f"give {least} or more",
+        )
     return most
 
 
@@ -528,6 +553,51 @@ def _sum_known(seconds: Sequence[float | None]) -> float | None:
     """The sum; None if one of them is not known."""
     known = [each for each in seconds if each is not None]
     return sum(known) if len(known) == len(seconds) else None
+
+
+# -------------------------------------------------------------------------------------------------
+# Looks: which comparisons of the same configs were made in a directory. To add seeds because a
+# comparison gave no answer, and to look again, is a second chance to be wrong.
+
+LOOKS = "looks.jsonl"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A comparison that was made.
+
+    Attributes:
+        seeds: of each config; the most of them in a sequential comparison.
+        sequential: whether it was one.
+    """
+
+    seeds: int
+    sequential: bool = False
+
+    def __str__(self) -> str:
+        return f"{'at most ' if self.sequential else ''}{count(self.seeds, 'seed')}"
+
+
+def earlier_looks(directory: Path, wanted: Sequence[WantedSeeds], look: Look) -> tuple[str, ...]:
+    """Note this look in the directory, and return a note on other looks at two of these configs."""
+    path, configs = directory / LOOKS, {f"{one.fingerprint} {one.point.key}" for one in wanted}
+    earlier: set[Look] = set()
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(ValueError, KeyError, TypeError):  # cut off by a kill, or edited
+            entry = json.loads(line)
+            if len(configs & set(entry["configs"])) > 1:
+                earlier.add(Look(int(entry["seeds"]), bool(entry["sequential"])))
+    if look not in earlier:
+        with path.open("a") as file:
+            file.write(json.dumps({"configs": sorted(configs), **asdict(look)}) + "\n")
+    others = sorted(earlier - {look}, key=attrgetter("seeds"))
+    if not others:
+        return ()
+    return (
+        f"compared before, with {' and '.join(map(str, others))}: each look has its own chance to "
+        "be wrong, so together they err more often than one; only --sequential counts all its "
+        "looks",
+    )
 
 
 # -------------------------------------------------------------------------------------------------

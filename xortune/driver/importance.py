@@ -17,10 +17,10 @@ from optuna.distributions import (
 )
 from scipy.special import ndtr
 
+from xortune.core.outcome import wilson
 from xortune.driver.propose import distribution
 from xortune.runs.run import Run
 from xortune.spaces.model import Fixed, SearchSpace
-from xortune.stats.proportions import expected_rate
 
 MIN_BETTER = 5
 """Minimum number of configs in the better tenth. Fewer lie somewhere by chance. There must also be
@@ -28,7 +28,13 @@ twice as many configs in all."""
 
 MAX_CONFIGS, RESAMPLES = 4000, 100
 """Maximum number of configs: of more, every n-th of the ranking is used, which changes little.
-Number of bootstrap resamples."""
+Number of bootstrap resamples, and of permutations."""
+
+ALPHA = 0.05
+"""The greatest probability that a share is said to be more than chance gives, where none is."""
+
+MOST_BETTER = 0.25
+"""Maximum share of the better tenth with all that equal its last: more are no tenth."""
 
 BETTER, CELLS = 0.1, 50
 """The share of the better configs, and the maximum number of cells of a grid, as in Optuna."""
@@ -45,8 +51,11 @@ class Importance:
         intervals: for each of them its 95 % bootstrap interval over configs, (low, high).
         configs: how many configs it was computed from.
         better: how many of them are the better tenth, those as good as the last of it included.
-        needed: minimum of `better`; `configs` must be at least twice as many.
         resamples: number of bootstrap resamples.
+        chance: the parameters whose share is not more than chance gives, where nothing matters.
+        tied: how many of the better are as good as the last, if these are too many for a tenth;
+            else 0.
+        needed: minimum of `better`; `configs` must be at least twice as many.
     """
 
     shares: dict[str, float]
@@ -54,6 +63,8 @@ class Importance:
     configs: int
     better: int
     resamples: int
+    chance: tuple[str, ...] = ()
+    tied: int = 0
     needed: int = MIN_BETTER
 
     def entries(self) -> dict[str, Any]:
@@ -65,11 +76,18 @@ class Importance:
 def importance(run: Run, space: SearchSpace) -> Importance:
     """The importance of each parameter that is active in every config; all configs weigh the same.
 
-    Configs are ranked by `expected_rate`, (k + 1) / (n + 2), so that 510 of 512 is above 8 of 8.
+    Configs are ranked by the lower end of Wilson's interval, as everywhere: 510 of 512 is above 8
+    of 8, and 1 of 1, of which a race has many, below both. Where ties leave no tenth, there are no
+    shares.
 
     The interval is share +- 1.96 standard deviations of the share over resamples of the configs,
     cut off at 0 and 1. It is the uncertainty for configs such as those that the search visited, not
     for a uniform sample of the space.
+
+    The largest of some shares is large even if no parameter matters. So the same is computed with
+    the ranks permuted. A parameter's share is more than chance gives if its divergence, in standard
+    deviations over permutations, is larger than the largest of all parameters in all but 5 % of the
+    permutations (Westfall and Young (1993), Resampling-Based Multiple Testing, section 2.5).
 
     Source: Watanabe, Bansal, Hutter (2023), PED-ANOVA, IJCAI 2023, eq. 16, as in Optuna. Interval:
     Efron, Tibshirani (1993), An Introduction to the Bootstrap, section 12.
@@ -81,12 +99,12 @@ def importance(run: Run, space: SearchSpace) -> Importance:
     }
     results = run.results
     results = results.chosen(np.arange(0, len(results), 1 + len(results) // MAX_CONFIGS))
-    counts = zip(results.counts.k.tolist(), results.counts.n.tolist(), strict=True)
-    rates = np.array([expected_rate(k, n) for k, n in counts])
-    better = _better(rates).size
-    nothing = Importance({}, {}, len(results), better, 0)
-    few = better < MIN_BETTER or len(results) < 2 * MIN_BETTER
-    if few or np.unique(rates).size < 2 or not searched:
+    rates, _ = wilson(results.counts.k, results.counts.n)
+    better, tied = _better(rates), 0
+    if better.size > max(MIN_BETTER, MOST_BETTER * len(results)):
+        tied = int((rates == rates[better].min()).sum())
+    nothing = Importance({}, {}, len(results), better.size, 0, tied=tied)
+    if tied or better.size < MIN_BETTER or len(results) < 2 * MIN_BETTER or not searched:
         return nothing
     grids = {name: _grid(one, results.values(name)) for name, one in searched.items()}
     every = np.arange(len(results))
@@ -101,7 +119,8 @@ def importance(run: Run, space: SearchSpace) -> Importance:
     for name, share in shares.items():
         spread = SIGMAS * float(np.std([sample[name] for sample in resampled], ddof=1))
         intervals[name] = (max(0.0, share - spread), min(1.0, share + spread))
-    return Importance(shares, intervals, len(results), better, len(resampled))
+    chance = _no_more_than_chance(grids, better, every)
+    return Importance(shares, intervals, len(results), better.size, len(resampled), chance)
 
 
 def _better(rates: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -109,6 +128,21 @@ def _better(rates: NDArray[np.float64]) -> NDArray[np.intp]:
     if not rates.size:
         return np.empty(0, np.intp)
     return np.flatnonzero(rates >= np.sort(rates)[-math.ceil(BETTER * rates.size)])
+
+
+def _no_more_than_chance(
+    grids: dict[str, _Grid], better: NDArray[np.intp], every: NDArray[np.intp]
+) -> tuple[str, ...]:
+    """The parameters that separate these from all configs no more than a random choice of them."""
+    rng = np.random.default_rng(1)
+    drawn = [rng.choice(every, better.size, replace=False) for _ in range(RESAMPLES)]
+    permuted = np.array([list(_divergences(grids, rows, every).values()) for rows in drawn])
+    seen = np.array(list(_divergences(grids, better, every).values()))
+    middle, spread = permuted.mean(axis=0), permuted.std(axis=0) + 1e-12
+    largest = ((permuted - middle) / spread).max(axis=1)
+    as_large = (largest[:, None] >= (seen - middle) / spread).sum(axis=0)
+    p = (1 + as_large) / (1 + RESAMPLES)
+    return tuple(name for name, one in zip(grids, p.tolist(), strict=True) if one > ALPHA)
 
 
 @dataclass(frozen=True)
@@ -153,13 +187,21 @@ def _shares(
     better = rows[_better(rates[rows])]
     if len(better) == len(rows):
         return None
+    divergences = _divergences(grids, better, rows)
+    total = sum(divergences.values())
+    shares = {n: d / total if total else 1 / len(divergences) for n, d in divergences.items()}
+    return dict(sorted(shares.items(), key=lambda share: -share[1]))
+
+
+def _divergences(
+    grids: dict[str, _Grid], better: NDArray[np.intp], rows: NDArray[np.intp]
+) -> dict[str, float]:
+    """How differently from all configs at these places the better ones are spread."""
     divergences = {}
     for name, grid in grids.items():
         good, every = (_density(grid, part) + 1e-12 for part in (better, rows))
         divergences[name] = float(every @ (good / every - 1) ** 2)
-    total = sum(divergences.values())
-    shares = {n: d / total if total else 1 / len(divergences) for n, d in divergences.items()}
-    return dict(sorted(shares.items(), key=lambda share: -share[1]))
+    return divergences
 
 
 def _density(grid: _Grid, rows: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, wraps
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
@@ -45,7 +45,14 @@ from xortune.reports.document import (
 from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, stopped_because
-from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
+from xortune.runs.results import (
+    ConfigResult,
+    ConfigResults,
+    Score,
+    measured_names,
+    number_names,
+    score_of,
+)
 from xortune.runs.run import Run
 from xortune.runs.status import moment
 from xortune.spaces.model import Objective, SearchSpace
@@ -196,6 +203,7 @@ class ParameterEffect:
     Attributes:
         levels: the bins, and at most the `MOST_LEVELS` most frequent values.
         importance: Optuna's, as a share of one; None if the manifest has none.
+        by_chance: whether so large a share comes about by chance, where no parameter matters.
         spread: the standard deviation of the rates of all levels. The weight of a level is its
             number of configs minus one, because a single config says nothing about its level.
         left_out: the number of levels that are not in `levels`.
@@ -206,12 +214,14 @@ class ParameterEffect:
     importance: float | None
     spread: float
     left_out: int = 0
+    by_chance: bool = False
 
 
 def parameter_effects(
     columns: Mapping[str, ParameterColumn],
     rates: NDArray[np.float64],
     importance: Mapping[str, float],
+    by_chance: Collection[str] = (),
 ) -> tuple[ParameterEffect, ...]:
     """The effects of all parameters that vary, ordered by importance, then by spread.
 
@@ -219,7 +229,10 @@ def parameter_effects(
     level: all configs have the same weight, and the bootstrap resamples configs.
     """
     effects = [
-        _effect(name, column, rates, importance.get(name))
+        replace(
+            _effect(name, column, rates, importance.get(name)),
+            by_chance=name in importance and name in by_chance,
+        )
         for name, column in columns.items()
         if len(column.values) > 1
     ]
@@ -597,7 +610,9 @@ class Report:
     def __init__(self, run: Run) -> None:
         results, manifest = run.results, run.manifest
         importance = manifest.get("importance") or {}
-        effects = parameter_effects(columns_of(run), results.counts.rate, importance)
+        resampled = manifest.get("importance_resampled") or {}
+        by_chance = resampled.get("chance", ())
+        effects = parameter_effects(columns_of(run), results.counts.rate, importance, by_chance)
         differ = {effect.name for effect in effects}
         self.title = plain(str(manifest.get("name") or run.path.resolve().name))
         self.varied = tuple(n for n in run.parameters if n in differ or len(results) < 2)
@@ -612,12 +627,13 @@ class Report:
         self.tied = best_subset(results, run.full_seeds)
         self.effects = effects
         # The configs, those in the better tenth, and the minimum for that tenth.
-        resampled = manifest.get("importance_resampled") or {}
-        configs, better, needed = (
-            resampled.get(name, 0) for name in ("configs", "better", "needed")
+        configs, better, needed, tied = (
+            resampled.get(name, 0) for name in ("configs", "better", "needed", "tied")
         )
         few = better < needed or configs < 2 * needed
-        self.too_few_for_importance = (configs, better, needed) if few else None
+        self.too_few_for_importance = (configs, better, needed) if few and not tied else None
+        # How many configs tie for the last place of the better tenth, if that leaves no tenth.
+        self.tied_for_importance = (configs, tied) if tied else None
         # The number of a user's trainer that is the only objective; None otherwise.
         self.looked_for = only_statistic(run.objectives)
         # The number of a user's trainer that is shown beside k / n, if none is the objective.
@@ -633,9 +649,9 @@ class Report:
 
 def score_in(run: Run) -> Score | None:
     """The number that the figures show; None if seeds have none."""
-    names = number_names(result.outcome for result in run.results[:10])
-    score = score_of(run.objectives, names)
-    return score if score is not None and score.name in names else None
+    outcomes = [result.outcome for result in run.results[:10]]
+    score = score_of(run.objectives, measured_names(outcomes))
+    return score if score is not None and score.name in number_names(outcomes) else None
 
 
 @cached_per_run

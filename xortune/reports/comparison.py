@@ -156,9 +156,9 @@ def contestants_table(comparison: RunComparison, *, narrow: bool = False) -> Tab
 
 def _score(comparison: RunComparison) -> Score | None:
     """The number that a rule judges, or else the first one; None if the seeds have none."""
-    outcomes = [one.outcome for one in comparison.contestants]
-    names = number_names(outcomes)
-    rules = [one.rule for one in comparison.contestants if one.rule and one.rule.name in names]
+    names = comparison.number_names
+    known = number_names([one.outcome for one in comparison.contestants])
+    rules = [one.rule for one in comparison.contestants if one.rule and one.rule.name in known]
     if rules:
         return Score(rules[0].name, rules[0].sign in (">", ">=", "=="))
     return score_of((), names)
@@ -281,7 +281,8 @@ def _middle(summed: NumberSummary, lacking: str) -> tuple[str, str]:
     """An interquartile mean and its interval, or why there is none."""
     if summed.middle is None:
         return f"more than a quarter {lacking}", ""
-    return estimated(summed.middle, summed.low, summed.high), span(summed.low, summed.high)
+    ends = summed.low, summed.high
+    return estimated(summed.middle, *ends), "" if ends == (None, None) else span(*ends)
 
 
 def _wins_table(comparison: RunComparison, compared_numbers: ComparedNumbers) -> Table:

@@ -56,7 +56,7 @@ from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.seeds import Stop, stops_of
 from xortune.runs.manifest import imported_from, is_imported
-from xortune.runs.results import ConfigResult, number_names
+from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import LEAST, STATISTICS, finite, interval_of_all, summary
@@ -208,12 +208,12 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
 def _number_tables(report: Report) -> dict[str, Table]:
     """A table of the best configs for each number; the first is the one shown in other tables.
 
-    A number that is the same for all seeds, as a count of reports usually is, has no table.
+    Numbers that are the same for all seeds or count their progress have no table.
     """
     results = report.top[:5]
     heads = numbers("n", "mean", "interquartile mean", "10 % quantile", "median", "90 % quantile")
     shown, tables = [report.score.name] if report.score else [], {}
-    for name in dict.fromkeys([*shown, *number_names(result.outcome for result in results)]):
+    for name in dict.fromkeys([*shown, *measured_names([result.outcome for result in results])]):
         values = [r.outcome.details.values.get(name, np.empty(0)) for r in results]
         if name not in shown and np.unique(finite(np.concatenate(values))).size < 2:
             continue

@@ -353,7 +353,7 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
             f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
             f"{comparison.alpha:g} at most."
         )
-        lines = [*comparison.lines, basis]
+        lines = [*comparison.lines, basis, *(f"All were {note}." for note in comparison.notes)]
     _print(console, *lines)
     _print(console, *map(str, files), whole=True)
 
@@ -388,6 +388,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
             "sequential": True,
             "best": labels[comparison.best],
             **{name: getattr(comparison, name) for name in names},
+            "notes": list(comparison.notes),
             "contestants": [
                 {"label": label, "config": point.as_dict(), "k": k, "n": n}
                 for label, point, k in counted

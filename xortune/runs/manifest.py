@@ -46,6 +46,8 @@ class _Resampled(TypedDict):
     better: int
     needed: int
     resamples: int
+    chance: NotRequired[list[str]]
+    tied: NotRequired[int]
 
 
 class _NotedSession(TypedDict):

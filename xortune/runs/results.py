@@ -559,6 +559,20 @@ def number_names(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     return tuple({name: None for outcome in outcomes for name in outcome.details.values})
 
 
+REPORTS = "reports"
+"""The number of a seed's reports."""
+
+STEPS = ("step", "epoch", "iteration", "timesteps", "total_timesteps", "episode")
+"""Names of numbers that count the progress of a seed that reports."""
+
+
+def measured_names(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """`number_names` without those that only count the progress of seeds: axes, not results."""
+    names = number_names(outcomes)
+    axes = (REPORTS, *STEPS) if REPORTS in names else ()
+    return tuple(name for name in names if name not in axes)
+
+
 def statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str, NDArray[Any]]:
     """The columns of the numbers of a user's own trainer, beside those with `taken` names."""
     columns: dict[str, NDArray[Any]] = {}
@@ -715,16 +729,12 @@ class Score:
         return found["median"], found[self.worst]
 
 
-REPORTS = "reports"
-"""The number of a seed's reports, which is never the score."""
-
-
 def score_of(objectives: Sequence[Objective], names: Iterable[str]) -> Score | None:
     """The number that a rule judges or an objective summarizes; otherwise the first of `names`."""
     for objective in (ties_of(objectives), *objectives):
         if objective is not None and objective.number is not None:
             return Score(objective.number, objective.maximize)
-    name = next((name for name in names if name != REPORTS), None)
+    name = next(iter(names), None)
     return None if name is None else Score(name, not is_cost(name))
 
 

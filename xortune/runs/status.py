@@ -24,7 +24,7 @@ from xortune.runs.evaluation import Evaluations, JournalLines
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import SPACE, manifest_of, refuse_others, sessions_of, stopped_because
-from xortune.runs.results import number_names, score_of
+from xortune.runs.results import measured_names, score_of
 from xortune.runs.run import Run, no_run
 from xortune.runs.sessions import space_at
 from xortune.runs.store import JOURNAL, reader_directory
@@ -449,7 +449,7 @@ def _leader(run: Run) -> Leader | None:
     if best is None:
         return None
     outcome = best.outcome
-    score = score_of(run.objectives, number_names([outcome]))
+    score = score_of(run.objectives, measured_names([outcome]))
     scores = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
     return Leader(outcome.successes, outcome.n, best.point, best.key, scores)
 

@@ -42,6 +42,7 @@ using spending functions, Stat. Med. 19, 3051-3064.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -204,6 +205,15 @@ def fair_losses_allowed(at: NDArray[np.int64], seeds: int, alpha: float) -> NDAr
             going[now] = 0.0
         allowed[m - 1] = now
     return allowed
+
+
+def seeds_to_tell_apart(alpha: float) -> int:
+    """The least N with which `paired_answer` can prove anything: of N seeds A solves all, B none.
+
+    Args:
+        alpha: as of `paired_answer`.
+    """
+    return math.ceil(math.log2(2 / (alpha * TIE)))
 
 
 @dataclass(frozen=True)

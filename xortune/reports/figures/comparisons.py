@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import (
-    RESAMPLES,
     ComparedNumbers,
     Pair,
     RunComparison,
@@ -256,7 +255,9 @@ def _profiles(
         if mean is not None and all(one is None or abs(one) < HUGE for one in (mean, low, high)):
             # A bar without an end reaches to the point.
             bar = (mean if low is None else low, mean if high is None else high)
-            text = f"{estimated(mean, low, high)} {axis.label}, 95 % interval {span(low, high)}"
+            text = f"{estimated(mean, low, high)} {axis.label}"
+            if (low, high) != (None, None):
+                text += f", 95 % interval {span(low, high)}"
             marks.append(Mark(mean, float(place), bar, text=text))
     if marks:
         contestants = Axis("contestant", "category", categories=labels)
@@ -269,7 +270,6 @@ def _profiles(
         won=[(*pair, text) for pair, text in zip(named, probabilities, strict=False)],
         sizes=_sizes(values.size for _, values in by_label),
         having=len(by_label),
-        resamples=RESAMPLES,
         known=len(marks),
         most=len(CHOSEN),
         **words,

@@ -29,7 +29,7 @@ from xortune.reports.figures.common import (
     sampled,
     share_line,
 )
-from xortune.runs.results import ConfigResult, Score
+from xortune.runs.results import STEPS, ConfigResult, Score
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
 
@@ -171,9 +171,6 @@ def _chosen(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 
 # -------------------------------------------------------------------------------------------------
 # A trainer's own number over the seeds: its final distribution, and its learning curves.
-
-STEPS = ("step", "epoch", "iteration", "timesteps", "total_timesteps", "episode")
-"""Names of numbers that count a seed's progress; without one, the index of the report does."""
 
 MOST_STEPS = 200  # points of a curve that are drawn
 

@@ -68,6 +68,7 @@ class Parameter:
     is_number: bool
     is_log: bool
     importance: float | None
+    by_chance: bool
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -122,6 +123,7 @@ def parameters_of(run: Run) -> tuple[Parameter, ...]:
                 is_number=_is_dense(np.unique(finite).size, finite.size),
                 is_log=is_log,
                 importance=effect.importance,
+                by_chance=effect.by_chance,
             )
         )
     return tuple(parameters)
@@ -157,6 +159,7 @@ def param_importances(run: Run) -> Plot | None:
             ends = tuple(intervals[parameter.name]) if parameter.name in intervals else None
             amount = percent(share) if ends is None else with_interval(share, ends)
             text = f"{parameter.label} {amount}"
+            text += " (chance gives as much)" if parameter.by_chance else ""
             marks.append(Mark(share, float(len(names)), ends, text=text))
             names.append(parameter.label)
     if not marks:
@@ -212,7 +215,10 @@ def slices(run: Run) -> Plot | None:
             marks.append(Mark(float(places[at]), float(rates[at]), text=text, key=result.key))
         raw = Series("a configuration", tuple(marks), role="muted")
         share = parameter.importance
-        title = parameter.label if share is None else f"{parameter.label} ({percent(share)})"
+        title = parameter.label
+        if share is not None:
+            chance = ", by chance" if parameter.by_chance else ""
+            title = f"{parameter.label} (importance {percent(share)}{chance})"
         panels.append(Panel(axis, Axis("success rate", "rate", RATES), (raw, *layers), title))
     return plot_of(
         "slices",
