@@ -17,8 +17,8 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block, Stacking
 from xortune.driver.batches import (
     ATTEMPTS,
-    CRASHES_TO_GIVE_UP,
     BATCH_SECONDS,
+    CRASHES_TO_GIVE_UP,
     LEAST_AT_ONCE,
     MAX_MACHINE_LOSSES,
     MAX_PARTS,
@@ -27,7 +27,6 @@ from xortune.driver.batches import (
     Done,
     MeasuredSeconds,
     WorkerFailure,
-    least_in_flight,
     most_in_flight,
 )
 from xortune.driver.decisions import SearchDecisions

@@ -19,7 +19,6 @@ from xortune.driver.session import search_session
 from xortune.driver.worker import pieces
 from xortune.racing.grants import FrontGrants, Grants, NumberGrants
 from xortune.racing.race import RaceRule
-from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.run import load_run
 from xortune.runs.status import status as status_of

@@ -116,7 +116,7 @@ def test_a_seed_is_there_when_it_has_ended_though_its_block_goes_on(function):
 
 
 def test_a_long_seed_is_sent_before_the_next_begins():
-    slow = custom_trainer(given_source(lambda config, seed: not time.sleep(0.3)), None)
+    slow = custom_trainer(given_source(lambda *_: not time.sleep(0.3)), None)
     with ending_processes():
         pool = Pool(slow, 1)
         pool.take(Given({"x": 1}, seeds=3))
@@ -126,7 +126,7 @@ def test_a_long_seed_is_sent_before_the_next_begins():
 
 
 def test_short_seeds_come_together():
-    quick = custom_trainer(given_source(lambda config, seed: True), None)
+    quick = custom_trainer(given_source(lambda *_: True), None)
     with ending_processes():
         pool = Pool(quick, 1)
         pool.take(Given({"x": 1}, seeds=300))
@@ -243,7 +243,7 @@ def test_the_template_imports_installed_packages_and_nothing_of_the_users(tmp_pa
 
 
 def test_this_process_trains_a_batch_piece_by_piece():
-    trainer = custom_trainer(given_source(lambda config, seed: not time.sleep(0.3)), None)
+    trainer = custom_trainer(given_source(lambda *_: not time.sleep(0.3)), None)
     executor = LocalExecutor(trainer)
     executor.take(Given({"x": 1}, seeds=2))
     executor.wait()
