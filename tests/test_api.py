@@ -184,6 +184,7 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
         **dict.fromkeys(("wandb", "on_progress", "on_certify", "on_word", "on_failure")),
         **dict.fromkeys(("command", "train", "n_trials", "note", "tags", "workers")),
         **dict.fromkeys(("resume", "extend", "accept_versions", "fail_fast"), False),
+        "ray": False,
         "cpus_per_trial": 1.0,
         "gpus_per_trial": 0.0,
         "engine": "auto",

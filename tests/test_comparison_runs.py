@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from scipy.stats import boschloo_exact, mannwhitneyu, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from xortune.driver.subprocesses import ending_process
+from xortune.driver.processes import ending_processes
 
 import xortune as xt
 from xortune.comparisons.contestants import candidate_of, known_facts
@@ -239,7 +239,7 @@ def test_seeds_that_are_trained_have_their_numbers_and_reasons(tmp_path):
     trainer = custom_trainer(FunctionObject("f", told, "d"), parse_success("score >= 0.5"))
     wanted = [WantedSeeds(Point({"of": 7}), trainer)]
     for n in (30, 8):
-        with ending_process():
+        with ending_processes():
             [found] = train_shared(tmp_path, wanted, n)
         seeds = range(COMPARE.start, COMPARE.start + n)
         assert found.seeds.tolist() == list(seeds)

@@ -23,9 +23,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.trainer import Block
-from xortune.driver import evaluate as evaluating
 from xortune.driver import gate as gating
-from xortune.driver import loop
 from xortune.driver.gate import gate_config
 from xortune.stats.anytime import (
     anytime_evidence_above,
@@ -386,7 +384,8 @@ def train_file(tmp_path):
 def test_a_function_is_called_here_in_this_order():
     threads = threading.active_count()
     seeds, told = [9, 3, 4, 6, 7, 8, 0], []
-    found = xt.evaluate(OWN, seeds, train=run, success=RULE, on_seeds=lambda *now: told.append(now))
+    hear = {"on_seeds": lambda *now: told.append(now)}
+    found = xt.evaluate(OWN, seeds, train=run, success=RULE, workers=0, **hear)
     assert found.seeds.tolist() == seeds
     assert found.solved.tolist() == expected(seeds)
     assert set(found.details.values["process"]) == {os.getpid()}
@@ -398,7 +397,7 @@ def test_a_function_is_called_here_in_this_order():
 def test_classes_and_many_seeds_at_once(train, rule):
     told = []
     found = xt.evaluate(
-        OWN, range(100), train=train, success=rule, on_seeds=lambda *now: told.append(now)
+        OWN, range(100), train=train, success=rule, workers=0, on_seeds=lambda *n: told.append(n)
     )
     assert found.solved.tolist() == expected(range(100))
     assert 1 < len(told) < 20  # blocks grow
@@ -424,15 +423,12 @@ def test_what_a_space_file_names_is_trained_apart(train, rule, train_file):
         assert "exit code 3" in found.details.failed[11]
 
 
-def test_what_takes_long_is_trained_in_several_processes(monkeypatch):
-    monkeypatch.setattr(evaluating, "START_SECONDS", 0.05)
-    monkeypatch.setattr(evaluating, "usable_cores", lambda: 2)
-
+def test_seeds_are_trained_in_processes_or_in_this_one():
     def slow(config, seed):
         time.sleep(0.02)
         return {"accuracy": 1 - config["lr"] * (seed % 3), "process": os.getpid()}
 
-    found = xt.evaluate({"lr": 0.1}, range(30), train=slow, success=RULE)
+    found = xt.evaluate({"lr": 0.1}, range(30), train=slow, success=RULE, workers=2)
     assert found.solved.tolist() == expected(range(30))
     assert len(set(found.details.values["process"]) - {os.getpid()}) == 2
     here = xt.evaluate({"lr": 0.1}, range(4), train=slow, success=RULE, workers=0)
@@ -456,7 +452,7 @@ def test_a_failed_seed_is_counted_and_shown_and_ends_it_if_that_is_asked_for(cap
     assert found.status[1] == Status.CRASHED
     assert "the first failure: seed 5 of lr=0.1" in capsys.readouterr().err
     with pytest.raises(xt.TrainingError, match="seed 5") as caught:
-        xt.evaluate(OWN, range(4, 7), train=run, success=RULE, fail_fast=True)
+        xt.evaluate(OWN, range(4, 7), train=run, success=RULE, fail_fast=True, workers=0)
     cause = caught.value.__cause__
     assert isinstance(cause, ValueError)
     assert traceback.extract_tb(cause.__traceback__)[-1].name == "run"
@@ -507,12 +503,13 @@ def test_a_gate_of_a_function_and_its_answer_in_words():
     assert (hopeless.answer, hopeless.passed) == ("refuted", False)
 
 
-def test_a_gate_trains_no_more_slow_seeds_than_are_known_to_be_needed():
+def test_a_gate_trains_no_more_slow_seeds_than_are_known_to_be_needed(monkeypatch):
+    monkeypatch.setattr("xortune.driver.batches.BATCH_SECONDS", 0.01)
     called = []
 
     def slow(config, seed):
         called.append(seed)
-        time.sleep(loop.SHORT_SECONDS)
+        time.sleep(0.02)
         return False
 
     found = xt.gate(OWN, train=slow, min_rate=0.9, workers=0)

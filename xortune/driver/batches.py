@@ -799,5 +799,5 @@ class Batches:
         least = 1 if is_single else LEAST_AT_ONCE
         expected = self._expected.of(block)
         if expected is None:
-            return 1 if self._bisector.users_code else block.count
+            return 1 if self._bisector.users_code else LEAST_AT_ONCE
         return max(least, int(self._batch_seconds * block.count / max(expected, 1e-9)))
