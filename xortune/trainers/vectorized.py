@@ -41,6 +41,7 @@ from xortune.trainers.batching_rules import (
     for_each,
     replaced,
 )
+from xortune.trainers.function import Ended
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 from xortune.trainers.limits import time_is_over
 from xortune.trainers.step_graph import Program, Recording, readable_values
@@ -897,6 +898,8 @@ def _train_chunk(
         try:
             with untracked(training):  # `run` also reads the parameters of the optimizer
                 score = training.run(seed, lambda told: report(index, [seed], told))
+        except Ended:
+            raise
         except failures as error:
             score = error
         results[index][seed] = score
