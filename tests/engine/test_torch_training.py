@@ -576,6 +576,149 @@ def test_an_incomplete_training_is_refused_with_what_is_missing():
         custom_trainer(given_source(Two), None)
 
 
+def changing(name, change) -> type[Small]:
+    """A training of which one method gives something else."""
+    method = getattr(Small, name)
+    return type("Mine", (Small,), {name: lambda self, *args: change(method(self, *args))})
+
+
+WRONG = [
+    (
+        "loss",
+        lambda loss: loss.item(),
+        "Mine.loss: returned a float; allowed: a tensor of one number",
+    ),
+    ("loss", lambda _: None, "Mine.loss: returned nothing; .*fix: end it with `return`"),
+    ("loss", lambda loss: loss.detach(), "Mine.loss: returned a Tensor without a gradient"),
+    ("loss", lambda loss: loss * torch.ones(3), r"Mine.loss: returned a Tensor of shape \(3,\)"),
+    ("batches", lambda _: [X], "Mine.batches: yielded a Tensor .*write `yield x, y`"),
+    ("batches", lambda _: [{"x": X}], "Mine.batches: yielded a dict; allowed: tuples"),
+    ("batches", lambda _: None, "Mine.batches: returned nothing"),
+    ("score", lambda _: X[0], r"Mine.score: returned a Tensor of shape \(16,\); allowed: true or"),
+    ("score", lambda _: {"accuracy": X}, "Mine.score: .* as 'accuracy'; allowed"),
+    ("score", lambda _: {"accuracy": None}, "Mine.score: returned nothing as 'accuracy'"),
+    ("score", lambda _: None, "Mine.score: returned nothing; .*fix: end it with `return`"),
+    ("model", lambda _: None, "Mine.model: returned nothing; allowed: a new torch.nn.Module"),
+    ("optimizer", lambda _: None, "Mine.optimizer: returned nothing"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "words"), WRONG)
+def test_a_method_that_gives_something_else_is_refused_in_a_sentence_that_names_it(
+    name, change, words
+):
+    kind = changing(name, change)
+    with pytest.raises(xt.InputError, match=words):
+        kind({}).run(0)
+    with pytest.raises(xt.InputError, match=words):
+        kind({}).run_seeds(range(3))
+    with pytest.raises(xt.InputError, match=words):
+        xt.evaluate({"lr": 0.1}, range(3), train=kind, success="accuracy >= 0.1")
+
+
+def test_a_training_says_how_many_epochs_it_has():
+    class Bare(xt.TorchTraining):
+        model, optimizer, batches = Small.model, Small.optimizer, Small.batches
+        loss, score = Small.loss, Small.score
+
+    with pytest.raises(xt.InputError, match=r"Bare.epochs: is not set; .*write `epochs = 20`"):
+        Bare({}).run(0)
+    training = Bare({})
+    training.epochs = 3.0
+    with pytest.raises(xt.InputError, match=r"Bare.epochs: is 3.0; allowed: a whole number"):
+        training.run_seeds(range(3))
+
+
+def test_a_method_that_gives_something_else_for_one_seed_is_its_failure_alone():
+    outcome = _trained(changing("loss", lambda loss: loss if torch.initial_seed() != 1 else None))
+    assert (outcome.status == Status.CRASHED).tolist() == [False, True, False, False]
+    assert outcome.details.failed[1].startswith("Mine.loss: returned nothing")
+
+
+class KeptNet(Small):
+    """Each seed goes on with the weights of the one before."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.net = Small.model(self)
+
+    def model(self):
+        return self.net
+
+
+class KeptLayer(KeptNet):
+    def model(self):
+        return nn.Sequential(nn.Linear(16, 16), self.net)
+
+
+class KeptStatistics(Small):
+    """Its running mean is a buffer that the training changes."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.norm = nn.BatchNorm1d(16, affine=False)
+
+    def model(self):
+        return nn.Sequential(self.norm, super().model())
+
+
+class KeptOptimizer(Small):
+    kept = None
+
+    def optimizer(self, parameters):
+        self.kept = self.kept or super().optimizer(parameters)
+        return self.kept
+
+
+class KeptSchedule(Small):
+    kept = None
+
+    def scheduler(self, optimizer):
+        self.kept = self.kept or torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        return self.kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (KeptNet, r"model\(\) must build a new model: two calls returned the same weights"),
+        (KeptLayer, r"model\(\) must build a new model"),
+        (KeptStatistics, r"model\(\) must build a new model"),
+        (
+            KeptOptimizer,
+            r"optimizer\(\) must build a new optimizer: two calls returned the same one",
+        ),
+        (KeptSchedule, r"scheduler\(\) must build a new scheduler"),
+    ],
+)
+def test_a_training_whose_seeds_go_on_with_those_before_is_refused(kind, words):
+    with pytest.raises(xt.InputError, match=words):
+        kind({}).run_seeds([0])
+    with pytest.raises(xt.InputError, match=words):
+        xt.evaluate({"lr": 0.1}, range(3), train=kind, success="accuracy >= 0.1")
+    with pytest.raises(xt.InputError, match=words):
+        xt.gate({"lr": 0.1}, min_rate=0.5, train=kind, success="accuracy >= 0.1")
+    space = {"name": "kept", "success": "accuracy >= 0.1", "parameters": {"lr": {"value": 0.1}}}
+    space |= {"search": {"sampler": "random", "trials": 1}, "seeds": {"ladder": [2]}}
+    with pytest.raises(xt.InputError, match=words):
+        xt.search(space, train=kind, dry_run=True, workers=0)
+
+
+def test_seeds_may_share_what_no_training_changes():
+    class Pretrained(Small):
+        def __init__(self, config):
+            super().__init__(config)
+            self.layer = nn.Linear(16, 16).requires_grad_(False)  # torch's own
+
+        def model(self):
+            return nn.Sequential(self.layer, super().model())
+
+    training = Pretrained({})
+    found = training.run_seeds(SEEDS)["loss"]
+    alone = [training.run(seed)["loss"] for seed in SEEDS]
+    assert found.tolist() == pytest.approx(alone, rel=1e-4)
+
+
 READERS = [
     *(dict, list, str, json.dumps, copy.copy, copy.deepcopy, pickle.dumps),
     *(lambda c: {**c}, lambda c: c | {}, lambda c: {} | c, lambda c: c.items(), lambda c: c == {}),

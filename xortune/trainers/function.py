@@ -33,6 +33,7 @@ from xortune.trainers.verdicts import (
     MAX_VALUES,
     SUCCESS,
     KnownSeeds,
+    MethodError,
     Points,
     SampledReports,
     SeedResults,
@@ -810,7 +811,9 @@ def _add_results(
 
 def _reason(error: BaseException) -> str:
     """An exception in one line."""
-    return str(error) if isinstance(error, SeedTimeout) else one_line(error_text(error))
+    if isinstance(error, SeedTimeout):
+        return str(error)
+    return one_line(str(error) if isinstance(error, MethodError) else error_text(error))
 
 
 def _shown(error: BaseException) -> str:

@@ -44,7 +44,17 @@ from xortune.trainers.batching_rules import (
 from xortune.trainers.function import Ended
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 from xortune.trainers.limits import time_is_over
+from xortune.trainers.methods import (
+    Made,
+    constants_of,
+    epochs_of,
+    model_of,
+    optimizer_of,
+    refuse_reused,
+    scored,
+)
 from xortune.trainers.step_graph import Program, Recording, readable_values
+from xortune.trainers.verdicts import MethodError
 
 WIDTHS = (2, 16, 64, 128, 256)
 """Numbers of seeds in the stacks that a trial times."""
@@ -79,20 +89,6 @@ def untracked(training: Any) -> Iterator[None]:
 
 # -------------------------------------------------------------------------------------------------
 # Results.
-
-
-def scored(training: Any, model: nn.Module) -> Any:
-    """The score of a model, with tensors of one number as Python numbers."""
-    model.eval()
-    with torch.no_grad():
-        score = training.score(model)
-    if isinstance(score, Mapping):
-        return {name: _plain(value) for name, value in score.items()}
-    return _plain(score)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 def arrays_of(results: Sequence[Any]) -> Any:
@@ -638,7 +634,12 @@ _trials: list[Trial] = []
 
 
 def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
-    """The trial of a user's training; a new one trains some steps of the first two seeds."""
+    """The trial of a user's training; a new one trains some steps of the first two seeds.
+
+    Raises:
+        MethodError: a method gives something else than it must, for both seeds.
+        BaseException: what the training of a seed raised.
+    """
     config, kind = training.config, _kind(training)
     with untracked(training):
         for trial in _trials:
@@ -648,13 +649,25 @@ def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
     trial = Trial(kind)
     if getattr(type(training).run, "__module__", "") != "xortune.trainers.torch_training":
         trial.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
+        refuse_reused(training, *(Made(model_of(training)) for _ in range(2)))
     else:
-        plain = [_plain_steps(training, seed) for seed in seeds[:2]]
-        trial.loop = min(steps.seconds for steps in plain)
-        for trial.together in (True, False):
-            trial.reason = _difference(training, seeds[:2], plain, together=trial.together)
-            if not trial.reason:
-                break
+        plain, wrong = [], []
+        for seed in seeds[:2]:
+            try:
+                plain.append(_plain_steps(training, seed))
+            except MethodError as error:
+                wrong.append(error)
+        if len(wrong) == 2:
+            raise wrong[0]
+        if wrong:
+            trial.reason = f"of a seed {wrong[0].place} {wrong[0].problem}: {LOOP}"
+        else:
+            refuse_reused(training, plain[0].made, plain[1].made)
+            trial.loop = min(steps.seconds for steps in plain)
+            for trial.together in (True, False):
+                trial.reason = _difference(training, seeds[:2], plain, together=trial.together)
+                if not trial.reason:
+                    break
     trial.read = {name: config.get(name, _NOTHING) for name in config.names_read}
     _trials.append(trial)
     return trial
@@ -665,10 +678,10 @@ _NOTHING = "no such parameter"
 
 def _kind(training: Any) -> tuple[Any, ...]:
     torch.manual_seed(0)
-    model = training.model()
+    model = model_of(training)
     with untracked(training):
-        optimizer = training.optimizer(model.parameters())  # its class may not be elementwise
-    settings = training.epochs, training.clip_norm, training.report_every
+        optimizer = optimizer_of(training, model)  # its class may not be elementwise
+    settings = epochs_of(training), training.clip_norm, training.report_every
     return (type(training), type(optimizer), repr(model), *settings)
 
 
@@ -735,6 +748,7 @@ class _PlainSteps:
     buffers: dict[str, Tensor]
     generator: Tensor
     seconds: float
+    made: Made
 
 
 class _Enough(Exception):
@@ -747,17 +761,24 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
     buffers: dict[str, Tensor] = {}
     times: list[float] = []
     models: list[nn.Module] = []
+    constants: dict[str, Tensor] = {}
+    made: list[Any] = []  # the optimizer and the scheduler
     states: list[Tensor] = []
     make_model, make_optimizer = training.model, training.optimizer
     make_scheduler = training.scheduler
 
     def model() -> nn.Module:
         models.append(make_model())
+        if isinstance(models[-1], nn.Module):
+            constants.update(constants_of(models[-1]))
         return models[-1]
 
     def optimizer(parameters: Any) -> Any:
         with untracked(training):
             found = make_optimizer(parameters)
+        made.append(found)
+        if not hasattr(found, "step"):
+            return found
         step = found.step
 
         def observed_step(_: Any, closure: Callable[[], Tensor]) -> Any:
@@ -784,17 +805,20 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
 
     def scheduler(optimizer: Any) -> Any:
         with untracked(training):
-            return make_scheduler(optimizer)
+            made.append(make_scheduler(optimizer))
+            return made[-1]
 
     training.model, training.optimizer, training.scheduler = model, optimizer, scheduler
     try:
         with suppress(_Enough):
             training.run(seed)
-            return _PlainSteps(losses[:TRIED], buffers, torch.get_rng_state(), _fastest(times))
-        scored(training, models[-1])  # notes what it reads
+            states.append(torch.get_rng_state())
+        if len(losses) == TRIED + TIMED:
+            scored(training, models[-1])  # notes what it reads
     finally:
         del training.model, training.optimizer, training.scheduler
-    return _PlainSteps(losses[:TRIED], buffers, states[0], _fastest(times))
+    own = Made(models[-1], made[0], made[1], constants)
+    return _PlainSteps(losses[:TRIED], buffers, states[0], _fastest(times), own)
 
 
 def _note_layers(model: nn.Module, entered: list[str]) -> None:
@@ -853,6 +877,9 @@ def train_stacked(
     Returns:
         For each group the score of each seed, or the exception that its training raised; fewer
         seeds if the search's time was over before. And a sentence: whether they train as one.
+
+    Raises:
+        MethodError: a method of a training gives something else than it must.
     """
     results: list[dict[int, Any]] = [{} for _ in groups]
     note = ""
@@ -860,9 +887,13 @@ def train_stacked(
     alike = defaultdict[int, list[int]](list)  # groups that may be in one stack
     for index, (training, seeds) in enumerate(groups):
         trial = None
-        with suppress(*failures):  # the training below raises it again
+        try:
             trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
             note = trial.sentence
+        except MethodError:
+            raise
+        except failures:  # the training below raises it again
+            pass
         alike[id(trial) if trial is not None else -1 - index].append(index)
         trials.append(trial)
     for indices in alike.values():
