@@ -1,12 +1,16 @@
 """A user's torch model: many seeds as one training come to what the loop comes to, seed by seed."""
 
 import copy
+import functools
 import itertools
 import json
 import math
+import os
 import pickle
+import random
 import sys
 import time
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -369,6 +373,7 @@ class Wrong(Small):
         ),
         (WithRun, "has a run of its own"),
         (Wrong, "train differently"),
+        (Wrong, "as with random numbers that are not torch's, or with what is kept from seed to"),
     ],
 )
 def test_what_cannot_be_stacked_is_trained_by_the_loop_which_says_why(kind, reason):
@@ -377,6 +382,247 @@ def test_what_cannot_be_stacked_is_trained_by_the_loop_which_says_why(kind, reas
     assert reason in trial.reason
     assert LOOP in trial.reason
     assert trial.stacks(1000) == 1000
+
+
+SETTINGS = ModuleType("settings")  # a user's other module, as of `import settings`
+sys.modules["settings"] = SETTINGS
+exec(
+    "class Box:\n"
+    "    __slots__ = ('n', 'scale')\n"
+    "n, scale, values, box = 0, 1.0, {'n': 0, 'scale': 1.0}, Box()\n"
+    "def get():\n"
+    "    return scale\n",
+    vars(SETTINGS),
+)
+
+
+def _counter():
+    found = {"n": 0, "scale": 1.0}
+
+    def at(name, value=None):
+        if value is not None:
+            found[name] = value
+        return found[name]
+
+    return functools.partial(at)
+
+
+CLOSURE = _counter()
+
+
+class Third(Small):
+    """Each third epoch has another loss; the count of epochs and the factor lie elsewhere."""
+
+    epochs = 7
+
+    def put(self, name, value):
+        setattr(SETTINGS, name, value)
+
+    def take(self, name):
+        return SETTINGS.n if name == "n" else SETTINGS.scale
+
+    def model(self):
+        self.put("n", 0)
+        return super().model()
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        self.put("scale", 1.0 if self.take("n") % 3 else 5.0)
+        return super().batches()
+
+    def loss(self, model, x, y):
+        return super().loss(model, x, y) * self.take("scale")
+
+
+class ByFunction(Third):
+    def take(self, name):
+        return SETTINGS.n if name == "n" else SETTINGS.get()
+
+
+class InDict(Third):
+    def put(self, name, value):
+        SETTINGS.values[name] = value
+
+    def take(self, name):
+        return SETTINGS.values[name]
+
+
+class InEnvironment(Third):
+    def put(self, name, value):
+        os.environ[f"MY_{name}"] = str(value)
+
+    def take(self, name):
+        return float(os.environ[f"MY_{name}"])
+
+
+class InClosure(Third):
+    def put(self, name, value):
+        CLOSURE(name, value)
+
+    def take(self, name):
+        return CLOSURE(name)
+
+
+class InSlots(Third):
+    def put(self, name, value):
+        setattr(SETTINGS.box, name, value)
+
+    def take(self, name):
+        return SETTINGS.box.n if name == "n" else SETTINGS.box.scale
+
+
+class Imported(Third):
+    def take(self, name):
+        import settings
+
+        return settings.n if name == "n" else settings.scale
+
+
+class OnTheClass(Third):
+    def put(self, name, value):
+        setattr(OnTheClass, name, value)
+
+    def take(self, name):
+        return self.n if name == "n" else self.scale
+
+
+OUTSIDE = [
+    *((Third, "changes settings.n,"), (ByFunction, "changes settings.n,")),
+    *((InDict, "changes settings.values,"), (InEnvironment, "changes os.environ,")),
+    *((InClosure, "changes at.found,"), (InSlots, "changes settings.box.n,")),
+    *((Imported, "changes settings.n,"), (OnTheClass, "changes OnTheClass.n,")),
+]
+
+
+@pytest.mark.parametrize(("kind", "reason"), OUTSIDE)
+def test_what_a_training_changes_elsewhere_is_not_shared_by_its_seeds(kind, reason, monkeypatch):
+    for name in ("n", "scale"):  # restored after the test
+        monkeypatch.setenv(f"MY_{name}", "1")
+    training = kind({})
+    found = training.run_seeds(SEEDS)["loss"]
+    assert found.tolist() == [training.run(seed)["loss"] for seed in SEEDS]
+    assert reason in trial_of(training, SEEDS).reason
+    assert LOOP in trial_of(training, SEEDS).reason
+
+
+class InList(Third):
+    """On its own object, which a stack has too."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.state = [[[[[{"n": 0, "scale": 1.0}]]]]]
+
+    def put(self, name, value):
+        self.state[0][0][0][0][0][name] = value
+
+    def take(self, name):
+        return self.state[0][0][0][0][0][name]
+
+
+class EachBatch(InList):
+    """Drawn for each batch, so that `batches` is called for each seed."""
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        self.put("scale", 1.0 if self.take("n") % 3 else 5.0)
+        for _ in range(2):
+            rows = torch.randperm(len(X))[:16]
+            yield X[rows], Y[rows]
+
+
+class Between(InList):
+    """Another factor for the first batches of a late epoch."""
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        for number, batch in enumerate(Small.batches(self)):
+            self.put("scale", 5.0 if number < 2 and self.take("n") > 3 else 1.0)
+            yield batch
+
+
+class OwnNoise(InList):
+    """Drawn for each seed, and read late."""
+
+    def model(self):
+        self.noise = torch.rand(())
+        return super().model()
+
+    def loss(self, model, x, y):
+        return Small.loss(self, model, x, y) * (self.noise if self.take("n") > 3 else 1)
+
+
+class Best(Small):
+    """The best score of a seed on its way."""
+
+    epochs, report_every = 5, 1
+
+    def model(self):
+        self.best = 0.0
+        return super().model()
+
+    def score(self, model):
+        found = super().score(model)
+        self.best = max(self.best, found["accuracy"].item())
+        return {**found, "best": self.best}
+
+
+class Shuffles(Small):
+    """Python's random numbers, from the fourth epoch on."""
+
+    epochs = 6
+
+    def model(self):
+        random.seed(torch.initial_seed())
+        self.n = 0
+        return super().model()
+
+    def batches(self):
+        self.n += 1
+        factor = random.random() if self.n > 3 else 1.0
+        for x, y in super().batches():
+            yield x * factor, y
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        (InList, "the seeds of a block are trained as one"),
+        (EachBatch, "the training changes self.state,"),
+        (Between, "the training changes self.state,"),
+        (OwnNoise, "the training changes self.noise,"),
+        (Best, "the training changes self.best,"),
+        (Shuffles, "random numbers that are not torch's are drawn (random.random)"),
+    ],
+)
+def test_what_seeds_would_share_late_is_no_wrong_number(kind, note, monkeypatch):
+    """In one stack, whether it pays or not, until it is noticed."""
+    monkeypatch.setattr(Trial, "measure", lambda *_: None)
+    monkeypatch.setattr(Trial, "stacks", lambda trial, seeds: seeds if trial.reason else 1)
+    training = kind({})
+    [found], said = kind.run_all([(training, SEEDS)])
+    _same(found, [training.run(seed, lambda _: None) for seed in SEEDS])
+    assert said.startswith(note)
+
+
+class KeptModel(Small):
+    """The model that `model` keeps is the one that is scored."""
+
+    def model(self):
+        self.net = super().model()
+        return self.net
+
+    def score(self, model):  # noqa: ARG002  # as it is called
+        return super().score(self.net)
+
+
+class Counted(Annealed):
+    def score(self, model):
+        return {**super().score(model), "epoch": self.epoch}
+
+
+@pytest.mark.parametrize("kind", [KeptModel, Counted])
+def test_what_a_training_keeps_of_its_own_is_that_of_the_seed_that_is_scored(kind):
+    _check(*((kind(TrackedConfig({"lr": lr})), SEEDS[: 2 + i]) for i, lr in enumerate((0.01, 0.1))))
 
 
 def test_run_seeds_gives_arrays_of_the_seeds():
