@@ -111,6 +111,14 @@ class Embedded(Small):
         return functional.cross_entropy(model((X_TEST > 0).long()), Y_TEST)
 
 
+class Padded(Embedded):
+    """Token 0 is padding, whose row no step changes."""
+
+    def model(self):
+        layers = [nn.Embedding(2, 4, padding_idx=0), nn.Flatten(), nn.Linear(64, 2)]
+        return nn.Sequential(*layers)
+
+
 class Regression(Small):
     """All rows at once, noise on the input, a schedule, clipping, a group without decay."""
 
@@ -251,6 +259,7 @@ class Growing(Annealed):
 
 
 KINDS = [Small, Convolution, built("ChannelsLast", _channels_last), Attention, Embedded]
+KINDS += [Padded]
 KINDS += [Regression, Images, Residual, Halved, Draws, Together, Loader, Annealed, Growing]
 CLOSE = {Images: 1e-7, Halved: 0.05}
 
