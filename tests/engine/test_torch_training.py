@@ -592,9 +592,29 @@ class Shuffles(Small):
             yield x * factor, y
 
 
+class Everything(Small):
+    """It keeps what differs from seed to seed, and nothing that a stack computes reads it."""
+
+    def model(self):
+        random.seed(torch.initial_seed())
+        np.random.seed(torch.initial_seed() % 2**32)  # noqa: NPY002  # as users write it
+        self.drawn_from, self.count = torch.initial_seed(), 0
+        return super().model()
+
+    def batches(self):
+        for batch in super().batches():
+            self.count += 1
+            yield batch
+
+    def score(self, model):
+        self.last = found = super().score(model)
+        return found
+
+
 @pytest.mark.parametrize(
     ("kind", "note"),
     [
+        (Everything, "the seeds of a block are trained as one"),
         (InList, "the seeds of a block are trained as one"),
         (EachBatch, "the training changes self.state,"),
         (Between, "the training changes self.state,"),

@@ -452,8 +452,8 @@ def _unknown(_: object) -> Sequence[Any]:
     return ()
 
 
-def _state_of(value: Any) -> tuple[str, Any] | None:
-    """What changes in place in an object without attributes, as a text or number."""
+def _state_of(value: Any) -> tuple[str, str | bytes] | None:
+    """What changes in place in an object without attributes: its key, and it as text or bytes."""
     if isinstance(value, Tensor):
         try:
             small = value.numel() <= MOST_COPIED and not value.requires_grad
@@ -466,7 +466,7 @@ def _state_of(value: Any) -> tuple[str, Any] | None:
         return DRAWN, str(value.getstate())
     if isinstance(value, np.random.RandomState):
         _, key, place, *_ = value.get_state(legacy=True)
-        return DRAWN, (np.asarray(key).tobytes(), place)
+        return DRAWN, np.asarray(key).tobytes() + str(place).encode()
     if isinstance(value, np.random.Generator):
         return DRAWN, str(value.bit_generator.state)
     if isinstance(value, torch.Generator):
