@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import threading
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +20,7 @@ from hand_made import done
 from hypothesis import given
 from hypothesis import strategies as st
 
+import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import NO_DETAILS, Details, Failure, Status
 from xortune.core.point import Point
@@ -26,6 +28,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import decode, encode
 from xortune.trainers.function import custom_trainer, form_of
+from xortune.trainers.limits import current_deadline, end_at_once, ending_at, time_is_over
 from xortune.trainers.source import FunctionObject, FunctionSource, given_source, named_source
 
 CONFIG = {"n_layers": 3, "k": 5, "name": "a", "momentum": None}
@@ -206,7 +209,11 @@ class Odd(Exception):
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(SystemExit(3), "SystemExit: 3"), (KeyboardInterrupt(), "KeyboardInterrupt"), (Odd(), "Odd")],
+    [
+        *((SystemExit(3), "SystemExit: 3"), (KeyboardInterrupt(), "KeyboardInterrupt")),
+        *((GeneratorExit("left"), "GeneratorExit: left"), (BaseException(), "BaseException")),
+        (Odd(), "Odd"),
+    ],
 )
 def test_whatever_is_raised_is_the_failure_of_a_seed(error, words):
     """A Ctrl-C does not reach the process in which a function is called."""
@@ -214,9 +221,54 @@ def test_whatever_is_raised_is_the_failure_of_a_seed(error, words):
     def leaves(config, seed):
         raise error
 
-    outcome = one(leaves, count=2)
-    assert names(outcome) == "CRASHED CRASHED"
-    assert words in outcome.details.failed[1]
+    def many(config, seeds):
+        raise error
+
+    def yields(config, seed):
+        raise error
+        yield
+
+    for function in (leaves, many, yields):
+        outcome = one(function, count=2)
+        assert names(outcome) == "CRASHED CRASHED"
+        assert words in outcome.details.failed[1]
+
+
+def test_a_generator_exit_is_a_crashed_seed_in_the_process_of_the_user_too():
+    def leaves(config, seed):
+        if seed == 1:
+            raise GeneratorExit("left")
+        return True
+
+    found = xt.evaluate({"lr": 0.1}, range(3), train=leaves)
+    assert names(found) == "SOLVED CRASHED SOLVED"
+    assert found.details.failed == {1: "GeneratorExit: left"}
+
+
+def test_a_function_may_evaluate_and_gate_another_one():
+    def inner(config, seed):
+        return seed % 2 == 0
+
+    def outer(config, seed):
+        gate = xt.gate(config, train=inner, min_rate=0.9)
+        return not gate.passed and xt.evaluate(config, range(4), train=inner).successes == 2
+
+    assert xt.evaluate({"lr": 0.1}, range(3), train=outer).successes == 3
+
+
+def test_a_thread_that_is_ended_at_once_ends_the_training_around_a_nested_one():
+    thread = threading.get_ident()
+    with ending_at(None):
+        with ending_at(None):
+            assert not time_is_over()
+            end_at_once(thread)
+            assert time_is_over()
+        assert time_is_over()
+    with ending_at(time.time() - 1):
+        with ending_at(None):
+            assert not time_is_over()
+        assert time_is_over()
+    assert current_deadline() is None
 
 
 def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_path):

@@ -82,6 +82,22 @@ def test_convolutions(inputs, outputs, size, window, options):
         _same(lambda one, other: functional.conv2d(one, other, **options), x, w)
 
 
+@pytest.mark.parametrize("padding", [None, 0, 2, -1])
+def test_an_embedding_and_its_padding_which_is_not_trained(padding):
+    tokens = torch.randint(0, 4, (3, 17, 5), generator=torch.Generator().manual_seed(0))
+    [weights] = _drawn((3, 4, 6))
+    out = _vmapped(lambda x, w: functional.embedding(x, w, padding), tokens, weights)
+    [gradient] = _drawn(out.shape)
+    [found] = torch.autograd.grad(out, weights, gradient)
+    for seed in range(3):
+        own = weights[seed].detach().clone().requires_grad_()
+        alone = functional.embedding(tokens[seed], own, padding)
+        [expected] = torch.autograd.grad(alone, own, gradient[seed])
+        torch.testing.assert_close(found[seed], expected)
+        assert torch.equal(out[seed], alone)
+    assert padding is None or not found[:, padding].any()
+
+
 @pytest.mark.parametrize("size", [(8, 8), (5, 5), (3, 3), (2, 1)])
 def test_batch_norm_and_its_running_statistics(size):
     x, w, b, mean, var = _drawn((3, 5, 6, *size), (3, 6), (3, 6), (3, 6), (3, 6))

@@ -1,12 +1,16 @@
 """A user's torch model: many seeds as one training come to what the loop comes to, seed by seed."""
 
 import copy
+import functools
 import itertools
 import json
 import math
+import os
 import pickle
+import random
 import sys
 import time
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -105,6 +109,14 @@ class Embedded(Small):
 
     def score(self, model):
         return functional.cross_entropy(model((X_TEST > 0).long()), Y_TEST)
+
+
+class Padded(Embedded):
+    """Token 0 is padding, whose row no step changes."""
+
+    def model(self):
+        layers = [nn.Embedding(2, 4, padding_idx=0), nn.Flatten(), nn.Linear(64, 2)]
+        return nn.Sequential(*layers)
 
 
 class Regression(Small):
@@ -247,6 +259,7 @@ class Growing(Annealed):
 
 
 KINDS = [Small, Convolution, built("ChannelsLast", _channels_last), Attention, Embedded]
+KINDS += [Padded]
 KINDS += [Regression, Images, Residual, Halved, Draws, Together, Loader, Annealed, Growing]
 CLOSE = {Images: 1e-7, Halved: 0.05}
 
@@ -369,6 +382,7 @@ class Wrong(Small):
         ),
         (WithRun, "has a run of its own"),
         (Wrong, "train differently"),
+        (Wrong, "as with random numbers that are not torch's, or with what is kept from seed to"),
     ],
 )
 def test_what_cannot_be_stacked_is_trained_by_the_loop_which_says_why(kind, reason):
@@ -377,6 +391,267 @@ def test_what_cannot_be_stacked_is_trained_by_the_loop_which_says_why(kind, reas
     assert reason in trial.reason
     assert LOOP in trial.reason
     assert trial.stacks(1000) == 1000
+
+
+SETTINGS = ModuleType("settings")  # a user's other module, as of `import settings`
+sys.modules["settings"] = SETTINGS
+exec(
+    "class Box:\n"
+    "    __slots__ = ('n', 'scale')\n"
+    "n, scale, values, box = 0, 1.0, {'n': 0, 'scale': 1.0}, Box()\n"
+    "def get():\n"
+    "    return scale\n",
+    vars(SETTINGS),
+)
+
+
+def _counter():
+    found = {"n": 0, "scale": 1.0}
+
+    def at(name, value=None):
+        if value is not None:
+            found[name] = value
+        return found[name]
+
+    return functools.partial(at)
+
+
+CLOSURE = _counter()
+
+
+class Third(Small):
+    """Each third epoch has another loss; the count of epochs and the factor lie elsewhere."""
+
+    epochs = 7
+
+    def put(self, name, value):
+        setattr(SETTINGS, name, value)
+
+    def take(self, name):
+        return SETTINGS.n if name == "n" else SETTINGS.scale
+
+    def model(self):
+        self.put("n", 0)
+        return super().model()
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        self.put("scale", 1.0 if self.take("n") % 3 else 5.0)
+        return super().batches()
+
+    def loss(self, model, x, y):
+        return super().loss(model, x, y) * self.take("scale")
+
+
+class ByFunction(Third):
+    def take(self, name):
+        return SETTINGS.n if name == "n" else SETTINGS.get()
+
+
+class InDict(Third):
+    def put(self, name, value):
+        SETTINGS.values[name] = value
+
+    def take(self, name):
+        return SETTINGS.values[name]
+
+
+class InEnvironment(Third):
+    def put(self, name, value):
+        os.environ[f"MY_{name}"] = str(value)
+
+    def take(self, name):
+        return float(os.environ[f"MY_{name}"])
+
+
+class InClosure(Third):
+    def put(self, name, value):
+        CLOSURE(name, value)
+
+    def take(self, name):
+        return CLOSURE(name)
+
+
+class InSlots(Third):
+    def put(self, name, value):
+        setattr(SETTINGS.box, name, value)
+
+    def take(self, name):
+        return SETTINGS.box.n if name == "n" else SETTINGS.box.scale
+
+
+class Imported(Third):
+    def take(self, name):
+        import settings
+
+        return settings.n if name == "n" else settings.scale
+
+
+class OnTheClass(Third):
+    def put(self, name, value):
+        setattr(OnTheClass, name, value)
+
+    def take(self, name):
+        return self.n if name == "n" else self.scale
+
+
+OUTSIDE = [
+    *((Third, "changes settings.n,"), (ByFunction, "changes settings.n,")),
+    *((InDict, "changes settings.values,"), (InEnvironment, "changes os.environ,")),
+    *((InClosure, "changes at.found,"), (InSlots, "changes settings.box.n,")),
+    *((Imported, "changes settings.n,"), (OnTheClass, "changes OnTheClass.n,")),
+]
+
+
+@pytest.mark.parametrize(("kind", "reason"), OUTSIDE)
+def test_what_a_training_changes_elsewhere_is_not_shared_by_its_seeds(kind, reason, monkeypatch):
+    for name in ("n", "scale"):  # restored after the test
+        monkeypatch.setenv(f"MY_{name}", "1")
+    training = kind({})
+    found = training.run_seeds(SEEDS)["loss"]
+    assert found.tolist() == [training.run(seed)["loss"] for seed in SEEDS]
+    assert reason in trial_of(training, SEEDS).reason
+    assert LOOP in trial_of(training, SEEDS).reason
+
+
+class InList(Third):
+    """On its own object, which a stack has too."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.state = [[[[[{"n": 0, "scale": 1.0}]]]]]
+
+    def put(self, name, value):
+        self.state[0][0][0][0][0][name] = value
+
+    def take(self, name):
+        return self.state[0][0][0][0][0][name]
+
+
+class EachBatch(InList):
+    """Drawn for each batch, so that `batches` is called for each seed."""
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        self.put("scale", 1.0 if self.take("n") % 3 else 5.0)
+        for _ in range(2):
+            rows = torch.randperm(len(X))[:16]
+            yield X[rows], Y[rows]
+
+
+class Between(InList):
+    """Another factor for the first batches of a late epoch."""
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        for number, batch in enumerate(Small.batches(self)):
+            self.put("scale", 5.0 if number < 2 and self.take("n") > 3 else 1.0)
+            yield batch
+
+
+class OwnNoise(InList):
+    """Drawn for each seed, and read late."""
+
+    def model(self):
+        self.noise = torch.rand(())
+        return super().model()
+
+    def loss(self, model, x, y):
+        return Small.loss(self, model, x, y) * (self.noise if self.take("n") > 3 else 1)
+
+
+class Best(Small):
+    """The best score of a seed on its way."""
+
+    epochs, report_every = 5, 1
+
+    def model(self):
+        self.best = 0.0
+        return super().model()
+
+    def score(self, model):
+        found = super().score(model)
+        self.best = max(self.best, found["accuracy"].item())
+        return {**found, "best": self.best}
+
+
+class Shuffles(Small):
+    """Python's random numbers, from the fourth epoch on."""
+
+    epochs = 6
+
+    def model(self):
+        random.seed(torch.initial_seed())
+        self.n = 0
+        return super().model()
+
+    def batches(self):
+        self.n += 1
+        factor = random.random() if self.n > 3 else 1.0
+        for x, y in super().batches():
+            yield x * factor, y
+
+
+class Everything(Small):
+    """It keeps what differs from seed to seed, and nothing that a stack computes reads it."""
+
+    def model(self):
+        random.seed(torch.initial_seed())
+        np.random.seed(torch.initial_seed() % 2**32)  # noqa: NPY002  # as users write it
+        self.drawn_from, self.count = torch.initial_seed(), 0
+        return super().model()
+
+    def batches(self):
+        for batch in super().batches():
+            self.count += 1
+            yield batch
+
+    def score(self, model):
+        self.last = found = super().score(model)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        (Everything, "the seeds of a block are trained as one"),
+        (InList, "the seeds of a block are trained as one"),
+        (EachBatch, "the training changes self.state,"),
+        (Between, "the training changes self.state,"),
+        (OwnNoise, "the training changes self.noise,"),
+        (Best, "the training changes self.best,"),
+        (Shuffles, "random numbers that are not torch's are drawn (random.random)"),
+    ],
+)
+def test_what_seeds_would_share_late_is_no_wrong_number(kind, note, monkeypatch):
+    """In one stack, whether it pays or not, until it is noticed."""
+    monkeypatch.setattr(Trial, "measure", lambda *_: None)
+    monkeypatch.setattr(Trial, "stacks", lambda trial, seeds: seeds if trial.reason else 1)
+    training = kind({})
+    [found], said = kind.run_all([(training, SEEDS)])
+    _same(found, [training.run(seed, lambda _: None) for seed in SEEDS])
+    assert said.startswith(note)
+
+
+class KeptModel(Small):
+    """The model that `model` keeps is the one that is scored."""
+
+    def model(self):
+        self.net = super().model()
+        return self.net
+
+    def score(self, model):  # noqa: ARG002  # as it is called
+        return super().score(self.net)
+
+
+class Counted(Annealed):
+    def score(self, model):
+        return {**super().score(model), "epoch": self.epoch}
+
+
+@pytest.mark.parametrize("kind", [KeptModel, Counted])
+def test_what_a_training_keeps_of_its_own_is_that_of_the_seed_that_is_scored(kind):
+    _check(*((kind(TrackedConfig({"lr": lr})), SEEDS[: 2 + i]) for i, lr in enumerate((0.01, 0.1))))
 
 
 def test_run_seeds_gives_arrays_of_the_seeds():
@@ -406,6 +681,8 @@ class Raising(Small):
     def score(self, model):
         if torch.initial_seed() == 2:
             sys.exit("seed 2 leaves")
+        if torch.initial_seed() == 3:
+            raise GeneratorExit
         return super().score(model)
 
 
@@ -425,8 +702,8 @@ def test_seeds_that_diverge_do_not_touch_the_others():
 
 
 def test_a_seed_that_raises_or_exits_crashes_alone():
-    outcome = _trained(Raising)
-    assert [Status(s) == Status.CRASHED for s in outcome.status] == [False, True, True, False]
+    outcome = _trained(Raising, count=5)
+    assert [Status(s) == Status.CRASHED for s in outcome.status] == [False, True, True, True, False]
     assert outcome.details.failed[1] == "ValueError: no luck with seed 1"
     with pytest.raises(ValueError, match="seed 1"):
         Raising({}).run_seeds(range(2))
@@ -572,6 +849,149 @@ def test_an_incomplete_training_is_refused_with_what_is_missing():
         custom_trainer(given_source(Bare), None)
     with pytest.raises(xt.InputError, match=r"super\(\).__init__\(config\)"):
         custom_trainer(given_source(Two), None)
+
+
+def changing(name, change) -> type[Small]:
+    """A training of which one method gives something else."""
+    method = getattr(Small, name)
+    return type("Mine", (Small,), {name: lambda self, *args: change(method(self, *args))})
+
+
+WRONG = [
+    (
+        "loss",
+        lambda loss: loss.item(),
+        "Mine.loss: returned a float; allowed: a tensor of one number",
+    ),
+    ("loss", lambda _: None, "Mine.loss: returned nothing; .*fix: end it with `return`"),
+    ("loss", lambda loss: loss.detach(), "Mine.loss: returned a Tensor without a gradient"),
+    ("loss", lambda loss: loss * torch.ones(3), r"Mine.loss: returned a Tensor of shape \(3,\)"),
+    ("batches", lambda _: [X], "Mine.batches: yielded a Tensor .*write `yield x, y`"),
+    ("batches", lambda _: [{"x": X}], "Mine.batches: yielded a dict; allowed: tuples"),
+    ("batches", lambda _: None, "Mine.batches: returned nothing"),
+    ("score", lambda _: X[0], r"Mine.score: returned a Tensor of shape \(16,\); allowed: true or"),
+    ("score", lambda _: {"accuracy": X}, "Mine.score: .* as 'accuracy'; allowed"),
+    ("score", lambda _: {"accuracy": None}, "Mine.score: returned nothing as 'accuracy'"),
+    ("score", lambda _: None, "Mine.score: returned nothing; .*fix: end it with `return`"),
+    ("model", lambda _: None, "Mine.model: returned nothing; allowed: a new torch.nn.Module"),
+    ("optimizer", lambda _: None, "Mine.optimizer: returned nothing"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "words"), WRONG)
+def test_a_method_that_gives_something_else_is_refused_in_a_sentence_that_names_it(
+    name, change, words
+):
+    kind = changing(name, change)
+    with pytest.raises(xt.InputError, match=words):
+        kind({}).run(0)
+    with pytest.raises(xt.InputError, match=words):
+        kind({}).run_seeds(range(3))
+    with pytest.raises(xt.InputError, match=words):
+        xt.evaluate({"lr": 0.1}, range(3), train=kind, success="accuracy >= 0.1")
+
+
+def test_a_training_says_how_many_epochs_it_has():
+    class Bare(xt.TorchTraining):
+        model, optimizer, batches = Small.model, Small.optimizer, Small.batches
+        loss, score = Small.loss, Small.score
+
+    with pytest.raises(xt.InputError, match=r"Bare.epochs: is not set; .*write `epochs = 20`"):
+        Bare({}).run(0)
+    training = Bare({})
+    training.epochs = 3.0
+    with pytest.raises(xt.InputError, match=r"Bare.epochs: is 3.0; allowed: a whole number"):
+        training.run_seeds(range(3))
+
+
+def test_a_method_that_gives_something_else_for_one_seed_is_its_failure_alone():
+    outcome = _trained(changing("loss", lambda loss: loss if torch.initial_seed() != 1 else None))
+    assert (outcome.status == Status.CRASHED).tolist() == [False, True, False, False]
+    assert outcome.details.failed[1].startswith("Mine.loss: returned nothing")
+
+
+class KeptNet(Small):
+    """Each seed goes on with the weights of the one before."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.net = Small.model(self)
+
+    def model(self):
+        return self.net
+
+
+class KeptLayer(KeptNet):
+    def model(self):
+        return nn.Sequential(nn.Linear(16, 16), self.net)
+
+
+class KeptStatistics(Small):
+    """Its running mean is a buffer that the training changes."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.norm = nn.BatchNorm1d(16, affine=False)
+
+    def model(self):
+        return nn.Sequential(self.norm, super().model())
+
+
+class KeptOptimizer(Small):
+    kept = None
+
+    def optimizer(self, parameters):
+        self.kept = self.kept or super().optimizer(parameters)
+        return self.kept
+
+
+class KeptSchedule(Small):
+    kept = None
+
+    def scheduler(self, optimizer):
+        self.kept = self.kept or torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        return self.kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (KeptNet, r"model\(\) must build a new model: two calls returned the same weights"),
+        (KeptLayer, r"model\(\) must build a new model"),
+        (KeptStatistics, r"model\(\) must build a new model"),
+        (
+            KeptOptimizer,
+            r"optimizer\(\) must build a new optimizer: two calls returned the same one",
+        ),
+        (KeptSchedule, r"scheduler\(\) must build a new scheduler"),
+    ],
+)
+def test_a_training_whose_seeds_go_on_with_those_before_is_refused(kind, words):
+    with pytest.raises(xt.InputError, match=words):
+        kind({}).run_seeds([0])
+    with pytest.raises(xt.InputError, match=words):
+        xt.evaluate({"lr": 0.1}, range(3), train=kind, success="accuracy >= 0.1")
+    with pytest.raises(xt.InputError, match=words):
+        xt.gate({"lr": 0.1}, min_rate=0.5, train=kind, success="accuracy >= 0.1")
+    space = {"name": "kept", "success": "accuracy >= 0.1", "parameters": {"lr": {"value": 0.1}}}
+    space |= {"search": {"sampler": "random", "trials": 1}, "seeds": {"ladder": [2]}}
+    with pytest.raises(xt.InputError, match=words):
+        xt.search(space, train=kind, dry_run=True, workers=0)
+
+
+def test_seeds_may_share_what_no_training_changes():
+    class Pretrained(Small):
+        def __init__(self, config):
+            super().__init__(config)
+            self.layer = nn.Linear(16, 16).requires_grad_(False)  # torch's own
+
+        def model(self):
+            return nn.Sequential(self.layer, super().model())
+
+    training = Pretrained({})
+    found = training.run_seeds(SEEDS)["loss"]
+    alone = [training.run(seed)["loss"] for seed in SEEDS]
+    assert found.tolist() == pytest.approx(alone, rel=1e-4)
 
 
 READERS = [

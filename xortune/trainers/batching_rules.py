@@ -1,7 +1,8 @@
 """Batching rules: what torch's functions do for many seeds at once within `torch.func.vmap`.
 
-Two kinds of functions are replaced while a stack trains: those that draw random numbers, because
-each seed has its own generator, and those for which `vmap` is slow. For these, seeds become
+Three kinds of functions are replaced while a stack trains: those that draw random numbers, because
+each seed has its own generator, an embedding with padding, whose gradient `vmap` gets wrong, and
+those for which `vmap` is slow. For these, seeds become
 channels of a convolution, or the first axis of a matrix product.
 """
 
@@ -565,7 +566,7 @@ def fast_rules(row: Callable[[], Tensor]) -> Rules:
 
 def _matrix_rules(row: Callable[[], Tensor]) -> Rules:
     """Replacements of functions of matrices, with the seeds as the first axis."""
-    names = ("linear", "softmax", "log_softmax", "cross_entropy")
+    names = ("linear", "softmax", "log_softmax", "cross_entropy", "embedding")
     torchs: Mapping[str, Callable[..., Any]] = {name: getattr(functional, name) for name in names}
 
     def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
@@ -620,7 +621,21 @@ def _matrix_rules(row: Callable[[], Tensor]) -> Rules:
 
         return for_each(whole, input, target, row())
 
-    ours: Sequence[Callable[..., Any]] = (linear, softmax, log_softmax, cross_entropy)
+    def embedding(
+        input: Tensor,  # noqa: A002
+        weight: Tensor,
+        padding_idx: int | None = None,
+        *args: Any,
+        **options: Any,
+    ) -> Tensor:
+        rows: Tensor = torchs["embedding"](input, weight, None, *args, **options)
+        if padding_idx is None:
+            return rows
+        # In `vmap` torch gives the row of the padding a gradient.
+        is_padding = input == padding_idx % weight.size(0)
+        return torch.where(is_padding.unsqueeze(-1), rows.detach(), rows)
+
+    ours: Sequence[Callable[..., Any]] = (linear, softmax, log_softmax, cross_entropy, embedding)
     return [(functional, name, function) for name, function in zip(names, ours, strict=True)]
 
 

@@ -33,6 +33,7 @@ from xortune.trainers.verdicts import (
     MAX_VALUES,
     SUCCESS,
     KnownSeeds,
+    MethodError,
     Points,
     SampledReports,
     SeedResults,
@@ -122,11 +123,15 @@ def reported_arrays(result: Any, n: int) -> dict[str, Any]:
     return arrays
 
 
-class SeedTimeout(BaseException):
-    """The seed exceeded its time limit; an `except Exception` in the function does not catch it."""
+class Ended(BaseException):
+    """Ends a call from a report; an `except Exception` in the function does not catch it."""
 
 
-class BlockCancelled(BaseException):
+class SeedTimeout(Ended):
+    """The seed exceeded its time limit."""
+
+
+class BlockCancelled(Ended):
     """The block is cancelled; see `driver.ray_executor`."""
 
 
@@ -621,9 +626,11 @@ def _called_in(folder: str | None) -> Iterator[None]:
             os.chdir(before)
 
 
-_FAILURES = (Exception, SystemExit, KeyboardInterrupt)
-_RAISED = (*_FAILURES, SeedTimeout)
-"""The exceptions of a call that are the failure of a seed; `BlockCancelled` ends the block."""
+_FAILURES = (BaseException,)
+"""The exceptions of a call that are the failure of a seed: all but those that are `Ended`."""
+
+_FAILURES_HERE = (Exception, SystemExit, GeneratorExit)
+"""The same in the process of the user, whose Ctrl-C is no failure of a seed."""
 
 
 def _pass_on(error: BaseException, on_raise: OnRaise | None) -> None:
@@ -651,7 +658,7 @@ def _train_singly(
             verdict = judged(call(seed), success)
         except BlockCancelled:
             return Unfinished(results.outcome() if results.n else None)
-        except _RAISED as error:
+        except BaseException as error:
             _pass_on(error, call.on_raise)
             verdict, shown = crashed(_reason(error)), _shown(error)
         if call.reports.count:
@@ -675,7 +682,7 @@ def _train_at_once(call: Calls, block: Block, success: Success | None) -> Outcom
     return results.outcome()
 
 
-class _AllEnded(BaseException):
+class _AllEnded(Ended):
     """Each of the blocks in a stack is cancelled, or exceeded its time limit."""
 
 
@@ -689,7 +696,7 @@ def _train_stacked(
     for index, block in enumerate(blocks):
         try:
             trainings[index] = Calls(function, trainer.form, block, trainer.limit).state()
-        except _RAISED as error:
+        except BaseException as error:
             _pass_on(error, trainer.on_raise)
             ended[index] = error
     reports = {
@@ -721,7 +728,7 @@ def _train_stacked(
         if indices:
             groups = [(trainings[index], list(blocks[index].seeds)) for index in indices]
             run_all: Any = getattr(function, STACKED)
-            failures = _FAILURES if trainer.on_raise is None else _FAILURES[:2]
+            failures = _FAILURES if trainer.on_raise is None else _FAILURES_HERE
             scores, note = run_all(groups, report, failures=failures)
     by_block = dict(zip(indices, scores, strict=True))
     return [
@@ -788,7 +795,9 @@ def _add_results(
     n, shown = len(seeds), None
     try:
         returned = call(seeds.copy())
-    except _RAISED as error:
+    except BlockCancelled:
+        raise
+    except BaseException as error:
         _pass_on(error, call.on_raise)
         if n > 1 and not isinstance(error, SeedTimeout):  # which would take as long again
             return False
@@ -807,7 +816,9 @@ def _add_results(
 
 def _reason(error: BaseException) -> str:
     """An exception in one line."""
-    return str(error) if isinstance(error, SeedTimeout) else one_line(error_text(error))
+    if isinstance(error, SeedTimeout):
+        return str(error)
+    return one_line(str(error) if isinstance(error, MethodError) else error_text(error))
 
 
 def _shown(error: BaseException) -> str:

@@ -27,24 +27,32 @@ _deadlines: dict[int, float | None] = {}
 """By thread number: several threads train at once. A trainer, which knows no search, lies between
 who sets a deadline and who keeps it."""
 
+AT_ONCE = 0.0
+"""The deadline of `end_at_once`; it also ends the trainings around a nested one."""
+
 
 @contextmanager
 def ending_at(deadline: float | None) -> Iterator[None]:
-    """Set the deadline of trainings in this thread, by `time.time`; None for no deadline."""
-    thread, before = threading.get_ident(), current_deadline()
+    """Set the deadline of trainings in this thread, by `time.time`; None for no deadline.
+
+    A training may itself evaluate configurations: their deadline holds until they end.
+    """
+    thread = threading.get_ident()
+    nested, before = thread in _deadlines, current_deadline()
     _deadlines[thread] = deadline
     try:
         yield
     finally:
-        del _deadlines[thread]  # another thread may get its number
-        if before is not None:
+        if not nested:
+            del _deadlines[thread]  # another thread may get its number
+        elif _deadlines[thread] != AT_ONCE:
             _deadlines[thread] = before
 
 
 def end_at_once(thread: int) -> None:
     """Let no further seed begin in the `ending_at` of another thread, if it is in one."""
     if thread in _deadlines:
-        _deadlines[thread] = 0.0
+        _deadlines[thread] = AT_ONCE
 
 
 def current_deadline() -> float | None:

@@ -10,10 +10,9 @@ call does them all, seed after seed (see `kernels.segments`).
 from __future__ import annotations
 
 import timeit
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import getitem
-from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -547,55 +546,3 @@ _FORMS: Mapping[Any, Callable[[Any, Values], Code | None]] = {
     _aten.div.Tensor: _share,
     _aten.ones_like.default: _ones,
 }
-
-
-# -------------------------------------------------------------------------------------------------
-# What the user's methods may read in a step. A recording is valid as long as none of it changes.
-
-DEPTH = 5
-"""Maximum number of references that are followed from an object."""
-
-
-def readable_values(*objects: Any) -> list[Any]:
-    """The objects that a training's methods may read beside their arguments, as far as known.
-
-    These are the attributes of objects and of the user's classes, the variables that the user's
-    functions name, and what they refer to. In place of an iterator, which changes when it is read,
-    each call gives a new object.
-    """
-    seen: set[int] = set()
-    return [found for value in objects for found in _readable(value, seen, DEPTH)]
-
-
-def _readable(value: Any, seen: set[int], depth: int) -> Iterator[Any]:
-    if id(value) in seen or isinstance(value, _PLAIN):
-        return
-    seen.add(id(value))
-    value = getattr(value, "fget", None) or getattr(value, "__func__", value)
-    inner: list[Any] = []
-    if isinstance(value, Iterator):
-        yield object()
-    elif isinstance(value, dict):
-        inner += dict.values(value)  # a `TrackedConfig` would note that it is read
-    elif isinstance(value, list | tuple | set):
-        inner += value
-    elif isinstance(value, type):
-        inner += vars(value).values() if _is_users(value) else ()
-    elif isinstance(value, FunctionType):
-        if _is_users(value):
-            inner += (cell.cell_contents for cell in value.__closure__ or ())
-            names = value.__code__.co_names
-            inner += (value.__globals__[name] for name in names if name in value.__globals__)
-    else:
-        inner += getattr(value, "__dict__", {}).values()
-        inner += type(value).__mro__
-    yield from inner
-    for one in inner if depth else ():
-        yield from _readable(one, seen, depth - 1)
-
-
-_PLAIN = (int, float, str, bytes, Tensor, ModuleType, type(None))
-
-
-def _is_users(value: Any) -> bool:
-    return value.__module__.partition(".")[0] not in {"torch", "xortune", "builtins", "abc"}

@@ -37,7 +37,15 @@ from torch import Tensor, nn
 
 from xortune.core.trainer import Stacking
 from xortune.trainers.function import TrackedConfig
-from xortune.trainers.vectorized import arrays_of, scored, train_stacked, trial_of, untracked
+from xortune.trainers.methods import (
+    batches_of,
+    epochs_of,
+    loss_of,
+    model_of,
+    optimizer_of,
+    scored,
+)
+from xortune.trainers.vectorized import arrays_of, train_stacked, trial_of, untracked
 
 
 class TorchTraining(ABC):
@@ -45,12 +53,12 @@ class TorchTraining(ABC):
 
     Attributes:
         config: the parameters of the configuration, a dict.
-        epochs: number of passes over `batches`.
+        epochs: number of passes over `batches`; set it in the class or in `__init__`.
         clip_norm: the largest norm of a seed's gradient; None does not clip.
         report_every: epochs between two reports of `score`; None reports none.
     """
 
-    epochs: int = 1
+    epochs: int
     clip_norm: float | None = None
     report_every: int | None = None
 
@@ -96,24 +104,27 @@ class TorchTraining(ABC):
 
         Returns:
             What `score` returns after the last epoch.
+
+        Raises:
+            InputError: a method gives something else than it must.
         """
         torch.manual_seed(seed)
-        model = self.model()
-        optimizer = self.optimizer(model.parameters())
+        model = model_of(self)
+        optimizer = optimizer_of(self, model)
         scheduler = self.scheduler(optimizer)
-        for epoch in range(1, self.epochs + 1):
+        for epoch in range(1, epochs_of(self) + 1):
             model.train()
-            for batch in self.batches():
+            for batch in batches_of(self):
 
                 def closure(batch: Sequence[Any] = batch) -> Tensor:
                     optimizer.zero_grad()
-                    loss = self.loss(model, *batch)
+                    loss = loss_of(self, model, batch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     if self.clip_norm is not None:
                         nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
                     return loss
 
-                optimizer.step(closure)  # type: ignore[arg-type]  # any closure returns a tensor
+                optimizer.step(closure)
             if scheduler is not None:
                 scheduler.step()
             if report is not None and self.reports_after(epoch):
@@ -135,6 +146,7 @@ class TorchTraining(ABC):
             Arrays of shape (S,), as `score` returns numbers for one seed.
 
         Raises:
+            InputError: a method gives something else than it must, or the same model again.
             Exception: what the training of a seed raised.
         """
         on_report = report or (lambda _: None)

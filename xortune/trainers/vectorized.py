@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
-import operator
 import sys
 import time
 import warnings
@@ -41,9 +40,21 @@ from xortune.trainers.batching_rules import (
     for_each,
     replaced,
 )
+from xortune.trainers.function import Ended
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 from xortune.trainers.limits import time_is_over
-from xortune.trainers.step_graph import Program, Recording, readable_values
+from xortune.trainers.methods import (
+    Made,
+    constants_of,
+    epochs_of,
+    model_of,
+    optimizer_of,
+    refuse_reused,
+    scored,
+)
+from xortune.trainers.step_graph import Program, Recording
+from xortune.trainers.surroundings import DRAWN, OUTSIDE, SELF, Place, Surroundings
+from xortune.trainers.verdicts import MethodError
 
 WIDTHS = (2, 16, 64, 128, 256)
 """Numbers of seeds in the stacks that a trial times."""
@@ -80,20 +91,6 @@ def untracked(training: Any) -> Iterator[None]:
 # Results.
 
 
-def scored(training: Any, model: nn.Module) -> Any:
-    """The score of a model, with tensors of one number as Python numbers."""
-    model.eval()
-    with torch.no_grad():
-        score = training.score(model)
-    if isinstance(score, Mapping):
-        return {name: _plain(value) for name, value in score.items()}
-    return _plain(score)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-
-
 def arrays_of(results: Sequence[Any]) -> Any:
     """The scores of S seeds as arrays of shape (S,); NaN where a seed has no such number."""
     if not all(isinstance(score, Mapping) for score in results):
@@ -126,6 +123,9 @@ Batch = tuple[tuple[Any, ...], tuple[int | None, ...]]
 """A batch of all seeds, and the axis of the seeds in each of its tensors; None: all have the same
 tensor."""
 
+RARE = frozenset(4**k for k in range(1, 16))
+"""The epochs in which steps are recorded again, and compared; the last one is another."""
+
 AT_ONCE = 2**28
 """Maximum size in bytes of an epoch's batches, for all seeds, that are made at once."""
 
@@ -154,15 +154,23 @@ class Stack:
     ) -> None:
         self._rows = [(training, seed) for training, seeds in groups for seed in seeds]
         self.lead = groups[0][0]
+        ends = list(itertools.accumulate(len(seeds) for _, seeds in groups))
         models, states = [], []
-        for training, seed in self._rows[:1] if timed else self._rows:
+        for row, (training, seed) in enumerate(self._rows[:1] if timed else self._rows):
             _seed(seed)
             models.append(training.model())
             states.append(torch.get_rng_state())
+            if row == 0:
+                self._around = Surroundings(self.lead, models[0])
+            elif row in {1, ends[0] - 1} and row < ends[0]:
+                self._around.own(models[row])
+                self._refuse_shared(self._around.changes(), draws=False)
         if timed:
             models, states = models * len(self._rows), states * len(self._rows)
         self.states = torch.stack(states)
-        self.model: nn.Module = models[0]
+        # The last one of each configuration: its `model` may have kept it.
+        self._models: list[nn.Module] = [models[end - 1] for end in ends]
+        self.model = self._models[0]
         self.model.train()
         named = [dict(model.named_parameters()) for model in models]
         buffers = [dict(model.named_buffers()) for model in models]
@@ -175,12 +183,12 @@ class Stack:
         self.buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
         self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
         self._frozen = {n: p for n, p in self.parameters.items() if not p.requires_grad}
-        starts = list(itertools.accumulate((len(seeds) for _, seeds in groups), initial=0))
+        starts = [0, *ends]
         optimizers = []
-        for (training, _), first in zip(groups, starts, strict=False):
+        for (training, _), own_model in zip(groups, self._models, strict=True):
             with untracked(training):
-                optimizers.append(training.optimizer(models[first].parameters()))
-        owns = [named[first] for first in starts[:-1]]
+                optimizers.append(training.optimizer(own_model.parameters()))
+        owns = [named[end - 1] for end in ends]
         self._optimizer = _as_one(optimizers, owns, self._trained, starts) or _OneEach(
             optimizers, owns, self.parameters, starts
         )
@@ -188,6 +196,9 @@ class Stack:
         for (training, _), optimizer in zip(groups, optimizers, strict=True):
             with untracked(training):
                 self._schedulers.append(training.scheduler(optimizer))
+        self._around = Surroundings(self.lead, self.model)
+        self._around.own(*models[-1:], *optimizers, *self._schedulers)
+        self._known_version, self._changed = 0, dict[str, None]()
         self._objective = _Loss(self.lead, self.model)
         self._draws: dict[tuple[Any, ...], Draws] = {}
         self.together = together
@@ -197,12 +208,12 @@ class Stack:
         self._epochs = 0
         self._programs: dict[tuple[Any, ...], Program] = {}
         self._verifies = False  # record the next step again, and compare
-        self._readable: list[Any] = []
         self._changes_state = False  # each call of the loss changes what it may read
 
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; yield the losses of each step."""
         self.model.train()
+        self._refuse_shared(self._around.changes(), kinds=(OUTSIDE,))
         began = _clock()
         at_once = self._epoch_at_once() if self.together else None
         self.gathering = (_clock() - began) / len(at_once) if at_once else 0.0
@@ -213,8 +224,7 @@ class Stack:
             if self._state_has_changed():
                 self._programs.clear()
             else:
-                rare = {*(4**k for k in range(1, 16)), self.lead.epochs}
-                self._verifies = self._epochs in rare
+                self._verifies = self._epochs in {*RARE, self.lead.epochs}
         for batch, axes in at_once or self._batches():
             self._step(batch, axes)
             yield self.losses.clone()  # the next step may overwrite them
@@ -225,11 +235,39 @@ class Stack:
 
     def _state_has_changed(self) -> bool:
         """Whether the loss may read other objects than at the last call of this method."""
-        before = self._readable
-        self._readable = readable_values(self.lead, *self._objective.modules())
-        return len(before) != len(self._readable) or not all(
-            map(operator.is_, before, self._readable)
-        )
+        self._note(self._around.changes())
+        before, self._known_version = self._known_version, self._around.version
+        return before != self._known_version
+
+    def _note(self, changes: Sequence[Place]) -> Sequence[Place]:
+        """Note which attributes of the training's object change while it trains."""
+        self._changed.update((one.path[1], None) for one in changes if one.kind == SELF)
+        return changes
+
+    def _refuse_shared(
+        self,
+        changes: Sequence[Place],
+        *,
+        kinds: Sequence[int] = (SELF, OUTSIDE),
+        but: Sequence[str] = (),
+        draws: bool = True,
+    ) -> None:
+        """Refuse a training that reads what it has changed where its seeds would share it.
+
+        Args:
+            changes: what has changed.
+            kinds: of changes that seeds would share.
+            but: methods that may read it, beside those that make a seed's model and optimizer.
+            draws: whether random generators count.
+
+        Raises:
+            Shares: it does.
+        """
+        if changes:
+            left_out = ("__init__", "model", "optimizer", *but)
+            found = self._around.shared(changes, but=left_out, kinds=kinds, draws=draws)
+            if found is not None:
+                raise Shares(f"{_changed_in(found)}: {LOOP}")
 
     def _refuse_different_configs(self) -> None:
         """Refuse configurations that differ in what the loss has read since the trial.
@@ -308,6 +346,7 @@ class Stack:
         unseeded = torch.get_rng_state()
         parts: list[tuple[Any, ...]] = []
         size = 0
+        watches = self._epochs in {0, *RARE}
 
         def take(draw: SeedDraw, like: Tensor | None) -> Tensor:
             if parts or not (like is None or like.is_contiguous()):
@@ -319,16 +358,31 @@ class Stack:
             row = own_row
             for batch in self.lead.batches():
                 parts.append(tuple(batch))
+                if len(parts) == 1:
+                    self._refuse_shared(self._note(self._around.changes()), kinds=(OUTSIDE,))
+                elif watches:
+                    between.extend(self._around.changes())
                 size += sum(one.nbytes for one in parts[-1] if isinstance(one, Tensor))
                 if size * len(rows) > AT_ONCE:
                     raise CannotStack("takes too much memory")
+            between.extend(self._around.changes())
             return [one for batch in parts for one in batch if isinstance(one, Tensor)]
 
+        between: list[Place] = []
         try:
             with replaced(draws_by(take)):
                 tensors = iter(vmap(gather, randomness="error")(rows))
             if not torch.equal(unseeded, torch.get_rng_state()):
                 raise CannotStack("draws otherwise")
+            # All batches are made before the first loss.
+            self._refuse_shared(self._note(between), but=("batches",))
+        except Shares:
+            if self._epochs:
+                raise  # a second call of `batches` would change it again
+            self.together = False
+            self.states = before
+            torch.set_rng_state(unseeded)
+            return None
         except Exception:  # an error of the user's code is raised again in `_batches`
             self.together = False
             self.states = before
@@ -359,6 +413,9 @@ class Stack:
                 state.copy_(torch.get_rng_state())
                 if batch is not None:
                     batches.append(tuple(batch))
+                if row == 0:
+                    self._note(self._around.changes())
+            self._refuse_shared(self._note(self._around.changes()))
             if batches and len(batches) < len(iterators):
                 raise CannotStack(f"seeds have different numbers of batches: {LOOP}")
             if not batches:
@@ -413,16 +470,38 @@ class Stack:
 
     def scores(self) -> list[Any]:
         """The score of each seed's model, one after the other, as the loop computes it."""
-        parameters, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
-        scores = []
+        scores: list[Any] = []
+        model, last = self.model, self.lead
+        models = iter(self._models[1:])
         for row, ((training, _), state) in enumerate(zip(self._rows, self.states, strict=True)):
-            for own, stacked in ((parameters, self.parameters), (buffers, self.buffers)):
-                for name, tensor in own.items():
+            if training is not last:
+                model, last = next(models), training
+                # What `batches` and `loss` have changed in the first training holds for all.
+                training.__dict__.update({name: getattr(self.lead, name) for name in self._changed})
+            for own, stacked in (
+                (model.named_parameters(), self.parameters),
+                (model.named_buffers(), self.buffers),
+            ):
+                for name, tensor in own:
                     tensor.data = stacked[name].detach()[row]
             torch.set_rng_state(state.clone())
-            scores.append(scored(training, self.model))
+            scores.append(scored(training, model))
             state.copy_(torch.get_rng_state())
+            if row == 0:
+                self._around.changes()
+        self._refuse_shared(self._around.changes())
         return scores
+
+
+class Shares(CannotStack):
+    """Why seeds in a stack would share what each has to have for itself, in a sentence."""
+
+
+def _changed_in(place: Place) -> str:
+    """That a training changes what is at a place, for users."""
+    if place.key == DRAWN:
+        return f"random numbers that are not torch's are drawn ({place})"
+    return f"the training changes {place}, which the seeds of a stack would share"
 
 
 def _seed(seed: int) -> None:
@@ -603,9 +682,13 @@ class Trial:
             self.stacked[width] = math.inf  # stays if memory runs out: a RuntimeError on a CPU
             with suppress(MemoryError, RuntimeError), _quiet(), _memory_kept():
                 groups = [(training, range(width))]
-                stack = Stack(groups, together=self.together, timed=True)
-                steps = zip(range(1 + TIMED), _steps(stack), strict=False)
-                step = _fastest([_clock() for _ in steps]) + stack.gathering
+                try:
+                    stack = Stack(groups, together=self.together, timed=True)
+                    steps = zip(range(1 + TIMED), _steps(stack), strict=False)
+                    step = _fastest([_clock() for _ in steps]) + stack.gathering
+                except Shares as refused:
+                    self.reason = str(refused)
+                    raise
                 self.stacked[width] = step / width
                 self.together = stack.together
         return self.stacked[width]
@@ -637,7 +720,12 @@ _trials: list[Trial] = []
 
 
 def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
-    """The trial of a user's training; a new one trains some steps of the first two seeds."""
+    """The trial of a user's training; a new one trains some steps of the first two seeds.
+
+    Raises:
+        MethodError: a method gives something else than it must, for both seeds.
+        BaseException: what the training of a seed raised.
+    """
     config, kind = training.config, _kind(training)
     with untracked(training):
         for trial in _trials:
@@ -647,13 +735,25 @@ def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
     trial = Trial(kind)
     if getattr(type(training).run, "__module__", "") != "xortune.trainers.torch_training":
         trial.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
+        refuse_reused(training, *(Made(model_of(training)) for _ in range(2)))
     else:
-        plain = [_plain_steps(training, seed) for seed in seeds[:2]]
-        trial.loop = min(steps.seconds for steps in plain)
-        for trial.together in (True, False):
-            trial.reason = _difference(training, seeds[:2], plain, together=trial.together)
-            if not trial.reason:
-                break
+        plain, wrong = [], []
+        for seed in seeds[:2]:
+            try:
+                plain.append(_plain_steps(training, seed))
+            except MethodError as error:
+                wrong.append(error)
+        if len(wrong) == 2:
+            raise wrong[0]
+        if wrong:
+            trial.reason = f"of a seed {wrong[0].place} {wrong[0].problem}: {LOOP}"
+        else:
+            refuse_reused(training, plain[0].made, plain[1].made)
+            trial.loop = min(steps.seconds for steps in plain)
+            for trial.together in (True, False):
+                trial.reason = _difference(training, seeds[:2], plain, together=trial.together)
+                if not trial.reason:
+                    break
     trial.read = {name: config.get(name, _NOTHING) for name in config.names_read}
     _trials.append(trial)
     return trial
@@ -664,10 +764,10 @@ _NOTHING = "no such parameter"
 
 def _kind(training: Any) -> tuple[Any, ...]:
     torch.manual_seed(0)
-    model = training.model()
+    model = model_of(training)
     with untracked(training):
-        optimizer = training.optimizer(model.parameters())  # its class may not be elementwise
-    settings = training.epochs, training.clip_norm, training.report_every
+        optimizer = optimizer_of(training, model)  # its class may not be elementwise
+    settings = epochs_of(training), training.clip_norm, training.report_every
     return (type(training), type(optimizer), repr(model), *settings)
 
 
@@ -715,7 +815,10 @@ def _difference(
                 math.isnan(loop) and math.isnan(stacked[row])
             ):
                 shown = f"loss {stacked[row]:.6g} against {loop:.6g} in step {number + 1}"
-                return f"seeds that are stacked train differently ({shown}): {LOOP}"
+                return (
+                    f"seeds that are stacked train differently ({shown}), as with random numbers "
+                    f"that are not torch's, or with what is kept from seed to seed: {LOOP}"
+                )
         for name, buffer in steps.buffers.items():
             if not torch.allclose(
                 buffer.double(), buffers[name][row].double(), 1e-3, 1e-5, equal_nan=True
@@ -734,6 +837,7 @@ class _PlainSteps:
     buffers: dict[str, Tensor]
     generator: Tensor
     seconds: float
+    made: Made
 
 
 class _Enough(Exception):
@@ -746,17 +850,24 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
     buffers: dict[str, Tensor] = {}
     times: list[float] = []
     models: list[nn.Module] = []
+    constants: dict[str, Tensor] = {}
+    made: list[Any] = []  # the optimizer and the scheduler
     states: list[Tensor] = []
     make_model, make_optimizer = training.model, training.optimizer
     make_scheduler = training.scheduler
 
     def model() -> nn.Module:
         models.append(make_model())
+        if isinstance(models[-1], nn.Module):
+            constants.update(constants_of(models[-1]))
         return models[-1]
 
     def optimizer(parameters: Any) -> Any:
         with untracked(training):
             found = make_optimizer(parameters)
+        made.append(found)
+        if not hasattr(found, "step"):
+            return found
         step = found.step
 
         def observed_step(_: Any, closure: Callable[[], Tensor]) -> Any:
@@ -783,17 +894,20 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
 
     def scheduler(optimizer: Any) -> Any:
         with untracked(training):
-            return make_scheduler(optimizer)
+            made.append(make_scheduler(optimizer))
+            return made[-1]
 
     training.model, training.optimizer, training.scheduler = model, optimizer, scheduler
     try:
         with suppress(_Enough):
             training.run(seed)
-            return _PlainSteps(losses[:TRIED], buffers, torch.get_rng_state(), _fastest(times))
-        scored(training, models[-1])  # notes what it reads
+            states.append(torch.get_rng_state())
+        if len(losses) == TRIED + TIMED:
+            scored(training, models[-1])  # notes what it reads
     finally:
         del training.model, training.optimizer, training.scheduler
-    return _PlainSteps(losses[:TRIED], buffers, states[0], _fastest(times))
+    own = Made(models[-1], made[0], made[1], constants)
+    return _PlainSteps(losses[:TRIED], buffers, states[0], _fastest(times), own)
 
 
 def _note_layers(model: nn.Module, entered: list[str]) -> None:
@@ -852,6 +966,9 @@ def train_stacked(
     Returns:
         For each group the score of each seed, or the exception that its training raised; fewer
         seeds if the search's time was over before. And a sentence: whether they train as one.
+
+    Raises:
+        MethodError: a method of a training gives something else than it must.
     """
     results: list[dict[int, Any]] = [{} for _ in groups]
     note = ""
@@ -859,14 +976,19 @@ def train_stacked(
     alike = defaultdict[int, list[int]](list)  # groups that may be in one stack
     for index, (training, seeds) in enumerate(groups):
         trial = None
-        with suppress(*failures):  # the training below raises it again
+        try:
             trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
             note = trial.sentence
+        except MethodError:
+            raise
+        except failures:  # the training below raises it again
+            pass
         alike[id(trial) if trial is not None else -1 - index].append(index)
         trials.append(trial)
     for indices in alike.values():
         rows = [(index, seed) for index in indices for seed in groups[index][1]]
         trial, chunks = trials[indices[0]], len(rows)
+        shared: list[str] = []  # why no stack trains them any more
         if trial is not None and len(rows) > 1:
             with suppress(*failures):
                 trial.measure(groups[indices[0]][0], len(rows))
@@ -876,7 +998,16 @@ def train_stacked(
                 break
             first, end = (len(rows) * number // chunks for number in (chunk, chunk + 1))
             together = trial is not None and trial.together
-            _train_chunk(groups, rows[first:end], results, report, failures, together=together)
+            for part in [[row] for row in rows[first:end]] if shared else [rows[first:end]]:
+                try:
+                    _train_chunk(groups, part, results, report, failures, together=together)
+                except Shares as refused:
+                    shared.append(str(refused))
+                    for row in part:
+                        _train_chunk(groups, [row], results, report, failures, together=together)
+        if trial is not None:
+            trial.reason = trial.reason or next(iter(shared), "")
+            note = trial.sentence
     # Seeds are trained in their order: the scores are those of the first seeds of each group.
     return [list(scores.values()) for scores in results], note
 
@@ -897,6 +1028,8 @@ def _train_chunk(
         try:
             with untracked(training):  # `run` also reads the parameters of the optimizer
                 score = training.run(seed, lambda told: report(index, [seed], told))
+        except Ended:
+            raise
         except failures as error:
             score = error
         results[index][seed] = score
@@ -910,6 +1043,8 @@ def _train_chunk(
         try:
             with _quiet(), _memory_kept():
                 epoch, scores = next(steps)
+        except Shares:
+            raise
         except failures:  # of a seed, or because memory ran out
             middle = len(rows) // 2
             for half in (rows[:middle], rows[middle:]):

@@ -35,6 +35,10 @@ LONGEST = 20_000
 RETURNS = "true or false, a number, or a dict of numbers"
 
 
+class MethodError(InputError):
+    """A method or attribute of a `TorchTraining` gives something else than it must."""
+
+
 class SeedVerdict(NamedTuple):
     """The result of a seed, or of n seeds that were trained in one call.
 
