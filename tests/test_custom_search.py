@@ -154,6 +154,16 @@ def test_a_function_given_from_python():
     assert compare(train=[luck, luck]).pairs == found.pairs
 
 
+def test_a_search_without_parameters_trains_one_configuration():
+    def most(config, seed):
+        return dict(config) == {} and seed % 3 > 0
+
+    changes = {"parameters": {}, "search": {"sampler": "grid"}, "trainer": None, "success": None}
+    run = xt.search(written(**changes), train=most, output="run")
+    assert [(dict(found.point), found.outcome.successes) for found in run.results] == [({}, 13)]
+    assert str(xt.certify(run, train=most, seeds=12)).startswith("{} (")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -210,8 +210,13 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         "first_seed": verdict.first_seed,
         "max_seeds": verdict.most,
         "statuses": counts and {status.label: count for status, count in counts.items()},
+        "first_crash": _crash_json(verdict.first_crash),
         "line": verdict.line,
     }
+
+
+def _crash_json(crash: tuple[int, str] | None) -> dict[str, Any] | None:
+    return None if crash is None else dict(zip(("seed", "reason"), crash, strict=True))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -393,5 +398,6 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "high": high,
         "epochs_to_solve": outcome.epochs_to_solve,
         "first_seed": int(outcome.seeds[0]),
-        "statuses": {status.label: count for status, count in outcome.counts.items()},
+        "statuses": {status.label: count for status, count in outcome.endings.items()},
+        "first_crash": _crash_json(outcome.first_crash),
     }

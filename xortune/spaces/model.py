@@ -637,7 +637,7 @@ class SpaceFile:
                 Parameter | Value, _written_as(_one_of(Scalar, Range, value=Fixed, choice=Choice))
             ],
         ],
-        Field(min_length=1, max_length=MAX_PARAMETERS, description=f"Each {PARAMETER_FORMS}."),
+        Field(max_length=MAX_PARAMETERS, description=f"Each {PARAMETER_FORMS}."),
     ]
     search: SearchSettings = SearchSettings()  # frozen
     seeds: SeedSettings = SeedSettings()
@@ -844,9 +844,9 @@ def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
             problem, allowed = f"{quoted(value)} is not a mapping", "a mapping"
             fix = "write it as {key: value}, or as indented lines below"
         case "object":
-            problem = f"{len(value) or 'no'} {key}"
-            allowed = f"{node['minProperties']} to {node['maxProperties']} {key}"
-            fix = "add for instance `lr: {low: 1.0e-4, high: 1.0, log: true}`"
+            problem = f"{len(value)} {key}"
+            allowed = f"up to {node['maxProperties']} {key}"
+            fix = "leave some out, or nest them as values of one parameter"
         case list():
             allowed = "one value: a number, a string, true, false or null"
             fix = "write alternatives as {choice: [..]}" if isinstance(value, list) else None

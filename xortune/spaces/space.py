@@ -21,6 +21,7 @@ from xortune.spaces.command import EXIT_CODE, check_names, check_values
 from xortune.spaces.grid import grid_size, probes
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
+    MAX_PARAMETERS,
     MEASURED,
     SUCCESS_RATE,
     Choice,
@@ -294,6 +295,7 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
 def check_search(space: SearchSpace) -> None:
     """Check what the sampler requires of the space, the number of trials and the objectives."""
     sampler, trials, place = space.search.sampler, space.search.trials, ("search", "trials")
+    _check_empty(space)
     if sampler == "grid":
         for parameter in space.parameters:
             if finite_values(parameter) is None:
@@ -351,6 +353,17 @@ def check_search(space: SearchSpace) -> None:
             f"{len(free)} range{'s'[: len(free) != 1]} with sampler cmaes",
             "at least two: it learns how they go together",
             "search over more parameters, or use sampler tpe",
+        )
+
+
+def _check_empty(space: SearchSpace) -> None:
+    """Refuse a space without parameters, unless its one configuration, {}, is asked for."""
+    if not space.parameters and space.search.sampler != "grid":
+        raise space.refusal(
+            ("parameters",),
+            f"no parameters with sampler {space.search.sampler}",
+            f"1 to {MAX_PARAMETERS} parameters; none with sampler grid, which then trains {{}}",
+            "add for instance `lr: {low: 1.0e-4, high: 1.0, log: true}`",
         )
 
 
