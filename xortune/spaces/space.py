@@ -77,6 +77,7 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
             kind_of(path),
             field="space",
             allowed="the path of a space file, what it would hold as a dict, or a SearchSpace",
+            fix="give the function as train=, and the space first" if callable(path) else None,
         )
     return parse_space(read_text(path), os.fspath(path), Path(path).parent)
 
@@ -406,12 +407,9 @@ def _task(space: SearchSpace, given: str | CsvSettings) -> Task:
 
 
 def _with_command(space: SearchSpace, command: CommandSettings) -> SearchSpace:
-    if ("success",) in space.lines:
+    if {("success",), ("trainer", "success")} <= space.lines.keys():
         raise space.refusal(
-            ("success",),
-            "a rule beside the trainer",
-            "of a command, success within `trainer`",
-            'write trainer: {command: "...", success: "..."}',
+            ("success",), "a second rule beside the trainer's", "one of them", "remove one of them"
         )
     names = [parameter.name for parameter in space.parameters]
     try:
