@@ -233,9 +233,17 @@ def report_unexpected(error: Exception) -> int:
 # that goes away, and a full disk lose only what is printed, and never fail the command.
 
 
+UNLIMITED = 100_000
+"""Columns of what is no terminal: more than any table needs."""
+
+
 def console() -> Console:
-    """Where results are printed."""
-    return Console(highlight=False)
+    """Where results are printed: as wide as the terminal, and without limit in a pipe or a file.
+
+    The variable COLUMNS outranks both.
+    """
+    is_limited = os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty()
+    return Console(highlight=False, width=None if is_limited else UNLIMITED)
 
 
 def show(*lines: str) -> None:
