@@ -170,7 +170,7 @@ def gate(
         if config is not None and trainer is None and not silent:
             cli.announce_compilation(engine or "auto")
         try:
-            verdict = xt.gate(run or config or "", **given, verbose=0 if silent else 1)
+            verdict = xt.gate(run or config or "", **given, verbose=0 if quiet else 1)
         except TrainingError as error:
             cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
     if as_json:
@@ -357,7 +357,7 @@ def evaluate(
         silent = quiet or as_json
         if not silent and train is None:
             cli.announce_compilation(engine)
-        own["verbose"] = 0 if silent else 1
+        own["verbose"] = 0 if quiet else 1
         outcome = xt.evaluate(target, chosen, train=train, task=task, engine=engine, **own)
     if as_json:
         point = target.point if isinstance(target, xt.Config) else target
