@@ -46,6 +46,10 @@ class InputError(XortuneError, ValueError):
             parts.append(f"fix: {worded(self.fix)}")
         return ("\n" if "\n" in self.problem else "; ").join(parts)
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the message, which says what to do."""
+        return [f"{type(self).__name__}: {self}"]
+
     def __reduce__(self) -> tuple[object, ...]:
         """Keep all parts on the way from a Ray worker to the driver."""
         parts = {name: getattr(self, name) for name in ("field", "place", "allowed", "fix")}
