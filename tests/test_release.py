@@ -71,6 +71,27 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert ran.stdout.endswith("-m pytest -q -n 2 --dist loadfile\n")
 
 
+def test_ci_knows_each_python_of_the_classifiers(tmp_path):
+    named = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)]
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    shim = tmp_path / f"python{named[0]}"  # as pyenv has them: it names a version and has none
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    own = tmp_path / ".pyenv" / "versions" / f"{here}.0" / "bin"
+    own.mkdir(parents=True)
+    (own / "python").symlink_to(sys.executable)
+    env = os.environ | {
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = ["bash", str(ROOT / ".ci" / "run"), "--list-pythons"]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    found = dict(line.split(" ", 1) for line in ran.stdout.splitlines())
+    assert list(found) == named
+    assert Path(found[here]).exists()
+    assert found[named[0]] != str(shim)
+
+
 THREAD = read("docs/thread.md")
 CLOSE = 5  # Another CPU may round another bit, and a seed on the edge end on its other side.
 SHOWN = r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$"
