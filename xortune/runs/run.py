@@ -93,12 +93,15 @@ class Run:
         evaluations: the journal's lines of the search, in order.
         checks: the journal's lines of certificates. No result, table or count of the search
             includes them.
+        unwritten: which files of its report a search could not write, and why; None if it wrote
+            all.
     """
 
     path: Path
     manifest: dict[str, Any]
     evaluations: Evaluations
     checks: Evaluations = field(default_factory=lambda: Evaluations.of(()))
+    unwritten: str | None = None
 
     _latest: tuple[int | None, Run | None] = field(init=False, repr=False)
 
