@@ -355,10 +355,9 @@ def _reported(run: Run, entries: Mapping[str, Any]) -> Run:
         text = str(error) if isinstance(error, InputError) else error_text(error)
         fix = memory_fix(error)
         text += "" if fix is None else f"; fix: {fix}"
-        kept = f"all results are in {run.path / JOURNAL}"
-        return replace(
-            run, unwritten=f"{text}; {kept}: `xortune report {run.path}` writes the rest"
-        )
+        if (again := f"xortune report {run.path}") not in text:
+            text += f"; `{again}` writes the report again"
+        return replace(run, unwritten=f"{text}; all results are in {run.path / JOURNAL}")
     return run
 
 
