@@ -115,6 +115,11 @@ def test_another_type_is_refused_in_a_sentence(verb, given, more, words):
     assert not Path("runs").exists()
 
 
+def test_a_search_of_a_function_alone_names_the_argument_for_it():
+    with pytest.raises(InputError, match=r"space: a builtin.*fix: give the function as train="):
+        xt.search(max)
+
+
 def test_resume_simply_starts_where_there_is_no_run(space_file, sessions):
     run = xt.search(str(space_file), output="new/run", resume=True)
     assert run.path == Path("new/run")
@@ -302,7 +307,9 @@ def test_a_repr_is_a_line():
     assert max(map(len, shown)) < 700
     assert max(map(len, shown[:1] + shown[3:6] + shown[8:11])) < 250
     assert not any("\n" in text for text in shown)
-    assert shown[0] == f"Run({str(run.path)!r}, 300 evaluations)"
+    best = "best 8/8 (67–100 %): activation Tanh, "
+    assert shown[0].startswith(f"Run({str(run.path)!r}, 300 evaluations, {best}")
+    assert repr(write_run(Path("empty"), [])) == "Run('empty', 0 evaluations)"
     assert "(a1b2c3d4) succeeds under at least 99.25 % of all seeds" in shown[5]
     assert shown[5].endswith("with confidence 0.95 (this run only): 997 of 1,000 fresh seeds.)")
     assert "300 of 300 proposals, best 8/8" in shown[8]

@@ -116,6 +116,40 @@ def test_a_search_from_the_command_line_to_the_gate(monkeypatch):
     assert "its own function or command is the program; --format yaml or json" in result.stderr
 
 
+def test_a_report_that_cannot_be_written_takes_no_result_away():
+    xt.search(written(), output="run", trials=2)
+    shutil.rmtree("run/figures")
+    for name in ("report.html", "report.md", "table.csv"):
+        Path("run", name).unlink()
+    Path("run/report.html/taken").mkdir(parents=True)
+    result = xortune("search", "space.yaml", "--output", "run", "--resume", code=2)
+    assert "key" in result.stdout  # the table
+    said = result.stderr.index("error: run/report.html: cannot be written (Is a directory)")
+    assert result.stderr.count("cannot be written") == 1
+    assert "`xortune report run` writes the report again; all" in result.stderr[said:]
+    others = ("report.md", "table.csv", "seeds.parquet", "figures/ranking.svg")
+    assert all(Path("run", name).is_file() for name in others)
+    assert xt.load_run("run").manifest["complete"]
+    told = []
+    run = xt.search("space.yaml", output="run", resume=True, trials=5, on_word=told.append)
+    assert len(run.results) == 5
+    assert told[-1] == run.unwritten
+    assert "report.html: cannot be written" in run.unwritten
+
+
+def test_a_library_that_does_not_fit_into_the_memory_is_told(monkeypatch):
+    """The report of a search needs more than its training does."""
+
+    def starved(run):
+        raise ImportError("libXau.so: failed to map segment from shared object")
+
+    monkeypatch.setattr("xortune.driver.search.write_report", starved)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (700 * 2**20, 700 * 2**20))
+    result = xortune("search", written(), "--output", "run", code=2)
+    assert "key" in result.stdout
+    assert "this process may use 700 MiB of memory, which is too little; raise" in result.stderr
+
+
 def test_fail_fast_ends_the_search_and_resume_goes_on():
     search = functools.partial(xortune, "search", written(), "--output", "run", "--trials", 30)
     result = search("--fail-fast", code=4)
@@ -152,6 +186,16 @@ def test_a_function_given_from_python():
     found = compare(train=luck)
     assert [one.outcome.successes for one in found.contestants] == [20, 20]
     assert compare(train=[luck, luck]).pairs == found.pairs
+
+
+def test_a_search_without_parameters_trains_one_configuration():
+    def most(config, seed):
+        return dict(config) == {} and seed % 3 > 0
+
+    changes = {"parameters": {}, "search": {"sampler": "grid"}, "trainer": None, "success": None}
+    run = xt.search(written(**changes), train=most, output="run")
+    assert [(dict(found.point), found.outcome.successes) for found in run.results] == [({}, 13)]
+    assert str(xt.certify(run, train=most, seeds=12)).startswith("{} (")
 
 
 @pytest.mark.parametrize(

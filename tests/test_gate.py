@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -462,7 +463,7 @@ def test_a_failed_seed_is_counted_and_shown_and_ends_it_if_that_is_asked_for(cap
     ("given", "words"),
     [
         ({"train": None}, "name is not a parameter of the built-in network.*give train=f"),
-        ({"config": {}}, "config: an empty dict"),
+        ({"config": [0.1]}, "config: a list; allowed: parameters by their names.* or {}"),
         ({"config": {"lr": {1}}}, "lr:"),
         ({"success": None}, "no rule says what a success is.* or without a space give the "),
         ({"success": "acc > 1"}, "did you mean 'accuracy'"),
@@ -501,6 +502,48 @@ def test_a_gate_of_a_function_and_its_answer_in_words():
     assert same[0] == same[1]
     hopeless = xt.gate({"lr": 0.5}, train=Each, min_rate=0.9)
     assert (hopeless.answer, hopeless.passed) == ("refuted", False)
+
+
+def no_data(config, seed):
+    raise FileNotFoundError(f"data of {seed}")
+
+
+def test_a_verdict_says_how_many_seeds_crashed_and_why_the_first_one_did(train_file):
+    found = xt.gate(OWN, train=no_data, min_rate=0.5, max_seeds=50, first_seed=0, verbose=0)
+    assert "0/6 seeds solved, 6 crashed (seed 0: FileNotFoundError: data of 0)" in found.line
+    assert found.first_crash == (0, "FileNotFoundError: data of 0")
+    outcome = xt.evaluate(OWN, [8, 4], train=no_data, verbose=0)
+    assert "2 crashed (seed 4: FileNotFoundError: data of 4)" in repr(outcome)
+    program = "def run(config, seed):\n    return 1 / (seed % 2) > 0"
+    Path("train.py").write_text(program)
+    words = ("--config", "config.yaml", "--trainer", "./train.py:run", "--first-seed", 1)
+    judged = xortune("gate", *words, "--min-rate", 0.9, "--json", traceback=True)
+    counted = xortune("evaluate", *words, "--seeds", 7, "--json", "--quiet")
+    assert "the first failure: seed 2 of lr=0.1" in judged.stderr
+    assert counted.stderr == ""
+    for answer in map(json.loads, (judged.stdout, counted.stdout)):
+        assert answer["first_crash"] == {
+            "seed": 2,
+            "reason": "ZeroDivisionError: division by zero",
+        }
+        # A training of one's own has no pattern of zeros and ones.
+        assert [*answer["statuses"]] == ["solved", "wrong_pattern", "diverged", "crashed"]
+        assert answer["statuses"]["crashed"] == answer["n"] // 2
+    said = xortune("evaluate", *words, "--seeds", 7, traceback=True).stdout
+    assert "the first that crashed, seed 2: ZeroDivisionError" in said
+
+
+def test_an_empty_config_is_a_config(train_file):
+    def even(config, seed):
+        return config == {} and seed % 2 == 0
+
+    assert xt.evaluate({}, range(6), train=even).successes == 3
+    assert xt.gate({}, train=even, min_rate=0.2).passed
+    assert xt.evaluate({}, range(3), train="test {seed} -gt 0").successes == 2
+    Path("train.py").write_text("def run(config, seed):\n    return config == {}")
+    Path("config.yaml").write_text("{}")
+    words = ("--config", "config.yaml", "--trainer", "./train.py:run")
+    assert xortune("gate", *words, "--min-rate", 0.9).stdout.startswith("proven: ")
 
 
 def test_a_gate_trains_no_more_slow_seeds_than_are_known_to_be_needed(monkeypatch):

@@ -471,6 +471,17 @@ def test_a_study_of_means_over_seeds_is_counts(tmp_path):
     assert "skipped trials that are not complete: 1 of 4" in words
 
 
+def test_a_rule_judges_trials_of_one_seed_that_name_none(tmp_path):
+    study = study_of_means(0.97, None, 0.5)
+    run = xt.from_optuna(study, n=1, success="value >= 0.95", output=tmp_path / "run")
+    found = {r.point["lr"]: (r.outcome.successes, r.outcome.n) for r in run.results}
+    assert found == dict(
+        zip((t.params["lr"] for t in study.trials), ((1, 1), (0, 1), (0, 1)), strict=True)
+    )
+    with pytest.raises(xt.InputError, match=r"success: 'value >= 0.95' with n=5.*leave success"):
+        xt.from_optuna(study, n=5, success="value >= 0.95", output=tmp_path / "other")
+
+
 @pytest.mark.parametrize(("values", "n"), [((0.85,), 5), ((1.2,), 5), ((0.8,), 0), ((0.8,), True)])
 def test_a_value_that_is_no_share_of_n_is_refused(values, n, tmp_path):
     with pytest.raises(xt.InputError, match="n"):

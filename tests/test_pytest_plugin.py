@@ -243,6 +243,22 @@ def test_wrong_arguments_are_told_in_a_sentence(ran, mark, message):
         result = ran(f"@pytest.mark.seeds({mark})\ndef test_x(seed): pass\n")
         result.assert_outcomes(errors=1)
         result.stdout.fnmatch_lines([f"@pytest.mark.seeds: {message}*"])
+        assert "another exception" not in result.stdout.str()
+        assert "Traceback" not in result.stdout.str()
+
+
+def test_two_marks_on_one_test_are_refused(ran):
+    result = ran("""
+@pytest.mark.seeds(500, min_rate=0.99)
+@pytest.mark.seeds(500, min_rate=0.5)
+def test_stacked(seed): pass
+
+@pytest.mark.seeds(500, min_rate=0.5)
+@pytest.mark.parametrize("lr", [pytest.param(1, marks=pytest.mark.seeds(500, min_rate=0.99)), 2])
+def test_parameter(seed, lr): pass
+""")
+    result.assert_outcomes(errors=2, passed=1)
+    result.stdout.fnmatch_lines(["2 marks @pytest.mark.seeds on one test: one of them would not*"])
 
 
 def test_tests_that_cannot_be_called_for_each_seed_are_refused(ran):

@@ -71,6 +71,27 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert ran.stdout.endswith("-m pytest -q -n 2 --dist loadfile\n")
 
 
+def test_ci_knows_each_python_of_the_classifiers(tmp_path):
+    named = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)]
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    shim = tmp_path / f"python{named[0]}"  # as pyenv has them: it names a version and has none
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    own = tmp_path / ".pyenv" / "versions" / f"{here}.0" / "bin"
+    own.mkdir(parents=True)
+    (own / "python").symlink_to(sys.executable)
+    env = os.environ | {
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = ["bash", str(ROOT / ".ci" / "run"), "--list-pythons"]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    found = dict(line.split(" ", 1) for line in ran.stdout.splitlines())
+    assert list(found) == named
+    assert Path(found[here]).exists()
+    assert found[named[0]] != str(shim)
+
+
 THREAD = read("docs/thread.md")
 CLOSE = 5  # Another CPU may round another bit, and a seed on the edge end on its other side.
 SHOWN = r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$"
@@ -87,6 +108,16 @@ def test_the_measured_counts_are_what_the_commands_print(row, line):
     result = json.loads(CliRunner().invoke(app, [*shlex.split(line)[1:], "--json"]).output)
     assert result["n"] == int(n)
     assert abs(result["k"] - int(k)) <= CLOSE * int(n) // 1000
+
+
+@pytest.mark.parametrize("page", ["docs/ci-gate.md", "docs/certify.md"])
+def test_the_workflows_of_the_documents_install_xortune_and_not_the_reader_s_project(page):
+    workflows = re.findall(r"^```yaml\n(.*?)^```$", read(page), re.MULTILINE | re.DOTALL)
+    calling = [one for one in workflows if re.search(r"^ *- (?:run: )?xortune ", one, re.MULTILINE)]
+    assert calling
+    for workflow in calling:
+        before, *_ = re.split(r"xortune gate", workflow)
+        assert re.search(r"pip install .*xortune", before), workflow
 
 
 # action.yml: the gate as a GitHub Action
@@ -110,11 +141,12 @@ def gated(tmp_path, **inputs):
     summary = tmp_path / "summary.md"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"GITHUB_STEP_SUMMARY": str(summary), "PATH": path}
+    env["GITHUB_OUTPUT"] = str(tmp_path / "outputs")
     env["INPUTS"] = json.dumps(dict.fromkeys(ACTION["inputs"], "") | inputs)
     [_, gate] = ACTION["runs"]["steps"]
     line = [sys.executable, "-c", gate["run"]]
     done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    return done, summary.read_text()
+    return done, summary.read_text() if summary.exists() else ""
 
 
 def test_the_action_gates_a_config_and_its_summary_has_the_verdict(tmp_path):
@@ -123,6 +155,15 @@ def test_the_action_gates_a_config_and_its_summary_has_the_verdict(tmp_path):
     done, summary = gated(tmp_path, **asked)
     assert (done.returncode, done.stdout) == (1, summary), done.stderr
     assert summary.startswith("refuted: ")
+    lines = (tmp_path / "outputs").read_text().splitlines()
+    found = dict(line.split("=", 1) for line in lines)
+    assert found.keys() == ACTION["outputs"].keys()
+    assert (found["verdict"], found["line"]) == ("refuted", summary.strip())
+    assert summary.startswith(f"refuted: {found['k']}/{found['n']} seeds solved")
+    assert 0 < float(found["bound"]) < 0.9
+    [_, gate] = ACTION["runs"]["steps"]
+    for name, output in ACTION["outputs"].items():
+        assert output["value"] == f"${{{{ steps.{gate['id']}.outputs.{name} }}}}"
 
 
 def test_the_run_of_the_action_is_a_word_and_never_an_option(tmp_path):

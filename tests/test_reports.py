@@ -1,6 +1,8 @@
 """The committed reports follow from the runs beside them, by this code and these space files."""
 
+import base64
 import importlib.util
+import io
 import json
 import re
 import shutil
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import PIL.Image
 import pytest
 
 import xortune as xt
@@ -60,13 +63,37 @@ def written(svg: str, *, ticks: bool) -> list[str]:
     return [text for text in texts if ticks or re.search("[A-Za-z]", text)]
 
 
+NAMED = re.compile(r"(?<=[\"#])[a-z]+[0-9a-f]{10}(?=[\")])")
+"""The names of shapes within a figure: matplotlib hashes them, with the last bits of numbers."""
+
+PIXELS = re.compile(r"(?<=data:image/png;base64,)[^\"]+")
+"""A picture within a figure, as a library of compression writes it."""
+
+
+def pixels(svg: str) -> list[np.ndarray]:
+    """The colours of each picture within a figure."""
+    files = (io.BytesIO(base64.b64decode(text)) for text in PIXELS.findall(svg))
+    return [np.asarray(PIL.Image.open(file), dtype=float) for file in files]
+
+
+def shapes(svg: str) -> str:
+    """A figure with its shapes named by their order, and without pixels."""
+    order: dict[str, str] = {}
+    named = NAMED.sub(lambda found: order.setdefault(found[0], f"shape-{len(order)}"), svg)
+    return PIXELS.sub("", named)
+
+
 def same_picture(name: str, one: str, other: str) -> bool:
-    """Whether two figures show the same; to 0.02 points where one matplotlib drew both."""
+    """Whether two figures say the same; to 0.02 points where one matplotlib drew both."""
     today = f"Matplotlib v{mpl.__version__}," in one
     if written(one, ticks=today) != written(other, ticks=today):
         return False
     if name == TRAINED or not today:
         return True
+    for picture, again in zip(pixels(one), pixels(other), strict=True):
+        if picture.shape != again.shape or not np.allclose(picture, again, rtol=0, atol=2):
+            return False
+    one, other = shapes(one), shapes(other)
     if NUMBER.sub("", one) != NUMBER.sub("", other):
         return False
     found = [np.array([float(number) for number in NUMBER.findall(svg)]) for svg in (one, other)]
@@ -129,6 +156,18 @@ def test_the_comparison_is_what_follows_from_its_seeds(tmp_path, monkeypatch, pi
     monkeypatch.setattr(NetworkTrainer, "describe", lambda _: identity)
     assert made == fingerprint_of(identity)
     assert_drawn(make.COMPARED, tmp_path)
+
+
+def test_figures_are_compared_by_what_they_say():
+    drawn = (REPORTS / make.COMPARED / "comparison-figures" / "profile.svg").read_text()
+    names = sorted(set(NAMED.findall(drawn)))
+    assert names
+    for number, name in enumerate(names):  # as if last bits were others
+        renamed = drawn.replace(name, f"{name[0]}{number:010x}")
+        assert same_picture("profile.svg", drawn, renamed)
+    assert same_picture("profile.svg", drawn, drawn.replace("width: 1.5", "width: 1.501"))
+    for other in (drawn.replace("width: 1.5", "width: 2"), re.sub("<title>", "<title>No ", drawn)):
+        assert not same_picture("profile.svg", drawn, other)
 
 
 def test_nothing_is_in_them_that_is_another_each_time():

@@ -84,7 +84,19 @@ def test_optunas_name_for_trials_is_understood():
         ("  lr: {choice: []}", "lr", ["s.yaml:7: parameters.lr.choice: is empty"]),
         ("  lr: {choice: [1, 0.5, 1.0]}", "lr", ["s.yaml:7", "1.0 is given twice"]),
         ("  lr: {choice: 3}", "lr", ["s.yaml:7: parameters.lr.choice: 3 is not a list", "[a, b]"]),
-        ("  lr: [0.1, 0.2]", "lr", ["s.yaml:7: parameters.lr", "{choice: [..]}"]),
+        (
+            "  lr: [0.1, 0.2]",
+            "lr",
+            ["s.yaml:7: parameters.lr", "{low: 0.1, high: 0.2}", "{choice: [0.1, 0.2]}"],
+        ),
+        ("  lr: [a, b]", "lr", ["s.yaml:7: parameters.lr", "fix: write", "{choice: ['a', 'b']}"]),
+        ("  lr: {min: 0.1, max: 1}", "lr", ["parameters.lr.min: unk", "write low in place of min"]),
+        ("  lr: {low: 0.1, max: 1}", "lr", ["parameters.lr.max: u", "write high in place of max"]),
+        ("  lr: {values: [1]}", "lr", ["lr.values: unknown key", "choice in place of values"]),
+        ("trials: 3", "", ["s.yaml:12: trials: unknown key", "fix: write `trials` below `search`"]),
+        ("n_trials: 3", "", ["s.yaml:12: n_trials: unknown key", "below `search`"]),
+        ("ladder: [3]", "", ["ladder: unknown key", "fix: write `ladder` below `seeds`"]),
+        ("seeds: {objectives: [a]}", "seeds", ["unknown key", "`objectives` at the top of the"]),
         ("  lr: {choice: [[1]]}", "lr", ["s.yaml:7: parameters.lr", "[1] is a list", "a finite"]),
         ("  lr: {low: a, high: 1}", "lr", ["s.yaml:7: parameters.lr.low: 'a'", "a number"]),
         ("  lr: {low: true, high: 1}", "lr", ["parameters.lr.low: true", "a number"]),
@@ -134,7 +146,7 @@ def test_optunas_name_for_trials_is_understood():
         ("name: a/b", "name", ["s.yaml:1: name: 'a/b'", "letters, digits"]),
         ("name: 1", "name", ["s.yaml:1: name: 1", "in quotes"]),
         ("nama: x", "name", ["s.yaml:1: nama: unknown key", "'name'"]),
-        ("# no name", "name", ["s.yaml:2: name: is missing", "add a line `name:"]),
+        ("# no name", "name", ["s.yaml:2: name: is missing (names the run directory); fix: add a"]),
         ("task: xorr", "", ["s.yaml:12: task: unknown task 'xorr'", "did you mean 'xor'"]),
         ("task: parity-99", "", ["s.yaml:12: task: parity of 99 bits", "2 to 12"]),
         ("task: {csv: none.csv}", "", ["s.yaml:12: task", "none.csv", "cannot be read"]),
@@ -321,8 +333,8 @@ ONE_VALUE = ("{low: 3, high: 3}", "{choice: [3]}", "{value: 3}", "3")
         ),
         ("- 1", "s.yaml:1: is a list, not a mapping"),
         ("word", "s.yaml:1: is the single value 'word', not a mapping"),
-        ("name: a\nparameters: {}", "1 to 256 parameters"),
-        (f"name: a\nparameters: {{{MANY}}}", "1 to 256 parameters"),
+        ("name: a\nparameters: {}\nsearch: {trials: 3}", "1 to 256 parameters"),
+        (f"name: a\nparameters: {{{MANY}}}", "257 parameters; allowed: up to 256"),
         (BOMB, "s.yaml:1: the anchor &a"),
         (ONE_RANGE, "s.yaml:3: search.sampler: 1 range with sampler cmaes"),
         *((FIXED.replace("A", form), "a is fixed") for form in ONE_VALUE),
@@ -412,6 +424,23 @@ def test_a_command_is_read():
     assert full.command == CommandSettings(
         COMMAND, "a <= 2", "last line json", 90, ("train.py", "lib")
     )
+
+
+def test_the_rule_of_a_command_may_stand_beside_it_as_that_of_a_function():
+    def beside(rule, command=GOOD):
+        text = LITTLE.replace("parameters", f"trainer: {json.dumps(command)}\nparameters")
+        return parse_space(text.replace("A", "1") + f"success: {rule}\n", "s.yaml")
+
+    found = beside("a <= 2")
+    assert (found.success, found.command.metric) == (parse_success("a <= 2"), "last line json")
+    assert beside("exit code 0").command.by_exit
+    assert beside("a > 1", GOOD | {"metric": REGEX}).success == parse_success("a > 1")
+    for rule, command, words in (
+        ("high", GOOD, r"s\.yaml:5: success: 'high' is not a rule"),
+        ("a > 1", GOOD | {"success": "a > 2"}, r"s\.yaml:5: success: a second rule"),
+    ):
+        with pytest.raises(InputError, match=words):
+            beside(rule, command)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """What verbs say in Python, and how progress is shown: nothing silent, nothing twice."""
 
+import importlib
 import logging
 import sys
 import types
+import warnings
 
 import pytest
 
 import xortune as xt
+import xortune.driver
 from xortune.core.outcome import Failure, SeedCount
 from xortune.driver import voice as module
 from xortune.driver.voice import Voice
@@ -105,6 +108,23 @@ def test_a_notebook_has_one_cell_that_changes_and_goes(monkeypatch):
     *during, last = shown
     assert 'value="1.0000" max="1"></progress> evaluating: 7/9 seeds solved' in during[-1]
     assert last == ""
+
+
+def test_in_a_notebook_libraries_do_not_ask_for_widgets(monkeypatch):
+    ipython = types.ModuleType("IPython")
+    ipython.get_ipython = lambda: types.SimpleNamespace(kernel=1)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setattr(logging.getLogger("ray.widgets.util"), "level", logging.INFO)
+    importlib.reload(xortune.driver)
+    warnings.warn("IProgress not found. Please update jupyter and ipywidgets", stacklevel=1)
+    assert not logging.getLogger("ray.widgets.util").isEnabledFor(logging.INFO)
+
+
+def test_an_input_error_in_a_notebook_is_its_message():
+    with pytest.raises(xt.InputError) as caught:
+        xt.evaluate({"lr": 1}, [0, 0], train=coin)
+    # IPython shows these lines in place of a traceback.
+    assert caught.value._render_traceback_() == [f"InputError: {caught.value}"]
 
 
 def test_the_time_left_does_not_rise(monkeypatch, clock):

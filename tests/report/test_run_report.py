@@ -13,8 +13,10 @@ from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write
 from reported import certified, plain
 from rich.console import Console
 from scipy.stats import binom, bootstrap
+from typer.testing import CliRunner
 
 import xortune as xt
+from xortune.cli import app
 from xortune.core.config import ACTIVATIONS, LOSSES
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status, wilson
@@ -266,6 +268,17 @@ def test_a_config_has_one_row_with_its_key_whatever_the_width(crowded, width):
     names = " ".join(left.split()).split(", ")
     for name in ("scheduler", "dropout", "width"):
         assert (name in head) != (name in names), name
+
+
+def test_a_pipe_gets_all_columns(crowded, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    text = CliRunner().invoke(app, ["report", str(crowded.path)]).stdout
+    assert "No room" not in text
+    [head] = [line for line in text.splitlines() if "95 % CI" in line]
+    assert set(head.split()) >= set(NAMES) - {"kind"}
+    assert "cosine with 9 restarts and a warmup" in text
+    monkeypatch.setenv("COLUMNS", "80")  # asked for
+    assert "No room" in CliRunner().invoke(app, ["report", str(crowded.path)]).stdout
 
 
 def test_keys_that_begin_alike_are_told_apart(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
 from xortune.core.errors import InputError, check_count, check_share
 from xortune.core.formats import as_html, rounded_down, rounded_up
-from xortune.core.outcome import SeedCount, Status
+from xortune.core.outcome import SeedCount, Status, crash_text, own_endings
 from xortune.core.point import Point
 from xortune.core.seeds import MAX_SEED
 from xortune.spaces.yaml_reader import read_text, read_yaml
@@ -165,10 +166,25 @@ class SequentialTest:
             return "proven" if proven[first] else "refuted", first + 1
         return "undecided" if len(status) == self.max_seeds else None, len(status)
 
-    def verdict(self, point: Point, status: NDArray[np.uint8]) -> Verdict:
-        """Return the verdict on a config by seeds in their order, which must decide."""
+    def verdict(
+        self,
+        point: Point,
+        status: NDArray[np.uint8],
+        *,
+        failed: Mapping[int, str] = MappingProxyType({}),
+        own: bool = False,
+    ) -> Verdict:
+        """Return the verdict on a config by seeds in their order, which must decide.
+
+        Args:
+            point: the config.
+            status: uint8, shape (S,): of the seeds.
+            failed: by seed, why it failed.
+            own: whether a training of the user's own made them.
+        """
         answer, n = self.decide(status)
         assert answer is not None
+        crashed = self.first_seed + np.flatnonzero(status[:n] == Status.CRASHED)
         return _verdict(
             answer,
             point,
@@ -179,6 +195,8 @@ class SequentialTest:
             min_rate=self.min_rate,
             confidence=self.confidence,
             first_seed=self.first_seed,
+            first_crash=next(((s, failed.get(s, "")) for s in crashed.tolist()), None),
+            own=own,
         )
 
     def _line(self, rate: float) -> Boundary | None:
@@ -218,12 +236,18 @@ class Verdict(SeedCount):
         high: upper end; None for a certificate.
         first_seed: the first of the n consecutive seeds.
         most: seeds after which the gate gives up; None for a certificate.
-        counts: how many of the n seeds ended in each status; None for a certificate.
+        counts: how many of the n seeds ended in each status; None for a certificate. A training
+            of the user's own lacks the statuses that only the built-in network has.
         seeds: a description of the seeds; None if they follow `first_seed`.
         this_run: whether the confidence of a certificate covers the attempts of its run only, since
             no ledger of the project counts them.
         bound: the lower bound of the rate if it is proven, the upper bound if it is refuted, None
+<<<<<<< HEAD
             if it is undecided. It holds with `bound_confidence`, and lies in the interval.
+=======
+            if it is undecided. It holds with `confidence` by itself, and so lies in the interval.
+        first_crash: the first seed that crashed, and why; None if none did, or if it is unknown.
+>>>>>>> 7aa6dc98ff97c5e7eb5709e9fbdaf1a18f80d2b1
     """
 
     answer: Answer
@@ -238,7 +262,11 @@ class Verdict(SeedCount):
     counts: dict[Status, int] | None
     seeds: str | None = None
     bound: float | None = None
+<<<<<<< HEAD
     this_run: bool = False
+=======
+    first_crash: tuple[int, str] | None = None
+>>>>>>> 7aa6dc98ff97c5e7eb5709e9fbdaf1a18f80d2b1
 
     def __repr__(self) -> str:
         return f"Verdict({self.line})"
@@ -272,7 +300,8 @@ class Verdict(SeedCount):
         """The answer, the counts and the seeds, in one line, which holds with `confidence`."""
         seeds = self.seeds or f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
         sure = f"confidence {self.confidence:g}"
-        solved = f"{self.answer}: {self.k}/{self.n} seeds solved"
+        crashed = crash_text((self.counts or {}).get(Status.CRASHED, 0), self.first_crash)
+        solved = f"{self.answer}: {self.k}/{self.n} seeds solved{crashed}"
         if self.most is None:
             relation = "at least" if self.passed else "below"
             return (
@@ -330,11 +359,13 @@ def gate_imported(run: Run, result: ConfigResult, *, min_rate: float, confidence
         first_seed=int(outcome.seeds[0]),
         most=n,
         seeds=f"imported seeds of config {result.key}",
+        first_crash=outcome.first_crash,
+        own=not run.is_network,
     )
 
 
 def _verdict(
-    answer: Answer, point: Point, status: NDArray[np.uint8], alpha: float, **more: Any
+    answer: Answer, point: Point, status: NDArray[np.uint8], alpha: float, *, own: bool, **more: Any
 ) -> Verdict:
     """Return the verdict on these statuses; `alpha` is the risk that the bounds are wrong."""
     counts = dict(zip(Status, np.bincount(status, minlength=len(Status)).tolist(), strict=True))
@@ -348,7 +379,7 @@ def _verdict(
         n=n,
         low=low,
         high=high,
-        counts=counts,
+        counts=own_endings(counts) if own else counts,
         **more,
     )
 

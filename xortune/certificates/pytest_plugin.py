@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -72,6 +71,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     from xortune.core.errors import InputError
 
     _check(item)
+    here = [node for node, _ in item.iter_markers_with_node(MARKER)]
+    if (count := here.count(here[0])) > 1:
+        _refuse(
+            f"{count} marks @pytest.mark.{MARKER} on one test: one of them would not hold; write "
+            "one, or a test for each (a mark of a test replaces that of its class or module)"
+        )
     try:
         test = parse_mark(*mark.args, **mark.kwargs)
     except InputError as error:
@@ -186,7 +191,6 @@ def _renew(item: pytest.Function, seed: int) -> None:
         raise
 
 
-def _refuse(text: str) -> None:
-    """End the test with a sentence instead of a traceback."""
-    fail: Callable[..., Any] = pytest.fail
-    fail(text, pytrace=False)
+def _refuse(text: str) -> NoReturn:
+    """End the test with a sentence instead of tracebacks, also of what is being handled."""
+    raise pytest.fail.Exception(text, pytrace=False) from None

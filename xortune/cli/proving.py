@@ -171,7 +171,7 @@ def gate(
         if config is not None and trainer is None and not silent:
             cli.announce_compilation(engine or "auto")
         try:
-            verdict = xt.gate(run or config or "", **given, verbose=0 if silent else 1)
+            verdict = xt.gate(run or config or "", **given, verbose=0 if quiet else 1)
         except TrainingError as error:
             cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
     if as_json:
@@ -212,8 +212,13 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         "first_seed": verdict.first_seed,
         "max_seeds": verdict.most,
         "statuses": counts and {status.label: count for status, count in counts.items()},
+        "first_crash": _crash_json(verdict.first_crash),
         "line": verdict.line,
     }
+
+
+def _crash_json(crash: tuple[int, str] | None) -> dict[str, Any] | None:
+    return None if crash is None else dict(zip(("seed", "reason"), crash, strict=True))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -354,7 +359,7 @@ def evaluate(
         silent = quiet or as_json
         if not silent and train is None:
             cli.announce_compilation(engine)
-        own["verbose"] = 0 if silent else 1
+        own["verbose"] = 0 if quiet else 1
         outcome = xt.evaluate(target, chosen, train=train, task=task, engine=engine, **own)
     if as_json:
         point = target.point if isinstance(target, xt.Config) else target
@@ -395,5 +400,6 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "high": high,
         "epochs_to_solve": outcome.epochs_to_solve,
         "first_seed": int(outcome.seeds[0]),
-        "statuses": {status.label: count for status, count in outcome.counts.items()},
+        "statuses": {status.label: count for status, count in outcome.endings.items()},
+        "first_crash": _crash_json(outcome.first_crash),
     }

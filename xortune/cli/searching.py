@@ -115,6 +115,8 @@ def search(
                 verbose=0,
             )
         show_run(run, quiet=quiet, as_json=as_json)
+    if run.unwritten is not None:
+        cli.fail(f"error: {run.unwritten}", cli.BAD_INPUT)
     if run.evaluations.failed or run.checks.failed:
         raise typer.Exit(cli.NO_OUTCOME)
 

@@ -30,6 +30,7 @@ from xortune.core.errors import (
     TrainingError,
     error_text,
     from_command_line,
+    memory_fix,
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
@@ -201,8 +202,9 @@ def _message(error: BaseException, interrupted: Message) -> tuple[str, int]:
         return f"stopped: {error}; finished work is kept, --resume continues", NO_OUTCOME
     if isinstance(error, OSError):  # that no verb has turned into an InputError
         place = "" if error.filename is None else f"{error.filename}: "
-        fix = f"; fix: {FREE_SPACE}" if is_full(error) else ""
-        return f"error: {place}{error.strerror or error}{fix}", BAD_INPUT
+        fix = FREE_SPACE if is_full(error) else memory_fix(error)
+        more = "" if fix is None else f"; fix: {fix}"
+        return f"error: {place}{error.strerror or error}{more}", BAD_INPUT
     assert isinstance(error, KeyboardInterrupt | Halted)
     text = interrupted if isinstance(interrupted, str) else interrupted(error)
     if isinstance(error, Halted):
@@ -221,9 +223,9 @@ def report_unexpected(error: Exception) -> int:
     if os.environ.get("XORTUNE_DEBUG"):
         raise error
     text = plain(error_text(error))[:2000]
-    print(
-        f"error: {text}; an unexpected error: XORTUNE_DEBUG=1 shows its traceback", file=sys.stderr
-    )
+    fix = memory_fix(error)
+    more = "an unexpected error: XORTUNE_DEBUG=1 shows its traceback" if fix is None else fix
+    print(f"error: {text}; {'' if fix is None else 'fix: '}{more}", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -234,9 +236,17 @@ def report_unexpected(error: Exception) -> int:
 # that goes away, and a full disk lose only what is printed, and never fail the command.
 
 
+UNLIMITED = 100_000
+"""Columns of what is no terminal: more than any table needs."""
+
+
 def console() -> Console:
-    """Where results are printed."""
-    return Console(highlight=False)
+    """Where results are printed: as wide as the terminal, and without limit in a pipe or a file.
+
+    The variable COLUMNS outranks both.
+    """
+    is_limited = os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty()
+    return Console(highlight=False, width=None if is_limited else UNLIMITED)
 
 
 def show(*lines: str) -> None:

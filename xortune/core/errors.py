@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import resource
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -45,6 +46,10 @@ class InputError(XortuneError, ValueError):
         if self.fix:
             parts.append(f"fix: {worded(self.fix)}")
         return ("\n" if "\n" in self.problem else "; ").join(parts)
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the message, which says what to do."""
+        return [f"{type(self).__name__}: {self}"]
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep all parts on the way from a Ray worker to the driver."""
@@ -261,3 +266,22 @@ def error_text(error: BaseException) -> str:
     except Exception:
         text = "(it cannot be shown)"
     return f"{type(error).__name__}: {text}" if text.strip() else type(error).__name__
+
+
+_NO_MEMORY = ("failed to map segment", "cannot allocate memory", "shared object")
+"""What the system's loader says where a library does not fit into the memory."""
+
+
+def memory_fix(error: BaseException) -> str | None:
+    """What to do about an error for which a limit of this process's memory is to blame, or None."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    loading = isinstance(error, ImportError | OSError)
+    blamed = isinstance(error, MemoryError) or (
+        loading and any(words in str(error).lower() for words in _NO_MEMORY)
+    )
+    if limit == resource.RLIM_INFINITY or not blamed:
+        return None
+    return (
+        f"this process may use {limit / 2**20:,.0f} MiB of memory, which is too little; raise the "
+        "limit, `ulimit -v unlimited`"
+    )

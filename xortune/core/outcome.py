@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.formats import as_html, measured
+from xortune.core.formats import as_html, measured, plain
 from xortune.core.seeds import checked_seeds
 from xortune.core.task import Task
 
@@ -39,7 +39,7 @@ class Failure:
 
     def __str__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-        where = f"the first failure: seed {self.seed} of {values}"
+        where = f"the first failure: seed {self.seed} of {values or '{}'}"
         if self.raised is None or self.raised == self.seed:
             return f"{where}\n{self.traceback or self.reason}"
         return f"{where}\n{self.reason}\nand of seed {self.raised}\n{self.traceback}"
@@ -264,6 +264,20 @@ class Outcome:
         return dict(zip(Status, numbers, strict=True))
 
     @property
+    def endings(self) -> dict[Status, int]:
+        """As `counts`, without the statuses that only the built-in network has."""
+        return self.counts if self.epochs else own_endings(self.counts)
+
+    @property
+    def first_crash(self) -> tuple[int, str] | None:
+        """The first seed that crashed, and why; None if none did."""
+        crashed = self.seeds[np.equal(self.status, _CRASHED)]
+        if not crashed.size:
+            return None
+        seed = int(crashed.min())
+        return seed, self.details.failed.get(seed, "")
+
+    @property
     def patterns(self) -> list[str]:
         """Each seed's predictions as text, one 0 or 1 for each judged row; "" if crashed."""
         rows = self.predictions.astype(np.uint8) + np.uint8(ord("0"))
@@ -313,8 +327,9 @@ class Outcome:
     def __repr__(self) -> str:
         low, high = self.interval()
         epochs = f", {self.epochs} epochs" if self.epochs else ""
+        crashes = crash_text(self.counts[Status.CRASHED], self.first_crash)
         return (
-            f"Outcome({self.successes}/{self.n} solved, 95 % interval {low:.4f} to "
+            f"Outcome({self.successes}/{self.n} solved{crashes}, 95 % interval {low:.4f} to "
             f"{high:.4f}{epochs})"
         )
 
@@ -376,7 +391,25 @@ class Outcome:
         )
 
 
-_SOLVED = int(Status.SOLVED)
+_SOLVED, _CRASHED = int(Status.SOLVED), int(Status.CRASHED)
+
+MAX_REASON = 100
+"""Maximum number of characters of a reason in a line of results."""
+
+
+def own_endings(counts: Mapping[Status, int]) -> dict[Status, int]:
+    """The counts without statuses that a training of the user's own cannot have."""
+    return {s: n for s, n in counts.items() if s not in (Status.ALL_ZERO, Status.ALL_ONE)}
+
+
+def crash_text(crashed: int, first: tuple[int, str] | None) -> str:
+    """`, 3 crashed (seed 7: ValueError: ...)`, with the first of them; empty if none crashed."""
+    if not crashed or first is None:
+        return f", {crashed} crashed" if crashed else ""
+    seed, reason = first
+    reason = plain(reason)
+    shown = reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 3]}..."
+    return f", {crashed} crashed (seed {seed}: {shown})" if shown else f", {crashed} crashed"
 
 
 def status_of(

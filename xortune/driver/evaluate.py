@@ -71,7 +71,7 @@ def single_config(
         "trainer": dict(train),
         **rules,
         "parameters": {name: {"value": value} for name, value in point.as_dict().items()},
-        "search": {"sampler": "random", "trials": 1},
+        "search": {"sampler": "grid"},
     }
     try:
         trainer = trainer_for(load_space(space), None, "auto", 0.0, threads)
@@ -277,13 +277,14 @@ def network_config(config: object, field: str = "config") -> Config:
 
 
 def own_config(config: object, field: str) -> Mapping[str, Any]:
-    """The parameters of a config for a user's training, or an InputError if there are none."""
+    """The parameters of a config for a user's training; {} is one without parameters."""
     if isinstance(config, Config):
         return config.point
-    if isinstance(config, Mapping) and config:
+    if isinstance(config, Mapping):
         return config
-    what = "an empty dict" if isinstance(config, Mapping) else kind_of(config)
-    raise InputError(what, field=field, allowed='parameters by their names: {"lr": 0.1}')
+    raise InputError(
+        kind_of(config), field=field, allowed='parameters by their names: {"lr": 0.1}, or {}'
+    )
 
 
 def refuse_built_in(*, engine: str | None, **given: object) -> None:

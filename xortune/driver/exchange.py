@@ -152,34 +152,40 @@ def from_optuna(
         trainer: as in `import_results`.
         on_word: as in `import_results`.
         n: the number of seeds of each trial, if its value is the share of them that succeeded. The
-            study does not say which did, so no two trials share a seed. None: a trial is one seed.
+            study does not say which did, so no two trials share a seed. With 1 and a rule as
+            `success`, the rule judges each trial. None: a trial is one seed, which it names.
 
     Raises:
-        InputError: as `import_results`; a trial without a seed, or a value that is no share of n.
+        InputError: as `import_results`; a trial without a seed, a value that is no share of n, or
+            a rule where a value is a share.
     """
     check_type("study", study, optuna.Study, "an optuna.Study, as loaded")
+    share_of = None if n is None else _share_of(n, success)
+    seed = seed if n is None else "seed"
     trials = study.get_trials(deepcopy=False)
-    ended = [t for t in trials if t.state in (ENDED if n is None else (TrialState.COMPLETE,))]
+    ended = [
+        t for t in trials if t.state in (ENDED if share_of is None else (TrialState.COMPLETE,))
+    ]
     if not ended:
         raise InputError("no trial has ended", place=f"study {study.study_name}")
     if on_word is not None:
-        _report_states(on_word, len(trials), ended, n)
-    if n is not None:
-        check_count("n", n, most=MOST_SEEDS)
-        seed, success = "seed", "success"
+        _report_states(on_word, len(trials), ended, share_of)
     values = ["value"]  # the names of a trial's values in a rule
     if (count := len(study.directions)) > 1:
         values = list(study.metric_names or [f"value_{number}" for number in range(count)])
-    records = [
-        record
-        for trial in ended
-        for record in ([_record(trial, values, seed)] if n is None else _seeds(trial, n))
-    ]
+    records: list[dict[str, Any]] = []
+    for trial in ended:
+        if share_of is not None:
+            records += _seeds(trial, share_of)
+        elif n is not None:
+            records.append(_record(trial, values) | {seed: trial.number})
+        else:
+            records.append(_seeded(_record(trial, values), seed, trial.number))
     if any(success in trial.user_attrs for trial in ended):
         for record in records:  # a trial that failed may have noted a success before
             if REASON in record:
                 record[success] = False
-    numbers = [trial.number for trial in ended for _ in range(n or 1)]
+    numbers = [trial.number for trial in ended for _ in range(share_of or 1)]
     names = dict.fromkeys(chain(*records))
     cells = ((name, [record.get(name) for record in records]) for name in names)
     table = table_of_values(cells, f"study {study.study_name}", numbers, ", trial ")
@@ -206,16 +212,37 @@ def _report_states(
             on_word(f"failed seeds, since {reason}: {count}")
 
 
-def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, Any]:
-    """A trial as a row."""
-    place = f"trial {trial.number}"
-    if seed not in {**trial.params, **trial.user_attrs}:
+def _share_of(n: int, success: str) -> int | None:
+    """The seeds of which a trial's value is a share; None if a rule judges trials of one seed."""
+    check_count("n", n, most=MOST_SEEDS)
+    if success == "success":
+        return n
+    if n == 1:
+        return None
+    raise InputError(
+        f"{success!r} with n={n}",
+        field="success",
+        allowed="with several seeds for each trial no rule: its value is the share that succeeded",
+        fix="leave success out, or give n=1 if each trial is one seed",
+    )
+
+
+def _seeded(record: dict[str, Any], seed: str, trial: int) -> dict[str, Any]:
+    """The row of a trial, which must have a seed."""
+    if seed not in record:
         raise InputError(
             f"no {seed!r} among its parameters or its user attributes",
-            place=place,
+            place=f"trial {trial}",
             allowed="the seed of every trial",
-            fix=f'trial.set_user_attr("{seed}", ...) in the objective, or give seed="NAME"',
+            fix=f'trial.set_user_attr("{seed}", ...) in the objective, give seed="NAME", or n=1 '
+            "if no trial has one",
         )
+    return record
+
+
+def _record(trial: FrozenTrial, values: Sequence[str]) -> dict[str, Any]:
+    """A trial as a row."""
+    place = f"trial {trial.number}"
     record: dict[str, Any] = dict(trial.params)
     for name, value in trial.user_attrs.items():
         if name in record and record[name] != value:

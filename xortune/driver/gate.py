@@ -24,7 +24,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Trainer
+from xortune.core.trainer import Trainer, has
 from xortune.driver.evaluate import (
     Training,
     network_config,
@@ -149,11 +149,13 @@ def gate_config(
     """Train a config until the test has an answer; `options` as of `train_seeds`."""
     blocks: dict[int, NDArray[np.uint8]] = {}  # by their first seeds; they come in any order
     status = np.empty(0, np.uint8)  # of the seeds up to the first that is missing
+    failed: dict[int, str] = {}
     answer, n = test.decide(status)
 
     def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
         nonlocal status, answer, n
         blocks[first], before = outcome.status, len(status)
+        failed.update(outcome.details.failed)
         while (block := blocks.pop(test.first_seed + len(status), None)) is not None:
             status = np.concatenate([status, block])
         if len(status) > before:
@@ -167,7 +169,7 @@ def gate_config(
         return [] if answer else [SeedsToTrain(point, (seeds,))]
 
     train_seeds(missing(), trainer, add, further=missing, **options)
-    return test.verdict(point, status)
+    return test.verdict(point, status, failed=failed, own=has(trainer, "users_code"))
 
 
 def _gate_run(run: Run, min_rate: float, confidence: float | None, key: str | None) -> Verdict:

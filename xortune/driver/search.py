@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xortune.certificates.fresh import save_certificate
-from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
+from xortune.core.errors import (
+    DisturbedError,
+    Halted,
+    InputError,
+    Interrupted,
+    TrainingError,
+    error_text,
+    memory_fix,
+)
 from xortune.core.files import without_passwords
 from xortune.core.outcome import Failure
 from xortune.core.trainer import Trainer
@@ -52,7 +60,7 @@ from xortune.runs.run import (
 )
 from xortune.runs.sessions import continue_run, end_of_session, now
 from xortune.runs.status import Progress
-from xortune.runs.store import StoredPath, driver_directory, holds_lines
+from xortune.runs.store import JOURNAL, StoredPath, driver_directory, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_function, with_search
 from xortune.trainers.command import CommandTrainer
@@ -331,11 +339,33 @@ def _run_search(
         if checked.check is not None and checked.check.note:
             ending["seeds_at_once"] = checked.check.note
         matters = importance.importance(run, space).entries()
-        run = run.noted(**matters, **ending, **end_of_session(run, **ending))
-        write_report(run)
+        run = _reported(run, matters | ending | end_of_session(run, **ending))
+        # A command that is complete says so itself, below its result.
+        if run.unwritten is not None and not (complete and resume.command):
+            voice.warn(run.unwritten)
         if not complete:
             raise failure or KeyboardInterrupt
         return run
+
+
+def _reported(run: Run, entries: Mapping[str, Any]) -> Run:
+    """The run, with its manifest and report written, or with what could not be.
+
+    Its results are known by now, and a full disk must not take them away.
+    """
+    try:
+        run = run.noted(**entries)
+        write_report(run)
+    except DisturbedError:
+        raise
+    except (InputError, OSError, ImportError, MemoryError) as error:  # too little memory
+        text = str(error) if isinstance(error, InputError) else error_text(error)
+        fix = memory_fix(error)
+        text += "" if fix is None else f"; fix: {fix}"
+        if (again := f"xortune report {run.path}") not in text:
+            text += f"; `{again}` writes the report again"
+        return replace(run, unwritten=f"{text}; all results are in {run.path / JOURNAL}")
+    return run
 
 
 @contextmanager

@@ -454,7 +454,7 @@ def train_one(trainer: Trainer, block: Block, most: float | None = None) -> Outc
 
 
 def _shown(point: Point) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in point.items())
+    return ", ".join(f"{name}={value!r}" for name, value in point.items()) or "{}"
 
 
 def _sentence(point: Point, seed: int, outcome: Outcome, seconds: float, *, counts: bool) -> str:

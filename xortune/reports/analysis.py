@@ -422,7 +422,7 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
     heads += [WORST] if has_neighbours else []
     rows = [
         (
-            config_text(one.point, report.varied),
+            config_text(one.point, report.varied) or "the only setting",
             f"{one.search.k}/{one.search.n} {one.search.rate_text}",
             f"{one.k}/{one.n} {one.rate_text}",
             _gap(one),

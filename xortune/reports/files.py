@@ -28,7 +28,7 @@ from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, 
 from xortune.runs.certificate import CERTIFICATE, write_certificate
 from xortune.runs.results import seed_tables
 from xortune.runs.run import RUNS, Run
-from xortune.runs.store import driver_directory, remove_file, replace_file
+from xortune.runs.store import StoredPath, driver_directory, remove_file, replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,18 +142,25 @@ def _write(
     """Write files below a directory, and remove the old ones that are not among them.
 
     A symbolic link in place of a folder is refused: a run from someone else must not write outside
-    of its directory. `again` is the command to repeat after an error such as a full disk.
+    of its directory. `again` is the command to repeat after an error such as a full disk. The
+    first error is raised when all other files have been tried.
     """
     full = {"full": f"free space there, then: {again}"}
     fixes = {"fix": ANOTHER_OUTPUT} if again is None else full
-    written = []
+    written: list[Path] = []
+    refused: list[tuple[Path, InputError]] = []
     for name, content in files:
         path = directory / name
         if path.parent != directory and path.parent.is_symlink():
             raise InputError("is a symbolic link", place=str(path.parent), fix="remove it")
-        with writing(path, **fixes):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, content)
+        try:
+            with writing(path, **fixes):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(path, content)
+        except InputError as error:
+            if isinstance(path, StoredPath):  # a store that fails would fail for each file
+                raise
+            refused.append((path, error))
         written.append(path)
     for name in sorted(old):
         path = directory / name
@@ -163,6 +170,11 @@ def _write(
         if path not in written and not is_outside:
             with writing(path, **fixes):
                 remove_file(path)
+    if refused:
+        _, first = refused[0]
+        others = ", ".join(path.relative_to(directory).as_posix() for path, _ in refused[1:])
+        problem = f"{first.problem}, nor can {others}" if others else first.problem
+        raise InputError(problem, place=first.place, allowed=first.allowed, fix=first.fix)
 
 
 Drawn: TypeAlias = Callable[[], dict[str, str] | None]

@@ -330,7 +330,7 @@ def render_certificate(run: Run, console: Console) -> None:
 # A comparison, and its values for `--json`.
 
 PAIR_COLUMNS = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
-"""The columns of the table of pairs that fit into 80 columns."""
+"""The columns of the table of pairs in a terminal that is too narrow for all."""
 
 
 def render_comparison(comparison: AnyComparison, files: Sequence[Path], console: Console) -> None:
@@ -341,7 +341,9 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
         console.print(rich_table_of(contestants_table(comparison, narrow=True)))
         if len(others) > MOST_SENTENCES:
             pairs = _columns(pairs_table(comparison))
-            console.print(_rich([one for one in pairs if one.column.name in PAIR_COLUMNS]))
+            if sum(one.width for one in pairs) > console.width + 2:
+                pairs = [one for one in pairs if one.column.name in PAIR_COLUMNS]
+            console.print(_rich(pairs))
             others = []
         lines = [*others, *notes(comparison)]
     elif isinstance(comparison, Comparison):

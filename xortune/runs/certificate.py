@@ -181,7 +181,7 @@ class Certificate:
             )
         best = self.best
         first = f", the first of {len(self.finalists)} finalists" * (len(self.finalists) > 1)
-        named = f"{config_text(best.point, best.point)} ({best.key}{first})"
+        named = f"{config_text(best.point, best.point) or '{}'} ({best.key}{first})"
         counted = f"{best.k:,} of {best.n:,} fresh seeds."
         if best.lower_bound is None:  # a sequence that proved no rate
             return f"Nothing is proven of {named}: {counted}"

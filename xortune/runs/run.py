@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
-from xortune.core.formats import as_html
+from xortune.core.formats import as_html, config_text, interval
 from xortune.core.point import Point, Value
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
 from xortune.runs.evaluation import MAX_ROWS, Evaluations
@@ -74,6 +74,9 @@ _FILES = re.compile(
 
 _FOLDERS = ("figures", "ray")
 
+MAX_SHOWN, MAX_CONFIG = 1000, 100
+"""Evaluations of which a repr computes the best, some ms; and its characters of a config."""
+
 Pathlike = str | os.PathLike[str]
 
 
@@ -90,12 +93,15 @@ class Run:
         evaluations: the journal's lines of the search, in order.
         checks: the journal's lines of certificates. No result, table or count of the search
             includes them.
+        unwritten: which files of its report a search could not write, and why; None if it wrote
+            all.
     """
 
     path: Path
     manifest: dict[str, Any]
     evaluations: Evaluations
     checks: Evaluations = field(default_factory=lambda: Evaluations.of(()))
+    unwritten: str | None = None
 
     _latest: tuple[int | None, Run | None] = field(init=False, repr=False)
 
@@ -219,9 +225,23 @@ class Run:
         return self.results[0]
 
     def __repr__(self) -> str:
-        """Short and without computing results: tracebacks show it."""
+        """Short, and without computing the results of a large run: tracebacks show it."""
         more = f", {len(self.checks):,} of certificates" if self.checks else ""
-        return f"Run({str(self.path)!r}, {len(self.evaluations):,} evaluations{more})"
+        evaluations = f"{len(self.evaluations):,} evaluations{more}"
+        return f"Run({str(self.path)!r}, {evaluations}{self._best_text()})"
+
+    def _best_text(self) -> str:
+        """`, best 17/20 (63–95 %): lr 0.1`; empty where it is not known at once."""
+        if "results" not in vars(self) and len(self.evaluations) > MAX_SHOWN:
+            return ""
+        try:
+            best = self._first
+        except InputError:  # nothing has finished, or the run is damaged
+            return ""
+        k, n = best.outcome.successes, best.outcome.n
+        config = config_text(best.point, best.point) or "{}"
+        shown = config if len(config) <= MAX_CONFIG else f"{config[: MAX_CONFIG - 3]}..."
+        return f", best {k:,}/{n:,} ({interval(*best.outcome.interval())}): {shown}"
 
     def _repr_html_(self) -> str:
         """For notebooks: counts, and the first rows of the table without its empty columns."""

@@ -97,6 +97,9 @@ def probes(space: SearchSpace) -> Iterator[Point]:
     Pairs that conditions exclude are left out. Every single value comes first, then pairs, up to
     some thousands of points.
     """
+    if not space.parameters:
+        yield Point({})
+        return
     domains = {parameter.name: extremes(parameter) for parameter in space.parameters}
     items = {name: [(name, index) for index in range(len(domains[name]))] for name in domains}
     met: dict[Item, set[Item]] = {item: set() for some in items.values() for item in some}

@@ -637,7 +637,7 @@ class SpaceFile:
                 Parameter | Value, _written_as(_one_of(Scalar, Range, value=Fixed, choice=Choice))
             ],
         ],
-        Field(min_length=1, max_length=MAX_PARAMETERS, description=f"Each {PARAMETER_FORMS}."),
+        Field(max_length=MAX_PARAMETERS, description=f"Each {PARAMETER_FORMS}."),
     ]
     search: SearchSettings = SearchSettings()  # frozen
     seeds: SeedSettings = SeedSettings()
@@ -752,6 +752,10 @@ def read_file(document: YamlDocument) -> SpaceFile:
     if isinstance(search := values.get("search"), dict) and "trials" not in search:
         # Optuna's name is accepted too.
         values["search"] = {"trials" if k == "n_trials" else k: v for k, v in search.items()}
+    command = values.get("trainer")
+    if isinstance(command, dict) and "command" in command and "success" not in command:
+        # The rule of a command may stand beside it, as that of a function does.
+        values["trainer"] = command | {k: values.pop(k) for k in ("success",) if k in values}
     try:
         return _FILE.validate_python(values)
     except pydantic.ValidationError as error:
@@ -781,17 +785,49 @@ def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
         found = cause
         if cause.field is not None and cause.field in node.get("properties", ()):
             location = (*location, cause.field)
+            if location == ("trainer", "success") and location not in document.lines:
+                location = ("success",)  # beside a command
     elif detail["type"] == _UNKNOWN:
         known = list(node["properties"])
-        found = InputError("unknown key", allowed=", ".join(known), fix=nearest(str(key), known))
+        fix = _belongs(str(key), known) or nearest(str(key), known)
+        found = InputError("unknown key", allowed=", ".join(known), fix=fix)
     elif detail["type"] == _MISSING:
         location = (*location, key)
-        about = node.get("description", PARAMETER_FORMS)
-        found = InputError("is missing", allowed=about, fix=f"add a line `{key}: ...`")
+        about = node.get("description", PARAMETER_FORMS).removesuffix(".")
+        about = about[:1].lower() + about[1:]
+        found = InputError(f"is missing ({about})", fix=f"add a line `{key}: ...`")
     else:
         found = _refusal(detail["input"], str(location[-1]), node)
     place, name = document.at(location), str(location[-1])
     return InputError(found.problem, field=name, place=place, allowed=found.allowed, fix=found.fix)
+
+
+SYNONYMS = {
+    **dict.fromkeys(("min", "minimum", "lower", "from"), "low"),
+    **dict.fromkeys(("max", "maximum", "upper", "to"), "high"),
+    **dict.fromkeys(("choices", "values", "options", "categories"), "choice"),
+}
+"""Keys of a parameter in other programs, and their names here."""
+
+
+def _belongs(key: str, known: Sequence[str]) -> str | None:
+    """Where an unknown key belongs, or what it is called here; None if nothing is known."""
+    if "low" in known:
+        return f"write {SYNONYMS[key]} in place of {key}" if key in SYNONYMS else None
+    key = "trials" if key == "n_trials" else key
+    top = _schema()["properties"]
+    if key in known:
+        return None
+    if key in top:
+        return f"write `{key}` at the top of the file"
+    sections = (name for name, section in top.items() if key in _inner_keys(section))
+    return next((f"write `{key}` below `{name}`" for name in sections), None)
+
+
+def _inner_keys(node: Mapping[str, Any]) -> set[str]:
+    """The keys of a mapping, and of each form that it may have."""
+    options = [_resolved(option) for option in node.get("oneOf", [node])]
+    return {key for option in options for key in option.get("properties", ())}
 
 
 def _location(loc: Location, document: YamlDocument) -> Location:
@@ -829,6 +865,15 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
     return _resolved(options[-1]) if options else node
 
 
+def _as_form(values: list[Any]) -> str:
+    """What a list as a parameter may have meant: alternatives, or the ends of a range."""
+    alternatives = f"write alternatives as {{choice: {quoted(values)}}}"
+    if len(values) == 2 and all(map(is_number, values)) and values[0] < values[1]:
+        low, high = values
+        return f"write a range as {{low: {low}, high: {high}}}, or {alternatives[6:]}"
+    return alternatives
+
+
 def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
     """The error about a value, by the schema of its key."""
     kind = f", {_KINDS[type(value)]}," if type(value) in _KINDS else ""
@@ -844,12 +889,12 @@ def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
             problem, allowed = f"{quoted(value)} is not a mapping", "a mapping"
             fix = "write it as {key: value}, or as indented lines below"
         case "object":
-            problem = f"{len(value) or 'no'} {key}"
-            allowed = f"{node['minProperties']} to {node['maxProperties']} {key}"
-            fix = "add for instance `lr: {low: 1.0e-4, high: 1.0, log: true}`"
+            problem = f"{len(value)} {key}"
+            allowed = f"up to {node['maxProperties']} {key}"
+            fix = "leave some out, or nest them as values of one parameter"
         case list():
             allowed = "one value: a number, a string, true, false or null"
-            fix = "write alternatives as {choice: [..]}" if isinstance(value, list) else None
+            fix = _as_form(value) if isinstance(value, list) else None
         case "integer":
             allowed = f"a whole number from {least:,} to {most:,}"
             above = isinstance(value, int | float) and value > most

@@ -21,6 +21,7 @@ from xortune.spaces.command import EXIT_CODE, check_names, check_values
 from xortune.spaces.grid import grid_size, probes
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
+    MAX_PARAMETERS,
     MEASURED,
     SUCCESS_RATE,
     Choice,
@@ -76,6 +77,7 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
             kind_of(path),
             field="space",
             allowed="the path of a space file, what it would hold as a dict, or a SearchSpace",
+            fix="give the function as train=, and the space first" if callable(path) else None,
         )
     return parse_space(read_text(path), os.fspath(path), Path(path).parent)
 
@@ -294,6 +296,7 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
 def check_search(space: SearchSpace) -> None:
     """Check what the sampler requires of the space, the number of trials and the objectives."""
     sampler, trials, place = space.search.sampler, space.search.trials, ("search", "trials")
+    _check_empty(space)
     if sampler == "grid":
         for parameter in space.parameters:
             if finite_values(parameter) is None:
@@ -354,6 +357,17 @@ def check_search(space: SearchSpace) -> None:
         )
 
 
+def _check_empty(space: SearchSpace) -> None:
+    """Refuse a space without parameters, unless its one configuration, {}, is asked for."""
+    if not space.parameters and space.search.sampler != "grid":
+        raise space.refusal(
+            ("parameters",),
+            f"no parameters with sampler {space.search.sampler}",
+            f"1 to {MAX_PARAMETERS} parameters; none with sampler grid, which then trains {{}}",
+            "add for instance `lr: {low: 1.0e-4, high: 1.0, log: true}`",
+        )
+
+
 # -------------------------------------------------------------------------------------------------
 # The trainer: the built-in network on a task, or a function or a command of the user.
 
@@ -393,12 +407,9 @@ def _task(space: SearchSpace, given: str | CsvSettings) -> Task:
 
 
 def _with_command(space: SearchSpace, command: CommandSettings) -> SearchSpace:
-    if ("success",) in space.lines:
+    if {("success",), ("trainer", "success")} <= space.lines.keys():
         raise space.refusal(
-            ("success",),
-            "a rule beside the trainer",
-            "of a command, success within `trainer`",
-            'write trainer: {command: "...", success: "..."}',
+            ("success",), "a second rule beside the trainer's", "one of them", "remove one of them"
         )
     names = [parameter.name for parameter in space.parameters]
     try:
