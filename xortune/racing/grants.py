@@ -169,6 +169,9 @@ class ProvenRates:
         """As `Race.enter`."""
         return self._race.enter(name)
 
+    def skip(self) -> None:
+        """Change what a call of `next` changes, for a decision that is known."""
+
 
 class Grants(ProvenRates):
     """A search's race for the success rate: records counts, decides who is promoted next.
@@ -185,6 +188,10 @@ class Grants(ProvenRates):
         self._top, self._most = rule.rungs[-1], rule.finalists
         self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
         self._all: dict[tuple[int, int], list[Waiting]] = {}  # by count
+        # A row for each count that there ever was, and how many configurations have it now.
+        self._rows: dict[tuple[int, int], int] = {}
+        self._likelihoods = np.empty((0, len(RATES)))
+        self._members = np.empty(0, np.int64)
         self._open: dict[tuple[int, int], list[Waiting]] = {}  # those that may be promoted
         self._stopped: set[int] = set()
 
@@ -223,6 +230,8 @@ class Grants(ProvenRates):
         self._withdraw(number)
         self._at[number] = successes, n, speed
         insort(self._all.setdefault((successes, n), []), (-speed, number))
+        row = self._row((successes, n))
+        self._members[row] += 1
         if n < self._top and (successes or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault((successes, n), []), (-speed, number))
 
@@ -230,6 +239,19 @@ class Grants(ProvenRates):
         if (at := self._at.get(number)) is not None:
             _remove(self._all, at, number)
             _remove(self._open, at, number)
+            self._members[self._rows[at[:2]]] -= 1
+
+    def _row(self, at: tuple[int, int]) -> int:
+        row = self._rows.setdefault(at, len(self._rows))
+        if row == len(self._members):
+            self._likelihoods = np.vstack([self._likelihoods, _likelihood(*at)])
+            self._members = np.append(self._members, 0)
+        return row
+
+    def skip(self) -> None:
+        """As `ProvenRates.skip`, where new configurations are left."""
+        if self.weighs:
+            self._learn()
 
     def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
         """The configuration to promote; None if there is none, or a new one is worth more.
@@ -266,14 +288,11 @@ class Grants(ProvenRates):
 
     def _learn(self) -> None:
         """Fit the prior to all counts: two steps of expectation maximisation."""
-        counts = np.array([len(members) for members in self._all.values()])
-        likelihood = np.array([_likelihood(*at) for at in self._all])
-        for _ in range(2 if len(counts) else 0):
-            beliefs = self._prior * likelihood
-            expected_counts = (counts / beliefs.sum(axis=1)) @ beliefs
-            self._prior = (PRIOR_WEIGHT / len(RATES) + expected_counts) / (
-                PRIOR_WEIGHT + counts.sum()
-            )
+        total = self._members.sum()
+        for _ in range(2 if total else 0):
+            shares = self._members / (self._likelihoods @ self._prior)
+            expected_counts = self._prior * (shares @ self._likelihoods)
+            self._prior = (PRIOR_WEIGHT / len(RATES) + expected_counts) / (PRIOR_WEIGHT + total)
 
     def _weighed(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         """The number whose next seeds gain most; None if those of a new configuration do."""

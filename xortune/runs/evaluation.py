@@ -221,6 +221,8 @@ class Evaluation:
             details. Each line of a search has one.
         at: when the line was written, in whole seconds since 1970 by the driver's clock. No table
             or count depends on it.
+        decision: number of the decision that asked for the block. A resumed race takes decisions
+            from the journal; None: it makes this one again.
     """
 
     proposal: int
@@ -233,6 +235,7 @@ class Evaluation:
     purpose: Purpose | None = None
     fingerprint: str | None = None
     at: int | None = None
+    decision: int | None = None
 
 
 def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
@@ -295,6 +298,8 @@ def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> st
         line["at"] = at
     if fingerprint is not None:
         line["made"] = fingerprint
+    if evaluation.decision is not None:
+        line["decision"] = evaluation.decision
     # ASCII only, so that no line separator of any kind gets into a line. pydantic is five times as
     # fast as json, but refuses lone surrogates and does not escape other characters.
     try:
@@ -357,6 +362,7 @@ class LineFields:
     purpose: Annotated[Purpose | None, _NotNull] = None
     at: Annotated[_Time | None, _NotNull] = None
     made: Annotated[_Digest | None, _NotNull] = None
+    decision: Annotated[Whole | None, _NotNull] = None
 
 
 _LINE: TypeAdapter[LineFields] = TypeAdapter(LineFields)
@@ -577,11 +583,12 @@ def _output(output: str, failed: Mapping[int, str]) -> _Output:
 # -------------------------------------------------------------------------------------------------
 # Lines of a journal in columns. An object of one line is made on demand.
 
-_ROW = struct.Struct("<iqIiqqIqqii??")
+_ROW = struct.Struct("<iqqIiqqIqqii??")
 
 _Row = namedtuple(  # its types are those of `_ROW`
     "_Row",
-    "config proposal first count seeds_at bits_at width epochs at fingerprint worker final outcome",
+    "config proposal decision first count seeds_at bits_at width epochs at fingerprint worker "
+    "final outcome",
 )
 
 COLUMNS = np.dtype(
@@ -630,6 +637,7 @@ class JournalLines:
         number, count, codes = len(self.seconds), fields.count, self._codes
         self._rows += _ROW.pack(
             *(self._config(point.key, tuple(point), point.values()), fields.proposal),
+            -1 if fields.decision is None else fields.decision,
             *(fields.first, count),
             *(len(self._status), len(self._bits), width),
             -1 if fields.epochs is None else fields.epochs,
@@ -788,6 +796,7 @@ class JournalLines:
             purpose=self.purposes.get(line),
             fingerprint=None if row.fingerprint < 0 else self.names[row.fingerprint],
             at=None if row.at < 0 else row.at,
+            decision=None if row.decision < 0 else row.decision,
         )
 
     def outcome(self, lines: Sequence[int], epochs: int, *, reasons: bool = False) -> Outcome:
