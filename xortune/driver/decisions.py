@@ -15,6 +15,7 @@ early, the results that a wide limit leaves unused are most of what there is to 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ from xortune.racing.objectives import (
     SeedSummary,
     costs,
     numbers_named,
+    only_rate,
     only_statistic,
     seed_costs,
     statistic_value,
@@ -176,8 +178,8 @@ class ConfigState:
         Beyond the last rung, grant as many more as the first rung has.
         """
         counting = self.granted - self.seen.superseded
-        more = next((rung - counting for rung in rungs if rung > counting), rungs[0])
-        return self.granted + more
+        place = bisect_right(rungs, counting)
+        return self.granted + (rungs[place] - counting if place < len(rungs) else rungs[0])
 
 
 @dataclass(slots=True)
@@ -427,7 +429,9 @@ class SearchDecisions:
         self._to_continue: deque[tuple[int, str]] = deque()  # new trials that get more at once
         # With `as_they_come`, the decisions with all their results, in the order of the last ones.
         self._arrived: deque[int] | None = deque() if space.search.as_they_come else None
-        self._pending: list[tuple[int, ConfigState]] = []  # new trials to tell the sampler of
+        # New trials to tell the sampler of, and those that wait for promotions, by config key.
+        self._pending: list[tuple[int, ConfigState]] = []
+        self._held: dict[str, list[tuple[int, ConfigState]]] = {}
         self._busy, self._given_up = set[str](), set[str]()  # keys of configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
 
@@ -676,8 +680,9 @@ class SearchDecisions:
                 if block.final:  # else it was given up: do not count it, do not train it again
                     self._use(decision, block)
                     end = max(end, block.first + block.n)  # the ladder was another one
-            blocks = (Block(state.point, block.first, block.n) for block in here)
-            missing = list(missing_seeds(range(start, end), blocks))
+            blocks = [Block(state.point, block.first, block.n) for block in here]
+            is_whole = [block.seeds for block in blocks] == [range(start, end)]
+            missing = [] if is_whole else list(missing_seeds(range(start, end), blocks))
         state.granted, decision.seeds = end, end - start
         self._in_flight += decision.seeds
         decision.missing = sum(map(len, missing))
@@ -813,7 +818,7 @@ class SearchDecisions:
         pending, self._pending = self._pending, []
         for proposal, state in pending:
             if self._weighs and state.in_flight:
-                self._pending.append((proposal, state))
+                self._held.setdefault(state.point.key, []).append((proposal, state))
             else:
                 self._proposer.learn(proposal, state.point, state.seen.counted)
 
@@ -825,6 +830,7 @@ class SearchDecisions:
         state.in_flight -= 1
         if not state.in_flight:
             self._busy.discard(key)
+            self._pending += self._held.pop(key, ())
         if self._race is None:
             return state
         if version_changed:  # the race has seen results of the version that counted before
@@ -841,7 +847,7 @@ class SearchDecisions:
             seen.k,
             seen.n,
             speed=tie_break(objectives, seen),
-            costs=costs(objectives, state.point, seen),
+            costs=() if only_rate(objectives) else costs(objectives, state.point, seen),
             seed_costs=per_seed,
         )
         if self._ends:
