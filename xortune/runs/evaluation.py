@@ -670,30 +670,6 @@ class JournalLines:
             self._values += [sys.intern(v) if type(v) is str else v for v in values]
         return config
 
-    def extend(self, more: JournalLines) -> None:
-        """Append the lines of another journal's part."""
-        number, codes, schemas = len(self.seconds), self._codes, list(more._schemas)
-        configs = [
-            self._config(key, (names := schemas[schema]), more._values[at : at + len(names)])
-            for key, schema, at in zip(more.keys, more._schema_of, more._values_at, strict=True)
-        ]
-        new_codes = [codes.setdefault(name, len(codes)) for name in more.names]
-        rows = np.frombuffer(more._rows, COLUMNS).copy()
-        rows["config"] = np.array(configs)[rows["config"]]
-        for column in ("fingerprint", "worker"):
-            rows[column] = np.array([*new_codes, -1])[rows[column]]  # -1 stays -1
-        rows["seeds_at"] += len(self._status)
-        rows["bits_at"] += len(self._bits)
-        self._rows += rows.tobytes()
-        self._status += more._status
-        self._epochs += more._epochs
-        self._losses += more._losses
-        self._bits += more._bits
-        self.seconds += more.seconds
-        self.errors |= {number + line: why for line, why in more.errors.items()}
-        self.purposes |= {number + line: purpose for line, purpose in more.purposes.items()}
-        self.details |= {number + line: details for line, details in more.details.items()}
-
     def complete(self) -> None:
         """Free an index that only `append` needs; it is rebuilt if more lines come."""
         self._configs = {}

@@ -16,7 +16,6 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from xortune.core.background import background_process
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
@@ -207,8 +206,6 @@ class JournalReader:
                 self._begin()
             self._file, self.written, known = identity, status.st_mtime, len(self.lines)
             try:
-                if status.st_size - self.size > LARGE:
-                    self._take_halves(file, status.st_size)
                 self._take(file)
                 if len(self.lines) > known:
                     refuse_seeds_twice(self.lines, self._path)
@@ -219,26 +216,13 @@ class JournalReader:
                 return self.read_on()  # the file was cut and written again: read all of it
         return Evaluations(self.lines, np.arange(known, len(self.lines)))
 
-    def _take_halves(self, file: BinaryIO, end: int) -> None:
-        """Read up to `end`; another process reads the second half at the same time."""
-        file.seek((self.size + end + LARGE) // 2)  # the other process starts later
-        file.readline()
-        middle = file.tell()
-        with background_process(_read_part) as read_part:
-            second_half = read_part(os.fspath(self._path), middle, end)
-            self._take(file, middle)
-            part = second_half()
-        if part is not None and part._file == self._file:
-            self.lines.extend(part.lines)
-            self.size = part.size
-
-    def _take(self, file: BinaryIO, end: float = math.inf) -> None:
-        """Read the whole lines up to an offset."""
+    def _take(self, file: BinaryIO) -> None:
+        """Read the whole lines."""
         file.seek(self.size)
         self.torn = False
         for line in file:
             self.torn = not line.endswith(b"\n")
-            if self.torn or self.size >= end:
+            if self.torn:
                 return
             try:
                 self.lines.append(line)
@@ -246,19 +230,6 @@ class JournalReader:
                 place = f"{self._path}:{len(self.lines) + 1}"
                 raise error.at(f"{place}: {error.field}" if error.field else place) from None
             self.size += len(line)
-
-
-LARGE = 1 << 24
-"""Two processes read a journal of more bytes: about those that one reads while the other starts."""
-
-
-def _read_part(path: str, start: int, end: int) -> JournalReader:
-    reader = JournalReader(path)
-    with open_regular(path) as file:
-        status = os.fstat(file.fileno())
-        reader._file, reader.size = (status.st_dev, status.st_ino), start
-        reader._take(file, end)
-    return reader
 
 
 def read(path: str | os.PathLike[str]) -> Evaluations:
