@@ -98,24 +98,29 @@ def without(name):
     return lambda run: (run / name).unlink()
 
 
-RESTORED = ("has restored all of it", JOURNAL, "--resume")
+def written_over(run):
+    (run / "mine").write_text("mine\n")
+    (run / "mine").replace(run / JOURNAL)
 
 
-@pytest.mark.parametrize(
-    ("act", "words"),
-    [
-        *((edited, RESTORED), (without(JOURNAL), RESTORED), (removed, RESTORED)),
-        *((without(n), (f"{n}: was removed",)) for n in ("manifest.json", "space.yaml")),
-    ],
-)
-def test_a_file_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on, tmp_path, act, words):
+@pytest.mark.parametrize("act", [edited, without(JOURNAL), removed, written_over])
+def test_a_journal_that_is_replaced_or_removed_is_kept_beside(disturbed, goes_on, tmp_path, act):
     told = disturbed(act)
-    assert [word for word in words if word not in told] == []
-    assert (tmp_path / "run" / JOURNAL).stat().st_mode & 0o777 == 0o640
+    assert f"{JOURNAL}: was replaced, removed or moved" in told
+    kept = Path(told.partition(" are in ")[2].partition(";")[0])
+    assert (kept.parent, kept.stat().st_mode & 0o777) == (tmp_path / "run", 0o640)
+    assert act is not written_over or (kept.parent / JOURNAL).read_text() == "mine\n"
+    kept.replace(kept.parent / JOURNAL)
     goes_on()
 
 
-def test_a_run_that_is_removed_again_after_it_was_restored_loses_nothing(
+@pytest.mark.parametrize("name", ["manifest.json", "space.yaml"])
+def test_what_is_removed_beside_the_journal_is_written_again(disturbed, goes_on, name):
+    assert f"{name}: was removed" in disturbed(without(name))
+    goes_on()
+
+
+def test_a_run_that_is_removed_again_after_it_was_kept_loses_nothing(
     disturbed, goes_on, tmp_path, monkeypatch
 ):
     once = []
@@ -128,27 +133,15 @@ def test_a_run_that_is_removed_again_after_it_was_restored_loses_nothing(
         return found
 
     monkeypatch.setattr(Guard, "look", look)
-    assert "has restored all of it" in disturbed(removed)
-    goes_on()
-
-
-def test_what_is_no_earlier_state_is_left_and_the_lines_are_kept_beside(disturbed, goes_on):
-    def act(run):
-        (run / "mine").write_text("mine\n")
-        (run / "mine").replace(run / JOURNAL)
-
-    told = disturbed(act)
-    kept = Path(told.partition(" are in ")[2].partition(";")[0])
-    run = kept.parent
-    assert (run / JOURNAL).read_text() == "mine\n"
-    kept.replace(run / JOURNAL)
+    told = disturbed(removed)
+    Path(told.partition(" are in ")[2].partition(";")[0]).replace(tmp_path / "run" / JOURNAL)
     goes_on()
 
 
 def test_a_run_that_was_moved_is_resumed_where_it_is(disturbed, goes_on, tmp_path):
     told = disturbed(lambda run: run.rename(tmp_path / "moved"))
-    assert f"was moved to {tmp_path / 'moved' / JOURNAL}" in told
-    assert not (tmp_path / "run").exists()
+    assert "was replaced, removed or moved" in told
+    assert not (tmp_path / "run" / JOURNAL).exists()
     goes_on(tmp_path / "moved")
 
 

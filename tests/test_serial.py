@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import ray
 
 import xortune as xt
 from xortune.core.errors import InputError
+from xortune.driver.propose import OptunaProposer
 from xortune.runs.run import load_run
 
 SPACE = {
@@ -41,6 +43,25 @@ def third(config, seed):
     if seed == 2:
         raise ValueError("third")
     return slow(config, seed)
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_the_time_budget_of_a_resumed_search_begins_after_its_journal_is_read(
+    tmp_path, monkeypatch
+):
+    given = {"train": slow, "output": tmp_path / "run", "workers": 0}
+    space = SPACE | {"success": "accuracy >= 0.5"}
+    xt.search(space, trials=20, **given)
+    clock, replay, passed = time.monotonic, OptunaProposer.replay, []
+
+    def slowly(*trial):
+        passed.append(10.0)
+        return replay(*trial)
+
+    monkeypatch.setattr(OptunaProposer, "replay", slowly)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(passed))
+    run = xt.search(space, trials=30, time_budget="1m", resume=True, **given)
+    assert (len(passed), len(run.evaluations), run.manifest["complete"]) == (20, 30, True)
 
 
 @pytest.mark.usefixtures("no_ray")

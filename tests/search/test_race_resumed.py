@@ -79,6 +79,21 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, window, da
         assert last.fresh <= last.done
 
 
+@pytest.mark.parametrize("window", [1, 7])
+def test_a_resumed_race_takes_its_decisions_from_the_journal(window, monkeypatch):
+    known, weigh, weighed = whole("random", "race", window).evaluations, Grants.next, []
+
+    def weighing(race, busy, *, last=False):
+        weighed.append(last)
+        return weigh(race, busy, last=last)
+
+    monkeypatch.setattr(Grants, "next", weighing)
+    space = asked("random", "race")
+    again = run(space, proposer_for(space), window=window, known=known)
+    assert (len(again.evaluations), len(known) > 40) == (0, True)
+    assert weighed.count(False) == 1  # for the last trial; what follows is decided anew
+
+
 ONE = space_of(trials=1, ladder=LADDER)
 
 

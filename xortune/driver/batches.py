@@ -43,6 +43,7 @@ class Job:
         attempt: counts from 1.
         promoted: whether the config had seeds before.
         decision: number of the decision it comes from.
+        noted: the same, for the journal; None where a resumed search makes the decision again.
         purpose: for the journal, if it does not belong to a search.
         ahead: whether no decision asks for it yet; see `Ahead`.
     """
@@ -52,6 +53,7 @@ class Job:
     attempt: int = 1
     promoted: bool = False
     decision: int = 0
+    noted: int | None = None
     purpose: Purpose | None = None
     ahead: bool = False
 
@@ -692,7 +694,7 @@ class Batches:
                 self._waiting.appendleft((job,))
             else:
                 line = Evaluation(job.proposal, block, None, NOT_FINISHED, False, 0.0, worker)
-                self._tell(job, line)
+                self._tell(job, replace(line, decision=job.noted))
             return
         final = not failed or job.attempt >= self._attempts
         line = Evaluation(
@@ -704,6 +706,7 @@ class Batches:
             seconds,
             worker,
             purpose=job.purpose,
+            decision=job.noted,
         )
         self._tell(job, line)
         if not final:

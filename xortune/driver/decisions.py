@@ -15,18 +15,19 @@ early, the results that a wide limit leaves unused are most of what there is to 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import NO_SEEDS, Outcome, SeedCount, valid_numbers
+from xortune.core.outcome import NO_SEEDS, Outcome, SeedCount, Status, valid_numbers
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer, missing_seeds
 from xortune.driver.batches import FORESEEN, Job, Prospect
@@ -37,12 +38,13 @@ from xortune.racing.objectives import (
     SeedSummary,
     costs,
     numbers_named,
+    only_rate,
     only_statistic,
     seed_costs,
     statistic_value,
     tie_break,
 )
-from xortune.runs.evaluation import EncodedOutcome, Evaluation
+from xortune.runs.evaluation import EncodedOutcome, Evaluation, Evaluations
 from xortune.runs.results import criteria
 from xortune.runs.status import Progress
 from xortune.spaces.grid import budget
@@ -176,8 +178,8 @@ class ConfigState:
         Beyond the last rung, grant as many more as the first rung has.
         """
         counting = self.granted - self.seen.superseded
-        more = next((rung - counting for rung in rungs if rung > counting), rungs[0])
-        return self.granted + more
+        place = bisect_right(rungs, counting)
+        return self.granted + (rungs[place] - counting if place < len(rungs) else rungs[0])
 
 
 @dataclass(slots=True)
@@ -203,6 +205,50 @@ class Decision:
     missing: int = 0
     counted: bool = False
     failed: bool = False
+
+
+# -------------------------------------------------------------------------------------------------
+# What the journal has of earlier sessions.
+
+
+class KnownBlock(NamedTuple):
+    """A block in the journal; a line of it in numbers.
+
+    Attributes:
+        line: its index in the journal.
+        config: index of its config in the journal's `keys`.
+        proposal, decision: see `Evaluation`; `decision` is -1 for none.
+        first, n: its seeds.
+        final, outcome: whether the line is final, and whether it has an outcome.
+        fingerprint: index of what trained it in the journal's `names`; -1 for none.
+        epochs: the budget.
+        solved, taken: seeds solved, and their epochs.
+    """
+
+    line: int
+    config: int
+    proposal: int
+    decision: int
+    first: int
+    n: int
+    final: int
+    outcome: int
+    fingerprint: int
+    epochs: int
+    solved: int
+    taken: int
+
+
+def _known_blocks(known: Evaluations) -> Iterator[KnownBlock]:
+    ended, taken = known.lines.ends()
+    columns = (
+        known.places,
+        *map(known.column, ("config", "proposal", "decision", "first", "count")),
+        *map(known.column, ("final", "outcome", "fingerprint", "epochs")),
+        ended[known.places, Status.SOLVED],
+        taken[known.places],
+    )
+    yield from map(KnownBlock._make, zip(*(column.tolist() for column in columns), strict=True))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -325,7 +371,8 @@ class SearchDecisions:
         max_in_flight: how many seeds may be in flight beside those of the oldest decision; a race
             needs a limit.
         min_in_flight: the limit early in a race (see `in_flight_at`); None: the same.
-        known: lines of the run's journal.
+        known: lines of the run's journal. A race makes the decisions that they name, as long as
+            they have trials that are not proposed yet.
         fingerprint: of what trains now; see `runs.manifest`. Seeds of different versions are never
             counted together: the race and the sampler see the counts of the run's table.
         ends: whether a promotion under way is ended when its config is proven worse; see `wants`.
@@ -355,22 +402,26 @@ class SearchDecisions:
         self.news: deque[object] = deque()
         self._order = _Order(space)
         self._tally = Tally(budget(space), self._order)
-        self._known: dict[str, list[Evaluation]] = {}  # not used yet, by config key
-        self._points: dict[int, Point] = {}
+        journal = Evaluations.of(known)
+        self._lines = journal.lines
+        self._known: dict[str, list[KnownBlock]] = {}  # not used yet, by config key
+        self._trials: dict[int, int] = {}  # not proposed yet: a trial's config in the journal
+        self._recorded: dict[int, tuple[int, str]] = {}  # a decision's trial and config
         self._verdicts = set[str]()  # configs whose verdict is recorded
-        for evaluation in known:
-            if evaluation.error == PROVEN_WORSE:
-                self._verdicts.add(evaluation.block.point.key)
-            if evaluation.final or evaluation.error == NOT_FINISHED:
-                self._known.setdefault(evaluation.block.point.key, []).append(evaluation)
-            if evaluation.final:
-                self._points[evaluation.proposal] = evaluation.block.point
+        keys, errors = self._lines.keys, self._lines.errors
+        for block in _known_blocks(journal):
+            key, error = keys[block.config], errors.get(block.line)
+            if error == PROVEN_WORSE:
+                self._verdicts.add(key)
+            if block.final or error == NOT_FINISHED:
+                self._known.setdefault(key, []).append(block)
+            if block.final:
+                self._trials[block.proposal] = block.config
+            if block.decision >= 0:
+                self._recorded[block.decision] = block.proposal, key
         self._configs: dict[str, ConfigState] = {}
-        # Configs without decisions in flight, by `key_as_int`. Allocated first: later allocations
-        # would fragment the memory of the known lines, which is freed bit by bit.
-        self._snapshots: dict[int, Snapshot | None] = {}
-        if max_in_flight is None:
-            self._snapshots = dict.fromkeys(map(key_as_int, self._known))
+        # Configs without decisions in flight, by `key_as_int`.
+        self._snapshots: dict[int, Snapshot] = {}
         self._decisions: dict[int, Decision] = {}
         self._decided = self._learned = self._proposed = 0  # decisions, and trials
         self._in_flight = 0  # seeds of decisions that nobody has learned from
@@ -378,7 +429,9 @@ class SearchDecisions:
         self._to_continue: deque[tuple[int, str]] = deque()  # new trials that get more at once
         # With `as_they_come`, the decisions with all their results, in the order of the last ones.
         self._arrived: deque[int] | None = deque() if space.search.as_they_come else None
-        self._pending: list[tuple[int, ConfigState]] = []  # new trials to tell the sampler of
+        # New trials to tell the sampler of, and those that wait for promotions, by config key.
+        self._pending: list[tuple[int, ConfigState]] = []
+        self._held: dict[str, list[tuple[int, ConfigState]]] = {}
         self._busy, self._given_up = set[str](), set[str]()  # keys of configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
 
@@ -426,8 +479,11 @@ class SearchDecisions:
             self._ready.clear()
 
     def replay_known(self) -> bool:
-        """Use the known lines; return whether nothing is left to train."""
-        while not self._ready and self._decide():
+        """Use the known lines; return whether nothing is left to train.
+
+        What is missing waits in `ready`.
+        """
+        while (not self._ready or self._repeats) and self._decide():
             self.news.clear()
         return not self._ready and not self._decisions and (self._proven or not self.unfinished)
 
@@ -472,7 +528,7 @@ class SearchDecisions:
         ladder = self._space.seeds.ladder
         end = min(self._tally.total, self._proposed + FORESEEN)
         for number in range(self._proposed, end):
-            if number in self._points:  # an earlier session has trained it
+            if number in self._trials:  # an earlier session has trained it
                 continue
             if (values := self._proposer.foresee(number)) is None:
                 continue
@@ -523,6 +579,8 @@ class SearchDecisions:
             proposal, key = self._to_continue.popleft()
             self._tally.new_seeds += self._grant(proposal, key, new=True, counted=True)
             return True
+        if self._repeat():
+            return True
         tally = self._tally
         share = PROMOTION_SHARE * (tally.new_seeds + tally.more_seeds)
         promotes_first = self._weighs or tally.more_seeds < share
@@ -551,15 +609,35 @@ class SearchDecisions:
                 return True
         return False
 
+    @property
+    def _repeats(self) -> bool:
+        """Whether trials in the journal are still to be proposed again.
+
+        After the last one the journal's decisions may be of a search with fewer trials.
+        """
+        return bool(self._trials) and not self._all_proposed and not self._stopped
+
+    def _repeat(self) -> bool:
+        """Make the decision that the journal has at this place; False if it has none."""
+        recorded = self._recorded.get(self._decided)
+        if recorded is None or self._race is None or not self._repeats:
+            return False
+        proposal, key = recorded
+        if proposal != self._proposed and key not in self._configs:  # lines were removed
+            return False
+        self._race.skip()
+        return self._propose() if proposal == self._proposed else self._give_more(key)
+
     def _promote(self, busy: Collection[str]) -> bool:
         """Give more seeds to the config that the race names, of those that are not busy."""
         if self._race is None:
             return False
         key = self._race.next(busy, last=self._all_proposed)
-        if key is None:
-            return False
-        proposal = self._configs[str(key)].proposal
-        self._tally.more_seeds += self._grant(proposal, str(key), new=False, counted=True)
+        return key is not None and self._give_more(str(key))
+
+    def _give_more(self, key: str) -> bool:
+        proposal = self._configs[key].proposal
+        self._tally.more_seeds += self._grant(proposal, key, new=False, counted=True)
         return True
 
     def _propose(self) -> bool:
@@ -568,8 +646,8 @@ class SearchDecisions:
             return False
         self._tell_sampler()
         number = self._proposed
-        point = self._points.pop(number, None)
-        if point is not None:
+        if (config := self._trials.pop(number, None)) is not None:
+            point = self._lines.point(config)
             self._proposer.replay(number, point)
         else:
             values = self._proposer.propose(number)
@@ -595,14 +673,16 @@ class SearchDecisions:
         decision = Decision(proposal, state, new, counted=counted)
         missing = [range(start, end)]
         if known := self._known.pop(key, None):
-            here = [e for e in known if start <= e.block.first < end]
-            if later := [e for e in known if e.block.first >= end]:
+            here = [block for block in known if start <= block.first < end]
+            if later := [block for block in known if block.first >= end]:
                 self._known[key] = later
-            for e in here:
-                if e.final:  # else it was given up: do not count it, do not train it again
-                    self._take(decision, e.block, e.outcome, e.fingerprint or "")
-                    end = max(end, e.block.first + e.block.count)  # the ladder was another one
-            missing = list(missing_seeds(range(start, end), (e.block for e in here)))
+            for block in here:
+                if block.final:  # else it was given up: do not count it, do not train it again
+                    self._use(decision, block)
+                    end = max(end, block.first + block.n)  # the ladder was another one
+            blocks = [Block(state.point, block.first, block.n) for block in here]
+            is_whole = [block.seeds for block in blocks] == [range(start, end)]
+            missing = [] if is_whole else list(missing_seeds(range(start, end), blocks))
         state.granted, decision.seeds = end, end - start
         self._in_flight += decision.seeds
         decision.missing = sum(map(len, missing))
@@ -620,6 +700,7 @@ class SearchDecisions:
                 Block(state.point, part.start, len(part)),
                 promoted=start > 0,
                 decision=number,
+                noted=None if self._race is None or self._all_proposed else number,
             )
             for part in missing
         )
@@ -636,16 +717,8 @@ class SearchDecisions:
         fingerprint: str,
     ) -> None:
         """Add a block's results, trained by one version, to those of a decision."""
-        seeds = block.count
         if outcome is None:
-            epochs = block.point.get("epochs")
-            gained = SeedSummary(
-                n=seeds,
-                crashed=seeds,
-                budget=epochs if isinstance(epochs, int) else 0,
-                numbers=((math.nan,) * seeds,) * len(self._names),
-            )
-            decision.failed = True
+            gained = self._crashed(decision, block.count)
         else:  # without a limit nobody asks for the epochs, and summing them takes time
             spent = 0 if self._limit is None else outcome.epochs_spent
             numbers = tuple(
@@ -653,9 +726,33 @@ class SearchDecisions:
                 for name in self._names
             )
             gained = SeedSummary(
-                outcome.successes, seeds, spent, budget=int(outcome.epochs), numbers=numbers
+                outcome.successes, block.count, spent, budget=int(outcome.epochs), numbers=numbers
             )
         decision.gained.add(fingerprint, block.first, gained)
+
+    def _use(self, decision: Decision, block: KnownBlock) -> None:
+        """Add the results of a block in the journal to those of a decision."""
+        if block.outcome:
+            spent = block.taken + block.epochs * (block.n - block.solved)
+            numbers = tuple(
+                tuple(self._lines.numbers(block.line, name).tolist()) for name in self._names
+            )
+            gained = SeedSummary(block.solved, block.n, spent, budget=block.epochs, numbers=numbers)
+        else:
+            gained = self._crashed(decision, block.n)
+        fingerprint = "" if block.fingerprint < 0 else self._lines.names[block.fingerprint]
+        decision.gained.add(fingerprint, block.first, gained)
+
+    def _crashed(self, decision: Decision, seeds: int) -> SeedSummary:
+        """The results of a block that finally produced no outcome."""
+        decision.failed = True
+        epochs = decision.state.point.get("epochs")
+        return SeedSummary(
+            n=seeds,
+            crashed=seeds,
+            budget=epochs if isinstance(epochs, int) else 0,
+            numbers=((math.nan,) * seeds,) * len(self._names),
+        )
 
     def _complete(self, number: int) -> None:
         """Show the user that a decision has all its results; `_learn` uses them in its turn."""
@@ -721,7 +818,7 @@ class SearchDecisions:
         pending, self._pending = self._pending, []
         for proposal, state in pending:
             if self._weighs and state.in_flight:
-                self._pending.append((proposal, state))
+                self._held.setdefault(state.point.key, []).append((proposal, state))
             else:
                 self._proposer.learn(proposal, state.point, state.seen.counted)
 
@@ -733,6 +830,7 @@ class SearchDecisions:
         state.in_flight -= 1
         if not state.in_flight:
             self._busy.discard(key)
+            self._pending += self._held.pop(key, ())
         if self._race is None:
             return state
         if version_changed:  # the race has seen results of the version that counted before
@@ -749,7 +847,7 @@ class SearchDecisions:
             seen.k,
             seen.n,
             speed=tie_break(objectives, seen),
-            costs=costs(objectives, state.point, seen),
+            costs=() if only_rate(objectives) else costs(objectives, state.point, seen),
             seed_costs=per_seed,
         )
         if self._ends:

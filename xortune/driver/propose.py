@@ -442,9 +442,11 @@ class OptunaProposer:
         """Enter a proposal whose values are known; samplers with state compute it again."""
         if self._added:
             self._entered.add(self._normal(Point(point)).key)
+        if self._study is None:
+            return
         sampler = self._space.search.sampler
         with storage_errors(self._shared):
-            if self._study is not None and self._shared is None and sampler in _KEEPS_STATE:
+            if self._shared is None and sampler in _KEEPS_STATE:
                 self._study.enqueue_trial(_params(self._space, point))
                 self._ask(number, sampler)
             else:

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xortune.core.errors import TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.point import Point
@@ -31,7 +33,7 @@ from xortune.driver.voice import NOBODY, Listener
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.racing.race import FINALISTS
-from xortune.runs.evaluation import Evaluation
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
     fingerprint_of,
@@ -134,7 +136,6 @@ def search_session(
             record = Record(journal, listener.failure, fatal=fail_fast)
             work = _Work(session, record, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
-            known = ()  # frees each line when it has been used: there may be a million
             interrupted = False
             try:
                 work.train(executor)
@@ -167,11 +168,12 @@ class _Session:
         self.max_in_flight: int | None = None
         self.min_in_flight: int | None = None
         self.cancels = _cancels(self.space, self.trainer)
+        self.replayed: SearchDecisions | None = None  # with all known results
 
-    def earlier_lines(self) -> Sequence[Evaluation]:
+    def earlier_lines(self) -> Evaluations:
         """Continue the run in the directory, if any, and return its evaluations."""
         if not holds_run(self.directory):
-            return ()
+            return Evaluations.of(())
         before = load_run(self.directory)
         notes = continue_run(
             self.space,
@@ -189,18 +191,20 @@ class _Session:
         self.min_in_flight = manifest.get("window_least")
         return before.evaluations
 
-    def is_complete(self, known: Sequence[Evaluation]) -> bool:
+    def is_complete(self, known: Evaluations) -> bool:
         """Whether the known lines are all that the space asks for; the manifest says so then."""
-        if self.max_in_flight is None and raced(self.space):
-            return False  # a race that has no limit yet gets one first
-        all_begun = len({e.proposal for e in known if e.final}) >= budget(self.space)
+        learns = raced(self.space) or self.space.search.sampler in LEARNING
+        if self.max_in_flight is None and learns:
+            return False  # a search that has no limit yet gets one first
+        begun = known.where(known.column("final") > 0).column("proposal")
+        all_begun = len(np.unique(begun)) >= budget(self.space)
         may_be_proven = bool(known) and self.space.stop.proven_rate is not None
         if not (all_begun or may_be_proven):
             return False
         if self.space.search.as_they_come and manifest_of(self.directory).get("complete"):
             return True  # decisions made again with all results at once might ask for more
         with self.journal():
-            decisions = self.decisions(known)
+            decisions = self.replayed = self.decisions(known)
             complete = decisions.replay_known()
             if complete:
                 self.end(decisions, complete=True)
@@ -244,7 +248,7 @@ class _Session:
             self.directory / JOURNAL, self.fingerprint, on_message=self.listener.message
         )
 
-    def decisions(self, known: Sequence[Evaluation]) -> SearchDecisions:
+    def decisions(self, known: Evaluations) -> SearchDecisions:
         """The search's decisions, with the known results."""
         return SearchDecisions(
             self.space,
@@ -284,12 +288,15 @@ class _Work:
         session: _Session,
         record: Record,
         *,
-        known: Sequence[Evaluation],
+        known: Evaluations,
         slots: int,
         check: Check | None,
     ) -> None:
         self.session, self.slots, self._record = session, slots, record
-        self.decisions = session.decisions(known)
+        self.decisions = session.replayed or session.decisions(known)
+        if known:  # the time budget is for training
+            self.decisions.replay_known()
+            session.began = time.monotonic()
         self.ahead: Ahead | None = None
         if has(session.trainer, "stacks_seeds"):
             self.ahead = Ahead(self.decisions, None if check is None else check.stacking)
@@ -378,7 +385,7 @@ def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
     return max(map(trainer.cost, islice(_first_blocks(space), 100)))
 
 
-def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:
+def _seconds_of_a_seed(known: Evaluations) -> float | None:
     """Mean seconds of a seed in the last lines of a journal; None if there are none."""
     last = known[-100:]
     seeds = sum(line.block.count for line in last)

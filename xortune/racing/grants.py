@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.special import comb, expit, logit
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
@@ -63,9 +63,10 @@ def _outcome_chances() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
 
     Shapes (sum of m + 1, rates), with a row for each m and j, and (looks,).
     """
-    from scipy.stats import binom  # half a second to import
-
-    rows = [binom.pmf(np.arange(m + 1)[:, None], m, RATES) for m in LOOKS]
+    rows = []
+    for m in LOOKS:
+        j = np.arange(m + 1)[:, None]
+        rows.append(comb(m, j) * RATES**j * (1 - RATES) ** (m - j))
     return _normal(np.vstack(rows)), np.cumsum([0, *(m + 1 for m in LOOKS[:-1])])
 
 
@@ -169,6 +170,9 @@ class ProvenRates:
         """As `Race.enter`."""
         return self._race.enter(name)
 
+    def skip(self) -> None:
+        """Change what a call of `next` changes, for a decision that is known."""
+
 
 class Grants(ProvenRates):
     """A search's race for the success rate: records counts, decides who is promoted next.
@@ -185,6 +189,10 @@ class Grants(ProvenRates):
         self._top, self._most = rule.rungs[-1], rule.finalists
         self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
         self._all: dict[tuple[int, int], list[Waiting]] = {}  # by count
+        # A row for each count that there ever was, and how many configurations have it now.
+        self._rows: dict[tuple[int, int], int] = {}
+        self._likelihoods = np.empty((0, len(RATES)))
+        self._members, self._total = np.empty(0), 0
         self._open: dict[tuple[int, int], list[Waiting]] = {}  # those that may be promoted
         self._stopped: set[int] = set()
 
@@ -223,6 +231,9 @@ class Grants(ProvenRates):
         self._withdraw(number)
         self._at[number] = successes, n, speed
         insort(self._all.setdefault((successes, n), []), (-speed, number))
+        row = self._row((successes, n))
+        self._members[row] += 1
+        self._total += 1
         if n < self._top and (successes or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault((successes, n), []), (-speed, number))
 
@@ -230,6 +241,20 @@ class Grants(ProvenRates):
         if (at := self._at.get(number)) is not None:
             _remove(self._all, at, number)
             _remove(self._open, at, number)
+            self._members[self._rows[at[:2]]] -= 1
+            self._total -= 1
+
+    def _row(self, at: tuple[int, int]) -> int:
+        row = self._rows.setdefault(at, len(self._rows))
+        if row == len(self._members):
+            self._likelihoods = np.vstack([self._likelihoods, _likelihood(*at)])
+            self._members = np.append(self._members, 0.0)
+        return row
+
+    def skip(self) -> None:
+        """As `ProvenRates.skip`, where new configurations are left."""
+        if self.weighs:
+            self._learn()
 
     def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
         """The configuration to promote; None if there is none, or a new one is worth more.
@@ -266,14 +291,11 @@ class Grants(ProvenRates):
 
     def _learn(self) -> None:
         """Fit the prior to all counts: two steps of expectation maximisation."""
-        counts = np.array([len(members) for members in self._all.values()])
-        likelihood = np.array([_likelihood(*at) for at in self._all])
-        for _ in range(2 if len(counts) else 0):
-            beliefs = self._prior * likelihood
-            expected_counts = (counts / beliefs.sum(axis=1)) @ beliefs
-            self._prior = (PRIOR_WEIGHT / len(RATES) + expected_counts) / (
-                PRIOR_WEIGHT + counts.sum()
-            )
+        for _ in range(2 if self._total else 0):
+            shares = self._members / (self._likelihoods @ self._prior)
+            expected_counts = self._prior * (shares @ self._likelihoods)
+            weight = PRIOR_WEIGHT + self._total
+            self._prior = (PRIOR_WEIGHT / len(RATES) + expected_counts) / weight
 
     def _weighed(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         """The number whose next seeds gain most; None if those of a new configuration do."""

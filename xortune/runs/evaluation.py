@@ -221,6 +221,8 @@ class Evaluation:
             details. Each line of a search has one.
         at: when the line was written, in whole seconds since 1970 by the driver's clock. No table
             or count depends on it.
+        decision: number of the decision that asked for the block. A resumed race takes decisions
+            from the journal; None: it makes this one again.
     """
 
     proposal: int
@@ -233,6 +235,7 @@ class Evaluation:
     purpose: Purpose | None = None
     fingerprint: str | None = None
     at: int | None = None
+    decision: int | None = None
 
 
 def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
@@ -295,6 +298,8 @@ def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> st
         line["at"] = at
     if fingerprint is not None:
         line["made"] = fingerprint
+    if evaluation.decision is not None:
+        line["decision"] = evaluation.decision
     # ASCII only, so that no line separator of any kind gets into a line. pydantic is five times as
     # fast as json, but refuses lone surrogates and does not escape other characters.
     try:
@@ -357,6 +362,7 @@ class LineFields:
     purpose: Annotated[Purpose | None, _NotNull] = None
     at: Annotated[_Time | None, _NotNull] = None
     made: Annotated[_Digest | None, _NotNull] = None
+    decision: Annotated[Whole | None, _NotNull] = None
 
 
 _LINE: TypeAdapter[LineFields] = TypeAdapter(LineFields)
@@ -577,11 +583,12 @@ def _output(output: str, failed: Mapping[int, str]) -> _Output:
 # -------------------------------------------------------------------------------------------------
 # Lines of a journal in columns. An object of one line is made on demand.
 
-_ROW = struct.Struct("<iqIiqqIqqii??")
+_ROW = struct.Struct("<iqqIiqqIqqii??")
 
 _Row = namedtuple(  # its types are those of `_ROW`
     "_Row",
-    "config proposal first count seeds_at bits_at width epochs at fingerprint worker final outcome",
+    "config proposal decision first count seeds_at bits_at width epochs at fingerprint worker "
+    "final outcome",
 )
 
 COLUMNS = np.dtype(
@@ -630,6 +637,7 @@ class JournalLines:
         number, count, codes = len(self.seconds), fields.count, self._codes
         self._rows += _ROW.pack(
             *(self._config(point.key, tuple(point), point.values()), fields.proposal),
+            -1 if fields.decision is None else fields.decision,
             *(fields.first, count),
             *(len(self._status), len(self._bits), width),
             -1 if fields.epochs is None else fields.epochs,
@@ -661,30 +669,6 @@ class JournalLines:
             self._values_at.append(len(self._values))
             self._values += [sys.intern(v) if type(v) is str else v for v in values]
         return config
-
-    def extend(self, more: JournalLines) -> None:
-        """Append the lines of another journal's part."""
-        number, codes, schemas = len(self.seconds), self._codes, list(more._schemas)
-        configs = [
-            self._config(key, (names := schemas[schema]), more._values[at : at + len(names)])
-            for key, schema, at in zip(more.keys, more._schema_of, more._values_at, strict=True)
-        ]
-        new_codes = [codes.setdefault(name, len(codes)) for name in more.names]
-        rows = np.frombuffer(more._rows, COLUMNS).copy()
-        rows["config"] = np.array(configs)[rows["config"]]
-        for column in ("fingerprint", "worker"):
-            rows[column] = np.array([*new_codes, -1])[rows[column]]  # -1 stays -1
-        rows["seeds_at"] += len(self._status)
-        rows["bits_at"] += len(self._bits)
-        self._rows += rows.tobytes()
-        self._status += more._status
-        self._epochs += more._epochs
-        self._losses += more._losses
-        self._bits += more._bits
-        self.seconds += more.seconds
-        self.errors |= {number + line: why for line, why in more.errors.items()}
-        self.purposes |= {number + line: purpose for line, purpose in more.purposes.items()}
-        self.details |= {number + line: details for line, details in more.details.items()}
 
     def complete(self) -> None:
         """Free an index that only `append` needs; it is rebuilt if more lines come."""
@@ -788,6 +772,7 @@ class JournalLines:
             purpose=self.purposes.get(line),
             fingerprint=None if row.fingerprint < 0 else self.names[row.fingerprint],
             at=None if row.at < 0 else row.at,
+            decision=None if row.decision < 0 else row.decision,
         )
 
     def outcome(self, lines: Sequence[int], epochs: int, *, reasons: bool = False) -> Outcome:

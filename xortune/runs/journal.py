@@ -16,7 +16,6 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from xortune.core.background import background_process
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, reading, writing
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
@@ -27,8 +26,8 @@ from xortune.runs.store import as_path, replace_file, segment_writer
 # Detects that a run's files are replaced, removed or moved while a search writes to them.
 #
 # A process goes on writing to a file whose name was taken by another file: its lines are lost when
-# it ends. So whoever syncs the journal checks that the file still has its name; otherwise it
-# restores all lines there, or keeps them beside the file that has the name now.
+# it ends. So whoever syncs the journal checks that the file still has its name; otherwise the
+# search stops, and all lines are kept in a file beside it.
 
 BESIDE = ("manifest.json", "space.yaml")
 """The other files without which a run cannot be resumed."""
@@ -38,35 +37,47 @@ class Guard:
     """Watches an open journal and the files beside it."""
 
     def __init__(self, fd: int, place: str, lock: RunLock | None) -> None:
-        self._fd, self._place, self._lock = fd, Path(os.path.realpath(place)), lock
-        self._shown = place
-        self._known = _identity(self._place)
+        self._fd, self._place, self._shown = fd, Path(os.path.realpath(place)), place
+        writer = f"{os.getpid()}" if lock is None else lock.writer
+        self._kept = self._place.with_name(f"{self._place.stem}.kept-{writer}.jsonl")
+        self._known, self._is_disturbed = _identity(self._place), False
         self._beside: dict[str, tuple[tuple[int, ...], bytes]] = {}
         self.look()
 
     def look(self) -> DisturbedError | None:
-        """Return None if nothing was disturbed; otherwise save all lines and say what happened.
+        """Return None if nothing was disturbed; otherwise keep all lines and say what happened.
 
         The caller holds the lock under which lines are written.
         """
         removed = [name for name in BESIDE if not self._remember(name)]
-        replaced = _identity(self._place) != self._known
-        if replaced and (moved := self._moved()) is not None:
-            return moved
+        self._is_disturbed |= _identity(self._place) != self._known
         try:
-            disturbed = self._save() if replaced else None
+            if self._is_disturbed:
+                self._keep()
             for name in removed:
-                place = self._place.with_name(name)
-                place.write_bytes(self._beside[name][1])
-                disturbed = disturbed or _restored(place)
+                self._place.with_name(name).write_bytes(self._beside[name][1])
         except OSError as error:
             return DisturbedError(
-                "was replaced or removed while this search wrote to it, and could not be written "
-                f"again ({error.strerror})",
+                "was replaced, removed or moved while this search wrote to it, and its lines could "
+                f"not be kept ({error.strerror})",
                 place=self._shown,
-                fix="make it writable; --resume trains the missing seeds again",
+                fix="make the directory writable; --resume trains the missing seeds again",
             )
-        return disturbed
+        if self._is_disturbed:
+            kept = Path(self._shown).with_name(self._kept.name)
+            return DisturbedError(
+                "was replaced, removed or moved while this search wrote to it; what is there now "
+                f"is left as it is, and all lines of this search are in {kept}",
+                place=self._shown,
+                fix=f"rename the right one of the two to {self._place.name}, then --resume",
+            )
+        if removed:
+            return DisturbedError(
+                "was removed while this search wrote to its run; the search has written it again",
+                place=str(self._place.with_name(removed[0])),
+                fix="do not touch the files of a run that is being written; continue with --resume",
+            )
+        return None
 
     def _remember(self, name: str) -> bool:
         """Remember the content of a file beside the journal; False if it has been removed."""
@@ -83,67 +94,13 @@ class Guard:
             pass
         return True
 
-    def _moved(self) -> DisturbedError | None:
-        """The error for a journal that was renamed; None if it was removed or replaced."""
-        try:
-            name = Path(os.readlink(f"/proc/self/fd/{self._fd}"))  # noqa: PTH115  # may lead nowhere
-            same = os.path.samestat(name.stat(), os.fstat(self._fd))
-        except OSError:  # removed, or not Linux
-            return None
-        if not same or name.name.startswith(".nfs"):  # NFS renames a removed file that is open
-            return None
-        return DisturbedError(
-            f"was moved to {name} while this search wrote to it; all lines are there",
-            place=self._shown,
-            fix="move it back, then --resume, or resume it there",
-        )
-
-    def _save(self) -> DisturbedError:
-        """Restore the journal if that loses nothing; otherwise keep it under another name."""
-        self._place.parent.mkdir(parents=True, exist_ok=True)
-        exists = os.path.lexists(self._place)
-        is_ours = self._lock is None or not self._lock.is_others()
-        restores = is_ours and (not exists or self._begins_with(self._place))
-        target, number = self._place, 1
-        while not restores and os.path.lexists(target):
-            target, number = self._place.with_name(f"{self._place.name}.kept-{number}"), number + 1
-        with self._open() as lines:
-            replace_file(target, lambda file: shutil.copyfileobj(lines, file))
-        target.chmod(os.fstat(self._fd).st_mode & 0o777)
-        self._known = _identity(self._place)  # so that the next look reports only what is new
-        if restores:
-            return _restored(self._shown, replaced=exists)
-        return DisturbedError(
-            "was replaced while this search wrote to it; what is there now is left as it is, and "
-            f"all lines of this search are in {target}",
-            place=self._shown,
-            fix=f"rename the right one of the two to {self._place.name}, then --resume",
-        )
-
-    def _begins_with(self, place: Path) -> bool:
-        """Whether a file's content is a prefix of this journal."""
-        try:
-            with open_regular(place) as theirs, self._open() as mine:
-                while part := theirs.read(1 << 20):
-                    if mine.read(len(part)) != part:
-                        return False
-        except OSError:
-            return False
-        return True
-
-    def _open(self) -> BinaryIO:
-        file = os.fdopen(os.dup(self._fd), "rb")
-        file.seek(0)
-        return file
-
-
-def _restored(place: str | os.PathLike[str], *, replaced: bool = False) -> DisturbedError:
-    how = "replaced by an earlier state of it" if replaced else "removed"
-    return DisturbedError(
-        f"was {how} while this search wrote to its run; the search has restored all of it",
-        place=str(place),
-        fix="do not touch the files of a run that is being written; continue with --resume",
-    )
+    def _keep(self) -> None:
+        """Write all lines to the file beside the journal."""
+        self._kept.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.dup(self._fd), "rb") as lines:
+            lines.seek(0)
+            replace_file(self._kept, lambda file: shutil.copyfileobj(lines, file))
+        self._kept.chmod(os.fstat(self._fd).st_mode & 0o777)
 
 
 def _identity(place: Path) -> tuple[int, int] | None:
@@ -207,8 +164,6 @@ class JournalReader:
                 self._begin()
             self._file, self.written, known = identity, status.st_mtime, len(self.lines)
             try:
-                if status.st_size - self.size > LARGE:
-                    self._take_halves(file, status.st_size)
                 self._take(file)
                 if len(self.lines) > known:
                     refuse_seeds_twice(self.lines, self._path)
@@ -219,26 +174,13 @@ class JournalReader:
                 return self.read_on()  # the file was cut and written again: read all of it
         return Evaluations(self.lines, np.arange(known, len(self.lines)))
 
-    def _take_halves(self, file: BinaryIO, end: int) -> None:
-        """Read up to `end`; another process reads the second half at the same time."""
-        file.seek((self.size + end + LARGE) // 2)  # the other process starts later
-        file.readline()
-        middle = file.tell()
-        with background_process(_read_part) as read_part:
-            second_half = read_part(os.fspath(self._path), middle, end)
-            self._take(file, middle)
-            part = second_half()
-        if part is not None and part._file == self._file:
-            self.lines.extend(part.lines)
-            self.size = part.size
-
-    def _take(self, file: BinaryIO, end: float = math.inf) -> None:
-        """Read the whole lines up to an offset."""
+    def _take(self, file: BinaryIO) -> None:
+        """Read the whole lines."""
         file.seek(self.size)
         self.torn = False
         for line in file:
             self.torn = not line.endswith(b"\n")
-            if self.torn or self.size >= end:
+            if self.torn:
                 return
             try:
                 self.lines.append(line)
@@ -246,19 +188,6 @@ class JournalReader:
                 place = f"{self._path}:{len(self.lines) + 1}"
                 raise error.at(f"{place}: {error.field}" if error.field else place) from None
             self.size += len(line)
-
-
-LARGE = 1 << 24
-"""Two processes read a journal of more bytes: about those that one reads while the other starts."""
-
-
-def _read_part(path: str, start: int, end: int) -> JournalReader:
-    reader = JournalReader(path)
-    with open_regular(path) as file:
-        status = os.fstat(file.fileno())
-        reader._file, reader.size = (status.st_dev, status.st_ino), start
-        reader._take(file, end)
-    return reader
 
 
 def read(path: str | os.PathLike[str]) -> Evaluations:

@@ -337,13 +337,6 @@ class RunLock:
         if self._lost is not None:
             raise self._lost
 
-    def is_others(self) -> bool:
-        """Whether another driver holds the run now."""
-        try:
-            return any(claim.owner.owner != self.owner.owner for claim in _claims(self.files))
-        except InputError:
-            return True
-
     def renew(self) -> None:
         """Write a beat; if that fails, the next one may succeed."""
         owner = replace(self.owner, heartbeat=round(time.time(), 3), beats=self.owner.beats + 1)
