@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from scipy.stats import boschloo_exact, mannwhitneyu, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from xortune.driver.processes import ending_processes
 
 import xortune as xt
 from xortune.comparisons.contestants import candidate_of, known_facts
@@ -31,6 +30,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.success import parse_success
 from xortune.driver.compare import WantedSeeds, train_shared
+from xortune.driver.processes import ending_processes
 from xortune.runs.run import load_run
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 from xortune.stats.proportions import paired_difference, unpaired_difference

@@ -242,12 +242,8 @@ class Verdict(SeedCount):
         this_run: whether the confidence of a certificate covers the attempts of its run only, since
             no ledger of the project counts them.
         bound: the lower bound of the rate if it is proven, the upper bound if it is refuted, None
-<<<<<<< HEAD
             if it is undecided. It holds with `bound_confidence`, and lies in the interval.
-=======
-            if it is undecided. It holds with `confidence` by itself, and so lies in the interval.
         first_crash: the first seed that crashed, and why; None if none did, or if it is unknown.
->>>>>>> 7aa6dc98ff97c5e7eb5709e9fbdaf1a18f80d2b1
     """
 
     answer: Answer
@@ -262,11 +258,8 @@ class Verdict(SeedCount):
     counts: dict[Status, int] | None
     seeds: str | None = None
     bound: float | None = None
-<<<<<<< HEAD
     this_run: bool = False
-=======
     first_crash: tuple[int, str] | None = None
->>>>>>> 7aa6dc98ff97c5e7eb5709e9fbdaf1a18f80d2b1
 
     def __repr__(self) -> str:
         return f"Verdict({self.line})"
