@@ -1,6 +1,5 @@
 """What the tests of certificates share: a searched run, trainers, the command."""
 
-import math
 import os
 import signal
 import time
@@ -14,6 +13,7 @@ from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.driver.certify import certify_run
+from xortune.driver.cluster import Cluster
 
 SPACE = TINY_SPACE.replace("hidden_dim: 3", "hidden_dim: {low: 2, high: 9}")
 SPACE = SPACE.replace("trials: 3", "trials: 5").replace("[4]", "[8]")
@@ -35,6 +35,9 @@ class Trainer:
 
     def describe(self):
         return {}
+
+
+HERE = Cluster(workers=0)
 
 
 @dataclass
@@ -69,13 +72,13 @@ def searched_run(path, *, points=POINTS, counts=SEARCHED, seconds=0.0, text=SPAC
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A searched run. Certified in this process, however long."""
-    monkeypatch.setattr("xortune.driver.certify.RAY_SECONDS", math.inf)
+def run(tmp_path):
+    """A searched run."""
     return searched_run(tmp_path / "run")
 
 
-def certify(run, trainer=None, *, top=3, seeds=100, cluster=None, on_progress=None, **more):
+def certify(run, trainer=None, *, top=3, seeds=100, cluster=HERE, on_progress=None, **more):
+    """In this process, if no other place is given."""
     request = CertifyRequest(top=top, seeds=seeds, **more)
     given = {"cluster": cluster, "on_progress": on_progress}
     return certify_run(run.path, trainer or Counting(), request, **given)

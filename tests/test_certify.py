@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections import defaultdict
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from certified import (
     BASE,
+    HERE,
     KEYS,
     POINTS,
     SEARCHED,
@@ -30,11 +31,10 @@ from hypothesis import strategies as st
 import xortune as xt
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
+from xortune.driver import batches
 from xortune.driver import certify as module
-from xortune.driver import loop
-from xortune.driver.certify import train_locally
 from xortune.driver.cluster import Cluster
-from xortune.driver.executors import LocalExecutor
+from xortune.driver.executors import LocalExecutor, Pool
 from xortune.runs.certificate import LEDGER, certificate_of, lower_bound, risk_of, share_of
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
@@ -475,7 +475,7 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
         certify(run, trainer, top=1, seeds=30, neighbourhood=0.2)
         before = journal.read_text().splitlines(keepends=True)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "BLOCK_SECONDS", 16e-7)
+            patch.setattr(batches, "BATCH_SECONDS", 1e-9)
             whole = certify(run, trainer, **call)
         made = journal.read_text().splitlines(keepends=True)[len(before) :]
         counts = [json.loads(line)["count"] for line in made]
@@ -506,47 +506,40 @@ def test_an_interrupt_keeps_what_has_finished(run, monkeypatch):
 # Where it is trained.
 
 
-@pytest.fixture
-def places(monkeypatch):
-    """Where the blocks of each call would have been trained: `here`, or on which cluster."""
-    seen = []
+@pytest.mark.parametrize(
+    ("cluster", "place"),
+    [
+        (Cluster(workers=0), LocalExecutor),
+        (Cluster(workers=2), Pool),
+        (Cluster(trial_timeout=9.0), Pool),
+    ],
+)
+def test_who_trains_is_what_was_asked_for(run, cluster, place, monkeypatch):
+    seen, loop = [], module.run_loop
 
-    def here(*arguments):
-        seen.append("here")
-        train_locally(*arguments)
+    def noted(batches, executor, *rest):
+        seen.append(type(executor))
+        loop(batches, executor, *rest)
 
-    @contextmanager
-    def on_ray(trainer, cluster, *_, **__):
-        seen.append(cluster)
-        yield LocalExecutor(trainer)
-
-    monkeypatch.setattr(module, "train_locally", here)
-    monkeypatch.setattr(module, "on_ray", on_ray)
-    monkeypatch.setattr(module, "usable_cores", lambda: 2)
-    monkeypatch.setattr(module, "connected", lambda _: nullcontext())
-    monkeypatch.setattr(module, "slots", lambda *_: 2)
-    return seen
-
-
-def test_what_takes_less_than_ray_to_start_is_trained_here(run, places, monkeypatch):
-    monkeypatch.setattr(module, "RAY_SECONDS", 5.0)
-    for seconds, cluster, place in (
-        (9.9 / 300, Cluster(), "here"),  # on two cores
-        (10.1 / 300, Cluster(), Cluster()),
-        (10.1 / 300, None, "here"),
-        (1e-9, Cluster("auto"), Cluster("auto")),
-        (1e-9, Cluster(trial_timeout=9.0), Cluster(trial_timeout=9.0)),
-    ):
-        certify(run, Counting(seconds=seconds), cluster=cluster)
-        assert places.pop() == place
+    monkeypatch.setattr(module, "run_loop", noted)
+    found = certify(run, Counting(), cluster=cluster)
+    assert seen == [place]
+    assert [one.n for one in found.finalists] == [100] * 3
 
 
-def test_what_the_search_measured_decides_who_trains(tmp_path, places):
-    run = searched_run(tmp_path / "slow", points=POINTS[:1], counts=[8], seconds=0.5)
-    trainer = Counting(seconds=1e-3)
-    for seeds in (240, 270):
-        certify(run, trainer, top=1, seeds=seeds, cluster=Cluster())
-    assert places == ["here", Cluster()]
+class Slow(Counting):
+    """A user's code."""
+
+    users_code = True
+
+
+def test_the_search_has_measured_the_seeds(tmp_path):
+    run = searched_run(tmp_path / "slow", points=POINTS[:1], counts=[8], seconds=8.0)
+    trainer, said = Slow(), []
+    request = CertifyRequest(top=1, seeds=240)
+    certify_run(run.path, trainer, request, cluster=HERE, on_estimate=said.append)
+    assert said == ["certify: 1 x 240 seeds, about 4.0 min on 1 worker"]
+    assert trainer.blocks[0].count == 1, "a second a seed: each is sent alone"
 
 
 # -------------------------------------------------------------------------------------------------

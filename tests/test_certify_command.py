@@ -181,7 +181,7 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
         return real(*arguments, **more)
 
     monkeypatch.setattr(network, "evaluate_config", stopped)
-    monkeypatch.setattr("xortune.driver.batches.MIN_BATCH_SECONDS", 0.0)  # a block in each
+    monkeypatch.setattr("xortune.driver.batches.BATCH_SECONDS", 0.0)  # a block in each
     with pytest.raises(KeyboardInterrupt):
         searched(resume=True)
     run = searched(resume=True)

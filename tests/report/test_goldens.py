@@ -4,7 +4,6 @@ After a wanted change: `GOLDEN=renew python -m pytest tests/report/test_goldens.
 """
 
 import io
-import math
 import os
 import re
 from pathlib import Path
@@ -36,7 +35,6 @@ def is_golden(name: str, text: str) -> None:
 
 @pytest.fixture(params=REPORTED)
 def made(request, tmp_path, monkeypatch):
-    monkeypatch.setattr("xortune.driver.certify.RAY_SECONDS", math.inf)
     return request.param, REPORTED[request.param](tmp_path / "made")
 
 

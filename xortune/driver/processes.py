@@ -53,7 +53,7 @@ from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
 from xortune.trainers.limits import THREADS
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.reaper import kill_group
-from xortune.trainers.source import AnySource, FunctionObject, packages_of
+from xortune.trainers.source import AnySource, packages_of
 
 NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_executor.refuse"}
 """Ray calls this before it starts. A Ray started by a function would listen on every address."""
@@ -342,15 +342,15 @@ def pickled(argument: Any) -> bytes:
     Raises:
         InputError: the function cannot be pickled.
     """
-    trainer = argument[1][0] if argument[0] == "trainer" else None
-    source = getattr(trainer, "source", None)
-    if not isinstance(source, FunctionObject):
+    if argument[0] != "trainer":
         return pickle.dumps(argument)
+    source = getattr(argument[1][0], "source", None)
+    label = "the trainer" if source is None else source.label
     try:
         content: bytes = cloudpickle.dumps(argument)
     except Exception as error:
         raise InputError(
-            f"{source.label} cannot be sent to a worker ({type(error).__name__}: {error})",
+            f"{label} cannot be sent to a worker ({type(error).__name__}: {error})",
             field="train",
             allowed="a function that can be pickled together with everything it uses",
             fix="create locks, files and connections inside the function, or give workers=0, which "
