@@ -16,10 +16,11 @@ import sys
 import time
 import warnings
 import weakref
-from collections import deque
+from array import array
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard
@@ -44,7 +45,29 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from xortune.core.errors import InputError, check_type, worded
 from xortune.core.files import without_password
 from xortune.core.point import Point, Value
-from xortune.racing.objectives import SeedSummary, sampler_value_names, sampler_values
+from xortune.driver.gaussian_process import (
+    FITTED,
+    KNOWN,
+    Floats,
+    Kernel,
+    NumberSums,
+    Observed,
+    axes_of,
+    coordinates_of,
+    distances,
+    first_seed_values,
+    fitted,
+    place,
+    proposed,
+)
+from xortune.racing.objectives import (
+    SeedSummary,
+    numbers_named,
+    only_statistic,
+    sampler_value_names,
+    sampler_values,
+    ties_of,
+)
 from xortune.runs.manifest import MANIFEST, manifest_of, update_manifest
 from xortune.runs.run import holds_run
 from xortune.spaces.grid import grid
@@ -59,20 +82,21 @@ from xortune.spaces.model import (
     equal_values,
     is_active,
 )
+from xortune.stats.numbers import of_all
 
-LEARNING = ("tpe", "gp", "nsgaii", "cmaes")
+LEARNING = ("auto", "tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
 
 RANDOM_EVERY = 4
-"""With TPE and a race, every fourth proposal is drawn from the whole space. TPE alone settles where
-it first found something good, and in a race a look elsewhere costs a few seeds; see
-benchmarks/README.md."""
+"""In a race, every fourth proposal of TPE or of a number's process is drawn from the whole space.
+TPE alone settles where it first found something good, and in a race a look elsewhere costs a few
+seeds; see benchmarks/README.md."""
 
 STARTUP = 10
 """TPE draws from the whole space until this number of trials has ended: Optuna's default."""
 
 
-Proposer: TypeAlias = "GridProposer | OptunaProposer"
+Proposer: TypeAlias = "GridProposer | OptunaProposer | NumberProposer"
 """Proposes points by number, 0, 1, 2, ..., and learns from their results."""
 
 
@@ -98,8 +122,13 @@ def proposer_for(
     Raises:
         InputError: the storage fails, or the study is another space's.
     """
-    if space.search.sampler == "grid":
+    sampler = space.search.sampler
+    if sampler == "grid":
         return GridProposer(space, earlier)
+    if sampler == "auto":
+        if shared is None and (number := learned_number(space)) is not None:
+            return NumberProposer(space, number, earlier, normal)
+        space = replace(space, search=replace(space.search, sampler="tpe"))
     return OptunaProposer(space, earlier, normal, shared)
 
 
@@ -134,6 +163,9 @@ class GridProposer:
         self.propose(number)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
+        """Do nothing: the grid is fixed."""
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
         """Do nothing: the grid is fixed."""
 
 
@@ -416,8 +448,8 @@ class OptunaProposer:
                 self.replay(number, point)
                 return point
         sampler = self._sampler(number)
-        if self._study is None:  # random points need no results
-            return self._draw.point(self.seed(number))
+        if self._study is None:
+            return self._without_study(number)
         with storage_errors(self._shared):
             if (before := self._before.pop(number, None)) is not None:
                 self._ids[number] = before._trial_id
@@ -428,6 +460,10 @@ class OptunaProposer:
             self._enter(number, point)
             return point
 
+    def _without_study(self, number: int) -> Point:
+        """A proposal of no Optuna study: random points need no results."""
+        return self._draw.point(self.seed(number))
+
     def foresee(self, number: int) -> Point | None:
         """A proposal that depends on no results: of `start`, or drawn from the whole space."""
         if number < len(self._start):
@@ -437,6 +473,9 @@ class OptunaProposer:
         sampler = self._sampler(number)
         is_drawn = sampler == "random" or (sampler == "tpe" and number < STARTUP)
         return self._draw.point(self.seed(number)) if is_drawn else None
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
+        """Do nothing: the study is told of proposals, by `learn`."""
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known; samplers with state compute it again."""
@@ -520,6 +559,202 @@ class OptunaProposer:
             user_attrs=attributes or {},
         )
         self._ids[number] = self._study._storage.create_new_trial(self._study._study_id, template)
+
+
+# -------------------------------------------------------------------------------------------------
+# The number that a rule judges.
+
+
+@dataclass(frozen=True)
+class LearnedNumber:
+    """The number that a search learns from: of each seed, and judged.
+
+    Attributes:
+        index: among `numbers_named` of the space's objectives.
+        maximize: whether more is better.
+        limit: that the rule compares with; None where the number is the objective.
+        objective: that objective; None where a rule judges the number.
+    """
+
+    index: int
+    maximize: bool
+    limit: float | None = None
+    objective: Objective | None = None
+
+    @property
+    def bar(self) -> float | None:
+        """The limit, where more is better."""
+        return None if self.limit is None else self._upward(self.limit)
+
+    def summary(self, seen: SeedSummary) -> tuple[float, float, float, float]:
+        """The attributes of `NumberSums` for one configuration."""
+        numbers = np.asarray(seen.numbers[self.index], np.float64)
+        if self.objective is not None and self.objective.failed is not None:
+            numbers = np.where(np.isfinite(numbers), numbers, self.objective.failed)
+        there = np.clip(numbers[np.isfinite(numbers)], -LARGEST, LARGEST)
+        if not len(there):
+            return 0.0, 0.0, 0.0, float(len(numbers))
+        statistic = "mean" if self.objective is None else self.objective.statistic or "mean"
+        value = self._upward(of_all(np.sort(there), statistic))
+        squares = float(((there - there.mean()) ** 2).sum())
+        return float(len(there)), value, squares, float(len(numbers) - len(there))
+
+    def _upward(self, number: float) -> float:
+        return number if self.maximize else -number
+
+
+def learned_number(space: SearchSpace) -> LearnedNumber | None:
+    """What sampler auto learns from; None where it takes TPE.
+
+    It takes TPE with several objectives, with conditional parameters, and where seeds are only
+    solved or not.
+    """
+    if any(parameter.when for parameter in space.parameters) or not axes_of(space.parameters):
+        return None
+    names = numbers_named(space.objectives)
+    if (sole := only_statistic(space.objectives)) is not None and sole.number is not None:
+        return LearnedNumber(names.index(sole.number), sole.maximize, objective=sole)
+    ties, rule = ties_of(space.objectives), space.success
+    if ties is None or ties.number is None or rule is None:
+        return None
+    return LearnedNumber(names.index(ties.number), ties.maximize, rule.limit)
+
+
+FITTED_EACH = 80
+"""Up to this proposal the process is fitted for each; then for the first of 8, from twice this
+number on for the first of 16, and so on."""
+
+LARGEST = 1e100
+"""Larger numbers count as this: the square of a number must be one."""
+
+
+def fitted_at(number: int) -> int:
+    """The proposal before which the process of a proposal was fitted."""
+    block = 4 * 2 ** (number // FITTED_EACH).bit_length() if number >= FITTED_EACH else 1
+    return number - number % block
+
+
+class NumberProposer(OptunaProposer):
+    """A Gaussian process of a number proposes, in turn with random proposals.
+
+    The first `STARTUP` proposals and every fourth are random. For the others the counts decide:
+    each kind of proposal has its own prior of rates, and that kind comes next whose first seed is
+    worth more. So where the number misleads, most proposals are random.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        number: LearnedNumber,
+        earlier: Sequence[SearchSpace] = (),
+        normal: Callable[[Point], Point] = _unchanged,
+    ) -> None:
+        drawn = replace(space, search=replace(space.search, sampler="random"))
+        super().__init__(drawn, earlier, normal)
+        self._number, self._axes = number, axes_of(space.parameters)
+        self._taken, self._random = set[bytes](), set[str]()  # keys of random proposals
+        self._rows: dict[str, int] = {}  # by key, the row of what was seen
+        self._at = array("d")  # coordinates, one row after the other
+        self._seen = tuple(array("d") for _ in fields(NumberSums))
+        self._counts: list[tuple[bool, int, int]] = []  # by row: random, k, n
+        self._groups = Counter[tuple[bool, int, int]]()
+        self._then: tuple[Floats, NumberSums] | None = None  # known when the process is fitted
+        self._kernel: Kernel | None = None
+
+    def propose(self, number: int) -> Point:
+        """As `OptunaProposer.propose`."""
+        self._keep(number)
+        point = super().propose(number)
+        self._taken.add(place(coordinates_of(self._axes, point)))
+        return point
+
+    def replay(self, number: int, point: Mapping[str, Value]) -> None:
+        """As `OptunaProposer.replay`."""
+        super().replay(number, point)
+        self._keep(number)
+        self._taken.add(place(coordinates_of(self._axes, point)))
+        if self._normal(drawn := self._draw.point(self.seed(number))).key == Point(point).key:
+            self._random.add(self._normal(drawn).key)
+
+    def foresee(self, number: int) -> Point | None:
+        """As `OptunaProposer.foresee`."""
+        return super().foresee(number) if self._is_random(number) else None
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
+        """Learn all results of a configuration so far."""
+        row = self._rows.setdefault(point.key, len(self._rows))
+        if row == len(self._counts):
+            self._at.extend(coordinates_of(self._axes, point))
+            self._counts.append((point.key in self._random, 0, 0))
+            for column in self._seen:
+                column.append(0.0)
+        is_random, k, n = self._counts[row]
+        if n and self._groups[before := (is_random, k, n)] == 1:
+            del self._groups[before]
+        elif n:
+            self._groups[before] -= 1
+        self._counts[row] = is_random, seen.k, seen.n
+        self._groups[self._counts[row]] += 1
+        for column, number in zip(self._seen, self._number.summary(seen), strict=True):
+            column[row] = number
+
+    def _without_study(self, number: int) -> Point:
+        point = None if self._is_random(number) else self._modelled(number)
+        if point is None:
+            point = super()._without_study(number)
+            self._random.add(self._normal(point).key)
+        return point
+
+    @staticmethod
+    def _is_random(number: int) -> bool:
+        return number < STARTUP or number % RANDOM_EVERY == 0
+
+    def _keep(self, number: int) -> None:
+        """Keep what is known, if the process of later proposals is fitted to it."""
+        if fitted_at(number) == number:
+            self._then, self._kernel = self._known(), None
+
+    def _known(self) -> tuple[Floats, NumberSums]:
+        at = np.array(self._at).reshape(-1, len(self._axes))
+        return at, NumberSums(*map(np.array, self._seen))
+
+    def _observed(self, at: Floats, numbers: NumberSums) -> Observed:
+        return Observed(at, *distances(numbers, self._number.bar))
+
+    def _modelled(self, number: int) -> Point | None:
+        """The proposal of the process; None if a random one is worth more."""
+        if not self._rows or not self._is_worth_more():
+            return None
+        if self._kernel is None:
+            assert self._then is not None
+            rng = np.random.default_rng(self.seed(fitted_at(number)))
+            self._kernel = fitted(self._axes, self._observed(*self._then).part(FITTED, rng))
+        rng = np.random.default_rng(self.seed(number))
+        known = self._observed(*self._known()).part(KNOWN, rng)
+        best = proposed(self._axes, self._kernel, known, self._taken, rng)
+        if best is None:
+            return None
+        values = {
+            axis.parameter.name: axis.value(coordinate)
+            for axis, coordinate in zip(self._axes, best.tolist(), strict=True)
+        }
+        return _point(self._space, lambda one: values.get(one.name, _only(one)))
+
+    def _is_worth_more(self) -> bool:
+        """Whether the first seed of the process's proposal is worth more than of a random one."""
+        if self._number.objective is not None:  # the counts are not what is searched for
+            return True
+        kinds = [
+            {(k, n): count for (kind, k, n), count in self._groups.items() if kind == is_random}
+            for is_random in (False, True)
+        ]
+        modelled, random = first_seed_values(kinds)
+        return modelled >= random
+
+
+def _only(parameter: Choice | Range) -> Value:
+    """The only value of a parameter that is no coordinate."""
+    return parameter.values[0] if isinstance(parameter, Choice) else parameter.low
 
 
 def _suggested(trial: optuna.Trial, parameter: Choice | Range) -> Value:

@@ -493,9 +493,9 @@ class SearchSettings:
     """How configurations are proposed, and how many."""
 
     sampler: Annotated[
-        Literal["tpe", "gp", "nsgaii", "random", "grid", "cmaes"],
+        Literal["auto", "tpe", "gp", "nsgaii", "random", "grid", "cmaes"],
         _about("What proposes configurations."),
-    ] = "tpe"
+    ] = "auto"
     trials: Annotated[Count | None, _about("Number of proposals; not with grid.")] = None
     seed: Annotated[
         StrictInt, Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search.")

@@ -469,7 +469,7 @@ def check_built_in(space: SearchSpace) -> None:
 # -------------------------------------------------------------------------------------------------
 # Objectives: measured by the search, a number of a trainer, or a parameter.
 
-SEVERAL = ("tpe", "nsgaii", "gp", "random", "grid")
+SEVERAL = ("auto", "tpe", "nsgaii", "gp", "random", "grid")
 """Samplers for several objectives: they search for a front, or do not learn."""
 
 
