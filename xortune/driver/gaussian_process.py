@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 from scipy.special import expit, logit, ndtr
+from threadpoolctl import ThreadpoolController
 
 from xortune.core.point import Value
 from xortune.spaces.model import Choice, Fixed, Parameter, Range, contains, is_number
@@ -314,6 +316,20 @@ def _gaps(axes: Sequence[Coordinate], a: Floats, b: Floats) -> Floats:
         if not axis.ordered:
             gaps[i] = gaps[i] != 0
     return np.asarray(gaps**2)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()  # looks at all loaded libraries
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Compute with one thread: several, beside trainings, take many times as long for this.
+
+    And the same seed gives the same proposals on any number of cores.
+    """
+    limited: AbstractContextManager[object] = _threads().limit(limits=1, user_api="blas")
+    return limited
 
 
 def fitted(axes: Sequence[Coordinate], known: Observed) -> Kernel:

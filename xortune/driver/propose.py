@@ -57,6 +57,7 @@ from xortune.driver.gaussian_process import (
     distances,
     first_seed_values,
     fitted,
+    one_thread,
     place,
     proposed,
 )
@@ -699,7 +700,10 @@ class NumberProposer(OptunaProposer):
             column[row] = number
 
     def _without_study(self, number: int) -> Point:
-        point = None if self._is_random(number) else self._modelled(number)
+        point = None
+        if not self._is_random(number):
+            with one_thread():
+                point = self._modelled(number)
         if point is None:
             point = super()._without_study(number)
             self._random.add(self._normal(point).key)
