@@ -82,6 +82,7 @@ from xortune.spaces.model import (
     Steps,
     equal_values,
     is_active,
+    is_number,
 )
 from xortune.stats.numbers import of_all
 
@@ -228,6 +229,14 @@ def _params(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
         if not isinstance(parameter, Fixed):
             params[parameter.name] = value
     return params
+
+
+def ordered_values(parameter: Parameter) -> tuple[Value, ...] | None:
+    """The values of a choice in ascending order, if they are three numbers or more; else None."""
+    if not isinstance(parameter, Choice):
+        return None
+    numbers = sorted(filter(is_number, parameter.values))
+    return tuple(numbers) if 2 < len(numbers) == len(parameter.values) else None
 
 
 def _in_steps(parameter: Parameter) -> TypeGuard[Range]:
@@ -427,6 +436,11 @@ class OptunaProposer:
         self._normal, self._entered = normal, set[str]()
         self._space, self._shared, self._values_of = space, shared, values_of
         self._draw = Draw(space)
+        # TPE's own study has the place of a number in its list: close numbers are alike.
+        self._orders: dict[str, tuple[Value, ...]] = {}
+        if space.search.sampler == "tpe" and shared is None:
+            orders = {one.name: ordered_values(one) for one in space.parameters}
+            self._orders = {name: order for name, order in orders.items() if order is not None}
         self._ids: dict[int, int] = {}  # trials under way, by their number in the run
         self._before: dict[int, FrozenTrial] = {}  # trials of earlier sessions, by that number
         self._study: optuna.Study | None = None
@@ -471,8 +485,7 @@ class OptunaProposer:
             return self._start[number]
         if self._added or self._shared is not None:
             return None
-        sampler = self._sampler(number)
-        is_drawn = sampler == "random" or (sampler == "tpe" and number < STARTUP)
+        is_drawn = self._sampler(number) == "random"
         return self._draw.point(self.seed(number)) if is_drawn else None
 
     def see(self, point: Point, seen: SeedSummary) -> None:
@@ -515,7 +528,14 @@ class OptunaProposer:
     def _sampler(self, number: int) -> str:
         """The sampler for a proposal."""
         sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
-        return "random" if sampler == "tpe" and races and number % RANDOM_EVERY == 0 else sampler
+        first = number < STARTUP and self._shared is None
+        elsewhere = first or (races and number % RANDOM_EVERY == 0)
+        return "random" if sampler == "tpe" and elsewhere else sampler
+
+    def _suggested(self, trial: optuna.Trial, parameter: Choice | Range) -> Value:
+        if (order := self._orders.get(parameter.name)) is None:
+            return _suggested(trial, parameter)
+        return order[trial.suggest_int(parameter.name, 0, len(order) - 1)]
 
     def _ask(self, number: int, sampler: str) -> Point:
         assert self._study is not None
@@ -529,7 +549,7 @@ class OptunaProposer:
             # Optuna computes it, and saves the sampler's state, when it is first read. A replay,
             # whose values are fixed, would never read it.
             assert trial.relative_params is not None
-            point = _point(self._space, lambda parameter: _suggested(trial, parameter))
+            point = _point(self._space, lambda parameter: self._suggested(trial, parameter))
         # TPE and GP store all sampled parameters for others to see while the trial runs. Remove
         # them: a replay does not know the inactive ones.
         storage = self._study._storage
@@ -549,14 +569,22 @@ class OptunaProposer:
         if (before := self._before.pop(number, None)) is not None:
             self._ids[number] = before._trial_id
             return
-        params = _params(self._space, point)
+        params = {
+            name: self._orders[name].index(value) if name in self._orders else value
+            for name, value in _params(self._space, point).items()
+        }
         searched = {p.name: p for p in self._space.parameters if not isinstance(p, Fixed)}
         attributes = self._shared and {RUN: self._shared.run, PROPOSAL: number}
         # Not enqueued, because another driver that asks first would get it.
         template = create_trial(
             state=TrialState.RUNNING,
             params=params,
-            distributions={name: distribution(searched[name]) for name in params},
+            distributions={
+                name: IntDistribution(0, len(self._orders[name]) - 1)
+                if name in self._orders
+                else distribution(searched[name])
+                for name in params
+            },
             user_attrs=attributes or {},
         )
         self._ids[number] = self._study._storage.create_new_trial(self._study._study_id, template)
