@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
 from scipy.special import expit, logit, ndtr
 from threadpoolctl import ThreadpoolController
 
@@ -75,6 +76,11 @@ class Coordinate:
         value = float(self._number(np.array([coordinate]))[0])
         assert isinstance(self.parameter, Range)
         return round(value) if self.parameter.integer else value
+
+    def one_hot(self, coordinates: Floats) -> Floats:
+        """float64, shape (count, categories): 1 for the category of each coordinate."""
+        assert self.levels is not None
+        return np.asarray(coordinates[:, None] == np.arange(len(self.levels)), np.float64)
 
     def drawn(self, count: int, rng: np.random.Generator) -> Floats:
         """float64, shape (count,): coordinates of values that are all equally likely."""
@@ -255,10 +261,10 @@ LENGTH_SPREAD = 1.0
 NUGGET = 0.05
 """The most likely variance of what no smooth function explains, as a share of all variance."""
 
-FITTED = 200
+FITTED = 150
 """Maximum configurations from which scales are fitted."""
 
-KNOWN = 1000
+KNOWN = 500
 """Maximum configurations that a proposal uses."""
 
 STEPS = 25
@@ -303,15 +309,29 @@ class Kernel:
     variance: float
     nugget: float
 
-    def between(self, gaps: Floats) -> Floats:
-        """Covariances; `gaps` are those of `_gaps`, shape (axes, A, B)."""
-        root = np.sqrt(5 * np.tensordot(self.scales**-2, gaps, 1))
-        return np.asarray(self.variance * (1 + root + root**2 / 3) * np.exp(-root))
+    def scaled(self, axes: Sequence[Coordinate], at: Floats) -> Floats:
+        """Coordinates for `between`, shape (C, features): scaled, categories as one-hot vectors."""
+        columns = [
+            column / scale if axis.ordered else axis.one_hot(column) / (scale * math.sqrt(2))
+            for axis, column, scale in zip(axes, at.T, self.scales, strict=True)
+        ]
+        return np.column_stack(columns)
+
+    def between(self, a: Floats, b: Floats) -> Floats:
+        """Covariances, shape (A, B), of the function at `scaled` coordinates."""
+        root = np.sqrt(5 * cdist(a, b, "sqeuclidean"))
+        covariances = root * root
+        covariances /= 3
+        covariances += root
+        covariances += 1
+        covariances *= np.exp(-root)
+        covariances *= self.variance
+        return np.asarray(covariances)
 
 
-def _gaps(axes: Sequence[Coordinate], a: Floats, b: Floats) -> Floats:
-    """Squared differences, shape (axes, A, B); 1 between categories that differ."""
-    gaps = a.T[:, :, None] - b.T[:, None, :]
+def _gaps(axes: Sequence[Coordinate], at: Floats) -> Floats:
+    """Squared differences, shape (axes, C, C); 1 between categories that differ."""
+    gaps = at.T[:, :, None] - at.T[:, None, :]
     for i, axis in enumerate(axes):
         if not axis.ordered:
             gaps[i] = gaps[i] != 0
@@ -336,7 +356,7 @@ def fitted(axes: Sequence[Coordinate], known: Observed) -> Kernel:
     """The kernel of the largest posterior density, found from the most likely one a priori."""
     at, y, errors = known.at, known.y, known.errors
     n, count = at.shape
-    gaps = _gaps(axes, at, at).reshape(count, -1)
+    gaps = _gaps(axes, at).reshape(count, -1)
     total = max(float(y.var()), float(errors.mean()), 1e-6)
     center = np.log([*[LENGTH * math.sqrt(count)] * count, total, NUGGET * total])
     ones = np.ones(n)
@@ -379,6 +399,9 @@ DRAWN, MUTATED = 200, 100
 GOOD = 10
 """Configurations that are mutated, the ones of the highest mean."""
 
+NEGLIGIBLE = 0.1
+"""An expected improvement, in units of noise, that no proposal is made for."""
+
 JITTER = 1e-6
 """Share of the variance added to a sample's covariance, which rounding may leave indefinite."""
 
@@ -396,11 +419,12 @@ def proposed(
         axes: of the space.
         kernel: of the process.
         known: what it knows.
-        taken: `place` of configurations that were proposed.
+        taken: `places` of configurations that were proposed.
         rng: draws the candidates, and Thompson's sample.
     """
     at, y = known.at, known.y
-    cover = kernel.between(_gaps(axes, at, at))
+    here = kernel.scaled(axes, at)
+    cover = kernel.between(here, here)
     diagonal = known.errors + kernel.nugget
     lower = cholesky(cover + np.diag(diagonal), lower=True, check_finite=False)
     solved = cho_solve((lower, True), np.column_stack([np.ones(len(y)), y]), check_finite=False)
@@ -408,28 +432,29 @@ def proposed(
     pull = solved[:, 1] - mean * solved[:, 0]
     means = y - diagonal * pull
     candidates = _candidates(axes, at[np.argsort(-means, kind="stable")[:GOOD]], rng)
-    fresh = [place(one) not in taken for one in candidates]
-    candidates = candidates[fresh]
+    candidates = candidates[[one not in taken for one in places(candidates)]]
     if not len(candidates):
         return None
-    across = kernel.between(_gaps(axes, at, candidates))
+    there = kernel.scaled(axes, candidates)
+    across = kernel.between(here, there)
     expected = mean + pull @ across
     half = solve_triangular(lower, across, lower=True, check_finite=False)
+    spread = np.sqrt(np.maximum(kernel.variance - (half**2).sum(axis=0), JITTER))
+    ahead = (expected - means.max()) / spread
+    score = spread * (ahead * ndtr(ahead) + np.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi))
+    if score.max() < NEGLIGIBLE:
+        return None
     if rng.random() < 0.5:
-        joint = kernel.between(_gaps(axes, candidates, candidates)) - half.T @ half
+        joint = kernel.between(there, there) - half.T @ half
         joint[np.diag_indices_from(joint)] += JITTER * kernel.variance
         root = cholesky(joint, lower=True, check_finite=False)
         score = expected + root @ rng.standard_normal(len(candidates))
-    else:
-        spread = np.sqrt(np.maximum(kernel.variance - (half**2).sum(axis=0), JITTER))
-        ahead = (expected - means.max()) / spread
-        score = spread * (ahead * ndtr(ahead) + np.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi))
     return np.asarray(candidates[int(np.argmax(score))])
 
 
-def place(coordinates: Floats) -> bytes:
-    """The same for coordinates that are equal up to rounding."""
-    return (np.round(coordinates, 9) + 0.0).tobytes()
+def places(coordinates: Floats) -> list[bytes]:
+    """For each row the same bytes if it is equal up to rounding."""
+    return [row.tobytes() for row in np.round(coordinates, 9) + 0.0]  # -0.0 becomes 0.0
 
 
 def _candidates(axes: Sequence[Coordinate], good: Floats, rng: np.random.Generator) -> Floats:

@@ -58,7 +58,7 @@ from xortune.driver.gaussian_process import (
     first_seed_values,
     fitted,
     one_thread,
-    place,
+    places,
     proposed,
 )
 from xortune.racing.objectives import (
@@ -694,14 +694,14 @@ class NumberProposer(OptunaProposer):
         """As `OptunaProposer.propose`."""
         self._keep(number)
         point = super().propose(number)
-        self._taken.add(place(coordinates_of(self._axes, point)))
+        self._taken.update(places(coordinates_of(self._axes, point)[None]))
         return point
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """As `OptunaProposer.replay`."""
         super().replay(number, point)
         self._keep(number)
-        self._taken.add(place(coordinates_of(self._axes, point)))
+        self._taken.update(places(coordinates_of(self._axes, point)[None]))
         if self._normal(drawn := self._draw.point(self.seed(number))).key == Point(point).key:
             self._random.add(self._normal(drawn).key)
 
