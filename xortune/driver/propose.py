@@ -64,10 +64,8 @@ from xortune.driver.gaussian_process import (
 from xortune.racing.objectives import (
     SeedSummary,
     numbers_named,
-    only_statistic,
     sampler_value_names,
     sampler_values,
-    ties_of,
 )
 from xortune.runs.manifest import MANIFEST, manifest_of, update_manifest
 from xortune.runs.run import holds_run
@@ -83,6 +81,7 @@ from xortune.spaces.model import (
     equal_values,
     is_active,
     is_number,
+    number_to_learn,
 )
 from xortune.stats.numbers import of_all
 
@@ -633,20 +632,15 @@ class LearnedNumber:
 
 
 def learned_number(space: SearchSpace) -> LearnedNumber | None:
-    """What sampler auto learns from; None where it takes TPE.
-
-    It takes TPE with several objectives, with conditional parameters, and where seeds are only
-    solved or not.
-    """
-    if any(parameter.when for parameter in space.parameters) or not axes_of(space.parameters):
+    """What sampler auto learns from; None where it is TPE."""
+    number = number_to_learn(space)
+    if number is None or number.number is None or not axes_of(space.parameters):
         return None
-    names = numbers_named(space.objectives)
-    if (sole := only_statistic(space.objectives)) is not None and sole.number is not None:
-        return LearnedNumber(names.index(sole.number), sole.maximize, objective=sole)
-    ties, rule = ties_of(space.objectives), space.success
-    if ties is None or ties.number is None or rule is None:
-        return None
-    return LearnedNumber(names.index(ties.number), ties.maximize, rule.limit)
+    index = numbers_named(space.objectives).index(number.number)
+    if number is space.objectives[0]:
+        return LearnedNumber(index, number.maximize, objective=number)
+    assert space.success is not None  # a rule judges it
+    return LearnedNumber(index, number.maximize, space.success.limit)
 
 
 FITTED_EACH = 80

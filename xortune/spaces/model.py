@@ -552,6 +552,18 @@ def weighs_seeds(objectives: Sequence[Objective], stop: StopSettings) -> bool:
     return names == [SUCCESS_RATE] and stop.proven_rate is None
 
 
+def number_to_learn(space: SearchSpace) -> Objective | None:
+    """The number that sampler auto learns: the objective, or what the rule judges. None: it is TPE.
+
+    It is TPE with several objectives, with conditional parameters, and where seeds are only solved
+    or not.
+    """
+    if len(space.objectives) > 1 or any(parameter.when for parameter in space.parameters):
+        return None
+    [objective] = space.objectives
+    return objective.ties if objective.number is None else objective
+
+
 @dataclass(frozen=True)
 class StopSettings:
     """What ends a search before all its trials."""

@@ -41,6 +41,7 @@ from xortune.spaces.model import (
     finite_values,
     is_active,
     is_number,
+    number_to_learn,
     read_file,
     rungs_up_to,
     weighs_seeds,
@@ -613,6 +614,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
     task, command = space.task, space.command
     rule = None if space.success is None else str(space.success)
     first = next(probes(space)).as_dict()
+    learned = number_to_learn(space) if space.search.sampler == "auto" else None
     return {
         "name": space.name,
         "task": task and task.name,
@@ -626,6 +628,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "success": EXIT_CODE if command is not None and command.by_exit else rule,
         "parameters": tuple(map(_parameter_summary, space.parameters)),
         "sampler": space.search.sampler,
+        "learns": learned and learned.number,
         "trials": trials,
         "seed": space.search.seed,
         "time_budget": space.search.time_budget,
