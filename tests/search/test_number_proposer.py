@@ -75,7 +75,9 @@ def first_proposals(space, count, sign=1):
     """Points of a proposer that is told of a seed of each."""
     proposer, found = proposer_for(space), []
     for number in range(count):
+        foreseen = proposer.foresee(number)
         found.append(point := proposer.propose(number))
+        assert foreseen in (None, point)
         value = sign * score(point, 0)
         seen = SeedSummary(int(value * sign >= 0), 1, numbers=([value],))
         proposer.learn(number, point, seen)
