@@ -18,7 +18,6 @@ from xortune.driver.gaussian_process import (
     axes_of,
     coordinates_of,
     distances,
-    first_seed_values,
     fitted,
 )
 from xortune.driver.propose import (
@@ -29,6 +28,7 @@ from xortune.driver.propose import (
     learned_number,
     proposer_for,
 )
+from xortune.driver.safeguard import ProposalKinds, first_seed_values
 from xortune.racing.objectives import SeedSummary
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
@@ -237,6 +237,36 @@ def test_the_kind_of_proposal_that_did_better_is_worth_more():
     assert modelled > random > 0
     nothing, unknown = first_seed_values([{}, {}])
     assert nothing == unknown
+
+
+def test_kinds_keep_the_last_count_of_each_configuration_and_none_of_others():
+    kinds = ProposalKinds()
+    kinds.enter("a", learned=True)
+    kinds.enter("b", learned=False)
+    kinds.enter("a", learned=False)  # proposed again
+    for key, k, n in (("a", 0, 1), ("b", 1, 1), ("c", 0, 50), ("b", 8, 8)):
+        kinds.see(key, k, n)
+    assert not kinds.learned_are_worth_more
+    for other in range(9):
+        kinds.enter(f"good {other}", learned=True)
+        kinds.see(f"good {other}", 8, 8)
+    assert kinds.learned_are_worth_more
+
+
+def test_tpe_of_auto_is_guarded_too():
+    """Where what it proposes fails, random proposals take its place."""
+    text = _replaced('success: "score >= 0.0"\n', "")
+    space = parse_space(text, "s")
+    plain = replace(space, search=replace(space.search, sampler="random"))
+    proposer, free, drawn = proposer_for(space), proposer_for(plain), []
+    for number in range(60):
+        point, other = proposer.propose(number), free.propose(number)
+        drawn.append(point == other)
+        seen = SeedSummary(int(point == other and number % 5 == 0), 1, 10)
+        proposer.learn(number, point, seen)
+        proposer.see(point, seen)
+    assert sum(drawn[STARTUP:30]) < 19, "some are its own"
+    assert sum(drawn[30:]) > 25
 
 
 @given(st.integers(0, 200_000))

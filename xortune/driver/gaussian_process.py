@@ -25,7 +25,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
-from scipy.special import expit, logit, ndtr
+from scipy.special import ndtr
 from threadpoolctl import ThreadpoolController
 
 from xortune.core.point import Value
@@ -464,42 +464,3 @@ def _candidates(axes: Sequence[Coordinate], good: Floats, rng: np.random.Generat
     moves[np.arange(MUTATED), rng.integers(len(axes), size=MUTATED)] = True
     others = np.column_stack([axis.moved(parents[:, i], rng) for i, axis in enumerate(axes)])
     return np.vstack([drawn, np.where(moves, others, parents)])
-
-
-# -------------------------------------------------------------------------------------------------
-# The safeguard: are the process's proposals better than random ones? Their counts say.
-
-RATES = expit(np.linspace(logit(0.003), logit(0.9995), 32))
-"""The rates of a prior."""
-
-PRIOR_WEIGHT = 4.0
-"""The weight of a uniform distribution over `RATES` in a prior, in configurations."""
-
-ROUNDS = 20
-"""Steps of expectation maximisation."""
-
-
-def first_seed_values(kinds: Sequence[Mapping[tuple[int, int], int]]) -> list[float]:
-    """What a new configuration of each kind may gain over the best one known.
-
-    Each kind has a prior of rates, fitted to its counts by expectation maximisation (Laird 1978,
-    JASA 73, 805-811). The value is the mean of what a rate exceeds the best mean rate by.
-
-    Args:
-        kinds: for each kind the number of configurations by successes and seeds.
-    """
-    priors, best = [], 0.0
-    for counts in kinds:
-        prior = np.full(len(RATES), 1 / len(RATES))
-        if counts:
-            at, sizes = np.array(list(counts), np.float64), np.array(list(counts.values()))
-            logs = at[:, :1] * np.log(RATES) + (at[:, 1:] - at[:, :1]) * np.log1p(-RATES)
-            chances = np.exp(logs - logs.max(axis=1, keepdims=True))
-            for _ in range(ROUNDS):
-                beliefs = prior * chances
-                shares = (sizes / beliefs.sum(axis=1)) @ beliefs
-                prior = (PRIOR_WEIGHT / len(RATES) + shares) / (PRIOR_WEIGHT + sizes.sum())
-            beliefs = prior * chances
-            best = max(best, float((beliefs @ RATES / beliefs.sum(axis=1)).max()))
-        priors.append(prior)
-    return [float(prior @ np.maximum(RATES - best, 0.0)) for prior in priors]

@@ -17,7 +17,7 @@ import time
 import warnings
 import weakref
 from array import array
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -55,15 +55,16 @@ from xortune.driver.gaussian_process import (
     axes_of,
     coordinates_of,
     distances,
-    first_seed_values,
     fitted,
     one_thread,
     places,
     proposed,
 )
+from xortune.driver.safeguard import ProposalKinds
 from xortune.racing.objectives import (
     SeedSummary,
     numbers_named,
+    only_rate,
     sampler_value_names,
     sampler_values,
 )
@@ -126,11 +127,13 @@ def proposer_for(
     sampler = space.search.sampler
     if sampler == "grid":
         return GridProposer(space, earlier)
-    if sampler == "auto":
-        if shared is None and (number := learned_number(space)) is not None:
-            return NumberProposer(space, number, earlier, normal)
-        space = replace(space, search=replace(space.search, sampler="tpe"))
-    return OptunaProposer(space, earlier, normal, shared)
+    if sampler != "auto":
+        return OptunaProposer(space, earlier, normal, shared)
+    if shared is None and (number := learned_number(space)) is not None:
+        return NumberProposer(space, number, earlier, normal)
+    space = replace(space, search=replace(space.search, sampler="tpe"))
+    guards = shared is None and only_rate(space.objectives)
+    return OptunaProposer(space, earlier, normal, shared, guards=guards)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -412,6 +415,8 @@ class OptunaProposer:
     Args:
         space: what is searched.
         earlier, normal, shared: see `proposer_for`.
+        guards: whether a random proposal takes the place of the sampler's where the counts of
+            random ones promise more; see `safeguard`.
         values_of: returns the values for the sampler, one for each objective.
 
     Raises:
@@ -426,6 +431,7 @@ class OptunaProposer:
         normal: Callable[[Point], Point] = _unchanged,
         shared: SharedStudy | None = None,
         *,
+        guards: bool = False,
         values_of: Callable[
             [Sequence[Objective], Point, SeedSummary], tuple[float, ...]
         ] = sampler_values,
@@ -435,6 +441,7 @@ class OptunaProposer:
         self._normal, self._entered = normal, set[str]()
         self._space, self._shared, self._values_of = space, shared, values_of
         self._draw = Draw(space)
+        self._kinds = ProposalKinds() if guards else None
         # TPE's own study has the place of a number in its list: close numbers are alike.
         self._orders: dict[str, tuple[Value, ...]] = {}
         if space.search.sampler == "tpe" and shared is None:
@@ -462,21 +469,18 @@ class OptunaProposer:
                 self.replay(number, point)
                 return point
         sampler = self._sampler(number)
-        if self._study is None:
-            return self._without_study(number)
+        if sampler != "random" and self._kinds is not None:
+            sampler = sampler if self._kinds.learned_are_worth_more else "random"
         with storage_errors(self._shared):
             if (before := self._before.pop(number, None)) is not None:
                 self._ids[number] = before._trial_id
                 return _point(self._space, lambda parameter: before.params[parameter.name])
-            if sampler != "random":
-                return self._ask(number, sampler)
-            point = self._draw.point(self.seed(number))
-            self._enter(number, point)
-            return point
-
-    def _without_study(self, number: int) -> Point:
-        """A proposal of no Optuna study: random points need no results."""
-        return self._draw.point(self.seed(number))
+            learned = None if sampler == "random" else self._ask(number, sampler)
+            point = self._draw.point(self.seed(number)) if learned is None else learned
+            if learned is None:
+                self._enter(number, point)
+        self._enter_kind(number, self._normal(point).key)
+        return point
 
     def foresee(self, number: int) -> Point | None:
         """A proposal that depends on no results: of `start`, or drawn from the whole space."""
@@ -488,12 +492,15 @@ class OptunaProposer:
         return self._draw.point(self.seed(number)) if is_drawn else None
 
     def see(self, point: Point, seen: SeedSummary) -> None:
-        """Do nothing: the study is told of proposals, by `learn`."""
+        """Learn all results of a configuration so far, which the study is not told."""
+        if self._kinds is not None:
+            self._kinds.see(point.key, seen.k, seen.n)
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known; samplers with state compute it again."""
         if self._added:
             self._entered.add(self._normal(Point(point)).key)
+        self._enter_kind(number, Point(point).key)
         sampler = self._space.search.sampler
         with storage_errors(self._shared):
             if self._study is not None and self._shared is None and sampler in _KEEPS_STATE:
@@ -501,6 +508,13 @@ class OptunaProposer:
                 self._ask(number, sampler)
             else:
                 self._enter(number, point)
+
+    def _enter_kind(self, number: int, key: str) -> None:
+        """Say what a proposal was. A learned one that is the random one of its number is random."""
+        if self._kinds is None or number < len(self._start):
+            return
+        drawn = self._normal(self._draw.point(self.seed(number)))
+        self._kinds.enter(key, learned=drawn.key != key)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Tell the study the `sampler_values` of a finished proposal, unless it has them."""
@@ -536,7 +550,8 @@ class OptunaProposer:
             return _suggested(trial, parameter)
         return order[trial.suggest_int(parameter.name, 0, len(order) - 1)]
 
-    def _ask(self, number: int, sampler: str) -> Point:
+    def _ask(self, number: int, sampler: str) -> Point | None:
+        """The sampler's proposal; None if it has none."""
         assert self._study is not None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -660,9 +675,8 @@ def fitted_at(number: int) -> int:
 class NumberProposer(OptunaProposer):
     """A Gaussian process of a number proposes, in turn with random proposals.
 
-    The first `STARTUP` proposals and every fourth are random. For the others the counts decide:
-    each kind of proposal has its own prior of rates, and that kind comes next whose first seed is
-    worth more. So where the number misleads, most proposals are random.
+    The first `STARTUP` proposals and every fourth are random. The others are, too, while the counts
+    of random proposals promise more, and where the process expects to gain too little.
     """
 
     def __init__(
@@ -673,14 +687,13 @@ class NumberProposer(OptunaProposer):
         normal: Callable[[Point], Point] = _unchanged,
     ) -> None:
         drawn = replace(space, search=replace(space.search, sampler="random"))
-        super().__init__(drawn, earlier, normal)
+        guards = number.objective is None  # else the counts are not what is searched for
+        super().__init__(drawn, earlier, normal, guards=guards)
         self._number, self._axes = number, axes_of(space.parameters)
-        self._taken, self._random = set[bytes](), set[str]()  # keys of random proposals
+        self._taken = set[bytes]()
         self._rows: dict[str, int] = {}  # by key, the row of what was seen
         self._at = array("d")  # coordinates, one row after the other
         self._seen = tuple(array("d") for _ in fields(NumberSums))
-        self._counts: list[tuple[bool, int, int]] = []  # by row: random, k, n
-        self._groups = Counter[tuple[bool, int, int]]()
         self._then: tuple[Floats, NumberSums] | None = None  # known when the process is fitted
         self._kernel: Kernel | None = None
 
@@ -696,44 +709,26 @@ class NumberProposer(OptunaProposer):
         super().replay(number, point)
         self._keep(number)
         self._taken.update(places(coordinates_of(self._axes, point)[None]))
-        if self._normal(drawn := self._draw.point(self.seed(number))).key == Point(point).key:
-            self._random.add(self._normal(drawn).key)
-
-    def foresee(self, number: int) -> Point | None:
-        """As `OptunaProposer.foresee`."""
-        return super().foresee(number) if self._is_random(number) else None
 
     def see(self, point: Point, seen: SeedSummary) -> None:
         """Learn all results of a configuration so far."""
+        super().see(point, seen)
         row = self._rows.setdefault(point.key, len(self._rows))
-        if row == len(self._counts):
+        if row == len(self._seen[0]):
             self._at.extend(coordinates_of(self._axes, point))
-            self._counts.append((point.key in self._random, 0, 0))
             for column in self._seen:
                 column.append(0.0)
-        is_random, k, n = self._counts[row]
-        if n and self._groups[before := (is_random, k, n)] == 1:
-            del self._groups[before]
-        elif n:
-            self._groups[before] -= 1
-        self._counts[row] = is_random, seen.k, seen.n
-        self._groups[self._counts[row]] += 1
         for column, number in zip(self._seen, self._number.summary(seen), strict=True):
             column[row] = number
 
-    def _without_study(self, number: int) -> Point:
-        point = None
-        if not self._is_random(number):
-            with one_thread():
-                point = self._modelled(number)
-        if point is None:
-            point = super()._without_study(number)
-            self._random.add(self._normal(point).key)
-        return point
+    def _sampler(self, number: int) -> str:
+        return "random" if number < STARTUP or number % RANDOM_EVERY == 0 else "auto"
 
-    @staticmethod
-    def _is_random(number: int) -> bool:
-        return number < STARTUP or number % RANDOM_EVERY == 0
+    def _ask(self, number: int, sampler: str) -> Point | None:  # noqa: ARG002
+        if not self._rows:
+            return None
+        with one_thread():
+            return self._modelled(number)
 
     def _keep(self, number: int) -> None:
         """Keep what is known, if the process of later proposals is fitted to it."""
@@ -748,9 +743,7 @@ class NumberProposer(OptunaProposer):
         return Observed(at, *distances(numbers, self._number.bar))
 
     def _modelled(self, number: int) -> Point | None:
-        """The proposal of the process; None if a random one is worth more."""
-        if not self._rows or not self._is_worth_more():
-            return None
+        """The proposal of the process; None if it expects to gain too little."""
         if self._kernel is None:
             assert self._then is not None
             rng = np.random.default_rng(self.seed(fitted_at(number)))
@@ -765,17 +758,6 @@ class NumberProposer(OptunaProposer):
             for axis, coordinate in zip(self._axes, best.tolist(), strict=True)
         }
         return _point(self._space, lambda one: values.get(one.name, _only(one)))
-
-    def _is_worth_more(self) -> bool:
-        """Whether the first seed of the process's proposal is worth more than of a random one."""
-        if self._number.objective is not None:  # the counts are not what is searched for
-            return True
-        kinds = [
-            {(k, n): count for (kind, k, n), count in self._groups.items() if kind == is_random}
-            for is_random in (False, True)
-        ]
-        modelled, random = first_seed_values(kinds)
-        return modelled >= random
 
 
 def _only(parameter: Choice | Range) -> Value:
