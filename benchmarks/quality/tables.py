@@ -77,7 +77,8 @@ class Table:
 
 
 @cache
-def _table(name: str) -> Table:
+def table(name: str) -> Table:
+    """The table of a name."""
     if name == "cartpole":
         k, n = np.array(SOLVED, np.float64).T
         places = {f"{one}{other}": 5 * one + other for one in range(4) for other in range(5)}
@@ -107,38 +108,38 @@ def _table(name: str) -> Table:
 
 def space_text(name: str) -> str:
     """The space as a file, every parameter a choice."""
-    table = _table(name)
-    choices = "".join(f"  {key}: {{choice: {values}}}\n" for key, values in table.space.items())
-    rule = "" if table.means is None else f'success: "{SCORE} >= {table.limit!r}"\n'
+    known = table(name)
+    choices = "".join(f"  {key}: {{choice: {values}}}\n" for key, values in known.space.items())
+    rule = "" if known.means is None else f'success: "{SCORE} >= {known.limit!r}"\n'
     return f"name: {name}\nepochs: 1\n{rule}parameters:\n{choices}"
 
 
 def true_rate(name: str, point: Mapping[str, object]) -> float:
     """Of a configuration."""
-    return float(_table(name).rates[_place(name, point)])
+    return float(table(name).rates[place(name, point)])
 
 
 def solved(name: str, point: Mapping[str, object], seeds: Sequence[int]) -> NDArray[np.bool_]:
     """Whether each seed succeeds; shape (S,). Configurations have no luck in common."""
-    place = _place(name, point)
-    return surface.lucky(place, float(_table(name).rates[place]), seeds, shared=0.0)
+    row = place(name, point)
+    return surface.lucky(row, float(table(name).rates[row]), seeds, shared=0.0)
 
 
 def scores(
     name: str, point: Mapping[str, object], seeds: Sequence[int]
 ) -> dict[str, NDArray[np.float64]]:
     """The score of each seed, shape (S,), by its name; nothing where there are none."""
-    table, place = _table(name), _place(name, point)
-    if table.means is None or table.spread is None:
+    known, row = table(name), place(name, point)
+    if known.means is None or known.spread is None:
         return {}
-    luck = surface.luck(place, seeds, shared=0.0)
-    return {SCORE: table.means[place] - table.spread[place] * luck}
+    return {SCORE: known.means[row] - known.spread[row] * surface.luck(row, seeds, shared=0.0)}
 
 
-def _place(name: str, point: Mapping[str, object]) -> int:
-    table = _table(name)
-    return table.places[
-        "".join(str(values.index(point[key])) for key, values in table.space.items())
+def place(name: str, point: Mapping[str, object]) -> int:
+    """The row of a configuration."""
+    known = table(name)
+    return known.places[
+        "".join(str(values.index(point[key])) for key, values in known.space.items())
     ]
 
 
