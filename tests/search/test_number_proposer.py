@@ -209,6 +209,8 @@ def test_distances_have_no_unit(scale, shift):
         [[math.nan], [math.nan, math.nan]],
         [[0.0, 0.0], [1.0, 1.0], [1.0]],
         [[1e100], [-1e100], [5.0, 5.0]],
+        [[1e100], [1e-100], [2e-100, 2e-100], [3e-100]],
+        [[1e-200], [2e-200], [3e-200], [1e100]],
     ],
 )
 @pytest.mark.parametrize("limit", [1.0, None])

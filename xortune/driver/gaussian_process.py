@@ -178,6 +178,9 @@ FAILED = -BEND
 FEWEST_UNITS = 1e-3
 """The noise is at least this share of the spread of configurations: numbers may have none."""
 
+FARTHEST = 1e9
+"""Larger distances count as this: their logarithms are as good as equal, and squares are finite."""
+
 UNKNOWN_NOISE = 0.3
 """The noise, as such a share, while no configuration has two seeds."""
 
@@ -224,9 +227,9 @@ def distances(numbers: NumberSums, limit: float | None) -> tuple[Floats, Floats]
         # The median of chi^2 with f degrees of freedom is about f (1 - 2 / (9 f))^3.
         f = free[repeated]
         common = _weighted_median(numbers.squares[repeated] / (f * (1 - 2 / (9 * f)) ** 3), f)
-    common = max(common, (FEWEST_UNITS * spread) ** 2)
+    common = max(common, (FEWEST_UNITS * spread) ** 2, np.finfo(np.float64).tiny)
     noise = np.sqrt((PSEUDO * common + np.where(some, numbers.squares, 0.0)) / (PSEUDO + free))
-    units, n = away / noise, finite + failed
+    units, n = np.clip(away / noise, -FARTHEST, FARTHEST), finite + failed
     mean = (finite * units + failed * FAILED) / n
     lost = (failed + PSEUDO * failed.sum() / n.sum()) / (n + PSEUDO)
     variance = (1 + lost * (1 - lost) * (units - FAILED) ** 2) / n
