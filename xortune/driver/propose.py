@@ -870,7 +870,7 @@ def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> S
         raise InputError(
             "a grid cannot be shared: each search would train all of it",
             field="study_storage",
-            allowed="with samplers tpe, gp, nsgaii, cmaes and random",
+            allowed="with samplers auto, tpe, gp, nsgaii, cmaes and random",
             fix="leave it out and give each search a part of the space; or use another sampler",
         )
     return SharedStudy(storage, study_name(space) if name is None else name)
