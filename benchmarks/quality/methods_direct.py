@@ -60,6 +60,11 @@ def _finish(searcher: Counted, name: str, config: dict[str, Any]) -> None:
 
 def xortune(tracer: Tracer) -> None:
     """The queue that xt.search has, with the window that it would have on two cores."""
+    _search(tracer, "auto")
+
+
+def parzen(tracer: Tracer) -> None:
+    """TPE's proposals in xortune's race."""
     _search(tracer, "tpe")
 
 

@@ -141,6 +141,11 @@ def repeater(tracer: Tracer) -> None:
 
 def xortune(tracer: Tracer) -> None:
     """xt.search; its journal tells what it has spent and what it would answer."""
+    _search(tracer, "auto")
+
+
+def parzen(tracer: Tracer) -> None:
+    """TPE's proposals in xortune's race."""
     _search(tracer, "tpe")
 
 

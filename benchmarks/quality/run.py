@@ -18,6 +18,7 @@ METHODS = {
     "xortune": "xortune, its own search with its race",
     "flat": "Optuna's TPE, 100 seeds for each config",
     "racing": "xortune with random proposals",
+    "parzen": "xortune with TPE's proposals",
     "wilcoxon": "Optuna's TPE and WilcoxonPruner, up to 100 seeds",
     "smac": "SMAC3 and its intensifier, up to 100 seeds",
     "tpe2": "Optuna's TPE, 2 seeds for each config",
@@ -35,7 +36,7 @@ METHODS = {
 FEW = {"tpe2": ("tpe", 2), "tpe4": ("tpe", 4), "tpe8": ("tpe", 8), "gp8": ("gp", 8)}
 """Samplers with so many seeds for each config."""
 
-RAY = frozenset({"xortune", "racing", "repeater"})
+RAY = frozenset({"xortune", "racing", "parzen", "repeater"})
 """Those that run in Ray Tune, or without it."""
 
 
@@ -63,7 +64,9 @@ def repetition(  # noqa: PLR0917  # a process is started with them
     from quality.trace import Tracer
     from quality.truth import true_rates
 
-    bench, search = SPACES[space], _function(method, direct=direct)
+    bench = SPACES[space]
+    direct = direct or bench.table  # `methods_ray` has the built-in network, which has no rule
+    search = _function(method, direct=direct)
     bench.train(bench.draw(np.random.default_rng(0)), [0])  # loads the compiled engine
     tracer = Tracer(bench, number, round(budget * 100 * bench.epochs), limit)
     search(tracer)

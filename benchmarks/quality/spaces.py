@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 from quality import surface, tables
 from xortune.core.config import Config
 from xortune.core.errors import TrainingError
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Details, Outcome
 from xortune.core.point import Point, Value
 from xortune.core.task import Task
 from xortune.core.trainer import Block
@@ -75,7 +75,9 @@ class BenchSpace:
     def train(self, point: Mapping[str, Value], seeds: Sequence[int]) -> Outcome:
         """Train a point under these seeds, on one core."""
         if self.table:
-            return _judged(self.task, tables.solved(self.name, point, seeds), seeds, self.epochs)
+            solved = tables.solved(self.name, point, seeds)
+            details = Details(values=tables.scores(self.name, point, seeds))
+            return replace(_judged(self.task, solved, seeds, self.epochs), details=details)
         if self.synthetic:
             return _judged(self.task, surface.solved(point, seeds), seeds, self.epochs)
         return evaluate_config(Config.from_point(_active(point)), self.task, seeds, threads=1)
@@ -158,6 +160,7 @@ class SpaceTrainer:
             there.solved_epoch,
             there.final_loss,
             there.predictions,
+            details=there.details,
         )
 
     def describe(self) -> dict[str, str]:

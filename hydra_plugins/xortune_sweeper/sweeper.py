@@ -46,7 +46,7 @@ class XortuneSweeperConf:
             number is called ``value``); null if it returns true or false.
         params: overrides: choice(), range(), interval() or a value. The command line replaces them.
         trials: configurations to propose.
-        sampler: tpe, gp, nsgaii, cmaes, random or grid.
+        sampler: auto, tpe, gp, nsgaii, cmaes, random or grid.
         seed: of the sampler.
         race: maximum number of seeds of a configuration in a race; null for the default ladder.
         n_jobs: maximum number of blocks of seeds in one launch.
@@ -60,7 +60,7 @@ class XortuneSweeperConf:
     success: str | None = None
     params: Any = None
     trials: int | None = 20
-    sampler: str = "tpe"
+    sampler: str = "auto"
     seed: int = 0
     race: int | None = None
     n_jobs: int = 1

@@ -186,6 +186,9 @@ class Scripted:
         self.events.append(("learn", number, seen.k / seen.n))
         self.told.append((number, point, seen))
 
+    def see(self, point, seen):
+        """Nothing is proposed that depends on it."""
+
 
 LADDER = (8, 24, 80)
 

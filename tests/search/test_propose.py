@@ -191,3 +191,20 @@ def test_a_race_looks_elsewhere_from_time_to_time_whatever_tpe_has_learnt(ladder
         learnt.learn(number, point, SeedSummary(int(point["a"] > 0.9), 1, 100))
     later = range(20, 40)  # TPE itself begins with ten drawn ones
     assert [same[n] for n in later] == [drawn and n % RANDOM_EVERY == 0 for n in later]
+
+
+def test_tpe_knows_that_close_numbers_of_a_list_are_alike():
+    """Of a hundred values it sees few; as categories the others would tell it nothing."""
+    values = [n * 37 % 100 for n in range(100)]
+    text = f"parameters: {{a: {{choice: {values}}}}}\nsearch: {{sampler: tpe, trials: 60}}\n"
+    space = parse_space(f"name: s\n{text}seeds: {{ladder: [4]}}\n", "s")
+    first, replayed, found = proposer_for(space), proposer_for(space), []
+    for number in range(60):
+        found.append(point := first.propose(number))
+        replayed.replay(number, point)
+        for proposer in (first, replayed):
+            proposer.learn(number, point, SeedSummary(int(point["a"] > 80) * 4, 4, 100))
+    good = [point["a"] for point in found[30:] if point["a"] > 80]
+    assert len(good) > 13, "as categories 5 to 9"
+    assert len(set(good)) > 9
+    assert first.propose(60) == replayed.propose(60)

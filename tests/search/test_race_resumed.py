@@ -56,7 +56,7 @@ def whole(sampler, kind, window):
 
 @pytest.mark.parametrize("window", [1, 7])
 @pytest.mark.parametrize("kind", LADDERS)
-@pytest.mark.parametrize("sampler", ["random", "grid", "tpe", "nsgaii", "cmaes"])
+@pytest.mark.parametrize("sampler", ["auto", "random", "grid", "tpe", "nsgaii", "cmaes"])
 @given(data=st.data())
 @settings(max_examples=4, deadline=None)
 def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, window, data):

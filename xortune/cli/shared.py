@@ -61,7 +61,7 @@ as_json (--json): Print the result as JSON.
 trials: Configurations to evaluate.
 note: A sentence about the run, for its manifest, status and report.
 tag: A tag of the run; give it as often as you like.
-sampler: tpe, gp, nsgaii, random, grid or cmaes.
+sampler: auto, tpe, gp, nsgaii, random, grid or cmaes.
 seed: Seed of the sampler.
 time_budget: Start no training after this long: 90s, 10m, 2h. A certificate follows if it takes at
     most a tenth of this time.

@@ -784,6 +784,7 @@ class SearchDecisions:
         if self._arrived is not None:
             self._arrived.remove(number)
         state = self._settle(decision)
+        self._proposer.see(state.point, state.seen.counted)
         if decision.new:
             # A new trial may get more seeds at once, before it is compared with others.
             count, rungs = state.seen.counted, self._space.seeds.ladder

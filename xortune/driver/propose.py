@@ -16,10 +16,11 @@ import sys
 import time
 import warnings
 import weakref
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard
@@ -44,7 +45,29 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from xortune.core.errors import InputError, check_type, worded
 from xortune.core.files import without_password
 from xortune.core.point import Point, Value
-from xortune.racing.objectives import SeedSummary, sampler_value_names, sampler_values
+from xortune.driver.gaussian_process import (
+    FITTED,
+    KNOWN,
+    Floats,
+    Kernel,
+    NumberSums,
+    Observed,
+    axes_of,
+    coordinates_of,
+    distances,
+    fitted,
+    one_thread,
+    places,
+    proposed,
+)
+from xortune.driver.safeguard import ProposalKinds
+from xortune.racing.objectives import (
+    SeedSummary,
+    numbers_named,
+    only_rate,
+    sampler_value_names,
+    sampler_values,
+)
 from xortune.runs.manifest import MANIFEST, manifest_of, update_manifest
 from xortune.runs.run import holds_run
 from xortune.spaces.grid import grid
@@ -58,21 +81,24 @@ from xortune.spaces.model import (
     Steps,
     equal_values,
     is_active,
+    is_number,
+    number_to_learn,
 )
+from xortune.stats.numbers import of_all
 
-LEARNING = ("tpe", "gp", "nsgaii", "cmaes")
+LEARNING = ("auto", "tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
 
 RANDOM_EVERY = 4
-"""With TPE and a race, every fourth proposal is drawn from the whole space. TPE alone settles where
-it first found something good, and in a race a look elsewhere costs a few seeds; see
-benchmarks/README.md."""
+"""In a race, every fourth proposal of TPE or of a number's process is drawn from the whole space.
+TPE alone settles where it first found something good, and in a race a look elsewhere costs a few
+seeds; see benchmarks/README.md."""
 
 STARTUP = 10
 """TPE draws from the whole space until this number of trials has ended: Optuna's default."""
 
 
-Proposer: TypeAlias = "GridProposer | OptunaProposer"
+Proposer: TypeAlias = "GridProposer | OptunaProposer | NumberProposer"
 """Proposes points by number, 0, 1, 2, ..., and learns from their results."""
 
 
@@ -98,9 +124,16 @@ def proposer_for(
     Raises:
         InputError: the storage fails, or the study is another space's.
     """
-    if space.search.sampler == "grid":
+    sampler = space.search.sampler
+    if sampler == "grid":
         return GridProposer(space, earlier)
-    return OptunaProposer(space, earlier, normal, shared)
+    if sampler != "auto":
+        return OptunaProposer(space, earlier, normal, shared)
+    if shared is None and (number := learned_number(space)) is not None:
+        return NumberProposer(space, number, earlier, normal)
+    space = replace(space, search=replace(space.search, sampler="tpe"))
+    guards = shared is None and only_rate(space.objectives)
+    return OptunaProposer(space, earlier, normal, shared, guards=guards)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -134,6 +167,9 @@ class GridProposer:
         self.propose(number)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
+        """Do nothing: the grid is fixed."""
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
         """Do nothing: the grid is fixed."""
 
 
@@ -195,6 +231,14 @@ def _params(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
         if not isinstance(parameter, Fixed):
             params[parameter.name] = value
     return params
+
+
+def ordered_values(parameter: Parameter) -> tuple[Value, ...] | None:
+    """The values of a choice in ascending order, if they are three numbers or more; else None."""
+    if not isinstance(parameter, Choice):
+        return None
+    numbers = sorted(filter(is_number, parameter.values))
+    return tuple(numbers) if 2 < len(numbers) == len(parameter.values) else None
 
 
 def _in_steps(parameter: Parameter) -> TypeGuard[Range]:
@@ -371,6 +415,8 @@ class OptunaProposer:
     Args:
         space: what is searched.
         earlier, normal, shared: see `proposer_for`.
+        guards: whether a random proposal takes the place of the sampler's where the counts of
+            random ones promise more; see `safeguard`.
         values_of: returns the values for the sampler, one for each objective.
 
     Raises:
@@ -385,6 +431,7 @@ class OptunaProposer:
         normal: Callable[[Point], Point] = _unchanged,
         shared: SharedStudy | None = None,
         *,
+        guards: bool = False,
         values_of: Callable[
             [Sequence[Objective], Point, SeedSummary], tuple[float, ...]
         ] = sampler_values,
@@ -394,6 +441,12 @@ class OptunaProposer:
         self._normal, self._entered = normal, set[str]()
         self._space, self._shared, self._values_of = space, shared, values_of
         self._draw = Draw(space)
+        self._kinds = ProposalKinds() if guards else None
+        # TPE's own study has the place of a number in its list: close numbers are alike.
+        self._orders: dict[str, tuple[Value, ...]] = {}
+        if space.search.sampler == "tpe" and shared is None:
+            orders = {one.name: ordered_values(one) for one in space.parameters}
+            self._orders = {name: order for name, order in orders.items() if order is not None}
         self._ids: dict[int, int] = {}  # trials under way, by their number in the run
         self._before: dict[int, FrozenTrial] = {}  # trials of earlier sessions, by that number
         self._study: optuna.Study | None = None
@@ -416,17 +469,18 @@ class OptunaProposer:
                 self.replay(number, point)
                 return point
         sampler = self._sampler(number)
-        if self._study is None:  # random points need no results
-            return self._draw.point(self.seed(number))
+        if sampler != "random" and self._kinds is not None:
+            sampler = sampler if self._kinds.learned_are_worth_more else "random"
         with storage_errors(self._shared):
             if (before := self._before.pop(number, None)) is not None:
                 self._ids[number] = before._trial_id
                 return _point(self._space, lambda parameter: before.params[parameter.name])
-            if sampler != "random":
-                return self._ask(number, sampler)
-            point = self._draw.point(self.seed(number))
-            self._enter(number, point)
-            return point
+            learned = None if sampler == "random" else self._ask(number, sampler)
+            point = self._draw.point(self.seed(number)) if learned is None else learned
+            if learned is None:
+                self._enter(number, point)
+        self._enter_kind(number, self._normal(point).key)
+        return point
 
     def foresee(self, number: int) -> Point | None:
         """A proposal that depends on no results: of `start`, or drawn from the whole space."""
@@ -434,9 +488,13 @@ class OptunaProposer:
             return self._start[number]
         if self._added or self._shared is not None:
             return None
-        sampler = self._sampler(number)
-        is_drawn = sampler == "random" or (sampler == "tpe" and number < STARTUP)
+        is_drawn = self._sampler(number) == "random"
         return self._draw.point(self.seed(number)) if is_drawn else None
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
+        """Learn all results of a configuration so far, which the study is not told."""
+        if self._kinds is not None:
+            self._kinds.see(point.key, seen.k, seen.n)
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known; samplers with state compute it again."""
@@ -444,6 +502,7 @@ class OptunaProposer:
             self._entered.add(self._normal(Point(point)).key)
         if self._study is None:
             return
+        self._enter_kind(number, Point(point).key)
         sampler = self._space.search.sampler
         with storage_errors(self._shared):
             if self._shared is None and sampler in _KEEPS_STATE:
@@ -451,6 +510,13 @@ class OptunaProposer:
                 self._ask(number, sampler)
             else:
                 self._enter(number, point)
+
+    def _enter_kind(self, number: int, key: str) -> None:
+        """Say what a proposal was. A learned one that is the random one of its number is random."""
+        if self._kinds is None or number < len(self._start):
+            return
+        drawn = self._normal(self._draw.point(self.seed(number)))
+        self._kinds.enter(key, learned=drawn.key != key)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Tell the study the `sampler_values` of a finished proposal, unless it has them."""
@@ -477,9 +543,17 @@ class OptunaProposer:
     def _sampler(self, number: int) -> str:
         """The sampler for a proposal."""
         sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
-        return "random" if sampler == "tpe" and races and number % RANDOM_EVERY == 0 else sampler
+        first = number < STARTUP and self._shared is None
+        elsewhere = first or (races and number % RANDOM_EVERY == 0)
+        return "random" if sampler == "tpe" and elsewhere else sampler
 
-    def _ask(self, number: int, sampler: str) -> Point:
+    def _suggested(self, trial: optuna.Trial, parameter: Choice | Range) -> Value:
+        if (order := self._orders.get(parameter.name)) is None:
+            return _suggested(trial, parameter)
+        return order[trial.suggest_int(parameter.name, 0, len(order) - 1)]
+
+    def _ask(self, number: int, sampler: str) -> Point | None:
+        """The sampler's proposal; None if it has none."""
         assert self._study is not None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -491,7 +565,7 @@ class OptunaProposer:
             # Optuna computes it, and saves the sampler's state, when it is first read. A replay,
             # whose values are fixed, would never read it.
             assert trial.relative_params is not None
-            point = _point(self._space, lambda parameter: _suggested(trial, parameter))
+            point = _point(self._space, lambda parameter: self._suggested(trial, parameter))
         # TPE and GP store all sampled parameters for others to see while the trial runs. Remove
         # them: a replay does not know the inactive ones.
         storage = self._study._storage
@@ -511,17 +585,186 @@ class OptunaProposer:
         if (before := self._before.pop(number, None)) is not None:
             self._ids[number] = before._trial_id
             return
-        params = _params(self._space, point)
+        params = {
+            name: self._orders[name].index(value) if name in self._orders else value
+            for name, value in _params(self._space, point).items()
+        }
         searched = {p.name: p for p in self._space.parameters if not isinstance(p, Fixed)}
         attributes = self._shared and {RUN: self._shared.run, PROPOSAL: number}
         # Not enqueued, because another driver that asks first would get it.
         template = create_trial(
             state=TrialState.RUNNING,
             params=params,
-            distributions={name: distribution(searched[name]) for name in params},
+            distributions={
+                name: IntDistribution(0, len(self._orders[name]) - 1)
+                if name in self._orders
+                else distribution(searched[name])
+                for name in params
+            },
             user_attrs=attributes or {},
         )
         self._ids[number] = self._study._storage.create_new_trial(self._study._study_id, template)
+
+
+# -------------------------------------------------------------------------------------------------
+# The number that a rule judges.
+
+
+@dataclass(frozen=True)
+class LearnedNumber:
+    """The number that a search learns from: of each seed, and judged.
+
+    Attributes:
+        index: among `numbers_named` of the space's objectives.
+        maximize: whether more is better.
+        limit: that the rule compares with; None where the number is the objective.
+        objective: that objective; None where a rule judges the number.
+    """
+
+    index: int
+    maximize: bool
+    limit: float | None = None
+    objective: Objective | None = None
+
+    @property
+    def bar(self) -> float | None:
+        """The limit, where more is better."""
+        return None if self.limit is None else self._upward(self.limit)
+
+    def summary(self, seen: SeedSummary) -> tuple[float, float, float, float]:
+        """The attributes of `NumberSums` for one configuration."""
+        numbers = np.asarray(seen.numbers[self.index], np.float64)
+        if self.objective is not None and self.objective.failed is not None:
+            numbers = np.where(np.isfinite(numbers), numbers, self.objective.failed)
+        there = np.clip(numbers[np.isfinite(numbers)], -LARGEST, LARGEST)
+        if not len(there):
+            return 0.0, 0.0, 0.0, float(len(numbers))
+        statistic = "mean" if self.objective is None else self.objective.statistic or "mean"
+        value = self._upward(of_all(np.sort(there), statistic))
+        squares = float(((there - there.mean()) ** 2).sum())
+        return float(len(there)), value, squares, float(len(numbers) - len(there))
+
+    def _upward(self, number: float) -> float:
+        return number if self.maximize else -number
+
+
+def learned_number(space: SearchSpace) -> LearnedNumber | None:
+    """What sampler auto learns from; None where it is TPE."""
+    number = number_to_learn(space)
+    if number is None or number.number is None or not axes_of(space.parameters):
+        return None
+    index = numbers_named(space.objectives).index(number.number)
+    if number is space.objectives[0]:
+        return LearnedNumber(index, number.maximize, objective=number)
+    assert space.success is not None  # a rule judges it
+    return LearnedNumber(index, number.maximize, space.success.limit)
+
+
+FITTED_EACH = 80
+"""Up to this proposal the process is fitted for each; then for the first of 8, from twice this
+number on for the first of 16, and so on."""
+
+LARGEST = 1e100
+"""Larger numbers count as this: the square of a number must be one."""
+
+
+def fitted_at(number: int) -> int:
+    """The proposal before which the process of a proposal was fitted."""
+    block = 4 * 2 ** (number // FITTED_EACH).bit_length() if number >= FITTED_EACH else 1
+    return number - number % block
+
+
+class NumberProposer(OptunaProposer):
+    """A Gaussian process of a number proposes, in turn with random proposals.
+
+    The first `STARTUP` proposals and every fourth are random. The others are, too, while the counts
+    of random proposals promise more, and where the process expects to gain too little.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        number: LearnedNumber,
+        earlier: Sequence[SearchSpace] = (),
+        normal: Callable[[Point], Point] = _unchanged,
+    ) -> None:
+        drawn = replace(space, search=replace(space.search, sampler="random"))
+        guards = number.objective is None  # else the counts are not what is searched for
+        super().__init__(drawn, earlier, normal, guards=guards)
+        self._number, self._axes = number, axes_of(space.parameters)
+        self._taken = set[bytes]()
+        self._rows: dict[str, int] = {}  # by key, the row of what was seen
+        self._at = array("d")  # coordinates, one row after the other
+        self._seen = tuple(array("d") for _ in fields(NumberSums))
+        self._then: tuple[Floats, NumberSums] | None = None  # known when the process is fitted
+        self._kernel: Kernel | None = None
+
+    def propose(self, number: int) -> Point:
+        """As `OptunaProposer.propose`."""
+        self._keep(number)
+        point = super().propose(number)
+        self._taken.update(places(coordinates_of(self._axes, point)[None]))
+        return point
+
+    def replay(self, number: int, point: Mapping[str, Value]) -> None:
+        """As `OptunaProposer.replay`."""
+        super().replay(number, point)
+        self._keep(number)
+        self._taken.update(places(coordinates_of(self._axes, point)[None]))
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
+        """Learn all results of a configuration so far."""
+        super().see(point, seen)
+        row = self._rows.setdefault(point.key, len(self._rows))
+        if row == len(self._seen[0]):
+            self._at.extend(coordinates_of(self._axes, point))
+            for column in self._seen:
+                column.append(0.0)
+        for column, number in zip(self._seen, self._number.summary(seen), strict=True):
+            column[row] = number
+
+    def _sampler(self, number: int) -> str:
+        return "random" if number < STARTUP or number % RANDOM_EVERY == 0 else "auto"
+
+    def _ask(self, number: int, sampler: str) -> Point | None:  # noqa: ARG002
+        if not self._rows:
+            return None
+        with one_thread():
+            return self._modelled(number)
+
+    def _keep(self, number: int) -> None:
+        """Keep what is known, if the process of later proposals is fitted to it."""
+        if fitted_at(number) == number:
+            self._then, self._kernel = self._known(), None
+
+    def _known(self) -> tuple[Floats, NumberSums]:
+        at = np.array(self._at).reshape(-1, len(self._axes))
+        return at, NumberSums(*map(np.array, self._seen))
+
+    def _observed(self, at: Floats, numbers: NumberSums) -> Observed:
+        return Observed(at, *distances(numbers, self._number.bar))
+
+    def _modelled(self, number: int) -> Point | None:
+        """The proposal of the process; None if it expects to gain too little."""
+        if self._kernel is None:
+            assert self._then is not None
+            rng = np.random.default_rng(self.seed(fitted_at(number)))
+            self._kernel = fitted(self._axes, self._observed(*self._then).part(FITTED, rng))
+        rng = np.random.default_rng(self.seed(number))
+        known = self._observed(*self._known()).part(KNOWN, rng)
+        best = proposed(self._axes, self._kernel, known, self._taken, rng)
+        if best is None:
+            return None
+        values = {
+            axis.parameter.name: axis.value(coordinate)
+            for axis, coordinate in zip(self._axes, best.tolist(), strict=True)
+        }
+        return _point(self._space, lambda one: values.get(one.name, _only(one)))
+
+
+def _only(parameter: Choice | Range) -> Value:
+    """The only value of a parameter that is no coordinate."""
+    return parameter.values[0] if isinstance(parameter, Choice) else parameter.low
 
 
 def _suggested(trial: optuna.Trial, parameter: Choice | Range) -> Value:
@@ -629,7 +872,7 @@ def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> S
         raise InputError(
             "a grid cannot be shared: each search would train all of it",
             field="study_storage",
-            allowed="with samplers tpe, gp, nsgaii, cmaes and random",
+            allowed="with samplers auto, tpe, gp, nsgaii, cmaes and random",
             fix="leave it out and give each search a part of the space; or use another sampler",
         )
     return SharedStudy(storage, study_name(space) if name is None else name)

@@ -493,9 +493,9 @@ class SearchSettings:
     """How configurations are proposed, and how many."""
 
     sampler: Annotated[
-        Literal["tpe", "gp", "nsgaii", "random", "grid", "cmaes"],
+        Literal["auto", "tpe", "gp", "nsgaii", "random", "grid", "cmaes"],
         _about("What proposes configurations."),
-    ] = "tpe"
+    ] = "auto"
     trials: Annotated[Count | None, _about("Number of proposals; not with grid.")] = None
     seed: Annotated[
         StrictInt, Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search.")
@@ -550,6 +550,18 @@ def weighs_seeds(objectives: Sequence[Objective], stop: StopSettings) -> bool:
     """
     names = [objective.name for objective in objectives]
     return names == [SUCCESS_RATE] and stop.proven_rate is None
+
+
+def number_to_learn(space: SearchSpace) -> Objective | None:
+    """The number that sampler auto learns: the objective, or what the rule judges. None: it is TPE.
+
+    It is TPE with several objectives, with conditional parameters, and where seeds are only solved
+    or not.
+    """
+    if len(space.objectives) > 1 or any(parameter.when for parameter in space.parameters):
+        return None
+    [objective] = space.objectives
+    return objective.ties if objective.number is None else objective
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from xortune.spaces.model import (
     finite_values,
     is_active,
     is_number,
+    number_to_learn,
     read_file,
     rungs_up_to,
     weighs_seeds,
@@ -480,7 +481,7 @@ def check_built_in(space: SearchSpace) -> None:
 # -------------------------------------------------------------------------------------------------
 # Objectives: measured by the search, a number of a trainer, or a parameter.
 
-SEVERAL = ("tpe", "nsgaii", "gp", "random", "grid")
+SEVERAL = ("auto", "tpe", "nsgaii", "gp", "random", "grid")
 """Samplers for several objectives: they search for a front, or do not learn."""
 
 
@@ -624,6 +625,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
     task, command = space.task, space.command
     rule = None if space.success is None else str(space.success)
     first = next(probes(space)).as_dict()
+    learned = number_to_learn(space) if space.search.sampler == "auto" else None
     return {
         "name": space.name,
         "task": task and task.name,
@@ -637,6 +639,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "success": EXIT_CODE if command is not None and command.by_exit else rule,
         "parameters": tuple(map(_parameter_summary, space.parameters)),
         "sampler": space.search.sampler,
+        "learns": learned and learned.number,
         "trials": trials,
         "seed": space.search.seed,
         "time_budget": space.search.time_budget,
