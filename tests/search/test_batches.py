@@ -452,3 +452,15 @@ def test_what_is_foreseen_is_what_is_proposed(sampler):
     drawn = {n for n in range(14) if n < STARTUP or n % RANDOM_EVERY == 0}
     drawn = drawn if sampler in ("auto", "tpe") else set()
     assert set(foreseen) == (drawn if sampler in LEARNING else set(range(14)))
+
+
+def test_fresh_seeds_of_all_configs_begin_and_then_the_longest_are_first():
+    quick, slow = at(0.1, 0.2)
+    tasks = [SeedsToTrain(point, (range(1000, 1006),)) for point in (quick, slow)]
+    expected = MeasuredSeconds(OWN)
+    expected.note(Block(quick, 0, 1), 1.0)
+    expected.note(Block(slow, 0, 1), 3.0)
+    batches = Batches(FreshSeeds(tasks), OWN, Record(Lines()), slots=2, expected=expected)
+    order = [jobs[0].block.point for jobs in iter(batches.next, ())]
+    assert order[:8] == [quick, slow, slow, slow, slow, slow, quick, quick]
+    assert order.count(slow) == order.count(quick) == 6

@@ -111,8 +111,12 @@ class Decider(Protocol):
     news: deque[object]
     """Progress to show once it is on the disk."""
 
-    def next(self) -> Job | None:
-        """The next block to train; None if there is none now."""
+    def next(self, seconds: Callable[[Block], float | None]) -> Job | None:
+        """The next block to train; None if there is none now.
+
+        Args:
+            seconds: what a block is expected to take; None if that is not known.
+        """
 
     def put_back(self, job: Job) -> None:
         """Take back the rest of a block, of which the first seeds are trained now."""
@@ -764,7 +768,11 @@ class Batches:
     def _decided_job(self) -> Job | None:
         """The next job to train. Others, given up or trained ahead, are recorded on the way."""
         while True:
-            job = self._unstacked.popleft() if self._unstacked else self._decider.next()
+            job = (
+                self._unstacked.popleft()
+                if self._unstacked
+                else self._decider.next(self._expected.of)
+            )
             if job is None:
                 return None
             if not self._decider.wants(job):

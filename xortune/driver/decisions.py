@@ -487,8 +487,8 @@ class SearchDecisions:
             self.news.clear()
         return not self._ready and not self._decisions and (self._proven or not self.unfinished)
 
-    def next(self) -> Job | None:
-        """The next block to train; None if there is none now."""
+    def next(self, _: object = None) -> Job | None:
+        """The next block to train, in the order of decisions; None if there is none now."""
         while not self._ready:
             if not self._decide():
                 return None

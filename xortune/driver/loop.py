@@ -179,6 +179,7 @@ class FreshSeeds:
     ) -> None:
         self._further = further
         self._waiting = deque(_jobs_of(tasks))
+        self._begun = set[str]()  # keys of configs
         self.configs = len({job.block.point.key for job in self._waiting})
         self._total, self._done = _seeds_of(self._waiting), 0
         self.news: deque[object] = deque([(0, self._total)])
@@ -194,9 +195,20 @@ class FreshSeeds:
         self._waiting.clear()
         self._further = None
 
-    def next(self) -> Job | None:
-        """The next seeds to train; None if there are none now."""
-        return self._waiting.popleft() if self._waiting else None
+    def next(self, seconds: Callable[[Block], float | None] = lambda _: None) -> Job | None:
+        """The next seeds to train; None if there are none now.
+
+        Once each config has begun, the one that takes longest for the rest is next: so no worker is
+        left alone with it at the end.
+        """
+        if not self._waiting:
+            return None
+        job = self._waiting[0]
+        if self._begun.issuperset(one.block.point.key for one in self._waiting):
+            job = max(self._waiting, key=lambda one: seconds(one.block) or 0.0)
+        self._waiting.remove(job)
+        self._begun.add(job.block.point.key)
+        return job
 
     def put_back(self, job: Job) -> None:
         """Take back the rest of a config's seeds: the other configs are next."""
