@@ -513,6 +513,8 @@ class RaceSettings:
 
     alpha: Annotated[InnerShare, _about("Risk that any stop is wrong, at most.")] = 0.05
     max: Annotated[Rung, _about("Seeds at the last rung.")] = 512
+    epsilon: Annotated[InnerShare, _about("The answer is this close to the best, ...")] = 0.01
+    delta: Annotated[InnerShare, _about("... or not, with this probability.")] = 0.1
 
 
 @dataclass(frozen=True)
@@ -526,7 +528,8 @@ class SeedSettings:
     ] = (8, 32, 128)
     race: Annotated[RaceSettings | None, _about("Instead of a ladder.")] = None
     finalists: Annotated[
-        Count | None, _about("A configuration is paused while so many others match it.")
+        Count | None,
+        _about("After the last proposal a race trains at most `max` times this number of seeds."),
     ] = 5
     certify: Annotated[Count | None, _about("Fresh seeds to certify finalists.")] = None
 
