@@ -110,12 +110,14 @@ class Aim:
 def next_step(known: Known, aim: Aim) -> int | None:
     """Who gets seeds next: the index of a group, or `NEW`; None if nobody does.
 
-    Nobody does if the statement holds, no seeds are left, or no configuration may get more now.
+    Nobody does if the statement holds, no seeds are left, or no configuration may get more now. Of
+    a single configuration the statement says nothing: it gets all seeds if its first ones did not
+    all fail.
     """
     if not known.groups:
         return NEW if known.new else None
     posterior = _posterior(known.groups)
-    if not known.new and (known.left <= 0 or _chance(known.groups, posterior, aim) >= _enough(aim)):
+    if not known.new and (known.left <= 0 or _says_enough(known.groups, posterior, aim)):
         return None
     leader = int(posterior.means.argmax())
     better = _beats(posterior, leader, aim.epsilon)
@@ -299,6 +301,12 @@ def ending(groups: Sequence[Group], aim: Aim) -> Ending:
     beyond = np.maximum(rates()[:, None] - rates(), 0.0)
     gain = float(posterior.beliefs[first] @ beyond @ posterior.beliefs[answer])
     return Ending(aim, chance, max(rivals, 1), gain, max(math.ceil(seeds), 1))
+
+
+def _says_enough(groups: Sequence[Group], posterior: _Posterior, aim: Aim) -> bool:
+    if sum(group.members for group in groups) == 1:
+        return groups[0].successes == 0
+    return _chance(groups, posterior, aim) >= _enough(aim)
 
 
 def _enough(aim: Aim) -> float:
