@@ -31,6 +31,7 @@ from xortune.spaces.model import (
     Objective,
     ObjectiveSettings,
     Parameter,
+    RaceSettings,
     Range,
     SearchSettings,
     SearchSpace,
@@ -634,6 +635,8 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "weighs": race and weighs_seeds(space.objectives, space.stop),
         "alpha": space.seeds.alpha if race or space.stop.proven_rate is not None else None,
         "finalists": space.seeds.finalists if race else None,
+        "epsilon": (space.seeds.race or RaceSettings()).epsilon,
+        "delta": (space.seeds.race or RaceSettings()).delta,
         "certify": space.seeds.certify,
         "grid_points": points,
         # All configurations end at the first rung; and all get the full ladder and most epochs.

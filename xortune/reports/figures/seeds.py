@@ -39,8 +39,8 @@ class Stop(enum.Enum):
     """Why a config got no more seeds, and the role of that bar; bars are stacked in this order."""
 
     FULL = "had all seeds", "a"
-    QUICKER = "no failure, but enough others sooner", "c"
-    AHEAD = "failed, and enough others do better", "e"
+    QUICKER = "no failure, but others had more seeds", "c"
+    AHEAD = "failed, and others do better", "e"
     DOMINATED = "others that cost no more do as well", "c"  # of a front: no QUICKER, no AHEAD
     WORSE = "proven worse than another", "b"
     UNSOLVED = "none of its first seeds solved", "d"
@@ -55,7 +55,7 @@ def stops_of(run: Run) -> Stops:
     """The `Stop` of each of `Run.results`: an array of objects, shape (C,).
 
     The journal records which configs were proven worse. If the race went to its end, the others
-    that solved a seed have enough others ahead of them (see `racing.grants`). With seeds of several
+    that solved a seed were not needed for the answer (see `racing.grants`). With seeds of several
     versions in the run, or a race for a number, the reason is only `EARLY`.
     """
     results, full = run.results, run.full_seeds
