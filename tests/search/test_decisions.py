@@ -243,14 +243,17 @@ class Written:
         leader = max(means, key=means.__getitem__)
         free = [m for m, (_, n) in self.at.items() if m not in busy and n < self.rungs[-1]]
         scores = {
-            name: self.beats(self.at[name], self.at[leader]) / self.step(name)
-            for name in free
-            if name != leader
+            name: self.beats(one, self.at[leader]) / self.step(name)
+            for name, one in self.at.items()
+            if name != leader and one[1] < self.rungs[-1]
         }
-        chosen = max(scores, key=scores.__getitem__) if scores else leader
-        if leader in free and self.at[leader][1] <= self.at[chosen][1]:
+        fewest = self.at[max(scores, key=scores.__getitem__)][1] if scores else math.inf
+        challengers = [name for name in free if name != leader]
+        if leader in free and (self.at[leader][1] <= fewest or not challengers):
             chosen = leader
-        if chosen not in free:
+        elif challengers:
+            chosen = max(challengers, key=scores.__getitem__)
+        else:
             return {None}, {}
         new = self.worth(self.prior, self.rungs[0], self.rates - means[leader])
         second = max((m for name, m in means.items() if name != leader), default=0.0)
@@ -342,7 +345,7 @@ def test_equals_with_one_count_come_in_their_turn_and_who_is_worse_is_out():
 @pytest.mark.parametrize(
     ("more", "rungs", "weighs"),
     [
-        ("", (1, 2, 4, 8), True),
+        ("", (1, 2, 3, 4, 6, 8), True),
         ("stop: {proven_rate: 0.2}", (2, 4, 8), False),
         ("objectives: [success_rate, width]", (2, 4, 8), False),
     ],

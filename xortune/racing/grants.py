@@ -215,14 +215,11 @@ class BestGrants(Grants):
         """As `Grants.next`; None also if the search can say what it wants to say."""
         while True:
             free = {at: self._free(at, busy) for at in self._all}
-            known = Known(
-                tuple(
-                    Group(*at, len(self._all[at]), 0 if number is None else self._step(at[1]))
-                    for at, number in free.items()
-                ),
-                0 if last else self._rungs[0],
-                left,
+            groups = tuple(
+                Group(*at, len(self._all[at]), self._step(at[1]), number is not None)
+                for at, number in free.items()
             )
+            known = Known(groups, 0 if last else self._rungs[0], left)
             step = next_step(known, self._aim)
             if step is None or step == NEW:
                 return None
@@ -238,7 +235,8 @@ class BestGrants(Grants):
         return next((m for _, m in members if self._race.name_of(m) not in busy), None)
 
     def _step(self, n: int) -> int:
-        return self._rungs[bisect_right(self._rungs, n)] - n
+        place = bisect_right(self._rungs, n)
+        return self._rungs[place] - n if place < len(self._rungs) else 0
 
 
 def _remove(

@@ -75,13 +75,15 @@ class Group(NamedTuple):
         successes: of each configuration.
         n: seeds of each.
         members: how many configurations.
-        step: seeds up to the next rung; 0 if none of them may get more now.
+        step: seeds up to the next rung; 0 after the last one.
+        free: whether one of them may get seeds now: it is not in training, not proven worse.
     """
 
     successes: int
     n: int
     members: int
     step: int
+    free: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,17 +122,22 @@ def next_step(known: Known, aim: Aim) -> int | None:
     if not known.new and (known.left <= 0 or _says_enough(known.groups, posterior, aim)):
         return None
     leader = int(posterior.means.argmax())
-    better = _beats(posterior, leader, aim.epsilon)
-    scores = [
-        p / group.step if group.step and (i != leader or group.members > 1) else -1.0
-        for i, (p, group) in enumerate(zip(better.tolist(), known.groups, strict=True))
+    better = _beats(posterior, leader, aim.epsilon).tolist()
+    rivals = [
+        (p / group.step, group.free, -i)
+        for i, (p, group) in enumerate(zip(better, known.groups, strict=True))
+        if group.step and (i != leader or group.members > 1)
     ]
-    challenger = max(range(len(scores)), key=scores.__getitem__)
-    has_one, may_lead = scores[challenger] >= 0, known.groups[leader].step > 0
-    if not has_one and not may_lead:
+    first = known.groups[leader]
+    # Compared with a challenger that is in training, too: else the leader would run ahead of it.
+    fewer = not rivals or first.n <= known.groups[-max(rivals)[2]].n
+    free = [rival for rival in rivals if rival[1]]
+    if first.step and first.free and (fewer or not free):
+        chosen = leader
+    elif free:
+        chosen = -max(free)[2]
+    else:
         return NEW if known.new else None
-    fewer = not has_one or known.groups[leader].n <= known.groups[challenger].n
-    chosen = leader if may_lead and fewer else challenger
     if known.new and _new_is_worth_more(known, posterior, leader, chosen):
         return NEW
     return chosen

@@ -42,6 +42,7 @@ from xortune.spaces.model import (
     finite_values,
     is_active,
     is_number,
+    race_rungs,
     read_file,
     rungs_up_to,
     weighs_seeds,
@@ -106,7 +107,7 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
         raise space.refusal(
             ("seeds", "race"),
             "both a ladder and a race",
-            "one of them: a race has its own rungs, 1, 2, 4, 8, ... up to max",
+            "one of them: a race has its own rungs, 1, 2, 3, 4, 6, 8, ... up to max",
             "remove the ladder, or the race",
         )
     space = replace(space, parameters=_in_order(space, _parameters(space, file)))
@@ -114,8 +115,8 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
     space = with_trainer(space, file)
     space = replace(space, objectives=objectives_of(file.objectives, space))
     if space.seeds.race is not None:
-        first = 1 if weighs_seeds(space.objectives, space.stop) else 2
-        rungs = rungs_up_to(space.seeds.race.max, first)
+        best = weighs_seeds(space.objectives, space.stop)
+        rungs = (race_rungs if best else rungs_up_to)(space.seeds.race.max)
         space = replace(space, seeds=replace(space.seeds, ladder=rungs))
     if own:
         check_own(space, own)
