@@ -102,7 +102,7 @@ def rule(name: str) -> Rule:
         if name == "EB-TCI":
             score = score - np.log(n)
         may = np.array([group.step > 0 for group in known.groups])
-        score = score + 1e-9 * rng.random(len(score))  # ties at random, as in the paper
+        score = score + 1e-9 * rng.random(len(score)) ** (1 / members)  # ties at random: the paper
         others = may & ((np.arange(len(k)) != leader) | (members > 1))
         challenger = int(np.where(others, score, -np.inf).argmax()) if others.any() else leader
         if not may[leader]:
