@@ -82,9 +82,8 @@ def rule(name: str) -> Rule:
     """A rule of the literature, with the end and the new arms of xortune's."""
 
     def choose(known: Known, aim: Aim, rng: np.random.Generator) -> int | None:
-        own = next_step(known, aim)  # ends alike; begins a new arm alike
-        if own is None or own == NEW:
-            return own
+        if not known.groups or (not known.new and next_step(known, aim) is None):
+            return next_step(known, aim)  # it ends alike
         k, n, members = (
             np.array([group[i] for group in known.groups], np.float64) for i in range(3)
         )
@@ -105,11 +104,14 @@ def rule(name: str) -> Rule:
         score = score + 1e-9 * rng.random(len(score)) ** (1 / members)  # ties at random: the paper
         others = may & ((np.arange(len(k)) != leader) | (members > 1))
         challenger = int(np.where(others, score, -np.inf).argmax()) if others.any() else leader
-        if not may[leader]:
-            return challenger if others.any() else None
-        if name == "T3C":
-            return leader if rng.random() < 0.5 else challenger
-        return leader if n[leader] <= n[challenger] else challenger
+        if not (may[leader] or others.any()):
+            return NEW if known.new else None
+        first = rng.random() < 0.5 if name == "T3C" else n[leader] <= n[challenger]
+        chosen = leader if may[leader] and (first or not others.any()) else challenger
+        best = int(posterior.means.argmax())
+        if known.new and top_two._new_is_worth_more(known, posterior, best, chosen):
+            return NEW
+        return chosen
 
     return choose
 
