@@ -201,7 +201,8 @@ def _up_to(posterior: _Posterior, epsilon: float) -> Floats:
 
 def _beats(posterior: _Posterior, other: int, epsilon: float) -> Floats:
     """P(a configuration's rate > that of one of another group + epsilon); shape (G,)."""
-    return np.maximum(1 - _up_to(posterior, epsilon) @ posterior.beliefs[other], 0.0)
+    better = 1 - _up_to(posterior, epsilon) @ posterior.beliefs[other]
+    return np.asarray(np.maximum(better, 0.0), np.float64)
 
 
 # -------------------------------------------------------------------------------------------------
