@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 
 import forked
+import numpy as np
 import pytest
 import ray
 
@@ -329,3 +330,27 @@ def test_a_search_without_ray_leaves_the_process_as_it_was(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     ran = forked.run(["-c", SEARCH], cwd=tmp_path, env=environment)
     assert ran.stdout.splitlines()[-1] == "{} False"
+
+
+@pytest.mark.parametrize(
+    ("rates", "delta", "said"),
+    [
+        ([0.0, 0.2, 1.0, 0.1], 0.1, "at least 90 %, no configuration of this search is better"),
+        ([0.9, 0.9, 0.9, 0.9], 0.01, "might still be better than the best by more than 0.01"),
+    ],
+)
+def test_a_search_ends_on_what_it_can_say(tmp_path, rates, delta, said):
+    def train(config, seeds):
+        draws = np.random.default_rng(config["arm"]).random(999)
+        return draws[np.asarray(seeds)] < rates[config["arm"]]
+
+    space = {
+        "name": "arms",
+        "parameters": {"arm": {"low": 0, "high": len(rates) - 1}},
+        "search": {"sampler": "grid"},
+        "seeds": {"race": {"max": 32, "delta": delta}},
+    }
+    run = xt.search(space, train=train, output=tmp_path / "run", workers=0, verbose=0)
+    assert said in (run.path / "report.md").read_text(encoding="utf-8")
+    most = len(rates) * 32
+    assert run.table.n.sum() < most if delta == 0.1 else run.table.n.sum() == most

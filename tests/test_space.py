@@ -228,16 +228,16 @@ def test_random_spaces(values):
     assert parse_space(random.text) == random
 
 
-def test_a_race_has_rungs_that_double_and_its_own_alpha():
+def test_a_race_looks_twice_while_seeds_double_and_has_its_own_alpha():
     def asked(race):
         text = f"name: r\nparameters: {{x: 1}}\nsearch: {{trials: 1}}\nseeds: {{race: {race}}}\n"
         found = parse_space(text).seeds
         assert found.certify is None
         return found.ladder, found.alpha, found.finalists
 
-    doubled = tuple(2**rung for rung in range(10))
-    assert asked("{}") == (doubled, 0.05, 5)
-    assert asked("{alpha: 0.2, max: 100}") == ((*doubled[:7], 100), 0.2, 5)
+    rungs = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512)
+    assert asked("{}") == (rungs, 0.05, 5)
+    assert asked("{alpha: 0.2, max: 100}") == ((*rungs[:13], 100), 0.2, 5)
     assert asked("null, finalists: 3") == ((8, 32, 128), 0.05, 3)
     assert asked("null, finalists: null")[2] is None
 

@@ -1,5 +1,6 @@
 """Who gets which seeds: the same search whatever the workers' speed, and results as they come."""
 
+import math
 import zlib
 from dataclasses import replace
 from math import comb
@@ -10,15 +11,28 @@ from fakes import DEAD, LADDER, Plain, Queue, Scripted, at, by_rate, ranges, run
 from hand_made import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 import xortune as xt
-from xortune.core.outcome import Details
+from xortune.core.outcome import Details, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.decisions import WIDENS, in_flight_at
-from xortune.racing.grants import LOOKS, PRIOR_WEIGHT, PROMOTION_SHARE, RATES, Grants, race_of
+from xortune.racing.grants import PROMOTION_SHARE, BestGrants, Grants, race_of
 from xortune.racing.objectives import SeedSummary, speed
 from xortune.racing.race import RaceRule
+from xortune.racing.top_two import (
+    LEARNING_STEPS,
+    LOOKS,
+    NEGLIGIBLE,
+    POINTS,
+    PRIOR_SHAPE,
+    PRIOR_WEIGHT,
+    Aim,
+    Group,
+    ending,
+    rates,
+)
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.results import ConfigResults
 from xortune.spaces.model import Objective, StopSettings, rungs_up_to
@@ -60,26 +74,14 @@ def proving(space):
 
 
 @pytest.mark.parametrize(("window", "workers"), [(0, 1), (30, 8)])
-def test_in_the_end_as_many_as_the_finalists_are_full_and_climb_side_by_side(window, workers):
+def test_where_many_always_solve_not_all_of_them_get_all_seeds(window, workers):
     rates = [(1.0, 0.1, 0.5, 0.7, 1.0, 0.9)[i % 6] for i in range(60)]
-    ladder, most = rungs_up_to(256), 3
-    space = space_of(trials=len(rates), ladder=ladder)
-    space = replace(space, seeds=replace(space.seeds, finalists=most))
-    at_last = []
-
-    def on_turn(queue, under_way):
-        if queue.decisions._all_proposed:
-            at_last.append(len({job.block.point.key for job in under_way}))
-
-    given = {"window": window, "workers": workers, "on_turn": on_turn}
-    session = run(space, Scripted(at(*rates)), **given)
+    space = space_of(trials=len(rates), ladder=rungs_up_to(256, 1))
+    session = run(space, Scripted(at(*rates)), window=window, workers=workers)
     seeds = spent(session.evaluations)
-    full = [p["y"] for p in at(*rates) if seeds[p.key] == 256]
-    assert set(full) == {1.0}
-    assert most <= len(full) <= (most if window == 0 else 2 * most)
+    most = max(seeds.values())
+    assert {p["y"] for p in at(*rates) if seeds[p.key] == most} == {1.0}
     assert sum(seeds.values()) < 3000, "of 15,360"
-    # Newcomers that are still under way do not count.
-    assert max(at_last[window:], default=0) <= most
 
 
 SOME = st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.8, 0.95, 1.0]), min_size=1, max_size=14)
@@ -194,76 +196,144 @@ def test_a_search_ends_when_a_rate_is_proven():
 RUNGS = rungs_up_to(64, 1)
 
 
-def likelihood(k, n):
-    return RATES**k * (1 - RATES) ** (n - k)
+class Written:
+    """The rule of `racing.top_two`, each configuration by itself, every sum written out."""
 
+    def __init__(self, rungs, aim):
+        self.rungs, self.aim, self.at, self.rates = rungs, aim, {}, rates()
+        edges = np.sin(np.arange(POINTS + 1) / POINTS * np.pi / 2) ** 2
+        self.first = np.diff(beta.cdf(edges, *PRIOR_SHAPE))
 
-class Summed:
-    """Each configuration by itself, every sum written out."""
-
-    def __init__(self, rungs):
-        self.rungs, self.at, self.prior = rungs, {}, np.full(len(RATES), 1 / len(RATES))
+    def likelihood(self, k, n):
+        return self.rates**k * (1 - self.rates) ** (n - k)
 
     def learn(self):
-        for _ in range(2):
-            total = np.full(len(RATES), PRIOR_WEIGHT / len(RATES))
-            for k, n in self.at.values():
-                total += self.prior * likelihood(k, n) / sum(self.prior * likelihood(k, n))
+        self.prior = self.first
+        for _ in range(LEARNING_STEPS):
+            total = PRIOR_WEIGHT * self.first
+            total = total + sum(map(self.belief, self.at.values()))
             self.prior = total / sum(total)
 
-    def belief(self, k, n):
-        return self.prior * likelihood(k, n) / sum(self.prior * likelihood(k, n))
+    def belief(self, at):
+        one = self.prior * self.likelihood(*at)
+        return one / sum(one)
 
-    @staticmethod
-    def worth(belief, step, gain):
+    def beats(self, at, other):
+        """P(rate > the other's + epsilon), over all pairs of rates."""
+        above = self.rates[:, None] > self.rates + self.aim.epsilon
+        return float(self.belief(at) @ above @ self.belief(other))
+
+    def worth(self, belief, step, gain):
         """The best mean gain for each seed, over all m from the step on."""
         found = 0.0
         for m in (m for m in LOOKS if m >= min(step, LOOKS[-1])):
-            total = 0.0
-            for j in range(m + 1):
-                ends = belief * comb(m, j) * RATES**j * (1 - RATES) ** (m - j)
-                total += max(0.0, float(sum(ends * gain)))
-            found = max(found, total / m)
+            js = range(m + 1)
+            ends = (belief * comb(m, j) * self.likelihood(j, m) * gain for j in js)
+            found = max(found, sum(max(0.0, float(sum(end))) for end in ends) / m)
         return found
 
+    def step(self, name):
+        n = self.at[name][1]
+        return next(rung for rung in self.rungs if rung > n) - n
+
     def next(self, busy):
-        if not self.at:
-            return None
+        """Whom the rule may name, with equal counts several, and the value of a new one's seeds."""
         self.learn()
-        means = {name: float(sum(self.belief(*at) * RATES)) for name, at in self.at.items()}
+        means = {name: float(sum(self.belief(at) * self.rates)) for name, at in self.at.items()}
         leader = max(means, key=means.__getitem__)
+        free = [m for m, (_, n) in self.at.items() if m not in busy and n < self.rungs[-1]]
+        scores = {
+            name: self.beats(one, self.at[leader]) / self.step(name)
+            for name, one in self.at.items()
+            if name != leader and one[1] < self.rungs[-1]
+        }
+        fewest = self.at[max(scores, key=scores.__getitem__)][1] if scores else math.inf
+        challengers = [name for name in free if name != leader]
+        if leader in free and (self.at[leader][1] <= fewest or not challengers):
+            chosen = leader
+        elif challengers:
+            chosen = max(challengers, key=scores.__getitem__)
+        else:
+            return {None}, {}
+        new = self.worth(self.prior, self.rungs[0], self.rates - means[leader])
         second = max((m for name, m in means.items() if name != leader), default=0.0)
-        worths = {None: self.worth(self.prior, self.rungs[0], RATES - means[leader])}
-        for name, (k, n) in self.at.items():
-            if name not in busy and n < self.rungs[-1]:
-                gain = second - RATES if name == leader else RATES - means[leader]
-                step = next(rung for rung in self.rungs if rung > n) - n
-                worths[name] = self.worth(self.belief(k, n), step, gain)
-        return worths
+        gain = second - self.rates if chosen == leader else self.rates - means[leader]
+        known = self.worth(self.belief(self.at[chosen]), self.step(chosen), gain)
+        equal = {name for name in free if self.at[name] == self.at[chosen]}
+        return equal, {"new": new, "known": known}
+
+    def chance(self):
+        """P(nobody's rate is more than epsilon above that of the first of the table)."""
+        self.learn()
+        answer = max(self.at, key=lambda name: float(wilson(*self.at[name])[0]))
+        total = 0.0
+        for rate, belief in zip(self.rates, self.belief(self.at[answer]), strict=True):
+            within = self.rates <= rate + self.aim.epsilon
+            others = (self.belief(one) for name, one in self.at.items() if name != answer)
+            total += belief * math.prod(one[within].sum() for one in others)
+        return total
 
 
 SEEN = st.tuples(st.integers(0, 5), st.sampled_from(RUNGS), st.integers(0, 4))
 
 
 @given(
-    st.lists(st.tuples(SEEN, st.sets(st.integers(0, 5), max_size=3)), min_size=1, max_size=8),
+    st.lists(st.tuples(SEEN, st.sets(st.integers(0, 5), max_size=3)), min_size=1, max_size=4),
     st.sampled_from([RUNGS, (8, 32, 64)]),
 )
-@settings(max_examples=12)
-def test_the_next_seeds_go_where_they_are_worth_most(events, rungs):
-    grants, plain = Grants(RaceRule(rungs, alpha=1e-9), weighs=True), Summed(rungs)
+@settings(max_examples=5)
+def test_the_next_seeds_go_where_the_rule_says(events, rungs):
+    aim = Aim(0.05, 0.2)
+    grants, plain = BestGrants(RaceRule(rungs, alpha=1e-9), aim), Written(rungs, aim)
     assert grants.next(()) is None, "somebody has to be first"
     for (name, n, failures), busy in events:
         k = max(0, n - failures)
         grants.see(name, k, n)
-        plain.at.pop(name, None)
         plain.at[name] = k, n
-        chosen, worths = grants.next(busy), plain.next(busy)
-        assert worths[chosen] == pytest.approx(max(worths.values()), rel=1e-9, abs=1e-15)
+        equal, worth = plain.next(busy)
+        if worth and worth["new"] != pytest.approx(worth["known"], rel=1e-6, abs=1e-15):
+            prefers_new = worth["new"] > worth["known"] or worth["known"] < NEGLIGIBLE
+            expected = {None} if prefers_new else equal
+            assert grants.next(busy) in expected
+        found = ending([Group(*at, 1, 0) for at in plain.at.values()], aim)
+        assert found.chance == pytest.approx(plain.chance(), abs=1e-9)
+        assert grants.next((), last=True, left=0) is None
+        if len(plain.at) == 1:
+            assert found.chance == pytest.approx(1), "of one configuration it says nothing"
+        elif found.holds:
+            assert grants.next((), last=True) is None
+            assert (found.rivals, found.seeds) == (0, 0)
+        else:
+            assert found.rivals >= 1
+            assert found.seeds > 0
+
+
+def test_one_without_a_failure_goes_on_before_a_worse_one():
+    grants = BestGrants(RaceRule(rungs_up_to(512, 1)), Aim())
+    for name, k, n in (("leader", 64, 64), ("worse", 57, 64), ("flawless", 2, 2), ("fails", 0, 8)):
+        grants.see(name, k, n)
+    assert grants.next((), last=True) == "flawless"
+
+
+def test_where_everything_fails_a_search_ends_early():
+    session = run(space_of(trials=30, ladder=rungs_up_to(512, 1)), Scripted(at(*[0.0] * 30)))
+    assert sum(spent(session.evaluations).values()) <= 30 * 32
+
+
+def test_after_the_last_proposal_seeds_are_limited():
+    rates, ladder = [0.9] * 40, rungs_up_to(64, 1)
+    space = space_of(trials=len(rates), ladder=ladder)
+    limited = replace(space, seeds=replace(space.seeds, finalists=2))
+    seeds = [
+        sum(spent(run(one, Scripted(at(*rates)), window=1, workers=1).evaluations).values())
+        for one in (limited, replace(space, seeds=replace(space.seeds, finalists=None)))
+    ]
+    assert seeds[0] < 40 * 8 + 3 * 64
+    assert seeds[1] > 2 * seeds[0]
 
 
 def test_equals_with_one_count_come_in_their_turn_and_who_is_worse_is_out():
-    grants = Grants(RaceRule(RUNGS, alpha=0.05), weighs=True)
+    grants = BestGrants(RaceRule(RUNGS, alpha=0.05), Aim())
     for name, pace in (("slow", 0.4), ("quick", 0.6)):
         grants.see(name, 4, 4, speed=pace)
     grants.see("never", 0, 8)
@@ -277,7 +347,7 @@ def test_equals_with_one_count_come_in_their_turn_and_who_is_worse_is_out():
 @pytest.mark.parametrize(
     ("more", "rungs", "weighs"),
     [
-        ("", (1, 2, 4, 8), True),
+        ("", (1, 2, 3, 4, 6, 8), True),
         ("stop: {proven_rate: 0.2}", (2, 4, 8), False),
         ("objectives: [success_rate, width]", (2, 4, 8), False),
     ],
@@ -299,7 +369,7 @@ def test_a_search_finds_the_one_that_always_solves_in_few_seeds():
     assert sorted(told) == list(range(40)), "the sampler hears of each"
     best = at(*rates)[37].key
     seeds = spent(session.evaluations)
-    assert seeds[best] == 64
+    assert seeds[best] == max(seeds.values()) >= 16
     before = [e for e in session.evaluations if e.proposal < 37]
     assert sum(e.block.count for e in before) < 37 * 4
 
@@ -308,7 +378,8 @@ def test_who_failed_its_first_seed_is_not_lost_once_the_last_one_is_proposed():
     rates = [0.4, 0.1, 0.3] * 4 + [0.9]  # spread evenly: each fails its first seed
     proposer = Scripted(at(*rates))
     session = run(space_of(trials=13, ladder=RUNGS), proposer, window=1, workers=1)
-    assert spent(session.evaluations)[at(*rates)[-1].key] == 64
+    seeds = spent(session.evaluations)
+    assert seeds[at(*rates)[-1].key] == max(seeds.values()) > 4
 
 
 # -------------------------------------------------------------------------------------------------

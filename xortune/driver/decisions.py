@@ -434,10 +434,21 @@ class SearchDecisions:
         self._held: dict[str, list[tuple[int, ConfigState]]] = {}
         self._busy, self._given_up = set[str](), set[str]()  # keys of configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
+        self._granted_to_new: int | None = None  # seeds granted when all trials were proposed
 
     @property
     def _all_proposed(self) -> bool:
         return self._exhausted or self._proposed >= self._tally.total
+
+    @property
+    def _seeds_left(self) -> float:
+        """How many seeds the race may still grant; no limit while there are new configurations."""
+        seeds, granted = self._space.seeds, self._tally.new_seeds + self._tally.more_seeds
+        if not self._all_proposed or seeds.finalists is None:
+            return math.inf
+        if self._granted_to_new is None:
+            self._granted_to_new = granted
+        return self._granted_to_new + seeds.finalists * seeds.ladder[-1] - granted
 
     @property
     def unfinished(self) -> bool:
@@ -450,7 +461,9 @@ class SearchDecisions:
             return True
         if any(decision.missing for decision in self._decisions.values()):
             return True
-        return self._race is not None and self._race.next(self._busy, last=True) is not None
+        if self._race is None:
+            return False
+        return self._race.next(self._busy, last=True, left=self._seeds_left) is not None
 
     @property
     def proven(self) -> tuple[str, float] | None:
@@ -632,7 +645,7 @@ class SearchDecisions:
         """Give more seeds to the config that the race names, of those that are not busy."""
         if self._race is None:
             return False
-        key = self._race.next(busy, last=self._all_proposed)
+        key = self._race.next(busy, last=self._all_proposed, left=self._seeds_left)
         return key is not None and self._give_more(str(key))
 
     def _give_more(self, key: str) -> bool:

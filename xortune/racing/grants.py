@@ -1,7 +1,10 @@
-"""Who is promoted next: the most promising configuration of those that may still be the best.
+"""Who is promoted next. The race of a search records counts and names the next configuration.
 
-Where new configurations remain, `driver.decisions` chooses between a promotion and a new one, by
-`PROMOTION_SHARE`; where seeds are weighed, `Grants.next` returns None if a new one is worth more.
+- `BestGrants` looks for the best success rate, by the rule of `racing.top_two`; it also says when
+  a new configuration is worth more, and when the search ends.
+- `Grants` proves a rate, `FrontGrants` looks for a front, `NumberGrants` for the best of a user's
+  number. Where new configurations remain, `driver.decisions` chooses between a promotion and a new
+  one, by `PROMOTION_SHARE`.
 """
 
 from __future__ import annotations
@@ -11,123 +14,28 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Hashable
 from functools import cache
 from heapq import nsmallest
-from itertools import islice
 from math import floor
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import comb, expit, logit
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
 from xortune.racing.objectives import cost_share, only_rate, only_statistic, worth
 from xortune.racing.race import Race, RaceRule, best_lower, is_worse, race_lower, race_share
+from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
 from xortune.spaces.grid import grid_size
-from xortune.spaces.model import FIRST, SearchSpace, weighs_seeds
+from xortune.spaces.model import FIRST, RaceSettings, SearchSpace, weighs_seeds
 from xortune.stats.anytime import anytime_quantile
 from xortune.stats.planning import fewest_seeds
 from xortune.stats.proportions import expected_rate
 
 # -------------------------------------------------------------------------------------------------
-# The value of a seed: the knowledge gradient KG(*) of Frazier and Powell (2010), Paradoxes in
-# learning and the marginal value of information, Decision Analysis 7, 378-403, with a prior over
-# rates that the search learns by expectation maximisation (Robbins 1956; Laird 1978, JASA 73,
-# 805-811). docs/racing.md explains the decisions and their assumptions. A wrong prior costs seeds;
-# it proves nothing. Only `racing.race` stops configurations.
-
-RATES = expit(np.linspace(logit(0.003), logit(0.9995), 32))
-"""The rates of the prior."""
-
-PRIOR_WEIGHT = 4.0
-"""The weight of a uniform distribution over `RATES` in the prior, in configurations."""
-
-LOOKS = tuple(2**i for i in range(9))
-"""Numbers of further seeds whose value is computed."""
-
-CONFIGS_PER_PRODUCT = 8
-"""Configurations in one matrix product."""
-
-NEGLIGIBLE = 1e-6
-"""A negligible gain for each seed: 0.0003 for 256 seeds. Below it a new configuration starts, which
-may be quicker."""
-
-NEGLIGIBLE_AT_THE_END = 1e-4
-"""As `NEGLIGIBLE`, once no new configurations are left; below it the most promising is promoted.
-With `NEGLIGIBLE`, configurations that failed under every seed would all get all seeds."""
-
-
-@cache
-def _outcome_chances() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """P(j of m seeds succeed) at each rate, and the first row of each m.
-
-    Shapes (sum of m + 1, rates), with a row for each m and j, and (looks,).
-    """
-    rows = []
-    for m in LOOKS:
-        j = np.arange(m + 1)[:, None]
-        rows.append(comb(m, j) * RATES**j * (1 - RATES) ** (m - j))
-    return _normal(np.vstack(rows)), np.cumsum([0, *(m + 1 for m in LOOKS[:-1])])
-
-
-@cache
-def _likelihood(successes: int, n: int) -> NDArray[np.float64]:
-    log = successes * np.log(RATES) + (n - successes) * np.log1p(-RATES)
-    return _normal(np.exp(log - log.max()))
-
-
-def _normal(chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """With 0 for tiny numbers: products with subnormal numbers take 20 times as long."""
-    return np.where(chances < 1e-60, 0.0, chances)
-
-
-def gains(advantages: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The value of further seeds: the mean gain of the final answer, for each seed.
-
-    Args:
-        advantages: shape (C, rates): for each configuration the belief in each rate, times the gain
-            of the answer if that is the rate.
-
-    Returns:
-        The gain of m more seeds divided by m, for each m of `LOOKS`; shape (looks, C).
-    """
-    chances, starts = _outcome_chances()
-    gain = np.add.reduceat(np.maximum(chances @ advantages.T, 0.0), starts)
-    return np.asarray(gain / np.array(LOOKS)[:, None], np.float64)
-
-
-def _most_worth(
-    advantages: NDArray[np.float64],
-    steps: NDArray[np.int64],
-    numbers: list[int | None],
-    least: float,
-) -> int | None:
-    """The number of the configuration whose next seeds have the largest expected gain per seed.
-
-    None if no gain exceeds `least`. No seeds can gain more than knowing the rate exactly:
-    configurations are tried in the order of that ceiling, until none is above the best gain.
-    """
-    ceilings = np.maximum(advantages, 0.0).sum(axis=1) / steps
-    order = np.argsort(-ceilings, kind="stable")
-    best, highest = None, least
-    for start in range(0, len(order), CONFIGS_PER_PRODUCT):
-        rows = order[start : start + CONFIGS_PER_PRODUCT]
-        if ceilings[rows[0]] <= highest:
-            break
-        ahead = np.array(LOOKS)[:, None] >= steps[rows]
-        values = np.where(ahead, gains(advantages[rows]), 0.0).max(axis=0)
-        if values.max() > highest:
-            highest = values.max()
-            # Two with the count of the leader have equal gains up to rounding: take the first.
-            best = numbers[rows[values >= highest * (1 - 1e-9)].min()]
-    return best
-
-
-# -------------------------------------------------------------------------------------------------
-# Promotion of the most promising configuration: where a rate is to be proven, and once seeds gain
-# nothing and no new configurations are left. docs/racing.md has the rule, and benchmarks/README.md
-# compares it with others. It stops no configuration: one that waits may go on when others fall
-# behind. Only proven worse ones are out for good, by the promise of `racing.race`.
+# Promotion of the most promising configuration, where a rate is to be proven. docs/racing.md has
+# the rule, and benchmarks/README.md compares it with others. It stops no configuration: one that
+# waits may go on when others fall behind. Only proven worse ones are out for good, by the promise
+# of `racing.race`.
 
 PROMOTION_SHARE = 0.5
 """The share of seeds that goes to promotions; the rest goes to new configurations."""
@@ -151,7 +59,7 @@ class ProvenRates:
     """Base class: a `Race` says what is proven of success rates."""
 
     weighs = False
-    """Whether the value of seeds decides about promotions; else `PROMOTION_SHARE` does."""
+    """Whether it weighs promotions against new configurations; else `PROMOTION_SHARE` decides."""
 
     def __init__(self, rule: RaceRule) -> None:
         self._race = Race(rule)
@@ -171,28 +79,22 @@ class ProvenRates:
         return self._race.enter(name)
 
     def skip(self) -> None:
-        """Change what a call of `next` changes, for a decision that is known."""
+        """Change what a call of `next` changes, for a decision that is known: nothing."""
 
 
 class Grants(ProvenRates):
-    """A search's race for the success rate: records counts, decides who is promoted next.
+    """A search's race to prove a rate: records counts, decides who is promoted next.
 
     Configurations with equal counts are grouped, so that a decision looks at some dozens of counts
     instead of a million configurations.
     """
 
-    def __init__(self, rule: RaceRule, *, weighs: bool = False) -> None:
+    def __init__(self, rule: RaceRule) -> None:
         super().__init__(rule)
-        self.weighs = weighs
         self._rungs = rule.rungs
-        self._prior = np.full(len(RATES), 1 / len(RATES))
         self._top, self._most = rule.rungs[-1], rule.finalists
         self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
         self._all: dict[tuple[int, int], list[Waiting]] = {}  # by count
-        # A row for each count that there ever was, and how many configurations have it now.
-        self._rows: dict[tuple[int, int], int] = {}
-        self._likelihoods = np.empty((0, len(RATES)))
-        self._members, self._total = np.empty(0), 0
         self._open: dict[tuple[int, int], list[Waiting]] = {}  # those that may be promoted
         self._stopped: set[int] = set()
 
@@ -231,9 +133,6 @@ class Grants(ProvenRates):
         self._withdraw(number)
         self._at[number] = successes, n, speed
         insort(self._all.setdefault((successes, n), []), (-speed, number))
-        row = self._row((successes, n))
-        self._members[row] += 1
-        self._total += 1
         if n < self._top and (successes or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault((successes, n), []), (-speed, number))
 
@@ -241,41 +140,25 @@ class Grants(ProvenRates):
         if (at := self._at.get(number)) is not None:
             _remove(self._all, at, number)
             _remove(self._open, at, number)
-            self._members[self._rows[at[:2]]] -= 1
-            self._total -= 1
 
-    def _row(self, at: tuple[int, int]) -> int:
-        row = self._rows.setdefault(at, len(self._rows))
-        if row == len(self._members):
-            self._likelihoods = np.vstack([self._likelihoods, _likelihood(*at)])
-            self._members = np.append(self._members, 0.0)
-        return row
-
-    def skip(self) -> None:
-        """As `ProvenRates.skip`, where new configurations are left."""
-        if self.weighs:
-            self._learn()
-
-    def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
+    def next(
+        self, busy: Collection[Hashable], *, last: bool = False, left: float = math.inf
+    ) -> Hashable:
         """The configuration to promote; None if there is none, or a new one is worth more.
 
         Args:
             busy: configurations whose seeds are being trained.
             last: whether no new configurations are left.
+            left: how many seeds may still be granted; only `BestGrants` asks.
         """
+        del left
         if last and self._most is not None and len(busy) >= self._most:
             return None
-        if self.weighs and not last:  # at the end the prior stays, so that repeated calls agree
-            self._learn()
-        while True:
-            number = self._weighed(busy, last=last) if self.weighs else None
-            if number is None and (last or not self.weighs):
-                number = self._best(busy, last=last)
-            if number is None:
-                return None
+        while (number := self._best(busy, last=last)) is not None:
             name = self._race.name_of(number)
             if not self.is_stopped(name):
                 return name
+        return None
 
     def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another, and so never promoted again."""
@@ -288,41 +171,6 @@ class Grants(ProvenRates):
         self._stopped.add(number)
         _remove(self._open, at, number)
         return True
-
-    def _learn(self) -> None:
-        """Fit the prior to all counts: two steps of expectation maximisation."""
-        for _ in range(2 if self._total else 0):
-            shares = self._members / (self._likelihoods @ self._prior)
-            expected_counts = self._prior * (shares @ self._likelihoods)
-            weight = PRIOR_WEIGHT + self._total
-            self._prior = (PRIOR_WEIGHT / len(RATES) + expected_counts) / weight
-
-    def _weighed(self, busy: Collection[Hashable], *, last: bool) -> int | None:
-        """The number whose next seeds gain most; None if those of a new configuration do."""
-        if not self._all:
-            return None
-        groups = list(self._all)
-        beliefs = self._prior * np.array([_likelihood(*at) for at in groups])
-        beliefs /= beliefs.sum(axis=1, keepdims=True)
-        means = beliefs @ RATES
-        first = int(means.argmax())
-        leader = self._all[groups[first]][0][1]
-        others = means if len(self._all[groups[first]]) > 1 else np.delete(means, first)
-        highest, second = means[first], others.max(initial=0.0)
-        numbers: list[int | None] = [None]
-        rows, steps = [], [self._rungs[0]]
-        for row, at in enumerate(groups):
-            free = (m for _, m in self._open.get(at, ()) if self._race.name_of(m) not in busy)
-            for number in islice(free, 2 if row == first else 1):
-                numbers.append(number)
-                rows.append(row)
-                steps.append(self._rungs[bisect_right(self._rungs, at[1])] - at[1])
-        new = np.zeros_like(self._prior) if last else self._prior
-        advantages = np.vstack([new, beliefs[rows]]) * (RATES - highest)
-        if leader in numbers:
-            advantages[numbers.index(leader)] = beliefs[first] * (second - RATES)
-        least = NEGLIGIBLE_AT_THE_END if last else NEGLIGIBLE
-        return _most_worth(advantages, np.minimum(steps, LOOKS[-1]), numbers, least)
 
     def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None
@@ -353,6 +201,45 @@ class Grants(ProvenRates):
             if ahead >= self._most:
                 return False
         return True
+
+
+class BestGrants(Grants):
+    """A search's race for the best success rate, by the rule of `racing.top_two`."""
+
+    weighs = True
+
+    def __init__(self, rule: RaceRule, aim: Aim) -> None:
+        super().__init__(rule)
+        self._aim = aim
+
+    def next(
+        self, busy: Collection[Hashable], *, last: bool = False, left: float = math.inf
+    ) -> Hashable:
+        """As `Grants.next`; None also if the search can say what it wants to say."""
+        while True:
+            free = {at: self._free(at, busy) for at in self._all}
+            groups = tuple(
+                Group(*at, len(self._all[at]), self._step(at[1]), number is not None)
+                for at, number in free.items()
+            )
+            known = Known(groups, 0 if last else self._rungs[0], left)
+            step = next_step(known, self._aim)
+            if step is None or step == NEW:
+                return None
+            number = list(free.values())[step]
+            assert number is not None
+            name = self._race.name_of(number)
+            if not self.is_stopped(name):
+                return name
+
+    def _free(self, at: tuple[int, int], busy: Collection[Hashable]) -> int | None:
+        """The first of a group that may be promoted."""
+        members = self._open.get(at, ())
+        return next((m for _, m in members if self._race.name_of(m) not in busy), None)
+
+    def _step(self, n: int) -> int:
+        place = bisect_right(self._rungs, n)
+        return self._rungs[place] - n if place < len(self._rungs) else 0
 
 
 def _remove(
@@ -429,7 +316,13 @@ class FrontGrants(ProvenRates):
         self._costs[number - 1] = costs
         self._rows[number - 1] = successes, n, _low(successes, n), proven, row["out"]
 
-    def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:  # noqa: ARG002
+    def next(
+        self,
+        busy: Collection[Hashable],
+        *,
+        last: bool = False,  # noqa: ARG002
+        left: float = math.inf,  # noqa: ARG002
+    ) -> Hashable:
         """The configuration to promote; None if there is none.
 
         It has the highest expected rate of those that are not proven worse than another of no
@@ -552,7 +445,13 @@ class NumberGrants(ProvenRates):
             if place:  # it has left the rung before
                 _drop(self._wait[place - 1], number)
 
-    def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
+    def next(
+        self,
+        busy: Collection[Hashable],
+        *,
+        last: bool = False,
+        left: float = math.inf,  # noqa: ARG002
+    ) -> Hashable:
         """The configuration to promote, the best of the highest rung with one; None if none may."""
         for place in reversed(range(len(self._rungs) - 1)):
             came, share = self._came[place], self._rungs[place + 1] / self._rungs[place]
@@ -604,7 +503,15 @@ def race_of(space: SearchSpace) -> SeedRace | None:
         return NumberGrants(rule, share=cost_share(sole))
     if not only_rate(space.objectives):
         return FrontGrants(rule)
-    return Grants(rule, weighs=weighs_seeds(space.objectives, space.stop))
+    if weighs_seeds(space.objectives, space.stop):
+        return BestGrants(rule, aim_of(space))
+    return Grants(rule)
+
+
+def aim_of(space: SearchSpace) -> Aim:
+    """What a race for the best success rate wants to say at its end."""
+    race = space.seeds.race or RaceSettings()
+    return Aim(race.epsilon, race.delta)
 
 
 def refuse_unprovable(space: SearchSpace) -> None:

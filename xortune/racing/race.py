@@ -71,8 +71,9 @@ class RaceRule:
         rungs: total seeds at which a configuration is looked at, strictly ascending; the last is
             the full count.
         alpha: the greatest probability that any configuration is stopped wrongly.
-        finalists: a search pauses a configuration that is not proven worse while so many others
-            are shown to do as well and as soon; None never pauses one.
+        finalists: where a rate is proven or there are several objectives, a search pauses a
+            configuration that is not proven worse while so many others are shown to do as well and
+            as soon; None never pauses one.
 
     Raises:
         InputError: alpha is outside (0, 1).

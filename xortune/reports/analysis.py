@@ -32,7 +32,9 @@ from xortune.core.point import Point, as_float
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
+from xortune.racing.grants import aim_of
 from xortune.racing.objectives import estimates, only_statistic, summary_of
+from xortune.racing.top_two import Ending, Group, ending
 from xortune.reports.document import (
     MISSING,
     Table,
@@ -44,7 +46,7 @@ from xortune.reports.document import (
 )
 from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
-from xortune.runs.manifest import SPACE, stopped_because
+from xortune.runs.manifest import SPACE, is_imported, stopped_because
 from xortune.runs.results import (
     ConfigResult,
     ConfigResults,
@@ -55,7 +57,7 @@ from xortune.runs.results import (
 )
 from xortune.runs.run import Run
 from xortune.runs.status import moment
-from xortune.spaces.model import Objective, SearchSpace
+from xortune.spaces.model import Objective, SearchSpace, weighs_seeds
 from xortune.stats.proportions import mcnemar_greater, unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
@@ -638,6 +640,7 @@ class Report:
         self.looked_for = only_statistic(run.objectives)
         # The number of a user's trainer that is shown beside k / n, if none is the objective.
         self.score = None if self.looked_for else score_in(run)
+        self.ending = ending_of(run)
         self.complete = manifest.get("complete") is not False
         self.stopped = stopped_because(manifest)
         self.no_outcome = _no_outcome(run.evaluations)
@@ -645,6 +648,17 @@ class Report:
         self.space = run.space_text if (run.path / SPACE).exists() else None
         self.reproduce = _reproduce(manifest)
         self.script, self.run_as, self.again = _scripts(run)
+
+
+def ending_of(run: Run) -> Ending | None:
+    """What a search for the best success rate can say of its answer; None of others."""
+    space, counts = space_of(run), run.results.counts
+    if space is None or len(run.results) < 2 or is_imported(run.manifest):
+        return None
+    if len(space.seeds.ladder) < 2 or not weighs_seeds(space.objectives, space.stop):
+        return None
+    sizes = Counter(zip(counts.k.tolist(), counts.n.tolist(), strict=True))
+    return ending([Group(k, n, members, 0) for (k, n), members in sizes.items()], aim_of(space))
 
 
 def score_in(run: Run) -> Score | None:

@@ -37,6 +37,7 @@ from xortune.spaces.model import (
     Fixed,
     Objective,
     Parameter,
+    RaceSettings,
     Range,
     SearchSpace,
     contains,
@@ -200,6 +201,8 @@ def differences(
         ("search.seed", old.search.seed, new.search.seed, started),
         ("seeds.ladder", old.seeds.ladder, new.seeds.ladder, counted),
         ("seeds.race.alpha", old.seeds.alpha, new.seeds.alpha, counted),
+        ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
+        ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
         ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
         ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
         ("objectives", _goals(old.objectives), _goals(new.objectives), started),
@@ -216,6 +219,10 @@ def differences(
                 _shown(new_start and new_start.as_dict()),
                 None if old_start is None else "new entries come after those of the run",
             )
+
+
+def _race(space: SearchSpace) -> RaceSettings:
+    return space.seeds.race or RaceSettings()
 
 
 def _shown(value: object) -> str:

@@ -509,10 +509,12 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class RaceSettings:
-    """A race: rungs of 1, 2, 4, ... seeds. The first rung is 2 if there are other objectives."""
+    """A race: rungs of 1, 2, 3, 4, 6, 8, ... seeds; 2, 4, 8, ... if there are other objectives."""
 
     alpha: Annotated[InnerShare, _about("Risk that any stop is wrong, at most.")] = 0.05
     max: Annotated[Rung, _about("Seeds at the last rung.")] = 512
+    epsilon: Annotated[InnerShare, _about("The answer is this close to the best, ...")] = 0.01
+    delta: Annotated[InnerShare, _about("... or not, with this probability.")] = 0.1
 
 
 @dataclass(frozen=True)
@@ -526,7 +528,8 @@ class SeedSettings:
     ] = (8, 32, 128)
     race: Annotated[RaceSettings | None, _about("Instead of a ladder.")] = None
     finalists: Annotated[
-        Count | None, _about("A configuration is paused while so many others match it.")
+        Count | None,
+        _about("After the last proposal a race trains at most `max` times this number of seeds."),
     ] = 5
     certify: Annotated[Count | None, _about("Fresh seeds to certify finalists.")] = None
 
@@ -534,6 +537,15 @@ class SeedSettings:
     def alpha(self) -> float:
         """The greatest probability that the race stops any configuration wrongly."""
         return (self.race or RaceSettings()).alpha
+
+
+def race_rungs(most: int) -> tuple[int, ...]:
+    """1, 2, 3, 4, 6, 8, 11, 16, ... and finally `most`: two looks each time the seeds double.
+
+    With one look a configuration gets up to twice the seeds that it takes to see that it fails.
+    """
+    rungs = dict.fromkeys(round(2 ** (i / 2)) for i in range(2 * most.bit_length()))
+    return (*itertools.takewhile(lambda seeds: seeds < most, rungs), most)
 
 
 def rungs_up_to(most: int, first: int = 2) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ from xortune.spaces.model import (
     Objective,
     ObjectiveSettings,
     Parameter,
+    RaceSettings,
     Range,
     SearchSettings,
     SearchSpace,
@@ -43,6 +44,7 @@ from xortune.spaces.model import (
     is_active,
     is_number,
     number_to_learn,
+    race_rungs,
     read_file,
     rungs_up_to,
     weighs_seeds,
@@ -108,7 +110,7 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
         raise space.refusal(
             ("seeds", "race"),
             "both a ladder and a race",
-            "one of them: a race has its own rungs, 1, 2, 4, 8, ... up to max",
+            "one of them: a race has its own rungs, 1, 2, 3, 4, 6, 8, ... up to max",
             "remove the ladder, or the race",
         )
     space = replace(space, parameters=_in_order(space, _parameters(space, file)))
@@ -116,8 +118,8 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
     space = with_trainer(space, file)
     space = replace(space, objectives=objectives_of(file.objectives, space))
     if space.seeds.race is not None:
-        first = 1 if weighs_seeds(space.objectives, space.stop) else 2
-        rungs = rungs_up_to(space.seeds.race.max, first)
+        best = weighs_seeds(space.objectives, space.stop)
+        rungs = (race_rungs if best else rungs_up_to)(space.seeds.race.max)
         space = replace(space, seeds=replace(space.seeds, ladder=rungs))
     if own:
         check_own(space, own)
@@ -648,6 +650,8 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "weighs": race and weighs_seeds(space.objectives, space.stop),
         "alpha": space.seeds.alpha if race or space.stop.proven_rate is not None else None,
         "finalists": space.seeds.finalists if race else None,
+        "epsilon": (space.seeds.race or RaceSettings()).epsilon,
+        "delta": (space.seeds.race or RaceSettings()).delta,
         "certify": space.seeds.certify,
         "grid_points": points,
         # All configurations end at the first rung; and all get the full ladder and most epochs.
