@@ -100,12 +100,11 @@ def search(
             result = dry_run_of(requested, **settings)
             _show_dry_run(result, what=describe(result.space), quiet=quiet, as_json=as_json)
             return
-        raced = len(what["ladder"]) > 1
         with display(quiet=silent) as shown:
             run = xt.search(
                 requested,
                 **settings,
-                on_progress=shown.search(raced=raced),
+                on_progress=shown.search(),
                 on_certify=shown.seeds(),
                 on_failure=show_failure if what["trainer"] else None,
                 command=["xortune", *sys.argv[1:]],
