@@ -305,7 +305,7 @@ def status(
     port: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Say where a run stands: progress, rate, time left, best so far, failures.
+    """Say where a run stands: seeds done and expected, time left, best so far, failures.
 
     Options:
         watch (-w): Look again and again until the run ends.
