@@ -66,6 +66,7 @@ def run(tmp_path):
         ],
         name="a run",
         trials=10,
+        ladder=[8],
         started="2026-01-02T03:04:05+00:00",
         complete=False,
     )
@@ -110,7 +111,7 @@ def test_the_best_and_what_is_done_are_those_of_the_table(
     found, first = xt.status(run.path), run.results[0]
     best = (found.best.key, found.best.k, found.best.n)
     assert best == (first.key, first.outcome.successes, first.outcome.n)
-    assert (found.seeds, found.configs) == (4 * len(blocks), len(run.results))
+    assert (found.seeds_done, found.configs) == (4 * len(blocks), len(run.results))
     aside = 4 * sum(line.outcome is None for line in run.set_aside)
     assert found.crashed_seeds == run.table["crashed"].sum() + aside
     assert found.done == sum(result.trials for result in run.results)
@@ -132,7 +133,7 @@ def test_a_look_reads_only_what_is_new(run):
     with open(journal, "ab") as file:
         file.write(line_of(4, k=8, n=16))
     found = watcher.look()
-    assert (found.done, found.seeds) == (before.done + 1, before.seeds + 16)
+    assert (found.done, found.seeds_done) == (before.done + 1, before.seeds_done + 16)
     with pytest.raises(InputError, match=r"evaluations\.jsonl:1: is not JSON"):
         xt.status(run.path)
 
@@ -147,7 +148,7 @@ def test_a_line_that_is_being_written_is_taken_when_it_is_whole(run):
         whole = number == len(parts)
         for found in (watcher.look(), xt.status(run.path)):
             assert found.torn == (not whole)
-            assert (found.seeds, found.done) == ((36, 5) if whole else (32, 4))
+            assert (found.seeds_done, found.done) == ((36, 5) if whole else (32, 4))
 
 
 def test_a_journal_that_was_cut_or_replaced_is_read_again(run):
@@ -155,13 +156,13 @@ def test_a_journal_that_was_cut_or_replaced_is_read_again(run):
     watcher.look()
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[:2]))
-    assert watcher.look().seeds == 16
+    assert watcher.look().seeds_done == 16
     # As large as before, but other lines: found out at the first that does not fit.
     journal.write_bytes(b"".join(lines[:2]) + line_of(8, k=1, n=32) + line_of(9, k=1, n=4))
-    assert watcher.look().seeds == 16 + 36
+    assert watcher.look().seeds_done == 16 + 36
     (run.path / "other").write_bytes(lines[0])
     (run.path / "other").replace(journal)
-    assert watcher.look().seeds == 8
+    assert watcher.look().seeds_done == 8
 
 
 def test_the_driver(run):
@@ -206,7 +207,7 @@ def test_a_finished_run(run):
     started = Watcher(run.path).look().started
     os.utime(run.path / JOURNAL, (0, started + 1000))
     update_manifest(run.path, finished=datetime.fromtimestamp(started + 100, UTC).isoformat())
-    assert xt.status(run.path).overall_rate == pytest.approx(4 / 100)
+    assert xt.status(run.path).overall_rate == pytest.approx(32 / 100)
 
 
 GRID = TINY_SPACE.replace("{low: 0.01, high: 0.1, log: true}", "{choice: [0.1, 0.2, 0.3]}")
@@ -252,7 +253,11 @@ def test_what_is_printed_and_nothing_is_written(run, monkeypatch):
     before = state(run.path)
     text = xortune(run.path).stdout
     assert max(map(len, text.splitlines())) <= 80
-    for words in ("4 of 10 proposals, 40.0 %", "32 in 4 evaluations", "8/8 (67–100 %)"):
+    for words in (
+        "32 of 80 seeds, 40.0 %; 4 of 10 proposals",
+        "32 in 4 evaluations",
+        "8/8 (67–100 %)",
+    ):
         assert words in text
     failures = "8 seeds crashed in 1 evaluation (1 without outcome); 1 try repeated; the last: "
     assert f"{failures}still too hot" in shown(xt.status(run.path))
@@ -267,7 +272,8 @@ def test_json(run):
     assert found == json.loads(json.dumps(status_json(xt.status(run.path)))) | {"now": found["now"]}
     best = {"key": run.results[0].key, "config": run.results[0].point.as_dict()}
     assert found["best"] | best == found["best"]
-    known = {"state": "stopped", "done": 4, "total": 10, "seeds": 32}
+    known = {"state": "stopped", "done": 4, "total": 10, "seeds_done": 32}
+    known |= {"seeds_expected": [32 + 6 * 8] * 2, "workers": None, "busy": None}
     assert found | known | {"started": "2026-01-02T03:04:05.000+00:00"} == found
     assert set(asdict(xt.status(run.path))) - set(found) == {"path", "rate", "overall_rate"}
 
@@ -344,53 +350,143 @@ def utc(moment):
 
 def test_rate_and_time_left_of_a_running_search(tmp_path):
     lines = [done(number, point(number), solved(0, 8, 8)) for number in range(4)]
-    run = write_run(tmp_path / "run", lines, trials=10, started="2026-01-02T03:04:05+00:00")
+    given = {"trials": 10, "ladder": [8], "started": "2026-01-02T03:04:05+00:00"}
+    run = write_run(tmp_path / "run", lines, **given)
     began = int(Watcher(run.path).look().started)
     with held(run.path):
         watcher = Watcher(run.path)
         first = watcher.look(began + 1000)  # of lines without a time
         assert (first.state, first.rate) == ("running", None)
-        assert (first.overall_rate, first.seconds_left) == pytest.approx((0.004, 6 / 0.004))
+        assert first.overall_rate == pytest.approx(0.032)
+        assert first.seconds_left == pytest.approx((48 / 0.032, 48 / 0.032))
         for number in (4, 5):
             append(run.path, finished(began + 1000, number, 3, 8))
         for found in (watcher.look(began + 1010), Watcher(run.path).look(began + 1010)):
-            assert (found.rate, found.seconds_left) == pytest.approx((2 / 300, 4 / (2 / 300)))
+            assert found.rate == pytest.approx(16 / 300)
+            assert found.seconds_left == pytest.approx((600, 600))
         line = status_line(found)
-        assert line.startswith("6/10  24/h  10:00 min left  best 8/8")
-        assert "24 an hour over the last minutes" in shown(found)
-        # After five minutes the pace of before no longer counts.
+        assert line.startswith("48 of 80 seeds  192/h  10:00 min left  best 8/8")
+        assert "192 an hour over the last minutes" in shown(found)
+        # After five minutes the pace of before no longer counts; but the time left does not rise.
         assert watcher.look(began + 1301).rate is None
         append(run.path, finished(began + 1290, 6, 3, 8))
-        assert watcher.look(began + 1301).rate == pytest.approx(1 / 300)
+        assert watcher.look(began + 1301).rate == pytest.approx(8 / 300)
+        assert watcher.look(began + 1301).seconds_left == pytest.approx((600, 600))
+        assert Watcher(run.path).look(began + 1301).seconds_left == pytest.approx((900, 900))
         # A search that has just gone on has not gone on for five minutes.
         sessions = [{"made": "b" * 8}, {"made": "b" * 8, "started": utc(began + 1281)}]
         update_manifest(run.path, sessions=sessions, made={"b" * 8: {}})
-        assert watcher.look(began + 1301).rate == pytest.approx(1 / 20)
+        found = watcher.look(began + 1301)
+        assert (found.rate, found.seconds_left) == (pytest.approx(8 / 20), pytest.approx((60, 60)))
     assert Watcher(run.path).look().state == "stopped"
     assert Watcher(run.path).look(began + 1301).rate is None
 
 
-def test_the_rate_of_a_race_is_that_of_proposals(tmp_path):
+RACE = TINY_SPACE.replace("trials: 3", "trials: 9").replace("[4]", "[2, 4, 8, 16]")
+
+
+def test_a_race_expects_a_range_of_seeds(tmp_path):
     path, began = tmp_path / "run", 1_800_000_000
     # The third and the fifth climb, which is no proposal.
     blocks = [(10, 0, 2, 2), (20, 1, 0, 2), (700, 0, 1, 2, 2), (710, 2, 2, 2), (720, 1, 2, 6, 2)]
     lines = [finished(began + moment, *block) for moment, *block in blocks]
-    write_run(path, lines, trials=9, ladder=[2, 4, 8, 16], started=utc(began))
+    given = {"trials": 9, "ladder": [2, 4, 8, 16], "space_text": RACE}
+    write_run(path, lines, started=utc(began), **given)
     with held(path):
         found = Watcher(path).look(began + 800)
-        assert (found.done, found.rate) == (3, pytest.approx(1 / 300))
-        assert Watcher(path).look(began + 60).rate == pytest.approx(3 / 60)
+        assert (found.done, found.seeds_done) == (3, 14)
+        # Six proposals to come; the three so far have 4, 8 and 2 of 16 seeds.
+        assert found.seeds_expected == (14 + 6 * 2, 9 * 16)
+        assert found.rate == pytest.approx(10 / 300)
+        assert Watcher(path).look(began + 60).rate == pytest.approx(14 / 60)
+        assert found.seconds_left == pytest.approx((12 / found.rate, 130 / found.rate))
+        said = shown(found)
+        assert "14 of 26 to 144 seeds, 9.7 % to 53.8 %; 3 of 9 proposals" in said
+        assert re.search("time left +6:00 min to 1:05 h", said)
+        assert "14 of 26 to 144 seeds  120/h  6:00 min to 1:05 h left" in status_line(found)
+        append(path, *(finished(began + 800, number, 0, 2) for number in range(3, 9)))
+        found = Watcher(path).look(began + 900)
+        assert found.seeds_expected == (26, 9 * 16)
+        assert "26 of 26 to 144 seeds, 18.1 % to 99.9 %; 9 of 9 proposals; the race goes on" in (
+            shown(found)
+        ), "never all before the end"
+        assert "9 of 9 proposals; at work on what follows" not in shown(found)
+        # 400 of 400 seeds prove 0 of 14 and 2 of 8 worse: they get no more.
+        append(path, replace(finished(began + 900, 9, 0, 14), at=began + 900))
+        append(path, finished(began + 900, 10, 400, 400))
+        update_manifest(path, trials=11)
+        assert Watcher(path).look(began + 901).seeds_expected == (440, 440 + 9 * 16 - 26 - 8)
+    update_manifest(path, complete=True)
+    assert "all 440 seeds, 11 of 11 proposals" in shown(xt.status(path))
 
 
-def test_when_all_proposals_are_done_it_says_what_a_search_still_does(tmp_path):
+def test_a_run_whose_workers_start_says_so(tmp_path):
+    sessions = [{"number": 1, "made": "b" * 8, "started": utc(1_800_000_000), "workers": 2}]
+    given = {"trials": 8, "ladder": [4], "made": {"b" * 8: {}}, "sessions": sessions}
+    run = write_run(tmp_path / "run", [], **given)
+    with held(run.path):
+        found = xt.status(run.path)
+        assert (found.state, found.workers, found.seeds_expected) == ("running", 2, (32, 32))
+        assert "starting: process" in shown(found)
+        assert "no seed has a result yet; 32 are expected" in shown(found)
+        assert "0 of 8" not in shown(found)
+        assert status_line(found) == "0 of 32 seeds  starting"
+        assert str(found) == f"Run {run.path}: starting, no seed has a result yet."
+        with served(run.path) as server:
+            assert data(server)[1]["sentence"].startswith("Starting.")
+    assert xt.status(run.path).state == "stopped"
+
+
+def test_how_busy_workers_are_by_the_lines_and_at_the_end_by_the_manifest(tmp_path):
+    began = 1_800_000_000
+    lines = [replace(finished(began + 10 + 8 * n, n, 1, 1), seconds=7.0) for n in range(8)]
+    sessions = [{"number": 1, "made": "b" * 8, "started": utc(began), "workers": 2}]
+    given = {"trials": 100, "ladder": [1], "made": {"b" * 8: {}}, "sessions": sessions}
+    run = write_run(tmp_path / "run", lines, **given)
+    found = xt.status(run.path)
+    # Both trained from second 3 to 66: 56 of 126.
+    assert (found.workers, found.busy) == (2, pytest.approx(56 / 126))
+    assert re.search("workers +2, busy 44.4 % of the time", shown(found))
+    sessions[0] |= {"busy_seconds": 93.0, "worker_seconds": 100.0}
+    update_manifest(run.path, sessions=sessions)
+    assert xt.status(run.path).busy == 0.93
+    report = markdown_text(run_document(xt.load_run(run.path)))
+    assert "2 workers were busy 93.0 % of the time" in report
+
+
+@pytest.mark.parametrize("seeds", [{"ladder": [3]}, {"race": {"max": 8}}])
+def test_a_search_tells_each_result_and_only_the_last_one_is_the_end(tmp_path, seeds):
+    space = {"name": "told", "parameters": {"x": {"choice": [1, 2, 3]}}, "seeds": seeds}
+    space["search"] = {"sampler": "grid"}
+    told = []
+
+    def train(config, seed):
+        return seed % 4 < config["x"]
+
+    run = xt.search(space, train=train, output=tmp_path / "run", workers=0, on_progress=told.append)
+    *before, last = told
+    seeds = int(run.table["n"].sum())
+    assert (last.seeds_done, last.seeds_expected, last.ended) == (seeds, (seeds, seeds), True)
+    assert not any(progress.ended for progress in before)
+    done = [progress.seeds_done for progress in told]
+    assert done == sorted(done)
+    assert len(set(done)) >= 3, "each configuration is news, at least"
+    assert last.pace.workers == 1
+    [session] = run.manifest["sessions"]
+    assert session["workers"] == 1
+    assert 0 < session["busy_seconds"] <= session["worker_seconds"]
+    assert xt.status(run).seeds_expected == (seeds, seeds)
+
+
+def test_when_all_seeds_are_done_it_says_what_a_search_still_does(tmp_path):
     began = 1_800_000_000
     lines = [finished(began + 5, 0, 2, 8)]
-    run = write_run(tmp_path / "run", lines, trials=1, started=utc(began))
+    run = write_run(tmp_path / "run", lines, trials=1, ladder=[8], started=utc(began))
     os.utime(run.path / JOURNAL, (0, began + 5))
     with held(run.path):
         found = Watcher(run.path).look(began + 100)
-        assert found.overall_rate == pytest.approx(1 / 5), "nothing is to come: it stays as it is"
-        assert "1 of 1 proposal, 100.0 %; at work on what follows: more seeds" in shown(found)
+        assert found.overall_rate == pytest.approx(8 / 5), "nothing is to come: it stays as it is"
+        assert "all 8 seeds, 1 of 1 proposals; at work on what follows: a cert" in shown(found)
         assert "time left" not in shown(found)
     assert "at work" not in shown(Watcher(run.path).look(began + 100))
 
@@ -485,7 +581,7 @@ def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
         assert f"Best so far: {best}" in found["sentence"]
         parts = {id_: Parsed(html) for id_, html in found["sections"].items()}
         assert "8/8" in parts["leading-configurations"].text
-        assert "4 of 10 proposals, 40.0 %" in Parsed(found["rows"]).text
+        assert "32 of 80 seeds, 40.0 %; 4 of 10 proposals" in Parsed(found["rows"]).text
         assert "The best so far over the seeds spent" in parts["curves"].text
         assert "figure-failures" in parts["failures"].ids
         spent = parts["where-the-seeds-go"]

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import re
 import sys
 import types
 import warnings
@@ -15,7 +16,7 @@ from xortune.driver import voice as module
 from xortune.driver.voice import Voice
 from xortune.reports import progress
 from xortune.reports.progress import display, progress_line
-from xortune.runs.status import Progress
+from xortune.runs.status import Pace, Progress
 
 FAILURE = Failure({"lr": 1}, 3, "why", "Traceback ...")
 
@@ -144,30 +145,39 @@ def test_the_time_left_does_not_rise(monkeypatch, clock):
 # The line of a search.
 
 
+SEEDS = {"seeds_done": 400, "seeds_expected": (1600, 1600)}
+PACE = Pace(seeds=400, workers=4, busy_seconds=80.0, worker_seconds=100.0)
+
+
 def moment(**changes):
     fields = {"done": 50, "total": 200, "fresh": 50, "seconds": 25.0, "best": SeedCount(99, 128)}
-    return Progress(**{"failed": 0, **fields, **changes})
+    return Progress(**{"failed": 0, "pace": PACE, **fields, **SEEDS, **changes})
 
 
-def line_of(now, *, raced=False):
-    return progress_line(now, seconds_left=now.seconds_left or None, raced=raced)
+def line_of(now):
+    return progress_line(now, seconds_left=now.seconds_left)
 
 
 def test_a_line_says_how_far_how_fast_how_long_and_how_well():
-    assert line_of(moment()) == "50/200  2.0/s  1:15 min left  best 99/128 (69–84 %)"
-    last = moment(done=200, seeds=6543, fresh=0)  # all is proposed
-    shown = line_of(last, raced=True)
-    assert shown == "200/200  6,543 seeds  best 99/128 (69–84 %)  more for the best, report"
-    assert line_of(last).endswith("best 99/128 (69–84 %)  now the report")
+    said = "400 of 1,600 seeds  16.0/s  1:15 min left  best 99/128 (69–84 %)"
+    assert line_of(moment()) == said
+    raced = moment(seeds_expected=(1600, 24_400))
+    said = "400 of 1,600 to 24,400 seeds  16.0/s  1:15 min to 25:00 min left  best 99/128 (69–84 %)"
+    assert line_of(raced) == said
+    proposed = moment(done=200, seeds_done=11, seeds_expected=(40, 1024), pace=Pace())
+    said = "the race goes on: 11 seeds of 40 to 1,024  best 99/128 (69–84 %)"
+    assert line_of(proposed) == said
+    ended = moment(done=200, seeds_expected=(400, 400))
+    assert line_of(ended) == "400 seeds  16.0/s  best 99/128 (69–84 %)  now the report"
 
 
 @pytest.mark.parametrize(
     ("changes", "said", "unsaid"),
     [
-        ({"fresh": 0, "seconds": 0.0}, "best", "/s"),
-        ({"fresh": 0}, "50/200", "/s"),
-        ({"done": 200, "fresh": 200}, "200/200", "left"),
-        ({"fresh": 1, "seconds": 100.0}, "36/h", "/s"),
+        ({"pace": Pace()}, "best", "/s"),
+        ({"pace": Pace()}, "400 of 1,600 seeds", "left"),
+        ({"seeds_done": 1600}, "1,600 seeds", "left"),
+        ({"pace": Pace(1, 1, 100.0, 100.0)}, "36/h", "/s"),
         ({"failed": 3}, "3 without outcome", "crash"),
         ({"best": SeedCount(0, 8)}, "best 0/8 (0–33 %)", "without"),
     ],
@@ -181,16 +191,38 @@ def test_what_a_line_says(changes, said, unsaid):
 @pytest.mark.parametrize(
     ("changes", "rate", "left"),
     [
-        ({}, 2.0, 75.0),
-        ({"seconds": 0.0}, 0.0, None),
-        ({"fresh": 0}, 0.0, None),
-        ({"done": 200}, 2.0, 0.0),
+        ({}, 2.0, (75.0, 75.0)),
+        ({"seeds_expected": (400, 2000)}, 2.0, (0.0, 100.0)),
+        ({"seconds": 0.0}, 0.0, (75.0, 75.0)),
+        ({"pace": Pace()}, 2.0, None),
+        ({"seeds_done": 1600}, 2.0, (0.0, 0.0)),
+        # Before each worker has trained some seeds, what is under way would be too much of it.
+        ({"pace": Pace(2, 4, 20.0, 80.0)}, 2.0, (3000.0, 3000.0)),
         # A resumed search: what an earlier session did says nothing of this one's speed.
-        ({"done": 150, "fresh": 5, "seconds": 10.0}, 0.5, 100.0),
+        ({"fresh": 5, "seconds": 10.0, "pace": Pace(40, 1, 80.0, 80.0)}, 0.5, (2400.0, 2400.0)),
     ],
 )
 def test_rate_and_time_left(changes, rate, left):
     assert (moment(**changes).rate, moment(**changes).seconds_left) == (rate, left)
+
+
+def test_neither_end_of_the_time_left_of_a_race_rises(monkeypatch, clock):
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    lines = []
+    with display(line=lines.append) as shown:
+        show = shown.search()
+        for done in range(1, 12):
+            clock[0] = 10.0 * done
+            slow = 5.0 if done > 6 else 10.0  # seconds of a seed
+            pace = Pace(done, 1, slow * done, slow * done)
+            show(moment(seeds_done=done, seeds_expected=(20 + done, 100), pace=pace))
+    left = [line.split("  ")[2] for line in lines if "left" in line]
+    assert left[0] == "3:20 min to 15:50 min left"
+    assert left[-1] == "1:40 min to 7:25 min left"
+    assert len(set(left)) > 3
+    seconds = [[int(m) * 60 + int(s) for m, s in re.findall(r"(\d+):(\d+)", one)] for one in left]
+    for ends in zip(*seconds, strict=True):
+        assert list(ends) == sorted(ends, reverse=True)
 
 
 @pytest.mark.usefixtures("clock")
@@ -198,12 +230,10 @@ def test_off_a_terminal_a_few_plain_lines_on_stderr(capsys):
     with display() as shown:
         show = shown.search()
         for done in range(1, 201):
-            show(moment(done=done, fresh=done, seconds=float(done)))
+            show(moment(seeds_done=done, seeds_expected=(200, 200)))
     out, err = capsys.readouterr()
     assert out == ""
-    assert [line.split()[0] for line in err.splitlines()] == [
-        *("50/200", "100/200", "150/200", "200/200")
-    ]
+    assert [line.split()[0] for line in err.splitlines()] == [*("50", "100", "150", "200")]
 
 
 def test_on_a_terminal_one_line_that_goes_away(clock, terminal):
@@ -211,8 +241,8 @@ def test_on_a_terminal_one_line_that_goes_away(clock, terminal):
         show = shown.search()
         for done, seconds in ((50, 1.0), (51, 1.05), (52, 1.2)):
             clock[0] = seconds
-            show(moment(done=done))
+            show(moment(seeds_done=done))
     text = terminal.getvalue()
-    assert "52/200" in text
-    assert "51/200" not in text, "so soon after what was shown nothing is drawn"
+    assert "52 of 1,600 seeds" in text
+    assert "51 of" not in text, "so soon after what was shown nothing is drawn"
     assert "\x1b[2K" in text, "the line is wiped at the end"

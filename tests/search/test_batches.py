@@ -54,6 +54,38 @@ def under_way(batches, workers):
         yield found.pop(0)
 
 
+def test_how_long_workers_were_there_and_how_long_they_trained(monkeypatch):
+    seconds = [0.0]
+    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: seconds[0])
+    batches, _ = batches_of(Priced(1.0), points(9), ladder=(1,), slots=2)
+    one, two = batches.next(), batches.next()
+    assert (batches.pace.rate, batches.pace.busy) == (None, None)
+    seconds[0] = 110.0  # workers took 100 s to start
+    received(batches, one, seconds=9.0)
+    pace = batches.pace  # the other one has begun at 101, too
+    assert (pace.seeds, pace.workers, pace.busy_seconds, pace.worker_seconds) == (1, 2, 9.0, 18.0)
+    assert pace.busy is None, "what trains is not counted yet, and that is much"
+    assert pace.rate == pytest.approx(2 / 9)
+    seconds[0] = 111.0
+    received(batches, two, seconds=11.0)
+    assert (batches.pace.busy_seconds, batches.pace.worker_seconds) == (20.0, 22.0)
+    for _ in range(5):
+        jobs = batches.next()
+        seconds[0] += 5.0
+        received(batches, jobs, seconds=4.0)
+    pace = batches.pace
+    assert (pace.busy_seconds, pace.worker_seconds) == (40.0, 72.0)
+    assert pace.busy == pytest.approx(40 / 72)
+    assert pace.rate == pytest.approx(7 / 36), "seeds for each second since the first began"
+    assert pace.seconds_for(7, (9, 14)) == pytest.approx((2 * 36 / 7, 36.0))
+    jobs = batches.next()
+    batches.resize(1)  # a node has left
+    seconds[0] += 10.0
+    failed(batches, jobs, kind="node")
+    received(batches, batches.next(), seconds=10.0)
+    assert (batches.pace.busy_seconds, batches.pace.worker_seconds) == (50.0, 82.0)
+
+
 def test_what_was_never_measured_goes_out_alone_and_then_what_takes_half_a_second():
     (batches, _), seconds = batches_of(Priced(0.002), points(1_000)), []
     for jobs in under_way(batches, 2):

@@ -118,6 +118,13 @@ def test_the_order_of_results_changes_nothing(data, rates, ladder, how, crashes)
         last = session.progress[-1]
         assert (last.done, last.total, last.fresh) == (len(rates), len(rates), len(rates))
         assert all(p.done <= p.total for p in session.progress)
+        finals = [e for e in session.evaluations if e.final]
+        assert len(session.progress) == len(finals), "each line is news"
+        assert last.seeds_done == sum(e.block.count for e in finals)
+        for progress in session.progress:
+            least, most = progress.seeds_expected
+            assert progress.seeds_done <= least <= most
+            assert last.seeds_done <= most, "no more than was expected"
         lost = {e.proposal for e in session.evaluations if e.final and e.outcome is None}
         assert last.failed == len(lost)
 

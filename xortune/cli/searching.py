@@ -100,12 +100,11 @@ def search(
             result = dry_run_of(requested, **settings)
             _show_dry_run(result, what=describe(result.space), quiet=quiet, as_json=as_json)
             return
-        raced = len(what["ladder"]) > 1
         with display(quiet=silent) as shown:
             run = xt.search(
                 requested,
                 **settings,
-                on_progress=shown.search(raced=raced),
+                on_progress=shown.search(),
                 on_certify=shown.seeds(),
                 on_failure=show_failure if what["trainer"] else None,
                 command=["xortune", *sys.argv[1:]],
@@ -306,7 +305,7 @@ def status(
     port: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Say where a run stands: progress, rate, time left, best so far, failures.
+    """Say where a run stands: seeds done and expected, time left, best so far, failures.
 
     Options:
         watch (-w): Look again and again until the run ends.

@@ -28,6 +28,7 @@ from xortune.core.trainer import (
     has,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose
+from xortune.runs.status import Pace
 
 ATTEMPTS = 3
 """Maximum number of attempts for a block that produces no outcome."""
@@ -230,6 +231,46 @@ class MeasuredSeconds:
         if each is None and self._recent:
             each = max(self._recent)
         return None if each is None else each * block.count
+
+
+class WorkerTime:
+    """How long workers were there and how long they trained, from the first training on.
+
+    Args:
+        slots: how many workers there are.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots, self.busy = slots, 0.0
+        self._before = 0.0  # worker seconds with other numbers of workers
+        self._since: float | None = None  # `time.monotonic`, from which on there are `slots`
+        self._last = 0.0
+
+    def resize(self, slots: int) -> None:
+        """There are so many workers from now on."""
+        if slots != self.slots and self._since is not None:
+            now = time.monotonic()
+            self._before += self.slots * (now - self._since)
+            self._since = self._last = now
+        self.slots = slots
+
+    def note(self, seconds: float) -> None:
+        """Note that a training of so many seconds has ended; 0 where nothing was trained."""
+        if not seconds:
+            return
+        self._last = time.monotonic()
+        self.busy += seconds
+        if self._since is None:
+            self._since = self._last - seconds
+        elif not self._before:  # others may have begun earlier than the first that ended
+            self._since = min(self._since, self._last - seconds)
+
+    @property
+    def all(self) -> float:
+        """Worker seconds from the begin of the first training to the last result."""
+        return self._before + (
+            0.0 if self._since is None else self.slots * (self._last - self._since)
+        )
 
 
 # -------------------------------------------------------------------------------------------------
@@ -542,6 +583,7 @@ class Batches:
         self._batch_seconds = min(BATCH_SECONDS, math.inf if limit is None else limit / LIMIT_SHARE)
         # Batches with decided jobs, and all batches, that an executor has.
         self._decided_under_way = self._all_under_way = 0
+        self._time, self._seeds = WorkerTime(slots), 0
         self.resize(slots)
         self._attempts = attempts
         self._bisector = CrashBisector(users_code=has(trainer, "users_code"), attempts=attempts)
@@ -554,6 +596,7 @@ class Batches:
     def resize(self, slots: int) -> None:
         """Size batches for this number of slots from now on."""
         self._slots = slots
+        self._time.resize(slots)
         if self._in_flight is not None:
             self._most = blocks_in_batch(self._in_flight, slots=slots)
 
@@ -561,6 +604,11 @@ class Batches:
     def news(self) -> deque[object]:
         """The decider's news."""
         return self._decider.news
+
+    @property
+    def pace(self) -> Pace:
+        """How much the workers have trained."""
+        return Pace(self._seeds, self._slots, self._time.busy, self._time.all)
 
     @property
     def under_way(self) -> int:
@@ -614,6 +662,7 @@ class Batches:
     def receive(self, done: Done) -> None:
         """Record the results of a batch or of a part of it, or plan what to try instead."""
         jobs, results = tuple(job for job in done.jobs if not job.ahead), done.results
+        self._time.note(done.seconds)
         self._all_under_way -= done.ends
         self._decided_under_way -= done.ends and (bool(jobs) or not done.jobs)
         if isinstance(results, WorkerFailure):
@@ -723,6 +772,8 @@ class Batches:
     def _tell(self, job: Job, line: Evaluation) -> None:
         """Use a line, which is in the journal before."""
         self._record(line)
+        if line.final:
+            self._seeds += line.block.count
         self._decider.tell(job, line)
 
     # The next batch.

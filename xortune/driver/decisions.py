@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -194,7 +195,6 @@ class Decision:
         gained: results so far.
         missing: seeds without a result yet.
         counted: whether the trial is counted as done.
-        failed: whether one of its blocks finally produced no outcome.
     """
 
     proposal: int
@@ -204,7 +204,6 @@ class Decision:
     gained: ProvenanceGroups = field(default_factory=ProvenanceGroups)
     missing: int = 0
     counted: bool = False
-    failed: bool = False
 
 
 # -------------------------------------------------------------------------------------------------
@@ -302,12 +301,15 @@ class Tally:
         best: of the first configuration in the order of the table.
         done, fresh: trials with a result, and those of them with a result of this session.
         new_seeds, more_seeds: seeds granted to new trials, and to promoted configurations.
+        seeds: with a result.
+        dropped: seeds that were granted and are given up.
         failed: trials of which a block finally produced no outcome.
     """
 
     def __init__(self, total: int, order: _Order) -> None:
         self.total, self.best, self._order = total, NO_SEEDS, order
         self.done = self.fresh = self.new_seeds = self.more_seeds = 0
+        self.seeds = self.dropped = 0
         self.failed = set[int]()
         self._results: Counter[tuple[float, ...]] = Counter()
         self._first: tuple[float, ...] = (math.inf,)
@@ -319,10 +321,13 @@ class Tally:
             self.done += 1
             self.fresh += fresh
 
-    def grow(self, shown: ProvenanceGroups, more: ProvenanceGroups) -> None:
-        """Add results to a configuration's, and update the best."""
+    def grow(
+        self, shown: ProvenanceGroups, fingerprint: str, first: int, more: SeedSummary
+    ) -> None:
+        """Add results of one version to a configuration's, and update the best."""
+        self.seeds += more.n
         before = self._order(shown.counted) if shown.counted.n else None
-        shown.join(more)
+        shown.add(fingerprint, first, more)
         after = self._order(shown.counted)
         self._results[after] += 1
         if before is not None:
@@ -334,8 +339,12 @@ class Tally:
         self.best = SeedCount(int(self._first[-1]), -int(self._first[-2]))
 
     @property
-    def progress(self) -> Progress:
-        """The progress now; the caller sets its seconds."""
+    def granted(self) -> int:
+        """Seeds with a result, and those that are to have one."""
+        return self.new_seeds + self.more_seeds - self.dropped
+
+    def progress(self, expected: tuple[int, int]) -> Progress:
+        """The progress now; the caller sets its seconds and its pace."""
         return Progress(
             done=self.done,
             total=self.total,
@@ -343,8 +352,31 @@ class Tally:
             seconds=0.0,
             best=self.best,
             failed=len(self.failed),
-            seeds=self.new_seeds + self.more_seeds,
+            seeds_done=self.seeds,
+            seeds_expected=expected,
         )
+
+
+LOOKS = 2
+"""Configurations whose proofs are looked up, in turn, when a race uses a result."""
+
+
+class Rooms:
+    """How many seeds a race may still give to each of its configurations, and to all together."""
+
+    def __init__(self) -> None:
+        self._seeds: OrderedDict[str, int] = OrderedDict()
+        self.total = 0
+
+    def set(self, key: str, seeds: int) -> None:
+        """Note what a configuration may get; it is the last to be looked at again."""
+        self.total += seeds - self._seeds.pop(key, 0)
+        if seeds:
+            self._seeds[key] = seeds
+
+    def oldest(self) -> Iterator[tuple[str, int]]:
+        """The next configurations to look at, with what they may get."""
+        yield from list(islice(self._seeds.items(), LOOKS))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -401,7 +433,7 @@ class SearchDecisions:
         self._fingerprint, self._ends = fingerprint, ends
         self.news: deque[object] = deque()
         self._order = _Order(space)
-        self._tally = Tally(budget(space), self._order)
+        self._tally, self._rooms = Tally(budget(space), self._order), Rooms()
         journal = Evaluations.of(known)
         self._lines = journal.lines
         self._known: dict[str, list[KnownBlock]] = {}  # not used yet, by config key
@@ -528,11 +560,26 @@ class SearchDecisions:
         if result.final:
             self._take(decision, result.block, result.outcome, self._fingerprint)
             self._tally.count(decision, fresh=True)
-        elif result.error != NOT_FINISHED:
+        elif result.error == NOT_FINISHED:
+            self._tally.dropped += result.block.count
+        else:
             return  # another attempt follows
         decision.missing -= result.block.count
         if not decision.missing:
             self._complete(job.decision)
+        self.news.append(self.progress)
+
+    @property
+    def progress(self) -> Progress:
+        """The progress now, in the same time however many configurations there are."""
+        tally, ladder = self._tally, self._space.seeds.ladder
+        coming = 0 if self._stopped or self._exhausted else tally.total - self._proposed
+        least = most = tally.granted + coming * ladder[0]
+        if self._race is not None:
+            most = tally.granted + (0 if self._stopped else coming * ladder[-1] + self._rooms.total)
+        if self._space.stop.proven_rate is not None:
+            least = tally.granted  # any seed may be the last one that the proof lacks
+        return tally.progress((least, most))
 
     def prospects(self) -> Iterator[Prospect]:
         """Configs that may get their next seeds, for `batches.Ahead`."""
@@ -690,9 +737,13 @@ class SearchDecisions:
             if later := [block for block in known if block.first >= end]:
                 self._known[key] = later
             for block in here:
-                if block.final:  # else it was given up: do not count it, do not train it again
+                if not block.final:  # it was given up: do not count it, do not train it again
+                    self._tally.dropped += block.n
+                else:
                     self._use(decision, block)
                     end = max(end, block.first + block.n)  # the ladder was another one
+            for version, (first, gained) in decision.gained.parts.items():
+                self._tally.grow(state.shown, version, first, gained)
             blocks = [Block(state.point, block.first, block.n) for block in here]
             is_whole = [block.seeds for block in blocks] == [range(start, end)]
             missing = [] if is_whole else list(missing_seeds(range(start, end), blocks))
@@ -707,6 +758,8 @@ class SearchDecisions:
         state.in_flight += 1
         if self._race is not None:
             self._busy.add(key)
+            top = self._space.seeds.ladder[-1]
+            self._rooms.set(key, max(0, top - (end - state.seen.superseded)))
         self._ready.extend(
             Job(
                 proposal,
@@ -718,8 +771,9 @@ class SearchDecisions:
             for part in missing
         )
         if not missing:
-            self.news.clear()  # of known results only the last progress is shown
             self._complete(number)
+            self.news.clear()  # of known results only the last progress is shown
+            self.news.append(self.progress)
         return end - start
 
     def _take(
@@ -742,6 +796,7 @@ class SearchDecisions:
                 outcome.successes, block.count, spent, budget=int(outcome.epochs), numbers=numbers
             )
         decision.gained.add(fingerprint, block.first, gained)
+        self._tally.grow(decision.state.shown, fingerprint, block.first, gained)
 
     def _use(self, decision: Decision, block: KnownBlock) -> None:
         """Add the results of a block in the journal to those of a decision."""
@@ -758,7 +813,7 @@ class SearchDecisions:
 
     def _crashed(self, decision: Decision, seeds: int) -> SeedSummary:
         """The results of a block that finally produced no outcome."""
-        decision.failed = True
+        self._tally.failed.add(decision.proposal)
         epochs = decision.state.point.get("epochs")
         return SeedSummary(
             n=seeds,
@@ -768,13 +823,9 @@ class SearchDecisions:
         )
 
     def _complete(self, number: int) -> None:
-        """Show the user that a decision has all its results; `_learn` uses them in its turn."""
+        """Note that a decision has all its results; `_learn` uses them in its turn."""
         decision = self._decisions[number]
-        self._tally.grow(decision.state.shown, decision.gained)
-        if decision.failed:
-            self._tally.failed.add(decision.proposal)
         self._tally.count(decision, fresh=False)
-        self.news.append(self._tally.progress)
         if self._arrived is not None:
             self._arrived.append(number)
         if self._limit is None:  # no decision uses it; keep a snapshot for another proposal
@@ -864,6 +915,8 @@ class SearchDecisions:
             costs=() if only_rate(objectives) else costs(objectives, state.point, seen),
             seed_costs=per_seed,
         )
+        for other, room in self._rooms.oldest():
+            self._rooms.set(other, room if self._may_climb(other) else 0)
         if self._ends:
             promoted = {d.state.point.key for d in self._decisions.values() if not d.new}
             is_stopped = self._race.is_stopped
@@ -873,3 +926,17 @@ class SearchDecisions:
             self._proven = True
             self.stop()
         return state
+
+    def _may_climb(self, key: str) -> bool:
+        """Whether the race may give a config more seeds, as far as is known.
+
+        One with seeds in flight may, and so may one that is not yet proven worse. With several
+        objectives proofs are left out: their costs may change, and a look would make them final.
+        """
+        state, objectives = self._configs[key], self._space.objectives
+        if state.in_flight or self._race is None:
+            return True
+        by_number = only_statistic(objectives) is not None
+        if not (state.seen.counted.k or by_number or self._weighs):
+            return False
+        return not (by_number or only_rate(objectives)) or not self._race.is_stopped(key)

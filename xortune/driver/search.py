@@ -44,7 +44,7 @@ from xortune.driver.trainer import (
 from xortune.driver.voice import Listener, Voice
 from xortune.integrations.following import Follower
 from xortune.integrations.trackers import trackers_for
-from xortune.racing.grants import raced, refuse_unprovable
+from xortune.racing.grants import refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
 from xortune.runs.manifest import checked_labels, manifest_of
@@ -151,7 +151,7 @@ def search(
         tensorboard: log each config for TensorBoard, as `log` does.
         mlflow: log each config to MLflow, as `log` does.
         wandb: log each config to W&B, as `log` does. A tracker that fails does not end the search.
-        on_progress: called after each finished evaluation.
+        on_progress: called after each result of a seed or a block of seeds.
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
         on_word: called with a sentence that the user should read, for example that the lock of a
@@ -302,7 +302,7 @@ def _run_search(
         _directory_in_errors(directory),
         Follower(directory, checked.trackers),  # which also reads the end of the run
         held(directory, on_message=voice.warn),  # until the report is written
-        voice.searching(listener, raced=raced(space)) as shown,
+        voice.searching(listener) as shown,
     ):
         with ThreadPoolExecutor(1) as reader, ExitStack() as workers:
             try:

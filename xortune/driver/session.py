@@ -44,8 +44,8 @@ from xortune.runs.manifest import (
     update_manifest,
 )
 from xortune.runs.run import create, holds_run, load_run
-from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest
-from xortune.runs.status import Progress
+from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest, note_session
+from xortune.runs.status import Pace, Progress
 from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
@@ -136,12 +136,16 @@ def search_session(
             record = Record(journal, listener.failure, fatal=fail_fast)
             work = _Work(session, record, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
+            if not is_searched:
+                note_session(directory, workers=max(1, executor.slots))
             interrupted = False
             try:
                 work.train(executor)
             except KeyboardInterrupt:
                 interrupted = True
                 journal.hurry()
+    if not is_searched:
+        session.note_pace(work.pace)
     session.end(work.decisions, complete=work.complete, ahead=work.ahead)
     if record.ends is not None:
         raise TrainingError(record.ends.reason)
@@ -261,6 +265,15 @@ class _Session:
             ends=self.cancels,
         )
 
+    def note_pace(self, pace: Pace) -> None:
+        """Write to the manifest how many workers the session had, and how long they trained."""
+        note_session(
+            self.directory,
+            workers=max(1, pace.workers),
+            busy_seconds=round(pace.busy_seconds, 3),
+            worker_seconds=round(pace.worker_seconds, 3),
+        )
+
     def end(
         self, decisions: SearchDecisions, *, complete: bool, ahead: Ahead | None = None
     ) -> None:
@@ -304,7 +317,8 @@ class _Work:
 
         def timed(news: Progress) -> None:
             if tell is not None:
-                tell(replace(news, seconds=time.monotonic() - started))
+                seconds = time.monotonic() - started
+                tell(replace(news, seconds=seconds, pace=self._batches.pace))
 
         self._on_progress = timed
         self._batches = Batches(
@@ -331,12 +345,24 @@ class _Work:
                 self._record_verdicts()
                 raise
             self.is_searched = True
+            self._tell_end()
             timed_out = self._batches.over and self.decisions.unfinished
             self.complete = not self._record.ends and not timed_out
             self._record_verdicts()
         if (batches := self._certificate()) is not None:
             tell = seeds_callback(self.session.listener.certify)
             run(batches, executor, self._record, tell)
+
+    @property
+    def pace(self) -> Pace:
+        """How much the workers of the search have trained."""
+        return self._batches.pace
+
+    def _tell_end(self) -> None:
+        """Say that no more seeds are expected, where the last result did not say so."""
+        last = self.decisions.progress
+        if last.seeds_done and not last.ended:
+            self._on_progress(replace(last, seeds_expected=(last.seeds_done, last.seeds_done)))
 
     def _record_verdicts(self) -> None:
         for line in self.decisions.verdicts():

@@ -43,7 +43,7 @@ class Listener:
     """Callbacks of a search.
 
     Attributes:
-        progress: called after each finished trial, once it is on the disk.
+        progress: called after each result, once it is on the disk.
         certify: called with the fresh seeds done and all of them.
         message: called with a sentence that the user should read.
         failure: called with the first seed that fails, or block that produces no outcome.
@@ -109,13 +109,13 @@ class Voice:
                 print(f"note: {plain(sentence)}", file=sys.stderr)
 
     @contextmanager
-    def searching(self, listener: Listener, *, raced: bool) -> Iterator[Listener]:
+    def searching(self, listener: Listener) -> Iterator[Listener]:
         """Show a search, unless the caller's listener does; yield the listener that shows it."""
         with self._display(listener.progress, listener.certify) as display:
             if display is None:
                 yield listener
             else:
-                progress, certify = display.search(raced=raced), display.seeds()
+                progress, certify = display.search(), display.seeds()
                 yield replace(listener, progress=progress, certify=certify)
 
     @contextmanager

@@ -20,10 +20,12 @@ from xortune.core.config import SOFTMAX_LIKE, Config
 from xortune.core.errors import InputError
 from xortune.core.formats import (
     config_text,
+    count,
     decimals,
     duration,
     lower_percent,
     number,
+    percent,
     plain,
     value,
 )
@@ -46,7 +48,7 @@ from xortune.reports.document import (
 )
 from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
-from xortune.runs.manifest import SPACE, is_imported, stopped_because
+from xortune.runs.manifest import SPACE, busy_share, is_imported, stopped_because
 from xortune.runs.results import (
     ConfigResult,
     ConfigResults,
@@ -701,6 +703,12 @@ def failures_of(results: ConfigResults, top: int | None = 5) -> Failures:
     )
 
 
+def busy_sentence(workers: int, share: float) -> str:
+    """How much of the time in which workers were there they trained."""
+    verb = "was" if workers == 1 else "were"
+    return f"{count(workers, 'worker')} {verb} busy {percent(share)} of the time"
+
+
 def _asked(run: Run) -> tuple[tuple[str, str], ...]:
     """What was asked for, and the time it took, as rows of a label and a text."""
     rows = [
@@ -714,6 +722,8 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
         rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
         if seeds := int(run.results.counts.n.sum()):
             rows.append(("time of a seed", f"{duration(seconds / seeds)}, the mean of {seeds:,}"))
+        if (share := busy_share(run.manifest)) is not None:
+            rows.append(("use of workers", busy_sentence(*share)))
         began, ended = (moment(run.manifest.get(name)) for name in ("started", "finished"))
         if began is not None and ended is not None and ended > began:
             rows.append(("from start to end", duration(ended - began)))

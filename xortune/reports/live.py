@@ -91,7 +91,7 @@ STATES = {
 
 def _sentence(status: RunStatus) -> str:
     """The best and the state in one line. Screen readers read it aloud whenever it changes."""
-    state = STATES[status.state]
+    state = "Starting" if status.is_starting else STATES[status.state]
     if (best := status.best) is None:
         return f"{state}. No configuration has a result yet."
     return (

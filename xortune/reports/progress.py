@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from rich import progress as rich_progress
@@ -19,7 +18,7 @@ from rich.text import Text
 
 from xortune.core.formats import config_text, count, duration, in_notebook, interval, plain
 from xortune.reports.document import blocks_of
-from xortune.runs.status import Progress, RunStatus
+from xortune.runs.status import Progress, RunStatus, Span, not_above
 
 # -------------------------------------------------------------------------------------------------
 # While it runs: a line and a bar on a terminal, a few plain lines elsewhere.
@@ -98,13 +97,16 @@ class Display:
     each: bool
     cell: Any = None
 
-    def search(self, *, raced: bool = False) -> Callable[[Progress], None] | None:
-        """For a search; if `raced`, the best get more seeds when all have had their first."""
-        work = ShownWork(self, "" if self.quiet else "starting Ray, then the first seeds ...")
+    def search(self) -> Callable[[Progress], None] | None:
+        """For a search."""
+        work = ShownWork(self, "" if self.quiet else "waiting for the first seed ...")
 
         def show(now: Progress) -> None:
-            line = partial(progress_line, now, raced=raced)
-            work.show(now.done, now.total, now.fresh, lambda left: line(seconds_left=left))
+            def line(left: Span | None) -> str:
+                return progress_line(now, seconds_left=left)
+
+            expected = max(now.seeds_expected[1], 1)
+            work.show(now.seeds_done, expected, now.pace.seeds, line, now.seconds_left)
 
         return None if self.quiet else show
 
@@ -129,8 +131,8 @@ class Display:
         return None if self.quiet else show
 
 
-def _left(seconds: float | None) -> str:
-    return "" if seconds is None else f"  {clock(seconds)} left"
+def _left(seconds: Span | None) -> str:
+    return "" if seconds is None else f"  {span(seconds)} left"
 
 
 class ShownWork:
@@ -143,9 +145,16 @@ class ShownWork:
         self._news = 0
         self._printed, self._quarter = time.monotonic(), 0
         self._shown = -SHOWN_SECONDS
-        self._least_left: float | None = None
+        self._shown_left: Span | None = None
 
-    def show(self, done: int, total: int, fresh: int, line: Callable[[float | None], str]) -> None:
+    def show(
+        self,
+        done: int,
+        total: int,
+        fresh: int,
+        line: Callable[[Span | None], str],
+        left: Span | None = None,
+    ) -> None:
         """Show how far the work is.
 
         Args:
@@ -153,6 +162,7 @@ class ShownWork:
             total: all of it.
             fresh: the part that this session did.
             line: makes the text, given the seconds left, None if they are not known.
+            left: the seconds left; None: by the speed of the updates.
         """
         now, quarter = time.monotonic(), 4 * done // total
         soon = now - self._shown < SHOWN_SECONDS
@@ -168,7 +178,7 @@ class ShownWork:
         else:
             self._news += 1
             self._bar.update(self._task, total=total, completed=done)
-            text = line(self._left(now))
+            text = line(self._left(now, left))
         display, further = self._display, quarter > self._quarter
         self._quarter = max(self._quarter, quarter)
         if display.cell is not None:
@@ -184,35 +194,49 @@ class ShownWork:
             self._printed = now
             display.line(text)
 
-    def _left(self, now: float) -> float | None:
+    def _left(self, now: float, left: Span | None) -> Span | None:
         """The seconds left, never more than before; None if it is too early to tell."""
         # A single batch, of one worker of many, would mislead by a factor.
         if self._began is None or now - self._began < LEFT_SECONDS or self._news < LEFT_NEWS:
             return None
-        [task] = (task for task in self._bar.tasks if task.id == self._task)
-        left = task.time_remaining
-        if not left:
-            return None
-        self._least_left = min(left, self._least_left or left)
-        return self._least_left
+        if left is None:
+            [task] = (task for task in self._bar.tasks if task.id == self._task)
+            if not task.time_remaining:
+                return None
+            left = task.time_remaining, task.time_remaining
+        self._shown_left = not_above(left, self._shown_left)
+        return self._shown_left
 
 
-def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool) -> str:
-    """Done, speed, time left, the best so far, failures: usually within 80 columns.
+def progress_line(progress: Progress, *, seconds_left: Span | None) -> str:
+    """Seeds done, speed, time left, the best so far, failures: usually within 80 columns.
 
-    When all proposals have their first seeds, it says what follows: more seeds for the best, if the
-    search is `raced`, and the report.
+    When all proposals have their first seeds, it says what follows: the race, or the report.
     """
-    leader = progress.best
-    speed = _speed(progress.rate, "/s", "/h") if progress.fresh else ""
+    leader, (least, most) = progress.best, progress.seeds_expected
+    rate, done = progress.pace.rate, progress.seeds_done
     best = f"best {leader.k}/{leader.n} ({interval(*leader.interval())})"
-    left = "" if seconds_left is None else f"{clock(seconds_left)} left"
-    parts = [speed, left, best]
-    if progress.done >= progress.total:
-        then = "more for the best, report" if raced else "now the report"
-        parts = [f"{progress.seeds:,} seeds" if raced else speed, best, then]
+    speed = _speed(rate, "/s", "/h") if rate else ""
+    left = "" if seconds_left is None else f"{span(seconds_left)} left"
+    parts = [seeds_of(done, (least, most)), speed, left, best]
+    if progress.ended:
+        parts = [count(done, "seed"), speed, best, "now the report"]
+    elif progress.done >= progress.total and least < most:
+        parts = [f"the race goes on: {done:,} seeds of {least:,} to {most:,}", left, best]
     failed = f"{progress.failed} without outcome" if progress.failed else ""
-    return "  ".join(filter(None, [f"{progress.done}/{progress.total}", *parts, failed]))
+    return "  ".join(filter(None, [*parts, failed]))
+
+
+def seeds_of(done: int, expected: tuple[int, int]) -> str:
+    """Seeds done of those expected, a range while a race is open: `32 of 80 to 512 seeds`."""
+    least, most = expected
+    return f"{done:,} of {least:,}{'' if least == most else f' to {most:,}'} seeds"
+
+
+def span(seconds: Span) -> str:
+    """A time span or, while a race is open, its range: `40 s`, or `40 s to 3:07 min`."""
+    least, most = map(clock, seconds)
+    return most if least == most else f"{least} to {most}"
 
 
 def clock(seconds: float) -> str:
@@ -234,16 +258,18 @@ COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow"}
 
 def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]]:
     """The status of a run as labels and texts; the first is the run's name and its state."""
-    share = min(status.done / status.total, 1.0) if status.total else 1.0
-    filled = int(share * BAR)
+    low, high = shares = status.shares or (1.0, 1.0)
+    full, part = int(low * BAR), int(high * BAR) - int(low * BAR)
     blocks = blocks_of(
         "status.txt.jinja",
         status=status,
-        share=share,
-        bar=f"{'█' * filled}{'░' * (BAR - filled)}  " if bar else "",
+        shares=shares,
+        bar=f"{'█' * full}{'▒' * part}{'░' * (BAR - full - part)}  " if bar else "",
         searches=_searches(status),
         speed=_speed,
         clock=clock,
+        span=span,
+        seeds_of=seeds_of,
         duration=duration,
         config_text=config_text,
         date=lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
@@ -275,14 +301,16 @@ def status_line(status: RunStatus) -> str:
     """The same as one line of at most 80 columns, for a log."""
     best, speed = status.best, status.rate or status.overall_rate
     fresh = status.certificate
+    expected = status.seeds_expected
+    done = count(status.seeds_done, "seed")
     parts = [
-        f"{status.done:,}" + (f"/{status.total:,}" if status.total is not None else ""),
+        done if expected is None else seeds_of(status.seeds_done, expected),
         _speed(speed, "/s", "/h") if speed and _searches(status) else "",
         f"{fresh.done:,}/{fresh.planned:,} fresh seeds" if fresh.state == "begun" else "",
-        f"{clock(status.seconds_left)} left" if status.seconds_left else "",
+        f"{span(left)} left" if (left := status.seconds_left) and left[1] else "",
         f"best {best.k}/{best.n}" if best else "",
         f"{count(status.crashed_seeds, 'seed')} crashed" if status.crashed_seeds else "",
-        status.state,
+        status.shown_state,
     ]
     while len(line := "  ".join(part for part in parts if part)) > COLUMNS and len(parts) > 2:
         del parts[1]
@@ -314,8 +342,8 @@ def status_json(status: RunStatus) -> dict[str, Any]:
 
 
 def _searches(status: RunStatus) -> bool:
-    """Whether the run still searches: a certificate may follow when all proposals are done."""
-    return status.state == "running" and status.done != status.total
+    """Whether the run still searches: a certificate may follow when all seeds are done."""
+    return status.state == "running" and status.shares != (1.0, 1.0)
 
 
 def _speed(rate: float, second: str = " a second", hour: str = " an hour") -> str:

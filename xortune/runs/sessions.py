@@ -506,6 +506,16 @@ def continue_run(
     return notes
 
 
+def note_session(path: Path, **entries: Any) -> None:
+    """Add entries to the last session in a run's manifest.
+
+    Raises:
+        InputError: the manifest is damaged or cannot be written.
+    """
+    *others, last = sessions_of(manifest_of(path))
+    update_manifest(path, sessions=[*others, {**last, **entries}])
+
+
 def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
     """The manifest's entries at the end of a session: `how` it ended, and what is not counted."""
     *others, last = sessions_of(run.manifest)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,11 +19,21 @@ from xortune.core.formats import as_html
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point
 from xortune.core.trainer import NO_FAILURES
+from xortune.racing.objectives import only_rate
+from xortune.racing.race import is_worse, race_lower
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluations, JournalLines
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
-from xortune.runs.manifest import SPACE, manifest_of, refuse_others, sessions_of, stopped_because
+from xortune.runs.manifest import (
+    SPACE,
+    last_search,
+    manifest_of,
+    refuse_others,
+    rungs_of,
+    sessions_of,
+    stopped_because,
+)
 from xortune.runs.results import measured_names, score_of
 from xortune.runs.run import Run, no_run
 from xortune.runs.sessions import space_at
@@ -165,15 +175,92 @@ RECENT_LINES = 10_000
 """Maximum number of lines over which the recent rate is measured, the last ones."""
 
 
-def _rate(times: NDArray[np.int64], now: float, since: float | None) -> float | None:
-    """Recent proposals per second, from their times in seconds since 1970; None without any."""
+def _rate(
+    times: NDArray[np.int64], counts: NDArray[np.int64], now: float, since: float | None
+) -> float | None:
+    """Recent seeds per second, from the times and counts of lines; None without any.
+
+    Times are in seconds since 1970; -1 if unknown.
+    """
     then = now - RECENT_SECONDS if since is None else max(now - RECENT_SECONDS, since)
-    recent = times[times >= 0][-RECENT_LINES:]
-    recent = recent[recent > then]
-    if recent.size == RECENT_LINES:
-        then = float(recent[0])
-    count = int((recent > then).sum())
-    return count / (now - then) if count and now > then else None
+    times, counts = times[-RECENT_LINES:], counts[-RECENT_LINES:]
+    if times.size == RECENT_LINES:
+        then = max(then, float(times[0]))
+    seeds = int(counts[times > then].sum())
+    return seeds / (now - then) if seeds and now > then else None
+
+
+def _expected(run: Run, done: int, missing: int) -> tuple[int, int] | None:
+    """The seeds expected at the end, at least and at most; None if the ladder is not known.
+
+    Args:
+        run: the run.
+        done: seeds with a result.
+        missing: proposals without a result.
+    """
+    rungs, n = rungs_of(run.manifest), run.results.counts.n
+    if run.manifest.get("complete") is True:
+        return done, done
+    if not rungs:
+        return None
+    first, top = rungs[0], rungs[-1]
+    least = done + missing * first + int(np.maximum(first - n, 0).sum())
+    if len(rungs) == 1:
+        return least, least
+    may_get = np.maximum(top - n, 0)
+    worse = _proven_worse(run)
+    return least, done + missing * top + int(may_get[~worse].sum())
+
+
+def _proven_worse(run: Run) -> NDArray[np.bool_]:
+    """bool, shape (C,): the results that a race for the success rate has proven worse by now.
+
+    By the promise of `racing.race`, with the counts of this moment: the race may have proven more
+    on the way.
+    """
+    results = run.results
+    n, k = results.counts.n, results.counts.k
+    worse = np.zeros(n.shape, np.bool_)
+    if not only_rate(run.objectives) or run.set_aside or not n.size:
+        return worse
+    try:
+        alpha = run.asked.seeds.alpha
+    except InputError:  # the space cannot be read
+        return worse
+    search = run.evaluations
+    configs, first = np.unique(search.column("config"), return_index=True)
+    order = np.argsort(search.column("proposal")[first])
+    numbers = {search.lines.keys[configs[at]]: place for place, at in enumerate(order, 1)}
+    number = np.array([numbers[key] for key in results.keys])
+    bar = float(race_lower(int(k[0]), int(n[0]), int(number[0]), alpha=alpha))
+    # Of configurations with equal counts the last one has the smallest share of alpha.
+    counts, group = np.unique(np.stack([k, n]), axis=1, return_inverse=True)
+    last = np.zeros(counts.shape[1], np.int64)
+    np.maximum.at(last, group.ravel(), number)
+    proven = [
+        is_worse(int(k), int(n), int(most), bar, alpha=alpha)
+        for k, n, most in zip(*counts.tolist(), last, strict=True)
+    ]
+    worse = np.array(proven, np.bool_)[group.ravel()]
+    worse[0] = False
+    return worse
+
+
+def _pace(run: Run, final: Evaluations) -> Pace | None:
+    """How much the workers of the last session that searched have trained; None if unknown."""
+    noted = last_search(run.manifest)
+    if (workers := noted.get("workers")) is None:
+        return None
+    at = final.column("at")
+    mine = np.flatnonzero(at >= (moment(noted.get("started")) or 0))
+    seeds = int(final.column("count")[mine].sum())
+    if not seeds:
+        return Pace(0, workers)
+    if (there := noted.get("worker_seconds")) is not None:
+        return Pace(seeds, workers, noted["busy_seconds"], there)
+    seconds = np.array(final.seconds)[mine]
+    began, ended = float((at[mine] - seconds).min()), float(at[mine].max())
+    return Pace(seeds, workers, float(seconds.sum()), workers * (ended - began))
 
 
 def _last_error(search: Evaluations) -> str | None:
@@ -213,6 +300,62 @@ class Leader(SeedCount):
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
+Span: TypeAlias = tuple[float, float]
+"""Seconds, at least and at most."""
+
+
+def not_above(seconds: Span, before: Span | None) -> Span:
+    """A time left to show after another one: neither end rises."""
+    if before is None:
+        return seconds
+    return min(seconds[0], before[0]), min(seconds[1], before[1])
+
+
+ROUNDS = 3
+"""Seeds for each worker from which on it is said how busy workers were: what trains at the moment
+is not counted, and would be much of it before."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much the workers of a session have trained.
+
+    Attributes:
+        seeds: with a result.
+        workers: how many seeds, or stacks of seeds, may train at once.
+        busy_seconds: that workers trained, summed over the workers.
+        worker_seconds: that workers were there, summed over them: from the begin of the first
+            training to the last result.
+    """
+
+    seeds: int = 0
+    workers: int = 1
+    busy_seconds: float = 0.0
+    worker_seconds: float = 0.0
+
+    @property
+    def busy(self) -> float | None:
+        """The share of the time that workers trained; None before each had `ROUNDS` seeds."""
+        if self.seeds < ROUNDS * self.workers or self.worker_seconds <= 0:
+            return None
+        return min(self.busy_seconds / self.worker_seconds, 1.0)
+
+    @property
+    def rate(self) -> float | None:
+        """Seeds per second of all workers; None before the first result."""
+        if not self.seeds or not self.busy_seconds:
+            return None
+        share = 1.0 if self.busy is None else self.busy
+        return self.workers * share * self.seeds / self.busy_seconds
+
+    def seconds_for(self, done: int, expected: tuple[int, int]) -> Span | None:
+        """Seconds for the seeds that are expected at least and at most; None before a result."""
+        if not (rate := self.rate):
+            return None
+        least, most = (max(seeds - done, 0) / rate for seeds in expected)
+        return least, most
+
+
 @dataclass(frozen=True)
 class Progress:
     """The progress of a search at one moment.
@@ -224,8 +367,11 @@ class Progress:
         seconds: since this session began.
         best: of the configuration that is first so far, in the order of the table.
         failed: proposals that produced no outcome, even when repeated.
-        seeds: given to all configurations so far, those of earlier sessions and in training
-            included.
+        seeds_done: seeds with a result, those of earlier sessions included.
+        seeds_expected: at least and at most, at the end. Without a race both are the same. In a
+            race it is at least what is done, what trains and the first seeds of proposals to come;
+            at most what all configurations may get that are not proven worse than another.
+        pace: of the workers of this session.
     """
 
     done: int
@@ -234,7 +380,9 @@ class Progress:
     seconds: float
     best: SeedCount
     failed: int
-    seeds: int = 0
+    seeds_done: int = 0
+    seeds_expected: tuple[int, int] = (0, 0)
+    pace: Pace = Pace()  # frozen
 
     @property
     def rate(self) -> float:
@@ -242,9 +390,18 @@ class Progress:
         return self.fresh / self.seconds if self.seconds > 0 else 0.0
 
     @property
-    def seconds_left(self) -> float | None:
-        """At the present rate; None before the first proposal is finished."""
-        return (self.total - self.done) / self.rate if self.rate else None
+    def ended(self) -> bool:
+        """Whether the search has trained all its seeds."""
+        return self.seeds_done >= self.seeds_expected[1]
+
+    @property
+    def seconds_left(self) -> Span | None:
+        """At least and at most, by the seconds of a seed; None before the first result."""
+        return self.pace.seconds_for(self.seeds_done, self.seeds_expected)
+
+
+LESS_THAN_ALL = 0.999
+"""The share that is shown where more seeds may follow."""
 
 
 @dataclass(frozen=True)
@@ -261,13 +418,19 @@ class RunStatus:
         done: proposals with a result; the sum of the table's `trials`.
         total: requested proposals; None if unknown.
         evaluations: blocks with a final line, crashed ones included.
-        seeds: seeds of these.
+        seeds_done: seeds of these.
         configs: configurations with a result.
-        rate: proposals per second over the last minutes; None without one, unless running, and if
+        seeds_expected: at the end, at least and at most; the same without a race, see `Progress`.
+            None if unknown. What trains is not seen from outside: it is not in the least.
+        workers: how many seeds, or stacks of seeds, the last session that searched trains at once;
+            None if unknown.
+        busy: the share of the time that they trained; None if unknown, and at the begin.
+        rate: seeds per second over the last minutes; None without one, unless running, and if
             the journal's lines have no time.
-        overall_rate: the same from the start to now, or to the end or the last line if no proposal
+        overall_rate: the same from the start to now, or to the end or the last line if no seed
             is missing; pauses included.
-        seconds_left: until the last proposal at the present rate; None unless running.
+        seconds_left: for the seeds that are expected, at least and at most, at the present rate;
+            None unless running. Neither rises from a `Watcher`'s look to its next.
         best: None before the first result.
         without_outcome: blocks that finally produced no outcome; all their seeds count as crashed.
         crashed: blocks with a crashed seed, those without an outcome included.
@@ -295,11 +458,14 @@ class RunStatus:
     done: int
     total: int | None
     evaluations: int
-    seeds: int
+    seeds_done: int
+    seeds_expected: tuple[int, int] | None
+    workers: int | None
+    busy: float | None
     configs: int
     rate: float | None
     overall_rate: float | None
-    seconds_left: float | None
+    seconds_left: Span | None
     best: Leader | None
     without_outcome: int
     crashed: int
@@ -317,14 +483,37 @@ class RunStatus:
     seconds: float | None = None
     seed_seconds: float | None = None
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether a driver is alive and no seed has a result yet."""
+        return self.state == "running" and not self.evaluations and not self.retried
+
+    @property
+    def shown_state(self) -> str:
+        """The state in words: also `starting`."""
+        return "starting" if self.is_starting else self.state
+
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """The share of the seeds that is done: of those expected at most, and at least.
+
+        None if it is not known how many are expected. Both are 1 only at the end.
+        """
+        if self.seeds_expected is None:
+            return None
+        least, most = (min(self.seeds_done / n, 1.0) if n else 1.0 for n in self.seeds_expected)
+        return most, min(least, LESS_THAN_ALL) if most < 1 else 1.0
+
     def __repr__(self) -> str:
         total = "" if self.total is None else f" of {self.total:,}"
         best = "" if self.best is None else f", best {self.best.k:,}/{self.best.n:,}"
         done = f"{self.done:,}{total} proposals"
-        return f"RunStatus({str(self.path)!r}, {self.state}, {done}{best})"
+        return f"RunStatus({str(self.path)!r}, {self.shown_state}, {done}{best})"
 
     def __str__(self) -> str:
         total = "" if self.total is None else f" of {self.total:,}"
+        if self.is_starting:
+            return f"Run {self.path}: starting, no seed has a result yet."
         return f"Run {self.path}: {self.state}, {self.done:,}{total} proposals done."
 
     def _repr_html_(self) -> str:
@@ -346,6 +535,7 @@ class Watcher:
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
         self._certified: tuple[tuple[JournalLines, int], Certificate | None] | None = None
+        self._left: tuple[int, Span] | None = None  # by the number of sessions
 
     def look(self, now: float | None = None) -> RunStatus:
         """The status of the run now; see `look_closely`."""
@@ -373,7 +563,17 @@ class Watcher:
         if self._certified is not None and self._certified[0] == seen:  # the certificate is too
             run.__dict__["_certificate"] = self._certified[1]
         self._certified = seen, run.certificate
-        return _status(run, driver, self._reader, now), run
+        return self._settled(_status(run, driver, self._reader, now), run), run
+
+    def _settled(self, status: RunStatus, run: Run) -> RunStatus:
+        """A status whose time left is not above that of the look before, in one session."""
+        if status.seconds_left is None:
+            return status
+        session = len(sessions_of(run.manifest))
+        before = self._left[1] if self._left is not None and self._left[0] == session else None
+        left = not_above(status.seconds_left, before)
+        self._left = session, left
+        return replace(status, seconds_left=left)
 
 
 def state_of(driver: Driver, manifest: Mapping[str, Any]) -> State:
@@ -390,26 +590,31 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     ends = search.lines.ends()[0][final.places]
     # A proposal is done with its first block; a race may add more.
     first = np.sort(np.unique(final.column("proposal"), return_index=True)[1])
-    times, total = final.column("at")[first], manifest.get("trials")
+    total = manifest.get("trials")
     if total is None:
         with suppress(InputError):  # the space cannot be read
             total = budget(space_at(path / SPACE))
-    done, started = len(times), moment(manifest.get("started"))
+    done, started = len(first), moment(manifest.get("started"))
+    seeds, spent = int(final.column("count").sum()), sum(final.seconds)
+    expected = None if total is None else _expected(run, seeds, max(total - done, 0))
     written = reader.written if reader.written and 0 < reader.written < LATEST else None
     state = state_of(driver, manifest)
     end, finished = written, moment(manifest.get("finished"))
-    if state == "running" and done != total:
+    if state == "running" and expected != (seeds, seeds):
         end = now
     elif state == "finished" and end is not None and finished is not None:
         end = min(end, finished)  # a later certificate is no part of the search
     overall = recent = left = None
-    seeds, spent = int(final.column("count").sum()), sum(final.seconds)
-    if started is not None and end is not None and end > started and done:
-        overall = done / (end - started)
+    if started is not None and end is not None and end > started and seeds:
+        overall = seeds / (end - started)
+    pace = _pace(run, final)
     if state == "running":
-        recent = _rate(times, now, moment(sessions_of(manifest)[-1].get("started")) or started)
-        if (speed := recent or overall) and total is not None:
-            left = max(total - done, 0) / speed
+        since = moment(sessions_of(manifest)[-1].get("started")) or started
+        recent = _rate(final.column("at"), final.column("count"), now, since)
+        speed = recent or (pace.rate if pace is not None else None) or overall
+        if speed and expected is not None:
+            least, most = (max(n - seeds, 0) / speed for n in expected)
+            left = least, most
     retries = search.places[~finals].tolist()
     return RunStatus(
         path=path,
@@ -420,7 +625,10 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         done=done,
         total=total,
         evaluations=len(final),
-        seeds=seeds,
+        seeds_done=seeds,
+        seeds_expected=expected,
+        workers=None if pace is None else pace.workers,
+        busy=None if pace is None else pace.busy,
         configs=len(run.results),
         rate=recent,
         overall_rate=overall,

@@ -223,7 +223,7 @@ def end(server):
 
 def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     hostile = CONFIG | {"activation": "<img src=x onerror=alert(1)>"}
-    run = write_run(tmp_path / "run", [], name="grows", trials=4, complete=False)
+    run = write_run(tmp_path / "run", [], name="grows", trials=4, ladder=[8], complete=False)
     server = server_of(run)
     shown = show(None, url=server.url)
     sentence = shown.locator("#sentence")
@@ -231,7 +231,7 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     expect(shown.get_by_text("There is nothing to draw yet.")).to_have_count(2)
     append(run.path, done(0, at(0), solved(0, 5, 8)), failed(1, at(1), 0, 8, error="too hot"))
     expect(sentence).to_contain_text("Best so far: 5 of 8 seeds solved")
-    expect(shown).to_have_title("2/4 grows")
+    expect(shown).to_have_title("16/32 grows")
     expect(shown.locator("#rows-now")).to_contain_text("too hot")
     expect(shown.locator("#leading-configurations tbody tr")).to_have_count(2)
     spent = shown.locator("#figure-seeds-so-far .plot")
@@ -246,7 +246,7 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     shown.locator("#figure-seeds-so-far summary").click()
     append(run.path, done(2, at(2), solved(0, 16, 16)), done(3, hostile, solved(0, 9, 16)))
     expect(sentence).to_contain_text("Best so far: 16 of 16 seeds solved")
-    expect(shown.locator("#progress")).to_have_js_property("value", 4)
+    expect(shown.locator("#progress")).to_have_js_property("value", 48)
     expect(spent).to_have_attribute("aria-label", said.format("Of 48 seeds 66.7", 4, 16))
     assert shown.evaluate(hidden) == "legendonly"
     assert shown.evaluate("document.activeElement.textContent") == "Data of this figure"

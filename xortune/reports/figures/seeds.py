@@ -15,7 +15,7 @@ from xortune.core.formats import count, percent
 from xortune.core.outcome import Status
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.objectives import only_rate, only_statistic
-from xortune.reports.analysis import Failures, failures_of, report_of
+from xortune.reports.analysis import Failures, busy_sentence, failures_of, report_of
 from xortune.reports.drawing.model import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.figures.common import (
     LONGEST,
@@ -25,7 +25,7 @@ from xortune.reports.figures.common import (
     plot_of,
     same_in_all,
 )
-from xortune.runs.manifest import rungs_of
+from xortune.runs.manifest import busy_share, rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
 
@@ -102,6 +102,7 @@ def seeds_spent(run: Run) -> Plot:
         full=n[stops == Stop.FULL].tolist(),
         total=int(n.sum()),
         by_stop=by_stop,
+        workers="" if (share := busy_share(run.manifest)) is None else busy_sentence(*share),
         same=same_in_all(results, run.parameters) if few else "",
     )
 

@@ -33,10 +33,11 @@
   let known = 0, last = "";
   const show = ({ status, sentence, rows, version, sections }) => {
     say(sentence);
-    document.title = `${status.done}${status.total === null ? "" : `/${status.total}`} ${status.name}`;
-    bar.hidden = status.total === null;
-    bar.max = status.total || 1;
-    bar.value = status.total ? Math.min(status.done, status.total) : 1;
+    const most = status.seeds_expected?.[1]; // of a race: what it may still give is not done
+    document.title = `${status.seeds_done}${most ? `/${most}` : ""} ${status.name}`;
+    bar.hidden = most === undefined;
+    bar.max = most || 1;
+    bar.value = most ? Math.min(status.seeds_done, most) : 1;
     put("rows", rows);
     if (version !== known) for (const [id, html] of Object.entries(sections)) put(id, html);
     known = version;
