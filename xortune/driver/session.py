@@ -233,11 +233,14 @@ class _Session:
         races = raced(self.space)
         if self.max_in_flight is not None or not (races or self.space.search.sampler in LEARNING):
             return
-        seconds = longest_first_block(self.space, self.trainer)
-        first, proposals = self.space.seeds.ladder[0], budget(self.space)
-        self.max_in_flight = first * most_in_flight(seconds, slots=slots, proposals=proposals)
-        is_short = not has(self.trainer, "users_code") and seconds <= SHORT_BLOCK_SECONDS
-        least = 0 if is_short else least_in_flight(slots)
+        least = most = least_in_flight(slots)
+        # What a seed of a user's code takes is not known beforehand, and more in flight than keeps
+        # the workers busy is not known to the next decision.
+        if has(self.trainer, "stacks_seeds") or not has(self.trainer, "users_code"):
+            seconds = longest_first_block(self.space, self.trainer)
+            most = most_in_flight(seconds, slots=slots, proposals=budget(self.space))
+            least = 0 if seconds <= SHORT_BLOCK_SECONDS else least
+        self.max_in_flight = self.space.seeds.ladder[0] * most
         self.min_in_flight = least if races else None
         update_manifest(self.directory, window=self.max_in_flight, window_least=self.min_in_flight)
         if self.space.search.as_they_come:
