@@ -93,13 +93,13 @@ class Mailbox:
 
     # The workers call these.
 
-    async def begin(self, worker: str, name: str, actor: Any) -> None:
+    async def begin(self, worker: str, name: str, actor: bytes) -> None:
         """Note that a worker has begun.
 
         Args:
             worker: its id.
             name: its host and process id.
-            actor: to kill it.
+            actor: its pickled handle.
         """
         self._keep(worker, None)
         self._add(worker, HERE, (name, actor))

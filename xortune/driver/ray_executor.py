@@ -305,7 +305,8 @@ class RayExecutor:
             self._events = self._mailbox.events.remote()
             for name, what, content in events:
                 if what == HERE:
-                    self._trials[name] = _Trial(*content)
+                    where, actor = content
+                    self._trials[name] = _Trial(where, pickle.loads(actor))  # noqa: S301
                 elif what == TAKEN:
                     self._trials[name].batch = _BatchProgress(self._sent.pop(content))
                 elif what == SAID:

@@ -84,7 +84,8 @@ class WorkerTrial(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         """Say that this worker is there, and import what it trains."""
         name = f"{socket.gethostname()}:{os.getpid()}"
         actor = ray.get_runtime_context().current_actor
-        ray.get(mailbox.begin.remote(self.trial_id, name, actor))
+        # As bytes: a handle would have the mailbox import this class.
+        ray.get(mailbox.begin.remote(self.trial_id, name, pickle.dumps(actor)))
         refuse_other_versions(drivers)
         loaded = trainer.load()
         if has(loaded, "users_code") and (threads := getattr(loaded, "threads", None)):
