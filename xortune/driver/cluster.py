@@ -411,6 +411,10 @@ def slots_to_come(cluster: Cluster) -> int:
     """
     if is_connected() or cluster.place != "local":
         return 0
+    return _fitting_here(cluster)
+
+
+def _fitting_here(cluster: Cluster) -> int:
     return int(_cores(cluster) / cluster.cpus_per_trial)
 
 
@@ -420,7 +424,7 @@ def slots_here(cluster: Cluster) -> int:
     Raises:
         InputError: it is 0.
     """
-    count = slots_to_come(cluster)
+    count = _fitting_here(cluster)
     if not count:
         raise InputError(
             f"{cluster.cpus_per_trial:g} for each trial, but this machine has {_cores(cluster)}",
