@@ -47,7 +47,8 @@ def searched(folder, trainer, high, **options):
 @LONG
 @pytest.mark.usefixtures("one_ray")
 def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
-    trainer = Logging(str(tmp_path / "log"), deaths=DEATHS)
+    # So long that each block is a batch.
+    trainer = Logging(str(tmp_path / "log"), deaths=DEATHS, naps=0.6)
     complete, run = searched(tmp_path, trainer, 5, cluster=Cluster(trial_timeout=LIMIT))
     assert complete
     final = [e for e in run.evaluations if e.final]
@@ -197,10 +198,10 @@ def test_two_halves_on_two_nodes_are_no_place(monkeypatch):
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from test_cluster_deaths import Logging, searched
+from test_cluster_deaths import Cluster, Logging, searched
 folder = Path(sys.argv[1])
 trainer = Logging(str(folder / "log"), deaths={0: "hang", 1: "hang"})
-print("complete", searched(folder, trainer, 1)[0], flush=True)
+print("complete", searched(folder, trainer, 1, cluster=Cluster(ray=True))[0], flush=True)
 """
 
 

@@ -300,8 +300,9 @@ class RayExecutor:
         with uninterrupted():
             try:
                 events = ray.get(self._events)
-            except ray.exceptions.RayActorError:
-                raise Halted("the process that hands out batches has ended") from None
+            except ray.exceptions.RayActorError as error:
+                check_ray()
+                raise Halted("the process that hands out batches to Ray's workers ended") from error
             self._events = self._mailbox.events.remote()
             for name, what, content in events:
                 if what == HERE:
