@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from xortune.core.errors import Halted, InputError
 from xortune.core.files import FREE_SPACE, is_full
@@ -406,8 +407,10 @@ class _TuneThread(threading.Thread):
 
     def _fit(self) -> None:
         resources = {"cpu": self._cluster.cpus_per_trial, "gpu": self._cluster.gpus_per_trial}
+        # Tune keeps references to the parameters of a class, by its name. To replace them in a
+        # later Ray of this process would free objects that have the same ids there.
         trainable = tune.with_parameters(
-            WorkerTrial,
+            type(f"Worker{uuid4().hex}", (WorkerTrial,), {}),
             trainer=PickledTrainer.of(self._trainer),
             drivers=versions(),
             mailbox=self._mailbox,
