@@ -25,9 +25,9 @@ from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
-from xortune.driver.executors import _BatchProgress
 from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.driver.process import ray_settings, uninterrupted
+from xortune.driver.progress import BatchProgress
 from xortune.driver.ray_worker import PickledTrainer, WorkerTrial, logger, versions
 from xortune.driver.worker import BEGUN, RAISED, TRAINED, block_id, trains_as_one
 
@@ -138,7 +138,7 @@ class Watchdog:
 
 
 @dataclass
-class _Trial:
+class _LiveWorker:
     """A worker that is there.
 
     Attributes:
@@ -152,7 +152,7 @@ class _Trial:
     name: str
     actor: Any
     has_trained: bool = False
-    batch: _BatchProgress | None = None
+    batch: BatchProgress | None = None
     expired: float | None = None
 
 
@@ -187,7 +187,7 @@ class RayExecutor:
         self._sent: dict[int, tuple[Job, ...]] = {}  # batches that no worker has, by number
         self._count = 0  # of batches
         self._again: set[tuple[str, int]] = set()  # blocks that were lost: they go out first
-        self._trials: dict[str, _Trial] = {}
+        self._trials: dict[str, _LiveWorker] = {}
         self._watchdog = Watchdog(cluster.trial_timeout)
         self._failed_starts = 0
         self._idle_since: float | None = None
@@ -235,7 +235,7 @@ class RayExecutor:
         return len(self._sent) + len(self._progress)
 
     @property
-    def _progress(self) -> list[_BatchProgress]:
+    def _progress(self) -> list[BatchProgress]:
         return [trial.batch for trial in self._trials.values() if trial.batch is not None]
 
     def _cancel_unwanted(self, batches: Batches) -> None:
@@ -308,17 +308,17 @@ class RayExecutor:
             for name, what, content in events:
                 if what == HERE:
                     where, actor = content
-                    self._trials[name] = _Trial(where, pickle.loads(actor))  # noqa: S301
+                    self._trials[name] = _LiveWorker(where, pickle.loads(actor))  # noqa: S301
                 elif what == TAKEN:
-                    self._trials[name].batch = _BatchProgress(self._sent.pop(content))
+                    self._trials[name].batch = BatchProgress(self._sent.pop(content))
                 elif what == SAID:
                     for message in pickle.loads(content):  # noqa: S301  # from our own worker
                         self._hear(name, self._trials[name], *message)
                 elif what == ENDED:
                     self._lose(name, pickle.loads(content))  # noqa: S301  # from our own thread
 
-    def _hear(self, name: str, trial: _Trial, what: str, *content: Any) -> None:
-        """Use a message of a worker; see `_Worker`."""
+    def _hear(self, name: str, trial: _LiveWorker, what: str, *content: Any) -> None:
+        """Use a message of a worker; see `_BatchTrainer`."""
         progress = trial.batch
         assert progress is not None  # a worker speaks of its batch
         if what == BEGUN:

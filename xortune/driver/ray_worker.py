@@ -90,7 +90,7 @@ class WorkerTrial(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         loaded = trainer.load()
         if has(loaded, "users_code") and (threads := getattr(loaded, "threads", None)):
             use_threads(threads)
-        self._worker = _Worker(self.trial_id, loaded, mailbox)
+        self._worker = _BatchTrainer(self.trial_id, loaded, mailbox)
 
     def step(self) -> dict[str, Any]:
         """Train batch after batch."""
@@ -100,7 +100,7 @@ class WorkerTrial(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
                 self._worker.train_next()
 
 
-class _Worker:
+class _BatchTrainer:
     """Trains batches of a mailbox, and says what becomes of each.
 
     It says, in this order: `(BEGUN, index, first, count)` before a part of a block trains;
