@@ -16,10 +16,11 @@ from drivers import wait_until
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
-from xortune.driver import ray_executor as versions_module
+from xortune.driver import ray_worker as versions_module
 from xortune.driver.batches import ATTEMPTS
 from xortune.driver.cluster import Cluster, slots
-from xortune.driver.ray_executor import Watchdog, captured_messages, classify_failure
+from xortune.driver.ray_executor import Watchdog, classify_failure
+from xortune.driver.ray_worker import captured_messages
 from xortune.driver.session import search_session
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
@@ -46,7 +47,8 @@ def searched(folder, trainer, high, **options):
 @LONG
 @pytest.mark.usefixtures("one_ray")
 def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
-    trainer = Logging(str(tmp_path / "log"), deaths=DEATHS)
+    # So long that each block is a batch.
+    trainer = Logging(str(tmp_path / "log"), deaths=DEATHS, naps=0.6)
     complete, run = searched(tmp_path, trainer, 5, cluster=Cluster(trial_timeout=LIMIT))
     assert complete
     final = [e for e in run.evaluations if e.final]
@@ -196,10 +198,10 @@ def test_two_halves_on_two_nodes_are_no_place(monkeypatch):
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from test_cluster_deaths import Logging, searched
+from test_cluster_deaths import Cluster, Logging, searched
 folder = Path(sys.argv[1])
 trainer = Logging(str(folder / "log"), deaths={0: "hang", 1: "hang"})
-print("complete", searched(folder, trainer, 1)[0], flush=True)
+print("complete", searched(folder, trainer, 1, cluster=Cluster(ray=True))[0], flush=True)
 """
 
 

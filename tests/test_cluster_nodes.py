@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -62,9 +63,13 @@ class Visit:
             self.here, self.since = self.cluster.add_node(num_cpus=1), time.monotonic()
         elif self.here is not None and nodes - self.known:
             self.took, self.joined = time.monotonic() - self.since, nodes - self.known
-            self.cluster.remove_node(self.here)
+            # In a thread: meanwhile the driver hands out batches, and the node is at work.
+            threading.Thread(target=self.remove, args=(self.here,)).start()
             self.here = None
-            (self.folder / "hurry").touch()
+
+    def remove(self, node):
+        self.cluster.remove_node(node)
+        (self.folder / "hurry").touch()
 
 
 def test_a_node_that_joins_is_used_and_one_that_leaves_loses_only_what_it_was_at(

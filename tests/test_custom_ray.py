@@ -190,7 +190,7 @@ def run(config, seed):
 def place(one_ray, tmp_path_factory):
     """A folder with a function and a finished run, and what was noted meanwhile."""
     folder, told = tmp_path_factory.mktemp("places"), Mock()
-    starts = Mock(side_effect=session_module.on_ray)
+    starts = Mock(side_effect=session_module.executor_for)
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text(TRAIN)
     (folder / "code" / "beside.txt").write_text("0.5")
@@ -198,7 +198,7 @@ def place(one_ray, tmp_path_factory):
     (folder / "space.yaml").write_text(FUNCTION_SPACE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(session_module, "on_ray", starts)
+        patch.setattr(session_module, "executor_for", starts)
         apart = "xortune.driver.certify.certify_run"
         patch.setattr(apart, lambda *_, **__: pytest.fail("nothing is left to be certified apart"))
         for name in LOGGERS:
@@ -231,7 +231,7 @@ def test_a_search_certifies_on_its_own_workers(place, monkeypatch):
     assert "The winners on seeds" in (run.path / "report.md").read_text()
     # The command in this process says the same.
     monkeypatch.chdir(folder)
-    copy = shutil.copytree(run.path, folder / "copy")
+    copy = shutil.copytree(run.path, folder / "apart" / "copy")  # another project
     lines = (copy / JOURNAL).read_text().splitlines(keepends=True)
     (copy / JOURNAL).write_text("".join(line for line in lines if '"purpose"' not in line))
     xt.certify(copy, seeds=5)

@@ -50,7 +50,7 @@ def test_a_killed_part_of_ray_interrupts_the_search_and_nothing_outlives_it(
 ):
     (tmp_path / "space.yaml").write_text(SLOW)
     (tmp_path / "train.py").write_text(TRAIN)
-    command = [sys.executable, "-m", "xortune", "search", "space.yaml", "--output", "run"]
+    command = [sys.executable, "-m", "xortune", "search", "space.yaml", "--output", "run", "--ray"]
     given = {"cwd": tmp_path, "env": {**os.environ, "NO_COLOR": "1", MARK: str(tmp_path)}}
     with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, **given) as process:
         wait_for_lines(process, tmp_path / "run", 3)

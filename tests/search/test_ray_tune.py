@@ -1,6 +1,5 @@
 """A search with Ray itself, as a user may have started it: no search may shut it down."""
 
-import copy
 import errno
 import importlib
 import json
@@ -11,14 +10,12 @@ import time
 
 import pandas as pd
 import pytest
-from drivers import without_ray
 from fakes import Dying
 
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
-from xortune.core.point import Point
-from xortune.core.trainer import NOT_FINISHED, Block
+from xortune.core.trainer import NOT_FINISHED
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
 from xortune.driver.batches import Batches
@@ -113,15 +110,15 @@ def test_counts_are_those_of_evaluate(finished):
 
 
 def test_the_same_seed_proposes_the_same_and_resuming_trains_nothing_twice(
-    finished, space_file, tmp_path, monkeypatch
+    finished, space_file, tmp_path
 ):
-    without_ray(monkeypatch.setattr)  # what Ray's workers counted is counted here too
+    """What Ray's workers counted is counted in this process too."""
     whole, part = finished[0], tmp_path / "part"
     journal = shutil.copytree(whole.path, part) / JOURNAL
     lines = journal.read_bytes().splitlines(keepends=True)
     before = b"".join(line for line in lines if json.loads(line)["proposal"] < 4)
     journal.write_bytes(before)
-    rest = xt.search(space_file, output=part, trials=6, resume=True)
+    rest = xt.search(space_file, output=part, trials=6, resume=True, workers=0)
     after = journal.read_bytes()
     assert after.startswith(before)
     assert after[len(before) :].count(b"\n") == 2
@@ -133,20 +130,16 @@ def test_the_same_seed_proposes_the_same_and_resuming_trains_nothing_twice(
 def test_resuming_a_finished_run_does_nothing(finished, space_file, monkeypatch):
     files = [finished[0].path / name for name in (JOURNAL, "table.csv")]
     before = [file.read_bytes() for file in files]
-    for name in ("on_ray", "connected"):
-        refuse = lambda *_, **__: pytest.fail("Ray is not needed")  # noqa: E731
-        monkeypatch.setattr(session_module, name, refuse)
+    refuse = lambda *_, **__: pytest.fail("Ray is not needed")  # noqa: E731
+    monkeypatch.setattr(session_module, "executor_for", refuse)
     for trials in (None, 3):
         again = xt.search(space_file, output=files[0].parent, resume=True, trials=trials)
         assert len(again.evaluations) == 6
     assert [file.read_bytes() for file in files] == before
 
 
-def test_resuming_where_only_a_torn_line_was_written_simply_starts(
-    space_file, tmp_path, monkeypatch
-):
-    without_ray(monkeypatch.setattr)
-    given = {"output": tmp_path / "torn", "trials": 1, "sampler": "random"}
+def test_resuming_where_only_a_torn_line_was_written_simply_starts(space_file, tmp_path):
+    given = {"output": tmp_path / "torn", "trials": 1, "sampler": "random", "workers": 0}
     (xt.search(space_file, **given).path / JOURNAL).write_text('{"proposal": 0, "key": "abc')
     assert numbers(xt.search(space_file, resume=True, **given).evaluations) == [0]
 
@@ -158,7 +151,7 @@ def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
         assert not (tmp_path / name / JOURNAL).exists()
 
 
-def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(
+def test_a_block_that_kills_its_worker_or_raises_costs_no_other_block(
     tmp_path, caplog, monkeypatch
 ):
     """And what a worker logs is told here: it has the GPU that Ray assigned, by its number.
@@ -174,7 +167,7 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(
     logged = [record.getMessage() for record in caplog.records]
     assert any(re.fullmatch(r"\S+:\d+: trains on GPU 0", message) for message in logged)
     log = (tmp_path / "log").read_text().split()
-    assert log.count("0") == 2, "the first pack holds them all, and dies at the first"
+    assert sorted(log) == ["0", "1", "2"], "nothing that was trained is trained again"
     run = load_run(tmp_path / "run")
     assert numbers(run.evaluations) == list(range(3))
     by_x = {result.point["x"]: result.outcome for result in run.results}
@@ -188,6 +181,21 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(
         assert len(tries[x].error) < 300
     assert progress[-1].failed == 2
     assert not [record for record in caplog.records if record.name.startswith("ray.tune")]
+
+
+def test_a_worker_lives_as_long_as_the_search_and_a_seed_is_a_unit(tmp_path):
+    """A worker that has nothing to do for a moment is not ended, and started again for seconds."""
+
+    def slow(config, seed):
+        time.sleep(0.6)
+        return seed % 2 == 0
+
+    space = {"name": "slow", "parameters": {"x": {"choice": [1, 2]}}}
+    space |= {"search": {"sampler": "grid"}, "seeds": {"ladder": [1, 2, 4]}}
+    run = xt.search(space, train=slow, output=tmp_path / "run")
+    assert [line.block.count for line in run.evaluations] == [1] * len(run.evaluations)
+    assert len(run.evaluations) >= 6
+    assert len({line.worker for line in run.evaluations if line.worker}) <= 2
 
 
 def test_a_config_that_is_proven_worse_meanwhile_ends_at_its_next_report(tmp_path, monkeypatch):
@@ -241,22 +249,14 @@ def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch):
         session_module.search_session(*asked)
     assert begun == [1], "nothing is tried again on a full disk"
     monkeypatch.undo()
-    without_ray(monkeypatch.setattr)
-    assert session_module.search_session(*asked)
+    assert session_module.search_session(*asked, cluster=Cluster(workers=0))
     assert numbers(load_run(tmp_path / "run").evaluations) == list(range(3))
 
 
-def test_tune_neither_copies_a_batch_nor_writes_it_down():
-    payload = ray_tune.OpaquePayload([Block(Point({"x": 1}), 0, 4)] * 3)
-    assert copy.deepcopy(payload) is payload
-    assert str(payload) == "..."
-
-
-def test_the_rate_that_ended_a_search_is_noted(tmp_path, monkeypatch):
-    without_ray(monkeypatch.setattr)
+def test_the_rate_that_ended_a_search_is_noted(tmp_path):
     text = SPACE.replace("ladder: [8]", "race: {max: 256}").replace("trials: 6", "trials: 200")
     space = parse_space(text + "stop: {proven_rate: 0.8}\n")
-    run = xt.search(space, output=tmp_path / "run")
+    run = xt.search(space, output=tmp_path / "run", workers=0)
     assert run.table["trials"].sum() < 100
     proven = run.manifest["proven"]
     assert run.table.set_index("key")["rate"][proven["key"]] >= proven["rate"] >= 0.8

@@ -28,6 +28,7 @@ from xortune.core.errors import (
     refuse_given,
 )
 from xortune.driver.process import (
+    environment_kept,
     is_connected,
     levels_kept,
     note_ray,
@@ -338,7 +339,9 @@ def _start(cores: int) -> None:
     constants = ray._private.ray_constants
     before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
-        _init("local", include_dashboard=False, num_cpus=cores, _node_ip_address="127.0.0.1")
+        with environment_kept():  # workers inherit it; by a `runtime_env` each starts later
+            os.environ.update(_for_workers())
+            _init("local", include_dashboard=False, num_cpus=cores, _node_ip_address="127.0.0.1")
     except Exception as error:  # Ray raises a plain Exception if a node does not start in time
         ray.shutdown()  # some processes may have started
         raise InputError(
@@ -362,7 +365,7 @@ def _reach(address: str) -> None:
     try:
         if host and port.isdecimal():  # Ray would retry for minutes, and print each attempt
             socket.create_connection((host, int(port)), timeout=5).close()
-        _init(address)
+        _init(address, runtime_env={"env_vars": _for_workers()})
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{address!r} cannot be reached ({_first_line(error)})",
@@ -383,9 +386,12 @@ def _init(where: str, **more: Any) -> None:
         address=where,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env={"env_vars": {name: os.environ.get(name, WORKERS[name]) for name in WORKERS}},
         **more,
     )
+
+
+def _for_workers() -> dict[str, str]:
+    return {name: os.environ.get(name, value) for name, value in WORKERS.items()}
 
 
 def _cores(cluster: Cluster) -> int:
@@ -405,6 +411,10 @@ def slots_to_come(cluster: Cluster) -> int:
     """
     if is_connected() or cluster.place != "local":
         return 0
+    return _fitting_here(cluster)
+
+
+def _fitting_here(cluster: Cluster) -> int:
     return int(_cores(cluster) / cluster.cpus_per_trial)
 
 
@@ -414,7 +424,7 @@ def slots_here(cluster: Cluster) -> int:
     Raises:
         InputError: it is 0.
     """
-    count = slots_to_come(cluster)
+    count = _fitting_here(cluster)
     if not count:
         raise InputError(
             f"{cluster.cpus_per_trial:g} for each trial, but this machine has {_cores(cluster)}",

@@ -10,14 +10,14 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from xortune.core.errors import InputError, error_text
-from xortune.core.trainer import Block, Trainer, stacking_of
+from xortune.core.trainer import Trainer, stacking_of
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, connected, slots_here
 from xortune.driver.loop import Executor
@@ -30,6 +30,7 @@ from xortune.driver.processes import (
     processes_for,
     timed_out,
 )
+from xortune.driver.progress import BatchProgress
 from xortune.driver.worker import (
     BEGUN,
     DONE,
@@ -48,67 +49,6 @@ LOOK_SECONDS = 1.0
 FAILED_STARTS = 3
 """Number of workers in a row that end before they train, after which the search ends."""
 
-Parts = Sequence[tuple[int, Block]]
-"""Parts of a batch: the index of a job, and the part of its block."""
-
-
-@dataclass
-class _BatchProgress:
-    """What has become of a batch.
-
-    Attributes:
-        jobs: of the batch.
-        left: the part of each job's block without a result, by the index of the job.
-        begun: the part that trains now; None before the first and between two.
-        since: `time.monotonic` when it began.
-    """
-
-    jobs: tuple[Job, ...]
-    left: dict[int, Block] = field(init=False)
-    begun: tuple[int, Block] | None = None
-    since: float = math.inf
-
-    def __post_init__(self) -> None:
-        self.left = {index: job.block for index, job in enumerate(self.jobs)}
-
-    def begin(self, index: int, part: Block) -> None:
-        """Note that a part trains now."""
-        self.begun, self.since = (index, part), time.monotonic()
-
-    def end(self, parts: Parts) -> tuple[Job, ...]:
-        """Note that parts have a result; return them as jobs."""
-        self.begun, self.since = None, math.inf
-        ended = []
-        for index, part in parts:
-            ended.append(replace(self.jobs[index], block=part))
-            left = self.left.pop(index)
-            if rest := left.count - part.count:
-                self.left[index] = Block(part.point, part.seeds.stop, rest)
-        return tuple(ended)
-
-    def lost(self, *, as_one: bool) -> tuple[tuple[Job, ...], tuple[Job, ...]]:
-        """The jobs that trained when their worker ended, and those that had not begun.
-
-        Args:
-            as_one: whether a batch trains as one.
-        """
-        fault, rest = [], []
-        for index, block in self.left.items():
-            job = replace(self.jobs[index], block=block)
-            if self.begun is not None and as_one:
-                fault.append(job)
-            elif self.begun is None or index != self.begun[0]:
-                rest.append(job)
-            else:
-                part = self.begun[1]
-                fault.append(replace(job, block=part))
-                before, after = part.first - block.first, block.seeds.stop - part.seeds.stop
-                if before:  # trained, but not sent
-                    rest.append(replace(job, block=Block(block.point, block.first, before)))
-                if after:
-                    rest.append(replace(job, block=Block(block.point, part.seeds.stop, after)))
-        return tuple(fault), tuple(rest)
-
 
 class LocalExecutor:
     """Trains in this process.
@@ -121,7 +61,7 @@ class LocalExecutor:
     def __init__(self, trainer: Trainer, slots: int = 1) -> None:
         self._trainer, self.slots = trainer, slots
         self._batches = 0  # that are being trained
-        self._progress = _BatchProgress(())
+        self._progress = BatchProgress(())
         self._pieces: Iterator[Piece] = iter(())
         self.done: deque[Done] = deque()
 
@@ -133,7 +73,7 @@ class LocalExecutor:
         while self._batches < self.slots and (jobs := batches.next()):
             taken += jobs
             self._batches += 1
-        self._progress = _BatchProgress(tuple(taken))
+        self._progress = BatchProgress(tuple(taken))
         blocks = [job.block for job in taken]
         self._pieces = pieces(self._trainer, blocks, until=batches.until)
 
@@ -169,7 +109,7 @@ class _Busy:
     """A worker with a batch, and why it is killed, if it is."""
 
     worker: Worker
-    progress: _BatchProgress
+    progress: BatchProgress
     exceeded: str | None = None
     seconds: float = 0.0
     whole: Done | None = None  # the results of a batch that trained as one
@@ -209,7 +149,7 @@ class Pool:
                 self._processes = processes_for(self._trainer)
             worker = self._processes.take()
             worker.is_idle = False
-            self._busy.append(_Busy(worker, _BatchProgress(jobs)))
+            self._busy.append(_Busy(worker, BatchProgress(jobs)))
             blocks = [job.block for job in jobs]
             worker.train(self._trainer, blocks, batches.until, encodes=self._encodes)
 

@@ -55,7 +55,7 @@ from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.reaper import kill_group
 from xortune.trainers.source import AnySource, packages_of
 
-NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_executor.refuse"}
+NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_worker.refuse"}
 """Ray calls this before it starts. A Ray started by a function would listen on every address."""
 
 END_SECONDS = 5.0

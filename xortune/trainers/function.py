@@ -132,7 +132,7 @@ class SeedTimeout(Ended):
 
 
 class BlockCancelled(Ended):
-    """The block is cancelled; see `driver.ray_executor`."""
+    """The block is cancelled; see `cancelling_if`."""
 
 
 @dataclass(frozen=True)

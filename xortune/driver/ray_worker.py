@@ -1,0 +1,268 @@
+"""A worker of Ray: a trial of Ray Tune, which trains batches as long as the search lasts.
+
+Each worker imports this module, so it imports no more than training needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+from unittest.mock import patch
+
+import cloudpickle
+
+from xortune.core.errors import InputError, TrainingError, error_text
+from xortune.core.outcome import Outcome
+from xortune.core.trainer import Block, Trainer, has, stacking_of
+from xortune.core.version import VERSION
+from xortune.driver.process import ray_settings
+from xortune.driver.processes import ProcessEnded, killed_after, train_in_process
+from xortune.driver.worker import BEGUN, DONE, RAISED, TRAINED, block_id, encoded, pieces
+from xortune.trainers.function import cancelling_if
+from xortune.trainers.limits import use_threads
+from xortune.trainers.verdicts import one_line
+
+with ray_settings():
+    import ray
+    from ray import tune
+    from ray.actor import ActorClass
+    from ray.remote_function import RemoteFunction
+
+LOOK_SECONDS = 1.0
+"""Time between two looks of a training that reports at whether its block is cancelled."""
+
+ANSWER_SECONDS = 5.0
+"""Maximum time that it waits for the answer; then it goes on."""
+
+logger = logging.getLogger("xortune.trainers")
+"""What trainers log."""
+
+
+@dataclass(frozen=True)
+class PickledTrainer:
+    """A trainer as bytes, with the folders that the program has put into `sys.path`.
+
+    Ray does not send those. Folders of Python itself exist on the worker.
+    """
+
+    content: bytes
+    path: tuple[str, ...]
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> PickledTrainer:
+        """Pickle a trainer."""
+        path = [os.path.abspath(folder) for folder in sys.path]  # noqa: PTH100  # resolves "" too
+        own = [folder for folder in path if not folder.startswith((sys.prefix, sys.base_prefix))]
+        return cls(cloudpickle.dumps(trainer), tuple(own))
+
+    def load(self) -> Trainer:
+        """The trainer; its module is imported."""
+        sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
+        trainer: Trainer = pickle.loads(self.content)  # noqa: S301  # from our own driver
+        return trainer
+
+
+class WorkerTrial(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
+    """Trains the batches that it gets from the mailbox, until it is killed."""
+
+    def setup(
+        self,
+        config: dict[str, Any],  # noqa: ARG002
+        trainer: PickledTrainer,
+        drivers: dict[str, str],
+        mailbox: Any,
+    ) -> None:
+        """Say that this worker is there, and import what it trains."""
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        actor = ray.get_runtime_context().current_actor
+        # As bytes: a handle would have the mailbox import this class.
+        ray.get(mailbox.begin.remote(self.trial_id, name, pickle.dumps(actor)))
+        refuse_other_versions(drivers)
+        loaded = trainer.load()
+        if has(loaded, "users_code") and (threads := getattr(loaded, "threads", None)):
+            use_threads(threads)
+        self._worker = _BatchTrainer(self.trial_id, loaded, mailbox)
+
+    def step(self) -> dict[str, Any]:
+        """Train batch after batch."""
+        users = has(self._worker.trainer, "users_code")
+        with refusing_tasks() if users else nullcontext():
+            while True:
+                self._worker.train_next()
+
+
+class _BatchTrainer:
+    """Trains batches of a mailbox, and says what becomes of each.
+
+    It says, in this order: `(BEGUN, index, first, count)` before a part of a block trains;
+    `(TRAINED, parts, results, seconds, stacking, warnings)` after a piece, whose parts are such
+    triples; `(DONE,)`, or `(RAISED, reason)`.
+
+    Args:
+        name: of this worker in the mailbox.
+        trainer: what trains.
+        mailbox: the actor.
+    """
+
+    def __init__(self, name: str, trainer: Trainer, mailbox: Any) -> None:
+        self.trainer = trainer
+        self._name, self._mailbox = name, mailbox
+        self._said: list[tuple[Any, ...]] = []  # what is not sent yet
+
+    def train_next(self) -> None:
+        """Wait for a batch and train it."""
+        content, left = ray.get(self._mailbox.next.remote(self._name, self._packed()))
+        blocks: list[Block] = pickle.loads(content)  # noqa: S301  # from our own driver
+        until = None if left is None else time.time() + left
+        try:
+            self._train(blocks, until)
+        except ray.exceptions.RayError:  # of the mailbox: the driver has ended
+            raise
+        except Exception as error:  # a trainer's own; the worker lives on for the next batch
+            self._said.append((RAISED, one_line(error_text(error))))
+        else:
+            self._said.append((DONE,))
+
+    def _train(self, blocks: Sequence[Block], until: float | None) -> None:
+        current, looked = blocks[0], time.monotonic()
+
+        def begin(index: int, part: Block) -> bool:
+            nonlocal current, looked
+            current, looked = blocks[index], time.monotonic()
+            self._said.append((BEGUN, index, part.first, part.count))
+            return self._is_wanted(current)
+
+        def is_cancelled(_: Block) -> bool:
+            nonlocal looked
+            if time.monotonic() - looked < LOOK_SECONDS:
+                return False
+            looked = time.monotonic()
+            with suppress(ray.exceptions.GetTimeoutError):  # the driver is slow
+                return not self._is_wanted(current, ANSWER_SECONDS)
+            return False
+
+        in_process = killed_after(self.trainer) is not None
+        trainer = _InProcess(self.trainer) if in_process else self.trainer
+        singly = in_process and not has(trainer, "takes_many_seeds")
+        cancels = is_cancelled if has(trainer, "users_code") else None
+        with captured_messages() as messages, cancelling_if(cancels):
+            for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
+                results = [
+                    encoded(p, r) for (_, p), r in zip(piece.parts, piece.results, strict=True)
+                ]
+                parts = [(index, part.first, part.count) for index, part in piece.parts]
+                stacking = stacking_of(trainer, piece.parts[0][1])
+                warnings = messages[:]
+                messages.clear()
+                self._said.append((TRAINED, parts, results, piece.seconds, stacking, warnings))
+
+    def _is_wanted(self, block: Block, seconds: float | None = None) -> bool:
+        """Send what is to be said, and ask for whether the results of a block are wanted."""
+        said = self._mailbox.say.remote(self._name, self._packed(), block_id(block))
+        is_wanted: bool = ray.get(said, timeout=seconds)
+        return is_wanted
+
+    def _packed(self) -> bytes | None:
+        said, self._said = self._said, []
+        return pickle.dumps(said) if said else None
+
+
+class _InProcess:
+    """Trains seeds whose time limit only killing their process enforces, in another process.
+
+    A seed that ends that process has crashed.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trainer, name)
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        """One result for each block."""
+        results = []
+        for block in blocks:
+            result = train_in_process(self._trainer, block)
+            if isinstance(result, ProcessEnded):
+                result = Outcome.crashed(block.seeds, 0, str(result))
+            results.append(result)
+        return results
+
+
+PACKAGES = ("torch", "numba", "numpy")
+"""The packages that determine the numbers of a training."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of xortune and of `PACKAGES`, without the build (`+cpu`), which may differ."""
+    return {"xortune": VERSION} | {name: version(name).partition("+")[0] for name in PACKAGES}
+
+
+def refuse_other_versions(drivers: dict[str, str]) -> None:
+    """Raise an InputError if a version differs from the driver's: one count has one version."""
+    here = versions()
+    others = [f"{name} {here[name]}, not {v}" for name, v in drivers.items() if here[name] != v]
+    if others:
+        raise InputError(f"{socket.gethostname()} has {'; '.join(others)} as the driver has")
+
+
+@contextmanager
+def captured_messages() -> Iterator[list[str]]:
+    """The warnings that engines log, each once: the driver shows them, as nobody reads this log."""
+    messages: list[str] = []
+
+    def capture(record: logging.LogRecord) -> bool:
+        if (message := record.getMessage()) not in messages:
+            messages.append(message)
+        return False
+
+    handler = logging.Handler(logging.WARNING)
+    handler.addFilter(capture)
+    logger.addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
+
+
+# A user's function may not use Ray itself: its tasks would wait forever.
+
+USES_RAY = (
+    "the function uses Ray itself, but the trials of a search hold all CPUs: tasks that it starts "
+    "would wait forever; train without Ray, or ask for num_cpus=0 and give --no-check"
+)
+
+
+def refuse(_: object = None) -> None:
+    """Raise a RuntimeError: Ray calls this before it starts in a function's subprocess."""
+    raise RuntimeError(USES_RAY)
+
+
+@contextmanager
+def refusing_tasks() -> Iterator[None]:
+    """Refuse tasks and actors that ask for CPUs: the trial holds all of its placement group."""
+    with (
+        patch.object(RemoteFunction, "_remote", _checked(RemoteFunction._remote)),
+        patch.object(ActorClass, "_remote", _checked(ActorClass._remote)),
+    ):
+        yield
+
+
+def _checked(remote: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(self: Any, *args: Any, **options: Any) -> Any:
+        given = {**self._default_options, **{k: v for k, v in options.items() if v is not None}}
+        if given.get("num_cpus") != 0 and given.get("scheduling_strategy") is None:
+            refuse()
+        return remote(self, *args, **options)
+
+    return checked
