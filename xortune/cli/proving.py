@@ -213,6 +213,8 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         "max_seeds": verdict.most,
         "statuses": counts and {status.label: count for status, count in counts.items()},
         "first_crash": _crash_json(verdict.first_crash),
+        "deterministic": verdict.deterministic,
+        "twice": verdict.twice or None,
         "line": verdict.line,
     }
 
@@ -400,6 +402,8 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "high": high,
         "epochs_to_solve": outcome.epochs_to_solve,
         "first_seed": int(outcome.seeds[0]),
+        "deterministic": outcome.deterministic,
+        "twice": outcome.details.twice or None,
         "statuses": {status.label: count for status, count in outcome.endings.items()},
         "first_crash": _crash_json(outcome.first_crash),
     }
