@@ -23,6 +23,7 @@ from xortune.core.outcome import Status
 from xortune.core.trainer import Stacking
 from xortune.driver import certify
 from xortune.driver import evaluate as evaluate_module
+from xortune.driver import search as search_module
 from xortune.driver import trainer as trainer_module
 from xortune.driver.certify import estimate_of_seeds
 from xortune.driver.cluster import Cluster
@@ -554,7 +555,7 @@ def test_the_command_tells_it_once_and_again_when_it_resumes():
     ],
 )
 def test_what_is_not_trained_twice_is_unknown(monkeypatch, longest, options, noted, calls):
-    monkeypatch.setattr(trainer_module, "LONG_SEED", longest)
+    monkeypatch.setattr(search_module, "LONG_SEED", longest)
     CALLS.clear()
     run, sentences = searched(train, "run", **options)
     assert (run.manifest["deterministic"], sentences) == (noted, [])

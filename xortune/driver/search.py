@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from xortune.driver.processes import (
     refuse_unsendable,
 )
 from xortune.driver.trainer import (
+    LONG_SEED,
     TRIES,
     Check,
     check_by_training,
@@ -539,7 +541,7 @@ def _checked(
             counts=bool(points),
             most=cluster.trial_timeout,
             processes=0 if here or cluster.is_ray else slots_to_come(cluster),
-            check_seeds=check_seeds,
+            longest=math.inf if check_seeds else LONG_SEED if counted else 0.0,
         )
         known = {} if check is None else check.known
         if known and isinstance(trainer, CustomTrainer | CommandTrainer):

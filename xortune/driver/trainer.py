@@ -288,12 +288,12 @@ def check_by_training(
     counts: bool = False,
     most: float | None = None,
     processes: int = 0,
-    check_seeds: bool = False,
+    longest: float = 0.0,
 ) -> Check | None:
     """Train one seed with a user's function or command, before a search starts.
 
-    If it raises, two more configs and seeds are tried: a seed may fail. The seed trains a second
-    time, after another seed: its result may depend on more than the seed.
+    If it raises, two more configs and seeds are tried: a seed may fail. A seed of up to `longest`
+    seconds trains a second time, after another seed: its result may depend on more than the seed.
 
     Args:
         space: the space to search.
@@ -303,7 +303,7 @@ def check_by_training(
             it again: its call takes as long without this seed.
         most: time limit of a function's call, in seconds; None for any time.
         processes: the number of workers that will train. Some are started meanwhile.
-        check_seeds: whether a seed of more than `LONG_SEED` trains twice too.
+        longest: most seconds of a seed that trains twice; see `LONG_SEED`.
 
     Returns:
         The check; None for the built-in network, which needs none.
@@ -332,7 +332,7 @@ def check_by_training(
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
             twice, known = None, {(block.point.key, seed): result}
-            if check_seeds or seconds <= LONG_SEED:
+            if seconds <= longest:
                 twice, other = _trained_twice(space, trainer, block, result, seconds, most=most)
                 known |= other
             # Where a seed does not determine its result, those beside it cannot be blamed.
