@@ -194,6 +194,7 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
         "gpus_per_trial": 0.0,
         "engine": "auto",
         "dry_run": True,
+        "check_seeds": False,
         "verbose": 1,
     }
 

@@ -4,6 +4,7 @@ What it will cost is said before it is spent; the call before the start is not t
 """
 
 import functools
+import random
 import re
 import shutil
 import sys
@@ -13,12 +14,17 @@ from pathlib import Path
 import commands
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import xortune as xt
+from xortune.comparisons.runs import notes
 from xortune.core.outcome import Status
 from xortune.core.trainer import Stacking
 from xortune.driver import certify
+from xortune.driver import evaluate as evaluate_module
+from xortune.driver import search as search_module
+from xortune.driver import trainer as trainer_module
 from xortune.driver.certify import estimate_of_seeds
 from xortune.driver.cluster import Cluster
 from xortune.driver.session import cost_of
@@ -377,8 +383,8 @@ def first_raises(config, seed):
 @pytest.mark.parametrize(
     ("function", "options", "kept", "most"),
     [
-        *((one, {}, "(counted)", 1) for one in (train, first_raises, stepwise)),
-        (at_once, {}, "(not counted)", 3),
+        *((one, {}, "(counted)", 2) for one in (train, first_raises, stepwise)),
+        (at_once, {}, "(not counted)", 5),
         (train, {"dry_run": False}, None, 1),
     ],
 )
@@ -437,3 +443,181 @@ def test_search_certify_and_compare_say_what_they_will_take(monkeypatch):
         xt.compare(runs, seeds=30, labels=["a", "b"], **common)
     seeds = [one.partition(",")[0] for one in told]
     assert seeds == ["certify: 2 x 20 seeds", "compare: 2 x 30 seeds"]
+
+
+# -------------------------------------------------------------------------------------------------
+# A seed that does not determine its result.
+
+AGREED = {**COSTLY, "parameters": {"x": 0.5}, "search": {"sampler": "grid"}}
+
+
+def lucky(config, seed):
+    return {"accuracy": random.random()}
+
+
+def lucky_verdict(config, seed):
+    return random.random() < 0.5
+
+
+def lucky_at_once(config, seeds):
+    return {"accuracy": [random.random() for _ in seeds]}
+
+
+class Leaks:
+    def __init__(self, config):  # noqa: ARG002
+        self.trained = 0
+
+    def run(self, seed):  # noqa: ARG002
+        self.trained += 1
+        return {"accuracy": self.trained / 100}
+
+
+def rounded(config, seed):
+    return {"accuracy": 1 + seed % 3 + random.random() * 1e-4, "seconds": random.random()}
+
+
+class LuckyOrder(xt.TorchTraining):
+    epochs = 2
+
+    def model(self):
+        return torch.nn.Linear(2, 1)
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, 0.1)
+
+    def batches(self):
+        rows = list(range(4))
+        random.shuffle(rows)
+        for row in rows:
+            yield torch.eye(4)[row, :2], torch.tensor([float(row)])
+
+    def loss(self, model, x, y):
+        return (model(x) - y).square().mean()
+
+    @torch.no_grad()
+    def score(self, model):
+        return {"accuracy": model(torch.ones(2)).item()}
+
+
+def searched(function, output, **options):
+    told = []
+    space = AGREED if function is not lucky_verdict else {**AGREED, "success": None}
+    space = {name: part for name, part in space.items() if part is not None}
+    given = {"train": function, "workers": 0, "on_word": told.append, "output": output}
+    run = xt.search(space, **given | options)
+    return run, [sentence for sentence in told if "does not determine it" in sentence]
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lucky, r"seed 0 gave accuracy 0\.\d+, and 0\.\d+ the second time"),
+        (lucky_verdict, r"seed \d gave (no|a) success, and (no|a) success the second time"),
+        (lucky_at_once, r"seed 0 gave accuracy 0\.\d+, and 0\.\d+ the second time"),
+        (Leaks, r"seed 0 gave accuracy 0\.01, and 0\.\d+ the second time"),
+        (LuckyOrder, r"seed 0 gave accuracy -?\d\.\d+, and -?\d\.\d+ the second time"),
+        (rounded, None),
+        (train, None),
+    ],
+)
+def test_a_seed_that_does_not_determine_its_result_is_told(function, told):
+    random.seed(1)
+    run, sentences = searched(function, "run")
+    assert run.manifest["deterministic"] is (told is None)
+    assert len(sentences) == (told is not None)
+    for sentence in sentences:
+        assert re.fullmatch(told + ": its seed does not determine it", sentence)
+        text = " ".join(Path("run/report.md").read_text().replace("\\", "").split())
+        assert sentence[1:] in text
+    if told is None:
+        assert "second time" not in Path("run/report.md").read_text()
+
+
+def test_the_command_tells_it_once_and_again_when_it_resumes():
+    Path("train.py").write_text(
+        "import random\ndef run(config, seed):\n    return random.random()\n"
+    )
+    parts = {"parameters": {"x": 0.5}, "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}
+    written(trainer="./train.py:run", success="value >= 0.5", **parts)
+    done = xortune("search", "space.yaml", "--output", "own", "--workers", 1, code=0)
+    assert done.stderr.count("its seed does not determine it") == 1
+    goes_on = xortune("search", "space.yaml", "--output", "own", "--resume", code=0)
+    assert "so the counts may differ from those of an uninterrupted search" in goes_on.stderr
+
+
+@pytest.mark.parametrize(
+    ("longest", "options", "noted", "calls"),
+    [
+        (60, {}, True, 2),
+        (0, {}, "unknown", 1),
+        (0, {"check_seeds": True}, True, 2),
+        (60, {"dry_run": False}, "unknown", 1),
+    ],
+)
+def test_what_is_not_trained_twice_is_unknown(monkeypatch, longest, options, noted, calls):
+    monkeypatch.setattr(search_module, "LONG_SEED", longest)
+    CALLS.clear()
+    run, sentences = searched(train, "run", **options)
+    assert (run.manifest["deterministic"], sentences) == (noted, [])
+    assert max(CALLS.values()) == calls
+    if noted == "unknown":
+        CALLS.clear()
+        again, _ = searched(train, "run", resume=True, check_seeds=True)
+        assert (again.manifest["deterministic"], max(CALLS.values())) == (True, 2)
+    with pytest.raises(xt.InputError, match=r"check_seeds: no check .*: leave dry_run=False out"):
+        searched(train, "other", check_seeds=True, dry_run=False)
+
+
+def test_the_check_of_a_function_of_a_second_trains_two_seconds_more(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(trainer_module.time, "perf_counter", lambda: float(next(clock)))
+    CALLS.clear()
+    run, _ = searched(train, "run")
+    assert CALLS[0.5, 0] == 2  # the other seed is counted
+    assert sum(CALLS.values()) == run.table.n[0] + 1
+
+
+def test_evaluate_and_gate_say_that_a_seed_does_not_determine_its_result(caplog):
+    random.seed(2)
+    given = {"train": lucky, "success": "accuracy >= 0.1", "workers": 1}
+    found = xt.evaluate({"x": 1}, range(20), **given)
+    told = (
+        r"seed 0 gave accuracy 0\.\d+, and 0\.\d+ the second time: its seed does not determine it"
+    )
+    assert (found.deterministic, bool(re.fullmatch(told, found.details.twice))) == (False, True)
+    assert f"{found.details.twice}; the same call may count otherwise" in caplog.text
+    verdict = xt.gate({"x": 1}, min_rate=0.5, **given)
+    assert (verdict.answer, verdict.deterministic) == ("proven", False)
+    assert "the same gate may answer otherwise" in caplog.text
+    caplog.clear()
+    sure = xt.evaluate({"x": 1}, range(20), **given | {"train": train})
+    assert (sure.deterministic, sure.details.twice) == (True, "")
+    assert xt.evaluate({"x": 1}, range(20), **given | {"workers": 0}).deterministic is None
+    assert "otherwise" not in caplog.text
+
+
+def test_a_second_training_is_cheap(monkeypatch):
+    """None where a seed takes more than a second and a twentieth of all seeds."""
+    monkeypatch.setattr(evaluate_module, "AGAIN_SECONDS", 0.0)
+    given = {"train": lucky, "success": "accuracy >= 0.5", "workers": 1, "verbose": 0}
+    assert xt.evaluate({"x": 1}, range(2), **given).deterministic is None
+
+
+def test_seeds_that_do_not_determine_their_results_are_not_paired():
+    random.seed(3)
+    given = {"success": "accuracy >= 0.5", "seeds": 12, "verbose": 0, "workers": 1}
+    points = [{"x": 1.0}, {"x": 0.5}]
+    for function, paired in ((lucky, False), (train, True)):
+        [pair] = (found := xt.compare(points, train=function, output=str(paired), **given)).pairs
+        assert (pair.shared, pair.determined, pair.wins is None) == (paired, paired, not paired)
+        assert ("12 and 12 seeds, not paired, Boschloo's exact test" in str(found)) != paired
+        assert (
+            sum("so its seeds are not paired" in note for note in notes(found)) == (not paired) * 2
+        )
+    # As a search has noted it, and of outcomes.
+    runs = [searched(function, f"run-{function.__name__}")[0] for function in (lucky, train)]
+    found = xt.compare(runs, train=[lucky, train], different_tasks=True, **given)
+    assert not found.pairs[0].shared
+    kept = {"train": lucky, "success": "accuracy >= 0.5", "workers": 1, "verbose": 0}
+    outcomes = [xt.evaluate({"x": 1}, range(12), **kept) for _ in "ab"]
+    assert not xt.compare(outcomes).pairs[0].shared

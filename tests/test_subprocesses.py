@@ -92,7 +92,7 @@ def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
     began = time.monotonic()
     ended = forked.run(["-c", program], cwd=tmp_path)
     assert time.monotonic() - began < 60
-    assert ended.stderr == "printed\n"
+    assert set(ended.stderr.splitlines()) == {"printed"}
     dry, left = ended.stdout.splitlines()
     assert dry.startswith("check of seed 0 with x='é☃': a success")
     assert left == "left 1000 False"
@@ -113,3 +113,96 @@ def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path):
     assert (finalist.k, finalist.n) == (5 - dead, 5)
     assert "ended its process (exit code 0)" in {c.error for c in run.checks}
     assert not (tmp_path / "run" / "lock").exists()
+
+
+FORKS = """
+import os, sys
+import xortune as xt
+
+root = os.getpid()
+
+def forked(config, seed):
+    if os.getpid() != BOUND:
+        open("child", "w").close()  # it has gone on with the next seed
+    if os.getpid() == BOUND and seed == 3:
+        os.fork()
+    return seed % 4 > 0
+
+def yields(config, seed):
+    for step in range(3):
+        if os.getpid() == BOUND and seed == 3 and step == 1:
+            os.fork()
+        yield {"success": seed % 4 > 0}
+
+def raises(config, seed):
+    if os.getpid() == BOUND and seed == 3 and not os.fork():
+        raise SystemExit
+    return seed % 4 > 0
+
+class Kept:
+    def __init__(self, config):
+        if os.getpid() == BOUND:
+            os.fork()
+    def run(self, seed):
+        return seed % 4 > 0
+"""
+"""Each forks where it says so in one process only, so that what a child does not end stays few."""
+
+
+def told_by(folder, program):
+    """The lines that a program and all forks of it print."""
+    return forked.run(["-c", program], cwd=folder).stdout.splitlines()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_child_that_a_function_forks_and_that_returns_ends_there(tmp_path, workers):
+    """It would go on as a second driver, with every further seed."""
+    bound = "root" if workers == 0 else "os.getsid(0)"  # a worker leads a session
+    program = FORKS.replace("BOUND", bound) + (
+        "for train in (forked, yields, raises, Kept):\n"
+        f"    given = {{'train': train, 'workers': {workers}, 'verbose': 0}}\n"
+        "    found = xt.evaluate({'x': 1}, range(8), **given)\n"
+        "    verdict = xt.gate({'x': 1}, min_rate=0.5, first_seed=0, max_seeds=40, **given)\n"
+        "    print(found.successes, found.n, verdict.answer, flush=True)\n"
+        "space = {'name': 'own', 'parameters': {'x': 1}, 'search': {'sampler': 'grid'}, "
+        "'seeds': {'ladder': [8]}}\n"
+        f"run = xt.search(space, output='run', train=forked, workers={workers})\n"
+        "print(run.results[0].outcome.successes, flush=True)\n"
+        "try:\n"
+        "    while os.waitpid(-1, os.WNOHANG)[0]: pass\n"
+        "    print('left', flush=True)\n"
+        "except ChildProcessError:\n"
+        "    print('none', flush=True)\n"
+    )
+    assert told_by(tmp_path, program) == ["6 8 proven"] * 4 + ["6", "none"]
+    assert not (tmp_path / "child").exists()
+    evaluations = xt.load_run(tmp_path / "run").evaluations
+    assert sum(line.block.count for line in evaluations) == 8
+
+
+def test_a_callback_that_forks_begins_no_second_driver(tmp_path):
+    program = (
+        "import os, xortune as xt\n"
+        "root = os.getpid()\n"
+        "def tell(k, n):\n"
+        "    if os.getpid() == root and n == 4:\n"
+        "        os.fork()\n"
+        "def train(config, seed):\n"
+        "    open('trained', 'a').write(f'{seed} ')\n"
+        "    return True\n"
+        "xt.evaluate({'x': 1}, range(0, 16, 2), train=train, workers=0, on_seeds=tell)\n"
+        "print('told')\n"
+    )
+    assert told_by(tmp_path, program) == ["told"]
+    assert (tmp_path / "trained").read_text().split() == [str(seed) for seed in range(0, 16, 2)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_child_that_returns_at_the_import_or_in_a_check_tells_nothing(tmp_path, workers):
+    train_file(tmp_path, "os.fork() if os.getpid() == ROOT else None", "return True")
+    text = (tmp_path / "train.py").read_text()
+    head = "import os\nROOT = os.getpid()\nos.fork()\n"
+    (tmp_path / "train.py").write_text(head + text)
+    words = ["-m", "xortune", "search", "space.yaml", "--dry-run", "--workers", workers]
+    done = forked.run(list(map(str, words)), cwd=tmp_path)
+    assert done.stdout.count("nothing was started") == done.stdout.count("\n") == 1, done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -243,6 +243,8 @@ class Verdict(SeedCount):
             no ledger of the project counts them.
         bound: the lower bound of the rate if it is proven, the upper bound if it is refuted, None
             if it is undecided. It holds with `bound_confidence`, and lies in the interval.
+        twice: two results of a seed that was trained a second time, in a sentence, if they differ;
+            empty if they do not; None if none was.
         first_crash: the first seed that crashed, and why; None if none did, or if it is unknown.
     """
 
@@ -260,6 +262,7 @@ class Verdict(SeedCount):
     bound: float | None = None
     this_run: bool = False
     first_crash: tuple[int, str] | None = None
+    twice: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Verdict({self.line})"
@@ -272,6 +275,11 @@ class Verdict(SeedCount):
         statuses = {status.label: count for status, count in (self.counts or {}).items() if count}
         cells = {**self.point, "solved": f"{self.k:,} of {self.n:,}", **statuses}
         return as_html(self.line, [cells])
+
+    @property
+    def deterministic(self) -> bool | None:
+        """Whether a seed that was trained twice had one result; None if none was."""
+        return None if self.twice is None else not self.twice
 
     @property
     def passed(self) -> bool:

@@ -213,8 +213,14 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         "max_seeds": verdict.most,
         "statuses": counts and {status.label: count for status, count in counts.items()},
         "first_crash": _crash_json(verdict.first_crash),
+        **_twice_json(verdict.twice),
         "line": verdict.line,
     }
+
+
+def _twice_json(twice: str | None) -> dict[str, Any]:
+    """Whether a seed that was trained twice had one result, and both if it had not."""
+    return {} if twice is None else {"deterministic": not twice, "twice": twice or None}
 
 
 def _crash_json(crash: tuple[int, str] | None) -> dict[str, Any] | None:
@@ -400,6 +406,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "high": high,
         "epochs_to_solve": outcome.epochs_to_solve,
         "first_seed": int(outcome.seeds[0]),
+        **_twice_json(outcome.details.twice),
         "statuses": {status.label: count for status, count in outcome.endings.items()},
         "first_crash": _crash_json(outcome.first_crash),
     }

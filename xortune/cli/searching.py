@@ -55,6 +55,7 @@ def search(
     accept_versions: bool = False,
     dry_run: bool = False,
     no_check: bool = False,
+    check_seeds: bool = False,
     note: str | None = None,
     tag: list[str] | None = None,
     fail_fast: bool = False,
@@ -72,6 +73,8 @@ def search(
         dry_run: Check everything, call a trainer of your own one to three times, say what the
             search would do, and start nothing.
         no_check: Do not call a trainer of your own before the start.
+        check_seeds: Train the first seed twice even if it takes more than a minute, or with
+            --resume: does the seed determine the result?
         fail_fast: Stop the search at the first seed that fails, with exit code 4.
     """
     settings = cli.arguments(

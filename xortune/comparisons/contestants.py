@@ -20,7 +20,13 @@ from xortune.core.success import Success, parse_success
 from xortune.core.task import Task
 from xortune.core.version import VERSION
 from xortune.runs.certificate import Attempt, Certificate, certificate_of
-from xortune.runs.manifest import imported_from, last_identity, last_search, provenance
+from xortune.runs.manifest import (
+    imported_from,
+    last_identity,
+    last_search,
+    provenance,
+    two_results,
+)
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import changed_trainer
@@ -67,6 +73,11 @@ class Candidate:
     def is_given(self) -> bool:
         """Whether it comes with all its seeds, and is not trained."""
         return self.known is not None and self.known.origin == "given"
+
+    @property
+    def twice(self) -> str:
+        """Two results of one seed, in a sentence; see `Contestant`."""
+        return "" if self.run is None else two_results(self.run.manifest)
 
 
 def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
@@ -170,7 +181,8 @@ def trained_contestant(
             )
     trainer = trained_by({**identity, "versions": {"xortune": VERSION}})
     facts = {**_own_facts(identity), **_fresh(outcome, trainer)}
-    return _contestant(candidate, outcome, "trained", facts, notes)
+    found = _contestant(candidate, outcome, "trained", facts, notes)
+    return replace(found, twice=outcome.details.twice or found.twice)
 
 
 def known_facts(
@@ -266,7 +278,8 @@ def _contestant(
     known, point = {**candidate.facts, **facts}, candidate.point
     assert point is not None  # an outcome is a contestant already
     return Contestant(
-        candidate.label, point.key, point, outcome, origin, known, notes, rule_of(known)
+        *(candidate.label, point.key, point, outcome, origin, known, notes, rule_of(known)),
+        twice=candidate.twice,
     )
 
 
@@ -428,7 +441,8 @@ def _located(
 
 def _given(outcome: Outcome, rule: Success | None, label: str) -> Candidate:
     facts = {} if rule is None else {RULE: str(rule)}
-    known = Contestant(label, "", None, outcome, "given", facts, rule=rule)
+    twice = outcome.details.twice or ""
+    known = Contestant(label, "", None, outcome, "given", facts, rule=rule, twice=twice)
     return Candidate(label, None, known=known)
 
 

@@ -54,6 +54,8 @@ class Contestant:
         facts: how it was found and trained, by name.
         notes: warnings about its seeds.
         rule: the rule for success of a user's own trainer; None if there is none or it is unknown.
+        twice: two results of one seed, in a sentence, if its seeds are known not to determine their
+            results; then they are compared as independent samples.
     """
 
     label: str
@@ -64,6 +66,7 @@ class Contestant:
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rule: Success | None = None
+    twice: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Pair:
     Attributes:
         a, b: their places among the contestants, a < b.
         shared: whether both have the same seeds, which are then compared one by one.
+        determined: whether seeds determine their results, as far as is known. If not, they are not
+            shared, whichever they are.
         k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
         wins, losses: shared seeds that only A solves, and only B; None if seeds are not shared.
         difference: rate of A minus rate of B, in [-1, 1].
@@ -103,6 +108,7 @@ class Pair:
     differs: bool
     more_seeds: int | None
     unused: tuple[int, int]
+    determined: bool = True
 
     @property
     def ahead(self) -> int | None:
@@ -283,8 +289,7 @@ class RunComparison:
             first, second = numbers[pair.a], numbers[pair.b]
             if first is None or second is None:
                 return None
-            one, other = (self.contestants[place].outcome for place in (pair.a, pair.b))
-            mine, theirs, same = _compared(one, other)
+            mine, theirs, same = _compared(self.contestants[pair.a], self.contestants[pair.b])
             first, second = first[mine], second[theirs]
             if same and not better:  # both must have a number of the seed
                 both = np.isfinite(first) & np.isfinite(second)
@@ -372,7 +377,7 @@ class RunComparison:
 def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> RunComparison:
     """Compare every two contestants, whose labels differ."""
     places = list(combinations(range(len(contestants)), 2))
-    tested = [_tested(contestants[a].outcome, contestants[b].outcome, a, b) for a, b in places]
+    tested = [_tested(contestants[a], contestants[b], a, b) for a, b in places]
     adjusted = holm([pair.p for pair in tested])
     # The strictest level of Holm: seeds that are enough at it are enough whatever other pairs give.
     level = alpha / len(tested)
@@ -392,8 +397,9 @@ def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> R
     return RunComparison(tuple(contestants), tuple(pairs), alpha)
 
 
-def _tested(one: Outcome, other: Outcome, a: int, b: int) -> Pair:
-    mine, theirs, shared = _compared(one, other)
+def _tested(first: Contestant, second: Contestant, a: int, b: int) -> Pair:
+    mine, theirs, shared = _compared(first, second)
+    one, other = first.outcome, second.outcome
     solved, their_solved = one.solved[mine], other.solved[theirs]
     k_a, k_b = int(solved.sum()), int(their_solved.sum())
     n_a, n_b = solved.size, their_solved.size
@@ -416,16 +422,23 @@ def _tested(one: Outcome, other: Outcome, a: int, b: int) -> Pair:
         differs=False,
         more_seeds=None,
         unused=(one.n - n_a, other.n - n_b),
+        determined=not (first.twice or second.twice),
     )
 
 
-def _compared(one: Outcome, other: Outcome) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
+def _compared(
+    first: Contestant, second: Contestant
+) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
     """Return the positions of the compared seeds of both, and whether they are the same seeds.
 
-    A seed that both have never counts as two independent ones. If they share only some seeds,
+    A seed that both have never counts as two independent ones, unless it does not determine the
+    result: then all seeds are independent trainings. If they share only some seeds,
     either these are compared one by one or the others as independent samples, whichever say more.
     The choice depends on the numbers of seeds only, not on their outcomes.
     """
+    one, other = first.outcome, second.outcome
+    if first.twice or second.twice:
+        return np.arange(one.n), np.arange(other.n), False
     common, mine, theirs = np.intersect1d(one.seeds, other.seeds, return_indices=True)
     own = np.setdiff1d(np.arange(one.n), mine)
     their_own = np.setdiff1d(np.arange(other.n), theirs)
@@ -577,7 +590,8 @@ def tested_by(pair: Pair) -> str:
     """Return the pair's seeds and test: `1,000 shared seeds, exact McNemar test`."""
     if pair.shared:
         return f"{count(pair.n_a, 'shared seed')}, exact McNemar test"
-    return f"{pair.n_a:,} and {count(pair.n_b, 'seed')}, none shared, Boschloo's exact test"
+    relation = "none shared" if pair.determined else "not paired"
+    return f"{pair.n_a:,} and {count(pair.n_b, 'seed')}, {relation}, Boschloo's exact test"
 
 
 def wanted_seeds(seeds: int) -> str:
@@ -590,7 +604,8 @@ def notes(comparison: RunComparison) -> list[str]:
     """Return the notes on contestants, each once with the names of all that it concerns."""
     whose: dict[str, list[str]] = {}
     for one in comparison.contestants:
-        for note in one.notes:
+        unpaired = [f"{one.twice}, so its seeds are not paired with others"] * bool(one.twice)
+        for note in (*unpaired, *one.notes):
             whose.setdefault(note, []).append(plain(one.label))
     return [f"{', '.join(names)}: {note}." for note, names in whose.items()]
 

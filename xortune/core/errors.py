@@ -190,7 +190,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 _FLAGS = frozenset(
     (
         *("resume", "extend", "accept-versions", "extendable", "different-tasks"),
-        *("missing-fails", "sequential"),
+        *("missing-fails", "sequential", "check-seeds"),
     )
 )
 _DICTS = {"where": "where", "column": "columns"}

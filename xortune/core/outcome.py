@@ -86,6 +86,8 @@ class Details:
         raised: the seed of the traceback; None: the first of `failed`.
         note: a sentence on how the seeds were trained, or empty; not kept in a run's journal.
         curves: numbers that seeds reported during training; each seed is in one part.
+        twice: two results of a seed that was trained a second time, in a sentence, if they differ;
+            empty if they do not; None if none was. Not kept in a run's journal.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -95,6 +97,7 @@ class Details:
     raised: int | None = None
     note: str = ""
     curves: tuple[KeptCurves, ...] = ()
+    twice: str | None = None
 
     def first_failure(self, config: Mapping[str, object]) -> Failure | None:
         """The failed seed with the smallest number; None if none failed."""
@@ -224,6 +227,11 @@ class Outcome:
     def n(self) -> int:
         """The number of seeds, failed ones included."""
         return int(self.seeds.shape[0])
+
+    @property
+    def deterministic(self) -> bool | None:
+        """Whether a seed that was trained twice had one result; None if none was."""
+        return None if self.details.twice is None else not self.details.twice
 
     @property
     def count(self) -> SeedCount:

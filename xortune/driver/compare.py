@@ -49,6 +49,7 @@ from xortune.driver.loop import FreshSeeds, Record, run
 from xortune.driver.processes import ending_processes, in_this_process
 from xortune.driver.trainer import (
     check_call,
+    train_again,
     train_one,
     trainer_of,
     worker_and_local_trainer,
@@ -249,8 +250,7 @@ def compare(
         "only with --reference", columns=columns, where=where, reference_seeds=reference_seeds
     )
     _check(len(several), seeds, workers, train=train is not False)
-    trains = train is not False
-    most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=trains)
+    most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
     candidates = candidates_of(several, labels, learned, success)
@@ -297,7 +297,7 @@ def compare(
                 )
                 looks = earlier_looks(directory, to_train, Look(most, sequential=True))
                 return replace(found, notes=looks)
-            outcomes = train_shared(
+            trained_seeds = train_shared(
                 directory,
                 to_train,
                 seeds or SEEDS,
@@ -306,6 +306,7 @@ def compare(
                 on_estimate=voice.inform,
                 show=show,
             )
+            outcomes = _trained_again(candidates, wanted, trained_seeds, here=workers == 0)
     if len(outcomes) == len(candidates):
         _refuse_all_crashed(candidates, outcomes)
     looks = earlier_looks(directory, to_train, Look(seeds or SEEDS)) if to_train else ()
@@ -512,6 +513,29 @@ def _check_independence(
             both = train_one(trainer, Block(point, COMPARE.start, 2))
             if isinstance(both, Outcome):
                 check_call(trainer, both, point, success)
+
+
+def _trained_again(
+    candidates: Sequence[Candidate],
+    wanted: Sequence[WantedSeeds | None],
+    outcomes: Sequence[Outcome],
+    *,
+    here: bool,
+) -> list[Outcome]:
+    """Train the first seed of each function a second time, and note that in its outcome.
+
+    The search of a run has done so. What trains `here`, in this process, is followed by a debugger
+    or changes what is around it, and trains once.
+    """
+    lacking = [(one, config) for one, config in zip(candidates, wanted, strict=True) if config]
+    noted = []
+    for (one, config), outcome in zip(lacking, outcomes, strict=True):
+        twice = None
+        if one.run is None and has(config.trainer, "users_code") and not here:
+            twice = train_again(config.trainer, outcome, config.point)
+        details = outcome.details if twice is None else replace(outcome.details, twice=twice)
+        noted.append(replace(outcome, details=details))
+    return noted
 
 
 def _refuse_all_crashed(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> None:

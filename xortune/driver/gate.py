@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from xortune.driver.voice import Voice
 from xortune.integrations.export import exported
 from xortune.reports.analysis import certify_command
 from xortune.runs.evaluation import EncodedOutcome, SeedsToTrain
-from xortune.runs.manifest import is_imported
+from xortune.runs.manifest import is_imported, two_results
 from xortune.runs.run import Run, load_run
 from xortune.runs.store import url_of
 from xortune.trainers.network import NetworkTrainer, usable_cores
@@ -135,7 +136,10 @@ def gate(
     with voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}") as show:
         options: dict[str, Any] = {"workers": workers, "fail_fast": fail_fast}
         options |= {"on_failure": voice.fail, "rule": success}
-        return gate_config(point, trainer, test, on_seeds=show, **options)
+        verdict = gate_config(point, trainer, test, on_seeds=show, **options)
+    if verdict.twice:
+        voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
+    return verdict
 
 
 def gate_config(
@@ -168,8 +172,9 @@ def gate_config(
         seeds = range(test.first_seed + n, test.first_seed + max(needed, n + 1))
         return [] if answer else [SeedsToTrain(point, (seeds,))]
 
-    train_seeds(missing(), trainer, add, further=missing, **options)
-    return test.verdict(point, status, failed=failed, own=has(trainer, "users_code"))
+    twice = train_seeds(missing(), trainer, add, further=missing, **options)
+    verdict = test.verdict(point, status, failed=failed, own=has(trainer, "users_code"))
+    return verdict if twice is None else replace(verdict, twice=twice)
 
 
 def _gate_run(run: Run, min_rate: float, confidence: float | None, key: str | None) -> Verdict:
@@ -192,4 +197,6 @@ def _gate_run(run: Run, min_rate: float, confidence: float | None, key: str | No
             allowed=f"up to {certificate.confidence:g} with this certificate",
             fix=f"certify again with --confidence {confidence:g}",
         )
-    return gate_certificate(certificate, min_rate=min_rate, key=key)
+    verdict = gate_certificate(certificate, min_rate=min_rate, key=key)
+    twice = two_results(run.manifest)
+    return replace(verdict, twice=twice) if twice else verdict

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
@@ -18,6 +19,7 @@ from xortune.driver.batches import Batches, Done, Job
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
 from xortune.runs.journal import Journal
+from xortune.trainers.limits import end_fork_of
 
 
 class Executor(Protocol):
@@ -47,6 +49,9 @@ def run(
 ) -> None:
     """Train until nothing is left to do, or the executor takes nothing more.
 
+    A fork that comes out of the user's code, which a callback or a training may be, ends: only the
+    process that began decides and writes.
+
     `on_news` is called with the decider's news, once the lines they are about are on the disk.
 
     Raises:
@@ -54,11 +59,13 @@ def run(
         KeyboardInterrupt: the user interrupted. What had finished is in the journal.
     """
     refusal: InputError | None = None
+    process = os.getpid()
     try:
         while True:
             with uninterrupted():
                 _receive(batches, executor)
                 record.announce(batches.news, on_news)
+                end_fork_of(process)
                 batches.resize(executor.slots)
                 if record.ends:
                     batches.stop()
@@ -70,7 +77,9 @@ def run(
             if not batches.under_way:
                 break
             executor.wait()
+            end_fork_of(process)
     except BaseException:
+        end_fork_of(process)
         executor.stop()
         with uninterrupted():
             _receive(batches, executor)

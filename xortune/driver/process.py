@@ -16,6 +16,7 @@ from typing import Any
 import cloudpickle
 
 from xortune.core.errors import InputError
+from xortune.trainers.limits import ending_forks
 
 # -------------------------------------------------------------------------------------------------
 # One search at a time in a process, and none on Ray in a fork of a process that has used Ray.
@@ -29,7 +30,8 @@ _is_fork_of_ray = False
 def exclusive(*, ray: bool = False) -> Iterator[None]:
     """Let no other thread of this process search or certify.
 
-    Threads share Ray, Tune, the working folder and stdout.
+    Threads share Ray, Tune, the working folder and stdout. A fork that comes out of this context
+    ends: the command goes on in the process that began it.
 
     Args:
         ray: whether the caller will need Ray.
@@ -53,7 +55,8 @@ def exclusive(*, ray: bool = False) -> Iterator[None]:
             cloudpickle.register_pickle_by_value(spawned)
         # A finished run of Ray Tune leaves a handler that swallows the next Ctrl-C.
         is_rays = str(getattr(getsignal(SIGINT), "__module__", "")).startswith("ray.")
-        with _handling_ctrl_c(signals.default_int_handler) if is_rays else nullcontext():
+        handled = _handling_ctrl_c(signals.default_int_handler) if is_rays else nullcontext()
+        with handled, ending_forks():
             yield
     finally:
         _search_lock.release()

@@ -50,7 +50,7 @@ from xortune.driver.worker import (
 )
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
-from xortune.trainers.limits import THREADS
+from xortune.trainers.limits import THREADS, ending_forks
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.reaper import kill_group
 from xortune.trainers.source import AnySource, packages_of
@@ -401,9 +401,10 @@ def end_processes() -> None:
 
 @contextmanager
 def ending_processes() -> Iterator[None]:
-    """End this thread's processes on exit."""
+    """End this thread's processes on exit; a fork of this process that comes there ends itself."""
     try:
-        yield
+        with ending_forks():
+            yield
     finally:
         end_processes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from xortune.driver.processes import (
     refuse_unsendable,
 )
 from xortune.driver.trainer import (
+    LONG_SEED,
     TRIES,
     Check,
     check_by_training,
@@ -111,6 +113,7 @@ def search(
     command: Sequence[str] | None = None,
     train: Callable[..., Any] | None = None,
     dry_run: bool = True,
+    check_seeds: bool = False,
     fail_fast: bool = False,
     n_trials: int | None = None,
     note: str | None = None,
@@ -161,8 +164,10 @@ def search(
         train: a function of your own that trains instead of the built-in network:
             f(config, seed), or f(config, seeds) for all seeds of a block at once; see
             docs/own-trainer.md. A space file may name it too.
-        dry_run: whether to call a function of your own once before a new run begins, in a process
-            of its own.
+        dry_run: whether to call a function of your own before a new run begins, in a process of its
+            own: its first seed twice, and another seed in between.
+        check_seeds: train the first seed twice even if it takes more than a minute, or the run is
+            resumed.
         fail_fast: end the search at the first seed that fails; `resume` continues it.
         n_trials: Optuna's name for `trials`.
         note: a sentence about the run, for its manifest, `status` and the report.
@@ -218,7 +223,9 @@ def search(
         mlflow=mlflow,
         wandb=wandb,
         dry_run=dry_run,
+        check_seeds=check_seeds,
         on_word=voice.inform,
+        on_warning=voice.warn,
     )
     if checked.check is not None and (
         cost := session.cost_of(checked.space, checked.cluster, checked.check)
@@ -486,7 +493,9 @@ def _checked(
     study_storage: str | None = None,
     study_name: str | None = None,
     dry_run: bool = True,
+    check_seeds: bool = False,
     on_word: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
     **trackers: Any,
 ) -> _Checked:
     """Check the arguments of a search, and call a user's function once.
@@ -519,8 +528,11 @@ def _checked(
     if not goes_on:
         refuse_unwritable(_planned_directory(space, output, resume=resume))
     check = None
-    if dry_run and not goes_on:
-        alone = counted and shared is None
+    if check_seeds and not dry_run:
+        fix = "leave --no-check out"
+        raise InputError("no check was asked for", field="check_seeds", fix=fix)
+    if dry_run and (check_seeds or not goes_on):
+        alone = counted and shared is None and not goes_on
         # Workers elsewhere may train on a GPU, and so otherwise than this machine.
         counts = alone and not (address or gpus_per_trial)
         points = session.first_proposals(space, trainer, TRIES) if counts else []
@@ -529,12 +541,15 @@ def _checked(
             counts=bool(points),
             most=cluster.trial_timeout,
             processes=0 if here or cluster.is_ray else slots_to_come(cluster),
+            longest=math.inf if check_seeds else LONG_SEED if counted else 0.0,
         )
         known = {} if check is None else check.known
         if known and isinstance(trainer, CustomTrainer | CommandTrainer):
             trainer = replace(trainer, known=known)
         if check is not None and on_word is not None:
             on_word("; ".join(filter(None, (check.sentence, check.note))))
+            if check.twice:
+                (on_warning or on_word)(check.twice)
     return _Checked(space, trainer, cluster, shared, checked_trackers, check)
 
 

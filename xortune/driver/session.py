@@ -28,7 +28,7 @@ from xortune.driver.decisions import SearchDecisions
 from xortune.driver.executors import executor_for
 from xortune.driver.loop import Executor, Record, run
 from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
-from xortune.driver.trainer import Check
+from xortune.driver.trainer import Check, noted_seeds
 from xortune.driver.voice import NOBODY, Listener
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
@@ -36,7 +36,9 @@ from xortune.racing.race import FINALISTS
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
+    UNKNOWN,
     fingerprint_of,
+    identities_of,
     identity_of,
     label_run,
     manifest_of,
@@ -113,12 +115,16 @@ def search_session(
     shared = join_study(shared, space, directory, listener.message)
     session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
     known = session.earlier_lines()
+    if known and check is not None:  # which was asked for
+        update_manifest(directory, **noted_seeds(check.twice))
     is_searched = session.is_complete(known)
     if is_searched and missing_certificate(load_run(directory)) is None:
         label_run(directory, labels)
         return True
     if not known:
-        session.create()  # before Ray starts, to refuse a directory that cannot be written at once
+        session.create(
+            check
+        )  # before Ray starts, to refuse a directory that cannot be written at once
     label_run(directory, labels)
     with nullcontext(ends) if ends else ExitStack() as stack:
         if executor is None:
@@ -189,6 +195,9 @@ class _Session:
         )
         for note in notes:
             self.listener.message(note)
+        is_new = self.fingerprint not in identities_of(before.manifest)
+        if is_new and before.manifest.get("deterministic") is True:
+            update_manifest(self.directory, deterministic=UNKNOWN)
         manifest = manifest_of(self.directory)
         self.spaces = earlier_spaces(self.directory, manifest)
         self.max_in_flight = manifest.get("window")
@@ -214,9 +223,11 @@ class _Session:
                 self.end(decisions, complete=True)
         return complete
 
-    def create(self) -> None:
+    def create(self, check: Check | None) -> None:
         """Make the run's directory."""
         manifest = first_manifest(self.space, self.trainer, self.resume.command)
+        if self.space.task is None:
+            manifest |= noted_seeds(None if check is None else check.twice)
         objectives = self.space.objectives
         if not only_rate(objectives) or ties_of(objectives) is not None:
             manifest["objectives"] = noted_objectives(objectives)

@@ -24,7 +24,7 @@ from xortune.driver.processes import (
     train_in_process,
 )
 from xortune.integrations.export import task_of
-from xortune.runs.manifest import is_imported, last_identity
+from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 PAIRS, PAIRS_SECONDS = 8, 2.0
 """Maximum number of seed pairs that the check trains together and alone, and the seconds after
 which no further pair begins."""
+
+LONG_SEED = 60.0
+"""Seconds of a seed above which the check trains no seed a second time, unless it is asked to."""
+
+AGAIN_SECONDS = 1.0
+"""A check of short seeds trains up to `PAIRS` of them a second time, for so many seconds."""
 
 TRIES = 3
 """Maximum number of configs that the check tries: one may raise and the next may not."""
@@ -255,6 +261,8 @@ class Check:
         note: how a `TorchTraining` trains its seeds.
         known: the seed's outcome, if the search counts it.
         stacking: how a `TorchTraining` trains in stacks.
+        twice: both results of a seed that was trained twice, in a sentence, if they differ; empty
+            if they do not; None if none was.
     """
 
     sentence: str
@@ -262,6 +270,14 @@ class Check:
     note: str = ""
     known: KnownSeeds = field(default_factory=dict)
     stacking: Stacking | None = None
+    twice: str | None = None
+
+
+def noted_seeds(twice: str | None) -> dict[str, Any]:
+    """The manifest's entries: does a seed determine its result? `twice` as of `Check`."""
+    if twice is None:
+        return {"deterministic": UNKNOWN}
+    return {"deterministic": not twice} | ({"twice": twice} if twice else {})
 
 
 def check_by_training(
@@ -272,10 +288,12 @@ def check_by_training(
     counts: bool = False,
     most: float | None = None,
     processes: int = 0,
+    longest: float = 0.0,
 ) -> Check | None:
     """Train one seed with a user's function or command, before a search starts.
 
-    If it raises, two more configs and seeds are tried: a seed may fail.
+    If it raises, two more configs and seeds are tried: a seed may fail. A seed of up to `longest`
+    seconds trains a second time, after another seed: its result may depend on more than the seed.
 
     Args:
         space: the space to search.
@@ -285,6 +303,7 @@ def check_by_training(
             it again: its call takes as long without this seed.
         most: time limit of a function's call, in seconds; None for any time.
         processes: the number of workers that will train. Some are started meanwhile.
+        longest: most seconds of a seed that trains twice; see `LONG_SEED`.
 
     Returns:
         The check; None for the built-in network, which needs none.
@@ -312,14 +331,20 @@ def check_by_training(
             continue
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
-            if has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
+            twice, known = None, {(block.point.key, seed): result}
+            if seconds <= longest:
+                twice, other = _trained_twice(space, trainer, block, result, seconds, most=most)
+                known |= other
+            # Where a seed does not determine its result, those beside it cannot be blamed.
+            if not twice and has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
                 _check_pairs(space, trainer, block, result, points, most=most)
             return Check(
                 _sentence(block.point, seed, result, seconds, counts=counts),
                 seconds,
                 result.details.note,
-                known={(block.point.key, seed): result} if counts else {},
+                known=known if counts else {},
                 stacking=stacking_in_process(trainer, block, most),
+                twice=twice,
             )
         reason, trace = result.details.failed[seed], result.details.traceback or ""
         if not trace:
@@ -333,6 +358,79 @@ def check_by_training(
         "one of three configs and seeds",
         fix=below if trace else only,
     )
+
+
+def _counting(space: SearchSpace) -> set[str | None]:
+    """The names of the numbers that a space's rule judges or an objective summarises."""
+    names = {objective.number for objective in space.objectives} - {None}
+    return names | ({space.success.name} if space.success is not None else set())
+
+
+def _trained_twice(
+    space: SearchSpace,
+    trainer: Trainer,
+    block: Block,
+    outcome: Outcome,
+    seconds: float,
+    *,
+    most: float | None,
+) -> tuple[str | None, KnownSeeds]:
+    """Train a seed a second time, after another one; short seeds are several that train twice.
+
+    Equal results prove little, and of a verdict nearly nothing. `outcome` is that of `block`, which
+    took `seconds`.
+
+    Returns:
+        `Check.twice`, and the outcomes of the other seeds that did not fail.
+    """
+    point, names = block.point, _counting(space)
+    is_short = (2 * PAIRS - 1) * seconds <= AGAIN_SECONDS and not has(trainer, "stacks_seeds")
+    others = range(block.first + 1, block.first + (PAIRS if is_short else 2))
+    results = {block.first: outcome}
+    for seed in others:
+        other = train_one(trainer, Block(point, seed, 1), most)
+        if isinstance(other, Outcome) and not other.details.failed:
+            results[seed] = other
+    twice: str | None = None
+    for seed, result in results.items() if is_short else [(block.first, outcome)]:
+        again = train_one(trainer, Block(point, seed, 1), most)
+        if isinstance(again, TrainingError):
+            break  # a seed that ends its process is another problem
+        if twice := differing(result, again, names):
+            break
+    return twice, {(point.key, seed): results[seed] for seed in others if seed in results}
+
+
+def differing(first: Outcome, again: Outcome, names: Collection[str | None]) -> str:
+    """Both results of a seed, in a sentence, if they differ; empty if they do not.
+
+    A status is compared exactly and numbers to 0.1 %, since a sum is rounded by the order of its
+    terms, which a GPU does not keep.
+
+    Args:
+        first: the result of the seed, and of others after it.
+        again: the second result of the seed.
+        names: of the numbers that count.
+    """
+    one, other = _counted(first, 0, names), _counted(again, 0, names)
+    for name, value in one.items():
+        found = other.get(name, other[""])  # a seed that failed has no number
+        if not _close(value, found):
+            results = f"{name}{_shown_result(value)}, and {_shown_result(found)}"
+            seed = again.seeds[0]
+            return f"seed {seed} gave {results} the second time: its seed does not determine it"
+    return ""
+
+
+_RESULTS = {
+    Status.SOLVED.label: "a success",
+    Status.DIVERGED.label: "no finite number",
+    Status.CRASHED.label: "an exception",
+}
+
+
+def _shown_result(value: float | str) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else _RESULTS.get(value, "no success")
 
 
 def _check_pairs(
@@ -351,8 +449,7 @@ def _check_pairs(
     Raises:
         InputError: a result differs.
     """
-    names = {objective.number for objective in space.objectives} - {None}
-    names |= {space.success.name} if space.success is not None else set()
+    names = _counting(space)
     began = time.perf_counter()
     for pair in range(PAIRS):
         point = points[pair % len(points)] if pair else block.point
@@ -420,6 +517,27 @@ def check_independence(
         if time.perf_counter() - began > PAIRS_SECONDS:
             break
     return other is not None and len(results[0]) > 1
+
+
+def train_again(trainer: Trainer, outcome: Outcome, point: Point) -> str | None:
+    """Train the first seed of an outcome a second time, in a worker, after other seeds.
+
+    Where seeds train together it trains twice alone: sums over other seeds are rounded otherwise.
+
+    Returns:
+        As `Check.twice`.
+    """
+    block, first = Block(point, int(outcome.seeds[0]), 1), outcome
+    if has(trainer, "takes_many_seeds"):
+        alone = train_one(trainer, block)
+        if isinstance(alone, TrainingError):
+            return None
+        first = alone
+    again = train_one(trainer, block)
+    if isinstance(again, TrainingError):
+        return None
+    success = getattr(trainer, "success", None)
+    return differing(first, again, set() if success is None else {success.name})
 
 
 def check_call(trainer: Trainer, together: Outcome, point: Point, rule: str | None) -> None:

@@ -39,7 +39,13 @@ from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, has, stacking_of
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.function import cancelling_if, form_of_source
-from xortune.trainers.limits import ending_at, time_is_over, use_threads
+from xortune.trainers.limits import (
+    end_fork_of,
+    ending_at,
+    ending_forks,
+    time_is_over,
+    use_threads,
+)
 from xortune.trainers.reaper import kill_group
 from xortune.trainers.verdicts import one_line
 
@@ -345,12 +351,8 @@ def _are_alike(one: Outcome, other: Outcome) -> bool:
 
 def _train(trainer: Trainer, blocks: Sequence[Block]) -> list[Any]:
     """Train here. A child that the user's code forked, and that returned from it, ends here."""
-    process = os.getpid()
-    try:
+    with ending_forks():
         return trainer.train(blocks)
-    finally:
-        if os.getpid() != process:
-            os._exit(0)
 
 
 def encoded(
@@ -391,12 +393,13 @@ class _Driver:
     """The connection to the driver, as a worker sees it."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._connection, self._process = connection, os.getpid()
         self._waiting: deque[tuple[Any, ...]] = deque()
         self._cancelled: set[tuple[str, int]] = set()
         self.block: Block | None = None  # whose seeds train now
 
     def send(self, *message: Any) -> None:
+        end_fork_of(self._process)
         try:
             self._connection.send(message)
         except OSError:
@@ -411,6 +414,8 @@ class _Driver:
 
     def is_cancelled(self, _: Block | None = None) -> bool:
         """Whether the results of the block whose seeds train now are not wanted any more."""
+        if os.getpid() != self._process:  # a fork of the user's code: what is sent is not for it
+            return False
         try:
             while self._connection.poll():
                 if not self._receive():

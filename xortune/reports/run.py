@@ -55,7 +55,7 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.seeds import Stop, stops_of
-from xortune.runs.manifest import imported_from, is_imported
+from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
@@ -97,6 +97,7 @@ def run_document(run: Run) -> Document:
         "figures": figures,
         "origin": imported_from(run.manifest),
         "left_out": left_out(run.manifest),
+        "twice": two_results(run.manifest),
         "finalists": () if certificate is None else certificate.finalists,
         "front": front_table(run),
         "fewer": _fewer(run),

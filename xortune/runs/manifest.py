@@ -101,6 +101,10 @@ class Origin:
         )
 
 
+UNKNOWN: Literal["unknown"] = "unknown"
+"""The entry `deterministic` of a run in which no seed was trained twice."""
+
+
 class _Manifest(TypedDict, total=False):
     """The entries that computations use; they are checked, as anybody may have written the file."""
 
@@ -118,6 +122,8 @@ class _Manifest(TypedDict, total=False):
     seeds_ahead: str | None
     note: str | None
     tags: list[str] | None
+    deterministic: bool | Literal["unknown"]
+    twice: str | None
 
 
 _MANIFEST, _ORIGIN = TypeAdapter(_Manifest), TypeAdapter(Origin)
@@ -160,6 +166,12 @@ def manifest_of(path: Path) -> dict[str, Any]:
 def stopped_because(manifest: Mapping[str, Any]) -> str | None:
     """Why a search ended early; None if it did not, or the manifest does not say."""
     return manifest.get("stopped") if manifest.get("complete") is False else None
+
+
+def two_results(manifest: Mapping[str, Any]) -> str:
+    """How a seed's second result differed from its first, in a sentence; empty if not known."""
+    twice = manifest.get("twice") or "its seeds do not determine its results"
+    return twice if manifest.get("deterministic") is False else ""
 
 
 def rungs_of(manifest: Mapping[str, Any]) -> tuple[int, ...]:

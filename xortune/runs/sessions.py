@@ -28,6 +28,7 @@ from xortune.runs.manifest import (
     manifest_of,
     noted_objectives,
     sessions_of,
+    two_results,
     update_manifest,
 )
 from xortune.runs.results import superseded_rows
@@ -496,6 +497,8 @@ def continue_run(
             f"sampler {space.search.sampler} does not resume exactly: its proposals may differ "
             "from those of an uninterrupted search"
         )
+    if twice := two_results(manifest):
+        notes.append(f"{twice}, so the counts may differ from those of an uninterrupted search")
     entry |= {"changes": [str(change) for change in changes], "notes": notes}
     if not dry_run:
         # Fewer trials than the run's hold for this session only.

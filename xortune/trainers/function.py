@@ -26,7 +26,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished
 from xortune.trainers import verdicts
-from xortune.trainers.limits import time_is_over, using_threads
+from xortune.trainers.limits import end_fork_of, ending_forks, time_is_over, using_threads
 from xortune.trainers.source import AnySource
 from xortune.trainers.verdicts import (
     LONGEST,
@@ -404,6 +404,13 @@ class Calls:
         Raises:
             Exception: what the function raises.
         """
+        process = os.getpid()
+        try:
+            return self._returned(seeds)
+        finally:
+            end_fork_of(process)
+
+    def _returned(self, seeds: Any) -> Any:
         if self._plain:
             self.reports = _NO_REPORTS
             returned = self._function(self._config.as_dict(), seeds)
@@ -426,13 +433,14 @@ class Calls:
 
     def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports) -> Any:
         """The result of a generator, whose values are reports."""
-        self.reports = reports
+        self.reports, process = reports, os.getpid()
         with closing(steps):
             while True:
                 try:
                     result = next(steps)
                 except StopIteration as end:
                     return self._result(end.value)
+                end_fork_of(process)
                 reports(result)
 
     def _new_reports(self, seeds: Any) -> Reports:
@@ -548,7 +556,7 @@ class CustomTrainer(UsersTraining):
         if not self.stacks_seeds or not self.own_process or self.killed_after is not None:
             return None
         try:
-            with _called_in(self.folder), bounded_output():
+            with ending_forks(), _called_in(self.folder), bounded_output():
                 training = Calls(self.source.function(), self.form, block, self.limit).state()
                 found: Stacking = training.stacking()
                 return found
@@ -557,7 +565,7 @@ class CustomTrainer(UsersTraining):
 
     def prepare(self, blocks: Sequence[Block]) -> None:
         """Import the function, and try how blocks of a `TorchTraining` train."""
-        with suppress(Exception):  # the first call raises it again
+        with suppress(Exception), ending_forks():  # the first call raises it again
             self.source.function()
         for block in blocks:
             self.stacking(block)
@@ -568,7 +576,8 @@ class CustomTrainer(UsersTraining):
         depth = sys.getrecursionlimit()  # the user's code may change it
         try:
             in_users_process = self.on_raise is not None
-            with using_threads(self.threads) if in_users_process else bounded_output():
+            limited = using_threads(self.threads) if in_users_process else bounded_output()
+            with limited, ending_forks():
                 if self.form.stacked:
                     with _called_in(self.folder):
                         return _train_stacked(self, blocks)
@@ -608,7 +617,7 @@ def form_of_source(source: AnySource) -> CallForm:
     Raises:
         InputError: it cannot be loaded, or cannot be called with a config and seeds.
     """
-    with redirect_stdout(sys.stderr), _called_in(None):
+    with ending_forks(), redirect_stdout(sys.stderr), _called_in(None):
         return form_of(source.function(), source.label)
 
 

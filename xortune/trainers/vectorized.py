@@ -42,7 +42,7 @@ from xortune.trainers.batching_rules import (
 )
 from xortune.trainers.function import Ended
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain
-from xortune.trainers.limits import time_is_over
+from xortune.trainers.limits import ending_forks, time_is_over
 from xortune.trainers.methods import (
     Made,
     constants_of,
@@ -977,7 +977,8 @@ def train_stacked(
     for index, (training, seeds) in enumerate(groups):
         trial = None
         try:
-            trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
+            with ending_forks():
+                trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
             note = trial.sentence
         except MethodError:
             raise
@@ -990,7 +991,7 @@ def train_stacked(
         trial, chunks = trials[indices[0]], len(rows)
         shared: list[str] = []  # why no stack trains them any more
         if trial is not None and len(rows) > 1:
-            with suppress(*failures):
+            with suppress(*failures), ending_forks():
                 trial.measure(groups[indices[0]][0], len(rows))
             chunks = trial.stacks(len(rows))
         for chunk in range(chunks):
@@ -1026,7 +1027,8 @@ def _train_chunk(
         [(index, seed)] = rows
         training = groups[index][0]
         try:
-            with untracked(training):  # `run` also reads the parameters of the optimizer
+            # `run` also reads the parameters of the optimizer
+            with ending_forks(), untracked(training):
                 score = training.run(seed, lambda told: report(index, [seed], told))
         except Ended:
             raise
@@ -1041,7 +1043,7 @@ def _train_chunk(
     steps = trained_as_one(parts, together=together)
     while True:
         try:
-            with _quiet(), _memory_kept():
+            with ending_forks(), _quiet(), _memory_kept():
                 epoch, scores = next(steps)
         except Shares:
             raise
