@@ -116,7 +116,7 @@ def search(space: SearchSpace, tracer: Tracer, told: Callable[[SeedSummary], flo
     assert trials is not None
     ladder = space.seeds.ladder
     longest = max(trainer.cost(Block(point, 0, ladder[0])) for point in probes(space))
-    most = most_in_flight(longest, slots=1, proposals=trials)
+    most = space.seeds.ladder[0] * most_in_flight(longest, slots=1, proposals=trials)
     proposer = OptunaProposer(space, values_of=lambda _, __, seen: (told(seen),))
     decisions = SearchDecisions(space, trainer, proposer, max_in_flight=most)
     batches = Batches(decisions, trainer, Record(NoJournal()), most=1)

@@ -12,6 +12,7 @@ from hand_made import CONFIG, RIGHT, TINY_SPACE, WRONG, done, outcome, solved, w
 from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
+from xortune.driver.batches import BATCH_SECONDS, MeasuredSeconds
 from xortune.driver.certify import certify_run
 from xortune.driver.cluster import Cluster
 
@@ -71,9 +72,19 @@ def searched_run(path, *, points=POINTS, counts=SEARCHED, seconds=0.0, text=SPAC
     return write_run(path, lines, space_text=text, **given | manifest)
 
 
+def size_by_estimate(monkeypatch):
+    """Size batches by what trainers say, as if they took so long: 1 s fills a batch."""
+
+    def estimated(self, block):
+        return self._trainer.cost(block) * BATCH_SECONDS
+
+    monkeypatch.setattr(MeasuredSeconds, "of", estimated)
+
+
 @pytest.fixture
-def run(tmp_path):
-    """A searched run."""
+def run(tmp_path, monkeypatch):
+    """A searched run, whose seeds are certified in blocks of as many as the trainer says."""
+    size_by_estimate(monkeypatch)
     return searched_run(tmp_path / "run")
 
 

@@ -22,6 +22,7 @@ from certified import (
     certify,
     run,
     searched_run,
+    size_by_estimate,
 )
 from commands import xortune
 from hand_made import RIGHT, WRONG, append, done, outcome, solved, write_run
@@ -29,6 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
+from xortune.certificates.fresh import CertifyRequest
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
 from xortune.driver import batches
@@ -256,7 +258,8 @@ def test_without_a_ledger_the_sentence_says_so(tmp_path):
     assert "(this run only)" in str(load_run(run.path).certificate)
 
 
-def test_an_interrupted_attempt_goes_on_with_its_share(tmp_path):
+def test_an_interrupted_attempt_goes_on_with_its_share(tmp_path, monkeypatch):
+    size_by_estimate(monkeypatch)
     run = searched_run(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         certify(run, Counting(stop_after=1), top=1)
@@ -537,7 +540,7 @@ def test_the_search_has_measured_the_seeds(tmp_path):
     run = searched_run(tmp_path / "slow", points=POINTS[:1], counts=[8], seconds=8.0)
     trainer, said = Slow(), []
     request = CertifyRequest(top=1, seeds=240)
-    certify_run(run.path, trainer, request, cluster=HERE, on_estimate=said.append)
+    module.certify_run(run.path, trainer, request, cluster=HERE, on_estimate=said.append)
     assert said == ["certify: 1 x 240 seeds, about 4.0 min on 1 worker"]
     assert trainer.blocks[0].count == 1, "a second a seed: each is sent alone"
 

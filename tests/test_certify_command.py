@@ -101,7 +101,7 @@ def test_the_command_refuses(run, words, message):
 def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, by):
     for trainer, code in ((Counting(stop_after=1), 3), (Counting(broken={1, 2, 3}), 4)):
         by(trainer)
-        result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
+        result = xortune("certify", run.path, "--top", 1, "--seeds", 100, "--workers", 0)
         assert result.exit_code == code
         assert ("the same command continues" in result.stderr) == (code == 3)
     assert "50/100" in result.stdout
@@ -181,7 +181,8 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
         return real(*arguments, **more)
 
     monkeypatch.setattr(network, "evaluate_config", stopped)
-    monkeypatch.setattr("xortune.driver.batches.BATCH_SECONDS", 0.0)  # a block in each
+    monkeypatch.setattr("xortune.driver.batches.BATCH_SECONDS", 1e-9)  # a block in each
+    monkeypatch.setattr("xortune.driver.batches.LEAST_AT_ONCE", 20)
     with pytest.raises(KeyboardInterrupt):
         searched(resume=True)
     run = searched(resume=True)

@@ -10,9 +10,8 @@ from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
-from certified import Counting
+from certified import Counting, size_by_estimate
 from commands import _somewhere, xortune  # noqa: F401  # every test has a folder
-from commands import refused as told_in_a_line
 from compared import FIRST, certified_run, contestant, paired, purpose, seeds_of, unpaired
 from hand_made import CONFIG, append, done, outcome, solved, write_run
 from hypothesis import HealthCheck, example, given, settings
@@ -113,13 +112,14 @@ def test_what_differs_between_the_runs(tmp_path):
     assert (same["optuna"], same["task"], "optuna" in apart) == ("5.0.0", "xor", False)
 
 
-def test_what_lacks_seeds_is_trained_with_all_others_under_the_same(tmp_path):
+def test_what_lacks_seeds_is_trained_with_all_others_under_the_same(tmp_path, monkeypatch):
+    size_by_estimate(monkeypatch)
     run = certified_run(tmp_path / "a", [90])
     bare = certified_run(tmp_path / "b", [None], searched=[7])
     key = run.results[0].key
     assert key == bare.results[0].key, "so it is trained once"
     trainer, told = Counting({key: 10}, seconds=1 / 30), Mock()
-    found = xt.compare(["a", "b"], trainer=trainer, seeds=50, on_progress=told)
+    found = xt.compare(["a", "b"], trainer=trainer, seeds=50, on_progress=told, workers=0)
     for one in found.contestants:
         assert one.origin == "trained"
         assert one.outcome.seeds.tolist() == list(range(COMPARE.start, COMPARE.start + 50))
@@ -129,18 +129,19 @@ def test_what_lacks_seeds_is_trained_with_all_others_under_the_same(tmp_path):
     assert found.pairs[0].p == 1
 
 
-def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path):
+def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path, monkeypatch):
+    size_by_estimate(monkeypatch)
     run = certified_run(tmp_path / "a", [None, None])
     second = f"a#{run.results[1].key}"
-    trainer = Counting(seconds=1 / 30)
+    trainer, here = Counting(seconds=1 / 30), {"workers": 0}
     for seeds, trained in ((40, 80), (40, 80), (70, 140), (40, 140)):  # fewer are a part of them
-        found = xt.compare(["a", second], trainer=trainer, seeds=seeds)
+        found = xt.compare(["a", second], trainer=trainer, seeds=seeds, **here)
         assert sum(block.count for block in trainer.blocks) == trained
         expected = range(COMPARE.start, COMPARE.start + seeds)
         assert found.contestants[0].outcome.seeds.tolist() == list(expected)
     [kept] = (tmp_path / "runs").glob("compare-a-a-*/trained-*.jsonl")
     assert len(kept.read_text().splitlines()) == 6
-    xt.compare(["a", second], trainer=trainer, seeds=40, output="elsewhere")
+    xt.compare(["a", second], trainer=trainer, seeds=40, output="elsewhere", **here)
     assert sum(block.count for block in trainer.blocks) == 220
 
 
@@ -638,4 +639,6 @@ seeds: {{ladder: [8]}}
     assert "- good solves more seeds than hasty, proven by seed" in report
     assert f"| hasty | good | 0 | {found['pairs'][0]['losses']} |" in report
     assert "hasty,good," in Path("out/comparison.csv").read_text()
-    told_in_a_line(xortune(*words, "--workers", 2), "--workers: 2; allowed: 0: this process")
+    words[-1] = "trained_here"
+    here = json.loads(xortune(*words, "--json", "--workers", 0, code=0).stdout)
+    assert here == found | {"files": here["files"]}, "whoever trains"

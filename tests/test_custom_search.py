@@ -441,8 +441,13 @@ def test_search_certify_and_compare_say_what_they_will_take(monkeypatch):
     runs = ["run", f"run#{run.results[1].key}"]
     for _ in range(2):  # all is there, the second time
         xt.compare(runs, seeds=30, labels=["a", "b"], **common)
-    seeds = [one.partition(",")[0] for one in told]
-    assert seeds == ["certify: 2 x 20 seeds", "compare: 2 x 30 seeds"]
+    xt.compare(runs, seeds=32, labels=["a", "b"], **common | {"workers": 2})
+    seeds = [(one.partition(",")[0], one.partition(" on ")[2]) for one in told]
+    assert seeds == [
+        ("certify: 2 x 20 seeds", "1 worker"),
+        ("compare: 2 x 30 seeds", "1 worker"),
+        ("compare: 2 x 32 seeds", "2 workers"),
+    ]
 
 
 # -------------------------------------------------------------------------------------------------

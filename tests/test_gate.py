@@ -517,7 +517,8 @@ def test_a_verdict_says_how_many_seeds_crashed_and_why_the_first_one_did(train_f
     program = "def run(config, seed):\n    return 1 / (seed % 2) > 0"
     Path("train.py").write_text(program)
     words = ("--config", "config.yaml", "--trainer", "./train.py:run", "--first-seed", 1)
-    judged = xortune("gate", *words, "--min-rate", 0.9, "--json", traceback=True)
+    here = ("--workers", 0, "--json")  # one seed after the other
+    judged = xortune("gate", *words, "--min-rate", 0.9, *here, traceback=True)
     counted = xortune("evaluate", *words, "--seeds", 7, "--json", "--quiet")
     assert "the first failure: seed 2 of lr=0.1" in judged.stderr
     assert counted.stderr == ""

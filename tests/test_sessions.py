@@ -359,7 +359,7 @@ def certified(tmp_path):
     run = tiny_run(tmp_path / "run", [solved(0, 8, 8, epochs=30)] * 2, **described, **manifest)
 
     def certify(**more):
-        xt.certify(run.path, **({"top": 2, "seeds": 32} | more))
+        xt.certify(run.path, **({"top": 2, "seeds": 32, "workers": 0} | more))
         return load_run(run.path)
 
     certify.path = run.path

@@ -30,7 +30,7 @@ from xortune.driver.batches import (
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import Record
 from xortune.driver.propose import proposer_for
-from xortune.driver.session import TRIAL_SECONDS, longest_first_block
+from xortune.driver.session import SHORT_BLOCK_SECONDS, longest_first_block
 from xortune.runs.evaluation import Evaluation
 
 SLOTS = 2
@@ -82,14 +82,14 @@ def _search(tracer: Tracer, sampler: str) -> None:
         search=replace(space.search, trials=trials, seed=tracer.repetition, sampler=sampler),
     )
     seconds = longest_first_block(space, trainer)
-    most = most_in_flight(seconds, slots=SLOTS, proposals=trials)
+    most = space.seeds.ladder[0] * most_in_flight(seconds, slots=SLOTS, proposals=trials)
     journal, standing = _Memory(), Standing()
     decisions = SearchDecisions(
         space,
         trainer,
         proposer_for(space),
         max_in_flight=most,
-        min_in_flight=1 if seconds <= TRIAL_SECONDS else least_in_flight(SLOTS),
+        min_in_flight=0 if seconds <= SHORT_BLOCK_SECONDS else least_in_flight(SLOTS),
     )
     batches = Batches(decisions, trainer, Record(journal), most=1)
     packs: deque[list[Job]] = deque()

@@ -42,7 +42,7 @@ from xortune.driver.certify import (
     estimate_of_seeds,
     seconds_of_seed,
 )
-from xortune.driver.cluster import Cluster
+from xortune.driver.cluster import Cluster, slots_here
 from xortune.driver.evaluate import single_config
 from xortune.driver.executors import pool_or_here
 from xortune.driver.loop import FreshSeeds, Record, run
@@ -404,19 +404,20 @@ def _sequential(
     show: Callable[[int, int], None] | None,
 ) -> SequentialComparison:
     """Train all under the same seeds, until one is proven better than each of the others."""
-    seconds = _sum_known([config.seconds for config in wanted])  # of one seed of each
+    seconds = _sum_known([config.seconds for config in wanted])  # of work for one seed of each
+    slots = _slots(workers)
     n, is_over, is_announced = 0, False, False
     while not is_over:
         if seconds is not None and not is_announced:
             is_announced = True
             what = f"compare: at most {len(wanted)} x {most:,} seeds"
-            if sentence := estimate(what, seconds * (most - n), seconds * (most - n), 1):
+            if sentence := estimate(what, seconds * (most - n), seconds * (most - n), slots):
                 voice.inform(sentence)
         before, started = n, time.perf_counter()
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         outcomes = train_shared(directory, wanted, n, workers=workers, on_message=voice.warn)
         if before and seconds is None:  # the first round also starts processes, and compiles
-            seconds = (time.perf_counter() - started) / (n - before)
+            seconds = slots * (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes)
         comparison, is_over = compared_in_step(
             [outcome.solved for outcome in outcomes],
@@ -695,7 +696,7 @@ def train_shared(
                 lacking[fingerprint].append(task)
                 seconds.append(None if config.seconds is None else task.count * config.seconds)
         known = _sum_known(seconds) if seconds else None
-        sentence = known and estimate_of_seeds("compare", len(seconds), n, known, 1)
+        sentence = known and estimate_of_seeds("compare", len(seconds), n, known, _slots(workers))
         if sentence and on_estimate is not None:
             on_estimate(sentence)
         total = len(configs) * n
@@ -722,6 +723,11 @@ def train_shared(
             for result in ConfigResults(read(path))
         }
     return [_restricted(outcomes[c.fingerprint, c.point.key], seeds) for c in wanted]
+
+
+def _slots(workers: int | None) -> int:
+    """How many processes train at once."""
+    return 1 if workers == 0 else slots_here(Cluster(workers=workers))
 
 
 def _restricted(outcome: Outcome, seeds: range) -> Outcome:

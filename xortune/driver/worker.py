@@ -90,12 +90,12 @@ def main(control: int, imports: Sequence[str], engine: bool) -> None:
             importlib.import_module(name)
     if engine:
         _load_engine()
-    connection = _Template(socket.socket(fileno=control)).serve()
+    connection = _WorkerTemplate(socket.socket(fileno=control)).serve()
     if connection is not None:
         serve(connection)
 
 
-class _Template:
+class _WorkerTemplate:
     """Starts workers for the driver, and says when they have ended."""
 
     def __init__(self, control: socket.socket) -> None:
@@ -389,7 +389,7 @@ def block_id(block: Block) -> tuple[str, int]:
     return block.point.key, block.first
 
 
-class _Driver:
+class _Requests:
     """The connection to the driver, as a worker sees it."""
 
     def __init__(self, connection: Connection) -> None:
@@ -446,7 +446,7 @@ def serve(connection: Connection) -> None:
     is_encoded)`: answered by `(BEGUN, index, part)` before and `(TRAINED, parts, results, seconds,
     stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`.
     """
-    driver = _Driver(connection)
+    driver = _Requests(connection)
     trainer: Any = None
     refusal: BaseException | None = None  # why the trainer could not be received
     recursion_limit = sys.getrecursionlimit()
@@ -483,7 +483,7 @@ def serve(connection: Connection) -> None:
 
 
 def _train_batch(
-    driver: _Driver,
+    driver: _Requests,
     trainer: Any,
     blocks: Sequence[Block],
     *,
