@@ -232,7 +232,7 @@ def simulate(search: str, slots: int, seconds: float, *, loses: bool, limit: flo
             workers.submit(now, jobs)
             workers.advance(now)
         is_done = not batches.under_way
-        if not workers.done:
+        if not workers.done and workers.events:
             now = max(now, workers.events[0][0])
     times = np.array([ended[number] for number in sorted(ended)])
     each = cpu / seeds
