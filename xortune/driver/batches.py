@@ -177,11 +177,14 @@ def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
 
 
 def least_in_flight(slots: int) -> int:
-    """For each slot: a seed that runs, one that waits, one that finished before its turn.
+    """For each slot: a seed that runs, one that waits, and those that finished before their turn.
+
+    That is one up to 16 slots. It is more the more slots there are, because the slowest of many
+    seeds takes longer: see benchmarks/README.md.
 
     One slot has no others that could run meanwhile: it knows each result before the next decision.
     """
-    return 3 * slots if slots > 1 else 0
+    return slots * max(3, math.ceil(math.log2(slots) / 2) + 1) if slots > 1 else 0
 
 
 def blocks_in_batch(in_flight: int, *, slots: int) -> int:

@@ -662,8 +662,11 @@ class SearchDecisions:
             return False
         top = self._space.seeds.ladder[-1]
         states = [self._configs[key] for key in self._busy]
-        full = {one.point.key for one in states if one.granted - one.seen.superseded >= top}
-        for depth in range(2, MAX_AHEAD + 1):
+        granted = [one for one in states if one.granted >= top]
+        full = {one.point.key for one in granted if one.granted - one.seen.superseded >= top}
+        # With as many decisions as the fewest have, all would be left out.
+        fewest = min((one.in_flight for one in states if one.point.key not in full), default=0)
+        for depth in range(fewest + 1, MAX_AHEAD + 1):
             deeper = {one.point.key for one in states if one.in_flight >= depth}
             if self._promote(full | deeper):
                 return True
