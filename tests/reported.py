@@ -5,7 +5,8 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from certified import KEYS, Counting, certify, searched_run
+import pytest
+from certified import KEYS, Counting, certify, searched_run, size_by_estimate
 from compared import certified_run, contestant
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
@@ -61,8 +62,10 @@ def certified(folder):
     directions = {"success_rate": "maximize", "lr": "minimize"}
     objectives = [{"name": name, "direction": way} for name, way in directions.items()]
     run = searched_run(folder, ladder=[8], objectives=objectives, importance_resampled=FEW)
-    certify(run, Counting({KEYS[1]: 5}))
-    certify(load_run(folder), Counting({KEYS[1]: 9}))
+    with pytest.MonkeyPatch.context() as patch:
+        size_by_estimate(patch)
+        certify(run, Counting({KEYS[1]: 5}))
+        certify(load_run(folder), Counting({KEYS[1]: 9}))
     return load_run(folder)
 
 

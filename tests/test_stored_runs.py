@@ -19,6 +19,7 @@ from drivers import QUICK, drivers, space, trained, wait_for_lines, wait_until, 
 
 import xortune as xt
 from xortune.core.errors import InputError
+from xortune.driver import session
 from xortune.runs import lock as run_lock
 from xortune.runs import status as run_status
 from xortune.runs import store as run_store
@@ -331,7 +332,7 @@ def test_a_run_that_was_removed_from_the_store_is_not_the_next_one(output_of, sp
 
 @pytest.mark.usefixtures("in_process", "cache")
 def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, s3):
-    monkeypatch.setattr("xortune.driver.session.on_ray", lambda *_, **__: pytest.fail("it trains"))
+    monkeypatch.setattr(session, "executor_for", lambda *_, **__: pytest.fail("it trains"))
     there = f"?endpoint_override={s3}&scheme=http"
     for output, what, fix in (
         (f"s3://nowhere/run{there}", "no bucket nowhere", "create it"),

@@ -281,7 +281,7 @@ def test_with_one_attempt_what_a_trainer_raises_is_raised():
 @pytest.mark.parametrize(
     ("trainer", "count", "deadly", "deaths"),
     [
-        (Priced(each=0.01), 20, {3}, ATTEMPTS),  # the blocks of other trainers are not split
+        (Priced(each=0.01), LEAST_AT_ONCE, {3}, ATTEMPTS),  # others are not split
         (OWN, 500, range(500), ATTEMPTS * CRASHES_TO_GIVE_UP),  # every seed kills
     ],
 )
