@@ -219,7 +219,9 @@ class Pool:
             elif what in (DONE, RAISED):
                 if what == RAISED:
                     jobs = progress.end(list(progress.left.items()))
-                    self._give(busy, Done(jobs, WorkerFailure("batch", str(content[0]))))
+                    refusal = content[0] if isinstance(content[0], InputError) else None
+                    failure = WorkerFailure("batch", str(content[0]), refusal)
+                    self._give(busy, Done(jobs, failure))
                 else:
                     self._give(busy, busy.whole or Done((), ()))
                 self._busy.remove(busy)
