@@ -12,7 +12,8 @@ from hand_made import solved
 
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
-from xortune.driver.batches import Batches, Done, WorkerFailure
+from xortune.core.trainer import Block
+from xortune.driver.batches import Batches, Done, MeasuredSeconds, WorkerFailure
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import Record
 from xortune.runs.evaluation import encode_outcome
@@ -135,7 +136,11 @@ class Queue:
         self.decisions = SearchDecisions(space, trainer, proposer, max_in_flight=window, **more)
         self.record, self.tell = Record(self.lines), tell
         budget = space.search.time_budget
-        self.batches = Batches(self.decisions, trainer, self.record, most=1, budget=budget)
+        known_pace = MeasuredSeconds(trainer)  # so that each block is whole from the start
+        known_pace.note(Block(Point({}), 0, 1), 1e-9)
+        self.batches = Batches(
+            self.decisions, trainer, self.record, most=1, budget=budget, expected=known_pace
+        )
 
     def __getattr__(self, name):
         return getattr(self.decisions, name)
