@@ -15,7 +15,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.decisions import ProvenanceGroups
 from xortune.driver.propose import LEARNING, proposer_for
-from xortune.racing.grants import FrontGrants, Grants, raced
+from xortune.racing.grants import BestGrants, FrontGrants, Grants, raced
 from xortune.racing.objectives import SeedSummary
 from xortune.racing.race import Race, RaceRule
 from xortune.runs.evaluation import Evaluation, Evaluations
@@ -81,13 +81,13 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, window, da
 
 @pytest.mark.parametrize("window", [1, 7])
 def test_a_resumed_race_takes_its_decisions_from_the_journal(window, monkeypatch):
-    known, weigh, weighed = whole("random", "race", window).evaluations, Grants.next, []
+    known, weigh, weighed = whole("random", "race", window).evaluations, BestGrants.next, []
 
-    def weighing(race, busy, *, last=False):
+    def weighing(race, busy, *, last=False, **more):
         weighed.append(last)
-        return weigh(race, busy, last=last)
+        return weigh(race, busy, last=last, **more)
 
-    monkeypatch.setattr(Grants, "next", weighing)
+    monkeypatch.setattr(BestGrants, "next", weighing)
     space = asked("random", "race")
     again = run(space, proposer_for(space), window=window, known=known)
     assert (len(again.evaluations), len(known) > 40) == (0, True)

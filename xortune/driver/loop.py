@@ -13,13 +13,13 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 from xortune.core.errors import InputError
+from xortune.core.forks import end_fork_of
 from xortune.core.outcome import Failure
 from xortune.core.trainer import Block
 from xortune.driver.batches import Batches, Done, Job
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
 from xortune.runs.journal import Journal
-from xortune.trainers.limits import end_fork_of
 
 
 class Executor(Protocol):

@@ -16,7 +16,7 @@ from typing import Any
 import cloudpickle
 
 from xortune.core.errors import InputError
-from xortune.trainers.limits import ending_forks
+from xortune.core.forks import ending_forks
 
 # -------------------------------------------------------------------------------------------------
 # One search at a time in a process, and none on Ray in a fork of a process that has used Ray.

@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 import cloudpickle
 
 from xortune.core.errors import InputError, TrainingError
+from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.worker import (
@@ -50,7 +51,7 @@ from xortune.driver.worker import (
 )
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
-from xortune.trainers.limits import THREADS, ending_forks
+from xortune.trainers.limits import THREADS
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.reaper import kill_group
 from xortune.trainers.source import AnySource, packages_of
@@ -219,12 +220,18 @@ class Worker:
             self._sent, self._unread = trainer, self._unread + 1
 
     def train(
-        self, trainer: Trainer, blocks: Sequence[Block], until: float | None, *, encodes: bool
+        self,
+        trainer: Trainer,
+        blocks: Sequence[Block],
+        until: float | None,
+        *,
+        encodes: bool,
+        silent: bool = False,
     ) -> None:
-        """Send a batch, without waiting."""
+        """Send a batch, without waiting; with `silent` nobody sees what it prints."""
         self.prepare(trainer)
         singly = killed_after(trainer) is not None and not has(trainer, "takes_many_seeds")
-        self._send(TRAIN, tuple(blocks), until, singly, encodes)
+        self._send(TRAIN, tuple(blocks), until, singly, encodes, silent)
 
     def cancel(self, blocks: Sequence[tuple[str, int]]) -> None:
         """Tell it which blocks are not wanted any more."""
@@ -241,7 +248,12 @@ class Worker:
         return self._waited(limit, lambda: self._send(CALL, pickled((what, argument))), ANSWER)
 
     def results(
-        self, trainer: Trainer, blocks: Sequence[Block], limit: float | None = None
+        self,
+        trainer: Trainer,
+        blocks: Sequence[Block],
+        limit: float | None = None,
+        *,
+        silent: bool = False,
     ) -> list[Any]:
         """One result for each block, of one seed or of a single call; raises what `ask` raises."""
         found: list[Any] = []
@@ -250,7 +262,10 @@ class Worker:
             if message[0] == TRAINED:
                 found.extend(message[2])
 
-        self._waited(limit, lambda: self.train(trainer, blocks, None, encodes=False), DONE, note)
+        def send() -> None:
+            self.train(trainer, blocks, None, encodes=False, silent=silent)
+
+        self._waited(limit, send, DONE, note)
         return found
 
     def _waited(
@@ -442,9 +457,11 @@ def prepare_processes(trainer: Trainer, block: Block, count: int) -> None:
 
 
 def train_in_process(
-    trainer: Trainer, block: Block, most: float | None = None
+    trainer: Trainer, block: Block, most: float | None = None, *, silent: bool = False
 ) -> Outcome | TrainingError:
     """The result of a block that a worker trains in one call, in `most` seconds.
+
+    With `silent` nobody sees what it prints.
 
     Raises:
         InputError: the function cannot be sent.
@@ -452,7 +469,8 @@ def train_in_process(
     limit = killed_after(trainer)
     given = most if limit is None else limit * block.count
     try:
-        results = processes_for(trainer).take().results(trainer, [block], given)
+        worker = processes_for(trainer).take()
+        results = worker.results(trainer, [block], given, silent=silent)
     except CallTimedOut as error:
         return error if limit is None else timed_out(block, limit)
     except ProcessEnded as error:

@@ -500,9 +500,9 @@ class OptunaProposer:
         """Enter a proposal whose values are known; samplers with state compute it again."""
         if self._added:
             self._entered.add(self._normal(Point(point)).key)
+        self._enter_kind(number, Point(point).key)
         if self._study is None:
             return
-        self._enter_kind(number, Point(point).key)
         sampler = self._space.search.sampler
         with storage_errors(self._shared):
             if self._shared is None and sampler in _KEEPS_STATE:

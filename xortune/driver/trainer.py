@@ -388,12 +388,12 @@ def _trained_twice(
     others = range(block.first + 1, block.first + (PAIRS if is_short else 2))
     results = {block.first: outcome}
     for seed in others:
-        other = train_one(trainer, Block(point, seed, 1), most)
+        other = train_one(trainer, Block(point, seed, 1), most, silent=True)
         if isinstance(other, Outcome) and not other.details.failed:
             results[seed] = other
     twice: str | None = None
     for seed, result in results.items() if is_short else [(block.first, outcome)]:
-        again = train_one(trainer, Block(point, seed, 1), most)
+        again = train_one(trainer, Block(point, seed, 1), most, silent=True)
         if isinstance(again, TrainingError):
             break  # a seed that ends its process is another problem
         if twice := differing(result, again, names):
@@ -529,11 +529,11 @@ def train_again(trainer: Trainer, outcome: Outcome, point: Point) -> str | None:
     """
     block, first = Block(point, int(outcome.seeds[0]), 1), outcome
     if has(trainer, "takes_many_seeds"):
-        alone = train_one(trainer, block)
+        alone = train_one(trainer, block, silent=True)
         if isinstance(alone, TrainingError):
             return None
         first = alone
-    again = train_one(trainer, block)
+    again = train_one(trainer, block, silent=True)
     if isinstance(again, TrainingError):
         return None
     success = getattr(trainer, "success", None)
@@ -564,10 +564,15 @@ def _close(a: float | str | None, b: float | str) -> bool:
     return a == b
 
 
-def train_one(trainer: Trainer, block: Block, most: float | None = None) -> Outcome | TrainingError:
-    """Train a block. A user's function runs in a worker, except under a debugger."""
+def train_one(
+    trainer: Trainer, block: Block, most: float | None = None, *, silent: bool = False
+) -> Outcome | TrainingError:
+    """Train a block. A user's function runs in a worker, except under a debugger.
+
+    With `silent` nobody sees what it prints there: the check trains many a seed again.
+    """
     if has(trainer, "own_process"):
-        return train_in_process(trainer, block, most)
+        return train_in_process(trainer, block, most, silent=silent)
     return trainer.train([block])[0]
 
 

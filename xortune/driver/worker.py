@@ -27,7 +27,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import reduce
 from multiprocessing.connection import Connection
@@ -35,17 +35,12 @@ from pathlib import Path
 from typing import Any
 
 from xortune.core.errors import InputError, TrainingError, error_text
+from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, has, stacking_of
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.function import cancelling_if, form_of_source
-from xortune.trainers.limits import (
-    end_fork_of,
-    ending_at,
-    ending_forks,
-    time_is_over,
-    use_threads,
-)
+from xortune.trainers.limits import ending_at, time_is_over, use_threads
 from xortune.trainers.reaper import kill_group
 from xortune.trainers.verdicts import one_line
 
@@ -443,8 +438,8 @@ def serve(connection: Connection) -> None:
 
     `(CALL, pickled)`: a pair of a method's name and its argument, of the trainer sent before;
     answered by `(ANSWER, value)` or `(RAISED, error, traceback)`. `(TRAIN, blocks, until, singly,
-    is_encoded)`: answered by `(BEGUN, index, part)` before and `(TRAINED, parts, results, seconds,
-    stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`.
+    is_encoded, silent)`: answered by `(BEGUN, index, part)` before and `(TRAINED, parts, results,
+    seconds, stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`.
     """
     driver = _Requests(connection)
     trainer: Any = None
@@ -456,9 +451,15 @@ def serve(connection: Connection) -> None:
             if what == TRAIN:
                 if refusal is not None:
                     raise refusal
-                blocks, until, singly, is_encoded = content
+                blocks, until, singly, is_encoded, silent = content
                 _train_batch(
-                    driver, trainer, blocks, until=until, singly=singly, is_encoded=is_encoded
+                    driver,
+                    trainer,
+                    blocks,
+                    until=until,
+                    singly=singly,
+                    is_encoded=is_encoded,
+                    silent=silent,
                 )
                 driver.send(DONE)
             else:
@@ -482,6 +483,16 @@ def serve(connection: Connection) -> None:
         sys.setrecursionlimit(recursion_limit)  # the user's code may have changed it
 
 
+@contextmanager
+def _no_output() -> Iterator[None]:
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+    ):
+        yield
+
+
 def _train_batch(
     driver: _Requests,
     trainer: Any,
@@ -490,8 +501,12 @@ def _train_batch(
     until: float | None,
     singly: bool,
     is_encoded: bool,
+    silent: bool,
 ) -> None:
-    """Train a batch, and send its pieces with how its first config stacks, if it does."""
+    """Train a batch, and send its pieces with how its first config stacks, if it does.
+
+    With `silent` nobody sees what it prints.
+    """
 
     def begin(index: int, part: Block) -> bool:
         driver.block = blocks[index]
@@ -499,7 +514,8 @@ def _train_batch(
         return not driver.is_cancelled()
 
     cancels = has(trainer, "users_code")
-    with cancelling_if(driver.is_cancelled if cancels else None):
+    output = _no_output() if silent else nullcontext()
+    with cancelling_if(driver.is_cancelled if cancels else None), output:
         for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
             results = piece.results
             if is_encoded:

@@ -203,7 +203,8 @@ def _expected(run: Run, done: int, missing: int) -> tuple[int, int] | None:
         return done, done
     if not rungs:
         return None
-    first, top = rungs[0], rungs[-1]
+    # A manifest may say anything; there are no more seeds than these.
+    first, top = (min(rung, 2**32) for rung in (rungs[0], rungs[-1]))
     least = done + missing * first + int(np.maximum(first - n, 0).sum())
     if len(rungs) == 1:
         return least, least

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, TrainingError, error_text
+from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished
 from xortune.trainers import verdicts
-from xortune.trainers.limits import end_fork_of, ending_forks, time_is_over, using_threads
+from xortune.trainers.limits import time_is_over, using_threads
 from xortune.trainers.source import AnySource
 from xortune.trainers.verdicts import (
     LONGEST,

@@ -67,27 +67,6 @@ def time_is_over() -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# Forks. The user's code may fork, and its child may return from it. The child ends there: otherwise
-# two processes would go on with the same work, and fork again at the next seed.
-
-
-def end_fork_of(process: int) -> None:
-    """End this process if it is a fork of `process`, without any exit handler."""
-    if os.getpid() != process:
-        os._exit(0)
-
-
-@contextmanager
-def ending_forks() -> Iterator[None]:
-    """Call the user's code within this context: a fork that comes out of it ends."""
-    process = os.getpid()
-    try:
-        yield
-    finally:
-        end_fork_of(process)
-
-
-# -------------------------------------------------------------------------------------------------
 # What the fused engine does not cover.
 
 MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from xortune.core.forks import ending_forks
 from xortune.trainers.batching_rules import (
     LOOP,
     CannotStack,
@@ -42,7 +43,7 @@ from xortune.trainers.batching_rules import (
 )
 from xortune.trainers.function import Ended
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain
-from xortune.trainers.limits import ending_forks, time_is_over
+from xortune.trainers.limits import time_is_over
 from xortune.trainers.methods import (
     Made,
     constants_of,
