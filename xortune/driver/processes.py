@@ -59,7 +59,7 @@ from xortune.trainers.source import AnySource, packages_of
 NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_worker.refuse"}
 """Ray calls this before it starts. A Ray started by a function would listen on every address."""
 
-END_SECONDS = 5.0
+END_SECONDS = 20.0
 """Time for the template to end the workers and itself; then the driver kills all of them."""
 
 
@@ -175,15 +175,18 @@ class Processes:
         """End the workers, which may run the exit handlers of the user's code, and the template."""
         if self.owner != os.getpid():
             return
+        self.listen()  # the process ids of workers, should the template not end them
         for worker in list(self.workers.values()):
             if not worker.is_idle:
                 self.kill(worker)
             worker.connection.close()
         self.control.close()
         try:
-            self._template.wait(END_SECONDS)
+            has_ended_workers = self._template.wait(END_SECONDS) == 0
         except subprocess.TimeoutExpired:
             self._template.kill()
+            has_ended_workers = False
+        if not has_ended_workers:
             self._lose_template()
         self.workers.clear()
 
