@@ -214,10 +214,17 @@ def test_a_config_that_is_proven_worse_meanwhile_ends_at_its_next_report(tmp_pat
             for step in range(20):
                 time.sleep(0.05)
                 report(step)
-        return module.good(config["x"]) or seed % 4 == 0
+        return {"success": module.good(config["x"]) or seed % 4 == 0, "cost": 1.0}
 
+    # A race for a front promotes both; one for the best rate would not promote the bad one.
     space = {"name": "late", "parameters": {"x": {"choice": ["good", "bad"]}}}
     space |= {"search": {"sampler": "grid"}, "seeds": {"ladder": [8, 80]}}
+    space |= {
+        "objectives": [
+            "success_rate",
+            {"name": "cost_mean", "direction": "minimize", "failed": 9.0},
+        ]
+    }
     run = xt.search(space, train=late, output=tmp_path / "run")
     good, bad = sorted(run.results, key=lambda found: found.point["x"] == "bad")
     assert good.outcome.successes == good.outcome.n == 80
