@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import forked
 import numpy as np
@@ -142,6 +143,10 @@ def test_a_ray_that_does_not_start_is_told_to_those_who_ask_for_it(tmp_path, mon
     with pytest.raises(InputError, match=r"Ray did not start .*\(there is none\)"):
         xt.search(SPACE, train=longer, output=tmp_path / "run", ray=True)
     assert not load_run(tmp_path / "run").evaluations, "nothing was trained meanwhile"
+    full = SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr("xortune.driver.cluster.shutil", full)
+    with pytest.raises(InputError, match="the folder of its files is full; fix: free space there"):
+        xt.search(SPACE, train=longer, output=tmp_path / "other", ray=True)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ import math
 import os
 import re
 import shlex
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +29,7 @@ from xortune.core.errors import (
     check_type,
     refuse_given,
 )
+from xortune.core.files import is_full
 from xortune.driver.process import (
     environment_kept,
     is_connected,
@@ -330,6 +333,10 @@ def _started(cluster: Cluster) -> Iterator[None]:
             ray._private.worker._worker_logs_enabled = True
 
 
+RAY_FILES = 50 * 2**20
+"""Bytes that Ray's logs and sockets need at its start, with some to spare."""
+
+
 def _start(cores: int) -> None:
     import ray
 
@@ -344,6 +351,13 @@ def _start(cores: int) -> None:
             _init("local", include_dashboard=False, num_cpus=cores, _node_ip_address="127.0.0.1")
     except Exception as error:  # Ray raises a plain Exception if a node does not start in time
         ray.shutdown()  # some processes may have started
+        folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+        if is_full(error) or shutil.disk_usage(folder).free < RAY_FILES:
+            raise InputError(
+                "Ray did not start on this machine: the folder of its files is full",
+                place=folder,
+                fix="free space there, or name another folder with TMPDIR",
+            ) from None
         raise InputError(
             f"Ray did not start on this machine ({_first_line(error)})",
             fix="try again when less else runs here, with --resume if the search has begun: what "
