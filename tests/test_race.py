@@ -128,7 +128,7 @@ def raced(costs, order):
     for name in order:
         race.see(name, RUNGS[0], RUNGS[0], costs=(costs[name],))
         seeds[name] = RUNGS[0]
-    while (name := race.next((), last=True)) is not None:
+    while (name := race.next({}, last=True)) is not None:
         seeds[name] = next(rung for rung in RUNGS if rung > seeds[name])
         race.see(name, seeds[name], seeds[name], costs=(costs[name],))
     return seeds
@@ -155,15 +155,15 @@ def test_while_newcomers_come_only_whole_shares_climb():
     race = NumberGrants(RaceRule(RUNGS))
     for name in range(3):
         race.see(name, 4, 4, costs=(float(name),))
-        assert race.next(()) is None  # one in four
+        assert race.next({}) is None  # one in four
     race.see("best", 4, 4, costs=(-1.0,))
-    assert race.next(()) == "best"
-    assert race.next({"best"}) is None
+    assert race.next({}) == "best"
+    assert race.next({"best": 12}) is None
     race.see("best", 16, 16, costs=(5.0,))  # it was luck, but it counts as it was with 4 seeds
-    assert race.next(()) is None
+    assert race.next({}) is None
     for name in range(4, 8):
         race.see(name, 4, 4, costs=(float(name),))
-    assert race.next(()) == 0
+    assert race.next({}) == 0
 
 
 @settings(max_examples=40)

@@ -315,7 +315,7 @@ def test_a_long_promotion_is_shared_out_over_the_slots():
         for jobs in reversed(found):
             received(batches, jobs, seconds=float(jobs[0].block.count))
     assert batches.finished
-    assert sizes == [[1] * 4, [1] * 8, [1] * 88]
+    assert sizes == [[1] * 4, [1] * 96], "the last rung does not wait for the one before"
     assert sorted(seed for line in lines for seed in line.block.seeds) == list(range(100))
 
 

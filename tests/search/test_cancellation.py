@@ -131,7 +131,7 @@ def test_races_give_up_what_is_proven_worse_and_for_good():
         assert not race.is_stopped("new")
         race.see("bad", 60, 62, speed=0.5, costs=paid)  # it seemed better in the end
         assert race.is_stopped("bad")
-        assert race.next((), last=True) is None
+        assert race.next({}, last=True) is None
     dear = FrontGrants(RaceRule((8, 80)))
     dear.see("small", 2, 8, costs=(1.0,))
     dear.see("large", 80, 80, costs=(9.0,))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -464,7 +464,8 @@ class SearchDecisions:
         # New trials to tell the sampler of, and those that wait for promotions, by config key.
         self._pending: list[tuple[int, ConfigState]] = []
         self._held: dict[str, list[tuple[int, ConfigState]]] = {}
-        self._busy, self._given_up = set[str](), set[str]()  # keys of configs
+        self._busy: dict[Hashable, int] = {}  # seeds in flight, by the key of their config
+        self._given_up = set[str]()  # keys of configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
         self._granted_to_new: int | None = None  # seeds granted when all trials were proposed
 
@@ -656,19 +657,19 @@ class SearchDecisions:
 
         A race has few candidates near its end, fewer than workers. Rather than that some are idle,
         those in flight get the seeds that they would get next, the one with the fewest decisions in
-        flight first.
+        flight first. A race for the best rate sees to that itself, see `BestGrants.next`.
         """
-        if self._min_limit is None or self._in_flight >= self._min_limit:
+        if self._min_limit is None or self._in_flight >= self._min_limit or self._weighs:
             return False
         top = self._space.seeds.ladder[-1]
-        states = [self._configs[key] for key in self._busy]
+        states = [self._configs[str(key)] for key in self._busy]
         granted = [one for one in states if one.granted >= top]
         full = {one.point.key for one in granted if one.granted - one.seen.superseded >= top}
         # With as many decisions as the fewest have, all would be left out.
         fewest = min((one.in_flight for one in states if one.point.key not in full), default=0)
         for depth in range(fewest + 1, MAX_AHEAD + 1):
             deeper = {one.point.key for one in states if one.in_flight >= depth}
-            if self._promote(full | deeper):
+            if self._promote({key: self._busy[key] for key in full | deeper}):
                 return True
         return False
 
@@ -691,7 +692,7 @@ class SearchDecisions:
         self._race.skip()
         return self._propose() if proposal == self._proposed else self._give_more(key)
 
-    def _promote(self, busy: Collection[str]) -> bool:
+    def _promote(self, busy: Mapping[Hashable, int]) -> bool:
         """Give more seeds to the config that the race names, of those that are not busy."""
         if self._race is None:
             return False
@@ -760,7 +761,7 @@ class SearchDecisions:
         self._decisions[number] = decision
         state.in_flight += 1
         if self._race is not None:
-            self._busy.add(key)
+            self._busy[key] = self._busy.get(key, 0) + decision.seeds
             top = self._space.seeds.ladder[-1]
             self._rooms.set(key, max(0, top - (end - state.seen.superseded)))
         self._ready.extend(
@@ -896,8 +897,10 @@ class SearchDecisions:
         key = state.point.key
         version_changed = state.seen.join(decision.gained)
         state.in_flight -= 1
+        if self._race is not None:
+            self._busy[key] -= decision.seeds
         if not state.in_flight:
-            self._busy.discard(key)
+            self._busy.pop(key, None)
             self._pending += self._held.pop(key, ())
         if self._race is None:
             return state

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from functools import cache
 from heapq import nsmallest
 from math import floor
@@ -142,12 +142,12 @@ class Grants(ProvenRates):
             _remove(self._open, at, number)
 
     def next(
-        self, busy: Collection[Hashable], *, last: bool = False, left: float = math.inf
+        self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
     ) -> Hashable:
         """The configuration to promote; None if there is none, or a new one is worth more.
 
         Args:
-            busy: configurations whose seeds are being trained.
+            busy: configurations in training, with how many seeds.
             last: whether no new configurations are left.
             left: how many seeds may still be granted; only `BestGrants` asks.
         """
@@ -172,7 +172,7 @@ class Grants(ProvenRates):
         _remove(self._open, at, number)
         return True
 
-    def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
+    def _best(self, busy: Mapping[Hashable, int], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None
         for (successes, n), members in self._open.items():
             if not successes:
@@ -213,27 +213,56 @@ class BestGrants(Grants):
         self._aim = aim
 
     def next(
-        self, busy: Collection[Hashable], *, last: bool = False, left: float = math.inf
+        self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
     ) -> Hashable:
-        """As `Grants.next`; None also if the search can say what it wants to say."""
+        """As `Grants.next`; None also if the search can say what it wants to say.
+
+        Seeds in training count as if they came at the rate of those that are known: the kriging
+        believer of Ginsbourger, Le Riche and Carraro (2010), Kriging is well-suited to parallelize
+        optimization. So what is in training may get the seeds after its next, and nobody else gets
+        seeds that its results are expected to make needless.
+        """
         while True:
-            free = {at: self._free(at, busy) for at in self._all}
+            members = self._believed(busy)
             groups = tuple(
-                Group(*at, len(self._all[at]), self._step(at[1]), number is not None)
-                for at, number in free.items()
+                Group(*at, count, self._step(at[1]), number is not None)
+                for at, (count, number) in members.items()
             )
             known = Known(groups, 0 if last else self._rungs[0], left)
             step = next_step(known, self._aim)
             if step is None or step == NEW:
                 return None
-            number = list(free.values())[step]
+            _, number = list(members.values())[step]
             assert number is not None
             name = self._race.name_of(number)
             if not self.is_stopped(name):
                 return name
 
+    def _believed(
+        self, busy: Mapping[Hashable, int]
+    ) -> dict[tuple[int, int], tuple[int, int | None]]:
+        """By count, with the seeds in training: how many, and the first that may be promoted."""
+        sizes = {at: len(members) for at, members in self._all.items()}
+        ahead: dict[tuple[int, int], int] = {}
+        for name, seeds in busy.items():
+            number = self.enter(name)
+            if (known := self._at.get(number)) is None:  # a new one: nothing is known of it
+                continue
+            successes, n, _ = known
+            sizes[successes, n] -= 1
+            at = successes + round(seeds * successes / n), n + seeds
+            sizes[at] = sizes.get(at, 0) + 1
+            if n + seeds < self._top and number not in self._stopped:
+                ahead[at] = min(number, ahead.get(at, number))
+        free = {at: self._free(at, busy) for at in sizes}
+        return {
+            at: (size, ahead.get(at) if free[at] is None else free[at])
+            for at, size in sizes.items()
+            if size
+        }
+
     def _free(self, at: tuple[int, int], busy: Collection[Hashable]) -> int | None:
-        """The first of a group that may be promoted."""
+        """The first of a group that is not in training and may be promoted."""
         members = self._open.get(at, ())
         return next((m for _, m in members if self._race.name_of(m) not in busy), None)
 
@@ -318,7 +347,7 @@ class FrontGrants(ProvenRates):
 
     def next(
         self,
-        busy: Collection[Hashable],
+        busy: Mapping[Hashable, int],
         *,
         last: bool = False,  # noqa: ARG002
         left: float = math.inf,  # noqa: ARG002
@@ -447,7 +476,7 @@ class NumberGrants(ProvenRates):
 
     def next(
         self,
-        busy: Collection[Hashable],
+        busy: Mapping[Hashable, int],
         *,
         last: bool = False,
         left: float = math.inf,  # noqa: ARG002
