@@ -538,6 +538,29 @@ def test_a_seed_that_does_not_determine_its_result_is_told(function, told):
         assert "second time" not in Path("run/report.md").read_text()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lucky, r"seed 0 gave accuracy 0\.\d+, and 0\.\d+ the second time"),
+        (Leaks, r"seed 0 gave accuracy 0\.\d+, and 0\.\d+ the second time"),
+        (train, None),
+    ],
+)
+def test_a_long_seed_trains_again_while_the_search_goes_on(function, told, workers, monkeypatch):
+    monkeypatch.setattr(trainer_module, "AGAIN_SECONDS", 0)
+    CALLS.clear()
+    run, sentences = searched(function, "run", workers=workers)
+    assert run.manifest["deterministic"] is (told is None)
+    assert len(sentences) == (told is not None)
+    for sentence in sentences:
+        assert re.fullmatch(told + ": its seed does not determine it", sentence)
+    if function is train and not workers:
+        again = Counter({key: calls - 1 for key, calls in CALLS.items() if calls > 1})
+        assert again[0.5, 0] == 1
+        assert again.total() == 1, "the batch before has another seed"
+
+
 def test_the_command_tells_it_once_and_again_when_it_resumes():
     Path("train.py").write_text(
         "import random\ndef run(config, seed):\n    return random.random()\n"
@@ -578,8 +601,8 @@ def test_the_check_of_a_function_of_a_second_trains_two_seconds_more(monkeypatch
     monkeypatch.setattr(trainer_module.time, "perf_counter", lambda: float(next(clock)))
     CALLS.clear()
     run, _ = searched(train, "run")
-    assert CALLS[0.5, 0] == 2  # the other seed is counted
-    assert sum(CALLS.values()) == run.table.n[0] + 1
+    assert CALLS[0.5, 0] == 2
+    assert sum(CALLS.values()) == run.table.n[0] + 1, "another seed of the search is in between"
 
 
 def test_evaluate_and_gate_say_that_a_seed_does_not_determine_its_result(caplog):

@@ -306,7 +306,7 @@ def test_the_next_seeds_go_where_the_rule_says(events, rungs):
         grants.see(name, k, n)
         plain.at[name] = k, n
         training = {m: plain.step(m) for m in busy & set(plain.at) if plain.at[m][1] < rungs[-1]}
-        training |= {m: 1 for m in busy - set(plain.at)}  # new ones, of which nothing is known
+        training |= dict.fromkeys(busy - set(plain.at), 1)  # new ones, of which nothing is known
         equal, worth = plain.believed(training).next()
         equal = (equal - set(training)) or equal  # of equals one that waits comes first
         if worth and worth["new"] != pytest.approx(worth["known"], rel=1e-6, abs=1e-15):

@@ -65,6 +65,9 @@ class Given:
     def unwanted(self, _):
         return set()
 
+    def again_after(self, _):
+        return ()
+
 
 def received(executor, batches=1):
     """What comes of so many batches, to their ends."""

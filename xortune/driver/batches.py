@@ -96,6 +96,7 @@ class Done:
             which knows their blocks alone.
         stacking: how many seeds its worker can stack with those of the first job.
         ends: whether nothing more comes of the batch.
+        again: the outcome of the seed that was to train a second time; see `Again`.
     """
 
     jobs: tuple[Job, ...]
@@ -104,6 +105,24 @@ class Done:
     worker: str = ""
     stacking: Stacking | None = None
     ends: bool = True
+    again: Outcome | None = None
+
+
+@dataclass
+class Again:
+    """A seed that trains a second time, while the search goes on.
+
+    Attributes:
+        block: the seed.
+        tell: called with its outcome.
+        passed: batches that have gone out without it.
+        was_sent: whether a worker has it.
+    """
+
+    block: Block
+    tell: Callable[[Outcome], None]
+    passed: int = 0
+    was_sent: bool = False
 
 
 class Decider(Protocol):
@@ -562,6 +581,7 @@ class Batches:
         ahead: chooses what is trained ahead; None: nothing.
         budget: seconds from the first batch after which nothing begins; None: any time.
         expected: what seeds are known to take.
+        again: a seed that trains a second time.
     """
 
     def __init__(
@@ -578,8 +598,9 @@ class Batches:
         budget: float | None = None,
         ahead: Ahead | None = None,
         expected: MeasuredSeconds | None = None,
+        again: Again | None = None,
     ) -> None:
-        self._ahead = ahead
+        self._ahead, self._again = ahead, again
         self._decider, self._trainer, self._record = decider, trainer, record
         self._in_flight, self._most, self._budget = max_in_flight, most, budget
         self._deadline: float | None = None  # `time.monotonic`
@@ -662,10 +683,31 @@ class Batches:
             self._deadline = time.monotonic() + self._budget
         return jobs
 
+    def again_after(self, jobs: Iterable[Job]) -> tuple[Block, ...]:
+        """What the worker of a batch trains after it: once, the seed that trains a second time.
+
+        What a training leaves behind shows after another seed of the same config. If none goes out
+        soon, one trains for this.
+        """
+        again = self._again
+        if again is None or again.was_sent:
+            return ()
+        block = again.block
+        same = (job.block for job in jobs if job.block.point.key == block.point.key)
+        is_after_another = any(set(one.seeds) - set(block.seeds) for one in same)
+        if not is_after_another and again.passed < self._slots:
+            again.passed += 1
+            return ()
+        again.was_sent = True
+        other = Block(block.point, block.seeds.stop, 1)
+        return (block,) if is_after_another else (other, block)
+
     def receive(self, done: Done) -> None:
         """Record the results of a batch or of a part of it, or plan what to try instead."""
         jobs, results = tuple(job for job in done.jobs if not job.ahead), done.results
         self._time.note(done.seconds)
+        if done.again is not None and self._again is not None:
+            self._again.tell(done.again)
         self._all_under_way -= done.ends
         self._decided_under_way -= done.ends and (bool(jobs) or not done.jobs)
         if isinstance(results, WorkerFailure):
@@ -676,15 +718,7 @@ class Batches:
                 if self._ahead is not None:
                     self._ahead.end()
         elif done.jobs:
-            costs = [self._trainer.cost(job.block) for job in done.jobs]
-            estimated = sum(costs)
-            for job, cost, result in zip(done.jobs, costs, results, strict=True):
-                seconds = done.seconds * cost / estimated
-                if not isinstance(result, TrainingError):
-                    self._bisector.succeeded(job)
-                    self._expected.note(job.block, seconds)
-                if not job.ahead:
-                    self._settle(job, result, seconds, done.worker)
+            self._trained(done.jobs, results, done)
         if self._ahead is not None and done.jobs:
             for job, kept in self._ahead.receive(done):
                 if kept is None:
@@ -698,6 +732,22 @@ class Batches:
         return {(block.point.key, block.first) for block in done_with}
 
     # Results.
+
+    def _trained(
+        self,
+        jobs: tuple[Job, ...],
+        results: Sequence[Outcome | EncodedOutcome | TrainingError],
+        done: Done,
+    ) -> None:
+        costs = [self._trainer.cost(job.block) for job in jobs]
+        estimated = sum(costs)
+        for job, cost, result in zip(jobs, costs, results, strict=True):
+            seconds = done.seconds * cost / estimated
+            if not isinstance(result, TrainingError):
+                self._bisector.succeeded(job)
+                self._expected.note(job.block, seconds)
+            if not job.ahead:
+                self._settle(job, result, seconds, done.worker)
 
     def _failed(self, jobs: tuple[Job, ...], failure: WorkerFailure, done: Done) -> None:
         if not jobs:  # all of them were trained ahead

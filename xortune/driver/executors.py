@@ -17,7 +17,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from xortune.core.errors import InputError, error_text
-from xortune.core.trainer import Trainer, stacking_of
+from xortune.core.trainer import Block, Trainer, stacking_of
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, connected, slots_here
 from xortune.driver.loop import Executor
@@ -32,12 +32,14 @@ from xortune.driver.processes import (
 )
 from xortune.driver.progress import BatchProgress
 from xortune.driver.worker import (
+    AGAIN,
     BEGUN,
     DONE,
     RAISED,
     TRAINED,
     Piece,
     block_id,
+    outcome_again,
     pieces,
     trains_as_one,
 )
@@ -63,6 +65,8 @@ class LocalExecutor:
         self._batches = 0  # that are being trained
         self._progress = BatchProgress(())
         self._pieces: Iterator[Piece] = iter(())
+        self._again: tuple[Block, ...] = ()  # they train after the others
+        self._until: float | None = None
         self.done: deque[Done] = deque()
 
     def take(self, batches: Batches) -> None:
@@ -75,7 +79,9 @@ class LocalExecutor:
             self._batches += 1
         self._progress = BatchProgress(tuple(taken))
         blocks = [job.block for job in taken]
-        self._pieces = pieces(self._trainer, blocks, until=batches.until)
+        self._until = batches.until
+        self._pieces = pieces(self._trainer, blocks, until=self._until)
+        self._again = batches.again_after(taken)
 
     def wait(self) -> None:
         """Train the next piece of the batches that were taken."""
@@ -96,6 +102,9 @@ class LocalExecutor:
             self._end(done)
 
     def _end(self, done: Done) -> None:
+        again, self._again = self._again, ()
+        if again and (found := outcome_again(self._trainer, again, self._until)):
+            self.done.append(Done((), (), found[1], again=found[0], ends=False))
         self.done.append(done)
         self.done.extend([Done((), ())] * (self._batches - 1))
         self._batches = 0
@@ -151,7 +160,8 @@ class Pool:
             worker.is_idle = False
             self._busy.append(_Busy(worker, BatchProgress(jobs)))
             blocks = [job.block for job in jobs]
-            worker.train(self._trainer, blocks, batches.until, encodes=self._encodes)
+            again = batches.again_after(jobs)
+            worker.train(self._trainer, blocks, batches.until, encodes=self._encodes, again=again)
 
     def _cancel_unwanted(self, batches: Batches) -> None:
         jobs = [job for busy in self._busy for job in busy.progress.jobs]
@@ -216,6 +226,9 @@ class Pool:
                     busy.whole = done
                 else:
                     self._give(busy, done)
+            elif what == AGAIN:
+                progress.end(())
+                self._give(busy, Done((), (), content[1], again=content[0], ends=False))
             elif what in (DONE, RAISED):
                 if what == RAISED:
                     jobs = progress.end(list(progress.left.items()))

@@ -230,11 +230,15 @@ class Worker:
         *,
         encodes: bool,
         silent: bool = False,
+        again: Sequence[Block] = (),
     ) -> None:
-        """Send a batch, without waiting; with `silent` nobody sees what it prints."""
+        """Send a batch, without waiting; with `silent` nobody sees what it prints.
+
+        After the batch the worker trains the blocks of `again`; see `Batches.again_after`.
+        """
         self.prepare(trainer)
         singly = killed_after(trainer) is not None and not has(trainer, "takes_many_seeds")
-        self._send(TRAIN, tuple(blocks), until, singly, encodes, silent)
+        self._send(TRAIN, tuple(blocks), until, singly, encodes, silent, again)
 
     def cancel(self, blocks: Sequence[tuple[str, int]]) -> None:
         """Tell it which blocks are not wanted any more."""
@@ -443,18 +447,21 @@ def form_in_process(trainer: CustomTrainer) -> CallForm:
 
 
 PREPARED = 4
-"""Maximum number of workers that import the user's code while the first one is checked."""
+"""Maximum number of workers that try how seeds train in stacks while the first one is checked: that
+takes seconds of a core."""
 
 
 def prepare_processes(trainer: Trainer, block: Block, count: int) -> None:
-    """Have up to `count` workers import the user's code, and try how a block trains in stacks.
+    """Have `count` workers import the user's code, or up to `PREPARED` try how a block stacks.
 
     It returns when the first one has done so.
     """
     processes = processes_for(trainer)
-    workers = [processes.take()] + [processes.start() for _ in range(min(count, PREPARED) - 1)]
+    stacks = has(trainer, "stacks_seeds")
+    others = range(min(count, PREPARED if stacks else count) - 1)
+    workers = [processes.take()] + [processes.start() for _ in others]
     for worker in workers:
-        worker.prepare(trainer, [block] if has(trainer, "stacks_seeds") else ())
+        worker.prepare(trainer, [block] if stacks else ())
     with suppress(ProcessEnded):  # the call raises it again
         workers[0].ask(READY, None)
 

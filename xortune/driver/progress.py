@@ -21,19 +21,20 @@ class BatchProgress:
     Attributes:
         jobs: of the batch.
         left: the part of each job's block without a result, by the index of the job.
-        begun: the part that trains now; None before the first and between two.
+        begun: the part that trains now; None before the first and between two. Its index is None
+            if it is no part of the batch, but trains after it; see `batches.Again`.
         since: `time.monotonic` when it began.
     """
 
     jobs: tuple[Job, ...]
     left: dict[int, Block] = field(init=False)
-    begun: tuple[int, Block] | None = None
+    begun: tuple[int | None, Block] | None = None
     since: float = math.inf
 
     def __post_init__(self) -> None:
         self.left = {index: job.block for index, job in enumerate(self.jobs)}
 
-    def begin(self, index: int, part: Block) -> None:
+    def begin(self, index: int | None, part: Block) -> None:
         """Note that a part trains now."""
         self.begun, self.since = (index, part), time.monotonic()
 

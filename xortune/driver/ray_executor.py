@@ -29,7 +29,7 @@ from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.driver.process import ray_settings, uninterrupted
 from xortune.driver.progress import BatchProgress
 from xortune.driver.ray_worker import PickledTrainer, WorkerTrial, logger, versions
-from xortune.driver.worker import BEGUN, RAISED, TRAINED, block_id, trains_as_one
+from xortune.driver.worker import AGAIN, BEGUN, RAISED, TRAINED, block_id, trains_as_one
 
 with ray_settings():
     import ray
@@ -227,7 +227,8 @@ class RayExecutor:
             left = None if until is None else max(0.0, until - time.time())
             lost = self._again.intersection(map(block_id, blocks))
             self._again -= lost
-            self._mailbox.put.remote(self._count, pickle.dumps(blocks), left, first=bool(lost))
+            content = pickle.dumps((blocks, batches.again_after(jobs)))
+            self._mailbox.put.remote(self._count, content, left, first=bool(lost))
             self._tune.ask(self._under_way)
 
     @property
@@ -323,7 +324,8 @@ class RayExecutor:
         assert progress is not None  # a worker speaks of its batch
         if what == BEGUN:
             index, first, count = content
-            progress.begin(index, Block(progress.jobs[index].block.point, first, count))
+            point = progress.jobs[index or 0].block.point
+            progress.begin(index, Block(point, first, count))
             self._watchdog.start(name)
             trial.has_trained = True
             self._failed_starts = 0
@@ -341,6 +343,10 @@ class RayExecutor:
             )
             self._tune.failures = 0
             self.done.append(Done(jobs, results, seconds, trial.name, stacking, self._as_one))
+            return
+        if what == AGAIN:
+            progress.end(())
+            self.done.append(Done((), (), content[1], trial.name, again=content[0], ends=False))
             return
         trial.batch = None
         if what == RAISED:

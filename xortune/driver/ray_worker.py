@@ -26,7 +26,18 @@ from xortune.core.trainer import Block, Trainer, has, stacking_of
 from xortune.core.version import VERSION
 from xortune.driver.process import ray_settings
 from xortune.driver.processes import ProcessEnded, killed_after, train_in_process
-from xortune.driver.worker import BEGUN, DONE, RAISED, TRAINED, block_id, encoded, pieces
+from xortune.driver.worker import (
+    AGAIN,
+    BEGUN,
+    DONE,
+    RAISED,
+    TRAINED,
+    block_id,
+    encoded,
+    forgetting,
+    outcome_again,
+    pieces,
+)
 from xortune.trainers.function import cancelling_if
 from xortune.trainers.limits import use_threads
 from xortune.trainers.verdicts import one_line
@@ -105,7 +116,8 @@ class _BatchTrainer:
 
     It says, in this order: `(BEGUN, index, first, count)` before a part of a block trains;
     `(TRAINED, parts, results, seconds, stacking, warnings)` after a piece, whose parts are such
-    triples; `(DONE,)`, or `(RAISED, reason)`.
+    triples; `(DONE,)`, or `(RAISED, reason)`. A seed that trains again after the batch gives
+    `(BEGUN, None, first, count)` and `(AGAIN, outcome, seconds)` before `(DONE,)`.
 
     Args:
         name: of this worker in the mailbox.
@@ -121,10 +133,12 @@ class _BatchTrainer:
     def train_next(self) -> None:
         """Wait for a batch and train it."""
         content, left = ray.get(self._mailbox.next.remote(self._name, self._packed()))
-        blocks: list[Block] = pickle.loads(content)  # noqa: S301  # from our own driver
+        blocks, again = pickle.loads(content)  # noqa: S301  # from our own driver
         until = None if left is None else time.time() + left
         try:
             self._train(blocks, until)
+            if again:
+                self._train_again(again, until)
         except ray.exceptions.RayError:  # of the mailbox: the driver has ended
             raise
         except Exception as error:  # a trainer's own; the worker lives on for the next batch
@@ -164,6 +178,17 @@ class _BatchTrainer:
                 warnings = messages[:]
                 messages.clear()
                 self._said.append((TRAINED, parts, results, piece.seconds, stacking, warnings))
+
+    def _train_again(self, blocks: Sequence[Block], until: float | None) -> None:
+        def begin(block: Block) -> None:
+            self._said.append((BEGUN, None, block.first, block.count))
+            self._is_wanted(block)
+
+        in_process = killed_after(self.trainer) is not None
+        trainer = forgetting(self.trainer)
+        trainer = _InProcess(trainer) if in_process else trainer
+        if (again := outcome_again(trainer, blocks, until, begin)) is not None:
+            self._said.append((AGAIN, *again))
 
     def _is_wanted(self, block: Block, seconds: float | None = None) -> bool:
         """Send what is to be said, and ask for whether the results of a block are wanted."""

@@ -542,6 +542,7 @@ def _checked(
             most=cluster.trial_timeout,
             processes=0 if here or cluster.is_ray else slots_to_come(cluster),
             longest=math.inf if check_seeds else LONG_SEED if counted else 0.0,
+            later=counted and not goes_on,
         )
         known = {} if check is None else check.known
         if known and isinstance(trainer, CustomTrainer | CommandTrainer):

@@ -14,9 +14,17 @@ import numpy as np
 
 from xortune.core.errors import TrainingError
 from xortune.core.formats import count, duration
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Trainer, has
-from xortune.driver.batches import Ahead, Batches, MeasuredSeconds, least_in_flight, most_in_flight
+from xortune.driver.batches import (
+    Again,
+    Ahead,
+    Batches,
+    MeasuredSeconds,
+    least_in_flight,
+    most_in_flight,
+)
 from xortune.driver.certify import (
     estimate,
     fresh_seeds_after,
@@ -28,7 +36,7 @@ from xortune.driver.decisions import SearchDecisions
 from xortune.driver.executors import executor_for
 from xortune.driver.loop import Executor, Record, run
 from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
-from xortune.driver.trainer import Check, noted_seeds
+from xortune.driver.trainer import Check, differing, noted_seeds
 from xortune.driver.voice import NOBODY, Listener
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
@@ -347,8 +355,23 @@ class _Work:
             expected=MeasuredSeconds(
                 session.trainer, _seconds_of_a_seed(known) if check is None else check.seconds
             ),
+            again=None if check is None else self._again(check),
         )
         self.is_searched = self.complete = False
+
+    def _again(self, check: Check) -> Again | None:
+        """The check's seed, which a worker trains again; the manifest says whether it differs."""
+        if check.first is None:
+            return None
+        block, first = check.first
+
+        def note(outcome: Outcome) -> None:
+            twice = differing(first, outcome, check.names)
+            update_manifest(self.session.directory, **noted_seeds(twice))
+            if twice:
+                self.session.listener.message(twice)
+
+        return Again(block, note)
 
     def train(self, executor: Executor) -> None:
         """Train until all is done, its time is over or a failure ends it."""

@@ -263,6 +263,9 @@ class Check:
         stacking: how a `TorchTraining` trains in stacks.
         twice: both results of a seed that was trained twice, in a sentence, if they differ; empty
             if they do not; None if none was.
+        first: the seed that trains a second time during the search, and its outcome; None if none
+            does.
+        names: of the numbers that count.
     """
 
     sentence: str
@@ -271,6 +274,8 @@ class Check:
     known: KnownSeeds = field(default_factory=dict)
     stacking: Stacking | None = None
     twice: str | None = None
+    first: tuple[Block, Outcome] | None = None
+    names: frozenset[str | None] = frozenset()
 
 
 def noted_seeds(twice: str | None) -> dict[str, Any]:
@@ -289,6 +294,7 @@ def check_by_training(
     most: float | None = None,
     processes: int = 0,
     longest: float = 0.0,
+    later: bool = False,
 ) -> Check | None:
     """Train one seed with a user's function or command, before a search starts.
 
@@ -304,6 +310,7 @@ def check_by_training(
         most: time limit of a function's call, in seconds; None for any time.
         processes: the number of workers that will train. Some are started meanwhile.
         longest: most seconds of a seed that trains twice; see `LONG_SEED`.
+        later: whether a seed that is not short trains the second time during the search.
 
     Returns:
         The check; None for the built-in network, which needs none.
@@ -332,7 +339,9 @@ def check_by_training(
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
             twice, known = None, {(block.point.key, seed): result}
-            if seconds <= longest:
+            has_alone = has(trainer, "stacks_seeds") or not has(trainer, "takes_many_seeds")
+            later = later and has_alone and not _is_short(trainer, seconds)
+            if seconds <= longest and not later:
                 twice, other = _trained_twice(space, trainer, block, result, seconds, most=most)
                 known |= other
             # Where a seed does not determine its result, those beside it cannot be blamed.
@@ -345,6 +354,8 @@ def check_by_training(
                 known=known if counts else {},
                 stacking=stacking_in_process(trainer, block, most),
                 twice=twice,
+                first=(block, result) if later and seconds <= longest else None,
+                names=frozenset(_counting(space)),
             )
         reason, trace = result.details.failed[seed], result.details.traceback or ""
         if not trace:
@@ -366,6 +377,11 @@ def _counting(space: SearchSpace) -> set[str | None]:
     return names | ({space.success.name} if space.success is not None else set())
 
 
+def _is_short(trainer: Trainer, seconds: float) -> bool:
+    """Whether so many short seeds can train twice that equal results prove something."""
+    return (2 * PAIRS - 1) * seconds <= AGAIN_SECONDS and not has(trainer, "stacks_seeds")
+
+
 def _trained_twice(
     space: SearchSpace,
     trainer: Trainer,
@@ -384,7 +400,7 @@ def _trained_twice(
         `Check.twice`, and the outcomes of the other seeds that did not fail.
     """
     point, names = block.point, _counting(space)
-    is_short = (2 * PAIRS - 1) * seconds <= AGAIN_SECONDS and not has(trainer, "stacks_seeds")
+    is_short = _is_short(trainer, seconds)
     others = range(block.first + 1, block.first + (PAIRS if is_short else 2))
     results = {block.first: outcome}
     for seed in others:

@@ -28,7 +28,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,7 +39,8 @@ from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, has, stacking_of
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
-from xortune.trainers.function import cancelling_if, form_of_source
+from xortune.trainers.command import CommandTrainer
+from xortune.trainers.function import CustomTrainer, cancelling_if, form_of_source
 from xortune.trainers.limits import ending_at, time_is_over, use_threads
 from xortune.trainers.reaper import kill_group
 from xortune.trainers.verdicts import one_line
@@ -375,7 +376,8 @@ results are not wanted any more."""
 READY = "ready"
 """The question that is answered once all that was sent before is done."""
 
-ANSWER, RAISED, BEGUN, TRAINED, DONE = "answer", "raised", "begun", "trained", "done"
+ANSWER, RAISED, BEGUN, TRAINED = "answer", "raised", "begun", "trained"
+AGAIN, DONE = "again", "done"
 """What a worker sends: see `serve`."""
 
 
@@ -438,8 +440,10 @@ def serve(connection: Connection) -> None:
 
     `(CALL, pickled)`: a pair of a method's name and its argument, of the trainer sent before;
     answered by `(ANSWER, value)` or `(RAISED, error, traceback)`. `(TRAIN, blocks, until, singly,
-    is_encoded, silent)`: answered by `(BEGUN, index, part)` before and `(TRAINED, parts, results,
-    seconds, stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`.
+    is_encoded, silent, again)`: answered by `(BEGUN, index, part)` before and `(TRAINED, parts,
+    results, seconds, stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`. Then it
+    trains the blocks of `again`, each after `(BEGUN, None, block)`, and sends what came of the last
+    one, `(AGAIN, outcome, seconds)`.
     """
     driver = _Requests(connection)
     trainer: Any = None
@@ -451,7 +455,7 @@ def serve(connection: Connection) -> None:
             if what == TRAIN:
                 if refusal is not None:
                     raise refusal
-                blocks, until, singly, is_encoded, silent = content
+                blocks, until, singly, is_encoded, silent, again = content
                 _train_batch(
                     driver,
                     trainer,
@@ -461,6 +465,8 @@ def serve(connection: Connection) -> None:
                     is_encoded=is_encoded,
                     silent=silent,
                 )
+                if again:
+                    _train_again(driver, trainer, again, until)
                 driver.send(DONE)
             else:
                 refusal, answer = None, None
@@ -484,7 +490,8 @@ def serve(connection: Connection) -> None:
 
 
 @contextmanager
-def _no_output() -> Iterator[None]:
+def no_output() -> Iterator[None]:
+    """What is printed within is not shown."""
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
         redirect_stdout(nowhere),
@@ -514,7 +521,7 @@ def _train_batch(
         return not driver.is_cancelled()
 
     cancels = has(trainer, "users_code")
-    output = _no_output() if silent else nullcontext()
+    output = no_output() if silent else nullcontext()
     with cancelling_if(driver.is_cancelled if cancels else None), output:
         for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
             results = piece.results
@@ -522,3 +529,47 @@ def _train_batch(
                 results = [encoded(p, r) for (_, p), r in zip(piece.parts, results, strict=True)]
             stacking = stacking_of(trainer, piece.parts[0][1])
             driver.send(TRAINED, piece.parts, results, piece.seconds, stacking)
+
+
+def _train_again(
+    driver: _Requests, trainer: Any, blocks: Sequence[Block], until: float | None
+) -> None:
+    def begin(block: Block) -> None:
+        driver.block = None
+        driver.send(BEGUN, None, block)
+
+    if (again := outcome_again(trainer, blocks, until, begin)) is not None:
+        driver.send(AGAIN, *again)
+
+
+def forgetting(trainer: Trainer) -> Trainer:
+    """The trainer without the outcomes that it has from a check."""
+    known = isinstance(trainer, CustomTrainer | CommandTrainer) and trainer.known
+    return replace(trainer, known={}) if known else trainer  # type: ignore[type-var]
+
+
+def outcome_again(
+    trainer: Trainer,
+    blocks: Sequence[Block],
+    until: float | None,
+    begin: Callable[[Block], None] = lambda _: None,
+) -> tuple[Outcome, float] | None:
+    """Train the blocks of `Batches.again_after`, in this order.
+
+    Returns:
+        The outcome of the last one, which trains a second time, and the seconds of all; None if it
+        has none.
+    """
+    started, result = time.perf_counter(), None
+    for block in blocks:
+        begin(block)
+        with ending_at(until), no_output():
+            if time_is_over():
+                return None
+            try:
+                [result] = _train(forgetting(trainer), [block])
+            except Exception:  # a trainer's own, which its other blocks meet too
+                return None
+    if not isinstance(result, Outcome):
+        return None
+    return result, time.perf_counter() - started
