@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from xortune.core.errors import InputError, error_text
+from xortune.core.forks import ending_forks
 from xortune.core.trainer import Block, Trainer, stacking_of
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, connected, slots_here
@@ -25,8 +26,8 @@ from xortune.driver.process import uninterrupted
 from xortune.driver.processes import (
     Worker,
     end_processes,
-    ending_processes,
     killed_after,
+    let_processes_go,
     processes_for,
     timed_out,
 )
@@ -318,6 +319,8 @@ def executor_for(
 ) -> Iterator[Executor]:
     """What trains for a verb until exit: this process, a pool, or Ray.
 
+    The caller waits for the end of the pool's processes; see `processes.ending_processes`.
+
     Args:
         trainer: what trains.
         cluster: where, and what each trial may use.
@@ -329,8 +332,11 @@ def executor_for(
         InputError: an unreachable cluster or one too small; Ray does not start.
     """
     if cluster.workers == 0 or not cluster.is_ray:
-        with ending_processes():
-            yield pool_or_here(trainer, cluster)
+        with ending_forks():
+            try:
+                yield pool_or_here(trainer, cluster)
+            finally:
+                let_processes_go()
         return
     end_processes()  # those of the check
     with connected(cluster):

@@ -107,12 +107,13 @@ class Processes:
                 start_new_session=True,
             )
         self.workers: dict[int, Worker] = {}
-        self._started = 0
+        self._started, self._is_ending = 0, False
 
     @property
     def is_usable(self) -> bool:
         """Whether it can start workers: it is of this process, and its template lives."""
-        return self.owner == os.getpid() and self._template.poll() is None
+        is_mine = self.owner == os.getpid() and not self._is_ending
+        return is_mine and self._template.poll() is None
 
     def start(self) -> Worker:
         """Start a worker; what is sent to it waits until it is there."""
@@ -171,9 +172,9 @@ class Processes:
             worker.code = self._template.wait()
         self.workers.clear()
 
-    def close(self) -> None:
-        """End the workers, which may run the exit handlers of the user's code, and the template."""
-        if self.owner != os.getpid():
+    def let_go(self) -> None:
+        """Have the workers and the template end, without waiting: they may take a second."""
+        if self.owner != os.getpid() or self._is_ending:
             return
         self.listen()  # the process ids of workers, should the template not end them
         for worker in list(self.workers.values()):
@@ -181,6 +182,13 @@ class Processes:
                 self.kill(worker)
             worker.connection.close()
         self.control.close()
+        self._is_ending = True
+
+    def close(self) -> None:
+        """End the workers, which may run the exit handlers of the user's code, and the template."""
+        if self.owner != os.getpid():
+            return
+        self.let_go()
         try:
             has_ended_workers = self._template.wait(END_SECONDS) == 0
         except subprocess.TimeoutExpired:
@@ -414,8 +422,14 @@ def processes_for(trainer: Trainer) -> Processes:
     return known
 
 
+def let_processes_go() -> None:
+    """Have the processes of this thread end, while it goes on with other work."""
+    for processes in vars(_kept).get("processes", {}).values():
+        processes.let_go()
+
+
 def end_processes() -> None:
-    """End the processes of this thread."""
+    """End the processes of this thread, and wait until they have."""
     kept: dict[Environment, Processes] = vars(_kept).pop("processes", {})
     for processes in kept.values():
         processes.close()
