@@ -84,6 +84,9 @@ def main(control: int, imports: Sequence[str], engine: bool) -> None:
     for name in imports:
         with suppress(BaseException):  # the worker imports it again and says why it cannot
             importlib.import_module(name)
+    if imports and (torch := sys.modules.get("torch")) is not None:
+        with suppress(Exception):  # the first optimizer of a process imports for a second
+            torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     if engine:
         _load_engine()
     connection = _WorkerTemplate(socket.socket(fileno=control)).serve()
