@@ -649,3 +649,16 @@ def test_seeds_that_do_not_determine_their_results_are_not_paired():
     kept = {"train": lucky, "success": "accuracy >= 0.5", "workers": 1, "verbose": 0}
     outcomes = [xt.evaluate({"x": 1}, range(12), **kept) for _ in "ab"]
     assert not xt.compare(outcomes).pairs[0].shared
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_where_a_search_is_too_short_the_seed_trains_again_at_its_end(workers, monkeypatch):
+    monkeypatch.setattr(trainer_module, "AGAIN_SECONDS", 0)
+    short = {**AGREED, "parameters": {"x": {"choice": [0.4, 0.6]}}, "seeds": {"ladder": [1]}}
+    told = []
+    given = {"workers": workers, "on_word": told.append}
+    run = xt.search(short, train=lucky, output="lucky", **given)
+    assert run.manifest["deterministic"] is False
+    assert "does not determine it" in told[-1]
+    sure = xt.search(short, train=train, output="sure", **given)
+    assert sure.manifest["deterministic"] is True

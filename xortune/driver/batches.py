@@ -171,6 +171,10 @@ RECENT = 32
 MEASURED_CONFIGS = 4096
 """Maximum number of configurations whose seconds are remembered, the last ones."""
 
+BEFORE_AGAIN = 4
+"""Batches of each slot after which a seed trains a second time, with another one before it,
+though none of these had another seed of its config."""
+
 MAX_MACHINE_LOSSES = 3
 """Node failures after which a block is retried as it is; more count as failed attempts."""
 
@@ -695,7 +699,7 @@ class Batches:
         block = again.block
         same = (job.block for job in jobs if job.block.point.key == block.point.key)
         is_after_another = any(set(one.seeds) - set(block.seeds) for one in same)
-        if not is_after_another and again.passed < self._slots:
+        if not is_after_another and again.passed < BEFORE_AGAIN * self._slots:
             again.passed += 1
             return ()
         again.was_sent = True

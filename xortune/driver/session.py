@@ -36,7 +36,7 @@ from xortune.driver.decisions import SearchDecisions
 from xortune.driver.executors import executor_for
 from xortune.driver.loop import Executor, Record, run
 from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
-from xortune.driver.trainer import Check, differing, noted_seeds
+from xortune.driver.trainer import Check, differing, noted_seeds, train_later
 from xortune.driver.voice import NOBODY, Listener
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
@@ -343,6 +343,7 @@ class _Work:
                 tell(replace(news, seconds=seconds, pace=self._batches.pace))
 
         self._on_progress = timed
+        self._check, self._again = check, None if check is None else self._second_training(check)
         self._batches = Batches(
             self.decisions,
             session.trainer,
@@ -355,11 +356,11 @@ class _Work:
             expected=MeasuredSeconds(
                 session.trainer, _seconds_of_a_seed(known) if check is None else check.seconds
             ),
-            again=None if check is None else self._again(check),
+            again=self._again,
         )
         self.is_searched = self.complete = False
 
-    def _again(self, check: Check) -> Again | None:
+    def _second_training(self, check: Check) -> Again | None:
         """The check's seed, which a worker trains again; the manifest says whether it differs."""
         if check.first is None:
             return None
@@ -383,12 +384,23 @@ class _Work:
                 raise
             self.is_searched = True
             self._tell_end()
+            self._train_later()
             timed_out = self._batches.over and self.decisions.unfinished
             self.complete = not self._record.ends and not timed_out
             self._record_verdicts()
         if (batches := self._certificate()) is not None:
             tell = seeds_callback(self.session.listener.certify)
             run(batches, executor, self._record, tell)
+
+    def _train_later(self) -> None:
+        """Train the check's seed again, if the search was too short for it."""
+        if self._check is None or self._again is None or self._again.was_sent:
+            return
+        if self._record.ends or self._batches.over:
+            return
+        outcome = train_later(self.session.trainer, self._check)
+        if outcome is not None:
+            self._again.tell(outcome)
 
     @property
     def pace(self) -> Pace:

@@ -23,6 +23,7 @@ from xortune.driver.processes import (
     stacking_in_process,
     train_in_process,
 )
+from xortune.driver.worker import forgetting
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
@@ -375,6 +376,15 @@ def _counting(space: SearchSpace) -> set[str | None]:
     """The names of the numbers that a space's rule judges or an objective summarises."""
     names = {objective.number for objective in space.objectives} - {None}
     return names | ({space.success.name} if space.success is not None else set())
+
+
+def train_later(trainer: Trainer, check: Check) -> Outcome | None:
+    """The second outcome of a check's seed, if no worker trained it while the search went on."""
+    assert check.first is not None
+    block, result = check.first[0], None
+    for one in (Block(block.point, block.seeds.stop, 1), block):
+        result = train_one(forgetting(trainer), one, silent=True)
+    return result if isinstance(result, Outcome) else None
 
 
 def _is_short(trainer: Trainer, seconds: float) -> bool:
