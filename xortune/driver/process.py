@@ -126,12 +126,16 @@ SETTINGS = {
 
 @contextmanager
 def environment_kept() -> Iterator[None]:
-    """Restore `os.environ` on exit: Ray and Tune leave a dozen variables in it."""
+    """Restore `os.environ` on exit: Ray and Tune leave a dozen variables in it.
+
+    Whether Ray's processes ask each other for a token stays: it stays in this process too, and a
+    cluster that this process starts later is to agree.
+    """
     before = dict(os.environ)
     try:
         yield
     finally:
-        for name in os.environ.keys() - before.keys():
+        for name in os.environ.keys() - before.keys() - {"RAY_AUTH_MODE"}:
             del os.environ[name]
         os.environ.update(before)
 
