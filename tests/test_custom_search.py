@@ -642,6 +642,10 @@ def test_seeds_that_do_not_determine_their_results_are_not_paired():
         assert (
             sum("so its seeds are not paired" in note for note in notes(found)) == (not paired) * 2
         )
+    step = {"sequential": True, "max_seeds": 12, **given, "seeds": None}
+    for function, noted in ((lucky, 2), (train, 0)):
+        found = xt.compare(points, train=function, output=f"step-{noted}", **step)
+        assert sum("the same comparison may end otherwise" in note for note in found.notes) == noted
     # As a search has noted it, and of outcomes.
     runs = [searched(function, f"run-{function.__name__}")[0] for function in (lucky, train)]
     found = xt.compare(runs, train=[lucky, train], different_tasks=True, **given)

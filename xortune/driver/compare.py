@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
@@ -285,7 +285,7 @@ def compare(
         with ending_processes(), voice.certifying(on_progress, "training") as show:
             _check_independence(candidates, wanted, success)
             if most is not None:
-                found = _sequential(
+                return _sequential(
                     candidates,
                     to_train,
                     directory,
@@ -295,8 +295,6 @@ def compare(
                     voice=voice,
                     show=show,
                 )
-                looks = earlier_looks(directory, to_train, Look(most, sequential=True))
-                return replace(found, notes=looks)
             trained_seeds = train_shared(
                 directory,
                 to_train,
@@ -429,7 +427,17 @@ def _sequential(
         )
         if show is not None:
             show(comparison.n, most)
-    return comparison
+    earlier = earlier_looks(directory, wanted, Look(most, sequential=True))
+    outcomes = _trained_again(candidates, wanted, outcomes, here=workers == 0)
+    notes = (*(f"All were {look}" for look in earlier), *_of_chance(candidates, outcomes))
+    return replace(comparison, notes=notes)
+
+
+def _of_chance(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A note for each whose seeds do not determine their results; the proof holds all the same."""
+    for candidate, outcome in zip(candidates, outcomes, strict=True):
+        if twice := outcome.details.twice or candidate.twice:
+            yield f"{candidate.label}: {twice}; the same comparison may end otherwise"
 
 
 def _trainers(

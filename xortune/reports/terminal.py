@@ -355,7 +355,7 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
             f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
             f"{comparison.alpha:g} at most."
         )
-        lines = [*comparison.lines, basis, *(f"All were {note}." for note in comparison.notes)]
+        lines = [*comparison.lines, basis, *(f"{note}." for note in comparison.notes)]
     _print(console, *lines)
     _print(console, *map(str, files), whole=True)
 
