@@ -1,18 +1,17 @@
 """Where points come from: inside the space, by the seed and the number alone."""
 
-import warnings
 
 import optuna
 import pytest
 from fakes import space_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.driver.propose import RANDOM_EVERY, Draw, proposer_for
-from xortune.racing.objectives import SeedSummary, sampler_values
+from xortune.racing.objectives import SeedSummary
 from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
 from xortune.spaces.space import parse_space
 
@@ -151,31 +150,6 @@ def test_drawn_points_are_those_of_optunas_random_sampler(seeds):
     for seed in seeds:
         _, values = asked(optuna.create_study(sampler=RandomSampler(seed)), space)
         assert draw.point(seed).as_dict() == values
-
-
-def test_tpe_proposes_what_optunas_with_its_own_groups_does():
-    """It finds the groups of parameters in its own way, which is quicker."""
-    space = parse_space(MIXED.replace("SAMPLER", "tpe"), "mixed")
-    proposer = proposer_for(space)
-    study = optuna.create_study(direction="maximize")
-    waiting = []
-    for number in range(60):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.sampler = TPESampler(
-                seed=proposer.seed(number), multivariate=True, group=True, constant_liar=True
-            )
-        trial, values = asked(study, space)
-        for name in list(trial.storage.get_trial_system_attrs(trial._trial_id)):
-            trial.storage.set_trial_system_attr(trial._trial_id, name, "")
-        point = proposer.propose(number)
-        assert point.as_dict() == values
-        waiting.insert(0 if number % 3 else len(waiting), (number, trial, point))
-        if number > 3:  # in another order than they were proposed in
-            one, trial, point = waiting.pop()
-            seen = SeedSummary(one * 7 % 11, 11, 100 * one)
-            proposer.learn(one, point, seen)
-            study.tell(trial, sampler_values(space.objectives, point, seen))
 
 
 @pytest.mark.parametrize(("ladder", "drawn"), [("[2, 4]", True), ("[4]", False)])

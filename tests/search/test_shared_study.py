@@ -85,7 +85,7 @@ def storage(request, tmp_path):
 
 
 def trials(storage, space=SHARED):
-    return open_study(shared_study(space, storage, None), space).get_trials(deepcopy=False)
+    return open_study(shared_study(space, storage, None), space)[0].get_trials(deepcopy=False)
 
 
 def drive(directory, storage, *, pause=0.0, most=None):
@@ -210,7 +210,7 @@ def test_a_run_that_is_resumed_without_its_study_before_enters_what_it_knows(sto
 
 
 def test_a_trial_that_was_being_asked_for_in_a_kill_is_given_up(storage):
-    study = open_study(shared_study(SHARED, storage, None), SHARED)
+    study, _ = open_study(shared_study(SHARED, storage, None), SHARED)
     for run in "ab":
         study.ask().set_user_attr(RUN, run * 16)
     proposer(storage, "a")

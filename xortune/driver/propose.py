@@ -21,13 +21,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, TypeGuard
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 import optuna
-from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -35,9 +35,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, TPESampler
-from optuna.samplers._tpe.sampler import default_gamma
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    TPESampler,
+)
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -254,22 +259,13 @@ def _step(parameter: Range, value: Value) -> int:
 class Draw:
     """Draws the points that Optuna's random sampler draws, to the bit, without a study.
 
-    A study reads all its trials at each ask, which takes hours for 100,000 of them. To make a
-    sampler for each point takes several times as long as this.
+    A study reads all its trials at each ask, which takes hours for 100,000 of them; a sampler for
+    each point takes three times as long as this.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._random = np.random.RandomState()  # as that sampler does
-        self._transforms: dict[str, tuple[_SearchSpaceTransform, Any, Any]] = {}
-        for parameter in space.parameters:
-            if isinstance(parameter, Fixed) or (dist := distribution(parameter)).single():
-                continue
-            transform = _SearchSpaceTransform({parameter.name: dist})
-            low, high = transform.bounds.T
-            if len(low) == 1:  # to draw a number takes a tenth as long as an array of one
-                low, high = low.item(), high.item()
-            self._transforms[parameter.name] = transform, low, high
 
     def point(self, seed: int) -> Point:
         """The first point that a sampler of this seed draws."""
@@ -277,123 +273,38 @@ class Draw:
         return _point(self._space, self._drawn)
 
     def _drawn(self, parameter: Choice | Range) -> Value:
-        if parameter.name not in self._transforms:  # it has a single value
-            return parameter.values[0] if isinstance(parameter, Choice) else parameter.low
-        transform, low, high = self._transforms[parameter.name]
-        drawn = np.atleast_1d(self._random.uniform(low, high))
-        value: Value = transform.untransform(drawn)[parameter.name]
-        return value
+        if isinstance(parameter, Choice):
+            if len(values := parameter.values) == 1:
+                return values[0]
+            return values[int(self._random.uniform(size=len(values)).argmax())]
+        low, high = parameter.low, parameter.high
+        step = int(parameter.step or 1) if parameter.integer else parameter.step
+        if low == high or (step is not None and high - low < step):
+            return low
+        margin = 0.0 if step is None else step / 2  # both ends are as likely as what is between
+        if parameter.log:
+            value = self._random.uniform(math.log(low - margin), math.log(high + margin))
+            value = math.exp(value)
+        else:
+            value = self._random.uniform(low - margin, high + margin)
+        if parameter.integer and parameter.log:
+            return int(min(max(round(value), low), high))
+        if parameter.integer:
+            assert step is not None
+            return int(min(max(math.floor((value - low) / step + 0.5) * step + low, low), high))
+        if step is not None:
+            return float(min(max(round((value - low) / step) * step + low, low), high))
+        return float(min(max(value, low), np.nextafter(high, high - 1)))
 
 
 # -------------------------------------------------------------------------------------------------
 # Optuna's samplers.
 
 
-class _GroupedTPE(TPESampler):
-    """TPE with `group=True`: models conditional parameters with those that they occur with.
-
-    Optuna's groups, ranks and reads all trials one by one at each ask, which takes two thirds of
-    the time of 2,000 proposals. This one reads a trial once, when it has ended, into columns. It
-    proposes the same, to the bit.
-    """
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(n_startup_trials=STARTUP, seed=seed, multivariate=True, constant_liar=True)
-        # One entry per trial.
-        self._states: list[int] = []
-        self._values: list[float] = []
-        self._columns: dict[str, list[float]] = {}  # Optuna's internal values; NaN where inactive
-        self._open: list[int] = []  # numbers of the trials that had not ended at the last read
-        self._known: dict[str, BaseDistribution] = {}
-        self._first: dict[tuple[str, ...], int] = {}  # first ended trial with these parameters
-
-    def reseed(self, seed: int) -> None:
-        """Draw from now on what a sampler of this seed draws."""
-        for state in (self._rng, self._random_sampler._rng):
-            state.rng.seed(seed)
-
-    def infer_relative_search_space(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,  # noqa: ARG002
-    ) -> dict[str, BaseDistribution]:
-        self._read(study.get_trials(deepcopy=False))
-        groups: list[set[str]] = []
-        for names in map(set, sorted(self._first, key=self._first.__getitem__)):
-            parts = [part for group in groups for part in (group & names, group - names)]
-            groups = [part for part in (*parts, names.difference(*groups)) if part]
-        self._groups = [
-            {name: self._known[name] for name in sorted(group) if not self._known[name].single()}
-            for group in groups
-        ]
-        return {name: dist for group in self._groups for name, dist in group.items()}
-
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],  # noqa: ARG002  # all groups
-    ) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for group in self._groups:
-            values |= super().sample_relative(study, trial, group)
-        return values
-
-    def _read(self, trials: Sequence[FrozenTrial]) -> None:
-        """Read the trials that had not ended at the last read."""
-        more = range(len(self._states), len(trials))
-        self._open += more
-        self._states += [TrialState.WAITING] * len(more)
-        for numbers in (self._values, *self._columns.values()):
-            numbers.extend([math.nan] * len(more))
-        for number in self._open:
-            trial = trials[number]
-            self._states[number] = int(trial.state)
-            for name, dist in trial.distributions.items():
-                column = self._columns.setdefault(name, [math.nan] * len(trials))
-                column[number] = dist.to_internal_repr(trial.params[name])
-            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                self._known |= trial.distributions
-                kind = tuple(trial.distributions)
-                self._first[kind] = min(number, self._first.get(kind, number))
-            if trial.state == TrialState.COMPLETE:
-                self._values[number] = trial.values[0]
-        self._open = [number for number in self._open if not trials[number].state.is_finished()]
-
-    def _sample(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
-        **options: bool,  # new in Optuna 4
-    ) -> dict[str, Any]:
-        states = np.array(self._states)
-        if len(study.directions) > 1 or TrialState.PRUNED in states:
-            return super()._sample(study, trial, search_space, **options)
-        ended = np.flatnonzero(states == TrialState.COMPLETE)
-        values = np.array(self._values)[ended]
-        losses = -values if study.direction == StudyDirection.MAXIMIZE else values
-        ranked, n = ended[np.argsort(losses, kind="stable")], default_gamma(len(ended))
-        running = np.flatnonzero(states == TrialState.RUNNING)
-        above = np.concatenate([ranked[n:], running[running != trial.number]])
-        none = [math.nan] * len(states)
-        columns = np.array([self._columns.get(name, none) for name in search_space])
-        whole = ~np.isnan(columns).any(axis=0)
-        good, rest = (
-            self._parzen_estimator_cls(
-                dict(zip(search_space, columns[:, part[whole[part]]], strict=True)),
-                search_space,
-                self._parzen_estimator_parameters,
-            )
-            for part in (np.sort(ranked[:n]), np.sort(above))
-        )
-        samples = good.sample(self._rng.rng, self._n_ei_candidates)
-        best = self._compare(samples, self._compute_acquisition_func(samples, good, rest))
-        return {name: dist.to_external_repr(best[name]) for name, dist in search_space.items()}
-
-
 _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": _GroupedTPE,
+    "tpe": lambda seed: TPESampler(
+        n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
+    ),
     "gp": lambda seed: GPSampler(seed=seed),
     "nsgaii": lambda seed: NSGAIISampler(seed=seed),
     "cmaes": lambda seed: CmaEsSampler(seed=seed),
@@ -450,13 +361,14 @@ class OptunaProposer:
         self._ids: dict[int, int] = {}  # trials under way, by their number in the run
         self._before: dict[int, FrozenTrial] = {}  # trials of earlier sessions, by that number
         self._study: optuna.Study | None = None
+        self._storage: BaseStorage = InMemoryStorage()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if shared is not None:
             with storage_errors(shared):
-                self._study = open_study(shared, space)
+                self._study, self._storage = open_study(shared, space)
                 self._before = _trials_of_run(self._study, shared.run)
         elif space.search.sampler != "random":
-            self._study = optuna.create_study(directions=_directions(space))
+            self._study = optuna.create_study(storage=self._storage, directions=_directions(space))
 
     def propose(self, number: int) -> Point:
         """Ask the sampler, seeded for this number and told the results so far."""
@@ -473,7 +385,7 @@ class OptunaProposer:
             sampler = sampler if self._kinds.learned_are_worth_more else "random"
         with storage_errors(self._shared):
             if (before := self._before.pop(number, None)) is not None:
-                self._ids[number] = before._trial_id
+                self._ids[number] = self._id(before.number)
                 return _point(self._space, lambda parameter: before.params[parameter.name])
             learned = None if sampler == "random" else self._ask(number, sampler)
             point = self._draw.point(self.seed(number)) if learned is None else learned
@@ -525,12 +437,12 @@ class OptunaProposer:
         trial_id = self._ids.pop(number)
         values = self._values_of(self._space.objectives, point, seen)
         with storage_errors(self._shared):
-            trial = self._study._storage.get_trial(trial_id)
+            trial = self._storage.get_trial(trial_id)
             if trial.state.is_finished():
                 return
             if self._shared is not None:
                 solved = f"{seen.k}/{seen.n}"
-                self._study._storage.set_trial_user_attr(trial_id, SOLVED, solved)
+                self._storage.set_trial_user_attr(trial_id, SOLVED, solved)
             self._study.tell(trial.number, values, skip_if_finished=True)
 
     def seed(self, number: int) -> int:
@@ -557,10 +469,7 @@ class OptunaProposer:
         assert self._study is not None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            if isinstance(self._study.sampler, _GroupedTPE):  # keep it: it has read the trials
-                self._study.sampler.reseed(self.seed(number))
-            else:
-                self._study.sampler = _SAMPLERS[sampler](self.seed(number))
+            self._study.sampler = _SAMPLERS[sampler](self.seed(number))
             trial = self._study.ask()
             # Optuna computes it, and saves the sampler's state, when it is first read. A replay,
             # whose values are fixed, would never read it.
@@ -568,14 +477,13 @@ class OptunaProposer:
             point = _point(self._space, lambda parameter: self._suggested(trial, parameter))
         # TPE and GP store all sampled parameters for others to see while the trial runs. Remove
         # them: a replay does not know the inactive ones.
-        storage = self._study._storage
-        for name in list(storage.get_trial_system_attrs(trial._trial_id)):
+        self._ids[number] = here = self._id(trial.number)
+        for name in list(self._storage.get_trial_system_attrs(here)):
             if "relative_params" in name:
-                storage.set_trial_system_attr(trial._trial_id, name, "")
+                self._storage.set_trial_system_attr(here, name, "")
         if self._shared is not None:
             trial.set_user_attr(RUN, self._shared.run)
             trial.set_user_attr(PROPOSAL, number)
-        self._ids[number] = trial._trial_id
         return point
 
     def _enter(self, number: int, point: Mapping[str, Value]) -> None:
@@ -583,7 +491,7 @@ class OptunaProposer:
         if self._study is None:
             return
         if (before := self._before.pop(number, None)) is not None:
-            self._ids[number] = before._trial_id
+            self._ids[number] = self._id(before.number)
             return
         params = {
             name: self._orders[name].index(value) if name in self._orders else value
@@ -603,7 +511,16 @@ class OptunaProposer:
             },
             user_attrs=attributes or {},
         )
-        self._ids[number] = self._study._storage.create_new_trial(self._study._study_id, template)
+        self._ids[number] = self._storage.create_new_trial(self._study_id, template)
+
+    @cached_property
+    def _study_id(self) -> int:
+        assert self._study is not None
+        return self._storage.get_study_id_from_name(self._study.study_name)
+
+    def _id(self, trial: int) -> int:
+        """The storage's id of a trial of the study, by its number there."""
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -940,13 +857,14 @@ def join_study(
     return shared
 
 
-def open_study(shared: SharedStudy, space: SearchSpace) -> optuna.Study:
-    """Open the study, or make it; it names the space that it is for."""
+def open_study(shared: SharedStudy, space: SearchSpace) -> tuple[optuna.Study, BaseStorage]:
+    """Open the study, or make it, with its storage; it names the space that it is for."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = _storage(shared.url)
     for attempts_left in reversed(range(TRIES)):
         try:
             study = optuna.create_study(
-                storage=_storage(shared.url),
+                storage=storage,
                 study_name=shared.name,
                 directions=_directions(space),
                 load_if_exists=True,
@@ -969,7 +887,7 @@ def open_study(shared: SharedStudy, space: SearchSpace) -> optuna.Study:
             place=shared.shown,
             fix="give another --study-name, or leave it out: the space then gives the name",
         )
-    return study
+    return study, storage
 
 
 def _storage(url: str) -> BaseStorage:
