@@ -316,6 +316,7 @@ def executor_for(
     *,
     cancels: bool = False,
     on_message: Callable[[str], None] | None = None,
+    is_checked: bool = True,
 ) -> Iterator[Executor]:
     """What trains for a verb until exit: this process, a pool, or Ray.
 
@@ -327,6 +328,8 @@ def executor_for(
         folder: of the run; Ray Tune keeps its own files below it.
         cancels: whether Ray's workers end blocks whose results are not wanted any more.
         on_message: called with a sentence if no training can begin for a while.
+        is_checked: whether the training is checked already. If not, its check begins when Ray's
+            workers are there.
 
     Raises:
         InputError: an unreachable cluster or one too small; Ray does not start.
@@ -345,4 +348,6 @@ def executor_for(
         with RayExecutor(
             trainer, cluster, folder.resolve() / "ray", cancels=cancels, on_message=on_message
         ) as ray:
+            if not is_checked:
+                ray.wait_for_workers()
             yield ray

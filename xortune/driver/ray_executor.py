@@ -54,6 +54,9 @@ WAIT_SECONDS = 30.0
 """Time without a worker after which the user is told why. Workers that start on a busy machine are
 there before."""
 
+WORKERS_SECONDS = 60.0
+"""Maximum seconds in which the check of a training waits for the workers."""
+
 MOST_CALLS = 1_000_000
 """Maximum calls of the mailbox that wait: each free worker has one there."""
 
@@ -211,6 +214,18 @@ class RayExecutor:
         self.stop()
         if ray.is_initialized():
             ray.kill(self._mailbox)
+
+    def wait_for_workers(self) -> None:
+        """Have a worker for each slot start, and return when all are there, or some after a while.
+
+        Raises:
+            InputError: no worker can start.
+            Halted: Ray has ended.
+        """
+        self._tune.ask(self.slots)
+        deadline = time.monotonic() + WORKERS_SECONDS
+        while len(self._trials) < self.slots and time.monotonic() < deadline:
+            self.wait()
 
     def take(self, batches: Batches) -> None:
         """Put batches into the mailbox, so that one trains and one waits for each slot.

@@ -227,10 +227,6 @@ def search(
         on_word=voice.inform,
         on_warning=voice.warn,
     )
-    if checked.check is not None and (
-        cost := session.cost_of(checked.space, checked.cluster, checked.check)
-    ):
-        voice.inform(cost)
     if on_failure is None and not checked.space.task:
         on_failure = voice.fail
     # Others may read the manifest, which has the command.
@@ -304,6 +300,7 @@ def _run_search(
 
     space, trainer, budget = checked.space, checked.trainer, checked.space.search.time_budget
     directory = _run_directory(space, output, resume=resume.allowed)
+    is_own = output is None or not (isinstance(directory, StoredPath) or directory.exists())
     failure: TrainingError | Halted | None = None
     with (
         _directory_in_errors(directory),
@@ -324,6 +321,7 @@ def _run_search(
                     labels=labels,
                     fail_fast=fail_fast,
                     check=checked.check,
+                    check_later=checked.check_later,
                     executor=executor,
                     ends=workers,
                 )
@@ -331,7 +329,7 @@ def _run_search(
                 complete, failure = False, error
                 error.__cause__ = exceptions[0] if exceptions else None
             except InputError as error:
-                is_new = output is None and not resume.allowed and not holds_run(directory)
+                is_new = is_own and not resume.allowed and not holds_run(directory)
                 if is_new and not isinstance(error, DisturbedError):
                     shutil.rmtree(directory, ignore_errors=True)  # made for this search only
                 raise
@@ -469,6 +467,8 @@ class _Checked:
     trackers: tuple[Tracker, ...]
     check: Check | None
     """Result of the call of the user's function; None if it was not called."""
+    check_later: Callable[[], Check | None] | None = None
+    """Calls it once Ray's workers are there, which would be idle if Ray started after the check."""
 
 
 def _loaded(space: SpaceLike) -> SearchSpace:
@@ -527,31 +527,40 @@ def _checked(
     goes_on = resume and _holds(directory)
     if not goes_on:
         refuse_unwritable(_planned_directory(space, output, resume=resume))
-    check = None
+    check, check_later = None, None
     if check_seeds and not dry_run:
         fix = "leave --no-check out"
         raise InputError("no check was asked for", field="check_seeds", fix=fix)
     if dry_run and (check_seeds or not goes_on):
-        alone = counted and shared is None and not goes_on
-        # Workers elsewhere may train on a GPU, and so otherwise than this machine.
-        counts = alone and not (address or gpus_per_trial)
+        # Workers of Ray may train on a GPU, and so otherwise than this process.
+        counts = counted and shared is None and not goes_on and not cluster.is_ray
         points = session.first_proposals(space, trainer, TRIES) if counts else []
-        check = check_by_training(
-            *(space, trainer, points),
-            counts=bool(points),
-            most=cluster.trial_timeout,
-            processes=0 if here or cluster.is_ray else slots_to_come(cluster),
-            longest=math.inf if check_seeds else LONG_SEED if counted else 0.0,
-            later=counted and not goes_on,
-        )
-        known = {} if check is None else check.known
-        if known and isinstance(trainer, CustomTrainer | CommandTrainer):
-            trainer = replace(trainer, known=known)
-        if check is not None and on_word is not None:
-            on_word("; ".join(filter(None, (check.sentence, check.note))))
-            if check.twice:
-                (on_warning or on_word)(check.twice)
-    return _Checked(space, trainer, cluster, shared, checked_trackers, check)
+
+        def checking() -> Check | None:
+            check = check_by_training(
+                *(space, trainer, points),
+                counts=bool(points),
+                most=cluster.trial_timeout,
+                processes=0 if here or cluster.is_ray else slots_to_come(cluster),
+                longest=math.inf if check_seeds else LONG_SEED if counted else 0.0,
+                later=counted and not goes_on,
+            )
+            if check is not None and on_word is not None:
+                on_word("; ".join(filter(None, (check.sentence, check.note))))
+                if check.twice:
+                    (on_warning or on_word)(check.twice)
+                if counted and (cost := session.cost_of(space, cluster, check)):
+                    on_word(cost)
+            return check
+
+        if counted and cluster.is_ray and not goes_on:
+            check_later = checking
+        else:
+            check = checking()
+    known = {} if check is None else check.known
+    if known and isinstance(trainer, CustomTrainer | CommandTrainer):
+        trainer = replace(trainer, known=known)
+    return _Checked(space, trainer, cluster, shared, checked_trackers, check, check_later)
 
 
 def _requested_directory(space: SearchSpace, output: Place) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -35,6 +35,7 @@ from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.executors import executor_for
 from xortune.driver.loop import Executor, Record, run
+from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
 from xortune.driver.trainer import Check, differing, noted_seeds, train_later
 from xortune.driver.voice import NOBODY, Listener
@@ -90,6 +91,7 @@ def search_session(
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
     check: Check | None = None,
+    check_later: Callable[[], Check | None] | None = None,
     executor: Executor | None = None,
     ends: ExitStack | None = None,
 ) -> bool:
@@ -108,6 +110,7 @@ def search_session(
         labels: the user's note and tags for the run.
         fail_fast: whether the first failure ends the session.
         check: result of the call of a user's function before the start.
+        check_later: calls it, once Ray's workers are there.
         executor: trains everything if given, in place of what `cluster` says.
         ends: the stack that ends the workers of this session; its own if not given.
 
@@ -143,8 +146,13 @@ def search_session(
                     directory,
                     cancels=session.cancels,
                     on_message=listener.message,
+                    is_checked=check_later is None,
                 )
             )
+        if check_later is not None:
+            check = check_later()
+            let_processes_go()
+            update_manifest(directory, **noted_seeds(None if check is None else check.twice))
         session.set_limits(executor.slots)
         with session.journal() as journal:
             record = Record(journal, listener.failure, fatal=fail_fast)
