@@ -22,6 +22,7 @@ from hand_made import TINY_SPACE, solved, tiny_run
 import xortune as xt
 from xortune.cli.searching import resume_command
 from xortune.driver import search as api
+from xortune.driver.process import handle_signals, uninterrupted
 from xortune.runs.run import load_run
 
 __all__ = ["_somewhere", "drivers"]  # the fixtures
@@ -255,6 +256,19 @@ def test_a_second_signal_tears_nothing_apart(tmp_path, ending):
     assert (tmp_path / "run" / "table.csv").exists()
     assert not (tmp_path / "run" / "lock").exists()
     assert len(load_run("run").evaluations) >= 2
+
+
+def test_two_signals_while_results_are_written_are_both_heard(capfd):
+    before = signal.getsignal(signal.SIGINT)
+    handle_signals()
+    try:
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            list(map(signal.raise_signal, [signal.SIGINT] * 2))
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, before)
+    assert capfd.readouterr().err == f"{ENDING}\n"
 
 
 def test_a_third_signal_ends_it_at_once(ending):

@@ -1,6 +1,5 @@
 """Where points come from: inside the space, by the seed and the number alone."""
 
-
 import optuna
 import pytest
 from fakes import space_of

@@ -8,7 +8,7 @@ import os
 import signal as signals
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, raise_signal, signal
 from typing import Any
@@ -274,8 +274,16 @@ def uninterrupted() -> Iterator[None]:
     delayed: list[int] = []
     with _handling_ctrl_c(lambda number, _: delayed.append(number)):
         yield
-    for number in delayed:
-        raise_signal(number)
+    _raise_all(delayed)
+
+
+def _raise_all(delayed: Sequence[int]) -> None:
+    """Raise signals, of which the first may raise an exception: the others are heard too."""
+    if delayed:
+        try:
+            raise_signal(delayed[0])
+        finally:
+            _raise_all(delayed[1:])
 
 
 @contextmanager
