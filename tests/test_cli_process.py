@@ -232,7 +232,12 @@ def ending(tmp_path, drivers):
 
     def start(seconds, first, second):
         (tmp_path / "tiny.yaml").write_text(TINY_SPACE.replace("trials: 3", "trials: 400"))
-        patch = f"drivers.OneByOne.__exit__ = lambda *_: __import__('time').sleep({seconds})"
+        patch = f"""
+import time
+from xortune.driver import search
+reported = search._reported
+search._reported = lambda *of: (time.sleep({seconds}), reported(*of))[1]
+"""
         process = drivers("search", "tiny.yaml", "--output", "run", pause=0.1, patch=patch)
         wait_for_lines(process, "run", 2)
         process.send_signal(first)

@@ -92,7 +92,7 @@ def test_a_search_from_the_command_line_to_the_gate(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     space = written()
     assert "./seedy.py:luck, called with (config, seed)" in xortune("space", space).stdout
-    result = xortune("search", space, "--output", "run", code=0)
+    result = xortune("search", space, "--output", "run", "--workers", 1, code=0)
     assert "note: check of seed 0 with n_layers=" in result.stderr
     _, first = result.stderr.split("the first failure")  # it is told of once
     assert "Traceback (most recent call last):\n  File " in first

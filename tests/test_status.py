@@ -461,6 +461,7 @@ def test_a_search_tells_each_result_and_only_the_last_one_is_the_end(tmp_path, s
     told = []
 
     def train(config, seed):
+        time.sleep(0.001)
         return seed % 4 < config["x"]
 
     run = xt.search(space, train=train, output=tmp_path / "run", workers=0, on_progress=told.append)
