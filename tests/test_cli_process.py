@@ -233,7 +233,8 @@ def ending(tmp_path, drivers):
     def start(seconds, first, second):
         (tmp_path / "tiny.yaml").write_text(TINY_SPACE.replace("trials: 3", "trials: 400"))
         patch = f"""
-import time
+import signal, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 from xortune.driver import search
 reported = search._reported
 search._reported = lambda *of: (time.sleep({seconds}), reported(*of))[1]
