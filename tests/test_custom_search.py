@@ -95,7 +95,7 @@ def test_a_search_from_the_command_line_to_the_gate(monkeypatch):
     result = xortune("search", space, "--output", "run", "--workers", 1, code=0)
     assert "note: check of seed 0 with n_layers=" in result.stderr
     _, first = result.stderr.split("the first failure")  # it is told of once
-    # Results come on the way, so that a seed without a number may be told of before one that raised.
+    # Results come on the way: a seed without a number may be told of before one that raised.
     assert re.match(r": seed \d+ of n_layers=\d, k=\d+\n(accuracy is nan|Traceback \()", first)
     assert "site-packages" not in first
     loaded = xt.load_run("run")

@@ -12,6 +12,8 @@ import pytest
 import xortune as xt
 import xortune.driver
 from xortune.core.outcome import Failure, SeedCount
+from xortune.core.point import Point
+from xortune.core.trainer import Block, Reported
 from xortune.driver import voice as module
 from xortune.driver.voice import Voice
 from xortune.reports import progress
@@ -169,6 +171,20 @@ def test_a_line_says_how_far_how_fast_how_long_and_how_well():
     assert line_of(proposed) == said
     ended = moment(done=200, seeds_expected=(400, 400))
     assert line_of(ended) == "400 seeds  16.0/s  best 99/128 (69–84 %)  now the report"
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "numbers", "said"),
+    [
+        (0, 32, {"accuracy": 0.71344, "loss": 1e-5, "f1": 1.0}, "report 12 of seeds 0 to 31 of "),
+        (4096, 1, {}, "report 12 of seed 4096 of "),
+    ],
+)
+def test_a_line_says_what_a_training_reported_last(first, count, numbers, said):
+    block = Block(Point({"lr": 0.1}), first, count)
+    line = line_of(moment(reported=Reported(block, 12, numbers)))
+    shown = ": accuracy 0.7134, loss 1e-05" if numbers else ""
+    assert line == line_of(moment()) + f"  {said}{block.point.key}{shown}"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,12 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers.batching_rules import LOOP, CannotStack, SeedDraw
-from xortune.trainers.function import TrackedConfig, cancelling_if, custom_trainer
+from xortune.trainers.function import (
+    TrackedConfig,
+    cancelling_if,
+    custom_trainer,
+    hearing_reports,
+)
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
 from xortune.trainers.source import given_source
@@ -766,6 +771,22 @@ def test_a_block_that_is_cancelled_on_its_way_ends_alone():
         ended, other = trainer.train(blocks)
         [alone] = trainer.train([blocks[0]])
     assert (type(ended), type(alone), other.n) == (Unfinished, Unfinished, 3)
+
+
+def test_what_the_seeds_of_a_stack_report_together_is_heard_as_their_medians():
+    trainer = _trainer(Stepwise)
+    blocks = [Block(Point({"lr": lr}), 4, 3) for lr in (0.001, 0.01)]
+    heard = []
+    with hearing_reports(lambda *told: heard.append((told[0], told[1].count, told[1].medians))):
+        outcomes = trainer.train(blocks)
+    for block, outcome in zip(blocks, outcomes, strict=True):
+        told = [(count, numbers) for one, count, numbers in heard if one == block]
+        curves = [curve.points() for curve in outcome.details.curves]
+        for count, numbers in told:
+            rows = np.concatenate([one.values[one.report == count] for one in curves])
+            names = curves[0].names
+            assert numbers == pytest.approx(dict(zip(names, np.median(rows, 0), strict=True)))
+        assert [count for count, _ in told] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drivers import wait_until
 from fakes import by_rate, points
@@ -126,6 +127,30 @@ def test_a_long_seed_is_sent_before_the_next_begins():
         found = received(pool)
     assert [seeds_of(done) for done in found] == [[0], [1], [2]]
     assert all(done.seconds >= 0.3 for done in found)
+
+
+def reporting_slowly(config, seeds, report):
+    for step in range(5):
+        time.sleep(0.3)
+        report({"loss": np.asarray(seeds) + config["x"] / (step + 1), "flag": seeds < 2})
+    return seeds < 2
+
+
+def test_the_last_report_of_a_long_training_comes_on_the_way():
+    slow = custom_trainer(given_source(reporting_slowly), None)
+    found = []
+    with ending_processes():
+        pool = Pool(slow, 1)
+        pool.take(Given({"x": 4}, seeds=3))
+        while not any(done.ends for done in found):
+            pool.wait()
+            found += pool.done
+            pool.done.clear()
+    told, result = (done for done in found if done.reported or done.jobs)
+    assert (told.jobs, told.ends) == ((), False)
+    assert told.reported.block == result.jobs[0].block
+    assert told.reported.count == 4  # the first of those a second after the begin
+    assert told.reported.numbers == {"loss": 2.0, "flag": 1.0}  # medians
 
 
 def test_short_seeds_come_together():

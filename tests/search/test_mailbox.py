@@ -1,11 +1,19 @@
 """The mailbox of Ray's workers, without Ray: who gets which batch, and what the driver hears."""
 
 import asyncio
+import pickle
+import types
 from contextlib import suppress
 
 import pytest
 
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.driver import ray_worker
 from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
+from xortune.driver.worker import BEGUN, REPORTED
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import given_source
 
 
 def test_the_oldest_batch_goes_to_whoever_has_waited_longest_and_lost_ones_first():
@@ -63,3 +71,37 @@ def test_a_block_is_wanted_until_it_is_cancelled_and_the_driver_can_be_woken():
         return before, after, first, await waits
 
     assert asyncio.run(play()) == (True, (False, True), [("a", SAID, b"begun")], [])
+
+
+def reporting(config, seed, report):
+    for loss in (3.0, 2.0, 1.0):
+        report({"loss": config["x"] * loss})
+    return seed < 1
+
+
+class Calls:
+    """A handle of an actor that answers here, at once."""
+
+    def __init__(self, actor):
+        self._actor = actor
+
+    def __getattr__(self, name):
+        method = getattr(self._actor, name)
+        return types.SimpleNamespace(remote=lambda *args: asyncio.run(method(*args)))
+
+
+def test_a_worker_says_what_its_training_reports_on_the_way(monkeypatch):
+    monkeypatch.setattr(ray_worker.ray, "get", lambda answer, **_: answer)
+    monkeypatch.setattr(ray_worker, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(ray_worker, "REPORT_SECONDS", 0.0)
+    box, block = Mailbox(), Block(Point({"x": 2.0}), 0, 2)
+    asyncio.run(box.put(1, pickle.dumps(([block], ())), None, first=False))
+    trainer = custom_trainer(given_source(reporting), None)
+    ray_worker._BatchTrainer("a", trainer, Calls(box)).train_next()
+    events = asyncio.run(box.events())
+    said = [one for _, what, told in events if what == SAID for one in pickle.loads(told)]
+    told = [message[1] for message in said if message[0] == REPORTED]
+    assert [(one.block.first, one.count, one.numbers["loss"]) for one in told] == [
+        (seed, 1 + report, 6.0 - 2 * report) for seed in range(2) for report in range(3)
+    ]
+    assert [message[0] for message in said] == [BEGUN, *[REPORTED] * 3] * 2

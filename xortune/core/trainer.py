@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -43,6 +43,21 @@ class Block:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
         return Block, (self.point, self.first, self.count)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a training reported last, on its way.
+
+    Attributes:
+        block: its config and its seeds.
+        count: how many reports there were.
+        numbers: of the last one; where many seeds train together, the median of each.
+    """
+
+    block: Block
+    count: int
+    numbers: Mapping[str, float]
 
 
 def missing_seeds(seeds: range, blocks: Iterable[Block]) -> Iterator[range]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import islice, pairwise
@@ -22,6 +22,7 @@ from xortune.core.trainer import (
     NOT_FINISHED,
     Block,
     OutOfTime,
+    Reported,
     Stacking,
     Trainer,
     Unfinished,
@@ -97,6 +98,7 @@ class Done:
         stacking: how many seeds its worker can stack with those of the first job.
         ends: whether nothing more comes of the batch.
         again: the outcome of the seed that was to train a second time; see `Again`.
+        reported: what one of the jobs reported on its way.
     """
 
     jobs: tuple[Job, ...]
@@ -106,6 +108,7 @@ class Done:
     stacking: Stacking | None = None
     ends: bool = True
     again: Outcome | None = None
+    reported: Reported | None = None
 
 
 @dataclass
@@ -146,6 +149,9 @@ class Decider(Protocol):
 
     def tell(self, job: Job, result: Evaluation) -> None:
         """Use the result of a block, which is in the journal already."""
+
+    def hear(self, reported: Reported) -> None:
+        """Add what a training reported on its way to the news. It decides nothing."""
 
     def stop(self, *, now: bool = False) -> None:
         """Decide nothing more; with `now` also drop what is not handed out yet."""
@@ -586,6 +592,8 @@ class Batches:
         budget: seconds from the first batch after which nothing begins; None: any time.
         expected: what seeds are known to take.
         again: a seed that trains a second time.
+        checked: seconds of the seeds whose outcomes the trainer has from a check, by the key of the
+            config and the seed. Workers have not trained them.
     """
 
     def __init__(
@@ -603,7 +611,9 @@ class Batches:
         ahead: Ahead | None = None,
         expected: MeasuredSeconds | None = None,
         again: Again | None = None,
+        checked: Mapping[tuple[str, int], float] | None = None,
     ) -> None:
+        self._checked = checked or {}
         self._ahead, self._again = ahead, again
         self._decider, self._trainer, self._record = decider, trainer, record
         self._in_flight, self._most, self._budget = max_in_flight, most, budget
@@ -710,6 +720,9 @@ class Batches:
         """Record the results of a batch or of a part of it, or plan what to try instead."""
         jobs, results = tuple(job for job in done.jobs if not job.ahead), done.results
         self._time.note(done.seconds)
+        if done.reported is not None:
+            self._decider.hear(done.reported)
+            return
         if done.again is not None and self._again is not None:
             self._again.tell(done.again)
         self._all_under_way -= done.ends
@@ -730,6 +743,14 @@ class Batches:
                 else:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
 
+    def _checked_in(self, block: Block) -> list[float]:
+        """Seconds of each seed of a block whose outcome is from a check."""
+        return [
+            seconds
+            for (key, seed), seconds in self._checked.items()
+            if key == block.point.key and seed in block.seeds
+        ]
+
     def unwanted(self, jobs: Iterable[Job]) -> set[tuple[str, int]]:
         """The blocks whose results are of no interest any more: key of the config, first seed."""
         done_with = (job.block for job in jobs if not (job.ahead or self._decider.wants(job)))
@@ -746,7 +767,7 @@ class Batches:
         costs = [self._trainer.cost(job.block) for job in jobs]
         estimated = sum(costs)
         for job, cost, result in zip(jobs, costs, results, strict=True):
-            seconds = done.seconds * cost / estimated
+            seconds = done.seconds * cost / estimated + sum(self._checked_in(job.block))
             if not isinstance(result, TrainingError):
                 self._bisector.succeeded(job)
                 self._expected.note(job.block, seconds)
@@ -830,7 +851,7 @@ class Batches:
         """Use a line, which is in the journal before."""
         self._record(line)
         if line.final:
-            self._seeds += line.block.count
+            self._seeds += line.block.count - len(self._checked_in(line.block))
         self._decider.tell(job, line)
 
     # The next batch.

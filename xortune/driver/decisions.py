@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from typing import NamedTuple, TypeAlias
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError
 from xortune.core.outcome import NO_SEEDS, Outcome, SeedCount, Status, valid_numbers
 from xortune.core.point import Point
-from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer, missing_seeds
+from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Reported, Trainer, missing_seeds
 from xortune.driver.batches import FORESEEN, Job, Prospect
 from xortune.driver.propose import Proposer
 from xortune.racing.grants import PROMOTION_SHARE, race_of, seeds_at_first
@@ -569,6 +569,10 @@ class SearchDecisions:
         if not decision.missing:
             self._complete(job.decision)
         self.news.append(self.progress)
+
+    def hear(self, reported: Reported) -> None:
+        """Add what a training reported on its way to the news."""
+        self.news.append(replace(self.progress, reported=reported))
 
     @property
     def progress(self) -> Progress:

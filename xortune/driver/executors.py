@@ -37,6 +37,7 @@ from xortune.driver.worker import (
     BEGUN,
     DONE,
     RAISED,
+    REPORTED,
     TRAINED,
     Piece,
     block_id,
@@ -227,6 +228,8 @@ class Pool:
                     busy.whole = done
                 else:
                     self._give(busy, done)
+            elif what == REPORTED:
+                self._give(busy, Done((), (), reported=content[0], ends=False))
             elif what == AGAIN:
                 progress.end(())
                 self._give(busy, Done((), (), content[1], again=content[0], ends=False))

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from xortune.core.errors import InputError
 from xortune.core.forks import end_fork_of
 from xortune.core.outcome import Failure
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Reported
 from xortune.driver.batches import Batches, Done, Job
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
@@ -242,6 +242,9 @@ class FreshSeeds:
                 self._total -= _seeds_of(self._waiting)
                 self._waiting.clear()
         self.news.append((self._done, self._total))
+
+    def hear(self, reported: Reported) -> None:
+        """Do nothing: the news of fresh seeds are counts."""
 
 
 def _jobs_of(tasks: Iterable[SeedsToTrain]) -> list[Job]:

@@ -29,7 +29,7 @@ from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.driver.process import ray_settings, uninterrupted
 from xortune.driver.progress import BatchProgress
 from xortune.driver.ray_worker import PickledTrainer, WorkerTrial, logger, versions
-from xortune.driver.worker import AGAIN, BEGUN, RAISED, TRAINED, block_id, trains_as_one
+from xortune.driver.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id, trains_as_one
 
 with ray_settings():
     import ray
@@ -344,6 +344,9 @@ class RayExecutor:
             self._watchdog.start(name)
             trial.has_trained = True
             self._failed_starts = 0
+            return
+        if what == REPORTED:
+            self.done.append(Done((), (), worker=trial.name, reported=content[0], ends=False))
             return
         self._watchdog.end(name)
         if what == TRAINED:

@@ -22,7 +22,7 @@ import cloudpickle
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import Block, Trainer, has, stacking_of
+from xortune.core.trainer import Block, Reported, Trainer, has, stacking_of
 from xortune.core.version import VERSION
 from xortune.driver.process import ray_settings
 from xortune.driver.processes import ProcessEnded, killed_after, train_in_process
@@ -31,6 +31,7 @@ from xortune.driver.worker import (
     BEGUN,
     DONE,
     RAISED,
+    REPORTED,
     TRAINED,
     block_id,
     encoded,
@@ -38,7 +39,7 @@ from xortune.driver.worker import (
     outcome_again,
     pieces,
 )
-from xortune.trainers.function import cancelling_if
+from xortune.trainers.function import Reports, cancelling_if, hearing_reports
 from xortune.trainers.limits import use_threads
 from xortune.trainers.verdicts import one_line
 
@@ -50,6 +51,10 @@ with ray_settings():
 
 LOOK_SECONDS = 1.0
 """Time between two looks of a training that reports at whether its block is cancelled."""
+
+REPORT_SECONDS = 5.0
+"""Minimum time between two reports of a training that its worker passes on: there may be a thousand
+workers."""
 
 ANSWER_SECONDS = 5.0
 """Maximum time that it waits for the answer; then it goes on."""
@@ -117,7 +122,8 @@ class _BatchTrainer:
     It says, in this order: `(BEGUN, index, first, count)` before a part of a block trains;
     `(TRAINED, parts, results, seconds, stacking, warnings)` after a piece, whose parts are such
     triples; `(DONE,)`, or `(RAISED, reason)`. A seed that trains again after the batch gives
-    `(BEGUN, None, first, count)` and `(AGAIN, outcome, seconds)` before `(DONE,)`.
+    `(BEGUN, None, first, count)` and `(AGAIN, outcome, seconds)` before `(DONE,)`. In between
+    `(REPORTED, reported)` is the last report of what trains, once in `REPORT_SECONDS`.
 
     Args:
         name: of this worker in the mailbox.
@@ -147,13 +153,19 @@ class _BatchTrainer:
             self._said.append((DONE,))
 
     def _train(self, blocks: Sequence[Block], until: float | None) -> None:
-        current, looked = blocks[0], time.monotonic()
+        current, looked, spoke = blocks[0], time.monotonic(), 0.0
 
         def begin(index: int, part: Block) -> bool:
-            nonlocal current, looked
-            current, looked = blocks[index], time.monotonic()
+            nonlocal current, looked, spoke
+            current, looked, spoke = blocks[index], time.monotonic(), time.monotonic()
             self._said.append((BEGUN, index, part.first, part.count))
             return self._is_wanted(current)
+
+        def hear(block: Block, reports: Reports) -> None:
+            nonlocal spoke
+            if time.monotonic() - spoke >= REPORT_SECONDS:  # what asks for the block sends it
+                spoke = time.monotonic()
+                self._said.append((REPORTED, Reported(block, reports.count, reports.medians)))
 
         def is_cancelled(_: Block) -> bool:
             nonlocal looked
@@ -168,7 +180,7 @@ class _BatchTrainer:
         trainer = _InProcess(self.trainer) if in_process else self.trainer
         singly = in_process and not has(trainer, "takes_many_seeds")
         cancels = is_cancelled if has(trainer, "users_code") else None
-        with captured_messages() as messages, cancelling_if(cancels):
+        with captured_messages() as messages, cancelling_if(cancels), hearing_reports(hear):
             for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
                 results = [
                     encoded(p, r) for (_, p), r in zip(piece.parts, piece.results, strict=True)

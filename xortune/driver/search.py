@@ -154,7 +154,8 @@ def search(
         tensorboard: log each config for TensorBoard, as `log` does.
         mlflow: log each config to MLflow, as `log` does.
         wandb: log each config to W&B, as `log` does. A tracker that fails does not end the search.
-        on_progress: called after each result of a seed or a block of seeds.
+        on_progress: called after each result of a seed or a block of seeds, and with what a
+            training reports on its way, once a second for each worker (on Ray once in 5 s).
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
         on_word: called with a sentence that the user should read, for example that the lock of a

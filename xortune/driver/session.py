@@ -365,6 +365,7 @@ class _Work:
                 session.trainer, _seconds_of_a_seed(known) if check is None else check.seconds
             ),
             again=self._again,
+            checked=None if check is None else dict.fromkeys(check.known, check.seconds),
         )
         self.is_searched = self.complete = False
 

@@ -37,10 +37,16 @@ from typing import Any
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, has, stacking_of
+from xortune.core.trainer import Block, OutOfTime, Reported, Trainer, Unfinished, has, stacking_of
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import CommandTrainer
-from xortune.trainers.function import CustomTrainer, cancelling_if, form_of_source
+from xortune.trainers.function import (
+    CustomTrainer,
+    Reports,
+    cancelling_if,
+    form_of_source,
+    hearing_reports,
+)
 from xortune.trainers.limits import ending_at, time_is_over, use_threads
 from xortune.trainers.reaper import kill_group
 from xortune.trainers.verdicts import one_line
@@ -380,8 +386,12 @@ READY = "ready"
 """The question that is answered once all that was sent before is done."""
 
 ANSWER, RAISED, BEGUN, TRAINED = "answer", "raised", "begun", "trained"
-AGAIN, DONE = "again", "done"
+AGAIN, REPORTED, DONE = "again", "reported", "done"
 """What a worker sends: see `serve`."""
+
+
+REPORT_SECONDS = 1.0
+"""Minimum time between two reports of a training that its worker passes on."""
 
 
 def block_id(block: Block) -> tuple[str, int]:
@@ -397,6 +407,12 @@ class _Requests:
         self._waiting: deque[tuple[Any, ...]] = deque()
         self._cancelled: set[tuple[str, int]] = set()
         self.block: Block | None = None  # whose seeds train now
+        self._spoke = 0.0  # `time.monotonic` of the last begin or report
+
+    def begin(self, index: int, part: Block, block: Block) -> None:
+        """Say that a part of a block trains now."""
+        self.block, self._spoke = block, time.monotonic()
+        self.send(BEGUN, index, part)
 
     def send(self, *message: Any) -> None:
         end_fork_of(self._process)
@@ -424,6 +440,12 @@ class _Requests:
             os._exit(CONNECTION_CLOSED)
         return self.block is not None and block_id(self.block) in self._cancelled
 
+    def hear(self, block: Block, reports: Reports) -> None:
+        """Pass on the last report of what trains."""
+        if time.monotonic() - self._spoke >= REPORT_SECONDS and os.getpid() == self._process:
+            self._spoke = time.monotonic()
+            self.send(REPORTED, Reported(block, reports.count, reports.medians))
+
     def _receive(self) -> bool:
         try:
             what, *content = self._connection.recv()
@@ -444,7 +466,8 @@ def serve(connection: Connection) -> None:
     `(CALL, pickled)`: a pair of a method's name and its argument, of the trainer sent before;
     answered by `(ANSWER, value)` or `(RAISED, error, traceback)`. `(TRAIN, blocks, until, singly,
     is_encoded, silent, again)`: answered by `(BEGUN, index, part)` before and `(TRAINED, parts,
-    results, seconds, stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`. Then it
+    results, seconds, stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`. In between
+    `(REPORTED, reported)` is the last report of what trains, once in `REPORT_SECONDS`. Then it
     trains the blocks of `again`, each after `(BEGUN, None, block)`, and sends what came of the last
     one, `(AGAIN, outcome, seconds)`.
     """
@@ -519,13 +542,13 @@ def _train_batch(
     """
 
     def begin(index: int, part: Block) -> bool:
-        driver.block = blocks[index]
-        driver.send(BEGUN, index, part)
+        driver.begin(index, part, blocks[index])
         return not driver.is_cancelled()
 
     cancels = has(trainer, "users_code")
     output = no_output() if silent else nullcontext()
-    with cancelling_if(driver.is_cancelled if cancels else None), output:
+    cancelling = cancelling_if(driver.is_cancelled if cancels else None)
+    with cancelling, hearing_reports(driver.hear), output:
         for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
             results = piece.results
             if is_encoded:

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from xortune.core.formats import config_text, count, duration, in_notebook, interval, plain
+from xortune.core.trainer import Reported
 from xortune.reports.document import blocks_of
 from xortune.runs.status import Progress, RunStatus, Span, not_above
 
@@ -34,6 +35,9 @@ SHOWN_SECONDS = 0.1
 BURST_SECONDS = 0.5  # updates so soon after the first belong to the start: first batches
 
 COLUMNS = 80
+
+SHOWN_NUMBERS = 2
+"""Maximum number of a training's numbers in a line of progress."""
 
 
 @contextmanager
@@ -106,7 +110,10 @@ class Display:
                 return progress_line(now, seconds_left=left)
 
             expected = max(now.seeds_expected[1], 1)
-            work.show(now.seeds_done, expected, now.pace.seeds, line, now.seconds_left)
+            is_result = now.reported is None
+            work.show(
+                now.seeds_done, expected, now.pace.seeds, line, now.seconds_left, counts=is_result
+            )
 
         return None if self.quiet else show
 
@@ -154,6 +161,8 @@ class ShownWork:
         fresh: int,
         line: Callable[[Span | None], str],
         left: Span | None = None,
+        *,
+        counts: bool = True,
     ) -> None:
         """Show how far the work is.
 
@@ -163,6 +172,7 @@ class ShownWork:
             fresh: the part that this session did.
             line: makes the text, given the seconds left, None if they are not known.
             left: the seconds left; None: by the speed of the updates.
+            counts: whether the update is a result, from which more is known of the time left.
         """
         now, quarter = time.monotonic(), 4 * done // total
         soon = now - self._shown < SHOWN_SECONDS
@@ -176,7 +186,7 @@ class ShownWork:
             # The time before was spent on a start: of Ray, of its workers, of a compiler.
             self._bar.reset(self._task, total=total, completed=done, description=text)
         else:
-            self._news += 1
+            self._news += counts
             self._bar.update(self._task, total=total, completed=done)
             text = line(self._left(now, left))
         display, further = self._display, quarter > self._quarter
@@ -224,7 +234,17 @@ def progress_line(progress: Progress, *, seconds_left: Span | None) -> str:
     elif progress.done >= progress.total and least < most:
         parts = [f"the race goes on: {done:,} seeds of {least:,} to {most:,}", left, best]
     failed = f"{progress.failed} without outcome" if progress.failed else ""
-    return "  ".join(filter(None, [*parts, failed]))
+    news = "" if progress.reported is None else _reported(progress.reported)
+    return "  ".join(filter(None, [*parts, failed, news]))
+
+
+def _reported(last: Reported) -> str:
+    """What a training reported last: `report 12 of seeds 0 to 31 of 1a2b3c: accuracy 0.713`."""
+    seeds = last.block.seeds
+    of = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]:,} to {seeds[-1]:,}"
+    numbers = [f"{plain(name)} {value:.4g}" for name, value in last.numbers.items()]
+    shown = ", ".join(numbers[:SHOWN_NUMBERS])
+    return f"report {last.count:,} of {of} of {last.block.point.key}: {shown}".removesuffix(": ")
 
 
 def seeds_of(done: int, expected: tuple[int, int]) -> str:

@@ -18,7 +18,7 @@ from xortune.core.errors import InputError
 from xortune.core.formats import as_html
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point
-from xortune.core.trainer import NO_FAILURES
+from xortune.core.trainer import NO_FAILURES, Reported
 from xortune.racing.objectives import only_rate
 from xortune.racing.race import is_worse, race_lower
 from xortune.runs.certificate import Certificate, CertifiedResult
@@ -373,6 +373,7 @@ class Progress:
             race it is at least what is done, what trains and the first seeds of proposals to come;
             at most what all configurations may get that are not proven worse than another.
         pace: of the workers of this session.
+        reported: what a training has just reported, if that is the news; None if it is a result.
     """
 
     done: int
@@ -384,6 +385,7 @@ class Progress:
     seeds_done: int = 0
     seeds_expected: tuple[int, int] = (0, 0)
     pace: Pace = Pace()  # frozen
+    reported: Reported | None = None
 
     @property
     def rate(self) -> float:

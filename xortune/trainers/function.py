@@ -283,7 +283,10 @@ class Reports:
         if self._is_late():
             each = f" for each of {self._many} seeds" if self._many else ""
             self._ended = SeedTimeout(f"took longer than {self._limit:g} s{each}")
-        elif _is_cancelled is not None and self._block is not None and _is_cancelled(self._block):
+            self.check()
+        if _hear is not None and self._block is not None:
+            _hear(self._block, self)
+        if _is_cancelled is not None and self._block is not None and _is_cancelled(self._block):
             self._ended = BlockCancelled()
         self.check()
 
@@ -291,6 +294,16 @@ class Reports:
     def count(self) -> int:
         """How many reports there are."""
         return self._sampled.count
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """The numbers of the last report; where many seeds train together, the median of each."""
+        if self._many is None:
+            return dict(self.numbers)
+        first = next(iter(self.last.values()), ()) if isinstance(self.last, dict) else self.last
+        arrays = reported_arrays(self.last, np.size(first))
+        finite = {name: array[np.isfinite(array)] for name, array in arrays.items()}
+        return {name: float(np.median(array)) for name, array in finite.items() if array.size}
 
     @property
     def curve(self) -> Points:
@@ -322,6 +335,20 @@ def cancelling_if(is_cancelled: Callable[[Block], bool] | None) -> Iterator[None
         yield
     finally:
         _is_cancelled = before
+
+
+_hear: Callable[[Block, Reports], None] | None = None
+
+
+@contextmanager
+def hearing_reports(hear: Callable[[Block, Reports], None]) -> Iterator[None]:
+    """In this context `hear` is called at each report in this process, with what trains."""
+    global _hear  # noqa: PLW0603  # as in `cancelling_if`
+    before, _hear = _hear, hear
+    try:
+        yield
+    finally:
+        _hear = before
 
 
 class TrackedConfig(dict[str, Any]):
