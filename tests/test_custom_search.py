@@ -4,6 +4,7 @@ What it will cost is said before it is spent; the call before the start is not t
 """
 
 import functools
+import os
 import random
 import re
 import shutil
@@ -560,6 +561,52 @@ def test_a_long_seed_trains_again_while_the_search_goes_on(function, told, worke
         again = Counter({key: calls - 1 for key, calls in CALLS.items() if calls > 1})
         assert again[0.5, 0] == 1
         assert again.total() == 1, "the batch before has another seed"
+
+
+BESIDE = """
+import os, random, time
+from pathlib import Path
+
+def run(config, seed):
+    with open(f"{config['x']}-{seed}", "a") as calls:
+        print(os.getpid(), file=calls)
+    while seed == 0 and config["x"] < 2 and not Path("1.0-1").exists():
+        time.sleep(0.01)  # the check, which waits for a seed of the search
+    if Path("broken").exists():
+        time.sleep(0.6)
+        raise KeyError("lr")
+    return config["x"] + seed % 2 + LUCK
+"""
+
+
+def beside_the_check(luck="0", **parts):
+    Path("beside.py").write_text(BESIDE.replace("LUCK", luck))
+    space = {"parameters": {"x": {"choice": [1.0, 2.0, 3.0]}}, "search": {"sampler": "grid"}}
+    space |= {"seeds": {"ladder": [3]}, "trainer": "./beside.py:run", "success": "value >= 2"}
+    return xt.search(written(**space, **parts), output="run", workers=2, verbose=0)
+
+
+@pytest.mark.parametrize(("luck", "twice"), [("0", True), ("0.1 * random.random()", False)])
+def test_the_other_workers_train_while_the_check_takes_long(luck, twice, no_ray):
+    run = beside_the_check(luck)
+    calls = {path.name: path.read_text().split() for path in Path().glob("*-*")}
+    assert {name: len(pids) for name, pids in calls.items()} == {
+        f"{x:.1f}-{seed}": 1 + (x == 1 and seed == 0) for x in (1, 2, 3) for seed in range(3)
+    }
+    assert run.manifest["deterministic"] is twice
+    assert calls["1.0-0"][1] == calls["1.0-1"][0], "it trains again after another of its config"
+    assert run.table.sort_values("x").k.tolist() == [1, 3, 3]
+
+
+def test_what_trains_beside_a_check_that_is_refused_ends_and_leaves_nothing():
+    Path("broken").touch()
+    with pytest.raises(xt.InputError, match=r"check: KeyError"):
+        beside_the_check()
+    for path in Path().glob("*-*"):
+        for pid in path.read_text().split():
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(pid), 0)
+    assert not Path("run").exists()
 
 
 def test_the_command_tells_it_once_and_again_when_it_resumes():

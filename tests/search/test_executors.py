@@ -153,6 +153,21 @@ def test_the_last_report_of_a_long_training_comes_on_the_way():
     assert told.reported.numbers == {"loss": 2.0, "flag": 1.0}  # medians
 
 
+def test_a_seed_that_began_early_is_taken_over_and_one_that_nobody_wants_ends(function):
+    processes = processes_for(function)
+    early = [processes.start() for _ in range(2)]
+    wanted, other = ({"x": x, "until": f"{Path.cwd()}/go"} for x in (1, 2))
+    processes.begin_early(function, [Block(Point(config), 0, 1) for config in (wanted, other)])
+    wait_until(lambda: Path("1-0").exists() and Path("2-0").exists())
+    pool = Pool(function, 2)
+    pool.take(Given(wanted, {"x": 3, "until": "now"}, seeds=1))
+    Path("go").touch()
+    found = received(pool, 2)
+    assert sorted(job.block.point["x"] for done in found for job in done.jobs) == [1, 3]
+    assert early[0].pid in pids(found)
+    assert (early[1].code, early[1].pid in pids(found)) == (-9, False)
+
+
 def test_short_seeds_come_together():
     quick = custom_trainer(given_source(lambda *_: True), None)
     with ending_processes():

@@ -124,6 +124,7 @@ class _Busy:
     exceeded: str | None = None
     seconds: float = 0.0
     whole: Done | None = None  # the results of a batch that trained as one
+    again: tuple[Block, ...] = ()  # it trains them after its batch, but has not got them yet
 
 
 class Pool:
@@ -158,11 +159,14 @@ class Pool:
         while len(self._busy) < self.slots and (jobs := batches.next()):
             if not self._processes.is_usable:
                 self._processes = processes_for(self._trainer)
+            blocks = [job.block for job in jobs]
+            again = batches.again_after(jobs)
+            if (worker := self._processes.take_early(blocks)) is not None:
+                self._busy.append(_Busy(worker, BatchProgress(jobs), again=again))
+                continue
             worker = self._processes.take()
             worker.is_idle = False
             self._busy.append(_Busy(worker, BatchProgress(jobs)))
-            blocks = [job.block for job in jobs]
-            again = batches.again_after(jobs)
             worker.train(self._trainer, blocks, batches.until, encodes=self._encodes, again=again)
 
     def _cancel_unwanted(self, batches: Batches) -> None:
@@ -233,6 +237,9 @@ class Pool:
             elif what == AGAIN:
                 progress.end(())
                 self._give(busy, Done((), (), content[1], again=content[0], ends=False))
+            elif what == DONE and busy.again:
+                worker.train(self._trainer, (), None, encodes=self._encodes, again=busy.again)
+                busy.again = ()
             elif what in (DONE, RAISED):
                 if what == RAISED:
                     jobs = progress.end(list(progress.left.items()))

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, TypeAlias
 
@@ -31,6 +31,7 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, Stacking, Trainer, has
+from xortune.driver.batches import BATCH_SECONDS
 from xortune.driver.worker import (
     ANSWER,
     CALL,
@@ -48,6 +49,7 @@ from xortune.driver.worker import (
     STARTED,
     TRAIN,
     TRAINED,
+    block_id,
 )
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
@@ -58,6 +60,10 @@ from xortune.trainers.source import AnySource, packages_of
 
 NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_worker.refuse"}
 """Ray calls this before it starts. A Ray started by a function would listen on every address."""
+
+EARLY_SECONDS = BATCH_SECONDS
+"""Where the check's seed takes longer, the other workers begin with the search. Its seeds are sent
+one by one then, so that what they begin with is what the search asks for."""
 
 END_SECONDS = 20.0
 """Time for the template to end the workers and itself; then the driver kills all of them."""
@@ -107,6 +113,8 @@ class Processes:
                 start_new_session=True,
             )
         self.workers: dict[int, Worker] = {}
+        # Those that train seeds of a search while its check goes on.
+        self.early: dict[tuple[str, int], Worker] = {}
         self._started, self._is_ending = 0, False
 
     @property
@@ -130,6 +138,28 @@ class Processes:
         """A worker that has nothing to do."""
         idle = (worker for worker in self.workers.values() if worker.is_idle)
         return next(idle, None) or self.start()
+
+    def begin_early(self, trainer: Trainer, blocks: Sequence[Block]) -> None:
+        """Have idle workers train single seeds that a search will ask for; see `take_early`."""
+        idle = [worker for worker in self.workers.values() if worker.is_idle]
+        for worker, block in zip(idle, blocks, strict=False):
+            worker.is_idle = False
+            worker.train(trainer, [block], None, encodes=True)
+            self.early[block_id(block)] = worker
+
+    def take_early(self, blocks: Sequence[Block]) -> Worker | None:
+        """The worker that already trains a batch; None if none does.
+
+        One of those whose seed nobody has asked for ends then, as its batch needs a worker.
+        """
+        if not self.early:
+            return None
+        name = block_id(blocks[0])
+        if len(blocks) == blocks[0].count == 1 and name in self.early:
+            return self.early.pop(name)
+        if not any(worker.is_idle for worker in self.workers.values()):
+            self.early.popitem()[1].kill()
+        return None
 
     def pickled(self, trainer: Trainer, blocks: tuple[Block, ...]) -> bytes:
         """The request that sends a trainer, pickled once for all workers."""
@@ -269,8 +299,12 @@ class Worker:
         limit: float | None = None,
         *,
         silent: bool = False,
+        meanwhile: Callable[[], None] | None = None,
     ) -> list[Any]:
-        """One result for each block, of one seed or of a single call; raises what `ask` raises."""
+        """One result for each block, of one seed or of a single call; raises what `ask` raises.
+
+        `meanwhile` is called after `EARLY_SECONDS`, unless the results are there.
+        """
         found: list[Any] = []
 
         def note(message: tuple[Any, ...]) -> None:
@@ -280,7 +314,7 @@ class Worker:
         def send() -> None:
             self.train(trainer, blocks, None, encodes=False, silent=silent)
 
-        self._waited(limit, send, DONE, note)
+        self._waited(limit, send, DONE, note, meanwhile)
         return found
 
     def _waited(
@@ -289,12 +323,18 @@ class Worker:
         send: Callable[[], None],
         end: str,
         note: Callable[[tuple[Any, ...]], None] = lambda _: None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Any:
         self.is_idle = False
-        deadline = math.inf if limit is None else time.monotonic() + limit
+        began = time.monotonic()
+        deadline = math.inf if limit is None else began + limit
         try:
             send()
             while True:
+                left = began + EARLY_SECONDS - time.monotonic()
+                if meanwhile is not None and not wait([self.connection], max(0.0, left)):
+                    meanwhile()
+                    meanwhile = None
                 [what, *content] = message = self._next_message(deadline, limit)
                 if what == RAISED:
                     raise content[0] from _RemoteTraceback(content[1])
@@ -481,11 +521,17 @@ def prepare_processes(trainer: Trainer, block: Block, count: int) -> None:
 
 
 def train_in_process(
-    trainer: Trainer, block: Block, most: float | None = None, *, silent: bool = False
+    trainer: Trainer,
+    block: Block,
+    most: float | None = None,
+    *,
+    silent: bool = False,
+    next_blocks: Sequence[Block] = (),
 ) -> Outcome | TrainingError:
     """The result of a block that a worker trains in one call, in `most` seconds.
 
-    With `silent` nobody sees what it prints.
+    With `silent` nobody sees what it prints. If it takes long, the other workers begin with
+    `next_blocks`, of one seed each.
 
     Raises:
         InputError: the function cannot be sent.
@@ -493,8 +539,10 @@ def train_in_process(
     limit = killed_after(trainer)
     given = most if limit is None else limit * block.count
     try:
-        worker = processes_for(trainer).take()
-        results = worker.results(trainer, [block], given, silent=silent)
+        processes = processes_for(trainer)
+        worker = processes.take()
+        meanwhile = partial(processes.begin_early, trainer, next_blocks) if next_blocks else None
+        results = worker.results(trainer, [block], given, silent=silent, meanwhile=meanwhile)
     except CallTimedOut as error:
         return error if limit is None else timed_out(block, limit)
     except ProcessEnded as error:

@@ -535,16 +535,19 @@ def _checked(
     if dry_run and (check_seeds or not goes_on):
         # Workers of Ray may train on a GPU, and so otherwise than this process.
         counts = counted and shared is None and not goes_on and not cluster.is_ray
-        points = session.first_proposals(space, trainer, TRIES) if counts else []
+        processes = 0 if here or cluster.is_ray else slots_to_come(cluster)
+        most_points = max(TRIES, processes // space.seeds.ladder[0] + 1)
+        points = session.first_proposals(space, trainer, most_points) if counts else []
 
         def checking() -> Check | None:
             check = check_by_training(
                 *(space, trainer, points),
                 counts=bool(points),
                 most=cluster.trial_timeout,
-                processes=0 if here or cluster.is_ray else slots_to_come(cluster),
+                processes=processes,
                 longest=math.inf if check_seeds else LONG_SEED if counted else 0.0,
                 later=counted and not goes_on,
+                is_begun=bool(points) and space.search.time_budget is None,
             )
             if check is not None and on_word is not None:
                 on_word("; ".join(filter(None, (check.sentence, check.note))))

@@ -296,6 +296,7 @@ def check_by_training(
     processes: int = 0,
     longest: float = 0.0,
     later: bool = False,
+    is_begun: bool = False,
 ) -> Check | None:
     """Train one seed with a user's function or command, before a search starts.
 
@@ -312,6 +313,8 @@ def check_by_training(
         processes: the number of workers that will train. Some are started meanwhile.
         longest: most seconds of a seed that trains twice; see `LONG_SEED`.
         later: whether a seed that is not short trains the second time during the search.
+        is_begun: whether the other workers begin with the seeds of `points` if the check takes
+            long. The search then takes over what they train.
 
     Returns:
         The check; None for the built-in network, which needs none.
@@ -328,11 +331,17 @@ def check_by_training(
     counts = counts and not has(trainer, "takes_many_seeds")
     if has(trainer, "own_process"):
         prepare_processes(trainer, Block(points[0], 0, 1), processes)
+    early: list[Block] = []
+    if is_begun and has(trainer, "own_process") and not has(trainer, "takes_many_seeds"):
+        firsts = (
+            Block(point, seed, 1) for point in points for seed in range(space.seeds.ladder[0])
+        )
+        early = list(islice(firsts, 1, processes))
     reason = trace = ""
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
-        result = train_one(trainer, block, most)
+        result = train_one(trainer, block, most, next_blocks=() if seed else early)
         seconds = time.perf_counter() - began
         if isinstance(result, TrainingError):  # no outcome at all, not even a crashed seed
             reason, trace = f"seed {seed} with {_shown(block.point)} {result}", ""
@@ -591,14 +600,20 @@ def _close(a: float | str | None, b: float | str) -> bool:
 
 
 def train_one(
-    trainer: Trainer, block: Block, most: float | None = None, *, silent: bool = False
+    trainer: Trainer,
+    block: Block,
+    most: float | None = None,
+    *,
+    silent: bool = False,
+    next_blocks: Sequence[Block] = (),
 ) -> Outcome | TrainingError:
     """Train a block. A user's function runs in a worker, except under a debugger.
 
-    With `silent` nobody sees what it prints there: the check trains many a seed again.
+    With `silent` nobody sees what it prints there: the check trains many a seed again. For
+    `next_blocks` see `processes.train_in_process`.
     """
     if has(trainer, "own_process"):
-        return train_in_process(trainer, block, most, silent=silent)
+        return train_in_process(trainer, block, most, silent=silent, next_blocks=next_blocks)
     return trainer.train([block])[0]
 
 
