@@ -329,10 +329,11 @@ def check_by_training(
     name = trainer.describe()["trainer"]
     points = points or list(islice(chain(space.start, probes(space)), TRIES))
     counts = counts and not has(trainer, "takes_many_seeds")
-    if has(trainer, "own_process"):
-        prepare_processes(trainer, Block(points[0], 0, 1), processes)
     early: list[Block] = []
-    if is_begun and has(trainer, "own_process") and not has(trainer, "takes_many_seeds"):
+    begins = is_begun and processes > 1 and not has(trainer, "takes_many_seeds")
+    if has(trainer, "own_process") or begins:
+        prepare_processes(trainer, Block(points[0], 0, 1), processes)
+    if begins:
         firsts = (
             Block(point, seed, 1) for point in points for seed in range(space.seeds.ladder[0])
         )
@@ -610,9 +611,9 @@ def train_one(
     """Train a block. A user's function runs in a worker, except under a debugger.
 
     With `silent` nobody sees what it prints there: the check trains many a seed again. For
-    `next_blocks` see `processes.train_in_process`.
+    `next_blocks` see `processes.train_in_process`; with some also a command runs from a worker.
     """
-    if has(trainer, "own_process"):
+    if has(trainer, "own_process") or next_blocks:
         return train_in_process(trainer, block, most, silent=silent, next_blocks=next_blocks)
     return trainer.train([block])[0]
 
