@@ -5,9 +5,10 @@ from certified import Trainer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.certificates.fresh import CertifyRequest, neighbours
+from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import InputError
 from xortune.core.point import Point
+from xortune.spaces.neighbours import neighbours
 from xortune.spaces.space import parse_space
 
 SPACE = """
@@ -32,7 +33,7 @@ VALUES |= {"fours": 20, "depth": 1, "listed": 2, "fixed": 7}
 
 def moved(fraction=0.2, **changes):
     values = {k: v for k, v in (VALUES | changes).items() if v is not None}
-    found = neighbours(Point(values), parse_space(SPACE), Trainer(), fraction)
+    found = neighbours(Point(values), parse_space(SPACE), fraction, Trainer().check)
     moves: dict[str, list] = {}
     for name, point in found:
         differing = [key for key in point if point[key] != values.get(key)]
@@ -84,7 +85,7 @@ def test_points_are_brought_into_normal_form_and_equal_ones_are_one():
         def check(self, point):
             return Point({**point, "share": float(round(point["share"]))})
 
-    found = neighbours(Point(VALUES), parse_space(SPACE), Coarse(), 0.2)
+    found = neighbours(Point(VALUES), parse_space(SPACE), 0.2, Coarse().check)
     assert "share" not in {name for name, _ in found}
     assert len({point.key for _, point in found}) == len(found) == 13
     assert Point(VALUES).key not in {point.key for _, point in found}
@@ -93,7 +94,7 @@ def test_points_are_brought_into_normal_form_and_equal_ones_are_one():
 def near(values, point, *, more=""):
     text = f"name: near\nparameters:\n  listed: {{choice: {values}}}\n{more}"
     space = parse_space(text + "search: {sampler: random, trials: 1}\n")
-    found = neighbours(Point(point), space, Trainer(), 0.2)
+    found = neighbours(Point(point), space, 0.2, Trainer().check)
     return [(name, other.as_dict()) for name, other in found]
 
 

@@ -521,3 +521,25 @@ def test_the_command_says_all_that_is_not_the_default(make_config):
         f"--seeds 1000 --first-seed {HAND.start}"
     )
     assert evaluate_command(make_config(), "a b.csv").count("'a b.csv'") == 1
+
+
+def smooth(config, seed):
+    noise = np.random.default_rng([seed, int(1e6 * config["x"])]).standard_normal()
+    return {"score": 2 - 4 * abs(config["x"] - 0.5) + 0.5 * noise}
+
+
+@pytest.mark.parametrize(("trials", "is_told"), [(14, True), (11, False)])
+def test_what_the_neighbours_of_the_best_may_solve(tmp_path, trials, is_told):
+    space = {"name": "near", "parameters": {"x": {"low": 0.0, "high": 1.0}}}
+    space |= {"search": {"sampler": "random", "trials": trials}, "seeds": {"ladder": [8]}}
+    space["success"] = "score >= 0.5"
+    run = xt.search(space, train=smooth, output=tmp_path / "run", workers=0, verbose=0)
+    text = markdown(run).replace("`", "")
+    assert ("Are their neighbours good too?" in text) is is_told
+    told = re.findall(r"\| (\w{16}) \| 8/8 \| (\d+\.?\d*) % \| x (0\.\d+) \|", text)
+    assert len(told) == (5 if is_told else 0)
+    at = {result.key: result.point["x"] for result in run.results}
+    for key, rate, x in told:
+        assert abs(abs(float(x) - at[key]) - 0.05) < 1e-3
+        assert abs(float(x) - 0.5) > abs(at[key] - 0.5) - 0.05
+        assert float(rate) > 70

@@ -9,26 +9,28 @@ from fakes import ranges, run
 from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from xortune.core.outcome import Details
 from xortune.core.point import Point
-from xortune.driver.gaussian_process import (
+from xortune.driver.propose import (
+    FITTED_EACH,
+    RANDOM_EVERY,
+    STARTUP,
+    fitted_at,
+    proposer_for,
+)
+from xortune.driver.safeguard import ProposalKinds, first_seed_values
+from xortune.racing.gaussian_process import (
     NumberSums,
     Observed,
     axes_of,
     coordinates_of,
     distances,
     fitted,
-)
-from xortune.driver.propose import (
-    FITTED_EACH,
-    RANDOM_EVERY,
-    STARTUP,
-    fitted_at,
     learned_number,
-    proposer_for,
+    success_rates,
 )
-from xortune.driver.safeguard import ProposalKinds, first_seed_values
 from xortune.racing.objectives import SeedSummary
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
@@ -96,6 +98,30 @@ def test_proposals_go_where_the_number_is_good(rule, sign):
     worth = [1 - score(point, 0) for n, point in enumerate(found) if n not in drawn]
     others = [1 - score(point, 0) for n, point in enumerate(free) if n not in drawn]
     assert np.nanmedian(worth) < np.nanmedian(others) / 2
+
+
+def test_the_rates_of_what_was_not_trained_are_near_their_truth():
+    """Numbers of configurations that are smooth, with noise of 0.3: shares of Phi."""
+    space = parse_space(
+        "{name: s, trainer: './t.py:run', success: 'score >= 0.5', search: {trials: 2}, "
+        "parameters: {x: {low: 0.0, high: 1.0}, y: {low: 0.0, high: 1.0}}}",
+        "s",
+    )
+    axes, rng = axes_of(space.parameters), np.random.default_rng(4)
+
+    def mean(at):
+        return 0.9 - 2 * np.abs(at[:, 0] - 0.4) ** 1.5 - 0.5 * at[:, 1]
+
+    at = rng.random((60, 2))
+    numbers = mean(at)[:, None] + 0.3 * rng.standard_normal((60, 12))
+    learned = learned_number(space)
+    sums = [learned.summary(SeedSummary(0, 12, numbers=(row,))) for row in numbers.tolist()]
+    known = Observed(at, *distances(NumberSums(*np.array(sums).T), learned.bar))
+    others = rng.uniform(0.1, 0.9, (200, 2))
+    truth = ndtr((mean(others) - 0.5) / 0.3)
+    off = success_rates(axes, known, others) - truth
+    assert np.abs(off).mean() < 0.05
+    assert np.abs(off).max() < 0.25
 
 
 @pytest.mark.parametrize("window", [1, 7])

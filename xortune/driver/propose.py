@@ -50,25 +50,26 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from xortune.core.errors import InputError, check_type, worded
 from xortune.core.files import without_password
 from xortune.core.point import Point, Value
-from xortune.driver.gaussian_process import (
+from xortune.driver.safeguard import ProposalKinds
+from xortune.racing.gaussian_process import (
     FITTED,
     KNOWN,
     Floats,
     Kernel,
+    LearnedNumber,
     NumberSums,
     Observed,
     axes_of,
     coordinates_of,
     distances,
     fitted,
+    learned_number,
     one_thread,
     places,
     proposed,
 )
-from xortune.driver.safeguard import ProposalKinds
 from xortune.racing.objectives import (
     SeedSummary,
-    numbers_named,
     only_rate,
     sampler_value_names,
     sampler_values,
@@ -87,9 +88,7 @@ from xortune.spaces.model import (
     equal_values,
     is_active,
     is_number,
-    number_to_learn,
 )
-from xortune.stats.numbers import of_all
 
 LEARNING = ("auto", "tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
@@ -527,62 +526,9 @@ class OptunaProposer:
 # The number that a rule judges.
 
 
-@dataclass(frozen=True)
-class LearnedNumber:
-    """The number that a search learns from: of each seed, and judged.
-
-    Attributes:
-        index: among `numbers_named` of the space's objectives.
-        maximize: whether more is better.
-        limit: that the rule compares with; None where the number is the objective.
-        objective: that objective; None where a rule judges the number.
-    """
-
-    index: int
-    maximize: bool
-    limit: float | None = None
-    objective: Objective | None = None
-
-    @property
-    def bar(self) -> float | None:
-        """The limit, where more is better."""
-        return None if self.limit is None else self._upward(self.limit)
-
-    def summary(self, seen: SeedSummary) -> tuple[float, float, float, float]:
-        """The attributes of `NumberSums` for one configuration."""
-        numbers = np.asarray(seen.numbers[self.index], np.float64)
-        if self.objective is not None and self.objective.failed is not None:
-            numbers = np.where(np.isfinite(numbers), numbers, self.objective.failed)
-        there = np.clip(numbers[np.isfinite(numbers)], -LARGEST, LARGEST)
-        if not len(there):
-            return 0.0, 0.0, 0.0, float(len(numbers))
-        statistic = "mean" if self.objective is None else self.objective.statistic or "mean"
-        value = self._upward(of_all(np.sort(there), statistic))
-        squares = float(((there - there.mean()) ** 2).sum())
-        return float(len(there)), value, squares, float(len(numbers) - len(there))
-
-    def _upward(self, number: float) -> float:
-        return number if self.maximize else -number
-
-
-def learned_number(space: SearchSpace) -> LearnedNumber | None:
-    """What sampler auto learns from; None where it is TPE."""
-    number = number_to_learn(space)
-    if number is None or number.number is None or not axes_of(space.parameters):
-        return None
-    index = numbers_named(space.objectives).index(number.number)
-    if number is space.objectives[0]:
-        return LearnedNumber(index, number.maximize, objective=number)
-    assert space.success is not None  # a rule judges it
-    return LearnedNumber(index, number.maximize, space.success.limit)
-
-
 FITTED_EACH = 80
 """Up to this proposal the process is fitted for each; then for the first of 8, from twice this
 number on for the first of 16, and so on."""
-
-LARGEST = 1e100
-"""Larger numbers count as this: the square of a number must be one."""
 
 
 def fitted_at(number: int) -> int:

@@ -10,22 +10,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.errors import InputError
 from xortune.core.formats import (
     config_text,
     estimated,
     interval,
     lower_percent,
     number,
+    percent,
     plain,
     span,
     value,
 )
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
+from xortune.racing.gaussian_process import (
+    KNOWN,
+    NumberSums,
+    Observed,
+    axes_of,
+    coordinates_of,
+    distances,
+    learned_number,
+    success_rates,
+)
 from xortune.racing.objectives import (
     numbers_in,
     statistic_interval,
     statistic_value,
+    summary_of,
     ties_of,
 )
 from xortune.reports.analysis import (
@@ -59,6 +72,7 @@ from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
+from xortune.spaces.neighbours import neighbours
 from xortune.stats.numbers import LEAST, STATISTICS, finite, interval_of_all, summary
 
 SECTION_OF = {
@@ -100,6 +114,7 @@ def run_document(run: Run) -> Document:
         "twice": two_results(run.manifest),
         "finalists": () if certificate is None else certificate.finalists,
         "front": front_table(run),
+        "neighbours": neighbour_table(run),
         "fewer": _fewer(run),
         # What decides whether a seed is solved, for words.md.jinja.
         "kind": "imported" if imported else "network" if trainer == "network" else "rule",
@@ -267,6 +282,64 @@ def worth(objective: Objective, result: ConfigResult) -> str:
 def _number_or_failed(amount: float) -> str:
     """The number; `failed` if failed seeds make it infinite."""
     return number(amount) if np.isfinite(amount) else "failed"
+
+
+# -------------------------------------------------------------------------------------------------
+# The neighbours of the best, where a model of the judged number says what they may solve.
+
+MOVED = 0.2
+"""How far a setting is moved, as with `xortune certify --neighbourhood 0.2`, which measures it."""
+
+SHOWN_NEIGHBOURS = 5
+"""Configs whose neighbours are told."""
+
+FEWEST_CONFIGS = 12
+"""A model of fewer configurations knows little of any neighbour."""
+
+
+def neighbour_table(run: Run) -> Table | None:
+    """The best configs with the expected success rate of the worst of their neighbours.
+
+    None where no rule judges a number, or where there are too few configs to learn from, or
+    without the space.
+    """
+    try:
+        space = run.asked
+    except InputError:  # the report is of what the journal has, with or without the space file
+        return None
+    learned, results = learned_number(space), run.results[:KNOWN]
+    if learned is None or learned.limit is None:
+        return None
+    axes = axes_of(space.parameters)
+    inside = [one for one in results if all(axis.has(one.point) for axis in axes)]
+    if len(inside) < FEWEST_CONFIGS:
+        return None
+    sums = [learned.summary(summary_of(one.outcome, space.objectives)) for one in inside]
+    at = np.array([coordinates_of(axes, one.point) for one in inside])
+    numbers_of = NumberSums(*np.array(sums).T)
+    known = Observed(at, *distances(numbers_of, learned.bar))
+    shown = [(one, neighbours(one.point, space, MOVED)) for one in inside[:SHOWN_NEIGHBOURS]]
+    moved = [(one, name, point) for one, near in shown for name, point in near]
+    if not moved:
+        return None
+    rates = success_rates(axes, known, np.array([coordinates_of(axes, p) for *_, p in moved]))
+    worst: dict[str, tuple[float, ConfigResult, str, Point]] = {}
+    for rate, (one, name, point) in zip(rates.tolist(), moved, strict=True):
+        if one.key not in worst or rate < worst[one.key][0]:
+            worst[one.key] = rate, one, name, point
+    names = report_of(run).varied
+    rows = [
+        (
+            named(one.point, names),
+            Mono(one.key),
+            f"{one.outcome.successes}/{one.outcome.n}",
+            percent(rate),
+            config_text(Point({name: point[name]}), [name]),
+        )
+        for rate, one, name, point in worst.values()
+    ]
+    heads = [*texts("configuration", "key"), *numbers("solved", "worst neighbour")]
+    return table_of([*heads, *texts("its setting")], rows)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A Gaussian process of the number that a rule judges proposes configurations. No files, no clock.
+"""A Gaussian process of the number that a rule judges: it proposes, and knows the neighbours.
 
 A count says whether a seed passed the limit, the number also by how much. The process learns the
 mean number of each configuration, in units of its noise from the limit, and proposes where that may
@@ -29,7 +29,19 @@ from scipy.special import ndtr
 from threadpoolctl import ThreadpoolController
 
 from xortune.core.point import Value
-from xortune.spaces.model import Choice, Fixed, Parameter, Range, contains, is_number
+from xortune.racing.objectives import SeedSummary, numbers_named
+from xortune.spaces.model import (
+    Choice,
+    Fixed,
+    Objective,
+    Parameter,
+    Range,
+    SearchSpace,
+    contains,
+    is_number,
+    number_to_learn,
+)
+from xortune.stats.numbers import of_all
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -58,6 +70,14 @@ class Coordinate:
         ends = self.parameter.low, self.parameter.high
         low, high = np.log(ends) if self.parameter.log else ends
         return float(low), float(high)
+
+    def has(self, point: Mapping[str, Value]) -> bool:
+        """Whether a point has one of its values."""
+        value = point.get(self.parameter.name)
+        if self.levels is not None:
+            return value is not None and contains(self.levels, value)
+        assert isinstance(self.parameter, Range)
+        return is_number(value) and self.parameter.low <= value <= self.parameter.high
 
     def coordinate(self, value: Value) -> float:
         """Of a value of the parameter."""
@@ -185,9 +205,13 @@ UNKNOWN_NOISE = 0.3
 """The noise, as such a share, while no configuration has two seeds."""
 
 
+LARGEST = 1e100
+"""Larger numbers count as this: the square of a number must be one."""
+
+
 @dataclass(frozen=True)
 class NumberSums:
-    """NumberSums of C configurations; more is better.
+    """What is known of the numbers of C configurations; more is better.
 
     Attributes:
         finite: shape (C,): seeds with a number.
@@ -200,6 +224,56 @@ class NumberSums:
     value: Floats
     squares: Floats
     failed: Floats
+
+
+@dataclass(frozen=True)
+class LearnedNumber:
+    """The number that a search learns from: of each seed, and judged.
+
+    Attributes:
+        index: among `numbers_named` of the space's objectives.
+        maximize: whether more is better.
+        limit: that the rule compares with; None where the number is the objective.
+        objective: that objective; None where a rule judges the number.
+    """
+
+    index: int
+    maximize: bool
+    limit: float | None = None
+    objective: Objective | None = None
+
+    @property
+    def bar(self) -> float | None:
+        """The limit, where more is better."""
+        return None if self.limit is None else self._upward(self.limit)
+
+    def summary(self, seen: SeedSummary) -> tuple[float, float, float, float]:
+        """The attributes of `NumberSums` for one configuration."""
+        numbers = np.asarray(seen.numbers[self.index], np.float64)
+        if self.objective is not None and self.objective.failed is not None:
+            numbers = np.where(np.isfinite(numbers), numbers, self.objective.failed)
+        there = np.clip(numbers[np.isfinite(numbers)], -LARGEST, LARGEST)
+        if not len(there):
+            return 0.0, 0.0, 0.0, float(len(numbers))
+        statistic = "mean" if self.objective is None else self.objective.statistic or "mean"
+        value = self._upward(of_all(np.sort(there), statistic))
+        squares = float(((there - there.mean()) ** 2).sum())
+        return float(len(there)), value, squares, float(len(numbers) - len(there))
+
+    def _upward(self, number: float) -> float:
+        return number if self.maximize else -number
+
+
+def learned_number(space: SearchSpace) -> LearnedNumber | None:
+    """What a process learns from; None where seeds are only solved or not."""
+    number = number_to_learn(space)
+    if number is None or number.number is None or not axes_of(space.parameters):
+        return None
+    index = numbers_named(space.objectives).index(number.number)
+    if number is space.objectives[0]:
+        return LearnedNumber(index, number.maximize, objective=number)
+    assert space.success is not None  # a rule judges it
+    return LearnedNumber(index, number.maximize, space.success.limit)
 
 
 def distances(numbers: NumberSums, limit: float | None) -> tuple[Floats, Floats]:
@@ -393,6 +467,67 @@ def fitted(axes: Sequence[Coordinate], known: Observed) -> Kernel:
     return Kernel(np.exp(found[:count]), *map(float, np.exp(found[count:])))
 
 
+@dataclass(frozen=True)
+class LearnedProcess:
+    """The process given what is known (Rasmussen and Williams 2006, eq. 2.25, 2.26, 2.38).
+
+    Attributes:
+        kernel: of the process.
+        here: float64, shape (C, features): scaled coordinates of the C known configurations.
+        lower: float64, shape (C, C): Cholesky factor of the covariance of what was observed.
+        mean: of the process.
+        pull: float64, shape (C,): the weights of covariances in an expectation.
+        means: float64, shape (C,): the expected values of the known configurations.
+    """
+
+    kernel: Kernel
+    here: Floats
+    lower: Floats
+    mean: float
+    pull: Floats
+    means: Floats
+
+    @classmethod
+    def of(cls, axes: Sequence[Coordinate], kernel: Kernel, known: Observed) -> LearnedProcess:
+        """Of a kernel and what is known."""
+        y, here = known.y, kernel.scaled(axes, known.at)
+        diagonal = known.errors + kernel.nugget
+        cover = kernel.between(here, here) + np.diag(diagonal)
+        lower = cholesky(cover, lower=True, check_finite=False)
+        solved = cho_solve((lower, True), np.column_stack([np.ones(len(y)), y]), check_finite=False)
+        mean = float(solved[:, 1].sum() / solved[:, 0].sum())
+        pull = solved[:, 1] - mean * solved[:, 0]
+        return cls(kernel, here, lower, mean, pull, y - diagonal * pull)
+
+    def expected(self, there: Floats) -> tuple[Floats, Floats]:
+        """At N `scaled` coordinates: expected values, shape (N,), and what lowers covariances.
+
+        The covariance of two of them is that of the kernel less the product of their columns in the
+        second array, of shape (C, N).
+        """
+        across = self.kernel.between(self.here, there)
+        half = solve_triangular(self.lower, across, lower=True, check_finite=False)
+        return self.mean + self.pull @ across, np.asarray(half)
+
+
+def success_rates(axes: Sequence[Coordinate], known: Observed, at: Floats) -> Floats:
+    """The expected shares of seeds above the limit, shape (N,), at N coordinates.
+
+    A seed's number is the configuration's with normal noise of one unit, so the share is Phi(u) of
+    a distance u. Of one that is not known exactly, with standard error s, it is
+    Phi(u / sqrt(1 + s^2)) (Rasmussen and Williams 2006, eq. 3.82). A configuration that was never
+    trained differs from the smooth function by the nugget, too.
+    """
+    rng = np.random.default_rng(0)
+    with one_thread():
+        kernel = fitted(axes, known.part(FITTED, rng))
+        learned = LearnedProcess.of(axes, kernel, known.part(KNOWN, rng))
+        warped, half = learned.expected(kernel.scaled(axes, at))
+    variance = np.maximum(kernel.variance - (half**2).sum(axis=0), 0.0) + kernel.nugget
+    units, slope = BEND * np.sinh(warped / BEND), np.cosh(warped / BEND)
+    return np.asarray(ndtr(units / np.sqrt(1 + variance * slope**2)))
+
+
 # -------------------------------------------------------------------------------------------------
 # Proposals.
 
@@ -425,23 +560,14 @@ def proposed(
         taken: `places` of configurations that were proposed.
         rng: draws the candidates, and Thompson's sample.
     """
-    at, y = known.at, known.y
-    here = kernel.scaled(axes, at)
-    cover = kernel.between(here, here)
-    diagonal = known.errors + kernel.nugget
-    lower = cholesky(cover + np.diag(diagonal), lower=True, check_finite=False)
-    solved = cho_solve((lower, True), np.column_stack([np.ones(len(y)), y]), check_finite=False)
-    mean = float(solved[:, 1].sum() / solved[:, 0].sum())
-    pull = solved[:, 1] - mean * solved[:, 0]
-    means = y - diagonal * pull
-    candidates = _candidates(axes, at[np.argsort(-means, kind="stable")[:GOOD]], rng)
+    learned = LearnedProcess.of(axes, kernel, known)
+    means = learned.means
+    candidates = _candidates(axes, known.at[np.argsort(-means, kind="stable")[:GOOD]], rng)
     candidates = candidates[[one not in taken for one in places(candidates)]]
     if not len(candidates):
         return None
     there = kernel.scaled(axes, candidates)
-    across = kernel.between(here, there)
-    expected = mean + pull @ across
-    half = solve_triangular(lower, across, lower=True, check_finite=False)
+    expected, half = learned.expected(there)
     spread = np.sqrt(np.maximum(kernel.variance - (half**2).sum(axis=0), JITTER))
     ahead = (expected - means.max()) / spread
     score = spread * (ahead * ndtr(ahead) + np.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi))
