@@ -153,6 +153,9 @@ def _slots_of(kind: Any) -> tuple[tuple[str, Any], ...]:
     )
 
 
+_END = object()
+"""Stands behind what an object refers to."""
+
 Inner = tuple[str, Any, bool, int, Any]
 """What an object refers to: the module or class that has it (empty: the object), the key, whether
 that is a name, the kind and the value."""
@@ -163,17 +166,12 @@ class View:
 
     Attributes:
         values: what was found.
+        found: each of them with the index of the value that refers to it; -1 for a root.
     """
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self._found: list[tuple[int, Inner]] = []  # with the index of what refers to it
-
-    def add(self, within: int, inner: Inner) -> int:
-        """Add a value to which the value at an index refers; return its own index."""
-        self.values.append(inner[-1])
-        self._found.append((within, inner))
-        return len(self.values) - 1
+        self.found: list[tuple[int, Inner]] = []
 
     def is_same(self, other: View) -> bool:
         """Whether code that reads them finds the same objects, or the same numbers and texts."""
@@ -182,19 +180,24 @@ class View:
             for one, two in zip(self.values, other.values, strict=True)
         )
 
-    def shared(self) -> dict[tuple[Any, ...], tuple[Place, Any]]:
-        """The place and value of each path that is not the model's."""
-        places: list[Place] = []
-        for within, (owner, key, is_name, kind, _) in self._found:
-            root = Place(None, owner, True, kind) if owner else None
-            around = root or (places[within] if within >= 0 else None)
-            places.append(Place(around, key, is_name, kind))
-        found = zip(places, self.values, strict=True)
+    def shared(self) -> dict[tuple[Any, ...], int]:
+        """The index of each value that is not the model's, by its path."""
+        paths: list[tuple[Any, ...]] = []
+        for within, (owner, key, *_) in self.found:
+            paths.append(((owner,) if owner else paths[within] if within >= 0 else ()) + (key,))
         return {
-            place.path: (place, value)
-            for place, value in found
-            if place.kind != OWN and place.key is not type
+            path: index
+            for index, (path, (_, (_, key, _, kind, _))) in enumerate(
+                zip(paths, self.found, strict=True)
+            )
+            if kind != OWN and key is not type
         }
+
+    def place(self, index: int) -> Place:
+        """The place of the value at an index."""
+        within, (owner, key, is_name, kind, _) = self.found[index]
+        root = Place(None, owner, True, kind) if owner else None
+        return Place(root or (self.place(within) if within >= 0 else None), key, is_name, kind)
 
 
 class Surroundings:
@@ -215,7 +218,7 @@ class Surroundings:
         self._own: set[int] = set()
         self._kept: list[Any] = []
         self.version = 0
-        self._read: list[tuple[Callable[[Any], Sequence[Any]], Any, Sequence[Any]]] = []
+        self._read: list[tuple[Callable[[Any], Iterable[Any]], Any]] = []
         self._states: list[tuple[Any, Any]] = []
         self.own(model)
         self._view = self._look()
@@ -238,20 +241,29 @@ class Surroundings:
             return []
         self.version += 1
         old, new = before.shared(), self._view.shared()
-        found = [
-            one for path, (one, _) in (new | old).items() if path not in old or path not in new
+        return [before.place(old[path]) for path in old if path not in new] + [
+            self._view.place(index)
+            for path, index in new.items()
+            if path not in old
+            or not self._are_equal(before.values[old[path]], self._view.values[index])
         ]
-        for path in new.keys() & old.keys():
-            if not self._are_equal(old[path][1], new[path][1]):
-                found.append(new[path][0])  # noqa: PERF401
-        return found
 
     def _is_untouched(self) -> bool:
         """Whether all that was looked into refers to the same objects: a quick `is_same`."""
-        return all(
-            len(now := read(one)) == len(before) and all(map(is_, now, before))
-            for read, one, before in self._read
-        ) and all(_state_of(one) == before for one, before in self._states)
+        now, before = self._referred(), self._before
+        return (
+            len(now) == len(before)
+            and all(map(is_, now, before))
+            and all(_state_of(one) == state for one, state in self._states)
+        )
+
+    def _referred(self) -> list[Any]:
+        """What all that was looked into refers to, object after object."""
+        values: list[Any] = []
+        for read, one in self._read:
+            values += read(one)
+            values.append(_END)
+        return values
 
     def shared(
         self,
@@ -306,34 +318,41 @@ class Surroundings:
 
     def _look(self) -> View:
         view = View()
+        values, places = view.values, view.found
         self._read, self._states = [], []
         queue = deque[tuple[int, int, Any]]()
         for name, kind, root in (("the model", OWN, self._model), ("self", SELF, self._training)):
-            queue.append((view.add(-1, ("", name, True, kind, root)), kind, root))
-        seen = set(map(id, view.values))
+            queue.append((len(values), kind, root))
+            values.append(root)
+            places.append((-1, ("", name, True, kind, root)))
+        seen = set(map(id, values))
         for _ in range(MOST_OPENED):
             if not queue:
                 break
             index, kind, value = queue.popleft()
             followed = 0
             for inner in self._inner(value, kind):
-                found, at = inner[-1], view.add(index, inner)
+                found = inner[-1]
+                values.append(found)
+                places.append((index, inner))
                 if isinstance(found, _PLAIN) or id(found) in seen or followed == MOST_FOLLOWED:
                     continue
                 followed += 1
                 seen.add(id(found))
-                queue.append((at, OWN if id(found) in self._own else inner[3], found))
+                own = OWN if id(found) in self._own else inner[3]
+                queue.append((len(values) - 1, own, found))
+        self._before = self._referred()
         return view
 
-    def _inner(self, value: Any, kind: int) -> Iterator[Inner]:
+    def _inner(self, value: Any, kind: int) -> Iterable[Inner]:
         if isinstance(value, dict):
-            self._will_read(_values_of, value)
             # Not `value.items()`: a `TrackedConfig` would note that it is read.
-            return (("", key, False, kind, inner) for key, inner in tuple(dict.items(value)))
+            self._read.append((dict.values, value))
+            return [("", key, False, kind, inner) for key, inner in tuple(dict.items(value))]
         if isinstance(value, _CONTAINERS):
             if not isinstance(value, tuple | frozenset):
-                self._will_read(tuple, value)
-            return (("", key, False, kind, inner) for key, inner in enumerate(value))
+                self._read.append((tuple, value))
+            return [("", key, False, kind, inner) for key, inner in enumerate(value)]
         if isinstance(value, FunctionType):
             return self._in_function(value)
         if isinstance(value, type):
@@ -342,12 +361,12 @@ class Surroundings:
             names = frozenset[str]().union(*(_names_in(code).all for code in self._codes))
             return self._in_module(value, names)
         if isinstance(value, Iterator) and not isinstance(value, IOBase):
-            self._read.append((_unknown, None, ((),)))
-            return iter([("", "", False, OWN, object())])  # reading it changes it
+            self._read.append((_unknown, None))
+            return [("", "", False, OWN, object())]  # reading it changes it
         for kinds, parts in _PARTS.items():
             if isinstance(value, kinds):
                 found = (getattr(value, part, None) for part in parts)
-                return (("", place, False, kind, one) for place, one in enumerate(found))
+                return [("", place, False, kind, one) for place, one in enumerate(found)]
         return self._in_object(value, kind)
 
     def _in_object(self, value: Any, kind: int) -> Iterator[Inner]:
@@ -360,11 +379,11 @@ class Surroundings:
             return
         own = getattr(value, "__dict__", None)
         if isinstance(own, dict):
-            self._will_read(_values_of, own)
+            self._read.append((dict.values, own))
             for key, inner in own.copy().items():
                 yield "", key, users, kind, inner
         if slots := _slots_of(type(value)):  # type: ignore[arg-type]  # a class is hashable
-            self._will_read(_in_slots, value)
+            self._read.append((_in_slots, value))
         for key, member in slots:
             with suppress(AttributeError):  # not set yet
                 yield "", key, users, kind, member.__get__(value)
@@ -373,7 +392,7 @@ class Surroundings:
     def _in_class(self, value: type) -> Iterator[Inner]:
         if not self._is_users(value.__module__):
             return
-        self._will_read(_values_of_class, value)
+        self._read.append((_values_of_class, value))
         for key, inner in tuple(vars(value).items()):
             if not key.startswith("__") or isinstance(inner, FunctionType):
                 yield value.__name__, key, True, OUTSIDE, inner
@@ -385,8 +404,8 @@ class Surroundings:
             return
         self._codes.add(value.__code__)
         names, variables = _names_in(value.__code__), value.__globals__
-        self._will_read(_in_cells, value.__closure__ or ())
-        self._will_read(partial(_variables, variables), names.all)
+        self._read.append((_in_cells, value.__closure__ or ()))
+        self._read.append((partial(_variables, variables), names.all))
         for key, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             with suppress(ValueError):  # not set yet
                 yield value.__name__, key, True, OUTSIDE, cell.cell_contents
@@ -408,7 +427,7 @@ class Surroundings:
         if module.__name__.partition(".")[0] in {"torch", "xortune"}:
             return  # functions of torch are replaced while a stack trains
         own = vars(module)
-        self._will_read(partial(_variables, own), names)
+        self._read.append((partial(_variables, own), names))
         for key in sorted(names & own.keys()):
             inner = own[key]
             if not isinstance(inner, ModuleType):
@@ -416,24 +435,17 @@ class Surroundings:
             elif inner.__name__.startswith(f"{module.__name__}."):
                 yield from self._in_module(inner, names)
 
-    def _will_read(self, read: Callable[[Any], Sequence[Any]], one: Any) -> None:
-        self._read.append((read, one, read(one)))
-
     def _is_users(self, module: str) -> bool:
         root = module.partition(".")[0]
         return root == self._home or not _is_library(root)
 
 
-def _values_of(one: dict[Any, Any]) -> Sequence[Any]:
-    return tuple(dict.values(one))
+def _values_of_class(one: type) -> Iterable[Any]:
+    return vars(one).values()
 
 
-def _values_of_class(one: type) -> Sequence[Any]:
-    return tuple(vars(one).values())
-
-
-def _variables(own: dict[str, Any], names: Iterable[str]) -> Sequence[Any]:
-    return tuple(map(own.get, names))
+def _variables(own: dict[str, Any], names: Iterable[str]) -> Iterable[Any]:
+    return map(own.get, names)
 
 
 def _in_cells(cells: Iterable[CellType]) -> Sequence[Any]:
@@ -449,7 +461,8 @@ def _in_slots(one: Any) -> Sequence[Any]:
 
 
 def _unknown(_: object) -> Sequence[Any]:
-    return ()
+    """What an iterator gives: always another object."""
+    return [object()]
 
 
 def _state_of(value: Any) -> tuple[str, str | bytes] | None:
