@@ -242,6 +242,27 @@ def test_half_a_line_that_cannot_be_removed_is_never_continued(path, monkeypatch
     assert path.read_bytes() == whole
 
 
+def test_half_a_line_is_not_forgotten_by_a_sync_that_began_before_it(path, monkeypatch):
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    begun, written = threading.Event(), threading.Event()
+
+    def slow(_):
+        begun.set()
+        assert written.wait(10)
+
+    opened = Journal(path)
+    monkeypatch.setattr(journal.os, "fsync", slow)
+    opened.append(line(0))
+    assert begun.wait(10)
+    monkeypatch.setattr(journal.os, "ftruncate", broken)
+    half_written(monkeypatch, opened, 5)
+    written.set()
+    with pytest.raises(InputError, match="half a line could not be removed"):
+        opened.close()
+
+
 def test_an_interruption_between_two_halves_leaves_whole_lines(path, monkeypatch):
     real = os.write
 

@@ -427,7 +427,8 @@ class Journal:
                 self._failure = self._disk_error("lines could not be written to the disk", error)
             else:
                 with self._writing:
-                    self._failure = self._guard.look()
+                    # Meanwhile half a line may have been left in the file.
+                    self._failure = self._failure or self._guard.look()
                 if self._failure is None:
                     self._settled = appended
             self._synced = time.monotonic()
