@@ -20,12 +20,13 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 HEAVY = (
-    *("numba", "scipy.stats", "torch", "pandas", "pyarrow.parquet", "optuna", "ray.tune"),
+    *("numba", "scipy.stats", "torch", "pandas", "pyarrow.parquet", "optuna", "ray.tune", "pytest"),
     *("xortune.driver.search", "xortune.driver.ray_executor", "xortune.cli.shared"),
 )
 SUBREAPER = 36  # of linux/prctl.h: orphans of a process below become its children
@@ -194,9 +195,19 @@ def sketch() -> None:
     importlib.import_module("xortune.driver.importance").RESAMPLES = 3
 
 
+def complete() -> None:
+    """Nothing that a process begins or ends with takes longer than a small search."""
+    torch = sys.modules["torch"]
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)  # the first imports for a second
+    sys.modules["ray"].shutdown()  # as at the end of each process: it imports too
+    for one in weakref.finalize._registry:
+        one.atexit = False  # torch takes back each of its operators
+
+
 def main() -> None:
     for name in HEAVY:
         importlib.import_module(name)
+    complete()
     sketch()
     freeze()
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
