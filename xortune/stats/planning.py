@@ -17,6 +17,9 @@ MOST_SEEDS = 2**30
 MOST_COMPARED = 20_000
 """Maximum number of seeds for each of two rates, whose power is computed exactly."""
 
+NEGLIGIBLE = 1e-15
+"""Counts that are less probable are left out of the power: all of them have less than 2e-11."""
+
 
 def seeds_for_lower_bound(rate: float, *, confidence: float = 0.95, failures: int = 0) -> int:
     """The fewest seeds that give a Clopper-Pearson lower bound of at least `rate`.
@@ -88,7 +91,7 @@ def independent_power(n: int, p1: float, p2: float, *, alpha: float = 0.05) -> f
     power = 0.0
     for fewer, more in ((p1, p2), (p2, p1)):
         mass = binomial_mass(np.arange(n + 1), n, fewer)
-        k = np.flatnonzero(mass > 1e-15)
+        k = np.flatnonzero(mass > NEGLIGIBLE)
         least = fisher_region(n, n, alpha / 2, k)
         power += float((mass[k] * bdtrc(least - 1, n, more)).sum())
     return power
@@ -111,11 +114,12 @@ def shared_power(
             the two failed independently of each other.
     """
     share = _discordance(p1, p2, discordance)
-    discordant = np.arange(n + 1)
+    mass = binomial_mass(np.arange(n + 1), n, share)
+    discordant = np.flatnonzero(mass > NEGLIGIBLE)
     most = fair_losses(discordant, alpha / 2)  # losses up to which the test rejects
     win = min(1.0, (share + abs(p1 - p2)) / (2 * share)) if share else 0.5  # min(): rounding
     power = bdtr(most, discordant, 1 - win) + bdtr(most, discordant, win)
-    return float((binomial_mass(discordant, n, share) * np.where(most < 0, 0.0, power)).sum())
+    return float((mass[discordant] * np.where(most < 0, 0.0, power)).sum())
 
 
 def independent_seeds(p1: float, p2: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
