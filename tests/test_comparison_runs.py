@@ -12,13 +12,21 @@ import numpy as np
 import pytest
 from certified import Counting, size_by_estimate
 from commands import _somewhere, xortune  # noqa: F401  # every test has a folder
-from compared import FIRST, certified_run, contestant, paired, purpose, seeds_of, unpaired
+from compared import (
+    FIRST,
+    certified_run,
+    contestant,
+    holm_of_statsmodels,
+    paired,
+    purpose,
+    seeds_of,
+    unpaired,
+)
 from hand_made import CONFIG, append, done, outcome, solved, write_run
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import boschloo_exact, mannwhitneyu, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
 import xortune as xt
 from xortune.comparisons.contestants import candidate_of, known_facts
@@ -334,7 +342,7 @@ def test_a_verdict_and_its_interval_say_the_same(counts):
 
 def test_holm_is_over_all_pairs():
     found = three((92, 86, 80))
-    holm = multipletests([pair.p for pair in found.pairs], method="holm")[1]
+    holm = holm_of_statsmodels([pair.p for pair in found.pairs])
     assert [pair.p_holm for pair in found.pairs] == pytest.approx(holm)
     assert [(pair.a, pair.b) for pair in found.pairs] == list(combinations(range(3), 2))
     assert [pair.differs for pair in found.pairs] == [False, True, False]
