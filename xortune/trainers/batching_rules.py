@@ -272,27 +272,6 @@ class _AtOnce(torch.autograd.Function):
         return found
 
 
-class _LogSoftmax(torch.autograd.Function):
-    """log_softmax of (S, N, C) along C, computed along the middle axis: five times as fast.
-
-    It is the same to the bit, and so is the gradient, whose memory order is that of a single seed.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor) -> Tensor:
-        across = torch.log_softmax(_padded(inputs.transpose(1, 2)), 1)
-        ctx.save_for_backward(across)
-        return across[..., : inputs.shape[1]].transpose(1, 2).contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        [across] = ctx.saved_tensors
-        found: Tensor = torch.ops.aten._log_softmax_backward_data(
-            _padded(gradient.transpose(1, 2)), across, 1, across.dtype
-        )
-        return found[..., : gradient.shape[1]].transpose(1, 2).contiguous()
-
-
 def _padded(whole: Tensor) -> Tensor:
     """Pad the last axis with zeros to a multiple of LANES.
 
@@ -594,7 +573,11 @@ def _matrix_rules(row: Callable[[], Tensor]) -> Rules:
             return torchs["log_softmax"](input, dim, *args, **options)  # type: ignore[no-any-return]
 
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
-            return _LogSoftmax.apply(_first(tensors[0], dims[0], seeds)), 0  # type: ignore[no-untyped-call]
+            # Along the middle axis it takes a fifth of the time, and is the same to the bit; so is
+            # the gradient, in the memory order of a single seed's.
+            inputs = _Ordered.apply(_first(tensors[0], dims[0], seeds))  # type: ignore[no-untyped-call]
+            logs = torch.log_softmax(_padded(inputs.transpose(1, 2)), 1)
+            return logs[..., : inputs.shape[1]].transpose(1, 2).contiguous(), 0
 
         return for_each(whole, input, row())
 
@@ -609,7 +592,7 @@ def _matrix_rules(row: Callable[[], Tensor]) -> Rules:
             if inputs.shape[2] >= LANES:
                 logs = torch.log_softmax(inputs.reshape(-1, inputs.shape[2]), 1)
                 flat = targets.reshape(-1)
-            else:  # see `_LogSoftmax`
+            else:  # see `log_softmax`
                 logs = torch.log_softmax(_padded(inputs.transpose(1, 2)), 1)
                 logs, flat = logs[..., : targets.shape[1]], targets
             losses = functional.nll_loss(logs, flat, ignore_index=ignored, reduction="none")

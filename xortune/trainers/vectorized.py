@@ -53,7 +53,7 @@ from xortune.trainers.methods import (
     refuse_reused,
     scored,
 )
-from xortune.trainers.step_graph import Program, Recording
+from xortune.trainers.step_graph import Program, recorded
 from xortune.trainers.surroundings import DRAWN, OUTSIDE, SELF, Place, Surroundings
 from xortune.trainers.verdicts import MethodError
 
@@ -301,7 +301,7 @@ class Stack:
         else:
             if self._state_has_changed():  # by the first call, say
                 self._programs.clear()
-            with Recording(inputs) as recording:
+            with recorded(inputs) as recording:
                 self.losses, gradients = self._compute(draws, batch, axes, drawn)
             self._keep(key, recording.program([self.losses, *gradients]))
         if self._changes_state:

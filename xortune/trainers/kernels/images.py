@@ -18,11 +18,11 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, library
-from torch.utils._python_dispatch import _disable_current_modes
 
 from xortune.trainers.kernels.cache import compiled
 from xortune.trainers.kernels.simd import LANES, load, repeat, splat, store
 from xortune.trainers.kernels.steps import fma
+from xortune.trainers.step_graph import unrecorded
 
 TILE = 8
 """Pixels of the output that are computed together."""
@@ -572,7 +572,7 @@ def _ours(
     back = not shared and numbers[:2] == [1, 1] and all(fits)
     mask, draw, last = [not shared, True, True], torch.Generator(), torch.channels_last
     draw.manual_seed(0)
-    with _disable_current_modes(), torch.no_grad():
+    with unrecorded(), torch.no_grad():
         x = torch.randn(x_shape, generator=draw).contiguous(memory_format=last)
         w, b = torch.randn(w_shape, generator=draw), torch.randn(w_shape[:1], generator=draw)
         out = _by_groups(x, w, b, geometry)
@@ -619,7 +619,7 @@ def is_exact(images: int, channels: int, height: int, width: int) -> bool:
     """Return whether `BatchNorm` equals torch's of a seed's images alone, to the bit."""
     draw, last = torch.Generator().manual_seed(0), torch.channels_last
     options: tuple[Any, ...] = (True, 0.1, 1e-5)
-    with _disable_current_modes(), torch.no_grad():
+    with unrecorded(), torch.no_grad():
         x, g = (torch.randn(images, channels, height, width, generator=draw) for _ in range(2))
         w, b, mean, var = torch.rand(4, channels, generator=draw).unbind(0)
         running = mean.clone(), var.clone()
