@@ -24,8 +24,9 @@ ROOMS = (
 )
 # What is heavy or optional, and where it may be imported.
 CORNERS = {
-    **dict.fromkeys(("torch", "numba"), ("trainers.",)),
-    "ray": ("driver.", "racing.scheduler"),
+    "torch": ("trainers.", "core.private"),
+    "numba": ("trainers.",),
+    "ray": ("driver.", "racing.scheduler", "core.private"),
     "optuna": ("driver.", "racing.pruner"),
     **dict.fromkeys(("optunahub", "cmaes"), ("driver.",)),
     "typer": ("cli",),
@@ -142,6 +143,65 @@ def test_heavy_packages_stay_in_their_corner():
         if not name.startswith(CORNERS.get(_room(module), ""))
     ]
     assert strange == []
+
+
+PRIVATE = "core.private"
+DOCUMENTED = {"_exit", "_make", "_replace"}
+"""Names with an underscore that Python's documents describe: `os._exit`, named tuples."""
+
+
+def _is_private(name: object) -> bool:
+    return isinstance(name, str) and re.fullmatch(r"_[a-zA-Z]\w*", name) is not None
+
+
+@cache
+def _own_private_names() -> set[str]:
+    """Names with an underscore that xortune itself defines."""
+    found: set[str] = set()
+    for name in {*MODULES} - {PRIVATE}:
+        for node in ast.walk(_tree(name)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found |= {node.attr} if ast.unparse(node.value) in ("self", "cls") else set()
+    return found
+
+
+def test_private_names_of_other_packages_stand_in_one_file():
+    """Imports, attributes, and names that are given to `getattr`, `setattr` and their like."""
+    strange = []
+    for name in {*MODULES} - {PRIVATE}:
+        used = [
+            (node, part)
+            for node, module, taken in _imports(name)
+            if module.partition(".")[0] not in ("xortune", "__future__")
+            for part in (*module.split("."), taken)
+        ]
+        for node in ast.walk(_tree(name)):
+            if isinstance(node, ast.Attribute):
+                used.append((node, node.attr))
+            elif isinstance(node, ast.Call) and "attr" in ast.unparse(node.func):
+                used += [(node, one.value) for one in node.args if isinstance(one, ast.Constant)]
+        allowed = _own_private_names() | DOCUMENTED
+        strange += [
+            f"{name}:{node.lineno}: {ast.unparse(node)}"
+            for node, part in used
+            if _is_private(part) and part not in allowed
+        ]
+    assert strange == []
+
+
+def test_each_private_name_has_its_reason():
+    tree = _tree(PRIVATE)
+    functions = [one for one in tree.body if isinstance(one, ast.FunctionDef)]
+    silent = [
+        one.name for one in functions if not (_is_private(one.name) or ast.get_docstring(one))
+    ]
+    assert silent == []
+    for package in ("torch", "Ray", "pytest", "Numba"):
+        assert re.search(rf"{package} \d", ast.get_docstring(tree)), f"no version of {package}"
 
 
 def test_imports_inside_functions_are_few():

@@ -170,20 +170,11 @@ def _renew(item: pytest.Function, seed: int) -> None:
 
     An exception here is an error of the test, not the result of a seed.
     """
+    from xortune.core.private import set_up_again
+
     item.stash[_SEED] = seed
-    state, stored = item.session._setupstate, dict(item.stash._storage)
     try:
-        parent = item.parent
-        assert parent is not None
-        # Fixtures of the nodes above stay: those of classes, modules and the session.
-        state.teardown_exact(parent)  # type: ignore[arg-type]
-        for key, value in stored.items():  # tmp_path removes an entry that it needs again
-            item.stash.setdefault(key, value)
-        item._initrequest()
-        if item.cls is not None:
-            for name in ("_instance", "_obj"):  # each seed gets its own instance
-                item.__dict__.pop(name, None)
-        state.setup(item)
+        set_up_again(item)
     except pytest.skip.Exception as skipped:
         _refuse(f"a fixture skipped seed {seed} ({skipped}): a seed is never left out")
     except Exception as error:

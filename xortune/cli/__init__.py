@@ -6,7 +6,6 @@ with the run resumable, by Ctrl-C, SIGTERM or SIGHUP, 4 some evaluation produced
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import sys
@@ -23,6 +22,7 @@ from xortune.cli.shared import (
     lost_output,
     report_unexpected,
 )
+from xortune.core.private import run_exit_functions
 from xortune.core.version import VERSION
 from xortune.driver.process import FORCED, handle_signals, mark_interrupted
 
@@ -63,7 +63,7 @@ def main() -> None:
     if "ray" in sys.modules and isinstance(code, int):
         # Ray's threads outlive `ray.shutdown`. An interrupted one can crash the process while
         # Python takes it apart, and the exit code would be that of the crash.
-        atexit._run_exitfuncs()
+        run_exit_functions()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -30,6 +30,13 @@ from xortune.core.errors import (
     refuse_given,
 )
 from xortune.core.files import is_full
+from xortune.core.private import (
+    auto_connects,
+    on_loopback,
+    print_raylet_messages,
+    ray_node,
+    set_auto_connect,
+)
 from xortune.driver.process import (
     environment_kept,
     is_connected,
@@ -175,9 +182,8 @@ def check_ray() -> None:
     """
     if _lost is not None:
         import ray
-        from ray._private import auto_init_hook
 
-        auto_init_hook.enable_auto_connect = False
+        set_auto_connect(on=False)
         ray.shutdown()
         raise Halted(_lost)
 
@@ -189,9 +195,7 @@ def ray_watchdog() -> Iterator[None]:
     If a Ray of this process has died, the processes that it has started are killed on exit.
     """
     global _lost  # noqa: PLW0603
-    from ray._private import auto_init_hook
-
-    stop, auto_connect = threading.Event(), auto_init_hook.enable_auto_connect
+    stop, auto_connect = threading.Event(), auto_connects()
     processes = _RayProcesses()
     watch = threading.Thread(target=_watch, args=(stop, processes), name="watches Ray", daemon=True)
     watch.start()
@@ -202,7 +206,7 @@ def ray_watchdog() -> Iterator[None]:
         watch.join()
         if _lost is not None:
             processes.end()
-            auto_init_hook.enable_auto_connect = auto_connect
+            set_auto_connect(on=auto_connect)
         _lost = None
 
 
@@ -234,10 +238,9 @@ class _RayProcesses:
 
     def __init__(self) -> None:
         import psutil  # type: ignore[import-untyped]  # which Ray brings along
-        import ray
 
         self._gone = psutil.NoSuchProcess
-        self._node = node = ray._private.worker._global_node
+        self._node = node = ray_node()
         self._is_ours = node is not None and bool(node.all_processes)
         raylets = node.all_processes.get("raylet", []) if self._is_ours else []
         self._raylets = [psutil.Process(info.process.pid) for info in raylets]
@@ -322,15 +325,13 @@ def _started(cluster: Cluster) -> Iterator[None]:
     except KeyboardInterrupt:
         ray.shutdown()  # some processes may have started
         raise
-    # Even with log_to_driver=False the raylet's message on a dead worker goes to our stdout, into
-    # the JSON. This switch of Ray's debugger silences it.
-    ray._private.worker._worker_logs_enabled = False
+    print_raylet_messages(on=False)
     with ray_watchdog():
         try:
             yield
         finally:
             ray.shutdown()
-            ray._private.worker._worker_logs_enabled = True
+            print_raylet_messages(on=True)
 
 
 RAY_FILES = 50 * 2**20
@@ -340,13 +341,9 @@ RAY_FILES = 50 * 2**20
 def _start(cores: int) -> None:
     import ray
 
-    # Ray's processes listen on the loopback device only if their node has its address. On Linux
-    # `ray.init` replaces 127.0.0.1 by the machine's outer address, so that other nodes can join.
-    # Without ENABLE_RAY_CLUSTER, as on macOS and Windows, it does not.
-    constants = ray._private.ray_constants
-    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
-        with environment_kept():  # workers inherit it; by a `runtime_env` each starts later
+        # Workers inherit the environment; by a `runtime_env` each starts later.
+        with on_loopback(), environment_kept():
             os.environ.update(_for_workers())
             _init("local", include_dashboard=False, num_cpus=cores, _node_ip_address="127.0.0.1")
     except Exception as error:  # Ray raises a plain Exception if a node does not start in time
@@ -363,8 +360,6 @@ def _start(cores: int) -> None:
             fix="try again when less else runs here, with --resume if the search has begun: what "
             "it trained is kept. What Ray's processes said is in /tmp/ray/session_latest/logs",
         ) from None
-    finally:
-        constants.ENABLE_RAY_CLUSTER = before
 
 
 def _reach(address: str) -> None:

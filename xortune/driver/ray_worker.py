@@ -11,17 +11,17 @@ import pickle
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
-from unittest.mock import patch
 
 import cloudpickle
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.outcome import Outcome
+from xortune.core.private import ray_tasks_checked
 from xortune.core.trainer import Block, Reported, Trainer, has, stacking_of
 from xortune.core.version import VERSION
 from xortune.driver.process import ray_settings
@@ -46,8 +46,6 @@ from xortune.trainers.verdicts import one_line
 with ray_settings():
     import ray
     from ray import tune
-    from ray.actor import ActorClass
-    from ray.remote_function import RemoteFunction
 
 LOOK_SECONDS = 1.0
 """Time between two looks of a training that reports at whether its block is cancelled."""
@@ -285,21 +283,11 @@ def refuse(_: object = None) -> None:
     raise RuntimeError(USES_RAY)
 
 
-@contextmanager
-def refusing_tasks() -> Iterator[None]:
+def refusing_tasks() -> AbstractContextManager[None]:
     """Refuse tasks and actors that ask for CPUs: the trial holds all of its placement group."""
-    with (
-        patch.object(RemoteFunction, "_remote", _checked(RemoteFunction._remote)),
-        patch.object(ActorClass, "_remote", _checked(ActorClass._remote)),
-    ):
-        yield
+    return ray_tasks_checked(_refuse_cpus)
 
 
-def _checked(remote: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(self: Any, *args: Any, **options: Any) -> Any:
-        given = {**self._default_options, **{k: v for k, v in options.items() if v is not None}}
-        if given.get("num_cpus") != 0 and given.get("scheduling_strategy") is None:
-            refuse()
-        return remote(self, *args, **options)
-
-    return checked
+def _refuse_cpus(options: dict[str, Any]) -> None:
+    if options.get("num_cpus") != 0 and options.get("scheduling_strategy") is None:
+        refuse()

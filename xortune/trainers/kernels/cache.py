@@ -25,6 +25,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 from numba.misc.appdirs import AppDirs
 
+from xortune.core.private import load_compiled, use_files
+
 WAIT_SECONDS = 90
 """How long a process waits for another process that compiles."""
 
@@ -82,7 +84,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         # needs only the runtime.
         rtsys.initialize(target_context)
         try:
-            return self._load_overload(sig, target_context)
+            return load_compiled(self, sig, target_context)
         except Exception:  # unpickling a damaged or foreign file can raise anything
             with contextlib.suppress(OSError):
                 self.flush()  # a damaged index could not be extended
@@ -109,7 +111,7 @@ def _first_call(dispatcher: Any, *args: Any) -> Any:
     with _lock():
         if not dispatcher.overloads:
             with contextlib.suppress(RuntimeError):  # no locator has a writable place
-                dispatcher._cache = _Cache(dispatcher.py_func)
+                use_files(dispatcher, _Cache(dispatcher.py_func))
             was_enabled = gc.isenabled()
             gc.disable()  # saves a seventh of the time: the compiler makes millions of objects
             try:

@@ -144,6 +144,7 @@ class StackOptimizer:
         self._numbers, self._step = _KINDS[type(optimizers[0])]
         self._groups = [tuple(places[name] for places in groups) for name in weights]
         self._done = [0] * len(weights)  # steps of each parameter
+        self._begun = False
         self._addresses = np.array([weight.data_ptr() for weight in weights.values()])
         self._sizes = np.array([weight[0].numel() for weight in weights.values()])
         self._states = [torch.zeros(len(self._which), int(self._sizes.sum())) for _ in range(2)]
@@ -167,8 +168,10 @@ class StackOptimizer:
         for first in range(0, len(self._which), rows):
             last = min(first + rows, len(self._which))
             self._step((*args, first, last), *(one[first:last] for one in self._states))
-        for optimizer in self._optimizers:
-            optimizer._opt_called = True  # without it a scheduler warns
+        if not self._begun:  # a scheduler warns if its optimizer has not done a step
+            for optimizer in self._optimizers:
+                optimizer.step()  # of parameters without a gradient
+            self._begun = True
 
 
 def _adam_numbers(step: int, options: Mapping[str, Any], *, decoupled: bool) -> tuple[float, ...]:
@@ -224,14 +227,23 @@ def are_plain(optimizers: Sequence[torch.optim.Optimizer]) -> bool:
 
 
 def _is_plain(optimizer: Any) -> bool:
-    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
-    return not (optimizer.state or hooks or "step" in vars(optimizer)) and all(
+    return not (optimizer.state or _has_hooks(optimizer) or "step" in vars(optimizer)) and all(
         np.isscalar(one) if name in _NUMBERS else not value
         for group in optimizer.param_groups
         for name, value in group.items()
         if name not in _FREE
         for one in (value if isinstance(value, tuple) else [value])
     )
+
+
+def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether functions are called before or after each step; a hook's handle tells of others."""
+    found, nothing = False, lambda *_: None
+    for register in (optimizer.register_step_pre_hook, optimizer.register_step_post_hook):
+        handle = register(nothing)
+        found |= handle.hooks_dict_ref() != {handle.id: nothing}
+        handle.remove()
+    return found
 
 
 _NUMBERS = {"lr", "betas", "alpha", "eps", "weight_decay", "momentum"}
