@@ -317,27 +317,34 @@ def _step_of(formula: Any, states: int) -> Any:
     return step
 
 
-def _choice(passes: Sequence[Any], arguments: str) -> Any:
+def _choice(passes: Sequence[Any], first: int = 0) -> Any:
     """Make a function that runs the pass of a number, its first argument.
 
-    The branches are written out as source, because Numba has no sequence of different functions.
+    Numba has no sequence of different functions: each number is compared, and one branch compiled.
     """
-    lines = [f"def choose(number, {arguments}):"]
-    for number in range(len(passes)):
-        lines += [
-            f"    {'elif' if number else 'if'} number == {number}:",
-            f"        pass_{number}({arguments})",
-        ]
-    names = {f"pass_{number}": function for number, function in enumerate(passes)}
-    exec("\n".join(lines), names)  # noqa: S102  # the source is made of the lines above only
-    return njit(**INLINE)(names["choose"])
+    this, *others = passes
+    if not others:
+
+        @njit(**PASS)
+        def last(number, *arguments):
+            this(*arguments)
+
+        return last
+    rest = _choice(others, first + 1)
+
+    @njit(**PASS)
+    def choose(number, *arguments):
+        if number == first:
+            this(*arguments)
+        else:
+            rest(number, *arguments)
+
+    return choose
 
 
-_forward = _choice(list(map(_forward_of, ACTIVATION_FORMULAS.values())), "block, inputs")
-_loss_pass = _choice(
-    list(map(_loss_of, LOSS_FORMULAS.values())), "block, rows, needed, epoch, scale"
-)
-_step = _choice([_step_of(formula, states) for formula, states in STEP_FORMULAS], "block, used")
+_forward = _choice(list(map(_forward_of, ACTIVATION_FORMULAS.values())))
+_loss_pass = _choice(list(map(_loss_of, LOSS_FORMULAS.values())))
+_step = _choice([_step_of(formula, states) for formula, states in STEP_FORMULAS])
 
 
 # -------------------------------------------------------------------------------------------------
