@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.core.point import Point
+from xortune.core.system import kill_group, members
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import decode, encode
 from xortune.spaces import command as texts
@@ -29,7 +30,6 @@ from xortune.spaces.command import EXIT_CODE, JSON, NUMBER, RegexMetric, parse_t
 from xortune.spaces.model import CommandSettings
 from xortune.trainers import command as command_process
 from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command
-from xortune.trainers.reaper import kill_group, members
 
 SH = """sh -c '%s' sh {seed} {x}"""
 

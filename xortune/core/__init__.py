@@ -2,6 +2,6 @@
 
 EXPORTS = (
     *("background", "config", "errors", "files", "forks", "formats", "outcome", "point"),
-    *("private", "seeds", "success", "tables", "task", "trainer", "version"),
+    *("private", "seeds", "success", "system", "tables", "task", "trainer", "version"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""

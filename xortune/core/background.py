@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
+
+from xortune.core.system import cores
 
 T = TypeVar("T")
 
@@ -60,8 +61,7 @@ def background_process(
                 return value
         return None
 
-    one_core = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < 2
-    if not one_core and not getattr(sys, "frozen", False):  # frozen: the executable is no Python
+    if cores() > 1 and not getattr(sys, "frozen", False):  # frozen: the executable is no Python
         with suppress(OSError):
             process = subprocess.Popen(  # noqa: S603
                 # -I: modules come from this process's sys.path alone, which is sent first.

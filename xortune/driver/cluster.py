@@ -37,6 +37,7 @@ from xortune.core.private import (
     ray_node,
     set_auto_connect,
 )
+from xortune.core.system import cores
 from xortune.driver.process import (
     environment_kept,
     is_connected,
@@ -406,7 +407,7 @@ def _for_workers() -> dict[str, str]:
 def _cores(cluster: Cluster) -> int:
     if cluster.workers is not None:
         return math.ceil(cluster.workers * cluster.cpus_per_trial)
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return cores()
 
 
 # -------------------------------------------------------------------------------------------------

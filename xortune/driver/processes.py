@@ -30,6 +30,7 @@ import cloudpickle
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
+from xortune.core.system import kill_group
 from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.batches import BATCH_SECONDS
 from xortune.driver.worker import (
@@ -55,7 +56,6 @@ from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
 from xortune.trainers.limits import THREADS
 from xortune.trainers.network import NetworkTrainer
-from xortune.trainers.reaper import kill_group
 from xortune.trainers.source import AnySource, packages_of
 
 NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_worker.refuse"}

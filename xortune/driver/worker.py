@@ -31,12 +31,12 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_st
 from dataclasses import dataclass, replace
 from functools import reduce
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
+from xortune.core.system import has_ended, kill_group, threads_besides
 from xortune.core.trainer import Block, OutOfTime, Reported, Trainer, Unfinished, has, stacking_of
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import CommandTrainer
@@ -48,7 +48,6 @@ from xortune.trainers.function import (
     hearing_reports,
 )
 from xortune.trainers.limits import ending_at, time_is_over, use_threads
-from xortune.trainers.reaper import kill_group
 from xortune.trainers.verdicts import one_line
 
 # -------------------------------------------------------------------------------------------------
@@ -204,12 +203,7 @@ def _load_engine() -> None:
 
 def _may_fork() -> bool:
     """Whether this process has no other thread; False where the system does not say."""
-    try:
-        names = {file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")}
-        count = len(list(Path("/proc/self/task").iterdir()))
-    except OSError:
-        return False
-    return count - len(names & HARMLESS_THREADS) == 1
+    return threads_besides(HARMLESS_THREADS) == 0
 
 
 def _begin_worker() -> None:
@@ -224,8 +218,7 @@ def _begin_worker() -> None:
 
 def _ended(pids: Iterable[int]) -> list[int]:
     """The children that have ended; nobody has waited for them, so that they keep their numbers."""
-    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    return [pid for pid in pids if os.waitid(os.P_PID, pid, options) is not None]
+    return [pid for pid in pids if has_ended(pid)]
 
 
 def _kill(pid: int) -> None:

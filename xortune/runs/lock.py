@@ -49,6 +49,7 @@ from xortune.core.files import (
     writing,
 )
 from xortune.core.formats import plain
+from xortune.core.system import file_system_of
 from xortune.runs.store import (
     Store,
     StoredPath,
@@ -243,17 +244,7 @@ def flock(fd: int, *, exclusive: bool) -> bool | None:
 
 def _is_local(directory: Path) -> bool:
     """Whether only this machine writes to a directory, so that its kernel knows all locks."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return False
-    longest, file_system = 0, ""
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
-        if directory.is_relative_to(point) and len(point) > longest:
-            longest, file_system = len(point), after.split()[0]
-    return file_system in LOCAL
+    return file_system_of(directory) in LOCAL
 
 
 Files: TypeAlias = _Directory | Store

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol, 
 from urllib.parse import unquote
 
 from xortune.core.errors import DisturbedError, InputError, check_type
+from xortune.core.system import name_file, open_nameless
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
@@ -653,8 +654,7 @@ def _replace(path: Path, content: Content) -> None:
             os.fsync(file.fileno())
             if temporary is None:
                 name = Path(path.parent, f".{path.name}.{secrets.token_hex(4)}")
-                # Only with a `src_dir_fd` does os.link follow the link in /proc to the file.
-                os.link(f"/proc/self/fd/{file.fileno()}", name, src_dir_fd=file.fileno())
+                name_file(file.fileno(), name)
                 temporary = name
             else:
                 mask = os.umask(0)
@@ -668,13 +668,12 @@ def _replace(path: Path, content: Content) -> None:
 
 
 def _temporary(path: Path) -> tuple[int, Path | None]:
-    """Open a new file beside a place; without a name where the file system (of Linux) has such.
+    """Open a new file beside a place; without a name where the file system has such.
 
     A file without a name vanishes with its writer: a killed one leaves nothing behind.
     """
-    if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").is_dir():
-        with suppress(OSError):
-            return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666), None
+    if (nameless := open_nameless(path.parent)) is not None:
+        return nameless, None
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     return fd, Path(name)
 

@@ -21,11 +21,12 @@ from typing import IO, ClassVar
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.success import VALUE
+from xortune.core.system import has_ended, kill_group
 from xortune.core.trainer import Block, OutOfTime
 from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
 from xortune.spaces.model import CommandSettings
 from xortune.trainers.limits import THREADS, time_is_over
-from xortune.trainers.reaper import REAPER, kill_group
+from xortune.trainers.reaper import REAPER
 from xortune.trainers.source import MOST, SentFiles, digest_of
 from xortune.trainers.verdicts import (
     SOLVED,
@@ -272,9 +273,7 @@ class _Reader:
             os.close(self._pidfd)
 
     def _has_ended(self) -> bool:
-        # WNOWAIT: the process keeps its number.
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self._process.pid, options) is not None
+        return has_ended(self._process.pid)
 
     def _take(self, pipe: IO[bytes]) -> bool:
         """Read a chunk; return whether there was one."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.formats import duration
+from xortune.core.system import free_memory
 from xortune.core.task import Task
 
 # -------------------------------------------------------------------------------------------------
@@ -154,8 +153,6 @@ def pools(trainings: Sequence[Training]) -> list[list[int]]:
 SMALL = 2**28
 """Trainings of fewer bytes are not checked: the check takes longer than they do."""
 
-CGROUP = Path("/sys/fs/cgroup/memory.max")
-
 FUSED_LANES = 16
 """The fused engine trains a multiple of this number of networks: `kernels.simd.LANES`."""
 
@@ -232,7 +229,7 @@ def refuse_beyond_memory(
     needed = least + seeds * each
     if needed < SMALL:
         return
-    free = _free()
+    free = free_memory()
     if free is None or needed <= free:
         return
     rows = task.inputs.shape[0]
@@ -253,22 +250,6 @@ def refuse_beyond_memory(
         allowed=f"up to about {float(f'{most:.2g}'):,.0f} at once, of this configuration here",
         fix="train fewer, or in several calls with seeds that follow each other",
     )
-
-
-def _free() -> int | None:
-    """Free memory in bytes; None where the system does not say."""
-    free: int | None = None
-    with suppress(OSError, ValueError, TypeError):
-        line = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
-        if line is not None:
-            free = 1024 * int(line[1])
-    if free is None and hasattr(os, "sysconf"):
-        with suppress(OSError, ValueError):
-            free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, ValueError):  # of a container; "max" is no number
-        limit = int(CGROUP.read_text("ascii"))
-        free = limit if free is None else min(free, limit)
-    return free
 
 
 def _amount(size: int) -> str:

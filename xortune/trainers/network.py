@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import logging
-import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from xortune.core.errors import InputError, TrainingError, check_type
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
+from xortune.core.system import cores
 from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.trainers.limits import (
@@ -273,9 +273,7 @@ def usable_cores() -> int:
     """Number of cores that this process may use; OMP_NUM_THREADS overrides it, as in torch."""
     if (threads := environment_threads()) is not None:
         return threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 def evaluate_config(

@@ -9,14 +9,12 @@ a process group leaves out the other groups of its session, as `timeout` and she
 subreaper, which is off by default, is the raylet: commands that run without Ray (`--workers 0`,
 `evaluate`) would live on.
 
-The reaper runs this file alone, without xortune: import only the standard library here.
+The reaper runs `core.system` alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,64 +22,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MARK = "XORTUNE_COMMAND"
-"""The environment variable by which a reaper recognizes its worker's commands."""
-
-ROUNDS = 20
-"""Maximum number of searches for members of a session, which may start others meanwhile."""
-
-
-def kill_group(leader: int, *, session: bool) -> None:
-    """Kill a process group.
-
-    Args:
-        leader: the process that leads the group and its session. It runs, or nobody has waited for
-            it: else its number may belong to another process.
-        session: kill the other process groups of the session too, as `timeout` and shells make.
-    """
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
-    for _ in range(ROUNDS if session else 0):
-        found = members(leader)
-        if not found:
-            break
-        for process in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process, signal.SIGKILL)
-
-
-def members(session: int) -> list[int]:
-    """The living processes of a session; none where there is no /proc."""
-    found = []
-    for process in _processes():
-        try:
-            with open(f"/proc/{process}/stat", "rb") as file:
-                # After the name, which may hold anything: state, parent, group, session.
-                state, _, _, own_session, *_ = file.read().rpartition(b")")[2].split()
-        except (OSError, ValueError):
-            continue  # it has just ended
-        if int(own_session) == session and state not in (b"Z", b"X"):
-            found.append(process)
-    return found
-
-
-def _processes() -> list[int]:
-    try:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-    except OSError:
-        return []
-
-
-def marked(mark: bytes) -> list[int]:
-    """The session leaders with this mark in their environment; none where there is no /proc."""
-    found = []
-    for process in _processes():
-        with contextlib.suppress(OSError):  # it has just ended, or is somebody else's
-            with open(f"/proc/{process}/environ", "rb") as file:
-                has_it = f"{MARK}=".encode() + mark in file.read().split(b"\0")
-            if has_it and os.getsid(process) == process:
-                found.append(process)
-    return found
+from xortune.core import system
 
 
 class Reaper:
@@ -127,7 +68,7 @@ class Reaper:
         try:
             process = subprocess.Popen(  # noqa: S603  # the user's command
                 argv,
-                env={**env, MARK: self._mark},
+                env={**env, system.MARK: self._mark},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 **options,
@@ -168,7 +109,7 @@ class Reaper:
         try:
             # Isolated and without site it starts in some milliseconds. It forks and returns.
             subprocess.run(  # noqa: S603
-                [sys.executable, "-I", "-S", __file__],
+                [sys.executable, "-I", "-S", system.__file__],
                 stdin=read,
                 stdout=self._file,
                 stderr=subprocess.DEVNULL,  # a reader of our stderr must not wait for the reaper
@@ -183,19 +124,3 @@ class Reaper:
 
 REAPER = Reaper()
 """The one of this process."""
-
-
-def _reap() -> None:
-    """Wait until stdin is closed; then kill the commands that the file, our stdout, lists."""
-    if os.fork():
-        os._exit(0)  # Ray kills a worker's children with it, and so the reaper must not be one
-    while os.read(0, 1):
-        pass
-    line, _, _ = os.pread(1, 65536, 0).partition(b"\n")
-    for word in line.split():
-        for leader in [int(word)] if word.isdigit() else marked(word):
-            kill_group(leader, session=True)
-
-
-if __name__ == "__main__":
-    _reap()

@@ -1,0 +1,103 @@
+"""Without what only Linux has, a search goes on, its kill leaves nothing, and it is resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from drivers import wait_until
+
+import xortune as xt
+from xortune.core import system
+
+WITHOUT_LINUX = """
+import os, pathlib
+from xortune.core import system
+system.PROC = system.CGROUP = pathlib.Path("/nowhere")
+for name in ("waitid", "sched_getaffinity", "pidfd_open", "O_TMPFILE"):
+    if hasattr(os, name):
+        delattr(os, name)
+"""
+"""Each Python of a test runs this first: of the driver, the template and the workers."""
+
+TRAIN = """
+import os, subprocess, time
+from pathlib import Path
+
+def run(config, seed):
+    Path(f"began-{config['x']}-{seed}").write_text(str(os.getpid()))
+    if Path("slow").exists():
+        child = subprocess.Popen(["sleep", "60"], process_group=0)
+        Path(f"child-{config['x']}-{seed}").write_text(str(child.pid))
+        time.sleep(60)
+    return seed % 3 > 0
+"""
+
+SEARCH = """
+import xortune as xt
+xt.search({"name": "s", "trainer": "./train.py:run", "parameters": {"x": {"choice": [1, 2]}},
+    "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}, output="run", workers=2, resume=True,
+    dry_run=False)
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder in whose programs Linux is no more, and in this process too."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(WITHOUT_LINUX)
+    (tmp_path / "train.py").write_text(TRAIN)
+    path = os.pathsep.join([str(tmp_path / "site"), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(system, "PROC", Path("/nowhere"))
+    monkeypatch.setattr(system, "CGROUP", Path("/nowhere"))
+    for name in ("waitid", "sched_getaffinity", "O_TMPFILE"):
+        monkeypatch.delattr(os, name, raising=False)
+
+
+def lives(pid):
+    stat = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return bool(stat.stdout.strip()) and not stat.stdout.startswith("Z")
+
+
+def test_a_search_is_killed_and_resumed(elsewhere):
+    Path("slow").touch()
+    driver = subprocess.Popen([sys.executable, "-c", SEARCH])
+    wait_until(lambda: len([*Path().glob("child-*")]) == 2)
+    driver.kill()
+    driver.wait()
+    begun = [
+        int(path.read_text()) for kind in ("began", "child") for path in Path().glob(f"{kind}-*")
+    ]
+    wait_until(lambda: not any(map(lives, begun)))
+    Path("slow").unlink()
+    subprocess.run([sys.executable, "-c", SEARCH], check=True)
+    assert xt.load_run("run").table.k.tolist() == [2, 2]
+
+
+def test_the_rest_of_a_session_is_found_and_killed(elsewhere):
+    leader = subprocess.Popen(
+        ["sh", "-c", "(exec sleep 60) & exec sleep 60"],
+        start_new_session=True,
+        env={**os.environ, system.MARK: "mark-x"},
+    )
+    wait_until(lambda: len(system.members(leader.pid)) == 2)
+    assert leader.pid in system.marked(f"{system.MARK}=mark-x")
+    assert not system.has_ended(leader.pid)
+    system.kill_group(leader.pid, session=True)
+    wait_until(lambda: system.has_ended(leader.pid))
+    assert system.members(leader.pid) == []
+    assert leader.wait() == -signal.SIGKILL
+
+
+def test_what_is_not_known_is_said(elsewhere):
+    assert system.cores() == os.cpu_count()
+    assert system.free_memory() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert system.threads_besides(set()) is None
+    assert system.file_system_of(Path.cwd()) is None
+    assert system.open_nameless(Path.cwd()) is None
