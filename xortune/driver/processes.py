@@ -223,6 +223,7 @@ class Processes:
             has_ended_workers = self._template.wait(END_SECONDS) == 0
         except subprocess.TimeoutExpired:
             self._template.kill()
+            self._template.wait()
             has_ended_workers = False
         if not has_ended_workers:
             self._lose_template()
