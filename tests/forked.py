@@ -199,6 +199,7 @@ def complete() -> None:
     """Nothing that a process begins or ends with takes longer than a small search."""
     torch = sys.modules["torch"]
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)  # the first imports for a second
+    importlib.import_module("xortune.driver.worker")._load_engine()
     sys.modules["ray"].shutdown()  # as at the end of each process: it imports too
     for one in weakref.finalize._registry:
         one.atexit = False  # torch takes back each of its operators
