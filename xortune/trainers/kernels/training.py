@@ -317,25 +317,30 @@ def _step_of(formula: Any, states: int) -> Any:
     return step
 
 
+@njit(**PASS)
+def _nothing(*_):
+    pass
+
+
 def _choice(passes: Sequence[Any], first: int = 0) -> Any:
     """Make a function that runs the pass of a number, its first argument.
 
-    Numba has no sequence of different functions: each number is compared, and one branch compiled.
+    Numba has no sequence of different functions, so that each number has a branch; with four in a
+    function Numba compiles fewer of them.
     """
-    this, *others = passes
-    if not others:
-
-        @njit(**PASS)
-        def last(number, *arguments):
-            this(*arguments)
-
-        return last
-    rest = _choice(others, first + 1)
+    one, two, three, four = (*passes, *[_nothing] * 4)[:4]
+    rest = _choice(passes[4:], first + 4) if len(passes) > 4 else _nothing
 
     @njit(**PASS)
     def choose(number, *arguments):
         if number == first:
-            this(*arguments)
+            one(*arguments)
+        elif number == first + 1:
+            two(*arguments)
+        elif number == first + 2:
+            three(*arguments)
+        elif number == first + 3:
+            four(*arguments)
         else:
             rest(number, *arguments)
 
