@@ -16,7 +16,7 @@ from xortune.reports.files import csv_text, write_report
 from xortune.reports.run import run_document
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.results import ConfigResults, seed_tables
-from xortune.stats.numbers import LEAST, interval_of_all
+from xortune.stats.numbers import FEWEST_FOR_MEANS, interval_of_all
 
 SIZES = [3, 5, 5, 2, 7, 1, 4]
 FEW = [1.5, np.nan, 1e-7, 1e16, -np.inf]
@@ -53,7 +53,7 @@ def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
     for part in (1, 100):
         folder = tmp_path / str(part)
         monkeypatch.setattr("xortune.reports.files.ROWS", part)
-        monkeypatch.setattr("xortune.reports.analysis.PART", part)
+        monkeypatch.setattr("xortune.reports.analysis.CONFIGS_AT_ONCE", part)
         monkeypatch.setattr(seed_tables, "__defaults__", (part,))
         write_report(write_run(folder, lines(SIZES), trainer="function", name="parts"))
         seeds = parquet.ParquetFile(folder / "seeds.parquet")
@@ -128,7 +128,7 @@ def test_intervals_of_means_are_scipys(n):
     expected = mstats.trimmed_mean_ci(sample, (cut, cut), alpha=0.05)
     assert interval_of_all(sample, "iqm") == pytest.approx(tuple(expected))
     for name in ("mean", "iqm"):
-        assert interval_of_all(sample[: LEAST - 1], name) is None
+        assert interval_of_all(sample[: FEWEST_FOR_MEANS - 1], name) is None
         assert interval_of_all(np.full(6, 1e308), name) is None
         assert interval_of_all(np.linspace(-1e200, 1e200, n), name) is None
 

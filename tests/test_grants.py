@@ -21,7 +21,7 @@ from xortune.racing.race import (
     race_lower,
     race_upper,
 )
-from xortune.spaces.model import FIRST
+from xortune.spaces.model import FLAWLESS_SEEDS
 
 
 @cache
@@ -173,7 +173,7 @@ def test_a_newcomer_gets_rungs_up_to_eight_while_it_does_not_fail(rungs, totals)
         assert seeds_at_first(rungs, found[-1] - 1, found[-1]) is None
         found.append(following)
     assert found == totals
-    assert found[-1] <= FIRST
+    assert found[-1] <= FLAWLESS_SEEDS
 
 
 # Trials that have little left to win.

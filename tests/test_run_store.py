@@ -215,7 +215,7 @@ def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
     url, directory, space, undisturbed, monkeypatch
 ):
     without_ray(monkeypatch.setattr, 0.06)
-    monkeypatch.setattr(run_store, "PATIENCE", 0.3)
+    monkeypatch.setattr(run_store, "RETRY_SECONDS", 0.3)
     monkeypatch.setattr(run_store, "LEAST_SECONDS", 0.05)
     with monkeypatch.context() as patch:
         failing(patch, lambda path: "/000003-" in path)

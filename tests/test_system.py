@@ -84,10 +84,10 @@ def test_the_rest_of_a_session_is_found_and_killed(elsewhere):
     leader = subprocess.Popen(
         ["sh", "-c", "(exec sleep 60) & exec sleep 60"],
         start_new_session=True,
-        env={**os.environ, system.MARK: "mark-x"},
+        env={**os.environ, system.MARK_VARIABLE: "mark-x"},
     )
     wait_until(lambda: len(system.members(leader.pid)) == 2)
-    assert leader.pid in system.marked(f"{system.MARK}=mark-x")
+    assert leader.pid in system.marked(f"{system.MARK_VARIABLE}=mark-x")
     assert not system.has_ended(leader.pid)
     system.kill_group(leader.pid, session=True)
     wait_until(lambda: system.has_ended(leader.pid))

@@ -29,7 +29,7 @@ from xortune.spaces import command as texts
 from xortune.spaces.command import EXIT_CODE, JSON, NUMBER, RegexMetric, parse_template, spelled
 from xortune.spaces.model import CommandSettings
 from xortune.trainers import command as command_process
-from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command
+from xortune.trainers.command import KEPT_BYTES, LINE, MOST_OUTPUTS, command_trainer, run_command
 
 SH = """sh -c '%s' sh {seed} {x}"""
 
@@ -126,7 +126,7 @@ def test_the_end_of_the_output_is_kept_in_its_order(tmp_path):
     assert command.startswith(f"{tmp_path}$ sh -c ")
     assert lines == ["a", "b", "c", "exit code 1: b"]
     long = run_command(["sh", "-c", "yes 123456789 | head -c 300000; exit 1"], tmp_path, None)
-    assert (len(long.output), len(long.stdout), long.whole) == (KEPT, LINE, False)
+    assert (len(long.output), len(long.stdout), long.whole) == (KEPT_BYTES, LINE, False)
     line = 'yes 1 | head -n 200000 | tr -d "\\n"'
     assert len(run_command(["sh", "-c", line], tmp_path, None).stdout) == LINE
     why = "the last line is longer than 65,536 bytes"

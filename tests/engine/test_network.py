@@ -329,7 +329,7 @@ def test_the_width_is_what_the_memory_holds(monkeypatch):
     each = bytes_of(ADAM, XOR)
 
     def lanes(of: float) -> int:
-        return int(reference.SHARE * of) // each // LANES * LANES
+        return int(reference.GPU_MEMORY_SHARE * of) // each // LANES * LANES
 
     assert reference.width_on("cuda", ADAM, XOR) == lanes(3.75 * 2**30)  # free, or kept by torch
     assert reference.width_on("cuda", ADAM, XOR, 0.25) == lanes(2 * 2**30)  # a quarter of all

@@ -1068,7 +1068,7 @@ def test_the_way_of_each_seed_is_that_of_the_loop(counts):
 
 
 def test_batches_that_take_too_much_memory_at_once_are_made_one_after_the_other(monkeypatch):
-    monkeypatch.setattr("xortune.trainers.vectorized.AT_ONCE", 4 * X.nbytes)
+    monkeypatch.setattr("xortune.trainers.vectorized.BATCHES_BYTES", 4 * X.nbytes)
     stack = Stack([(Small({}), SEEDS)])
     for _ in range(Small.epochs):
         list(stack.epoch())
@@ -1122,7 +1122,7 @@ class Grouped(Small):
 def test_the_optimizers_of_a_stack_step_as_the_loop_s_to_the_bit(
     optimizer, at_once, blocks, monkeypatch
 ):
-    monkeypatch.setattr(steps, "BLOCK", blocks)
+    monkeypatch.setattr(steps, "NUMBERS_AT_ONCE", blocks)
     other = [optimizer[0], {"weight_decay": 0.01}]
     groups = [
         (Grouped(TrackedConfig({"optimizer": optimizer})), [3, 4, 5]),

@@ -82,7 +82,7 @@ def test_another_process_draws_the_figures_of_a_large_run(run, monkeypatch):
         return {path.name: path.read_text() for path in (run.path / "figures").iterdir()}
 
     here = written()
-    monkeypatch.setattr(files, "MANY", 0)
+    monkeypatch.setattr(files, "MANY_CONFIGS", 0)
     monkeypatch.setattr(files, "svg", lambda _: pytest.fail("drawn here"))
     assert written() == here
     # Where that process fails, they are drawn here.

@@ -24,7 +24,7 @@ from xortune.racing.race import RaceRule
 from xortune.racing.top_two import (
     LEARNING_STEPS,
     LOOKS,
-    NEGLIGIBLE,
+    NEGLIGIBLE_GAIN,
     POINTS,
     PRIOR_SHAPE,
     PRIOR_WEIGHT,
@@ -310,7 +310,7 @@ def test_the_next_seeds_go_where_the_rule_says(events, rungs):
         equal, worth = plain.believed(training).next()
         equal = (equal - set(training)) or equal  # of equals one that waits comes first
         if worth and worth["new"] != pytest.approx(worth["known"], rel=1e-6, abs=1e-15):
-            prefers_new = worth["new"] > worth["known"] or worth["known"] < NEGLIGIBLE
+            prefers_new = worth["new"] > worth["known"] or worth["known"] < NEGLIGIBLE_GAIN
             expected = {None} if prefers_new else equal
             assert grants.next(training) in expected
         found = ending([Group(*at, 1, 0) for at in plain.at.values()], aim)

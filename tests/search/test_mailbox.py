@@ -93,7 +93,7 @@ class Calls:
 def test_a_worker_says_what_its_training_reports_on_the_way(monkeypatch):
     monkeypatch.setattr(ray_worker.ray, "get", lambda answer, **_: answer)
     monkeypatch.setattr(ray_worker, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(ray_worker, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(ray_worker, "RAY_REPORT_SECONDS", 0.0)
     box, block = Mailbox(), Block(Point({"x": 2.0}), 0, 2)
     asyncio.run(box.put(1, pickle.dumps(([block], ())), None, first=False))
     trainer = custom_trainer(given_source(reporting), None)

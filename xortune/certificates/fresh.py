@@ -39,7 +39,7 @@ from xortune.runs.run import Run
 from xortune.runs.store import JOURNAL
 from xortune.spaces.neighbours import neighbours
 from xortune.stats.planning import seeds_for_lower_bound
-from xortune.stats.sequential import LONGEST
+from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,14 @@ class CertifyRequest:
             return
         alpha = risk_of(number, self.confidence, 1)
         least = seeds_for_lower_bound(self.min_rate, confidence=1 - alpha)
-        if not least <= self.seeds <= LONGEST:
+        if not least <= self.seeds <= MAX_SEEDS_OF_BOUNDARY:
             which = "" if number == 1 else f" in attempt {number} of this space"
             raise InputError(
                 f"{self.seeds:,} seeds for a rate of {self.min_rate:g}{which}",
                 field="seeds",
-                allowed=f"{least:,} to {LONGEST:,}"
-                if least <= LONGEST
-                else f"a rate that {LONGEST:,} seeds can prove",
+                allowed=f"{least:,} to {MAX_SEEDS_OF_BOUNDARY:,}"
+                if least <= MAX_SEEDS_OF_BOUNDARY
+                else f"a rate that {MAX_SEEDS_OF_BOUNDARY:,} seeds can prove",
             )
 
 
@@ -132,7 +132,7 @@ class CertifyRequest:
 # request by the seeds of an earlier certificate. The same request draws the same seeds, even after
 # the directory was deleted.
 
-DRAWS = 64
+SEED_DRAWS = 64
 """Maximum number of draws of a first seed until none of the attempt's seeds is in the run."""
 
 _TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
@@ -476,7 +476,7 @@ def _first(
     stops = starts + np.concatenate([lines.column("count") for lines in trained])
     facts = {**_facts(run, trainer, purposes), "range": seeds.start}
     room = max(len(seeds) - count, 0) // 2 + 1
-    for draw in range(DRAWS):
+    for draw in range(SEED_DRAWS):
         text = json.dumps({**facts, "draw": draw}, sort_keys=True)
         number = int.from_bytes(hashlib.sha256(text.encode()).digest())
         first = seeds.start + number % room

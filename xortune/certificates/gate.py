@@ -26,7 +26,7 @@ from xortune.stats.anytime import (
     anytime_lower,
     anytime_upper,
 )
-from xortune.stats.sequential import LONGEST, Boundary, boundary
+from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, Boundary, boundary
 
 if TYPE_CHECKING:
     from xortune.runs.certificate import Certificate
@@ -200,8 +200,8 @@ class SequentialTest:
         )
 
     def _line(self, rate: float) -> Boundary | None:
-        """Return where a rate is proven; None above `LONGEST` seeds, where anytime bounds hold."""
-        if self.max_seeds > LONGEST:
+        """Return where a rate is proven; None for so many seeds that anytime bounds hold."""
+        if self.max_seeds > MAX_SEEDS_OF_BOUNDARY:
             return None
         return boundary(rate, self.max_seeds, 1 - self.confidence)
 

@@ -21,7 +21,7 @@ from xortune.stats.planning import (
     seeds_for_lower_bound,
     shared_seeds,
 )
-from xortune.stats.sequential import LONGEST, boundary
+from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, boundary
 from xortune.trainers.network import engine_of, evaluate_config, usable_cores
 
 STANDARD = Config(
@@ -222,9 +222,9 @@ def gate_seeds(
         alpha: greatest probability of a wrong answer.
         failures: number of failures among the seeds.
     """
-    if max_seeds is not None and max_seeds <= LONGEST:
+    if max_seeds is not None and max_seeds <= MAX_SEEDS_OF_BOUNDARY:
         planned = seeds_for_lower_bound(rate, confidence=1 - alpha, failures=failures)
-        if planned <= LONGEST:
+        if planned <= MAX_SEEDS_OF_BOUNDARY:
             return boundary(rate, max_seeds, alpha).first(failures) or max(planned, max_seeds + 1)
     needed = -np.log(alpha)
 

@@ -88,10 +88,10 @@ def name_file(fd: int, path: Path) -> None:
 # -------------------------------------------------------------------------------------------------
 # Processes: which have ended, which belong to a session, and their end.
 
-MARK = "XORTUNE_COMMAND"
+MARK_VARIABLE = "XORTUNE_COMMAND"
 """The environment variable by which the commands of a worker are recognized."""
 
-ROUNDS = 20
+SESSION_SEARCHES = 20
 """Maximum number of searches for members of a session, which may start others meanwhile."""
 
 
@@ -113,7 +113,7 @@ def kill_group(leader: int, *, session: bool) -> None:
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
-    for _ in range(ROUNDS if session else 0):
+    for _ in range(SESSION_SEARCHES if session else 0):
         found = members(leader)
         if not found:
             break
@@ -184,7 +184,7 @@ def reap() -> None:
         pass
     line, _, _ = os.pread(1, 65536, 0).decode().partition("\n")
     for word in line.split():
-        for leader in [int(word)] if word.isdigit() else marked(f"{MARK}={word}"):
+        for leader in [int(word)] if word.isdigit() else marked(f"{MARK_VARIABLE}={word}"):
             kill_group(leader, session=True)
 
 

@@ -162,7 +162,7 @@ WATCH_SECONDS = 0.5
 REFUSED_SECONDS = 5.0
 """A Ray that another process started counts as dead when it refuses connections for so long."""
 
-PATIENCE = 20.0
+HANGING_SECONDS = 20.0
 """Seconds from the loss of Ray to the end of a process that hangs in a call of Ray."""
 
 CHILDREN_SECONDS = 3.0
@@ -219,7 +219,7 @@ def _watch(stop: threading.Event, processes: _RayProcesses) -> None:
             if (dead := processes.dead()) is not None:
                 _lost = f"Ray's {dead} has ended; unfinished batches are lost"
                 break
-    if _lost is None or stop.wait(PATIENCE):
+    if _lost is None or stop.wait(HANGING_SECONDS):
         return
     print(
         f"interrupted: {_lost}; finished results are kept; --resume or the same certify continues",

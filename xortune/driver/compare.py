@@ -63,7 +63,7 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
-from xortune.stats.sequential import LONGEST, seeds_to_tell_apart
+from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ Function: TypeAlias = Callable[..., Any]
 """A training function of the user's own."""
 
 
-SEEDS = 1000
+FRESH_SEEDS = 1000
 """Fresh seeds for each config that has none."""
 
 
@@ -298,7 +298,7 @@ def compare(
             trained_seeds = train_shared(
                 directory,
                 to_train,
-                seeds or SEEDS,
+                seeds or FRESH_SEEDS,
                 workers=workers,
                 on_message=voice.warn,
                 on_estimate=voice.inform,
@@ -307,7 +307,7 @@ def compare(
             outcomes = _trained_again(candidates, wanted, trained_seeds, here=workers == 0)
     if len(outcomes) == len(candidates):
         _refuse_all_crashed(candidates, outcomes)
-    looks = earlier_looks(directory, to_train, Look(seeds or SEEDS)) if to_train else ()
+    looks = earlier_looks(directory, to_train, Look(seeds or FRESH_SEEDS)) if to_train else ()
     contestants, trained = [], iter(outcomes)
     for candidate, one in zip(candidates, wanted, strict=True):
         contestant = candidate.known
@@ -360,8 +360,8 @@ def _most_seeds(
             field="sequential",
             fix="leave one of the two out",
         )
-    most = SEEDS if given is None else given
-    check_count("max_seeds", most, most=LONGEST)
+    most = FRESH_SEEDS if given is None else given
+    check_count("max_seeds", most, most=MAX_SEEDS_OF_BOUNDARY)
     least = seeds_to_tell_apart(alpha / math.comb(count, 2))
     if most < least:
         raise InputError(

@@ -214,7 +214,7 @@ def _report_states(
 
 def _share_of(n: int, success: str) -> int | None:
     """The seeds of which a trial's value is a share; None if a rule judges trials of one seed."""
-    check_count("n", n, most=MOST_SEEDS)
+    check_count("n", n, most=MAX_EXPORTED_SEEDS)
     if success == "success":
         return n
     if n == 1:
@@ -275,7 +275,7 @@ def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
     return [{**trial.params, "seed": first + i, "success": i < solved} for i in range(n)]
 
 
-MOST_SEEDS = 10_000
+MAX_EXPORTED_SEEDS = 10_000
 """Maximum number of seeds of a trial."""
 
 

@@ -30,7 +30,7 @@ MAX_CONFIGS, RESAMPLES = 4000, 100
 """Maximum number of configs: of more, every n-th of the ranking is used, which changes little.
 Number of bootstrap resamples, and of permutations."""
 
-ALPHA = 0.05
+CHANCE = 0.05
 """The greatest probability that a share is said to be more than chance gives, where none is."""
 
 MOST_BETTER = 0.25
@@ -142,7 +142,7 @@ def _no_more_than_chance(
     largest = ((permuted - middle) / spread).max(axis=1)
     as_large = (largest[:, None] >= (seen - middle) / spread).sum(axis=0)
     p = (1 + as_large) / (1 + RESAMPLES)
-    return tuple(name for name, one in zip(grids, p.tolist(), strict=True) if one > ALPHA)
+    return tuple(name for name, one in zip(grids, p.tolist(), strict=True) if one > CHANCE)
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ from xortune.core.files import without_password
 from xortune.core.point import Point, Value
 from xortune.driver.safeguard import ProposalKinds
 from xortune.racing.gaussian_process import (
-    FITTED,
-    KNOWN,
+    FITTED_CONFIGS,
+    KNOWN_CONFIGS,
     Floats,
     Kernel,
     LearnedNumber,
@@ -612,9 +612,9 @@ class NumberProposer(OptunaProposer):
         if self._kernel is None:
             assert self._then is not None
             rng = np.random.default_rng(self.seed(fitted_at(number)))
-            self._kernel = fitted(self._axes, self._observed(*self._then).part(FITTED, rng))
+            self._kernel = fitted(self._axes, self._observed(*self._then).part(FITTED_CONFIGS, rng))
         rng = np.random.default_rng(self.seed(number))
-        known = self._observed(*self._known()).part(KNOWN, rng)
+        known = self._observed(*self._known()).part(KNOWN_CONFIGS, rng)
         best = proposed(self._axes, self._kernel, known, self._taken, rng)
         if best is None:
             return None

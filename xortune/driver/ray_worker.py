@@ -50,7 +50,7 @@ with ray_settings():
 LOOK_SECONDS = 1.0
 """Time between two looks of a training that reports at whether its block is cancelled."""
 
-REPORT_SECONDS = 5.0
+RAY_REPORT_SECONDS = 5.0
 """Minimum time between two reports of a training that its worker passes on: there may be a thousand
 workers."""
 
@@ -121,7 +121,7 @@ class _BatchTrainer:
     `(TRAINED, parts, results, seconds, stacking, warnings)` after a piece, whose parts are such
     triples; `(DONE,)`, or `(RAISED, reason)`. A seed that trains again after the batch gives
     `(BEGUN, None, first, count)` and `(AGAIN, outcome, seconds)` before `(DONE,)`. In between
-    `(REPORTED, reported)` is the last report of what trains, once in `REPORT_SECONDS`.
+    `(REPORTED, reported)` is the last report of what trains, once in `RAY_REPORT_SECONDS`.
 
     Args:
         name: of this worker in the mailbox.
@@ -161,7 +161,7 @@ class _BatchTrainer:
 
         def hear(block: Block, reports: Reports) -> None:
             nonlocal spoke
-            if time.monotonic() - spoke >= REPORT_SECONDS:  # what asks for the block sends it
+            if time.monotonic() - spoke >= RAY_REPORT_SECONDS:  # what asks for the block sends it
                 spoke = time.monotonic()
                 self._said.append((REPORTED, Reported(block, reports.count, reports.medians)))
 

@@ -14,7 +14,7 @@ RATES = expit(np.linspace(logit(0.003), logit(0.9995), 32))
 PRIOR_WEIGHT = 4.0
 """The weight of a uniform distribution over `RATES` in a prior, in configurations."""
 
-ROUNDS = 20
+EXPECTATION_STEPS = 20
 """Steps of expectation maximisation."""
 
 
@@ -34,7 +34,7 @@ def first_seed_values(kinds: Sequence[Mapping[tuple[int, int], int]]) -> list[fl
             at, sizes = np.array(list(counts), np.float64), np.array(list(counts.values()))
             logs = at[:, :1] * np.log(RATES) + (at[:, 1:] - at[:, :1]) * np.log1p(-RATES)
             chances = np.exp(logs - logs.max(axis=1, keepdims=True))
-            for _ in range(ROUNDS):
+            for _ in range(EXPECTATION_STEPS):
                 beliefs = prior * chances
                 shares = (sizes / beliefs.sum(axis=1)) @ beliefs
                 prior = (PRIOR_WEIGHT / len(RATES) + shares) / (PRIOR_WEIGHT + sizes.sum())

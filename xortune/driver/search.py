@@ -35,7 +35,7 @@ from xortune.driver.processes import (
 )
 from xortune.driver.trainer import (
     LONG_SEED,
-    TRIES,
+    TRIED_CONFIGS,
     Check,
     check_by_training,
     refuse_large,
@@ -536,7 +536,7 @@ def _checked(
         # Workers of Ray may train on a GPU, and so otherwise than this process.
         counts = counted and shared is None and not goes_on and not cluster.is_ray
         processes = 0 if here or cluster.is_ray else slots_to_come(cluster)
-        most_points = max(TRIES, processes // space.seeds.ladder[0] + 1)
+        most_points = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
         points = session.first_proposals(space, trainer, most_points) if counts else []
 
         def checking() -> Check | None:

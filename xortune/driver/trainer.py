@@ -51,7 +51,7 @@ LONG_SEED = 60.0
 AGAIN_SECONDS = 1.0
 """A check of short seeds trains up to `PAIRS` of them a second time, for so many seconds."""
 
-TRIES = 3
+TRIED_CONFIGS = 3
 """Maximum number of configs that the check tries: one may raise and the next may not."""
 
 
@@ -327,7 +327,7 @@ def check_by_training(
         return None
 
     name = trainer.describe()["trainer"]
-    points = points or list(islice(chain(space.start, probes(space)), TRIES))
+    points = points or list(islice(chain(space.start, probes(space)), TRIED_CONFIGS))
     counts = counts and not has(trainer, "takes_many_seeds")
     early: list[Block] = []
     begins = is_begun and processes > 1 and not has(trainer, "takes_many_seeds")
@@ -339,7 +339,7 @@ def check_by_training(
         )
         early = list(islice(firsts, 1, processes))
     reason = trace = ""
-    for seed in range(TRIES):
+    for seed in range(TRIED_CONFIGS):
         block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
         result = train_one(trainer, block, most, next_blocks=() if seed else early)

@@ -77,7 +77,7 @@ def paragraph(run: Run, key: str | None = None) -> str:
 
 FORMATS = ("py", "yaml", "json", "paragraph")
 
-SEEDS = 20  # that a program trains by default
+PROGRAM_SEEDS = 20  # that a program trains by default
 
 
 def export(
@@ -162,7 +162,7 @@ def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[li
     outcomes = [result.outcome, *checked]
     known, first = np.unique(np.concatenate([o.seeds for o in outcomes]), return_index=True)
     solved = np.concatenate([o.solved for o in outcomes])[first]
-    count = min(SEEDS, known.size) if wanted is None else wanted
+    count = min(PROGRAM_SEEDS, known.size) if wanted is None else wanted
     if not 1 <= count <= known.size:
         command = certify_command(run, max(count, 1), str(run.path))
         raise InputError(

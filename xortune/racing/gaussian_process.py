@@ -123,7 +123,7 @@ class Coordinate:
         if not self.ordered:
             assert self.levels is not None
             return (at + rng.integers(1, len(self.levels), size=count)) % len(self.levels)
-        near = np.clip(at + MOVE * rng.standard_normal(count), 0, 1)
+        near = np.clip(at + MUTATION * rng.standard_normal(count), 0, 1)
         if self.levels is not None:  # at least to the next one
             steps = len(self.levels) - 1
             there, here = np.round(near * steps), np.round(at * steps)
@@ -155,7 +155,7 @@ class Coordinate:
         return np.clip(values, self.parameter.low, self.parameter.high)
 
 
-MOVE = 0.1
+MUTATION = 0.1
 """Standard deviation of a mutation, as a share of the range."""
 
 
@@ -338,13 +338,13 @@ LENGTH_SPREAD = 1.0
 NUGGET = 0.05
 """The most likely variance of what no smooth function explains, as a share of all variance."""
 
-FITTED = 150
+FITTED_CONFIGS = 150
 """Maximum configurations from which scales are fitted."""
 
-KNOWN = 500
+KNOWN_CONFIGS = 500
 """Maximum configurations that a proposal uses."""
 
-STEPS = 25
+FIT_STEPS = 25
 """Maximum steps of the fit; more change little."""
 
 
@@ -462,7 +462,7 @@ def fitted(axes: Sequence[Coordinate], known: Observed) -> Kernel:
 
     bounds = [(c - 5, c + 5) for c in center]
     found = minimize(
-        density, center, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
+        density, center, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": FIT_STEPS}
     ).x
     return Kernel(np.exp(found[:count]), *map(float, np.exp(found[count:])))
 
@@ -520,8 +520,8 @@ def success_rates(axes: Sequence[Coordinate], known: Observed, at: Floats) -> Fl
     """
     rng = np.random.default_rng(0)
     with one_thread():
-        kernel = fitted(axes, known.part(FITTED, rng))
-        learned = LearnedProcess.of(axes, kernel, known.part(KNOWN, rng))
+        kernel = fitted(axes, known.part(FITTED_CONFIGS, rng))
+        learned = LearnedProcess.of(axes, kernel, known.part(KNOWN_CONFIGS, rng))
         warped, half = learned.expected(kernel.scaled(axes, at))
     variance = np.maximum(kernel.variance - (half**2).sum(axis=0), 0.0) + kernel.nugget
     units, slope = BEND * np.sinh(warped / BEND), np.cosh(warped / BEND)
@@ -534,10 +534,10 @@ def success_rates(axes: Sequence[Coordinate], known: Observed, at: Floats) -> Fl
 DRAWN, MUTATED = 200, 100
 """Candidates from the whole space, and mutations of good configurations."""
 
-GOOD = 10
+MUTATED_CONFIGS = 10
 """Configurations that are mutated, the ones of the highest mean."""
 
-NEGLIGIBLE = 0.1
+NEGLIGIBLE_IMPROVEMENT = 0.1
 """An expected improvement, in units of noise, that no proposal is made for."""
 
 JITTER = 1e-6
@@ -562,7 +562,9 @@ def proposed(
     """
     learned = LearnedProcess.of(axes, kernel, known)
     means = learned.means
-    candidates = _candidates(axes, known.at[np.argsort(-means, kind="stable")[:GOOD]], rng)
+    candidates = _candidates(
+        axes, known.at[np.argsort(-means, kind="stable")[:MUTATED_CONFIGS]], rng
+    )
     candidates = candidates[[one not in taken for one in places(candidates)]]
     if not len(candidates):
         return None
@@ -571,7 +573,7 @@ def proposed(
     spread = np.sqrt(np.maximum(kernel.variance - (half**2).sum(axis=0), JITTER))
     ahead = (expected - means.max()) / spread
     score = spread * (ahead * ndtr(ahead) + np.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi))
-    if score.max() < NEGLIGIBLE:
+    if score.max() < NEGLIGIBLE_IMPROVEMENT:
         return None
     if rng.random() < 0.5:
         joint = kernel.between(there, there) - half.T @ half

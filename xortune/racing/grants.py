@@ -26,7 +26,7 @@ from xortune.racing.objectives import cost_share, only_rate, only_statistic, wor
 from xortune.racing.race import Race, RaceRule, best_lower, is_worse, race_lower, race_share
 from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
 from xortune.spaces.grid import grid_size
-from xortune.spaces.model import FIRST, RaceSettings, SearchSpace, weighs_seeds
+from xortune.spaces.model import FLAWLESS_SEEDS, RaceSettings, SearchSpace, weighs_seeds
 from xortune.stats.anytime import anytime_quantile
 from xortune.stats.planning import fewest_seeds
 from xortune.stats.proportions import expected_rate
@@ -52,7 +52,7 @@ def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None
     """The total seeds that a new configuration gets next without waiting; None if it waits."""
     if successes < n:
         return None
-    return next((rung for rung in rungs if n < rung <= FIRST), None)
+    return next((rung for rung in rungs if n < rung <= FLAWLESS_SEEDS), None)
 
 
 class ProvenRates:

@@ -102,7 +102,7 @@ def statistic_interval(objective: Objective, numbers: Numbers) -> tuple[float, f
     return interval_of_all(_with_failed(objective, numbers), objective.statistic)
 
 
-LONGEST = 2**31
+MAX_TRAINED_EPOCHS = 2**31
 """Maximum epochs of a training, since a seed's epoch is an int32."""
 
 
@@ -269,7 +269,7 @@ def log_epochs_to_solve(seen: SeedSummary) -> float:
 
 def speed(seen: SeedSummary) -> float:
     """In (0, 1), larger for fewer epochs of a seed: 0.89 for 10, 0.79 for 100, 0.68 for 1,000."""
-    share = 1 - math.log1p(seen.spent / seen.n) / math.log1p(LONGEST)
+    share = 1 - math.log1p(seen.spent / seen.n) / math.log1p(MAX_TRAINED_EPOCHS)
     return min(max(share, 0.001), 0.999)  # a seed is worth more, whatever the rounding
 
 

@@ -60,7 +60,7 @@ the same counts: with all of it searches were right less often than 1 - delta.""
 LOOKS = tuple(2**i for i in range(9))
 """Numbers of further seeds whose value is computed."""
 
-NEGLIGIBLE = 1e-6
+NEGLIGIBLE_GAIN = 1e-6
 """A negligible gain for each seed: 0.0003 for 256 seeds. Below it a new configuration begins, which
 may be quicker."""
 
@@ -250,7 +250,7 @@ def _new_is_worth_more(known: Known, posterior: _Posterior, leader: int, chosen:
     worth = [
         values[looks >= min(seeds, LOOKS[-1]), i].max() for i, seeds in enumerate((known.new, step))
     ]
-    return bool(worth[0] >= worth[1] or worth[1] < NEGLIGIBLE)
+    return bool(worth[0] >= worth[1] or worth[1] < NEGLIGIBLE_GAIN)
 
 
 # -------------------------------------------------------------------------------------------------

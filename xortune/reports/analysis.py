@@ -356,7 +356,7 @@ def best_subset(results: ConfigResults, full: int) -> BestSubset:
     return BestSubset(full, len(compared), stopped, results.chosen(members))
 
 
-PART = 10_000  # configs whose seeds are in memory at once
+CONFIGS_AT_ONCE = 10_000  # configs whose seeds are in memory at once
 
 
 def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -366,8 +366,8 @@ def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[
     """
     best = results[int(compared[0])].outcome
     pairs = np.zeros((2, len(compared)), np.int64)
-    for start in range(0, len(compared), PART):
-        part = compared[start : start + PART]
+    for start in range(0, len(compared), CONFIGS_AT_ONCE):
+        part = compared[start : start + CONFIGS_AT_ONCE]
         seeds = results.seeds(part)
         at = np.minimum(np.searchsorted(best.seeds, seeds.seed), best.n - 1)
         shared = best.seeds[at] == seeds.seed
@@ -680,8 +680,8 @@ def failures_of(results: ConfigResults, top: int | None = 5) -> Failures:
     """How the seeds of these configs failed, with the `top` most frequent wrong patterns."""
     totals = results.counts.status.sum(axis=0).tolist()
     seeds_of_pattern: Counter[str] = Counter()
-    for start in range(0, len(results), PART):
-        seeds = results.seeds(np.arange(start, min(start + PART, len(results))))
+    for start in range(0, len(results), CONFIGS_AT_ONCE):
+        seeds = results.seeds(np.arange(start, min(start + CONFIGS_AT_ONCE, len(results))))
         codes, names = seeds.patterns()
         counts = np.bincount(codes[seeds.status == Status.WRONG_PATTERN], minlength=len(names))
         seeds_of_pattern.update(dict(zip(names, counts.tolist(), strict=True)))

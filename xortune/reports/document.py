@@ -172,12 +172,12 @@ class ConfigTable:
         ]
 
 
-FIRST = 10  # configs in a table that cannot be sorted
+PRINTED_CONFIGS = 10  # configs in a table that cannot be sorted
 
 
 def first_rows(table: ConfigTable) -> Table:
     """The first configs with their ranks. Counts come first: a wide table is cut off right."""
-    rows = table.rows[:FIRST]
+    rows = table.rows[:PRINTED_CONFIGS]
     has_notes, has_measure = any(row.note for row in rows), table.measure is not None
     columns = [
         *numbers("", "solved", "rate", "95 % interval", *[table.measure or ""] * has_measure),
@@ -294,9 +294,9 @@ def markdown_text(document: Document, figures: str = "figures/") -> str:
     def configs() -> Markup:
         table = document.configs
         assert table is not None
-        some = f"The first {FIRST} of {count(table.total, 'configuration')}.\n\n"
+        some = f"The first {PRINTED_CONFIGS} of {count(table.total, 'configuration')}.\n\n"
         rows = markdown_table(first_rows(table))
-        return Markup(f"{some if table.total > FIRST else ''}{rows}\n\n")
+        return Markup(f"{some if table.total > PRINTED_CONFIGS else ''}{rows}\n\n")
 
     return rendered(document, figure, configs)
 

@@ -91,7 +91,7 @@ FORMATS = ("html", "md", "csv", "tex", "parquet")
 PICTURES = ("png", "pdf")
 """Further formats of the figures, for slides and papers."""
 
-MANY = 10_000
+MANY_CONFIGS = 10_000
 """With more configs than this, another process draws the figures while the tables are written."""
 
 FIGURES = "figures"  # the folder of the figures of report.md
@@ -122,7 +122,7 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
         write_certificate(run.path, run.certificate, run.manifest)
     old = [f"{FIGURES}/{name}.{end}" for name in SECTION_OF for end in _pictures(formats)]
     old += [PRINTED] if "md" in formats else []
-    in_background = "md" in formats and len(run.results) > MANY
+    in_background = "md" in formats and len(run.results) > MANY_CONFIGS
     with background_process(svgs, *DRAWS) if in_background else nullcontext() as draw:
         drawn = None if draw is None else draw(figures_of(run))
         _write(run.path, _files(run, formats, drawn), old, f"xortune report {run.path}")
@@ -238,7 +238,7 @@ def _parquet(parts: Iterator[pa.Table], file: BinaryIO) -> None:
 
 COMPARISON_FORMATS = ("md", "html", "csv", "tex")
 
-LONGEST = 100  # characters of the name of a comparison's directory
+MAX_NAME = 100  # characters of the name of a comparison's directory
 
 COMPARISON_FIGURES = "comparison-figures"
 """The folder of the figures of comparison.md; `figures` may hold those of a run."""
@@ -304,7 +304,7 @@ def comparison_tex(comparison: AnyComparison) -> str:
 def comparison_directory(labels: Sequence[str]) -> Path:
     """The default directory of a comparison: runs/compare-A-B below the working directory."""
     names = [re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.") for label in labels]
-    return Path(RUNS) / "-".join(["compare", *filter(None, names)])[:LONGEST]
+    return Path(RUNS) / "-".join(["compare", *filter(None, names)])[:MAX_NAME]
 
 
 def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 from xortune.core.errors import InputError, error_text
 from xortune.core.formats import interval as interval_text
 from xortune.core.formats import plain
-from xortune.reports.document import FIRST, Table, first_rows, table_of, texts
+from xortune.reports.document import PRINTED_CONFIGS, Table, first_rows, table_of, texts
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import FIGURES, distributions, history, seeds
 from xortune.reports.page import PLOTLY, as_json, assembled, blocks, figure_html
@@ -56,8 +56,12 @@ def _sections(run: Run) -> dict[str, str]:
     """The HTML of the sections that change only with the journal, by their ids."""
     parts = {_id(CONFIGS): "<p>No configuration has a result yet.</p>"}
     if run.results:
-        table = config_table(run, FIRST)
-        more = f": the first {FIRST} of {table.total:,}" if table.total > FIRST else ""
+        table = config_table(run, PRINTED_CONFIGS)
+        more = (
+            f": the first {PRINTED_CONFIGS} of {table.total:,}"
+            if table.total > PRINTED_CONFIGS
+            else ""
+        )
         caption = f"Configurations so far, best first{more}"
         parts[_id(CONFIGS)] = _table(caption, first_rows(table))
     # A figure of a report has something to show in the same cases.

@@ -304,7 +304,7 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------
 # The data of a figure as tables: for those who do not see it, and for those who want numbers.
 
-SHOWN = 40  # rows of each panel
+PANEL_ROWS = 40  # rows of each panel
 
 
 class Link(str):
@@ -322,7 +322,7 @@ def data_tables(plot: Plot) -> list[tuple[str, Table]]:
 
 
 def _data_table(panel: Panel, title: str) -> tuple[str, Table]:
-    rows = [*islice((row for layer in panel.layers for row in _rows(layer, panel)), SHOWN)]
+    rows = [*islice((row for layer in panel.layers for row in _rows(layer, panel)), PANEL_ROWS)]
     total = sum(map(_size, panel.layers))
     x, y = (axis.kind != "category" for axis in (panel.x, panel.y))
     columns = [
@@ -334,7 +334,7 @@ def _data_table(panel: Panel, title: str) -> tuple[str, Table]:
     ]
     kept = [at for at in range(len(columns)) if any(row[at] for row in rows)]  # not empty
     cells = [[row[at] for at in kept] for row in rows]
-    more = f"; the first {SHOWN} of {total:,} rows" if total > SHOWN else ""
+    more = f"; the first {PANEL_ROWS} of {total:,} rows" if total > PANEL_ROWS else ""
     return f"Data: {plain(title)}{more}", table_of([columns[at] for at in kept], cells)
 
 

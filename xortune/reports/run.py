@@ -25,7 +25,7 @@ from xortune.core.formats import (
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
 from xortune.racing.gaussian_process import (
-    KNOWN,
+    KNOWN_CONFIGS,
     NumberSums,
     Observed,
     axes_of,
@@ -53,7 +53,7 @@ from xortune.reports.analysis import (
 )
 from xortune.reports.document import (
     EPOCHS,
-    FIRST,
+    PRINTED_CONFIGS,
     ConfigRow,
     ConfigTable,
     Document,
@@ -73,7 +73,7 @@ from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.spaces.neighbours import neighbours
-from xortune.stats.numbers import LEAST, STATISTICS, finite, interval_of_all, summary
+from xortune.stats.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
 
 SECTION_OF = {
     "ranking": "configs",
@@ -125,7 +125,7 @@ def run_document(run: Run) -> Document:
         "shown": SHOWN_ROWS,
         "shown_numbers": SHOWN_NUMBERS,
         "number_tables": _number_tables(report),
-        "least": LEAST,
+        "least": FEWEST_FOR_MEANS,
         "worth": worth,
         "direction": lambda one: "more" if one.maximize else "less",
         "named": lambda point: named(point, report.varied),
@@ -180,8 +180,8 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
             statistic_value(objective, _objective_numbers(objective, r)) for r in results[:most]
         ]
         amounts = [one if np.isfinite(one) else None for one in sums]
-        measures = [worth(objective, result) for result in results[:FIRST]]
-        measures += map(_number_or_failed, sums[FIRST:])
+        measures = [worth(objective, result) for result in results[:PRINTED_CONFIGS]]
+        measures += map(_number_or_failed, sums[PRINTED_CONFIGS:])
     subset = set(report.tied.members.keys[:most]) if objective is None else set()
 
     def note(key: str, n: int) -> str:
@@ -307,7 +307,7 @@ def neighbour_table(run: Run) -> Table | None:
         space = run.asked
     except InputError:  # the report is of what the journal has, with or without the space file
         return None
-    learned, results = learned_number(space), run.results[:KNOWN]
+    learned, results = learned_number(space), run.results[:KNOWN_CONFIGS]
     if learned is None or learned.limit is None:
         return None
     axes = axes_of(space.parameters)
@@ -442,7 +442,7 @@ def table_tex(run: Run) -> str:
     if report.best is None:
         empty = Table(tuple(texts("configuration")), ())
         return latex_table(empty, caption="No configuration has finished yet.")
-    configs = config_table(run, FIRST)
+    configs = config_table(run, PRINTED_CONFIGS)
     fresh = {} if certificate is None else {f.key: f for f in certificate.finalists}
     measure = "epochs" if configs.measure == EPOCHS else configs.measure
     columns = [

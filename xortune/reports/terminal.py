@@ -43,7 +43,7 @@ from xortune.reports.comparison import (
     published_answer,
 )
 from xortune.reports.document import (
-    FIRST,
+    PRINTED_CONFIGS,
     Column,
     Table,
     lines_of,
@@ -59,7 +59,7 @@ from xortune.reports.run import config_table, front_table
 from xortune.runs.certificate import CERTIFICATE
 from xortune.runs.manifest import imported_from
 from xortune.runs.run import Run
-from xortune.spaces.model import FIRST as FIRST_SEEDS
+from xortune.spaces.model import FLAWLESS_SEEDS as FIRST_SEEDS
 
 
 def _print(console: Console, *texts: str, whole: bool = False) -> None:
@@ -188,7 +188,7 @@ def _rich(columns: Sequence[_Shown], *, whole: bool = False) -> rich_table.Table
 # -------------------------------------------------------------------------------------------------
 # An interval of a rate as a bar of text.
 
-WIDTH = 10  # characters of a bar
+BAR_WIDTH = 10  # characters of a bar
 
 
 def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
@@ -198,12 +198,12 @@ def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
     Without Unicode `blocks` the bar consists of `#` and `-`.
     """
     # The inner round() undoes binary dust such as 3.0000000000000004.
-    shaded = math.ceil(round(high * WIDTH, 9))
-    full, part = divmod(math.floor(round(low * WIDTH * 8, 9)), 8)
+    shaded = math.ceil(round(high * BAR_WIDTH, 9))
+    full, part = divmod(math.floor(round(low * BAR_WIDTH * 8, 9)), 8)
     if not blocks:
-        return ("#" * full).ljust(shaded, "-").ljust(WIDTH)
+        return ("#" * full).ljust(shaded, "-").ljust(BAR_WIDTH)
     bar = "█" * full + " ▏▎▍▌▋▊▉"[part] * (part > 0)
-    return bar.ljust(shaded, "░").ljust(WIDTH)
+    return bar.ljust(shaded, "░").ljust(BAR_WIDTH)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def render_best(run: Run, console: Console) -> None:
 
 
 def _print_configs(run: Run, report: Report, console: Console) -> None:
-    table = config_table(run, FIRST)
+    table = config_table(run, PRINTED_CONFIGS)
     assert report.best is not None
     points = [result.point for result in report.top]
     varied = differing(report.top, report.varied)

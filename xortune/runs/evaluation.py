@@ -717,7 +717,7 @@ class JournalLines:
             more = np.zeros((len(size), len(Status)), np.int32)
             more[:, Status.CRASHED] = size
             epochs = np.zeros(len(size), np.int64)
-            for part in np.split(known, range(PART, len(known), PART)):
+            for part in np.split(known, range(LINES_AT_ONCE, len(known), LINES_AT_ONCE)):
                 if len(part):
                     seeds = slice(at[part[0]], at[part[-1]] + size[part[-1]])
                     starts = at[part] - at[part[0]]
@@ -822,7 +822,7 @@ class JournalLines:
         return valid_numbers(values, np.frombuffer(status, np.uint8))
 
 
-PART = 100_000
+LINES_AT_ONCE = 100_000
 """Lines whose seeds are processed at a time, which bounds the memory."""
 
 

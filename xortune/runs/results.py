@@ -371,13 +371,13 @@ class ConfigResults(Sequence[ConfigResult]):
         at = range(len(self._ordered))[place]
         if at not in self._made:
             result = self._result(at)
-            if len(self) > KEPT:
+            if len(self) > KEPT_CONFIGS:
                 return result
             self._made[at] = result
         return self._made[at]
 
 
-KEPT = 20_000
+KEPT_CONFIGS = 20_000
 """Maximum number of configurations whose objects are kept: a million would fill the memory."""
 
 

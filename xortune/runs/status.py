@@ -312,7 +312,7 @@ def not_above(seconds: Span, before: Span | None) -> Span:
     return min(seconds[0], before[0]), min(seconds[1], before[1])
 
 
-ROUNDS = 3
+SEEDS_EACH_WORKER = 3
 """Seeds for each worker from which on it is said how busy workers were: what trains at the moment
 is not counted, and would be much of it before."""
 
@@ -336,8 +336,8 @@ class Pace:
 
     @property
     def busy(self) -> float | None:
-        """The share of the time that workers trained; None before each had `ROUNDS` seeds."""
-        if self.seeds < ROUNDS * self.workers or self.worker_seconds <= 0:
+        """The share of the time that workers trained; None before each had some seeds."""
+        if self.seeds < SEEDS_EACH_WORKER * self.workers or self.worker_seconds <= 0:
             return None
         return min(self.busy_seconds / self.worker_seconds, 1.0)
 

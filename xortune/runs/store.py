@@ -156,7 +156,7 @@ def copy_unwritable(place: str | os.PathLike[str], error: OSError) -> InputError
 # Nothing else is used: no append, no rename, no condition. A put must be visible to every later
 # list and get, as S3, Google and Azure promise.
 
-PATIENCE = 120.0
+RETRY_SECONDS = 120.0
 """Seconds for which a failing store is retried during a search."""
 
 ANSWER_SECONDS = 60.0
@@ -591,12 +591,12 @@ def write_to_store(path: Path, content: bytes | None) -> None:
         return
     store, root = store_of(path), _found(path)[0]
     if root in _held:
-        _held[root][1].check(patience=PATIENCE)
+        _held[root][1].check(patience=RETRY_SECONDS)
     name = Path(os.fspath(path)).relative_to(root).as_posix()
     if content is None:
         store.delete(name)
     else:
-        store.put(name, content, patience=PATIENCE if root in _held else 0.0)
+        store.put(name, content, patience=RETRY_SECONDS if root in _held else 0.0)
 
 
 def segment_writer(journal: Path) -> SegmentWriter | None:
@@ -684,7 +684,7 @@ def _temporary(path: Path) -> tuple[int, Path | None]:
 LEAST_SECONDS, MOST_SECONDS = 1.0, 60.0
 """Between two segments."""
 
-SHARE = 0.01
+WAITED_SHARE = 0.01
 """Of the time so far: how long a line waits for others. A segment a second at first, about a
 thousand in ten hours."""
 
@@ -729,7 +729,7 @@ class SegmentWriter:
 
     def put_due(self) -> bool:
         """Upload a segment if it is time, or many bytes wait; False once the store failed."""
-        pause = min(MOST_SECONDS, max(LEAST_SECONDS, SHARE * (self._last - self._began)))
+        pause = min(MOST_SECONDS, max(LEAST_SECONDS, WAITED_SHARE * (self._last - self._began)))
         waiting = os.fstat(self._file.fileno()).st_size - self._offset
         if waiting >= MANY_BYTES or time.monotonic() >= self._last + pause:
             self._put()
@@ -761,8 +761,8 @@ class SegmentWriter:
                 self._pending = segment, data
             segment, data = self._pending  # after an interrupt the same bytes again
             try:
-                self._store.put(segment.name, data, patience=PATIENCE)
-                self._hold.check(patience=PATIENCE)
+                self._store.put(segment.name, data, patience=RETRY_SECONDS)
+                self._hold.check(patience=RETRY_SECONDS)
             except InputError as error:
                 self._failure = self._failed(error)
                 return False

@@ -49,7 +49,7 @@ from xortune.spaces.command import (
 )
 from xortune.spaces.yaml_reader import Location, YamlDocument, placed, quoted, unquoted
 
-MAX_SEEDS = SEARCH.stop
+FIRST_SEED_BEYOND = SEARCH.stop
 """The search draws its seeds below this."""
 
 MAX_RUNG = 2**26
@@ -63,7 +63,7 @@ SUCCESS_RATE, EPOCHS_TO_SOLVE = "success_rate", "epochs_to_solve"
 MEASURED = {SUCCESS_RATE: True, EPOCHS_TO_SOLVE: False}
 """Objectives that the search measures, and whether more is better."""
 
-FIRST = 8
+FLAWLESS_SEEDS = 8
 """A race gives a new configuration up to this many seeds at once, while none of them fails."""
 
 # -------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ Nestable: TypeAlias = Annotated[Value, _written_as(_Nestable)]
 Scalars: TypeAlias = Annotated[tuple[Nestable, ...], Field(min_length=1), AfterValidator(_distinct)]
 Number: TypeAlias = Annotated[StrictInt | StrictFloat, WithJsonSchema({"type": "number"})]
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
-Count: TypeAlias = Annotated[StrictInt, Field(ge=1, le=MAX_SEEDS)]
+Count: TypeAlias = Annotated[StrictInt, Field(ge=1, le=FIRST_SEED_BEYOND)]
 Rung: TypeAlias = Annotated[StrictInt, Field(ge=1, le=MAX_RUNG)]
 InnerShare: TypeAlias = Annotated[StrictFloat, Field(gt=0, lt=1)]
 Duration: TypeAlias = Annotated[

@@ -20,7 +20,7 @@ CONFIDENCE = 0.95  # of all intervals here
 
 TINY = 1e-9  # less than the length of any interval of a probability here
 
-LEAST = 5
+FEWEST_FOR_MEANS = 5
 """Means of fewer numbers have no interval: so few say little about their scatter."""
 
 
@@ -134,17 +134,17 @@ def interval_of_all(numbers: NDArray[np.float64], statistic: str) -> tuple[float
         statistic: as of `of_all`.
 
     Returns:
-        (low, high); None for a mean of fewer than `LEAST` seeds, for no seeds, and if squares of
-        the numbers overflow. An end is infinite where failed seeds decide it: both ends of a mean
-        as soon as one failed; the worse end of the interquartile mean unless a failure rate above a
-        quarter is ruled out; an end of a quantile with too few seeds.
+        (low, high); None for a mean of fewer than `FEWEST_FOR_MEANS` seeds, for no seeds, and if
+        squares of the numbers overflow. An end is infinite where failed seeds decide it: both ends
+        of a mean as soon as one failed; the worse end of the interquartile mean unless a failure
+        rate above a quarter is ruled out; an end of a quantile with too few seeds.
 
     Source:
         Tukey and McLaughlin (1963), Sankhya A 25, 331-352.
     """
     if (share := quantile_share(statistic)) is not None:
         return quantile_interval(numbers, share) if numbers.size else None
-    if numbers.size < LEAST:
+    if numbers.size < FEWEST_FOR_MEANS:
         return None
     ordered = np.sort(numbers)
     cut = ordered.size // 4 if statistic == "iqm" else 0

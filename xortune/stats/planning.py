@@ -11,13 +11,13 @@ from scipy.special import bdtr, bdtrc, bdtri, ndtri
 from xortune.core.errors import InputError, check_count, check_number, check_share
 from xortune.stats.proportions import TIE, binomial_mass, fisher_region
 
-MOST_SEEDS = 2**30
+MAX_PLANNED_SEEDS = 2**30
 """Seeds of one purpose; a plan that needs more is refused."""
 
 MOST_COMPARED = 20_000
 """Maximum number of seeds for each of two rates, whose power is computed exactly."""
 
-NEGLIGIBLE = 1e-15
+NEGLIGIBLE_PROBABILITY = 1e-15
 """Counts that are less probable are left out of the power: all of them have less than 2e-11."""
 
 
@@ -60,7 +60,7 @@ def fewest_seeds(enough: Callable[[int], bool], failures: int, rate: float) -> i
     low, high = failures, failures + 1
     while not enough(high):
         low, high = high, 2 * high
-        if low >= MOST_SEEDS:
+        if low >= MAX_PLANNED_SEEDS:
             raise InputError(
                 f"a lower bound of {rate} takes more seeds than there are",
                 field="rate",
@@ -91,7 +91,7 @@ def independent_power(n: int, p1: float, p2: float, *, alpha: float = 0.05) -> f
     power = 0.0
     for fewer, more in ((p1, p2), (p2, p1)):
         mass = binomial_mass(np.arange(n + 1), n, fewer)
-        k = np.flatnonzero(mass > NEGLIGIBLE)
+        k = np.flatnonzero(mass > NEGLIGIBLE_PROBABILITY)
         least = fisher_region(n, n, alpha / 2, k)
         power += float((mass[k] * bdtrc(least - 1, n, more)).sum())
     return power
@@ -115,7 +115,7 @@ def shared_power(
     """
     share = _discordance(p1, p2, discordance)
     mass = binomial_mass(np.arange(n + 1), n, share)
-    discordant = np.flatnonzero(mass > NEGLIGIBLE)
+    discordant = np.flatnonzero(mass > NEGLIGIBLE_PROBABILITY)
     most = fair_losses(discordant, alpha / 2)  # losses up to which the test rejects
     win = min(1.0, (share + abs(p1 - p2)) / (2 * share)) if share else 0.5  # min(): rounding
     power = bdtr(most, discordant, 1 - win) + bdtr(most, discordant, win)

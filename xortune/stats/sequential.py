@@ -56,7 +56,7 @@ from xortune.stats.proportions import TIE
 WHOLE, POWER = 0.8, 0.3
 """The share of alpha that may be spent before the last seed, and its exponent of n / N."""
 
-LONGEST = 20_000
+MAX_SEEDS_OF_BOUNDARY = 20_000
 """Maximum N of a boundary, which takes half a second to compute."""
 
 
@@ -135,7 +135,7 @@ def boundary(rate: float, seeds: int, alpha: float) -> Boundary:
 
     Args:
         rate: p, in (0, 1).
-        seeds: N, 1 to `LONGEST`.
+        seeds: N, 1 to `MAX_SEEDS_OF_BOUNDARY`.
         alpha: in (0, 1).
     """
     # As many failures as a test allows that looks after N seeds only: earlier looks allow no more.

@@ -27,7 +27,7 @@ from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
 from xortune.spaces.model import CommandSettings
 from xortune.trainers.limits import THREADS, time_is_over
 from xortune.trainers.reaper import REAPER
-from xortune.trainers.source import MOST, SentFiles, digest_of
+from xortune.trainers.source import MAX_FILES_BYTES, SentFiles, digest_of
 from xortune.trainers.verdicts import (
     SOLVED,
     SUCCESS,
@@ -58,7 +58,7 @@ def read_files(folder: Path, template: Template, names: Sequence[str] | None) ->
     for path in sorted({path for name in chosen for path in _paths(root, name)}):
         try:
             size += path.stat().st_size
-            if size > MOST:
+            if size > MAX_FILES_BYTES:
                 raise _too_large(names is None)
             name = path.relative_to(root).as_posix()
             files.append((name, path.read_bytes()))
@@ -109,7 +109,7 @@ def _is_outside(name: str) -> bool:
 
 def _too_large(guessed: bool) -> InputError:
     return InputError(
-        f"the files of the command are larger than {MOST:,} bytes",
+        f"the files of the command are larger than {MAX_FILES_BYTES:,} bytes",
         field="files",
         allowed="programs, not data, because each worker is sent all of it",
         fix="name those that are to be sent, `files: [train.py]`, or none, `files: []`"
@@ -121,7 +121,7 @@ def _too_large(guessed: bool) -> InputError:
 # -------------------------------------------------------------------------------------------------
 # One run of a command: its exit code and the end of its output. No process of it is left behind.
 
-KEPT = 4_000
+KEPT_BYTES = 4_000
 """Number of last bytes kept of stdout and stderr together."""
 
 LINE = 65_536
@@ -145,7 +145,7 @@ class CommandResult:
         problem: why it could not be started, or was stopped.
         stdout: the end of stdout, at most `LINE` bytes.
         stderr: the end of stderr, at most `LINE` bytes.
-        output: the end of both, in the order in which they came, at most `KEPT` bytes.
+        output: the end of both, in the order in which they came, at most `KEPT_BYTES` bytes.
         whole: whether `stdout` is complete.
     """
 
@@ -226,7 +226,7 @@ class _Reader:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self.out, self.err, self.both = _Tail(LINE), _Tail(LINE), _Tail(KEPT)
+        self.out, self.err, self.both = _Tail(LINE), _Tail(LINE), _Tail(KEPT_BYTES)
         self._selector = selectors.DefaultSelector()
         assert process.stdout is not None
         assert process.stderr is not None

@@ -30,7 +30,7 @@ from xortune.trainers import verdicts
 from xortune.trainers.limits import time_is_over, using_threads
 from xortune.trainers.source import AnySource
 from xortune.trainers.verdicts import (
-    LONGEST,
+    MAX_TEXT,
     MAX_VALUES,
     SUCCESS,
     KnownSeeds,
@@ -109,7 +109,7 @@ class's method `run` trains."""
 STACKED = "run_all"
 """The method by which a `TorchTraining` is recognized without importing torch."""
 
-KEPT = 8
+KEPT_OBJECTS = 8
 """Maximum number of objects of a user's class in a process: those used last."""
 
 
@@ -485,7 +485,7 @@ class Calls:
         if key not in _states:
             config = self._config.as_dict()
             _states[key] = self._function(TrackedConfig(config) if self._form.stacked else config)
-            while len(_states) > KEPT:
+            while len(_states) > KEPT_OBJECTS:
                 _states.popitem(last=False)
         _states.move_to_end(key)
         return _states[key]
@@ -869,6 +869,6 @@ def _shown(error: BaseException) -> str:
             users = [frame for frame in cause.stack if frame.filename not in _OWN_FILES]
             cause.stack = traceback.StackSummary.from_list(users)
             cause = cause.__cause__ or cause.__context__
-        return shortened("".join(shown.format()).rstrip(), LONGEST)
+        return shortened("".join(shown.format()).rstrip(), MAX_TEXT)
     except Exception:
         return _reason(error)

@@ -174,7 +174,7 @@ CACHED_BYTES = 32_000
 
 MAX_GROUPS = 4
 
-SHARE = 2**11
+CACHED_SEEDS = 2**11
 """Maximum number of seeds in one call: their weights and states fit the second-level cache."""
 
 WORTH_THREADS = 2**20
@@ -328,7 +328,7 @@ def _run(
     lanes = -(-len(configs) * count // LANES)
     # A thread costs a tenth of a millisecond: little work is done sooner by one.
     threads = threads if lanes * LANES * config.epochs >= WORTH_THREADS else 1
-    shares = _blocks(lanes, max(groups, min(SHARE // LANES, -(-lanes // threads))))
+    shares = _blocks(lanes, max(groups, min(CACHED_SEEDS // LANES, -(-lanes // threads))))
     if threads > 1 and len(shares) > 1:
         with ThreadPoolExecutor(min(threads, len(shares))) as pool:
             list(pool.map(train_share, *zip(*shares, strict=True)))

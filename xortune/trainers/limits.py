@@ -26,7 +26,7 @@ _deadlines: dict[int, float | None] = {}
 """By thread number: several threads train at once. A trainer, which knows no search, lies between
 who sets a deadline and who keeps it."""
 
-AT_ONCE = 0.0
+END_NOW = 0.0
 """The deadline of `end_at_once`; it also ends the trainings around a nested one."""
 
 
@@ -44,14 +44,14 @@ def ending_at(deadline: float | None) -> Iterator[None]:
     finally:
         if not nested:
             del _deadlines[thread]  # another thread may get its number
-        elif _deadlines[thread] != AT_ONCE:
+        elif _deadlines[thread] != END_NOW:
             _deadlines[thread] = before
 
 
 def end_at_once(thread: int) -> None:
     """Let no further seed begin in the `ending_at` of another thread, if it is in one."""
     if thread in _deadlines:
-        _deadlines[thread] = AT_ONCE
+        _deadlines[thread] = END_NOW
 
 
 def current_deadline() -> float | None:
@@ -150,7 +150,7 @@ def pools(trainings: Sequence[Training]) -> list[list[int]]:
 # -------------------------------------------------------------------------------------------------
 # How much memory a training takes, and the refusal of one that does not fit into this machine's.
 
-SMALL = 2**28
+UNCHECKED_BYTES = 2**28
 """Trainings of fewer bytes are not checked: the check takes longer than they do."""
 
 FUSED_LANES = 16
@@ -227,7 +227,7 @@ def refuse_beyond_memory(
     # Seeds; then for each record the outputs, twice as bool, status, epoch and loss.
     each = 40 + records * (6 * judged + 20) + (0 if stacked else 4 * weights_of(config, task))
     needed = least + seeds * each
-    if needed < SMALL:
+    if needed < UNCHECKED_BYTES:
         return
     free = free_memory()
     if free is None or needed <= free:

@@ -68,7 +68,7 @@ class Reaper:
         try:
             process = subprocess.Popen(  # noqa: S603  # the user's command
                 argv,
-                env={**env, system.MARK: self._mark},
+                env={**env, system.MARK_VARIABLE: self._mark},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 **options,

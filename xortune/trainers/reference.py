@@ -546,7 +546,7 @@ def matches_torch(optimizer: str, *, heavy: bool) -> bool:
 # only are the same operations on other numbers. Each gets the outcome that it gets by itself: on
 # the CPU to the last bit.
 
-SHARE = 0.8
+GPU_MEMORY_SHARE = 0.8
 """The fraction of a GPU's free memory that a stack may take."""
 
 MOST_ELEMENTS = 2**31 - 1
@@ -584,7 +584,7 @@ def width_on(device: str, config: Config, task: Task, share: float = 1.0) -> int
     free, total = torch.cuda.mem_get_info(device)
     # torch keeps the memory of earlier trainings, and uses it again.
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    memory = int(SHARE * min(free, share * total))
+    memory = int(GPU_MEMORY_SHARE * min(free, share * total))
     rows: int = max(task.inputs.shape[0], task.judged_inputs.shape[0])
     most = MOST_ELEMENTS // max(rows * config.hidden_dim, weights_of(config, task))
     return max(1, min(memory // bytes_of(config, task), most) // LANES) * LANES

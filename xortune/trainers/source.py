@@ -25,7 +25,7 @@ from xortune.trainers.verdicts import one_line
 # -------------------------------------------------------------------------------------------------
 # The files of a user's function or command. Each worker gets them as they are at the beginning.
 
-MOST = 16 * 2**20
+MAX_FILES_BYTES = 16 * 2**20
 """Maximum size of all files of a function or a command, in bytes."""
 
 _COPIES: list[tempfile.TemporaryDirectory[str]] = []
@@ -131,11 +131,11 @@ def imported_files(
         if path.suffix == ".py" and not is_installed(path)
     ]
     size = sum(len(content) for _, content in files)
-    if size > MOST:
+    if size > MAX_FILES_BYTES:
         raise InputError(
             f"{file.name} and what it imports from its folder are {size:,} bytes",
             field="trainer",
-            allowed=f"at most {MOST:,}",
+            allowed=f"at most {MAX_FILES_BYTES:,}",
             fix="put the function into a folder of its own",
         )
     return tuple(files)

@@ -63,7 +63,7 @@ WIDTHS = (2, 16, 64, 128, 256)
 PAYS = 0.7
 """A wider stack is cheap if a further seed takes at most this fraction of a seed's time in it."""
 
-SMALL = 2**28
+CHEAP_STACK_BYTES = 2**28
 """Maximum size of a cheap stack's parameters and optimizer states, in bytes."""
 
 TRIED, TIMED = 3, 3
@@ -127,7 +127,7 @@ tensor."""
 RARE = frozenset(4**k for k in range(1, 16))
 """The epochs in which steps are recorded again, and compared; the last one is another."""
 
-AT_ONCE = 2**28
+BATCHES_BYTES = 2**28
 """Maximum size in bytes of an epoch's batches, for all seeds, that are made at once."""
 
 
@@ -364,7 +364,7 @@ class Stack:
                 elif watches:
                     between.extend(self._around.changes())
                 size += sum(one.nbytes for one in parts[-1] if isinstance(one, Tensor))
-                if size * len(rows) > AT_ONCE:
+                if size * len(rows) > BATCHES_BYTES:
                     raise CannotStack("takes too much memory")
             between.extend(self._around.changes())
             return [one for batch in parts for one in batch if isinstance(one, Tensor)]
@@ -698,7 +698,9 @@ class Trial:
         """The largest width that trains in hardly more time than a few seeds; 1 if none does."""
         torch.manual_seed(0)
         size = 4 * sum(parameter.nbytes for parameter in training.model().parameters())
-        widths = [width for width in WIDTHS if width * size <= SMALL and not self.reason]
+        widths = [
+            width for width in WIDTHS if width * size <= CHEAP_STACK_BYTES and not self.reason
+        ]
         cheapest, before, each = 1, 0, math.inf
         for width in widths:
             with suppress(Exception):

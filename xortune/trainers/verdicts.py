@@ -29,7 +29,7 @@ TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX
 SOLVED, MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
 DIVERGED, CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
 
-LONGEST = 20_000
+MAX_TEXT = 20_000
 """Maximum length of a stored message or traceback, in characters."""
 
 RETURNS = "true or false, a number, or a dict of numbers"
@@ -243,7 +243,7 @@ def shortened(text: str, most: int) -> str:
 
 def one_line(text: str) -> str:
     """A reason as one line of limited length."""
-    return shortened(" ".join(shortened(text, LONGEST).split()), MAX_REASON)
+    return shortened(" ".join(shortened(text, MAX_TEXT).split()), MAX_REASON)
 
 
 def judged(returned: object, success: Success | None, n: int | None = None) -> SeedVerdict:

@@ -17,13 +17,13 @@ from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
 
-LONGEST, LONGEST_NAME, LONGEST_PART = 56, 40, 16
+LONGEST_LABEL, LONGEST_NAME, LONGEST_PART = 56, 40, 16
 """Most characters of a category's label, of one or two names in it, and of one value in it."""
 
 KEY = 6  # digits of a key in a label; the text of a mark has all of them
-MOST = 1000  # points or steps that are drawn: more cannot be distinguished
+DRAWN_POINTS = 1000  # points or steps that are drawn: more cannot be distinguished
 HUGE = 1e300  # beyond it the difference of two numbers may overflow: no place on an axis
-WIDE = 100.0  # ratio of the largest to the smallest positive number from which an axis is log
+LOG_FROM_RATIO = 100.0  # of the largest to the smallest positive number: such an axis is log
 
 
 def plot_of(name: str, /, *panels: Panel, columns: int = 1, **values: Any) -> Plot:
@@ -43,13 +43,13 @@ def finished(run: Run) -> ConfigResults:
     return run.results
 
 
-def sampled(total: int, most: int = MOST) -> NDArray[np.intp]:
+def sampled(total: int, most: int = DRAWN_POINTS) -> NDArray[np.intp]:
     """At most `most` evenly spaced indices of `total` items, with the first and the last."""
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.intp))
 
 
 def listed(
-    run: Run, results: Sequence[ConfigResult], most: int = LONGEST
+    run: Run, results: Sequence[ConfigResult], most: int = LONGEST_LABEL
 ) -> tuple[str, tuple[str, ...]]:
     """The label of an axis of configs, and one of at most `most` characters for each config.
 

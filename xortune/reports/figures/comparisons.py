@@ -42,8 +42,8 @@ from xortune.reports.figures.common import (
     CHOSEN,
     HUGE,
     KEY,
+    LOG_FROM_RATIO,
     LONGEST_NAME,
-    WIDE,
     plot_of,
     sampled,
     share_line,
@@ -182,7 +182,7 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
     drawn = np.concatenate([values for _, values in by_label[: len(CHOSEN)]])
     drawn = drawn[np.abs(drawn) < HUGE]
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
-    axis = Axis(called, "log" if 0 < WIDE * ends[0] <= ends[1] else "number")
+    axis = Axis(called, "log" if 0 < LOG_FROM_RATIO * ends[0] <= ends[1] else "number")
     than = "at most" if numbers.better == "smaller" else "more than"
     return _profiles(
         "numbers",

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from xortune.core.formats import count, lower_percent, number
 from xortune.core.outcome import wilson
 from xortune.reports.drawing.model import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
-from xortune.reports.figures.common import MOST, described, finished, plot_of, sampled
+from xortune.reports.figures.common import DRAWN_POINTS, described, finished, plot_of, sampled
 from xortune.runs.certificate import Certificate
-from xortune.runs.evaluation import PART
+from xortune.runs.evaluation import LINES_AT_ONCE
 from xortune.runs.manifest import CERTIFIED, sessions_of
 from xortune.runs.results import by_version
 from xortune.runs.run import Run
@@ -98,8 +98,10 @@ def _looks(run: Run, *, weighted: bool) -> _Looks:
 
 def _best_so_far(keys: Sequence[str], looks: _Looks) -> tuple[Series, set[int]]:
     """The highest lower end after each block, and the indices of all configs that ever had it."""
-    parts = range(0, len(looks.k), PART)  # bounds the memory of intermediate arrays
-    lows = np.concatenate([wilson(looks.k[i : i + PART], looks.n[i : i + PART])[0] for i in parts])
+    parts = range(0, len(looks.k), LINES_AT_ONCE)  # bounds the memory of intermediate arrays
+    lows = np.concatenate(
+        [wilson(looks.k[i : i + LINES_AT_ONCE], looks.n[i : i + LINES_AT_ONCE])[0] for i in parts]
+    )
     is_last = np.zeros(len(lows), np.bool_)
     is_last[looks.last] = True
     # The highest lower end of a config that gets no more seeds: nothing below it can lead again.
@@ -145,7 +147,7 @@ def _dots(
     order, costs = looks.config[first], looks.cost[first]
     places = np.zeros(len(keys), np.int64)
     places[run.results.configs] = np.arange(len(run.results))
-    shown_leaders = sorted(leaders, key=keys.__getitem__)[:MOST]
+    shown_leaders = sorted(leaders, key=keys.__getitem__)[:DRAWN_POINTS]
     kept = sorted({*sampled(len(order)), *np.flatnonzero(np.isin(order, shown_leaders)).tolist()})
     full = run.full_seeds
     marks: dict[bool, list[Mark]] = {False: [], True: []}

@@ -37,7 +37,14 @@ from xortune.reports.drawing.model import (
     Series,
     shortened,
 )
-from xortune.reports.figures.common import HUGE, WIDE, described, plot_of, sampled, with_interval
+from xortune.reports.figures.common import (
+    HUGE,
+    LOG_FROM_RATIO,
+    described,
+    plot_of,
+    sampled,
+    with_interval,
+)
 from xortune.runs.run import Run
 from xortune.spaces.model import Range
 
@@ -111,7 +118,7 @@ def parameters_of(run: Run) -> tuple[Parameter, ...]:
         finite = numbers[np.isfinite(numbers)]
         is_log = bool(finite.size) and finite.min() > 1 / HUGE
         if is_log:
-            wide = finite.max() >= WIDE * finite.min()
+            wide = finite.max() >= LOG_FROM_RATIO * finite.min()
             form = asked.get(effect.name)
             is_log = form.log if isinstance(form, Range) else bool(wide)
         parameters.append(

@@ -10,7 +10,7 @@ from xortune.core.formats import lower_percent, measured, number, plain
 from xortune.reports.analysis import FrontRow, compared_for_front, report_of
 from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.figures.common import (
-    LONGEST,
+    LONGEST_LABEL,
     counted,
     described,
     finished,
@@ -70,7 +70,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
         label = "on fresh seeds, down to the certified bound"
         layers.append(Series(label, tuple(certified), role="b", marker="diamond"))
     solved = [f"{r.outcome.successes}/{r.outcome.n}" for r in shown]
-    axis, labels = listed(run, shown, LONGEST - 3 - max(map(len, solved)))
+    axis, labels = listed(run, shown, LONGEST_LABEL - 3 - max(map(len, solved)))
     # A label that is too long loses its middle, and keeps the count and the key at its ends.
     categories = tuple(map(" · ".join, zip(solved, labels, strict=True)))
     least = min(mark.x_ends[0] for mark in (*searched, *certified) if mark.x_ends)

@@ -18,7 +18,7 @@ from xortune.racing.objectives import only_rate, only_statistic
 from xortune.reports.analysis import Failures, busy_sentence, failures_of, report_of
 from xortune.reports.drawing.model import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.figures.common import (
-    LONGEST,
+    LONGEST_LABEL,
     described,
     finished,
     listed,
@@ -266,7 +266,7 @@ def failures(run: Run, top: int = 20) -> Plot:
     ]
     if shown := [results[place] for place in unsolved[:top]]:
         counted = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
-        axis, labels = listed(run, shown, LONGEST - 3 - max(map(len, counted)))
+        axis, labels = listed(run, shown, LONGEST_LABEL - 3 - max(map(len, counted)))
         rows = []
         for place, label, r in zip(unsolved[:top], labels, shown, strict=True):
             own = failures_of(results.chosen(np.array([place])), None)

@@ -22,7 +22,7 @@ from xortune.trainers.network import NetworkTrainer, engine_of
 CELLS, MARGIN = 81, 0.25
 """Cells along each side of a surface; its margin around the data, as a share of their range."""
 
-SEEDS, CONFIGS, SECONDS = 16, 5, 2.0
+RETRAINED_SEEDS, CONFIGS, SECONDS = 16, 5, 2.0
 """Limits on retraining seeds to reproduce the run's outcome: the seeds trained at once, the configs
 with an unsolved seed, and the time of a training."""
 
@@ -107,7 +107,7 @@ def _task(run: Run) -> Task | None:
 def _first_seeds(result: ConfigResult, *, solved: bool) -> NDArray[np.intp]:
     """Indices of the first seeds that were solved, or not solved."""
     statuses = (Status.SOLVED,) if solved else UNSOLVED
-    return np.flatnonzero(np.isin(result.outcome.status, statuses))[:SEEDS]
+    return np.flatnonzero(np.isin(result.outcome.status, statuses))[:RETRAINED_SEEDS]
 
 
 def _again(task: Task, result: ConfigResult, *, solved: bool) -> _Trained | None:
@@ -118,7 +118,7 @@ def _again(task: Task, result: ConfigResult, *, solved: bool) -> _Trained | None
     config = Config.from_point(result.point)
     if not places.size or engine_of(config, task) != "fused":
         return None
-    if NetworkTrainer(task).cost(Block(result.point, 0, SEEDS)) > SECONDS:
+    if NetworkTrainer(task).cost(Block(result.point, 0, RETRAINED_SEEDS)) > SECONDS:
         return None
     weights = fused.final_weights(config, task, outcome.seeds[places])
     outputs = fused.outputs_of(config, weights, task.judged_inputs)

@@ -30,7 +30,7 @@ TILE = 8
 TAPS = 9
 """Weights of a channel whose gradients are computed together."""
 
-BLOCK = 128
+PIXELS_AT_ONCE = 128
 """Pixels whose gradients stay in the first-level cache."""
 
 
@@ -234,7 +234,7 @@ def weigh(shape, x, taps, gradient, places, across, block, after, weights, bias)
             bias[own : own + few] = part[:few]
 
 
-WIDE = 256
+CHANNELS_AT_ONCE = 256
 """Channels that are normalised together: their sums stay in the cache."""
 
 
@@ -256,11 +256,11 @@ def normalise(images, x, weight, bias, mean, var, momentum, eps, out, means, inv
         inverses: shape (channels,), to fill: 1 over the standard deviations.
     """
     rows, channels = x.shape
-    sums, alpha = np.empty(WIDE, np.float64), np.empty(WIDE, np.float32)
-    beta, of = np.empty(WIDE, np.float32), np.empty(WIDE, np.float32)
+    sums, alpha = np.empty(CHANNELS_AT_ONCE, np.float64), np.empty(CHANNELS_AT_ONCE, np.float32)
+    beta, of = np.empty(CHANNELS_AT_ONCE, np.float32), np.empty(CHANNELS_AT_ONCE, np.float32)
     one, count = np.float32(1), np.float32(rows)
-    for first in range(0, channels, WIDE):
-        n = np.uint64(min(WIDE, channels - first))
+    for first in range(0, channels, CHANNELS_AT_ONCE):
+        n = np.uint64(min(CHANNELS_AT_ONCE, channels - first))
         sums[:] = 0
         for r in range(rows):
             row = x[r, first:]
@@ -299,13 +299,16 @@ def normalised(images, x, weight, means, inverses, gradient, of_x, of_weight, of
     """Fill `of_x`, `of_weight` and `of_bias` with the gradients of `normalise`."""
     rows, channels = x.shape
     each, count = rows // images, np.float32(rows)
-    ones, twos = np.empty((LANE, WIDE), np.float32), np.empty((LANE, WIDE), np.float32)
-    sums, dots = np.empty(WIDE, np.float64), np.empty(WIDE, np.float64)
-    mean, inverse = np.empty(WIDE, np.float32), np.empty(WIDE, np.float32)
-    scale, middle = np.empty(WIDE, np.float32), np.empty(WIDE, np.float32)
-    w = np.empty(WIDE, np.float32)
-    for first in range(0, channels, WIDE):
-        n = np.uint64(min(WIDE, channels - first))
+    ones, twos = (
+        np.empty((LANE, CHANNELS_AT_ONCE), np.float32),
+        np.empty((LANE, CHANNELS_AT_ONCE), np.float32),
+    )
+    sums, dots = np.empty(CHANNELS_AT_ONCE, np.float64), np.empty(CHANNELS_AT_ONCE, np.float64)
+    mean, inverse = np.empty(CHANNELS_AT_ONCE, np.float32), np.empty(CHANNELS_AT_ONCE, np.float32)
+    scale, middle = np.empty(CHANNELS_AT_ONCE, np.float32), np.empty(CHANNELS_AT_ONCE, np.float32)
+    w = np.empty(CHANNELS_AT_ONCE, np.float32)
+    for first in range(0, channels, CHANNELS_AT_ONCE):
+        n = np.uint64(min(CHANNELS_AT_ONCE, channels - first))
         for c in range(n):
             mean[c], inverse[c], w[c] = means[first + c], inverses[first + c], weight[first + c]
         sums[:], dots[:] = 0, 0
@@ -437,7 +440,7 @@ def _of_weights(
 ) -> tuple[Tensor, Tensor]:
     shape, taps, places, across, _, wide = _plan(x.shape, w.shape, tuple(geometry), back=False)
     weights, bias = torch.empty_like(w, memory_format=torch.contiguous_format), w.new_empty(len(w))
-    block = BLOCK if wide else int(shape[10] * shape[11])
+    block = PIXELS_AT_ONCE if wide else int(shape[10] * shape[11])
     compiled(weigh)(
         *(shape, _flat_images(x), taps, _flat_images(gradient), places, across, block, not wide),
         *(weights.view(-1).numpy(), bias.numpy()),

@@ -23,7 +23,7 @@ from torch import Tensor
 from xortune.trainers.kernels.cache import compiled
 from xortune.trainers.kernels.formulas import INLINE
 
-BLOCK = 2**16
+NUMBERS_AT_ONCE = 2**16
 """Numbers of the models that are stepped together: they and their states stay in the cache."""
 
 
@@ -164,7 +164,7 @@ class StackOptimizer:
         places = zip(self._groups, self._done, strict=True)
         table = np.stack([tables[groups, max(done, 1)] for groups, done in places])
         args = self._addresses, addresses, self._sizes, table, self._which
-        rows = max(1, BLOCK // self._states[0].shape[1])
+        rows = max(1, NUMBERS_AT_ONCE // self._states[0].shape[1])
         for first in range(0, len(self._which), rows):
             last = min(first + rows, len(self._which))
             self._step((*args, first, last), *(one[first:last] for one in self._states))
