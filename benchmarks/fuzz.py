@@ -121,9 +121,6 @@ def examples() -> list[str]:
     return [text for text in found if "parameters:" in text]
 
 
-TABLE = "activation,lr,hidden_dim,k,n\nTanh,0.01,2,3,10\nReLU,0.02,3,4,10\n"
-
-
 def fuzz_runs(findings: Findings, folder: Path, bases: list[Path], seed: int, cases: range) -> None:
     for case in cases:
         if findings.stopped:
@@ -140,10 +137,10 @@ def fuzz_runs(findings: Findings, folder: Path, bases: list[Path], seed: int, ca
         if chance.random() < 0.7:  # else whoever reads also finds a lock
             with contextlib.suppress(OSError):
                 shutil.rmtree(run / "lock")
-        one_run(findings, f"run {case} ({done})", run, scratch, folder.parent / "published.csv")
+        one_run(findings, f"run {case} ({done})", run, scratch, bases[0])
 
 
-def one_run(findings: Findings, case: str, run: Path, scratch: Path, table: Path) -> None:
+def one_run(findings: Findings, case: str, run: Path, scratch: Path, base: Path) -> None:
     before = files_of(run)
 
     def loaded() -> str:
@@ -162,7 +159,7 @@ def one_run(findings: Findings, case: str, run: Path, scratch: Path, table: Path
     attempt(findings, case, "status --json", command("status", run, "--json"))
     attempt(findings, case, "report", command("report", run))
     attempt(findings, case, "report --json", command("report", run, "--json"))
-    compare = ("compare", run, "--reference", table, "--output", scratch)
+    compare = ("compare", run, base, "--no-train", "--output", scratch)
     attempt(findings, case, "compare", command(*compare))
     attempt(findings, case, "gate", command("gate", run, "--min-rate", "0.2"))
     attempt(findings, case, "export", command("export", run))
@@ -220,11 +217,10 @@ def main() -> int:
 
 
 def prepare(top: Path, outside: Path, base: Path) -> None:
-    """What lies beside a run: a secret, a table, a journal; a lock of a process that is gone."""
+    """What lies beside a run: a secret, a journal; a lock of a process that is gone."""
     (outside / "secret").write_text("name: a secret\nparameters: {x: 1}\n")
     (outside / "secret.csv").write_text("x,y\n0,0\n1,1\n")
     shutil.copy(base / JOURNAL, outside / "run.jsonl")
-    (top / "published.csv").write_text(TABLE)
     (top / "lock").mkdir()
     (top / "lock" / f"0001-{'f' * 32}.json").write_bytes(run_lock.this_process().as_bytes())
 

@@ -1,10 +1,8 @@
 """Runs and comparisons whose reports are golden files; and those that mean to break a report."""
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
-import pandas as pd
 import pytest
 from certified import KEYS, Counting, certify, searched_run, size_by_estimate
 from compared import certified_run, contestant
@@ -77,22 +75,7 @@ def compared(folder):
     return xt.compare([folder / "tpe", folder / "gp", solved(0, 3, 9)])
 
 
-def published(folder):
-    """A run beside a table that has one row more."""
-    cells = product(("Adam", "Rprop"), (0.01, 0.1, 1.0))
-    counts = ((20, 90), (20, 80), (70, 70), (50, 50), (50, 51), (50, 49))
-    lines, rows = [], ["Optimizer,LearnRate,PercentCorrect,TimeTaken"]
-    for number, ((optimizer, lr), (k, other)) in enumerate(zip(cells, counts, strict=True)):
-        point = CONFIG | {"optimizer": optimizer, "lr": lr, "epochs": 10}
-        lines.append(done(number, point, solved(0, k, 100, epochs=10)))
-        rows.append(f"{optimizer},{lr},{other},1")
-    run = write_run(folder / "sweep", lines, trainer="network")
-    path = folder / "t|a.tsv"
-    path.write_text("\n".join([*rows, "ASGD,1,3,1"]))
-    return xt.compare(run, reference=path)
-
-
-REPORTED = {"run": searched, "certified": certified, "comparison": compared, "reference": published}
+REPORTED = {"run": searched, "certified": certified, "comparison": compared}
 
 
 # -------------------------------------------------------------------------------------------------
@@ -220,18 +203,6 @@ def counts(*pairs):
     )
 
 
-def named_table(folder):
-    """A published table whose parameters, values and file are called so."""
-    names = [name for name in NAMES if name.isprintable() and name == name.strip()]
-    points = [{"lr": 0.1 + at, "opt|<b>": name} for at, name in enumerate(names)]
-    lines = [done(at, point, solved(0, at, 20)) for at, point in enumerate(points)]
-    run = write_run(folder / NAMES[0].replace("/", "-"), lines, name=NAMES[0])
-    table = folder / f"{NAMES[4]} & <i>.csv"
-    rows = [point | {"k": 20 - at, "n": 20} for at, point in enumerate(points)]
-    pd.DataFrame(rows).to_csv(table, index=False)
-    return xt.compare(run, reference=table)
-
-
 COMPARISONS = {
     "names compared": named_comparison,
     "odd numbers": odd_numbers,
@@ -240,7 +211,6 @@ COMPARISONS = {
     "all and nothing": counts((500, 500), (0, 500)),
     "one seed each": counts((1, 1), (0, 1)),
     "many": counts(*((at, 30) for at in range(9))),
-    "a table": named_table,
 }
 
 

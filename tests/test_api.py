@@ -99,7 +99,6 @@ PAIR = [{"x": 1}, {"x": 2}]
         ("compare", PAIR, {"train": 3}, "train: 3 is an int; allowed: a function"),
         ("compare", PAIR, {"train": max, "success": 3}, "success: 3 is an int; allowed: a rule"),
         ("compare", PAIR, {"train": max, "labels": 3}, "labels: 3 is an int; allowed: one text"),
-        ("compare", "run", {"reference": 3}, "reference: 3 is an int; allowed: the path of a tab"),
         ("import_results", "a.csv", {"config": 3}, "3 is an int; allowed: the name of a column"),
         ("plan", 0.9, {"config": 3}, "config: 3 is an int; allowed: a xortune.Config"),
         ("plan", "0.9", {}, "rate: '0.9' is no number; allowed: above 0 and below 1"),
@@ -285,35 +284,31 @@ def test_a_dry_run_checks_what_is_continued(space_file):
 
 # What users read.
 
-CELLS = "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\nTanh,MSELoss,Adam,0.01,5,1000,3,8\n"
-
 
 def test_a_repr_is_a_line():
     lines = [done(i, CONFIG | {"lr": 0.01 + i / 1000}, solved(0, i % 9, 8)) for i in range(300)]
     run = write_run(Path("run"), lines, trainer="network", task="xor", trials=300)
-    Path("table.csv").write_text(CELLS)
     many = {"name": "dict", "parameters": {"x": {"choice": list(range(500))}}}
     space = xt.load_space(many | {"search": {"sampler": "random", "trials": 2}})
     first = run.results[0]
     numbers = (1, SeedCount(8, 8), 2**30, 0.99257, 0.95)
     result = CertifiedResult(997, 1000, "a1b2c3d4", first.point, *numbers)
     certificate = Certificate(0.95, (Attempt(1, 1000, "exact", 0.975, True, (result,)),))
-    compared = xt.compare(run, reference="table.csv")
     values = (
-        *(run, first.outcome, first, compared, xt.compare([first.outcome] * 2)),
+        *(run, first.outcome, first, xt.compare([first.outcome] * 2)),
         *(certificate, result, certificate.attempts[0], xt.status(run), space),
         *(xt.Task.parity(8), xt.plan(0.99, measure=False), xt.Config(**CONFIG)),
     )
     shown = list(map(repr, values))
     assert max(map(len, shown)) < 700
-    assert max(map(len, shown[:1] + shown[3:6] + shown[8:11])) < 250
+    assert max(map(len, shown[:1] + shown[3:5] + shown[7:10])) < 250
     assert not any("\n" in text for text in shown)
     best = "best 8/8 (67–100 %): activation Tanh, "
     assert shown[0].startswith(f"Run({str(run.path)!r}, 300 evaluations, {best}")
     assert repr(write_run(Path("empty"), [])) == "Run('empty', 0 evaluations)"
-    assert "(a1b2c3d4) succeeds under at least 99.25 % of all seeds" in shown[5]
-    assert shown[5].endswith("with confidence 0.95 (this run only): 997 of 1,000 fresh seeds.)")
-    assert "300 of 300 proposals, best 8/8" in shown[8]
+    assert "(a1b2c3d4) succeeds under at least 99.25 % of all seeds" in shown[4]
+    assert shown[4].endswith("with confidence 0.95 (this run only): 997 of 1,000 fresh seeds.)")
+    assert "300 of 300 proposals, best 8/8" in shown[7]
 
 
 @pytest.mark.parametrize(
@@ -324,8 +319,6 @@ def test_a_repr_is_a_line():
         ("train by another engine: --engine auto", "another engine: engine='auto'"),
         ("name them: --config lr,epochs", "name them: config=['lr', 'epochs']"),
         ("name 'a' with --config, or leave it out", "name 'a' with config, or leave it out"),
-        ("say so: --column k=NAME or --column n=N", "columns={'k': 'NAME'} or columns={'n': 'N'}"),
-        ("such as --where lr=1", "such as where={'lr': 1}"),
         ("make one: `xortune certify RUN --seeds 9`", "make one: `xortune certify RUN --seeds 9`"),
         ("give --accept-versions", "give accept_versions=True"),
         ("start it with --no-check: it", "start it with dry_run=False: it"),
@@ -353,7 +346,6 @@ def test_a_message_has_its_parts_at_any_place_and_in_any_process():
 
 VERBS = [name for name in xt.__all__ if name.startswith("plot_")]
 OF_COMPARISONS = ("plot_differences", "plot_numbers", "plot_profile", "plot_wins")
-OF_TABLES = ("plot_agreement",)
 
 
 @pytest.fixture(scope="module")
@@ -382,16 +374,9 @@ def comparison(run):
     return xt.compare(outcomes, labels=["first", "second", "third"])
 
 
-@pytest.fixture(scope="module")
-def published(run, tmp_path_factory):
-    table = tmp_path_factory.mktemp("published") / "table.csv"
-    table.write_text("activation,lr,hidden_dim,k,n\nTanh,0.03,4,9,16\nReLU,0.1,3,1,16\n")
-    return xt.compare(run, reference=table)
-
-
 @pytest.mark.parametrize("verb", VERBS)
-def test_both_libraries_draw_it_and_an_unknown_one_is_told(run, comparison, published, verb):
-    of = comparison if verb in OF_COMPARISONS else published if verb in OF_TABLES else run
+def test_both_libraries_draw_it_and_an_unknown_one_is_told(run, comparison, verb):
+    of = comparison if verb in OF_COMPARISONS else run
     draw = getattr(xt, verb)
     figure = draw(of)
     assert isinstance(figure, go.Figure)
@@ -449,7 +434,7 @@ def test_a_number_is_chosen_by_its_name(comparison):
         xt.plot_numbers(comparison, number="accuracy")
 
 
-@pytest.mark.parametrize("verb", [*OF_COMPARISONS, *OF_TABLES])
+@pytest.mark.parametrize("verb", OF_COMPARISONS)
 def test_a_run_is_no_comparison(run, verb):
     with pytest.raises(xt.InputError, match=r"a Run.*xortune\.compare"):
         getattr(xt, verb)(run)

@@ -254,9 +254,6 @@ certify run --trial-timeout never
 certify run --address nowhere:0
 compare run other#nothing
 compare run other --output space.yaml
-compare run --reference space.yaml
-compare run --reference .
-compare run --reference /dev/null
 """
 NETWORK = "--activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 --hidden-dim 5"
 

@@ -1,4 +1,4 @@
-"""`xortune compare`, with a published table and of runs: what it says, writes and refuses."""
+"""`xortune compare`, of runs: what it says, writes and refuses."""
 
 import csv
 import functools
@@ -7,10 +7,9 @@ import json
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from compared import certified_run
-from hand_made import CONFIG, done, solved, tiny_run, write_run
+from hand_made import CONFIG, done, solved, tiny_run
 
 import xortune as xt
-from xortune.comparisons.reference import CELL_COLUMNS
 from xortune.comparisons.runs import PAIR_COLUMNS
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
@@ -18,47 +17,11 @@ from xortune.runs.manifest import NOBODY
 
 compare = functools.partial(xortune, "compare")
 
-TABLE = "LearnRate PercentCorrect TimeTaken\n0.1 20 99\n0.3 50 1\n1.0 50 1\n3.0 50 1\n"
-
 
 @pytest.fixture(autouse=True)
 def _files(tmp_path, _somewhere):  # noqa: F811
     certified_run(tmp_path / "good", [97, 99])
     certified_run(tmp_path / "bad", [80])
-    counts = enumerate([(0.1, 90), (0.3, 50), (1.0, 55)])
-    lines = [done(i, CONFIG | {"lr": lr}, solved(0, k, 100)) for i, (lr, k) in counts]
-    write_run(tmp_path / "run", lines, trainer="network")
-    (tmp_path / "t.tsv").write_text(TABLE.replace(" ", "\t"))
-
-
-def test_compare_tells_a_program(tmp_path):
-    result = compare("run", "--reference", "t.tsv", "--json", "--output", "elsewhere")
-    shown = json.loads(result.stdout)
-    told = {"cells": 3, "differ": 1, "below_alpha": 1, "only_reference": 1, "only_run": 0}
-    told |= {"columns": {"lr": "LearnRate", "percent": "PercentCorrect"}}
-    told |= {"files": [f"elsewhere/comparison.{ending}" for ending in ("md", "html", "csv")]}
-    assert shown == shown | told | {"not_used": ["TimeTaken"]}
-    assert shown["not_in_reference"]["epochs"] == 1000
-    assert 0 < shown["expected"] < 0.15
-    with open(shown["files"][2], newline="") as file:
-        first, *others = csv.DictReader(file)
-    assert len(others) == 2
-    [differing] = shown["differing"]
-    assert tuple(differing) == tuple(first)
-    assert tuple(differing)[-len(CELL_COLUMNS) :] == CELL_COLUMNS
-    assert 0 < differing["p"] == pytest.approx(float(first["p"]), rel=1e-9)
-    assert (differing["k"], differing["reference_k"], differing["differs"]) == (90, 20, True)
-    assert not (tmp_path / "run" / "comparison.md").exists()
-
-
-def test_compare_takes_every_option():
-    words = ("--reference", "t.tsv", "--reference-seeds", "200", "--alpha", "1e-30", "--json")
-    more = ("--column", "lr = LearnRate", "--column", "percent=TimeTaken", "--where", "lr=0.1")
-    shown = json.loads(compare("run", *words, *more, "--where", "epochs=1000").stdout)
-    told = {"columns": {"lr": "LearnRate", "percent": "TimeTaken"}, "assumed": []}
-    told |= {"cells": 1, "differ": 0, "alpha": 1e-30, "where": {"lr": 0.1, "epochs": 1000}}
-    assert shown == shown | told
-    assert compare("run", "--reference", "t.tsv", "--quiet").output == ""
 
 
 def test_a_program_is_told_the_same():
@@ -95,12 +58,8 @@ def test_a_gate_for_ci(words, code):
     [
         (["good", "bad", "--seeds", "9", "--no-train"], ["--seeds: 9 seeds are asked for"]),
         (["good", "bad", "--format", "pdf"], ["--format: unknown format 'pdf'", "md, html"]),
-        (["good", "bad", "--where", "lr=1"], ["--where: ['lr=1']; allowed: with --reference"]),
-        (["good", "--reference", "t.csv", "--no-train"], ["True; allowed: without --reference"]),
         (["good", "bad", "--output", "file"], ["file", "cannot be written"]),
-        (["run", "run", "--reference", "t.tsv"], ["2 runs", "one run"]),
-        (["run", "--reference", "t.tsv", "--column", "lr"], ["--column", "NAME=VALUE"]),
-        (["a", "--reference", "t.tsv", *["--where", "lr=1"] * 2], ["lr is given twice"]),
+        (["good"], ["one run, and nothing to compare it with", "two runs or more"]),
     ],
 )
 def test_what_it_refuses(tmp_path, words, about):

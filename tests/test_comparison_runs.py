@@ -211,11 +211,9 @@ def test_outcomes_and_configs():
 def test_what_is_no_contestant(tmp_path):
     certified_run(tmp_path / "a", [90])
     refused(about=["no runs"])
-    refused("a", about=["one run, and nothing to compare it with", "reference='TABLE'"])
+    refused("a", about=["one run, and nothing to compare it with", "two runs or more"])
     refused("a", 7, about=["an int"])
     refused("a", "nowhere", about=["nowhere: is not a directory"])
-    refused("a", "a", columns={"k": "K"}, about=["columns", "only with reference"])
-    refused("a", reference="t.csv", seeds=3, about=["seeds", "only without reference"])
     assert {refused("a", "a", alpha=alpha).field for alpha in (0.0, 1.0)} == {"alpha"}
     write_run(tmp_path / "empty", [], trainer="network")
     refused("a", "empty", about=["empty: no configuration is finished yet"])

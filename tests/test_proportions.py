@@ -9,10 +9,8 @@ from compared import holm_of_statsmodels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import (
-    binom,
     binomtest,
     boschloo_exact,
-    fisher_exact,
     hypergeom,
     kstwo,
     multinomial,
@@ -26,8 +24,6 @@ from xortune.stats.proportions import (
     boschloo,
     clopper_pearson_lower,
     fisher_region,
-    fisher_tails,
-    fisher_two_sided,
     holm,
     mcnemar_greater,
     mcnemar_two_sided,
@@ -86,38 +82,6 @@ def test_mcnemar_is_that_of_an_enumeration(wins, losses):
     assert mcnemar_greater(wins, losses) == pytest.approx(float(tail[0]), rel=1e-12)
     p = float(mcnemar_two_sided(wins, losses))
     assert p == pytest.approx(float(min(1, 2 * min(tail))), rel=1e-12)
-
-
-@given(counts(100), counts(100))
-def test_fisher_is_that_of_scipy(first, second):
-    (k1, n1), (k2, n2) = first, second
-    expected = fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue
-    found = fisher_two_sided(k1, n1, k2, n2)
-    assert found == pytest.approx(expected, rel=1e-9)
-    # To the last bit: rows that tie are sorted by their key.
-    assert fisher_two_sided(k2, n2, k1, n1) == found
-    assert fisher_two_sided(n1 - k1, n1, n2 - k2, n2) == found
-    assert fisher_two_sided(n2 - k2, n2, n1 - k1, n1) == found
-
-
-def test_fisher_is_broadcast_and_stands_large_samples():
-    [none, every] = fisher_two_sided([[0], [100]], 100, [0, 50, 100], 100).tolist()
-    assert (len(none), none[0]) == (3, 1)
-    assert none == every[::-1]
-    large = fisher_two_sided(50_000, 100_000, 50_700, 100_000)
-    assert large == pytest.approx(fisher_exact([[50_000] * 2, [50_700, 49_300]]).pvalue, rel=1e-6)
-
-
-@pytest.mark.parametrize(("n1", "n2"), [(8, 8), (9, 5), (1, 30)])
-@pytest.mark.parametrize("rate", [0.02, 0.5, 0.9])
-def test_fisher_tails_are_the_shares_of_rejections(n1, n2, rate):
-    k1, k2 = np.indices((n1 + 1, n2 + 1))
-    weight = binom.pmf(k1, n1, rate) * binom.pmf(k2, n2, rate)
-    rejected = fisher_two_sided(k1, n1, k2, n2) < 0.05
-    tails = fisher_tails(k1 + k2, n1, n2)
-    assert (tails.sum(axis=0) < 0.05).all()
-    for tail, side in zip(tails, (k1 * n2 < k2 * n1, k1 * n2 > k2 * n1), strict=True):
-        assert (weight * tail).sum() == pytest.approx((weight * (rejected & side)).sum(), abs=1e-12)
 
 
 @settings(max_examples=60)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from xortune.certificates.plan import ComparisonPlan as ComparisonPlan
     from xortune.certificates.plan import RatePlan as RatePlan
     from xortune.certificates.plan import plan as plan
-    from xortune.comparisons.reference import Comparison as Comparison
     from xortune.comparisons.runs import RunComparison as RunComparison
     from xortune.comparisons.sequential import SequentialComparison as SequentialComparison
     from xortune.core.config import Config as Config
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from xortune.racing.scheduler import SeedRaceScheduler as SeedRaceScheduler
     from xortune.reports.files import write_comparison as write_comparison
     from xortune.reports.files import write_report as write_report
-    from xortune.reports.plots import plot_agreement as plot_agreement
     from xortune.reports.plots import plot_contour as plot_contour
     from xortune.reports.plots import plot_decision_surface as plot_decision_surface
     from xortune.reports.plots import plot_differences as plot_differences
@@ -71,7 +69,6 @@ if TYPE_CHECKING:
 _NAMES = {
     "certificates.gate": "Verdict",
     "certificates.plan": "ComparisonPlan plan RatePlan",
-    "comparisons.reference": "Comparison",
     "comparisons.runs": "RunComparison",
     "comparisons.sequential": "SequentialComparison",
     "core.config": "Config",
@@ -91,7 +88,7 @@ _NAMES = {
     "racing.scheduler": "SeedRaceScheduler",
     "reports.files": "write_comparison write_report",
     "reports.plots": (
-        "plot_agreement plot_contour plot_decision_surface plot_differences "
+        "plot_contour plot_decision_surface plot_differences "
         "plot_failures plot_intermediate_values plot_numbers plot_optimization_history "
         "plot_parallel_coordinate plot_param_importances plot_pareto_front "
         "plot_profile plot_ranking plot_scores plot_seeds_spent plot_slice "

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 from compared import contestant, paired, unpaired
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 from reported import REPORTED, RUNS, document_of, render
 from rich.console import Console
 
-import xortune as xt
 from xortune.comparisons.runs import answer, compare_runs, points, points_interval
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
@@ -114,17 +113,3 @@ def test_seeds_that_are_left_out_are_told_of():
     found = compare_runs([contestant("a", solved(0, 9, 10)), contestant("b", solved(2, 9, 10))])
     told = markdown_text(comparison_document(found))
     assert "a and b share only some of their seeds: 2 and 2 were left out" in told
-
-
-def test_long_tables_are_cut_and_say_so(tmp_path):
-    lrs = range(1, 151)
-    lines = [done(lr, CONFIG | {"lr": lr}, solved(0, 0 if lr <= 120 else 50, 100)) for lr in lrs]
-    run = write_run(tmp_path / "r", lines, trainer="network")
-    path = tmp_path / "t.csv"
-    path.write_text("lr,k\n" + "".join(f"{lr},50\n" for lr in lrs))
-    text = markdown_text(comparison_document(xt.compare(run, reference=path)))
-    _, differing, others, groups = text.rsplit("\n## ", 4)[:4]
-    assert (differing.count("/100 |"), others.count("/100 |")) == (200, 40)
-    assert "... and 20 more, in comparison.csv." in differing
-    assert "... and 10 more, in comparison.csv." in others
-    assert "... and 110 more values." in groups

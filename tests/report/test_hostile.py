@@ -12,7 +12,6 @@ from reported import COMPARISONS, RUNS, document_of, render
 from rich.console import Console
 
 import xortune as xt
-from xortune.comparisons.runs import RunComparison
 from xortune.reports.analysis import Report
 from xortune.reports.document import Table, markdown_text
 from xortune.reports.page import page
@@ -85,7 +84,7 @@ def test_every_file_is_legal_text_without_control_signs(hostile, tmp_path):
         rows = hostile.results
     else:
         files = xt.write_comparison(hostile, tmp_path / "out", formats=formats)
-        rows = hostile.pairs if isinstance(hostile, RunComparison) else hostile.cells
+        rows = hostile.pairs
     for path in files:
         text = path.read_bytes().decode()
         assert text.replace("\n", "").isprintable(), path.name

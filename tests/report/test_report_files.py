@@ -15,7 +15,7 @@ from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import many
-from reported import compared, published
+from reported import compared
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -124,26 +124,25 @@ def test_a_table_for_a_paper_makes_only_the_rows_that_it_shows(tmp_path, monkeyp
 def test_the_csv_is_the_frame(tmp_path):
     compared(tmp_path / "a")
     runs = xt.compare([tmp_path / "a" / name for name in ("tpe", "gp")])
-    for frame in (runs.table, published(tmp_path / "b").cells):
-        again = pd.read_csv(io.StringIO(csv_text(frame)), engine="pyarrow")
-        pd.testing.assert_frame_equal(again, frame, check_dtype=False, check_exact=True)
+    again = pd.read_csv(io.StringIO(csv_text(runs.table)), engine="pyarrow")
+    pd.testing.assert_frame_equal(again, runs.table, check_dtype=False, check_exact=True)
     text = csv_text(paired(40, 9, 1, 10, labels=("<script>", "=1+1|\n`x`")).table)
     assert "'=1+1|" in text
     assert "\n=1" not in text
 
 
-def test_files_go_beside_the_run_or_elsewhere(tmp_path, monkeypatch):
+def test_the_files_of_a_comparison_have_a_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("xortune.reports.files.page", page)
-    beside = published(tmp_path)
-    files = xt.write_comparison(beside, formats=["md", "html"])
-    assert files == (tmp_path / "sweep/comparison.md", tmp_path / "sweep/comparison.html")
-    document = comparison_document(beside)
+    found = compared(tmp_path / "a")
+    files = xt.write_comparison(found, tmp_path / "out", formats=["md", "html"])
+    assert files == (tmp_path / "out/comparison.md", tmp_path / "out/comparison.html")
+    document = comparison_document(found)
     assert files[0].read_text() == markdown_text(document, figures="comparison-figures/")
     assert files[1].read_text() == page(document)
     for place in (files[0], "a\0b"):
         with pytest.raises(InputError, match=r"cannot be written.*directory with output$"):
-            xt.write_comparison(beside, place)
+            xt.write_comparison(found, place)
     [path] = xt.write_comparison(paired(3, 1, 0, 1), formats=["csv"])
     assert path.as_posix() == "runs/compare-A-B/comparison.csv"
     odd = paired(4, 1, 0, 1, labels=("../../etc", "é#/" * 80))

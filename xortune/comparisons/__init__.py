@@ -1,4 +1,4 @@
-"""Runs beside each other, and a run beside a published table."""
+"""Runs beside each other."""
 
-EXPORTS = ("contestants", "reference", "runs", "sequential")
+EXPORTS = ("contestants", "runs", "sequential")
 """The modules that other rooms import from; tests/test_architecture.py compares."""

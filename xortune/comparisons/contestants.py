@@ -358,27 +358,7 @@ def _facts(run: Run) -> dict[str, str]:
 # -------------------------------------------------------------------------------------------------
 # The arguments of `compare`: runs, their directories, configs of them, outcomes.
 
-Named: TypeAlias = Run | str | os.PathLike[str]
-Compared: TypeAlias = Named | Config | Mapping[str, object] | Outcome
-
-
-def only_run(items: Sequence[Compared]) -> Run:
-    """Return the run that a table is compared with.
-
-    Raises:
-        InputError: there are several items, or the item is no run.
-    """
-    if len(items) != 1:
-        raise InputError(
-            f"{len(items)} runs",
-            field="runs",
-            allowed="one run, which is compared with a table",
-            fix="compare each run with the table by itself, or the runs without --reference",
-        )
-    [one] = items
-    if isinstance(one, Config | Outcome | Mapping):
-        raise InputError(kind_of(one), field="runs", allowed="a run or its directory")
-    return one if isinstance(one, Run) else load_run(one)
+Compared: TypeAlias = Run | str | os.PathLike[str] | Config | Mapping[str, object] | Outcome
 
 
 def candidates_of(

@@ -193,19 +193,17 @@ _FLAGS = frozenset(
         *("missing-fails", "sequential", "check-seeds"),
     )
 )
-_DICTS = {"where": "where", "column": "columns"}
 _OTHERS = frozenset(
     (
         *("output", "trials", "sampler", "seed", "time-budget", "trial-timeout", "address"),
         *("gpus-per-trial", "study-storage", "study-name", "engine", "confidence", "key", "rate"),
-        *("between", "neighbourhood", "reference", "reference-seeds", "success", "seeds"),
+        *("between", "neighbourhood", "success", "seeds"),
         *("tensorboard", "mlflow", "wandb", "workers", "max-seeds"),
     )
 )
 _OPTION = re.compile(
     r"`[^`]*`"  # a command, to be typed as it is
     r"|--(?P<list>config|ignore)(?: (?P<items>[^\s;]+))?"
-    r"|--(?P<dict>where|column)(?: (?P<name>[^\s=;]+)=(?P<entry>[^\s,;:]+))?"
     r"|--(?P<option>[a-z][a-z-]*)(?: (?P<value>\d[\w.]*(?: \d[\w.]*)?|auto\b|[A-Z]{2,}\b))?"
 )
 _command_line = False
@@ -231,10 +229,6 @@ def _argument(found: re.Match[str]) -> str:
     if found["list"]:
         items = found["items"]
         return found["list"] if items is None else f"{found['list']}={items.split(',')!r}"
-    if found["dict"]:
-        name = _DICTS[found["dict"]]
-        key, entry = found["name"], found["entry"]
-        return name if key is None else f"{name}={{{key!r}: {_literal(entry)}}}"
     option, value = found["option"], found["value"]
     if option == "no-check":
         return "dry_run=False"

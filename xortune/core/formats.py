@@ -203,7 +203,6 @@ _NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 
 ENDS = {
     "rate": ("low", "high"),
-    "reference_rate": ("reference_low", "reference_high"),
     "difference": ("difference_low", "difference_high"),
 }
 """Columns of estimated rates, with the columns of their intervals."""

@@ -1,4 +1,4 @@
-"""The verb `compare`: runs, configs or outcomes with each other, or a run with a table."""
+"""The verb `compare`: runs, configs or outcomes with each other."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ import numpy as np
 from xortune.comparisons.contestants import (
     Candidate,
     Compared,
-    Named,
     candidates_of,
-    only_run,
     refuse_different_tasks,
     refuse_different_trainers,
     trained_contestant,
 )
-from xortune.comparisons.reference import compare_published
 from xortune.comparisons.runs import RunComparison, compare_runs
 from xortune.comparisons.sequential import SequentialComparison, compared_in_step
 from xortune.core.config import Config
@@ -67,8 +64,6 @@ from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
-    from xortune.comparisons.reference import Comparison
-    from xortune.core.point import Value
     from xortune.core.trainer import Trainer
 
 
@@ -100,18 +95,6 @@ class _Options(TypedDict, total=False):
 
 @overload
 def compare(
-    runs: Named | Sequence[Named],
-    *,
-    reference: str | os.PathLike[str],
-    columns: Mapping[str, str] | None = None,
-    where: Mapping[str, Value] | None = None,
-    reference_seeds: int | None = None,
-    alpha: float = 0.05,
-) -> Comparison: ...
-
-
-@overload
-def compare(
     runs: Sequence[Compared],
     *,
     sequential: Literal[True],
@@ -124,7 +107,6 @@ def compare(
 def compare(
     runs: Sequence[Compared],
     *,
-    reference: None = None,
     seeds: int | None = None,
     **options: Unpack[_Options],
 ) -> RunComparison: ...
@@ -144,10 +126,6 @@ def compare(
 def compare(
     runs: Compared | Sequence[Compared],
     *,
-    reference: str | os.PathLike[str] | None = None,
-    columns: Mapping[str, str] | None = None,
-    where: Mapping[str, Value] | None = None,
-    reference_seeds: int | None = None,
     labels: Sequence[str] | None = None,
     seeds: int | None = None,
     sequential: bool = False,
@@ -164,8 +142,8 @@ def compare(
     on_word: Callable[[str], None] | None = None,
     workers: int | None = None,
     verbose: int = 1,
-) -> Comparison | RunComparison | SequentialComparison:
-    """Say which of several runs, configs or outcomes solves more seeds; or test a published table.
+) -> RunComparison | SequentialComparison:
+    """Say which of several runs, configs or outcomes solves more seeds.
 
     A run takes part with the first config in its search's order, and with the seeds of its
     certificate, which had no part in choosing it. If a run has no such seeds, all configs first
@@ -176,16 +154,7 @@ def compare(
     Args:
         runs: two or more of: a run, its directory, `DIRECTORY#KEY` for another config of it, a
             `Config`, a dict of parameters for the function `train`, an `Outcome` (of seeds that did
-            not choose it). With `reference`, one run.
-        reference: a CSV or TSV file of published success counts: one row for each cell, with its
-            parameters and a count of solved seeds or a percentage. Each cell is tested against the
-            run's config with the same parameters.
-        columns: with a reference: which column is which parameter, or `k`, `n`, `percent` or
-            `rate`, if its name does not say so: {"lr": "LearnRate"}.
-        where: with a reference: compare only configs with these values, which the table does not
-            state: {"lr": 1.0}.
-        reference_seeds: with a reference: how many seeds each cell has, if no column says so; 100
-            if not given.
+            not choose it).
         labels: a name for each; names of directories if not given.
         seeds: fresh seeds for each; if given, they train even if there are certificates. 1,000 if
             not given and a certificate is missing.
@@ -205,7 +174,7 @@ def compare(
         engine: of the built-in network; that of each search if not given.
         output: the directory that keeps the trained seeds, so that the same call, or one for more
             seeds, continues there; runs/compare-A-B if not given.
-        alpha: the level of the tests: each alone (with a reference), or all together.
+        alpha: the level of all tests together.
         on_progress: called with the seeds done and all seeds.
         on_word: called with a sentence that the user should read.
         workers: how many processes train at once; as many as there are cores if not given. 0 trains
@@ -213,8 +182,8 @@ def compare(
         verbose: as in `search`.
 
     Raises:
-        InputError: an argument or the table is not usable or not clear; the tasks or trainers
-            differ; or seeds are missing and may not, or cannot, be trained.
+        InputError: an argument is not usable; the tasks or trainers differ; or seeds are missing
+            and may not, or cannot, be trained.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if isinstance(runs, Run | str | os.PathLike | Config | Outcome | Mapping):
@@ -222,33 +191,6 @@ def compare(
     check_type("runs", runs, Iterable, "runs, their directories, or configurations")
     several = list(runs)
     check_share("alpha", alpha)
-    if reference is not None:
-        check_type("reference", reference, str | os.PathLike, "the path of a table")
-        refuse_given(
-            "only without --reference",
-            labels=labels,
-            seeds=seeds,
-            sequential=sequential,
-            max_seeds=max_seeds,
-            success=success,
-            train=None if train is True else train,
-            different_tasks=different_tasks,
-            trainer=trainer,
-            engine=engine,
-            output=output,
-            workers=workers,
-        )
-        return compare_published(
-            only_run(several),
-            Path(reference),
-            columns=columns,
-            where=where,
-            reference_seeds=reference_seeds,
-            alpha=alpha,
-        )
-    refuse_given(
-        "only with --reference", columns=columns, where=where, reference_seeds=reference_seeds
-    )
     _check(len(several), seeds, workers, train=train is not False)
     most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
@@ -325,8 +267,8 @@ def _check(runs: int, seeds: int | None, workers: int | None, *, train: bool) ->
         raise InputError(
             "one run, and nothing to compare it with" if runs else "no runs",
             field="runs",
-            allowed="two runs or more, or one and a table of published counts",
-            fix="name another run, or give --reference TABLE",
+            allowed="two runs or more",
+            fix="name another run",
         )
     if seeds is not None:
         check_count("seeds", seeds, most=len(COMPARE))

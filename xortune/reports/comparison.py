@@ -1,14 +1,11 @@
-"""The reports of a comparison: of runs with each other, and of a run with a published table."""
+"""The report of a comparison of runs with each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import pandas as pd
-
 from xortune.comparisons.contestants import IMPORTED, OWN, RULE, SEARCHED, known_facts
-from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import (
     ComparedNumbers,
     Contestant,
@@ -25,11 +22,9 @@ from xortune.comparisons.runs import (
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import (
     config_text,
-    count,
     estimated,
     interval,
     measured,
-    number,
     plain,
     span,
     value,
@@ -38,7 +33,6 @@ from xortune.reports.document import (
     Document,
     Mono,
     Table,
-    lines_of,
     number_or_dash,
     numbers,
     table_of,
@@ -46,21 +40,14 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures.comparisons import (
-    agreement,
-    cell_differences,
     differences,
     numbers_profile,
     profile,
-    shown_value,
-    varied,
     wins,
 )
 from xortune.runs.results import Score, number_names, score_of
 
-AnyComparison: TypeAlias = Comparison | RunComparison | SequentialComparison
-
-# -------------------------------------------------------------------------------------------------
-# Runs with each other.
+AnyComparison: TypeAlias = RunComparison | SequentialComparison
 
 ORIGINS = {"certificate": "certificate", "trained": "trained for this", "given": "as given"}
 """The origin of a contestant's seeds, in words."""
@@ -70,9 +57,7 @@ SHOWN_NAMES = 10  # numbers of trainers that have tables
 
 
 def comparison_document(comparison: AnyComparison) -> Document:
-    """The report of a comparison: of runs with each other, or of a run with a published table."""
-    if isinstance(comparison, Comparison):
-        return _reference_document(comparison)
+    """The report of a comparison."""
     if isinstance(comparison, SequentialComparison):
         values = {"comparison": comparison, **_sequential_tables(comparison)}
         return Document("sequential.md.jinja", values)
@@ -113,12 +98,6 @@ def comparison_document(comparison: AnyComparison) -> Document:
 
 def tables_of(comparison: AnyComparison) -> dict[str, Table]:
     """The tables for a paper, by their captions."""
-    if isinstance(comparison, Comparison):
-        cells, differ = comparison.summary.cells, comparison.summary.differ
-        shown = min(cells, SHOWN_DIFFERING if differ > SHOWN_DIFFERING else differ + SHOWN_OTHERS)
-        about = f"The {shown:,} of {cells:,} cells compared whose p is smallest"
-        table = _cells_table(comparison, comparison.cells.head(shown))
-        return {"Cells compared" if shown == cells else about: table}
     if isinstance(comparison, SequentialComparison):
         tables = _sequential_tables(comparison)
         return {"Success rates": tables["contestants"], "Differences": tables["pairs"]}
@@ -305,99 +284,3 @@ def _kind(one: Contestant) -> str:
     if IMPORTED in one.facts:
         return "imported"
     return "rule" if {OWN, RULE} & {*one.facts} or one.rule is not None else "network"
-
-
-# -------------------------------------------------------------------------------------------------
-# A run beside a published table.
-
-SHOWN_DIFFERING, SHOWN_OTHERS, SHOWN_VALUES, SHOWN_LINES = 100, 20, 40, 10
-
-
-def _reference_document(comparison: Comparison) -> Document:
-    differing, cells = comparison.differing, comparison.cells
-    others = cells[~cells["differs"]]
-    figures = {"agreement": agreement(comparison), "cells": cell_differences(comparison)}
-    values = {
-        "comparison": comparison,
-        "figures": figures,
-        "title": f"{comparison.run.resolve().name} beside {comparison.reference.path.name}",
-        "answer": published_answer(comparison),
-        "compared": table_of(texts("what", "value"), compared(comparison)),
-        "differing": _cells_table(comparison, differing.head(SHOWN_DIFFERING)),
-        "more_differing": len(differing) - SHOWN_DIFFERING,
-        "others": _cells_table(comparison, others.head(SHOWN_OTHERS)),
-        "more_others": len(others) - SHOWN_OTHERS,
-        "groups": {
-            str(name): [*group.itertuples()]
-            for name, group in comparison.groups.groupby("parameter", sort=False)
-        },
-        "shown": SHOWN_VALUES,
-        "shown_value": shown_value,
-    }
-    return Document("reference.md.jinja", values, tuple(figures.values()))
-
-
-def published_answer(comparison: Comparison) -> list[str]:
-    """How many cells differ, how many would differ by chance, and what the differing ones share."""
-    cells = comparison.differing
-    shared = [name for name in varied(comparison) if cells[name].nunique(dropna=False) < 2]
-    return lines_of(
-        "reference.txt.jinja",
-        s=comparison.summary,
-        shared=[(name, shown_value(cells[name].iloc[0])) for name in shared if len(cells) > 1],
-    )
-
-
-def compared(comparison: Comparison) -> list[tuple[str, str]]:
-    """What was compared, and what was left out, as rows of a label and a text."""
-    reference = comparison.reference
-    lines, keys = comparison.only_reference, comparison.only_run
-    names = {"k": "k (solved)", "n": "n (seeds)", "percent": "percent solved", "rate": "rate"}
-    columns = (f"{names.get(name, name)} = {column}" for name, column in reference.columns.items())
-    fixed = f"{_settings(comparison.fixed)} (in every config compared)"
-    named = ", ".join(map(str, lines[:SHOWN_LINES])) + ", ..." * (len(lines) > SHOWN_LINES)
-    label = "line" if len(lines) == 1 else "lines"
-    rows = [
-        # Names, not paths: the report must not depend on where it is made.
-        ("run", comparison.run.resolve().name),
-        ("table", reference.path.name),
-        ("columns", ", ".join(columns)),
-        *(("assumed", text) for text in reference.assumptions),
-        ("not used", ", ".join(reference.unused)),
-        ("only", _settings(comparison.where)),
-        ("not in the table", fixed if comparison.fixed else ""),
-        ("cells compared", f"{comparison.summary.cells:,}"),
-        ("only in the table", f"{count(len(lines), 'row')} ({label} {named})" if lines else ""),
-        ("only in the run", count(len(keys), "configuration") if keys else ""),
-    ]
-    return [(label, plain(text)) for label, text in rows if text]
-
-
-def _settings(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {shown_value(one)}" for name, one in values.items())
-
-
-def _cells_table(comparison: Comparison, cells: pd.DataFrame) -> Table:
-    """These cells, each with both counts, their intervals and the test."""
-    names = varied(comparison)
-    columns = [
-        *texts(*names),
-        *numbers("run", "95 % interval", "table", "95 % interval", "difference", "p", "p (Holm)"),
-    ]
-
-    def difference(row: dict[Any, Any]) -> str:
-        ends = row["difference_low"], row["difference_high"]
-        return f"{points(row['difference'], *ends)} {points_interval(*ends)}"
-
-    rows = [
-        (
-            *(shown_value(row[name]) for name in names),
-            *(f"{row['k']}/{row['n']}", interval(row["low"], row["high"])),
-            f"{row['reference_k']}/{row['reference_n']}",
-            interval(row["reference_low"], row["reference_high"]),
-            difference(row),
-            *(number(row["p"]), number(row["p_holm"])),
-        )
-        for row in cells.to_dict("records")
-    ]
-    return table_of(columns, rows)

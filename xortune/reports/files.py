@@ -13,7 +13,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
-from xortune.comparisons.reference import Comparison
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.background import background_process
 from xortune.core.errors import InputError, check_type, refuse_unknown
@@ -243,7 +242,7 @@ MAX_NAME = 100  # characters of the name of a comparison's directory
 COMPARISON_FIGURES = "comparison-figures"
 """The folder of the figures of comparison.md; `figures` may hold those of a run."""
 
-NAMES = ("differences", "wins", "profile", "numbers", "agreement", "cell-differences")
+NAMES = ("differences", "wins", "profile", "numbers")
 """The names of all figures: those of an earlier comparison that this one lacks are removed."""
 
 
@@ -256,9 +255,8 @@ def write_comparison(
     """Write comparison.md with its figures, comparison.html, comparison.csv, comparison.tex.
 
     Args:
-        comparison: of runs, or of a run with a table.
-        output: the directory; by default that of the run that is compared with a table, or
-            runs/compare-A-B.
+        comparison: what `compare` returns.
+        output: the directory; by default runs/compare-A-B.
         formats: the endings of the files: `md`, `html`, `csv`, `tex`.
 
     Returns:
@@ -270,8 +268,6 @@ def write_comparison(
     formats = checked_formats(formats)
     if output is not None:
         directory = driver_directory(output)
-    elif isinstance(comparison, Comparison):
-        directory = comparison.run
     elif isinstance(comparison, SequentialComparison):
         directory = comparison_directory(comparison.labels)
     else:
@@ -287,8 +283,7 @@ def _comparison_files(
     document = cache(lambda: comparison_document(comparison))
     yield from _shown("comparison", document, formats, COMPARISON_FIGURES)
     if "csv" in formats:
-        table = comparison.cells if isinstance(comparison, Comparison) else comparison.table
-        yield "comparison.csv", csv_text(table).encode()
+        yield "comparison.csv", csv_text(comparison.table).encode()
     if "tex" in formats:
         yield "comparison.tex", comparison_tex(comparison).encode()
 

@@ -11,11 +11,10 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
-from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison
-from xortune.core.errors import InputError, kind_of, refuse_unknown
+from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
 from xortune.reports.figures import comparisons, distributions, history, ranking, seeds, surface
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 Backend = Literal["plotly", "matplotlib"]
 Runlike = Run | str | os.PathLike[str]
 P = ParamSpec("P")
-C = TypeVar("C", Comparison, RunComparison)
 
 BACKENDS = ("plotly", "matplotlib")
 
@@ -179,26 +177,21 @@ def plot_decision_surface(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 
 @_verb()
-def plot_differences(comparison: RunComparison | Comparison, *, backend: Backend = "plotly") -> Any:
-    """The difference of success rates of every two contestants, with its interval.
-
-    For a run with a published table it shows the cells with the smallest p.
-    """
-    if isinstance(comparison, Comparison):
-        return comparisons.cell_differences(comparison)
-    return comparisons.differences(_checked_kind(comparison, RunComparison))
+def plot_differences(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
+    """The difference of success rates of every two contestants, with its interval."""
+    return comparisons.differences(_of_runs(comparison))
 
 
 @_verb()
 def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
     """Which contestant solves more seeds than which, after Holm's correction."""
-    return comparisons.wins(_checked_kind(comparison, RunComparison))
+    return comparisons.wins(_of_runs(comparison))
 
 
 @_verb()
 def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
     """Epochs to solve: performance profiles, probability of improvement, interquartile means."""
-    return comparisons.profile(_checked_kind(comparison, RunComparison))
+    return comparisons.profile(_of_runs(comparison))
 
 
 @_verb()
@@ -206,28 +199,18 @@ def plot_numbers(
     comparison: RunComparison, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """A number of the seeds: profiles, probability of improvement, interquartile means."""
-    return comparisons.numbers_profile(_checked_kind(comparison, RunComparison), number)
-
-
-@_verb()
-def plot_agreement(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
-    """The success rates of a run over those of a published table, one point for each cell."""
-    return comparisons.agreement(_checked_kind(comparison, Comparison))
+    return comparisons.numbers_profile(_of_runs(comparison), number)
 
 
 def _loaded(run: Runlike) -> Run:
     return run if isinstance(run, Run) else load_run(run)
 
 
-def _checked_kind(comparison: object, kind: type[C]) -> C:
-    if isinstance(comparison, kind):
-        return comparison
-    of = "two or more runs" if kind is RunComparison else "a run with reference=TABLE"
-    raise InputError(
-        kind_of(comparison),
-        field="comparison",
-        allowed=f"what xortune.compare returns for {of}",
+def _of_runs(comparison: RunComparison) -> RunComparison:
+    check_type(
+        "comparison", comparison, RunComparison, "what xortune.compare returns for two or more runs"
     )
+    return comparison
 
 
 def _checked(top: int) -> int:

@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.text import Text
 
 from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
-from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
@@ -37,10 +36,8 @@ from xortune.reports.analysis import (
 from xortune.reports.comparison import (
     MOST_SENTENCES,
     AnyComparison,
-    compared,
     contestants_table,
     pairs_table,
-    published_answer,
 )
 from xortune.reports.document import (
     PRINTED_CONFIGS,
@@ -346,9 +343,6 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
             console.print(_rich(pairs))
             others = []
         lines = [*others, *notes(comparison)]
-    elif isinstance(comparison, Comparison):
-        console.print(facts_table(compared(comparison)))
-        lines = published_answer(comparison)
     else:
         basis = (
             f"{comparison.n:,} seeds of each from {comparison.first_seed}, at most "
@@ -365,24 +359,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
 
     In a sequential comparison, `best` is the label of the contestant that is proven better.
     """
-    if isinstance(comparison, Comparison):
-        reference, summary = comparison.reference, comparison.summary
-        values = {
-            "run": str(comparison.run),
-            "reference": str(reference.path),
-            "columns": dict(reference.columns),
-            "assumed": list(reference.assumptions),
-            "not_used": list(reference.unused),
-            "where": dict(comparison.where),
-            "not_in_reference": dict(comparison.fixed),
-            "only_reference": len(comparison.only_reference),
-            "only_run": len(comparison.only_run),
-            **asdict(summary),
-            "share": summary.share,
-            "differing": _records(comparison.differing),
-            "groups": _records(comparison.groups),
-        }
-    elif isinstance(comparison, SequentialComparison):
+    if isinstance(comparison, SequentialComparison):
         labels = {None: None} | dict(enumerate(comparison.labels))
         n, names = comparison.n, ("n", "max_seeds", "first_seed", "alpha")
         counted = zip(comparison.labels, comparison.points, comparison.k, strict=True)

@@ -8,8 +8,6 @@ for a confidence outside (0, 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtrc, betainc, betaincinv, gammaln, xlog1py, xlogy
@@ -76,74 +74,6 @@ def mcnemar_two_sided(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]
     w, m = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
     whole_counts(np.stack([w, m]), w + m)
     return np.minimum(2 * mcnemar_greater(np.maximum(w, m), np.minimum(w, m)), 1.0)
-
-
-def fisher_two_sided(
-    k1: ArrayLike, n1: ArrayLike, k2: ArrayLike, n2: ArrayLike
-) -> NDArray[np.float64]:
-    """Fisher's exact test of "both samples have the same success probability", two-sided.
-
-    The test is conservative: for any common probability it rejects a true hypothesis at level alpha
-    with at most that probability. So the share of p < 0.05 among many cells that differ by chance
-    only is below 5 % by construction, and `fisher_tails` computes it without an estimate of any
-    rate. Unconditional exact tests such as Boschloo's have more power, but not this property.
-
-    Args:
-        k1: successes of the first sample.
-        n1: its size.
-        k2: successes of the second sample.
-        n2: its size.
-
-    Returns:
-        The p-values: the probability, given n1, n2 and k1 + k2, of all tables that are at most as
-        probable as the observed one.
-
-    Source:
-        Fisher (1935), J. R. Stat. Soc. 98, 39-82; two-sided as in R's `fisher.test` and scipy's
-        `fisher_exact`, with which a test compares it. scipy's takes half a millisecond for each
-        table, and does not return the conditional distribution, which `fisher_tails` needs.
-    """
-    quadruples = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (k1, n1, k2, n2)))
-    if not quadruples[0].size:
-        return np.empty(quadruples[0].shape)
-    stacked = _mirrored(*(array.ravel() for array in quadruples))
-    distinct, place = np.unique(stacked, axis=1, return_inverse=True)  # each is tested once
-    p_values = np.empty(distinct.shape[1])
-    margins = np.stack([distinct[1], distinct[3], distinct[0] + distinct[2]])
-    for margin, members in _grouped(margins):
-        first, _, p = _conditional(*margin)
-        p_values[members] = p[distinct[0, members] - first]
-    return p_values[place.ravel()].reshape(quadruples[0].shape)
-
-
-def fisher_tails(
-    successes: ArrayLike, n1: ArrayLike, n2: ArrayLike, *, alpha: float = 0.05
-) -> NDArray[np.float64]:
-    """The probability of `fisher_two_sided` < alpha if both samples have the same success rate.
-
-    Counts are discrete, so both sides together are below alpha, and far below where nearly all or
-    nearly none of the seeds succeed. They are exact for every common rate, and need no estimate of
-    it: like the test they are conditional on the successes of both samples.
-
-    Args:
-        successes: of both samples together.
-        n1: size of the first sample.
-        n2: size of the second sample.
-        alpha: the level.
-
-    Returns:
-        Shape (2, ...): the probability that the first sample succeeds significantly less often, and
-        that it succeeds significantly more often.
-    """
-    margins = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (n1, n2, successes)))
-    tails = np.zeros((2, margins[0].size))
-    if tails.size:
-        for margin, members in _grouped(np.stack([array.ravel() for array in margins])):
-            _, probability, p = _conditional(*margin)
-            rejected = np.where(p < alpha, probability, 0.0)
-            middle = int(probability.argmax())
-            tails[:, members] = [[rejected[:middle].sum()], [rejected[middle:].sum()]]
-    return tails.reshape(2, *margins[0].shape)
 
 
 def boschloo(k1: int, n1: int, k2: int, n2: int) -> float:
@@ -239,47 +169,6 @@ def binomial_mass(k: NDArray[np.int64], n: int, p: ArrayLike) -> NDArray[np.floa
     """P(k successes of n), of the broadcast shape; `scipy.stats` takes half a second to import."""
     log = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + xlogy(k, p)
     return np.asarray(np.exp(log + xlog1py(n - k, -np.asarray(p))))
-
-
-def _mirrored(
-    k1: NDArray[np.int64], n1: NDArray[np.int64], k2: NDArray[np.int64], n2: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The same quadruple for all that differ only in the order of samples or in what success is.
-
-    So their p-values are equal to the last bit, and fewer are computed.
-    """
-    smaller, larger = np.where(n1 > n2, (k2, n2, k1, n1), (k1, n1, k2, n2)).reshape(2, 2, -1)
-    (k1, n1), (k2, n2) = smaller, larger
-    flipped = 2 * (k1 + k2) > n1 + n2
-    k1, k2 = np.where(flipped, n1 - k1, k1), np.where(flipped, n2 - k2, k2)
-    return np.where((n1 == n2) & (k1 > k2), (k2, n2, k1, n1), (k1, n1, k2, n2))
-
-
-def _grouped(columns: NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], NDArray[np.intp]]]:
-    """Each distinct column, and the indices at which it occurs."""
-    distinct, place = np.unique(columns, axis=1, return_inverse=True)
-    place = place.ravel()
-    order = np.argsort(place, kind="stable")
-    bounds = np.searchsorted(place[order], np.arange(1, distinct.shape[1]))
-    for column, members in zip(distinct.T.tolist(), np.split(order, bounds), strict=True):
-        yield tuple(column), members
-
-
-def _conditional(
-    n1: int, n2: int, successes: int
-) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-    """The least k1 that the margins allow; for it and all larger k1, probability and Fisher's p."""
-    first, last = max(0, successes - n2), min(n1, successes)
-    k1 = np.arange(first, last + 1, dtype=np.float64)
-    k2 = successes - k1
-    # The hypergeometric distribution; factors that do not depend on k1 cancel in the division.
-    log = -(gammaln(k1 + 1) + gammaln(n1 - k1 + 1) + gammaln(k2 + 1) + gammaln(n2 - k2 + 1))
-    probability = np.exp(log - log.max())
-    probability /= probability.sum()
-    rising = np.sort(probability)
-    ties = np.searchsorted(rising, probability * (1 + 1e-7), side="right")  # as in scipy
-    p = np.cumsum(rising)[ties - 1]
-    return first, probability, np.where(p > 1 - 1e-12, 1.0, p)
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:

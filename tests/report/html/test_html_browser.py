@@ -3,14 +3,14 @@
 import figure_runs
 import pytest
 from browsing import FOLLOWED, complaints_of_axe, drawn, fits, labels_stand_free
-from reported import COMPARISONS, RUNS, document_of, published
+from reported import COMPARISONS, RUNS, document_of
 
 LONG = pytest.mark.long
 
 
 def document_called(name, folder):
-    """Ours: a report and comparisons, of networks, of told numbers and with a published table."""
-    ours = {"report": figure_runs.raced, "published": published}
+    """Ours: a report and comparisons, of networks and of told numbers."""
+    ours = {"report": figure_runs.raced}
     ours["network"] = lambda _: figure_runs.networks()
     ours["numbers"] = lambda _: figure_runs.numbers()
     return document_of({**ours, **RUNS, **COMPARISONS}[name](folder))
@@ -32,7 +32,6 @@ def shown_at_each_width(shown, *widths, labels=True):
         ("report", "light"),
         pytest.param("numbers", "dark", marks=LONG),
         pytest.param("network", "light", marks=LONG),
-        pytest.param("published", "dark", marks=LONG),
     ],
 )
 def test_a_page_fits_is_whole_and_accessible(show, tmp_path, name, theme):

@@ -1,4 +1,4 @@
-"""Figures of comparisons: of runs with each other, and of a run with a published table."""
+"""Figures of comparisons of runs with each other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import (
     ComparedNumbers,
     Pair,
@@ -25,7 +23,7 @@ from xortune.comparisons.runs import (
     values_of,
 )
 from xortune.core.errors import InputError, refuse_unknown
-from xortune.core.formats import estimated, measured, number, plain, span, value
+from xortune.core.formats import estimated, measured, plain, span
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
@@ -41,11 +39,9 @@ from xortune.reports.drawing.model import (
 from xortune.reports.figures.common import (
     CHOSEN,
     HUGE,
-    KEY,
     LOG_FROM_RATIO,
     LONGEST_NAME,
     plot_of,
-    sampled,
     share_line,
 )
 
@@ -288,102 +284,3 @@ def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
 
 def _sizes(sizes: Iterable[int]) -> str:
     return " and ".join(f"{n:,}" for n in sorted(set(sizes)))
-
-
-# -------------------------------------------------------------------------------------------------
-# A run beside a published table: where they agree, and how far apart they are.
-
-MOST_BARS, MOST_ROWS = 100, 20
-"""The most cells that have bars, and the most rows in the figure of differences."""
-
-
-def agreement(comparison: Comparison) -> Plot:
-    """The run's success rate against the table's, one point for each cell."""
-    cells = comparison.cells
-    apart, alike = cells[cells["differs"]], cells[~cells["differs"]]
-    kept = alike.iloc[sampled(len(alike))] if len(alike) else alike
-    with_bars = len(cells) <= MOST_BARS
-    names = varied(comparison)
-    marks = []
-    for row in pd.concat([apart, kept]).to_dict("records"):
-        bars = with_bars or row["differs"]
-        mark = Mark(
-            row["reference_rate"],
-            row["rate"],
-            x_ends=(row["reference_low"], row["reference_high"]) if bars else None,
-            y_ends=(row["low"], row["high"]) if bars else None,
-            text=_cell_text(row, names),
-        )
-        marks.append((bool(row["differs"]), mark))
-    equal = Series(
-        "equal rates", (Mark(0.0, 0.0), Mark(1.0, 1.0)), "line", role="muted", dashed=True
-    )
-    name = shortened(comparison.reference.path.name, LONGEST_NAME)
-    inside = (cells["difference_low"] <= 0) & (cells["difference_high"] >= 0)
-    return plot_of(
-        "agreement",
-        Panel(
-            Axis(f"success rate in {name}", "rate", RATES),
-            Axis("success rate in the run", "rate", RATES),
-            (equal, *_by_difference(marks, "differs beyond chance")),
-        ),
-        summary=comparison.summary,
-        cells=cells,
-        inside=int(inside.sum()),
-        with_bars=with_bars,
-        alike=len(alike),
-        drawn=len(kept),
-    )
-
-
-def cell_differences(comparison: Comparison) -> Plot:
-    """The differences of success rates with their intervals, of the cells with the smallest p."""
-    shown = comparison.cells.head(MOST_ROWS)
-    names = varied(comparison)
-    records = shown.to_dict("records")
-    marks, labels = [], []
-    for place, row in enumerate(records):
-        ends = (100 * row["difference_low"], 100 * row["difference_high"])
-        text = _cell_text(row, names)
-        mark = Mark(100 * row["difference"], float(place), x_ends=ends, text=text)
-        marks.append((bool(row["differs"]), mark))
-        values = ", ".join(shown_value(row[name]) for name in names)
-        labels.append(f"{shortened(values, LONGEST_NAME - KEY - 3)} · {row['key'][:KEY]}")
-    y = shortened(f"{', '.join(names)} · key", 2 * LONGEST_NAME)
-    return plot_of(
-        "cell-differences",
-        Panel(
-            Axis("success rate of the run minus the table's, percentage points"),
-            Axis(y, "category", categories=tuple(labels)),
-            (Rule("x", 0.0, "no difference"), *_by_difference(marks, "differs beyond chance")),
-        ),
-        summary=comparison.summary,
-        shown=shown,
-        first=_cell_text(records[0], names),
-    )
-
-
-def varied(comparison: Comparison) -> list[str]:
-    """The table's parameters that differ between cells; all of them if none differs."""
-    names = [name for name in comparison.parameters if name in comparison.reference.columns]
-    return [n for n in names if comparison.cells[n].nunique(dropna=False) > 1] or names
-
-
-def shown_value(cell: Any) -> str:
-    """A value of a frame or a mapping as text; `none` if it is missing."""
-    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
-        return "none"
-    return value(cell.item() if hasattr(cell, "item") else cell)
-
-
-def _cell_text(row: dict[Any, Any], names: Sequence[str]) -> str:
-    low, high = row["difference_low"], row["difference_high"]
-    values = ", ".join(f"{plain(name)} {shown_value(row[name])}" for name in names)
-    rate = measured(row["rate"], row["low"], row["high"])
-    theirs = measured(row["reference_rate"], row["reference_low"], row["reference_high"])
-    return (
-        f"{shortened(values, 300)}: {row['k']:,} of {row['n']:,} ({rate}) in the run, "
-        f"{row['reference_k']:,} of {row['reference_n']:,} ({theirs}) in the table, difference "
-        f"{points(row['difference'], low, high)} points {points_interval(low, high)}, "
-        f"p {number(row['p'])}"
-    )
