@@ -1,6 +1,6 @@
 """How often intervals of numbers of seeds cover the truth, for few seeds.
 
-    python benchmarks/coverage.py [--repetitions 4000]
+    python benchmarks/interval_coverage.py [--repetitions 4000]
 
 Prints the three tables of docs/statistics.md: how often the interval of the probability of being
 better covers (`stats.numbers.probability_of_larger`), the same for seeds that both share, and how
