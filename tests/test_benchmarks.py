@@ -21,7 +21,6 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
     ("script", "line"),
     [
         ("engines.py", r"stacked torch +\| +128 \| .*\(\S+x\)"),
-        ("stacked.py", r"2-5-1, 8 x 8, SGD +\| +\d+ \| +\d+ \| +\d+\.\dx"),
         ("journal.py", r"grid +\| +\d+\.\d \| +\d+\.\d \|"),
         ("scale.py", r"race +\| +10 \| +1 min \| .* \d+\.\d%, \d+\.\d% \|"),
         ("sweep.py", r"\| 1 +\| .* 1\.00x \|"),

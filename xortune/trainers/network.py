@@ -7,6 +7,7 @@ import gc
 import logging
 import socket
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -97,8 +98,8 @@ class NetworkTrainer:
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome or error for each block.
 
-        Blocks that differ in epochs share one training; trainings that differ in lr and momentum
-        are one stack of the reference engine where that is faster; see `reference.train_stack`.
+        Blocks that differ in epochs share one training. Trainings of the fused engine that differ
+        in lr and momentum share its calls; see `fused.train_pool`.
         """
         groups: dict[tuple[Any, ...], list[tuple[int, Config]]] = {}
         results: dict[int, Outcome | TrainingError] = {}
@@ -150,45 +151,19 @@ class NetworkTrainer:
         return [results[index] for index in range(len(trainings))]
 
     def _trained_together(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
-        """Train pools of the fused engine and stacks of the reference engine.
-
-        Returns the outcomes by the index of a training.
-        """
-        fused, stacked = list[int](), list[int]()
-        for index, training in enumerate(trainings):
-            if self.engine in ("auto", "fused") and uncovered(training.config, self.task) is None:
-                fused.append(index)
-            elif self.engine in ("auto", "reference", "cuda"):
-                stacked.append(index)
-        groups = [[fused[at] for at in pool] for pool in pools([trainings[i] for i in fused])]
-        device = "cuda" if self.engine == "cuda" else "cpu"
-        if len(stacked) > 1:
-            from xortune.trainers import reference
-
-            able = [trainings[index] for index in stacked]
-            stacks = reference.stacks(able, self.task, device=device)
-            groups += [[stacked[at] for at in stack] for stack in stacks]
+        """Train pools of the fused engine; the outcomes by the index of a training."""
+        if self.engine not in ("auto", "fused"):
+            return {}
+        fused = [i for i, one in enumerate(trainings) if uncovered(one.config, self.task) is None]
         outcomes: dict[int, Outcome] = {}
-        for group in groups:
+        for pool in pools([trainings[index] for index in fused]):
+            group = [fused[at] for at in pool]
             if len(group) == 1:
                 continue
-            members = [trainings[index] for index in group]
-            try:
-                if group[0] in fused:
-                    found = _train_fused(members, self.task, self.threads)
-                else:
-                    found = reference.train_stack(
-                        members, self.task, device=device, gpu_share=self._gpu_share
-                    )
-            except Exception as error:  # the config at fault fails again when it trains alone
-                if group[0] in stacked:
-                    logger.warning(
-                        "%d configs as one stack: %s: %s; each is trained by itself",
-                        len(group),
-                        type(error).__name__,
-                        error,
-                    )
-            else:
+            # The config at fault fails again when it trains alone.
+            with suppress(Exception):
+                members = [trainings[index] for index in group]
+                found = _train_fused(members, self.task, self.threads)
                 outcomes.update(zip(group, found, strict=True))
         return outcomes
 
@@ -319,7 +294,7 @@ def evaluate_config(
     from xortune.trainers import reference
 
     training = Training(config, array, tuple(earlier))
-    return reference.train_stack([training], task, device=device, gpu_share=gpu_share)[0]
+    return reference.train_seeds(training, task, device=device, gpu_share=gpu_share)
 
 
 def _train_fused(trainings: Sequence[Training], task: Task, threads: int) -> list[Outcome]:

@@ -12,20 +12,15 @@ another order of summation for another number of seeds), and seeds lie innermost
 to whole vector registers (torch computes the last few elements of a tensor with scalar code that
 rounds differently). So S is the last axis inside this module, and the first one in all that leaves
 it.
-
-`train_stack` trains one configuration, or several that differ in lr and momentum only as one model,
-which saves starting operations: on a GPU, and where each has few seeds.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,7 +37,6 @@ from xortune.trainers.limits import (
     Training,
     bytes_of,
     lanes_of,
-    structure_of,
     weights_of,
 )
 
@@ -183,7 +177,7 @@ def optimizer_of(config: Config, weights: Tensor) -> torch.optim.Optimizer:
 
 def _step(
     network: StackedNetwork,
-    optimizer: torch.optim.Optimizer | ColumnOptimizer,
+    optimizer: torch.optim.Optimizer,
     losses: Tensor,
     *,
     zero_grad: bool,
@@ -202,8 +196,8 @@ def _step(
 def train(
     config: Config, task: Task, seeds: NDArray[np.int64], checkpoints: Sequence[int] = ()
 ) -> Outcome:
-    """Train one config on the CPU, as `train_stack` does."""
-    return train_stack([Training(config, seeds, tuple(checkpoints))], task)[0]
+    """Train one config on the CPU, as `train_seeds` does."""
+    return train_seeds(Training(config, seeds, tuple(checkpoints)), task)
 
 
 def width_of(config: Config, task: Task) -> int:
@@ -243,13 +237,13 @@ def run_epochs(
     config: Config,
     task: Task,
     weights: Tensor,
-    optimizer: torch.optim.Optimizer | ColumnOptimizer,
+    optimizer: torch.optim.Optimizer,
     checkpoints: Sequence[int],
 ) -> Iterator[Record]:
     """Train weights (P, S); yield their state at each checkpoint and after the last epoch.
 
     Args:
-        config: what to train; only the optimizer reads its lr and momentum.
+        config: what to train.
         task: what to learn.
         weights: the initial weights; trained in place.
         optimizer: of the weights.
@@ -315,261 +309,13 @@ def _on(
 
 
 # -------------------------------------------------------------------------------------------------
-# torch.optim's steps with a learning rate and a momentum for each network of a stack.
-#
-# torch.optim takes one lr for a whole tensor. These functions repeat its ``_single_tensor_*``
-# functions, operation for operation and in their order, except that a number which depends on lr
-# or momentum is a tensor with one number for each column: ``add_(x, alpha=a)`` becomes
-# ``addcmul_(x, a)`` and ``addcdiv_(x, y, value=a)`` becomes ``addcdiv_(x * a, y)``, which torch's
-# CPU kernels round alike. All other numbers are torch's defaults. `matches_torch` tests whether
-# the weights are those of torch.optim to the last bit on this machine.
-
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-
-
-class ColumnOptimizer:
-    """Steps weights (P, S), each column as the optimizer of its own config does.
-
-    Args:
-        configs: they differ in lr and momentum only; with momentum 0 all or none.
-        which: int64, shape (S,): the index of each column's config.
-        weights: shape (P, S).
-
-    Attributes:
-        steps: so far, with the current one.
-        lr: float64, shape (C,): of each config.
-        minus_lr, momentum: float32, shape (S,): of each column.
-        product: of NAdam's momenta so far, which torch keeps as float32.
-    """
-
-    def __init__(
-        self, configs: Sequence[Config], which: NDArray[np.int64], weights: Tensor
-    ) -> None:
-        assert len({(c.optimizer, c.momentum > 0) for c in configs}) == 1
-        self._weights, self._which = weights, torch.from_numpy(which).to(weights.device)
-        self._update = _UPDATES[configs[0].optimizer]
-        self.steps, self.product = 0, np.float32(1)
-        self.is_heavy = configs[0].momentum > 0
-        self.lr = np.array([config.lr for config in configs])
-        self.minus_lr = self.spread(-self.lr)
-        self.momentum = self.spread(np.array([config.momentum for config in configs]))
-
-    @functools.cached_property
-    def first(self) -> Tensor:
-        """The first state, shape (P, S); zeros before the first step."""
-        return torch.zeros_like(self._weights)
-
-    @functools.cached_property
-    def second(self) -> Tensor:
-        """The second state."""
-        return torch.zeros_like(self._weights)
-
-    @functools.cached_property
-    def shrink(self) -> Tensor:
-        """The factor by which AdamW decays the weights."""
-        return self.spread(1 - self.lr * 1e-2)
-
-    def spread(self, values: NDArray[np.float64]) -> Tensor:
-        """float32, shape (S,), of one number for each config, shape (C,)."""
-        rounded = torch.from_numpy(values.astype(np.float32))
-        return rounded.to(self._which.device).index_select(0, self._which)
-
-    def step(self) -> None:
-        """Step once, by ``weights.grad``."""
-        gradient = self._weights.grad
-        assert gradient is not None
-        self.steps += 1
-        self._update(self, self._weights, gradient)
-
-
-def _sgd(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    if not own.is_heavy:
-        weights.addcmul_(gradient, own.minus_lr)
-        return
-    if own.steps > 1:
-        own.first.mul_(own.momentum).add_(gradient)
-    else:
-        own.first.copy_(gradient)
-    weights.addcmul_(own.first, own.minus_lr)
-
-
-def _adadelta(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    rho, eps = 0.9, 1e-6
-    squares, deltas = own.first, own.second
-    squares.mul_(rho).addcmul_(gradient, gradient, value=1 - rho)
-    deviation = squares.add(eps).sqrt_()
-    delta = deltas.add(eps).sqrt_().div_(deviation).mul_(gradient)
-    deltas.mul_(rho).addcmul_(delta, delta, value=1 - rho)
-    weights.addcmul_(delta, own.minus_lr)
-
-
-def _adagrad(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    own.first.addcmul_(gradient, gradient, value=1)
-    weights.addcdiv_(gradient * own.minus_lr, own.first.sqrt().add_(1e-10))
-
-
-def _adam(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    step = own.steps
-    own.first.lerp_(gradient, 1 - BETA1)
-    own.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-    sizes = own.spread(-(own.lr / (1 - BETA1**step)))
-    root = (own.second.sqrt() / (1 - BETA2**step) ** 0.5).add_(EPS)
-    weights.addcdiv_(own.first * sizes, root)
-
-
-def _adamw(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    weights.mul_(own.shrink)
-    _adam(own, weights, gradient)
-
-
-def _adamax(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    own.first.lerp_(gradient, 1 - BETA1)
-    torch.maximum(own.second.mul_(BETA2), gradient.abs().add_(EPS), out=own.second)
-    sizes = own.spread(-(own.lr / (1 - BETA1**own.steps)))
-    weights.addcdiv_(own.first * sizes, own.second)
-
-
-def _asgd(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    # torch also keeps averaged weights, which no output depends on.
-    shrink, power, step = 1e-4, 0.75, own.steps - 1
-    sizes = [lr / ((1 + shrink * lr * step) ** power) for lr in own.lr.tolist()]
-    # torch keeps them as float32 tensors.
-    eta = np.array(sizes).astype(np.float32).astype(np.float64)
-    weights.mul_(own.spread(1 - shrink * eta))
-    weights.addcmul_(gradient, own.spread(-eta))
-
-
-def _nadam(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    step = own.steps
-    mu = BETA1 * (1.0 - 0.5 * (0.96 ** (step * 4e-3)))
-    after = BETA1 * (1.0 - 0.5 * (0.96 ** ((step + 1) * 4e-3)))
-    own.product *= np.float32(mu)
-    product = float(own.product)
-    own.first.lerp_(gradient, 1 - BETA1)
-    own.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-    root = own.second.div(1 - BETA2**step).sqrt().add_(EPS)
-    weights.addcdiv_(gradient * own.spread(-own.lr * (1.0 - mu) / (1.0 - product)), root)
-    weights.addcdiv_(own.first * own.spread((-own.lr * after) / (1.0 - product * after)), root)
-
-
-def _radam(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    step, longest = own.steps, 2 / (1 - BETA2) - 1
-    own.first.lerp_(gradient, 1 - BETA1)
-    own.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-    correction = 1 - BETA2**step
-    change = own.first / (1 - BETA1**step) * own.minus_lr
-    length = longest - 2 * step * (BETA2**step) / correction
-    if length > 5.0:
-        rectified = (length - 4) * (length - 2) * longest
-        rectified = (rectified / ((longest - 4) * (longest - 2) * length)) ** 0.5
-        change = change * ((correction**0.5) / own.second.sqrt().add_(EPS)) * rectified
-    weights.add_(change)
-
-
-def _rmsprop(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    alpha, squares = 0.99, own.second
-    squares.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
-    root = squares.sqrt().add_(EPS)
-    if own.is_heavy:
-        own.first.mul_(own.momentum).addcdiv_(gradient, root)
-        weights.addcmul_(own.first, own.minus_lr)
-    else:
-        weights.addcdiv_(gradient * own.minus_lr, root)
-
-
-def _rprop(own: ColumnOptimizer, weights: Tensor, gradient: Tensor) -> None:
-    down, up, least, most = 0.5, 1.2, 1e-6, 50
-    before, sizes = own.first, own.second
-    if own.steps == 1:
-        sizes.copy_(own.spread(own.lr))
-    sign = gradient.mul(before).sign()
-    sign.masked_fill_(sign.gt(0), up).masked_fill_(sign.lt(0), down)
-    sign.masked_fill_(sign.eq(0), 1)
-    sizes.mul_(sign).clamp_(least, most)
-    before.copy_(gradient).masked_fill_(sign.eq(down), 0)
-    weights.addcmul_(before.sign(), sizes, value=-1)
-
-
-_UPDATES: dict[str, Callable[[ColumnOptimizer, Tensor, Tensor], None]] = {
-    "ASGD": _asgd,
-    "Adadelta": _adadelta,
-    "Adagrad": _adagrad,
-    "Adam": _adam,
-    "AdamW": _adamw,
-    "Adamax": _adamax,
-    "NAdam": _nadam,
-    "RAdam": _radam,
-    "RMSprop": _rmsprop,
-    "Rprop": _rprop,
-    "SGD": _sgd,
-}
-
-
-@functools.cache
-def matches_torch(optimizer: str, *, heavy: bool) -> bool:
-    """Whether `ColumnOptimizer` gives torch.optim's weights to the last bit on this machine.
-
-    It takes some steps, in some milliseconds: no documentation says how an operation rounds.
-
-    Args:
-        optimizer: the class name.
-        heavy: with momentum.
-    """
-    base = Config(
-        activation=None, loss="MSELoss", optimizer=optimizer, lr=0.3, hidden_dim=1, epochs=1,
-        momentum=0.7 if heavy else 0.0,
-    )  # fmt: skip
-    other = replace(base, lr=0.0013, momentum=1.1 if heavy else 0.0)
-    pair = (base, other)
-    draw = torch.Generator().manual_seed(1)
-    together = torch.randn(3, 2 * LANES, generator=draw)
-    alone = [together[:, :LANES].clone(), together[:, LANES:].clone()]
-    rows = ColumnOptimizer(pair, np.repeat(np.arange(2), LANES), together)
-    torchs = [optimizer_of(c, weights) for c, weights in zip(pair, alone, strict=True)]
-    sizes = torch.logspace(-6, 3, 2 * LANES)[torch.randperm(2 * LANES, generator=draw)]
-    with one_thread():
-        for _ in range(12):
-            together.grad = torch.randn(together.shape, generator=draw) * sizes
-            for weights, part in zip(alone, together.grad.chunk(2, dim=1), strict=True):
-                weights.grad = part.contiguous()
-            rows.step()
-            for steps in torchs:
-                steps.step()
-    return torch.equal(together.view(torch.int32), torch.cat(alone, dim=1).view(torch.int32))
-
-
-# -------------------------------------------------------------------------------------------------
-# Many configs of one structure as one training: (configs x seeds) is the axis of networks.
-#
-# Where a config has few seeds, as in the first rung of a race, the engine spends its time on
-# starting operations, on a CPU and much more so on a GPU. Configs that differ in lr and momentum
-# only are the same operations on other numbers. Each gets the outcome that it gets by itself: on
-# the CPU to the last bit.
+# The seeds of a configuration, in parts that fit into the cache or the memory of a GPU.
 
 GPU_MEMORY_SHARE = 0.8
 """The fraction of a GPU's free memory that a stack may take."""
 
 MOST_ELEMENTS = 2**31 - 1
 """Maximum size of a tensor: torch's kernels index larger ones with 64 bits, and are slower."""
-
-
-def stacks(trainings: Sequence[Training], task: Task, *, device: str = "cpu") -> list[list[int]]:
-    """Group trainings into stacks: lists of indices, in the order of their first ones.
-
-    On a GPU a stack has all trainings of a structure. On the CPU it has those that by themselves
-    would leave most of it empty, and only where `matches_torch` holds: the outcome of a config must
-    not depend on what trains beside it.
-    """
-    groups: dict[Hashable, list[int]] = {}
-    for index, training in enumerate(trainings):
-        config = training.config
-        structure = structure_of(config)
-        if structure is not None and device == "cpu":
-            few = 2 * len(training.seeds) <= width_of(config, task)
-            if not few or not matches_torch(config.optimizer, heavy=config.momentum > 0):
-                structure = None
-        groups.setdefault(index if structure is None else structure, []).append(index)
-    return list(groups.values())
 
 
 def width_on(device: str, config: Config, task: Task, share: float = 1.0) -> int:
@@ -590,21 +336,20 @@ def width_on(device: str, config: Config, task: Task, share: float = 1.0) -> int
     return max(1, min(memory // bytes_of(config, task), most) // LANES) * LANES
 
 
-def train_stack(
-    trainings: Sequence[Training],
+def train_seeds(
+    training: Training,
     task: Task,
     *,
     device: str = "cpu",
     gpu_share: float = 1.0,
     width: int | None = None,
-) -> list[Outcome]:
-    """Train configs that differ in lr and momentum only (see `limits.structure_of`) as one model.
+) -> Outcome:
+    """Train the seeds of a configuration, as many at once as fit.
 
-    A single config on the CPU is stepped by torch.optim. Where a part of the stack does not fit
-    into memory, half of it is trained instead, with a warning.
+    Where a part does not fit into memory, half of it is trained instead, with a warning.
 
     Args:
-        trainings: at least one.
+        training: what to train.
         task: what to learn.
         device: where torch trains.
         gpu_share: the fraction of the GPU's memory that this process may use.
@@ -613,70 +358,48 @@ def train_stack(
     Raises:
         torch.OutOfMemoryError: not even `LANES` networks fit.
     """
-    first = trainings[0].config
-    lanes = lanes_of(first, task) if device == "cpu" else LANES
-    which = np.repeat(np.arange(len(trainings)), [len(training.seeds) for training in trainings])
-    seeds = np.concatenate([training.seeds for training in trainings])
-    stops = sorted({*(c for training in trainings for c in training.checkpoints), first.epochs})
-    configs = [training.config for training in trainings]
+    config, seeds = training.config, training.seeds
+    lanes = lanes_of(config, task) if device == "cpu" else LANES
     if width is None:
         cpu = device == "cpu"
-        width = width_of(first, task) if cpu else width_on(device, first, task, gpu_share)
+        width = width_of(config, task) if cpu else width_on(device, config, task, gpu_share)
     width = _padded(width, lanes)
     parts: list[list[Record]] = []
     start = 0
     with one_thread():
         while start < len(seeds):
-            at = slice(start, start + width)
-            part = _train_columns(
-                configs, task, which[at], seeds[at], stops=stops, lanes=lanes, device=device
-            )
+            part = _train_part(training, task, seeds[start : start + width], lanes, device)
             if part is None:
                 width = _halved(width, len(seeds) - start, device)
                 continue
             parts.append(part)
             start += width
-    whole = [
-        {name: np.concatenate([record[name] for record in records]) for name in records[0]}
-        for records in zip(*parts, strict=True)
-    ]
-    ends = np.cumsum([len(training.seeds) for training in trainings]).tolist()
-    return [
-        _outcome(training, task, zip(stops, whole, strict=True), end - len(training.seeds))
-        for training, end in zip(trainings, ends, strict=True)
-    ]
+    outcomes: tuple[Outcome, ...] = ()
+    for epochs, records in zip(_stops(training), zip(*parts, strict=True), strict=True):
+        whole = {name: np.concatenate([one[name] for one in records]) for name in records[0]}
+        earlier = outcomes if epochs == config.epochs else ()
+        outcome = Outcome.judge(task, seeds=seeds, epochs=epochs, checkpoints=earlier, **whole)
+        outcomes = (*outcomes, outcome)
+    return outcomes[-1]
 
 
-def _train_columns(
-    configs: Sequence[Config],
-    task: Task,
-    which: NDArray[np.int64],
-    seeds: NDArray[np.int64],
-    *,
-    stops: Sequence[int],
-    lanes: int,
-    device: str,
+def _stops(training: Training) -> list[int]:
+    """The epochs whose records are kept, ascending."""
+    return sorted({*training.checkpoints, training.config.epochs})
+
+
+def _train_part(
+    training: Training, task: Task, seeds: NDArray[np.int64], lanes: int, device: str
 ) -> list[Record] | None:
-    """Train one network for each of the seeds, under its config; None if memory runs out."""
-    padding = -len(seeds) % lanes
-    first, last = int(which[0]), int(which[-1])
-    config, which = configs[first], which - first
-    # Configs mostly have the same seeds: the initial weights of each are drawn once.
-    different, drawn = np.unique(seeds, return_inverse=True)
-    columns = torch.from_numpy(np.pad(drawn, (0, padding), mode="edge"))
+    """The records of some of the seeds; None if memory runs out."""
+    config = training.config
+    padded = np.pad(seeds, (0, -len(seeds) % lanes), mode="edge")
     try:
-        start = stacked(initial_weights(task.dim, config.hidden_dim, different))
-        weights = start.index_select(1, columns).to(device)
-        del start  # a network may be large
-        optimizer: torch.optim.Optimizer | ColumnOptimizer
-        if first == last and device == "cpu":
-            optimizer = optimizer_of(config, weights)
-        else:
-            padded = np.pad(which, (0, padding), mode="edge")
-            optimizer = ColumnOptimizer(configs[first : last + 1], padded, weights)
+        weights = stacked(initial_weights(task.dim, config.hidden_dim, padded)).to(device)
+        optimizer = optimizer_of(config, weights)
         return [
             {name: array[: len(seeds)] for name, array in record.items()}  # without the padding
-            for record in run_epochs(config, task, weights, optimizer, stops)
+            for record in run_epochs(config, task, weights, optimizer, _stops(training))
         ]
     except torch.OutOfMemoryError:
         if len(seeds) <= LANES:
@@ -701,21 +424,3 @@ def _halved(width: int, left: int, device: str) -> int:
 
 def _padded(count: int, lanes: int) -> int:
     return count + -count % lanes
-
-
-def _outcome(
-    training: Training, task: Task, records: Iterable[tuple[int, Record]], first: int
-) -> Outcome:
-    """The outcome of a training, of epochs and records in which its networks begin at `first`."""
-    outcomes: tuple[Outcome, ...] = ()
-    own = slice(first, first + len(training.seeds))
-    for epochs, record in records:
-        is_last = epochs == training.config.epochs
-        if is_last or epochs in training.checkpoints:
-            arrays = {name: array[own] for name, array in record.items()}
-            earlier = outcomes if is_last else ()
-            outcome = Outcome.judge(
-                task, seeds=training.seeds, epochs=epochs, checkpoints=earlier, **arrays
-            )
-            outcomes = (*outcomes, outcome)
-    return outcomes[-1]
