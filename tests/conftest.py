@@ -50,7 +50,7 @@ def _sketches() -> Iterator[None]:
         patch.setattr(f"{FILES}.svg", lambda plot: f"<svg>{plot.name}</svg>\n")
         patch.setattr(f"{FILES}.page", lambda document: f"<p>{len(document.plots)} figures</p>\n")
         patch.setattr("xortune.driver.importance.RESAMPLES", 3)
-        patch.setattr("xortune.reports.analysis.environment", functools.cache(environment))
+        patch.setattr("xortune.reports.scripts.environment", functools.cache(environment))
         for module in ("runs.sessions", "trainers.network"):
             patch.setattr(f"xortune.{module}.version", version)
         yield

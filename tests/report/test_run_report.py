@@ -23,13 +23,14 @@ from xortune.core.outcome import Status, wilson
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE
-from xortune.reports import analysis
-from xortune.reports.analysis import MOST_LEVELS, evaluate_command, plain_script
+from xortune.reports import analysis, parameters
 from xortune.reports.document import MISSING, first_rows, markdown_text
 from xortune.reports.files import write_report
 from xortune.reports.page import page
+from xortune.reports.parameters import MOST_LEVELS
 from xortune.reports.progress import status_rows
 from xortune.reports.run import config_table, run_document, table_tex
+from xortune.reports.scripts import evaluate_command, plain_script
 from xortune.reports.terminal import render_best
 from xortune.runs.results import column_names
 from xortune.runs.run import Run, load_run
@@ -307,8 +308,8 @@ def results(tmp_path, rows):
 
 
 def effects(found, names, importance=None):
-    columns = {name: analysis.column_of(found.values(name, MISSING)) for name in names}
-    return analysis.parameter_effects(columns, found.counts.rate, importance or {})
+    columns = {name: parameters.column_of(found.values(name, MISSING)) for name in names}
+    return parameters.parameter_effects(columns, found.counts.rate, importance or {})
 
 
 def effect(tmp_path, rows):

@@ -34,8 +34,8 @@ from xortune.driver.processes import ending_processes, in_this_process
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import Voice
 from xortune.racing.race import FINALISTS
-from xortune.reports.analysis import certify_command
 from xortune.reports.files import write_report
+from xortune.reports.scripts import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
 from xortune.runs.evaluation import Criterion
 from xortune.runs.journal import held_journal

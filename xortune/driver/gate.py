@@ -36,7 +36,7 @@ from xortune.driver.evaluate import (
 )
 from xortune.driver.voice import Voice
 from xortune.integrations.export import exported
-from xortune.reports.analysis import certify_command
+from xortune.reports.scripts import certify_command
 from xortune.runs.evaluation import EncodedOutcome, SeedsToTrain
 from xortune.runs.manifest import is_imported, two_results
 from xortune.runs.run import Run, load_run

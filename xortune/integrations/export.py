@@ -15,8 +15,8 @@ from xortune.core.formats import value as value_text
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.reports.analysis import certify_command, counting_script, space_of
 from xortune.reports.document import lines_of
+from xortune.reports.scripts import certify_command, counting_script, space_of
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, load_run

@@ -1,52 +1,33 @@
-"""What a report computes of a run: effects, best subset, failures, certificate, commands."""
+"""What a report computes of a run: its best subset, its front, its failures; all in a `Report`."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, wraps
-from typing import Any, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.comparisons.contestants import certified_outcome
-from xortune.core.config import SOFTMAX_LIKE, Config
-from xortune.core.errors import InputError
 from xortune.core.formats import (
-    config_text,
     count,
-    decimals,
     duration,
-    lower_percent,
     number,
     percent,
     plain,
-    value,
 )
 from xortune.core.outcome import Status
-from xortune.core.point import Point, as_float
-from xortune.core.seeds import HAND
-from xortune.core.task import Task
 from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
 from xortune.racing.grants import aim_of
 from xortune.racing.objectives import estimates, only_statistic, summary_of
 from xortune.racing.top_two import Ending, Group, ending
 from xortune.reports.document import (
-    MISSING,
-    Table,
-    environment,
-    lines_of,
-    numbers,
-    table_of,
-    texts,
+    cached_per_run,
 )
-from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
+from xortune.reports.parameters import columns_of, parameter_effects
+from xortune.reports.scripts import scripts_of, space_of
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, busy_share, is_imported, stopped_because
 from xortune.runs.results import (
@@ -59,248 +40,8 @@ from xortune.runs.results import (
 )
 from xortune.runs.run import Run
 from xortune.runs.status import moment
-from xortune.spaces.model import Objective, SearchSpace, weighs_seeds
-from xortune.stats.proportions import mcnemar_greater, unpaired_difference
-
-# -------------------------------------------------------------------------------------------------
-# A cache for what several figures and tables of a run use.
-
-T = TypeVar("T")
-
-
-def cached_per_run(function: Callable[[Run], T]) -> Callable[[Run], T]:
-    """Cache the function's result for the lifetime of a run, which never changes."""
-    cache: WeakKeyDictionary[Run, T] = WeakKeyDictionary()
-
-    @wraps(function)
-    def cached(run: Run) -> T:
-        if run not in cache:
-            cache[run] = function(run)
-        return cache[run]
-
-    return cached
-
-
-# -------------------------------------------------------------------------------------------------
-# One parameter over many configs: its distinct values, its numbers, quantile bins of them.
-
-
-@dataclass(frozen=True, eq=False)
-class ParameterColumn:
-    """A parameter over C configs.
-
-    Attributes:
-        values: the V distinct values; `MISSING` if it is inactive in a config.
-        codes: int32, shape (C,): indices into `values`.
-    """
-
-    values: tuple[Any, ...]
-    codes: NDArray[np.int32]
-
-    @cached_property
-    def reals(self) -> NDArray[np.float64]:
-        """Shape (V,): each distinct value, NaN if it is not a number."""
-        real = (as_float(v) if type(v) in (int, float) else math.nan for v in self.values)
-        return np.fromiter(real, np.float64, len(self.values))
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Shape (C,): the value of each config, NaN if it is not a number."""
-        return self.reals[self.codes]
-
-    def labels(self, codes: Sequence[int]) -> list[str]:
-        """A distinct label for each of these values."""
-        values = [self.values[code] for code in codes]
-        short = ["(not active)" if one is MISSING else value(one) for one in values]
-        # 0.1231 and 0.1232 look the same in three digits, and so do the text "1" and the number.
-        uses = Counter(short)
-        return [
-            plain(repr(one)) if uses[label] > 1 and one is not MISSING else label
-            for one, label in zip(values, short, strict=True)
-        ]
-
-
-def column_of(values: Sequence[Any]) -> ParameterColumn:
-    """The column of a parameter that has these values in C configs."""
-    if bool in (types := set(map(type, values))) and len(types) > 1:
-        # True == 1 in Python, but they are different values of a parameter.
-        pairs = column_of([(type(one) is bool, one) for one in values])
-        return ParameterColumn(tuple(one for _, one in pairs.values), pairs.codes)
-    code_of = {one: code for code, one in enumerate(dict.fromkeys(values))}
-    codes = np.fromiter(map(code_of.__getitem__, values), np.int32, len(values))
-    return ParameterColumn(tuple(code_of), codes)
-
-
-def quantile_bins(
-    numbers: NDArray[np.float64], count: int
-) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """Sort N numbers into at most `count` bins of about equal size, none of them empty.
-
-    Returns:
-        Labels in ascending order, `[low, high]` for the first bin and `(low, high]` for the others;
-        and the bin of each number, shape (N,).
-    """
-    cuts = np.quantile(numbers, np.linspace(0, 1, count + 1))
-    if (numbers == np.floor(numbers)).all():
-        cuts = np.floor(cuts)  # for whole numbers, up to 7.67 means up to 7
-    cuts = np.unique(cuts)
-    bins = np.clip(np.searchsorted(cuts, numbers) - 1, 0, max(len(cuts) - 2, 0))
-    kept, which = np.unique(bins, return_inverse=True)
-    lows, highs = cuts[kept].tolist(), cuts[np.minimum(kept + 1, len(cuts) - 1)].tolist()
-    labels = tuple(
-        f"{'(' if index else '['}{number(low)}, {number(high)}]"
-        for index, low, high in zip(kept.tolist(), lows, highs, strict=True)
-    )
-    return labels, which
-
-
-@cached_per_run
-def columns_of(run: Run) -> dict[str, ParameterColumn]:
-    """The column of each parameter; configs are in the order of `Run.results`."""
-    return {name: column_of(run.results.values(name, MISSING)) for name in run.parameters}
-
-
-def varying(run: Run) -> tuple[str, ...]:
-    """The parameters that differ between the configs of a run."""
-    return tuple(name for name, column in columns_of(run).items() if len(column.values) > 1)
-
-
-def differing(
-    results: Sequence[ConfigResult | CertifiedResult], names: Sequence[str]
-) -> tuple[str, ...]:
-    """The parameters that differ between these few configs."""
-    columns = {name: column_of([r.point.get(name, MISSING) for r in results]) for name in names}
-    return tuple(name for name, column in columns.items() if len(column.values) > 1)
-
-
-# -------------------------------------------------------------------------------------------------
-# Which parameters matter: the mean success rate at each level, among the configs visited.
-
-MIN_CONFIGS = 5  # for a bootstrap interval
-MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
-MOST_LEVELS = 25  # of a table that can still be read; the bootstrap of each level takes time
-RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Level:
-    """One value, or one bin of values, of a parameter.
-
-    Attributes:
-        label: the value, or the bin as `(low, high]`.
-        configs: how many configs have it.
-        rate: the mean of their success rates, each with the same weight whatever its seeds.
-        interval: its 95 % bootstrap interval over configs; None below 5 configs, or if all have
-            the same rate.
-    """
-
-    label: str
-    configs: int
-    rate: float
-    interval: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class ParameterEffect:
-    """One parameter that differs between configs.
-
-    Attributes:
-        levels: the bins, and at most the `MOST_LEVELS` most frequent values.
-        importance: Optuna's, as a share of one; None if the manifest has none.
-        by_chance: whether so large a share comes about by chance, where no parameter matters.
-        spread: the standard deviation of the rates of all levels. The weight of a level is its
-            number of configs minus one, because a single config says nothing about its level.
-        left_out: the number of levels that are not in `levels`.
-    """
-
-    name: str
-    levels: tuple[Level, ...]
-    importance: float | None
-    spread: float
-    left_out: int = 0
-    by_chance: bool = False
-
-
-def parameter_effects(
-    columns: Mapping[str, ParameterColumn],
-    rates: NDArray[np.float64],
-    importance: Mapping[str, float],
-    by_chance: Collection[str] = (),
-) -> tuple[ParameterEffect, ...]:
-    """The effects of all parameters that vary, ordered by importance, then by spread.
-
-    The unit is the config, because the seeds of one config are not an independent sample of a
-    level: all configs have the same weight, and the bootstrap resamples configs.
-    """
-    effects = [
-        replace(
-            _effect(name, column, rates, importance.get(name)),
-            by_chance=name in importance and name in by_chance,
-        )
-        for name, column in columns.items()
-        if len(column.values) > 1
-    ]
-    return tuple(sorted(effects, key=lambda e: (-(e.importance or 0.0), -e.spread)))
-
-
-def _effect(
-    name: str, column: ParameterColumn, rates: NDArray[np.float64], importance: float | None
-) -> ParameterEffect:
-    bins, grouped = _grouped(column)
-    ids, which, configs = np.unique(grouped, return_inverse=True, return_counts=True)
-    means = np.bincount(which, weights=rates) / configs
-    # A text may have a different value in each config: keep the bins and the most frequent values.
-    most_frequent = np.lexsort((-configs, ids >= len(bins)))[: len(bins) + MOST_LEVELS]
-    kept = sorted(most_frequent.tolist())
-    codes = [int(ids[at]) - len(bins) for at in kept if ids[at] >= len(bins)]
-    labels = [*bins, *column.labels(codes)]
-    with ThreadPoolExecutor() as pool:  # NumPy's random draws release the GIL
-        levels = list(pool.map(level_of, labels, [rates[which == at] for at in kept]))
-    if not bins:
-        levels.sort(key=lambda level: (-level.rate, level.label))
-    spread, weights = 0.0, configs - 1
-    if weights.any():
-        mean = np.average(means, weights=weights)
-        spread = float(np.sqrt(np.average((means - mean) ** 2, weights=weights)))
-    return ParameterEffect(name, tuple(levels), importance, spread, len(ids) - len(kept))
-
-
-def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Group the numbers of a column into bins if it has too many distinct ones.
-
-    Returns:
-        The labels of B bins, none without bins; and for each config, shape (C,), its bin if below
-        B, otherwise B plus the code of its value.
-    """
-    reals, numbers = column.reals, column.numbers
-    if np.unique(reals[~np.isnan(reals)]).size <= MAX_LEVELS:
-        return (), column.codes
-    numeric = ~np.isnan(numbers)
-    labels, bins = quantile_bins(numbers[numeric], 4)
-    which = column.codes + len(labels)
-    which[numeric] = bins
-    return labels, which
-
-
-def level_of(label: str, rates: NDArray[np.float64]) -> Level:
-    """The level of C >= 1 configs with these success rates, shape (C,)."""
-    interval = None
-    if rates.size >= MIN_CONFIGS and np.ptp(rates):
-        distinct, configs = np.unique(rates, return_counts=True)
-        interval = _bootstrap_interval(tuple(distinct.tolist()), tuple(configs.tolist()))
-    return Level(label, int(rates.size), float(rates.mean()), interval)
-
-
-@lru_cache(maxsize=256)  # tables and figures ask for the same levels
-def _bootstrap_interval(rates: tuple[float, ...], configs: tuple[int, ...]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean of these distinct rates, by their configs."""
-    # To resample configs is to draw the count of each distinct rate from a multinomial.
-    size = sum(configs)
-    draws = np.random.default_rng(0).multinomial(size, np.array(configs) / size, size=RESAMPLES)
-    means = (draws * np.array(rates)).sum(axis=1) / size
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
-
+from xortune.spaces.model import Objective, weighs_seeds
+from xortune.stats.proportions import mcnemar_greater
 
 # -------------------------------------------------------------------------------------------------
 # Which configs are indistinguishable from the best one.
@@ -410,146 +151,6 @@ def compared_for_front(run: Run) -> tuple[FrontRow, ...]:
 
 
 # -------------------------------------------------------------------------------------------------
-# The finalists of a certificate: fresh seeds beside the counts of the search.
-
-WORST = "worst neighbour"  # the last column of a certificate with neighbours
-
-
-def certified_table(certificate: Certificate, run: Run) -> Table:
-    """The finalists, each with its largest bound; the attempt that has it, if they differ."""
-    report = report_of(run)
-    score = report.score
-    several = len({one.attempt for one in certificate.finalists}) > 1
-    has_neighbours = any(one.neighbours for one in certificate.finalists)
-    heads = ["attempt"] if several else []
-    heads += [f"{score.name} ({score.worst})"] if score else []
-    heads += [WORST] if has_neighbours else []
-    rows = [
-        (
-            config_text(one.point, report.varied) or "the only setting",
-            f"{one.search.k}/{one.search.n} {one.search.rate_text}",
-            f"{one.k}/{one.n} {one.rate_text}",
-            _gap(one),
-            lower_percent(one.lower_bound),
-            *([str(one.attempt)] if several else []),
-            *([_fresh_score(run, score, one)] if score else []),
-            *([_worst_neighbour(one)] if has_neighbours else []),
-        )
-        for one in certificate.finalists
-    ]
-    columns = numbers("search", "fresh seeds", "gap", "rate at least", *heads)
-    return table_of([*texts("configuration"), *columns], rows)
-
-
-def _fresh_score(run: Run, score: Score, one: CertifiedResult) -> str:
-    """The median of the trainer's own number on fresh seeds, and its worse decile."""
-    certified = certified_outcome(run, run.certificate, one.key, one.attempt)
-    if certified is None:
-        return "–"
-    median, worst = score.of(certified[1])
-    return "–" if math.isnan(median) else f"{number(median)} ({number(worst)})"
-
-
-def certified_lines(certificate: Certificate) -> list[str]:
-    """What the bounds guarantee together, and the other attempts."""
-    return lines_of("certificate.txt.jinja", certificate=certificate, ledger=LEDGER)
-
-
-def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why the search did not make the certificate it was to make, and the command that does."""
-    entry = manifest.get("not_certified")
-    if entry is None:
-        return None
-    seconds = entry.get("seconds")
-    takes = "does it" if seconds is None else f"takes about {duration(seconds)}"
-    return f"Not certified: {plain(entry['why'])}. This {takes}:", plain(entry["command"])
-
-
-def _gap(result: CertifiedResult) -> str:
-    """The gap in percentage points, with the decimals that its interval supports."""
-    search = result.search
-    low, high = unpaired_difference(search.k, search.n, result.k, result.n)
-    digits = decimals(float(low), float(high))
-    gap = round(100 * result.gap, digits)
-    return f"{gap:+.{digits}f}" if gap else "0"
-
-
-def _worst_neighbour(result: CertifiedResult) -> str:
-    worst = result.worst_neighbour
-    if worst is None:
-        return "–"
-    moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
-    text = f"{worst.rate_text} ({moved})"
-    bound = result.neighbourhood_bound
-    return text if bound is None else f"{text}; all at least {lower_percent(bound)}"
-
-
-# -------------------------------------------------------------------------------------------------
-# A config as a PyTorch script, and as the command that trains it.
-
-MAX_ROWS = 32  # of a task whose inputs are written into a script
-
-
-def plain_script(config: Config, task: Task, seed: int) -> str | None:
-    """PyTorch that trains a config under one seed and prints its predictions.
-
-    None for a task with held-out rows, or with more than `MAX_ROWS` rows.
-    """
-    if task.held_out_inputs is not None or task.inputs.shape[0] > MAX_ROWS:
-        return None
-    return _script("script.py.jinja", config, task, seed=seed)
-
-
-def counting_script(config: Config, task: Task, seeds: Sequence[range], expected: int) -> str:
-    """PyTorch that trains a config under these seeds and prints how many it solves.
-
-    Beside its count it prints `expected`, the count of the run.
-    """
-    return _script("counting.py.jinja", config, task, seeds=seeds, expected=expected)
-
-
-def _script(name: str, config: Config, task: Task, **values: Any) -> str:
-    softmax = config.activation in SOFTMAX_LIKE
-    template = environment().get_template(name)
-    text = template.render(config=config, task=task, softmax=softmax, tensor=_tensor, **values)
-    return text.rstrip("\n")
-
-
-def _tensor(rows: NDArray[np.float32]) -> str:
-    """The numbers with as few digits as float32 needs."""
-    return f"torch.tensor({[[float(str(number)) for number in row] for row in rows]})"
-
-
-FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
-"""The first of the seeds that a reader trains the best config under, and how many."""
-
-
-def evaluate_command(config: Config, task: str) -> str:
-    """The command that trains a config under fresh seeds."""
-    words = ["xortune", "evaluate", "--activation", config.activation or "none"]
-    words += ["--loss", config.loss, "--optimizer", config.optimizer, "--lr", repr(config.lr)]
-    if config.momentum:
-        words += ["--momentum", repr(config.momentum)]
-    words += ["--hidden-dim", str(config.hidden_dim), "--epochs", str(config.epochs)]
-    if not config.zero_grad:
-        words.append("--no-zero-grad")
-    if task != "xor":
-        words += ["--task", task]
-    return shlex.join([*words, "--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)])
-
-
-def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
-    """The command that trains a run's best on fresh seeds; None if the space file is missing."""
-    command = f"xortune certify {shlex.quote(path)} --seeds {seeds}"
-    if run.is_network:
-        return command
-    if (space := space_of(run)) is None:
-        return None
-    # Only the user knows what trained a function from Python, or imported results.
-    return command if space.trainer else f"{command} --trainer FILE.py:FUNCTION"
-
-
-# -------------------------------------------------------------------------------------------------
 # The values of a run's report.
 
 ASKED = {
@@ -649,7 +250,7 @@ class Report:
         self.asked = _asked(run)
         self.space = run.space_text if (run.path / SPACE).exists() else None
         self.reproduce = _reproduce(manifest)
-        self.script, self.run_as, self.again = _scripts(run)
+        self.script, self.run_as, self.again = scripts_of(run)
 
 
 def ending_of(run: Run) -> Ending | None:
@@ -771,50 +372,3 @@ def _reproduce(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     }
     rows = ((label, _entry_text(one)) for label, one in entries.items() if one is not None)
     return tuple((label, text) for label, text in rows if text)
-
-
-def space_of(run: Run) -> SearchSpace | None:
-    """The run's space; None if its file is gone, or a file that it names."""
-    try:
-        return run.asked
-    except InputError:
-        return None
-
-
-def task_argument(run: Run) -> str | None:
-    """The run's task as an argument of `xortune evaluate --task`; None for a user's trainer."""
-    if not run.is_network:
-        return None
-    task = named_task(run.manifest)
-    return "FILE.csv" if task is None else task.name
-
-
-def named_task(manifest: Mapping[str, Any]) -> Task | None:
-    """The built-in task of a run; None for a task from a file."""
-    name = manifest.get("task")
-    if not isinstance(name, str) or name.endswith(".csv"):
-        return None
-    try:
-        task = Task.named(name)
-    except InputError:
-        return None
-    # A task from xor.csv has the name xor, too.
-    return task if manifest.get("task_fingerprint", task.fingerprint) == task.fingerprint else None
-
-
-def _scripts(run: Run) -> tuple[str | None, str | None, str | None]:
-    """The best config as a PyTorch script, as a user's command, and the command for fresh seeds."""
-    if not run.results:
-        return None, None, None
-    best = run.results[0]
-    seeds, solved = best.outcome.seeds, best.outcome.seeds[best.outcome.solved]
-    if (name := task_argument(run)) is not None:
-        task, config = named_task(run.manifest), Config.from_point(best.point)
-        seed = int((solved if solved.size else seeds)[0])
-        script = None if task is None else plain_script(config, task, seed)
-        return script, None, evaluate_command(config, name)
-    text, space = None, space_of(run)
-    if space is not None and (command := space.command) is not None:
-        argv = command.template.argv(best.point.as_dict(), int(seeds[0]))
-        text = "\n".join(map(plain, shlex.join(argv).split("\n")))  # a value may have lines
-    return None, text, certify_command(run, FRESH_SEEDS)

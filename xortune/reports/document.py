@@ -8,8 +8,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from functools import cache, cached_property, wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -25,6 +26,7 @@ from xortune.core.formats import (
     value,
 )
 from xortune.reports.drawing.model import Plot
+from xortune.runs.run import Run
 
 # -------------------------------------------------------------------------------------------------
 # Tables as values. Their cells are plain text, which each renderer escapes.
@@ -444,3 +446,22 @@ def _accented(sign: str) -> str:
     if len(marks) == 1 and marks[0] in ACCENTS and base.isascii() and base.isalpha():
         return f"\\{ACCENTS[marks[0]]}{{{base}}}"
     return " " if sign.isspace() else f"{{[}}U+{ord(sign):04X}{{]}}"
+
+
+# -------------------------------------------------------------------------------------------------
+# A cache for what several figures and tables of a run use.
+
+T = TypeVar("T")
+
+
+def cached_per_run(function: Callable[[Run], T]) -> Callable[[Run], T]:
+    """Cache the function's result for the lifetime of a run, which never changes."""
+    cache: WeakKeyDictionary[Run, T] = WeakKeyDictionary()
+
+    @wraps(function)
+    def cached(run: Run) -> T:
+        if run not in cache:
+            cache[run] = function(run)
+        return cache[run]
+
+    return cached

@@ -23,7 +23,6 @@ from markupsafe import Markup
 from xortune.core.config import Config
 from xortune.core.formats import number, percent, plain, value
 from xortune.core.point import Nested
-from xortune.reports.analysis import FRESH_SEED, FRESH_SEEDS
 from xortune.reports.document import (
     EPOCHS,
     MISSING,
@@ -38,6 +37,7 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import Axis, Cells, Layer, Lines, Panel, Plot, Rule, Series
 from xortune.reports.drawing.plotly import plotly_json
+from xortune.reports.scripts import FRESH_SEED, FRESH_SEEDS
 
 # -------------------------------------------------------------------------------------------------
 # The page: the Markdown of a report as HTML, with the figures and the table of configs in place.

@@ -41,16 +41,8 @@ from xortune.racing.objectives import (
     summary_of,
     ties_of,
 )
-from xortune.reports.analysis import (
-    Report,
-    certified_lines,
-    certified_table,
-    columns_of,
-    compared_for_front,
-    left_out,
-    report_of,
-    task_argument,
-)
+from xortune.reports.analysis import Report, compared_for_front, report_of
+from xortune.reports.certificate import certified_lines, certified_table, left_out
 from xortune.reports.document import (
     EPOCHS,
     PRINTED_CONFIGS,
@@ -68,6 +60,8 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.seeds import Stop, stops_of
+from xortune.reports.parameters import columns_of
+from xortune.reports.scripts import task_argument
 from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run

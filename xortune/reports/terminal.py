@@ -24,15 +24,8 @@ from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import config_text, count, duration, plain, value
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.reports.analysis import (
-    WORST,
-    Report,
-    certified_lines,
-    certified_table,
-    differing,
-    left_out,
-    report_of,
-)
+from xortune.reports.analysis import Report, report_of
+from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
 from xortune.reports.comparison import (
     MOST_SENTENCES,
     AnyComparison,
@@ -51,6 +44,7 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import shortened
 from xortune.reports.figures.common import KEY
+from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
 from xortune.reports.run import config_table, front_table
 from xortune.runs.certificate import CERTIFICATE

@@ -24,7 +24,7 @@ from xortune.core.outcome import Curves, Details, Outcome, Status, wilson
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE
-from xortune.reports.analysis import best_subset, plain_script, varying
+from xortune.reports.analysis import best_subset
 from xortune.reports.drawing.model import Cells, Mark
 from xortune.reports.figures import FIGURES, comparisons, figures_of, parameters
 from xortune.reports.figures.distributions import learning_curves, scores, success_by_epoch
@@ -33,6 +33,8 @@ from xortune.reports.figures.parameters import contour, slices, smooth
 from xortune.reports.figures.ranking import pareto_front, ranking
 from xortune.reports.figures.seeds import MOST_ROWS, Stop, seeds_so_far, seeds_spent, stops_of
 from xortune.reports.figures.surface import decision_surface
+from xortune.reports.parameters import varying
+from xortune.reports.scripts import plain_script
 from xortune.runs.run import Run, load_run
 from xortune.stats.numbers import dkw_band
 from xortune.trainers import fused

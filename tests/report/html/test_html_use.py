@@ -13,11 +13,11 @@ from pages import many
 from playwright.sync_api import expect
 
 import xortune as xt
-from xortune.reports.analysis import evaluate_command
 from xortune.reports.document import MISSING
 from xortune.reports.live import LiveServer
 from xortune.reports.page import page
 from xortune.reports.run import run_document
+from xortune.reports.scripts import evaluate_command
 from xortune.runs.lock import held
 
 

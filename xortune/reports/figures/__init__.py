@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xortune.reports.analysis import cached_per_run
+from xortune.reports.document import cached_per_run
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import distributions, history, parameters, ranking, seeds, surface
 from xortune.runs.manifest import is_imported

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from xortune.core.formats import config_text, count, interval, measured, value
 from xortune.core.outcome import Outcome
-from xortune.reports.analysis import differing, varying
 from xortune.reports.document import blocks_of
 from xortune.reports.drawing.model import Ends, Mark, Panel, Plot, Role, Series, shortened
+from xortune.reports.parameters import differing, varying
 from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band

@@ -12,18 +12,8 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import count, interval, measured, number, percent
-from xortune.reports.analysis import (
-    MAX_LEVELS,
-    MIN_CONFIGS,
-    Level,
-    ParameterColumn,
-    cached_per_run,
-    columns_of,
-    level_of,
-    quantile_bins,
-    report_of,
-    space_of,
-)
+from xortune.reports.analysis import report_of
+from xortune.reports.document import cached_per_run
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
@@ -45,6 +35,16 @@ from xortune.reports.figures.common import (
     sampled,
     with_interval,
 )
+from xortune.reports.parameters import (
+    MAX_LEVELS,
+    MIN_CONFIGS,
+    Level,
+    ParameterColumn,
+    columns_of,
+    level_of,
+    quantile_bins,
+)
+from xortune.reports.scripts import space_of
 from xortune.runs.run import Run
 from xortune.spaces.model import Range
 

@@ -12,9 +12,9 @@ from xortune.core.config import Config
 from xortune.core.outcome import Status
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.reports.analysis import named_task, space_of
 from xortune.reports.drawing.model import Axis, Cells, Layer, Mark, Panel, Plot, Series
 from xortune.reports.figures.common import KEY, described, plot_of
+from xortune.reports.scripts import named_task, space_of
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.trainers.network import NetworkTrainer, engine_of
