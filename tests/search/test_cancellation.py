@@ -76,7 +76,7 @@ def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
     # A session that takes the run up again knows it, and has nothing to train.
     again = two(known=run.evaluations, ends=True)
     assert again.replay_known()
-    assert again._configs[BAD.key].shown.counted.n == 8 + finished
+    assert again.decisions.configs[BAD.key].shown.counted.n == 8 + finished
 
 
 def test_a_block_that_died_is_not_tried_again_for_nothing():

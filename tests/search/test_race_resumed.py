@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xortune.core.outcome import SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.decisions import ProvenanceGroups
+from xortune.driver.configs import ResultsByVersion
 from xortune.driver.propose import LEARNING, proposer_for
 from xortune.racing.grants import BestGrants, FrontGrants, Grants, raced
 from xortune.racing.objectives import SeedSummary
@@ -294,7 +294,7 @@ class Heard(Scripted):
     raced: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def listen(self, queue):
-        if (race := queue._race) is None:
+        if (race := queue.decisions.race) is None:
             return
         see = race.see
 
@@ -396,11 +396,11 @@ def test_which_version_counts_depends_on_no_order(given, order):
         parts.append((fingerprint, first, SeedSummary(min(k, n), n)))
         first += n
     order.shuffle(shuffled := list(parts))
-    apart, halves = ProvenanceGroups(), (ProvenanceGroups(), ProvenanceGroups())
+    apart, halves = ResultsByVersion(), (ResultsByVersion(), ResultsByVersion())
     for index, part in enumerate(shuffled):
         apart.add(*part)
         halves[index % 2].add(*part)
-    joined = ProvenanceGroups()
+    joined = ResultsByVersion()
     changes = [joined.join(half) for half in halves]
     assert changes[0] is False
     if not parts:

@@ -78,9 +78,6 @@ class ProvenRates:
         """As `Race.enter`."""
         return self._race.enter(name)
 
-    def skip(self) -> None:
-        """Change what a call of `next` changes, for a decision that is known: nothing."""
-
 
 class Grants(ProvenRates):
     """A search's race to prove a rate: records counts, decides who is promoted next.

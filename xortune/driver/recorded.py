@@ -1,0 +1,109 @@
+"""What the journal has of a search's earlier sessions: one value, which nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
+from xortune.racing.objectives import SeedSummary
+from xortune.runs.evaluation import Evaluation, Evaluations
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedBlock:
+    """A block in the journal.
+
+    Attributes:
+        block: its config and seeds.
+        final: whether it has results; else it was given up while it trained.
+        fingerprint: of what trained it; "" for nothing.
+        seen: its results; None without an outcome.
+    """
+
+    block: Block
+    final: bool
+    fingerprint: str
+    seen: SeedSummary | None
+
+
+class Recorded:
+    """The lines of a search in its journal.
+
+    Args:
+        known: the lines.
+        names: of the trainer's numbers that results have.
+
+    Attributes:
+        last_trial: the highest number of a trial that has a final line; -1 without any.
+        decisions: by number, the trial and the config's key of each decision that lines name.
+        verdicts: keys of the configs that lines say are proven worse.
+    """
+
+    def __init__(self, known: Sequence[Evaluation], names: Sequence[str]) -> None:
+        journal = Evaluations.of(known)
+        self._lines, self._names = journal.lines, names
+        keys = self._lines.keys
+        wanted = ("config", "proposal", "decision", "first", "count", "final", "outcome")
+        columns = {name: journal.column(name) for name in (*wanted, "fingerprint", "epochs")}
+        config, final, lines = columns["config"], columns["final"] > 0, journal.places
+        numbers = columns["proposal"][final].tolist()
+        self._trials = dict(zip(numbers, config[final].tolist(), strict=True))  # of its config
+        self.last_trial = max(numbers, default=-1)
+        self.decisions = {
+            number: (trial, keys[of])
+            for number, trial, of in zip(
+                *(columns[name].tolist() for name in ("decision", "proposal", "config")),
+                strict=True,
+            )
+            if number >= 0
+        }
+        worse = journal.with_error(PROVEN_WORSE).column("config")
+        self.verdicts = frozenset(keys[of] for of in worse.tolist())
+        given_up = np.isin(lines, journal.with_error(NOT_FINISHED).places)
+        # Blocks in rows, those of one config together and in the order of their lines.
+        solved, taken = self._lines.ends()
+        rows = np.column_stack(
+            [
+                *(columns[name] for name in ("first", "count", "final", "outcome")),
+                *(columns[name] for name in ("fingerprint", "epochs")),
+                *(lines, solved[lines, Status.SOLVED], taken[lines]),
+            ]
+        )
+        chosen = np.flatnonzero(final | given_up)
+        chosen = chosen[np.argsort(config[chosen], kind="stable")]
+        self._rows = rows[chosen]
+        of, starts = np.unique(config[chosen], return_index=True)
+        ends = [*starts.tolist(), len(chosen)][1:]
+        self._rows_of = {
+            keys[one]: slice(start, end)
+            for one, start, end in zip(of.tolist(), starts.tolist(), ends, strict=True)
+        }
+
+    def has_trial(self, number: int) -> bool:
+        """Whether a trial has a final line."""
+        return number in self._trials
+
+    def point(self, trial: int) -> Point | None:
+        """The config of a trial that has a final line; None if it has none."""
+        config = self._trials.get(trial)
+        return None if config is None else self._lines.point(config)
+
+    def blocks(self, point: Point, first: int, end: int) -> Iterator[RecordedBlock]:
+        """The blocks of a config that begin with one of these seeds, the oldest line first."""
+        for start, n, final, has_outcome, version, epochs, line, solved, taken in self._rows[
+            self._rows_of.get(point.key, slice(0))
+        ].tolist():
+            if not first <= start < end:
+                continue
+            seen = None
+            if has_outcome:
+                numbers = (self._lines.numbers(line, name).tolist() for name in self._names)
+                timed = taken + epochs * (n - solved)
+                seen = SeedSummary(solved, n, timed, budget=epochs, numbers=(*map(tuple, numbers),))
+            fingerprint = "" if version < 0 else self._lines.names[version]
+            yield RecordedBlock(Block(point, start, n), bool(final), fingerprint, seen)
