@@ -17,7 +17,13 @@ import xortune as xt
 from xortune.core.outcome import Details, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.decisions import WIDENS, in_flight_at
+from xortune.driver.decisions import (
+    WIDENS,
+    Situation,
+    Step,
+    in_flight_at,
+    next_decision,
+)
 from xortune.racing.grants import PROMOTION_SHARE, BestGrants, Grants, race_of
 from xortune.racing.objectives import SeedSummary, speed
 from xortune.racing.race import RaceRule
@@ -165,6 +171,28 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
                 break
             climbed += train(name)[0]
     assert [(e.proposal, e.block.first, e.block.count) for e in session.evaluations] == blocks
+
+
+EVERYTHING = Situation(
+    continues=True, repeats=True, may_propose=True, may_promote=True, may_promote_ahead=True
+)
+
+
+def test_what_has_begun_comes_before_promotions_and_new_trials_by_their_shares():
+    assert next_decision(EVERYTHING._replace(stopped=True)) is Step.WAIT
+    assert next_decision(EVERYTHING) is Step.CONTINUE
+    begun = EVERYTHING._replace(continues=False)
+    assert next_decision(begun) is Step.REPEAT
+    fair = begun._replace(repeats=False, new_seeds=8, more_seeds=8)
+    assert next_decision(fair) is Step.PROPOSE
+    assert next_decision(fair._replace(more_seeds=7)) is Step.PROMOTE
+    assert next_decision(fair._replace(more_seeds=7, may_promote=False)) is Step.PROPOSE
+    assert next_decision(fair._replace(weighs=True)) is Step.PROMOTE
+    last = fair._replace(may_propose=False)
+    assert next_decision(last) is Step.PROMOTE
+    alone = last._replace(may_promote=False)
+    assert next_decision(alone) is Step.PROMOTE_AHEAD
+    assert next_decision(alone._replace(may_promote_ahead=False)) is Step.WAIT
 
 
 def test_nobody_waits_for_a_straggler():
@@ -414,6 +442,13 @@ def test_as_they_come_a_straggler_holds_up_nothing():
     queue.next_job()  # never comes back
     for _ in range(20):
         queue.receive(queue.next_job())
+
+
+def test_as_they_come_a_search_that_learns_nothing_goes_on_too():
+    space = space_of(trials=9)
+    space = replace(space, search=replace(space.search, as_they_come=True))
+    session = run(space, Scripted(at(*[0.5] * 9)), window=None, workers=3, pick=lambda n: n - 1)
+    assert sorted(session.proposed) == list(range(9))
 
 
 @given(

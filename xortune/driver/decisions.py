@@ -18,8 +18,9 @@ import math
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
+from typing import NamedTuple
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, valid_numbers
@@ -81,8 +82,7 @@ class Step(Enum):
     """Decide nothing before more results are used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """What the kind of the next step depends on.
 
     Attributes:
@@ -315,7 +315,8 @@ class SearchDecisions:
         self.configs: dict[str, ConfigState] = {}
         by_numbers = only_statistic(space.objectives) is not None
         self._finished = FinishedConfigs(numbers=by_numbers)
-        self._flight = InFlight(as_they_come=space.search.as_they_come)
+        learns = max_in_flight is not None
+        self._flight = InFlight(as_they_come=learns and space.search.as_they_come)
         self._proposed, self._trials = 0, budget(space)
         self._most_seeds = math.inf  # that may be granted in all; see `_end_proposals`
         self._halt: Halt | None = None
@@ -497,7 +498,7 @@ class SearchDecisions:
                 case Step.PROMOTE:
                     if (name := self._named(self._flight.by_config)) is not None:
                         return self._give_more(name)
-                    now = replace(now, may_promote=False)
+                    now = now._replace(may_promote=False)
                 case Step.PROPOSE:
                     if self._propose():
                         return True
@@ -505,7 +506,7 @@ class SearchDecisions:
                 case Step.PROMOTE_AHEAD:
                     if (name := self._named_ahead()) is not None:
                         return self._give_more(name)
-                    now = replace(now, may_promote_ahead=False)
+                    now = now._replace(may_promote_ahead=False)
 
     @property
     def _situation(self) -> Situation:
@@ -612,7 +613,7 @@ class SearchDecisions:
         state = self.configs[key]
         start, end = state.granted, state.next_rung(self._space.seeds.ladder)
         decision = Decision(proposal, state, new, counted=counted)
-        known = list(self._recorded.blocks(state.point, start, end))
+        known = self._recorded.blocks(state.point, start, end)
         for one in known:
             if not one.final:  # it was given up: do not count it, do not train it again
                 self._tally.dropped += one.block.count
@@ -621,12 +622,15 @@ class SearchDecisions:
                 end = max(end, one.block.seeds.stop)  # the ladder was another one
         for version, (first, gained) in decision.gained.parts.items():
             self._tally.grow(state.shown, version, first, gained)
-        missing = list(missing_seeds(range(start, end), [one.block for one in known]))
+        missing = [range(start, end)]
+        if known:
+            missing = list(missing_seeds(range(start, end), [one.block for one in known]))
         state.granted, decision.seeds = end, end - start
         decision.missing = sum(map(len, missing))
         if decision.missing < end - start:
             self._count(decision, fresh=False)
         number = self._flight.add(decision)
+        noted = number if self.race is not None and self._may_propose else None
         if self.race is not None:
             top = self._space.seeds.ladder[-1]
             self._rooms.set(key, max(0, top - (end - state.seen.superseded)))
@@ -636,7 +640,7 @@ class SearchDecisions:
                 Block(state.point, part.start, len(part)),
                 promoted=start > 0,
                 decision=number,
-                noted=number if self.race is not None and self._may_propose else None,
+                noted=noted,
             )
             for part in missing
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,17 +93,20 @@ class Recorded:
         config = self._trials.get(trial)
         return None if config is None else self._lines.point(config)
 
-    def blocks(self, point: Point, first: int, end: int) -> Iterator[RecordedBlock]:
+    def blocks(self, point: Point, first: int, end: int) -> list[RecordedBlock]:
         """The blocks of a config that begin with one of these seeds, the oldest line first."""
-        for start, n, final, has_outcome, version, epochs, line, solved, taken in self._rows[
-            self._rows_of.get(point.key, slice(0))
-        ].tolist():
+        if (rows := self._rows_of.get(point.key)) is None:
+            return []
+        found = []
+        for start, n, final, has_outcome, version, *more in self._rows[rows].tolist():
             if not first <= start < end:
                 continue
             seen = None
             if has_outcome:
+                epochs, line, solved, taken = more
                 numbers = (self._lines.numbers(line, name).tolist() for name in self._names)
                 timed = taken + epochs * (n - solved)
                 seen = SeedSummary(solved, n, timed, budget=epochs, numbers=(*map(tuple, numbers),))
             fingerprint = "" if version < 0 else self._lines.names[version]
-            yield RecordedBlock(Block(point, start, n), bool(final), fingerprint, seen)
+            found.append(RecordedBlock(Block(point, start, n), bool(final), fingerprint, seen))
+        return found
