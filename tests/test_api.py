@@ -450,7 +450,7 @@ COMMAND = (*COMMAND[:-2], "--epochs", 1)  # zero_grad has no value
 @pytest.fixture
 def little_memory(monkeypatch):
     """A machine with 2 GB free, whatever this one has."""
-    monkeypatch.setattr("xortune.trainers.limits._free", lambda: 2 * 10**9)
+    monkeypatch.setattr("xortune.trainers.limits.free_memory", lambda: 2 * 10**9)
 
 
 def long_task(rows):

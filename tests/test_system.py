@@ -38,7 +38,7 @@ def run(config, seed):
 SEARCH = """
 import xortune as xt
 xt.search({"name": "s", "trainer": "./train.py:run", "parameters": {"x": {"choice": [1, 2]}},
-    "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}, output="run", workers=2, resume=True,
+    "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}, output="run", workers=1, resume=True,
     dry_run=False)
 """
 
@@ -68,7 +68,7 @@ def lives(pid):
 def test_a_search_is_killed_and_resumed(elsewhere):
     Path("slow").touch()
     driver = subprocess.Popen([sys.executable, "-c", SEARCH])
-    wait_until(lambda: len([*Path().glob("child-*")]) == 2)
+    wait_until(lambda: [*Path().glob("child-*")])
     driver.kill()
     driver.wait()
     begun = [
