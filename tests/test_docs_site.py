@@ -118,9 +118,23 @@ def test_a_picture_is_what_is_drawn(name):
 
 def test_every_picture_is_shown_with_its_words():
     picture = r"^!\[(.{60,})\]\(pictures/([\w-]+)\.svg\)$"
-    shown = re.findall(picture, PAGES["statistics"], re.MULTILINE)
+    pages = PAGES["statistics"] + PAGES["racing"]
+    shown = re.findall(picture, pages, re.MULTILINE)
     assert sorted(name for _, name in shown) == sorted(make.PICTURES)
     assert {path.stem for path in (DOCS / "pictures").glob("*.svg")} == set(make.PICTURES)
+
+
+def test_the_example_of_a_race_is_what_the_prose_says():
+    counts = {}
+    for one, solved in make.race():
+        counts.setdefault(make.RACED[one], []).extend(solved.tolist())
+    found = {rate: (sum(seeds), len(seeds)) for rate, seeds in counts.items()}
+    assert (found[0.99], found[0.94], found[0.86]) == ((64, 64), (61, 64), (15, 16))
+    assert (found[0.14], found[0.9], found[0.78]) == ((0, 1), (6, 8), (6, 8))
+    assert (len(found), sum(n for _, n in found.values())) == (14, 173)
+    flat = " ".join(PAGES["racing"].split())
+    for words in ("64 of 64 seeds against 61 of 64", "takes 173 seeds", "It has 15 of 16 then"):
+        assert words in flat
 
 
 def test_the_numbers_of_the_prose():

@@ -1,9 +1,10 @@
-"""Draws the pictures of docs/statistics.md, with xortune's own functions.
+"""Draws the pictures of docs/statistics.md and docs/racing.md, with xortune's own functions.
 
     python docs/pictures/make.py
 
-Nothing in them is made up or simulated but the two series of seeds that are called examples:
-shares of series are computed exactly, seed after seed. A test draws them again and compares.
+Nothing in them is made up or simulated but the two series of seeds and the race that are called
+examples: shares of series are computed exactly, seed after seed. A test draws them again and
+compares.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from scipy.stats import binom
 
 from xortune.certificates.plan import gate_seeds
 from xortune.core.outcome import wilson
+from xortune.racing.grants import BestGrants
+from xortune.racing.race import RaceRule
+from xortune.racing.top_two import Aim
 from xortune.reports.drawing.matplotlib import STYLE
 from xortune.reports.drawing.model import COLOURS
+from xortune.spaces.model import race_rungs
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below, anytime_interval
 from xortune.stats.planning import seeds_for_lower_bound
 from xortune.stats.proportions import clopper_pearson_lower, holm, mcnemar_two_sided
@@ -50,6 +55,9 @@ PAIRED = (24, 9)
 
 FAMILY = (0.0004, 0.0021, 0.0038, 0.012, 0.021, 0.034, 0.041, 0.048, 0.22, 0.61)
 """p-values of ten comparisons."""
+
+RACED = (0.62, 0.14, 0.9, 0.3, 0.78, 0.54, 0.99, 0.06, 0.38, 0.86, 0.22, 0.7, 0.94, 0.46)
+"""True rates of the configurations of a race, in the order in which they are proposed."""
 
 INK, A, B, C, GREY = "#1f2328", COLOURS["a"], COLOURS["b"], COLOURS["c"], COLOURS["muted"]
 
@@ -144,6 +152,52 @@ def bounds() -> Figure:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("An example: solved seeds of those so far")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    return figure
+
+
+def race(seed: int = 2) -> list[tuple[int, NDArray[np.bool_]]]:
+    """An example: who gets the next seeds of a race, and which of them succeed, until it ends."""
+    rungs, rng = race_rungs(512), np.random.default_rng(seed)
+    grants, steps = BestGrants(RaceRule(rungs), Aim()), list[tuple[int, NDArray[np.bool_]]]()
+    counts, proposed = np.zeros((len(RACED), 2), int), 0
+    while True:
+        name = grants.next({}, last=proposed == len(RACED))
+        if name is None and proposed == len(RACED):
+            return steps
+        if name is None:
+            name, proposed = proposed, proposed + 1
+            grants.enter(name)
+        one = int(str(name))
+        more = next(rung for rung in rungs if rung > counts[one, 1]) - counts[one, 1]
+        solved = rng.random(more) < RACED[one]
+        counts[one] += solved.sum(), more
+        steps.append((one, solved))
+        grants.see(one, *counts[one].tolist())
+
+
+def seeds_flow() -> Figure:
+    """Which configuration gets each seed of a race."""
+    figure, axes = _panel()
+    steps, row_of, at = race(), np.argsort(np.argsort(RACED)), 0
+    marks: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for one, solved in steps:
+        for seed in solved.tolist():
+            marks[seed] += [(at, row_of[one]), (at + 1, row_of[one]), (np.nan, np.nan)]
+            at += 1
+    for solves, colour in ((True, A), (False, B)):
+        axes.plot(*np.array(marks[solves]).T, color=colour, linewidth=5, solid_capstyle="butt")
+    for one, row in enumerate(row_of.tolist()):
+        own = np.concatenate([solved for of, solved in steps if of == one])
+        axes.text(at * 1.01, row, f"{own.sum()} of {own.size}", color=INK, va="center", fontsize=7)
+    begun = [of for of, _ in steps].index(len(RACED) - 1)
+    last = sum(solved.size for _, solved in steps[: begun + 1])
+    axes.axvline(last, color=INK, linewidth=0.8, linestyle="--")
+    axes.text(last + 1.5, 4.5, "all are proposed", color=INK)
+    axes.text(0.4 * at, 3.5, "a seed that succeeded", color=A)
+    axes.text(0.4 * at, 2.3, "a seed that failed", color=B)
+    axes.set_yticks(row_of, [_percent(rate) for rate in RACED], fontsize=7)
+    axes.set(xlim=(0, at), xlabel="seeds of the search, in their order")
+    axes.set_title("An example: seeds flow to the configurations that may be the best")
     return figure
 
 
@@ -254,6 +308,7 @@ def gate() -> Figure:
 PICTURES: dict[str, Callable[[], Figure]] = {
     "looking": looking,
     "bounds": bounds,
+    "seeds-flow": seeds_flow,
     "winners-curse": winners_curse,
     "clopper-pearson": clopper,
     "mcnemar": mcnemar,
