@@ -18,15 +18,14 @@ from hand_made import TINY_SPACE
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.files import without_passwords
-from xortune.driver.propose import (
+from xortune.driver.propose import Draw, proposer_for
+from xortune.driver.shared_study import (
     PROPOSAL,
     RUN,
     SOLVED,
-    Draw,
     SharedStudy,
     join_study,
     open_study,
-    proposer_for,
     shared_study,
     study_name,
 )

@@ -245,7 +245,7 @@ def submit(
     interrupted = "interrupted: the job goes on; stop it with `ray job stop`"
     with cli.exit_on_error(interrupted, cli.TRACKERS):
         from xortune.driver import cluster
-        from xortune.driver.propose import shared_study
+        from xortune.driver.shared_study import shared_study
         from xortune.runs.manifest import checked_labels
         from xortune.spaces.model import parse_duration
         from xortune.spaces.space import load_space, with_search

@@ -6,8 +6,8 @@ import warnings
 from xortune.core.formats import in_notebook
 
 EXPORTS = (
-    *("certify", "cluster", "compare", "evaluate", "exchange", "gate", "process", "propose"),
-    *("processes", "search", "trainer", "voice"),
+    *("certify", "cluster", "compare", "evaluate", "exchange", "gate", "process", "processes"),
+    *("search", "shared_study", "trainer", "voice"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""
 

@@ -7,23 +7,14 @@ memory, or one in a storage, through which several searches learn from each othe
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import re
-import secrets
-import sys
-import time
 import warnings
-import weakref
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
 import numpy as np
@@ -34,7 +25,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -42,15 +33,21 @@ from optuna.samplers import (
     NSGAIISampler,
     TPESampler,
 )
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.study import StudyDirection
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from xortune.core.errors import InputError, check_type, worded
-from xortune.core.files import without_password
 from xortune.core.point import Point, Value
 from xortune.driver.safeguard import ProposalKinds
+from xortune.driver.shared_study import (
+    PROPOSAL,
+    RUN,
+    SOLVED,
+    SharedStudy,
+    directions,
+    open_study,
+    storage_errors,
+    trials_of_run,
+)
 from xortune.racing.gaussian_process import (
     FITTED_CONFIGS,
     KNOWN_CONFIGS,
@@ -71,11 +68,8 @@ from xortune.racing.gaussian_process import (
 from xortune.racing.objectives import (
     SeedSummary,
     only_rate,
-    sampler_value_names,
     sampler_values,
 )
-from xortune.runs.manifest import MANIFEST, manifest_of, update_manifest
-from xortune.runs.run import holds_run
 from xortune.spaces.grid import grid
 from xortune.spaces.model import (
     Choice,
@@ -365,9 +359,9 @@ class OptunaProposer:
         if shared is not None:
             with storage_errors(shared):
                 self._study, self._storage = open_study(shared, space)
-                self._before = _trials_of_run(self._study, shared.run)
+                self._before = trials_of_run(self._study, shared.run)
         elif space.search.sampler != "random":
-            self._study = optuna.create_study(storage=self._storage, directions=_directions(space))
+            self._study = optuna.create_study(storage=self._storage, directions=directions(space))
 
     def propose(self, number: int) -> Point:
         """Ask the sampler, seeded for this number and told the results so far."""
@@ -639,241 +633,3 @@ def _suggested(trial: optuna.Trial, parameter: Choice | Range) -> Value:
     if parameter.integer:
         return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)
     return trial.suggest_float(name, low, high, step=step, log=log)
-
-
-def _trials_of_run(study: optuna.Study, run: str) -> dict[int, FrozenTrial]:
-    """The run's trials by their number. Fail one that was asked for but got no number."""
-    trials: dict[int, FrozenTrial] = {}
-    for trial in study.get_trials(deepcopy=False):
-        if trial.user_attrs.get(RUN) != run:
-            continue
-        number = trial.user_attrs.get(PROPOSAL)
-        if isinstance(number, int):
-            trials[number] = trial
-        elif not trial.state.is_finished():
-            study.tell(trial.number, state=TrialState.FAIL)
-    return trials
-
-
-def _directions(space: SearchSpace) -> list[StudyDirection]:
-    maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
-    return [maximize if objective.maximize else minimize for objective in space.objectives]
-
-
-# -------------------------------------------------------------------------------------------------
-# One study for several searches, which learn from each other.
-#
-# Each search is a driver with its own run directory, its proposals from number 0 on, and its
-# journal. A trial of the study says whose it is (`RUN`, `PROPOSAL`). Only the sampler is told what
-# other searches found: no count, race or table has seeds of another run. They could not be added,
-# because every search trains the seeds from 0 on: two runs that propose one config have the same
-# seeds of it.
-
-RUN, PROPOSAL, SOLVED = "xortune_run", "xortune_proposal", "xortune_solved"
-"""Attributes of a study's trials."""
-
-SPACE = "xortune_space"
-"""Attribute of a study."""
-
-ALLOWED = "journal://PATH, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
-
-PATIENCE = 60
-"""Seconds to wait while another driver writes to the same SQLite file."""
-
-TRIES = 5
-"""Attempts to open a study: two drivers that create the tables of one database may collide."""
-
-
-@dataclass(frozen=True)
-class SharedStudy:
-    """A study that several searches use, and the name of this run in it.
-
-    Attributes:
-        url: of the storage; see `ALLOWED`.
-        name: of the study.
-        run: 16 hexadecimal digits that no other run has; "" until the run is known.
-    """
-
-    url: str
-    name: str
-    run: str = ""
-
-    @property
-    def shown(self) -> str:
-        """The URL without its password."""
-        return without_password(self.url)
-
-    @property
-    def entry(self) -> dict[str, str]:
-        """Its entry in the run's manifest."""
-        return {"storage": self.shown, "name": self.name, "run": self.run}
-
-
-def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> SharedStudy | None:
-    """The study that a search shall use; None without a storage.
-
-    Raises:
-        InputError: an unknown storage, a name without a storage, a sampler that cannot share.
-    """
-    if storage is None:
-        if name is not None:
-            raise InputError(
-                f"{name!r} without a storage", field="study_name", fix="give --study-storage too"
-            )
-        return None
-    check_type("study_storage", storage, str, ALLOWED)
-    scheme, _, rest = storage.partition("://")
-    known = scheme in ("journal", "sqlite") or re.fullmatch(r"postgresql(\+\w+)?", scheme)
-    if not known or not rest.strip("/") or (scheme == "sqlite" and not rest.startswith("/")):
-        shown = without_password(storage)
-        raise InputError(f"{shown!r} is not a storage", field="study_storage", allowed=ALLOWED)
-    if name is not None:
-        check_type("study_name", name, str, "text")
-        if not name.strip():
-            raise InputError("an empty name", field="study_name", fix="leave it out, or name it")
-    if space.search.sampler == "grid":
-        raise InputError(
-            "a grid cannot be shared: each search would train all of it",
-            field="study_storage",
-            allowed="with samplers auto, tpe, gp, nsgaii, cmaes and random",
-            fix="leave it out and give each search a part of the space; or use another sampler",
-        )
-    return SharedStudy(storage, study_name(space) if name is None else name)
-
-
-def study_name(space: SearchSpace) -> str:
-    """The space's name and a digest of its parameters, task and objectives.
-
-    Searches that differ in one of these cannot learn from each other.
-    """
-    return f"{space.name}-{_digest(space)}"
-
-
-def _digest(space: SearchSpace) -> str:
-    command = space.command
-    rule = [] if command is None else [str(command.by_exit), str(command.metric)]
-    question = [
-        [repr(parameter) for parameter in space.parameters],
-        space.task.fingerprint
-        if space.task is not None
-        else [str(space.trainer), str(space.success), *rule],
-        [[o.name, o.maximize, *([] if o.failed is None else [o.failed])] for o in space.objectives],
-    ]
-    return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:8]
-
-
-def join_study(
-    shared: SharedStudy | None,
-    space: SearchSpace,
-    directory: Path,
-    on_message: Callable[[str], None],
-) -> SharedStudy | None:
-    """Open the study for a run, and tell the user what sharing means. None without a study.
-
-    Raises:
-        InputError: the storage fails, the study is another space's, the manifest is damaged.
-    """
-    manifest = manifest_of(directory) if holds_run(directory) else {}
-    before = manifest.get("study")
-    if shared is None:
-        if before is not None:
-            alone = "the run took part in a shared study; without --study-storage it goes on alone"
-            on_message(worded(alone))
-        return None
-    run: object = secrets.token_hex(8)
-    if before is not None:
-        run = before.get("run") if isinstance(before, Mapping) else None
-    if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{16}", run):
-        raise InputError(
-            "is damaged",
-            field="study",
-            place=str(directory / MANIFEST),
-            allowed="`run`: 16 hexadecimal digits",
-        )
-    shared = replace(shared, run=run)
-    with storage_errors(shared):
-        open_study(shared, space)  # fail before anything is written or started
-    if manifest and before != shared.entry:
-        update_manifest(directory, study=shared.entry)
-    exact = (
-        f"study {shared.name} in {shared.shown}: proposals depend on the results that other"
-        " searches have reported to it so far: neither the seed nor --resume repeats them"
-    )
-    on_message(worded(exact))
-    return shared
-
-
-def open_study(shared: SharedStudy, space: SearchSpace) -> tuple[optuna.Study, BaseStorage]:
-    """Open the study, or make it, with its storage; it names the space that it is for."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = _storage(shared.url)
-    for attempts_left in reversed(range(TRIES)):
-        try:
-            study = optuna.create_study(
-                storage=storage,
-                study_name=shared.name,
-                directions=_directions(space),
-                load_if_exists=True,
-            )
-            break
-        except _failures():
-            if not attempts_left:
-                raise
-            time.sleep(0.2)
-    digest = study.user_attrs.get(SPACE)
-    if digest is None and not study.get_trials(deepcopy=False):
-        study.set_user_attr(SPACE, digest := _digest(space))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(sampler_value_names(space.objectives))
-    if digest != _digest(space) or list(study.directions) != _directions(space):
-        raise InputError(
-            f"study {shared.name!r} has other parameters, objectives or another task",
-            field="study_name",
-            place=shared.shown,
-            fix="give another --study-name, or leave it out: the space then gives the name",
-        )
-    return study, storage
-
-
-def _storage(url: str) -> BaseStorage:
-    scheme, _, rest = url.partition("://")
-    if scheme == "journal":
-        return JournalStorage(JournalFileBackend(rest))
-    if scheme == "postgresql":  # SQLAlchemy's default driver depends on its version
-        url = f"postgresql+psycopg://{rest}"
-    waits = {"connect_args": {"timeout": PATIENCE}} if scheme == "sqlite" else {}
-    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **waits})
-    weakref.finalize(storage, storage.engine.dispose)  # close its connections
-    return storage
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """The exceptions of a storage that fails."""
-    sql = sys.modules.get("sqlalchemy.exc")  # loaded if the storage is a database
-    more = () if sql is None else (sql.SQLAlchemyError,)
-    return (StorageInternalError, OSError, RuntimeError, *more)
-
-
-@contextmanager
-def storage_errors(shared: SharedStudy | None) -> Iterator[None]:
-    """Raise failures of a shared study's storage as InputError."""
-    try:
-        yield
-    except ImportError as error:
-        if shared is None:
-            raise
-        raise InputError(
-            f"the study's storage needs a package ({str(error).splitlines()[0]})",
-            place=shared.shown,
-            fix="install it; for postgresql:// that is psycopg: pip install 'psycopg[binary]'",
-        ) from None
-    except _failures() as error:
-        if shared is None:
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"the study's storage fails ({reason})",
-            place=shared.shown,
-            fix="check that it can be reached and written, then continue with --resume",
-        ) from error

@@ -71,8 +71,8 @@ from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
     from xortune.driver.loop import Executor
-    from xortune.driver.propose import SharedStudy
     from xortune.driver.session import Resume
+    from xortune.driver.shared_study import SharedStudy
     from xortune.integrations.trackers import Tracker
 
 
@@ -504,7 +504,7 @@ def _checked(
     Nothing is written. The process in which the function was called stays, to train in.
     """
     from xortune.driver import session
-    from xortune.driver.propose import shared_study
+    from xortune.driver.shared_study import shared_study
 
     cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers, ray=ray)
     shared = shared_study(space, study_storage, study_name)

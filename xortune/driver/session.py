@@ -36,7 +36,8 @@ from xortune.driver.decisions import SearchDecisions
 from xortune.driver.executors import executor_for
 from xortune.driver.loop import Executor, Record, run
 from xortune.driver.processes import let_processes_go
-from xortune.driver.propose import LEARNING, SharedStudy, join_study, proposer_for
+from xortune.driver.propose import LEARNING, proposer_for
+from xortune.driver.shared_study import SharedStudy, join_study
 from xortune.driver.trainer import Check, differing, noted_seeds, train_later
 from xortune.driver.voice import NOBODY, Listener
 from xortune.racing.grants import raced
