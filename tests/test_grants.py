@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import xortune as xt
 from xortune.core.outcome import SeedCount, wilson
-from xortune.racing.grants import NEGLIGIBLE_SPEED, FrontGrants, Grants, seeds_at_first
+from xortune.racing.front import FrontGrants
+from xortune.racing.grants import NEGLIGIBLE_SPEED, Grants, seeds_at_first
 from xortune.racing.race import (
     FUTILITY,
     RaceRule,

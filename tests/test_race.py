@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.racing.grants import NumberGrants
+from xortune.racing.halving import NumberGrants
 from xortune.racing.objectives import cost_share, seed_costs
 from xortune.racing.race import (
     Race,

@@ -17,7 +17,9 @@ from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, OutOfTime, U
 from xortune.driver.executors import LocalExecutor
 from xortune.driver.session import search_session
 from xortune.driver.worker import pieces
-from xortune.racing.grants import FrontGrants, Grants, NumberGrants
+from xortune.racing.front import FrontGrants
+from xortune.racing.grants import Grants
+from xortune.racing.halving import NumberGrants
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.run import load_run

@@ -15,7 +15,8 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.configs import ResultsByVersion
 from xortune.driver.propose import LEARNING, proposer_for
-from xortune.racing.grants import BestGrants, FrontGrants, Grants, raced
+from xortune.racing.front import FrontGrants
+from xortune.racing.grants import BestGrants, Grants, raced
 from xortune.racing.objectives import SeedSummary
 from xortune.racing.race import Race, RaceRule
 from xortune.runs.evaluation import Evaluation, Evaluations

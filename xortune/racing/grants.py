@@ -2,9 +2,9 @@
 
 - `BestGrants` looks for the best success rate, by the rule of `racing.top_two`; it also says when
   a new configuration is worth more, and when the search ends.
-- `Grants` proves a rate, `FrontGrants` looks for a front, `NumberGrants` for the best of a user's
-  number. Where new configurations remain, `driver.decisions` chooses between a promotion and a new
-  one, by `PROMOTION_SHARE`.
+- `Grants` proves a rate, `front.FrontGrants` looks for a front, `halving.NumberGrants` for the best
+  of a user's number. Where new configurations remain, `driver.decisions` chooses between a
+  promotion and a new one, by `PROMOTION_SHARE`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Hashable, Mapping
 from functools import cache
-from heapq import nsmallest
 from math import floor
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
+from xortune.racing.front import FrontGrants
+from xortune.racing.halving import NumberGrants
 from xortune.racing.objectives import cost_share, only_rate, only_statistic, worth
-from xortune.racing.race import Race, RaceRule, best_lower, is_worse, race_lower, race_share
+from xortune.racing.race import ProvenRates, RaceRule, race_lower
 from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
 from xortune.spaces.grid import grid_size
 from xortune.spaces.model import FLAWLESS_SEEDS, RaceSettings, SearchSpace, weighs_seeds
-from xortune.stats.anytime import anytime_quantile
 from xortune.stats.planning import fewest_seeds
 from xortune.stats.proportions import expected_rate
 
@@ -53,30 +50,6 @@ def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None
     if successes < n:
         return None
     return next((rung for rung in rungs if n < rung <= FLAWLESS_SEEDS), None)
-
-
-class ProvenRates:
-    """Base class: a `Race` says what is proven of success rates."""
-
-    weighs = False
-    """Whether it weighs promotions against new configurations; else `PROMOTION_SHARE` decides."""
-
-    def __init__(self, rule: RaceRule) -> None:
-        self._race = Race(rule)
-
-    @property
-    def proven(self) -> float:
-        """As `Race.proven`."""
-        return self._race.proven
-
-    @property
-    def leader(self) -> Hashable:
-        """As `Race.leader`."""
-        return self._race.leader
-
-    def enter(self, name: Hashable) -> int:
-        """As `Race.enter`."""
-        return self._race.enter(name)
 
 
 class Grants(ProvenRates):
@@ -288,228 +261,7 @@ def _low(successes: int, n: int) -> float:
 
 
 # -------------------------------------------------------------------------------------------------
-# The race with several objectives: configurations that may still be on the Pareto front go on.
-#
-# It compares success rates, with the bounds and shares of alpha of `racing.race`. But a
-# configuration competes only with those that cost no more in any other objective: a network of 3
-# units is not stopped for a better one of 20 units.
-#
-# **The promise.** With probability at least 1 - alpha, every stopped configuration really has a
-# lower success rate than another one that costs no more in any other objective. The proof is the
-# same: all bounds hold together, whichever configurations are compared. A parameter is known
-# exactly, so a stopped configuration is dominated. Epochs to solve are those measured so far, and
-# the promise holds for these measurements only.
-
-_FRONT_ROW = np.dtype([("k", "i8"), ("n", "i8"), ("low", "f8"), ("proven", "f8"), ("out", "?")])
-
-
-class FrontGrants(ProvenRates):
-    """A search's race for a front: `Grants` with costs. A decision compares all configurations."""
-
-    def __init__(self, rule: RaceRule) -> None:
-        super().__init__(rule)
-        self._rule = rule
-        # One row for each number. Costs are NaN before the first look, and so compare as false.
-        self._rows, self._costs = np.zeros(0, _FRONT_ROW), np.empty((0, 0))
-
-    def forget(self, name: Hashable) -> None:
-        """As `Grants.forget`."""
-        number = self.enter(name)
-        if number <= len(self._rows):
-            self._rows[number - 1], self._costs[number - 1] = 0, np.nan
-        rows = enumerate(self._rows.tolist(), 1)
-        self._race.forget(name, ((self._race.name_of(i), k, n) for i, (k, n, *_) in rows if n))
-
-    def see(
-        self,
-        name: Hashable,
-        successes: int,
-        n: int,
-        *,
-        costs: tuple[float, ...],
-        **_: object,
-    ) -> None:
-        """As `Grants.see`, with `costs` in each other objective; less is better, inf is allowed."""
-        number, have = self.enter(name), len(self._rows)
-        if number > have:
-            more = max(number, 2 * have) - have
-            empty = np.full((more, len(costs)), np.nan)
-            self._costs = np.vstack([self._costs.reshape(have, len(costs)), empty])
-            self._rows = np.append(self._rows, np.zeros(more, _FRONT_ROW))
-        self._race.see(name, successes, n)
-        row = self._rows[number - 1]
-        proven = best_lower(successes, n, number, float(row["proven"]), alpha=self._rule.alpha)
-        self._costs[number - 1] = costs
-        self._rows[number - 1] = successes, n, _low(successes, n), proven, row["out"]
-
-    def next(
-        self,
-        busy: Mapping[Hashable, int],
-        *,
-        last: bool = False,  # noqa: ARG002
-        left: float = math.inf,  # noqa: ARG002
-    ) -> Hashable:
-        """The configuration to promote; None if there is none.
-
-        It has the highest expected rate of those that are not proven worse than another of no
-        higher costs, and that have fewer than `finalists` others ahead. Ahead are those of no
-        higher costs whose lower end of Wilson's interval reaches its expected rate.
-        """
-        k, n = self._rows["k"], self._rows["n"]
-        rates = np.where(n > 0, (k + 1) / (n + 2), 0.0)
-        may = (k > 0) & (n < self._rule.rungs[-1]) & ~self._rows["out"]
-        for row in np.argsort(-rates, kind="stable").tolist():
-            if not may[row] or (name := self._race.name_of(row + 1)) in busy:
-                continue
-            rivals = self._rivals(row)
-            ahead = rivals & (self._rows["low"] >= rates[row])
-            if self._rule.finalists is not None and ahead.sum() >= self._rule.finalists:
-                continue
-            if not self._is_worse(row, rivals):
-                return name
-        return None
-
-    def is_stopped(self, name: Hashable) -> bool:
-        """Whether a configuration is proven worse than another of no higher costs."""
-        row = self.enter(name) - 1
-        if row >= len(self._rows) or not self._rows["n"][row]:
-            return False
-        return bool(self._rows["out"][row]) or self._is_worse(row, self._rivals(row))
-
-    def _rivals(self, row: int) -> NDArray[np.bool_]:
-        """bool, shape (rows,): the other configurations that cost no more in any objective."""
-        rivals: NDArray[np.bool_] = np.all(self._costs <= self._costs[row], axis=1)
-        rivals[row] = False
-        return rivals
-
-    def _is_worse(self, row: int, rivals: NDArray[np.bool_]) -> bool:
-        best = float(self._rows["proven"][rivals].max(initial=0.0))
-        k, n = int(self._rows["k"][row]), int(self._rows["n"][row])
-        worse = is_worse(k, n, row + 1, best, alpha=self._rule.alpha)
-        self._rows["out"][row] |= worse
-        return worse
-
-
-# -------------------------------------------------------------------------------------------------
-# The race for a number of a user's own trainer: the best of a rung are promoted.
-#
-# It is successive halving without waiting (Li et al. 2020, A System for Massively Parallel
-# Hyperparameter Tuning, MLSys: ASHA), see docs/own-trainer.md, and by itself promises nothing.
-#
-# A quantile has bounds that hold at all looks and for any distribution
-# (`stats.anytime.anytime_quantile`). So a configuration that they prove worse is stopped, with the
-# promise of `racing.race`: with probability at least 1 - alpha every stopped configuration's
-# quantile really is worse than that of the one it was stopped for, by the same proof and with the
-# same shares of alpha. A failed seed counts as its objective says. A mean of numbers without known
-# limits has no such bound, so it stops no configuration.
-#
-# Success rates (`stop: {proven_rate: ..}`) are proven by `racing.race`, as always.
-
-NumberMember = tuple[float, int]
-"""A configuration's cost at a rung, and its number: the best first, then the oldest."""
-
-
-class NumberGrants(ProvenRates):
-    """A search's race for an objective on numbers; like `Grants`.
-
-    Args:
-        rule: of the race.
-        share: of the quantile of the costs, if the objective is a quantile.
-    """
-
-    def __init__(self, rule: RaceRule, *, share: float | None = None) -> None:
-        super().__init__(rule)
-        self._rungs, self._share, self._alpha = rule.rungs, share, rule.alpha
-        # By number: the lower and the upper bound of the quantile's cost, over all looks.
-        self._least: dict[int, float] = {}
-        self._at_most: dict[int, float] = {}
-        self._bars: tuple[tuple[float, int], ...] = ()  # the two lowest of `_at_most`
-        self._at: dict[int, tuple[int, int]] = {}  # number: successes, n
-        # For each rung, all that reached it and those that are still on it.
-        self._came: list[list[NumberMember]] = [[] for _ in rule.rungs]
-        self._wait: list[list[NumberMember]] = [[] for _ in rule.rungs]
-
-    def forget(self, name: Hashable) -> None:
-        """As `Grants.forget`."""
-        number = self.enter(name)
-        if self._at.pop(number, None) is not None:
-            for members in (*self._came, *self._wait):
-                _drop(members, number)
-        self._least.pop(number, None)
-        if self._at_most.pop(number, None) is not None:
-            self._bars = tuple(nsmallest(2, ((cost, i) for i, cost in self._at_most.items())))
-        others = ((self._race.name_of(i), k, n) for i, (k, n) in self._at.items())
-        self._race.forget(name, others)
-
-    def see(
-        self,
-        name: Hashable,
-        successes: int,
-        n: int,
-        *,
-        costs: tuple[float, ...],
-        seed_costs: NDArray[np.float64] | None = None,
-        **_: object,
-    ) -> None:
-        """As `Grants.see`, with the numbers of the seeds.
-
-        `costs` has one item: the objective, with the sign by which less is better; inf where failed
-        seeds decide it. `seed_costs` are the seeds' numbers with that sign; inf for a failed seed.
-        """
-        number = self.enter(name)
-        self._race.see(name, successes, n)
-        if self._share is not None and seed_costs is not None:
-            self._bound(number, seed_costs)
-        before = self._at.get(number, (0, 0))[1]
-        self._at[number] = successes, n
-        [cost] = costs
-        for place, rung in enumerate(self._rungs):
-            if not before < rung <= n:
-                continue
-            insort(self._came[place], (cost, number))
-            insort(self._wait[place], (cost, number))
-            if place:  # it has left the rung before
-                _drop(self._wait[place - 1], number)
-
-    def next(
-        self,
-        busy: Mapping[Hashable, int],
-        *,
-        last: bool = False,
-        left: float = math.inf,  # noqa: ARG002
-    ) -> Hashable:
-        """The configuration to promote, the best of the highest rung with one; None if none may."""
-        for place in reversed(range(len(self._rungs) - 1)):
-            came, share = self._came[place], self._rungs[place + 1] / self._rungs[place]
-            most = math.ceil(len(came) / share) if last else int(len(came) / share)
-            for member in self._wait[place]:
-                if not math.isfinite(member[0]) or bisect_left(came, member) >= most:
-                    break
-                name = self._race.name_of(member[1])
-                if name not in busy and not self.is_stopped(name):
-                    return name
-        return None
-
-    def is_stopped(self, name: Hashable) -> bool:
-        """Whether its quantile is proven worse than another's; never for a mean."""
-        number = self.enter(name)
-        bar = next((cost for cost, other in self._bars if other != number), math.inf)
-        return self._least.get(number, -math.inf) > bar
-
-    def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
-        # The bounds of all looks hold together, so the best ones count.
-        assert self._share is not None
-        alpha = self._alpha * float(race_share(number)) / 2
-        low, high = map(float, anytime_quantile(seed_costs, self._share, alpha=alpha))
-        self._least[number] = max(low, self._least.get(number, -math.inf))
-        cost = self._at_most[number] = min(high, self._at_most.get(number, math.inf))
-        others = (bar for bar in self._bars if bar[1] != number)
-        self._bars = tuple(nsmallest(2, [*others, (cost, number)]))
-
-
-def _drop(members: list[NumberMember], number: int) -> None:
-    members[:] = [member for member in members if member[1] != number]
-
+# The race of a space.
 
 SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants
 """The race of a search; see `Grants`."""

@@ -225,6 +225,30 @@ class Race:
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
 
+class ProvenRates:
+    """Base class of a search's races: a `Race` says what is proven of success rates."""
+
+    weighs = False
+    """Whether it weighs promotions against new configurations; else a fixed share decides."""
+
+    def __init__(self, rule: RaceRule) -> None:
+        self._race = Race(rule)
+
+    @property
+    def proven(self) -> float:
+        """As `Race.proven`."""
+        return self._race.proven
+
+    @property
+    def leader(self) -> Hashable:
+        """As `Race.leader`."""
+        return self._race.leader
+
+    def enter(self, name: Hashable) -> int:
+        """As `Race.enter`."""
+        return self._race.enter(name)
+
+
 def checked_count(successes: object, n: object, before: SeedCount, *, place: str) -> SeedCount:
     """The cumulative counts that a user's program reports.
 

@@ -1,0 +1,160 @@
+"""The race for a number of a user's own trainer: the best of a rung are promoted.
+
+It is successive halving without waiting (Li et al. 2020, A System for Massively Parallel
+Hyperparameter Tuning, MLSys: ASHA), see docs/own-trainer.md, and by itself promises nothing.
+
+A quantile has bounds that hold at all looks and for any distribution
+(`stats.anytime.anytime_quantile`). So a configuration that they prove worse is stopped, with the
+promise of `racing.race`: with probability at least 1 - alpha every stopped configuration's quantile
+really is worse than that of the one it was stopped for, by the same proof and with the same shares
+of alpha. A failed seed counts as its objective says. A mean of numbers without known limits has no
+such bound, so it stops no configuration.
+
+Success rates (`stop: {proven_rate: ..}`) are proven by `racing.race`, as always.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.racing.race import ProvenRates, RaceRule, race_share
+from xortune.stats.anytime import anytime_quantile
+
+NumberMember = tuple[float, int]
+"""A configuration's cost at a rung, and its number: the best first, then the oldest."""
+
+
+@dataclass(slots=True)
+class Rung:
+    """A rung of the race, the best configuration first.
+
+    Attributes:
+        seeds: of a configuration that has reached it.
+        came: all that have reached it.
+        waiting: those of them that have not reached the next one.
+    """
+
+    seeds: int
+    came: list[NumberMember] = field(default_factory=list)
+    waiting: list[NumberMember] = field(default_factory=list)
+
+
+def asha(rungs: Sequence[Rung], *, last: bool) -> Iterator[int]:
+    """Numbers of the configurations that may be promoted, the next one first.
+
+    Li et al. (2020), algorithm 2, `get_job`: from the highest rung down, those in the best 1/eta
+    of all that have reached the rung, where eta is the ratio of the seeds of the next rung to its
+    own. Once no new configurations come (`last`), the share is rounded up, so that one
+    reaches the top.
+    """
+    for rung, above in reversed(list(pairwise(rungs))):
+        share = len(rung.came) / (above.seeds / rung.seeds)
+        most = math.ceil(share) if last else int(share)
+        for member in rung.waiting:
+            if not math.isfinite(member[0]) or bisect_left(rung.came, member) >= most:
+                break
+            yield member[1]
+
+
+class NumberGrants(ProvenRates):
+    """A search's race for an objective on numbers; like `grants.Grants`.
+
+    Args:
+        rule: of the race.
+        share: of the quantile of the costs, if the objective is a quantile.
+    """
+
+    def __init__(self, rule: RaceRule, *, share: float | None = None) -> None:
+        super().__init__(rule)
+        self._rungs = [Rung(seeds) for seeds in rule.rungs]
+        self._share, self._alpha = share, rule.alpha
+        # By number: the lower and the upper bound of the quantile's cost, over all looks.
+        self._least: dict[int, float] = {}
+        self._at_most: dict[int, float] = {}
+        self._bars: tuple[tuple[float, int], ...] = ()  # the two lowest of `_at_most`
+        self._at: dict[int, tuple[int, int]] = {}  # number: successes, n
+
+    def forget(self, name: Hashable) -> None:
+        """As `grants.Grants.forget`."""
+        number = self.enter(name)
+        if self._at.pop(number, None) is not None:
+            for rung in self._rungs:
+                _drop(rung.came, number)
+                _drop(rung.waiting, number)
+        self._least.pop(number, None)
+        if self._at_most.pop(number, None) is not None:
+            self._bars = tuple(nsmallest(2, ((cost, i) for i, cost in self._at_most.items())))
+        others = ((self._race.name_of(i), k, n) for i, (k, n) in self._at.items())
+        self._race.forget(name, others)
+
+    def see(
+        self,
+        name: Hashable,
+        successes: int,
+        n: int,
+        *,
+        costs: tuple[float, ...],
+        seed_costs: NDArray[np.float64] | None = None,
+        **_: object,
+    ) -> None:
+        """As `grants.Grants.see`, with the numbers of the seeds.
+
+        `costs` has one item: the objective, with the sign by which less is better; inf where failed
+        seeds decide it. `seed_costs` are the seeds' numbers with that sign; inf for a failed seed.
+        """
+        number = self.enter(name)
+        self._race.see(name, successes, n)
+        if self._share is not None and seed_costs is not None:
+            self._bound(number, seed_costs)
+        before = self._at.get(number, (0, 0))[1]
+        self._at[number] = successes, n
+        [cost] = costs
+        for place, rung in enumerate(self._rungs):
+            if not before < rung.seeds <= n:
+                continue
+            insort(rung.came, (cost, number))
+            insort(rung.waiting, (cost, number))
+            if place:  # it has left the rung before
+                _drop(self._rungs[place - 1].waiting, number)
+
+    def next(
+        self,
+        busy: Mapping[Hashable, int],
+        *,
+        last: bool = False,
+        left: float = math.inf,  # noqa: ARG002
+    ) -> Hashable:
+        """The configuration to promote, the best of the highest rung with one; None if none may."""
+        for number in asha(self._rungs, last=last):
+            name = self._race.name_of(number)
+            if name not in busy and not self.is_stopped(name):
+                return name
+        return None
+
+    def is_stopped(self, name: Hashable) -> bool:
+        """Whether its quantile is proven worse than another's; never for a mean."""
+        number = self.enter(name)
+        bar = next((cost for cost, other in self._bars if other != number), math.inf)
+        return self._least.get(number, -math.inf) > bar
+
+    def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
+        # The bounds of all looks hold together, so the best ones count.
+        assert self._share is not None
+        alpha = self._alpha * float(race_share(number)) / 2
+        low, high = map(float, anytime_quantile(seed_costs, self._share, alpha=alpha))
+        self._least[number] = max(low, self._least.get(number, -math.inf))
+        cost = self._at_most[number] = min(high, self._at_most.get(number, math.inf))
+        others = (bar for bar in self._bars if bar[1] != number)
+        self._bars = tuple(nsmallest(2, [*others, (cost, number)]))
+
+
+def _drop(members: list[NumberMember], number: int) -> None:
+    members[:] = [member for member in members if member[1] != number]
