@@ -90,29 +90,6 @@ class ConfigState:
         return self.granted + (rungs[place] - counting if place < len(rungs) else rungs[0])
 
 
-@dataclass(slots=True)
-class Decision:
-    """More seeds for a configuration.
-
-    Attributes:
-        proposal: number of the trial that they belong to.
-        state: of the configuration.
-        new: whether the trial is new, so that the sampler has to be told of it.
-        seeds: granted by it.
-        gained: results so far.
-        missing: seeds without a result yet.
-        counted: whether the trial is counted as done.
-    """
-
-    proposal: int
-    state: ConfigState
-    new: bool
-    seeds: int = 0
-    gained: ResultsByVersion = field(default_factory=ResultsByVersion)
-    missing: int = 0
-    counted: bool = False
-
-
 Kept: TypeAlias = tuple[int, tuple[tuple[str, int, int, int, tuple[Numbers, ...]], ...]]
 """The seeds granted; for each version its fingerprint, lowest seed, k, n and numbers."""
 

@@ -46,32 +46,25 @@ class Recorded:
 
     def __init__(self, known: Sequence[Evaluation], names: Sequence[str]) -> None:
         journal = Evaluations.of(known)
-        self._lines, self._names = journal.lines, names
-        keys = self._lines.keys
-        wanted = ("config", "proposal", "decision", "first", "count", "final", "outcome")
-        columns = {name: journal.column(name) for name in (*wanted, "fingerprint", "epochs")}
-        config, final, lines = columns["config"], columns["final"] > 0, journal.places
-        numbers = columns["proposal"][final].tolist()
-        self._trials = dict(zip(numbers, config[final].tolist(), strict=True))  # of its config
-        self.last_trial = max(numbers, default=-1)
-        self.decisions = {
-            number: (trial, keys[of])
-            for number, trial, of in zip(
-                *(columns[name].tolist() for name in ("decision", "proposal", "config")),
-                strict=True,
-            )
-            if number >= 0
-        }
+        self._lines, self._names, keys = journal.lines, names, journal.lines.keys
+        config, trial = journal.column("config"), journal.column("proposal")
+        final = journal.column("final") > 0
+        # Of each trial the index of its config.
+        self._trials = dict(zip(trial[final].tolist(), config[final].tolist(), strict=True))
+        self.last_trial = max(self._trials, default=-1)
+        columns = (journal.column("decision"), trial, config)
+        named = zip(*(column.tolist() for column in columns), strict=True)
+        self.decisions = {number: (of, keys[index]) for number, of, index in named if number >= 0}
         worse = journal.with_error(PROVEN_WORSE).column("config")
-        self.verdicts = frozenset(keys[of] for of in worse.tolist())
-        given_up = np.isin(lines, journal.with_error(NOT_FINISHED).places)
+        self.verdicts = frozenset(keys[index] for index in worse.tolist())
         # Blocks in rows, those of one config together and in the order of their lines.
+        given_up = np.isin(journal.places, journal.with_error(NOT_FINISHED).places)
         solved, taken = self._lines.ends()
         rows = np.column_stack(
             [
-                *(columns[name] for name in ("first", "count", "final", "outcome")),
-                *(columns[name] for name in ("fingerprint", "epochs")),
-                *(lines, solved[lines, Status.SOLVED], taken[lines]),
+                *map(journal.column, ("first", "count", "final", "outcome", "fingerprint")),
+                *(journal.column("epochs"), journal.places),
+                *(solved[journal.places, Status.SOLVED], taken[journal.places]),
             ]
         )
         chosen = np.flatnonzero(final | given_up)

@@ -1,0 +1,170 @@
+"""Decisions whose results are not used yet: which are used next, and what the sampler is told.
+
+If a decision used whatever results are there, it would depend on which worker was faster, and so
+would everything that a sampler learns. Therefore results are used in the order of decisions, and a
+decision is made as soon as the seeds in flight beside the oldest decision are fewer than
+`max_in_flight`, with no later results, even if they have arrived. The seed and `max_in_flight`
+alone determine who is proposed and promoted, and nobody waits for a rung to fill. The oldest
+decision is left out: its last seeds may train alone for long, and others keep the workers busy
+meanwhile.
+
+A race begins with the smallest limit that keeps its workers busy, and widens it (`in_flight_at`):
+early, the results that a wide limit leaves unused are most of what there is to learn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from xortune.driver.configs import ConfigState, ResultsByVersion
+from xortune.driver.propose import Proposer
+
+WIDENS = 16
+"""Decisions after which a race's limit grows by one; see benchmarks/README.md."""
+
+
+def in_flight_at(decision: int, most: int, least: int | None) -> int:
+    """How many seeds may be in flight beside the oldest decision when this one is made.
+
+    It grows from `least`, which keeps all workers busy, to `most`, by at most one per decision: so
+    each decision knows all results that earlier ones knew.
+    """
+    return most if least is None else min(most, max(least, decision // WIDENS))
+
+
+@dataclass(slots=True)
+class Decision:
+    """More seeds for a configuration.
+
+    Attributes:
+        proposal: number of the trial that they belong to.
+        state: of the configuration.
+        new: whether the trial is new, so that the sampler has to be told of it.
+        seeds: granted by it.
+        gained: results so far.
+        missing: seeds without a result yet.
+        counted: whether the trial is counted as done.
+    """
+
+    proposal: int
+    state: ConfigState
+    new: bool
+    seeds: int = 0
+    gained: ResultsByVersion = field(default_factory=ResultsByVersion)
+    missing: int = 0
+    counted: bool = False
+
+
+class InFlight:
+    """The decisions whose results are not used yet.
+
+    Args:
+        as_they_come: whether results are used in the order in which the last one of each decision
+            came, in place of the order of decisions.
+
+    Attributes:
+        made: number of the next decision.
+        seeds: of all of them.
+        by_config: seeds of each configuration, by its key.
+    """
+
+    def __init__(self, *, as_they_come: bool) -> None:
+        self.made = self.seeds = 0
+        self.by_config: dict[Hashable, int] = {}
+        self._decisions: dict[int, Decision] = {}
+        self._arrived: list[int] | None = [] if as_they_come else None
+
+    def __len__(self) -> int:
+        return len(self._decisions)
+
+    def __iter__(self) -> Iterator[Decision]:
+        return iter(self._decisions.values())
+
+    def get(self, number: int) -> Decision | None:
+        """A decision; None if its results are used."""
+        return self._decisions.get(number)
+
+    @property
+    def seeds_beside_oldest(self) -> int:
+        """Seeds of all decisions but the oldest; -1 without any decision."""
+        oldest = next(iter(self._decisions.values()), None)
+        return -1 if oldest is None else self.seeds - oldest.seeds
+
+    def add(self, decision: Decision) -> int:
+        """Add a decision, and return its number."""
+        number, key = self.made, decision.state.point.key
+        self._decisions[number] = decision
+        self.made += 1
+        self.seeds += decision.seeds
+        self.by_config[key] = self.by_config.get(key, 0) + decision.seeds
+        decision.state.in_flight += 1
+        return number
+
+    def complete(self, number: int) -> None:
+        """Note that a decision has all its results."""
+        if self._arrived is not None:
+            self._arrived.append(number)
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether a decision has all its results, and needs not wait for earlier ones."""
+        return bool(self._arrived)
+
+    def next_complete(self) -> int | None:
+        """The decision whose results are used next; None before all of them have come.
+
+        Decisions about one configuration keep their own order, also where results are used as they
+        come. Otherwise failures, which often come first, would be counted before its other seeds.
+        """
+        if self._arrived is None:
+            oldest = next(iter(self._decisions), None)
+            return None if oldest is None or self._decisions[oldest].missing else oldest
+        first_of = {d.state.point.key: n for n, d in reversed(self._decisions.items())}
+        keys = ((n, self._decisions[n].state.point.key) for n in self._arrived)
+        return next((n for n, key in keys if first_of[key] == n), None)
+
+    def remove(self, number: int) -> Decision:
+        """Remove a decision: its results are used now."""
+        decision = self._decisions.pop(number)
+        state, key = decision.state, decision.state.point.key
+        if self._arrived is not None:
+            self._arrived.remove(number)
+        self.seeds -= decision.seeds
+        state.in_flight -= 1
+        self.by_config[key] -= decision.seeds
+        if not state.in_flight:
+            del self.by_config[key]
+        return decision
+
+
+class Untold:
+    """New trials that the sampler is to be told of.
+
+    Args:
+        proposer: learns from them.
+        waits: whether a trial that is being promoted is told once its promotion has finished: where
+            the race weighs seeds, the first one says little.
+    """
+
+    def __init__(self, proposer: Proposer, *, waits: bool) -> None:
+        self._proposer, self._waits = proposer, waits
+        self._next: list[tuple[int, ConfigState]] = []
+        self._held: dict[str, list[tuple[int, ConfigState]]] = {}  # by config key
+
+    def add(self, proposal: int, state: ConfigState) -> None:
+        """Add a trial whose first results are used."""
+        self._next.append((proposal, state))
+
+    def release(self, key: str) -> None:
+        """Note that a configuration has no decisions in flight any more."""
+        self._next += self._held.pop(key, ())
+
+    def tell(self) -> None:
+        """Tell the sampler."""
+        trials, self._next = self._next, []
+        for proposal, state in trials:
+            if self._waits and state.in_flight:
+                self._held.setdefault(state.point.key, []).append((proposal, state))
+            else:
+                self._proposer.learn(proposal, state.point, state.seen.counted)
