@@ -161,7 +161,7 @@ def main(out: Path) -> None:
             ran = subprocess.run(command, cwd=folder, text=True, check=False, **how)
             shown = f"exit {ran.returncode}\n{ran.stdout}\n-- stderr\n{ran.stderr}"
             (out / f"{name}.txt").write_text(plain(shown, folder), encoding="utf-8")
-        for run in sorted((folder / "runs").iterdir()):
+        for run in sorted(one for one in (folder / "runs").iterdir() if one.is_dir()):
             for file in FILES:
                 if (run / file).exists():
                     text = (run / file).read_text(encoding="utf-8")
