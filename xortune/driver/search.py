@@ -547,7 +547,7 @@ def _checked(
                 processes=processes,
                 longest=math.inf if check_seeds else LONG_SEED if counted else 0.0,
                 later=counted and not goes_on,
-                is_begun=bool(points) and space.search.time_budget is None,
+                begins_early=bool(points) and space.search.time_budget is None,
             )
             if check is not None and on_word is not None:
                 on_word("; ".join(filter(None, (check.sentence, check.note))))

@@ -296,7 +296,7 @@ def check_by_training(
     processes: int = 0,
     longest: float = 0.0,
     later: bool = False,
-    is_begun: bool = False,
+    begins_early: bool = False,
 ) -> Check | None:
     """Train one seed with a user's function or command, before a search starts.
 
@@ -313,7 +313,7 @@ def check_by_training(
         processes: the number of workers that will train. Some are started meanwhile.
         longest: most seconds of a seed that trains twice; see `LONG_SEED`.
         later: whether a seed that is not short trains the second time during the search.
-        is_begun: whether the other workers begin with the seeds of `points` if the check takes
+        begins_early: whether the other workers begin with the seeds of `points` if the check takes
             long. The search then takes over what they train.
 
     Returns:
@@ -330,10 +330,10 @@ def check_by_training(
     points = points or list(islice(chain(space.start, probes(space)), TRIED_CONFIGS))
     counts = counts and not has(trainer, "takes_many_seeds")
     early: list[Block] = []
-    begins = is_begun and processes > 1 and not has(trainer, "takes_many_seeds")
-    if has(trainer, "own_process") or begins:
+    trains_early = begins_early and processes > 1 and not has(trainer, "takes_many_seeds")
+    if has(trainer, "own_process") or trains_early:
         prepare_processes(trainer, Block(points[0], 0, 1), processes)
-    if begins:
+    if trains_early:
         firsts = (
             Block(point, seed, 1) for point in points for seed in range(space.seeds.ladder[0])
         )
