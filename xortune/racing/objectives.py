@@ -235,7 +235,7 @@ def worth(successes: int, n: int, liked: float) -> float:
     Since 0 < s < 1, of two configurations with equally many seeds the one with more successes is
     worth more, and with equally many successes the one with the larger s. So where many always
     solve, the search goes on toward those that solve sooner. It is the mean of a rate whose prior
-    is Beta(1 + s, 1 - s). `benchmarks/objectives.py` and benchmarks/README.md compare alternatives.
+    is Beta(1 + s, 1 - s). benchmarks/README.md ("Tries") says what else was tried.
     """
     return (successes + 1 + liked) / (n + 2)
 
