@@ -261,6 +261,43 @@ def test_parameter(seed, lr): pass
     result.stdout.fnmatch_lines(["2 marks @pytest.mark.seeds on one test: one of them would not*"])
 
 
+@pytest.mark.parametrize(("workers", "at_once"), [("", 1), (", workers=7", 7)])
+def test_an_async_test_is_awaited_and_counted_in_the_order_of_seeds(ran, workers, at_once):
+    """The first seeds end last, and those that have begun beside the deciding one do not count."""
+    result = ran(f"""
+import asyncio
+
+awaited = set()
+most = 0
+
+@pytest.mark.seeds(100, min_rate=0.9, first=0{workers})
+async def test_x(seed):
+    global most
+    awaited.add(seed)
+    most = max(most, len(awaited))
+    await asyncio.sleep(0.002 * (7 - seed % 7))
+    awaited.discard(seed)
+    assert seed != 20, "late"
+
+def test_most():
+    assert most == {at_once}
+""")
+    result.assert_outcomes(passed=2)
+    proves = parse_mark(100, min_rate=0.9)[0].proves
+    n = next(n for n in range(21, 101) if proves(n - 1, n))
+    result.stdout.fnmatch_lines([f"*::test_x: seeds: {n - 1} of {n}, proven 0.9"])
+
+
+def test_an_async_test_that_fails_is_shown_with_the_seed(ran):
+    result = ran("""
+@pytest.mark.seeds(100, min_rate=0.9, first=0, workers=5)
+async def test_x(seed):
+    assert seed % 2, "even"
+""")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*refuted: * seeds passed*", "*seed 0: AssertionError: even*"])
+
+
 def test_tests_that_cannot_be_called_for_each_seed_are_refused(ran):
     result = ran("""
 import unittest
@@ -270,7 +307,13 @@ seeds = pytest.mark.seeds(100, min_rate=0.9)
 def test_none(): pass
 
 @seeds
-async def test_async(seed): pass
+async def test_yields(seed): yield
+
+@pytest.mark.seeds(100, min_rate=0.9, workers=4)
+def test_no_async(seed): pass
+
+@pytest.mark.seeds(100, min_rate=0.9, workers=4)
+async def test_fixture(seed, tmp_path): pass
 
 @seeds
 class TestOld(unittest.TestCase):
@@ -286,11 +329,13 @@ def test_own(seed): pass
 
 def test_unmarked(seed): pass
 """)
-    result.assert_outcomes(errors=4, failed=3)
+    result.assert_outcomes(errors=6, failed=3)
     result.stdout.fnmatch_lines_random(
         [
             "the test takes no 'seed': write it as def test_none(seed, ...)",
-            "an async test cannot be called for each seed*",
+            "an async test that yields cannot be called for each seed*",
+            "workers=4 is for async tests*",
+            "workers=4 is for tests that take 'seed' alone*takes tmp_path: drop workers*",
             "*takes no 'seed'*",
             "the test returned int, which says nothing: use assert",
             "the test is called with another 'seed' than xortune's*",
@@ -305,7 +350,7 @@ def test_the_answer_is_the_gate_s(every, rate, most):
     def passes(seed):
         return not every or seed % every != every - 1
 
-    tally = SeedTally(parse_mark(most, min_rate=rate, first=0))
+    tally = SeedTally(parse_mark(most, min_rate=rate, first=0)[0])
     while tally.answer is None:
         tally.count(None if passes(tally.next) else ValueError("no"))
     status = seeds_of("".join("+" if passes(seed) else "-" for seed in range(most))).status

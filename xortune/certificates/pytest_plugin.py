@@ -10,8 +10,11 @@ in every project of an environment with xortune.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -27,6 +30,7 @@ PROPERTY = "xortune_seeds"
 
 _SEED, _TAKEN = pytest.StashKey[int](), pytest.StashKey[int]()
 _TEST: pytest.StashKey[SequentialTest] = pytest.StashKey()
+_WORKERS = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,8 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(n, *, min_rate, confidence=0.95, first=1207959552): call the test for up to n "
-        "seeds, until its success rate is proven to be at least min_rate, or not",
+        f"{MARKER}(n, *, min_rate, confidence=0.95, first=1207959552, workers=1): call the test "
+        "for up to n seeds, until its success rate is proven to be at least min_rate, or not; an "
+        "async test is awaited for `workers` seeds at once",
     )
 
 
@@ -78,10 +83,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             "one, or a test for each (a mark of a test replaces that of its class or module)"
         )
     try:
-        test = parse_mark(*mark.args, **mark.kwargs)
+        test, workers = parse_mark(*mark.args, **mark.kwargs)
+        _check_workers(item, workers)
     except InputError as error:
         _refuse(f"@pytest.mark.{MARKER}: {error}")
     only = item.config.getoption(ONLY)
+    item.stash[_WORKERS] = workers
     item.stash[_TEST], item.stash[_SEED] = test, test.first_seed if only is None else only
 
 
@@ -97,15 +104,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             "parameter of that name"
         )
     if pyfuncitem.config.getoption(ONLY) is not None:
-        return None
+        if not inspect.iscoroutinefunction(pyfuncitem.obj):
+            return None
+        asyncio.run(pyfuncitem.obj(**_arguments(pyfuncitem)))
+        return True
 
     from xortune.certificates.seeds_mark import SeedTally
 
     tally = SeedTally(test)
-    _call(pyfuncitem, tally)
-    while tally.answer is None:
-        _renew(pyfuncitem, tally.next)
+    if (workers := pyfuncitem.stash[_WORKERS]) > 1:
+        asyncio.run(_await_many(pyfuncitem, tally, test, workers))
+    else:
         _call(pyfuncitem, tally)
+        while tally.answer is None:
+            _renew(pyfuncitem, tally.next)
+            _call(pyfuncitem, tally)
     pyfuncitem.user_properties.append((PROPERTY, tally.line))
     if tally.answer != "proven":
         pytest.fail(tally.message, pytrace=False)
@@ -136,16 +149,59 @@ def _check(item: pytest.Function) -> None:
     unittest = sys.modules.get("unittest")
     if unittest is not None and item.cls is not None and issubclass(item.cls, unittest.TestCase):
         _refuse("a unittest.TestCase cannot be called for each seed: write a function or a class")
-    if inspect.iscoroutinefunction(item.obj) or inspect.isasyncgenfunction(item.obj):
-        _refuse("an async test cannot be called for each seed: call asyncio.run() in the test")
+    if inspect.isasyncgenfunction(item.obj):
+        _refuse("an async test that yields cannot be called for each seed: write it without yield")
+
+
+def _check_workers(item: pytest.Function, workers: int) -> None:
+    """Refuse a number of seeds at once for a test whose seeds need each other's end."""
+    if workers == 1:
+        return
+    if not inspect.iscoroutinefunction(item.obj):
+        _refuse(f"workers={workers} is for async tests: write it as async def, or drop workers")
+    if more := set(inspect.signature(item.obj).parameters) - {SEED}:
+        _refuse(
+            f"workers={workers} is for tests that take {SEED!r} alone, since fixtures are set up "
+            f"for one seed after the other, and it takes {', '.join(sorted(more))}: drop workers, "
+            "or make in the test what it needs"
+        )
+
+
+def _arguments(item: pytest.Function) -> dict[str, Any]:
+    names = inspect.signature(item.obj).parameters
+    return {name: item.funcargs[name] for name in names if name in item.funcargs}
 
 
 def _call(item: pytest.Function, tally: SeedTally) -> None:
-    """Call the test for one seed and count it; whatever the test raises is a failure."""
-    names = inspect.signature(item.obj).parameters
-    arguments = {name: item.funcargs[name] for name in names if name in item.funcargs}
+    """Call the test for one seed and count it."""
+    if inspect.iscoroutinefunction(item.obj):
+        _count(item, tally, lambda: asyncio.run(item.obj(**_arguments(item))))
+    else:
+        _count(item, tally, lambda: item.obj(**_arguments(item)))
+
+
+async def _await_many(
+    item: pytest.Function, tally: SeedTally, test: SequentialTest, workers: int
+) -> None:
+    """Await the test for several seeds at once, and count them in the order of seeds."""
+    to_begin = iter(range(test.first_seed, test.first_seed + test.max_seeds))
+    awaited: deque[asyncio.Task[Any]] = deque()
     try:
-        returned = item.obj(**arguments)
+        while tally.answer is None:
+            while len(awaited) < workers and (seed := next(to_begin, None)) is not None:
+                awaited.append(asyncio.create_task(item.obj(seed)))
+            await asyncio.wait([awaited[0]])
+            _count(item, tally, awaited.popleft().result)
+    finally:
+        for task in awaited:
+            task.cancel()
+        await asyncio.gather(*awaited, return_exceptions=True)
+
+
+def _count(item: pytest.Function, tally: SeedTally, result: Callable[[], Any]) -> None:
+    """Count the next seed, whose result is given or raised; what is raised is a failure."""
+    try:
+        returned = result()
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
     except (pytest.skip.Exception, pytest.xfail.Exception) as ended:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from xortune.certificates.gate import Answer, SequentialTest
-from xortune.core.errors import InputError, error_text
+from xortune.core.errors import InputError, check_count, error_text
 from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.core.seeds import MARK
 from xortune.stats.anytime import anytime_interval
@@ -25,14 +27,24 @@ NAMES = {
 """The arguments of a mark and their names in `SequentialTest`."""
 
 
-def parse_mark(*positional: object, **options: object) -> SequentialTest:
+WORKERS = "workers"
+"""The argument that says for how many seeds at once an async test is awaited."""
+
+
+def parse_mark(*positional: object, **options: object) -> tuple[SequentialTest, int]:
     """Check the arguments of a mark.
+
+    Returns:
+        The test, and for how many seeds at once it is awaited.
 
     Raises:
         InputError: a wrong or missing argument.
     """
+    workers: Any = options.pop(WORKERS, 1)
+    check_count(WORKERS, workers)
     for name in options.keys() - NAMES.keys():
-        raise InputError(f"unknown argument {name!r}", allowed=", ".join(NAMES), fix=FIX)
+        allowed = ", ".join((*NAMES, WORKERS))
+        raise InputError(f"unknown argument {name!r}", allowed=allowed, fix=FIX)
     if len(positional) > 1 or (positional and "n" in options):
         raise InputError(
             f"{len(positional) + ('n' in options)} values where the number of seeds is",
@@ -49,10 +61,11 @@ def parse_mark(*positional: object, **options: object) -> SequentialTest:
         if name not in values:
             raise InputError(problem, field=name, fix=FIX)
     try:
-        return SequentialTest(**{NAMES[name]: value for name, value in values.items()})  # type: ignore[arg-type]
+        test = SequentialTest(**{NAMES[name]: value for name, value in values.items()})  # type: ignore[arg-type]
     except InputError as error:
         name = next(name for name, field in NAMES.items() if field == error.field)
         raise InputError(error.problem, field=name, allowed=error.allowed, fix=error.fix) from None
+    return test, workers
 
 
 class SeedTally:

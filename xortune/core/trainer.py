@@ -104,6 +104,8 @@ class Trainer(Protocol):
         takes_many_blocks: all blocks of a batch train in one call.
         stacks_seeds: all blocks of a batch train in one call, as one model where that is possible.
         gives_reports: seeds report results while they train, and can be cancelled then.
+        awaits: it is an async function, with a method `attempt` for a block of one seed: one event
+            loop of the driver trains many seeds at once.
     """
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
@@ -138,6 +140,7 @@ Trait: TypeAlias = Literal[
     "takes_many_blocks",
     "stacks_seeds",
     "gives_reports",
+    "awaits",
 ]
 
 

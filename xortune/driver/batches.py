@@ -164,6 +164,9 @@ BATCH_SECONDS = 0.5
 """Seconds of work in a batch. A seed that takes longer than about that is sent alone: nobody waits
 behind it, and it is in the journal when it has ended."""
 
+AWAITED_SECONDS = 1e-9
+"""The same of an async function: its seeds are not sent anywhere, so each is a batch."""
+
 LIMIT_SHARE = 4
 """A batch should take at most its time limit divided by this, so that it is not stopped."""
 
@@ -618,7 +621,8 @@ class Batches:
         self._decider, self._trainer, self._record = decider, trainer, record
         self._in_flight, self._most, self._budget = max_in_flight, most, budget
         self._deadline: float | None = None  # `time.monotonic`
-        self._batch_seconds = min(BATCH_SECONDS, math.inf if limit is None else limit / LIMIT_SHARE)
+        longest = AWAITED_SECONDS if has(trainer, "awaits") else BATCH_SECONDS
+        self._batch_seconds = min(longest, math.inf if limit is None else limit / LIMIT_SHARE)
         # Batches with decided jobs, and all batches, that an executor has.
         self._decided_under_way = self._all_under_way = 0
         self._time, self._seeds = WorkerTime(slots), 0

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import requires
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -140,6 +140,16 @@ class Cluster:
 
 
 THIS_MACHINE = Cluster()
+
+ATTEMPTS_AT_ONCE = 16
+"""How many seeds of an async function are awaited at once, where the user does not say: they wait
+for others, such as a model that is served elsewhere, and not for this machine's cores."""
+
+
+def awaiting(cluster: Cluster) -> Cluster:
+    """The same with the number of seeds that are awaited at once as workers."""
+    return cluster if cluster.workers is not None else replace(cluster, workers=ATTEMPTS_AT_ONCE)
+
 
 WORKERS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

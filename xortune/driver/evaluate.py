@@ -121,7 +121,8 @@ def train_seeds(
         check_count("workers", workers, 0)
     own, raised = has(trainer, "users_code"), list[BaseException]()
     cluster = Cluster(workers=workers if own else 0)
-    if cluster.workers == 0:
+    here = cluster.workers == 0 or has(trainer, "awaits")
+    if here:
         trainer = in_this_process(trainer, raised.append)
     else:
         refuse_unsendable(trainer)
@@ -150,7 +151,7 @@ def train_seeds(
         executor = pool_or_here(trainer, cluster, encodes=False)
         batches = Batches(fresh, trainer, take, slots=executor.slots, attempts=1)
         run(batches, executor, record)
-        twice = _trained_again(trainer, fresh.lines) if own and cluster.workers != 0 else None
+        twice = _trained_again(trainer, fresh.lines) if own and not here else None
         many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
         if many and not twice:
             _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
@@ -228,7 +229,8 @@ def evaluate(
             `Outcome.at`.
         workers: with `train`: how many processes train at once; as many as there are cores if not
             given. 0 calls the function in this process, one seed after the other: for a debugger,
-            and for a function that changes what is around it.
+            and for a function that changes what is around it. Of an async function: how many seeds
+            are awaited at once in this process; 16 if not given.
         fail_fast: with `train`: end at the first seed that fails.
         on_seeds: with `train`: called with (k, n): how many of the seeds so far are solved.
         verbose: with `train`: 0 shows nothing; 1 shows the progress on a terminal or in a notebook,

@@ -1,4 +1,4 @@
-"""Executors of this machine: this process, and a pool of processes; see `loop.Executor`.
+"""Executors of this machine: this process, a pool of processes, an event loop; see `loop.Executor`.
 
 `ray_executor` has the one that trains on Ray.
 """
@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import math
 import os
+import queue
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
-from xortune.core.errors import InputError, error_text
+from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import ending_forks
-from xortune.core.trainer import Block, Trainer, stacking_of
+from xortune.core.outcome import Outcome
+from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, has, stacking_of
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
-from xortune.driver.cluster import Cluster, connected, slots_here
+from xortune.driver.cluster import Cluster, awaiting, connected, slots_here
 from xortune.driver.loop import Executor
 from xortune.driver.process import uninterrupted
 from xortune.driver.processes import (
@@ -45,6 +49,7 @@ from xortune.driver.worker import (
     pieces,
     trains_as_one,
 )
+from xortune.trainers.function import begin
 from xortune.trainers.verdicts import one_line
 
 LOOK_SECONDS = 1.0
@@ -298,9 +303,86 @@ class Pool:
         self._busy.clear()
 
 
+class EventLoop:
+    """Trains by an async function, in the event loop of a thread of this process.
+
+    As many batches are awaited at once as there are slots, the seeds of each one after the other.
+    Results are used in the order of decisions, as everywhere: no answer depends on how many are
+    awaited at once.
+
+    Args:
+        trainer: an async function; see `Trainer.awaits`.
+        slots: how many seeds are awaited at once.
+    """
+
+    def __init__(self, trainer: Trainer, slots: int) -> None:
+        self._trainer: Any = trainer
+        self.slots = slots
+        self._awaited: dict[int, tuple[tuple[Job, ...], Future[None]]] = {}  # by their numbers
+        self._begun = 0
+        self._unwanted: set[tuple[str, int]] = set()
+        self._arrived: queue.SimpleQueue[tuple[int, Done]] = queue.SimpleQueue()
+        self.done: deque[Done] = deque()
+
+    def take(self, batches: Batches) -> None:
+        """Begin the next batches."""
+        if self._awaited:
+            jobs_awaited = (job for jobs, _ in self._awaited.values() for job in jobs)
+            self._unwanted |= batches.unwanted(jobs_awaited)
+        while len(self._awaited) < self.slots and (jobs := batches.next()):
+            self._begun += 1
+            training = begin(self._train(self._begun, jobs, batches.until))
+            self._awaited[self._begun] = jobs, training
+
+    async def _train(self, number: int, jobs: tuple[Job, ...], until: float | None) -> None:
+        worker, progress = f"{socket.gethostname()}:{os.getpid()}", BatchProgress(jobs)
+        began = time.perf_counter()
+        try:
+            while progress.left:
+                index, left = next(iter(progress.left.items()))
+                block, began = Block(left.point, left.first, 1), time.perf_counter()
+                result: Outcome | TrainingError = Unfinished()
+                if until is not None and time.time() >= until:
+                    result = OutOfTime()
+                elif block_id(jobs[index].block) not in self._unwanted:
+                    result = await self._trainer.attempt(block)
+                seconds = time.perf_counter() - began
+                ended = progress.end([(index, block)])
+                done = Done(ended, [result], seconds, worker, ends=not progress.left)
+                self._arrived.put((number, done))
+        except Exception as error:  # of the trainer itself, such as a file that is no Python
+            failure = WorkerFailure("batch", one_line(error_text(error)), error)
+            rest = progress.end(list(progress.left.items()))
+            seconds = time.perf_counter() - began
+            self._arrived.put((number, Done(rest, failure, seconds, worker)))
+
+    def wait(self) -> None:
+        """Return when a result has arrived, or after `LOOK_SECONDS`."""
+        with suppress(queue.Empty):
+            self._receive(*self._arrived.get(timeout=LOOK_SECONDS))
+        self._receive_all()
+
+    def stop(self) -> None:
+        """Cancel what is awaited; what has finished is in `done`."""
+        self._receive_all()
+        for _, training in self._awaited.values():
+            training.cancel()
+        self._awaited.clear()
+
+    def _receive_all(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._receive(*self._arrived.get_nowait())
+
+    def _receive(self, number: int, done: Done) -> None:
+        self.done.append(done)
+        if done.ends:
+            del self._awaited[number]
+
+
 def pool_or_here(
     trainer: Trainer, cluster: Cluster, *, encodes: bool = True
-) -> LocalExecutor | Pool:
+) -> LocalExecutor | Pool | EventLoop:
     """What trains on this machine without Ray: this process, or a pool.
 
     The caller ends the pool's processes; see `processes.ending_processes`.
@@ -315,6 +397,8 @@ def pool_or_here(
     """
     if cluster.workers == 0:
         return LocalExecutor(trainer)
+    if has(trainer, "awaits"):
+        return EventLoop(trainer, awaiting(cluster).workers or 1)
     return Pool(trainer, slots_here(cluster), limit=cluster.trial_timeout, encodes=encodes)
 
 

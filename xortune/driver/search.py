@@ -24,8 +24,8 @@ from xortune.core.errors import (
 )
 from xortune.core.files import without_passwords
 from xortune.core.outcome import Failure
-from xortune.core.trainer import Trainer
-from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_to_come
+from xortune.core.trainer import Trainer, has
+from xortune.driver.cluster import THIS_MACHINE, Cluster, awaiting, slots_to_come
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.processes import (
     ending_processes,
@@ -175,7 +175,8 @@ def search(
         tags: words for the same places; with `resume` they are added to the run's tags.
         workers: how many processes train at once on this machine; as many as its CPUs allow if not
             given. 0 trains in this process, one seed after the other, for a debugger; with
-            `fail_fast` the cause of the TrainingError is then the seed's exception.
+            `fail_fast` the cause of the TrainingError is then the seed's exception. Of an async
+            function: as of `evaluate`.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
             that the user should read and the first failure; 2 shows each step in a line. If your
             program has set up logging, the sentences go to the logger `xortune`.
@@ -515,6 +516,8 @@ def _checked(
     threads = threads_of(manifest_of(directory)) if is_local_run else None
     threads, here = threads or threads_for(cpus_per_trial), cluster.workers == 0
     trainer = trainer_for(space, train, engine, gpus_per_trial, threads, here=here)
+    awaits = has(trainer, "awaits") and not cluster.is_ray
+    here, cluster = here or awaits, awaiting(cluster) if awaits else cluster
     if here:
         trainer = in_this_process(trainer, on_raise)
     check_space(space, trainer)

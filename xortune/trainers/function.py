@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import functools
 import inspect
 import os
 import sys
+import threading
 import time
 import traceback
 from bdb import BdbQuit
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -146,6 +150,7 @@ class CallForm:
         state: it is a class; an object is made for each config, and its `run` trains.
         yields: it is a generator function that yields intermediate results.
         stacked: it is a `TorchTraining`, which trains many seeds as one model.
+        awaits: it is an async function.
     """
 
     many: bool = False
@@ -153,6 +158,7 @@ class CallForm:
     state: bool = False
     yields: bool = False
     stacked: bool = False
+    awaits: bool = False
 
     @property
     def description(self) -> str:
@@ -162,6 +168,7 @@ class CallForm:
         seeds = MANY if self.many else "seed"
         taken = f"{seeds}, {REPORT}" if self.reports else seeds
         notes = ["all of a block at once"] * self.many + ["a generator"] * self.yields
+        notes += ["awaited"] * self.awaits
         if self.state:
             about = f"; {', '.join(notes)}" if notes else ""
             return f"config: a class, whose {RUN} is called with {taken}{about}"
@@ -208,7 +215,27 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
         ) from None
     names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
     many = names[len(before) : len(before) + 1] == [MANY]
-    return CallForm(many, reports, state, inspect.isgeneratorfunction(called))
+    awaits = _is_async(called, label, is_plain=not (many or state))
+    return CallForm(many, reports, state, inspect.isgeneratorfunction(called), awaits=awaits)
+
+
+def _is_async(called: Callable[..., Any], label: str, *, is_plain: bool) -> bool:
+    """Whether a function is async.
+
+    Raises:
+        InputError: it is async, and yields, or is no function of one seed.
+    """
+    method = getattr(called, "__call__", None)  # noqa: B004  # of an object that is called
+    yields = inspect.isasyncgenfunction(called) or inspect.isasyncgenfunction(method)
+    awaits = inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(method)
+    if yields or (awaits and not is_plain):
+        raise InputError(
+            f"{label} is async, and {'yields' if yields else 'no function of a config and a seed'}",
+            field="trainer",
+            allowed="async def f(config, seed), which may take `report` too",
+            fix="return the result of one seed",
+        )
+    return awaits
 
 
 def _form_of_torch_training(training: Callable[..., Any], label: str) -> CallForm:
@@ -322,6 +349,41 @@ class Reports:
 
 
 _NO_REPORTS = Reports()
+
+
+@functools.cache
+def _event_loop(process: int) -> asyncio.AbstractEventLoop:
+    """The event loop of all async functions of a process, in a thread of its own.
+
+    One loop serves the check and the search, since a client that a user's module keeps belongs to
+    the loop that used it first. A notebook's own loop is running already.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="async attempts", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        if os.getpid() == process:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(1)
+
+    atexit.register(end)
+    return loop
+
+
+def begin(attempt: Coroutine[Any, Any, Any]) -> Future[Any]:
+    """Begin a coroutine in the event loop of async functions."""
+    return asyncio.run_coroutine_threadsafe(attempt, _event_loop(os.getpid()))
+
+
+def finished(attempt: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine."""
+    future = begin(attempt)
+    try:
+        return future.result()
+    finally:
+        future.cancel()
+
 
 _is_cancelled: Callable[[Block], bool] | None = None
 
@@ -438,7 +500,27 @@ class Calls:
         finally:
             end_fork_of(process)
 
+    async def awaited(self, seed: int) -> Any:
+        """What an async function comes to for a seed.
+
+        Raises:
+            SeedTimeout: the seed exceeded its time limit.
+            Exception: what the function raises.
+        """
+        self.reports = self._new_reports(seed)
+        given = {REPORT: self.reports} if self._form.reports else {}
+        try:
+            async with asyncio.timeout(self._limit) as limit:
+                returned = await self._function(self._config.as_dict(), seed, **given)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise SeedTimeout(f"took longer than {self._limit:g} s") from None
+        return self._result(returned)
+
     def _returned(self, seeds: Any) -> Any:
+        if self._form.awaits:
+            return finished(self.awaited(seeds))
         if self._plain:
             self.reports = _NO_REPORTS
             returned = self._function(self._config.as_dict(), seeds)
@@ -561,7 +643,12 @@ class CustomTrainer(UsersTraining):
     @property
     def killed_after(self) -> float | None:
         """The time limit of a seed, if only killing its process enforces it."""
-        return None if self.gives_reports else self.limit
+        return None if self.gives_reports or self.form.awaits else self.limit
+
+    @property
+    def awaits(self) -> bool:
+        """Whether it is an async function: one event loop trains many seeds at once."""
+        return self.form.awaits
 
     @property
     def called_with(self) -> str:
@@ -620,6 +707,23 @@ class CustomTrainer(UsersTraining):
         finally:
             sys.setrecursionlimit(depth)
         return results
+
+    async def attempt(self, block: Block) -> Outcome | TrainingError:
+        """The outcome of a block of one seed, by an async function."""
+        call = Calls(self.source.function(), self.form, block, self.limit, self.on_raise)
+        results = SeedResults(block)
+        if (known := self.known.get((block.point.key, block.first))) is not None:
+            results.add_known(known)
+            return results.outcome()
+        returned, error = None, None
+        try:
+            returned = await call.awaited(block.first)
+        except (BlockCancelled, asyncio.CancelledError):
+            return Unfinished()
+        except BaseException as raised:
+            error = raised
+        _add_seed(call, returned, error, self.success, results)
+        return results.outcome()
 
 
 def custom_trainer(
@@ -690,20 +794,38 @@ def _train_singly(
             continue
         if time_is_over():
             return OutOfTime(results.outcome() if results.n else None)
-        shown = None
+        returned, error = None, None
         try:
-            verdict = judged(call(seed), success)
+            returned = call(seed)
         except BlockCancelled:
             return Unfinished(results.outcome() if results.n else None)
-        except BaseException as error:
-            _pass_on(error, call.on_raise)
-            verdict, shown = crashed(_reason(error)), _shown(error)
-        if call.reports.count:
-            results.add_reports(call.reports.curve)
-            numbers = {REPORTS: call.reports.count, **call.reports.numbers, **verdict.numbers}
-            verdict = verdict._replace(numbers=numbers)
-        results.add(verdict, shown)
+        except BaseException as raised:
+            error = raised
+        _add_seed(call, returned, error, success, results)
     return results.outcome()
+
+
+def _add_seed(
+    call: Calls,
+    returned: Any,
+    error: BaseException | None,
+    success: Success | None,
+    results: SeedResults,
+) -> None:
+    """Judge and add the next seed: what its call returned, or raised."""
+    shown = None
+    try:
+        if error is not None:
+            raise error
+        verdict = judged(returned, success)
+    except BaseException as raised:
+        _pass_on(raised, call.on_raise)
+        verdict, shown = crashed(_reason(raised)), _shown(raised)
+    if call.reports.count:
+        results.add_reports(call.reports.curve)
+        numbers = {REPORTS: call.reports.count, **call.reports.numbers, **verdict.numbers}
+        verdict = verdict._replace(numbers=numbers)
+    results.add(verdict, shown)
 
 
 def _train_at_once(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:

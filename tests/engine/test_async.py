@@ -1,0 +1,185 @@
+"""Async functions: one event loop awaits many seeds; answers do not depend on how many at once."""
+
+import asyncio
+import random
+import time
+
+import pytest
+
+import xortune as xt
+
+
+def solves(config, seed):
+    return random.Random(seed).random() < config["rate"]
+
+
+async def training(config, seed):
+    """Those that began last end first."""
+    await asyncio.sleep(0.002 * (5 - seed % 5))
+    return solves(config, seed)
+
+
+class Counted:
+    """An async training that notes how many of its calls are awaited at once."""
+
+    def __init__(self):
+        self.now = self.most = 0
+
+    async def __call__(self, _, seed):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.005)
+        self.now -= 1
+        return seed >= 0
+
+
+@pytest.mark.parametrize("workers", [0, 1, 8, None])
+def test_as_many_seeds_as_workers_are_awaited_at_once_and_count_as_a_plain_loop_does(workers):
+    config = {"rate": 0.7}
+    outcome = xt.evaluate(config, range(40), train=training, workers=workers)
+    assert outcome.solved.tolist() == [solves(config, seed) for seed in range(40)]
+    counted = Counted()
+    xt.evaluate({}, range(40), train=counted, workers=workers)
+    assert counted.most == {0: 1, None: 16}.get(workers, workers)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.97, 0.5])
+def test_a_gate_answers_alike_however_many_are_awaited(rate):
+    def answer(workers, train):
+        test = {"min_rate": 0.9, "max_seeds": 120, "first_seed": 7}
+        verdict = xt.gate({"rate": rate}, train=train, workers=workers, verbose=0, **test)
+        return verdict.answer, verdict.k, verdict.n
+
+    expected = answer(0, solves)
+    assert [answer(workers, training) for workers in (1, 3, 20)] == [expected] * 3
+
+
+def test_what_it_raises_reports_and_how_long_it_takes_is_the_seeds_own():
+    async def fails(config, seed, report):
+        report({"step": float(seed)})
+        report({"step": 2.0 * seed})
+        await asyncio.sleep(0)
+        if seed == 1:
+            raise ValueError("no answer")
+        if seed == 2:
+            raise SystemExit(3)
+        if seed == 3:
+            raise TimeoutError("the service took too long")
+        return seed != 4
+
+    outcome = xt.evaluate({}, range(6), train=fails, workers=3)
+    assert outcome.solved.tolist() == [True, False, False, False, False, True]
+    reasons = {seed: why.split(":")[0] for seed, why in outcome.details.failed.items()}
+    assert reasons == {1: "ValueError", 2: "SystemExit", 3: "TimeoutError"}
+    assert outcome.details.values["step"].tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+
+
+def test_a_seed_that_exceeds_its_time_limit_fails_alone(tmp_path, monkeypatch):
+    (tmp_path / "slow.py").write_text(
+        "import asyncio\n"
+        "async def run(config, seed):\n"
+        "    await asyncio.sleep(30 if seed == 3 else 0)\n"
+        "    return True\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    outcome = xt.evaluate(
+        {}, range(6), train={"function": "./slow.py:run", "timeout": "0.2s"}, workers=6
+    )
+    assert outcome.details.failed == {3: "took longer than 0.2 s"}
+    assert outcome.successes == 5
+
+
+def test_it_is_called_in_a_notebook_whose_event_loop_runs():
+    async def cell(workers):
+        return xt.evaluate({"rate": 0.5}, range(8), train=training, workers=workers)
+
+    for workers in (0, 4):
+        assert asyncio.run(cell(workers)).n == 8
+
+
+def test_a_client_that_a_module_keeps_stays_in_one_event_loop():
+    loops = set()
+
+    async def notes(config, seed):
+        loops.add(asyncio.get_running_loop())
+        return True
+
+    for workers in (0, 4, 4):
+        xt.evaluate({}, range(8), train=notes, workers=workers)
+    assert len(loops) == 1
+
+
+def test_the_first_failure_ends_it_and_cancels_the_others():
+    cancelled = []
+
+    async def fails(config, seed):
+        if seed == 0:
+            raise ValueError("wrong")
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(seed)
+            raise
+
+    with pytest.raises(xt.TrainingError, match="wrong") as raised:
+        xt.evaluate({}, range(4), train=fails, workers=4, fail_fast=True)
+    assert isinstance(raised.value.__cause__, ValueError)
+    until = time.monotonic() + 5
+    while len(cancelled) < 3 and time.monotonic() < until:
+        time.sleep(0.001)
+    assert sorted(cancelled) == [1, 2, 3]
+
+
+SPACE = {
+    "name": "awaited",
+    "parameters": {"rate": {"low": 0.0, "high": 1.0}},
+    "seeds": {"ladder": [1, 4, 16]},
+    "search": {"trials": 12},
+}
+
+
+def test_a_search_and_its_certificate_await_many_seeds(tmp_path):
+    def searched(name, train, **options):
+        return xt.search(SPACE, train=train, output=tmp_path / name, verbose=0, **options)
+
+    one, other = searched("one", training, workers=4), searched("other", training, workers=4)
+    plain = searched("plain", solves, workers=4)
+    for name in ("other", "plain"):
+        table = (tmp_path / name / "table.csv").read_bytes()
+        assert table == (tmp_path / "one" / "table.csv").read_bytes()
+    assert one.best == other.best == plain.best
+    certificate = xt.certify(tmp_path / "one", seeds=50, train=training, workers=10, verbose=0)
+    for found in certificate.finalists:
+        seeds = range(found.first, found.first + 50)
+        assert found.k == sum(solves(found.point.as_dict(), seed) for seed in seeds)
+
+
+def test_a_comparison_awaits_them_too(tmp_path):
+    both = [{"rate": 0.95}, {"rate": 0.4}]
+    one = xt.compare(both, train=training, seeds=40, workers=8, output=tmp_path / "a", verbose=0)
+    other = xt.compare(both, train=solves, seeds=40, workers=0, output=tmp_path / "b", verbose=0)
+    assert str(one) == str(other)
+
+
+async def steps(config, seed):
+    yield 1.0
+
+
+async def many(config, seeds):
+    return seeds > 0
+
+
+class Kept:
+    def __init__(self, config):
+        pass
+
+    async def run(self, seed):
+        return seed > 0
+
+
+@pytest.mark.parametrize("function", [steps, many, Kept])
+def test_other_async_forms_are_refused(function):
+    with pytest.raises(
+        xt.InputError, match=r"is async, and .*; fix: return the result of one seed"
+    ):
+        xt.evaluate({}, range(3), train=function)
