@@ -62,7 +62,7 @@ def ends_of(
         reached[:-1] += going * (1 - rates)
         k = np.arange(n + 1)
         proven, refuted = test.proves(k, n), test.refutes(k, n)
-        over = proven | refuted | (n == test.max_seeds)
+        over = proven | refuted | test.gives_up(k, n)
         for one in np.flatnonzero(over & (reached > 0).any(axis=1)).tolist():
             answer: Answer = "proven" if proven[one] else "refuted" if refuted[one] else "undecided"
             yield answer, one, n, reached[one].copy()

@@ -102,10 +102,10 @@ def test_the_answer_depends_on_the_order_of_seeds_only(solved, size, random, min
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gating, "train_seeds", in_any_order)
         assert gate_config(POINT, Scripted(solved), test) == found
-    # After each seed, in words: the first at which either side is sure.
+    # After each seed, in words: the first at which either side is sure, or nothing is left to win.
     for n, one in enumerate(solved, 1):
         k += one
-        if test.proves(k, n) or test.refutes(k, n):
+        if test.proves(k, n) or test.refutes(k, n) or test.gives_up(k, n):
             break
     answer = "proven" if test.proves(k, n) else "refuted" if test.refutes(k, n) else "undecided"
     assert (found.answer, found.k, found.n) == (answer, k, n)
@@ -124,12 +124,14 @@ def ends(test, rates):
         more[1:] += going * rates
         more[:-1] += going * (1 - rates)
         k = np.arange(n + 1)
-        above, below = test.proves(k, n), test.refutes(k, n)
-        assert not (above & below).any()
-        for one in np.flatnonzero((above | below | (n == test.max_seeds)) & (more > 0).any(axis=1)):
+        above, below, lost = test.proves(k, n), test.refutes(k, n), test.gives_up(k, n)
+        assert not (above & (below | lost)).any()
+        over = above | below | lost
+        assert n < test.max_seeds or over.all()
+        for one in np.flatnonzero(over & (more > 0).any(axis=1)):
             answer = "proven" if above[one] else "refuted" if below[one] else "undecided"
             yield answer, int(one), n, more[one].copy()
-        more[above | below] = 0
+        more[over] = 0
         going = more
 
 
@@ -315,9 +317,28 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, words):
         assert word in str(caught.value)
 
 
-def test_nothing_is_undecided_before_the_last_planned_seed():
-    test, status = SequentialTest(0.5, 6, 0.95, 0), np.array([0, 1] * 3, np.uint8)
-    assert [test.decide(status[:n]) for n in (5, 6)] == [(None, 5), ("undecided", 6)]
+def test_a_gate_ends_undecided_once_no_seed_that_is_left_can_change_it():
+    trainer = Scripted([True] * 30 + [False] * 16 + [True] * 454)
+    test = sequential(0.9, 100)
+    for n in range(1, 60):  # what no row of successes can prove any more, and nothing else
+        k = np.arange(n + 1)
+        lost = ~np.any([test.proves(k + more, n + more) for more in range(101 - n)], axis=0)
+        np.testing.assert_array_equal(test.gives_up(k, n), lost)
+    found = gate_config(POINT, trainer, sequential())
+    assert (found.answer, found.passed) == ("refuted", False)  # a proof against it goes first
+    solved = np.arange(500) % 25 != 24
+    found = gate_config(POINT, Scripted(solved.tolist()), sequential())
+    assert (found.answer, found.k, found.n, found.most) == ("undecided", 384, 400, 500)
+    assert found.line == (
+        "undecided: 384/400 seeds solved, success rate 0.9201 to 0.9864, so 0.95 cannot be proven "
+        "any more with 500 seeds (confidence 0.95, seeds 3221225472 to 3221225871)"
+    )
+
+
+@pytest.mark.parametrize(("rate", "most", "seeds"), [(0.95, 500, 303), (0.99, 1000, 383)])
+def test_a_training_at_the_rate_takes_as_few_seeds_as_it_may(rate, most, seeds):
+    spent = sum(n * chance[0] for _, _, n, chance in ends(sequential(rate, most), [rate]))
+    assert spent == pytest.approx(seeds, abs=0.5)
 
 
 def test_a_gate_of_very_many_seeds_uses_bounds_that_hold_for_ever():

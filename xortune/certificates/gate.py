@@ -91,13 +91,14 @@ class SequentialTest:
     `min_rate` itself each answer has this probability, and only "refuted" is wrong. Both sides
     spend the whole risk, so no bound beyond `min_rate` goes with an answer at its confidence (see
     `Verdict.bound`). The risk is spread over `max_seeds` seeds, so this number is part of the
-    question: asking again with more seeds after `undecided` is another test with its own risk. The
+    question: asking again with more seeds after `undecided` is another test with its own risk. It
+    is `undecided` from the seed after which even successes alone would not prove the rate. The
     answer depends only on the seeds and their order, not on how many are trained at a time.
 
     Attributes:
         min_rate: the success rate to prove.
-        max_seeds: seeds after which the answer is `undecided`. Above 20,000 the bounds are those
-            that hold at any number of seeds (`stats.anytime`).
+        max_seeds: the most seeds. Above 20,000 the bounds are those that hold at any number of
+            seeds (`stats.anytime`).
         confidence: 1 minus the greatest probability of a wrong answer.
         first_seed: the others follow it.
 
@@ -139,6 +140,14 @@ class SequentialTest:
         # The failures are then proven to be more than a rate of `min_rate` allows.
         return self._above(1 - self.min_rate, np.subtract(n, k), np.asarray(n))
 
+    def gives_up(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
+        """Return, elementwise, whether the rate cannot be proven even if all other seeds succeed.
+
+        To stop there costs nothing: it never proves less, and refutes no more often.
+        """
+        most = self.max_seeds
+        return ~self.proves(np.asarray(k) + most - np.asarray(n), most)
+
     def bound(self, answer: Answer, k: int, n: int) -> float | None:
         """Return the bound on the rate that k of n seeds decided by: lower, upper, or None.
 
@@ -160,11 +169,12 @@ class SequentialTest:
         a time. The answer is None while more seeds are needed.
         """
         k, n = np.cumsum(status == Status.SOLVED), np.arange(1, len(status) + 1)
-        proven = self.proves(k, n)
-        if (decided := np.flatnonzero(proven | self.refutes(k, n))).size:
+        proven, refuted = self.proves(k, n), self.refutes(k, n)
+        if (decided := np.flatnonzero(proven | refuted | self.gives_up(k, n))).size:
             first = int(decided[0])
-            return "proven" if proven[first] else "refuted", first + 1
-        return "undecided" if len(status) == self.max_seeds else None, len(status)
+            answer: Answer = "refuted" if refuted[first] else "undecided"
+            return "proven" if proven[first] else answer, first + 1
+        return None, len(status)
 
     def verdict(
         self,
@@ -235,7 +245,7 @@ class Verdict(SeedCount):
             whatever made the gate stop. For a certificate its lower bound.
         high: upper end; None for a certificate.
         first_seed: the first of the n consecutive seeds.
-        most: seeds after which the gate gives up; None for a certificate.
+        most: the most seeds; None for a certificate.
         counts: how many of the n seeds ended in each status; None for a certificate. A training
             of the user's own lacks the statuses that only the built-in network has.
         seeds: a description of the seeds; None if they follow `first_seed`.
@@ -311,9 +321,12 @@ class Verdict(SeedCount):
             )
         if self.bound is None:
             assert self.high is not None
+            lacking = f"neither at least nor below {self.min_rate:g} for sure after {self.n} seeds"
+            if self.n < self.most:
+                lacking = f"{self.min_rate:g} cannot be proven any more with {self.most} seeds"
             return (
-                f"{solved}, success rate {_down(self.low)} to {_up(self.high)}, so neither at "
-                f"least nor below {self.min_rate:g} for sure after {self.n} seeds ({sure}, {seeds})"
+                f"{solved}, success rate {_down(self.low)} to {_up(self.high)}, so {lacking} "
+                f"({sure}, {seeds})"
             )
         side = "at least" if self.passed else "below"
         return f"{solved}, success rate {side} {self.min_rate:g} ({sure}, {seeds})"

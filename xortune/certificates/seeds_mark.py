@@ -99,13 +99,12 @@ class SeedTally:
         self.traceback = self.traceback or traceback
         k, n = self.seen.k + (error is None), self.seen.n + 1
         self.seen = SeedCount(k, n)
-        test, most = self._test, self._test.max_seeds
+        test = self._test
         if test.proves(k, n):
             self.answer = "proven"
         elif test.refutes(k, n):
             self.answer = "refuted"
-        # The rate cannot be proven even if all remaining seeds pass. Only a failure can cause this.
-        elif error is not None and not test.proves(k + most - n, most):
+        elif error is not None and test.gives_up(k, n):  # only a failure can cause this
             self.answer = "undecided"
 
     @property

@@ -71,9 +71,9 @@ def gate(
         config_or_run: a config, with `train` a dict of parameters; the file of one (YAML or JSON);
             a run, or its directory.
         min_rate: the success rate to prove, in (0, 1).
-        max_seeds: for a config: the number of seeds after which the answer is `undecided`; 500 if
-            not given. The gate spends its risk of a wrong answer over exactly this number, so
-            decide on it before you see a seed.
+        max_seeds: for a config: the most seeds; 500 if not given. The answer is `undecided` once
+            the rate could not be proven even if all that are left succeeded. The gate spends its
+            risk of a wrong answer over exactly this number, so decide on it before you see a seed.
         confidence: 1 minus the greatest probability of a wrong answer; 0.95 if not given. For a
             run, the least confidence that its certificate must have.
         train: for a config: what trains it, a function of your own, a class or a command, as in
