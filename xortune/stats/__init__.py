@@ -1,4 +1,4 @@
 """Statistics: exact tests, anytime bounds, sequential tests, planning. Pure functions."""
 
-EXPORTS = ("anytime", "numbers", "planning", "proportions", "sequential")
+EXPORTS = ("anytime", "betting", "numbers", "planning", "proportions", "sequential")
 """The modules that other rooms import from; tests/test_architecture.py compares."""
