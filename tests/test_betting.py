@@ -43,7 +43,7 @@ def test_a_mean_is_wrongly_proven_as_rarely_as_promised_at_all_looks_together(me
     assert below < at <= 0.05
 
 
-@pytest.mark.parametrize(("true", "mean"), [(0.9, 0.8), (0.99, 0.95), (0.7, 0.5)])
+@pytest.mark.parametrize(("true", "mean"), [(0.9, 0.8), (0.99, 0.95)])
 def test_proofs_take_little_more_than_any_test_needs(true, mean):
     divergence = true * math.log(true / mean) + (1 - true) * math.log((1 - true) / (1 - mean))
     proven, spent = ever(mean, true, 500, 0.05)
