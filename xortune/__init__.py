@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xortune.core.config import Config as Config
     from xortune.core.errors import InputError as InputError
     from xortune.core.errors import TrainingError as TrainingError
+    from xortune.core.errors import Unavailable as Unavailable
     from xortune.core.errors import XortuneError as XortuneError
     from xortune.core.outcome import Outcome as Outcome
     from xortune.core.outcome import Status as Status
@@ -72,7 +73,7 @@ _NAMES = {
     "comparisons.runs": "RunComparison",
     "comparisons.sequential": "SequentialComparison",
     "core.config": "Config",
-    "core.errors": "InputError TrainingError XortuneError",
+    "core.errors": "InputError TrainingError Unavailable XortuneError",
     "core.outcome": "Outcome Status",
     "core.point": "Point",
     "core.task": "Task",

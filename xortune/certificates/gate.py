@@ -181,7 +181,9 @@ class SequentialTest:
         point: Point,
         status: NDArray[np.uint8],
         *,
+        seeds: NDArray[np.int64] | None = None,
         failed: Mapping[int, str] = MappingProxyType({}),
+        void: Mapping[int, str] = MappingProxyType({}),
         own: bool = False,
     ) -> Verdict:
         """Return the verdict on a config by seeds in their order, which must decide.
@@ -189,12 +191,20 @@ class SequentialTest:
         Args:
             point: the config.
             status: uint8, shape (S,): of the seeds.
+            seeds: int64, shape (S,): the seeds; those from `first_seed` on if not given.
+            void: by seed, why seeds that have no status could not be tried.
             failed: by seed, why it failed.
             own: whether a training of the user's own made them.
         """
         answer, n = self.decide(status)
         assert answer is not None
-        crashed = self.first_seed + np.flatnonzero(status[:n] == Status.CRASHED)
+        if seeds is None:
+            seeds = np.arange(self.first_seed, self.first_seed + n)
+        crashed, last = seeds[:n][status[:n] == Status.CRASHED], int(seeds[n - 1])
+        passed_over = {seed: why for seed, why in sorted(void.items()) if seed < last}
+        many = "seed that" if len(passed_over) == 1 else "seeds that"
+        without = f"{len(passed_over)} {many} could not be tried"
+        described = f"seeds {self.first_seed} to {last} without {without}"
         return _verdict(
             answer,
             point,
@@ -205,6 +215,8 @@ class SequentialTest:
             min_rate=self.min_rate,
             confidence=self.confidence,
             first_seed=self.first_seed,
+            seeds=described if passed_over else None,
+            void=passed_over,
             first_crash=next(((s, failed.get(s, "")) for s in crashed.tolist()), None),
             own=own,
         )
@@ -256,6 +268,7 @@ class Verdict(SeedCount):
         twice: two results of a seed that was trained a second time, in a sentence, if they differ;
             empty if they do not; None if none was.
         first_crash: the first seed that crashed, and why; None if none did, or if it is unknown.
+        void: by seed, why seeds before the deciding one, that are in no count, could not be tried.
     """
 
     answer: Answer
@@ -273,6 +286,7 @@ class Verdict(SeedCount):
     this_run: bool = False
     first_crash: tuple[int, str] | None = None
     twice: str | None = field(default=None, compare=False)
+    void: Mapping[int, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Verdict({self.line})"

@@ -16,6 +16,22 @@ class XortuneError(Exception):
     """Base class of all errors that xortune raises on purpose; its text is for the user."""
 
 
+class Unavailable(XortuneError):
+    """A training raises it when its error says nothing of the training: try again later.
+
+    For a rate limit, a lost mount, a service that is down. The seed is tried again with growing
+    waits. If it is still not available it is void: in no count, and listed.
+
+    Example:
+        >>> def run(config, seed):
+        ...     try:
+        ...         answer = ask(config, seed)
+        ...     except ConnectionError as error:
+        ...         raise xt.Unavailable(str(error)) from error
+        ...     return answer == EXPECTED
+    """
+
+
 class InputError(XortuneError, ValueError):
     """An input of the user is not usable.
 

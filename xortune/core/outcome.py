@@ -88,6 +88,7 @@ class Details:
         curves: numbers that seeds reported during training; each seed is in one part.
         twice: two results of a seed that was trained a second time, in a sentence, if they differ;
             empty if they do not; None if none was. Not kept in a run's journal.
+        void: by seed, why seeds that are in no count could not be tried; not kept there either.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -98,6 +99,7 @@ class Details:
     note: str = ""
     curves: tuple[KeptCurves, ...] = ()
     twice: str | None = None
+    void: Mapping[int, str] = field(default_factory=dict)
 
     def first_failure(self, config: Mapping[str, object]) -> Failure | None:
         """The failed seed with the smallest number; None if none failed."""
@@ -336,8 +338,9 @@ class Outcome:
         low, high = self.interval()
         epochs = f", {self.epochs} epochs" if self.epochs else ""
         crashes = crash_text(self.counts[Status.CRASHED], self.first_crash)
+        void = f", {len(self.details.void)} void" if self.details.void else ""
         return (
-            f"Outcome({self.successes}/{self.n} solved{crashes}, 95 % interval {low:.4f} to "
+            f"Outcome({self.successes}/{self.n} solved{crashes}{void}, 95 % interval {low:.4f} to "
             f"{high:.4f}{epochs})"
         )
 

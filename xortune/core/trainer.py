@@ -17,8 +17,9 @@ PROVEN_WORSE = "stopped: the configuration is proven worse than another"
 """The journal's reason why a configuration gets no more seeds: a race stopped it. The line's block
 is the first seed that it does not get."""
 
-NO_FAILURES = (NOT_FINISHED, PROVEN_WORSE)
-"""Reasons in a journal that are not failures."""
+
+VOID = "void: "
+"""How the journal's reason begins for a seed that could not be tried; see `Void`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,40 @@ class Unfinished(TrainingError):
 
 class OutOfTime(Unfinished):
     """The search's time was over before the block began, or between two of its seeds."""
+
+
+class Void(Unfinished):
+    """A seed could not be tried, for a reason that says nothing of its training.
+
+    Attributes:
+        reason: what the training raised, on one line.
+        outcome: of the seeds of the block before it; None if there are none.
+    """
+
+    def __init__(self, reason: str, outcome: Any = None) -> None:
+        super().__init__(outcome)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{VOID}{self.reason}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep both on the way to the driver."""
+        return type(self), (self.reason, self.outcome)
+
+
+def is_void(error: str | None) -> bool:
+    """Whether a journal's reason is that of a seed that could not be tried."""
+    return error is not None and error.startswith(VOID)
+
+
+def is_failure(error: str | None) -> bool:
+    """Whether a journal's reason is that of a failed attempt."""
+    return error not in (NOT_FINISHED, PROVEN_WORSE) and not is_void(error)
+
+
+TRY_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Waits before a seed that could not be tried is tried again; after the last try it is void."""
 
 
 class Trainer(Protocol):

@@ -26,6 +26,7 @@ from xortune.core.trainer import (
     Stacking,
     Trainer,
     Unfinished,
+    Void,
     has,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose
@@ -819,6 +820,10 @@ class Batches:
     ) -> None:
         """Record a result. Plan another attempt for a block without an outcome, or give it up."""
         block, failed = job.block, isinstance(result, TrainingError)
+        if isinstance(result, Void):
+            line = Evaluation(job.proposal, block, None, str(result), False, seconds, worker)
+            self._tell(job, replace(line, purpose=job.purpose, decision=job.noted))
+            return
         if isinstance(result, OutOfTime) or (failed and not self._decider.wants(job)):
             if isinstance(result, Unfinished) and (outcome := result.outcome) is not None:
                 first = Block(block.point, block.first, outcome.n)

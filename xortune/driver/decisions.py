@@ -22,7 +22,15 @@ from typing import NamedTuple
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, valid_numbers
-from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Reported, Trainer, missing_seeds
+from xortune.core.trainer import (
+    NOT_FINISHED,
+    PROVEN_WORSE,
+    Block,
+    Reported,
+    Trainer,
+    is_void,
+    missing_seeds,
+)
 from xortune.driver.batches import FORESEEN, Job, Prospect
 from xortune.driver.configs import ConfigState, FinishedConfigs
 from xortune.driver.in_flight import Decision, InFlight, Untold, in_flight_at
@@ -282,7 +290,7 @@ class SearchDecisions:
             gained = self._gain(decision, block, gained, self._fingerprint)
             self._tally.grow(decision.state.shown, self._fingerprint, block.first, gained)
             self._count(decision, fresh=True)
-        elif result.error == NOT_FINISHED:
+        elif result.error == NOT_FINISHED or is_void(result.error):
             self._tally.dropped += block.count
         else:
             return  # another attempt follows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import reduce
@@ -10,21 +11,28 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xortune.core.config import Config
-from xortune.core.errors import InputError, TrainingError, check_count, kind_of, refuse_given
+from xortune.core.errors import (
+    InputError,
+    TrainingError,
+    check_count,
+    check_number,
+    kind_of,
+    refuse_given,
+)
 from xortune.core.outcome import Failure, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
 from xortune.core.success import parse_success
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Trainer, has
+from xortune.core.trainer import VOID, Trainer, has, is_void
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster
 from xortune.driver.executors import pool_or_here
-from xortune.driver.loop import FreshSeeds, NoJournal, Record, run
+from xortune.driver.loop import MAX_VOID, FreshSeeds, NoJournal, Record, run
 from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
 from xortune.driver.voice import Voice
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
-from xortune.trainers.function import custom_trainer, form_of
+from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
@@ -95,6 +103,9 @@ def train_seeds(
     fail_fast: bool = False,
     on_failure: Callable[[Failure], None] | None = None,
     rule: str | None = None,
+    retry: Sequence[type[BaseException]] = (),
+    max_void: float | None = None,
+    on_void: Callable[[int, str], None] | None = None,
 ) -> str | None:
     """Train seeds without a journal, and the first one a second time if that is cheap.
 
@@ -107,6 +118,9 @@ def train_seeds(
         fail_fast: as of `evaluate`.
         on_failure: called with the first seed that fails.
         rule: of a user's function, for the check of a call that takes many seeds.
+        retry: as of `evaluate`.
+        max_void: as of `evaluate`.
+        on_void: called with each seed that could not be tried, and why.
 
     Returns:
         As `trainer.Check.twice`. Of a training in this process it is not known: a debugger follows
@@ -120,7 +134,7 @@ def train_seeds(
     if workers is not None:
         check_count("workers", workers, 0)
     own, raised = has(trainer, "users_code"), list[BaseException]()
-    cluster = Cluster(workers=workers if own else 0)
+    cluster, trainer = Cluster(workers=workers if own else 0), retrying(trainer, retry)
     here = cluster.workers == 0 or has(trainer, "awaits")
     if here:
         trainer = in_this_process(trainer, raised.append)
@@ -134,10 +148,15 @@ def train_seeds(
         if on_failure is not None:
             on_failure(failure)
 
-    record = Record(NoJournal(), fail)
+    record = Record(NoJournal(), fail, max_void=checked_max_void(max_void))
 
     def take(line: Evaluation) -> None:
         outcome = line.outcome
+        if is_void(line.error):
+            if on_void is not None:
+                on_void(line.block.first, str(line.error).removeprefix(VOID))
+            record(line)
+            return
         if outcome is None:
             if not own:
                 raise TrainingError(line.error)
@@ -151,6 +170,8 @@ def train_seeds(
         executor = pool_or_here(trainer, cluster, encodes=False)
         batches = Batches(fresh, trainer, take, slots=executor.slots, attempts=1)
         run(batches, executor, record)
+        if record.ends is not None:
+            raise TrainingError(record.ends.reason)
         twice = _trained_again(trainer, fresh.lines) if own and not here else None
         many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
         if many and not twice:
@@ -208,6 +229,8 @@ def evaluate(
     checkpoints: Sequence[int] = (),
     workers: int | None = None,
     fail_fast: bool = False,
+    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    max_void: float | None = None,
     on_seeds: Callable[[int, int], None] | None = None,
     verbose: int = 1,
 ) -> Outcome:
@@ -232,6 +255,11 @@ def evaluate(
             and for a function that changes what is around it. Of an async function: how many seeds
             are awaited at once in this process; 16 if not given.
         fail_fast: with `train`: end at the first seed that fails.
+        retry: with `train`: exceptions that say nothing of the training, such as a rate limit, as
+            `xt.Unavailable` does; of a command exit code 75. The seed is tried again, up to seven
+            times, after waits that grow from half a second to half a minute. Then it is void: in no
+            count, and in `details.void`.
+        max_void: with `train`: the share of seeds that may be void; 0.05 if not given.
         on_seeds: with `train`: called with (k, n): how many of the seeds so far are solved.
         verbose: with `train`: 0 shows nothing; 1 shows the progress on a terminal or in a notebook,
             and the first failure; 2 shows each step in a line.
@@ -240,11 +268,16 @@ def evaluate(
         InputError: an argument is not usable, or the training returns something that no rule can
             judge.
         TrainingError: a seed failed, and `fail_fast` was given. If the seed trained in this
-            process, the cause is its exception.
+            process, the cause is its exception. Or more seeds are void than `max_void` allows.
     """
     if train is None:
         refuse_given(
-            "only with train=", success=success, workers=workers or None, fail_fast=fail_fast
+            "only with train=",
+            success=success,
+            workers=workers or None,
+            fail_fast=fail_fast,
+            retry=retry or None,
+            max_void=max_void,
         )
         network = network_config(config)
         listed = seeds if isinstance(seeds, Sequence) else checked_seeds(seeds)
@@ -256,6 +289,7 @@ def evaluate(
     point, trainer = single_config(own_config(config, "config"), train, success)
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
     outcomes: dict[int, Outcome] = {}  # by their first seeds
+    void: dict[int, str] = {}
     solved = done = 0
     voice = Voice(verbose)
     with voice.counting(on_seeds, len(chosen), "evaluating") as show:
@@ -277,14 +311,65 @@ def evaluate(
             fail_fast=fail_fast,
             on_failure=voice.fail,
             rule=success,
+            retry=exceptions(retry),
+            max_void=max_void,
+            on_void=void.__setitem__,
+        )
+    if not outcomes:
+        raise TrainingError(
+            f"no seed could be tried: {next(iter(void.values()), 'none was given')}"
         )
     firsts = chosen[np.isin(chosen, list(outcomes))]
     found = reduce(Outcome.merge, [outcomes[first] for first in firsts.tolist()])
     if twice:
         voice.warn(f"{twice}; the same call may count otherwise")
-    if twice is None:
+    if twice is None and not void:
         return found
-    return replace(found, details=replace(found.details, twice=twice))
+    return replace(found, details=replace(found.details, twice=twice, void=void))
+
+
+def exceptions(retry: object) -> tuple[type[BaseException], ...]:
+    """The argument `retry` as classes of exceptions.
+
+    Raises:
+        InputError: it is something else.
+    """
+    listed = retry if isinstance(retry, Sequence) else (retry,)
+    for one in listed:
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            allowed = "a class of exceptions, or several: (RateLimitError, ConnectionError)"
+            raise InputError(kind_of(one), field="retry", allowed=allowed)
+    return tuple(listed)
+
+
+def retrying(trainer: Trainer, retry: object) -> Trainer:
+    """The trainer that tries seeds again which raise one of these exceptions.
+
+    Raises:
+        InputError: it is no function, or these are no exceptions.
+    """
+    if not (classes := exceptions(retry)):
+        return trainer
+    if not isinstance(trainer, CustomTrainer) or trainer.form.stacked:
+        raise InputError(
+            "no function trains that could raise it",
+            field="retry",
+            allowed="with train=, a function",
+            fix=f"a command exits with code {os.EX_TEMPFAIL} where it is to be tried again",
+        )
+    return replace(trainer, retry=classes)
+
+
+def checked_max_void(share: float | None) -> float:
+    """The argument `max_void`, a share.
+
+    Raises:
+        InputError: it is none.
+    """
+    if share is None:
+        return MAX_VOID
+    check_number("max_void", share, lambda one: 0 <= one <= 1, "0 to 1")
+    return share
 
 
 def network_config(config: object, field: str = "config") -> Config:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import queue
@@ -22,7 +23,16 @@ from typing import Any
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, has, stacking_of
+from xortune.core.trainer import (
+    TRY_AGAIN_SECONDS,
+    Block,
+    OutOfTime,
+    Trainer,
+    Unfinished,
+    Void,
+    has,
+    stacking_of,
+)
 from xortune.driver.batches import Batches, Done, Job, WorkerFailure
 from xortune.driver.cluster import Cluster, awaiting, connected, slots_here
 from xortune.driver.loop import Executor
@@ -345,7 +355,7 @@ class EventLoop:
                 if until is not None and time.time() >= until:
                     result = OutOfTime()
                 elif block_id(jobs[index].block) not in self._unwanted:
-                    result = await self._trainer.attempt(block)
+                    result = await self._attempt(block)
                 seconds = time.perf_counter() - began
                 ended = progress.end([(index, block)])
                 done = Done(ended, [result], seconds, worker, ends=not progress.left)
@@ -355,6 +365,15 @@ class EventLoop:
             rest = progress.end(list(progress.left.items()))
             seconds = time.perf_counter() - began
             self._arrived.put((number, Done(rest, failure, seconds, worker)))
+
+    async def _attempt(self, block: Block) -> Outcome | TrainingError:
+        """The outcome of a seed, which is tried again while it cannot be tried."""
+        for seconds in (*TRY_AGAIN_SECONDS, None):
+            result: Outcome | TrainingError = await self._trainer.attempt(block)
+            if not isinstance(result, Void) or seconds is None:
+                break
+            await asyncio.sleep(seconds)
+        return result
 
     def wait(self) -> None:
         """Return when a result has arrived, or after `LOOK_SECONDS`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Trainer, has
 from xortune.driver.evaluate import (
     Training,
+    exceptions,
     network_config,
     own_config,
     refuse_built_in,
@@ -57,6 +58,8 @@ def gate(
     engine: str | None = None,
     workers: int | None = None,
     fail_fast: bool = False,
+    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    max_void: float | None = None,
     key: str | None = None,
     on_seeds: Callable[[int, int], None] | None = None,
     verbose: int = 1,
@@ -86,6 +89,9 @@ def gate(
         workers: with `train`: how many processes train at once, as in `evaluate`. The answer does
             not depend on it.
         fail_fast: with `train`: end at the first seed that fails, without an answer.
+        retry: with `train`: as in `evaluate`. A void seed is no seed of the answer: the next one
+            takes its place.
+        max_void: with `train`: as in `evaluate`.
         key: for a run: the finalist; the certificate's first if not given.
         on_seeds: called with (k, n) while it trains.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, and the first
@@ -111,6 +117,8 @@ def gate(
             engine=engine,
             workers=workers,
             fail_fast=fail_fast,
+            retry=retry or None,
+            max_void=max_void,
         )
         return _gate_run(given, min_rate, confidence, key)
     refuse_given("only with a run: its finalists have keys", key=key)
@@ -127,7 +135,12 @@ def gate(
         point, trainer = single_config(own_config(given, "config_or_run"), train, success)
     else:
         refuse_given(
-            "only with train=", success=success, workers=workers or None, fail_fast=fail_fast
+            "only with train=",
+            success=success,
+            workers=workers or None,
+            fail_fast=fail_fast,
+            retry=retry or None,
+            max_void=max_void,
         )
         point = network_config(given, "config_or_run").point
         learned = Task.named(task or "xor")
@@ -136,6 +149,7 @@ def gate(
     with voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}") as show:
         options: dict[str, Any] = {"workers": workers, "fail_fast": fail_fast}
         options |= {"on_failure": voice.fail, "rule": success}
+        options |= {"retry": exceptions(retry), "max_void": max_void}
         verdict = gate_config(point, trainer, test, on_seeds=show, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
@@ -153,15 +167,32 @@ def gate_config(
     """Train a config until the test has an answer; `options` as of `train_seeds`."""
     blocks: dict[int, NDArray[np.uint8]] = {}  # by their first seeds; they come in any order
     status = np.empty(0, np.uint8)  # of the seeds up to the first that is missing
+    seeds = np.empty(0, np.int64)  # those that have a status: all up to there but the void ones
     failed: dict[int, str] = {}
+    void: dict[int, str] = {}
     answer, n = test.decide(status)
+    at = test.first_seed  # the first that is missing
 
     def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
-        nonlocal status, answer, n
-        blocks[first], before = outcome.status, len(status)
+        blocks[first] = outcome.status
         failed.update(outcome.details.failed)
-        while (block := blocks.pop(test.first_seed + len(status), None)) is not None:
+        advance()
+
+    def add_void(seed: int, reason: str) -> None:
+        void[seed] = reason
+        advance()
+
+    def advance() -> None:
+        nonlocal status, seeds, answer, n, at
+        before = len(status)
+        while at in void or at in blocks:
+            if at in void:
+                at += 1
+                continue
+            block = blocks.pop(at)
             status = np.concatenate([status, block])
+            seeds = np.concatenate([seeds, np.arange(at, at + len(block))])
+            at += len(block)
         if len(status) > before:
             answer, n = test.decide(status)
             if on_seeds is not None:
@@ -169,11 +200,13 @@ def gate_config(
 
     def missing(_: object = None) -> list[SeedsToTrain]:
         needed = test.needed(int(np.sum(status != Status.SOLVED)))
-        seeds = range(test.first_seed + n, test.first_seed + max(needed, n + 1))
-        return [] if answer else [SeedsToTrain(point, (seeds,))]
+        further = range(at, at + max(needed - n, 1))
+        return [] if answer else [SeedsToTrain(point, (further,))]
 
-    twice = train_seeds(missing(), trainer, add, further=missing, **options)
-    verdict = test.verdict(point, status, failed=failed, own=has(trainer, "users_code"))
+    options |= {"further": missing, "on_void": add_void}
+    twice = train_seeds(missing(), trainer, add, **options)
+    own = has(trainer, "users_code")
+    verdict = test.verdict(point, status, seeds=seeds, failed=failed, void=void, own=own)
     return verdict if twice is None else replace(verdict, twice=twice)
 
 

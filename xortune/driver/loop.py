@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from xortune.core.errors import InputError
 from xortune.core.forks import end_fork_of
 from xortune.core.outcome import Failure
-from xortune.core.trainer import Block, Reported
+from xortune.core.trainer import VOID, Block, Reported, is_void
 from xortune.driver.batches import Batches, Done, Job
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
@@ -107,6 +107,13 @@ class NoJournal:
         """Do nothing."""
 
 
+MAX_VOID = 0.05
+"""The share of seeds that may be void where the user gives none."""
+
+LEAST_JUDGED = 20
+"""The share of void seeds is judged as if at least so many had been tried."""
+
+
 class Record:
     """Writes each line to the journal, and then reports the first failure and the progress.
 
@@ -114,9 +121,11 @@ class Record:
         journal: of the run.
         on_failure: called with the first failure.
         fatal: whether that ends the search.
+        max_void: the share of seeds that may be void, see `trainer.Void`; more end the search.
 
     Attributes:
         failure: the first one among the final lines.
+        void: by config key and seed, why a seed could not be tried.
     """
 
     def __init__(
@@ -125,20 +134,40 @@ class Record:
         on_failure: Callable[[Failure], None] | None = None,
         *,
         fatal: bool = False,
+        max_void: float = MAX_VOID,
     ) -> None:
         self.journal, self._on_failure, self._fatal = journal, on_failure, fatal
         self.failure: Failure | None = None
+        self.void: dict[tuple[str, int], str] = {}
+        self._seeds, self._max_void = 0, max_void
         # With the number of lines that have to be on the disk before.
         self._news: deque[tuple[int, object]] = deque()
 
     @property
     def ends(self) -> Failure | None:
         """The failure that ends the search."""
-        return self.failure if self._fatal else None
+        return self._too_many_void or (self.failure if self._fatal else None)
+
+    @property
+    def _too_many_void(self) -> Failure | None:
+        all_seeds = self._seeds + len(self.void)
+        if len(self.void) <= self._max_void * max(all_seeds, LEAST_JUDGED):
+            return None
+        (_, seed), why = list(self.void.items())[-1]
+        return Failure(
+            {},
+            seed,
+            f"{len(self.void)} of {all_seeds} seeds could not be tried, which is more than "
+            f"max_void ({self._max_void:g}) allows; the last one: {why}",
+        )
 
     def __call__(self, line: Evaluation) -> None:
         """Write a line."""
         self.journal.append(line)
+        if is_void(line.error):
+            reason = str(line.error).removeprefix(VOID)
+            self.void |= {(line.block.point.key, seed): reason for seed in line.block.seeds}
+        self._seeds += line.block.count if line.final else 0
         if self.failure is not None or not line.final:
             return
         outcome, point = line.outcome, line.block.point
@@ -230,7 +259,7 @@ class FreshSeeds:
     def tell(self, job: Job, result: Evaluation) -> None:
         """Record the result of a block."""
         self.lines.append(result)
-        if not result.final:
+        if not result.final and not is_void(result.error):
             return
         self._done += job.block.count
         if self._further is not None:

@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -37,7 +37,17 @@ from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.system import has_ended, kill_group, threads_besides
-from xortune.core.trainer import Block, OutOfTime, Reported, Trainer, Unfinished, has, stacking_of
+from xortune.core.trainer import (
+    TRY_AGAIN_SECONDS,
+    Block,
+    OutOfTime,
+    Reported,
+    Trainer,
+    Unfinished,
+    Void,
+    has,
+    stacking_of,
+)
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import CommandTrainer
 from xortune.trainers.function import (
@@ -310,6 +320,7 @@ def _parts_of_block(
 ) -> Iterator[Piece]:
     collected, first, seconds = list[Outcome](), block.first, 0.0
     at, size = block.first, block.count if has(trainer, "takes_many_seeds") else 1
+    waits = iter(TRY_AGAIN_SECONDS)  # of the seed `at`
 
     def collection() -> Piece:
         done = Block(block.point, first, at - first)
@@ -324,6 +335,21 @@ def _parts_of_block(
             else:
                 [result] = _train(trainer, [part]) if is_wanted else [Unfinished()]
         taken = time.perf_counter() - started
+        if isinstance(result, Void):
+            if result.outcome is not None:  # of the seeds before the one that could not be tried
+                collected, seconds = [*collected, result.outcome], seconds + taken
+                at, waits = at + result.outcome.n, iter(TRY_AGAIN_SECONDS)
+            if collected:
+                yield collection()
+                collected, seconds = [], 0.0
+            first, size, wait = at, 1, next(waits, None)
+            if wait is not None:
+                _wait(wait, partial(begin, index, Block(block.point, at, 1)))
+                continue
+            yield Piece(((index, Block(block.point, at, 1)),), [Void(result.reason)], taken)
+            at, waits = at + 1, iter(TRY_AGAIN_SECONDS)
+            first = at
+            continue
         failed = isinstance(result, TrainingError)
         if collected and (failed or not _are_alike(collected[-1], result)):
             yield collection()
@@ -333,12 +359,24 @@ def _parts_of_block(
             yield Piece(((index, rest),), [result], taken)
             return
         collected.append(result)
-        at, seconds = at + part.count, seconds + taken
+        at, seconds, waits = at + part.count, seconds + taken, iter(TRY_AGAIN_SECONDS)
         if not singly:
             size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
         if seconds >= PIECE_SECONDS or singly or at == block.seeds.stop:
             yield collection()
             collected, first, seconds = [], at, 0.0
+
+
+SLICE_SECONDS = 0.05
+"""A wait is cut into slices: at each one the seed begins anew, so that its time limit, which is
+another's to keep, is not spent on waiting."""
+
+
+def _wait(seconds: float, begin: Callable[[], bool]) -> None:
+    """Wait before a seed is tried again; return at once if its result is not wanted any more."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not time_is_over() and begin():
+        time.sleep(min(left, SLICE_SECONDS))
 
 
 def _are_alike(one: Outcome, other: Outcome) -> bool:

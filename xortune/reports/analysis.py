@@ -19,7 +19,7 @@ from xortune.core.formats import (
     plain,
 )
 from xortune.core.outcome import Status
-from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
+from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
 from xortune.racing.grants import aim_of
 from xortune.racing.objectives import estimates, only_statistic, summary_of
 from xortune.racing.top_two import Ending, Group, ending
@@ -339,6 +339,12 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
         if uncounted:
             seeds, configs = int(uncounted.column("count").sum()), len(uncounted.keys)
             rows.append((label, f"{number(seeds)} seeds of {number(configs)} configurations{why}"))
+    if void := run.evaluations.void:
+        why_void = Counter(str(line.error).removeprefix(VOID) for line in void)
+        reasons = "; ".join(f"{plain(one)} ({count})" for one, count in why_void.most_common(3))
+        rows.append(
+            ("void, in no count", f"{number(len(void))} seeds could not be tried: {reasons}")
+        )
     return tuple(rows)
 
 
@@ -353,7 +359,7 @@ def _entry_text(entry: Any) -> str:
 def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
     reasons: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations.where(evaluations.column("outcome") == 0):
-        if evaluation.error not in NO_FAILURES:
+        if is_failure(evaluation.error):
             reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
     rows = [
         NoOutcome(reason, sum(not e.final for e in failed), sum(e.final for e in failed), failed[0])

@@ -40,7 +40,7 @@ from xortune.core.outcome import (
 )
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, is_void
 
 # -------------------------------------------------------------------------------------------------
 # Limits of a line: a forged line must not exhaust the memory. Nothing is unpickled.
@@ -892,6 +892,12 @@ class Evaluations(Sequence[Evaluation]):
     def with_error(self, error: str) -> Evaluations:
         """The lines without an outcome for this reason."""
         lines = [line for line, why in self.lines.errors.items() if why == error]
+        return self.where(np.isin(self.places, lines))
+
+    @property
+    def void(self) -> Evaluations:
+        """The seeds that could not be tried."""
+        lines = [line for line, why in self.lines.errors.items() if is_void(why)]
         return self.where(np.isin(self.places, lines))
 
     @property

@@ -18,7 +18,7 @@ from xortune.core.errors import InputError
 from xortune.core.formats import as_html
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point
-from xortune.core.trainer import NO_FAILURES, Reported
+from xortune.core.trainer import Reported, is_failure, is_void
 from xortune.racing.objectives import only_rate
 from xortune.racing.race import is_worse, race_lower
 from xortune.runs.certificate import Certificate, CertifiedResult
@@ -271,7 +271,7 @@ def _last_error(search: Evaluations) -> str | None:
         why = lines.errors.get(line)
         if line in lines.purposes:
             continue
-        if why is not None and why not in NO_FAILURES:
+        if why is not None and (is_failure(why) or is_void(why)):
             return why
         if line in lines.details and counts[line, Status.CRASHED]:
             outcome = lines.outcome([line], 0)
@@ -641,7 +641,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         crashed=int((ends[:, Status.CRASHED] > 0).sum()),
         crashed_seeds=int(ends[:, Status.CRASHED].sum()),
         diverged_seeds=int(ends[:, Status.DIVERGED].sum()),
-        retried=sum(errors[line] not in NO_FAILURES for line in retries),
+        retried=sum(is_failure(errors[line]) for line in retries),
         last_error=_last_error(search),
         certificate=_certificate(run),
         started=started,

@@ -22,7 +22,7 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.success import VALUE
 from xortune.core.system import has_ended, kill_group
-from xortune.core.trainer import Block, OutOfTime
+from xortune.core.trainer import Block, OutOfTime, Void
 from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
 from xortune.spaces.model import CommandSettings
 from xortune.trainers.limits import THREADS, time_is_over
@@ -498,6 +498,12 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
             break
         argv = command.template.argv(config, seed)
         result = run_command(argv, folder, command.timeout, trainer.threads)
+        if result.code == os.EX_TEMPFAIL:
+            last = _last_line(result.stderr) or _last_line(result.stdout)
+            why = one_line(
+                f"exit code {result.code}: {last}" if last else f"exit code {result.code}"
+            )
+            return Void(why, results.outcome() if results.n else None)
         verdict = verdict_of(result, command)
         shown = None
         if verdict.failed:

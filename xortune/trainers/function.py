@@ -25,11 +25,11 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, TrainingError, error_text
+from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.success import VALUE, Success
-from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished
+from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void
 from xortune.trainers import verdicts
 from xortune.trainers.limits import time_is_over, using_threads
 from xortune.trainers.source import AnySource
@@ -601,6 +601,7 @@ class CustomTrainer(UsersTraining):
             Then its output is not cut, Ctrl-C and the end of a debugger are no failure of a seed,
             and this is called with whatever else a seed raises.
         known: outcomes of seeds that are not trained again.
+        retry: exceptions that say nothing of the training, beside `Unavailable`; see `Void`.
         users_code: a seed may hang, or kill its process; see `driver.batches`.
     """
 
@@ -612,8 +613,14 @@ class CustomTrainer(UsersTraining):
     threads: int = 1
     on_raise: OnRaise | None = field(default=None, compare=False, repr=False)
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
+    retry: tuple[type[BaseException], ...] = field(default=(), compare=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.01
+
+    @property
+    def untried(self) -> tuple[type[BaseException], ...]:
+        """The exceptions that say nothing of the training."""
+        return (Unavailable, *self.retry)
 
     @property
     def own_process(self) -> bool:
@@ -701,9 +708,9 @@ class CustomTrainer(UsersTraining):
                         function = self.source.function()
                         call = Calls(function, self.form, block, self.limit, self.on_raise)
                         if self.form.many:
-                            results.append(_train_at_once(call, block, self.success))
+                            results.append(_train_at_once(call, block, self))
                         else:
-                            results.append(_train_singly(call, block, self.success, self.known))
+                            results.append(_train_singly(call, block, self))
         finally:
             sys.setrecursionlimit(depth)
         return results
@@ -720,6 +727,8 @@ class CustomTrainer(UsersTraining):
             returned = await call.awaited(block.first)
         except (BlockCancelled, asyncio.CancelledError):
             return Unfinished()
+        except self.untried as raised:
+            return Void(_reason(raised))
         except BaseException as raised:
             error = raised
         _add_seed(call, returned, error, self.success, results)
@@ -783,11 +792,9 @@ def _pass_on(error: BaseException, on_raise: OnRaise | None) -> None:
     on_raise(error)
 
 
-def _train_singly(
-    call: Calls, block: Block, success: Success | None, known: KnownSeeds
-) -> Outcome | TrainingError:
+def _train_singly(call: Calls, block: Block, trainer: CustomTrainer) -> Outcome | TrainingError:
     """Call the function for one seed after the other."""
-    results = SeedResults(block)
+    results, known = SeedResults(block), trainer.known
     for seed in block.seeds:
         if known and (outcome := known.get((block.point.key, seed))) is not None:
             results.add_known(outcome)
@@ -799,9 +806,11 @@ def _train_singly(
             returned = call(seed)
         except BlockCancelled:
             return Unfinished(results.outcome() if results.n else None)
+        except trainer.untried as raised:
+            return Void(_reason(raised), results.outcome() if results.n else None)
         except BaseException as raised:
             error = raised
-        _add_seed(call, returned, error, success, results)
+        _add_seed(call, returned, error, trainer.success, results)
     return results.outcome()
 
 
@@ -828,16 +837,18 @@ def _add_seed(
     results.add(verdict, shown)
 
 
-def _train_at_once(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:
+def _train_at_once(call: Calls, block: Block, trainer: CustomTrainer) -> Outcome | TrainingError:
     """Call the function once with all seeds; if that raises, with each alone."""
     results = SeedResults(block)
     seeds = np.arange(block.first, block.first + block.count, dtype=np.int64)
     try:
-        if not _add_results(call, seeds, success, results):
+        if not _add_results(call, seeds, trainer, results):
             for index in range(block.count):
-                _add_results(call, seeds[index : index + 1], success, results)
+                _add_results(call, seeds[index : index + 1], trainer, results)
     except BlockCancelled:
         return Unfinished()
+    except trainer.untried as raised:
+        return Void(_reason(raised), results.outcome() if results.n else None)
     return results.outcome()
 
 
@@ -944,7 +955,7 @@ def _outcome_of(
 
 
 def _add_results(
-    call: Calls, seeds: NDArray[np.int64], success: Success | None, results: SeedResults
+    call: Calls, seeds: NDArray[np.int64], trainer: CustomTrainer, results: SeedResults
 ) -> bool:
     """Call the function with the seeds and add their results.
 
@@ -954,9 +965,9 @@ def _add_results(
     n, shown = len(seeds), None
     try:
         returned = call(seeds.copy())
-    except BlockCancelled:
-        raise
     except BaseException as error:
+        if isinstance(error, (BlockCancelled, *trainer.untried)):
+            raise
         _pass_on(error, call.on_raise)
         if n > 1 and not isinstance(error, SeedTimeout):  # which would take as long again
             return False
@@ -966,7 +977,7 @@ def _add_results(
         results.add_reports(reports.curve, n)
         if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
             returned = {**reports.last, **returned}
-        verdict = judged(returned, success, n)
+        verdict = judged(returned, trainer.success, n)
         if reports.count and REPORTS not in verdict.numbers and len(verdict.numbers) < MAX_VALUES:
             verdict = verdict._replace(numbers={**verdict.numbers, REPORTS: reports.count})
     results.add(verdict, shown, n)

@@ -1,0 +1,189 @@
+"""Seeds that cannot be tried: tried again, and in the end void, which is no failure."""
+
+import itertools
+import random
+import sys
+from collections import Counter
+
+import pytest
+
+import xortune as xt
+from xortune.core import trainer as core_trainer
+from xortune.driver import executors, worker
+
+
+class RateLimitError(Exception):
+    pass
+
+
+def solves(config, seed):
+    return random.Random(seed).random() < config["rate"]
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch):
+    for module in (core_trainer, executors, worker):
+        monkeypatch.setattr(module, "TRY_AGAIN_SECONDS", (0.0,) * 7)
+
+
+def limited(share, void=()):
+    """A training of which a share of the attempts meets a rate limit, and some seeds always."""
+    tries = Counter()
+
+    def training(config, seed):
+        tries[seed] += 1
+        if seed in void or random.Random(f"{seed} {tries[seed]}").random() < share:
+            raise RateLimitError("429: too many requests")
+        return solves(config, seed)
+
+    async def awaited(config, seed):
+        return training(config, seed)
+
+    return training, awaited, tries
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.97, 0.6])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_gate_answers_as_without_the_rate_limits(rate, kind):
+    test = {"min_rate": 0.9, "max_seeds": 150, "verbose": 0}
+    expected = xt.gate({"rate": rate}, train=solves, workers=0, **test)
+    training, awaited, tries = limited(0.1)
+    train, workers = (training, 0) if kind == "plain" else (awaited, 8)
+    found = xt.gate({"rate": rate}, train=train, workers=workers, retry=RateLimitError, **test)
+    assert found == expected
+    assert sum(tries.values()) > len(tries)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_seeds_that_are_never_available_are_void_and_in_no_count(kind):
+    training, awaited, tries = limited(0, void={3, 17})
+    train, workers = (training, 0) if kind == "plain" else (awaited, 5)
+    options = {"workers": workers, "retry": (RateLimitError,), "max_void": 0.1}
+    outcome = xt.evaluate({"rate": 0.8}, range(40), train=train, **options)
+    kept = [seed for seed in range(40) if seed not in (3, 17)]
+    assert outcome.seeds.tolist() == kept
+    assert outcome.solved.tolist() == [solves({"rate": 0.8}, seed) for seed in kept]
+    assert outcome.details.void == dict.fromkeys((3, 17), "RateLimitError: 429: too many requests")
+    assert ", 2 void," in repr(outcome)
+    assert tries[3] == tries[17] == 8
+
+
+def test_a_gate_takes_the_next_seed_in_the_place_of_a_void_one():
+    training, _, _ = limited(0, void={2, 5})
+    test = {"min_rate": 0.8, "max_seeds": 60, "first_seed": 0, "verbose": 0, "workers": 0}
+    verdict = xt.gate({"rate": 1.0}, train=training, retry=RateLimitError, max_void=0.2, **test)
+    plain = xt.gate({"rate": 1.0}, train=solves, **test)
+    assert (verdict.answer, verdict.k, verdict.n) == (plain.answer, plain.k, plain.n)
+    assert verdict.void.keys() == {2, 5}
+    assert f"seeds 0 to {plain.n + 1} without 2 seeds that could not be tried" in str(verdict)
+
+
+def test_unavailable_needs_no_argument_and_too_many_void_seeds_end_it():
+    tries = itertools.count()
+
+    def down(config, seed):
+        next(tries)
+        raise xt.Unavailable("no route to the service")
+
+    with pytest.raises(xt.TrainingError, match=r"2 of 2 seeds could not be tried, which is more.*"):
+        xt.evaluate({}, range(100), train=down, workers=0)
+    assert next(tries) == 16
+    with pytest.raises(xt.TrainingError, match="no seed could be tried: Unavailable: no route"):
+        xt.evaluate({}, [5], train=down, workers=0)
+
+
+def test_all_seeds_of_a_call_are_tried_again_one_by_one():
+    calls = Counter()
+
+    def many(config, seeds):
+        calls[len(seeds)] += 1
+        if 5 in seeds:
+            raise xt.Unavailable("gone")
+        return seeds % 3 > 0
+
+    outcome = xt.evaluate({}, range(8), train=many, workers=0)
+    assert outcome.seeds.tolist() == [0, 1, 2, 3, 4, 6, 7]
+    assert outcome.details.void.keys() == {5}
+
+
+@pytest.mark.parametrize(
+    ("retry", "message"),
+    [
+        ("RateLimitError", "retry: 'RateLimitError' is"),
+        ([int], "retry: <class 'int'> is"),
+        (RateLimitError("x"), "retry: "),
+    ],
+)
+def test_what_is_no_exception_is_refused(retry, message):
+    with pytest.raises(xt.InputError, match="allowed: a class of exceptions, or several"):
+        xt.evaluate({}, range(3), train=solves, retry=retry)
+
+
+def test_a_command_that_exits_with_75_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(
+        "import os, sys\n"
+        "seed, path = int(sys.argv[1]), f'{sys.argv[1]}.tried'\n"
+        "tries = os.path.getsize(path) if os.path.exists(path) else 0\n"
+        "open(path, 'a').write('.')\n"
+        "if seed == 2 or (seed == 1 and tries < 2):\n"
+        "    sys.exit('disk is not mounted') if seed > 2 else print('no mount', file=sys.stderr)\n"
+        "    sys.exit(75)\n"
+        "print(seed)\n"
+    )
+    command = {"command": f"{sys.executable} train.py {{seed}}", "metric": "last line number"}
+    train = {**command, "success": "value >= 1"}
+    outcome = xt.evaluate({}, range(4), train=train, workers=0, max_void=0.5)
+    assert outcome.seeds.tolist() == [0, 1, 3]
+    assert outcome.solved.tolist() == [False, True, True]
+    assert outcome.details.void == {2: "exit code 75: no mount"}
+
+
+SPACE = {
+    "name": "limited",
+    "parameters": {"rate": {"choice": [0.3, 0.9, 1.0]}},
+    "seeds": {"ladder": [40]},
+    "search": {"sampler": "grid"},
+}
+
+
+def test_void_seeds_of_a_search_are_listed_and_counted_nowhere(tmp_path):
+    down = {(0.9, 7), (0.3, 0)}
+
+    def training(config, seed):
+        if (config["rate"], seed) in down:
+            raise xt.Unavailable("no mount")
+        return solves(config, seed)
+
+    options = {"output": tmp_path / "run", "workers": 0, "verbose": 0}
+    run = xt.search(SPACE, train=training, **options)
+    counts = {
+        result.point["rate"]: (result.outcome.n, result.outcome.successes) for result in run.results
+    }
+    assert counts == {
+        rate: (
+            40 - sum(rate == of for of, _ in down),
+            sum(solves({"rate": rate}, s) for s in range(40) if (rate, s) not in down),
+        )
+        for rate in (0.3, 0.9, 1.0)
+    }
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "2 seeds could not be tried: Unavailable: no mount (2)" in report
+
+
+def test_too_many_void_seeds_end_a_search_and_a_resumed_one_tries_them_again(tmp_path):
+    down = [True]
+
+    def training(config, seed):
+        if down[0] and seed % 4 == 3:
+            raise xt.Unavailable("429")
+        return solves(config, seed)
+
+    options = {"output": tmp_path / "run", "workers": 0, "verbose": 0}
+    with pytest.raises(xt.TrainingError, match="seeds could not be tried, which is more"):
+        xt.search(SPACE, train=training, **options)
+    down[0] = False
+    xt.search(SPACE, train=training, resume=True, **options)
+    xt.search(SPACE, train=solves, **{**options, "output": tmp_path / "plain"})
+    tables = [(tmp_path / name / "table.csv").read_text() for name in ("run", "plain")]
+    assert tables[0] == tables[1]
