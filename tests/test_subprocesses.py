@@ -206,3 +206,29 @@ def test_a_child_that_returns_at_the_import_or_in_a_check_tells_nothing(tmp_path
     words = ["-m", "xortune", "search", "space.yaml", "--dry-run", "--workers", workers]
     done = forked.run(list(map(str, words)), cwd=tmp_path)
     assert done.stdout.count("nothing was started") == done.stdout.count("\n") == 1, done.stdout
+
+
+def test_a_seed_whose_worker_the_system_killed_trains_once_more_alone(tmp_path, monkeypatch):
+    """As where memory is short: with others beside it, or always."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(
+        "import os, pathlib, signal, time\n"
+        "def run(config, seed):\n"
+        "    mine = pathlib.Path(f'{seed}.trains')\n"
+        "    mine.touch()\n"
+        "    pathlib.Path(f'{seed}.tried').open('a').write('.')\n"
+        "    time.sleep(0.1)\n"
+        "    others = set(pathlib.Path().glob('*.trains')) - {mine}\n"
+        "    if seed == 5 or (seed == 1 and others):\n"
+        "        mine.unlink()\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    time.sleep(0.1)\n"
+        "    mine.unlink()\n"
+        "    return True\n"
+    )
+    outcome = xt.evaluate({}, range(8), train="./train.py:run", workers=3)
+    assert outcome.details.failed == {5: "ended its process (SIGKILL)"}
+    assert outcome.n == 8
+    tried = [(tmp_path / f"{seed}.tried").stat().st_size for seed in range(8)]
+    assert tried[1] == tried[5] == 2
+    assert all(tried[seed] == 1 for seed in (2, 3, 4, 6, 7))
