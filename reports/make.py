@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 import xortune as xt
+from xortune.core.errors import from_command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,7 +70,8 @@ def search(space: str, folder: Path) -> None:
     """Search a space; the folder then holds nothing but the run."""
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "run"
-        xt.search(ROOT / space, output=run, command=["xortune", "search", space])
+        with from_command_line(["xortune", "search", space]):
+            xt.search(ROOT / space, output=run)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name in SOURCES:

@@ -15,6 +15,7 @@ from xortune.core.point import Point
 from xortune.driver.batches import BATCH_SECONDS, MeasuredSeconds
 from xortune.driver.certify import certify_run
 from xortune.driver.cluster import Cluster
+from xortune.driver.voice import Voice
 
 SPACE = TINY_SPACE.replace("hidden_dim: 3", "hidden_dim: {low: 2, high: 9}")
 SPACE = SPACE.replace("trials: 3", "trials: 5").replace("[4]", "[8]")
@@ -88,10 +89,10 @@ def run(tmp_path, monkeypatch):
     return searched_run(tmp_path / "run")
 
 
-def certify(run, trainer=None, *, top=3, seeds=100, cluster=HERE, on_progress=None, **more):
+def certify(run, trainer=None, *, top=3, seeds=100, cluster=HERE, listener=None, **more):
     """In this process, if no other place is given."""
     request = CertifyRequest(top=top, seeds=seeds, **more)
-    given = {"cluster": cluster, "on_progress": on_progress}
+    given = {"cluster": cluster, "voice": Voice(0, listener)}
     return certify_run(run.path, trainer or Counting(), request, **given)
 
 

@@ -84,16 +84,32 @@ PAIR = [{"x": 1}, {"x": 2}]
         ("write_report", "run", {}, "run: 'run' is a str; allowed: a run, such as xt.load_run"),
         ("search", TINY, {"workers": "2"}, "workers: '2' is no whole number; allowed: 0 or more"),
         ("search", TINY, {"workers": 1.5}, "workers: 1.5 is no whole number"),
-        ("search", TINY, {"cpus_per_trial": "2"}, "cpus_per_trial: '2' is no number"),
-        ("search", TINY, {"gpus_per_trial": True}, "gpus_per_trial: True is no number"),
+        ("search", TINY, {"ray": 1}, "ray: 1 is an int; allowed: True, False, or xt.Ray("),
+        ("Workers", 2, {"cpus": "2"}, "cpus: '2' is no number"),
+        ("Workers", 2, {"cpus": 0}, "cpus: 0 is out of range; allowed: above 0"),
+        ("Workers", 0, {"timeout": 3}, "timeout: 3; allowed: only where others train"),
+        ("Ray", "auto", {"cpus": float("nan")}, "cpus: nan"),
+        ("Ray", "auto", {"gpus": True}, "gpus: True is no number"),
+        ("Ray", "auto", {"gpus": -0.5}, "gpus: -0.5 is out of range; allowed: 0 or more"),
+        ("Ray", "auto", {"timeout": "soon"}, "timeout: 'soon' is not a duration"),
         ("search", TINY, {"address": 2}, "address: 2 is an int; allowed: text"),
-        ("search", TINY, {"study_storage": 2}, "study_storage: 2 is an int; allowed: journal://"),
-        ("search", TINY, {"study_storage": "sqlite:///a", "study_name": 2}, "study_name: 2 is"),
+        ("search", TINY, {"study": "sqlite:///a"}, "study: 'sqlite:///a' is a str; allowed: xt.S"),
+        ("Study", 2, {}, "storage: 2 is an int; allowed: journal://"),
+        ("Study", "sqlite:///a", {"name": 2}, "name: 2 is"),
         ("search", TINY, {"output": 2}, "2 is an int; allowed: the path of a run's directory"),
         ("search", TINY, {"tags": 3}, "tags: 3 is an int; allowed: a tag, or a list of tags"),
-        ("search", TINY, {"tensorboard": 3}, "tensorboard: 3 is an int; allowed: a directory"),
-        ("search", TINY, {"mlflow": 3}, "mlflow: 3 is an int"),
-        ("search", TINY, {"wandb": 3}, "wandb: 3 is an int"),
+        ("search", TINY, {"trackers": 3}, "trackers: 3 is an int; allowed: a list of xt.Tensor"),
+        ("search", TINY, {"trackers": ["mlflow"]}, "trackers: 'mlflow' is a str; allowed: a list"),
+        ("search", TINY, {"trackers": [xt.TensorBoard(3)]}, "tensorboard: 3 is an int; allowed: a"),
+        ("search", TINY, {"trackers": [xt.MLflow(3)]}, "mlflow: 3 is an int"),
+        ("search", TINY, {"trackers": [xt.WandB(3)]}, "wandb: 3 is an int"),
+        (
+            "search",
+            TINY,
+            {"listener": 3},
+            "listener: 3 is an int; allowed: a function of one event",
+        ),
+        ("search", TINY, {"check": "twice"}, "check: 'twice'; allowed: True, False, or \"seeds\""),
         ("compare", 3, {}, "runs: 3 is an int; allowed: runs"),
         ("compare", PAIR, {"alpha": "0.05"}, "alpha: '0.05' is no number; allowed: above 0 and"),
         ("compare", PAIR, {"train": 3}, "train: 3 is an int; allowed: a function"),
@@ -129,24 +145,24 @@ def test_resume_simply_starts_where_there_is_no_run(space_file, sessions):
 
 
 def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
-    def heard(progress):
-        raise AssertionError(progress)
+    def heard(event):
+        raise AssertionError(event)
 
-    where = {"cpus_per_trial": 0.5, "gpus_per_trial": 0.25}
     how = {"trials": 7, "seed": 5, "sampler": "tpe"}
-    more = {"address": "auto", "time_budget": "2m", "on_progress": heard}
-    run = xt.search(space_file, **how, **where, **more)
+    more = {"address": "auto", "time_budget": "2m", "listener": heard}
+    run = xt.search(space_file, **how, ray=xt.Ray(cpus=0.5, gpus=0.25, timeout="1m"), **more)
     (call,) = sessions.calls
     assert vars(call["space"].search).items() >= (how | {"time_budget": 120}).items()
-    assert call["cluster"] == Cluster("auto", **where)
-    assert call["listener"].progress is heard
+    assert call["cluster"] == Cluster("auto", 0.5, 0.25, 60.0, ray=True)
+    assert call["voice"].listener is heard
     assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)
     assert run.asked == call["space"], "space.yaml says what was run"
 
 
 def test_the_manifest_says_how_the_run_was_made(space_file, sessions):
     command = ["xortune", "search", "tiny.yaml"]
-    run = xt.search(space_file, command=command)
+    with from_command_line(command):
+        run = xt.search(space_file)
     manifest = json.loads((run.path / "manifest.json").read_text())
     wanted = {"name": "tiny", "command": command, "seed": 0, "sampler": "random", "trials": 3}
     wanted |= {"ladder": [4], "first_seed": 0, "space_file": str(space_file)}
@@ -164,9 +180,8 @@ def test_the_manifest_says_how_the_run_was_made(space_file, sessions):
         *(({"trials": 0}, "trials: 0"), ({"trials": 2.5}, "trials: 2.5")),
         *(({"seed": -1}, "seed: -1"), ({"sampler": "tpee"}, "did you mean 'tpe'")),
         *(({"sampler": "grid"}, "grid"), ({"time_budget": "soon"}, "soon")),
-        ({"cpus_per_trial": 0}, "cpus_per_trial: 0 is out of range; allowed: above 0"),
-        ({"cpus_per_trial": float("nan")}, "cpus_per_trial: nan"),
-        ({"gpus_per_trial": -0.5}, "gpus_per_trial: -0.5 is out of range; allowed: 0 or more"),
+        ({"workers": xt.Workers(2, cpus=2), "ray": True}, "give cpus and timeout to xt.Ray"),
+        ({"address": "a:1", "ray": xt.Ray("b:1")}, "address: 'a:1' and .*leave one of the two out"),
         ({"output": "tiny.yaml"}, "tiny.yaml"),
     ],
 )
@@ -184,16 +199,12 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
     assert {one.kind for one in others} == {inspect.Parameter.KEYWORD_ONLY}
     assert {one.name: one.default for one in others} == {
         **dict.fromkeys(("output", "trials", "seed", "sampler", "time_budget", "address")),
-        **dict.fromkeys(("trial_timeout", "study_storage", "study_name", "tensorboard", "mlflow")),
-        **dict.fromkeys(("wandb", "on_progress", "on_certify", "on_word", "on_failure")),
-        **dict.fromkeys(("command", "train", "n_trials", "note", "tags", "workers")),
-        **dict.fromkeys(("resume", "extend", "accept_versions", "fail_fast"), False),
-        "ray": False,
-        "cpus_per_trial": 1.0,
-        "gpus_per_trial": 0.0,
+        **dict.fromkeys(("train", "workers", "study", "listener", "note", "tags")),
+        **dict.fromkeys(("resume", "extend", "accept_versions", "fail_fast", "ray"), False),
         "engine": "auto",
-        "dry_run": True,
-        "check_seeds": False,
+        "trackers": (),
+        "dry_run": False,
+        "check": True,
         "verbose": 1,
     }
 
@@ -243,7 +254,10 @@ def test_a_dry_run_starts_nothing_and_says_what_would_be(space_file, output, tmp
     ("options", "word"),
     [
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
-        *((["--cpus-per-trial", 0], "cpus_per_trial"), (["--study-name", "s"], "--study-name")),
+        *(
+            (["--cpus-per-trial", 0], "--cpus-per-trial: 0.0 is out of range"),
+            (["--study-name", "s"], "--study-name"),
+        ),
         *((["--engine", "fast"], "unknown engine"), (["--output", "held"], "already holds a run")),
         (["--output", "held", "--resume"], "space"),
     ],
@@ -251,6 +265,18 @@ def test_a_dry_run_starts_nothing_and_says_what_would_be(space_file, output, tmp
 def test_a_dry_run_refuses_what_a_search_refuses(space_file, options, word):
     write_run(Path("held"), [done(0, {"x": 1}, solved(0, 1, 4))])
     refused(xortune("search", space_file, "--dry-run", "--quiet", *options), word)
+
+
+def test_a_dry_run_in_python_is_that_of_the_command_line(space_file, capsys):
+    plan = xt.search(space_file, trials=7, dry_run=True)
+    assert plan == xt.DryRun(plan.space, Path("runs/tiny"))
+    assert plan.space.search.trials == 7
+    assert "the search would make runs/tiny; nothing was started" in capsys.readouterr().out
+    assert not Path("runs").exists()
+    write_run(Path("held"), [done(0, {"x": 1}, solved(0, 1, 4))])
+    with pytest.raises(InputError, match="already holds a run"):
+        xt.search(space_file, output="held", dry_run=True, verbose=0)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_dry_run_calls_a_function_once():
@@ -321,14 +347,14 @@ def test_a_repr_is_a_line():
         ("name 'a' with --config, or leave it out", "name 'a' with config, or leave it out"),
         ("make one: `xortune certify RUN --seeds 9`", "make one: `xortune certify RUN --seeds 9`"),
         ("give --accept-versions", "give accept_versions=True"),
-        ("start it with --no-check: it", "start it with dry_run=False: it"),
+        ("start it with --no-check: it", "start it with check=False: it"),
         ("an unknown --flag", "an unknown --flag"),
     ],
 )
 def test_a_fix_names_options_at_the_command_line_and_arguments_in_python(option, argument):
     error = xt.InputError("wrong", fix=option)
     assert argument in str(error)
-    with from_command_line():
+    with from_command_line([]):
         assert option in str(error)
     assert argument in str(error)
 

@@ -484,8 +484,8 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
         counts = [json.loads(line)["count"] for line in made]
         kept = data.draw(st.lists(st.sampled_from(range(len(made))), unique=True, min_size=1))
         journal.write_text("".join([*before, *(made[i] for i in kept)]))
-        told = []
-        again = certify(run, trainer, on_progress=lambda *counts: told.append(counts), **call)
+        told, hears = [], counts(lambda *counts: told.append(counts))
+        again = certify(run, trainer, listener=hears, **call)
         if total := sum(counts) - sum(counts[i] for i in kept):
             assert again == whole
             assert told[-1] == (total, total)

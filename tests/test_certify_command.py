@@ -10,6 +10,7 @@ import pytest
 from certified import KEYS, POINTS, SPACE, Counting, run, searched_run
 from commands import refused, xortune
 from hand_made import write_run
+from listening import counts, sentences
 
 import xortune as xt
 from xortune.core.seeds import CERTIFY
@@ -31,7 +32,8 @@ def certified_of(path):
 
 def test_the_verb_trains_the_network_and_its_counts_can_be_repeated(run):
     told = []
-    found = xt.certify(run, top=2, seeds=40, on_progress=lambda *counts: told.append(counts))
+    hears = counts(lambda *counts: told.append(counts))
+    found = xt.certify(run, top=2, seeds=40, listener=hears)
     assert isinstance(found, xt.Certificate)
     assert xt.load_run(run.path).certificate == found == run.certificate
     assert told[-1] == (80, 80)
@@ -145,7 +147,7 @@ def search(searched, tmp_path, monkeypatch):
 
 def test_a_search_certifies_if_its_space_says_so(searched, search):
     told = []
-    run = searched(on_certify=lambda *counts: told.append(counts))
+    run = searched(listener=counts(lambda *counts: told.append(counts)))
     assert (told[0], told[-1]) == ((0, 40), (40, 40))  # two of three finalists solve any
     assert told == sorted(told)
     found = run.certificate
@@ -238,7 +240,7 @@ def searched_by(path, engine, **more):
 @pytest.mark.parametrize("engine", ["auto", "fused", "reference"])
 def test_the_engine_of_the_search_certifies(tmp_path, engine):
     run, told = searched_by(tmp_path, engine), []
-    xt.certify(run, top=1, seeds=20, on_word=told.append)
+    xt.certify(run, top=1, seeds=20, listener=sentences(told.append))
     checks = load_run(run.path).checks
     assert {check.fingerprint for check in checks} == set(run.manifest["made"])
     assert told == []

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from certified import Chancy, certify, searched_run
+from listening import counts
 
 from xortune.driver.batches import ATTEMPTS
 from xortune.driver.cluster import Cluster
@@ -38,7 +39,7 @@ def workers(run):
 def test_the_same_certificate_here_and_on_two_slots(two):
     call, told = {"top": 2, "seeds": 60, "neighbourhood": 0.2}, []
     here = certify(two[0], Chancy(), **call)
-    call |= {"cluster": ON_RAY, "on_progress": lambda *counts: told.append(counts)}
+    call |= {"cluster": ON_RAY, "listener": counts(lambda *counts: told.append(counts))}
     assert certify(two[1], Chancy(seconds=0.002), **call) == here
     assert values(two[1]) == values(two[0])
     assert 0 < here.best.k < 60, "the test tells nothing if all seeds are solved"

@@ -187,8 +187,8 @@ def test_two_halves_on_two_nodes_are_no_place(monkeypatch):
     found = [slots(Cluster(None, *each)) for each in [(2,), (0.1,), (1, 0.25), (1, 0.5)]]
     assert found == [1 + 2, 30 + 50, 3, 2]
     for each, words in {
-        (6,): r"cpus_per_trial: 6 for each.*largest node has 5",
-        (1, 2): r"gpus_per_trial: 2 for each.*largest node has 1",
+        (6,): r"cpus: 6 for each.*largest node has 5",
+        (1, 2): r"gpus: 2 for each.*largest node has 1",
         (4, 1): "no node of the cluster has both",
     }.items():
         with pytest.raises(InputError, match=words):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import ray
 from cluster_trainers import Logging, begun
+from listening import progress, sentences
 from ray.cluster_utils import Cluster
 
 import xortune as xt
 from xortune.driver.session import search_session
-from xortune.driver.voice import Listener
+from xortune.driver.voice import Voice
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
 
@@ -77,7 +78,9 @@ def test_a_node_that_joins_is_used_and_one_that_leaves_loses_only_what_it_was_at
 ):
     visit = Visit(tmp_path, connected(TESTS, TESTS.parent))
     trainer = Logging(str(tmp_path / "log"), naps=0.5)
-    assert search_session(parse_space(SPACE), trainer, tmp_path / "run", listener=Listener(visit))
+    assert search_session(
+        parse_space(SPACE), trainer, tmp_path / "run", voice=Voice(0, progress(visit))
+    )
     assert visit.took < SOON
     run = load_run(tmp_path / "run")
     assert run.manifest["complete"] is True
@@ -122,7 +125,7 @@ def test_both_nodes_train_what_the_driver_sent(tmp_path, connected):
             shutil.rmtree(beside)
 
     connected(TESTS.parent).add_node(num_cpus=1)
-    run = xt.search(tmp_path / "space.yaml", output=tmp_path / "run", on_word=gone)
+    run = xt.search(tmp_path / "space.yaml", output=tmp_path / "run", listener=sentences(gone))
     assert not beside.exists()
     assert len(run.results) == 16
     for found in run.results:

@@ -25,6 +25,7 @@ from compared import (
 from hand_made import CONFIG, append, done, outcome, solved, write_run
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from listening import counts
 from scipy.stats import boschloo_exact, mannwhitneyu, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 
@@ -127,7 +128,7 @@ def test_what_lacks_seeds_is_trained_with_all_others_under_the_same(tmp_path, mo
     key = run.results[0].key
     assert key == bare.results[0].key, "so it is trained once"
     trainer, told = Counting({key: 10}, seconds=1 / 30), Mock()
-    found = xt.compare(["a", "b"], trainer=trainer, seeds=50, on_progress=told, workers=0)
+    found = xt.compare(["a", "b"], trainer=trainer, seeds=50, listener=counts(told), workers=0)
     for one in found.contestants:
         assert one.origin == "trained"
         assert one.outcome.seeds.tolist() == list(range(COMPARE.start, COMPARE.start + 50))

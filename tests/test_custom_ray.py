@@ -16,6 +16,7 @@ import psutil
 import pytest
 import ray
 from commands import xortune
+from listening import counts
 from test_serial import LOGGERS, changed
 
 import xortune as xt
@@ -203,7 +204,7 @@ def place(one_ray, tmp_path_factory):
         patch.setattr(apart, lambda *_, **__: pytest.fail("nothing is left to be certified apart"))
         for name in LOGGERS:
             patch.setattr(logging.getLogger(name), "level", logging.WARNING)
-        more = {"cpus_per_trial": 2, "on_certify": told}
+        more = {"workers": xt.Workers(cpus=2), "listener": counts(told)}
         other = changed(lambda: xt.search("space.yaml", output="run", **more))
     return folder, starts, told, other
 

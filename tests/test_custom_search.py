@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from listening import sentences
 
 import xortune as xt
 from xortune.comparisons.runs import notes
@@ -139,7 +140,9 @@ def test_a_report_that_cannot_be_written_takes_no_result_away():
     assert all(Path("run", name).is_file() for name in others)
     assert xt.load_run("run").manifest["complete"]
     told = []
-    run = xt.search("space.yaml", output="run", resume=True, trials=5, on_word=told.append)
+    run = xt.search(
+        "space.yaml", output="run", resume=True, trials=5, listener=sentences(told.append)
+    )
     assert len(run.results) == 5
     assert told[-1] == run.unwritten
     assert "report.html: cannot be written" in run.unwritten
@@ -224,7 +227,7 @@ def test_a_search_without_parameters_trains_one_configuration():
         ({"success": None}, r"no rule says what a success .* `success: \"accuracy >= 0\.9\"` to"),
         ({"parameters": {"k": {"value": 1, "when": {"j": 1}}}}, "'j', .*; fix: remove the cond"),
         ({"success": "acuracy >= 0.9"}, "did you mean 'accuracy'"),
-        ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*dry_run=False\nTraceback"),
+        ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*check=False\nTraceback"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_starts(changes, words):
@@ -387,13 +390,13 @@ def first_raises(config, seed):
     [
         *((one, {}, "(counted)", 2) for one in (train, first_raises, stepwise)),
         (at_once, {}, "(not counted)", 5),
-        (train, {"dry_run": False}, None, 1),
+        (train, {"check": False}, None, 1),
     ],
 )
 def test_a_seed_that_is_trained_before_the_start_is_counted(function, options, kept, most):
     CALLS.clear()
     told = []
-    common = {"train": function, "workers": 0, "on_word": told.append}
+    common = {"train": function, "workers": 0, "listener": sentences(told.append)}
     run = xt.search(COSTLY, output="run", **common, **options)
     assert max(CALLS.values()) <= most
     assert [kept in sentence for sentence in told[:1]] == [True] * (kept is not None)
@@ -433,7 +436,7 @@ def test_the_estimate_of_a_search_knows_how_much_faster_seeds_of_a_stack_are(gai
 def test_search_certify_and_compare_say_what_they_will_take(monkeypatch):
     monkeypatch.setattr(certify, "SHORT", 0.0)
     told = []
-    common = {"train": train, "workers": 0, "on_word": told.append}
+    common = {"train": train, "workers": 0, "listener": sentences(told.append)}
     space = COSTLY | {"seeds": {"ladder": [4, 8], "certify": 10}}
     run = xt.search(space, output="run", **common)
     assert told[1].startswith("search: 3 configurations x 4 to 8 seeds, ")
@@ -510,7 +513,7 @@ def searched(function, output, **options):
     told = []
     space = AGREED if function is not lucky_verdict else {**AGREED, "success": None}
     space = {name: part for name, part in space.items() if part is not None}
-    given = {"train": function, "workers": 0, "on_word": told.append, "output": output}
+    given = {"train": function, "workers": 0, "listener": sentences(told.append), "output": output}
     run = xt.search(space, **given | options)
     return run, [sentence for sentence in told if "does not determine it" in sentence]
 
@@ -626,8 +629,8 @@ def test_the_command_tells_it_once_and_again_when_it_resumes():
     [
         (60, {}, True, 2),
         (0, {}, "unknown", 1),
-        (0, {"check_seeds": True}, True, 2),
-        (60, {"dry_run": False}, "unknown", 1),
+        (0, {"check": "seeds"}, True, 2),
+        (60, {"check": False}, "unknown", 1),
     ],
 )
 def test_what_is_not_trained_twice_is_unknown(monkeypatch, longest, options, noted, calls):
@@ -638,10 +641,10 @@ def test_what_is_not_trained_twice_is_unknown(monkeypatch, longest, options, not
     assert max(CALLS.values()) == calls
     if noted == "unknown":
         CALLS.clear()
-        again, _ = searched(train, "run", resume=True, check_seeds=True)
+        again, _ = searched(train, "run", resume=True, check="seeds")
         assert (again.manifest["deterministic"], max(CALLS.values())) == (True, 2)
-    with pytest.raises(xt.InputError, match=r"check_seeds: no check .*: leave dry_run=False out"):
-        searched(train, "other", check_seeds=True, dry_run=False)
+    with pytest.raises(xt.InputError, match="check: 'twice'; allowed: True, False, or \"seeds\""):
+        searched(train, "other", check="twice")
 
 
 def test_the_check_of_a_function_of_a_second_trains_two_seconds_more(monkeypatch):
@@ -708,7 +711,7 @@ def test_where_a_search_is_too_short_the_seed_trains_again_at_its_end(workers, m
     monkeypatch.setattr(trainer_module, "AGAIN_SECONDS", 0)
     short = {**AGREED, "parameters": {"x": {"choice": [0.4, 0.6]}}, "seeds": {"ladder": [1]}}
     told = []
-    given = {"workers": workers, "on_word": told.append}
+    given = {"workers": workers, "listener": sentences(told.append)}
     run = xt.search(short, train=lucky, output="lucky", **given)
     assert run.manifest["deterministic"] is False
     assert "does not determine it" in told[-1]

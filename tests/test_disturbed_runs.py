@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from drivers import OneByOne, space, trained, wait_until, without_ray
+from listening import progress
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -75,7 +76,7 @@ def goes_on(tmp_path, space, monkeypatch, undisturbed):
         assert before >= 3
         without_ray(monkeypatch.setattr)
         seen = []
-        after = xt.search(space, output=run, resume=True, on_progress=seen.append)
+        after = xt.search(space, output=run, resume=True, listener=progress(seen.append))
         assert seen[-1].fresh == 12 - before
         assert trained(after) == trained(undisturbed)
 

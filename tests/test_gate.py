@@ -406,21 +406,19 @@ def train_file(tmp_path):
 def test_a_function_is_called_here_in_this_order():
     threads = threading.active_count()
     seeds, told = [9, 3, 4, 6, 7, 8, 0], []
-    hear = {"on_seeds": lambda *now: told.append(now)}
+    hear = {"listener": told.append}
     found = xt.evaluate(OWN, seeds, train=run, success=RULE, workers=0, **hear)
     assert found.seeds.tolist() == seeds
     assert found.solved.tolist() == expected(seeds)
     assert set(found.details.values["process"]) == {os.getpid()}
-    assert told[-1] == (found.successes, 7)
+    assert told[-1] == xt.SeedsDone(7, 7, found.successes)
     assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize(("train", "rule"), [(Each, None), (Many, RULE)])
 def test_classes_and_many_seeds_at_once(train, rule):
     told = []
-    found = xt.evaluate(
-        OWN, range(100), train=train, success=rule, workers=0, on_seeds=lambda *n: told.append(n)
-    )
+    found = xt.evaluate(OWN, range(100), train=train, success=rule, workers=0, listener=told.append)
     assert found.solved.tolist() == expected(range(100))
     assert 1 < len(told) < 20  # blocks grow
     if train is Many:
@@ -458,13 +456,13 @@ def test_seeds_are_trained_in_processes_or_in_this_one():
 
 
 def test_who_interrupts_leaves_no_process_behind(train_file):
-    def interrupted(k, n):
+    def interrupted(event):
         raise KeyboardInterrupt
 
     before, began = REAPER.living, time.monotonic()
     train = "python -c 'import time; time.sleep({lr} * (1 + 300 * bool({seed})))'"
     with pytest.raises(KeyboardInterrupt):
-        xt.evaluate({"lr": 0.1}, range(50), train=train, workers=2, on_seeds=interrupted)
+        xt.evaluate({"lr": 0.1}, range(50), train=train, workers=2, listener=interrupted)
     wait_until(lambda: not REAPER.living - before)
     assert time.monotonic() - began < 20
 

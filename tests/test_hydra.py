@@ -125,7 +125,7 @@ def test_each_seed_is_a_job_and_a_launch_that_fails_loses_one_seed(tmp_path):
         launches.append(len(jobs))
         return [trained(config, seed) for config, seed in jobs]
 
-    more = {"label": "jobs", "at_once": 4, "dry_run": False}
+    more = {"label": "jobs", "at_once": 4, "check": False}
     run = search_launched(launch, SPACE, tmp_path / "run", **more)
     for result in run.results:
         crashed = result.outcome.status == xt.Status.CRASHED

@@ -19,6 +19,7 @@ from compared import purpose
 from hand_made import CONFIG, append, done, solved, tiny_run, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from listening import sentences
 from optuna.distributions import FloatDistribution
 
 import xortune as xt
@@ -393,7 +394,9 @@ def test_repeated_trials_are_the_seeds_of_a_config(tmp_path):
 
     study = studied(objective, 60)
     waiting, said, place = study.ask(), [], tmp_path / "run"
-    run = xt.from_optuna(study, success="value >= 0.6", output=place, on_word=said.append)
+    run = xt.from_optuna(
+        study, success="value >= 0.6", output=place, listener=sentences(said.append)
+    )
     table = {row.lr: (row.k, row.n) for row in run.table.itertuples()}
     for lr in (0.1, 0.2):
         mine = [t for t in study.trials if t.params.get("lr") == lr]
@@ -462,7 +465,7 @@ def study_of_means(*values):
 def test_a_study_of_means_over_seeds_is_counts(tmp_path):
     words = []
     study = study_of_means(0.8, None, 1.0, 0.6000001)
-    run = xt.from_optuna(study, n=5, output=tmp_path / "run", on_word=words.append)
+    run = xt.from_optuna(study, n=5, output=tmp_path / "run", listener=sentences(words.append))
     found = {r.point["lr"]: (r.outcome.successes, r.outcome.n) for r in run.results}
     shares = {t.params["lr"]: (round(5 * t.value), 5) for t in study.trials if t.value}
     assert found == shares

@@ -20,6 +20,7 @@ import forked
 import numpy as np
 import pytest
 import ray
+from listening import sentences
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -120,8 +121,8 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
         ({"workers": -1}, "workers: -1"),
         ({"workers": 0, "address": "auto"}, "address: 'auto'; allowed: only where others train"),
         (
-            {"workers": 0, "trial_timeout": 3},
-            "trial_timeout: 3.0; allowed: only where others train",
+            {"workers": 0, "ray": xt.Ray(timeout=3)},
+            "ray: Ray.*timeout=3.*; allowed: only where others train",
         ),
         ({"workers": 2, "address": "auto"}, "workers: 2, but Ray is already running"),
     ],
@@ -172,7 +173,7 @@ def test_a_second_search_in_a_thread_is_refused_and_the_first_goes_on(tmp_path):
 
     for _ in range(2):  # the first has ended by then, and is in nobody's way
         with pytest.raises(KeyboardInterrupt):
-            xt.search(SPACE, train=even, output=tmp_path / "first", on_word=ended)
+            xt.search(SPACE, train=even, output=tmp_path / "first", listener=sentences(ended))
     assert len(refused) == 2
     assert re.search("another thread.*fix: wait until it has ended", refused[0])
     assert not (tmp_path / "second").exists()
@@ -191,7 +192,7 @@ def train(config, seed):
 
 def search(folder):
     try:
-        run = xt.search(SPACE, train=train, output=folder, trial_timeout=60)  # by Ray
+        run = xt.search(SPACE, train=train, output=folder, workers=xt.Workers(timeout=60))  # by Ray
         print(run.manifest["trainer"], run.results[0].outcome.successes, flush=True)
     except InputError as error:
         print(error, flush=True)
@@ -240,9 +241,9 @@ def test_a_function_that_cannot_be_sent_is_refused_before_anything_is_there(tmp_
         with lock:
             return True
 
-    for dry_run in (True, False):
+    for check in (True, False):
         with pytest.raises(InputError, match=r"train: .*cannot be sent.*lock.*fix: create locks"):
-            xt.search(SPACE, train=locked, output=tmp_path / "run", dry_run=dry_run)
+            xt.search(SPACE, train=locked, output=tmp_path / "run", check=check)
         assert not (tmp_path / "run").exists()
 
 
@@ -253,7 +254,7 @@ def threads(config, seed):
 
 
 @pytest.mark.parametrize(("asked", "wanted"), [(None, 2), ("1", 1)])
-def test_a_dry_run_has_the_threads_of_a_trial(tmp_path, monkeypatch, asked, wanted):
+def test_a_check_has_the_threads_of_a_trial(tmp_path, monkeypatch, asked, wanted):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
@@ -263,8 +264,9 @@ def test_a_dry_run_has_the_threads_of_a_trial(tmp_path, monkeypatch, asked, want
         told.append(word)
         raise KeyboardInterrupt  # no need to train
 
+    two = {"workers": xt.Workers(cpus=2), "listener": sentences(ended)}
     with pytest.raises(KeyboardInterrupt):
-        xt.search(space, train=threads, output=tmp_path / "run", cpus_per_trial=2, on_word=ended)
+        xt.search(space, train=threads, output=tmp_path / "run", **two)
     assert f"value {wanted}" in told[0]
 
 
@@ -278,7 +280,7 @@ def starts_ray(config, seed):
 
 
 @pytest.mark.parametrize("train", [uses_ray, starts_ray])
-def test_the_dry_run_finds_a_function_that_uses_ray(tmp_path, train):
+def test_the_check_finds_a_function_that_uses_ray(tmp_path, train):
     with pytest.raises(InputError, match="the function uses Ray itself"):
         xt.search(SPACE, train=train, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -12,9 +12,10 @@ from drivers import without_ray
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, tiny_run, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from listening import sentences
 
 import xortune as xt
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, from_command_line
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.driver import session as session_module
@@ -46,11 +47,11 @@ A, B = "a" * 8, "b" * 8
 def search(tmp_path, monkeypatch):
     """`search(text, **more)`; instead of Ray one more evaluation is written, signed."""
 
-    def session(space, trainer, directory, *, resume, listener, **_):
+    def session(space, trainer, directory, *, resume, voice, **_):
         if (directory / JOURNAL).exists():
             how = {name: value for name, value in vars(resume).items() if name != "allowed"}
             for note in continue_run(space, trainer, load_run(directory), **how):
-                listener.message(note)
+                voice.warn(note)
         else:
             manifest = first_manifest(space, trainer, resume.command)
             create(directory, space_text=space.text, manifest=manifest)
@@ -95,7 +96,8 @@ def by(fingerprint, evaluation):
 
 
 def test_each_session_is_in_the_manifest(search):
-    run = search(command=["xortune", "search", "a"])
+    with from_command_line(["xortune", "search", "a"]):
+        run = search()
     (first,) = run.manifest["sessions"]
     assert first["versions"].keys() >= {"python", "torch", "numba", "optuna", "ray", "pandas"}
     assert first["started"] <= first["finished"]
@@ -106,7 +108,8 @@ def test_each_session_is_in_the_manifest(search):
     assert identity["task_fingerprint"] == Task.xor().fingerprint
     assert identity.keys() >= {"engine", "engine_version", "device", "torch", "numba", "trainer"}
     assert [e.fingerprint for e in run.evaluations] == [first["made"]]
-    run = search(command=["again"], resume=True)
+    with from_command_line(["again"]):
+        run = search(resume=True)
     sessions = [(session["command"], session["made"]) for session in run.manifest["sessions"]]
     assert sessions == [(first["command"], first["made"]), (["again"], first["made"])]
     assert run.manifest["command"] == first["command"]
@@ -188,9 +191,9 @@ def test_samplers_that_are_not_exact_say_so_once(search, sampler):
         text = text.replace("{choice: [Tanh, ReLU]}", "Tanh")
         text = text.replace("hidden_dim: 3", "hidden_dim: {low: 3, high: 5}")
     said = []
-    search(text, on_word=said.append)
+    search(text, listener=sentences(said.append))
     assert said == []
-    search(text, resume=True, on_word=said.append)
+    search(text, resume=True, listener=sentences(said.append))
     (word,) = said
     assert f"sampler {sampler} does not resume exactly" in word
     result = xortune("search", "space.yaml", "--output", "run", "--resume", "--json")
@@ -241,7 +244,7 @@ def test_accepted_versions_are_kept_apart(search, become):
     said = []
     run = search()
     become(torch="9.8.7")
-    run = search(resume=True, accept_versions=True, on_word=said.append)
+    run = search(resume=True, accept_versions=True, listener=sentences(said.append))
     first, second = (session["made"] for session in run.manifest["sessions"])
     assert first != second
     assert run.manifest["made"][second]["torch"] == "9.8.7"
@@ -268,7 +271,7 @@ def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch)
     search()
     now, said = run_sessions.version("optuna"), []
     monkeypatch.setattr(run_sessions, "version", lambda _: "0.0.1")
-    run = search(resume=True, on_word=said.append)
+    run = search(resume=True, listener=sentences(said.append))
     (word,) = said
     assert f"optuna {now} -> 0.0.1" in word
     assert "proposals may differ" in word
@@ -385,7 +388,8 @@ def interrupted(certify, **more):
 
 
 def test_a_certificate_is_a_session_of_its_own(certified):
-    run = certified(command=["xortune", "certify"])
+    with from_command_line(["xortune", "certify"]):
+        run = certified()
     first, second = run.manifest["sessions"]
     assert "what" not in first
     assert (second["what"], second["command"]) == ("certify", ["xortune", "certify"])
@@ -400,7 +404,7 @@ def test_an_attempt_is_never_finished_by_another_version(certified, become):
         certified()
     assert (certified.path / JOURNAL).read_bytes() == lines
     said = []
-    run = certified(accept_versions=True, on_word=said.append)
+    run = certified(accept_versions=True, listener=sentences(said.append))
     assert [a.complete for a in run.certificate.attempts] == [False, True]
     assert {f.n for f in run.certificate.finalists} == {32}
     assert len({(check.fingerprint, check.purpose.attempt) for check in run.checks}) == 2
@@ -436,7 +440,7 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, become):
     monkeypatch.setattr(Grants, "see", see)
     monkeypatch.setattr(OptunaProposer, "learn", learn)
     said = []
-    run = xt.search(**given, resume=True, accept_versions=True, on_word=said.append)
+    run = xt.search(**given, resume=True, accept_versions=True, listener=sentences(said.append))
     assert "so do the race and the sampler" in said[0]
     assert len({e.fingerprint for e in run.evaluations}) == 2
     assert run.set_aside, "the test tells nothing if no config has seeds of both"

@@ -20,6 +20,7 @@ from forked import Python
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from listening import progress
 from pages import Parsed, runs_only_its_own
 from rich.console import Console
 
@@ -464,7 +465,8 @@ def test_a_search_tells_each_result_and_only_the_last_one_is_the_end(tmp_path, s
         time.sleep(0.001)
         return seed % 4 < config["x"]
 
-    run = xt.search(space, train=train, output=tmp_path / "run", workers=0, on_progress=told.append)
+    hears = {"listener": progress(told.append), "workers": 0}
+    run = xt.search(space, train=train, output=tmp_path / "run", **hears)
     *before, last = told
     seeds = int(run.table["n"].sum())
     assert (last.seeds_done, last.seeds_expected, last.ended) == (seeds, (seeds, seeds), True)

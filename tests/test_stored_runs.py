@@ -16,6 +16,7 @@ from tempfile import mkdtemp
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from drivers import QUICK, drivers, space, trained, wait_for_lines, wait_until, without_ray
+from listening import progress, sentences
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -220,7 +221,7 @@ def test_killed_and_continued_on_another_machine(
     assert seen.driver.pid == first.pid
     without_ray(monkeypatch.setattr)
     said = []
-    run = xt.search(space, output=output, resume=True, on_word=said.append)
+    run = xt.search(space, output=output, resume=True, listener=sentences(said.append))
     assert any(f"taken over from pid {first.pid}" in sentence for sentence in said)
     assert (run.path / JOURNAL).read_bytes().startswith(kept)
     assert trained(run) == trained(undisturbed)
@@ -241,7 +242,12 @@ def test_lines_that_the_store_lacks_come_there_from_the_same_machine(
         file.write(b"".join(following) + following[0][:30])
     assert len(load_run(output).evaluations) == 5
     said, seen = [], []
-    run = xt.search(space, output=output, resume=True, on_word=said.append, on_progress=seen.append)
+
+    def told(event):
+        sentences(said.append)(event)
+        progress(seen.append)(event)
+
+    run = xt.search(space, output=output, resume=True, listener=told)
     assert seen[-1].fresh == 5
     assert any("torn (30 bytes)" in sentence for sentence in said)
     assert journal_of(output).startswith(settled + b"".join(following))
@@ -264,7 +270,7 @@ def test_lines_of_one_who_was_overtaken_are_dropped(
     with journal.open("ab") as file:
         file.write(last)
     said = []
-    run = xt.search(space, output=output, resume=True, on_word=said.append)
+    run = xt.search(space, output=output, resume=True, listener=sentences(said.append))
     assert any(f"{len(last)} bytes" in sentence and "dropped" in sentence for sentence in said)
     assert (run.path / JOURNAL).read_bytes().startswith(settled)
     assert trained(run) == trained(undisturbed)
@@ -312,7 +318,7 @@ def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
     assert time.monotonic() - began < run_store.ANSWER_SECONDS / 2
     kept, said = journal.read_bytes(), []
     without_ray(monkeypatch.setattr)
-    run = xt.search(space, output=output, resume=True, on_word=said.append)
+    run = xt.search(space, output=output, resume=True, listener=sentences(said.append))
     assert not [sentence for sentence in said if "waiting" in sentence]
     assert journal_of(output).startswith(kept)
     assert trained(run) == trained(undisturbed)

@@ -86,7 +86,8 @@ def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
         "def no_search(*_, **__):\n"
         "    raise xt.InputError(f'left {sys.getrecursionlimit()} {\"train\" in sys.modules}')\n"
         "session.search_session = no_search\n"
-        "try:\n    xt.search('space.yaml', output='run', on_word=print)\n"
+        "def tell(event):\n    print(event.text)\n"
+        "try:\n    xt.search('space.yaml', output='run', listener=tell)\n"
         "except xt.InputError as error:\n    print(error)\n"
     )
     began = time.monotonic()
@@ -184,13 +185,13 @@ def test_a_callback_that_forks_begins_no_second_driver(tmp_path):
     program = (
         "import os, xortune as xt\n"
         "root = os.getpid()\n"
-        "def tell(k, n):\n"
-        "    if os.getpid() == root and n == 4:\n"
+        "def tell(event):\n"
+        "    if os.getpid() == root and event.done == 4:\n"
         "        os.fork()\n"
         "def train(config, seed):\n"
         "    open('trained', 'a').write(f'{seed} ')\n"
         "    return True\n"
-        "xt.evaluate({'x': 1}, range(0, 16, 2), train=train, workers=0, on_seeds=tell)\n"
+        "xt.evaluate({'x': 1}, range(0, 16, 2), train=train, workers=0, listener=tell)\n"
         "print('told')\n"
     )
     assert told_by(tmp_path, program) == ["told"]

@@ -39,7 +39,7 @@ SEARCH = """
 import xortune as xt
 xt.search({"name": "s", "trainer": "./train.py:run", "parameters": {"x": {"choice": [1, 2]}},
     "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}, output="run", workers=1, resume=True,
-    dry_run=False)
+    check=False)
 """
 
 

@@ -15,8 +15,8 @@ from drivers import claim_of, wait_until
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
 
 import xortune as xt
-from xortune.integrations import following
-from xortune.integrations.following import Follower, RunFollower
+from xortune.integrations import following as module
+from xortune.integrations.following import RunFollower, following
 from xortune.integrations.trackers import EVENT_FILE, events_of, mlflow_names
 from xortune.runs import lock as run_lock
 
@@ -105,44 +105,66 @@ def test_a_run_whose_driver_elsewhere_was_killed_is_no_longer_running(run, monke
 
 
 def memory(fails=0):
-    """A tracker that keeps what it is given, and fails so many times."""
-    tracker = Mock(live=True, place="here")
+    """A tracker that keeps what it is told, and fails so many times."""
+    tracker = Mock(live=True, options=("--memory", "its place"), told={}, states=[])
     tracker.name = "Memory"
-    errors = [ConnectionError("nobody\nthere")] * fails
-    tracker.begin.side_effect = itertools.chain(errors, itertools.repeat(None))
+    failures = iter([ConnectionError("nobody\nthere")] * fails)
+
+    def write(run, configs):
+        tracker.states.append(run.state)
+        for failure in failures:
+            raise failure
+        tracker.told |= {config.key: config for config in configs}
+
+    tracker.write = write
     return tracker
 
 
-def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(
-    tmp_path, monkeypatch, capsys
+def grow(directory):
+    """Write a run line by line, slower than it is read."""
+    write_run(directory, BLOCKS[:1], **STARTED)
+    for evaluation in (*BLOCKS[1:], MORE):
+        append(directory, evaluation)
+        time.sleep(0.05)
+
+
+def test_a_tracker_is_told_all_that_a_search_makes(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    tracker, failed_of = memory(), []
+    with following(tmp_path / "run", [tracker], failed_of.append):
+        grow(tmp_path / "run")
+        wait_until(lambda: len(tracker.told) == 2)
+    assert [len(config.steps) for config in tracker.told.values()] == [2, 2]
+    assert tracker.states[-1] == "stopped"
+    assert failed_of == []
+
+
+def test_a_tracker_that_fails_is_said_once_with_the_command_that_sends_the_rest(
+    tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
-    tracker, directory = memory(fails=3), tmp_path / "run"
-    with Follower(directory, [tracker]):
-        write_run(directory, BLOCKS[:1], **STARTED)
-        for evaluation in (*BLOCKS[1:], MORE):
-            append(directory, evaluation)
-            time.sleep(0.05)
-        wait_until(lambda: tracker.begin.call_count >= 3)
-    configs = {call.args[0].key: call.args[0] for call in tracker.log.call_args_list}
-    assert [len(config.steps) for config in configs.values()] == [2, 2]
-    assert [call.args[0].state for call in tracker.end.call_args_list] == ["stopped"]
-    [said] = capsys.readouterr().err.splitlines()
-    assert said.startswith("note: Memory could not be logged (nobody). The search is unaffected")
-    assert f"xortune log {directory}" in said
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    tracker, other, said = memory(fails=1), memory(), []
+    with following(tmp_path / "run", [tracker, other], said.append):
+        grow(tmp_path / "run")
+        wait_until(lambda: said)
+    assert said == [
+        "Memory could not be logged (nobody). The search is unaffected; "
+        f"`xortune log {tmp_path}/run --memory 'its place'` sends what is missing"
+    ]
+    assert (len(tracker.states), tracker.told, len(other.told)) == (1, {}, 2)
 
 
-def test_a_tracker_that_hangs_is_left_behind(run, monkeypatch, capsys):
-    monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.3)
-    over, tracker = threading.Event(), memory()
-    tracker.begin = lambda _: over.wait(30)
+def test_a_tracker_that_hangs_is_left_behind(run, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.3)
+    over, tracker, said = threading.Event(), memory(), []
+    tracker.write = lambda *_: over.wait(30)
     began = time.monotonic()
-    with Follower(run.path, [tracker]):
+    with following(run.path, [tracker], said.append):
         pass
     assert time.monotonic() - began < 15  # it hangs for 30
     over.set()
-    [said] = capsys.readouterr().err.splitlines()
-    assert "made no progress" in said
+    [sentence] = said
+    assert "made no progress" in sentence
 
 
 @pytest.mark.parametrize(
@@ -166,7 +188,7 @@ def test_what_is_not_usable_is_refused(run, tmp_path, words, message):
 
 @pytest.mark.usefixtures("no_ray")
 def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     result = xortune(
         *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run", "--quiet"),
@@ -175,12 +197,13 @@ def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path, m
     assert result.exit_code == 0, result.output
     [told] = [line for line in result.stderr.splitlines() if "could not be logged" in line]
     assert told.startswith(f"note: MLflow could not be logged (nobody answers at {AWAY}")
+    assert told.endswith(f"`xortune log {tmp_path}/run --mlflow {AWAY}` sends what is missing")
     run = xt.load_run(tmp_path / "run")
     groups = session_groups(run.path / "tensorboard")
     assert set(groups) == {found.key for found in run.results}
     assert {group.sessions[0].status for group in groups.values()} == {1}
     before = sorted_files(run.path / "tensorboard")
-    xt.log(run, tensorboard=True)
+    xt.log(run, [xt.TensorBoard()])
     assert sorted_files(run.path / "tensorboard") == before
     began = run.evaluations[0].at
     assert all(group.sessions[0].start_time_secs >= began for group in groups.values())
@@ -225,7 +248,7 @@ def scalars(path):
 
 def test_the_hparams_page_has_a_row_for_each_config(tmp_path):
     run = write_run(tmp_path / "run", [*BLOCKS, MORE], complete=True, **STARTED)
-    assert xt.log(run, tensorboard=True) == 2
+    assert xt.log(run, [xt.TensorBoard()]) == 2
     folder = run.path / "tensorboard"
     groups = session_groups(folder)
     assert set(groups) == {result.key for result in run.results}
@@ -249,13 +272,13 @@ def test_the_hparams_page_has_a_row_for_each_config(tmp_path):
 def test_files_are_appended_to_completed_or_replaced_and_no_link_is_followed(tmp_path):
     directory, logs = tmp_path / "run", tmp_path / "logs"
     write_run(directory, BLOCKS[:2], **STARTED)
-    xt.log(directory, tensorboard=logs)
+    xt.log(directory, [xt.TensorBoard(logs)])
     before = sorted_files(logs)
     assert [file.parts[-3] for file in before] == [RunFollower(directory).run().title] * 2
-    xt.log(str(directory), tensorboard=str(logs))
+    xt.log(str(directory), [xt.TensorBoard(str(logs))])
     assert sorted_files(logs) == before
     append(directory, *BLOCKS[2:], MORE)
-    xt.log(directory, tensorboard=logs)
+    xt.log(directory, [xt.TensorBoard(logs)])
     whole = sorted_files(logs)
     assert set(whole) == set(before)
     assert all(whole[place].startswith(before[place]) for place in before)
@@ -263,12 +286,12 @@ def test_files_are_appended_to_completed_or_replaced_and_no_link_is_followed(tmp
     torn, other = whole
     torn.write_bytes(whole[torn][:-7])
     other.write_bytes(b"something else")
-    xt.log(directory, tensorboard=logs)
+    xt.log(directory, [xt.TensorBoard(logs)])
     assert sorted_files(logs) == whole
     (tmp_path / "mine").touch()
     other.unlink()
     other.symlink_to(tmp_path / "mine")
-    xt.log(directory, tensorboard=logs)
+    xt.log(directory, [xt.TensorBoard(logs)])
     assert sorted_files(logs) == whole
     assert not other.is_symlink()
     assert (tmp_path / "mine").read_bytes() == b""
@@ -308,11 +331,11 @@ def history(client, run, name):
 
 def test_mlflow_has_a_run_for_each_config_and_a_second_call_adds_nothing(tmp_path, run):
     uri = (tmp_path / "mlruns").as_uri()
-    assert xt.log(run, mlflow=uri) == 2
+    assert xt.log(run, [xt.MLflow(uri)]) == 2
     first = {key: one.info.run_id for key, one in mlflow_runs(uri)[1].items()}
     append(run.path, MORE)
     for _ in range(2):
-        xt.log(run, mlflow=uri)
+        xt.log(run, [xt.MLflow(uri)])
     client, runs = mlflow_runs(uri)
     assert {key: one.info.run_id for key, one in runs.items()} == first
     parent = runs.pop(None)
@@ -339,10 +362,10 @@ def test_names_that_mlflow_refuses_are_others_and_stay_apart():
     from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
     given = ["lr", "a/b", "a:b", "..", "/x", "größe%", "a?b", "x" * 300, " "]
-    names = mlflow_names(given)
+    names = mlflow_names({name: name for name in given})
     assert names["lr"] == "lr"
-    assert len(set(names.values())) == len(given)
-    for name in names.values():
+    assert list(names.values()) == given
+    for name in names:
         _validate_metric_name(name)
         _validate_param_name(name)
 
@@ -404,9 +427,9 @@ def wandb_runs(folder):
 
 
 def test_wandb_offline_holds_each_config_once(run):
-    assert xt.log(run, wandb="robust") == 2
+    assert xt.log(run, [xt.WandB("robust")]) == 2
     before = sorted(run.path.glob("wandb/offline-run-*"))
-    xt.log(run.path, wandb="robust")
+    xt.log(run.path, [xt.WandB("robust")])
     assert sorted(run.path.glob("wandb/offline-run-*")) == before
     runs = wandb_runs(run.path)
     assert set(runs) == {result.key for result in run.results}

@@ -9,6 +9,7 @@ import time
 
 from commands import xortune
 from drivers import CLONE, drivers, owners, space, state, trained, wait_for_lines, without_ray
+from listening import sentences
 
 import xortune as xt
 from xortune.runs.journal import read, torn
@@ -101,6 +102,6 @@ def test_a_full_disk_ends_the_search_with_whole_lines_and_a_fix(
     assert not (folder / LOCK).exists()
     without_ray(monkeypatch.setattr)
     said = []
-    run = xt.search(space, output=folder, resume=True, on_word=said.append)
+    run = xt.search(space, output=folder, resume=True, listener=sentences(said.append))
     assert said == []
     assert trained(run) == trained(undisturbed)

@@ -56,9 +56,7 @@ def test_without_logging_warnings_are_printed_and_the_rest_where_somebody_watche
     assert said(Voice(0), capsys) == ""
 
 
-def test_with_logging_sentences_are_records_and_the_callers_own_function_is_told_all(
-    capsys, caplog
-):
+def test_with_logging_sentences_are_records_and_a_listener_is_told_all(capsys, caplog):
     caplog.set_level(logging.INFO, logger="xortune")
     assert "note" not in said(Voice(1), capsys)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -67,8 +65,8 @@ def test_with_logging_sentences_are_records_and_the_callers_own_function_is_told
         ("WARNING", "seed 3 failed: why"),
     ]
     told = []
-    said(Voice(1, told.append), capsys)
-    assert told == ["careful", "by the way"]
+    said(Voice(0, told.append), capsys)
+    assert told == [xt.Message("careful"), xt.Message("by the way", "info"), FAILURE]
 
 
 def test_a_level_that_there_is_not_is_refused():
@@ -89,9 +87,9 @@ def test_progress_is_drawn_on_a_terminal_by_default(terminal, monkeypatch):
 
 def test_progress_is_logged_where_nobody_watches(caplog):
     caplog.set_level(logging.INFO, logger="xortune")
-    with Voice(0).certifying(None) as show:
+    with Voice(0).drawing("certifying") as shown:
         for count in range(0, 101, 10):
-            show(count, 100)
+            shown.seeds((count, 100))
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split()[1] for line in lines] == ["30/100", "50/100", "80/100", "100/100"]
 
@@ -137,7 +135,7 @@ def test_the_time_left_does_not_rise(monkeypatch, clock):
         show = shown.seeds()
         for seconds in (1, 2, 3, 4, 5, 6, 20, 40, 60, 61, 62):  # it gets slower, then faster
             clock[0] = seconds
-            show(len(lines) + 1, 30)
+            show(xt.SeedsDone(len(lines) + 1, 30))
     left = [int(line.split()[-3]) for line in lines if line.endswith("s left")]
     assert len(left) > 4
     assert left == sorted(left, reverse=True)

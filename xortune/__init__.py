@@ -23,20 +23,29 @@ if TYPE_CHECKING:
     from xortune.core.errors import TrainingError as TrainingError
     from xortune.core.errors import Unavailable as Unavailable
     from xortune.core.errors import XortuneError as XortuneError
+    from xortune.core.outcome import Failure as Failure
     from xortune.core.outcome import Outcome as Outcome
     from xortune.core.outcome import Status as Status
     from xortune.core.point import Point as Point
     from xortune.core.task import Task as Task
     from xortune.driver.certify import certify as certify
+    from xortune.driver.cluster import Ray as Ray
+    from xortune.driver.cluster import Workers as Workers
     from xortune.driver.compare import compare as compare
     from xortune.driver.evaluate import evaluate as evaluate
     from xortune.driver.exchange import from_optuna as from_optuna
     from xortune.driver.exchange import import_results as import_results
     from xortune.driver.exchange import to_optuna as to_optuna
     from xortune.driver.gate import gate as gate
+    from xortune.driver.search import DryRun as DryRun
     from xortune.driver.search import search as search
+    from xortune.driver.shared_study import Study as Study
+    from xortune.driver.voice import Message as Message
     from xortune.integrations.export import export as export
     from xortune.integrations.following import log as log
+    from xortune.integrations.trackers import MLflow as MLflow
+    from xortune.integrations.trackers import TensorBoard as TensorBoard
+    from xortune.integrations.trackers import WandB as WandB
     from xortune.racing.pruner import SeedRacePruner as SeedRacePruner
     from xortune.racing.scheduler import SeedRaceScheduler as SeedRaceScheduler
     from xortune.reports.files import write_comparison as write_comparison
@@ -61,7 +70,9 @@ if TYPE_CHECKING:
     from xortune.runs.certificate import Certificate as Certificate
     from xortune.runs.run import Run as Run
     from xortune.runs.run import load_run as load_run
+    from xortune.runs.status import Progress as Progress
     from xortune.runs.status import RunStatus as RunStatus
+    from xortune.runs.status import SeedsDone as SeedsDone
     from xortune.runs.status import status as status
     from xortune.spaces.model import SearchSpace as SearchSpace
     from xortune.spaces.space import load_space as load_space
@@ -74,17 +85,21 @@ _NAMES = {
     "comparisons.sequential": "SequentialComparison",
     "core.config": "Config",
     "core.errors": "InputError TrainingError Unavailable XortuneError",
-    "core.outcome": "Outcome Status",
+    "core.outcome": "Failure Outcome Status",
     "core.point": "Point",
     "core.task": "Task",
     "driver.certify": "certify",
+    "driver.cluster": "Ray Workers",
     "driver.compare": "compare",
     "driver.evaluate": "evaluate",
     "driver.gate": "gate",
     "driver.exchange": "from_optuna import_results to_optuna",
-    "driver.search": "search",
+    "driver.search": "DryRun search",
+    "driver.shared_study": "Study",
+    "driver.voice": "Message",
     "integrations.export": "export",
     "integrations.following": "log",
+    "integrations.trackers": "MLflow TensorBoard WandB",
     "racing.pruner": "SeedRacePruner",
     "racing.scheduler": "SeedRaceScheduler",
     "reports.files": "write_comparison write_report",
@@ -97,7 +112,7 @@ _NAMES = {
     ),
     "runs.certificate": "Certificate",
     "runs.run": "load_run Run",
-    "runs.status": "RunStatus status",
+    "runs.status": "Progress RunStatus SeedsDone status",
     "spaces.model": "SearchSpace",
     "spaces.space": "load_space",
     "trainers.torch_training": "TorchTraining",

@@ -134,7 +134,7 @@ class XortuneSweeper(Sweeper):
                 label=f"{self.config.hydra.job.name} (Hydra)",
                 at_once=settings.n_jobs,
                 resume=settings.resume,
-                dry_run=settings.check,
+                check=settings.check,
                 command=sys.argv,
             )
         except InputError as error:

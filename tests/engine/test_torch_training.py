@@ -997,7 +997,7 @@ def test_a_training_whose_seeds_go_on_with_those_before_is_refused(kind, words):
     space = {"name": "kept", "success": "accuracy >= 0.1", "parameters": {"lr": {"value": 0.1}}}
     space |= {"search": {"sampler": "random", "trials": 1}, "seeds": {"ladder": [2]}}
     with pytest.raises(xt.InputError, match=words):
-        xt.search(space, train=kind, dry_run=True, workers=0)
+        xt.search(space, train=kind, workers=0)
 
 
 def test_seeds_may_share_what_no_training_changes():

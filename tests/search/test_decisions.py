@@ -11,6 +11,7 @@ from fakes import DEAD, LADDER, Plain, Queue, Scripted, at, by_rate, ranges, run
 from hand_made import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from listening import sentences
 from scipy.stats import beta
 
 import xortune as xt
@@ -471,7 +472,7 @@ def test_a_search_says_that_its_seed_does_not_repeat_it_and_a_finished_one_is_do
     text = TINY_SPACE.replace("trials: 3", "trials: 6, as_they_come: true")
     asked = parse_space(text.replace("ladder: [4]", "race: {max: 8}"))
     words: list[str] = []
-    run = xt.search(asked, output=tmp_path / "run", on_word=words.append)
+    run = xt.search(asked, output=tmp_path / "run", listener=sentences(words.append))
     assert any("as they come" in word and "seed" in word for word in words)
     assert run.manifest["as_they_come"] is True
     assert run.manifest["window_least"] == 0, "trainings of milliseconds leave nothing unseen"

@@ -316,7 +316,7 @@ def test_launched_batches_are_one_call():
 def test_slots_are_the_cores_or_the_number_of_workers():
     assert slots_here(Cluster()) == len(os.sched_getaffinity(0))
     assert slots_here(Cluster(workers=16)) == 16
-    with pytest.raises(InputError, match="cpus_per_trial: 1e"):
+    with pytest.raises(InputError, match="cpus: 1e"):
         slots_here(Cluster(cpus_per_trial=1e9))
 
 

@@ -11,6 +11,7 @@ import time
 import pandas as pd
 import pytest
 from fakes import Dying
+from listening import progress as heard
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -20,7 +21,7 @@ from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster
-from xortune.driver.voice import Listener
+from xortune.driver.voice import Voice
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
@@ -59,7 +60,7 @@ def space_file(tmp_path_factory):
 def finished(space_file, one_ray):
     """One search, and what it said of its progress."""
     progress = []
-    run = xt.search(space_file, output=space_file.parent / "run", on_progress=progress.append)
+    run = xt.search(space_file, output=space_file.parent / "run", listener=heard(progress.append))
     return run, progress
 
 
@@ -145,9 +146,9 @@ def test_resuming_where_only_a_torn_line_was_written_simply_starts(space_file, t
 
 
 def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
-    for name, most in (("cpus_per_trial", 64), ("gpus_per_trial", 999)):
+    for name, most in (("cpus", 64), ("gpus", 999)):
         with pytest.raises(InputError, match=rf"{name}: {most} for each trial.*has [12]"):
-            xt.search(space_file, output=tmp_path / name, **{name: most})
+            xt.search(space_file, output=tmp_path / name, ray=xt.Ray(**{name: most}))
         assert not (tmp_path / name / JOURNAL).exists()
 
 
@@ -162,7 +163,7 @@ def test_a_block_that_kills_its_worker_or_raises_costs_no_other_block(
     monkeypatch.setattr(logging.getLogger("ray"), "handlers", [caplog.handler])
     trainer = Dying(str(tmp_path / "log"), deadly=0, broken=2, seconds=0.001)
     progress = []
-    given = {"listener": Listener(progress.append), "cluster": Cluster(None, 1, 0.5)}
+    given = {"voice": Voice(0, heard(progress.append)), "cluster": Cluster(None, 1, 0.5)}
     assert session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", **given)
     logged = [record.getMessage() for record in caplog.records]
     assert any(re.fullmatch(r"\S+:\d+: trains on GPU 0", message) for message in logged)

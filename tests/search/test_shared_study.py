@@ -24,6 +24,7 @@ from xortune.driver.shared_study import (
     RUN,
     SOLVED,
     SharedStudy,
+    Study,
     join_study,
     open_study,
     shared_study,
@@ -84,12 +85,12 @@ def storage(request, tmp_path):
 
 
 def trials(storage, space=SHARED):
-    return open_study(shared_study(space, storage, None), space)[0].get_trials(deepcopy=False)
+    return open_study(shared_study(space, Study(storage)), space)[0].get_trials(deepcopy=False)
 
 
 def drive(directory, storage, *, pause=0.0, most=None):
     """Search into a directory that may hold some of it; stop after `most` results, as if killed."""
-    shared = join_study(shared_study(SHARED, storage, None), SHARED, directory, lambda _: None)
+    shared = join_study(shared_study(SHARED, Study(storage)), SHARED, directory, lambda _: None)
     known = ()
     if (directory / JOURNAL).exists():
         known = xt.load_run(directory).evaluations
@@ -107,7 +108,7 @@ def drive(directory, storage, *, pause=0.0, most=None):
 
 
 def proposer(storage, run, space=SHARED):
-    study = shared_study(space, storage, None)
+    study = shared_study(space, Study(storage))
     return proposer_for(space, shared=SharedStudy(study.url, study.name, run * 16))
 
 
@@ -209,7 +210,7 @@ def test_a_run_that_is_resumed_without_its_study_before_enters_what_it_knows(sto
 
 
 def test_a_trial_that_was_being_asked_for_in_a_kill_is_given_up(storage):
-    study, _ = open_study(shared_study(SHARED, storage, None), SHARED)
+    study, _ = open_study(shared_study(SHARED, Study(storage)), SHARED)
     for run in "ab":
         study.ask().set_user_attr(RUN, run * 16)
     proposer(storage, "a")
@@ -237,9 +238,9 @@ def test_another_question_is_another_study(tmp_path, old, new):
     other, url = space_of(**{old: new}), f"journal://{tmp_path}/log"
     assert study_name(SHARED) != study_name(other)
     assert study_name(SHARED) == study_name(space_of(**{"seed: 5": "seed: 6"}))
-    open_study(shared_study(SHARED, url, "mine"), SHARED)
-    with pytest.raises(InputError, match=r"'mine' has other parameters.*another study_name"):
-        open_study(shared_study(other, url, "mine"), other)
+    open_study(shared_study(SHARED, Study(url, "mine")), SHARED)
+    with pytest.raises(InputError, match=r"'mine' has other parameters.*another name of xt.Study"):
+        open_study(shared_study(other, Study(url, "mine")), other)
 
 
 GRID = {"tpe, trials: 12": "grid", "low: 0.001, high: 1.0, log: true": "low: 1, high: 2"}
@@ -248,17 +249,16 @@ GRID = {"tpe, trials: 12": "grid", "low: 0.001, high: 1.0, log: true": "low: 1, 
 @pytest.mark.parametrize(
     ("storage", "name", "changes", "words"),
     [
-        ("redis://here", None, {}, "study_storage: 'redis://here' is not a storage; allowed: jour"),
+        ("redis://here", None, {}, "storage: 'redis://here' is not a storage; allowed: jour"),
         ("sqlite://study.db", None, {}, "is not a storage"),
         ("mysql://me:secret@h/d", None, {}, r"'mysql://me:\*\*\*@h/d' is not a storage"),
-        (None, "mine", {}, "study_name: 'mine' without a storage"),
         ("journal://x", None, GRID, "a grid cannot be shared: .* a part of the space"),
-        ("journal://x", " ", {}, "study_name: an empty name"),
+        ("journal://x", " ", {}, "name: an empty name"),
     ],
 )
 def test_what_is_no_storage_is_told(storage, name, changes, words):
     with pytest.raises(InputError, match=words) as told:
-        shared_study(space_of(**changes), storage, name)
+        shared_study(space_of(**changes), Study(storage, name))
     assert "secret" not in str(told.value)
 
 
@@ -326,7 +326,7 @@ def test_a_server_that_goes_away_costs_nothing(tmp_path):
 
 def test_a_driver_of_postgresql_may_be_named_and_is_if_it_is_missing(monkeypatch):
     named = "postgresql+psycopg2://me@h/d"
-    assert shared_study(SHARED, named, None).url == named
+    assert shared_study(SHARED, Study(named)).url == named
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(InputError, match=r"needs a package.*pip install 'psycopg\[binary\]'"):
         proposer("postgresql://me@127.0.0.1:9/none", "a")

@@ -88,8 +88,7 @@ def compare(
                 train=functions[0] if len(functions) == 1 else functions or not no_train,
                 output=output,
                 alpha=alpha,
-                on_progress=shown.seeds("training"),
-                on_word=None if quiet else cli.note,
+                listener=cli.listener(shown.seeds("training"), quiet=quiet),
                 verbose=0,
             )
         files = xt.write_comparison(comparison, output, formats=wanted)

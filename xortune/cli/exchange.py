@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,8 +97,7 @@ def import_(
             **given,
             config=cli.split(config),
             ignore=cli.split(ignore),
-            command=["xortune", *sys.argv[1:]],
-            on_word=None if quiet else cli.note,
+            listener=cli.listener(quiet=quiet),
         )
         if not (quiet or as_json):
             _show_imported(run)
@@ -135,13 +133,11 @@ def log(
 ) -> None:
     """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
     with cli.exit_on_error("interrupted: the same command logs what is missing", cli.TRACKERS):
-        from xortune.integrations import following, trackers
-
-        given = trackers.trackers_for(run, **cli.tracker_arguments(tensorboard, mlflow, wandb))
-        configs = following.logged(run, given)
+        trackers = cli.trackers_of(tensorboard, mlflow, wandb)
+        configs = xt.log(run, trackers)
         if as_json:
-            logs = [{"tracker": tracker.name, "place": tracker.place} for tracker in given]
+            logs = [{"tracker": one.name, "place": one.place(run)} for one in trackers]
             cli.print_json({"run": str(run), "configs": configs, "logged": logs})
         elif not quiet:
-            for tracker in given:
-                typer.echo(f"{tracker.name}: {configs:,} configurations in {tracker.place}")
+            for one in trackers:
+                typer.echo(f"{one.name}: {configs:,} configurations in {one.place(run)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,10 +70,11 @@ def certify(
         accept_versions: Begin a new attempt if another engine, torch or Numba began the last one.
         trainer: Your training function, such as ./train.py:run, if the space does not name it.
     """
-    given = cli.arguments(locals(), "run", "trainer")
+    resources = dict(locals())
+    given = cli.arguments(resources, "run", "trainer", *cli.RESOURCES)
     silent = quiet or as_json
     interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, ["trainer", *given]):
+    with cli.exit_on_error(interrupted, ["trainer", *given, *cli.RESOURCES]):
         from xortune.driver.trainer import functions_named
         from xortune.reports.progress import display
         from xortune.reports.terminal import render_certificate
@@ -87,10 +87,9 @@ def certify(
             xt.certify(
                 loaded,
                 **given,
+                **cli.resources(resources),
                 train=None if trainer is None else functions_named([trainer])[0],
-                on_progress=shown.seeds(),
-                on_word=None if quiet else cli.note,
-                command=["xortune", *sys.argv[1:]],
+                listener=cli.listener(shown.seeds(), quiet=quiet),
                 verbose=0,
             )
         loaded = xt.load_run(run)

@@ -17,7 +17,6 @@ import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import Halted, InputError, Interrupted
 from xortune.core.files import without_passwords
-from xortune.driver.voice import show_failure
 
 if TYPE_CHECKING:
     from xortune.driver.search import DryRun
@@ -77,17 +76,10 @@ def search(
             --resume: does the seed determine the result?
         fail_fast: Stop the search at the first seed that fails, with exit code 4.
     """
-    settings = cli.arguments(
-        locals(),
-        *("space", "trials", "sampler", "seed", "time_budget", "dry_run", "no_check", "fail_fast"),
-        *("note", "tag"),
-    )
-    settings |= cli.tracker_arguments(tensorboard, mlflow, wandb)
-    settings["dry_run"] = not no_check  # in `xt.search` this is the call before the start
-    settings["on_word"] = None if quiet else cli.note
-    silent = quiet or as_json
-    with cli.exit_on_error(_interrupted, ["study_storage", "study_name", *cli.TRACKERS]):
-        from xortune.driver.search import dry_run as dry_run_of
+    given, silent = dict(locals()), quiet or as_json
+    names = ("output", "engine", "resume", "extend", "accept_versions", "fail_fast", "note")
+    options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", *names]
+    with cli.exit_on_error(_interrupted, options):
         from xortune.reports.progress import display
         from xortune.spaces.space import at_most, describe, load_space, with_search
 
@@ -99,23 +91,20 @@ def search(
             cli.print_message(f"{_announcement(what)}; at most {at_most(what)}")
             if what["trainer"] is None:
                 cli.announce_compilation(engine)
+        settings = cli.resources(given) | {name: given[name] for name in names}
+        settings |= {"trackers": cli.trackers_of(tensorboard, mlflow, wandb), "tags": tag}
+        settings["study"] = cli.study_of(study_storage, study_name)
+        settings["check"] = "seeds" if check_seeds else not no_check
+        if no_check and check_seeds:
+            raise InputError("with --no-check", place="--check-seeds", allowed="one of them")
         if dry_run:
-            result = dry_run_of(requested, **settings)
-            _show_dry_run(result, what=describe(result.space), quiet=quiet, as_json=as_json)
+            told = cli.listener(quiet=quiet)
+            plan = xt.search(requested, dry_run=True, **settings, listener=told, verbose=0)
+            _show_dry_run(plan, quiet=quiet, as_json=as_json)
             return
         with display(quiet=silent) as shown:
-            run = xt.search(
-                requested,
-                **settings,
-                on_progress=shown.search(),
-                on_certify=shown.seeds(),
-                on_failure=show_failure if what["trainer"] else None,
-                command=["xortune", *sys.argv[1:]],
-                fail_fast=fail_fast,
-                note=note,
-                tags=tag,
-                verbose=0,
-            )
+            told = cli.listener(shown.search(), quiet=quiet, failures=bool(what["trainer"]))
+            run = xt.search(requested, **settings, listener=told, verbose=0)
         show_run(run, quiet=quiet, as_json=as_json)
     if run.unwritten is not None:
         cli.fail(f"error: {run.unwritten}", cli.BAD_INPUT)
@@ -150,18 +139,14 @@ def resume_command(words: Sequence[str], place: str) -> str:
     return shlex.join(["xortune", *without_passwords(words), *more])
 
 
-def _show_dry_run(result: DryRun, *, what: Mapping[str, Any], quiet: bool, as_json: bool) -> None:
-    place = str(result.directory)
+def _show_dry_run(plan: DryRun, *, quiet: bool, as_json: bool) -> None:
     if as_json:
-        shown = {"dry_run": True, "run": place, "continues": result.continues}
-        cli.print_json(shown | {"notes": list(result.notes), "space": what})
+        from xortune.spaces.space import describe
+
+        shown = {"dry_run": True, "run": str(plan.directory), "continues": plan.continues}
+        cli.print_json(shown | {"notes": list(plan.notes), "space": describe(plan.space)})
     elif not quiet:
-        for sentence in result.notes:
-            cli.note(sentence)
-        evaluations = f"which has {result.continues:,} evaluations"
-        would = f"continue {place}, {evaluations}" if result.continues else f"make {place}"
-        valid = "the space and all options are valid"
-        cli.show(f"dry run: {valid}; the search would {would}; nothing was started")
+        cli.show(str(plan))
 
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
@@ -242,30 +227,29 @@ def submit(
         *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
         "tag",
     )
+    options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name"]
     interrupted = "interrupted: the job goes on; stop it with `ray job stop`"
-    with cli.exit_on_error(interrupted, cli.TRACKERS):
+    with cli.exit_on_error(interrupted, options):
         from xortune.driver import cluster
         from xortune.driver.shared_study import shared_study
         from xortune.runs.manifest import checked_labels
-        from xortune.spaces.model import parse_duration
         from xortune.spaces.space import load_space, with_search
 
         requested = with_search(  # errors are reported here, not in the job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
         cluster.refuse_outside(requested)
-        shared_study(requested, study_storage, study_name)
-        if trial_timeout is not None:
-            parse_duration(trial_timeout)
+        shared_study(requested, cli.study_of(study_storage, study_name))
+        xt.Ray(timeout=trial_timeout)  # refuses what is no duration
         checked_labels(note, tag)
-        options = []
+        words = []
         for name, value in given.items():
             if value is not None:
-                options += [f"--{name.replace('_', '-')}", str(value)]
-        options += [word for one in tag or () for word in ("--tag", one)]
-        options += cluster.tracked(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
-        options += ["--resume"] if resume else []
-        what = cluster.submission(space, output, options, install=install)
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        words += [word for one in tag or () for word in ("--tag", one)]
+        words += cluster.tracked(output, cli.trackers_of(tensorboard, mlflow, wandb))
+        words += ["--resume"] if resume else []
+        what = cluster.submission(space, output, words, install=install)
         entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}
         if dry_run:
             line = what.line(address)

@@ -12,17 +12,28 @@ import re
 import select
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
-from typing import Annotated, Any, NoReturn, TextIO, TypeAlias, TypeVar, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    NoReturn,
+    TextIO,
+    TypeAlias,
+    TypeVar,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperCommand
 
+import xortune as xt
 from xortune.core.errors import (
     DisturbedError,
     Halted,
@@ -34,6 +45,13 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
+from xortune.core.outcome import Failure
+from xortune.driver.voice import Message, show_failure
+
+if TYPE_CHECKING:
+    from xortune.driver.shared_study import Study
+    from xortune.driver.voice import Event
+    from xortune.integrations.trackers import Tracker
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -106,12 +124,75 @@ class TrackerCommand(TyperCommand):
         return super().parse_args(ctx, given)
 
 
-def tracker_arguments(
-    tensorboard: str | None, mlflow: str | None, wandb: str | None
-) -> dict[str, Any]:
-    """The options as arguments of a verb; an option without a value becomes True."""
-    given = {"tensorboard": tensorboard == "" or tensorboard, "wandb": wandb == "" or wandb}
-    return given | {"mlflow": mlflow}
+def trackers_of(tensorboard: str | None, mlflow: str | None, wandb: str | None) -> list[Tracker]:
+    """The trackers that the options name; an option without a value is ""."""
+    found: list[Tracker] = []
+    if tensorboard is not None:
+        found.append(xt.TensorBoard(tensorboard or None))
+    if mlflow is not None:
+        found.append(xt.MLflow(mlflow))
+    if wandb is not None:
+        found.append(xt.WandB(wandb) if wandb else xt.WandB())
+    return found
+
+
+RENAMED = {
+    "cpus": "cpus_per_trial",
+    "gpus": "gpus_per_trial",
+    "timeout": "trial_timeout",
+    "storage": "study_storage",
+    "study": "study_storage",
+    "name": "study_name",
+}
+"""Options, by the fields of `xt.Ray`, `xt.Workers` and `xt.Study` that they set."""
+
+RESOURCES = ("address", "ray", "cpus_per_trial", "gpus_per_trial", "trial_timeout", "workers")
+
+
+def resources(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options named in `RESOURCES`, as arguments of a verb."""
+    cpus, gpus = given["cpus_per_trial"], given["gpus_per_trial"]
+    timeout, workers = given["trial_timeout"], given["workers"]
+    if given["ray"] or given["address"] is not None or gpus:
+        return {"ray": xt.Ray(given["address"], cpus, gpus, timeout), "workers": workers}
+    return {"workers": xt.Workers(workers, cpus, timeout)}
+
+
+def study_of(storage: str | None, name: str | None) -> Study | None:
+    """The study that the options name.
+
+    Raises:
+        InputError: a name without a storage.
+    """
+    if storage is None and name is not None:
+        raise InputError(
+            f"{name!r} without a storage", field="study_name", fix="give --study-storage too"
+        )
+    return None if storage is None else xt.Study(storage, name)
+
+
+def listener(
+    draw: Callable[[object], None] | None = None, *, quiet: bool = False, failures: bool = False
+) -> Callable[[Event], None]:
+    """What a command shows of the events of its verb.
+
+    Args:
+        draw: shows progress, as `Display.search` or `Display.seeds` returned it.
+        quiet: whether only errors are printed.
+        failures: whether the first failure is.
+    """
+
+    def show(event: Event) -> None:
+        if isinstance(event, Message):
+            if not quiet or event.level == "error":
+                note(event.text)
+        elif isinstance(event, Failure):
+            if failures:
+                show_failure(event)
+        elif draw is not None:
+            draw(event)
+
+    return show
 
 
 def arguments(given: dict[str, Any], *others: str) -> dict[str, Any]:
@@ -171,29 +252,32 @@ def command(*examples: str, name: str | None = None, trackers: bool = False) -> 
 # Errors and exit codes.
 
 
-Message: TypeAlias = str | Callable[[KeyboardInterrupt | Halted], str]
+Interruption: TypeAlias = str | Callable[[KeyboardInterrupt | Halted], str]
 
 
 @contextmanager
 def exit_on_error(
-    interrupted: Message = "interrupted: nothing is kept", options: Iterable[str | None] = ()
+    interrupted: Interruption = "interrupted: nothing is kept", options: Iterable[str | None] = ()
 ) -> Iterator[None]:
     """Turn an error into one line on stderr and its exit code; bad input gives no traceback.
 
     Args:
         interrupted: the message after Ctrl-C or the end of Ray, or a function that makes it.
-        options: arguments of the verb; an error about one of them names the option instead.
+        options: of the command; an error about one of them, by its name in Python, names it.
     """
-    with from_command_line():
+    with from_command_line(["xortune", *sys.argv[1:]]):
         try:
             yield
         except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
-            if isinstance(error, InputError) and error.place in options:
-                error = error.at(f"--{error.place}".replace("_", "-"))
+            if isinstance(error, InputError):
+                for name in (error.place, RENAMED.get(error.place or "")):
+                    if name in options:
+                        error = error.at(f"--{name}".replace("_", "-"))
+                        break
             fail(*_message(error, interrupted))
 
 
-def _message(error: BaseException, interrupted: Message) -> tuple[str, int]:
+def _message(error: BaseException, interrupted: Interruption) -> tuple[str, int]:
     if isinstance(error, DisturbedError):
         return f"interrupted: {error}", INTERRUPTED
     if isinstance(error, InputError):

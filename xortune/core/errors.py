@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import resource
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
@@ -206,39 +206,55 @@ def nearest(name: str, known: Iterable[str]) -> str:
 _FLAGS = frozenset(
     (
         *("resume", "extend", "accept-versions", "extendable", "different-tasks"),
-        *("missing-fails", "sequential", "check-seeds"),
+        *("missing-fails", "sequential"),
     )
 )
 _OTHERS = frozenset(
     (
-        *("output", "trials", "sampler", "seed", "time-budget", "trial-timeout", "address"),
-        *("gpus-per-trial", "study-storage", "study-name", "engine", "confidence", "key", "rate"),
-        *("between", "neighbourhood", "success", "seeds"),
-        *("tensorboard", "mlflow", "wandb", "workers", "max-seeds"),
+        *("output", "trials", "sampler", "seed", "time-budget", "address"),
+        *("engine", "confidence", "key", "rate", "between", "neighbourhood", "success", "seeds"),
+        *("workers", "max-seeds"),
     )
 )
+_RENAMED = {
+    "no-check": "check=False",
+    "cpus-per-trial": "cpus of xt.Ray or xt.Workers",
+    "gpus-per-trial": "gpus of xt.Ray",
+    "study-storage": "study",
+    "study-name": "name of xt.Study",
+    "tensorboard": "xt.TensorBoard()",
+    "mlflow": "xt.MLflow(URI)",
+    "wandb": "xt.WandB()",
+}
+"""What Python has in place of an option."""
+
 _OPTION = re.compile(
     r"`[^`]*`"  # a command, to be typed as it is
     r"|--(?P<list>config|ignore)(?: (?P<items>[^\s;]+))?"
     r"|--(?P<option>[a-z][a-z-]*)(?: (?P<value>\d[\w.]*(?: \d[\w.]*)?|auto\b|[A-Z]{2,}\b))?"
 )
-_command_line = False
+_command: Sequence[str] | None = None
 
 
 @contextmanager
-def from_command_line() -> Iterator[None]:
+def from_command_line(command: Sequence[str]) -> Iterator[None]:
     """Within this context errors name options of the command line, not arguments of Python."""
-    global _command_line  # noqa: PLW0603  # for the process: a command may use threads
-    before, _command_line = _command_line, True
+    global _command  # noqa: PLW0603  # for the process: a command may use threads
+    before, _command = _command, tuple(command)
     try:
         yield
     finally:
-        _command_line = before
+        _command = before
+
+
+def command_line() -> list[str] | None:
+    """The command line that this process executes; None if it was called from Python."""
+    return None if _command is None else list(_command)
 
 
 def worded(text: str) -> str:
     """A sentence with options such as `--resume`; in Python with `resume=True` in their place."""
-    return text if _command_line else _OPTION.sub(_argument, text)
+    return _OPTION.sub(_argument, text) if _command is None else text
 
 
 def _argument(found: re.Match[str]) -> str:
@@ -246,8 +262,8 @@ def _argument(found: re.Match[str]) -> str:
         items = found["items"]
         return found["list"] if items is None else f"{found['list']}={items.split(',')!r}"
     option, value = found["option"], found["value"]
-    if option == "no-check":
-        return "dry_run=False"
+    if option in _RENAMED:
+        return _RENAMED[option]
     if option in _FLAGS:
         return option.replace("-", "_") + "=True" + ("" if value is None else f" {value}")
     if option not in _OTHERS:

@@ -21,18 +21,18 @@ from xortune.certificates.fresh import (
     save_certificate,
     tasks_of,
 )
-from xortune.core.errors import refuse_given, worded
+from xortune.core.errors import command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.trainer import Trainer
 from xortune.driver.batches import Batches, MeasuredSeconds
-from xortune.driver.cluster import THIS_MACHINE, Cluster
+from xortune.driver.cluster import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.driver.executors import executor_for
 from xortune.driver.loop import FreshSeeds, Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.processes import ending_processes, in_this_process
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
-from xortune.driver.voice import Voice
+from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.racing.race import FINALISTS
 from xortune.reports.files import write_report
 from xortune.reports.scripts import certify_command
@@ -81,13 +81,6 @@ def estimate_of_seeds(
     return worded(f"{sentence}; --seeds {seeds // FEWER_SEEDS_DIVISOR} takes {fewer}")
 
 
-def seeds_callback(
-    callback: Callable[[int, int], None] | None,
-) -> Callable[[tuple[int, int]], None] | None:
-    """The callback for `FreshSeeds.news`, from one that takes two arguments."""
-    return None if callback is None else lambda news: callback(*news)
-
-
 # -------------------------------------------------------------------------------------------------
 # The verb.
 
@@ -108,19 +101,14 @@ def certify(
     extend: bool = False,
     neighbourhood: float | None = None,
     by: str | None = None,
+    accept_versions: bool = False,
+    train: Callable[..., Any] | None = None,
     trainer: Trainer | None = None,
     engine: str | None = None,
+    workers: int | Workers | None = None,
+    ray: bool | Ray = False,
     address: str | None = None,
-    ray: bool = False,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float = 0.0,
-    trial_timeout: float | str | None = None,
-    accept_versions: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_word: Callable[[str], None] | None = None,
-    command: Sequence[str] | None = None,
-    train: Callable[..., Any] | None = None,
-    workers: int | None = None,
+    listener: Listen | None = None,
     verbose: int = 1,
 ) -> Certificate:
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
@@ -148,19 +136,14 @@ def certify(
         by: what orders the finalists, and so decides which one `gate` and `export` take: `own`, the
             lower bound of each (if not given), or `neighbourhood`, the lowest bound among a
             finalist and its neighbours.
-        trainer: what trained the run, if it was not the built-in network.
-        engine: of the built-in network: auto, fused, reference or cuda; the search's if not given.
-        address: of a Ray cluster, which then trains; processes of this machine if not given.
-        ray: train by Ray on this machine too.
-        cpus_per_trial: logical CPUs for each trial.
-        gpus_per_trial: logical GPUs for each trial, by Ray; with fractions trials share one.
-        trial_timeout: as in `search`.
         accept_versions: if another engine, torch or Numba began the last attempt, begin a new one.
-        on_progress: called with the seeds done and all seeds.
-        on_word: called with a sentence that the user should read.
-        command: the command line, for the manifest.
         train: your own function that trained the run, if its space does not name it.
+        trainer: a `core.trainer.Trainer` in its place.
+        engine: of the built-in network: auto, fused, reference or cuda; the search's if not given.
         workers: as in `search`; 0 trains in this process.
+        ray: as in `search`.
+        address: as in `search`.
+        listener: called with each event: `SeedsDone`, or a `Message`.
         verbose: as in `search`.
 
     Raises:
@@ -179,8 +162,7 @@ def certify(
             by=by,
             min_rate=min_rate,
         )
-    voice = Voice(verbose, on_word)
-    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers, ray=ray)
+    voice, cluster = Voice(verbose, listener), Cluster.of(workers, ray, address)
     loaded = run if isinstance(run, Run) else load_run(run)
     call = CertifyRequest(
         top=(FINALISTS if min_rate is None else 1) if top is None else top,
@@ -192,25 +174,24 @@ def certify(
         neighbourhood=neighbourhood,
         by=cast("Criterion", "own" if by is None else by),
     )
-    with ending_processes(), voice.certifying(on_progress) as show:
+    with ending_processes(), voice.drawing("certifying") as shown:
+        here = cluster.workers == 0
         if trainer is None:
             # Workers elsewhere may have the GPUs that this machine lacks.
-            gpus = gpus_per_trial if address is not None else 0.0
+            gpus = 0.0 if cluster.address is None else cluster.gpus_per_trial
             trainer = trainer_of(
-                loaded, engine, gpus, train=train, accept=accept_versions, here=workers == 0
+                loaded, engine, gpus, train=train, accept=accept_versions, here=here
             )
-        if workers == 0:
+        if here:
             trainer = in_this_process(trainer)
         certificate = certify_run(
             driver_directory(loaded.path),
             trainer,
             call,
             cluster=cluster,
-            on_progress=show,
-            on_message=voice.warn,
-            on_estimate=voice.inform,
+            voice=shown,
             accept_versions=accept_versions,
-            session={"what": CERTIFIED, **session_entry(command)},
+            session={"what": CERTIFIED, **session_entry(command_line())},
         )
     write_report(_without_note(load_run(loaded.path)), formats=["html", "md", "tex"])
     return certificate
@@ -222,16 +203,14 @@ def certify_run(
     call: CertifyRequest,
     *,
     cluster: Cluster = THIS_MACHINE,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_message: Callable[[str], None] | None = None,
-    on_estimate: Callable[[str], None] | None = None,
+    voice: Voice = SILENT,
     accept_versions: bool = False,
     session: Mapping[str, Any] | None = None,
 ) -> Certificate:
     """Train a run's finalists on fresh seeds, and write certificate.json; see `certify`.
 
-    `cluster` says who trains. `on_estimate` is called with an estimate of the time, if it is long.
-    `session` is the manifest's entry, if this is not part of a search.
+    `cluster` says who trains. `voice` tells how far it is, and an estimate of the time, if it is
+    long. `session` is the manifest's entry, if this is not part of a search.
     """
     worker, here = worker_and_local_trainer(trainer, gpus=cluster.gpus_per_trial)
     trains = here if cluster.workers == 0 else worker
@@ -240,26 +219,25 @@ def certify_run(
     with ExitStack() as stack:
         stack.enter_context(exclusive(ray=cluster.is_ray))
         journal = stack.enter_context(
-            held_journal(path / JOURNAL, fingerprint, on_message=on_message)
+            held_journal(path / JOURNAL, fingerprint, on_message=voice.warn)
         )
         run = load_run(path)
         fresh, attempt = _fresh_seeds(run, worker, call, accept=accept_versions)
         expected = _expected_seconds(run, worker, fresh)
-        executor = stack.enter_context(executor_for(trains, cluster, path, on_message=on_message))
-        if on_estimate is not None:
-            known = [expected.of(block) for block in fresh.blocks]
-            seconds = sum(each for each in known if each is not None)
-            if sentence := estimate_of_seeds(
-                "certify", fresh.configs, call.seeds, seconds, executor.slots
-            ):
-                on_estimate(sentence)
+        executor = stack.enter_context(executor_for(trains, cluster, path, on_message=voice.warn))
+        known = [expected.of(block) for block in fresh.blocks]
+        seconds = sum(each for each in known if each is not None)
+        if sentence := estimate_of_seeds(
+            "certify", fresh.configs, call.seeds, seconds, executor.slots
+        ):
+            voice.inform(sentence)
         changed = changed_trainer(run.manifest, identity)
-        if changed and on_message is not None:
-            on_message(_changed_message(run, changed))
+        if changed:
+            voice.warn(_changed_message(run, changed))
         if session is not None:
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
-        record, on_news = Record(journal), seeds_callback(on_progress)
+        record = Record(journal)
         batches = Batches(
             fresh,
             trains,
@@ -269,7 +247,7 @@ def certify_run(
             expected=expected,
         )
         try:
-            run_loop(batches, executor, record, on_news)
+            run_loop(batches, executor, record, voice.seeds)
         finally:
             certificate = save_certificate(
                 run, [replace(line, fingerprint=fingerprint) for line in fresh.lines]

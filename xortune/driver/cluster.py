@@ -47,7 +47,7 @@ from xortune.driver.process import (
     refuse_fork,
     sigterm_kept,
 )
-from xortune.integrations.trackers import check_uri
+from xortune.integrations.trackers import MLflow, TensorBoard, Tracker
 from xortune.spaces.model import SearchSpace, parse_duration
 
 # -------------------------------------------------------------------------------------------------
@@ -55,8 +55,72 @@ from xortune.spaces.model import SearchSpace, parse_duration
 
 
 @dataclass(frozen=True)
+class Ray:
+    """Train by Ray Tune: `ray=xt.Ray(address="auto", gpus=0.25)`.
+
+    Attributes:
+        address: of a Ray cluster, such as "auto"; None starts Ray on this machine, and stops it at
+            the end.
+        cpus: logical CPUs for each trial, fractions allowed.
+        gpus: logical GPUs for each trial; with fractions trials share one. Above 0, the engine
+            `auto` is `cuda` if torch sees a GPU here.
+        timeout: seconds, or "10m", for a batch of trainings. A worker that takes longer is killed,
+            and a training that takes longer alone counts as crashed.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    timeout: float | str | None = None
+
+    def __post_init__(self) -> None:
+        if self.address is not None:
+            check_type("address", self.address, str, "text, such as auto or HOST:PORT")
+        check_number("cpus", self.cpus, lambda share: share > 0, "above 0")
+        check_number("gpus", self.gpus, lambda share: share >= 0, "0 or more")
+        _seconds(self.timeout)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Train in processes of this machine: `workers=xt.Workers(4, cpus=2)`.
+
+    Attributes:
+        count: how many train at once; None for as many as the CPUs allow, 0 for this process.
+        cpus: CPUs for each, and so its threads.
+        timeout: as of `Ray`.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    count: int | None = None
+    cpus: float = 1.0
+    timeout: float | str | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is not None:
+            check_count("workers", self.count, 0)
+        check_number("cpus", self.cpus, lambda share: share > 0, "above 0")
+        if _seconds(self.timeout) is not None and self.count == 0:
+            allowed = "only where others train, not with --workers 0"
+            refuse_given(allowed, timeout=self.timeout)
+
+
+def _seconds(timeout: float | str | None) -> float | None:
+    try:
+        return None if timeout is None else parse_duration(timeout)
+    except InputError as error:
+        error.field = error.place = "timeout"
+        raise
+
+
+@dataclass(frozen=True)
 class Cluster:
-    """A Ray that trains batches, and the resources of a trial.
+    """Who trains, and the resources of a trial.
 
     Attributes:
         address: of a Ray cluster; None starts Ray on this machine for as long as it is needed.
@@ -76,48 +140,55 @@ class Cluster:
     ray: bool = False
 
     @classmethod
-    def of(
-        cls,
-        address: str | None = None,
-        cpus_per_trial: float = 1.0,
-        gpus_per_trial: float = 0.0,
-        trial_timeout: float | str | None = None,
-        workers: int | None = None,
-        *,
-        ray: bool = False,
-    ) -> Cluster:
-        """The cluster for a user's arguments.
+    def pool(cls, workers: int | Workers | None) -> Cluster:
+        """Processes of this machine, or with 0 this process.
 
         Raises:
-            InputError: a number of CPUs, GPUs or workers, or a timeout, is out of range; or
-                `workers` is given although Ray is already running.
+            InputError: that is no number of workers.
         """
-        if address is not None:
-            check_type("address", address, str, "text, such as auto or HOST:PORT")
-        check_number("cpus_per_trial", cpus_per_trial, lambda share: share > 0, "above 0")
-        check_number("gpus_per_trial", gpus_per_trial, lambda share: share >= 0, "0 or more")
-        try:
-            limit = None if trial_timeout is None else parse_duration(trial_timeout)
-        except InputError as error:
-            error.field = error.place = "trial_timeout"
-            raise
-        cluster = cls(address, cpus_per_trial, gpus_per_trial, limit, workers, ray)
-        if workers is None:
-            return cluster
-        check_count("workers", workers, 0)
-        if workers and (cluster.place != "local" or is_connected()):
+        if not isinstance(workers, Workers):
+            workers = Workers(workers)
+        seconds = _seconds(workers.timeout)
+        return cls(None, workers.cpus, trial_timeout=seconds, workers=workers.count)
+
+    @classmethod
+    def of(
+        cls,
+        workers: int | Workers | None = None,
+        ray: bool | Ray = False,
+        address: str | None = None,
+    ) -> Cluster:
+        """Who trains, by a user's arguments.
+
+        Raises:
+            InputError: one is of another type, two contradict each other, or `workers` is given
+                although Ray is already running.
+        """
+        check_type("ray", ray, bool | Ray, "True, False, or xt.Ray(address=, cpus=, gpus=)")
+        asked = ray if isinstance(ray, Ray) else Ray(address) if ray or address else None
+        cluster = cls.pool(workers)
+        if asked is not None:
+            if address not in (None, asked.address):
+                if asked.address is not None:
+                    fix = "leave one of the two out"
+                    raise InputError(f"{address!r} and {asked}", field="address", fix=fix)
+                asked = replace(asked, address=address)
+            if cluster != cls(workers=cluster.workers):
+                fix = "give cpus and timeout to xt.Ray"
+                raise InputError(
+                    f"{workers} with Ray", field="workers", allowed="a number", fix=fix
+                )
+            if cluster.workers == 0:
+                allowed = "only where others train, not with --workers 0"
+                refuse_given(allowed, address=address, ray=ray)
+            seconds, count = _seconds(asked.timeout), cluster.workers
+            cluster = cls(asked.address, asked.cpus, asked.gpus, seconds, count, ray=True)
+        if cluster.workers and (cluster.place != "local" or is_connected()):
             raise InputError(
-                f"{workers}, but Ray is already running",
+                f"{cluster.workers}, but Ray is already running",
                 field="workers",
                 allowed="0 (this process), or any number where the search starts Ray itself",
                 fix="leave it out; --cpus-per-trial says how many run at once there",
-            )
-        if not workers:
-            refuse_given(
-                "only where others train, not with --workers 0",
-                address=address,
-                trial_timeout=limit,
-                ray=ray or None,
             )
         return cluster
 
@@ -130,8 +201,7 @@ class Cluster:
     @property
     def is_ray(self) -> bool:
         """Whether Ray trains: it is asked for, has been started before, or hands out GPUs."""
-        is_elsewhere = self.place != "local" or is_connected()
-        return self.ray or is_elsewhere or self.gpus_per_trial > 0
+        return self.ray or self.place != "local" or is_connected() or self.gpus_per_trial > 0
 
     @property
     def place(self) -> str:
@@ -448,7 +518,7 @@ def slots_here(cluster: Cluster) -> int:
     if not count:
         raise InputError(
             f"{cluster.cpus_per_trial:g} for each trial, but this machine has {_cores(cluster)}",
-            field="cpus_per_trial",
+            field="cpus",
             allowed="at most what this machine has",
         )
     return count
@@ -467,14 +537,14 @@ def slots(cluster: Cluster) -> int:
             where = "the cluster has" if len(nodes) < 2 else "the cluster's largest node has"
             raise InputError(
                 f"{amount:g} for each trial, but {where} {largest:g}",
-                field=f"{kind.lower()}s_per_trial",
+                field=f"{kind.lower()}s",
                 allowed="at most what one node of the cluster has",
             )
     if not (count := fitting(cluster)):
         raise InputError(
             f"{cluster.cpus_per_trial:g} CPUs and {cluster.gpus_per_trial:g} GPUs for each trial, "
             "but no node of the cluster has both",
-            field="cpus_per_trial",
+            field="cpus",
             allowed="at most what one node of the cluster has",
         )
     return count
@@ -596,36 +666,30 @@ def refuse_outside(space: SearchSpace) -> None:
         )
 
 
-def tracked(
-    output: str, *, tensorboard: str | None, mlflow: str | None, wandb: str | None
-) -> list[str]:
+def tracked(output: str, trackers: Sequence[Tracker]) -> list[str]:
     """The options of `xortune search` for trackers, checked: folders and URIs of the head.
 
-    An empty `tensorboard` is a folder in the run's directory, an empty `wandb` the default project.
     The trackers' packages need not be installed here.
 
     Raises:
-        InputError: Ray would delete the logs at the end of the job, or the URI is not usable.
+        InputError: Ray would delete the logs at the end of the job, or a tracker is not usable.
     """
-    if tensorboard == "" and "://" in output:
-        raise InputError(
-            "the run is in an object store",
-            field="tensorboard",
-            fix="name a directory for the event files",
-        )
-    if mlflow is not None:
-        check_uri(mlflow)
-    file = None if mlflow is None else _FILE.match(mlflow)
-    for name, place in (("tensorboard", tensorboard), ("mlflow", file and file["path"])):
-        if place and "://" not in place and not PurePosixPath(place).is_absolute():
+    words: list[str] = []
+    for tracker in trackers:
+        tracker.check(output)
+        path = None
+        if isinstance(tracker, TensorBoard):
+            path = tracker.folder and os.fspath(tracker.folder)
+        elif isinstance(tracker, MLflow) and (file := _FILE.match(tracker.uri)):
+            path = file["path"]
+        if path and "://" not in path and not PurePosixPath(path).is_absolute():
             raise InputError(
-                f"{place!r} would lie in the job's own folder, which Ray deletes",
-                field=name,
+                f"{path!r} would lie in the job's own folder, which Ray deletes",
+                field=tracker.package,
                 allowed="an absolute path on the cluster's head, or the address of a server",
             )
-    words = [] if tensorboard is None else ["--tensorboard", *([tensorboard] * bool(tensorboard))]
-    words += [] if mlflow is None else ["--mlflow", mlflow]
-    return words + ([] if wandb is None else ["--wandb", *([wandb] * bool(wandb))])
+        words += tracker.options
+    return words
 
 
 def _client(address: str) -> Any:

@@ -39,7 +39,7 @@ from xortune.driver.certify import (
     estimate_of_seeds,
     seconds_of_seed,
 )
-from xortune.driver.cluster import Cluster, slots_here
+from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers, slots_here
 from xortune.driver.evaluate import single_config
 from xortune.driver.executors import pool_or_here
 from xortune.driver.loop import FreshSeeds, Record, run
@@ -51,7 +51,7 @@ from xortune.driver.trainer import (
     trainer_of,
     worker_and_local_trainer,
 )
-from xortune.driver.voice import Voice
+from xortune.driver.voice import Listen, Voice
 from xortune.reports.files import comparison_directory
 from xortune.runs.evaluation import SeedsToTrain
 from xortune.runs.journal import held_journal, read
@@ -87,9 +87,8 @@ class _Options(TypedDict, total=False):
     engine: str | None
     output: str | os.PathLike[str] | None
     alpha: float
-    on_progress: Callable[[int, int], None] | None
-    on_word: Callable[[str], None] | None
-    workers: int | None
+    workers: int | Workers | None
+    listener: Listen | None
     verbose: int
 
 
@@ -138,9 +137,8 @@ def compare(
     engine: str | None = None,
     output: str | os.PathLike[str] | None = None,
     alpha: float = 0.05,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_word: Callable[[str], None] | None = None,
-    workers: int | None = None,
+    workers: int | Workers | None = None,
+    listener: Listen | None = None,
     verbose: int = 1,
 ) -> RunComparison | SequentialComparison:
     """Say which of several runs, configs or outcomes solves more seeds.
@@ -175,10 +173,8 @@ def compare(
         output: the directory that keeps the trained seeds, so that the same call, or one for more
             seeds, continues there; runs/compare-A-B if not given.
         alpha: the level of all tests together.
-        on_progress: called with the seeds done and all seeds.
-        on_word: called with a sentence that the user should read.
-        workers: how many processes train at once; as many as there are cores if not given. 0 trains
-            in this process, for a debugger.
+        workers: as in `search`; 0 trains in this process, for a debugger.
+        listener: called with each event: `SeedsDone`, or a `Message`.
         verbose: as in `search`.
 
     Raises:
@@ -191,7 +187,9 @@ def compare(
     check_type("runs", runs, Iterable, "runs, their directories, or configurations")
     several = list(runs)
     check_share("alpha", alpha)
-    _check(len(several), seeds, workers, train=train is not False)
+    _check(len(several), seeds, train=train is not False)
+    pool, voice = Cluster.pool(workers), Voice(verbose, listener)
+    here = pool.workers == 0
     most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
@@ -206,7 +204,7 @@ def compare(
         wanted = [
             None
             if candidate.is_given
-            else _wanted(candidate, learned, own, engine, success, here=workers == 0)
+            else _wanted(candidate, learned, own, engine, success, pool=pool)
             for candidate, own in zip(candidates, trainers, strict=True)
         ]
     if not different_tasks:
@@ -221,10 +219,9 @@ def compare(
     to_train = [config for config in wanted if config is not None]
     outcomes: list[Outcome] = []
     if to_train:
-        voice = Voice(verbose, on_word)
         directory = _local(output or comparison_directory([one.label for one in candidates]))
         _announce_compiling(to_train, voice)
-        with ending_processes(), voice.certifying(on_progress, "training") as show:
+        with ending_processes(), voice.drawing("training") as shown:
             _check_independence(candidates, wanted, success)
             if most is not None:
                 return _sequential(
@@ -233,20 +230,19 @@ def compare(
                     directory,
                     most=most,
                     alpha=alpha,
-                    workers=workers,
-                    voice=voice,
-                    show=show,
+                    pool=pool,
+                    voice=shown,
                 )
             trained_seeds = train_shared(
                 directory,
                 to_train,
                 seeds or FRESH_SEEDS,
-                workers=workers,
+                pool=pool,
                 on_message=voice.warn,
                 on_estimate=voice.inform,
-                show=show,
+                on_seeds=shown.seeds,
             )
-            outcomes = _trained_again(candidates, wanted, trained_seeds, here=workers == 0)
+            outcomes = _trained_again(candidates, wanted, trained_seeds, here=here)
     if len(outcomes) == len(candidates):
         _refuse_all_crashed(candidates, outcomes)
     looks = earlier_looks(directory, to_train, Look(seeds or FRESH_SEEDS)) if to_train else ()
@@ -261,7 +257,7 @@ def compare(
     return compare_runs(contestants, alpha=alpha)
 
 
-def _check(runs: int, seeds: int | None, workers: int | None, *, train: bool) -> None:
+def _check(runs: int, seeds: int | None, *, train: bool) -> None:
     """Raise an InputError for an argument that is out of range or contradicts another."""
     if runs < 2:
         raise InputError(
@@ -278,8 +274,6 @@ def _check(runs: int, seeds: int | None, workers: int | None, *, train: bool) ->
                 field="seeds",
                 fix="leave one of the two out",
             )
-    if workers is not None:
-        check_count("workers", workers, 0)
 
 
 def _most_seeds(
@@ -339,13 +333,12 @@ def _sequential(
     *,
     most: int,
     alpha: float,
-    workers: int | None,
+    pool: Cluster,
     voice: Voice,
-    show: Callable[[int, int], None] | None,
 ) -> SequentialComparison:
     """Train all under the same seeds, until one is proven better than each of the others."""
     seconds = _sum_known([config.seconds for config in wanted])  # of work for one seed of each
-    slots = _slots(workers)
+    slots = _slots(pool)
     n, is_over, is_announced = 0, False, False
     while not is_over:
         if seconds is not None and not is_announced:
@@ -355,7 +348,7 @@ def _sequential(
                 voice.inform(sentence)
         before, started = n, time.perf_counter()
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
-        outcomes = train_shared(directory, wanted, n, workers=workers, on_message=voice.warn)
+        outcomes = train_shared(directory, wanted, n, pool=pool, on_message=voice.warn)
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes)
@@ -367,10 +360,9 @@ def _sequential(
             max_seeds=most,
             alpha=alpha,
         )
-        if show is not None:
-            show(comparison.n, most)
+        voice.seeds((comparison.n, most))
     earlier = earlier_looks(directory, wanted, Look(most, sequential=True))
-    outcomes = _trained_again(candidates, wanted, outcomes, here=workers == 0)
+    outcomes = _trained_again(candidates, wanted, outcomes, here=pool.workers == 0)
     notes = (*(f"All were {look}" for look in earlier), *_of_chance(candidates, outcomes))
     return replace(comparison, notes=notes)
 
@@ -423,9 +415,9 @@ def _wanted(
     engine: str | None,
     success: str | None,
     *,
-    here: bool,
+    pool: Cluster,
 ) -> WantedSeeds:
-    run, point, used = candidate.run, candidate.point, trainer
+    run, point, used, here = candidate.run, candidate.point, trainer, pool.workers == 0
     assert point is not None  # an outcome is not trained
     if run is not None and (used is None or callable(used)):
         with ending_processes():
@@ -440,7 +432,7 @@ def _wanted(
             fix="give it as train=, or a xortune.Config for the built-in network",
         )
     elif callable(used):
-        used = single_config(point, used, success)[1]
+        used = single_config(point, used, success, pool.cpus_per_trial)[1]
     if here:
         used = in_this_process(used)
     used = worker_and_local_trainer(used)[1 if here else 0]
@@ -607,15 +599,15 @@ def train_shared(
     wanted: Sequence[WantedSeeds],
     n: int,
     *,
-    workers: int | None = None,
+    pool: Cluster = THIS_MACHINE,
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
-    show: Callable[[int, int], None] | None = None,
+    on_seeds: Callable[[tuple[int, int]], None] | None = None,
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
     The journals are in `directory`. Equal configs train once. `on_estimate` is called with an
-    estimate of the time, if it is long; `show` with the seeds done and all seeds, at first and
+    estimate of the time, if it is long; `on_seeds` with the seeds done and all seeds, at first and
     after each block.
 
     Returns:
@@ -646,7 +638,7 @@ def train_shared(
                 lacking[fingerprint].append(task)
                 seconds.append(None if config.seconds is None else task.count * config.seconds)
         known = _sum_known(seconds) if seconds else None
-        sentence = known and estimate_of_seeds("compare", len(seconds), n, known, _slots(workers))
+        sentence = known and estimate_of_seeds("compare", len(seconds), n, known, _slots(pool))
         if sentence and on_estimate is not None:
             on_estimate(sentence)
         total = len(configs) * n
@@ -655,11 +647,11 @@ def train_shared(
             if not tasks:
                 continue
             trainer, fresh = trainers[fingerprint], FreshSeeds(tasks)
-            executor = pool_or_here(trainer, Cluster(workers=workers))
+            executor = pool_or_here(trainer, pool)
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
-                if show is not None:
-                    show(before + news[0], total)
+                if on_seeds is not None:
+                    on_seeds((before + news[0], total))
 
             place = journals[fingerprint]
             with held_journal(place, fingerprint, on_message=on_message) as journal:
@@ -675,9 +667,9 @@ def train_shared(
     return [_restricted(outcomes[c.fingerprint, c.point.key], seeds) for c in wanted]
 
 
-def _slots(workers: int | None) -> int:
+def _slots(pool: Cluster) -> int:
     """How many processes train at once."""
-    return 1 if workers == 0 else slots_here(Cluster(workers=workers))
+    return 1 if pool.workers == 0 else slots_here(pool)
 
 
 def _restricted(outcome: Outcome, seeds: range) -> Outcome:

@@ -14,7 +14,6 @@ from xortune.core.config import Config
 from xortune.core.errors import (
     InputError,
     TrainingError,
-    check_count,
     check_number,
     kind_of,
     refuse_given,
@@ -26,12 +25,13 @@ from xortune.core.success import parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import VOID, Trainer, has, is_void
 from xortune.driver.batches import Batches
-from xortune.driver.cluster import Cluster
+from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers
 from xortune.driver.executors import pool_or_here
 from xortune.driver.loop import MAX_VOID, FreshSeeds, NoJournal, Record, run
 from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
-from xortune.driver.voice import Voice
+from xortune.driver.voice import Listen, Voice
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
+from xortune.runs.status import SeedsDone
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
@@ -45,14 +45,14 @@ Training: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]
 
 
 def single_config(
-    config: Mapping[str, Any], train: Training, success: str | None
+    config: Mapping[str, Any], train: Training, success: str | None, cpus: float
 ) -> tuple[Point, Trainer]:
-    """A configuration as a point, and its trainer.
+    """A configuration as a point, and its trainer, which has so many CPUs.
 
     Raises:
         InputError: the configuration, the rule or the training is not usable.
     """
-    point, threads = Point(config), threads_for(1.0)
+    point, threads = Point(config), threads_for(cpus)
     if callable(train):
         rule = None if success is None else parse_success(success)
         source = given_source(train)
@@ -99,7 +99,7 @@ def train_seeds(
     on_outcome: Callable[[Outcome | EncodedOutcome, int], None],
     *,
     further: Callable[[object], Sequence[SeedsToTrain]] | None = None,
-    workers: int | None = None,
+    pool: Cluster = THIS_MACHINE,
     fail_fast: bool = False,
     on_failure: Callable[[Failure], None] | None = None,
     rule: str | None = None,
@@ -114,7 +114,7 @@ def train_seeds(
         trainer: trains them.
         on_outcome: called with the outcome of each block and its first seed, as blocks finish.
         further: as of `FreshSeeds`.
-        workers: as of `evaluate`; the built-in network trains in this process.
+        pool: who trains; the built-in network trains in this process.
         fail_fast: as of `evaluate`.
         on_failure: called with the first seed that fails.
         rule: of a user's function, for the check of a call that takes many seeds.
@@ -127,14 +127,12 @@ def train_seeds(
         it, or it changes what is around it.
 
     Raises:
-        InputError: workers below 0, a function that cannot be sent to them, a result that cannot
+        InputError: a function that cannot be sent to them, a result that cannot
             be judged, or one that depends on the seeds beside it.
         TrainingError: there is no outcome, or a seed failed and `fail_fast` was given.
     """
-    if workers is not None:
-        check_count("workers", workers, 0)
     own, raised = has(trainer, "users_code"), list[BaseException]()
-    cluster, trainer = Cluster(workers=workers if own else 0), retrying(trainer, retry)
+    cluster, trainer = pool if own else Cluster(workers=0), retrying(trainer, retry)
     here = cluster.workers == 0 or has(trainer, "awaits")
     if here:
         trainer = in_this_process(trainer, raised.append)
@@ -227,11 +225,11 @@ def evaluate(
     task: TaskSpec | None = None,
     engine: str = "auto",
     checkpoints: Sequence[int] = (),
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     fail_fast: bool = False,
     retry: type[BaseException] | Sequence[type[BaseException]] = (),
     max_void: float | None = None,
-    on_seeds: Callable[[int, int], None] | None = None,
+    listener: Listen | None = None,
     verbose: int = 1,
 ) -> Outcome:
     """Train one config under each of the seeds, and count those that succeed.
@@ -250,17 +248,18 @@ def evaluate(
             (stacked torch on one core) or `cuda` (stacked torch on a GPU).
         checkpoints: for the network: earlier epochs at which to record an outcome too; see
             `Outcome.at`.
-        workers: with `train`: how many processes train at once; as many as there are cores if not
-            given. 0 calls the function in this process, one seed after the other: for a debugger,
-            and for a function that changes what is around it. Of an async function: how many seeds
-            are awaited at once in this process; 16 if not given.
+        workers: with `train`: how many processes train at once, or an `xt.Workers`; as many as
+            there are cores if not given. 0 calls the function in this process, one seed after the
+            other: for a debugger, and for a function that changes what is around it. Of an async
+            function: how many seeds are awaited at once in this process; 16 if not given.
         fail_fast: with `train`: end at the first seed that fails.
         retry: with `train`: exceptions that say nothing of the training, such as a rate limit, as
             `xt.Unavailable` does; of a command exit code 75. The seed is tried again, up to seven
             times, after waits that grow from half a second to half a minute. Then it is void: in no
             count, and in `details.void`.
         max_void: with `train`: the share of seeds that may be void; 0.05 if not given.
-        on_seeds: with `train`: called with (k, n): how many of the seeds so far are solved.
+        listener: with `train`: called with each event: `SeedsDone`, which says how many of the
+            seeds so far are solved, a `Message`, or the first `Failure`.
         verbose: with `train`: 0 shows nothing; 1 shows the progress on a terminal or in a notebook,
             and the first failure; 2 shows each step in a line.
 
@@ -286,28 +285,29 @@ def evaluate(
         return evaluate_config(network, learned, listed, checkpoints, engine, threads=cores)
     refuse_built_in(task=task, engine=engine, checkpoints=checkpoints or None)
     chosen = checked_seeds(seeds)
-    point, trainer = single_config(own_config(config, "config"), train, success)
+    voice, pool = Voice(verbose, listener), Cluster.pool(workers)
+    point, trainer = single_config(
+        own_config(config, "config"), train, success, pool.cpus_per_trial
+    )
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
     outcomes: dict[int, Outcome] = {}  # by their first seeds
     void: dict[int, str] = {}
     solved = done = 0
-    voice = Voice(verbose)
-    with voice.counting(on_seeds, len(chosen), "evaluating") as show:
+    with voice.drawing("evaluating") as shown:
 
         def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
             nonlocal solved, done
             assert isinstance(outcome, Outcome)  # a user's training encodes none
             outcomes[first] = outcome
             solved, done = solved + outcome.successes, done + outcome.n
-            if show is not None:
-                show(solved, done)
+            shown.tell(SeedsDone(done, len(chosen), solved))
 
         parts = tuple(range(part[0], part[-1] + 1) for part in map(np.ndarray.tolist, runs))
         twice = train_seeds(
             [SeedsToTrain(point, parts)],
             trainer,
             add,
-            workers=workers,
+            pool=pool,
             fail_fast=fail_fast,
             on_failure=voice.fail,
             rule=success,

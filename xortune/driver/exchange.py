@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -22,12 +22,13 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from xortune.core.errors import InputError, check_count, check_type, kind_of
+from xortune.core.errors import InputError, check_count, check_type, command_line, kind_of
 from xortune.core.point import Value
 from xortune.core.tables import ResultsTable, read_table
 from xortune.driver.importance import importance
 from xortune.driver.propose import distribution
 from xortune.driver.search import new_directory
+from xortune.driver.voice import QUIET, Listen, Voice
 from xortune.integrations.importing import (
     REASON,
     ImportRequest,
@@ -69,8 +70,7 @@ def import_results(
     missing_fails: bool = False,
     name: str | None = None,
     trainer: str | None = None,
-    command: Sequence[str] | None = None,
-    on_word: Callable[[str], None] | None = None,
+    listener: Listen | None = None,
 ) -> Run:
     """Make a run of results that something else has produced: one row for each config and seed.
 
@@ -89,8 +89,7 @@ def import_results(
         name: of the run; the file's if not given.
         trainer: what trains such a config, as a space file names it ("./train.py:run", relative to
             the working directory, or "package.module:run"), so that the run can be certified.
-        command: the command line, for the manifest.
-        on_word: called with each sentence that the user should read.
+        listener: called with a `Message` for each sentence that the user should read.
 
     Returns:
         The run, with its tables and report written.
@@ -113,9 +112,7 @@ def import_results(
         )
     check_type("success", success, str, "the name of a column, or a rule such as 'accuracy >= 0.9'")
     request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
-    return _write_run(
-        table, request, output, name or stem, trainer, command=command, on_message=on_word
-    )
+    return _write_run(table, request, output, name or stem, trainer, voice=Voice(QUIET, listener))
 
 
 def from_optuna(
@@ -129,7 +126,7 @@ def from_optuna(
     missing_fails: bool = False,
     name: str | None = None,
     trainer: str | None = None,
-    on_word: Callable[[str], None] | None = None,
+    listener: Listen | None = None,
     n: int | None = None,
 ) -> Run:
     """Make a run of a study in which each trial is one seed of a configuration, or several.
@@ -150,7 +147,7 @@ def from_optuna(
         missing_fails: as in `import_results`.
         name: of the run; the study's if not given.
         trainer: as in `import_results`.
-        on_word: as in `import_results`.
+        listener: as in `import_results`.
         n: the number of seeds of each trial, if its value is the share of them that succeeded. The
             study does not say which did, so no two trials share a seed. With 1 and a rule as
             `success`, the rule judges each trial. None: a trial is one seed, which it names.
@@ -168,8 +165,8 @@ def from_optuna(
     ]
     if not ended:
         raise InputError("no trial has ended", place=f"study {study.study_name}")
-    if on_word is not None:
-        _report_states(on_word, len(trials), ended, share_of)
+    voice = Voice(QUIET, listener)
+    _report_states(voice, len(trials), ended, share_of)
     values = ["value"]  # the names of a trial's values in a rule
     if (count := len(study.directions)) > 1:
         values = list(study.metric_names or [f"value_{number}" for number in range(count)])
@@ -192,7 +189,7 @@ def from_optuna(
     if config is None:
         config = tuple({name: 0 for trial in ended for name in trial.params if name != seed})
     request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
-    return _write_run(table, request, output, name or study.study_name, trainer, on_message=on_word)
+    return _write_run(table, request, output, name or study.study_name, trainer, voice=voice)
 
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
@@ -200,16 +197,14 @@ ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 REASONS = {TrialState.FAIL: "the trial failed", TrialState.PRUNED: "the trial was pruned"}
 
 
-def _report_states(
-    on_word: Callable[[str], None], trials: int, ended: Sequence[FrozenTrial], n: int | None
-) -> None:
+def _report_states(voice: Voice, trials: int, ended: Sequence[FrozenTrial], n: int | None) -> None:
     """Report how many trials are left out, and how many are failed seeds."""
     if left := trials - len(ended):
         why = "wait or run" if n is None else "are not complete"
-        on_word(f"skipped trials that {why}: {left} of {trials}")
+        voice.warn(f"skipped trials that {why}: {left} of {trials}")
     for state, reason in REASONS.items():
         if count := sum(trial.state == state for trial in ended):
-            on_word(f"failed seeds, since {reason}: {count}")
+            voice.warn(f"failed seeds, since {reason}: {count}")
 
 
 def _share_of(n: int, success: str) -> int | None:
@@ -298,8 +293,7 @@ def _write_run(
     name: str,
     trainer: str | None,
     *,
-    command: Sequence[str] | None = None,
-    on_message: Callable[[str], None] | None = None,
+    voice: Voice,
 ) -> Run:
     """Write the run. Anything wrong raises before the first file is written."""
     results = results_in(table, request)
@@ -320,7 +314,7 @@ def _write_run(
     )
     space = parse_space(text, table.source)
     identity = {"trainer": IMPORTED, "source": table.sha256[:16]}
-    entry, fingerprint = session_entry(command), fingerprint_of(identity)
+    entry, fingerprint = session_entry(command_line()), fingerprint_of(identity)
     # Only these versions: the others would look as if this xortune had trained.
     versions = {name: entry["versions"][name] for name in ("python", "xortune")}
     entry = {"command": entry["command"], "versions": versions}
@@ -347,9 +341,8 @@ def _write_run(
         manifest["objectives"] = noted_objectives(space.objectives)
     directory = new_directory(output, name, fix="give another --output, or remove it")
     for note in results.notes:
-        if on_message is not None:
-            on_message(note)
-    with held(directory, on_message=on_message):
+        voice.warn(note)
+    with held(directory, on_message=voice.warn):
         create(directory, space_text=text, manifest=manifest)
         with held_journal(directory / JOURNAL, fingerprint) as journal:
             for evaluation in results.evaluations:

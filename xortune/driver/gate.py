@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Trainer, has
+from xortune.driver.cluster import Cluster, Workers
 from xortune.driver.evaluate import (
     Training,
     exceptions,
@@ -35,12 +36,13 @@ from xortune.driver.evaluate import (
     single_config,
     train_seeds,
 )
-from xortune.driver.voice import Voice
+from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.integrations.export import exported
 from xortune.reports.scripts import certify_command
 from xortune.runs.evaluation import EncodedOutcome, SeedsToTrain
 from xortune.runs.manifest import is_imported, two_results
 from xortune.runs.run import Run, load_run
+from xortune.runs.status import SeedsDone
 from xortune.runs.store import url_of
 from xortune.trainers.network import NetworkTrainer, usable_cores
 
@@ -56,12 +58,12 @@ def gate(
     task: TaskSpec | None = None,
     first_seed: int | None = None,
     engine: str | None = None,
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     fail_fast: bool = False,
     retry: type[BaseException] | Sequence[type[BaseException]] = (),
     max_void: float | None = None,
     key: str | None = None,
-    on_seeds: Callable[[int, int], None] | None = None,
+    listener: Listen | None = None,
     verbose: int = 1,
 ) -> Verdict:
     """Whether a config solves more than `min_rate` of all seeds: proven, refuted or undecided.
@@ -93,7 +95,8 @@ def gate(
             takes its place.
         max_void: with `train`: as in `evaluate`.
         key: for a run: the finalist; the certificate's first if not given.
-        on_seeds: called with (k, n) while it trains.
+        listener: called with each event while it trains: `SeedsDone`, which says how many of the
+            seeds so far are solved, a `Message`, or the first `Failure`.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, and the first
             failure; 2 shows each step in a line.
 
@@ -128,11 +131,12 @@ def gate(
         0.95 if confidence is None else confidence,
         GATE.start if first_seed is None else first_seed,
     )
-    voice = Voice(verbose)
+    voice, pool = Voice(verbose, listener), Cluster.pool(workers)
     trainer: Trainer
     if train is not None:
         refuse_built_in(task=task, engine=engine)
-        point, trainer = single_config(own_config(given, "config_or_run"), train, success)
+        own = own_config(given, "config_or_run")
+        point, trainer = single_config(own, train, success, pool.cpus_per_trial)
     else:
         refuse_given(
             "only with train=",
@@ -146,11 +150,11 @@ def gate(
         learned = Task.named(task or "xor")
         trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
         trainer.describe()  # refuses an engine that is not available
-    with voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}") as show:
-        options: dict[str, Any] = {"workers": workers, "fail_fast": fail_fast}
+    with voice.drawing(f"gate at {min_rate:g}") as shown:
+        options: dict[str, Any] = {"pool": pool, "fail_fast": fail_fast}
         options |= {"on_failure": voice.fail, "rule": success}
         options |= {"retry": exceptions(retry), "max_void": max_void}
-        verdict = gate_config(point, trainer, test, on_seeds=show, **options)
+        verdict = gate_config(point, trainer, test, tell=shown.tell, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
     return verdict
@@ -161,7 +165,7 @@ def gate_config(
     trainer: Trainer,
     test: SequentialTest,
     *,
-    on_seeds: Callable[[int, int], None] | None = None,
+    tell: Listen = SILENT.tell,
     **options: Any,
 ) -> Verdict:
     """Train a config until the test has an answer; `options` as of `train_seeds`."""
@@ -195,8 +199,7 @@ def gate_config(
             at += len(block)
         if len(status) > before:
             answer, n = test.decide(status)
-            if on_seeds is not None:
-                on_seeds(int(np.sum(status[:n] == Status.SOLVED)), n)
+            tell(SeedsDone(n, test.max_seeds, int(np.sum(status[:n] == Status.SOLVED))))
 
     def missing(_: object = None) -> list[SeedsToTrain]:
         needed = test.needed(int(np.sum(status != Status.SOLVED)))

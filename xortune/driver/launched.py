@@ -81,7 +81,7 @@ def search_launched(
     label: str,
     at_once: int = 1,
     resume: bool = False,
-    dry_run: bool = True,
+    check: bool = True,
     command: Sequence[str] | None = None,
 ) -> Run:
     """Search a space with jobs of another program, without Ray.
@@ -93,16 +93,16 @@ def search_launched(
         label: name of the launched program, for the manifest.
         at_once: maximum blocks of seeds in one launch.
         resume: continue the run in `output`.
-        dry_run: whether to launch one job, which is not counted, before a new run begins.
+        check: whether to launch one job, which is not counted, before a new run begins.
         command: the command line, for the manifest.
 
     Raises:
-        InputError: the space is not usable, or the result of the dry run cannot be judged.
+        InputError: the space is not usable, or the result of the check cannot be judged.
         KeyboardInterrupt: the user interrupted; what had finished is in the run.
     """
     checked = space if isinstance(space, SearchSpace) else load_space(space)
     trainer = LaunchedTrainer(launch, label, checked.success)
     executor = LocalExecutor(trainer, at_once)
     return search_with(
-        executor, trainer, checked, output, resume=resume, dry_run=dry_run, command=command
+        executor, trainer, checked, output, resume=resume, check=check, command=command
     )

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 from xortune.certificates.fresh import save_certificate
 from xortune.core.errors import (
@@ -19,13 +19,20 @@ from xortune.core.errors import (
     InputError,
     Interrupted,
     TrainingError,
+    command_line,
     error_text,
     memory_fix,
 )
 from xortune.core.files import without_passwords
-from xortune.core.outcome import Failure
 from xortune.core.trainer import Trainer, has
-from xortune.driver.cluster import THIS_MACHINE, Cluster, awaiting, slots_to_come
+from xortune.driver.cluster import (
+    THIS_MACHINE,
+    Cluster,
+    Ray,
+    Workers,
+    awaiting,
+    slots_to_come,
+)
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.processes import (
     ending_processes,
@@ -43,9 +50,9 @@ from xortune.driver.trainer import (
     trainer_for,
     with_train,
 )
-from xortune.driver.voice import Listener, Voice
-from xortune.integrations.following import Follower
-from xortune.integrations.trackers import trackers_for
+from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.integrations.following import following
+from xortune.integrations.trackers import Tracker, checked_trackers
 from xortune.racing.grants import refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
@@ -61,7 +68,6 @@ from xortune.runs.run import (
     refuse_unwritable,
 )
 from xortune.runs.sessions import continue_run, end_of_session, now
-from xortune.runs.status import Progress
 from xortune.runs.store import JOURNAL, StoredPath, driver_directory, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_function, with_search
@@ -72,13 +78,53 @@ from xortune.trainers.limits import threads_for
 if TYPE_CHECKING:
     from xortune.driver.loop import Executor
     from xortune.driver.session import Resume
-    from xortune.driver.shared_study import SharedStudy
-    from xortune.integrations.trackers import Tracker
+    from xortune.driver.shared_study import SharedStudy, Study
 
 
 SpaceLike: TypeAlias = SearchSpace | str | os.PathLike[str] | Mapping[str, Any]
 
 Place: TypeAlias = str | os.PathLike[str] | None
+
+CheckFirst: TypeAlias = bool | Literal["seeds"]
+"""Whether a user's function is called before a search; `seeds`: its first seed always twice."""
+
+
+class _SearchOptions(TypedDict, total=False):
+    """The arguments that a search and its dry run share."""
+
+    output: Place
+    trials: int | None
+    seed: int | None
+    sampler: str | None
+    time_budget: float | str | None
+    resume: bool
+    extend: bool
+    accept_versions: bool
+    train: Callable[..., Any] | None
+    engine: str
+    workers: int | Workers | None
+    ray: bool | Ray
+    address: str | None
+    study: Study | None
+    trackers: Sequence[Tracker]
+    listener: Listen | None
+    check: CheckFirst
+    fail_fast: bool
+    note: str | None
+    tags: Iterable[str] | None
+    verbose: int
+
+
+@overload
+def search(
+    space: SpaceLike, *, dry_run: Literal[False] = False, **options: Unpack[_SearchOptions]
+) -> Run: ...
+
+
+@overload
+def search(
+    space: SpaceLike, *, dry_run: Literal[True], **options: Unpack[_SearchOptions]
+) -> DryRun: ...
 
 
 @exclusive(ray=True)
@@ -95,32 +141,21 @@ def search(
     resume: bool = False,
     extend: bool = False,
     accept_versions: bool = False,
-    address: str | None = None,
-    ray: bool = False,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float = 0.0,
-    engine: str = "auto",
-    trial_timeout: float | str | None = None,
-    study_storage: str | None = None,
-    study_name: str | None = None,
-    tensorboard: str | os.PathLike[str] | bool | None = None,
-    mlflow: str | None = None,
-    wandb: str | bool | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_certify: Callable[[int, int], None] | None = None,
-    on_word: Callable[[str], None] | None = None,
-    on_failure: Callable[[Failure], None] | None = None,
-    command: Sequence[str] | None = None,
     train: Callable[..., Any] | None = None,
-    dry_run: bool = True,
-    check_seeds: bool = False,
+    engine: str = "auto",
+    workers: int | Workers | None = None,
+    ray: bool | Ray = False,
+    address: str | None = None,
+    study: Study | None = None,
+    trackers: Sequence[Tracker] = (),
+    listener: Listen | None = None,
+    dry_run: bool = False,
+    check: CheckFirst = True,
     fail_fast: bool = False,
-    n_trials: int | None = None,
     note: str | None = None,
     tags: Iterable[str] | None = None,
-    workers: int | None = None,
     verbose: int = 1,
-) -> Run:
+) -> Run | DryRun:
     """Search a space for the configuration that solves its task for the most seeds.
 
     Args:
@@ -140,49 +175,37 @@ def search(
             larger certificate.
         accept_versions: resume with another engine, torch or Numba than made the run. No count
             mixes blocks of different versions.
-        address: of a Ray cluster, which then trains; processes of this machine if not given.
-        ray: train by Ray Tune on this machine too: the search starts Ray, and stops it again.
-        cpus_per_trial: logical CPUs for each trial.
-        gpus_per_trial: logical GPUs for each trial, by Ray; with fractions trials share one. Above
-            0, the engine `auto` is `cuda` if torch sees a GPU here; see docs/gpu.md.
-        engine: what trains the built-in network on all workers: auto, fused, reference or cuda.
-        trial_timeout: seconds, or "10m", for a batch of trainings. A worker that takes longer is
-            killed, and a training that takes longer alone counts as crashed.
-        study_storage: journal://PATH, sqlite:///PATH or postgresql://...: an Optuna study in which
-            several searches take part, each with its own run; see docs/cluster.md.
-        study_name: of that study; derived from the space if not given.
-        tensorboard: log each config for TensorBoard, as `log` does.
-        mlflow: log each config to MLflow, as `log` does.
-        wandb: log each config to W&B, as `log` does. A tracker that fails does not end the search.
-        on_progress: called after each result of a seed or a block of seeds, and with what a
-            training reports on its way, once a second for each worker (on Ray once in 5 s).
-        on_certify: called with the fresh seeds done and all of them, if the space asks for a
-            certificate.
-        on_word: called with a sentence that the user should read, for example that the lock of a
-            killed search was taken over.
-        on_failure: called with the first seed that fails; if not given, stderr shows it.
-        command: the command line, for the manifest.
         train: a function of your own that trains instead of the built-in network:
             f(config, seed), or f(config, seeds) for all seeds of a block at once; see
             docs/own-trainer.md. A space file may name it too.
-        dry_run: whether to call a function of your own before a new run begins, in a process of its
-            own: its first seed twice, and another seed in between.
-        check_seeds: train the first seed twice even if it takes more than a minute, or the run is
-            resumed.
+        engine: what trains the built-in network on all workers: auto, fused, reference or cuda.
+        workers: how many processes train at once on this machine, or an `xt.Workers`; as many as
+            its CPUs allow if not given. 0 trains in this process, one seed after the other, for a
+            debugger; with `fail_fast` the cause of the TrainingError is then the seed's exception.
+            Of an async function: as of `evaluate`.
+        ray: train by Ray Tune: True on this machine, where the search starts Ray and stops it
+            again, or an `xt.Ray`, which may name a cluster, CPUs and GPUs.
+        address: of a Ray cluster, short for `ray=xt.Ray(address)`.
+        study: an Optuna study in which several searches take part, each with its own run; see
+            docs/cluster.md.
+        trackers: where each configuration is logged, as `log` does: `xt.TensorBoard`, `xt.MLflow`,
+            `xt.WandB`. A tracker that fails does not end the search.
+        listener: called with each event: a `Progress` after each result, and with what a training
+            reports on its way, once a second for each worker (on Ray once in 5 s); `SeedsDone` of
+            the certificate that the space asks for; a `Message`; the first `Failure`.
+        dry_run: do everything up to the training, say what the search would do, and train nothing.
+        check: whether to call a function of your own before a new run begins, in a process of its
+            own: its first seed twice, and another seed in between. "seeds": its first seed twice
+            even if it takes more than a minute, or the run is resumed.
         fail_fast: end the search at the first seed that fails; `resume` continues it.
-        n_trials: Optuna's name for `trials`.
         note: a sentence about the run, for its manifest, `status` and the report.
         tags: words for the same places; with `resume` they are added to the run's tags.
-        workers: how many processes train at once on this machine; as many as its CPUs allow if not
-            given. 0 trains in this process, one seed after the other, for a debugger; with
-            `fail_fast` the cause of the TrainingError is then the seed's exception. Of an async
-            function: as of `evaluate`.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
             that the user should read and the first failure; 2 shows each step in a line. If your
             program has set up logging, the sentences go to the logger `xortune`.
 
     Returns:
-        The run, with its tables and report written.
+        The run, with its tables and report written; with `dry_run` what the search would do.
 
     Raises:
         InputError: an argument or the space file is not usable; nothing was overwritten.
@@ -194,55 +217,30 @@ def search(
             message says where the finished results are.
     """
     from xortune.driver import session
+    from xortune.driver.shared_study import shared_study
 
-    if n_trials is not None:
-        if trials is not None:
-            raise InputError(
-                "given together with trials", field="n_trials", allowed="one of the two"
-            )
-        trials = n_trials
-    labels = checked_labels(note, tags)
-    resume, voice = resume or extend, Voice(verbose, on_word)
-    exceptions: list[BaseException] = []  # of seeds that this process trains
-    space = with_train(_loaded(space), train)
-    checked = _checked(
-        with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget),
-        output,
-        resume=resume,
-        train=train,
-        engine=engine,
-        address=address,
-        ray=ray,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        trial_timeout=trial_timeout,
-        workers=workers,
-        on_raise=exceptions.append,
-        counted=True,
-        study_storage=study_storage,
-        study_name=study_name,
-        tensorboard=tensorboard,
-        mlflow=mlflow,
-        wandb=wandb,
-        dry_run=dry_run,
-        check_seeds=check_seeds,
-        on_word=voice.inform,
-        on_warning=voice.warn,
-    )
-    if on_failure is None and not checked.space.task:
-        on_failure = voice.fail
+    labels, voice = checked_labels(note, tags), Voice(verbose, listener)
     # Others may read the manifest, which has the command.
-    command = command and without_passwords(command)
-    return _run_search(
-        checked,
-        output,
-        voice,
-        Listener(on_progress, on_certify, voice.warn, on_failure),
-        session.Resume(resume, extend, accept_versions, command),
-        labels=labels,
-        fail_fast=fail_fast,
-        exceptions=exceptions,
+    command = command_line()
+    how = session.Resume(
+        resume or extend, extend, accept_versions, command and without_passwords(command)
     )
+    cluster = Cluster.of(workers, ray, address)
+    space = with_train(_loaded(space), train)
+    space = with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
+    checked = _checked(
+        space,
+        output,
+        _Asked(train, engine, cluster, shared_study(space, study)),
+        checked_trackers(trackers, output),
+        voice,
+        resume=how.allowed,
+        check=check,
+        dry_run=dry_run,
+    )
+    if dry_run:
+        return _dry(checked, output, how, voice)
+    return _run_search(checked, output, voice, how, labels=labels, fail_fast=fail_fast)
 
 
 @exclusive(ray=True)
@@ -254,12 +252,13 @@ def search_with(
     output: Place,
     *,
     resume: bool,
-    dry_run: bool,
+    check: bool,
     command: Sequence[str] | None,
 ) -> Run:
     """Search with an executor of the caller's in place of this process and Ray.
 
-    The trainer's `train` is called for the dry run. The other arguments are those of `search`.
+    The trainer's `train` is called for the check. `command` is the command line, for the manifest.
+    The other arguments are those of `search`.
 
     Raises:
         InputError: as `search`.
@@ -267,34 +266,28 @@ def search_with(
     """
     from xortune.driver import session
 
-    own, voice = with_function(space), Voice(0, None)
+    own = with_function(space)
     check_space(own, trainer)
     refuse_unprovable(own)
     directory = _planned_directory(own, output, resume=resume)
     goes_on = resume and _holds(directory)
     if not goes_on:
         refuse_unwritable(directory)
-    check = check_by_training(own, trainer) if dry_run and not goes_on else None
-    return _run_search(
-        _Checked(own, trainer, THIS_MACHINE, None, (), check),
-        output,
-        voice,
-        Listener(message=voice.warn, failure=voice.fail),
-        session.Resume(resume, command=command and without_passwords(command)),
-        executor=executor,
-    )
+    checked = _Checked(own, trainer, THIS_MACHINE)
+    if check and not goes_on:
+        checked = replace(checked, check=check_by_training(own, trainer))
+    how = session.Resume(resume, command=command and without_passwords(command))
+    return _run_search(checked, output, SILENT, how, executor=executor)
 
 
 def _run_search(
     checked: _Checked,
     output: Place,
     voice: Voice,
-    listener: Listener,
     resume: Resume,
     *,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
-    exceptions: Sequence[BaseException] = (),
     executor: Executor | None = None,
 ) -> Run:
     """Run a checked search: train, certify, note how it ended, and write tables and report."""
@@ -306,9 +299,10 @@ def _run_search(
     failure: TrainingError | Halted | None = None
     with (
         _directory_in_errors(directory),
-        Follower(directory, checked.trackers),  # which also reads the end of the run
+        # It also reads the end of the run.
+        following(directory, checked.trackers, on_failure=voice.complain),
         held(directory, on_message=voice.warn),  # until the report is written
-        voice.searching(listener) as shown,
+        voice.drawing() as shown,
     ):
         with ThreadPoolExecutor(1) as reader, ExitStack() as workers:
             try:
@@ -319,7 +313,7 @@ def _run_search(
                     cluster=checked.cluster,
                     shared=checked.shared,
                     resume=resume,
-                    listener=shown,
+                    voice=shown,
                     labels=labels,
                     fail_fast=fail_fast,
                     check=checked.check,
@@ -329,7 +323,7 @@ def _run_search(
                 )
             except (TrainingError, Halted) as error:
                 complete, failure = False, error
-                error.__cause__ = exceptions[0] if exceptions else None
+                error.__cause__ = checked.raised[0] if checked.raised else None
             except InputError as error:
                 is_new = is_own and not resume.allowed and not holds_run(directory)
                 if is_new and not isinstance(error, DisturbedError):
@@ -421,39 +415,34 @@ class DryRun:
     continues: int = 0
     notes: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        evaluations = f"which has {self.continues:,} evaluations"
+        where = self.directory
+        would = f"continue {where}, {evaluations}" if self.continues else f"make {where}"
+        valid = "the space and all options are valid"
+        return f"dry run: {valid}; the search would {would}; nothing was started"
 
-@ending_processes()
-def dry_run(
-    space: SpaceLike,
-    *,
-    output: Place = None,
-    resume: bool = False,
-    extend: bool = False,
-    accept_versions: bool = False,
-    **options: Any,
-) -> DryRun:
-    """Check all arguments as `search` does, and return what it would do. Nothing is started.
 
-    Arguments are those of `search`. With `dry_run` a user's function is called once, the only part
-    that may take time.
-
-    Raises:
-        InputError: what `search` refuses before it starts, also about a run to continue.
-    """
-    resume = resume or extend
-    checked = _checked(with_train(_loaded(space), None), output, resume=resume, **options)
-    directory = _requested_directory(checked.space, output)
-    if resume and _holds(directory):
+def _dry(checked: _Checked, output: Place, resume: Resume, voice: Voice) -> DryRun:
+    """What a checked search would do; an InputError if it may not continue the run so."""
+    space, directory = checked.space, _requested_directory(checked.space, output)
+    if resume.allowed and _holds(directory):
         refuse_held(directory)
         before = load_run(output if output is not None else directory)
         notes = continue_run(
-            *(checked.space, checked.trainer, before),
-            extend=extend,
-            accept_versions=accept_versions,
+            *(space, checked.trainer, before),
+            extend=resume.extend,
+            accept_versions=resume.accept_versions,
             dry_run=True,
         )
-        return DryRun(checked.space, directory, len(before.evaluations), tuple(notes))
-    return DryRun(checked.space, _planned_directory(checked.space, output, resume=resume))
+        found = DryRun(space, directory, len(before.evaluations), tuple(notes))
+    else:
+        found = DryRun(space, _planned_directory(space, output, resume=resume.allowed))
+    for sentence in found.notes:
+        voice.warn(sentence)
+    if voice.verbose:
+        print(found)
+    return found
 
 
 # -------------------------------------------------------------------------------------------------
@@ -461,16 +450,28 @@ def dry_run(
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """Who trains, as a user asked for it: see `search`."""
+
+    train: Callable[..., Any] | None
+    engine: str
+    cluster: Cluster
+    shared: SharedStudy | None
+
+
+@dataclass(frozen=True)
 class _Checked:
     space: SearchSpace
     trainer: Trainer
     cluster: Cluster
-    shared: SharedStudy | None
-    trackers: tuple[Tracker, ...]
-    check: Check | None
+    shared: SharedStudy | None = None
+    trackers: tuple[Tracker, ...] = ()
+    check: Check | None = None
     """Result of the call of the user's function; None if it was not called."""
     check_later: Callable[[], Check | None] | None = None
     """Calls it once Ray's workers are there, which would be idle if Ray started after the check."""
+    raised: Sequence[BaseException] = ()
+    """Exceptions of seeds that this process trains."""
 
 
 def _loaded(space: SpaceLike) -> SearchSpace:
@@ -480,94 +481,81 @@ def _loaded(space: SpaceLike) -> SearchSpace:
 def _checked(
     space: SearchSpace,
     output: Place,
+    asked: _Asked,
+    trackers: tuple[Tracker, ...],
+    voice: Voice,
     *,
     resume: bool,
-    train: Callable[..., Any] | None = None,
-    engine: str = "auto",
-    address: str | None = None,
-    ray: bool = False,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float = 0.0,
-    trial_timeout: float | str | None = None,
-    workers: int | None = None,
-    on_raise: Callable[[BaseException], None] = lambda _: None,  # a dry run reports it otherwise
-    counted: bool = False,
-    study_storage: str | None = None,
-    study_name: str | None = None,
-    dry_run: bool = True,
-    check_seeds: bool = False,
-    on_word: Callable[[str], None] | None = None,
-    on_warning: Callable[[str], None] | None = None,
-    **trackers: Any,
+    check: CheckFirst,
+    dry_run: bool,
 ) -> _Checked:
-    """Check the arguments of a search, and call a user's function once.
+    """Check a search, and call a user's function.
 
-    Nothing is written. The process in which the function was called stays, to train in.
+    Nothing is written. The process in which the function was called stays, to train in; that of a
+    dry run ends.
     """
     from xortune.driver import session
-    from xortune.driver.shared_study import shared_study
 
-    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers, ray=ray)
-    shared = shared_study(space, study_storage, study_name)
-    checked_trackers = trackers_for(output, **trackers)
+    if check not in (True, False, "seeds"):
+        raise InputError(f"{check!r}", field="check", allowed='True, False, or "seeds"')
+    cluster, shared, raised = asked.cluster, asked.shared, list[BaseException]()
     directory = _requested_directory(space, output)
     # The manifest of a run in a store is read later; other numbers of threads are refused then.
     is_local_run = resume and not isinstance(directory, StoredPath)
     threads = threads_of(manifest_of(directory)) if is_local_run else None
-    threads, here = threads or threads_for(cpus_per_trial), cluster.workers == 0
-    trainer = trainer_for(space, train, engine, gpus_per_trial, threads, here=here)
+    threads, here = threads or threads_for(cluster.cpus_per_trial), cluster.workers == 0
+    trainer = trainer_for(
+        space, asked.train, asked.engine, cluster.gpus_per_trial, threads, here=here
+    )
     awaits = has(trainer, "awaits") and not cluster.is_ray
     here, cluster = here or awaits, awaiting(cluster) if awaits else cluster
     if here:
-        trainer = in_this_process(trainer, on_raise)
+        trainer = in_this_process(trainer, raised.append)
     check_space(space, trainer)
-    if address is None:  # the memory of a cluster's machines is not known yet
+    if cluster.address is None:  # the memory of a cluster's machines is not known yet
         refuse_large(space, trainer)
     refuse_unprovable(space)
     if not here:
         refuse_unsendable(trainer)
-    if counted and not here and not cluster.is_ray:
+    if not (dry_run or here or cluster.is_ray):
         processes_for(trainer)  # they import while this process goes on
     goes_on = resume and _holds(directory)
     if not goes_on:
         refuse_unwritable(_planned_directory(space, output, resume=resume))
-    check, check_later = None, None
-    if check_seeds and not dry_run:
-        fix = "leave --no-check out"
-        raise InputError("no check was asked for", field="check_seeds", fix=fix)
-    if dry_run and (check_seeds or not goes_on):
-        # Workers of Ray may train on a GPU, and so otherwise than this process.
-        counts = counted and shared is None and not goes_on and not cluster.is_ray
-        processes = 0 if here or cluster.is_ray else slots_to_come(cluster)
-        most_points = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
-        points = session.first_proposals(space, trainer, most_points) if counts else []
+    checked = _Checked(space, trainer, cluster, shared, trackers, raised=raised)
+    if not check or (goes_on and check is True):
+        return checked
+    # Workers of Ray may train on a GPU, and so otherwise than this process.
+    counts = not dry_run and shared is None and not goes_on and not cluster.is_ray
+    processes = 0 if here or cluster.is_ray else slots_to_come(cluster)
+    most_points = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
+    points = session.first_proposals(space, trainer, most_points) if counts else []
+    longest = 0.0 if dry_run else LONG_SEED
 
-        def checking() -> Check | None:
-            check = check_by_training(
-                *(space, trainer, points),
-                counts=bool(points),
-                most=cluster.trial_timeout,
-                processes=processes,
-                longest=math.inf if check_seeds else LONG_SEED if counted else 0.0,
-                later=counted and not goes_on,
-                begins_early=bool(points) and space.search.time_budget is None,
-            )
-            if check is not None and on_word is not None:
-                on_word("; ".join(filter(None, (check.sentence, check.note))))
-                if check.twice:
-                    (on_warning or on_word)(check.twice)
-                if counted and (cost := session.cost_of(space, cluster, check)):
-                    on_word(cost)
-            return check
+    def checking() -> Check | None:
+        found = check_by_training(
+            *(space, trainer, points),
+            counts=bool(points),
+            most=cluster.trial_timeout,
+            processes=processes,
+            longest=math.inf if check == "seeds" else longest,
+            later=not dry_run and not goes_on,
+            begins_early=bool(points) and space.search.time_budget is None,
+        )
+        if found is not None:
+            voice.inform("; ".join(filter(None, (found.sentence, found.note))))
+            if found.twice:
+                voice.warn(found.twice)
+            if not dry_run and (cost := session.cost_of(space, cluster, found)):
+                voice.inform(cost)
+        return found
 
-        if counted and cluster.is_ray and not goes_on:
-            check_later = checking
-        else:
-            check = checking()
-    known = {} if check is None else check.known
-    if known and isinstance(trainer, CustomTrainer | CommandTrainer):
-        trainer = replace(trainer, known=known)
-    return _Checked(space, trainer, cluster, shared, checked_trackers, check, check_later)
+    if cluster.is_ray and not (dry_run or goes_on):
+        return replace(checked, check_later=checking)
+    found = checking()
+    if found is not None and found.known and isinstance(trainer, CustomTrainer | CommandTrainer):
+        trainer = replace(trainer, known=found.known)
+    return replace(checked, trainer=trainer, check=found)
 
 
 def _requested_directory(space: SearchSpace, output: Place) -> Path:

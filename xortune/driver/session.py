@@ -29,7 +29,6 @@ from xortune.driver.certify import (
     estimate,
     fresh_seeds_after,
     missing_certificate,
-    seeds_callback,
 )
 from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.driver.decisions import SearchDecisions
@@ -39,7 +38,7 @@ from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, proposer_for
 from xortune.driver.shared_study import SharedStudy, join_study
 from xortune.driver.trainer import Check, differing, noted_seeds, train_later
-from xortune.driver.voice import NOBODY, Listener
+from xortune.driver.voice import SILENT, Voice
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.racing.race import FINALISTS
@@ -88,7 +87,7 @@ def search_session(
     cluster: Cluster = THIS_MACHINE,
     shared: SharedStudy | None = None,
     resume: Resume = Resume(),  # frozen
-    listener: Listener = NOBODY,
+    voice: Voice = SILENT,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
     check: Check | None = None,
@@ -107,7 +106,7 @@ def search_session(
         cluster: where to train, and what each trial may use.
         shared: a study that other searches use too; None for one of its own.
         resume: how a run in the directory is continued.
-        listener: callbacks.
+        voice: tells the user and the caller's listener.
         labels: the user's note and tags for the run.
         fail_fast: whether the first failure ends the session.
         check: result of the call of a user's function before the start.
@@ -124,8 +123,8 @@ def search_session(
             proposal that the trainer refuses, a run that may not be continued so.
     """
     began = time.monotonic()
-    shared = join_study(shared, space, directory, listener.message)
-    session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
+    shared = join_study(shared, space, directory, voice.warn)
+    session = _Session(space, trainer, directory, cluster, shared, resume, voice, began)
     known = session.earlier_lines()
     if known and check is not None:  # which was asked for
         update_manifest(directory, **noted_seeds(check.twice))
@@ -146,7 +145,7 @@ def search_session(
                     cluster,
                     directory,
                     cancels=session.cancels,
-                    on_message=listener.message,
+                    on_message=voice.warn,
                     is_checked=check_later is None,
                 )
             )
@@ -156,7 +155,9 @@ def search_session(
             update_manifest(directory, **noted_seeds(None if check is None else check.twice))
         session.set_limits(executor.slots)
         with session.journal() as journal:
-            record = Record(journal, listener.failure, fatal=fail_fast)
+            # A seed of the network crashes for lack of memory; a traceback says nothing of that.
+            on_failure = voice.fail if space.task is None else voice.tell
+            record = Record(journal, on_failure, fatal=fail_fast)
             work = _Work(session, record, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
             if not is_searched:
@@ -185,7 +186,7 @@ class _Session:
     cluster: Cluster
     shared: SharedStudy | None
     resume: Resume
-    listener: Listener
+    voice: Voice
     began: float
 
     def __post_init__(self) -> None:
@@ -211,7 +212,7 @@ class _Session:
             command=self.resume.command,
         )
         for note in notes:
-            self.listener.message(note)
+            self.voice.warn(note)
         is_new = self.fingerprint not in identities_of(before.manifest)
         if is_new and before.manifest.get("deterministic") is True:
             update_manifest(self.directory, deterministic=UNKNOWN)
@@ -272,16 +273,14 @@ class _Session:
         self.min_in_flight = least if races else None
         update_manifest(self.directory, window=self.max_in_flight, window_least=self.min_in_flight)
         if self.space.search.as_they_come:
-            self.listener.message(
+            self.voice.warn(
                 "results are taken as they come: the same seed need not give the same search again;"
                 " the journal has their order"
             )
 
     def journal(self) -> AbstractContextManager[Journal]:
         """The run's journal, locked."""
-        return held_journal(
-            self.directory / JOURNAL, self.fingerprint, on_message=self.listener.message
-        )
+        return held_journal(self.directory / JOURNAL, self.fingerprint, on_message=self.voice.warn)
 
     def decisions(self, known: Evaluations) -> SearchDecisions:
         """The search's decisions, with the known results."""
@@ -344,12 +343,11 @@ class _Work:
         self.ahead: Ahead | None = None
         if has(session.trainer, "stacks_seeds"):
             self.ahead = Ahead(self.decisions, None if check is None else check.stacking)
-        started, tell = time.monotonic(), session.listener.progress
+        started = time.monotonic()
 
         def timed(news: Progress) -> None:
-            if tell is not None:
-                seconds = time.monotonic() - started
-                tell(replace(news, seconds=seconds, pace=self._batches.pace))
+            seconds = time.monotonic() - started
+            session.voice.tell(replace(news, seconds=seconds, pace=self._batches.pace))
 
         self._on_progress = timed
         self._check, self._again = check, None if check is None else self._second_training(check)
@@ -380,7 +378,7 @@ class _Work:
             twice = differing(first, outcome, check.names)
             update_manifest(self.session.directory, **noted_seeds(twice))
             if twice:
-                self.session.listener.message(twice)
+                self.session.voice.warn(twice)
 
         return Again(block, note)
 
@@ -399,8 +397,7 @@ class _Work:
             self.complete = not self._record.ends and not timed_out
             self._record_verdicts()
         if (batches := self._certificate()) is not None:
-            tell = seeds_callback(self.session.listener.certify)
-            run(batches, executor, self._record, tell)
+            run(batches, executor, self._record, self.session.voice.seeds)
 
     def _train_later(self) -> None:
         """Train the check's seed again, if the search was too short for it."""

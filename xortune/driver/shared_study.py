@@ -75,36 +75,55 @@ class SharedStudy:
         return {"storage": self.shown, "name": self.name, "run": self.run}
 
 
-def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> SharedStudy | None:
-    """The study that a search shall use; None without a storage.
+@dataclass(frozen=True)
+class Study:
+    """An Optuna study that several searches use: `study=xt.Study("sqlite:///FILE")`.
+
+    Attributes:
+        storage: journal://PATH, sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        name: of the study; derived from the space if not given, so that all searches of one space
+            meet in one study.
 
     Raises:
-        InputError: an unknown storage, a name without a storage, a sampler that cannot share.
+        InputError: an unknown storage, or an empty name.
     """
-    if storage is None:
-        if name is not None:
-            raise InputError(
-                f"{name!r} without a storage", field="study_name", fix="give --study-storage too"
-            )
+
+    storage: str
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_type("storage", self.storage, str, ALLOWED)
+        scheme, _, rest = self.storage.partition("://")
+        known = scheme in ("journal", "sqlite") or re.fullmatch(r"postgresql(\+\w+)?", scheme)
+        if not known or not rest.strip("/") or (scheme == "sqlite" and not rest.startswith("/")):
+            shown = without_password(self.storage)
+            raise InputError(f"{shown!r} is not a storage", field="storage", allowed=ALLOWED)
+        if self.name is not None:
+            check_type("name", self.name, str, "text")
+            if not self.name.strip():
+                raise InputError("an empty name", field="name", fix="leave it out, or name it")
+
+    def __repr__(self) -> str:
+        return f"Study({without_password(self.storage)!r}, name={self.name!r})"
+
+
+def shared_study(space: SearchSpace, study: Study | None) -> SharedStudy | None:
+    """The study that a search of a space shall use; None without one.
+
+    Raises:
+        InputError: it is no `Study`, or the space has a sampler that cannot share.
+    """
+    if study is None:
         return None
-    check_type("study_storage", storage, str, ALLOWED)
-    scheme, _, rest = storage.partition("://")
-    known = scheme in ("journal", "sqlite") or re.fullmatch(r"postgresql(\+\w+)?", scheme)
-    if not known or not rest.strip("/") or (scheme == "sqlite" and not rest.startswith("/")):
-        shown = without_password(storage)
-        raise InputError(f"{shown!r} is not a storage", field="study_storage", allowed=ALLOWED)
-    if name is not None:
-        check_type("study_name", name, str, "text")
-        if not name.strip():
-            raise InputError("an empty name", field="study_name", fix="leave it out, or name it")
+    check_type("study", study, Study, "xt.Study(storage), which others may use too")
     if space.search.sampler == "grid":
         raise InputError(
             "a grid cannot be shared: each search would train all of it",
-            field="study_storage",
+            field="study",
             allowed="with samplers auto, tpe, gp, nsgaii, cmaes and random",
             fix="leave it out and give each search a part of the space; or use another sampler",
         )
-    return SharedStudy(storage, study_name(space) if name is None else name)
+    return SharedStudy(study.storage, study.name or study_name(space))
 
 
 def study_name(space: SearchSpace) -> str:
@@ -195,7 +214,7 @@ def open_study(shared: SharedStudy, space: SearchSpace) -> tuple[optuna.Study, B
     if digest != _digest(space) or list(study.directions) != directions(space):
         raise InputError(
             f"study {shared.name!r} has other parameters, objectives or another task",
-            field="study_name",
+            field="name",
             place=shared.shown,
             fix="give another --study-name, or leave it out: the space then gives the name",
         )

@@ -1,4 +1,4 @@
-"""Output of the verbs: callbacks, terminal, the logger `xortune`."""
+"""Output of the verbs: the caller's listener, the terminal, the logger `xortune`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, check_type
 from xortune.core.formats import in_notebook, plain
 
 if TYPE_CHECKING:
     from xortune.core.outcome import Failure
-    from xortune.reports.progress import Display
-    from xortune.runs.status import Progress
+    from xortune.runs.status import Progress, SeedsDone
 
 
 def is_watched() -> bool:
@@ -39,42 +38,44 @@ def show_failure(failure: Failure) -> None:
 
 
 @dataclass(frozen=True)
-class Listener:
-    """Callbacks of a search.
+class Message:
+    """A sentence for the user.
 
     Attributes:
-        progress: called after each result, once it is on the disk.
-        certify: called with the fresh seeds done and all of them.
-        message: called with a sentence that the user should read.
-        failure: called with the first seed that fails, or block that produces no outcome.
+        text: the sentence.
+        level: `info` if it is good to know, `warning` if the user should read it, `error` if
+            something that the user asked for was not done.
     """
 
-    progress: Callable[[Progress], None] | None = None
-    certify: Callable[[int, int], None] | None = None
-    message: Callable[[str], None] = lambda _: None
-    failure: Callable[[Failure], None] | None = None
+    text: str
+    level: Literal["info", "warning", "error"] = "warning"
 
 
-NOBODY = Listener()
+Event: TypeAlias = "Progress | SeedsDone | Message | Failure"
+"""What a listener is told."""
+
+Listen: TypeAlias = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class Voice:
-    """Output of a verb.
+    """Output of a verb: to the caller's listener, and on stderr or by logging.
 
     If the program has set up logging, sentences go to the logger `xortune`. Otherwise they are
-    printed on stderr: warnings always, notes only where somebody watches.
+    printed on stderr: warnings always, other sentences only where somebody watches.
 
     Attributes:
         verbose: see `QUIET`, `USUAL`, `ALL`.
-        on_message: the caller's function for sentences; then none is printed.
+        listener: the caller's, which is told every event.
+        draw: draws progress while it is shown.
 
     Raises:
-        InputError: an unknown level.
+        InputError: an unknown level, or a listener that cannot be called.
     """
 
     verbose: int = USUAL
-    on_message: Callable[[str], None] | None = None
+    listener: Listen | None = None
+    draw: Listen | None = None
 
     def __post_init__(self) -> None:
         if self.verbose not in (QUIET, USUAL, ALL):
@@ -83,69 +84,70 @@ class Voice:
                 field="verbose",
                 allowed="0 (nothing), 1 (progress and notes) or 2 (each news)",
             )
+        if self.listener is not None:
+            allowed = "a function of one event, such as print"
+            check_type("listener", self.listener, Callable, allowed)  # type: ignore[arg-type]
+
+    def tell(self, event: Event) -> None:
+        """Tell the listener an event, and draw it if it is progress."""
+        for told in (self.listener, self.draw):
+            if told is not None:
+                told(event)
 
     def warn(self, sentence: str) -> None:
         """Show a sentence that the user should read."""
-        self._show(logging.WARNING, sentence)
+        self._say(Message(sentence))
 
     def inform(self, sentence: str) -> None:
         """Show a sentence that is good to know."""
-        self._show(logging.INFO, sentence)
+        self._say(Message(sentence, "info"))
+
+    def complain(self, sentence: str) -> None:
+        """Show that something that the user asked for was not done."""
+        self._say(Message(sentence, "error"))
 
     def fail(self, failure: Failure) -> None:
         """Show the first failure, with its traceback."""
+        self.tell(failure)
         if LOGGER.hasHandlers():
             LOGGER.warning("seed %d failed: %s", failure.seed, failure.reason)
         if self.verbose:
             show_failure(failure)
 
-    def _show(self, level: int, sentence: str) -> None:
-        if self.on_message is not None:
-            self.on_message(sentence)
-        elif LOGGER.hasHandlers():
-            LOGGER.log(level, "%s", sentence)
-        elif self.verbose == ALL or (self.verbose and (level > logging.INFO or is_watched())):
+    def seeds(self, counts: tuple[int, int]) -> None:
+        """Tell how many of the seeds of a certificate or a comparison are done, and of how many."""
+        from xortune.runs.status import SeedsDone  # slow to import
+
+        self.tell(SeedsDone(*counts))
+
+    def _say(self, message: Message) -> None:
+        self.tell(message)
+        is_info = message.level == "info"
+        if LOGGER.hasHandlers():
+            LOGGER.log(getattr(logging, message.level.upper()), "%s", message.text)
+        elif self.verbose == ALL or (self.verbose and (not is_info or is_watched())):
             with suppress(OSError, ValueError):
-                print(f"note: {plain(sentence)}", file=sys.stderr)
+                print(f"note: {plain(message.text)}", file=sys.stderr)
 
     @contextmanager
-    def searching(self, listener: Listener) -> Iterator[Listener]:
-        """Show a search, unless the caller's listener does; yield the listener that shows it."""
-        with self._display(listener.progress, listener.certify) as display:
-            if display is None:
-                yield listener
-            else:
-                progress, certify = display.search(), display.seeds()
-                yield replace(listener, progress=progress, certify=certify)
+    def drawing(self, what: str | None = None) -> Iterator[Voice]:
+        """Draw or log progress while the body runs, if somebody would see it.
 
-    @contextmanager
-    def certifying(
-        self, on_progress: Callable[[int, int], None] | None, what: str = "certifying"
-    ) -> Iterator[Callable[[int, int], None] | None]:
-        """Show seeds that are trained; yield the callback for the seeds done and all seeds."""
-        with self._display(on_progress) as display:
-            yield on_progress if display is None else display.seeds(what)
+        Args:
+            what: is done with seeds; None for a search.
 
-    @contextmanager
-    def counting(
-        self, on_seeds: Callable[[int, int], None] | None, most: int, what: str
-    ) -> Iterator[Callable[[int, int], None] | None]:
-        """Show a count; yield the callback for (k, n) of at most `most` seeds."""
-        with self._display(on_seeds) as display:
-            yield on_seeds if display is None else display.counts(most, what)
-
-    @contextmanager
-    def _display(self, *callbacks: object) -> Iterator[Display | None]:
-        """Draw or log progress; None if the caller has a callback, or nobody would see it."""
+        Yields:
+            The voice that does so.
+        """
         is_shown = self.verbose == ALL or (self.verbose > QUIET and is_watched())
         is_logged = LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers()
-        if any(callbacks) or not (is_shown or is_logged):
-            yield None
+        if not (is_shown or is_logged):
+            yield self
             return
         from xortune.reports.progress import display  # slow to import
 
         with display(line=self._print_line, each=self.verbose == ALL) as shown:
-            yield shown
+            yield replace(self, draw=shown.search() if what is None else shown.seeds(what))
 
     def _print_line(self, text: str) -> None:
         """Print or log a line of progress where nothing can be drawn."""
@@ -154,3 +156,6 @@ class Voice:
         elif self.verbose == ALL:
             with suppress(OSError, ValueError):
                 print(text, file=sys.stderr)
+
+
+SILENT = Voice(QUIET)

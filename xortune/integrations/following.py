@@ -6,11 +6,11 @@ import hashlib
 import json
 import math
 import os
-import sys
+import shlex
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,13 @@ from typing import Any
 import numpy as np
 
 from xortune.core.errors import InputError
-from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
 from xortune.integrations.trackers import (
     ConfigLog,
-    Folder,
     TrackedRun,
     TrackedStep,
     Tracker,
-    trackers_for,
+    checked_trackers,
 )
 from xortune.runs.certificate import certificate_of
 from xortune.runs.evaluation import Evaluation, Evaluations
@@ -144,8 +142,51 @@ def _logs(
 # -------------------------------------------------------------------------------------------------
 # Logging a run: all of it at once, or as it grows, beside the search.
 #
-# A tracker that fails never stops a search and loses nothing: the journal is complete, and what a
-# tracker lacks is logged later, by the same search or by `xortune log`.
+# A tracker that fails never disturbs a search: it is told no more, and the user once. Nothing is
+# lost: the journal is complete, and `xortune log` sends from it what the tracker lacks.
+
+
+def log(run: Run | str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
+    """Log each configuration of a run once: its settings, its key, and its counts as seeds came.
+
+    It trains nothing, and logs nothing twice, so the same call later adds only what is new. The run
+    may still be running. If it is finished, its configurations are closed, and certified ones also
+    get what fresh seeds show.
+
+    Args:
+        run: a run, whose directory is read again, or its directory.
+        trackers: where to log: `xt.TensorBoard(FOLDER)`, `xt.MLflow(URI)`, `xt.WandB(PROJECT)`.
+
+    Returns:
+        How many configurations the run has.
+
+    Raises:
+        InputError: there is nothing to log to, a package is not installed, the run is damaged, or a
+            tracker fails; the same call then logs what is missing.
+    """
+    path = run.path if isinstance(run, Run) else run
+    if not (checked := checked_trackers(trackers, path)):
+        fix = "give --tensorboard, --mlflow or --wandb"
+        raise InputError("nowhere to log to", place="log", fix=fix)
+    directory = reader_directory(path)
+    if not directory.is_dir() or not manifest_of(directory):
+        raise no_run(directory)
+    reader = RunFollower(directory)
+    reader.read_on()
+    for tracker in checked:
+        try:
+            tracker.write(reader.run(), reader.configs(reader.keys))
+        except InputError:
+            raise
+        except Exception as error:  # whatever a tracker's package raises
+            raise InputError(
+                f"{tracker.name} fails ({reason_of(error)})",
+                place=tracker.place(directory),
+                fix="check that it can be reached and written; the same command then logs what "
+                "is missing",
+            ) from error
+    return len(reader.keys)
+
 
 PAUSE_SECONDS = 2.0
 """Minimum time between two reads of the journal; a slow tracker gets a quarter of the time."""
@@ -156,123 +197,94 @@ PATIENCE_SECONDS = 60.0
 MAX_REASON = 300  # characters
 
 
-def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
-    """Log all configurations that a run has so far; return their number.
+@contextmanager
+def following(
+    directory: Path, trackers: Sequence[Tracker], on_failure: Callable[[str], None]
+) -> Iterator[None]:
+    """Log a run in a thread while the body makes it, so that a slow tracker delays nothing.
 
-    Raises:
-        InputError: no tracker is given, there is no run or it is damaged, or a tracker fails.
-    """
-    if not trackers:
-        fix = "give --tensorboard, --mlflow or --wandb"
-        raise InputError("nowhere to log to", place="log", fix=fix)
-    path = reader_directory(run)
-    if not path.is_dir() or not manifest_of(path):
-        raise no_run(path)
-    reader = RunFollower(path)
-    reader.read_on()
-    for tracker in trackers:
-        try:
-            for _ in _log_configs(reader, tracker, reader.keys, last=True):
-                pass
-        except InputError:
-            raise
-        except Exception as error:  # whatever a tracker's package raises
-            raise InputError(
-                f"{tracker.name} fails ({reason_of(error)})",
-                place=tracker.place,
-                fix="check that it can be reached and written; the same command then logs what "
-                "is missing",
-            ) from error
-    return len(reader.keys)
-
-
-def _log_configs(
-    reader: RunFollower, tracker: Tracker, keys: Iterable[str], *, last: bool
-) -> Iterator[str]:
-    """Yield the key of each configuration when it is logged; at last log the end of the run."""
-    run = reader.run()
-    tracker.begin(run)
-    for config in reader.configs(keys):
-        tracker.log(config, run)
-        yield config.key
-    if last:
-        tracker.end(run)
-
-
-class Follower:
-    """Logs a run in a thread while the body makes it; at its end it logs all that is missing.
+    At its end it waits until all is logged, as long as there is progress, or until Ctrl-C.
 
     Args:
         directory: of the run; it need not exist yet.
-        trackers: where to log to. Each that fails prints one sentence on stderr.
+        trackers: where to log.
+        on_failure: called with a sentence about each tracker that fails, from that thread.
     """
-
-    def __init__(self, directory: Path, trackers: Sequence[Tracker]) -> None:
-        self._directory, self._trackers = directory, trackers
-        self._reader = RunFollower(directory)
-        self._missing: list[dict[str, None]] = [{} for _ in trackers]
-        self._reported: set[str] = set()
-        self._ended = threading.Event()
-        self._progressed = time.monotonic()
-        # A daemon: it must not keep the process alive, and what it lacks can be logged later.
-        self._thread = threading.Thread(target=self._follow, name="xortune-log", daemon=True)
-
-    def __enter__(self) -> None:
-        if self._trackers:
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        """Wait until all is logged, as long as it makes progress, or until Ctrl-C."""
-        self._progressed = time.monotonic()
-        self._ended.set()
-        names = " and ".join(tracker.name for tracker in self._trackers)
+    if not trackers:
+        yield
+        return
+    follower = _Follower(directory, trackers, on_failure)
+    # A daemon: it must not keep the process alive, and what it lacks can be logged later.
+    thread = threading.Thread(target=follower.follow, name="xortune-log", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        follower.progressed = time.monotonic()
+        follower.ended.set()
         try:
-            while self._thread.is_alive():
-                self._thread.join(0.2)
-                if time.monotonic() - self._progressed > PATIENCE_SECONDS:
-                    self._report(names, f"made no progress for {PATIENCE_SECONDS:.0f} s")
-                    return
+            while thread.is_alive():
+                thread.join(0.2)
+                if time.monotonic() - follower.progressed > PATIENCE_SECONDS:
+                    follower.give_up(f"made no progress for {PATIENCE_SECONDS:.0f} s")
+                    break
         except KeyboardInterrupt:  # it ends this wait; the search has already ended
-            self._report(names, "interrupted")
+            follower.give_up("interrupted")
 
-    def _follow(self) -> None:
+
+class _Follower:
+    """Reads a run as it grows, and tells the trackers that have not failed."""
+
+    def __init__(
+        self, directory: Path, trackers: Sequence[Tracker], on_failure: Callable[[str], None]
+    ) -> None:
+        self._directory, self._trackers, self._on_failure = directory, [*trackers], on_failure
+        self._reader = RunFollower(directory)
+        self.ended, self.progressed = threading.Event(), time.monotonic()
+
+    def follow(self) -> None:
         pause = PAUSE_SECONDS
-        while not self._ended.wait(pause):
+        while not self.ended.wait(pause):
             began = time.monotonic()
-            self._log_new(last=False)
+            self._write(last=False)
             pause = max(PAUSE_SECONDS, 3 * (time.monotonic() - began))
-        self._log_new(last=True)
+        self._write(last=True)
 
-    def _log_new(self, *, last: bool) -> None:
+    def _write(self, *, last: bool) -> None:
         try:
-            changed = self._reader.read_on()
-        except InputError as error:  # the search reports it too, unless it was momentary
-            if last:
-                self._report("the run", reason_of(error))
+            keys: Iterable[str] = self._reader.read_on()
+        except InputError:  # the search reports a damaged journal, unless that was momentary
             return
-        for tracker, missing in zip(self._trackers, self._missing, strict=True):
-            missing.update(dict.fromkeys(self._reader.keys if last else changed))
-            if self._reader.keys and (last or (missing and tracker.live)):
-                try:
-                    for key in _log_configs(self._reader, tracker, list(missing), last=last):
-                        del missing[key]
-                        self._progressed = time.monotonic()
-                        if self._ended.is_set() and not last:
-                            break  # the last call logs everything
-                except Exception as error:  # whatever a tracker's package raises
-                    self._report(tracker.name, reason_of(error))
+        for tracker in tuple(self._trackers):
+            try:
+                if last:
+                    keys = self._reader.keys
+                if keys and (last or tracker.live):
+                    tracker.write(self._reader.run(), self._told(keys, last=last))
+            except Exception as error:  # whatever a tracker's package raises
+                self._fail(tracker, reason_of(error))
 
-    def _report(self, what: str, why: str) -> None:
-        """Print on stderr, once for each tracker, that it failed."""
-        if what in self._reported:
+    def _told(self, keys: Iterable[str], *, last: bool) -> Iterator[ConfigLog]:
+        for config in self._reader.configs(keys):
+            if self.ended.is_set() and not last:
+                return  # the last call tells everything
+            yield config
+            self.progressed = time.monotonic()
+
+    def give_up(self, why: str) -> None:
+        """Tell no tracker any more."""
+        for tracker in tuple(self._trackers):
+            self._fail(tracker, why)
+
+    def _fail(self, tracker: Tracker, why: str) -> None:
+        if tracker not in self._trackers:  # given up
             return
-        self._reported.add(what)
-        text = (
-            f"note: {what} could not be logged ({why}). The search is unaffected; run "
-            f"`xortune log {self._directory}` with the same options later"
+        self._trackers.remove(tracker)
+        again = shlex.join(["xortune", "log", str(self._directory), *tracker.options])
+        self._on_failure(
+            f"{tracker.name} could not be logged ({why}). The search is unaffected; `{again}` "
+            "sends what is missing"
         )
-        with suppress(OSError, ValueError):  # stderr is closed, or its encoding lacks a character
-            print(plain(text), file=sys.stderr)
 
 
 def reason_of(error: BaseException) -> str:
@@ -280,34 +292,3 @@ def reason_of(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]} …"
-
-
-def log(
-    run: Run | str | os.PathLike[str],
-    *,
-    tensorboard: Folder = None,
-    mlflow: str | None = None,
-    wandb: str | bool | None = None,
-) -> int:
-    """Log each configuration of a run once: its settings, its key, and its counts as seeds came.
-
-    It trains nothing, and logs nothing twice, so the same call later adds only what is new. The run
-    may still be running. If it is finished, its configurations are closed, and certified ones also
-    get what fresh seeds show.
-
-    Args:
-        run: a run, whose directory is read again, or its directory.
-        tensorboard: a directory for event files; True for `tensorboard` in the run's directory.
-        mlflow: a tracking URI. The experiment is MLFLOW_EXPERIMENT_NAME, or named as the space.
-        wandb: a project of W&B, or ENTITY/PROJECT; True for `xortune`. With WANDB_MODE=offline it
-            only writes files, to WANDB_DIR or into the run's directory.
-
-    Returns:
-        How many configurations the run has.
-
-    Raises:
-        InputError: there is nothing to log to, a package is not installed, the run is damaged, or a
-            tracker fails; the same call then logs what is missing.
-    """
-    path = run.path if isinstance(run, Run) else run
-    return logged(path, trackers_for(path, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb))

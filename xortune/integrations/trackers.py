@@ -1,7 +1,8 @@
-"""Trackers: TensorBoard, MLflow and Weights & Biases, and what each is given of a run.
+"""Trackers: TensorBoard, MLflow and Weights & Biases, and what each is told of a run.
 
-A tracker gets the configurations of a run, each with its counts after every block of seeds. Logging
-again adds only what is new, so a tracker that was away or a run that goes on loses nothing.
+A tracker is a value that says where to log. It is told configurations, each with its counts after
+every block of seeds, and writes what it lacks of them: it asks the place itself what is there. So
+a tracker that was away, or a run that goes on, loses nothing, and nothing is logged twice.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import os
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from xortune.core.errors import InputError, check_type
@@ -25,6 +26,9 @@ from xortune.core.files import json_of, writing
 from xortune.core.point import Value
 from xortune.runs.status import State
 from xortune.runs.store import StoredPath, replace_file, url_of
+
+# -------------------------------------------------------------------------------------------------
+# What a tracker is told.
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class TrackedStep:
 
 @dataclass(frozen=True)
 class ConfigLog:
-    """One configuration, as it is logged.
+    """One configuration, with all that is known of it.
 
     Attributes:
         steps: one for each block of seeds, in the order of the journal; at least one.
@@ -64,6 +68,12 @@ class ConfigLog:
     def settings(self) -> dict[str, Any]:
         """The parameters that are not None: trackers take no None."""
         return {name: value for name, value in self.parameters.items() if value is not None}
+
+    def steps_after(self, n: int, certified: Mapping[str, float]) -> tuple[TrackedStep, ...]:
+        """What somebody lacks who has the steps up to `n` seeds, and what of fresh seeds."""
+        last = self.steps[-1]
+        more = [TrackedStep(last.n, last.at, self.certified)] if certified != self.certified else []
+        return (*(step for step in self.steps if step.n > n), *more)
 
 
 @dataclass(frozen=True)
@@ -86,97 +96,67 @@ class TrackedRun:
         return f"{self.name}-{self.identity}"
 
 
-@dataclass
-class Logged:
-    """What a tracker already has of a configuration.
-
-    Attributes:
-        place: the tracker's own id of it (MLflow), or its directory (W&B).
-        n: seeds of its last step.
-    """
-
-    place: str
-    n: int = 0
-    certified: Mapping[str, float] = field(default_factory=dict)
-
-    def is_current(self, config: ConfigLog) -> bool:
-        """Whether nothing is new."""
-        return (self.n, self.certified) == (config.steps[-1].n, config.certified)
-
-
 class Tracker(ABC):
-    """Where runs are logged. It does not log again what it already has.
-
-    Methods raise whatever their packages raise; callers catch it. `trackers_for` makes the
-    trackers.
+    """Where runs are logged.
 
     Attributes:
         name: as its makers write it.
-        package: what has to be installed.
-        live: whether to log while a search runs; otherwise only when it has ended.
-        place: where it logs to, for messages.
-
-    Raises:
-        InputError: the package is not installed.
+        package: what has to be installed; also the option of the command line.
     """
 
-    name, package = "", ""
-    live = True
-    place = ""
+    name: ClassVar[str]
+    package: ClassVar[str]
 
-    def __init__(self) -> None:
-        if importlib.util.find_spec(self.package) is None:
-            raise InputError(
-                f"the package {self.package} is not installed",
-                field=self.package,
-                fix=f"pip install {self.package}",
-            )
+    @property
+    def live(self) -> bool:
+        """Whether to log while a search runs; otherwise only when it has ended."""
+        return True
 
-    def begin(self, run: TrackedRun) -> None:  # noqa: B027  # some need none
-        """Called before configurations are logged; more than once for a run."""
+    @property
+    @abstractmethod
+    def options(self) -> tuple[str, ...]:
+        """The options of `xortune log` that log there."""
 
     @abstractmethod
-    def log(self, config: ConfigLog, run: TrackedRun) -> None:
-        """Log a configuration, whose steps include those logged before."""
+    def place(self, run: Path) -> str:
+        """Where the run in this directory is logged, for messages."""
 
-    def end(self, run: TrackedRun) -> None:  # noqa: B027  # some need none
-        """Called when all configurations that the run has so far are logged."""
+    @abstractmethod
+    def check(self, output: str | os.PathLike[str] | None) -> None:
+        """Raise an InputError if a run in `output` cannot be logged there."""
+
+    def prepare(self) -> None:  # noqa: B027  # some need nothing
+        """Raise an InputError if nothing can be written there from here."""
+
+    @abstractmethod
+    def write(self, run: TrackedRun, configs: Iterable[ConfigLog]) -> None:
+        """Write what the place lacks of these configurations, and the state of the run.
+
+        It raises whatever its package raises.
+        """
 
 
-DEFAULT_PROJECT = "xortune"  # of W&B
-
-Folder: TypeAlias = str | os.PathLike[str] | bool | None
-
-
-def trackers_for(
-    output: str | os.PathLike[str] | None,
-    *,
-    tensorboard: Folder = None,
-    mlflow: str | None = None,
-    wandb: str | bool | None = None,
+def checked_trackers(
+    trackers: Sequence[Tracker], output: str | os.PathLike[str] | None
 ) -> tuple[Tracker, ...]:
-    """The requested trackers, with the arguments of `log`. None is contacted yet.
+    """The trackers, for a run in `output`.
 
     Raises:
-        InputError: a package is not installed, or an argument is not usable.
+        InputError: one is no tracker, its package is not installed, or it cannot be written.
     """
-    found: list[Tracker] = []
-    if tensorboard is not None and tensorboard is not False:
-        check_type("tensorboard", tensorboard, str | os.PathLike | bool, "a directory, or True")
-        if tensorboard is True and output is not None and url_of(output) is not None:
+    allowed = "a list of xt.TensorBoard(), xt.MLflow(URI), xt.WandB()"
+    check_type("trackers", trackers, Sequence, allowed)
+    for tracker in trackers:
+        check_type("trackers", tracker, Tracker, allowed)
+        tracker.check(output)
+        if importlib.util.find_spec(tracker.package) is None:
             raise InputError(
-                "the run is in an object store",
-                field="tensorboard",
-                fix="name a directory for the event files",
+                f"the package {tracker.package} is not installed",
+                field=tracker.package,
+                fix=f"pip install {tracker.package}",
             )
-        found.append(TensorBoard(None if tensorboard is True else Path(tensorboard)))
-    if mlflow is not None:
-        check_type("mlflow", mlflow, str, "the URI of a tracking server, or of a directory")
-        found.append(MLflow(mlflow))
-    if wandb is not None and wandb is not False:
-        check_type("wandb", wandb, str | bool, "the name of a project, or True")
-        found.append(Wandb(DEFAULT_PROJECT if wandb is True else wandb))
-    return tuple(found)
+        tracker.prepare()
+    return tuple(trackers)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -190,47 +170,57 @@ EVENT_FILE = "events.out.tfevents.0000000000.xortune"
 """TensorBoard recognizes event files by the middle of their name."""
 
 
+@dataclass(frozen=True)
 class TensorBoard(Tracker):
-    """Event files below a directory.
+    """Event files for TensorBoard.
 
-    Args:
-        folder: the directory; None for `tensorboard` in the run's own.
-
-    Raises:
-        InputError: the package is not installed, or the directory cannot be written.
+    Attributes:
+        folder: below which they are; None for `tensorboard` in the run's directory.
     """
 
-    name = "TensorBoard"
-    package = "tensorboard"
+    folder: str | os.PathLike[str] | None = None
 
-    def __init__(self, folder: Path | None) -> None:
-        super().__init__()
-        self._folder = folder
-        self.place = str(folder or "tensorboard")
-        if folder is not None:
-            with writing(folder, "give another directory"):
-                folder.mkdir(parents=True, exist_ok=True)
+    name, package = "TensorBoard", "tensorboard"
 
-    def begin(self, run: TrackedRun) -> None:
-        """Set the directory in the run, if no other was given."""
-        if self._folder is None:
-            self.place = str(run.path / "tensorboard")
+    @property
+    def options(self) -> tuple[str, ...]:
+        """See `Tracker`."""
+        return ("--tensorboard", *([] if self.folder is None else [os.fspath(self.folder)]))
 
-    def log(self, config: ConfigLog, run: TrackedRun) -> None:
-        """Bring a configuration's event file up to date."""
-        below = Path(self.place) if self._folder is None else self._folder / run.title
-        file = below / config.key / EVENT_FILE
-        content = events_of(config, closed=run.state == "finished")
-        held = file.read_bytes() if file.exists() else b""
-        if held == content:
-            return
-        # Somebody else's run may hold a symbolic link to a file outside it: never append to that.
-        if content.startswith(held) and not file.is_symlink():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("ab") as end:
-                end.write(content[len(held) :])
-        else:  # it was closed and the search went on, or it is certified anew
-            replace_file(file, content)
+    def place(self, run: Path) -> str:
+        """See `Tracker`."""
+        return str(run / "tensorboard") if self.folder is None else os.fspath(self.folder)
+
+    def check(self, output: str | os.PathLike[str] | None) -> None:
+        """See `Tracker`."""
+        check_type(self.package, self.folder, str | os.PathLike | None, "a directory")
+        if self.folder is None and output is not None and url_of(output) is not None:
+            raise InputError(
+                "the run is in an object store",
+                field=self.package,
+                fix="name a directory for the event files",
+            )
+
+    def prepare(self) -> None:
+        """See `Tracker`."""
+        if self.folder is not None:
+            with writing(Path(self.folder), "give another directory"):
+                Path(self.folder).mkdir(parents=True, exist_ok=True)
+
+    def write(self, run: TrackedRun, configs: Iterable[ConfigLog]) -> None:
+        """Bring the configurations' event files up to date."""
+        below = Path(self.place(run.path), *([] if self.folder is None else [run.title]))
+        for config in configs:
+            file = below / config.key / EVENT_FILE
+            content = events_of(config, closed=run.state == "finished")
+            held = file.read_bytes() if file.exists() else b""
+            # Somebody else's run may hold a symbolic link to a file outside it: never append there.
+            if content.startswith(held) and not file.is_symlink():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with file.open("ab") as end:
+                    end.write(content[len(held) :])
+            else:  # it was closed and the search went on, or it is certified anew
+                replace_file(file, content)
 
 
 def events_of(config: ConfigLog, *, closed: bool) -> bytes:
@@ -297,8 +287,8 @@ def _session_end(at: int) -> Any:
 # -------------------------------------------------------------------------------------------------
 # MLflow: one run for each configuration, below one for the search.
 #
-# The server is asked once what it has, by the tags of its runs, so a second call logs nothing
-# twice. MLflow's global state is not touched: a user's program may have an active run of its own.
+# The server is asked what it has, by the tags of its runs. MLflow's global state is not touched: a
+# user's program may have an active run of its own.
 
 RUN_TAG, KEY_TAG = "xortune.run", "xortune.key"
 """The run of the search itself has no key."""
@@ -307,285 +297,235 @@ PARENT_TAG = "mlflow.parentRunId"
 
 STATUS: dict[State, str] = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED"}
 
-RUNS_PER_PAGE, METRICS_PER_REQUEST, PARAMETERS_PER_REQUEST = 1000, 1000, 100
-"""Limits of MLflow."""
+MAX_RUNS, MAX_METRICS, MAX_PARAMETERS = 50_000, 1000, 100
+"""Limits of MLflow, of one request."""
 
 ANSWER_SECONDS = 5.0
-
-NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 
 TRACKING_URIS = (
     "http://HOST:PORT, https://..., sqlite:///FILE, another database, databricks, file:FOLDER"
 )
 
 
-@dataclass
-class MLflowRun(Logged):
-    """What a server has of a configuration, or of the search, and its status."""
-
-    status: str = STATUS["running"]
-
-
-def check_uri(uri: str) -> None:
-    """Check that a text is a tracking URI without a password.
-
-    Raises:
-        InputError: it is no such URI, or has a password, which the manifest would show.
-    """
-    parts = urlsplit(uri)
-    if parts.password is not None:
-        raise InputError(
-            "has a password in it",
-            field="mlflow",
-            place=f"{parts.scheme}://{parts.hostname}",
-            fix="give it in the environment: MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-        )
-    no_host = parts.scheme in ("http", "https") and not parts.hostname
-    if no_host or not re.match(r"(\w[\w+.-]*://|file:|databricks)", uri):
-        raise InputError(f"{uri!r} is not a tracking URI", field="mlflow", allowed=TRACKING_URIS)
-
-
+@dataclass(frozen=True)
 class MLflow(Tracker):
     """A tracking server, a database, or another store that MLflow takes.
 
-    Args:
+    Attributes:
         uri: where it is. The experiment is MLFLOW_EXPERIMENT_NAME, or has the name of the space.
-
-    Raises:
-        InputError: the package is not installed, or that is no such URI.
     """
 
-    name = "MLflow"
-    package = "mlflow"
+    uri: str
 
-    def __init__(self, uri: str) -> None:
-        super().__init__()
-        self.place = uri
-        self._client: Any = None
-        self._experiment = self._parent = ""
-        self._is_synced = False  # whether `_logged` is what the server has
-        self._logged: dict[str, MLflowRun] = {}
-        check_uri(uri)
-        if urlsplit(uri).scheme == "file":
-            self._open()
+    name, package = "MLflow", "mlflow"
 
-    def begin(self, run: TrackedRun) -> None:
-        """Ask the server what it has of the run; create the run of the search if it has none."""
-        if self._is_synced:
-            return
-        if urlsplit(self.place).scheme in ("http", "https"):
-            _check_server_answers(self.place)
-        client = self._open()
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or run.name
-        found = client.get_experiment_by_name(name)
-        self._experiment = found.experiment_id if found else client.create_experiment(name)
-        self._logged = self._runs_of(run)
-        parent = self._logged.pop("", None)
-        if parent is None:
-            tags = {RUN_TAG: run.identity, "xortune.path": str(run.path)}
-            created = client.create_run(self._experiment, tags=tags, run_name=run.title)
-            parent = MLflowRun(created.info.run_id)
-        elif parent.status != STATUS[run.state]:
-            client.update_run(parent.place, status=STATUS[run.state])
-        self._parent, self._is_synced = parent.place, True
+    @property
+    def options(self) -> tuple[str, ...]:
+        """See `Tracker`."""
+        return ("--mlflow", self.uri)
 
-    def log(self, config: ConfigLog, run: TrackedRun) -> None:
-        """Log what the server lacks of a configuration."""
-        from mlflow.entities import Param
+    def place(self, run: Path) -> str:  # noqa: ARG002
+        """See `Tracker`."""
+        return self.uri
 
-        client, key = self._client, config.key
-        self._is_synced = False  # until all requests have succeeded
-        logged = self._logged.get(key)
-        if logged is None:
-            tags = {RUN_TAG: run.identity, KEY_TAG: key, PARENT_TAG: self._parent}
-            began = config.steps[0].at * 1000 or None
-            created = client.create_run(self._experiment, began, tags, run_name=key)
-            logged = self._logged[key] = MLflowRun(created.info.run_id)
-        if not logged.n:
-            names = mlflow_names(config.settings)
-            params = [Param(names[name], str(value)) for name, value in config.settings.items()]
-            for at in range(0, len(params), PARAMETERS_PER_REQUEST):
-                batch = params[at : at + PARAMETERS_PER_REQUEST]
-                client.log_batch(logged.place, params=batch)
-        metrics = [metric for s in config.steps if s.n > logged.n for metric in _mlflow_metrics(s)]
-        last = config.steps[-1]
-        if dict(config.certified) != dict(logged.certified):
-            metrics += _mlflow_metrics(TrackedStep(last.n, last.at, config.certified))
-        for at in range(0, len(metrics), METRICS_PER_REQUEST):
-            client.log_batch(logged.place, metrics=metrics[at : at + METRICS_PER_REQUEST])
-        logged.n, logged.certified = last.n, config.certified
-        if logged.status != STATUS[run.state]:
-            self._set_status(logged, run.state, last.at)
-        self._is_synced = True
-
-    def end(self, run: TrackedRun) -> None:
-        """Give the run of the search its status."""
-        self._set_status(MLflowRun(self._parent), run.state, 0)
-        self._is_synced = False  # others may log there before the next call
-
-    def _open(self) -> Any:
-        if self._client is None:
-            from mlflow.exceptions import MlflowException
-            from mlflow.tracking import MlflowClient
-
-            try:
-                self._client = MlflowClient(tracking_uri=self.place)
-            except MlflowException as error:
-                raise InputError(str(error), field="mlflow", place=self.place) from None
-        return self._client
-
-    def _runs_of(self, run: TrackedRun) -> dict[str, MLflowRun]:
-        """What the server has of each configuration, by key; by "" of the search."""
-        found: dict[str, MLflowRun] = {}
-        token: str | None = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment],
-                f"tags.`{RUN_TAG}` = '{run.identity}'",
-                max_results=RUNS_PER_PAGE,
-                page_token=token,
+    def check(self, output: str | os.PathLike[str] | None) -> None:  # noqa: ARG002
+        """Refuse what is no tracking URI, or has a password, which the manifest would show."""
+        check_type(self.package, self.uri, str, "the URI of a tracking server")
+        parts = urlsplit(self.uri)
+        if parts.password is not None:
+            raise InputError(
+                "has a password in it",
+                field=self.package,
+                place=f"{parts.scheme}://{parts.hostname}",
+                fix="give it in the environment: MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
             )
-            for one in page:
-                numbers = one.data.metrics
-                certified = {k: v for k, v in numbers.items() if k.startswith("certified_")}
-                found[one.data.tags.get(KEY_TAG, "")] = MLflowRun(
-                    one.info.run_id, int(numbers.get("n", 0)), certified, one.info.status
-                )
-            token = page.token
-            if not token:
-                return found
+        no_host = parts.scheme in ("http", "https") and not parts.hostname
+        if no_host or not re.match(r"(\w[\w+.-]*://|file:|databricks)", self.uri):
+            problem = f"{self.uri!r} is not a tracking URI"
+            raise InputError(problem, field=self.package, allowed=TRACKING_URIS)
 
-    def _set_status(self, logged: MLflowRun, state: State, at: int) -> None:
-        if state == "running":
-            self._client.update_run(logged.place, status=STATUS[state])
-        else:
-            with _no_links():
-                self._client.set_terminated(logged.place, STATUS[state], at * 1000 or None)
-        logged.status = STATUS[state]
+    def write(self, run: TrackedRun, configs: Iterable[ConfigLog]) -> None:
+        """Log what the server lacks."""
+        from mlflow.entities import Metric, Param
+        from mlflow.tracking import MlflowClient
+
+        _check_server_answers(self.uri)
+        client = MlflowClient(tracking_uri=self.uri)
+        named = os.environ.get("MLFLOW_EXPERIMENT_NAME") or run.name
+        found = client.get_experiment_by_name(named)
+        experiment = found.experiment_id if found else client.create_experiment(named)
+        filtered = f"tags.`{RUN_TAG}` = '{run.identity}'"
+        there = client.search_runs([experiment], filtered, max_results=MAX_RUNS)
+        runs = {one.data.tags.get(KEY_TAG, ""): one for one in there}
+        tags, status = {RUN_TAG: run.identity}, STATUS[run.state]
+        if "" not in runs:
+            path = {"xortune.path": str(run.path)}
+            runs[""] = client.create_run(experiment, tags=tags | path, run_name=run.title)
+        parent = runs[""].info
+        for config in configs:
+            if config.key not in runs:
+                own = tags | {KEY_TAG: config.key, PARENT_TAG: parent.run_id}
+                began = config.steps[0].at * 1000 or None
+                runs[config.key] = client.create_run(experiment, began, own, run_name=config.key)
+            info, data = runs[config.key].info, runs[config.key].data
+            params = [Param(n, str(v)) for n, v in mlflow_names(config.settings).items()]
+            for at in range(0, 0 if data.params else len(params), MAX_PARAMETERS):
+                client.log_batch(info.run_id, params=params[at : at + MAX_PARAMETERS])
+            certified = {n: v for n, v in data.metrics.items() if n.startswith("certified_")}
+            metrics = [
+                Metric(name, value, step.at * 1000, step.n)
+                for step in config.steps_after(int(data.metrics.get("n", 0)), certified)
+                for name, value in mlflow_names(step.metrics).items()
+            ]
+            for at in range(0, len(metrics), MAX_METRICS):
+                client.log_batch(info.run_id, metrics=metrics[at : at + MAX_METRICS])
+            if info.status != status:
+                client.update_run(info.run_id, status)
+        if parent.status != status:
+            client.update_run(parent.run_id, status)
 
 
-@contextmanager
-def _no_links() -> Iterator[None]:
-    """Keep MLflow from printing two lines on stdout for each run that ends."""
-    before = os.environ.get(NO_LINKS)
-    os.environ[NO_LINKS] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[NO_LINKS]
-        else:
-            os.environ[NO_LINKS] = before
-
-
-def _mlflow_metrics(step: TrackedStep) -> list[Any]:
-    from mlflow.entities import Metric
-
-    names = mlflow_names(step.metrics)
-    return [Metric(names[name], v, step.at * 1000, step.n) for name, v in step.metrics.items()]
-
-
-def mlflow_names(given: Iterable[str]) -> dict[str, str]:
-    """For each name one that MLflow accepts; no two are the same."""
-    names: dict[str, str] = {}
-    for name in given:
+def mlflow_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, each by a name that MLflow accepts; no two names are the same."""
+    named: dict[str, Any] = {}
+    for name, value in given.items():
         allowed = re.sub(r"[^\w.\- ]", "_", name)[:200]
         if not allowed.strip(". "):
             allowed = f"_{allowed}"
-        while allowed in names.values():
+        while allowed in named:
             allowed += "_"
-        names[name] = allowed
-    return names
+        named[allowed] = value
+    return named
 
 
 def _check_server_answers(uri: str) -> None:
     """Raise OSError at once if nothing answers: MLflow itself retries for minutes."""
     import requests
 
+    if urlsplit(uri).scheme not in ("http", "https"):
+        return
     try:
-        requests.get(uri, timeout=ANSWER_SECONDS, allow_redirects=False, stream=True).close()
-    except requests.exceptions.SSLError:
-        return  # a server answers; MLflow has its own settings for certificates
+        with suppress(requests.exceptions.SSLError):  # MLflow has its own settings for certificates
+            requests.get(uri, timeout=ANSWER_SECONDS, allow_redirects=False, stream=True).close()
     except requests.RequestException as error:
-        reason = type(error).__name__
-        raise OSError(f"nobody answers at {uri}: {reason}") from None
+        raise OSError(f"nobody answers at {uri}: {type(error).__name__}") from None
 
 
 # -------------------------------------------------------------------------------------------------
 # Weights & Biases: one of its runs for each configuration, all of a search in one group.
 #
 # W&B keeps each of its runs in a directory of its own. A note in it says what was logged of the
-# configuration, so a second call logs nothing twice. Offline a directory is replaced when seeds
-# were added, so that `wandb sync` takes it as it is; therefore nothing is written offline while a
-# search runs.
+# configuration. Offline a directory is replaced when seeds were added, so that `wandb sync` takes
+# it as it is; therefore nothing is written offline while a search runs.
 
 NOTE = "xortune.json"
 
+SILENT_RUN: dict[str, Any] = {
+    "console": "off",
+    "silent": True,
+    **dict.fromkeys(("disable_git", "disable_code", "x_disable_meta", "x_disable_stats"), True),
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
+}
+"""Settings of W&B: record nothing of the program that logs."""
 
-class Wandb(Tracker):
-    """A project of W&B, online or (WANDB_MODE=offline) in files.
+
+@dataclass(frozen=True)
+class WandB(Tracker):
+    """A project of Weights & Biases, online or (WANDB_MODE=offline) in files.
 
     The files go to WANDB_DIR or into the run's directory; for a run in an object store into the
     working directory.
 
-    Args:
+    Attributes:
         project: its name, or ENTITY/NAME.
-
-    Raises:
-        InputError: the package is not installed, W&B is disabled, or nobody is logged in.
     """
 
-    name = "Weights & Biases"
-    package = "wandb"
+    project: str = "xortune"
 
-    def __init__(self, project: str) -> None:
-        super().__init__()
+    name, package = "Weights & Biases", "wandb"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """See `Tracker`."""
+        return ("--wandb", *([] if self == WandB() else [self.project]))
+
+    @property
+    def live(self) -> bool:
+        """See `Tracker`."""
+        return bool(self._mode != "offline")
+
+    @property
+    def _mode(self) -> Any:
         import wandb
 
-        entity, _, name = project.rpartition("/")
+        return os.environ.get("WANDB_MODE") or wandb.setup().settings.mode
+
+    def _folder(self, run: Path) -> Path:
+        default = Path.cwd() if isinstance(run, StoredPath) else run
+        return Path(os.environ.get("WANDB_DIR") or default)
+
+    def place(self, run: Path) -> str:
+        """See `Tracker`."""
+        return self.project if self.live else str(self._folder(run) / "wandb")
+
+    def check(self, output: str | os.PathLike[str] | None) -> None:  # noqa: ARG002
+        """See `Tracker`."""
+        allowed = "NAME or ENTITY/NAME"
+        check_type(self.package, self.project, str, allowed)
+        entity, _, name = self.project.rpartition("/")
         if not name.strip() or "/" in entity:
-            raise InputError(
-                f"{project!r} is not a project", field="wandb", allowed="NAME or ENTITY/NAME"
-            )
-        self._entity, self._project = entity or None, name
-        self._mode: Any = os.environ.get("WANDB_MODE") or wandb.setup().settings.mode
-        if self._mode == "disabled":
-            raise InputError(
-                "W&B is disabled here", field="wandb", fix="unset WANDB_MODE, or set it to offline"
-            )
-        self.live = self._mode != "offline"
-        if self.live:
-            _log_in()
-        self.place = project
-        self._folder = Path()
-        self._logged: dict[str, list[Logged]] = {}
+            raise InputError(f"{self.project!r} is not a project", field="wandb", allowed=allowed)
 
-    def begin(self, run: TrackedRun) -> None:
-        """Read the notes about what was logged of the run."""
-        default = Path.cwd() if isinstance(run.path, StoredPath) else run.path
-        self._folder = Path(os.environ.get("WANDB_DIR") or default)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if not self.live:
-            self.place = str(self._folder / "wandb")
-        self._logged = {}
-        for place in sorted(self._folder.glob(f"wandb/*run-*-{run.identity}-*/{NOTE}")):
-            note = json_of(place)
-            if note["project"] == self._project and note["mode"] == self._mode:
-                logged = Logged(str(place.parent), note["n"], note["certified"])
-                self._logged.setdefault(note["key"], []).append(logged)
-
-    def log(self, config: ConfigLog, run: TrackedRun) -> None:
-        """Log the new steps of a configuration, as a run of W&B that is then closed."""
+    def prepare(self) -> None:
+        """Check that somebody is logged in; on a terminal W&B may ask for the key."""
         import wandb
 
-        earlier = self._logged.get(config.key, [])
-        if any(logged.is_current(config) for logged in earlier):
-            return
+        if self._mode == "disabled":
+            fix = "unset WANDB_MODE, or set it to offline"
+            raise InputError("W&B is disabled here", field=self.package, fix=fix)
+        try:
+            why = "" if not self.live or wandb.login(verify=False) else "no API key"
+        except wandb.Error as error:
+            why = str(error)
+        if why:
+            raise InputError(
+                f"nobody is logged in to W&B ({why})",
+                field=self.package,
+                fix="`wandb login`, or WANDB_MODE=offline to write files only",
+            )
+
+    def write(self, run: TrackedRun, configs: Iterable[ConfigLog]) -> None:
+        """Log the new steps of each configuration, as a run of W&B that is then closed."""
+        folder, about = self._folder(run.path), {"project": self.project, "mode": self._mode}
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier: dict[str, dict[Path, Any]] = {}
+        for place in sorted(folder.glob(f"wandb/*run-*-{run.identity}-*/{NOTE}")):
+            known = json_of(place)
+            if about.items() <= known.items():
+                earlier.setdefault(known["key"], {})[place.parent] = known
+        for config in configs:
+            note = {**about, "key": config.key, "n": config.steps[-1].n}
+            note["certified"] = dict(config.certified)
+            there = earlier.get(config.key, {})
+            if note in there.values():
+                continue
+            written = self._write(config, run, folder)
+            (written / NOTE).write_text(json.dumps(note), encoding="utf-8")
+            for old in () if self.live else there:  # remove what is replaced and not yet synced
+                if old != written and not list(old.glob("*.synced")):
+                    shutil.rmtree(old)
+
+    def _write(self, config: ConfigLog, run: TrackedRun, folder: Path) -> Path:
+        """Log a configuration, and return the directory that W&B has made for it."""
+        import wandb
+
+        entity, _, project = self.project.rpartition("/")
         wandb_run = wandb.init(
-            entity=self._entity,
-            project=self._project,
-            dir=str(self._folder),
+            entity=entity or None,
+            project=project,
+            dir=str(folder),
             id=f"{run.identity}-{config.key}",
             name=config.key,
             group=run.title,
@@ -594,16 +534,7 @@ class Wandb(Tracker):
             mode=self._mode,
             reinit="create_new",
             resume="allow" if self.live else None,
-            settings=wandb.Settings(  # record nothing of the program that logs
-                console="off",
-                silent=True,
-                disable_git=True,
-                disable_code=True,
-                x_disable_meta=True,
-                x_disable_stats=True,
-                x_disable_machine_info=True,
-                x_save_requirements=False,
-            ),
+            settings=wandb.Settings(**SILENT_RUN),
         )
         try:
             for step in config.steps:
@@ -612,28 +543,4 @@ class Wandb(Tracker):
             wandb_run.summary.update(config.certified)
         finally:
             wandb_run.finish()
-        folder = Path(wandb_run.dir).parent
-        logged = Logged(str(folder), config.steps[-1].n, dict(config.certified))
-        note = {"key": config.key, "project": self._project, "mode": self._mode}
-        note |= {"n": logged.n, "certified": logged.certified}
-        (folder / NOTE).write_text(json.dumps(note), encoding="utf-8")
-        for old in () if self.live else earlier:  # remove what is replaced and not yet synced
-            if old.place != logged.place and not list(Path(old.place).glob("*.synced")):
-                shutil.rmtree(old.place)
-        self._logged[config.key] = [logged]
-
-
-def _log_in() -> None:
-    """Check that somebody is logged in to W&B; on a terminal W&B may ask for the key."""
-    import wandb
-
-    try:
-        why = "" if wandb.login(verify=False) else "no API key"
-    except wandb.Error as error:
-        why = str(error)
-    if why:
-        raise InputError(
-            f"nobody is logged in to W&B ({why})",
-            field="wandb",
-            fix="`wandb login`, or WANDB_MODE=offline to write files only",
-        )
+        return Path(wandb_run.dir).parent

@@ -19,7 +19,7 @@ from rich.text import Text
 from xortune.core.formats import config_text, count, duration, in_notebook, interval, plain
 from xortune.core.trainer import Reported
 from xortune.reports.document import blocks_of
-from xortune.runs.status import Progress, RunStatus, Span, not_above
+from xortune.runs.status import Progress, RunStatus, SeedsDone, Span, not_above
 
 # -------------------------------------------------------------------------------------------------
 # While it runs: a line and a bar on a terminal, a few plain lines elsewhere.
@@ -86,7 +86,7 @@ def display(
 
 @dataclass(frozen=True)
 class Display:
-    """Where work is shown. Each method returns the callback for its updates, None if quiet.
+    """Where work is shown. Each method returns a function that is told events; it shows progress.
 
     Attributes:
         bar: the progress bar, disabled off a terminal.
@@ -101,11 +101,16 @@ class Display:
     each: bool
     cell: Any = None
 
-    def search(self) -> Callable[[Progress], None] | None:
-        """For a search."""
+    def search(self) -> Callable[[object], None]:
+        """For a search, and the certificate at its end."""
         work = ShownWork(self, "" if self.quiet else "waiting for the first seed ...")
+        seeds = self.seeds()
 
-        def show(now: Progress) -> None:
+        def show(now: object) -> None:
+            if self.quiet or not isinstance(now, Progress):
+                seeds(now)
+                return
+
             def line(left: Span | None) -> str:
                 return progress_line(now, seconds_left=left)
 
@@ -115,27 +120,23 @@ class Display:
                 now.seeds_done, expected, now.pace.seeds, line, now.seconds_left, counts=is_result
             )
 
-        return None if self.quiet else show
+        return show
 
-    def seeds(self, what: str = "certifying") -> Callable[[int, int], None] | None:
-        """Callback (done, total) for fresh seeds."""
+    def seeds(self, what: str = "certifying") -> Callable[[object], None]:
+        """For seeds that are trained beside a search."""
         work = ShownWork(self)
 
-        def show(done: int, total: int) -> None:
-            text = f"{what}: {done:,}/{total:,} fresh seeds"
-            rest = "  now the report" if done == total else None
-            work.show(done, total, done, lambda left: text + (rest or _left(left)))
+        def show(now: object) -> None:
+            if self.quiet or not isinstance(now, SeedsDone):
+                return
+            text, rest = f"{what}: {now.done:,}/{now.total:,} fresh seeds", None
+            if now.solved is not None:
+                text = f"{what}: {now.solved:,}/{now.done:,} seeds solved"
+            elif now.done == now.total:
+                rest = "  now the report"
+            work.show(now.done, now.total, now.done, lambda left: text + (rest or _left(left)))
 
-        return None if self.quiet else show
-
-    def counts(self, most: int, what: str) -> Callable[[int, int], None] | None:
-        """Callback (k, n) for at most `most` seeds."""
-        work = ShownWork(self)
-
-        def show(k: int, n: int) -> None:
-            work.show(n, most, n, lambda left: f"{what}: {k:,}/{n:,} seeds solved{_left(left)}")
-
-        return None if self.quiet else show
+        return show
 
 
 def _left(seconds: Span | None) -> str:

@@ -403,6 +403,21 @@ class Progress:
         return self.pace.seconds_for(self.seeds_done, self.seeds_expected)
 
 
+@dataclass(frozen=True)
+class SeedsDone:
+    """How far the seeds of a certificate, a comparison, an `evaluate` or a `gate` are.
+
+    Attributes:
+        done: seeds with a result.
+        total: all seeds; of a gate at most so many.
+        solved: how many of `done` are solved; None for a certificate and a comparison.
+    """
+
+    done: int
+    total: int
+    solved: int | None = None
+
+
 LESS_THAN_ALL = 0.999
 """The share that is shown where more seeds may follow."""
 
