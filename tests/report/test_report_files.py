@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 import time
 from html import unescape
@@ -20,7 +19,6 @@ from reported import compared
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.formats import interval, measured
-from xortune.reports import files
 from xortune.reports import run as report
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import ConfigRow, markdown_text
@@ -71,24 +69,6 @@ def test_figures_are_written_as_pictures_if_asked_for(tmp_path):
     assert not (run.path / "report.md").exists()
     with pytest.raises(InputError, match=r"'jpg'; allowed: html, md, csv, tex, parquet, png, pdf"):
         write_report(run, formats=["jpg"])
-
-
-@pytest.mark.usefixtures("pictures")
-def test_another_process_draws_the_figures_of_a_large_run(run, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-
-    def written():
-        write_report(run, formats=["md"])
-        return {path.name: path.read_text() for path in (run.path / "figures").iterdir()}
-
-    here = written()
-    monkeypatch.setattr(files, "MANY_CONFIGS", 0)
-    monkeypatch.setattr(files, "svg", lambda _: pytest.fail("drawn here"))
-    assert written() == here
-    # Where that process fails, they are drawn here.
-    monkeypatch.setattr(files, "svg", lambda _: "drawn here")
-    monkeypatch.setattr(files, "svgs", divmod)
-    assert written() == dict.fromkeys(here, "drawn here")
 
 
 def test_nothing_is_removed_where_a_link_leads(tmp_path):

@@ -7,21 +7,18 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO
 
 from xortune.comparisons.sequential import SequentialComparison
-from xortune.core.background import background_process
 from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.core.files import ANOTHER_OUTPUT, writing
 from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
-from xortune.reports.drawing.matplotlib import DRAWS, pdf, png, svg, svgs
-from xortune.reports.figures import figures_of
+from xortune.reports.drawing.matplotlib import pdf, png, svg
 from xortune.reports.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, write_certificate
@@ -90,9 +87,6 @@ FORMATS = ("html", "md", "csv", "tex", "parquet")
 PICTURES = ("png", "pdf")
 """Further formats of the figures, for slides and papers."""
 
-MANY_CONFIGS = 10_000
-"""With more configs than this, another process draws the figures while the tables are written."""
-
 FIGURES = "figures"  # the folder of the figures of report.md
 
 
@@ -121,10 +115,7 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
         write_certificate(run.path, run.certificate, run.manifest)
     old = [f"{FIGURES}/{name}.{end}" for name in SECTION_OF for end in _pictures(formats)]
     old += [PRINTED] if "md" in formats else []
-    in_background = "md" in formats and len(run.results) > MANY_CONFIGS
-    with background_process(svgs, *DRAWS) if in_background else nullcontext() as draw:
-        drawn = None if draw is None else draw(figures_of(run))
-        _write(run.path, _files(run, formats, drawn), old, f"xortune report {run.path}")
+    _write(run.path, _files(run, formats), old, f"xortune report {run.path}")
 
 
 def _refuse_unknown(formats: Iterable[str], known: Sequence[str]) -> None:
@@ -176,11 +167,7 @@ def _write(
         raise InputError(problem, place=first.place, allowed=first.allowed, fix=first.fix)
 
 
-Drawn: TypeAlias = Callable[[], dict[str, str] | None]
-"""Waits for the SVG of figures that another process draws, by their names; None if it failed."""
-
-
-def _files(run: Run, formats: Sequence[str], drawn: Drawn | None) -> Iterator[tuple[str, Content]]:
+def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
     """The name of each file, and its content or what writes it."""
     if "csv" in formats:
         yield "table.csv", partial(write_csv, run.table)
@@ -190,24 +177,19 @@ def _files(run: Run, formats: Sequence[str], drawn: Drawn | None) -> Iterator[tu
         yield "seeds.parquet", partial(_parquet, seed_tables(run.results))
     if "tex" in formats:
         yield "table.tex", table_tex(run).encode()
-    yield from _shown("report", cache(lambda: run_document(run)), formats, FIGURES, drawn)
+    yield from _shown("report", cache(lambda: run_document(run)), formats, FIGURES)
     if "md" in formats and (printed := failure_log(run)) is not None:
         yield PRINTED, printed.encode()
 
 
 def _shown(
-    name: str,
-    document: Callable[[], Document],
-    formats: Sequence[str],
-    folder: str,
-    drawn: Drawn | None = None,
+    name: str, document: Callable[[], Document], formats: Sequence[str], folder: str
 ) -> Iterator[tuple[str, Content]]:
     """A document as a page and as Markdown; its figures come before the Markdown."""
     if "html" in formats:
         yield f"{name}.html", page(document()).encode()
     if endings := _pictures(formats):
-        known = (drawn and drawn()) or {}
-        draw = {"svg": lambda p: (known.get(p.name) or svg(p)).encode(), "png": png, "pdf": pdf}
+        draw = {"svg": lambda plot: svg(plot).encode(), "png": png, "pdf": pdf}
         for plot in document().plots:
             for end in endings:
                 yield f"{folder}/{plot.name}.{end}", draw[end](plot)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -71,15 +70,6 @@ def svg(plot: Plot) -> str:
     drawn = _saved(plot, "svg", {"Date": None, "Description": plain(plot.alt)})
     # Matplotlib ends lines with blanks, which some tools strip from a committed file.
     return "\n".join(line.rstrip() for line in drawn.decode().splitlines()) + "\n"
-
-
-DRAWS = "matplotlib.font_manager", "matplotlib.figure", "matplotlib.backends.backend_svg"
-"""The modules that draw an SVG."""
-
-
-def svgs(plots: Sequence[Plot]) -> dict[str, str]:
-    """The figures as SVG, by their names."""
-    return {plot.name: svg(plot) for plot in plots}
 
 
 def png(plot: Plot) -> bytes:
