@@ -400,9 +400,17 @@ def comparison(run):
     return xt.compare(outcomes, labels=["first", "second", "third"])
 
 
+@pytest.fixture(scope="module")
+def required(run, tmp_path_factory):
+    """The same results of a search that requires a rate."""
+    noted = {"objectives": [{**HIDDEN, "required": {"rate": 0.5, "alpha": 0.05}}]}
+    path = tmp_path_factory.mktemp("plots") / "required"
+    return write_run(path, list(run.evaluations), trainer="network", task="xor", **noted)
+
+
 @pytest.mark.parametrize("verb", VERBS)
-def test_both_libraries_draw_it_and_an_unknown_one_is_told(run, comparison, verb):
-    of = comparison if verb in OF_COMPARISONS else run
+def test_both_libraries_draw_it_and_an_unknown_one_is_told(run, required, comparison, verb):
+    of = comparison if verb in OF_COMPARISONS else required if verb == "plot_frontier" else run
     draw = getattr(xt, verb)
     figure = draw(of)
     assert isinstance(figure, go.Figure)

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from xortune.reports.plots import plot_decision_surface as plot_decision_surface
     from xortune.reports.plots import plot_differences as plot_differences
     from xortune.reports.plots import plot_failures as plot_failures
+    from xortune.reports.plots import plot_frontier as plot_frontier
     from xortune.reports.plots import plot_intermediate_values as plot_intermediate_values
     from xortune.reports.plots import plot_numbers as plot_numbers
     from xortune.reports.plots import plot_optimization_history as plot_optimization_history
@@ -105,7 +106,8 @@ _NAMES = {
     "reports.files": "write_comparison write_report",
     "reports.plots": (
         "plot_contour plot_decision_surface plot_differences "
-        "plot_failures plot_intermediate_values plot_numbers plot_optimization_history "
+        "plot_failures plot_frontier plot_intermediate_values plot_numbers "
+        "plot_optimization_history "
         "plot_parallel_coordinate plot_param_importances plot_pareto_front "
         "plot_profile plot_ranking plot_scores plot_seeds_spent plot_slice "
         "plot_success_by_epoch plot_wins"

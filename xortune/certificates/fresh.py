@@ -23,6 +23,7 @@ from xortune.core.errors import (
 )
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer, missing_seeds
+from xortune.racing.objectives import constrained
 from xortune.runs.certificate import (
     LEDGER,
     Certificate,
@@ -37,6 +38,7 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.runs.store import JOURNAL
+from xortune.spaces.model import MEASURED, SECONDS
 from xortune.spaces.neighbours import neighbours
 from xortune.stats.planning import seeds_for_lower_bound
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY
@@ -253,8 +255,26 @@ def _last(checks: Iterable[Evaluation]) -> tuple[int, list[Evaluation]]:
 
 
 def finalists_of(run: Run, top: int) -> list[ConfigResult]:
-    """The first `top` configurations of the search's order, without those that solved no seed."""
-    return [result for result in run.results[:top] if result.outcome.successes]
+    """The first `top` configurations of the search's order, without those that solved no seed.
+
+    Where a rate is required, these are the answer and its neighbours in the objective: of the
+    configurations that are better in it, and of those that are worse, each the first in the
+    search's order, of an objective that is as near as any.
+    """
+    if (objective := constrained(run.objectives)) is None:
+        return [result for result in run.results[:top] if result.outcome.successes]
+    results = run.results
+    if not results:
+        return []
+    cost = results.measured(objective) * (-1.0 if objective.maximize else 1.0)
+    solved = results.counts.k > 0
+    better, worse = solved & (cost < cost[0]), solved & (cost > cost[0])
+    if objective.number is None and objective.name not in (*MEASURED, SECONDS):
+        # Of a parameter the next value; what was measured has no next one.
+        better &= cost == cost[better].max(initial=-math.inf)
+        worse &= cost == cost[worse].min(initial=math.inf)
+    places = [np.flatnonzero(chosen)[:1] for chosen in (solved[:1], better, worse)]
+    return [results[int(at)] for at in np.concatenate(places).tolist()][:top]
 
 
 def _purposes(
@@ -262,6 +282,8 @@ def _purposes(
 ) -> list[Purpose]:
     """Return the purpose of each finalist of the request in that attempt."""
     finalists = finalists_of(run, request.top)
+    objective = constrained(run.objectives)
+    required = None if objective is None else objective.required
     return [
         Purpose(
             kind="certify",
@@ -279,6 +301,7 @@ def _purposes(
             neighbours=0,
             first=first,
             min_rate=request.min_rate,
+            required=None if required is None or request.min_rate else required.rate,
         )
         for rank, result in enumerate(finalists, 1)
     ]

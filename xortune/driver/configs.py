@@ -71,6 +71,7 @@ class ConfigState:
         seen: the results that decisions use.
         shown: all results that have finished, for the user.
         in_flight: decisions about it whose results are not used yet.
+        number: its place among the configurations in the order in which they are first proposed.
     """
 
     point: Point
@@ -79,6 +80,7 @@ class ConfigState:
     seen: ResultsByVersion = field(default_factory=ResultsByVersion)
     shown: ResultsByVersion = field(default_factory=ResultsByVersion)
     in_flight: int = 0
+    number: int = 1
 
     def next_rung(self, rungs: Sequence[int]) -> int:
         """Total seeds to grant so that those that count reach the next rung.

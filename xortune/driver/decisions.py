@@ -40,7 +40,9 @@ from xortune.driver.tally import Rooms, Tally
 from xortune.racing.grants import PROMOTION_SHARE, race_of, seeds_at_first
 from xortune.racing.objectives import (
     SeedSummary,
+    constrained,
     costs,
+    least_cost,
     numbers_named,
     only_rate,
     only_statistic,
@@ -50,7 +52,7 @@ from xortune.racing.objectives import (
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.status import Progress
 from xortune.spaces.grid import budget
-from xortune.spaces.model import SearchSpace
+from xortune.spaces.model import SECONDS, SearchSpace
 
 MAX_AHEAD = 6
 """Maximum number of decisions in flight about one configuration."""
@@ -186,14 +188,17 @@ class SearchDecisions:
         assert max_in_flight is not None or self.race is None  # without one nothing is learned
         self._weighs = self.race is not None and self.race.weighs
         self._names = numbers_named(space.objectives)
-        self._recorded = Recorded(known, self._names)
+        sole = constrained(space.objectives)
+        self._timed = sole is not None and sole.name == SECONDS
+        self._recorded = Recorded(known, self._names, timed=self._timed)
         # What is searched.
         self.configs: dict[str, ConfigState] = {}
-        by_numbers = only_statistic(space.objectives) is not None
+        by_numbers = only_statistic(space.objectives) is not None or bool(sole and self._names)
         self._finished = FinishedConfigs(numbers=by_numbers)
         learns = max_in_flight is not None
         self._flight = InFlight(as_they_come=learns and space.search.as_they_come)
         self._proposed, self._trials = 0, budget(space)
+        self._entered = 0  # configurations
         self._most_seeds = math.inf  # that may be granted in all; see `_end_proposals`
         self._halt: Halt | None = None
         # What is to be done.
@@ -287,8 +292,11 @@ class SearchDecisions:
         block = result.block
         if result.final:
             gained = None if result.outcome is None else self._summary(result.outcome)
+            if gained is not None and self._timed:  # as the journal has them
+                each = max(0.0, float(result.seconds)) / block.count
+                gained = replace(gained, timed_blocks=((each, block.count),))
             gained = self._gain(decision, block, gained, self._fingerprint)
-            self._tally.grow(decision.state.shown, self._fingerprint, block.first, gained)
+            self._tally.grow(decision.state, self._fingerprint, block.first, gained)
             self._count(decision, fresh=True)
         elif result.error == NOT_FINISHED or is_void(result.error):
             self._tally.dropped += block.count
@@ -470,6 +478,8 @@ class SearchDecisions:
         key = point.key
         if (state := self.configs.get(key)) is None:
             state = self.configs[key] = self._finished.of(point)
+            self._entered += 1
+            state.number = self._entered
         state.proposal = number
         if self.race is not None:
             self.race.enter(key)
@@ -497,7 +507,7 @@ class SearchDecisions:
                 self._gain(decision, one.block, one.seen, one.fingerprint)
                 end = max(end, one.block.seeds.stop)  # the ladder was another one
         for version, (first, gained) in decision.gained.parts.items():
-            self._tally.grow(state.shown, version, first, gained)
+            self._tally.grow(state, version, first, gained)
         missing = [range(start, end)]
         if known:
             missing = list(missing_seeds(range(start, end), [one.block for one in known]))
@@ -615,7 +625,10 @@ class SearchDecisions:
         if key in self._given_up:
             return
         seen, objectives = state.seen.counted, self._space.objectives
-        per_seed = None
+        per_seed, least = None, -math.inf
+        cost = () if only_rate(objectives) else costs(objectives, state.point, seen)
+        if (wanted := constrained(objectives)) is not None:
+            least = least_cost(wanted, seen, cost[0])
         if (sole := only_statistic(objectives)) is not None and sole.number is not None:
             per_seed = seed_costs(sole, seen.numbers[self._names.index(sole.number)])
         self.race.see(
@@ -623,7 +636,8 @@ class SearchDecisions:
             seen.k,
             seen.n,
             speed=tie_break(objectives, seen),
-            costs=() if only_rate(objectives) else costs(objectives, state.point, seen),
+            costs=cost,
+            least=least,
             seed_costs=per_seed,
         )
         for other, room in self._rooms.oldest():
@@ -646,6 +660,7 @@ class SearchDecisions:
         if state.in_flight or self.race is None:
             return True
         by_number = only_statistic(objectives) is not None
+        by_rate = only_rate(objectives) or constrained(objectives) is not None
         if not (state.seen.counted.k or by_number or self._weighs):
             return False
-        return not (by_number or only_rate(objectives)) or not self.race.is_stopped(key)
+        return not (by_number or by_rate) or not self.race.is_stopped(key)

@@ -37,6 +37,7 @@ class Recorded:
     Args:
         known: the lines.
         names: of the trainer's numbers that results have.
+        timed: whether results have the seconds of their blocks.
 
     Attributes:
         last_trial: the highest number of a trial that has a final line; -1 without any.
@@ -44,9 +45,12 @@ class Recorded:
         verdicts: keys of the configs that lines say are proven worse.
     """
 
-    def __init__(self, known: Sequence[Evaluation], names: Sequence[str]) -> None:
+    def __init__(
+        self, known: Sequence[Evaluation], names: Sequence[str], *, timed: bool = False
+    ) -> None:
         journal = Evaluations.of(known)
         self._lines, self._names, keys = journal.lines, names, journal.lines.keys
+        self._timed = timed
         config, trial = journal.column("config"), journal.column("proposal")
         final = journal.column("final") > 0
         # Of each trial the index of its config.
@@ -99,7 +103,14 @@ class Recorded:
                 epochs, line, solved, taken = more
                 numbers = (self._lines.numbers(line, name).tolist() for name in self._names)
                 timed = taken + epochs * (n - solved)
-                seen = SeedSummary(solved, n, timed, budget=epochs, numbers=(*map(tuple, numbers),))
+                seen = SeedSummary(
+                    solved,
+                    n,
+                    timed,
+                    budget=epochs,
+                    numbers=(*map(tuple, numbers),),
+                    timed_blocks=((self._lines.seconds[line] / n, n),) if self._timed else (),
+                )
             fingerprint = "" if version < 0 else self._lines.names[version]
             found.append(RecordedBlock(Block(point, start, n), bool(final), fingerprint, seen))
         return found

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.outcome import NO_SEEDS, SeedCount
-from xortune.driver.configs import ResultsByVersion
+from xortune.driver.configs import ConfigState
 from xortune.racing.objectives import (
     Numbers,
     SeedSummary,
+    constrained,
+    costs,
     numbers_named,
     only_statistic,
     statistic_value,
@@ -49,14 +51,13 @@ class Tally:
         self._results: Counter[tuple[float, ...]] = Counter()
         self._first: tuple[float, ...] = (math.inf,)
 
-    def grow(
-        self, shown: ResultsByVersion, fingerprint: str, first: int, more: SeedSummary
-    ) -> None:
+    def grow(self, state: ConfigState, fingerprint: str, first: int, more: SeedSummary) -> None:
         """Add results of one version to a configuration's, and update the best."""
         self.seeds += more.n
-        before = self._order(shown.counted) if shown.counted.n else None
+        shown = state.shown
+        before = self._order(state) if shown.counted.n else None
         shown.add(fingerprint, first, more)
-        after = self._order(shown.counted)
+        after = self._order(state)
         self._results[after] += 1
         if before is not None:
             self._results[before] -= 1
@@ -99,14 +100,28 @@ class _Order:
         self._names = numbers_named(space.objectives)
         self._by_counts = cache(self._key)
 
-    def __call__(self, seen: SeedSummary) -> tuple[float, ...]:
+    def __call__(self, state: ConfigState) -> tuple[float, ...]:
         """The criteria, the lower the better, then minus the seeds and the successes."""
+        seen = state.shown.counted
+        if constrained(self._objectives) is not None:
+            cost = costs(self._objectives, state.point, seen)
+            return self._key(seen.k, seen.n, number=state.number, known=cost)
         if not self._by_numbers:
             return self._by_counts(seen.k, seen.n)
         return self._key(seen.k, seen.n, seen.numbers)
 
-    def _key(self, k: int, n: int, numbers: tuple[Numbers, ...] = ()) -> tuple[float, ...]:
+    def _key(
+        self,
+        k: int,
+        n: int,
+        numbers: tuple[Numbers, ...] = (),
+        *,
+        number: int = 1,
+        known: tuple[float, ...] = (),
+    ) -> tuple[float, ...]:
         def cost(objective: Objective) -> NDArray[np.float64]:
+            if known:
+                return np.array(known)
             if not numbers:  # they only decide between equal counts, which are shown alike
                 return np.zeros(1)
             value = statistic_value(objective, numbers[self._names.index(objective.number or "")])
@@ -117,6 +132,7 @@ class _Order:
             self._rungs,
             k=np.array([k]),
             n=np.array([n]),
+            number=np.array([number]),
             epochs_to_solve=np.array([np.nan]),
             costs=cost,
         )

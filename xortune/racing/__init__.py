@@ -1,4 +1,13 @@
 """The race for seeds: who gets more, who is stopped; as a Ray scheduler and an Optuna pruner."""
 
-EXPORTS = ("gaussian_process", "grants", "objectives", "pruner", "race", "scheduler", "top_two")
+EXPORTS = (
+    "feasible",
+    "gaussian_process",
+    "grants",
+    "objectives",
+    "pruner",
+    "race",
+    "scheduler",
+    "top_two",
+)
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -3,8 +3,9 @@
 - `BestGrants` looks for the best success rate, by the rule of `racing.top_two`; it also says when
   a new configuration is worth more, and when the search ends.
 - `Grants` proves a rate, `front.FrontGrants` looks for a front, `halving.NumberGrants` for the best
-  of a user's number. Where new configurations remain, `driver.decisions` chooses between a
-  promotion and a new one, by `PROMOTION_SHARE`.
+  of a user's number, `feasible.FeasibleGrants` for the best of what reaches a required rate. Where
+  new configurations remain, `driver.decisions` chooses between a promotion and a new one, by
+  `PROMOTION_SHARE`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,16 @@ from typing import TypeAlias
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
+from xortune.racing.feasible import FeasibleGrants
 from xortune.racing.front import FrontGrants
 from xortune.racing.halving import NumberGrants
-from xortune.racing.objectives import cost_share, only_rate, only_statistic, worth
+from xortune.racing.objectives import (
+    constrained,
+    cost_share,
+    only_rate,
+    only_statistic,
+    worth,
+)
 from xortune.racing.race import ProvenRates, RaceRule, race_lower
 from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
 from xortune.spaces.grid import grid_size
@@ -263,7 +271,7 @@ def _low(successes: int, n: int) -> float:
 # -------------------------------------------------------------------------------------------------
 # The race of a space.
 
-SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants
+SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants | FeasibleGrants
 """The race of a search; see `Grants`."""
 
 
@@ -279,6 +287,9 @@ def race_of(space: SearchSpace) -> SeedRace | None:
     rule = RaceRule(space.seeds.ladder, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
     if (sole := only_statistic(space.objectives)) is not None:
         return NumberGrants(rule, share=cost_share(sole))
+    required = constrained(space.objectives)
+    if required is not None and required.required is not None:
+        return FeasibleGrants(rule, required.required)
     if not only_rate(space.objectives):
         return FrontGrants(rule)
     if weighs_seeds(space.objectives, space.stop):
@@ -293,16 +304,22 @@ def aim_of(space: SearchSpace) -> Aim:
 
 
 def refuse_unprovable(space: SearchSpace) -> None:
-    """Refuse a `stop: {proven_rate: ...}` that cannot end the search of a space.
+    """Refuse a `stop: {proven_rate: ...}`, or a required rate, that cannot be proven.
 
     Raises:
-        InputError: not even the first configuration proves such a rate if it solves all its seeds.
+        InputError: not even the first configuration proves the rate of a stop if it solves all its
+            seeds; or the last one not the required rate, and so may not be the answer.
     """
-    rate, most, alpha = space.stop.proven_rate, space.seeds.ladder[-1], space.seeds.alpha
-    if rate is None or (best := float(race_lower(most, most, 1, alpha=alpha))) >= rate:
-        return
+    most, alpha = space.seeds.ladder[-1], space.seeds.alpha
     # Later configurations need more seeds: see how alpha is spent in `racing.race`.
     number = space.search.trials or grid_size(space)
+    required = space.objectives[0].required
+    if required is None:
+        rate, first, place = space.stop.proven_rate, 1, ("stop", "proven_rate")
+    else:
+        rate, first, place = required.rate, number, ("require", "rate")
+    if rate is None or (best := float(race_lower(most, most, first, alpha=alpha))) >= rate:
+        return
 
     def enough(n: int) -> bool:
         return float(race_lower(n, n, number, alpha=alpha)) >= rate
@@ -315,8 +332,8 @@ def refuse_unprovable(space: SearchSpace) -> None:
     proves = f"{floor(best * 1e4) / 1e4:g}"
     raise InputError(
         f"{rate:g} can never be proven: {most:,} of {most:,} seeds prove {proves}",
-        field="stop.proven_rate",
-        place=space.at("stop", "proven_rate"),
+        field=".".join(place),
+        place=space.at(*place),
         allowed=f"at most {proves} with {most:,} seeds",
         fix=fix,
     )

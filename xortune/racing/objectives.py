@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from xortune.core.outcome import Outcome, SeedCount, valid_numbers
 from xortune.core.point import Point
-from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
+from xortune.racing.feasible import speaks_for
+from xortune.spaces.model import (
+    EPOCHS_TO_SOLVE,
+    FLAWLESS_SEEDS,
+    MEASURED,
+    SECONDS,
+    SUCCESS_RATE,
+    Objective,
+)
 from xortune.stats.numbers import interval_of_all, of_all, quantile_share
 from xortune.stats.proportions import expected_rate
 
@@ -45,8 +53,18 @@ def numbers_in(outcome: Outcome, name: str) -> NDArray[np.float64]:
 
 
 def only_statistic(objectives: Sequence[Objective]) -> Objective | None:
-    """The objective, if it is the only one and sums up a trainer's number; else None."""
-    return objectives[0] if len(objectives) == 1 and objectives[0].number is not None else None
+    """The objective, if it is the only one and sums up a trainer's number; else None.
+
+    None also where a rate is required, which comes first.
+    """
+    if len(objectives) != 1 or constrained(objectives) is not None:
+        return None
+    return objectives[0] if objectives[0].number is not None else None
+
+
+def constrained(objectives: Sequence[Objective]) -> Objective | None:
+    """The objective, if a configuration has to reach a rate before it counts; else None."""
+    return objectives[0] if objectives and objectives[0].required is not None else None
 
 
 def ties_of(objectives: Sequence[Objective]) -> Objective | None:
@@ -102,6 +120,24 @@ def statistic_interval(objective: Objective, numbers: Numbers) -> tuple[float, f
     return interval_of_all(_with_failed(objective, numbers), objective.statistic)
 
 
+TimedBlock: TypeAlias = tuple[float, int]
+"""Seconds of each seed of a block, and its seeds."""
+
+
+def seconds_of_seed(blocks: Iterable[TimedBlock]) -> float:
+    """The median seconds of a seed; a block counts by its seeds. inf without any block.
+
+    The first block of a worker also took the time of imports and compilation, which would decide
+    about a mean.
+    """
+    ordered = sorted(blocks)
+    half, seen = sum(n for _, n in ordered) / 2, 0
+    for seconds, n in ordered:
+        if (seen := seen + n) >= half:
+            return seconds
+    return math.inf
+
+
 MAX_TRAINED_EPOCHS = 2**31
 """Maximum epochs of a training, since a seed's epoch is an int32."""
 
@@ -116,6 +152,7 @@ class SeedSummary(SeedCount):
         crashed: seeds without an outcome.
         budget: epochs that a seed may take; 0 until there is an outcome.
         numbers: for each of `numbers_named` a number of each seed; NaN where the seed failed.
+        timed_blocks: seconds of a seed, and how many seeds, of each block; empty if nobody asks.
     """
 
     k: int = 0
@@ -124,6 +161,7 @@ class SeedSummary(SeedCount):
     crashed: int = 0
     budget: int = 0
     numbers: tuple[Numbers, ...] = ()
+    timed_blocks: tuple[TimedBlock, ...] = ()
 
     def __add__(self, more: SeedSummary) -> SeedSummary:
         """The results of both; `more` are those of other seeds."""
@@ -137,6 +175,7 @@ class SeedSummary(SeedCount):
             self.crashed + more.crashed,
             max(self.budget, more.budget),
             numbers,
+            self.timed_blocks + more.timed_blocks,
         )
 
     @property
@@ -169,8 +208,10 @@ def sampler_values(
 
     A success rate alone is `worth`, which also decides between equal counts. Beside others it is
     `expected_rate`, epochs to solve are `log_epochs_to_solve`, a parameter is its value, and a
-    statistic of numbers is `sampler_value`.
+    statistic of numbers is `sampler_value`. Where a rate is required, it is `required_value`.
     """
+    if (objective := constrained(objectives)) is not None:
+        return (required_value(objective, seen, *costs(objectives, point, seen)),)
     if only_rate(objectives):
         return (worth(seen.k, seen.n, tie_break(objectives, seen)),)
     values = {
@@ -178,6 +219,22 @@ def sampler_values(
         EPOCHS_TO_SOLVE: log_epochs_to_solve(seen),
     }
     return _values(objectives, point, seen, values, sampler_value)
+
+
+def required_value(objective: Objective, seen: SeedSummary, cost: float) -> float:
+    """The sampler's value where a rate is required: whether it may be reached, then the cost.
+
+    While the seeds of a configuration speak for the rate (`feasible.speaks_for`) it is c = cost /
+    (1 + |cost|), in [-1, 1]; otherwise 1 + the expected rate of failure, which is worse. Samplers
+    that only compare values, such as TPE, so prefer first what may reach the rate, then what costs
+    less: the rule of Deb (2000), An efficient constraint handling method for genetic algorithms.
+    """
+    assert objective.required is not None
+    if speaks_for(seen.k, seen.n, objective.required.rate):
+        value = cost / (1 + abs(cost)) if math.isfinite(cost) else 1.0
+    else:
+        value = 2.0 - expected_rate(seen.k, seen.n)
+    return -value if objective.maximize else value
 
 
 def _values(
@@ -204,6 +261,8 @@ def _values(
 def sampler_value_names(objectives: Sequence[Objective]) -> list[str]:
     """Names of the sampler's values, for people who look at its study."""
     known = {SUCCESS_RATE: "expected success rate", EPOCHS_TO_SOLVE: "ln of epochs to solve"}
+    if (sole := constrained(objectives)) is not None:
+        return [f"{sole.name}, if the required rate may be reached"]
     if only_rate(objectives):
         ties = ties_of(objectives)
         known[SUCCESS_RATE] += (
@@ -219,6 +278,7 @@ def estimates(
     values = {
         SUCCESS_RATE: seen.rate,
         EPOCHS_TO_SOLVE: seen.spent / seen.k if seen.k else math.inf,
+        SECONDS: seconds_of_seed(seen.timed_blocks),
     }
     return _values(objectives, point, seen, values, statistic_value)
 
@@ -227,6 +287,21 @@ def costs(objectives: Sequence[Objective], point: Point, seen: SeedSummary) -> t
     """The estimates of all but the success rate, with the sign by which less is better."""
     pairs = zip(objectives, estimates(objectives, point, seen), strict=True)
     return tuple(-v if o.maximize else v for o, v in pairs if o.name != SUCCESS_RATE)
+
+
+def least_cost(objective: Objective, seen: SeedSummary, cost: float) -> float:
+    """The cost that a configuration may have at least, where `cost` was measured so far.
+
+    A parameter is known. Of a number it is the lower end of its 95 % interval; of what else is
+    measured nothing is known before the first `FLAWLESS_SEEDS` seeds.
+    """
+    if objective.number is not None:
+        interval = interval_of_all(
+            seed_costs(objective, seen.numbers[0]), objective.statistic or ""
+        )
+        return -math.inf if interval is None else interval[0]
+    is_measured = objective.name in (*MEASURED, SECONDS)
+    return -math.inf if is_measured and seen.n < FLAWLESS_SEEDS else cost
 
 
 def worth(successes: int, n: int, liked: float) -> float:

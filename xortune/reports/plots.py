@@ -17,7 +17,15 @@ from xortune.comparisons.runs import RunComparison
 from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
-from xortune.reports.figures import comparisons, distributions, history, ranking, seeds, surface
+from xortune.reports.figures import (
+    comparisons,
+    distributions,
+    frontier,
+    history,
+    ranking,
+    seeds,
+    surface,
+)
 from xortune.reports.figures import parameters as over_parameters
 from xortune.runs.run import Run, load_run
 
@@ -127,6 +135,12 @@ def plot_failures(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -
 def plot_optimization_history(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """The best so far, by the lower end of its interval, over the cost of the search."""
     return history.optimization_history(_loaded(run))
+
+
+@_verb("no rate is required")
+def plot_frontier(run: Runlike, *, backend: Backend = "plotly") -> Any:
+    """The objective against the success rate, where a rate is required."""
+    return frontier.frontier(_loaded(run))
 
 
 @_verb("no config with the full seeds, or one objective only, which has no front")

@@ -59,6 +59,7 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import figures_of
+from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
 from xortune.reports.parameters import columns_of
 from xortune.reports.scripts import task_argument
@@ -71,6 +72,7 @@ from xortune.stats.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval
 
 SECTION_OF = {
     "ranking": "configs",
+    "frontier": "required",
     "front": "front",
     "importance": "parameters",
     "slices": "parameters",
@@ -108,6 +110,7 @@ def run_document(run: Run) -> Document:
         "twice": two_results(run.manifest),
         "finalists": () if certificate is None else certificate.finalists,
         "front": front_table(run),
+        "required": required_rate(run),
         "neighbours": neighbour_table(run),
         "fewer": _fewer(run),
         # What decides whether a seed is solved, for words.md.jinja.

@@ -44,6 +44,7 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import shortened
 from xortune.reports.figures.common import KEY
+from xortune.reports.figures.frontier import required_rate
 from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
 from xortune.reports.run import config_table, front_table
@@ -276,6 +277,8 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         bar=_Shown(Column(""), bars, styles),
         order=[effect.name for effect in report.effects],
     )
+    if (required := required_rate(run)) is not None:
+        _print(console, *required.sentences)
     if (front := front_table(run)) is not None:
         _print(console, f"The Pareto front. {front.about}")
         if front.results:

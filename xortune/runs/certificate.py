@@ -17,8 +17,8 @@ from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.manifest import as_json, provenance
 from xortune.runs.store import replace_file
-from xortune.stats.anytime import anytime_lower
-from xortune.stats.proportions import clopper_pearson_lower
+from xortune.stats.anytime import anytime_lower, anytime_upper
+from xortune.stats.proportions import clopper_pearson_lower, clopper_pearson_upper
 from xortune.stats.sequential import boundary
 
 # -------------------------------------------------------------------------------------------------
@@ -53,6 +53,10 @@ from xortune.stats.sequential import boundary
 # alpha. That alpha needs no further split: the least bound exceeds the lowest rate only if the
 # bound of the configuration with this rate does (an intersection-union test; Berger, 1982,
 # Technometrics 24). The second bounds hold together with the same confidence, a separate promise.
+#
+# **A required rate** puts finalists that are proven to reach it first, in the search's order: the
+# answer is the first of them. Upper bounds, each at the finalist's own alpha, say which finalist
+# does not reach it. They hold together with the same confidence, a separate promise too.
 
 Bound: TypeAlias = Literal["clopper-pearson", "anytime", "sequence"]
 
@@ -96,6 +100,7 @@ class CertifiedResult(SeedCount):
         neighbourhood_bound: lower bound of the lowest success rate among it and its neighbours;
             None without neighbours, or while seeds of one are missing.
         attempt: the number of the attempt that trained these seeds.
+        upper_bound: of the success rate; None where `lower_bound` is, and of a sequence.
     """
 
     key: str
@@ -108,6 +113,7 @@ class CertifiedResult(SeedCount):
     neighbours: tuple[Neighbour, ...] = field(default=(), repr=False)
     neighbourhood_bound: float | None = None
     attempt: int = 1
+    upper_bound: float | None = None
 
     @property
     def gap(self) -> float:
@@ -131,10 +137,12 @@ class Attempt:
         confidence: of all its bounds together: 1 minus its share of alpha.
         complete: whether every finalist has all its seeds, and so has every neighbour if the
             bounds of neighbourhoods order the finalists.
-        finalists: ordered by the bound of `by`, highest first, then in the search's order.
+        finalists: ordered by the bound of `by`, highest first, then in the search's order. Where a
+            rate is required, those that are proven to reach it are first, in the search's order.
         by: the bound that orders them: each finalist's own, or that of its neighbourhood.
         fingerprints: of what trained its blocks; the run's manifest has the details.
         min_rate: the rate that a sequence proves; None for other attempts.
+        required: the rate that the search requires; None where none is.
         spent: its number among the attempts whose risks are added up; see `share_of`.
         account: in the ledger beside the run; None if only the run's own attempts are counted.
     """
@@ -148,6 +156,7 @@ class Attempt:
     by: Criterion = "own"
     fingerprints: tuple[str, ...] = ()
     min_rate: float | None = None
+    required: float | None = None
     spent: int = 1
     account: str | None = field(default=None, compare=False)
 
@@ -232,7 +241,7 @@ class Certificate:
                 before = largest.get(found.key, found)
                 if _place(found, latest.by)[:2] <= _place(before, latest.by)[:2]:
                     largest[found.key] = found
-        return tuple(sorted(largest.values(), key=lambda found: _place(found, latest.by)))
+        return _ordered(largest.values(), latest.by, latest.required)
 
     @property
     def best(self) -> CertifiedResult:
@@ -282,6 +291,13 @@ def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
     if bound == "anytime":
         return float(anytime_lower(k, n, alpha=alpha))
     return float(clopper_pearson_lower(k, n, confidence=1 - alpha))
+
+
+def upper_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
+    """An upper bound of the success rate; as `lower_bound`."""
+    if bound == "anytime":
+        return float(anytime_upper(k, n, alpha=alpha))
+    return float(clopper_pearson_upper(k, n, confidence=1 - alpha))
 
 
 def purpose_of(line: Evaluation) -> Purpose:
@@ -384,12 +400,13 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         bound=bound,
         confidence=1 - risk_of(last.number, last.confidence, 1),
         complete=complete,
-        finalists=tuple(sorted(results, key=lambda finalist: _place(finalist, last.by))),
+        finalists=_ordered(results, last.by, last.required),
         by=last.by,
         fingerprints=tuple(
             sorted({line.fingerprint for line in lines if line.fingerprint is not None})
         ),
         min_rate=last.min_rate,
+        required=last.required,
         spent=last.number,
         account=last.account,
     )
@@ -399,6 +416,18 @@ def _place(finalist: CertifiedResult, by: Criterion) -> tuple[float, float, int]
     own = finalist.lower_bound or 0.0
     first = own if by == "own" else finalist.neighbourhood_bound or 0.0
     return (-first, -own, finalist.rank)
+
+
+def _ordered(
+    finalists: Iterable[CertifiedResult], by: Criterion, required: float | None
+) -> tuple[CertifiedResult, ...]:
+    """The finalists by their bounds; see `Attempt.finalists`."""
+
+    def place(one: CertifiedResult) -> tuple[float, ...]:
+        reaches = required is not None and (one.lower_bound or 0.0) >= required
+        return (not reaches, one.rank if reaches else 0, *_place(one, by))
+
+    return tuple(sorted(finalists, key=place))
 
 
 def _certified(
@@ -413,13 +442,14 @@ def _certified(
 ) -> CertifiedResult:
     purpose = purpose_of(lines[0])
     k, n = sum(map(_solved, lines)), sum(line.block.count for line in lines)
-    lower = least = None
+    lower = least = upper = None
     if step is not None:
         lower = step.bound
         if step.n:  # otherwise only later blocks are finished so far
             k, n = step.k, step.n
     elif n == seeds or bound == "anytime":
         lower = lower_bound(k, n, alpha=alpha, bound=bound)
+        upper = upper_bound(k, n, alpha=alpha, bound=bound)
     if measured and lower is not None:
         bounds = (clopper_pearson_lower(o.k, o.n, confidence=1 - alpha) for o in around)
         least = min([lower, *map(float, bounds)])
@@ -433,6 +463,7 @@ def _certified(
         k=k,
         n=n,
         lower_bound=lower,
+        upper_bound=upper,
         confidence=1 - alpha,
         neighbours=around,
         neighbourhood_bound=least,
@@ -528,6 +559,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
                 "complete": attempt.complete,
                 "by": attempt.by,
                 **({} if attempt.min_rate is None else {"min_rate": attempt.min_rate}),
+                **({} if attempt.required is None else {"required": attempt.required}),
                 "made": list(attempt.fingerprints),
                 "finalists": [_finalist_json(found) for found in attempt.finalists],
             }
@@ -567,6 +599,7 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
         **_fresh(found),
         "rate": found.rate,
         "lower_bound": found.lower_bound,
+        "upper_bound": found.upper_bound,
         "confidence": found.confidence,
         "search_rank": found.rank,
         "search_k": found.search.k,

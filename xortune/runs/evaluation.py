@@ -110,6 +110,8 @@ class Purpose:
         neighbours: of all finalists of the attempt together; 0 if none are measured.
         first: first seed of the attempt; for a neighbour the first seed of all neighbours.
         min_rate: the rate that the attempt proves, finalist after finalist; None otherwise.
+        required: the rate that the search requires: finalists that are proven to reach it are
+            first, in the search's order; None where none is required.
         spent: the attempt's number among all whose risks are added up, which says its share; the
             number of the attempt if None.
         account: of the ledger beside the run, in which these attempts are counted; None if they are
@@ -133,6 +135,7 @@ class Purpose:
     neighbours: Successes
     first: Annotated[int, Field(ge=0, lt=2**32)] | None
     min_rate: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, _NotNull] = None
+    required: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, _NotNull] = None
     spent: Annotated[Annotated[int, Field(ge=1, le=MAX_IN_ACCOUNT)] | None, _NotNull] = None
     account: Annotated[str | None, _NotNull] = None
 
@@ -289,7 +292,7 @@ def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> st
         line |= _details_fields(outcome.details, block.first)
     if evaluation.purpose is not None:
         purpose = dataclasses.asdict(evaluation.purpose)
-        for name in ("min_rate", "spent", "account"):
+        for name in ("min_rate", "required", "spent", "account"):
             if purpose[name] is None:
                 del purpose[name]
         line["purpose"] = purpose

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -18,7 +18,7 @@ from xortune.core.errors import InputError, check_type, kind_of
 from xortune.core.files import json_of, writing
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.store import as_path, replace_file
-from xortune.spaces.model import SUCCESS_RATE, Objective
+from xortune.spaces.model import SUCCESS_RATE, Objective, Requirement
 from xortune.stats.numbers import named_statistic
 
 MANIFEST, SPACE = "manifest.json", "space.yaml"
@@ -63,6 +63,13 @@ class _NotedSession(TypedDict):
     worker_seconds: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
 
 
+class _NotedRequirement(TypedDict):
+    """See `spaces.model.Requirement`."""
+
+    rate: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+
+
 class _NotedObjective(TypedDict):
     """See `spaces.model.Objective`."""
 
@@ -71,6 +78,7 @@ class _NotedObjective(TypedDict):
     number: NotRequired[str]
     failed: NotRequired[FiniteFloat]
     ties: NotRequired[_NotedObjective]
+    required: NotRequired[_NotedRequirement]
 
 
 @dataclass(frozen=True)
@@ -185,6 +193,7 @@ def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
         {"name": o.name, "direction": "maximize" if o.maximize else "minimize"}
         | {n: v for n in ("number", "statistic", "failed") if (v := getattr(o, n)) is not None}
         | ({} if o.ties is None else {"ties": noted_objectives([o.ties])[0]})
+        | ({} if o.required is None else {"required": asdict(o.required)})
         for o in objectives
     ]
 
@@ -196,7 +205,8 @@ def objectives_of(manifest: Mapping[str, Any]) -> tuple[Objective, ...]:
         name, maximize = noted["name"], noted["direction"] == "maximize"
         number, statistic = (named_statistic(name) if "number" in noted else None) or (None, None)
         ties = read(noted["ties"]) if "ties" in noted else None
-        return Objective(name, maximize, number, statistic, noted.get("failed"), ties)
+        required = Requirement(**noted["required"]) if "required" in noted else None
+        return Objective(name, maximize, number, statistic, noted.get("failed"), ties, required)
 
     noted = manifest.get("objectives")
     return tuple(map(read, noted)) if noted else (Objective(SUCCESS_RATE, maximize=True),)

@@ -17,18 +17,28 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point, as_float
 from xortune.core.success import is_cost
+from xortune.racing.feasible import PROVEN, rate_state
 from xortune.racing.objectives import (
+    constrained,
     estimates,
     front,
     numbers_in,
     only_statistic,
+    seconds_of_seed,
     statistic_interval,
     statistic_value,
     summary_of,
     ties_of,
 )
 from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines
-from xortune.spaces.model import MEASURED, Objective, is_number
+from xortune.spaces.model import (
+    EPOCHS_TO_SOLVE,
+    MEASURED,
+    SECONDS,
+    Objective,
+    Requirement,
+    is_number,
+)
 from xortune.stats.numbers import STATISTICS, finite, summary
 
 if TYPE_CHECKING:
@@ -157,26 +167,39 @@ def criteria(
     *,
     k: NDArray[np.int64],
     n: NDArray[np.int64],
+    number: NDArray[np.int64],
     epochs_to_solve: NDArray[np.float64],
     costs: Callable[[Objective], NDArray[np.float64]],
 ) -> Iterator[NDArray[Any]]:
     """Who is first: the criteria of the order of C configurations, the lower value first.
 
-    A later one decides between configurations that are equal in all earlier ones.
+    A later one decides between configurations that are equal in all earlier ones. Where a rate is
+    required, those that are proven to reach it come first, by the objective; then those of which
+    nothing is proven, and last those that are proven not to reach it, by their rate.
 
     Args:
         objectives: of the search.
         rungs: of the run's ladder.
         k: shape (C,): seeds solved.
         n: shape (C,): seeds.
+        number: shape (C,): the places of the configurations in the order in which they were first
+            proposed, from 1, on which their shares of a race's risk depend.
         epochs_to_solve: shape (C,): NaN without a success.
-        costs: computes an objective on a trainer's numbers, shape (C,), so that less is better.
+        costs: computes an objective, shape (C,), so that less is better.
     """
+    required = constrained(objectives)
+    if required is not None and required.required is not None:
+        state = rate_state(k, n, number, required.required)
+        cost = costs(required)
+        yield state
+        yield np.where(state == PROVEN, cost, 0.0)
     if (objective := only_statistic(objectives)) is not None:
         # Higher rungs first: only numbers of equally many seeds are compared.
         yield -np.searchsorted(np.sort(np.array(rungs, np.int64)), n, "right")
         yield costs(objective)
     yield -wilson(k, n)[0]
+    if required is not None:
+        yield cost
     if (ties := ties_of(objectives)) is not None:
         yield costs(ties)
     yield np.nan_to_num(epochs_to_solve, nan=np.inf)
@@ -223,7 +246,7 @@ class ConfigResults(Sequence[ConfigResult]):
             self._budgets(starts, place),
             _sums(taken[self._places], starts),
         )
-        self._trials = self._proposals(evaluations)
+        self._trials, self._numbers = self._proposals(evaluations)
         self._made: dict[int, ConfigResult] = {}
 
     def _budgets(self, starts: NDArray[np.intp], place: str) -> NDArray[np.int64]:
@@ -253,13 +276,18 @@ class ConfigResults(Sequence[ConfigResult]):
             budgets[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
         return budgets
 
-    def _proposals(self, evaluations: Evaluations) -> NDArray[np.int64]:
+    def _proposals(self, evaluations: Evaluations) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The number of proposals of each configuration, and its place among the first ones."""
         final = evaluations.column("final") > 0
         config, proposal = (evaluations.column(name)[final] for name in ("config", "proposal"))
         order = np.lexsort((proposal, config))
         new = _begins(config[order]) | _begins(proposal[order])
         trials = np.bincount(config[order][new], minlength=len(self._lines.keys))
-        return trials[self._configs].astype(np.int64)
+        first = np.full(len(self._lines.keys), np.iinfo(np.int64).max)
+        np.minimum.at(first, config, proposal)
+        place = np.empty(len(self._configs), np.int64)
+        place[np.argsort(first[self._configs], kind="stable")] = np.arange(1, len(place) + 1)
+        return trials[self._configs].astype(np.int64), place
 
     def _criteria(self) -> Iterator[NDArray[Any]]:
         """See `criteria`; keys decide between configurations that are equal in all of them."""
@@ -268,6 +296,7 @@ class ConfigResults(Sequence[ConfigResult]):
             self._rungs,
             k=self._found.k,
             n=self._found.n,
+            number=self._numbers,
             epochs_to_solve=self._found.epochs_to_solve,
             costs=self._costs,
         )
@@ -275,13 +304,38 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def _costs(self, objective: Objective) -> NDArray[np.float64]:
         """float64, shape (C,): the objective, with the sign that makes less better."""
-        name, count = objective.number or "", len(self._configs)
+        values = self._measured(objective)
+        return -values if objective.maximize else values
+
+    def measured(self, objective: Objective) -> NDArray[np.float64]:
+        """float64, shape (C,): an objective of each configuration, by all its seeds."""
+        return self._ordered._measured(objective)
+
+    def rate_states(self, requirement: Requirement) -> NDArray[np.int64]:
+        """int64, shape (C,): what the search has proven of a required rate; see `rate_state`."""
+        return rate_state(self.counts.k, self.counts.n, self._numbers, requirement)
+
+    def _measured(self, objective: Objective) -> NDArray[np.float64]:
+        if objective.name == EPOCHS_TO_SOLVE:
+            return np.nan_to_num(self._found.epochs_to_solve, nan=np.inf)
+        if objective.name == SECONDS:
+            return np.array([self._seconds(i) for i in range(len(self._configs))])
+        if objective.number is None:
+            points = map(self._lines.point, self._configs.tolist())
+            return np.array([as_float(point[objective.name]) for point in points])
+        name, count = objective.number, len(self._configs)
         numbers = (
             [self._lines.numbers(line, name) for line in self._lines_of(i)] for i in range(count)
         )
         costs = (statistic_value(objective, np.concatenate(parts)) for parts in numbers)
-        values = np.fromiter(costs, float, count)
-        return -values if objective.maximize else values
+        return np.fromiter(costs, float, count)
+
+    def _seconds(self, at: int) -> float:
+        lines = self._lines_of(at)
+        sizes = self._lines.column("count", np.array(lines, np.int64)).tolist()
+        return seconds_of_seed(
+            (self._lines.seconds[line] / n, n) for line, n in zip(lines, sizes, strict=True)
+        )
 
     def _lines_of(self, at: int) -> list[int]:
         start = self._starts[at]
@@ -290,7 +344,7 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def _take(self, places: NDArray[np.int64]) -> None:
         self._found, self._made = self._found.at(places), {}
-        for name in ("_starts", "_sizes", "_configs", "_trials"):
+        for name in ("_starts", "_sizes", "_configs", "_trials", "_numbers"):
             setattr(self, name, getattr(self, name)[places])
 
     @cached_property

@@ -256,7 +256,7 @@ def _trainer(space: SearchSpace) -> object:
 
 
 def _goals(objectives: Sequence[Objective]) -> list[object]:
-    names = ("name", "direction", "failed")
+    names = ("name", "direction", "failed", "required")
     return [{n: goal[n] for n in names if n in goal} for goal in noted_objectives(objectives)]
 
 

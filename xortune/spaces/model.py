@@ -63,6 +63,9 @@ SUCCESS_RATE, EPOCHS_TO_SOLVE = "success_rate", "epochs_to_solve"
 MEASURED = {SUCCESS_RATE: True, EPOCHS_TO_SOLVE: False}
 """Objectives that the search measures, and whether more is better."""
 
+SECONDS = "seconds"
+"""The objective that is the measured seconds of a seed; only where a rate is required."""
+
 FLAWLESS_SEEDS = 8
 """A race gives a new configuration up to this many seeds at once, while none of them fails."""
 
@@ -567,12 +570,14 @@ def weighs_seeds(objectives: Sequence[Objective], stop: StopSettings) -> bool:
 def number_to_learn(space: SearchSpace) -> Objective | None:
     """The number that sampler auto learns: the objective, or what the rule judges. None: it is TPE.
 
-    It is TPE with several objectives, with conditional parameters, and where seeds are only solved
-    or not.
+    It is TPE with several objectives, with a required rate, with conditional parameters, and where
+    seeds are only solved or not.
     """
     if len(space.objectives) > 1 or any(parameter.when for parameter in space.parameters):
         return None
     [objective] = space.objectives
+    if objective.required is not None:
+        return None
     return objective.ties if objective.number is None else objective
 
 
@@ -586,15 +591,58 @@ class StopSettings:
 
 
 @dataclass(frozen=True)
-class ObjectiveSettings:
-    """What to optimize, and in which direction."""
+class RequireSettings:
+    """What a configuration has to reach before its objective counts."""
 
-    name: Annotated[Text, _about("success_rate, epochs_to_solve, a parameter or a number.")]
+    rate: Annotated[InnerShare, _about("Success rate to prove.")]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """The success rate that a configuration has to reach before its objective counts.
+
+    Attributes:
+        rate: at least.
+        alpha: the greatest probability that the search calls any configuration wrongly one that
+            reaches it, or one that does not.
+    """
+
+    rate: float
+    alpha: float
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """What to optimize, and in which direction: {minimize: NAME}, or name and direction."""
+
+    name: Annotated[
+        Text | None, _about("success_rate, epochs_to_solve, seconds, a parameter or a number.")
+    ] = None
     direction: Annotated[
         Literal["maximize", "minimize"] | None,
         _about("For a parameter (minimize if not given) or a number."),
     ] = None
     failed: Annotated[Number | None, _about("For a number: value of a failed seed.")] = None
+    minimize: Annotated[Text | None, _about("In place of name and direction.")] = None
+    maximize: Annotated[Text | None, _about("In place of name and direction.")] = None
+
+    def __post_init__(self) -> None:
+        """Take name and direction from `minimize` or `maximize`.
+
+        Raises:
+            InputError: there is no name, or more than one; its field is the key.
+        """
+        given = {one: name for one in ("minimize", "maximize") if (name := getattr(self, one))}
+        if (self.name is not None) + len(given) != 1 or (given and self.direction is not None):
+            raise InputError(
+                "is no objective with one name",
+                field="name" if self.name is not None else None,
+                allowed="{minimize: NAME}, {maximize: NAME}, or name: NAME with a direction",
+                fix="write one of them",
+            )
+        for direction, name in given.items():
+            object.__setattr__(self, "name", name)
+            object.__setattr__(self, "direction", direction)
 
 
 @dataclass(frozen=True)
@@ -610,6 +658,8 @@ class Objective:
         failed: the number of a failed seed; None: worse than any number.
         ties: for a success rate by a rule that judges a number, the median of that number, which
             decides between equal counts; else None.
+        required: the rate that a configuration has to reach first; None if none is required. Then
+            it is the only objective.
     """
 
     name: str
@@ -618,6 +668,7 @@ class Objective:
     statistic: str | None = None
     failed: float | None = None
     ties: Objective | None = None
+    required: Requirement | None = None
 
 
 # -------------------------------------------------------------------------------------------------
@@ -676,6 +727,10 @@ class SpaceFile:
             "With a trainer of your own its numbers too: accuracy_q10, accuracy_mean.",
         ),
     ] = (SUCCESS_RATE,)
+    require: Annotated[
+        RequireSettings | None,
+        _about("The objective counts only where this is proven: the smallest, the quickest that."),
+    ] = None
     start: Annotated[
         tuple[dict[str, Nestable], ...], _about("Complete configurations to evaluate first.")
     ] = ()
@@ -743,7 +798,7 @@ class SearchSpace:
 for _form in (
     *(Fixed, Choice, Range, CsvSettings, FunctionSettings, RegexMetric, CommandSettings),
     SearchSettings,
-    *(RaceSettings, SeedSettings, StopSettings, ObjectiveSettings, SpaceFile),
+    *(RaceSettings, SeedSettings, StopSettings, RequireSettings, ObjectiveSettings, SpaceFile),
 ):  # pydantic before 2.14 does not apply these to the schema of a field's class
     pydantic.with_config(extra="forbid", json_schema_extra={"description": _form.__doc__})(_form)
 

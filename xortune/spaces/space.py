@@ -23,6 +23,7 @@ from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
     MAX_PARAMETERS,
     MEASURED,
+    SECONDS,
     SUCCESS_RATE,
     Choice,
     CommandSettings,
@@ -34,6 +35,7 @@ from xortune.spaces.model import (
     Parameter,
     RaceSettings,
     Range,
+    Requirement,
     SearchSettings,
     SearchSpace,
     SpaceFile,
@@ -116,9 +118,9 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
     space = replace(space, parameters=_in_order(space, _parameters(space, file)))
     own = COMMAND if isinstance(file.trainer, CommandSettings) else file.trainer and OWN
     space = with_trainer(space, file)
-    space = replace(space, objectives=objectives_of(file.objectives, space))
+    space = replace(space, objectives=objectives_of(file, space))
     if space.seeds.race is not None:
-        best = weighs_seeds(space.objectives, space.stop)
+        best = weighs_seeds(space.objectives, space.stop) or file.require is not None
         rungs = (race_rungs if best else rungs_up_to)(space.seeds.race.max)
         space = replace(space, seeds=replace(space.seeds, ladder=rungs))
     if own:
@@ -487,12 +489,10 @@ SEVERAL = ("auto", "tpe", "nsgaii", "gp", "random", "grid")
 """Samplers for several objectives: they search for a front, or do not learn."""
 
 
-def objectives_of(
-    given: Iterable[str | ObjectiveSettings], space: SearchSpace
-) -> tuple[Objective, ...]:
+def objectives_of(file: SpaceFile, space: SearchSpace) -> tuple[Objective, ...]:
     """The objectives of a file, for a space whose parameters and rule are known."""
     objectives: list[Objective] = []
-    for index, form in enumerate(given):
+    for index, form in enumerate(file.objectives):
         objective = _objective(form, index, space)
         if objective.name in [other.name for other in objectives]:
             problem = f"{objective.name} is given twice"
@@ -500,6 +500,15 @@ def objectives_of(
             raise space.refusal(place, problem, "each objective once", "remove one of them")
         objectives.append(objective)
     names = [objective.name for objective in objectives]
+    if file.require is not None:
+        return (_required(objectives, file.require.rate, space),)
+    if SECONDS in names:
+        raise space.refusal(
+            ("objectives", names.index(SECONDS)),
+            f"{SECONDS}, and nothing says what a configuration has to reach",
+            f"{SECONDS} only with a required rate",
+            "add a line `require: {rate: 0.95}`, with your own rate",
+        )
     if not any(o.name in MEASURED or o.number is not None for o in objectives):
         raise space.refusal(
             ("objectives",),
@@ -515,14 +524,34 @@ def objectives_of(
     return tuple(objectives)
 
 
+def _required(objectives: Sequence[Objective], rate: float, space: SearchSpace) -> Objective:
+    """The objective among the configurations that reach a rate."""
+    [first, *others] = objectives
+    if others or first.name == SUCCESS_RATE:
+        raise space.refusal(
+            ("objectives",) if others else ("require",),
+            f"{len(objectives)} objectives with a required rate"
+            if others
+            else "a required rate, and no other objective",
+            "one objective beside the rate: a parameter, a number of your own trainer, "
+            f"{EPOCHS_TO_SOLVE} or {SECONDS}",
+            "write for instance `objectives: [{minimize: " + SECONDS + "}]`",
+        )
+    return replace(first, required=Requirement(rate, space.seeds.alpha))
+
+
 def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) -> Objective:
     place: tuple[str | int, ...] = ("objectives", index)
     if isinstance(form, str):
-        name, form = form, ObjectiveSettings(form)
-    else:
-        name = form.name
+        form = ObjectiveSettings(form)
+    name = form.name or ""
     parameter = next((p for p in space.parameters if p.name == name), None)
-    statistic = None if name in MEASURED or parameter is not None else named_statistic(name)
+    if name == SECONDS and parameter is not None:
+        raise space.refusal(
+            place, f"{name} is a parameter and what is measured", "one of them", "rename it"
+        )
+    measured = {**MEASURED, SECONDS: False}
+    statistic = None if name in measured or parameter is not None else named_statistic(name)
     if statistic is None and form.failed is not None:
         raise space.refusal(
             (*place, "failed"),
@@ -530,15 +559,17 @@ def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) ->
             f"failed only of a number of your own trainer: its name with {ENDINGS}",
             "leave it out",
         )
-    if statistic is None and name not in MEASURED:
+    if statistic is None and name not in measured:
         _check_parameter(name, parameter, place, space)
-    natural = MEASURED.get(name) if statistic is None else _rule_wants_more(statistic[0], space)
+    natural = measured.get(name) if statistic is None else _rule_wants_more(statistic[0], space)
     maximize = natural if form.direction is None else form.direction == "maximize"
     if natural not in (None, maximize):
         why = "" if statistic is None else f", and a success is {space.success}"
         allowed = "maximize" if natural else "minimize"
         problem = f"{form.direction} {name}{why}"
-        raise space.refusal((*place, "direction"), problem, allowed, "leave the direction out")
+        key = next((one for one in ("minimize", "maximize") if getattr(form, one)), "direction")
+        fix = "leave the direction out" if key == "direction" else f"write {allowed}: {name}"
+        raise space.refusal((*place, key), problem, allowed, fix)
     if statistic is None:
         return Objective(name, bool(maximize))
     if maximize is None:
@@ -589,7 +620,8 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
     """Refuse objectives that are no numbers in a trainer's normal form of a point."""
     for index, objective in enumerate(space.objectives):
         name, value = objective.name, point.get(objective.name)
-        if objective.number is None and name not in MEASURED and not is_number(value):
+        is_parameter = objective.number is None and name not in (*MEASURED, SECONDS)
+        if is_parameter and not is_number(value):
             raise space.refusal(
                 ("objectives", index),
                 f"{name} is not a number in the trained config: {quoted(value)}",
@@ -627,6 +659,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
     task, command = space.task, space.command
     rule = None if space.success is None else str(space.success)
     first = next(probes(space)).as_dict()
+    required = space.objectives[0].required
     learned = number_to_learn(space) if space.search.sampler == "auto" else None
     return {
         "name": space.name,
@@ -658,6 +691,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "least_seed_epochs": trials * ladder[0] * min(epochs) if epochs else None,
         "seed_epochs": trials * ladder[-1] * max(epochs) if epochs else None,
         "proven_rate": space.stop.proven_rate,
+        "required_rate": required and required.rate,
     }
 
 

@@ -46,6 +46,14 @@ def clopper_pearson_lower(
     return low
 
 
+def clopper_pearson_upper(
+    successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95
+) -> NDArray[np.float64]:
+    """Clopper and Pearson's exact upper bound; as `clopper_pearson_lower`, of the failures."""
+    k, m = whole_counts(successes, n)
+    return np.asarray(1 - clopper_pearson_lower(m - k, m, confidence=confidence), np.float64)
+
+
 def mcnemar_greater(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:
     """One-sided exact McNemar test of "A succeeds more often than B" on shared seeds.
 

@@ -13,13 +13,22 @@ import numpy as np
 
 from xortune.reports.document import cached_per_run
 from xortune.reports.drawing.model import Plot
-from xortune.reports.figures import distributions, history, parameters, ranking, seeds, surface
+from xortune.reports.figures import (
+    distributions,
+    frontier,
+    history,
+    parameters,
+    ranking,
+    seeds,
+    surface,
+)
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import Counts
 from xortune.runs.run import Run
 
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]], ...] = (
     (ranking.ranking, lambda *_: True),
+    (frontier.frontier, lambda *_: True),
     (distributions.success_by_epoch, lambda _, counts: counts.k.any() and counts.epochs.any()),
     (distributions.scores, lambda *_: True),
     (distributions.learning_curves, lambda *_: True),

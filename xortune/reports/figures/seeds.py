@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from xortune.core.formats import count, percent
 from xortune.core.outcome import Status
 from xortune.core.trainer import PROVEN_WORSE
-from xortune.racing.objectives import only_rate, only_statistic
+from xortune.racing.feasible import PROVEN, REFUTED
+from xortune.racing.objectives import constrained, only_rate, only_statistic
 from xortune.reports.analysis import Failures, busy_sentence, failures_of, report_of
 from xortune.reports.drawing.model import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.figures.common import (
@@ -45,6 +46,9 @@ class Stop(enum.Enum):
         "paused, others that cost no more do as well",
         "c",
     )  # of a front: no QUICKER, no AHEAD
+    REACHES = "proven to reach the rate, before all seeds", "best"
+    DEARER = "paused, one that costs no more reaches the rate", "c"
+    SHORT = "proven not to reach the rate", "b"  # of a required rate: no AHEAD, no WORSE
     WORSE = "proven worse than another", "b"
     UNSOLVED = "none of its first seeds solved", "d"
     ENDED = "the search ended first", "f"
@@ -64,16 +68,21 @@ def stops_of(run: Run) -> Stops:
     results, full = run.results, run.full_seeds
     k, n = results.counts.k, results.counts.n
     manifest, ladder = run.manifest, rungs_of(run.manifest)
+    required = constrained(run.objectives)
     stops: Stops = np.full(n.shape, Stop.AHEAD, np.object_)
     stops[k == n] = Stop.QUICKER
     if not only_rate(run.objectives):
-        stops[:] = Stop.DOMINATED
+        stops[:] = Stop.DOMINATED if required is None else Stop.DEARER
     if len(ladder) == 1 or not manifest.get("complete") or bool(manifest.get("proven")):
         stops[:] = Stop.ENDED
     if worse := set(run.evaluations.with_error(PROVEN_WORSE).keys):
         stops[[key in worse for key in results.keys]] = Stop.WORSE
     if len(ladder) > 1:
         stops[k == 0] = Stop.UNSOLVED
+    if required is not None and required.required is not None:
+        states = results.rate_states(required.required)
+        stops[states == REFUTED] = Stop.SHORT
+        stops[states == PROVEN] = Stop.REACHES
     if run.set_aside or not ladder or only_statistic(run.objectives):
         stops[:] = Stop.EARLY
     stops[n >= full] = Stop.FULL

@@ -1,0 +1,198 @@
+"""The race where a rate is required: the best of a cost among configurations that reach the rate.
+
+It is feasible-arm identification (Katz-Samuels and Scott 2019, Top feasible arm identification,
+AISTATS): an arm is feasible if its rate is at least the required one, and the answer is the
+feasible arm of the lowest cost. As in their algorithm an arm gets seeds only while it may be both,
+feasible and the cheapest; here the cost is a parameter, which is known, or measured beside.
+
+**What is proven.** Both bounds of a configuration's rate are those of `racing.race`, with the same
+shares of alpha. So with probability at least 1 - alpha every configuration that the race calls
+feasible reaches the rate, and none that reaches it is called infeasible: over all configurations
+and all looks together. A cost that is measured is the one measured so far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincc
+
+from xortune.racing.race import ProvenRates, RaceRule, race_share
+from xortune.racing.top_two import PRIOR_SHAPE
+from xortune.spaces.model import Requirement
+from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below
+
+PROVEN, OPEN, REFUTED = 0, 1, 2
+"""What is proven of a required rate: it is reached; nothing; it is not reached."""
+
+
+def rate_state(
+    successes: ArrayLike, n: ArrayLike, number: ArrayLike, requirement: Requirement
+) -> NDArray[np.int64]:
+    """`PROVEN`, `OPEN` or `REFUTED` of each configuration, by the bounds of `racing.race`.
+
+    Args:
+        successes: of all seeds of a configuration.
+        n: its seeds.
+        number: of the configuration, from 1, in the order in which they were first proposed.
+        requirement: the rate, and the risk that any of all these verdicts is wrong.
+    """
+    k, n = np.asarray(successes, np.float64), np.asarray(n, np.float64)
+    level = -np.log(requirement.alpha * race_share(number) / 2)
+    share = k / np.maximum(n, 1)
+    reaches = (share > requirement.rate) & (anytime_evidence_above(k, n, requirement.rate) > level)
+    fails = (share < requirement.rate) & (anytime_evidence_below(k, n, requirement.rate) > level)
+    return np.where(reaches, PROVEN, np.where(fails, REFUTED, OPEN))
+
+
+def chance_to_reach(successes: ArrayLike, n: ArrayLike, rate: float) -> NDArray[np.float64]:
+    """P(a configuration's rate is at least this), by the prior of `racing.top_two`."""
+    a, b = PRIOR_SHAPE
+    k = np.asarray(successes, np.float64)
+    return np.asarray(betaincc(k + a, np.asarray(n) - k + b, rate), np.float64)
+
+
+def speaks_for(successes: int, n: int, rate: float) -> bool:
+    """Whether seeds speak for the rate: it is at least as likely as before the first seed."""
+    return bool(chance_to_reach(successes, n, rate) >= chance_to_reach(0, 0, rate))
+
+
+class Arms(NamedTuple):
+    """C configurations in columns, each of shape (C,).
+
+    Attributes:
+        state: see `rate_state`.
+        chance: see `chance_to_reach`.
+        cost: of the objective, less is better; NaN before any result.
+        least: the cost that it may have at least: `cost` itself where that is known exactly.
+        more: bool: whether it has not had all its seeds.
+    """
+
+    state: NDArray[np.int64]
+    chance: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    least: NDArray[np.float64]
+    more: NDArray[np.bool_]
+
+
+def next_feasible(arms: Arms, rate: float) -> list[int]:
+    """The configurations that may be the answer, the one that gets seeds next first.
+
+    A configuration may be the answer while it may reach the rate, and cost less than each that is
+    proven to reach it. Those whose seeds speak for the rate, since it is at least as likely as
+    before the first seed, come first, from the lowest cost on: one of them is the answer, if any
+    is, and the others need no seeds once it is proven. Then the rest, the likeliest first: what
+    costs less than the answer has to be refuted.
+
+    The order follows Katz-Samuels and Scott (2019): first the arm of the best value among those
+    that seem feasible, then the arm that threatens it most.
+    """
+    bar = arms.cost[arms.state == PROVEN].min(initial=math.inf)
+    may = (arms.state == OPEN) & arms.more & (arms.least < bar)
+    hopeful = arms.chance >= chance_to_reach(0, 0, rate)
+    rows = np.flatnonzero(may)
+    order = np.lexsort(
+        (
+            rows,
+            -arms.chance[rows],
+            np.where(hopeful[rows], arms.cost[rows], math.inf),
+            ~hopeful[rows],
+        )
+    )
+    found: list[int] = rows[order].tolist()
+    return found
+
+
+_ROW = np.dtype(
+    [
+        ("k", "i8"),
+        ("n", "i8"),
+        ("state", "i8"),
+        ("chance", "f8"),
+        ("cost", "f8"),
+        ("least", "f8"),
+    ]
+)
+
+
+class FeasibleGrants(ProvenRates):
+    """A search's race with a required rate; like `grants.Grants`. A decision compares all."""
+
+    def __init__(self, rule: RaceRule, requirement: Requirement) -> None:
+        super().__init__(rule)
+        self._rule, self._requirement = rule, requirement
+        self._rows = np.zeros(0, _ROW)  # by number; n is 0 before the first look
+
+    def forget(self, name: Hashable) -> None:
+        """As `grants.Grants.forget`."""
+        number = self.enter(name)
+        if number <= len(self._rows):
+            self._rows[number - 1] = np.zeros((), _ROW)
+        rows = enumerate(self._rows[["k", "n"]].tolist(), 1)
+        self._race.forget(name, ((self._race.name_of(i), k, n) for i, (k, n) in rows if n))
+
+    def see(
+        self,
+        name: Hashable,
+        successes: int,
+        n: int,
+        *,
+        costs: tuple[float, ...],
+        least: float = -math.inf,
+        **_: object,
+    ) -> None:
+        """As `grants.Grants.see`, with the objective's cost, and how small that may be."""
+        number, have = self.enter(name), len(self._rows)
+        if number > have:
+            more = max(number, 2 * have) - have
+            self._rows = np.append(self._rows, np.zeros(more, _ROW))
+        self._race.see(name, successes, n)
+        row, rate = self._rows[number - 1], self._requirement.rate
+        # The bounds of all looks hold together, so what was proven once stays proven.
+        state = int(row["state"]) if row["n"] else OPEN
+        if state == OPEN:
+            state = int(rate_state(successes, n, number, self._requirement))
+        [cost] = costs
+        chance = float(chance_to_reach(successes, n, rate))
+        self._rows[number - 1] = successes, n, state, chance, cost, least
+
+    def next(
+        self,
+        busy: Mapping[Hashable, int],
+        *,
+        last: bool = False,  # noqa: ARG002
+        left: float = math.inf,
+    ) -> Hashable:
+        """The configuration to promote; None if there is none, or one in training decides first.
+
+        While one whose seeds speak for the rate is in training, none that costs more gets seeds:
+        they would be in vain if it is the answer.
+        """
+        if left <= 0:
+            return None
+        rows, rate = self._rows, self._requirement.rate
+        arms = Arms(
+            np.where(rows["n"] > 0, rows["state"], REFUTED),
+            rows["chance"],
+            rows["cost"],
+            rows["least"],
+            rows["n"] < self._rule.rungs[-1],
+        )
+        for row in next_feasible(arms, rate):
+            name = self._race.name_of(row + 1)
+            if name not in busy:
+                return name
+            if speaks_for(int(rows["k"][row]), int(rows["n"][row]), rate):
+                return None
+        return None
+
+    def is_stopped(self, name: Hashable) -> bool:
+        """Whether a configuration is proven not to reach the rate."""
+        row = self.enter(name) - 1
+        return row < len(self._rows) and bool(
+            self._rows["n"][row] and self._rows["state"][row] == REFUTED
+        )

@@ -1,0 +1,187 @@
+"""What is known of a required rate, and its figure: the objective against the rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.formats import number, plain, rounded_down, rounded_up
+from xortune.racing.feasible import OPEN, PROVEN, REFUTED
+from xortune.racing.objectives import constrained
+from xortune.reports.document import cached_per_run, lines_of
+from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Role, Rule, Series
+from xortune.reports.figures.common import (
+    LOG_FROM_RATIO,
+    counted,
+    described,
+    finished,
+    plot_of,
+    sampled,
+)
+from xortune.runs.certificate import CertifiedResult
+from xortune.runs.run import Run
+from xortune.spaces.model import Objective, Requirement
+
+DIGITS = 4
+"""Decimals of a bound, which is rounded away from the rate."""
+
+
+@dataclass(frozen=True)
+class RequiredRate:
+    """What is known of a required rate, C configurations in the order of the table.
+
+    Attributes:
+        objective: that counts where the rate is reached.
+        requirement: the rate, and the risk of the search's verdicts.
+        amounts: float64, shape (C,): the objective of each.
+        states: int64, shape (C,): see `racing.feasible.rate_state`.
+        sentences: for people.
+    """
+
+    objective: Objective
+    requirement: Requirement
+    amounts: NDArray[np.float64]
+    states: NDArray[np.int64]
+    sentences: tuple[str, ...]
+
+
+@cached_per_run
+def required_rate(run: Run) -> RequiredRate | None:
+    """What is known of the rate that a run requires; None if it requires none, or has no result."""
+    objective = constrained(run.objectives)
+    if objective is None or objective.required is None or not run.results:
+        return None
+    requirement = objective.required
+    amounts, states = run.results.measured(objective), run.results.rate_states(requirement)
+    cost = -amounts if objective.maximize else amounts
+    counts = {state: int((states == state).sum()) for state in (PROVEN, OPEN, REFUTED)}
+    name = plain(objective.name)
+    certificate = run.certificate
+    found = () if certificate is None else certificate.finalists
+    of_key = dict(zip(run.results.keys, amounts.tolist(), strict=True))
+    verdicts = [
+        " ".join([name, number(of_key[one.key]), verdict])
+        for one in found
+        if one.key in of_key
+        for verdict in _verdicts(one, requirement.rate)
+    ]
+    sentences = lines_of(
+        "required.txt.jinja",
+        name=name,
+        more=objective.maximize,
+        rate=requirement.rate,
+        alpha=requirement.alpha,
+        proven=counts[PROVEN],
+        open=counts[OPEN],
+        rivals=int(((states == OPEN) & (cost < cost[0])).sum()),
+        refuted=counts[REFUTED],
+        best=number(float(amounts[0])),
+        verdicts=verdicts,
+        confidence=certificate.confidence if certificate else None,
+    )
+    return RequiredRate(objective, requirement, amounts, states, tuple(sentences))
+
+
+def _verdicts(found: CertifiedResult, rate: float) -> Iterator[str]:
+    """What fresh seeds prove of a finalist: `reaches 0.95 (proven 0.957)`."""
+    low, high = found.lower_bound, found.upper_bound
+    if low is None:
+        return
+    below = f"{rounded_down(low, DIGITS):g}"
+    if low >= rate:
+        yield f"reaches {rate:g} (proven {below})"
+    elif high is not None and high < rate:
+        yield f"does not (at most {rounded_up(high, DIGITS):g})"
+    else:
+        above = "1" if high is None else f"{rounded_up(high, DIGITS):g}"
+        yield f"is not known to reach {rate:g} ({below} to {above})"
+
+
+KINDS: dict[int, tuple[str, Role]] = {
+    OPEN: ("nothing is proven", "muted"),
+    REFUTED: ("proven not to reach the rate", "b"),
+    PROVEN: ("proven to reach the rate", "best"),
+}
+"""The label and the role of each state, the last one on top."""
+
+
+def frontier(run: Run) -> Plot | None:
+    """The objective of each config against its rate; None if no rate is required."""
+    results, required = finished(run), required_rate(run)
+    if required is None:
+        return None
+    finite = np.flatnonzero(np.isfinite(required.amounts))
+    if not finite.size:
+        return None
+    drawn = finite[sampled(finite.size)]
+    amounts, states = required.amounts, required.states
+    layers: list[Layer] = [
+        Rule("y", required.requirement.rate, f"required: {required.requirement.rate:g}")
+    ]
+    for state, (label, role) in KINDS.items():
+        marks = tuple(
+            Mark(
+                float(amounts[at]),
+                results[at].outcome.rate,
+                y_ends=results[at].outcome.interval(),
+                text=f"{described(run, results[at])}: {counted(results[at].outcome)}; {label}",
+                key=results[at].key,
+            )
+            for at in drawn[states[drawn] == state].tolist()
+        )
+        if marks:
+            layers.append(Series(label, marks, role=role))
+    certificate = run.certificate
+    places = {key: at for at, key in enumerate(results.keys)}
+    fresh = tuple(
+        Mark(
+            float(amounts[places[one.key]]),
+            one.rate,
+            y_ends=(one.lower_bound, 1.0 if one.upper_bound is None else one.upper_bound),
+            text=f"{described(run, results[places[one.key]])}: {one.k:,} of {one.n:,} fresh seeds",
+            key=one.key,
+        )
+        for one in (certificate.finalists if certificate else ())
+        if one.key in places and one.lower_bound is not None
+    )
+    if fresh:
+        layers.append(Series("on fresh seeds, with both bounds", fresh, role="a", marker="diamond"))
+    values, name = amounts[drawn], plain(required.objective.name)
+    log = values.min() > 0 and values.max() / values.min() > LOG_FROM_RATIO
+    better = "more" if required.objective.maximize else "less"
+    reached = states[0] == PROVEN
+    return plot_of(
+        "frontier",
+        Panel(
+            Axis(
+                f"{name} ({better} is better)",
+                "log" if log else "number",
+                whole=bool((values == np.round(values)).all()),
+            ),
+            Axis("success rate", "rate"),
+            tuple(layers),
+        ),
+        name=name,
+        rate=required.requirement.rate,
+        best=number(float(amounts[0])) if reached else "",
+        described=described(run, results[0]),
+        count_of=counted(results[0].outcome),
+        states={
+            "proven": int((states == PROVEN).sum()),
+            "refuted": int((states == REFUTED).sum()),
+            "open": int((states == OPEN).sum()),
+        },
+        sizes=results.counts.n.tolist(),
+        fresh=[
+            (number(mark.x), f"{rounded_down(low, DIGITS):g}", f"{rounded_up(high, DIGITS):g}")
+            for mark in fresh
+            if mark.y_ends is not None
+            for low, high in [mark.y_ends]
+        ],
+        alpha=required.requirement.alpha,
+        drawn=len(drawn),
+        total=len(results),
+    )
