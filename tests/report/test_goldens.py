@@ -23,6 +23,9 @@ from xortune.reports.files import comparison_tex
 from xortune.reports.run import run_document, table_tex
 from xortune.runs.run import Run
 
+FOLDED = r"<details>\n<summary>.*</summary>\n\n.*\n\n</details>"
+FIGURE = rf"^!\[.*\]\(figures/([a-z-]+)\.svg\)\n\n(?:{FOLDED}|.*)\n\n"
+
 GOLDEN = Path(__file__).with_name("golden")
 
 
@@ -42,9 +45,9 @@ def test_the_report(made):
     name, found = made
     document = document_of(found)
     text = markdown_text(document)
-    figures = re.findall(r"^!\[.*\]\(figures/([a-z-]+)\.svg\)\n\n.*\n\n", text, re.MULTILINE)
+    figures = re.findall(FIGURE, text, re.MULTILINE)
     assert sorted(figures) == sorted(plot.name for plot in document.plots)
-    is_golden(f"{name}.md", re.sub(r"^!\[.*\n\n.*\n\n", "", text, flags=re.MULTILINE))
+    is_golden(f"{name}.md", re.sub(FIGURE, "", text, flags=re.MULTILINE))
 
 
 def test_the_table_for_a_paper(made):
@@ -67,9 +70,12 @@ def test_what_is_said_where_there_is_little_to_say(tmp_path):
     told = []
     for at, (name, make) in enumerate(RUNS.items()):
         text = markdown_text(run_document(make(tmp_path / f"r{at}")))
-        parts = re.split(r"^## ", text, flags=re.MULTILINE)
-        kept = [part for part in parts if part.startswith(("The answer", "The best subset"))]
-        told.append(f"# {name}\n\n" + "".join(f"## {part}" for part in kept))
+        kept = re.findall(
+            r"^(## The answer.*?)(?=^## |\Z)|^<summary>(The best subset.*?)</details>",
+            text,
+            re.MULTILINE | re.DOTALL,
+        )
+        told.append(f"# {name}\n\n" + "".join(answer or f"## {rest}" for answer, rest in kept))
     is_golden("answers.md", "".join(told))
 
 

@@ -34,7 +34,7 @@ def document(hostile):
 
 ALLOWED = {
     *("h1", "h2", "h3", "p", "strong", "code", "pre", "ul", "li", "img", "a"),
-    *("table", "thead", "tbody", "tr", "th", "td"),
+    *("table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
 }
 HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison"}
 """Values of a document of which it says only some."""

@@ -536,7 +536,7 @@ def test_what_the_neighbours_of_the_best_may_solve(tmp_path, trials, is_told):
     space["success"] = "score >= 0.5"
     run = xt.search(space, train=smooth, output=tmp_path / "run", workers=0, verbose=0)
     text = markdown(run).replace("`", "")
-    assert ("Are their neighbours good too?" in text) is is_told
+    assert ("Are the neighbours of the best good too?" in text) is is_told
     told = re.findall(r"\| (\w{16}) \| 8/8 \| (\d+\.?\d*) % \| x (0\.\d+) \|", text)
     assert len(told) == (5 if is_told else 0)
     at = {result.key: result.point["x"] for result in run.results}

@@ -24,6 +24,7 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
+from xortune.reports.parameters import differing
 from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
 from xortune.runs.results import (
     Score,
@@ -31,12 +32,14 @@ from xortune.runs.results import (
 from xortune.runs.run import Run
 from xortune.stats.proportions import unpaired_difference
 
+BOUND = "rate at least"  # the column of the lower bounds
 WORST = "worst neighbour"  # the last column of a certificate with neighbours
 
 
 def certified_table(certificate: Certificate, run: Run) -> Table:
     """The finalists, each with its largest bound; the attempt that has it, if they differ."""
     report = report_of(run)
+    differ = differing(certificate.finalists, report.varied) or report.varied
     score = report.score
     several = len({one.attempt for one in certificate.finalists}) > 1
     has_neighbours = any(one.neighbours for one in certificate.finalists)
@@ -45,7 +48,7 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
     heads += [WORST] if has_neighbours else []
     rows = [
         (
-            config_text(one.point, report.varied) or "the only setting",
+            config_text(one.point, differ) or "the only setting",
             f"{one.search.k}/{one.search.n} {one.search.rate_text}",
             f"{one.k}/{one.n} {one.rate_text}",
             _gap(one),
@@ -56,8 +59,18 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
         )
         for one in certificate.finalists
     ]
-    columns = numbers("search", "fresh seeds", "gap", "rate at least", *heads)
+    columns = numbers("search", "fresh seeds", "gap", BOUND, *heads)
     return table_of([*texts("configuration"), *columns], rows)
+
+
+def bound_first(table: Table) -> Table:
+    """The same with the bounds in the second column: what a telephone has no room for comes last."""
+    names = [column.name for column in table.columns]
+    order = [0, names.index(BOUND)]
+    order += [at for at in range(len(names)) if at not in order]
+    return table_of(
+        [table.columns[at] for at in order], [[row[at] for at in order] for row in table.rows]
+    )
 
 
 def _fresh_score(run: Run, score: Score, one: CertifiedResult) -> str:

@@ -290,8 +290,11 @@ def markdown_text(document: Document, figures: str = "figures/") -> str:
     """The document as Markdown, with its figures as `NAME.svg` in the folder `figures`."""
 
     def figure(plot: Plot) -> Markup:
-        note = _paragraph(escaped(plot.note))
-        return Markup(f"![{escaped(plot.alt)}]({figures}{plot.name}.svg)\n\n{note}")
+        picture = Markup(f"![{escaped(plot.alt)}]({figures}{plot.name}.svg)\n\n")
+        caption, rest = plot.caption
+        return picture + (
+            _folded(caption, _paragraph(escaped(rest))) if rest else _paragraph(escaped(caption))
+        )
 
     def configs() -> Markup:
         table = document.configs
@@ -300,15 +303,33 @@ def markdown_text(document: Document, figures: str = "figures/") -> str:
         rows = markdown_table(first_rows(table))
         return Markup(f"{some if table.total > PRINTED_CONFIGS else ''}{rows}\n\n")
 
-    return rendered(document, figure, configs)
+    return rendered(document, figure, configs, _folded)
+
+
+def _folded(summary: str, body: Markup) -> Markup:
+    """A part that a reader opens; GitHub interprets no Markdown in its summary."""
+    line = html.escape(_one_line(plain(summary)), quote=False)
+    return Markup(f"<details>\n<summary>{line}</summary>\n\n{body}</details>\n\n")
 
 
 def rendered(
-    document: Document, figure: Callable[[Plot], Markup], configs: Callable[[], Markup]
+    document: Document,
+    figure: Callable[[Plot], Markup],
+    configs: Callable[[], Markup],
+    folded: Callable[[str, Markup], Markup],
 ) -> str:
-    """The Markdown of a document; these functions render its figures and its table of configs."""
+    """The Markdown of a document.
+
+    These functions render its figures, its table of configs, and a part that is folded away: a
+    line that says what is in it, and its Markdown.
+    """
+
+    def fold(summary: str, caller: Callable[[], Markup]) -> Markup:
+        body = caller()
+        return folded(summary, body) if body.strip() else Markup("")
+
     template = in_markdown().get_template(document.template)
-    text = template.render(document.values, figure=figure, configs=configs)
+    text = template.render(document.values, figure=figure, configs=configs, fold=fold)
     return text.strip("\n") + "\n"
 
 

@@ -31,6 +31,7 @@ from xortune.reports.document import (
     Document,
     Table,
     environment,
+    fenced,
     rendered,
     table_of,
     texts,
@@ -44,6 +45,7 @@ from xortune.reports.scripts import FRESH_SEED, FRESH_SEEDS
 
 PLOTLY = "vendor/plotly-cartesian.min.js"
 
+NARROW = 4  # columns; a table of more is as wide as figures, others as text
 LONG = 30  # characters; a longer cell is at least half a telephone wide
 
 
@@ -100,7 +102,7 @@ def figure_html(plot: Plot, label: Callable[[str], str] = str, *, has_links: boo
         plot=plot,
         title=plain(plot.title),
         alt=plain(plot.alt),
-        note=plain(plot.note),
+        note=tuple(map(plain, plot.caption)),
         height=drawn["layout"]["height"],
         data=as_json(drawn),
         tables=[(about, table, label(about)) for about, table in data_tables(plot)],
@@ -119,7 +121,7 @@ class _Html:
         self._keys = {row.key for row in document.configs.rows} if document.configs else set()
         self._plots = {plot.name: plot for plot in document.plots}
         # HTML in a document is off. A fence, whose language only templates write, is the
-        # placeholder of a figure or of the table of configs.
+        # placeholder of a figure, of the table of configs, or of an end of a folded part.
         self._parser = MarkdownIt("commonmark", {"html": False}).enable("table")
         rules = {
             "fence": self._fence,
@@ -139,6 +141,9 @@ class _Html:
             self._document,
             lambda plot: Markup(f"```figure\n{plot.name}\n```\n\n"),
             lambda: Markup("```configs\n```\n\n"),
+            lambda summary, body: Markup(
+                f"{fenced(plain(summary), 'fold')}\n\n{body}```unfold\n```\n\n"
+            ),
         )
         tokens = self._parser.parse(text)
         starts = [at for at, token in enumerate(tokens) if token.type == "heading_open"]
@@ -177,6 +182,10 @@ class _Html:
             table, label = self._document.configs, self._label(token.meta["above"])
             return str(blocks().configs(table, label, as_json(embedded(table)), PAGE))
         text, language = token.content.removesuffix("\n"), token.info
+        if language == "fold":
+            return str(Markup('<details class="fold"><summary>{}</summary>\n<div>\n').format(text))
+        if language == "unfold":
+            return "</div>\n</details>\n"
         return str(blocks().code(text, language, self._label(language or "code")))
 
     def _code(self, tokens: Sequence[Token], at: int) -> str:
@@ -187,8 +196,11 @@ class _Html:
 
     def _table_open(self, tokens: Sequence[Token], at: int) -> str:
         label = self._label(tokens[at].meta["above"])
-        region = '<div class="scroll" tabindex="0" role="group" aria-label="{}">\n<table>\n'
-        return str(Markup(region).format(label))
+        end = next(i for i in range(at, len(tokens)) if tokens[i].type == "thead_close")
+        columns = sum(token.type == "th_open" for token in tokens[at:end])
+        few = " few" if columns <= NARROW else ""
+        region = '<div class="scroll{}" tabindex="0" role="group" aria-label="{}">\n<table>\n'
+        return str(Markup(region).format(few, label))
 
 
 def _rule(draw: Callable[[Sequence[Token], int], str]) -> Callable[..., str]:
@@ -259,7 +271,7 @@ def literal(given: float | str | None) -> str:
 # All its text is made here, by the functions that Markdown uses, too; the page's script sorts,
 # filters and places rows, and formats no number of a result.
 
-PAGE = 25  # rows that are shown at first, also without a script
+PAGE = 10  # rows that are shown at first, also without a script
 
 
 def embedded(table: ConfigTable) -> dict[str, Any]:

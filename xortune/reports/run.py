@@ -42,7 +42,12 @@ from xortune.racing.objectives import (
     ties_of,
 )
 from xortune.reports.analysis import Report, compared_for_front, report_of
-from xortune.reports.certificate import certified_lines, certified_table, left_out
+from xortune.reports.certificate import (
+    bound_first,
+    certified_lines,
+    certified_table,
+    left_out,
+)
 from xortune.reports.document import (
     EPOCHS,
     PRINTED_CONFIGS,
@@ -61,7 +66,7 @@ from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
-from xortune.reports.parameters import columns_of
+from xortune.reports.parameters import Level, ParameterEffect, columns_of
 from xortune.reports.scripts import task_argument
 from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
@@ -71,22 +76,22 @@ from xortune.spaces.neighbours import neighbours
 from xortune.stats.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
 
 SECTION_OF = {
-    "ranking": "configs",
+    "ranking": "finalists",
     "frontier": "required",
     "front": "front",
     "importance": "parameters",
     "slices": "parameters",
-    "contour": "parameters",
-    "parallel-coordinate": "parameters",
+    "contour": "folded",
+    "parallel-coordinate": "folded",
     "success-by-epoch": "epochs",
     "scores": "numbers",
     "learning-curves": "curves",
     "failures": "failures",
-    "decision-surface": "learned",
+    "decision-surface": "folded",
     "seeds-spent": "seeds",
-    "history": "history",
+    "history": "seeds",
 }
-"""The section of run.md.jinja in which each figure is; other figures are in `more`."""
+"""The section of run.md.jinja in which each figure is; those that are `folded` stand where it says."""
 
 SHOWN_ROWS = 20  # rows in the tables of reasons and of the best subset
 SHOWN_NUMBERS = 10  # numbers of a user's trainer that have a table
@@ -98,7 +103,7 @@ def run_document(run: Run) -> Document:
     report, plots, certificate = report_of(run), figures_of(run), run.certificate
     figures: dict[str, list[Plot]] = {}
     for plot in plots:
-        figures.setdefault(SECTION_OF.get(plot.name, "more"), []).append(plot)
+        figures.setdefault(SECTION_OF[plot.name], []).append(plot)
     best, objective = report.best, report.looked_for
     imported, trainer = is_imported(run.manifest), run.manifest.get("trainer", "network")
     values: dict[str, Any] = {
@@ -112,6 +117,7 @@ def run_document(run: Run) -> Document:
         "front": front_table(run),
         "required": required_rate(run),
         "neighbours": neighbour_table(run),
+        "mattered": _mattered(report),
         "fewer": _fewer(run),
         # What decides whether a seed is solved, for words.md.jinja.
         "kind": "imported" if imported else "network" if trainer == "network" else "rule",
@@ -128,7 +134,7 @@ def run_document(run: Run) -> Document:
         "named": lambda point: named(point, report.varied),
     }
     if certificate is not None:
-        values["certified"] = certified_table(certificate, run)
+        values["certified"] = bound_first(certified_table(certificate, run))
         values["certified_lines"] = certified_lines(certificate)
     if best is not None:
         values["same"] = config_text(best.point, report.fixed)
@@ -144,6 +150,25 @@ def _fewer(run: Run) -> dict[str, int]:
     told = {Stop.WORSE: "worse", Stop.ENDED: "ended", Stop.EARLY: "early"}
     found = Counter(told.get(stop, "paused") for stop in stops_of(run) if stop is not Stop.FULL)
     return {reason: found[reason] for reason in (*told.values(), "paused")}
+
+
+MATTERED = 2  # parameters that the answer names
+
+
+def _mattered(report: Report) -> list[tuple[ParameterEffect, Level, Level]]:
+    """The parameters that matter most, each with its best and its worst level.
+
+    Only levels with an interval count, and of these only two whose intervals do not overlap.
+    """
+    found = []
+    for effect in report.effects[:MATTERED]:
+        levels = [(one, one.interval) for one in effect.levels if one.interval is not None]
+        if len(levels) < 2 or effect.by_chance:
+            continue
+        high, low = (pick(levels, key=lambda pair: pair[0].rate) for pick in (max, min))
+        if low[1][1] < high[1][0]:
+            found.append((effect, high[0], low[0]))
+    return found
 
 
 def named(point: Point, names: Sequence[str]) -> str:

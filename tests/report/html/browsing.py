@@ -39,7 +39,10 @@ OUTSIDE = """() => [...document.querySelectorAll("main *, header *, nav *")]
 
 
 def drawn(shown):
-    """Waits until all figures are drawn, as they are when one scrolls through the page."""
+    """Opens what is folded away, and waits until all figures are drawn, as when one scrolls."""
+    shown.evaluate(
+        "document.querySelectorAll('details.fold').forEach((one) => { one.open = true; })"
+    )
     for figure in shown.locator(".plot").all():
         figure.scroll_into_view_if_needed()
         figure.locator(".main-svg").first.wait_for()

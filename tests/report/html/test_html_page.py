@@ -46,7 +46,7 @@ def test_a_figure_says_what_it_shows_without_being_drawn(document, parsed):
     assert sorted(shown) == sorted(plot.alt for plot in document.plots)
     for plot in document.plots:
         assert parsed.text.count(plot.alt) >= 1
-        assert parsed.text.count(plot.note) == 1
+        assert all(parsed.text.count(part) == 1 for part in plot.caption if part)
         assert plot.title in parsed.text
     specs = [data for data in parsed.data if "layout" in data]
     plots = {f"figure-{plot.name}": plot for plot in document.plots}
@@ -86,7 +86,7 @@ def test_a_large_page_has_what_there_is_room_for_and_says_so(tmp_path, monkeypat
     found = Parsed(page(document))
     keys = [name for name in found.ids if re.fullmatch("[0-9a-f]{16}", name)]
     assert keys == [row.key for row in document.configs.rows[:PAGE]]
-    assert "The first 25 of 60 configurations" in found.text
+    assert "The first 10 of 60 configurations" in found.text
     assert "This page holds the first 40 of 60 configurations, in their order." in found.text
 
 

@@ -44,10 +44,10 @@ def values_of(document, name):
 
 def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
     shown = show(sixty, java_script_enabled=False)
-    assert rows(shown).count() == 25
+    assert rows(shown).count() == 10
     text = shown.locator("main").inner_text()
     assert sixty.plots[0].alt in text
-    assert "The first 25 of 60 configurations" in text
+    assert "The first 10 of 60 configurations" in text
     assert shown.get_by_role("button").count() == 0
 
 
@@ -80,7 +80,7 @@ def test_a_page_is_used(show, sixty):
         head.get_by_role("button").press("Enter")
         assert head.get_attribute("aria-sort") == order
         wanted = sorted(sixty.configs.rows, key=lambda row: row.values[at], reverse=turned)
-        assert column(shown, names.index("lr")) == [row.texts[at] for row in wanted[:25]]
+        assert column(shown, names.index("lr")) == [row.texts[at] for row in wanted[:10]]
     # A third has a momentum: the others come last, in their order, from either end.
     shown.locator(".pages select").select_option("100")
     without = [str(i) for i, one in enumerate(values_of(sixty, "momentum"), 1) if one is MISSING]
@@ -93,17 +93,17 @@ def test_a_page_is_used(show, sixty):
     shown.reload()
     # Filtering and pages.
     search, status = shown.get_by_role("searchbox"), shown.locator(".pages p")
-    assert status.inner_text() == "1–25 of 60"
+    assert status.inner_text() == "1–10 of 60"
     shown.get_by_role("button", name="Next").click()
-    assert column(shown, 0) == [str(place) for place in range(26, 51)]
-    assert status.inner_text() == "26–50 of 60"
+    assert column(shown, 0) == [str(place) for place in range(11, 21)]
+    assert status.inner_text() == "11–20 of 60"
     search.fill("tanh lr<0.01 n<=8")
     named = [*zip(*(values_of(sixty, n) for n in ("activation", "optimizer", "lr")), strict=True)]
     wanted = [str(i) for i, (one, _, lr) in enumerate(named, 1) if one == "Tanh" and lr < 0.01]
     assert wanted
     assert column(shown, 0) == wanted
     search.fill("optimizer=SGD")
-    assert status.inner_text() == "1–20 of 20 that match, of 60"
+    assert status.inner_text() == "1–10 of 20 that match, of 60"
     shown.locator(".filters").get_by_label("activation").select_option("null")
     found = [str(i) for i, (*both, _) in enumerate(named, 1) if both == [None, "SGD"]]
     assert column(shown, 0) == found
@@ -189,10 +189,10 @@ def test_a_page_of_ten_times_the_configs_takes_little_more_to_open_and_to_sort(
         times.append(seconds_of(browser))  # of a processor, whatever else it does
     of_few, of_all = times[1] - times[0], times[2] - times[1]
     assert of_all < 2 * of_few, "ten times the rows are not ten times the work"
-    assert shown.locator(".pages p").inner_text() == "1–25 of 2,000"
+    assert shown.locator(".pages p").inner_text() == "1–10 of 2,000"
     assert shown.locator(".plot").count() >= 7
     shown.get_by_role("button", name="solved").click()
-    assert rows(shown).count() == 25
+    assert rows(shown).count() == 10
 
 
 # The page that follows a run.
@@ -249,7 +249,7 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     expect(shown.locator("#progress")).to_have_js_property("value", 48)
     expect(spent).to_have_attribute("aria-label", said.format("Of 48 seeds 66.7", 4, 16))
     assert shown.evaluate(hidden) == "legendonly"
-    assert shown.evaluate("document.activeElement.textContent") == "Data of this figure"
+    assert shown.evaluate("document.activeElement.localName") == "summary"
     expect(shown.locator("#figure-seeds-so-far .data table")).to_be_visible()
     best = "() => document.querySelector('#figure-history .drawn').data.at(-1).x.at(-1)"
     assert shown.evaluate(best) == 48

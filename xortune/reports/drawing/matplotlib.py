@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xortune.core.formats import number, plain
 from xortune.reports.drawing.model import (
     COLOURS,
+    LABEL,
     SCALES,
     Axis,
     Cells,
@@ -22,6 +23,7 @@ from xortune.reports.drawing.model import (
     Rule,
     Scale,
     Series,
+    label_lines,
     shortened,
     span_of,
     wrapped,
@@ -38,10 +40,11 @@ MARKERS = {"dot": "o", "ring": "o", "diamond": "D"}
 
 WIDTH, COLUMN = 7.0, 2.4  # inches: width of a figure, and of each further column
 
-PANEL, ROW = 3.0, 0.24
-"""Inches: the height of a panel with numbers up its side, and of one of its labels."""
+PANEL, LINE, AROUND = 2.6, 0.15, 0.09
+"""Inches: the height of a panel with numbers up its side, of a line of one of its labels, and of
+what is around these lines."""
 
-LABEL, TITLE, NOTE = 56, 84, 112  # characters: of a label, of a line of the title and of the note
+TITLE, NOTE = 84, 112  # characters of a line of the title and of the note
 DPI = 150  # pixels of an inch
 PICTURE = 400  # more cells than these are one bitmap in an SVG or PDF
 
@@ -140,8 +143,15 @@ def _size(plot: Plot) -> tuple[float, float]:
 
 def _heights(plot: Plot) -> list[float]:
     """The height of each row of panels, in inches."""
-    labels = [[len(panel.y.categories) for panel in row] for row in plot.rows]
-    return [max(max(0.9, ROW * one) if one else PANEL for one in row) for row in labels]
+    return [max(map(_height, row)) for row in plot.rows]
+
+
+def _height(panel: Panel) -> float:
+    labels = panel.y.categories
+    if not labels:
+        return PANEL
+    lines = max(len(label_lines(label)) for label in labels)
+    return max(0.5, (LINE * lines + AROUND) * len(labels))
 
 
 def _draw(canvas: Figure, plot: Plot) -> tuple[Axes, ...]:
@@ -194,6 +204,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
                 _cells(axes, layer, order)
             case Rule():
                 _rule(axes, layer, order)
+    if panel.y.categories and not panel.has(Cells):
+        axes.set_ylabel("")  # the labels say what they are
     axes.set_title("\n".join(shown(line) for line in wrapped(panel.title, 52)))
     if panel.has(Lines):
         axes.set_yticks([])
@@ -208,7 +220,11 @@ def _set_axis(axes: Axes, axis: Axis, along: str) -> None:
     scale.set_label_text("\n".join(shown(line) for line in wrapped(axis.label, 60)))
     ends = axis.ends
     if axis.kind == "category":
-        labels = [shown(shortened(label, LABEL)) for label in axis.categories]
+        upright = along == "y"
+        labels = [
+            "\n".join(map(shown, label_lines(one))) if upright else shown(shortened(one, LABEL))
+            for one in axis.categories
+        ]
         scale.set_ticks(range(len(labels)), labels)
         if along == "y" and ends is not None:
             ends = ends[1], ends[0]  # the first at the top

@@ -52,6 +52,8 @@ SCALES: Mapping[Scale, tuple[tuple[float, str], ...]] = {
 }
 """The stops of each scale: positions from 0 to 1, and their colours."""
 
+LABEL = 48  # characters of a line of a label
+
 RATES = (-0.02, 1.02)  # limits of an axis of rates that leave room for marks at 0 % and 100 %
 
 
@@ -204,8 +206,8 @@ class Plot:
         name: of its file, and of its element in a page: lower case, `-` or `_`.
         title: the finding in one line.
         alt: the finding in words, for those who do not see the figure.
-        note: n, the kind of interval or band with its confidence, and how it could mislead; one to
-            three sentences under the picture.
+        note: n, the kind of interval or band with its confidence, and how it could mislead. Its
+            first sentence is the caption under the picture; the others are folded away.
         panels: row by row.
         columns: panels in each row.
     """
@@ -216,6 +218,12 @@ class Plot:
     note: str
     panels: tuple[Panel, ...]
     columns: int = 1
+
+    @property
+    def caption(self) -> tuple[str, str]:
+        """The first sentence of the note, and the others."""
+        sentence, stop, rest = self.note.partition(". ")
+        return (f"{sentence}.", rest) if stop else (self.note, "")
 
     @property
     def rows(self) -> list[tuple[Panel, ...]]:
@@ -245,6 +253,11 @@ def shortened(label: str, most: int) -> str:
         return label
     kept = most - 1
     return f"{label[: kept - kept // 2]}…{label[len(label) - kept // 2 :]}"
+
+
+def label_lines(label: str) -> list[str]:
+    """The label of a row on at most two lines."""
+    return wrapped(shortened(label, 2 * LABEL - 8), LABEL) or [""]
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.reports.drawing.model import (
     COLOURS,
+    LABEL,
     SCALES,
     Axis,
     Cells,
@@ -19,6 +20,7 @@ from xortune.reports.drawing.model import (
     Plot,
     Rule,
     Series,
+    label_lines,
     shortened,
     span_of,
     wrapped,
@@ -35,15 +37,20 @@ GRID, SHADE = "rgba(128,128,128,0.22)", "rgba(128,128,128,0.18)"  # on a light o
 HOLLOW = "rgba(200,200,200,0.6)"
 SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
 
-# Characters of a line of hover text, of an axis title, of a label, of a legend entry; and of a line
+# Characters of a line of hover text, of an axis title, of a legend entry, of a label below; and of a line
 # of a panel's title by the number of columns.
-HOVER, AXIS, LABEL, LEGEND = 60, 48, 56, 44
+HOVER, AXIS, LEGEND, UNDER = 60, 48, 44, 14
 TITLES = {1: 42, 2: 36, 3: 24}
 
 # Pixels: minimum width of a panel, distance of two parallel axes; height of a panel with numbers up
-# its side, of one of its labels, of what is below a panel.
-ACROSS, BETWEEN, PANEL, ROW, FOOT = 360, 90, 290, 24, 70
-GAP = 0.1  # between two panels, as a share of the width
+# its side, of a line of one of its labels, of what is around these lines, of what is below a panel.
+ACROSS, BETWEEN, PANEL, LINE, AROUND, FOOT = 300, 90, 250, 15, 9, 64
+GAP = 0.08  # between two panels, as a share of the width
+
+# On a telephone labels stand above their rows: pixels that a row then needs beside their lines; the
+# share of a row that its bar leaves free; how far a label is above the middle, as a share of a row.
+BELOW, NARROW_GAP, RAISED = 34, 0.6, 0.2
+NARROW_AXES = 3  # parallel axes for which a telephone has room
 
 
 def plotly_json(plot: Plot) -> Json:
@@ -52,59 +59,34 @@ def plotly_json(plot: Plot) -> Json:
     The page adds the title, the note and the alt text, and sets the colour of text.
 
     Returns:
-        `data` and `layout` for `Plotly.newPlot(div, data, layout)`, and the minimum `width` of the
-        figure in pixels. Keys of configs are the traces' `customdata`.
+        `data` and `layout` for `Plotly.newPlot(div, data, layout)`, the minimum `width` of the
+        figure in pixels, and what of the layout is `narrow`, where there is less room: one panel
+        below the other, labels above their rows. Keys of configs are the traces' `customdata`.
     """
     data: list[Json] = []
-    annotations, shapes = [], []
-    axes: Json = {}
-    height, foot, domains = _places(plot)
+    shapes = []
     for index, panel in enumerate(plot.panels):
-        number = str(index + 1) if index else ""  # axes of plotly.js are x, x2, x3
-        x, y = f"x{number}", f"y{number}"
+        x, y = _axes_of(index)
         for layer in panel.layers:
             if isinstance(layer, Rule):
                 shapes.append(_rule(layer, x, y))
             else:
                 data += [trace | {"xaxis": x, "yaxis": y} for trace in _traces(layer)]
-        across, up = domains[index]
-        axes[f"xaxis{number}"] = _axis(panel.x, AXIS) | {"domain": across, "anchor": y}
-        axes[f"yaxis{number}"] = _axis(panel.y, int(_height(panel) / 7), up=True) | {
-            "domain": up,
-            "anchor": x,
-        }
-        if panel.has(Lines):
-            axes[f"yaxis{number}"] |= {"showticklabels": False, "showgrid": False}
-        if panel.title:
-            lines = wrapped(panel.title, TITLES[plot.columns])
-            text = "<br>".join(f"<b>{escaped(line)}</b>" for line in lines)
-            place = {"xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1}
-            anchor = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
-            annotations.append({"text": text} | place | anchor)
     seen: set[str] = set()
     for entry in (*data, *shapes):  # one entry of the legend switches its name in all panels
         if label := entry.get("name"):
             entry |= {"legendgroup": label, "showlegend": label not in seen}
             seen.add(label)
     layout: Json = {
-        "height": height,
         "font": {"family": FONT, "size": 12},
-        "margin": {"t": 10, "r": 14, "b": 20, "l": 8},
+        "margin": {"t": 10, "r": 24, "b": 10, "l": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "barmode": "overlay",
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
         "dragmode": False,  # a finger on the figure scrolls the page
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "y": -foot,
-            "yanchor": "top",
-            "traceorder": "normal",
-        },
         "shapes": shapes,
-        "annotations": annotations,
     }
     if plot.coloured:
         low, high = span_of(plot.coloured)
@@ -115,11 +97,84 @@ def plotly_json(plot: Plot) -> Json:
             "cmax": high,
             "colorbar": {"title": title, "thickness": 10, "outlinewidth": 0, "tickformat": "~%"},
         }
-    beside = max(len(label) for panel in plot.panels for label in ("", *panel.y.categories))
-    width = min(plot.columns * ACROSS, 700) + 7 * min(beside, LABEL)
+    beside = max(len(line) for panel in plot.panels for line in (*_lines_of(panel), ""))
+    width = min(plot.columns * ACROSS, 700) + 7 * beside
     if isinstance(plot.coloured, Lines):
         width = BETWEEN * (len(plot.coloured.ys[0]) + 1)
-    return {"data": data, "layout": layout | axes, "width": width}
+    return {
+        "data": data,
+        "layout": layout | _placed(plot, plot.columns),
+        "width": width,
+        "narrow": _placed(plot, 1, narrow=True),
+    }
+
+
+def _axes_of(index: int) -> tuple[str, str]:
+    """The names of the axes of a panel; those of plotly.js are x, x2, x3."""
+    number = str(index + 1) if index else ""
+    return f"x{number}", f"y{number}"
+
+
+def _placed(plot: Plot, columns: int, *, narrow: bool = False) -> Json:
+    """The part of a layout that says where the panels are, with their axes and titles."""
+    height, foot, domains = _places(plot, columns, narrow=narrow)
+    annotations, axes = [], {}
+    for index, panel in enumerate(plot.panels):
+        x, y = _axes_of(index)
+        across, up = domains[index]
+        x_axis = _axis(panel.x, AXIS) | {"domain": across, "anchor": y}
+        y_axis = _axis(panel.y, int(_height(panel, narrow=narrow) / 7), up=True) | {
+            "domain": up,
+            "anchor": x,
+        }
+        if panel.has(Lines):
+            y_axis |= {"showticklabels": False, "showgrid": False}
+            if narrow and len(panel.x.categories) > NARROW_AXES + 1:
+                x_axis["range"] = [-0.3, NARROW_AXES + 0.4]
+                x_axis["title"] = {"text": f"the first {NARROW_AXES + 1} of all axes"}
+        if _has_rows(panel):
+            y_axis.pop("title")  # the labels say what they are
+            if narrow:
+                rows = len(panel.y.categories)
+                # The label of the first row needs half a row above it.
+                y_axis |= {"showticklabels": False, "ticks": "", "range": [rows - 0.5, -1]}
+                raised = RAISED * _row(panel, narrow=True) + 4
+                annotations += [
+                    {
+                        "text": "<br>".join(map(escaped, label_lines(label))),
+                        "xref": f"{x} domain",
+                        "yref": y,
+                        "x": 0,
+                        "y": row,
+                        "yshift": round(raised),
+                        "xanchor": "left",
+                        "yanchor": "bottom",
+                        "align": "left",
+                        "showarrow": False,
+                        "font": {"size": 11},
+                    }
+                    for row, label in enumerate(panel.y.categories)
+                ]
+        axes |= {f"{x[0]}axis{x[1:]}": x_axis, f"{y[0]}axis{y[1:]}": y_axis}
+        if panel.title:
+            lines = wrapped(panel.title, TITLES[columns])
+            text = "<br>".join(f"<b>{escaped(line)}</b>" for line in lines)
+            place = {"xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1}
+            anchor = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
+            annotations.append({"text": text} | place | anchor)
+    legend = {"orientation": "h", "x": 0, "y": -foot, "yanchor": "top", "traceorder": "normal"}
+    gap = NARROW_GAP if narrow and any(map(_has_rows, plot.panels)) else 0.2
+    return {"height": height, "legend": legend, "annotations": annotations, "bargap": gap} | axes
+
+
+def _has_rows(panel: Panel) -> bool:
+    """Whether its labels name rows: of bars or points, and not of the cells of a matrix."""
+    return bool(panel.y.categories) and not panel.has(Cells)
+
+
+def _lines_of(panel: Panel) -> list[str]:
+    """The lines of all labels beside a panel."""
+    return [line for label in panel.y.categories for line in label_lines(label)]
 
 
 def plotly_figure(plot: Plot) -> go.Figure:
@@ -249,7 +304,6 @@ def _bars(series: Series) -> Json:
         "x": lengths if lying else drawn["x"],
         "y": drawn["y"] if lying else lengths,
         "base": _numbers(low for low, _ in ends),
-        "width": 0.8,
         "marker": {"color": COLOURS[series.role]},
     }
 
@@ -367,7 +421,8 @@ def _axis(axis: Axis, width: int, *, up: bool = False) -> Json:
     elif axis.kind == "rate":
         drawn |= {"tickformat": "~%", "hoverformat": ".1%"}
     elif axis.kind == "category":
-        labels = [escaped(shortened(label, LABEL)) for label in axis.categories]
+        lines = label_lines if up else _upright
+        labels = ["<br>".join(map(escaped, lines(one))) for one in axis.categories]
         drawn |= {"tickvals": list(range(len(labels))), "ticktext": labels, "showgrid": False}
         if up and ends is not None:
             ends = ends[1], ends[0]  # the first at the top
@@ -378,31 +433,61 @@ def _axis(axis: Axis, width: int, *, up: bool = False) -> Json:
     return drawn
 
 
-def _places(plot: Plot) -> tuple[int, float, list[tuple[list[float], list[float]]]]:
+def _places(
+    plot: Plot, columns: int, *, narrow: bool
+) -> tuple[int, float, list[tuple[list[float], list[float]]]]:
     """The height in pixels, the share of it below the last row, and the domains of each panel."""
-    rows = plot.rows
-    titles = [max(len(wrapped(p.title, TITLES[plot.columns])) for p in row) for row in rows]
+    starts = range(0, len(plot.panels), columns)
+    rows = [plot.panels[start : start + columns] for start in starts]
+    titles = [max(len(wrapped(p.title, TITLES[columns])) for p in row) for row in rows]
     heads = [18 * lines + 8 for lines in titles]
-    bodies = [max(map(_height, row)) for row in rows]
+    bodies = [max(_height(panel, narrow=narrow) for panel in row) for row in rows]
     feet = [max(map(_foot, row)) for row in rows]
     total = sum(heads) + sum(bodies) + sum(feet[:-1])
-    width = (1 - GAP * (plot.columns - 1)) / plot.columns
+    width = (1 - GAP * (columns - 1)) / columns
     domains, top = [], 0.0
     for row, head, body, foot in zip(rows, heads, bodies, feet, strict=True):
         up = [round(1 - (top + head + body) / total, 4), round(1 - (top + head) / total, 4)]
-        starts = [column * (width + GAP) for column in range(len(row))]
-        domains += [([round(at, 4), round(min(at + width, 1), 4)], up) for at in starts]
+        starts_at = [column * (width + GAP) for column in range(len(row))]
+        domains += [([round(at, 4), round(min(at + width, 1), 4)], up) for at in starts_at]
         top += head + body + foot
-    return round(total + feet[-1] + 60), feet[-1] / total, domains
+    return round(total + feet[-1] + _legend_height(plot)), feet[-1] / total, domains
 
 
-def _height(panel: Panel) -> float:
-    labels = len(panel.y.categories)
-    return max(ROW * (1.5 if panel.has(Cells) else 1) * labels, 90) if labels else PANEL
+def _legend_height(plot: Plot) -> int:
+    """The height of the legend and of the margins; without entries only of the margins."""
+    layers = [layer for panel in plot.panels for layer in panel.layers]
+    named = any(
+        layer.label for layer in layers if isinstance(layer, Series) or isinstance(layer, Rule)
+    )
+    return 44 if named else 20
+
+
+def _height(panel: Panel, *, narrow: bool = False) -> float:
+    labels = panel.y.categories
+    if not labels:
+        return PANEL
+    if not _has_rows(panel):
+        return max(1.5 * (LINE + AROUND) * len(labels), 90)
+    return max(_row(panel, narrow=narrow) * (len(labels) + 0.5 * narrow), 40)
+
+
+def _row(panel: Panel, *, narrow: bool) -> float:
+    """The height of a row with a label."""
+    lines = max(len(label_lines(label)) for label in panel.y.categories)
+    return LINE * lines + (BELOW if narrow else AROUND)
 
 
 def _foot(panel: Panel) -> float:
     """The height below a panel; plotly.js turns labels that do not fit side by side."""
-    labels = panel.x.categories
-    longest = min(LABEL, max(map(len, labels), default=0))
-    return FOOT + (4 * longest if longest * len(labels) > 36 else 0)
+    labels = [_upright(label) for label in panel.x.categories]
+    if not labels:
+        return FOOT
+    longest = max(len(line) for lines in labels for line in lines)
+    turned = 4 * longest if longest * len(labels) > 40 else 0
+    return FOOT + LINE * (max(map(len, labels)) - 1) + turned
+
+
+def _upright(label: str) -> list[str]:
+    """The lines of a label below a panel."""
+    return wrapped(shortened(label, LABEL), UNDER) or [""]

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from xortune.core.formats import config_text, count, interval, measured, value
 from xortune.core.outcome import Outcome
 from xortune.reports.document import blocks_of
-from xortune.reports.drawing.model import Ends, Mark, Panel, Plot, Role, Series, shortened
+from xortune.reports.drawing.model import LABEL, Ends, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.parameters import differing, varying
 from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
 
-LONGEST_LABEL, LONGEST_NAME, LONGEST_PART = 56, 40, 16
+LONGEST_LABEL, LONGEST_NAME, LONGEST_PART = 2 * LABEL - 8, 40, 16
 """Most characters of a category's label, of one or two names in it, and of one value in it."""
+
+ENOUGH_SEEDS, FEW_SEEDS = 8, 8
+"""A config has enough seeds to be drawn by itself with these, and one in so many of the most."""
 
 KEY = 6  # digits of a key in a label; the text of a mark has all of them
 DRAWN_POINTS = 1000  # points or steps that are drawn: more cannot be distinguished
@@ -43,38 +46,51 @@ def finished(run: Run) -> ConfigResults:
     return run.results
 
 
+def has_enough(n: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of these numbers of seeds, shape (C,), say something beside the others.
+
+    A config with one seed has solved all or nothing: beside one with many it says nothing of how
+    seeds are distributed.
+    """
+    most = int(n.max(initial=0))
+    return n >= max(min(ENOUGH_SEEDS, most), most / FEW_SEEDS)
+
+
 def sampled(total: int, most: int = DRAWN_POINTS) -> NDArray[np.intp]:
     """At most `most` evenly spaced indices of `total` items, with the first and the last."""
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.intp))
 
 
-def listed(
-    run: Run, results: Sequence[ConfigResult], most: int = LONGEST_LABEL
-) -> tuple[str, tuple[str, ...]]:
-    """The label of an axis of configs, and one of at most `most` characters for each config.
+def listed(run: Run, results: Sequence[ConfigResult], heads: Sequence[str] = ()) -> tuple[str, ...]:
+    """A label for each config: its `heads` entry, the values in which these differ, its key.
 
-    A config's label has the beginning of its key, and the values of the parameters in which these
-    configs differ (a dash for an inactive one), which the axis names. If not all fit, the least
-    important ones are omitted, or the last if the manifest has no importance.
+    A number has the name of its parameter before it; an inactive parameter is left out. If not all
+    values fit, the least important parameters are left out, or the last ones if the manifest has
+    no importance.
     """
     differ = differing(results, run.parameters)
     importance = run.manifest.get("importance") or {}
-    points = [result.point for result in results]
-    values = {
-        name: [shortened(value(p[name]), LONGEST_PART) if name in p else "–" for p in points]
-        for name in differ
-    }
+    most = LONGEST_LABEL - KEY - 6 - max(map(len, heads), default=0)
+    values = {name: [_labelled(name, result) for result in results] for name in differ}
     kept: list[str] = []
     texts = [""] * len(results)
     for name in sorted(differ, key=lambda name: -importance.get(name, 0.0)):
         names = [other for other in differ if other in {*kept, name}]
-        longer = [", ".join(row) for row in zip(*(values[one] for one in names), strict=True)]
-        if max(map(len, longer)) <= most - KEY - 3:
+        rows = zip(*(values[one] for one in names), strict=True)
+        longer = [", ".join(filter(None, row)) for row in rows]
+        if max(map(len, longer)) <= most:
             kept, texts = names, longer
-    axis = ", ".join(shortened(name, LONGEST_PART) for name in kept)
-    keys = (result.key[:KEY] for result in results)
-    labels = (" · ".join(filter(None, pair)) for pair in zip(texts, keys, strict=True))
-    return " · ".join(filter(None, (axis, "key"))), tuple(labels)
+    keys = [result.key[:KEY] for result in results]
+    parts = zip(heads or [""] * len(results), texts, keys, strict=True)
+    return tuple(" · ".join(filter(None, part)) for part in parts)
+
+
+def _labelled(name: str, result: ConfigResult) -> str:
+    if name not in result.point:
+        return ""
+    given = result.point[name]
+    text = shortened(value(given), LONGEST_PART)
+    return text if isinstance(given, str) else f"{shortened(name, LONGEST_PART)} {text}"
 
 
 def same_in_all(results: Sequence[ConfigResult], names: Sequence[str]) -> str:

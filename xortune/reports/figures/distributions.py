@@ -25,6 +25,7 @@ from xortune.reports.figures.common import (
     KEY,
     described,
     finished,
+    has_enough,
     plot_of,
     sampled,
     share_line,
@@ -101,9 +102,13 @@ class SeedsOf:
 
 
 def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
-    """The best config, its fresh seeds if it is certified, the median config and those chosen."""
+    """The best config, its fresh seeds if it is certified, the median config and those chosen.
+
+    The median is that of the configs with enough seeds.
+    """
     results = finished(run)
-    best, median = results[0], results[(len(results) - 1) // 2]
+    alike = comparable(run)
+    best, median = results[0], results[int(alike[(len(alike) - 1) // 2])]
     by_key: dict[str, tuple[str, ConfigResult, Role]] = {best.key: ("best", best, "best")}
     by_key.setdefault(median.key, ("median", median, "muted"))
     for result, role in zip(chosen, CHOSEN, strict=False):
@@ -113,8 +118,14 @@ def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
         for what, r, role in by_key.values()
     ]
     if certified := certified_outcome(run, run.certificate, best.key):
-        shown.insert(1, replace(shown[0], what="best on fresh seeds", outcome=certified[1]))
+        fresh = replace(shown[0], what="best on fresh seeds", outcome=certified[1], role="b")
+        shown.insert(1, fresh)
     return shown
+
+
+def comparable(run: Run) -> NDArray[np.intp]:
+    """The places of the configs with enough seeds for a distribution; one of few is no median."""
+    return np.flatnonzero(has_enough(run.results.counts.n))
 
 
 def sizes(shown: Iterable[SeedsOf]) -> str:
@@ -132,7 +143,7 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
     It shows the best config, the median one in the ranking, up to 6 with these (beginnings of)
     keys, and the best on its fresh seeds if it is certified.
     """
-    results = finished(run)
+    finished(run)
     shown = seeds_of(run, _chosen(run, keys or ()))
     budget = max(seeds.outcome.epochs for seeds in shown)
     if not budget:
@@ -152,7 +163,7 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
         "success-by-epoch",
         Panel(x, y, tuple(lines)),
         shown=shown,
-        configs=len(results),
+        configs=len(comparable(run)),
         sizes=sizes(shown),
         band=dkw_band,
     )

@@ -10,10 +10,10 @@ from xortune.core.formats import lower_percent, measured, number, plain
 from xortune.reports.analysis import FrontRow, compared_for_front, report_of
 from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.figures.common import (
-    LONGEST_LABEL,
     counted,
     described,
     finished,
+    has_enough,
     listed,
     plot_of,
     same_in_all,
@@ -23,14 +23,23 @@ from xortune.runs.certificate import CertifiedResult
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 
+STARTS = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the axis, which else starts at 0
 APART = 0.17  # offset of two rates in one row from its middle, as a share of the row
 
 
 def ranking(run: Run, top: int = 20) -> Plot:
-    """The success rates of the first configs; shades those indistinguishable from the best."""
+    """The success rates of the finalists; shades those indistinguishable from the best.
+
+    Of the first `top` configs it shows those with fresh seeds, and those with enough seeds: the
+    interval of one seed says nothing, and would take all the room. The axis
+    begins where their rates differ; an interval that is longer goes on beyond it.
+    """
     results, certificate = finished(run), run.certificate
-    shown, best = results[:top], results[0]
     fresh = {f.key: f for f in certificate.finalists} if certificate else {}
+    first, best = results[:top], results[0]
+    has_many = has_enough(results.counts.n)
+    enough = int(results.counts.n[has_many].min())
+    shown = [r for r in first if r.key in fresh or r.outcome.n >= enough or r is best]
     tied = report_of(run).tied
     members = set(tied.members.keys[:top]) if best.outcome.successes else set()
     layers: list[Layer] = []
@@ -40,11 +49,16 @@ def ranking(run: Run, top: int = 20) -> Plot:
         if is_member and len(tied.members) > 1:
             label = "indistinguishable from the best"
             layers.append(Rule("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
+    # What must be seen: all rates, and the intervals of those with many seeds.
+    ends = [r.outcome.rate for r in shown]
+    ends += [r.outcome.interval()[0] for r in shown if r.outcome.n >= enough]
+    ends += [fresh[r.key].lower_bound or fresh[r.key].rate for r in shown if r.key in fresh]
+    start = next((low for low in STARTS if min(ends) >= low), 0.0)
     searched = [
         Mark(
             r.outcome.rate,
             row - APART * (r.key in fresh),
-            x_ends=r.outcome.interval(),
+            x_ends=(max(r.outcome.interval()[0], start), r.outcome.interval()[1]),
             text=f"{described(run, r)}: {counted(r.outcome)}",
             key=r.key,
         )
@@ -69,25 +83,27 @@ def ranking(run: Run, top: int = 20) -> Plot:
     if certified:
         label = "on fresh seeds, down to the certified bound"
         layers.append(Series(label, tuple(certified), role="b", marker="diamond"))
-    solved = [f"{r.outcome.successes}/{r.outcome.n}" for r in shown]
-    axis, labels = listed(run, shown, LONGEST_LABEL - 3 - max(map(len, solved)))
-    # A label that is too long loses its middle, and keeps the count and the key at its ends.
-    categories = tuple(map(" · ".join, zip(solved, labels, strict=True)))
-    least = min(mark.x_ends[0] for mark in (*searched, *certified) if mark.x_ends)
-    # The axis starts at 0, or at a round number from 0.5 on below all intervals.
-    start = next((low for low in (0.9, 0.8, 0.7, 0.6, 0.5) if least >= low), 0.0)
     margin = 0.02 * (1 - start)
     return plot_of(
         "ranking",
         Panel(
             Axis("success rate", "rate", (start - margin, 1 + margin)),
-            Axis(f"solved · {axis}", "category", categories=categories),
+            Axis(
+                "configuration",
+                "category",
+                categories=listed(
+                    run, shown, [f"{r.outcome.successes}/{r.outcome.n}" for r in shown]
+                ),
+            ),
             tuple(layers),
         ),
         best=best.outcome,
         name=described(run, best),
         total=len(results),
         shown=shown,
+        start=start if any(r.outcome.interval()[0] < start for r in shown) else None,
+        few=int((~has_many).sum()),
+        enough=enough,
         sizes=[r.outcome.n for r in shown],
         tied=tied,
         fresh=_fresh(fresh[best.key]) if best.key in fresh else "",

@@ -19,9 +19,9 @@ from xortune.racing.objectives import constrained, only_rate, only_statistic
 from xortune.reports.analysis import Failures, busy_sentence, failures_of, report_of
 from xortune.reports.drawing.model import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.figures.common import (
-    LONGEST_LABEL,
     described,
     finished,
+    has_enough,
     listed,
     plot_of,
     same_in_all,
@@ -89,14 +89,14 @@ def stops_of(run: Run) -> Stops:
     return stops
 
 
-MOST_ROWS, MOST_GROUPS = 60, 20
+MOST_ROWS, MOST_GROUPS = 20, 20
 """Maximum number of bars: one for each config, or, of more configs, one for each group."""
 
 
 def seeds_spent(run: Run) -> Plot:
     """How many seeds each config got, and why no more; see `stops_of`.
 
-    Up to 60 configs have a bar each, best first. More are grouped by the rung that they reached,
+    Up to 20 configs have a bar each, best first. More are grouped by the rung that they reached,
     with the share of all seeds that went to them.
     """
     results, stops = finished(run), stops_of(run)
@@ -118,7 +118,7 @@ def seeds_spent(run: Run) -> Plot:
 
 def _bar_of_each(run: Run, stops: Stops) -> tuple[Panel, ...]:
     results = run.results
-    axis, labels = listed(run, results)
+    labels = listed(run, results)
 
     def text(stop: str, seeds: int, row: int) -> str:
         r = results[row]
@@ -127,7 +127,7 @@ def _bar_of_each(run: Run, stops: Stops) -> tuple[Panel, ...]:
 
     parts = [(stop.words, stop.role, results.counts.n * (stops == stop)) for stop in Stop]
     bars = _stacked(parts, [1] * len(results), text, results.keys)
-    y = Axis(axis, "category", categories=labels)
+    y = Axis("configuration", "category", categories=labels)
     return (Panel(Axis("seeds", whole=True), y, bars),)
 
 
@@ -205,7 +205,7 @@ def seeds_so_far(run: Run) -> Plot:
     configs = np.bincount(places, minlength=size).tolist()
     parts: list[tuple[str, Role, Any]] = [
         ("solved", "a", np.bincount(places, counts.k, size)),
-        ("not solved", "b", np.bincount(places, counts.n - counts.k, size)),
+        ("not solved", "muted", np.bincount(places, counts.n - counts.k, size)),
     ]
 
     def text(label: str, seeds: int, group: int) -> str:
@@ -226,12 +226,12 @@ def seeds_so_far(run: Run) -> Plot:
 # -------------------------------------------------------------------------------------------------
 # How the unsolved seeds ended: in each config, and in all together.
 
-PATTERNS: tuple[Role, ...] = ("a", "c", "d")
+PATTERNS: tuple[Role, ...] = ("d", "f")
 """Roles of the most frequent wrong patterns; all others are one part."""
 
 OTHERS: dict[Status, tuple[str, Role]] = {
     Status.ALL_ZERO: ("all 0", "e"),
-    Status.ALL_ONE: ("all 1", "f"),
+    Status.ALL_ONE: ("all 1", "c"),
     Status.DIVERGED: ("diverged", "b"),
     Status.CRASHED: ("crashed", "best"),  # the only role left
 }
@@ -254,15 +254,19 @@ class _Row:
 
     @property
     def category(self) -> str:
-        """The label and the count."""
-        return f"{self.label} · {self.ends.total():,} of {self.n:,}"
+        """The count and the label."""
+        return f"{self.ends.total():,} of {self.n:,} · {self.label}"
 
 
-def failures(run: Run, top: int = 20) -> Plot:
-    """How the unsolved seeds ended: of all configs, and of the first `top` that have any."""
+def failures(run: Run, top: int = 10) -> Plot:
+    """How the unsolved seeds ended: of all configs, and of the first `top` that have any.
+
+    Configs with few seeds have no bar of their own: a single seed is all or nothing.
+    """
     results, all_failures = finished(run), report_of(run).failures
     kinds, counts = _kinds(all_failures), results.counts
     unsolved = np.flatnonzero(counts.k < counts.n).tolist()
+    with_bar = np.flatnonzero((counts.k < counts.n) & has_enough(counts.n))[:top].tolist()
     of_all = f"all {count(len(results), 'configuration')}"
     together = _Row("all", of_all, "", int(counts.n.sum()), _ends(all_failures, kinds))
     panels = [
@@ -273,20 +277,18 @@ def failures(run: Run, top: int = 20) -> Plot:
             of_all,
         )
     ]
-    if shown := [results[place] for place in unsolved[:top]]:
-        counted = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
-        axis, labels = listed(run, shown, LONGEST_LABEL - 3 - max(map(len, counted)))
+    if shown := [results[place] for place in with_bar]:
         rows = []
-        for place, label, r in zip(unsolved[:top], labels, shown, strict=True):
+        for place, label, r in zip(with_bar, listed(run, shown), shown, strict=True):
             own = failures_of(results.chosen(np.array([place])), None)
             ends = _ends(own, kinds)
             rows.append(_Row(label, described(run, r), r.key, r.outcome.n, ends))
         panels.append(
             Panel(
-                Axis("share of its seeds", "rate"),
-                Axis(f"{axis} · unsolved", "category", categories=tuple(r.category for r in rows)),
+                Axis("share of its seeds", "rate", (0, 1)),
+                Axis("configuration", "category", categories=tuple(r.category for r in rows)),
                 _bars(rows, kinds),
-                f"the first {count(len(shown), 'configuration')} with an unsolved seed",
+                "configurations with many seeds, the best first",
             )
         )
     failed = {status: n for status, n in all_failures.counts.items() if status != Status.SOLVED}

@@ -15,10 +15,10 @@
   // What is in each column: its name as in table.csv, its text, and the value it is sorted by.
   const columns = [
     { name: "place", text: (row) => row.place, value: (row) => row.place },
+    { name: "key", text: (row) => row.key, value: (row) => row.key },
     { name: "k", text: (row) => `${row.k}/${row.n}`, value: (row) => row.k, down: true },
     { name: "rate", text: (row) => row.rate, value: (row) => (row.n ? row.k / row.n : null), down: true },
     { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
-    { name: "note", text: (row) => row.note, value: (row) => row.note || null },
     ...measured,
     ...scored,
     ...data.parameters.map((name, i) => ({
@@ -27,7 +27,7 @@
       value: (row) => (row.values[i] ? JSON.parse(row.values[i][1]) : null),
     })),
     ...repeated,
-    { name: "key", text: (row) => row.key, value: (row) => row.key },
+    { name: "note", text: (row) => row.note, value: (row) => row.note || null },
   ];
   const sizes = holder.querySelector(".pages select");
   const state = { column: columns[0], down: false, page: 0, size: Number(sizes.value), shown: rows, at: null };
@@ -62,7 +62,7 @@
     const column = named.get(name);
     if (!column) {
       return (row) => {
-        row.words ??= columns.slice(4).map((one) => one.text(row)).join("\n").toLowerCase();
+        row.words ??= [row.key, ...columns.slice(5).map((one) => one.text(row))].join("\n").toLowerCase();
         return row.words.includes(word);
       };
     }
@@ -133,7 +133,8 @@
   for (const button of steps) button.addEventListener("click", () => { state.page = button.to; render(); });
   sizes.addEventListener("change", () => { state.size = Number(sizes.value); state.page = 0; render(); });
   search.addEventListener("input", filter);
-  columns.slice(5 + measured.length + scored.length, -1 - repeated.length).forEach((column, i) => {
+  const ahead = 5 + measured.length + scored.length;
+  columns.slice(ahead, ahead + data.parameters.length).forEach((column, i) => {
     const texts = data.values[i].map(([text]) => text);
     if (texts.length < 2 || texts.length > 12 || data.values[i].every(([, text]) => Number.isFinite(JSON.parse(text)))) return;
     const label = document.createElement("label"), select = document.createElement("select");

@@ -3,7 +3,12 @@
 {
   const ink = () => getComputedStyle(document.body).color;
   page.draw = (place) => {
-    const { data, layout, width } = JSON.parse(place.parentElement.querySelector("script").textContent);
+    const { data, layout: wide, width, narrow } = JSON.parse(place.parentElement.querySelector("script").textContent);
+    // Where there is no room for labels beside their rows, they stand above them.
+    const isNarrow = place.clientWidth < width;
+    const layout = isNarrow ? { ...wide, ...narrow } : wide;
+    place.isNarrow = isNarrow; // no attribute: a page that follows a run would take it away
+    place.style.minHeight = `${layout.height}px`;
     let inner = place.querySelector(".drawn");
     const isNew = !inner;
     if (isNew) {
@@ -11,7 +16,7 @@
       inner.className = "drawn";
       place.replaceChildren(inner);
     }
-    inner.style.minWidth = `${width}px`; // where the page is narrower, the figure scrolls
+    inner.style.height = `${layout.height}px`;
     layout.font.color = ink();
     layout.uirevision = "kept"; // what is hidden in the legend stays hidden if it is drawn again
     Plotly.react(inner, data, layout, { responsive: true, displayModeBar: false, logging: 1 });
@@ -34,6 +39,13 @@
     }
   };
   page.drawWithin(document);
+  // A figure that becomes narrow, or wide again, is laid out anew.
+  new ResizeObserver(() => {
+    for (const place of document.querySelectorAll(".plot:has(.drawn)")) {
+      const { width } = JSON.parse(place.parentElement.querySelector("script").textContent);
+      if (place.clientWidth && (place.clientWidth < width) !== place.isNarrow) page.draw(place);
+    }
+  }).observe(document.querySelector("main"));
   addEventListener("themechange", () => change({ "font.color": ink() }));
   addEventListener("beforeprint", () => {
     document.querySelectorAll(".plot:not(:has(.drawn))").forEach(page.draw);

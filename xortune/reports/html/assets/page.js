@@ -70,3 +70,21 @@ const page = {
   // On a narrow page the contents would stand before the answer.
   if (matchMedia("(max-width: 69.99rem)").matches) document.querySelector(".contents details").open = false;
 }
+
+{
+  // Paper has nothing to open: what is folded is printed, and is folded again afterwards.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("main details:not([open])")];
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
+  // A link to something that is folded opens it.
+  const unfold = () => {
+    const at = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let one = at?.closest("details"); one; one = one.parentElement.closest("details")) one.open = true;
+    at?.scrollIntoView();
+  };
+  addEventListener("hashchange", unfold);
+  if (location.hash) unfold();
+}
