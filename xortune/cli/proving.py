@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -140,6 +141,7 @@ def gate(
     metric: str | None = None,
     timeout: str | None = None,
     workers: int | None = None,
+    max_void: float | None = None,
     task: str | None = None,
     first_seed: int | None = None,
     engine: str | None = None,
@@ -152,6 +154,8 @@ def gate(
     Options:
         workers: With --trainer: how many processes train at once. If not given, as many as there
             are cores. 0: this process.
+        max_void: With --trainer: the share of seeds that may be void, which could not be tried (a
+            command exits with 75). More end it with exit code 4. 0.05 if not given.
         min_rate: The success rate that must be proven.
         config: A config (YAML, JSON) to train.
         max_seeds: With --config: the most seeds, fixed beforehand. 500 if not given.
@@ -213,6 +217,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         "statuses": counts and {status.label: count for status, count in counts.items()},
         "first_crash": _crash_json(verdict.first_crash),
         **_twice_json(verdict.twice),
+        **_void_json(verdict.void),
         "line": verdict.line,
     }
 
@@ -220,6 +225,11 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
 def _twice_json(twice: str | None) -> dict[str, Any]:
     """Whether a seed that was trained twice had one result, and both if it had not."""
     return {} if twice is None else {"deterministic": not twice, "twice": twice or None}
+
+
+def _void_json(void: Mapping[int, str]) -> dict[str, Any]:
+    """The seeds that could not be tried, if there are some."""
+    return {"void": [{"seed": seed, "reason": why} for seed, why in void.items()]} if void else {}
 
 
 def _crash_json(crash: tuple[int, str] | None) -> dict[str, Any] | None:
@@ -302,6 +312,7 @@ def evaluate(
     metric: str | None = None,
     timeout: str | None = None,
     workers: int | None = None,
+    max_void: float | None = None,
     activation: str | None = None,
     loss: str | None = None,
     optimizer: str | None = None,
@@ -324,6 +335,8 @@ def evaluate(
     Options:
         workers: With --trainer: how many processes train at once. If not given, as many as there
             are cores. 0: this process.
+        max_void: With --trainer: the share of seeds that may be void, which could not be tried (a
+            command exits with 75). More end it with exit code 4. 0.05 if not given.
         config: A config (YAML, JSON), in place of the network's options.
         activation: torch.nn class name, or none.
         loss: torch.nn class name.
@@ -347,7 +360,7 @@ def evaluate(
         "epochs": epochs,
         "zero_grad": False if no_zero_grad else None,
     }
-    own: dict[str, Any] = {"success": success, "workers": workers}
+    own: dict[str, Any] = {"success": success, "workers": workers, "max_void": max_void}
     options = [*network, *own, "trainer", "metric", "timeout", "task", "engine", "config"]
     with cli.exit_on_error(options=options):
         train = _training(trainer, metric, timeout)
@@ -365,7 +378,10 @@ def evaluate(
         if not silent and train is None:
             cli.announce_compilation(engine)
         own["verbose"] = 0 if quiet else 1
-        outcome = xt.evaluate(target, chosen, train=train, task=task, engine=engine, **own)
+        try:
+            outcome = xt.evaluate(target, chosen, train=train, task=task, engine=engine, **own)
+        except TrainingError as error:
+            cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
     if as_json:
         point = target.point if isinstance(target, xt.Config) else target
         cli.print_json(_outcome_json(outcome) | {"key": point.key, "config": dict(point)})
@@ -406,6 +422,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "epochs_to_solve": outcome.epochs_to_solve,
         "first_seed": int(outcome.seeds[0]),
         **_twice_json(outcome.details.twice),
+        **_void_json(outcome.details.void),
         "statuses": {status.label: count for status, count in outcome.endings.items()},
         "first_crash": _crash_json(outcome.first_crash),
     }

@@ -58,6 +58,7 @@ def search(
     note: str | None = None,
     tag: list[str] | None = None,
     fail_fast: bool = False,
+    max_void: float | None = None,
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -75,9 +76,20 @@ def search(
         check_seeds: Train the first seed twice even if it takes more than a minute, or with
             --resume: does the seed determine the result?
         fail_fast: Stop the search at the first seed that fails, with exit code 4.
+        max_void: The share of seeds that may be void, which could not be tried. More stop the
+            search, with exit code 4. 0.05 if not given.
     """
     given, silent = dict(locals()), quiet or as_json
-    names = ("output", "engine", "resume", "extend", "accept_versions", "fail_fast", "note")
+    names = (
+        "output",
+        "engine",
+        "resume",
+        "extend",
+        "accept_versions",
+        "fail_fast",
+        "max_void",
+        "note",
+    )
     options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", *names]
     with cli.exit_on_error(_interrupted, options):
         from xortune.reports.progress import display

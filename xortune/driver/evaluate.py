@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import reduce
@@ -14,7 +13,6 @@ from xortune.core.config import Config
 from xortune.core.errors import (
     InputError,
     TrainingError,
-    check_number,
     kind_of,
     refuse_given,
 )
@@ -27,12 +25,13 @@ from xortune.core.trainer import VOID, Trainer, has, is_void
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers
 from xortune.driver.executors import pool_or_here
-from xortune.driver.loop import MAX_VOID, FreshSeeds, NoJournal, Record, run
+from xortune.driver.loop import FreshSeeds, NoJournal, Record, run
 from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
 from xortune.driver.voice import Listen, Voice
+from xortune.driver.void import checked_max_void, exceptions, retrying
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
-from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.function import custom_trainer, form_of
 from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
@@ -326,50 +325,6 @@ def evaluate(
     if twice is None and not void:
         return found
     return replace(found, details=replace(found.details, twice=twice, void=void))
-
-
-def exceptions(retry: object) -> tuple[type[BaseException], ...]:
-    """The argument `retry` as classes of exceptions.
-
-    Raises:
-        InputError: it is something else.
-    """
-    listed = retry if isinstance(retry, Sequence) else (retry,)
-    for one in listed:
-        if not (isinstance(one, type) and issubclass(one, BaseException)):
-            allowed = "a class of exceptions, or several: (RateLimitError, ConnectionError)"
-            raise InputError(kind_of(one), field="retry", allowed=allowed)
-    return tuple(listed)
-
-
-def retrying(trainer: Trainer, retry: object) -> Trainer:
-    """The trainer that tries seeds again which raise one of these exceptions.
-
-    Raises:
-        InputError: it is no function, or these are no exceptions.
-    """
-    if not (classes := exceptions(retry)):
-        return trainer
-    if not isinstance(trainer, CustomTrainer) or trainer.form.stacked:
-        raise InputError(
-            "no function trains that could raise it",
-            field="retry",
-            allowed="with train=, a function",
-            fix=f"a command exits with code {os.EX_TEMPFAIL} where it is to be tried again",
-        )
-    return replace(trainer, retry=classes)
-
-
-def checked_max_void(share: float | None) -> float:
-    """The argument `max_void`, a share.
-
-    Raises:
-        InputError: it is none.
-    """
-    if share is None:
-        return MAX_VOID
-    check_number("max_void", share, lambda one: 0 <= one <= 1, "0 to 1")
-    return share
 
 
 def network_config(config: object, field: str = "config") -> Config:

@@ -29,7 +29,6 @@ from xortune.core.trainer import Trainer, has
 from xortune.driver.cluster import Cluster, Workers
 from xortune.driver.evaluate import (
     Training,
-    exceptions,
     network_config,
     own_config,
     refuse_built_in,
@@ -37,6 +36,7 @@ from xortune.driver.evaluate import (
     train_seeds,
 )
 from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.void import exceptions
 from xortune.integrations.export import exported
 from xortune.reports.scripts import certify_command
 from xortune.runs.evaluation import EncodedOutcome, SeedsToTrain

@@ -18,6 +18,7 @@ from xortune.core.outcome import Failure
 from xortune.core.trainer import VOID, Block, Reported, is_void
 from xortune.driver.batches import Batches, Done, Job
 from xortune.driver.process import uninterrupted
+from xortune.driver.void import LEAST_JUDGED, MAX_VOID
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
 from xortune.runs.journal import Journal
 
@@ -105,13 +106,6 @@ class NoJournal:
 
     def sync(self) -> None:
         """Do nothing."""
-
-
-MAX_VOID = 0.05
-"""The share of seeds that may be void where the user gives none."""
-
-LEAST_JUDGED = 20
-"""The share of void seeds is judged as if at least so many had been tried."""
 
 
 class Record:

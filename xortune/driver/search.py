@@ -51,6 +51,7 @@ from xortune.driver.trainer import (
     with_train,
 )
 from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.void import MAX_VOID, checked_max_void, exceptions, retrying
 from xortune.integrations.following import following
 from xortune.integrations.trackers import Tracker, checked_trackers
 from xortune.racing.grants import refuse_unprovable
@@ -110,6 +111,8 @@ class _SearchOptions(TypedDict, total=False):
     listener: Listen | None
     check: CheckFirst
     fail_fast: bool
+    retry: type[BaseException] | Sequence[type[BaseException]]
+    max_void: float | None
     note: str | None
     tags: Iterable[str] | None
     verbose: int
@@ -152,6 +155,8 @@ def search(
     dry_run: bool = False,
     check: CheckFirst = True,
     fail_fast: bool = False,
+    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    max_void: float | None = None,
     note: str | None = None,
     tags: Iterable[str] | None = None,
     verbose: int = 1,
@@ -198,6 +203,8 @@ def search(
             own: its first seed twice, and another seed in between. "seeds": its first seed twice
             even if it takes more than a minute, or the run is resumed.
         fail_fast: end the search at the first seed that fails; `resume` continues it.
+        retry: exceptions that say nothing of the training, as of `evaluate`.
+        max_void: the share of seeds that may be void; 0.05 if not given. `resume` tries them again.
         note: a sentence about the run, for its manifest, `status` and the report.
         tags: words for the same places; with `resume` they are added to the run's tags.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
@@ -231,7 +238,7 @@ def search(
     checked = _checked(
         space,
         output,
-        _Asked(train, engine, cluster, shared_study(space, study)),
+        _Asked(train, engine, cluster, shared_study(space, study), exceptions(retry)),
         checked_trackers(trackers, output),
         voice,
         resume=how.allowed,
@@ -240,7 +247,10 @@ def search(
     )
     if dry_run:
         return _dry(checked, output, how, voice)
-    return _run_search(checked, output, voice, how, labels=labels, fail_fast=fail_fast)
+    share = checked_max_void(max_void)
+    return _run_search(
+        checked, output, voice, how, labels=labels, fail_fast=fail_fast, max_void=share
+    )
 
 
 @exclusive(ray=True)
@@ -288,6 +298,7 @@ def _run_search(
     *,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
+    max_void: float = MAX_VOID,
     executor: Executor | None = None,
 ) -> Run:
     """Run a checked search: train, certify, note how it ended, and write tables and report."""
@@ -316,6 +327,7 @@ def _run_search(
                     voice=shown,
                     labels=labels,
                     fail_fast=fail_fast,
+                    max_void=max_void,
                     check=checked.check,
                     check_later=checked.check_later,
                     executor=executor,
@@ -389,7 +401,7 @@ def _ending(
     if complete:
         stopped = None if budget is None else f"the time budget of {budget:g} s was over at {at}"
         return {"finished": at, "stopped": stopped}
-    why = "by the user" if failure is None else f"by a seed that failed ({failure})"
+    why = "by the user" if failure is None else f"({failure})"
     if isinstance(failure, Halted):
         why = f"({failure})"
     return {"stopped": f"interrupted {why} at {at}"}
@@ -457,6 +469,7 @@ class _Asked:
     engine: str
     cluster: Cluster
     shared: SharedStudy | None
+    retry: tuple[type[BaseException], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -507,6 +520,7 @@ def _checked(
     trainer = trainer_for(
         space, asked.train, asked.engine, cluster.gpus_per_trial, threads, here=here
     )
+    trainer = retrying(trainer, asked.retry)
     awaits = has(trainer, "awaits") and not cluster.is_ray
     here, cluster = here or awaits, awaiting(cluster) if awaits else cluster
     if here:

@@ -39,6 +39,7 @@ from xortune.driver.propose import LEARNING, proposer_for
 from xortune.driver.shared_study import SharedStudy, join_study
 from xortune.driver.trainer import Check, differing, noted_seeds, train_later
 from xortune.driver.voice import SILENT, Voice
+from xortune.driver.void import MAX_VOID
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.racing.race import FINALISTS
@@ -90,6 +91,7 @@ def search_session(
     voice: Voice = SILENT,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
+    max_void: float = MAX_VOID,
     check: Check | None = None,
     check_later: Callable[[], Check | None] | None = None,
     executor: Executor | None = None,
@@ -109,6 +111,7 @@ def search_session(
         voice: tells the user and the caller's listener.
         labels: the user's note and tags for the run.
         fail_fast: whether the first failure ends the session.
+        max_void: the share of seeds that may be void.
         check: result of the call of a user's function before the start.
         check_later: calls it, once Ray's workers are there.
         executor: trains everything if given, in place of what `cluster` says.
@@ -157,7 +160,7 @@ def search_session(
         with session.journal() as journal:
             # A seed of the network crashes for lack of memory; a traceback says nothing of that.
             on_failure = voice.fail if space.task is None else voice.tell
-            record = Record(journal, on_failure, fatal=fail_fast)
+            record = Record(journal, on_failure, fatal=fail_fast, max_void=max_void)
             work = _Work(session, record, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
             if not is_searched:

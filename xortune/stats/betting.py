@@ -19,9 +19,9 @@ they lose the logarithm of its part of the stake, where strategies that learn th
 numbers so far lose about as much while they learn. Here 97 % of the stake lies on 20 even shares,
 in proportion to f^0.5 (1 - f)^-0.5, so that numbers near the upper limit are soon proven to be
 there, and 3 % on shares that halve down to 1/160,000, which many seeds want. At 1,000 seeds
-intervals are 0.8 to 1.08 times as wide as those of the paper's hedged capital. A mean of 0.9 is proven to be
-above 0.8 with 1.1 to 1.27 times the seeds that any test needs, log(1 / alpha) over the largest
-expected logarithm of a factor (a Kullback-Leibler divergence).
+intervals are 0.8 to 1.08 times as wide as those of the paper's hedged capital. A mean of 0.9 is
+proven to be above 0.8 with 1.1 to 1.27 times the seeds that any test needs, log(1 / alpha) over
+the largest expected logarithm of a factor (a Kullback-Leibler divergence).
 
 benchmarks/README.md has the figures. `numbers` always have shape (S,): the seeds in their order,
 which the caller must not choose by their results.
