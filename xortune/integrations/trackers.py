@@ -16,7 +16,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -96,8 +96,9 @@ class TrackedRun:
         return f"{self.name}-{self.identity}"
 
 
+@dataclass(frozen=True)
 class Tracker(ABC):
-    """Where runs are logged.
+    """Where runs are logged. Its one field says where; the option of the command line takes it.
 
     Attributes:
         name: as its makers write it.
@@ -108,18 +109,19 @@ class Tracker(ABC):
     package: ClassVar[str]
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """The options of `xortune log` that log there."""
+        [(where, default)] = [(getattr(self, one.name), one.default) for one in fields(self)]
+        return (f"--{self.package}", *([] if where == default else [str(where)]))
+
+    @property
     def live(self) -> bool:
         """Whether to log while a search runs; otherwise only when it has ended."""
         return True
 
-    @property
-    @abstractmethod
-    def options(self) -> tuple[str, ...]:
-        """The options of `xortune log` that log there."""
-
-    @abstractmethod
-    def place(self, run: Path) -> str:
+    def place(self, run: Path) -> str:  # noqa: ARG002  # some log into the run's directory
         """Where the run in this directory is logged, for messages."""
+        return self.options[-1]
 
     @abstractmethod
     def check(self, output: str | os.PathLike[str] | None) -> None:
@@ -150,11 +152,9 @@ def checked_trackers(
         check_type("trackers", tracker, Tracker, allowed)
         tracker.check(output)
         if importlib.util.find_spec(tracker.package) is None:
-            raise InputError(
-                f"the package {tracker.package} is not installed",
-                field=tracker.package,
-                fix=f"pip install {tracker.package}",
-            )
+            problem = f"the package {tracker.package} is not installed"
+            fix = f"pip install {tracker.package}"
+            raise InputError(problem, field=tracker.package, fix=fix)
         tracker.prepare()
     return tuple(trackers)
 
@@ -182,11 +182,6 @@ class TensorBoard(Tracker):
 
     name, package = "TensorBoard", "tensorboard"
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """See `Tracker`."""
-        return ("--tensorboard", *([] if self.folder is None else [os.fspath(self.folder)]))
-
     def place(self, run: Path) -> str:
         """See `Tracker`."""
         return str(run / "tensorboard") if self.folder is None else os.fspath(self.folder)
@@ -195,11 +190,8 @@ class TensorBoard(Tracker):
         """See `Tracker`."""
         check_type(self.package, self.folder, str | os.PathLike | None, "a directory")
         if self.folder is None and output is not None and url_of(output) is not None:
-            raise InputError(
-                "the run is in an object store",
-                field=self.package,
-                fix="name a directory for the event files",
-            )
+            fix = "name a directory for the event files"
+            raise InputError("the run is in an object store", field=self.package, fix=fix)
 
     def prepare(self) -> None:
         """See `Tracker`."""
@@ -318,15 +310,6 @@ class MLflow(Tracker):
     uri: str
 
     name, package = "MLflow", "mlflow"
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """See `Tracker`."""
-        return ("--mlflow", self.uri)
-
-    def place(self, run: Path) -> str:  # noqa: ARG002
-        """See `Tracker`."""
-        return self.uri
 
     def check(self, output: str | os.PathLike[str] | None) -> None:  # noqa: ARG002
         """Refuse what is no tracking URI, or has a password, which the manifest would show."""
@@ -447,11 +430,6 @@ class WandB(Tracker):
     name, package = "Weights & Biases", "wandb"
 
     @property
-    def options(self) -> tuple[str, ...]:
-        """See `Tracker`."""
-        return ("--wandb", *([] if self == WandB() else [self.project]))
-
-    @property
     def live(self) -> bool:
         """See `Tracker`."""
         return bool(self._mode != "offline")
@@ -490,11 +468,8 @@ class WandB(Tracker):
         except wandb.Error as error:
             why = str(error)
         if why:
-            raise InputError(
-                f"nobody is logged in to W&B ({why})",
-                field=self.package,
-                fix="`wandb login`, or WANDB_MODE=offline to write files only",
-            )
+            fix = "`wandb login`, or WANDB_MODE=offline to write files only"
+            raise InputError(f"nobody is logged in to W&B ({why})", field=self.package, fix=fix)
 
     def write(self, run: TrackedRun, configs: Iterable[ConfigLog]) -> None:
         """Log the new steps of each configuration, as a run of W&B that is then closed."""
