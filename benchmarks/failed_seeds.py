@@ -19,7 +19,8 @@ from collections.abc import Callable
 import numpy as np
 
 from xortune.core.point import Point
-from xortune.driver.propose import OptunaProposer, proposer_for
+from xortune.driver.optuna_study import OptunaStudy
+from xortune.driver.propose import SampledProposer, proposer_for
 from xortune.racing.objectives import SeedSummary, sampler_values, statistic_value
 from xortune.spaces.model import Objective, SearchSpace
 from xortune.spaces.space import parse_space
@@ -60,7 +61,11 @@ def that_it_failed(
 def searched(space: SearchSpace, tell: Callable[..., tuple[float, ...]]) -> list[float]:
     """The worst decile of each proposal, infinite where failed seeds decide."""
     learns = space.search.sampler != "random"
-    proposer = OptunaProposer(space, values_of=tell) if learns else proposer_for(space)
+    proposer = (
+        SampledProposer(space, OptunaStudy(space, values_of=tell))
+        if learns
+        else proposer_for(space)
+    )
     [goal] = parse_space(SPACE.format(sampler="tpe", trials=1, seed=0, objective=PLAIN)).objectives
     found = []
     for number in range(space.search.trials or 0):

@@ -24,7 +24,7 @@ from listening import sentences
 
 import xortune as xt
 from xortune.core.errors import InputError
-from xortune.driver.propose import OptunaProposer
+from xortune.driver.propose import SampledProposer
 
 SPACE = {
     "name": "serial",
@@ -54,13 +54,13 @@ def test_the_time_budget_of_a_resumed_search_begins_after_its_journal_is_read(
     given = {"train": slow, "output": tmp_path / "run", "workers": 0}
     space = SPACE | {"success": "accuracy >= 0.5"}
     xt.search(space, trials=20, **given)
-    clock, replay, passed = time.monotonic, OptunaProposer.replay, []
+    clock, replay, passed = time.monotonic, SampledProposer.replay, []
 
     def slowly(*trial):
         passed.append(10.0)
         return replay(*trial)
 
-    monkeypatch.setattr(OptunaProposer, "replay", slowly)
+    monkeypatch.setattr(SampledProposer, "replay", slowly)
     monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(passed))
     run = xt.search(space, trials=30, time_budget="1m", resume=True, **given)
     assert (len(passed), len(run.evaluations), run.manifest["complete"]) == (20, 30, True)

@@ -20,7 +20,7 @@ from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.driver import session as session_module
 from xortune.driver.executors import LocalExecutor
-from xortune.driver.propose import OptunaProposer
+from xortune.driver.propose import SampledProposer
 from xortune.racing.grants import Grants
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
@@ -436,9 +436,9 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, become):
     journal.write_text("".join(f"{line}\n" for line in lines))
     become(torch="9.8.7")
     see = create_autospec(Grants.see, side_effect=Grants.see)
-    learn = create_autospec(OptunaProposer.learn, side_effect=OptunaProposer.learn)
+    learn = create_autospec(SampledProposer.learn, side_effect=SampledProposer.learn)
     monkeypatch.setattr(Grants, "see", see)
-    monkeypatch.setattr(OptunaProposer, "learn", learn)
+    monkeypatch.setattr(SampledProposer, "learn", learn)
     said = []
     run = xt.search(**given, resume=True, accept_versions=True, listener=sentences(said.append))
     assert "so do the race and the sampler" in said[0]

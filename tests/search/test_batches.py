@@ -31,7 +31,8 @@ from xortune.driver.batches import (
 )
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import FreshSeeds, Record, run
-from xortune.driver.propose import LEARNING, RANDOM_EVERY, STARTUP, proposer_for
+from xortune.driver.optuna_study import STARTUP
+from xortune.driver.propose import LEARNING, RANDOM_EVERY, proposer_for
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.spaces.model import rungs_up_to

@@ -13,14 +13,15 @@ from scipy.special import ndtr
 
 from xortune.core.outcome import Details
 from xortune.core.point import Point
+from xortune.driver.optuna_study import STARTUP
 from xortune.driver.propose import (
     FITTED_EACH,
     RANDOM_EVERY,
-    STARTUP,
+    ProposalKinds,
+    first_seed_values,
     fitted_at,
     proposer_for,
 )
-from xortune.driver.safeguard import ProposalKinds, first_seed_values
 from xortune.racing.gaussian_process import (
     NumberSums,
     Observed,
@@ -170,11 +171,11 @@ def test_a_finite_space_is_proposed_once_and_then_again_at_random():
         SPACE[: SPACE.index("  lr")] + "  x: {low: 1, high: 12}\n" + SPACE[SPACE.index("search") :]
     )
     space = parse_space(text.replace("RULE", "score >= 0").replace("LADDER", "[1, 2]"), "s")
-    proposer = proposer_for(space)
+    proposer, found = proposer_for(space), []
     for number in range(60):
-        point = proposer.propose(number)
+        found.append(point := proposer.propose(number))
         proposer.see(point, SeedSummary(0, 1, numbers=([-float(point["x"])],)))
-    assert len(proposer._rows) == 12
+    assert len({point.key for point in found}) == 12
 
 
 @given(seed=st.integers(0, 2**32 - 1))

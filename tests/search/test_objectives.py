@@ -55,7 +55,7 @@ def train(job):
 
 
 def told_to(proposer):
-    return [(t.params, t.values) for t in proposer._study.trials]
+    return [(t.params, t.values) for t in proposer._model._study.trials]
 
 
 @pytest.mark.parametrize(

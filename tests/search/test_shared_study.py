@@ -18,7 +18,8 @@ from hand_made import TINY_SPACE
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.files import without_passwords
-from xortune.driver.propose import Draw, proposer_for
+from xortune.driver.optuna_study import Draw
+from xortune.driver.propose import proposer_for
 from xortune.driver.shared_study import (
     PROPOSAL,
     RUN,
@@ -275,7 +276,7 @@ def test_a_password_is_shown_nowhere():
 def test_a_storage_that_fails_in_the_middle_is_told(tmp_path):
     mine = proposer(f"sqlite:///{tmp_path}/study.db", "a")
     mine.propose(0)
-    engine = mine._study._storage._backend.engine
+    engine = mine._model._study._storage._backend.engine
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE trials RENAME TO gone")
     with pytest.raises(InputError, match=r"storage fails.*continue with resume=True"):

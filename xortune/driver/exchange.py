@@ -26,7 +26,7 @@ from xortune.core.errors import InputError, check_count, check_type, command_lin
 from xortune.core.point import Value
 from xortune.core.tables import ResultsTable, read_table
 from xortune.driver.importance import importance
-from xortune.driver.propose import distribution
+from xortune.driver.optuna_study import distribution
 from xortune.driver.search import new_directory
 from xortune.driver.voice import QUIET, Listen, Voice
 from xortune.integrations.importing import (

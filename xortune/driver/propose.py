@@ -1,53 +1,24 @@
-"""Proposals: the space's grid, or an Optuna sampler that is told the results.
+"""Proposals: the space's grid, random points, and those of a model that is told the results.
 
-Every proposal gets a sampler seeded by the search's seed and the proposal's number alone, so that a
-resumed search proposes what it would have proposed. The sampler reads an Optuna study: one in
-memory, or one in a storage, through which several searches learn from each other.
+Each proposal depends on the search's seed, its number and the results told alone, so that a resumed
+search proposes what it would have proposed.
 """
 
 from __future__ import annotations
 
-import math
-import warnings
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import cached_property
 from itertools import islice
-from typing import TypeAlias, TypeGuard
+from typing import Protocol, TypeAlias
 
 import numpy as np
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    NSGAIISampler,
-    TPESampler,
-)
-from optuna.storages import BaseStorage, InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from scipy.special import expit, logit
 
 from xortune.core.point import Point, Value
-from xortune.driver.safeguard import ProposalKinds
-from xortune.driver.shared_study import (
-    PROPOSAL,
-    RUN,
-    SOLVED,
-    SharedStudy,
-    directions,
-    open_study,
-    storage_errors,
-    trials_of_run,
-)
+from xortune.driver.optuna_study import STARTUP, Draw, OptunaStudy, point_of, proposal_seed
+from xortune.driver.shared_study import SharedStudy
 from xortune.racing.gaussian_process import (
     FITTED_CONFIGS,
     KNOWN_CONFIGS,
@@ -65,24 +36,9 @@ from xortune.racing.gaussian_process import (
     places,
     proposed,
 )
-from xortune.racing.objectives import (
-    SeedSummary,
-    only_rate,
-    sampler_values,
-)
+from xortune.racing.objectives import SeedSummary, only_rate
 from xortune.spaces.grid import grid
-from xortune.spaces.model import (
-    Choice,
-    Fixed,
-    Objective,
-    Parameter,
-    Range,
-    SearchSpace,
-    Steps,
-    equal_values,
-    is_active,
-    is_number,
-)
+from xortune.spaces.model import Choice, Range, SearchSpace
 
 LEARNING = ("auto", "tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
@@ -92,11 +48,7 @@ RANDOM_EVERY = 4
 TPE alone settles where it first found something good, and in a race a look elsewhere costs a few
 seeds; see benchmarks/README.md."""
 
-STARTUP = 10
-"""TPE draws from the whole space until this number of trials has ended: Optuna's default."""
-
-
-Proposer: TypeAlias = "GridProposer | OptunaProposer | NumberProposer"
+Proposer: TypeAlias = "GridProposer | SampledProposer"
 """Proposes points by number, 0, 1, 2, ..., and learns from their results."""
 
 
@@ -125,13 +77,17 @@ def proposer_for(
     sampler = space.search.sampler
     if sampler == "grid":
         return GridProposer(space, earlier)
-    if sampler != "auto":
-        return OptunaProposer(space, earlier, normal, shared)
-    if shared is None and (number := learned_number(space)) is not None:
-        return NumberProposer(space, number, earlier, normal)
-    space = replace(space, search=replace(space.search, sampler="tpe"))
-    guards = shared is None and only_rate(space.objectives)
-    return OptunaProposer(space, earlier, normal, shared, guards=guards)
+    model: Model | None = None
+    guards = False
+    if sampler == "auto" and shared is None and (number := learned_number(space)) is not None:
+        model = NumberModel(space, number)
+        guards = number.objective is None  # else the counts are not what is searched for
+    elif sampler == "auto":
+        space = replace(space, search=replace(space.search, sampler="tpe"))
+        guards = shared is None and only_rate(space.objectives)
+    if model is None and (sampler != "random" or shared is not None):
+        model = OptunaStudy(space, shared)
+    return SampledProposer(space, model, earlier, normal, shared, guards=guards)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -187,184 +143,58 @@ def _points(spaces: Sequence[SearchSpace]) -> Iterator[Point]:
 
 
 # -------------------------------------------------------------------------------------------------
-# A space's parameters and points in Optuna's terms.
+# Random points, and those of a model.
 
 
-def distribution(parameter: Choice | Range) -> BaseDistribution:
-    """Optuna's distribution of a parameter that is searched."""
-    if isinstance(parameter, Choice):
-        return CategoricalDistribution(parameter.values)
-    low, high, step = parameter.low, parameter.high, parameter.step
-    if parameter.integer:
-        return IntDistribution(int(low), int(high), parameter.log, int(step or 1))
-    return FloatDistribution(low, high, parameter.log, step)
+class Model(Protocol):
+    """Proposes points by what it was told."""
+
+    def ask(self, number: int) -> Point | None:
+        """The proposal of a number; None if a random one is better."""
+
+    def enter(self, number: int, point: Mapping[str, Value]) -> None:
+        """Enter the proposal of a number that was not asked for."""
+
+    def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
+        """Learn the results of a finished proposal."""
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
+        """Learn all results of a configuration so far."""
 
 
-def _point(space: SearchSpace, raw: Callable[[Choice | Range], Value]) -> Point:
-    """The point of Optuna's values for the active parameters."""
-    values: dict[str, Value] = {}
-    for parameter in space.parameters:
-        if not is_active(parameter, values):
-            continue
-        value = parameter.value if isinstance(parameter, Fixed) else raw(parameter)
-        if _in_steps(parameter):
-            # Optuna has 0.30000000000000004 where the grid, `start` and the user have 0.3.
-            value = Steps(parameter)[_step(parameter, value)]
-        values[parameter.name] = value
-    return Point(values)
-
-
-def _params(space: SearchSpace, point: Mapping[str, Value]) -> dict[str, Value]:
-    """Optuna's values of the searched parameters of a point, to the bit."""
-    active: dict[str, Value] = {}
-    params: dict[str, Value] = {}
-    for parameter in space.parameters:
-        if parameter.name not in point or not is_active(parameter, active):
-            continue
-        value = active[parameter.name] = point[parameter.name]
-        if _in_steps(parameter):
-            assert parameter.step is not None
-            raw = parameter.low + _step(parameter, value) * parameter.step
-            value = min(raw, float(parameter.high))
-        if not isinstance(parameter, Fixed):
-            params[parameter.name] = value
-    return params
-
-
-def ordered_values(parameter: Parameter) -> tuple[Value, ...] | None:
-    """The values of a choice in ascending order, if they are three numbers or more; else None."""
-    if not isinstance(parameter, Choice):
-        return None
-    numbers = sorted(filter(is_number, parameter.values))
-    return tuple(numbers) if 2 < len(numbers) == len(parameter.values) else None
-
-
-def _in_steps(parameter: Parameter) -> TypeGuard[Range]:
-    return isinstance(parameter, Range) and parameter.step is not None and not parameter.integer
-
-
-def _step(parameter: Range, value: Value) -> int:
-    assert parameter.step is not None
-    assert isinstance(value, int | float)
-    return round((value - parameter.low) / parameter.step)
-
-
-class Draw:
-    """Draws the points that Optuna's random sampler draws, to the bit, without a study.
-
-    A study reads all its trials at each ask, which takes hours for 100,000 of them; a sampler for
-    each point takes three times as long as this.
-    """
-
-    def __init__(self, space: SearchSpace) -> None:
-        self._space = space
-        self._random = np.random.RandomState()  # as that sampler does
-
-    def point(self, seed: int) -> Point:
-        """The first point that a sampler of this seed draws."""
-        self._random.seed(seed)
-        return _point(self._space, self._drawn)
-
-    def _drawn(self, parameter: Choice | Range) -> Value:
-        if isinstance(parameter, Choice):
-            if len(values := parameter.values) == 1:
-                return values[0]
-            return values[int(self._random.uniform(size=len(values)).argmax())]
-        low, high = parameter.low, parameter.high
-        step = int(parameter.step or 1) if parameter.integer else parameter.step
-        if low == high or (step is not None and high - low < step):
-            return low
-        margin = 0.0 if step is None else step / 2  # both ends are as likely as what is between
-        if parameter.log:
-            value = self._random.uniform(math.log(low - margin), math.log(high + margin))
-            value = math.exp(value)
-        else:
-            value = self._random.uniform(low - margin, high + margin)
-        if parameter.integer and parameter.log:
-            return int(min(max(round(value), low), high))
-        if parameter.integer:
-            assert step is not None
-            return int(min(max(math.floor((value - low) / step + 0.5) * step + low, low), high))
-        if step is not None:
-            return float(min(max(round((value - low) / step) * step + low, low), high))
-        return float(min(max(value, low), np.nextafter(high, high - 1)))
-
-
-# -------------------------------------------------------------------------------------------------
-# Optuna's samplers.
-
-
-_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(
-        n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
-    ),
-    "gp": lambda seed: GPSampler(seed=seed),
-    "nsgaii": lambda seed: NSGAIISampler(seed=seed),
-    "cmaes": lambda seed: CmaEsSampler(seed=seed),
-}
-
-_KEEPS_STATE = ("nsgaii", "cmaes")
-"""Samplers that store their state in each trial, and continue from it."""
-
-
-class OptunaProposer:
-    """Optuna's ask and tell over the space, for its objectives.
+class SampledProposer:
+    """Proposes `start`, then points of a model in turn with random ones.
 
     In an extended run the proposals of earlier spaces are entered as proposals of this one, which
     contains them. Points added to `start` get the next numbers.
 
-    In a shared study the proposals also depend on the run, so that two searches with the same seed
-    propose different points. A resumed search neither asks for a trial nor tells one again.
-
     Args:
         space: what is searched.
+        model: proposes; None: all proposals are random.
         earlier, normal, shared: see `proposer_for`.
-        guards: whether a random proposal takes the place of the sampler's where the counts of
-            random ones promise more; see `safeguard`.
-        values_of: returns the values for the sampler, one for each objective.
-
-    Raises:
-        InputError: here and from its methods: the storage fails. Here, too: the study is another
-            space's.
+        guards: whether a random proposal takes the place of the model's where the counts of
+            random ones promise more; see `ProposalKinds`.
     """
 
     def __init__(
         self,
         space: SearchSpace,
+        model: Model | None,
         earlier: Sequence[SearchSpace] = (),
         normal: Callable[[Point], Point] = _unchanged,
         shared: SharedStudy | None = None,
         *,
         guards: bool = False,
-        values_of: Callable[
-            [Sequence[Objective], Point, SeedSummary], tuple[float, ...]
-        ] = sampler_values,
     ) -> None:
         first = len(earlier[0].start) if earlier else len(space.start)
         self._start, self._added = space.start[:first], list(space.start[first:])
         self._normal, self._entered = normal, set[str]()
-        self._space, self._shared, self._values_of = space, shared, values_of
+        self._space, self._model, self._shared = space, model, shared
         self._draw = Draw(space)
         self._kinds = ProposalKinds() if guards else None
-        # TPE's own study has the place of a number in its list: close numbers are alike.
-        self._orders: dict[str, tuple[Value, ...]] = {}
-        if space.search.sampler == "tpe" and shared is None:
-            orders = {one.name: ordered_values(one) for one in space.parameters}
-            self._orders = {name: order for name, order in orders.items() if order is not None}
-        self._ids: dict[int, int] = {}  # trials under way, by their number in the run
-        self._before: dict[int, FrozenTrial] = {}  # trials of earlier sessions, by that number
-        self._study: optuna.Study | None = None
-        self._storage: BaseStorage = InMemoryStorage()
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        if shared is not None:
-            with storage_errors(shared):
-                self._study, self._storage = open_study(shared, space)
-                self._before = trials_of_run(self._study, shared.run)
-        elif space.search.sampler != "random":
-            self._study = optuna.create_study(storage=self._storage, directions=directions(space))
 
     def propose(self, number: int) -> Point:
-        """Ask the sampler, seeded for this number and told the results so far."""
+        """The next point: of `start`, of the model, or drawn from the whole space."""
         if number < len(self._start):
             self.replay(number, self._start[number])
             return self._start[number]
@@ -373,17 +203,14 @@ class OptunaProposer:
             if self._normal(point).key not in self._entered:
                 self.replay(number, point)
                 return point
-        sampler = self._sampler(number)
-        if sampler != "random" and self._kinds is not None:
-            sampler = sampler if self._kinds.learned_are_worth_more else "random"
-        with storage_errors(self._shared):
-            if (before := self._before.pop(number, None)) is not None:
-                self._ids[number] = self._id(before.number)
-                return _point(self._space, lambda parameter: before.params[parameter.name])
-            learned = None if sampler == "random" else self._ask(number, sampler)
-            point = self._draw.point(self.seed(number)) if learned is None else learned
-            if learned is None:
-                self._enter(number, point)
+        guarded = self._kinds is not None and not self._kinds.learned_are_worth_more
+        if self._model is None or guarded or self._draws(number):
+            learned = None
+        else:
+            learned = self._model.ask(number)
+        point = self._drawn(number) if learned is None else learned
+        if self._model is not None and learned is None:
+            self._model.enter(number, point)
         self._enter_kind(number, self._normal(point).key)
         return point
 
@@ -393,131 +220,127 @@ class OptunaProposer:
             return self._start[number]
         if self._added or self._shared is not None:
             return None
-        is_drawn = self._sampler(number) == "random"
-        return self._draw.point(self.seed(number)) if is_drawn else None
-
-    def see(self, point: Point, seen: SeedSummary) -> None:
-        """Learn all results of a configuration so far, which the study is not told."""
-        if self._kinds is not None:
-            self._kinds.see(point.key, seen.k, seen.n)
+        return self._drawn(number) if self._draws(number) else None
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
-        """Enter a proposal whose values are known; samplers with state compute it again."""
+        """Enter a proposal whose values are known."""
         if self._added:
             self._entered.add(self._normal(Point(point)).key)
         self._enter_kind(number, Point(point).key)
-        if self._study is None:
-            return
-        sampler = self._space.search.sampler
-        with storage_errors(self._shared):
-            if self._shared is None and sampler in _KEEPS_STATE:
-                self._study.enqueue_trial(_params(self._space, point))
-                self._ask(number, sampler)
-            else:
-                self._enter(number, point)
+        if self._model is not None:
+            self._model.enter(number, point)
+
+    def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
+        """Tell the model the results of a finished proposal."""
+        if self._model is not None:
+            self._model.learn(number, point, seen)
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
+        """Tell the model and the safeguard all results of a configuration so far."""
+        if self._kinds is not None:
+            self._kinds.see(point.key, seen.k, seen.n)
+        if self._model is not None:
+            self._model.see(point, seen)
+
+    def seed(self, number: int) -> int:
+        """The seed for a proposal."""
+        return proposal_seed(self._space, number, self._shared)
+
+    def _draws(self, number: int) -> bool:
+        """Whether a proposal is drawn from the whole space, whatever the results."""
+        sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
+        first = number < STARTUP and self._shared is None
+        if sampler == "auto":
+            return first or number % RANDOM_EVERY == 0
+        if sampler == "tpe":
+            return first or (races and number % RANDOM_EVERY == 0)
+        return sampler == "random"
+
+    def _drawn(self, number: int) -> Point:
+        return self._draw.point(self.seed(number))
 
     def _enter_kind(self, number: int, key: str) -> None:
         """Say what a proposal was. A learned one that is the random one of its number is random."""
         if self._kinds is None or number < len(self._start):
             return
-        drawn = self._normal(self._draw.point(self.seed(number)))
-        self._kinds.enter(key, learned=drawn.key != key)
-
-    def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
-        """Tell the study the `sampler_values` of a finished proposal, unless it has them."""
-        if self._study is None:
-            return
-        trial_id = self._ids.pop(number)
-        values = self._values_of(self._space.objectives, point, seen)
-        with storage_errors(self._shared):
-            trial = self._storage.get_trial(trial_id)
-            if trial.state.is_finished():
-                return
-            if self._shared is not None:
-                solved = f"{seen.k}/{seen.n}"
-                self._storage.set_trial_user_attr(trial_id, SOLVED, solved)
-            self._study.tell(trial.number, values, skip_if_finished=True)
-
-    def seed(self, number: int) -> int:
-        """The seed of the sampler for a proposal."""
-        entropy = [self._space.search.seed, number]
-        if self._shared is not None:
-            entropy.append(int(self._shared.run, 16))
-        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-    def _sampler(self, number: int) -> str:
-        """The sampler for a proposal."""
-        sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
-        first = number < STARTUP and self._shared is None
-        elsewhere = first or (races and number % RANDOM_EVERY == 0)
-        return "random" if sampler == "tpe" and elsewhere else sampler
-
-    def _suggested(self, trial: optuna.Trial, parameter: Choice | Range) -> Value:
-        if (order := self._orders.get(parameter.name)) is None:
-            return _suggested(trial, parameter)
-        return order[trial.suggest_int(parameter.name, 0, len(order) - 1)]
-
-    def _ask(self, number: int, sampler: str) -> Point | None:
-        """The sampler's proposal; None if it has none."""
-        assert self._study is not None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            self._study.sampler = _SAMPLERS[sampler](self.seed(number))
-            trial = self._study.ask()
-            # Optuna computes it, and saves the sampler's state, when it is first read. A replay,
-            # whose values are fixed, would never read it.
-            assert trial.relative_params is not None
-            point = _point(self._space, lambda parameter: self._suggested(trial, parameter))
-        # TPE and GP store all sampled parameters for others to see while the trial runs. Remove
-        # them: a replay does not know the inactive ones.
-        self._ids[number] = here = self._id(trial.number)
-        for name in list(self._storage.get_trial_system_attrs(here)):
-            if "relative_params" in name:
-                self._storage.set_trial_system_attr(here, name, "")
-        if self._shared is not None:
-            trial.set_user_attr(RUN, self._shared.run)
-            trial.set_user_attr(PROPOSAL, number)
-        return point
-
-    def _enter(self, number: int, point: Mapping[str, Value]) -> None:
-        """Make a trial of known values, if the study does not have it."""
-        if self._study is None:
-            return
-        if (before := self._before.pop(number, None)) is not None:
-            self._ids[number] = self._id(before.number)
-            return
-        params = {
-            name: self._orders[name].index(value) if name in self._orders else value
-            for name, value in _params(self._space, point).items()
-        }
-        searched = {p.name: p for p in self._space.parameters if not isinstance(p, Fixed)}
-        attributes = self._shared and {RUN: self._shared.run, PROPOSAL: number}
-        # Not enqueued, because another driver that asks first would get it.
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=params,
-            distributions={
-                name: IntDistribution(0, len(self._orders[name]) - 1)
-                if name in self._orders
-                else distribution(searched[name])
-                for name in params
-            },
-            user_attrs=attributes or {},
-        )
-        self._ids[number] = self._storage.create_new_trial(self._study_id, template)
-
-    @cached_property
-    def _study_id(self) -> int:
-        assert self._study is not None
-        return self._storage.get_study_id_from_name(self._study.study_name)
-
-    def _id(self, trial: int) -> int:
-        """The storage's id of a trial of the study, by its number there."""
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial)
+        self._kinds.enter(key, learned=self._normal(self._drawn(number)).key != key)
 
 
 # -------------------------------------------------------------------------------------------------
-# The number that a rule judges.
+# The safeguard of sampler auto: counts say whether learned proposals beat random ones.
+
+
+RATES = expit(np.linspace(logit(0.003), logit(0.9995), 32))
+"""The rates of a prior."""
+
+KIND_PRIOR_WEIGHT = 4.0
+"""The weight of a uniform distribution over `RATES` in a prior, in configurations."""
+
+EXPECTATION_STEPS = 20
+"""Steps of expectation maximisation."""
+
+
+def first_seed_values(kinds: Sequence[Mapping[tuple[int, int], int]]) -> list[float]:
+    """What a new configuration of each kind may gain over the best one known.
+
+    Each kind has a prior of rates, fitted to its counts by expectation maximisation (Laird 1978,
+    JASA 73, 805-811). The value is the mean of what a rate exceeds the best mean rate by.
+
+    Args:
+        kinds: for each kind the number of configurations by successes and seeds.
+    """
+    priors, best = [], 0.0
+    for counts in kinds:
+        prior = np.full(len(RATES), 1 / len(RATES))
+        if counts:
+            at, sizes = np.array(list(counts), np.float64), np.array(list(counts.values()))
+            logs = at[:, :1] * np.log(RATES) + (at[:, 1:] - at[:, :1]) * np.log1p(-RATES)
+            chances = np.exp(logs - logs.max(axis=1, keepdims=True))
+            for _ in range(EXPECTATION_STEPS):
+                beliefs = prior * chances
+                shares = (sizes / beliefs.sum(axis=1)) @ beliefs
+                prior = (KIND_PRIOR_WEIGHT / len(RATES) + shares) / (
+                    KIND_PRIOR_WEIGHT + sizes.sum()
+                )
+            beliefs = prior * chances
+            best = max(best, float((beliefs @ RATES / beliefs.sum(axis=1)).max()))
+        priors.append(prior)
+    return [float(prior @ np.maximum(RATES - best, 0.0)) for prior in priors]
+
+
+class ProposalKinds:
+    """Which configurations were drawn at random and which were learned, and their counts."""
+
+    def __init__(self) -> None:
+        self._learned: dict[str, bool] = {}  # by key
+        self._counts: dict[str, tuple[int, int]] = {}  # by key
+        self._groups: tuple[Counter[tuple[int, int]], ...] = (Counter(), Counter())
+
+    def enter(self, key: str, *, learned: bool) -> None:
+        """Enter a proposal; the first one of a configuration says what it is."""
+        self._learned.setdefault(key, learned)
+
+    def see(self, key: str, successes: int, n: int) -> None:
+        """Replace the count of a configuration, if it was entered."""
+        if (learned := self._learned.get(key)) is None:
+            return
+        group = self._groups[learned]
+        if (before := self._counts.get(key)) is not None:
+            group[before] -= 1
+            if not group[before]:
+                del group[before]
+        self._counts[key] = successes, n
+        group[successes, n] += 1
+
+    @property
+    def learned_are_worth_more(self) -> bool:
+        """Whether a learned proposal's first seed is worth at least that of a random one."""
+        random, learned = first_seed_values(self._groups)
+        return learned >= random
+
+
+# -------------------------------------------------------------------------------------------------
+# The number that a rule judges, or that is the objective.
 
 
 FITTED_EACH = 80
@@ -531,47 +354,45 @@ def fitted_at(number: int) -> int:
     return number - number % block
 
 
-class NumberProposer(OptunaProposer):
-    """A Gaussian process of a number proposes, in turn with random proposals.
+class NumberModel:
+    """A Gaussian process of a number; see `racing.gaussian_process`.
 
-    The first `STARTUP` proposals and every fourth are random. The others are, too, while the counts
-    of random proposals promise more, and where the process expects to gain too little.
+    Args:
+        space: what is searched; without conditions.
+        number: what is learned.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        number: LearnedNumber,
-        earlier: Sequence[SearchSpace] = (),
-        normal: Callable[[Point], Point] = _unchanged,
-    ) -> None:
-        drawn = replace(space, search=replace(space.search, sampler="random"))
-        guards = number.objective is None  # else the counts are not what is searched for
-        super().__init__(drawn, earlier, normal, guards=guards)
-        self._number, self._axes = number, axes_of(space.parameters)
+    def __init__(self, space: SearchSpace, number: LearnedNumber) -> None:
+        self._space, self._number, self._axes = space, number, axes_of(space.parameters)
         self._taken = set[bytes]()
         self._rows: dict[str, int] = {}  # by key, the row of what was seen
         self._at = array("d")  # coordinates, one row after the other
         self._seen = tuple(array("d") for _ in fields(NumberSums))
         self._then: tuple[Floats, NumberSums] | None = None  # known when the process is fitted
         self._kernel: Kernel | None = None
+        self._kept = -1  # the proposal before which it was kept
 
-    def propose(self, number: int) -> Point:
-        """As `OptunaProposer.propose`."""
+    def ask(self, number: int) -> Point | None:
+        """The proposal of the process; None if it expects to gain too little."""
         self._keep(number)
-        point = super().propose(number)
-        self._taken.update(places(coordinates_of(self._axes, point)[None]))
+        if not self._rows:
+            return None
+        with one_thread():
+            point = self._modelled(number)
+        if point is not None:
+            self._take(point)
         return point
 
-    def replay(self, number: int, point: Mapping[str, Value]) -> None:
-        """As `OptunaProposer.replay`."""
-        super().replay(number, point)
+    def enter(self, number: int, point: Mapping[str, Value]) -> None:
+        """Do not propose a point again."""
         self._keep(number)
-        self._taken.update(places(coordinates_of(self._axes, point)[None]))
+        self._take(point)
+
+    def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
+        """Do nothing: the process has seen all results."""
 
     def see(self, point: Point, seen: SeedSummary) -> None:
         """Learn all results of a configuration so far."""
-        super().see(point, seen)
         row = self._rows.setdefault(point.key, len(self._rows))
         if row == len(self._seen[0]):
             self._at.extend(coordinates_of(self._axes, point))
@@ -580,19 +401,13 @@ class NumberProposer(OptunaProposer):
         for column, number in zip(self._seen, self._number.summary(seen), strict=True):
             column[row] = number
 
-    def _sampler(self, number: int) -> str:
-        return "random" if number < STARTUP or number % RANDOM_EVERY == 0 else "auto"
-
-    def _ask(self, number: int, sampler: str) -> Point | None:  # noqa: ARG002
-        if not self._rows:
-            return None
-        with one_thread():
-            return self._modelled(number)
+    def _take(self, point: Mapping[str, Value]) -> None:
+        self._taken.update(places(coordinates_of(self._axes, point)[None]))
 
     def _keep(self, number: int) -> None:
         """Keep what is known, if the process of later proposals is fitted to it."""
-        if fitted_at(number) == number:
-            self._then, self._kernel = self._known(), None
+        if fitted_at(number) == number != self._kept:
+            self._kept, self._then, self._kernel = number, self._known(), None
 
     def _known(self) -> tuple[Floats, NumberSums]:
         at = np.array(self._at).reshape(-1, len(self._axes))
@@ -602,12 +417,11 @@ class NumberProposer(OptunaProposer):
         return Observed(at, *distances(numbers, self._number.bar))
 
     def _modelled(self, number: int) -> Point | None:
-        """The proposal of the process; None if it expects to gain too little."""
         if self._kernel is None:
             assert self._then is not None
-            rng = np.random.default_rng(self.seed(fitted_at(number)))
+            rng = np.random.default_rng(proposal_seed(self._space, fitted_at(number)))
             self._kernel = fitted(self._axes, self._observed(*self._then).part(FITTED_CONFIGS, rng))
-        rng = np.random.default_rng(self.seed(number))
+        rng = np.random.default_rng(proposal_seed(self._space, number))
         known = self._observed(*self._known()).part(KNOWN_CONFIGS, rng)
         best = proposed(self._axes, self._kernel, known, self._taken, rng)
         if best is None:
@@ -616,20 +430,9 @@ class NumberProposer(OptunaProposer):
             axis.parameter.name: axis.value(coordinate)
             for axis, coordinate in zip(self._axes, best.tolist(), strict=True)
         }
-        return _point(self._space, lambda one: values.get(one.name, _only(one)))
+        return point_of(self._space, lambda one: values.get(one.name, _only(one)))
 
 
 def _only(parameter: Choice | Range) -> Value:
     """The only value of a parameter that is no coordinate."""
     return parameter.values[0] if isinstance(parameter, Choice) else parameter.low
-
-
-def _suggested(trial: optuna.Trial, parameter: Choice | Range) -> Value:
-    name = parameter.name
-    if isinstance(parameter, Choice):
-        value: Value = trial.suggest_categorical(name, parameter.values)
-        return equal_values(parameter, value)[0]  # a storage returns no `Nested`
-    low, high, step, log = parameter.low, parameter.high, parameter.step, parameter.log
-    if parameter.integer:
-        return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)
-    return trial.suggest_float(name, low, high, step=step, log=log)
