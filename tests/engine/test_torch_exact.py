@@ -9,8 +9,9 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional
 
-from xortune.trainers import batching_rules
-from xortune.trainers.batching_rules import LANES, fast_rules, replaced
+from xortune.trainers import image_rules as rules_of_images
+from xortune.trainers.batching_rules import LANES, Ruled, matrix_rules
+from xortune.trainers.image_rules import image_rules
 from xortune.trainers.kernels import images
 from xortune.trainers.step_graph import recorded
 from xortune.trainers.vectorized import Stack, trained_as_one
@@ -29,14 +30,11 @@ def _drawn(*shapes):
 
 
 def _vmapped(function, *tensors):
-    rows = []
-
     def one(row, *its):
-        rows.append(row)
-        return function(*its)
+        with Ruled({**matrix_rules(row), **image_rules(row)}):
+            return function(*its)
 
-    with replaced(fast_rules(lambda: rows[-1])):
-        return vmap(one)(torch.arange(len(tensors[0])), *tensors)
+    return vmap(one)(torch.arange(len(tensors[0])), *tensors)
 
 
 def _with_gradients(out, tensors, weights):
@@ -217,7 +215,7 @@ def test_a_stack_is_the_loop(kind, ours, monkeypatch):
     """To the bit, and to rounding with torch's functions of all seeds."""
     if not ours:
         monkeypatch.setattr(images, "_ours", lambda *_: (False, False, False))
-        monkeypatch.setattr(batching_rules, "is_exact", lambda *_: False)
+        monkeypatch.setattr(rules_of_images, "is_exact", lambda *_: False)
         kind = type(kind.__name__, (kind,), {"epochs": 1})
     training = kind({})
     *_, (_, scores) = trained_as_one([(training, SEEDS)])

@@ -23,7 +23,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
-from xortune.trainers.batching_rules import LOOP, CannotStack, SeedDraw
+from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.function import (
     TrackedConfig,
     cancelling_if,
@@ -32,6 +32,7 @@ from xortune.trainers.function import (
 )
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
+from xortune.trainers.seed_draws import SeedDraw
 from xortune.trainers.source import given_source
 from xortune.trainers.vectorized import ELEMENTWISE, Stack, Trial, trained_as_one, trial_of
 

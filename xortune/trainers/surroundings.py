@@ -425,7 +425,7 @@ class Surroundings:
     def _in_module(self, module: ModuleType, names: frozenset[str]) -> Iterator[Inner]:
         """The attributes of a module that a function names."""
         if module.__name__.partition(".")[0] in {"torch", "xortune"}:
-            return  # functions of torch are replaced while a stack trains
+            return  # not the user's
         own = vars(module)
         self._read.append((partial(_variables, own), names))
         for key in sorted(names & own.keys()):

@@ -31,17 +31,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from xortune.core.forks import ending_forks
-from xortune.trainers.batching_rules import (
-    LOOP,
-    CannotStack,
-    Draws,
-    SeedDraw,
-    draws_by,
-    fast_rules,
-    for_each,
-    replaced,
-)
+from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, for_each, matrix_rules
 from xortune.trainers.function import Ended
+from xortune.trainers.image_rules import image_rules
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 from xortune.trainers.limits import time_is_over
 from xortune.trainers.methods import (
@@ -53,6 +45,7 @@ from xortune.trainers.methods import (
     refuse_reused,
     scored,
 )
+from xortune.trainers.seed_draws import Draws, SeedDraw, drawing_rules
 from xortune.trainers.step_graph import Program, recorded
 from xortune.trainers.surroundings import DRAWN, OUTSIDE, SELF, Place, Surroundings
 from xortune.trainers.verdicts import MethodError
@@ -352,7 +345,7 @@ class Stack:
         def take(draw: SeedDraw, like: Tensor | None) -> Tensor:
             if parts or not (like is None or like.is_contiguous()):
                 raise CannotStack("draws later")
-            return for_each(lambda *_: (draw.make(self.states), 0), row)
+            return for_each(lambda: draw.make(self.states), row)
 
         def gather(own_row: Tensor) -> list[Tensor]:
             nonlocal row, size
@@ -371,7 +364,7 @@ class Stack:
 
         between: list[Place] = []
         try:
-            with replaced(draws_by(take)):
+            with Ruled(drawing_rules(take)):
                 tensors = iter(vmap(gather, randomness="error")(rows))
             if not torch.equal(unseeded, torch.get_rng_state()):
                 raise CannotStack("draws otherwise")
@@ -426,27 +419,26 @@ class Stack:
     def _forward(
         self, draws: Draws, batch: tuple[Any, ...], axes: tuple[int | None, ...], drawn: Any
     ) -> Tensor:
-        row = torch.empty(0)
-
         def loss(
-            trained: dict[str, Tensor], other: dict[str, Tensor], batch: Any, drawn: Any, own: Any
+            trained: dict[str, Tensor],
+            other: dict[str, Tensor],
+            batch: Any,
+            drawn: Any,
+            row: Tensor,
         ) -> Tensor:
-            nonlocal row
-            row = own
-            draws.begin(drawn)
             tensors = {f"model.{name}": one for name, one in {**trained, **other}.items()}
-            value: Tensor = functional_call(self._objective, tensors, batch)
+            with Ruled({**draws.taking(drawn), **matrix_rules(row), **image_rules(row)}):
+                value: Tensor = functional_call(self._objective, tensors, batch)
             return value
 
         dims: Any = (0, 0, axes, 0 if drawn else None, 0)
-        with replaced([*draws.taking(), *fast_rules(lambda: row)]):
-            losses: Tensor = vmap(loss, dims, randomness="error")(
-                self._trained,
-                {**self._frozen, **self.buffers},
-                batch,
-                drawn,
-                torch.arange(len(self._rows)),
-            )
+        losses: Tensor = vmap(loss, dims, randomness="error")(
+            self._trained,
+            {**self._frozen, **self.buffers},
+            batch,
+            drawn,
+            torch.arange(len(self._rows)),
+        )
         if losses.dim() != 1:
             shape = tuple(losses.shape[1:])
             raise CannotStack(f"the loss of a batch has shape {shape}, not (): {LOOP}")
@@ -462,7 +454,7 @@ class Stack:
         for _ in range(2):  # the first call may create what all calls use
             draws = Draws()
             self._state_has_changed()
-            with torch.no_grad(), replaced(draws.noting()):
+            with torch.no_grad(), Ruled(draws.noting()):
                 functional_call(self._objective, tensors, own)
             self._changes_state = self._state_has_changed()
             if not self._changes_state:
