@@ -4,7 +4,7 @@
 
 Prints the three tables of docs/statistics.md: how often the interval of the probability of being
 better covers (`stats.numbers.probability_of_larger`), the same for seeds that both share, and how
-often the intervals of means do (`stats.numbers.interval_of_all`).
+often the intervals of means do (`core.numbers.interval_of_all`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from xortune.stats.numbers import interval_of_all, probability_of_larger
+from xortune.core.numbers import interval_of_all
+from xortune.stats.numbers import probability_of_larger
 
 Floats = NDArray[np.float64]
 Quantiles = Callable[[Floats], Floats]

@@ -1,5 +1,6 @@
 """Tables of a run: made part by part as in one; numbers and reasons of seeds, in few."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +11,14 @@ from hand_made import done, solved, write_run
 from pyarrow import parquet
 from scipy.stats import mstats
 
+import xortune as xt
+from xortune.core.numbers import FEWEST_FOR_MEANS, interval_of_all, of_all
 from xortune.core.outcome import Details, Outcome
 from xortune.reports.document import markdown_text
 from xortune.reports.files import csv_text, write_report
 from xortune.reports.run import run_document
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.results import ConfigResults, seed_tables
-from xortune.stats.numbers import FEWEST_FOR_MEANS, interval_of_all
 
 SIZES = [3, 5, 5, 2, 7, 1, 4]
 FEW = [1.5, np.nan, 1e-7, 1e16, -np.inf]
@@ -142,3 +144,63 @@ def test_intervals_of_quantiles_are_scipys(n, statistic):
     low = -INF if np.isnan(found.low) else found.low
     high = INF if np.isnan(found.high) else found.high
     assert interval_of_all(sample, statistic) == (low, high)
+
+
+def numbers_of(config, seed):
+    if seed == 3:
+        raise ValueError("no luck")
+    return {"return": math.nan if seed == 5 else 100.0 + seed, "steps": seed}
+
+
+def test_numbers_need_no_rule_and_are_summed_up_with_their_intervals():
+    found = xt.evaluate({}, range(12), train=numbers_of, workers=0, verbose=0)
+    summary = found.summary()
+    values = np.array([100.0 + s for s in range(12) if s not in (3, 5)])
+    assert (summary.name, summary.n, summary.crashed) == ("return", 12, 2)
+    assert summary.mean == (values.mean(), *interval_of_all(values, "mean"))
+    assert summary.iqm.value == of_all(values, "iqm")
+    assert summary.median == summary.quantiles["median"] == summary["q50"]
+    assert summary.quantiles["q10"].low == -math.inf  # ten seeds are too few for this end
+    assert float(summary["q25"]) == np.quantile(values, 0.25)
+    assert list(summary.table.index) == ["mean", "iqm", "q10", "q25", "median", "q75", "q90"]
+    assert found.summary("steps").mean.value == np.mean([0, 1, 2, 4, 6, 7, 8, 9, 10, 11])
+    shown = str(found)
+    assert shown.startswith(
+        "Outcome(12 seeds, 2 failed (seed 3: ValueError: no luck); return: mean"
+    )
+    assert "solved" not in shown + found._repr_html_()
+    with pytest.raises(xt.InputError, match="there is no number 'height'"):
+        found.summary("height")
+    with pytest.raises(xt.InputError, match="'worst' is no statistic"):
+        summary["worst"]
+    lost = xt.evaluate({}, [3], train=numbers_of, workers=0, verbose=0)
+    assert str(lost) == "Outcome(1 seed, 1 failed (seed 3: ValueError: no luck))"
+    with pytest.raises(xt.InputError, match="no seed has a number"):
+        lost.summary()
+
+
+def test_where_a_rule_or_the_training_itself_says_what_a_success_is_that_is_counted():
+    by_rule = xt.evaluate({}, range(12), train=numbers_of, success="return >= 106", verbose=0)
+    assert str(by_rule).startswith("Outcome(6/12 solved, 1 crashed")
+    assert by_rule.summary().crashed == 2
+    itself = xt.evaluate(
+        {}, range(4), train=lambda _, seed: {"success": seed > 0, "x": seed}, verbose=0
+    )
+    assert str(itself).startswith("Outcome(3/4 solved")
+    at_once = xt.evaluate({}, range(4), train=lambda _, seeds: seeds / (seeds != 2), verbose=0)
+    assert "solved" not in str(at_once)
+
+
+def test_a_search_for_a_number_needs_no_rule_and_a_seed_without_one_fails(tmp_path):
+    space = {
+        "name": "numbers",
+        "parameters": {"lr": {"low": 0.1, "high": 1.0}},
+        "objectives": ["return_mean"],
+        "search": {"trials": 2, "sampler": "random"},
+        "seeds": {"ladder": [6]},
+    }
+    run = xt.search(space, train=numbers_of, output=tmp_path / "run", workers=0, verbose=0)
+    outcome = run.results[0].outcome
+    assert (outcome.successes, outcome.n) == (4, 6)
+    assert outcome.details.failed == {3: "ValueError: no luck", 5: "return is nan"}
+    assert run.manifest["success"] == "finite return"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import xortune as xt
 from xortune.core.errors import InputError
+from xortune.core.numbers import of_all
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
@@ -31,7 +32,6 @@ from xortune.racing.objectives import (
 from xortune.runs.manifest import noted_objectives, objectives_of
 from xortune.spaces.model import Objective
 from xortune.spaces.space import parse_space, with_search
-from xortune.stats.numbers import of_all
 from xortune.stats.proportions import expected_rate
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.source import given_source
@@ -228,7 +228,7 @@ def test_objectives_in_a_space_file(text, wanted):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("loss_mean", "s.yaml:7.*without a direction.*{name: loss_mean, direction: minimize}"),
+        ("height_mean", "s.yaml:7.*without a direction.*{name: height_mean, direction: maximize}"),
         ("{name: acc_q10, direction: minimize}", "minimize acc_q10, and a success is acc >= 0.5"),
         ("acc_q100", "unknown objective 'acc_q100'.*with _mean, _iqm, _median, _q01 to _q99"),
         ("acc", "unknown objective 'acc'"),

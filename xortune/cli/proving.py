@@ -328,7 +328,7 @@ def evaluate(
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Train one configuration under many seeds and count the solved ones.
+    """Train one configuration under many seeds: how many are solved, and what numbers they have.
 
     Name the configuration in a file with --config, or by options of the built-in network.
 
@@ -413,16 +413,25 @@ def _evaluated(
 
 def _outcome_json(outcome: Outcome) -> dict[str, Any]:
     low, high = outcome.interval()
-    return {
+    counted = {
         "k": outcome.successes,
         "n": outcome.n,
         "rate": outcome.rate,
         "low": low,
         "high": high,
         "epochs_to_solve": outcome.epochs_to_solve,
+    }
+    if not outcome.details.ruled:
+        counted = {"n": outcome.n, "failed": outcome.n - outcome.successes}
+    return {
+        **counted,
+        "numbers": [outcome.summary(name).as_dict() for name in outcome.number_names],
         "first_seed": int(outcome.seeds[0]),
         **_twice_json(outcome.details.twice),
         **_void_json(outcome.details.void),
-        "statuses": {status.label: count for status, count in outcome.endings.items()},
+        "statuses": {
+            "finished" if status == 0 and not outcome.details.ruled else status.label: count
+            for status, count in outcome.endings.items()
+        },
         "first_crash": _crash_json(outcome.first_crash),
     }

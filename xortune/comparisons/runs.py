@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 from xortune.core.formats import as_html, count, decimals, number, plain, rounded_down, rounded_up
+from xortune.core.numbers import finite, interval_of_all, of_all
 from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.runs.results import free_name, measured_names
-from xortune.stats.numbers import finite, interval_of_all, of_all, probability_of_larger
+from xortune.stats.numbers import probability_of_larger
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 from xortune.stats.proportions import (
     boschloo,

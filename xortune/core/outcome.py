@@ -7,15 +7,18 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xortune.core.errors import InputError
-from xortune.core.formats import as_html, measured, plain
+from xortune.core.errors import InputError, refuse_unknown
+from xortune.core.formats import as_html, count, measured, plain
 from xortune.core.seeds import checked_seeds
 from xortune.core.task import Task
+
+if TYPE_CHECKING:
+    from xortune.core.numbers import Summary
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Details:
         output: by seed, the end of what some failed seeds printed.
         raised: the seed of the traceback; None: the first of `failed`.
         note: a sentence on how the seeds were trained, or empty; not kept in a run's journal.
+        ruled: False where no rule asked which numbers are a success; not kept in a run's journal.
         curves: numbers that seeds reported during training; each seed is in one part.
         twice: two results of a seed that was trained a second time, in a sentence, if they differ;
             empty if they do not; None if none was. Not kept in a run's journal.
@@ -100,6 +104,7 @@ class Details:
     curves: tuple[KeptCurves, ...] = ()
     twice: str | None = None
     void: Mapping[int, str] = field(default_factory=dict)
+    ruled: bool = True
 
     def first_failure(self, config: Mapping[str, object]) -> Failure | None:
         """The failed seed with the smallest number; None if none failed."""
@@ -130,7 +135,11 @@ def joined(first: Details, n: int, second: Details, m: int) -> Details:
     raised = first if first.traceback else second
     failed = {**first.failed, **second.failed}
     curves = first.curves + second.curves
-    return Details(values, failed, raised.traceback, output, raised.raised, curves=curves)
+    return Details(
+        *(values, failed, raised.traceback, output, raised.raised),
+        curves=curves,
+        ruled=first.ruled and second.ruled,
+    )
 
 
 class Status(enum.IntEnum):
@@ -296,6 +305,44 @@ class Outcome:
             for status, row in zip(self.status, rows, strict=True)
         ]
 
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """Names of the numbers that at least one seed has."""
+        values = self.details.values
+        return tuple(name for name in values if np.isfinite(values[name]).any())
+
+    def numbers(self, name: str | None = None) -> NDArray[np.float64]:
+        """float64, shape (S,): a number of each seed, by default the first; NaN of a failed seed.
+
+        Raises:
+            InputError: no seed has a number of that name.
+        """
+        names = self.number_names
+        if not names:
+            raise InputError(
+                "no seed has a number",
+                field="number",
+                allowed="outcomes of a training that returns a number, or a dict of them",
+            )
+        if name is None:
+            name = names[0]
+        refuse_unknown(name, names, f"there is no number {name!r}", field="number")
+        return valid_numbers(self.details.values[name], self.status)
+
+    def summary(self, number: str | None = None) -> Summary:
+        """A number of the seeds, summed up: mean, IQM, median, quantiles, each with its interval.
+
+        Args:
+            number: its name; the first that the training returned if not given.
+
+        Raises:
+            InputError: no seed has a number of that name.
+        """
+        from xortune.core.numbers import summed  # slow to import, and not needed to train
+
+        values = self.numbers(number)
+        return summed(number or self.number_names[0], values)
+
     def at(self, epochs: int) -> Outcome:
         """The outcome at an earlier checkpoint of the same training.
 
@@ -334,10 +381,22 @@ class Outcome:
             details=joined(self.details, self.n, other.details, other.n),
         )
 
+    @property
+    def failed_text(self) -> str:
+        """`, 2 failed (seed 7: value is nan)`, of an outcome without a rule; empty if none did."""
+        lost = self.n - self.successes
+        seed, reason = min(self.details.failed.items(), default=(0, ""))
+        return crash_text(lost, (seed, reason) if reason else None, "failed")
+
     def __repr__(self) -> str:
+        crashes = crash_text(self.counts[Status.CRASHED], self.first_crash)
+        if not self.details.ruled:
+            numbers = "".join(
+                f"; {self.summary(name)}" for name in self.number_names[:MOST_NUMBERS]
+            )
+            return f"Outcome({count(self.n, 'seed')}{self.failed_text}{numbers})"
         low, high = self.interval()
         epochs = f", {self.epochs} epochs" if self.epochs else ""
-        crashes = crash_text(self.counts[Status.CRASHED], self.first_crash)
         void = f", {len(self.details.void)} void" if self.details.void else ""
         return (
             f"Outcome({self.successes}/{self.n} solved{crashes}{void}, 95 % interval {low:.4f} to "
@@ -346,6 +405,8 @@ class Outcome:
 
     def _repr_html_(self) -> str:
         own = {} if self.epochs else {Status.WRONG_PATTERN: "no success"}
+        if not self.details.ruled:
+            own[Status.SOLVED] = "finished"
         found = [(own.get(s, s.label), count) for s, count in self.counts.items() if count]
         rows = [{"seeds ended as": s, "seeds": n, "share": n / self.n} for s, n in found]
         return as_html(f"{self!r}", rows)
@@ -404,6 +465,9 @@ class Outcome:
 
 _SOLVED, _CRASHED = int(Status.SOLVED), int(Status.CRASHED)
 
+MOST_NUMBERS = 5
+"""Maximum number of a training's numbers in a line of results."""
+
 MAX_REASON = 100
 """Maximum number of characters of a reason in a line of results."""
 
@@ -413,14 +477,14 @@ def own_endings(counts: Mapping[Status, int]) -> dict[Status, int]:
     return {s: n for s, n in counts.items() if s not in (Status.ALL_ZERO, Status.ALL_ONE)}
 
 
-def crash_text(crashed: int, first: tuple[int, str] | None) -> str:
+def crash_text(crashed: int, first: tuple[int, str] | None, verb: str = "crashed") -> str:
     """`, 3 crashed (seed 7: ValueError: ...)`, with the first of them; empty if none crashed."""
     if not crashed or first is None:
-        return f", {crashed} crashed" if crashed else ""
+        return f", {crashed} {verb}" if crashed else ""
     seed, reason = first
     reason = plain(reason)
     shown = reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 3]}..."
-    return f", {crashed} crashed (seed {seed}: {shown})" if shown else f", {crashed} crashed"
+    return f", {crashed} {verb} (seed {seed}: {shown})" if shown else f", {crashed} {verb}"
 
 
 def status_of(

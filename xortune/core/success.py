@@ -7,7 +7,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,14 @@ _COSTS = frozenset(
     )
 )
 """Words in the names of numbers that are to be small."""
+
+_GAINS = frozenset(
+    (
+        *("return", "returns", "reward", "rewards", "score", "accuracy", "acc", "auc", "auroc"),
+        *("f1", "precision", "recall", "r2", "bleu", "rouge", "iou", "dice", "map", "mrr", "ndcg"),
+    )
+)
+"""Words in the names of numbers that are to be large."""
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
@@ -70,6 +78,32 @@ class Success:
         return f"{self.name} {self.sign} {int(self.limit) if whole else repr(self.limit)}"
 
 
+@dataclass(frozen=True)
+class Finite:
+    """No rule: all numbers are as good, so a seed only fails if it ends without finite ones.
+
+    Attributes:
+        names: of the numbers that must be finite; none: all that the training returns.
+    """
+
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((FINITE, ", ".join(self.names) or "numbers"))
+
+
+FINITE = "finite"
+"""The first word of a `Finite` as text, which no rule begins with."""
+
+
+def has_rule(text: object) -> bool:
+    """Whether the text of a rule asks anything of a number but that it is finite."""
+    return not str(text or "").startswith(f"{FINITE} ")
+
+
+Rule: TypeAlias = Success | Finite
+
+
 def is_name(text: str) -> bool:
     """Whether a rule can refer to a number of this name."""
     return re.fullmatch(r"[^\W\d][\w.\-/]*", text) is not None
@@ -79,6 +113,11 @@ def is_cost(name: str) -> bool:
     """Whether less of a number is better, judged by its name: `loss`, `val_error`."""
     words = re.split(r"[\W_]+", name.lower())
     return any(word in _COSTS or word.endswith(("loss", "error")) for word in words)
+
+
+def is_gain(name: str) -> bool:
+    """Whether more of a number is better, judged by its name: `return`, `val_accuracy`."""
+    return not is_cost(name) and not _GAINS.isdisjoint(re.split(r"[\W_]+", name.lower()))
 
 
 def rule_for(name: str) -> str:

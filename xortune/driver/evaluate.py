@@ -19,7 +19,7 @@ from xortune.core.errors import (
 from xortune.core.outcome import Failure, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
-from xortune.core.success import parse_success
+from xortune.core.success import VALUE, Finite, Rule, parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import VOID, Trainer, has, is_void
 from xortune.driver.batches import Batches
@@ -31,7 +31,8 @@ from xortune.driver.voice import Listen, Voice
 from xortune.driver.void import checked_max_void, exceptions, retrying
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
-from xortune.trainers.function import custom_trainer, form_of
+from xortune.trainers.command import CommandTrainer
+from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
@@ -44,16 +45,25 @@ Training: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]
 
 
 def single_config(
-    config: Mapping[str, Any], train: Training, success: str | None, cpus: float
+    config: Mapping[str, Any],
+    train: Training,
+    success: str | None,
+    cpus: float,
+    *,
+    numbers: bool = False,
 ) -> tuple[Point, Trainer]:
     """A configuration as a point, and its trainer, which has so many CPUs.
+
+    With `numbers` no rule needs to say which numbers are a success: all finite ones are.
 
     Raises:
         InputError: the configuration, the rule or the training is not usable.
     """
     point, threads = Point(config), threads_for(cpus)
     if callable(train):
-        rule = None if success is None else parse_success(success)
+        rule: Rule | None = Finite() if numbers else None
+        if success is not None:
+            rule = parse_success(success)
         source = given_source(train)
         form = form_of(train, source.label)
         return point, custom_trainer(source, rule, form=form, threads=threads)
@@ -80,11 +90,20 @@ def single_config(
         "parameters": {name: {"value": value} for name, value in point.as_dict().items()},
         "search": {"sampler": "grid"},
     }
+    finite = numbers and not rules and "success" not in train
+    metric = train.get("metric")
+    if finite and metric is not None:
+        named = metric.get("name", VALUE) if isinstance(metric, Mapping) else VALUE
+        space["objectives"] = [{"name": f"{named}_mean", "direction": "maximize"}]
     try:
         trainer = trainer_for(load_space(space), None, "auto", 0.0, threads)
     except InputError as error:
         place = (error.place or "").removeprefix("<space>").removeprefix(": ")
         raise error.at(place.removeprefix("parameters.") or "train") from error.__cause__
+    if finite and isinstance(trainer, CustomTrainer):
+        trainer = replace(trainer, success=Finite())
+    elif finite and metric is not None and isinstance(trainer, CommandTrainer):
+        trainer = replace(trainer, finite=Finite())
     return point, trainer
 
 
@@ -231,7 +250,11 @@ def evaluate(
     listener: Listen | None = None,
     verbose: int = 1,
 ) -> Outcome:
-    """Train one config under each of the seeds, and count those that succeed.
+    """Train one config under each of the seeds: how many succeed, and what numbers they have.
+
+    A training that returns numbers needs no rule for success: `outcome.summary()` then has their
+    mean, interquartile mean, median and quantiles, each with its interval, and only a seed that
+    crashed, or whose numbers are not finite, counts as failed.
 
     Args:
         config: a `Config` of the built-in network; with `train` a dict of parameters.
@@ -240,7 +263,7 @@ def evaluate(
             a class, such as an `xt.TorchTraining`; or what a space file may call `trainer`:
             "./train.py:run", "python train.py --lr={lr} --seed={seed}", {"command": ...}.
         success: with `train`: the rule that says which numbers are a success, such as
-            "accuracy >= 0.9".
+            "accuracy >= 0.9"; without one all finite numbers are as good.
         task: for the network: a `Task`, or a name for `Task.named`; xor if not given.
         engine: for the network: `auto` (the fused engine if it covers the config, else the
             reference engine), `fused` (compiled; on all cores this process may use), `reference`
@@ -285,9 +308,8 @@ def evaluate(
     refuse_built_in(task=task, engine=engine, checkpoints=checkpoints or None)
     chosen = checked_seeds(seeds)
     voice, pool = Voice(verbose, listener), Cluster.pool(workers)
-    point, trainer = single_config(
-        own_config(config, "config"), train, success, pool.cpus_per_trial
-    )
+    own = own_config(config, "config")
+    point, trainer = single_config(own, train, success, pool.cpus_per_trial, numbers=True)
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
     outcomes: dict[int, Outcome] = {}  # by their first seeds
     void: dict[int, str] = {}
@@ -322,9 +344,10 @@ def evaluate(
     found = reduce(Outcome.merge, [outcomes[first] for first in firsts.tolist()])
     if twice:
         voice.warn(f"{twice}; the same call may count otherwise")
-    if twice is None and not void:
-        return found
-    return replace(found, details=replace(found.details, twice=twice, void=void))
+    details = replace(found.details, twice=twice, void=void)
+    if success is None and (found.status >= Status.DIVERGED).all():  # nothing was judged
+        details = replace(details, ruled=False)
+    return replace(found, details=details)
 
 
 def network_config(config: object, field: str = "config") -> Config:

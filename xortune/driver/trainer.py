@@ -14,7 +14,7 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
-from xortune.core.success import parse_success
+from xortune.core.success import Finite, Success, parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.processes import (
     ProcessEnded,
@@ -116,19 +116,20 @@ def _without_import(
 ) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can only be described."""
     if train is not None:
-        return CustomTrainer(given_source(train), success=space.success, threads=threads)
+        return CustomTrainer(given_source(train), success=space.rule, threads=threads)
     assert space.trainer is not None
     if space.command is not None:
         try:
             trainer = command_trainer(space.command, space.folder)
         except InputError as error:
             raise error.at(space.at("trainer", "files")) from None
-        return replace(trainer, threads=threads)
+        finite = space.rule if isinstance(space.rule, Finite) else None
+        return replace(trainer, threads=threads, finite=finite)
     try:
         source = named_source(space.trainer, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer")) from None
-    return CustomTrainer(source, success=space.success, limit=space.timeout, threads=threads)
+    return CustomTrainer(source, success=space.rule, limit=space.timeout, threads=threads)
 
 
 def _with_form(
@@ -572,8 +573,11 @@ def train_again(trainer: Trainer, outcome: Outcome, point: Point) -> str | None:
     again = train_one(trainer, block, silent=True)
     if isinstance(again, TrainingError):
         return None
-    success = getattr(trainer, "success", None)
-    return differing(first, again, set() if success is None else {success.name})
+    rule = getattr(trainer, "success", None) or getattr(trainer, "finite", None)
+    names = {rule.name} if isinstance(rule, Success) else set()
+    if isinstance(rule, Finite):
+        names = set(rule.names or first.details.values)
+    return differing(first, again, names)
 
 
 def check_call(trainer: Trainer, together: Outcome, point: Point, rule: str | None) -> None:

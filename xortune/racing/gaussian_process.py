@@ -28,6 +28,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 from threadpoolctl import ThreadpoolController
 
+from xortune.core.numbers import of_all
 from xortune.core.point import Value
 from xortune.racing.objectives import SeedSummary, numbers_named
 from xortune.spaces.model import (
@@ -41,7 +42,6 @@ from xortune.spaces.model import (
     is_number,
     number_to_learn,
 )
-from xortune.stats.numbers import of_all
 
 Floats: TypeAlias = NDArray[np.float64]
 

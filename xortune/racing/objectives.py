@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xortune.core.numbers import interval_of_all, of_all, quantile_share
 from xortune.core.outcome import Outcome, SeedCount, valid_numbers
 from xortune.core.point import Point
 from xortune.racing.feasible import speaks_for
@@ -21,7 +22,6 @@ from xortune.spaces.model import (
     SUCCESS_RATE,
     Objective,
 )
-from xortune.stats.numbers import interval_of_all, of_all, quantile_share
 from xortune.stats.proportions import expected_rate
 
 # -------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def cost_share(objective: Objective) -> float | None:
 
 
 def statistic_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:
-    """The 95 % interval of `statistic_value`; see `stats.numbers.interval_of_all`."""
+    """The 95 % interval of `statistic_value`; see `core.numbers.interval_of_all`."""
     assert objective.statistic is not None
     return interval_of_all(_with_failed(objective, numbers), objective.statistic)
 

@@ -22,6 +22,7 @@ from xortune.core.formats import (
     span,
     value,
 )
+from xortune.core.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
 from xortune.racing.gaussian_process import (
@@ -73,7 +74,6 @@ from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.spaces.neighbours import neighbours
-from xortune.stats.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
 
 SECTION_OF = {
     "ranking": "finalists",

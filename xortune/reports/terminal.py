@@ -21,8 +21,9 @@ from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
 from xortune.comparisons.runs import RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
-from xortune.core.formats import config_text, count, duration, plain, value
-from xortune.core.outcome import Outcome
+from xortune.core.formats import config_text, count, duration, estimated, plain, span, value
+from xortune.core.numbers import TITLES, Summary
+from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
 from xortune.reports.analysis import Report, report_of
 from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
@@ -412,9 +413,26 @@ def _records(frame: Any) -> list[dict[str, Any]]:
 
 
 def render_outcome(outcome: Outcome, console: Console) -> None:
-    """Print how many seeds are solved, and how the others ended."""
+    """Print how many seeds are solved, how the others ended, and their numbers without a rule."""
     low, high = outcome.interval()
     _print(console, *lines_of("outcome.txt.jinja", outcome=outcome, low=low, high=high))
+    if not outcome.details.ruled:
+        for name in outcome.number_names[:MOST_NUMBERS]:
+            console.print(rich_table_of(_summary_table(outcome.summary(name))))
+
+
+def _summary_table(summary: Summary) -> Table:
+    """A number of the seeds: each statistic with its interval."""
+    shown = {name: summary[name] for name in ("mean", "iqm", *summary.quantiles)}
+    rows = [
+        (
+            TITLES.get(name, f"{name[1:]} % quantile" if name[0] == "q" else name),
+            estimated(*estimate),
+            span(*estimate[1:]),
+        )
+        for name, estimate in shown.items()
+    ]
+    return table_of([*texts(plain(summary.name)), *numbers("value", "95 % interval")], rows)
 
 
 def render_plan(planned: RatePlan | ComparisonPlan, speed: Speed, console: Console) -> None:

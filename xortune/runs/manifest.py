@@ -16,10 +16,10 @@ from typing_extensions import TypedDict  # as pydantic needs it before Python 3.
 
 from xortune.core.errors import InputError, check_type, kind_of
 from xortune.core.files import json_of, writing
+from xortune.core.numbers import named_statistic
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.store import as_path, replace_file
 from xortune.spaces.model import SUCCESS_RATE, Objective, Requirement
-from xortune.stats.numbers import named_statistic
 
 MANIFEST, SPACE = "manifest.json", "space.yaml"
 

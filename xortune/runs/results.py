@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
+from xortune.core.numbers import STATISTICS, finite, summary
 from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point, as_float
 from xortune.core.success import is_cost
@@ -39,7 +40,6 @@ from xortune.spaces.model import (
     Requirement,
     is_number,
 )
-from xortune.stats.numbers import STATISTICS, finite, summary
 
 if TYPE_CHECKING:
     import pandas as pd

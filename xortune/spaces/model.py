@@ -36,7 +36,7 @@ from pydantic_core import ErrorDetails
 from xortune.core.errors import InputError, nearest
 from xortune.core.point import Nested, Point, Value, as_float
 from xortune.core.seeds import SEARCH
-from xortune.core.success import VALUE, Success, parse_success, rule_for
+from xortune.core.success import VALUE, Finite, Rule, Success, parse_success, rule_for
 from xortune.core.task import Task
 from xortune.spaces.command import (
     EXIT_CODE,
@@ -458,16 +458,10 @@ class CommandSettings:
         if self.metric is None:
             return None if rule is None else JSON
         if isinstance(found := self.metric, RegexMetric):
-            if self.success is None or (rule and rule.name != found.name):
-                raise InputError(
+            if rule and rule.name != found.name:
+                raise self._unfitting(
                     f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds "
                     f"{found.name!r}"
-                    if rule
-                    else f"a number, {found.name!r}, but no rule says what a success is",
-                    field="metric",
-                    allowed=f"a rule for {found.name!r}, or {EXIT_CODE!r}",
-                    fix=f'write success: "{rule_for(found.name)}" within `trainer`, with your own '
-                    "limit",
                 )
             return found
         metric = _plain(found)
@@ -475,16 +469,36 @@ class CommandSettings:
             allowed, fix = ", ".join(map(repr, METRICS)), nearest(found, METRICS)
             problem = f"{quoted(found)} is not a metric"
             raise InputError(problem, field="metric", allowed=allowed, fix=fix)
-        if metric == NUMBER and (self.success is None or (rule and rule.name != VALUE)):
-            raise InputError(
+        if metric == NUMBER and rule and rule.name != VALUE:
+            raise self._unfitting(
                 f"a number without a name, and the rule {str(rule)!r} judges {rule.name!r}"
-                if rule
-                else "a number, but no rule says what a success is",
-                field="metric",
-                allowed=f"with {NUMBER!r} a rule for {VALUE!r}, or {EXIT_CODE!r}",
-                fix=f'write success: "{VALUE} >= 0.9" with your own limit, or metric: {JSON!r}',
             )
         return metric
+
+    def check_judged(self) -> None:
+        """Refuse a number that no rule judges, where a success is asked for.
+
+        Raises:
+            InputError: the metric is one number, and there is no rule.
+        """
+        if self.success is not None:
+            return
+        if isinstance(self.metric, RegexMetric):
+            name = self.metric.name
+            raise self._unfitting(f"a number, {name!r}, but no rule says what a success is")
+        if self.metric == NUMBER:
+            raise self._unfitting("a number, but no rule says what a success is")
+
+    def _unfitting(self, problem: str) -> InputError:
+        """The error of a metric that does not go with the rule."""
+        if isinstance(self.metric, RegexMetric):
+            name = self.metric.name
+            allowed = f"a rule for {name!r}, or {EXIT_CODE!r}"
+            fix = f'write success: "{rule_for(name)}" within `trainer`, with your own limit'
+        else:
+            allowed = f"with {NUMBER!r} a rule for {VALUE!r}, or {EXIT_CODE!r}"
+            fix = f'write success: "{VALUE} >= 0.9" with your own limit, or metric: {JSON!r}'
+        return InputError(problem, field="metric", allowed=allowed, fix=fix)
 
 
 def _plain(text: str) -> str:
@@ -651,7 +665,7 @@ class Objective:
 
     Attributes:
         name: success_rate, epochs_to_solve, a numeric parameter, or the name of a number that a
-            user's own trainer returns for each seed with one of `stats.numbers.ENDINGS`.
+            user's own trainer returns for each seed with one of `core.numbers.ENDINGS`.
         maximize: whether more is better.
         number: the name of that number; None for the others.
         statistic: of that number: mean, iqm, median, q01 to q99; None for the others.
@@ -783,6 +797,19 @@ class SearchSpace:
         more = ", ..." if len(self.parameters) > 8 else ""
         trials = "" if self.search.trials is None else f", {self.search.trials:,} trials"
         return f"SearchSpace({self.name!r}, {names}{more}; {self.search.sampler}{trials})"
+
+    @property
+    def rule(self) -> Rule | None:
+        """What makes a seed a success: the rule, or, where only numbers are sought, that they are.
+
+        None if results are successes or not themselves.
+        """
+        names = [one.number for one in self.objectives if one.number is not None]
+        asks = any(one.name in MEASURED for one in self.objectives)
+        by_exit = self.command is not None and self.command.by_exit
+        if self.success is not None or asks or by_exit or self.stop.proven_rate is not None:
+            return self.success
+        return Finite(tuple(dict.fromkeys(names)))
 
     def at(self, *location: str | int) -> str:
         """``file:line: dotted.name`` for a message about a key of the file."""

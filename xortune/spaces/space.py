@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from xortune.core.errors import InputError, kind_of, nearest, refuse_unknown
+from xortune.core.numbers import ENDINGS, named_statistic
 from xortune.core.point import Point, Value
-from xortune.core.success import is_cost, parse_success
+from xortune.core.success import is_cost, is_gain, parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Trainer
 from xortune.spaces.command import EXIT_CODE, check_names, check_values
@@ -61,7 +62,6 @@ from xortune.spaces.yaml_reader import (
     read_yaml,
     unquoted,
 )
-from xortune.stats.numbers import ENDINGS, named_statistic
 
 
 def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
@@ -119,6 +119,11 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
     own = COMMAND if isinstance(file.trainer, CommandSettings) else file.trainer and OWN
     space = with_trainer(space, file)
     space = replace(space, objectives=objectives_of(file, space))
+    if space.command is not None and space.rule is None:
+        try:
+            space.command.check_judged()
+        except InputError as error:
+            raise error.at(space.at("trainer", error.field or "command")) from None
     if space.seeds.race is not None:
         best = weighs_seeds(space.objectives, space.stop) or file.require is not None
         rungs = (race_rungs if best else rungs_up_to)(space.seeds.race.max)
@@ -572,6 +577,8 @@ def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) ->
         raise space.refusal((*place, key), problem, allowed, fix)
     if statistic is None:
         return Objective(name, bool(maximize))
+    if maximize is None and is_cost(statistic[0]) != is_gain(statistic[0]):
+        maximize = is_gain(statistic[0])
     if maximize is None:
         likely = "minimize" if is_cost(name) else "maximize"
         fix = f"write `- {{name: {name}, direction: {likely}}}`"

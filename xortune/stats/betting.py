@@ -20,10 +20,11 @@ numbers so far lose about as much while they learn. Here 97 % of the stake lies 
 in proportion to f^0.5 (1 - f)^-0.5, so that numbers near the upper limit are soon proven to be
 there, and 3 % on shares that halve down to 1/160,000, which many seeds want. At 1,000 seeds
 intervals are 0.8 to 1.08 times as wide as those of the paper's hedged capital. A mean of 0.9 is
-proven to be above 0.8 with 1.1 to 1.27 times the seeds that any test needs, log(1 / alpha) over
-the largest expected logarithm of a factor (a Kullback-Leibler divergence).
+proven to be above 0.8 with 1.1 to 1.27 times the seeds that any test needs, log(1 / alpha) over the
+largest expected logarithm of a factor (a Kullback-Leibler divergence). benchmarks/README.md has the
+figures.
 
-benchmarks/README.md has the figures. `numbers` always have shape (S,): the seeds in their order,
+`numbers` always have shape (S,): the seeds in their order,
 which the caller must not choose by their results.
 
 Sources: Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables by betting, J.

@@ -1,176 +1,18 @@
-"""Summaries of numbers of seeds, such as accuracies: means, quantiles, bands, with intervals."""
+"""Numbers of seeds: which configuration has the better ones, and bands of whole distributions."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, bdtrc, ndtri, stdtrit
+from scipy.special import bdtr, bdtrc, ndtri, stdtr, stdtrit
 
-# `summary` is of the seeds that have a finite number; a crashed seed has none, so reports show how
-# many seeds these are. The objective of a search covers all seeds: in `of_all` a failed seed is
-# infinitely bad.
-
-CONFIDENCE = 0.95  # of all intervals here
+from xortune.core.numbers import CONFIDENCE, of_all, quantile_share
 
 TINY = 1e-9  # less than the length of any interval of a probability here
-
-FEWEST_FOR_MEANS = 5
-"""Means of fewer numbers have no interval: so few say little about their scatter."""
-
-
-def _interquartile_mean(numbers: NDArray[np.float64]) -> Any:
-    """The mean of the middle half; `trim_mean` cuts a whole number of seeds at each end."""
-    from scipy.stats import trim_mean  # half a second to import
-
-    return trim_mean(numbers, 0.25)
-
-
-STATISTICS: dict[str, Callable[..., Any]] = {
-    "mean": np.mean,
-    "iqm": _interquartile_mean,
-    "q10": partial(np.quantile, q=0.1),
-    "median": np.median,
-    "q90": partial(np.quantile, q=0.9),
-}
-"""Statistic functions, keyed by column suffix."""
-
-ENDINGS = "_mean, _iqm, _median, _q01 to _q99"
-"""Endings that make an objective of a number's name."""
-
-_QUANTILE = re.compile(r"q(0[1-9]|[1-9][0-9])")
-
-
-def named_statistic(text: str) -> tuple[str, str] | None:
-    """("accuracy", "q10") for `accuracy_q10`; None without one of `ENDINGS`."""
-    name, _, ending = text.rpartition("_")
-    known = ending in STATISTICS or _QUANTILE.fullmatch(ending) is not None
-    return (name, ending) if name and known else None
-
-
-def finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The finite numbers."""
-    return numbers[np.isfinite(numbers)]
-
-
-# A sum near the largest float overflows: the statistic is NaN, without a warning.
-@np.errstate(over="ignore", invalid="ignore")
-def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
-    """Each of `STATISTICS` of the finite numbers; NaN without any, or if their sum overflows."""
-    known = finite(numbers)
-    if not known.size:
-        return dict.fromkeys(STATISTICS, math.nan)
-    values = {name: float(statistic(known)) for name, statistic in STATISTICS.items()}
-    return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def of_all(numbers: NDArray[np.float64], statistic: str) -> float:
-    """A statistic of all seeds, where a failed seed has an infinite number: infinitely bad.
-
-    A mean is infinite as soon as one seed failed, the interquartile mean if more than a quarter
-    failed, a quantile if it falls on a failed seed or next to one. If none failed it is that of
-    `STATISTICS`.
-
-    Args:
-        numbers: float64, shape (S,), at least one: finite, or infinite with one sign; no NaN.
-        statistic: mean, iqm, median, or q01 to q99.
-    """
-    if (share := quantile_share(statistic)) is None:
-        return float(STATISTICS[statistic](numbers))
-    known = np.isfinite(numbers)
-    if known.all():
-        return float(np.quantile(numbers, share))
-    bad = numbers[~known].flat[0]
-    sides = [np.quantile(numbers, share, method=m) for m in ("lower", "higher")]
-    if not np.isfinite(sides).all():
-        return float(bad)
-    # Failed seeds keep their end of the order, with a finite number that can be interpolated.
-    worst = numbers[known].min() if bad < 0 else numbers[known].max()
-    return float(np.quantile(np.where(known, numbers, worst), share))
-
-
-def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float, float]:
-    """The 95 % interval of a quantile between two order statistics, for any distribution.
-
-    The number of seeds below the true quantile is binomial. So each end misses the truth with a
-    probability of at most 2.5 %, for any distribution and any number of seeds.
-
-    Args:
-        numbers: shape (S,), at least one; may be infinite, no NaN.
-        share: of the quantile, in (0, 1).
-
-    Returns:
-        (low, high). An end is infinite where no order statistic is far enough out: the 10 %
-        quantile has a lower end from 36 seeds on, and an upper end from 2 on.
-
-    Source:
-        David and Nagaraja (2003), Order Statistics, section 7.1.
-    """
-    ordered, tail = np.sort(numbers), (1 - CONFIDENCE) / 2
-    below = np.arange(ordered.size)
-    low = int((bdtr(below, ordered.size, share) <= tail).sum()) - 1
-    high = ordered.size - int((bdtrc(below, ordered.size, share) <= tail).sum())
-    return (
-        float(ordered[low]) if low >= 0 else -np.inf,
-        float(ordered[high]) if high < ordered.size else np.inf,
-    )
-
-
-def interval_of_all(numbers: NDArray[np.float64], statistic: str) -> tuple[float, float] | None:
-    """The 95 % interval of `of_all`: exact for a quantile, approximate for a mean.
-
-    A quantile has `quantile_interval`, a mean Student's interval, and the interquartile mean Tukey
-    and McLaughlin's: Student's of the middle half, with the winsorized standard deviation. The last
-    two are exact in the limit only; docs/statistics.md says how often they cover with few seeds.
-
-    Args:
-        numbers: shape (S,), as of `of_all`.
-        statistic: as of `of_all`.
-
-    Returns:
-        (low, high); None for a mean of fewer than `FEWEST_FOR_MEANS` seeds, for no seeds, and if
-        squares of the numbers overflow. An end is infinite where failed seeds decide it: both ends
-        of a mean as soon as one failed; the worse end of the interquartile mean unless a failure
-        rate above a quarter is ruled out; an end of a quantile with too few seeds.
-
-    Source:
-        Tukey and McLaughlin (1963), Sankhya A 25, 331-352.
-    """
-    if (share := quantile_share(statistic)) is not None:
-        return quantile_interval(numbers, share) if numbers.size else None
-    if numbers.size < FEWEST_FOR_MEANS:
-        return None
-    ordered = np.sort(numbers)
-    cut = ordered.size // 4 if statistic == "iqm" else 0
-    middle = ordered[cut : ordered.size - cut]
-    if not np.isfinite(middle).all():
-        bad = float(ordered[~np.isfinite(ordered)][0])
-        return (bad, bad) if statistic == "mean" else None
-    with np.errstate(over="ignore", invalid="ignore"):
-        winsorized = np.clip(ordered, middle[0], middle[-1])
-        error = winsorized.std(ddof=1) * np.sqrt(ordered.size) / middle.size
-        half = float(stdtrit(middle.size - 1, (1 + CONFIDENCE) / 2) * error)
-        low, high = float(middle.mean()) - half, float(middle.mean()) + half
-    if not np.isfinite([low, high]).all():
-        return None
-    if ordered[0] == -np.inf and np.isneginf(quantile_interval(ordered, 0.25)[0]):
-        low = -np.inf
-    if ordered[-1] == np.inf and np.isposinf(quantile_interval(ordered, 0.75)[1]):
-        high = np.inf
-    return low, high
-
-
-def quantile_share(statistic: str) -> float | None:
-    """The share of numbers up to a quantile; None for a mean."""
-    if statistic in ("mean", "iqm"):
-        return None
-    return 0.5 if statistic == "median" else int(statistic[1:]) / 100
 
 
 def probability_of_larger(
@@ -243,6 +85,196 @@ def _placements(numbers: NDArray[np.float64], among: NDArray[np.float64]) -> NDA
     ordered = np.sort(among)
     below, upto = (np.searchsorted(ordered, numbers, side) for side in ("left", "right"))
     return (below + upto) / (2 * among.size)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A statistic of A minus that of B.
+
+    Attributes:
+        value: of the two samples; NaN if failed seeds decide one of them.
+        low, high: its interval with confidence 1 - alpha; an end may be infinite.
+        p: two-sided, of "there is no difference"; below alpha where 0 is not in the interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+LARGEST_PERMUTED = 20_000
+"""Most rearrangements of the labels that are all tried; of more as many are drawn."""
+
+FROM_SEEDS = 40
+"""From so many seeds on, the distribution of a studentised difference is Student's, whatever that
+of the numbers is: rearrangements would only take time."""
+
+
+def difference(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    statistic: str,
+    *,
+    shared: bool,
+    alpha: float,
+) -> Difference:
+    """A statistic of A minus that of B, with an interval and a test.
+
+    Quantiles: both have bounds between two of their numbers, and the difference lies between the
+    differences of these bounds. Each of the four holds with 1 - alpha / 4, for any distributions
+    and whether seeds are shared or not.
+
+    Means and interquartile means: Yuen's studentised difference (Welch's for means), for shared
+    seeds of pairs. It is exact for normal numbers, and in the limit. So that few, skewed or tied
+    numbers do not err, p is at least the share of rearrangements of the labels whose studentised
+    difference is as large; of shared seeds with fewer than 6 only where they do not scatter. The
+    test decides whether 0 is in the interval: an end is moved to 0 if they disagree.
+
+    Args:
+        first: the numbers of A, shape (S,), S >= 1; infinite where a seed failed, no NaN.
+        second: those of B, shape (T,), T >= 1.
+        statistic: mean, iqm, median, or q01 to q99.
+        shared: whether both have the same seeds in the same order.
+        alpha: in (0, 1).
+
+    Source:
+        David and Nagaraja (2003), Order Statistics, section 7.1. Yuen (1974), Biometrika 61,
+        165-170; for pairs Wilcox (2012), Introduction to Robust Estimation and Hypothesis Testing,
+        section 5.9.5. Janssen (1997), Stat. Probab. Lett. 36, 9-21: rearranged studentised
+        differences are exact if both distributions are equal, and right in the limit if not.
+    """
+    if (share := quantile_share(statistic)) is not None:
+        return _of_quantiles(first, second, statistic, share, alpha)
+    trim = 0.25 if statistic == "iqm" else 0.0
+    return _of_means(first, second, trim, shared=shared, alpha=alpha)
+
+
+def _of_quantiles(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    statistic: str,
+    share: float,
+    alpha: float,
+) -> Difference:
+    def ends(numbers: NDArray[np.float64], tail: float) -> tuple[float, float]:
+        ordered = np.concatenate([[-np.inf], np.sort(numbers), [np.inf]])
+        below = np.arange(numbers.size)
+        low = int((bdtr(below, numbers.size, share) <= tail).sum())
+        high = numbers.size + 1 - int((bdtrc(below, numbers.size, share) <= tail).sum())
+        return float(ordered[low]), float(ordered[high])
+
+    def both(level: float) -> tuple[float, float]:
+        (low, high), (their_low, their_high) = (ends(x, level / 4) for x in (first, second))
+        with np.errstate(invalid="ignore"):
+            down, up = low - their_high, high - their_low
+        return (-np.inf if math.isnan(down) else down), (np.inf if math.isnan(up) else up)
+
+    # p changes only where a tail of the binomial distribution is used up.
+    tails = [f(np.arange(x.size), x.size, share) for x in (first, second) for f in (bdtr, bdtrc)]
+    levels = np.unique(np.minimum(4 * np.concatenate(tails), 1.0))
+    apart = [not low <= 0 <= high for low, high in map(both, levels.tolist())]
+    p = float(levels[apart.index(True)]) if any(apart) else 1.0
+    low, high = both(alpha)
+    one, other = (of_all(numbers, statistic) for numbers in (first, second))
+    with np.errstate(invalid="ignore"):
+        return Difference(float(np.subtract(one, other)), low, high, p)
+
+
+def _of_means(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    trim: float,
+    *,
+    shared: bool,
+    alpha: float,
+) -> Difference:
+    unknown = Difference(math.nan, -math.inf, math.inf, 1.0)
+    both = (first, second)
+    if min(first.size, second.size) < 2:
+        return unknown
+    with np.errstate(over="ignore", invalid="ignore"):
+        value, error, freedom = (float(x[0]) for x in _studentised(*both, trim, shared=shared))
+    if not np.isfinite([value, error]).all():
+        return unknown
+    half = float(stdtrit(freedom, 1 - alpha / 2)) * error
+    p = float(2 * stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
+    if max(first.size, second.size) < FROM_SEEDS and (not shared or first.size > 5 or not error):
+        p = max(p, _rearranged(*both, trim, shared=shared))
+    low, high = value - half, value + half
+    if p >= alpha:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Difference(value, low, high, p)
+
+
+def _studentised(
+    first: NDArray[np.float64], second: NDArray[np.float64], trim: float, *, shared: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The difference of trimmed means, its standard error, and its degrees of freedom.
+
+    Numbers have shape (S,) or (R, S); the results (R,).
+    """
+    first, second = np.atleast_2d(first), np.atleast_2d(second)
+    means, winsorized, sizes = [], [], []
+    for numbers in (first, second):
+        size = numbers.shape[1]
+        cut = int(trim * size)
+        ordered = np.sort(numbers, axis=1)
+        middle = ordered[:, cut : size - cut]
+        means.append(middle.mean(axis=1))
+        winsorized.append(np.clip(numbers, middle[:, :1], middle[:, -1:]))
+        sizes.append(middle.shape[1])
+    value = means[0] - means[1]
+    if shared:
+        kept = sizes[0]
+        spread = winsorized[0] - winsorized[1]
+        squares = ((spread - spread.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        error = np.sqrt(squares / (kept * max(kept - 1, 1)))
+        return value, error, np.full(value.shape, float(max(kept - 1, 1)))
+    parts = [
+        ((w - w.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) / (kept * max(kept - 1, 1))
+        for w, kept in zip(winsorized, sizes, strict=True)
+    ]
+    total = parts[0] + parts[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = total**2 / sum(
+            part**2 / max(kept - 1, 1) for part, kept in zip(parts, sizes, strict=True)
+        )
+    return value, np.sqrt(total), np.where(np.isfinite(freedom), freedom, 1.0)
+
+
+def _rearranged(
+    first: NDArray[np.float64], second: NDArray[np.float64], trim: float, *, shared: bool
+) -> float:
+    """The share of rearrangements of the labels with a studentised difference as large as seen."""
+    s, t = first.size, second.size
+    draw = np.random.default_rng(0)  # the same numbers always have the same p
+    if shared:
+        count = 2**s if s < 64 else math.inf
+        if count <= LARGEST_PERMUTED:
+            swaps = (np.arange(int(count))[:, None] >> np.arange(s)) % 2 == 1
+        else:
+            swaps = draw.random((LARGEST_PERMUTED, s)) < 0.5
+            swaps[0] = False
+        ones, others = np.where(swaps, second, first), np.where(swaps, first, second)
+    else:
+        pooled = np.concatenate([first, second])
+        if math.comb(s + t, s) <= LARGEST_PERMUTED:
+            chosen = np.array(list(combinations(range(s + t), s)))
+            inside = np.zeros((len(chosen), s + t), np.bool_)
+            np.put_along_axis(inside, chosen, True, axis=1)
+            order = np.argsort(~inside, axis=1, kind="stable")
+        else:
+            order = np.argsort(draw.random((LARGEST_PERMUTED, s + t)), axis=1)
+            order[0] = np.arange(s + t)
+        ones, others = pooled[order[:, :s]], pooled[order[:, s:]]
+    value, error, _ = _studentised(ones, others, trim, shared=shared)
+    seen, seen_error, _ = _studentised(first, second, trim, shared=shared)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sizes, size = np.abs(value) / error, np.abs(seen[0]) / seen_error[0]
+    sizes = np.where(value == 0, 0.0, np.nan_to_num(sizes, nan=0.0))
+    size = 0.0 if seen[0] == 0 else size
+    return float((sizes >= size * (1 - 1e-9)).mean())
 
 
 def dkw_band(

@@ -20,7 +20,7 @@ from typing import IO, ClassVar
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
-from xortune.core.success import VALUE
+from xortune.core.success import VALUE, Finite
 from xortune.core.system import has_ended, kill_group
 from xortune.core.trainer import Block, OutOfTime, Void
 from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
@@ -316,8 +316,10 @@ _WORDS = re.compile(
 )
 
 
-def verdict_of(result: CommandResult, command: CommandSettings) -> SeedVerdict:
-    """Judge how a command ended.
+def verdict_of(
+    result: CommandResult, command: CommandSettings, finite: Finite | None = None
+) -> SeedVerdict:
+    """Judge how a command ended; `finite` is as of `CommandTrainer`.
 
     An exit code other than 0 is a crash: a program that says no cannot be told from one that broke.
     A program says no by a number, or by true or false, and exits with 0.
@@ -336,7 +338,7 @@ def verdict_of(result: CommandResult, command: CommandSettings) -> SeedVerdict:
             if isinstance(metric, RegexMetric)
             else _parsed_line(result, metric)
         )
-        return judged(_with_exit_code(value) if command.by_exit else value, command.rule)
+        return judged(_with_exit_code(value) if command.by_exit else value, command.rule or finite)
     except InputError as error:
         return crashed(one_line(str(error)))
 
@@ -443,11 +445,15 @@ class CommandTrainer(UsersTraining):
 
     A seed has crashed if the command cannot be started, exceeds its time limit, exits with another
     code than 0, or prints no number where the metric needs one. Then the end of its output is kept.
+
+    Attributes:
+        finite: what must be finite, where only numbers are sought and no rule asks more.
     """
 
     command: CommandSettings
     kept: SentFiles
     threads: int = 1
+    finite: Finite | None = None
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.1
@@ -458,6 +464,8 @@ class CommandTrainer(UsersTraining):
         described = {"trainer": command.template.text, "source": digest_of(self.kept.files)}
         if command.by_exit or command.rule is not None:
             described["success"] = EXIT_CODE if command.by_exit else str(command.rule)
+        elif self.finite is not None:
+            described["success"] = str(self.finite)
         if command.metric is not None:
             described["metric"] = str(command.metric)
         if command.timeout is not None:
@@ -504,7 +512,7 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
                 f"exit code {result.code}: {last}" if last else f"exit code {result.code}"
             )
             return Void(why, results.outcome() if results.n else None)
-        verdict = verdict_of(result, command)
+        verdict = verdict_of(result, command, trainer.finite)
         shown = None
         if verdict.failed:
             output[seed] = result.output.decode("utf-8", "replace")

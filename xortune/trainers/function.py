@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
-from xortune.core.success import VALUE, Success
+from xortune.core.success import VALUE, Rule
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void
 from xortune.trainers import verdicts
 from xortune.trainers.limits import time_is_over, using_threads
@@ -606,7 +606,7 @@ class CustomTrainer(UsersTraining):
     """
 
     source: AnySource
-    success: Success | None = None
+    success: Rule | None = None
     form: CallForm = PLAIN
     limit: float | None = None
     folder: str | None = None
@@ -737,7 +737,7 @@ class CustomTrainer(UsersTraining):
 
 def custom_trainer(
     source: AnySource,
-    success: Success | None,
+    success: Rule | None,
     *,
     limit: float | None = None,
     form: CallForm | None = None,
@@ -818,7 +818,7 @@ def _add_seed(
     call: Calls,
     returned: Any,
     error: BaseException | None,
-    success: Success | None,
+    success: Rule | None,
     results: SeedResults,
 ) -> None:
     """Judge and add the next seed: what its call returned, or raised."""

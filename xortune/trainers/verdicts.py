@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError, kind_of, nearest
 from xortune.core.outcome import NO_DETAILS, Curves, Details, Outcome, Status
 from xortune.core.point import Point, as_float
-from xortune.core.success import VALUE, Success, rule_for
+from xortune.core.success import VALUE, Finite, Rule, Success, rule_for
 from xortune.core.trainer import Block
 
 SUCCESS = "success"
@@ -46,11 +46,13 @@ class SeedVerdict(NamedTuple):
         status: a `Status`, or an array of n.
         numbers: by name: a number, or an array of n, NaN where a seed has none.
         failed: why seeds failed, by their index.
+        ruled: False if no rule asked which numbers are a success.
     """
 
     status: int | NDArray[np.uint8]
     numbers: Mapping[str, float | NDArray[np.float64]] = {}
     failed: Mapping[int, str] = {}
+    ruled: bool = True
 
 
 def crashed(reason: str, n: int = 1) -> SeedVerdict:
@@ -134,7 +136,7 @@ class SeedResults:
         self._numbers: dict[str, NDArray[np.float64]] = {}
         self.failed: dict[int, str] = {}
         self._first: tuple[int, str] | None = None  # the first failure to show, and its seed
-        self.note = ""
+        self.note, self._ruled = "", True
         self._points: list[tuple[int, int, Mapping[str, float]]] = []  # index of seed, of report
 
     def add_reports(self, points: Points, n: int | None = None) -> None:
@@ -171,6 +173,7 @@ class SeedResults:
         known, new = self._numbers, verdict.numbers
         if len(known) + len(new) > MAX_VALUES and len(known.keys() | new.keys()) > MAX_VALUES:
             verdict = crashed(TOO_MANY, n)
+        self._ruled = self._ruled and verdict.ruled
         first, these = self._block.first + self.n, slice(self.n, self.n + n)
         self._status[these] = verdict.status
         for name, number in verdict.numbers.items():
@@ -193,7 +196,7 @@ class SeedResults:
             )
         numbers = {name: float(values[0]) for name, values in details.values.items()}
         failed = dict(enumerate(details.failed.values()))
-        self.add(SeedVerdict(int(outcome.status[0]), numbers, failed))
+        self.add(SeedVerdict(int(outcome.status[0]), numbers, failed, details.ruled))
 
     def outcome(self, output: Mapping[int, str] | None = None) -> Outcome:
         """The outcome of the seeds added so far.
@@ -207,7 +210,9 @@ class SeedResults:
             seed, shown = self._first or (None, None)
             numbers = {name: values[:n] for name, values in self._numbers.items()}
             details = Details(
-                numbers, self.failed, shown, output or {}, seed, self.note, curves=curves
+                *(numbers, self.failed, shown, output or {}, seed, self.note),
+                curves=curves,
+                ruled=self._ruled,
             )
         arrays: dict[str, NDArray[Any]] = {
             "seeds": np.arange(self._block.first, self._block.first + n, dtype=np.int64),
@@ -246,7 +251,7 @@ def one_line(text: str) -> str:
     return shortened(" ".join(shortened(text, MAX_TEXT).split()), MAX_REASON)
 
 
-def judged(returned: object, success: Success | None, n: int | None = None) -> SeedVerdict:
+def judged(returned: object, success: Rule | None, n: int | None = None) -> SeedVerdict:
     """Judge what the training of a seed returned, or, given n, the training of n seeds in one call.
 
     Seeds count as crashed if `returned` cannot be judged.
@@ -257,8 +262,10 @@ def judged(returned: object, success: Success | None, n: int | None = None) -> S
         return crashed(one_line(str(error)), n or 1)
 
 
-def _judged(returned: object, success: Success | None) -> SeedVerdict:
-    if success is None and (returned is True or returned is False):  # the usual case
+def _judged(returned: object, success: Rule | None) -> SeedVerdict:
+    if not isinstance(success, Success) and (
+        returned is True or returned is False
+    ):  # the usual case
         return SeedVerdict(SOLVED if returned else MISSED)
     if isinstance(returned, Mapping):
         verdict, values = _entries(returned, "returned")
@@ -267,6 +274,13 @@ def _judged(returned: object, success: Success | None) -> SeedVerdict:
         if number is None:
             raise InputError(f"returned {_kind(returned)}", allowed=RETURNS)
         verdict, values = (number, {}) if isinstance(number, bool) else (None, {VALUE: number})
+    if isinstance(success, Finite):
+        if verdict is not None:  # the user's own, of the whole seed
+            return SeedVerdict(SOLVED if verdict else MISSED, values)
+        asked = _asked(success, values)
+        failed = [f"{name} is {values[name]}" for name in asked if not math.isfinite(values[name])]
+        status, reasons = (DIVERGED, {0: failed[0]}) if failed else (SOLVED, {})
+        return SeedVerdict(status, values, reasons, ruled=False)
     if _decides(success, list(values), has_verdict=verdict is not None):
         return SeedVerdict(SOLVED if verdict else MISSED, values)
     assert success is not None
@@ -277,7 +291,7 @@ def _judged(returned: object, success: Success | None) -> SeedVerdict:
     return SeedVerdict(SOLVED if success.holds(judge) else MISSED, values)
 
 
-def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdict:
+def _judged_many(returned: object, n: int, success: Rule | None) -> SeedVerdict:
     entries = returned if isinstance(returned, Mapping) else {None: returned}
     arrays: dict[str, NDArray[Any]] = {}
     verdict: NDArray[Any] | None = None
@@ -291,6 +305,16 @@ def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdi
             arrays[VALUE if name is None else name] = array
     _check_count(arrays)
     values = {name: array.astype(np.float64) for name, array in arrays.items()}
+    if isinstance(success, Finite) and verdict is None:
+        bad: dict[int, str] = {}
+        for name in reversed(_asked(success, values)):
+            lost = np.flatnonzero(~np.isfinite(values[name])).tolist()
+            bad |= {index: f"{name} is {values[name][index]}" for index in lost}
+        ended = np.full(n, SOLVED, np.uint8)
+        ended[list(bad)] = DIVERGED
+        return SeedVerdict(ended, values, dict(sorted(bad.items())), ruled=False)
+    if isinstance(success, Finite):
+        success = None
     if _decides(success, list(arrays), has_verdict=verdict is not None):
         assert verdict is not None
         return SeedVerdict(np.where(verdict, SOLVED, MISSED).astype(np.uint8), values)
@@ -300,6 +324,21 @@ def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdi
     status = np.where(finite, np.where(held, SOLVED, MISSED), DIVERGED).astype(np.uint8)
     failed = {i: f"{success.name} is {judges[i]}" for i in np.flatnonzero(~finite).tolist()}
     return SeedVerdict(status, values, failed)
+
+
+def _asked(finite: Finite, values: Mapping[str, object]) -> list[str]:
+    """The names of the numbers that must be finite."""
+    names = list(values)
+    if not names:
+        raise InputError("returned an empty dict", allowed=RETURNS)
+    for name in finite.names:
+        if name not in names:
+            raise InputError(
+                f"returned no {name!r}, which is asked for",
+                allowed=", ".join(names),
+                fix=nearest(name, names),
+            )
+    return list(finite.names) or names
 
 
 def _decides(success: Success | None, names: list[str], *, has_verdict: bool) -> bool:

@@ -1,0 +1,295 @@
+"""Summaries of numbers of seeds, such as accuracies: means, quantiles, bands, with intervals."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr, bdtrc, stdtrit
+
+from xortune.core.errors import InputError
+from xortune.core.formats import as_html, count, estimated, number, plain, span
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# `summary` is of the seeds that have a finite number; a crashed seed has none, so reports show how
+# many seeds these are. The objective of a search covers all seeds: in `of_all` a failed seed is
+# infinitely bad.
+
+CONFIDENCE = 0.95  # of all intervals here
+
+FEWEST_FOR_MEANS = 5
+"""Means of fewer numbers have no interval: so few say little about their scatter."""
+
+
+def _interquartile_mean(numbers: NDArray[np.float64]) -> Any:
+    """The mean of the middle half; `trim_mean` cuts a whole number of seeds at each end."""
+    from scipy.stats import trim_mean  # half a second to import
+
+    return trim_mean(numbers, 0.25)
+
+
+STATISTICS: dict[str, Callable[..., Any]] = {
+    "mean": np.mean,
+    "iqm": _interquartile_mean,
+    "q10": partial(np.quantile, q=0.1),
+    "median": np.median,
+    "q90": partial(np.quantile, q=0.9),
+}
+"""Statistic functions, keyed by column suffix."""
+
+ENDINGS = "_mean, _iqm, _median, _q01 to _q99"
+"""Endings that make an objective of a number's name."""
+
+_QUANTILE = re.compile(r"q(0[1-9]|[1-9][0-9])")
+
+
+def named_statistic(text: str) -> tuple[str, str] | None:
+    """("accuracy", "q10") for `accuracy_q10`; None without one of `ENDINGS`."""
+    name, _, ending = text.rpartition("_")
+    known = ending in STATISTICS or _QUANTILE.fullmatch(ending) is not None
+    return (name, ending) if name and known else None
+
+
+def finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The finite numbers."""
+    return numbers[np.isfinite(numbers)]
+
+
+# A sum near the largest float overflows: the statistic is NaN, without a warning.
+@np.errstate(over="ignore", invalid="ignore")
+def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
+    """Each of `STATISTICS` of the finite numbers; NaN without any, or if their sum overflows."""
+    known = finite(numbers)
+    if not known.size:
+        return dict.fromkeys(STATISTICS, math.nan)
+    values = {name: float(statistic(known)) for name, statistic in STATISTICS.items()}
+    return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def of_all(numbers: NDArray[np.float64], statistic: str) -> float:
+    """A statistic of all seeds, where a failed seed has an infinite number: infinitely bad.
+
+    A mean is infinite as soon as one seed failed, the interquartile mean if more than a quarter
+    failed, a quantile if it falls on a failed seed or next to one. If none failed it is that of
+    `STATISTICS`.
+
+    Args:
+        numbers: float64, shape (S,), at least one: finite, or infinite with one sign; no NaN.
+        statistic: mean, iqm, median, or q01 to q99.
+    """
+    if (share := quantile_share(statistic)) is None:
+        return float(STATISTICS[statistic](numbers))
+    known = np.isfinite(numbers)
+    if known.all():
+        return float(np.quantile(numbers, share))
+    bad = numbers[~known].flat[0]
+    sides = [np.quantile(numbers, share, method=m) for m in ("lower", "higher")]
+    if not np.isfinite(sides).all():
+        return float(bad)
+    # Failed seeds keep their end of the order, with a finite number that can be interpolated.
+    worst = numbers[known].min() if bad < 0 else numbers[known].max()
+    return float(np.quantile(np.where(known, numbers, worst), share))
+
+
+def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float, float]:
+    """The 95 % interval of a quantile between two order statistics, for any distribution.
+
+    The number of seeds below the true quantile is binomial. So each end misses the truth with a
+    probability of at most 2.5 %, for any distribution and any number of seeds.
+
+    Args:
+        numbers: shape (S,), at least one; may be infinite, no NaN.
+        share: of the quantile, in (0, 1).
+
+    Returns:
+        (low, high). An end is infinite where no order statistic is far enough out: the 10 %
+        quantile has a lower end from 36 seeds on, and an upper end from 2 on.
+
+    Source:
+        David and Nagaraja (2003), Order Statistics, section 7.1.
+    """
+    ordered, tail = np.sort(numbers), (1 - CONFIDENCE) / 2
+    below = np.arange(ordered.size)
+    low = int((bdtr(below, ordered.size, share) <= tail).sum()) - 1
+    high = ordered.size - int((bdtrc(below, ordered.size, share) <= tail).sum())
+    return (
+        float(ordered[low]) if low >= 0 else -np.inf,
+        float(ordered[high]) if high < ordered.size else np.inf,
+    )
+
+
+def interval_of_all(numbers: NDArray[np.float64], statistic: str) -> tuple[float, float] | None:
+    """The 95 % interval of `of_all`: exact for a quantile, approximate for a mean.
+
+    A quantile has `quantile_interval`, a mean Student's interval, and the interquartile mean Tukey
+    and McLaughlin's: Student's of the middle half, with the winsorized standard deviation. The last
+    two are exact in the limit only; docs/statistics.md says how often they cover with few seeds.
+
+    Args:
+        numbers: shape (S,), as of `of_all`.
+        statistic: as of `of_all`.
+
+    Returns:
+        (low, high); None for a mean of fewer than `FEWEST_FOR_MEANS` seeds, for no seeds, and if
+        squares of the numbers overflow. An end is infinite where failed seeds decide it: both ends
+        of a mean as soon as one failed; the worse end of the interquartile mean unless a failure
+        rate above a quarter is ruled out; an end of a quantile with too few seeds.
+
+    Source:
+        Tukey and McLaughlin (1963), Sankhya A 25, 331-352.
+    """
+    if (share := quantile_share(statistic)) is not None:
+        return quantile_interval(numbers, share) if numbers.size else None
+    if numbers.size < FEWEST_FOR_MEANS:
+        return None
+    ordered = np.sort(numbers)
+    cut = ordered.size // 4 if statistic == "iqm" else 0
+    middle = ordered[cut : ordered.size - cut]
+    if not np.isfinite(middle).all():
+        bad = float(ordered[~np.isfinite(ordered)][0])
+        return (bad, bad) if statistic == "mean" else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        winsorized = np.clip(ordered, middle[0], middle[-1])
+        error = winsorized.std(ddof=1) * np.sqrt(ordered.size) / middle.size
+        half = float(stdtrit(middle.size - 1, (1 + CONFIDENCE) / 2) * error)
+        low, high = float(middle.mean()) - half, float(middle.mean()) + half
+    if not np.isfinite([low, high]).all():
+        return None
+    if ordered[0] == -np.inf and np.isneginf(quantile_interval(ordered, 0.25)[0]):
+        low = -np.inf
+    if ordered[-1] == np.inf and np.isposinf(quantile_interval(ordered, 0.75)[1]):
+        high = np.inf
+    return low, high
+
+
+class Estimate(NamedTuple):
+    """A statistic of the seeds, and its 95 % interval.
+
+    Attributes:
+        value: of the statistic.
+        low, high: the ends of `interval_of_all`; infinite where too few seeds leave them open.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.high - self.low):
+            open_ends = math.isinf(self.low) and math.isinf(self.high)
+            return number(self.value) + ("" if open_ends else f" ({span(self.low, self.high)})")
+        return f"{estimated(self.value, self.low, self.high)} ({span(self.low, self.high)})"
+
+
+SHOWN = ("mean", "iqm", "median", "q10", "q90")
+"""The statistics of a `Summary` that are shown."""
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A number of the seeds, summed up over those that have a finite one.
+
+    `summary.mean`, `.iqm`, `.median` and `.quantiles` are estimates with their intervals, and
+    `summary["q05"]` is any other statistic: mean, iqm, median, q01 to q99.
+
+    Attributes:
+        name: of the number.
+        n: seeds, failed ones included.
+        crashed: seeds without a finite number, which are in no statistic.
+        values: float64, shape (n - crashed,): the finite numbers, in the order of the seeds.
+    """
+
+    name: str
+    n: int
+    crashed: int
+    values: NDArray[np.float64]
+
+    def __getitem__(self, statistic: str) -> Estimate:
+        if statistic not in STATISTICS and _QUANTILE.fullmatch(statistic) is None:
+            known = ", ".join(ending.strip("_") for ending in ENDINGS.split(", "))
+            raise InputError(f"{statistic!r} is no statistic", field="statistic", allowed=known)
+        if not self.values.size:
+            return Estimate(math.nan, -math.inf, math.inf)
+        low, high = interval_of_all(self.values, statistic) or (-math.inf, math.inf)
+        return Estimate(of_all(self.values, statistic), low, high)
+
+    @property
+    def mean(self) -> Estimate:
+        """The mean, with Student's interval from 5 seeds on."""
+        return self["mean"]
+
+    @property
+    def iqm(self) -> Estimate:
+        """The interquartile mean, with Tukey and McLaughlin's interval from 5 seeds on."""
+        return self["iqm"]
+
+    @property
+    def median(self) -> Estimate:
+        """The median, with an interval between two of the numbers, exact for any distribution."""
+        return self["median"]
+
+    @property
+    def quantiles(self) -> dict[str, Estimate]:
+        """Quantiles by their names, each with an interval between two of the numbers."""
+        return {name: self[name] for name in ("q10", "q25", "median", "q75", "q90")}
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each statistic: its value and both ends of its interval."""
+        import pandas as pd  # slow to import
+
+        rows = {name: self[name] for name in ("mean", "iqm", *self.quantiles)}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: open ends are None."""
+        rows = {name: self[name] for name in ("mean", "iqm", *self.quantiles)}
+        return {
+            "name": self.name,
+            "n": self.n,
+            "crashed": self.crashed,
+            **{
+                statistic: [end if math.isfinite(end) else None for end in estimate]
+                for statistic, estimate in rows.items()
+            },
+        }
+
+    def __repr__(self) -> str:
+        return f"Summary({self})"
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{TITLES.get(name, name)} {self[name]}" for name in SHOWN)
+        return f"{plain(self.name)}: {shown}"
+
+    def _repr_html_(self) -> str:
+        table = self.table.reset_index(names=self.name)
+        return as_html(f"{count(self.n, 'seed')}, {self.crashed:,} without a number", table)
+
+
+TITLES = {"iqm": "IQM", "q10": "10 % quantile", "q90": "90 % quantile"}
+"""How the statistics of a `Summary` are called where people read."""
+
+
+def summed(name: str, values: NDArray[np.float64]) -> Summary:
+    """The summary of numbers, shape (S,), which are NaN or infinite where a seed has none."""
+    known = finite(values)
+    return Summary(name, values.size, values.size - known.size, known)
+
+
+def quantile_share(statistic: str) -> float | None:
+    """The share of numbers up to a quantile; None for a mean."""
+    if statistic in ("mean", "iqm"):
+        return None
+    return 0.5 if statistic == "median" else int(statistic[1:]) / 100
