@@ -323,6 +323,20 @@ def test_configs_are_equally_weighted(tmp_path):
     assert levels == [("a", 2, 0.5, None), ("b", 1, 0.25, None)]
 
 
+@pytest.mark.parametrize(
+    ("k", "n", "ratio"),
+    [
+        ([100, 0, 1], [100, 100, 1], 1.0),  # seeds of a config agree: more of them say no more
+        ([50, 51, 49, 1, 0], [100, 100, 100, 1, 1], 100.0),  # they do not: each says as much
+        ([3, 4], [8, 8], 1.0),
+    ],
+)
+def test_a_config_weighs_as_its_seeds_differ(k, n, ratio):
+    weights = parameters.seed_weights(np.array(k), np.array(n))
+    assert weights.max() == 1
+    assert weights.max() / weights.min() == pytest.approx(ratio, rel=0.02)
+
+
 def test_numbers_come_in_quartile_bins(tmp_path):
     rows = [({"p": float(i)}, i, 10) for i in range(9)] + [({}, 3, 10), ({"p": None}, 3, 10)]
     found = effect(tmp_path, rows).levels

@@ -26,7 +26,7 @@ from xortune.racing.top_two import Ending, Group, ending
 from xortune.reports.document import (
     cached_per_run,
 )
-from xortune.reports.parameters import columns_of, parameter_effects
+from xortune.reports.parameters import columns_of, parameter_effects, weights_of
 from xortune.reports.scripts import scripts_of, space_of
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, busy_share, is_imported, stopped_because
@@ -217,7 +217,9 @@ class Report:
         importance = manifest.get("importance") or {}
         resampled = manifest.get("importance_resampled") or {}
         by_chance = resampled.get("chance", ())
-        effects = parameter_effects(columns_of(run), results.counts.rate, importance, by_chance)
+        effects = parameter_effects(
+            columns_of(run), results.counts.rate, importance, by_chance, weights_of(run)
+        )
         differ = {effect.name for effect in effects}
         self.title = plain(str(manifest.get("name") or run.path.resolve().name))
         self.varied = tuple(n for n in run.parameters if n in differ or len(results) < 2)

@@ -64,7 +64,7 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
 
 
 def bound_first(table: Table) -> Table:
-    """The same with the bounds in the second column: what a telephone has no room for comes last."""
+    """The same with the bounds in the second column: a telephone has room for two."""
     names = [column.name for column in table.columns]
     order = [0, names.index(BOUND)]
     order += [at for at in range(len(names)) if at not in order]

@@ -118,6 +118,42 @@ def differing(
     return tuple(name for name, column in columns.items() if len(column.values) > 1)
 
 
+# -------------------------------------------------------------------------------------------------
+# How much a config says of the levels that it has.
+
+
+def seed_weights(k: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The weight of each config in a mean of success rates, shape (C,); the largest is 1.
+
+    The rate of n seeds of a config varies with its true rate and by chance, so its variance is
+    proportional to rho + (1 - rho) / n, where rho is the correlation of two seeds of a config. The
+    weight is its inverse: n configs of one seed each weigh more than one config of n seeds, and one
+    of many seeds at most 1 / rho times one of one seed.
+
+    Source: Kleinman (1973), JASA 68, 46-54, weights of correlated proportions; rho by analysis of
+    variance, as in Ridout, Demetrio and Firth (1999), Biometrics 55, 137-148.
+    """
+    total, configs = int(n.sum()), len(n)
+    rates = k / n
+    if configs < 2 or total == configs or not np.ptp(n):
+        return np.ones(configs)
+    mean = k.sum() / total
+    between = float((n * (rates - mean) ** 2).sum()) / (configs - 1)
+    within = float((n * rates * (1 - rates)).sum()) / (total - configs)
+    size = (total - float((n.astype(np.float64) ** 2).sum()) / total) / (configs - 1)
+    spread = between + (size - 1) * within
+    rho = min(max((between - within) / spread, 0.0), 1.0) if spread > 0 else 1.0
+    weights = n / (1 + (n - 1) * rho)
+    scaled: NDArray[np.float64] = weights / weights.max()
+    return scaled
+
+
+@cached_per_run
+def weights_of(run: Run) -> NDArray[np.float64]:
+    """`seed_weights` of the configs of a run, in the order of `Run.results`."""
+    return seed_weights(run.results.counts.k, run.results.counts.n)
+
+
 MIN_CONFIGS = 5  # for a bootstrap interval
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
 RESAMPLES = 1000
@@ -131,7 +167,7 @@ class Level:
     Attributes:
         label: the value, or the bin as `(low, high]`.
         configs: how many configs have it.
-        rate: the mean of their success rates, each with the same weight whatever its seeds.
+        rate: the mean of their success rates, weighted by `seed_weights`.
         interval: its 95 % bootstrap interval over configs; None below 5 configs, or if all have
             the same rate.
     """
@@ -168,15 +204,17 @@ def parameter_effects(
     rates: NDArray[np.float64],
     importance: Mapping[str, float],
     by_chance: Collection[str] = (),
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[ParameterEffect, ...]:
     """The effects of all parameters that vary, ordered by importance, then by spread.
 
     The unit is the config, because the seeds of one config are not an independent sample of a
-    level: all configs have the same weight, and the bootstrap resamples configs.
+    level: the bootstrap resamples configs. Without weights all have the same.
     """
+    weights = np.ones(len(rates)) if weights is None else weights
     effects = [
         replace(
-            _effect(name, column, rates, importance.get(name)),
+            _effect(name, column, rates, weights, importance.get(name)),
             by_chance=name in importance and name in by_chance,
         )
         for name, column in columns.items()
@@ -186,24 +224,33 @@ def parameter_effects(
 
 
 def _effect(
-    name: str, column: ParameterColumn, rates: NDArray[np.float64], importance: float | None
+    name: str,
+    column: ParameterColumn,
+    rates: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    importance: float | None,
 ) -> ParameterEffect:
     bins, grouped = _grouped(column)
     ids, which, configs = np.unique(grouped, return_inverse=True, return_counts=True)
-    means = np.bincount(which, weights=rates) / configs
+    means = np.bincount(which, weights=weights * rates) / np.bincount(which, weights=weights)
     # A text may have a different value in each config: keep the bins and the most frequent values.
     most_frequent = np.lexsort((-configs, ids >= len(bins)))[: len(bins) + MOST_LEVELS]
     kept = sorted(most_frequent.tolist())
     codes = [int(ids[at]) - len(bins) for at in kept if ids[at] >= len(bins)]
     labels = [*bins, *column.labels(codes)]
     with ThreadPoolExecutor() as pool:  # NumPy's random draws release the GIL
-        levels = list(pool.map(level_of, labels, [rates[which == at] for at in kept]))
+        of_level = [which == at for at in kept]
+        levels = list(
+            pool.map(
+                level_of, labels, [rates[at] for at in of_level], [weights[at] for at in of_level]
+            )
+        )
     if not bins:
         levels.sort(key=lambda level: (-level.rate, level.label))
-    spread, weights = 0.0, configs - 1
-    if weights.any():
-        mean = np.average(means, weights=weights)
-        spread = float(np.sqrt(np.average((means - mean) ** 2, weights=weights)))
+    spread, sizes = 0.0, configs - 1
+    if sizes.any():
+        mean = np.average(means, weights=sizes)
+        spread = float(np.sqrt(np.average((means - mean) ** 2, weights=sizes)))
     return ParameterEffect(name, tuple(levels), importance, spread, len(ids) - len(kept))
 
 
@@ -224,21 +271,25 @@ def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.int32
     return labels, which
 
 
-def level_of(label: str, rates: NDArray[np.float64]) -> Level:
-    """The level of C >= 1 configs with these success rates, shape (C,)."""
+def level_of(label: str, rates: NDArray[np.float64], weights: NDArray[np.float64]) -> Level:
+    """The level of C >= 1 configs with these success rates and weights, shape (C,)."""
     interval = None
     if rates.size >= MIN_CONFIGS and np.ptp(rates):
-        distinct, configs = np.unique(rates, return_counts=True)
-        interval = _bootstrap_interval(tuple(distinct.tolist()), tuple(configs.tolist()))
-    return Level(label, int(rates.size), float(rates.mean()), interval)
+        pairs, configs = np.unique(np.stack([rates, weights]), axis=1, return_counts=True)
+        interval = _bootstrap_interval(
+            tuple(pairs[0].tolist()), tuple(pairs[1].tolist()), tuple(configs.tolist())
+        )
+    return Level(label, int(rates.size), float(np.average(rates, weights=weights)), interval)
 
 
 @lru_cache(maxsize=256)  # tables and figures ask for the same levels
-def _bootstrap_interval(rates: tuple[float, ...], configs: tuple[int, ...]) -> tuple[float, float]:
+def _bootstrap_interval(
+    rates: tuple[float, ...], weights: tuple[float, ...], configs: tuple[int, ...]
+) -> tuple[float, float]:
     """The 95 % bootstrap interval of the mean of these distinct rates, by their configs."""
-    # To resample configs is to draw the count of each distinct rate from a multinomial.
+    # To resample configs is to draw the count of each distinct pair from a multinomial.
     size = sum(configs)
     draws = np.random.default_rng(0).multinomial(size, np.array(configs) / size, size=RESAMPLES)
-    means = (draws * np.array(rates)).sum(axis=1) / size
+    means = draws @ (np.array(rates) * np.array(weights)) / (draws @ np.array(weights))
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)

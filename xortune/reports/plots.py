@@ -94,7 +94,7 @@ def _verb(lacking: str = "") -> Callable[[Callable[P, Plot | None]], Callable[P,
 
 
 @_verb()
-def plot_ranking(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -> Any:
+def plot_ranking(run: Runlike, *, top: int = 12, backend: Backend = "plotly") -> Any:
     """The best configs with k/n, intervals and certified rates; the best subset is shaded."""
     return ranking.ranking(_loaded(run), _checked(top))
 
@@ -126,7 +126,7 @@ def plot_seeds_spent(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 
 @_verb()
-def plot_failures(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -> Any:
+def plot_failures(run: Runlike, *, top: int = 10, backend: Backend = "plotly") -> Any:
     """How the unsolved seeds ended: with a wrong pattern of outputs, diverged, crashed."""
     return seeds.failures(_loaded(run), _checked(top))
 

@@ -91,7 +91,7 @@ SECTION_OF = {
     "seeds-spent": "seeds",
     "history": "seeds",
 }
-"""The section of run.md.jinja in which each figure is; those that are `folded` stand where it says."""
+"""The section of run.md.jinja of each figure; the template places those that are `folded`."""
 
 SHOWN_ROWS = 20  # rows in the tables of reasons and of the best subset
 SHOWN_NUMBERS = 10  # numbers of a user's trainer that have a table

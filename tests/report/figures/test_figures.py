@@ -496,7 +496,7 @@ def test_the_mean_is_weighted_by_nearness_and_the_band_is_its_error():
     """Cochran (1977), Sampling Techniques, 6.4: variance sum w^2 (r - mean)^2 / (sum w)^2."""
     draw = np.random.default_rng(1)
     places, rates = draw.integers(0, 1001, 300) / 1000, draw.uniform(size=300)
-    mean, low, high = smooth(places, rates)
+    mean, low, high = smooth(places, rates, np.ones(len(rates)))
     for at, x in enumerate(np.linspace(0, 1, parameters.GRID)):
         weights = np.exp(-((places - x) ** 2) / (2 * parameters.BANDWIDTH**2))
         assert mean[at] == pytest.approx(np.average(rates, weights=weights), abs=2e-6)
@@ -507,10 +507,12 @@ def test_the_mean_is_weighted_by_nearness_and_the_band_is_its_error():
 
 def test_nothing_is_said_where_fewer_than_five_configs_are_near():
     near_the_ends = [*np.linspace(0, 0.1, 20), 0.5, *np.linspace(0.9, 1, 20)]
-    mean, *_ = smooth(np.array(near_the_ends), np.full(41, 0.5))
+    mean, *_ = smooth(np.array(near_the_ends), np.full(41, 0.5), np.ones(41))
     assert np.isfinite(mean[[0, 60]]).all()
     assert np.isnan(mean[25:36]).all()
-    assert np.isnan(smooth(np.array([0, 0.5, 1.0, 0.25]), np.array([0, 1.0, 0, 1]))[0]).all()
+    assert np.isnan(
+        smooth(np.array([0, 0.5, 1.0, 0.25]), np.array([0, 1.0, 0, 1]), np.ones(4))[0]
+    ).all()
     assert "Lines: " not in slices(made([({"x": at}, 1, 2) for at in (0, 0.5, 1.0)])).note
     left, right = series(slices(made([({"x": at}, 1, 2) for at in near_the_ends])), "line")
     assert max(column(left, "x")) < 0.4

@@ -206,7 +206,9 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
                 _rule(axes, layer, order)
     if panel.y.categories and not panel.has(Cells):
         axes.set_ylabel("")  # the labels say what they are
-    axes.set_title("\n".join(shown(line) for line in wrapped(panel.title, 52)))
+    named = any(isinstance(one, Rule) and one.axis == "x" and one.label for one in panel.layers)
+    title = "\n".join(shown(line) for line in wrapped(panel.title, 52))
+    axes.set_title(title, pad=16 if named else None)  # above the label of an upright line
     if panel.has(Lines):
         axes.set_yticks([])
     for scale, axis in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
@@ -318,8 +320,8 @@ def _lines(axes: Axes, many: Lines, order: float) -> None:
             array=list(many.values),
             cmap=_colormap(many.scale),
             clim=span_of(many),
-            linewidths=0.8,
-            alpha=0.7,
+            linewidths=0.8 if many.faint else 1.2,
+            alpha=0.12 if many.faint else 0.9,
             zorder=order,
         )
     )
@@ -361,11 +363,10 @@ def _rule(axes: Axes, rule: Rule, order: float) -> None:
     if rule.label:
         axes.annotate(
             shown(shortened(rule.label, LABEL)),
-            (rule.at, 0.98) if upright else (0.99, rule.at),
+            (rule.at, 1.01) if upright else (0.99, rule.at),
             xycoords=("data", "axes fraction") if upright else ("axes fraction", "data"),
-            rotation=90 if upright else 0,
-            ha="right",
-            va="top" if upright else "bottom",
+            ha="center" if upright else "right",
+            va="bottom",
             color=GREY,
             fontsize=8,
         )

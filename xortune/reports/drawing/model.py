@@ -52,7 +52,7 @@ SCALES: Mapping[Scale, tuple[tuple[float, str], ...]] = {
 }
 """The stops of each scale: positions from 0 to 1, and their colours."""
 
-LABEL = 48  # characters of a line of a label
+LABEL = 58  # characters of a line of a label
 
 RATES = (-0.02, 1.02)  # limits of an axis of rates that leave room for marks at 0 % and 100 %
 
@@ -131,6 +131,7 @@ class Lines:
         values: a share in [0, 1] that colours each line; its name is `value_label`.
         texts: of each line, shown on hover.
         keys: of the config of each line.
+        faint: whether the lines are only the ground on which others stand out.
     """
 
     ys: tuple[Floats, ...]
@@ -139,6 +140,7 @@ class Lines:
     texts: tuple[str, ...]
     keys: tuple[str, ...]
     scale: Scale = "lines"
+    faint: bool = False
 
 
 @dataclass(frozen=True)

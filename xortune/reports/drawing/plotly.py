@@ -37,10 +37,10 @@ GRID, SHADE = "rgba(128,128,128,0.22)", "rgba(128,128,128,0.18)"  # on a light o
 HOLLOW = "rgba(200,200,200,0.6)"
 SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
 
-# Characters of a line of hover text, of an axis title, of a legend entry, of a label below; and of a line
-# of a panel's title by the number of columns.
+# Characters of a line of hover text, of an axis title, of a legend entry, of a label below; and of a
+# line of a panel's title by the number of columns.
 HOVER, AXIS, LEGEND, UNDER = 60, 48, 44, 14
-TITLES = {1: 42, 2: 36, 3: 24}
+TITLES = {1: 44, 2: 40, 3: 32}
 
 # Pixels: minimum width of a panel, distance of two parallel axes; height of a panel with numbers up
 # its side, of a line of one of its labels, of what is around these lines, of what is below a panel.
@@ -50,6 +50,7 @@ GAP = 0.08  # between two panels, as a share of the width
 # On a telephone labels stand above their rows: pixels that a row then needs beside their lines; the
 # share of a row that its bar leaves free; how far a label is above the middle, as a share of a row.
 BELOW, NARROW_GAP, RAISED = 34, 0.6, 0.2
+RULE = 16  # pixels: the height of the label of an upright line, above its panel
 NARROW_AXES = 3  # parallel axes for which a telephone has room
 
 
@@ -161,10 +162,30 @@ def _placed(plot: Plot, columns: int, *, narrow: bool = False) -> Json:
             text = "<br>".join(f"<b>{escaped(line)}</b>" for line in lines)
             place = {"xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1}
             anchor = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
-            annotations.append({"text": text} | place | anchor)
+            above = {"yshift": RULE} if _rule_labels(panel) else {}
+            annotations.append({"text": text} | place | anchor | above)
+        annotations += [
+            {
+                "text": escaped(shortened(rule.label, LEGEND)),
+                "xref": x,
+                "x": math.log10(rule.at) if panel.x.kind == "log" else rule.at,
+                "yref": f"{y} domain",
+                "y": 1,
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 11, "color": GREY},
+            }
+            for rule in _rule_labels(panel)
+        ]
     legend = {"orientation": "h", "x": 0, "y": -foot, "yanchor": "top", "traceorder": "normal"}
     gap = NARROW_GAP if narrow and any(map(_has_rows, plot.panels)) else 0.2
     return {"height": height, "legend": legend, "annotations": annotations, "bargap": gap} | axes
+
+
+def _rule_labels(panel: Panel) -> list[Rule]:
+    """Its upright lines with a label, which stands above the panel, where nothing is drawn."""
+    rules = (layer for layer in panel.layers if isinstance(layer, Rule))
+    return [rule for rule in rules if rule.axis == "x" and rule.to is None and rule.label]
 
 
 def _has_rows(panel: Panel) -> bool:
@@ -319,7 +340,9 @@ def _lines(many: Lines) -> list[Json]:
                 marks += [Mark(float(x), y, text=text, key=key) for x, y in enumerate(ys)]
                 marks.append(Mark(math.nan, math.nan))
         if marks:
-            look = {"mode": "lines", "line": {"color": colour, "width": 1}, "opacity": 0.7}
+            look: Json = {"mode": "lines", "line": {"color": colour, "width": 1.5}, "opacity": 0.9}
+            if many.faint:
+                look |= {"line": {"color": colour, "width": 1}, "opacity": 0.12}
             traces.append(_scatter(Series("", tuple(marks))) | look)
     # plotly.js shows a scale only for markers.
     scale = {"mode": "markers", "marker": {"color": [0], "coloraxis": "coloraxis"}}
@@ -357,13 +380,9 @@ def _rule(rule: Rule, x: str, y: str) -> Json:
         look = {"type": "rect", "fillcolor": SHADE, "line": {"width": 0}, "layer": "below"}
         return place | look | named
     drawn = place | {"type": "line", "line": {"color": GREY, "width": 1, "dash": "dot"}}
-    if rule.label:
+    if rule.label and rule.axis == "y":
         text = escaped(shortened(rule.label, LABEL))
-        drawn["label"] = {
-            "text": text,
-            "textposition": "middle" if rule.axis == "x" else "end",
-            "font": {"size": 11},
-        }
+        drawn["label"] = {"text": text, "textposition": "end", "font": {"size": 11}}
     return drawn
 
 
@@ -440,7 +459,8 @@ def _places(
     starts = range(0, len(plot.panels), columns)
     rows = [plot.panels[start : start + columns] for start in starts]
     titles = [max(len(wrapped(p.title, TITLES[columns])) for p in row) for row in rows]
-    heads = [18 * lines + 8 for lines in titles]
+    ruled = [any(map(_rule_labels, row)) for row in rows]
+    heads = [18 * lines + 8 + RULE * named for lines, named in zip(titles, ruled, strict=True)]
     bodies = [max(_height(panel, narrow=narrow) for panel in row) for row in rows]
     feet = [max(map(_foot, row)) for row in rows]
     total = sum(heads) + sum(bodies) + sum(feet[:-1])
@@ -457,9 +477,7 @@ def _places(
 def _legend_height(plot: Plot) -> int:
     """The height of the legend and of the margins; without entries only of the margins."""
     layers = [layer for panel in plot.panels for layer in panel.layers]
-    named = any(
-        layer.label for layer in layers if isinstance(layer, Series) or isinstance(layer, Rule)
-    )
+    named = any(layer.label for layer in layers if isinstance(layer, Series | Rule))
     return 44 if named else 20
 
 

@@ -15,7 +15,6 @@ from xortune.core.formats import count, interval, measured, number, percent
 from xortune.reports.analysis import report_of
 from xortune.reports.document import cached_per_run
 from xortune.reports.drawing.model import (
-    RATES,
     Axis,
     Cells,
     Layer,
@@ -31,6 +30,7 @@ from xortune.reports.figures.common import (
     HUGE,
     LOG_FROM_RATIO,
     described,
+    has_enough,
     plot_of,
     sampled,
     with_interval,
@@ -43,6 +43,7 @@ from xortune.reports.parameters import (
     columns_of,
     level_of,
     quantile_bins,
+    weights_of,
 )
 from xortune.reports.scripts import space_of
 from xortune.runs.run import Run
@@ -190,7 +191,10 @@ def param_importances(run: Run) -> Plot | None:
 # -------------------------------------------------------------------------------------------------
 # The success rate over each parameter: levels with intervals, numbers with a mean and a band.
 
-MOST_PANELS, MOST_DOTS = 8, 500
+MOST_PANELS, MOST_DOTS = 6, 500
+
+ROOM = (-0.06, 1.06)
+"""Limits of an axis of rates that keep dots at 0 % and 100 % off the axis and its lines."""
 
 GRID, BANDWIDTH, STEPS = 61, 0.07, 1000
 """Points of the mean along an axis; the kernel's standard deviation as a share of the axis; the
@@ -203,45 +207,58 @@ Drawn = tuple[Axis, Floats, list[Layer], str]
 def slices(run: Run) -> Plot | None:
     """The success rate of configs against each parameter that varies, the most important first.
 
-    All configs have the same weight, whatever their seeds. None if no parameter varies.
+    Configs have the weights of `weights_of`. None if no parameter varies.
     """
     parameters, rates = parameters_of(run), run.results.counts.rate
     shown = parameters[:MOST_PANELS]
     if not shown:
         return None
     dots = sampled(len(rates), MOST_DOTS)
+    weights, many = weights_of(run), has_enough(run.results.counts.n)
     panels, findings = [], []
     for parameter in shown:
-        drawn = _along(parameter, rates) if parameter.is_number else _by_level(parameter, rates)
+        draw = _along if parameter.is_number else _by_level
+        drawn = draw(parameter, rates, weights)
         axis, places, layers, finding = drawn
         findings.append(finding)
-        marks = []
+        marks: dict[bool, list[Mark]] = {False: [], True: []}
         for at in dots[np.isfinite(places[dots])]:
             result = run.results[at]
             text = f"{result.outcome.successes}/{result.outcome.n}"
-            marks.append(Mark(float(places[at]), float(rates[at]), text=text, key=result.key))
-        raw = Series("a configuration", tuple(marks), role="muted")
+            mark = Mark(float(places[at]), float(rates[at]), text=text, key=result.key)
+            marks[bool(many[at])].append(mark)
+        few = Series(
+            "a configuration with few seeds", tuple(marks[False]), marker="ring", role="muted"
+        )
+        full = Series("a configuration", tuple(marks[True]), role="muted")
+        raw = [series for series in (few, full) if series.marks]
         share = parameter.importance
         title = parameter.label
         if share is not None:
             chance = ", by chance" if parameter.by_chance else ""
             title = f"{parameter.label} (importance {percent(share)}{chance})"
-        panels.append(Panel(axis, Axis("success rate", "rate", RATES), (raw, *layers), title))
+        panels.append(Panel(axis, Axis("success rate", "rate", ROOM), (*raw, *layers), title))
     return plot_of(
         "slices",
         *panels,
-        columns=min(2, len(shown)),
+        columns=2 if len(shown) in (2, 4) else min(3, len(shown)),
         configs=len(rates),
         findings=findings,
         shown=shown,
-        lines=any(len(p.layers) > 1 for p, one in zip(panels, shown, strict=True) if one.is_number),
+        lines=any(
+            isinstance(layer, Series) and layer.kind == "line"
+            for panel in panels
+            for layer in panel.layers
+        ),
+        few=int((~many).sum()),
+        alike=bool(np.ptp(weights) == 0),
         dots=len(dots),
         more=len(parameters) - MOST_PANELS,
         bandwidth=BANDWIDTH,
     )
 
 
-def smooth(places: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
+def smooth(places: Floats, rates: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """The mean success rate along an axis with its pointwise 95 % band, shape (GRID,) each.
 
     It is NaN where fewer than 5 configs are near, and on stretches shorter than the kernel's width.
@@ -249,6 +266,7 @@ def smooth(places: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
     Args:
         places: positions from 0 to 1, shape (C,); they are rounded to thousandths.
         rates: shape (C,).
+        weights: of the configs, shape (C,).
 
     Source: Nadaraya (1964), Theory of Probability and its Applications 9(1), with a Gaussian
     kernel of fixed width. The number of configs near is (sum w)^2 / sum w^2, Kish (1965), Survey
@@ -258,14 +276,18 @@ def smooth(places: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
     x, steps = np.linspace(0, 1, GRID), np.rint(places * STEPS).astype(np.intp)
     kernel = np.exp(-0.5 * ((np.arange(STEPS + 1)[:, None] / STEPS - x) / BANDWIDTH) ** 2)
     # Sum the configs at each thousandth first: a kernel for each config would take long.
-    counts, sums, squares = (
-        np.bincount(steps, weights=rates**power, minlength=STEPS + 1) for power in (0, 1, 2)
+    total, sums = (
+        np.bincount(steps, weights=weights * rates**power, minlength=STEPS + 1) @ kernel
+        for power in (0, 1)
     )
-    total = counts @ kernel
-    mean = sums @ kernel / total
-    residuals = squares @ kernel**2 - 2 * mean * (sums @ kernel**2) + mean**2 * (counts @ kernel**2)
+    mean = sums / total
+    ones, linear, squares = (
+        np.bincount(steps, weights=weights**2 * rates**power, minlength=STEPS + 1) @ kernel**2
+        for power in (0, 1, 2)
+    )
+    residuals = squares - 2 * mean * linear + mean**2 * ones
     half = 1.96 * np.sqrt(np.maximum(residuals, 0)) / total
-    far = total**2 < MIN_CONFIGS * (counts @ kernel**2)
+    far = total**2 < MIN_CONFIGS * ones
     known = np.zeros(GRID, np.bool_)
     for part in np.ma.clump_unmasked(np.ma.array(far, mask=far)):  # type: ignore[no-untyped-call]
         known[part] = part.stop - part.start >= 2 * BANDWIDTH * GRID
@@ -277,9 +299,9 @@ def smooth(places: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
     return mean, low, high
 
 
-def _along(parameter: Parameter, rates: Floats) -> Drawn:
+def _along(parameter: Parameter, rates: Floats, weights: Floats) -> Drawn:
     rows = np.flatnonzero(np.isfinite(parameter.numbers))
-    mean, low, high = smooth(parameter.scaled()[rows], rates[rows])
+    mean, low, high = smooth(parameter.scaled()[rows], rates[rows], weights[rows])
     space = np.geomspace if parameter.is_log else np.linspace
     x = space(*parameter.ends, GRID)
     layers: list[Layer] = []
@@ -305,9 +327,11 @@ def _along(parameter: Parameter, rates: Floats) -> Drawn:
     return axis, parameter.numbers, layers, finding
 
 
-def _by_level(parameter: Parameter, rates: Floats) -> Drawn:
+def _by_level(parameter: Parameter, rates: Floats, weights: Floats) -> Drawn:
     labels, which = parameter.levels(rates)
-    levels = [level_of(label, rates[which == at]) for at, label in enumerate(labels)]
+    levels = [
+        level_of(label, rates[which == at], weights[which == at]) for at, label in enumerate(labels)
+    ]
     # Jitter: steps of the golden ratio fill a width evenly.
     jitter = 0.5 * ((np.arange(len(rates)) * 0.618034) % 1 - 0.5)
     places = np.where(which < 0, np.nan, which + jitter)
@@ -347,7 +371,7 @@ FEWEST_BINS, MOST_BINS, IN_A_CELL = 3, 8, 10
 def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
     """The mean success rate of the configs at each pair of values of two parameters.
 
-    All configs have the same weight, whatever their seeds; each cell shows their number. The
+    Each cell shows the mean, weighted by `weights_of`, and the number of its configs. The
     default is the first two parameters by importance, or by the spread of their levels if the run
     has no importance. None if fewer than two parameters vary.
     """
@@ -363,8 +387,12 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
     shape = len(rows), len(columns)
     cell = (up * shape[1] + across)[both]
     configs = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
-    sums = np.bincount(cell, weights=rates[both], minlength=configs.size).reshape(shape)
-    means = np.divide(sums, configs, out=np.full(shape, np.nan), where=configs > 0)
+    weights = weights_of(run)[both]
+    sums, total_weights = (
+        np.bincount(cell, weights=weights * of, minlength=configs.size).reshape(shape)
+        for of in (rates[both], 1.0)
+    )
+    means = np.divide(sums, total_weights, out=np.full(shape, np.nan), where=configs > 0)
     names = tuple(parameter.label for parameter in pair)
 
     def mean_text(row: int, column: int) -> str:
@@ -385,7 +413,10 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
             tuple(math.nan if math.isnan(m) else m for m in row) for row in means.tolist()
         ),
         value_label="mean success rate",
-        texts=tuple(tuple(f"{n:,}" if n else "" for n in row) for row in configs.tolist()),
+        texts=tuple(
+            tuple(f"{100 * mean:.0f} % ({n:,})" if n else "" for mean, n in zip(*row, strict=True))
+            for row in zip(means.tolist(), configs.tolist(), strict=True)
+        ),
         notes=tuple(
             tuple(
                 f"{names[1]} {row}, {names[0]} {column}: {mean_text(i, j)}"
@@ -444,7 +475,8 @@ def _binned(parameter: Parameter, rates: Floats) -> tuple[tuple[str, ...], Place
 # -------------------------------------------------------------------------------------------------
 # Parallel coordinates: a line for each config, over one axis for each parameter.
 
-MOST_AXES = 10
+MOST_AXES, MOST_LINES = 10, 20
+"""Axes; and lines that stand out: of more, none can be followed."""
 
 NOWHERE = -0.12  # position on an axis of a config that has no value there
 
@@ -463,20 +495,30 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     others = top + sampled(total - top, top) if total > top else np.arange(0)
     shown = np.concatenate([np.arange(best), others])[::-1]  # the best is drawn on top
     sides = [_side(parameter, rates) for parameter in axes]
-    sides.append(("success rate", [(0.0, "0 %"), (1.0, "100 %")], rates))
+    sides.append(("success rate", [(0.0, "0 %"), (1.0, "all")], rates))
     heights = np.stack([heights for *_, heights in sides], axis=1)[shown]
     absent = bool(np.isnan(heights).any())
     results = [run.results[place] for place in shown]
-    lines = Lines(
-        ys=tuple(map(tuple, np.nan_to_num(heights, nan=NOWHERE).round(6).tolist())),
-        values=tuple(rates[shown].tolist()),
-        value_label="success rate",
-        texts=tuple(
-            f"{described(run, r)}: {r.outcome.successes:,} of {r.outcome.n:,} seeds solved"
-            for r in results
-        ),
-        keys=tuple(result.key for result in results),
-    )
+    rows = list(map(tuple, np.nan_to_num(heights, nan=NOWHERE).round(6).tolist()))
+    words = [
+        f"{described(run, r)}: {r.outcome.successes:,} of {r.outcome.n:,} seeds solved"
+        for r in results
+    ]
+    standing_out = min(MOST_LINES, best)  # the last rows are those of the best
+
+    def lines(part: slice, *, faint: bool) -> Lines:
+        return Lines(
+            ys=tuple(rows[part]),
+            values=tuple(rates[shown][part].tolist()),
+            value_label="success rate",
+            texts=tuple(words[part]),
+            keys=tuple(result.key for result in results[part]),
+            faint=faint,
+        )
+
+    layers = [lines(slice(len(rows) - standing_out, None), faint=False)]
+    if standing_out < len(rows):
+        layers.insert(0, lines(slice(0, len(rows) - standing_out), faint=True))
     # The values at positions on each axis.
     marks = (
         Mark(float(at), height, text=text)
@@ -492,10 +534,11 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         Panel(
             Axis("parameter", "category", categories=tuple(name for name, *_ in sides)),
             Axis("lowest to highest value", limits=(NOWHERE - 0.05 if absent else -0.05, 1.05)),
-            (*rules, lines, written),
+            (*rules, *layers, written),
         ),
         total=total,
         best=best,
+        standing_out=standing_out,
         shown=len(shown),
         more=len(parameters) - MOST_AXES,
         tenth=tenth,

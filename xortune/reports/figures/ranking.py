@@ -27,7 +27,7 @@ STARTS = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the axis, which else 
 APART = 0.17  # offset of two rates in one row from its middle, as a share of the row
 
 
-def ranking(run: Run, top: int = 20) -> Plot:
+def ranking(run: Run, top: int = 12) -> Plot:
     """The success rates of the finalists; shades those indistinguishable from the best.
 
     Of the first `top` configs it shows those with fresh seeds, and those with enough seeds: the

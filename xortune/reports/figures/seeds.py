@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -283,9 +284,11 @@ def failures(run: Run, top: int = 10) -> Plot:
             own = failures_of(results.chosen(np.array([place])), None)
             ends = _ends(own, kinds)
             rows.append(_Row(label, described(run, r), r.key, r.outcome.n, ends))
+        # Up to a round share that no bar goes beyond.
+        most = math.ceil(10 * max(row.ends.total() / row.n for row in rows)) / 10
         panels.append(
             Panel(
-                Axis("share of its seeds", "rate", (0, 1)),
+                Axis("share of its seeds", "rate", (0, most)),
                 Axis("configuration", "category", categories=tuple(r.category for r in rows)),
                 _bars(rows, kinds),
                 "configurations with many seeds, the best first",
