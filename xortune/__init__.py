@@ -63,10 +63,13 @@ if TYPE_CHECKING:
     from xortune.reports.plots import plot_pareto_front as plot_pareto_front
     from xortune.reports.plots import plot_profile as plot_profile
     from xortune.reports.plots import plot_ranking as plot_ranking
+    from xortune.reports.plots import plot_same_seeds as plot_same_seeds
     from xortune.reports.plots import plot_scores as plot_scores
     from xortune.reports.plots import plot_seeds_spent as plot_seeds_spent
     from xortune.reports.plots import plot_slice as plot_slice
+    from xortune.reports.plots import plot_strips as plot_strips
     from xortune.reports.plots import plot_success_by_epoch as plot_success_by_epoch
+    from xortune.reports.plots import plot_timeline as plot_timeline
     from xortune.reports.plots import plot_wins as plot_wins
     from xortune.runs.certificate import Certificate as Certificate
     from xortune.runs.run import Run as Run
@@ -109,8 +112,8 @@ _NAMES = {
         "plot_failures plot_frontier plot_intermediate_values plot_numbers "
         "plot_optimization_history "
         "plot_parallel_coordinate plot_param_importances plot_pareto_front "
-        "plot_profile plot_ranking plot_scores plot_seeds_spent plot_slice "
-        "plot_success_by_epoch plot_wins"
+        "plot_profile plot_ranking plot_same_seeds plot_scores plot_seeds_spent plot_slice "
+        "plot_strips plot_success_by_epoch plot_timeline plot_wins"
     ),
     "runs.certificate": "Certificate",
     "runs.run": "load_run Run",

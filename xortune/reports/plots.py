@@ -25,6 +25,7 @@ from xortune.reports.figures import (
     ranking,
     seeds,
     surface,
+    timeline,
 )
 from xortune.reports.figures import parameters as over_parameters
 from xortune.runs.run import Run, load_run
@@ -114,9 +115,29 @@ def plot_scores(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 
 @_verb("no seed yielded or reported a number twice")
-def plot_intermediate_values(run: Runlike, *, backend: Backend = "plotly") -> Any:
+def plot_intermediate_values(
+    run: Runlike, *, keys: Sequence[str] | None = None, backend: Backend = "plotly"
+) -> Any:
     """A trainer's own number during training: the median and the middle 80 % of the seeds."""
-    return distributions.learning_curves(_loaded(run))
+    return distributions.learning_curves(_loaded(run), keys)
+
+
+@_verb("fewer than two configurations have seeds with a number, or all have the same")
+def plot_strips(run: Runlike, *, backend: Backend = "plotly") -> Any:
+    """A trainer's own number of each seed, side by side for the best configs with many seeds."""
+    return distributions.strips(_loaded(run))
+
+
+@_verb("fewer than two configurations with many seeds have one that failed, or they share no seeds")
+def plot_same_seeds(run: Runlike, *, top: int = 10, backend: Backend = "plotly") -> Any:
+    """Seeds by configs: whether the same seeds fail."""
+    return seeds.same_seeds(_loaded(run), _checked(top))
+
+
+@_verb("the journal does not note when results came, or the search took less than a minute")
+def plot_timeline(run: Runlike, *, backend: Backend = "plotly") -> Any:
+    """Which worker trained what and when, and where it was idle."""
+    return timeline.timeline(_loaded(run))
 
 
 @_verb()

@@ -37,8 +37,8 @@ GRID, SHADE = "rgba(128,128,128,0.22)", "rgba(128,128,128,0.18)"  # on a light o
 HOLLOW = "rgba(200,200,200,0.6)"
 SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
 
-# Characters of a line of hover text, of an axis title, of a legend entry, of a label below; and of a
-# line of a panel's title by the number of columns.
+# Characters of a line of hover text, of an axis title, of a legend entry, of a label below a panel;
+# and of a line of a panel's title by the number of columns.
 HOVER, AXIS, LEGEND, UNDER = 60, 48, 44, 14
 TITLES = {1: 44, 2: 40, 3: 32}
 

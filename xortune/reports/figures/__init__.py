@@ -21,6 +21,7 @@ from xortune.reports.figures import (
     ranking,
     seeds,
     surface,
+    timeline,
 )
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import Counts
@@ -31,10 +32,13 @@ FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]]
     (frontier.frontier, lambda *_: True),
     (distributions.success_by_epoch, lambda _, counts: counts.k.any() and counts.epochs.any()),
     (distributions.scores, lambda *_: True),
+    (distributions.strips, lambda *_: True),
     (distributions.learning_curves, lambda *_: True),
     # How the search of imported results went is unknown.
     (seeds.seeds_spent, lambda run, counts: not is_imported(run.manifest) and np.ptp(counts.n)),
+    (timeline.timeline, lambda *_: True),
     (seeds.failures, lambda run, _: seeds.ends_known(run)),
+    (seeds.same_seeds, lambda *_: True),
     (
         history.optimization_history,
         lambda run, counts: not is_imported(run.manifest) and len(counts.k) > 1 and counts.k.any(),

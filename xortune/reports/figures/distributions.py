@@ -26,6 +26,7 @@ from xortune.reports.figures.common import (
     described,
     finished,
     has_enough,
+    listed,
     plot_of,
     sampled,
     share_line,
@@ -238,12 +239,66 @@ def scores(run: Run) -> Plot | None:
     )
 
 
-def learning_curves(run: Run) -> Plot | None:
+MOST_STRIPS, DOTS, SPREAD = 8, 150, 0.25
+"""Configs, dots of each, and how far its dots lie above and below the middle of its row."""
+
+
+def strips(run: Run) -> Plot | None:
+    """The judged number of each seed, side by side for the best configs with many seeds.
+
+    None if seeds have no numbers, or all the same one, or if only one config has many seeds.
+    """
+    score = score_in(run)
+    if score is None:
+        return None
+    chosen = [run.results[at] for at in comparable(run)[:MOST_STRIPS].tolist()]
+    known = [(r, numbers_in(r.outcome, score.name)) for r in chosen]
+    known = [(r, values[np.abs(values) < HUGE]) for r, values in known]  # NaN is not below
+    known = [(r, values) for r, values in known if values.size]
+    if len(known) < 2 or np.ptp(np.concatenate([values for _, values in known])) == 0:
+        return None
+    dots, boxes, rows = [], [], []
+    for row, (r, values) in enumerate(known):
+        for at in sampled(len(values), DOTS).tolist():
+            # Steps of the golden ratio fill the width evenly.
+            jitter = SPREAD * (2 * ((at * 0.618034) % 1) - 1)
+            dots.append(Mark(float(values[at]), row + jitter, text=described(run, r), key=r.key))
+        low, middle, high = map(float, np.quantile(values, [0.25, 0.5, 0.75]))
+        text = f"{described(run, r)}: median of {count(len(values), 'seed')}"
+        boxes.append(Mark(middle, float(row), x_ends=(low, high), text=text, key=r.key))
+        rows.append((r.key[:KEY], low, middle, high))
+    rule = _success_rule(run, score)
+    limit = [] if rule is None else [Rule("x", rule.limit, str(rule))]
+    solved = [f"{r.outcome.successes:,}/{r.outcome.n:,}" for r, _ in known]
+    return plot_of(
+        "strips",
+        Panel(
+            Axis(score.name),
+            Axis(
+                "configuration",
+                "category",
+                categories=listed(run, [r for r, _ in known], solved),
+            ),
+            (
+                Series("a seed", tuple(dots), role="muted"),
+                Series("median and middle half", tuple(boxes), marker="diamond"),
+                *limit,
+            ),
+        ),
+        score=score,
+        rows=rows,
+        sizes=[len(values) for _, values in known],
+        most=DOTS,
+    )
+
+
+def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
     """The number during training: the median, and the middle 80 % of the seeds as a band.
 
-    None if no seed reported it at two steps or more.
+    It shows the best config, the median one in the ranking, and up to 6 with these (beginnings of)
+    keys, over each other. None if no seed reported it at two steps or more.
     """
-    shown, score = seeds_of(run), score_in(run)
+    shown, score = seeds_of(run, _chosen(run, keys or ())), score_in(run)
     if score is None:
         return None
     series: list[Series] = []

@@ -33,16 +33,23 @@ def optimization_history(run: Run, *, running: bool = False) -> Plot:
     weighted = bool(np.ptp(results.counts.epochs))
     unit = "seed-epochs" if weighted else "seeds"
     looks, keys = _looks(run, weighted=weighted), run.evaluations.lines.keys
-    line, leaders = _best_so_far(keys, looks)
+    steps, leaders = _best_so_far(keys, looks)
+    line = _line(keys, looks, steps, looks.cost)
     dots, drawn = _dots(run, keys, looks, leaders)
     layers: list[Layer] = [*dots, line]
     layers += [] if certificate is None else _certificate(run, keys, certificate, looks)
     total, end = line.marks[-1].x, line.marks[-1].y
     last = max((i for i, mark in enumerate(line.marks) if abs(mark.y - end) > 0.01), default=-1)
     x = Axis(f"{unit} spent", limits=(-0.01 * total, 1.01 * total), whole=True)
+    y = Axis("success rate", "rate", RATES)
+    panels = [Panel(x, y, tuple(layers))]
+    if looks.seconds.any():
+        seconds = Axis("seconds of training, over all workers", limits=(0, looks.seconds[-1]))
+        panels.append(Panel(seconds, y, (_line(keys, looks, steps, looks.seconds),)))
     return plot_of(
         "history",
-        Panel(x, Axis("success rate", "rate", RATES), tuple(layers)),
+        *panels,
+        columns=len(panels),
         running=running,
         best=results[0].outcome,
         sizes=results.counts.n.tolist(),
@@ -61,6 +68,7 @@ class _Looks:
         config: int64, shape (B,): index of the block's config in the keys of the journal's lines.
         k, n: int64, shape (B,): seeds of that config up to this block, solved and in all.
         cost: float64, shape (B,): cost of all blocks up to this one.
+        seconds: float64, shape (B,): the time that all blocks up to this one were trained.
         first, last: int64, shape (C,): the first and the last block of each config.
     """
 
@@ -68,6 +76,7 @@ class _Looks:
     k: NDArray[np.int64]
     n: NDArray[np.int64]
     cost: NDArray[np.float64]
+    seconds: NDArray[np.float64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
 
@@ -93,11 +102,17 @@ def _looks(run: Run, *, weighted: bool) -> _Looks:
         return sums
 
     k, n = cumulated(blocks.solved), cumulated(n)
-    return _Looks(config, k, n, cost.cumsum(), order[ends - sizes], order[ends - 1])
+    seconds = np.array(blocks.seconds).cumsum()
+    return _Looks(config, k, n, cost.cumsum(), seconds, order[ends - sizes], order[ends - 1])
 
 
-def _best_so_far(keys: Sequence[str], looks: _Looks) -> tuple[Series, set[int]]:
-    """The highest lower end after each block, and the indices of all configs that ever had it."""
+def _best_so_far(
+    keys: Sequence[str], looks: _Looks
+) -> tuple[list[tuple[int, int, float]], set[int]]:
+    """The highest lower end after each block, and the indices of all configs that ever had it.
+
+    It is given where it changes, and at the end: the look, the look at the best, its lower end.
+    """
     parts = range(0, len(looks.k), LINES_AT_ONCE)  # bounds the memory of intermediate arrays
     lows = np.concatenate(
         [wilson(looks.k[i : i + LINES_AT_ONCE], looks.n[i : i + LINES_AT_ONCE])[0] for i in parts]
@@ -122,17 +137,26 @@ def _best_so_far(keys: Sequence[str], looks: _Looks) -> tuple[Series, set[int]]:
     leaders = {int(looks.config[best]) for _, best in steps}
     steps = [steps[at] for at in sampled(len(steps))]
     steps.append((len(lows) - 1, steps[-1][1]))  # the last best stays to the end
+    return [(look, best, float(lows[best])) for look, best in steps], leaders
+
+
+def _line(
+    keys: Sequence[str],
+    looks: _Looks,
+    steps: Sequence[tuple[int, int, float]],
+    spent: NDArray[np.float64],
+) -> Series:
+    """The best so far, against what was spent up to each look."""
     marks = (
         Mark(
-            float(looks.cost[look]),
-            float(lows[best]),
+            float(spent[look]),
+            low,
             text=f"{keys[looks.config[best]]}: {looks.k[best]:,} of {looks.n[best]:,} seeds "
             "solved by then",
         )
-        for look, best in steps
+        for look, best, low in steps
     )
-    label = "best so far, lower end of its interval"
-    return Series(label, tuple(marks), "steps", "best"), leaders
+    return Series("best so far, lower end of its interval", tuple(marks), "steps", "best")
 
 
 def _dots(

@@ -341,3 +341,62 @@ def _bars(rows: Sequence[_Row], kinds: Kinds, total: int = 0) -> tuple[Series, .
 
     parts = [(*named, [row.ends[kind] for row in rows]) for kind, named in kinds.items()]
     return _stacked(parts, [total or row.n for row in rows], text, [row.key for row in rows])
+
+
+# -------------------------------------------------------------------------------------------------
+# Whether the same seeds fail in several configs.
+
+SHOWN_SEEDS = 40  # columns: more cannot be told apart
+
+
+def same_seeds(run: Run, top: int = 10) -> Plot | None:
+    """Seeds by configs: which seeds fail in which of the best configs with many seeds.
+
+    None if fewer than two of them have an unsolved seed, or none share seeds.
+    """
+    results = finished(run)
+    counts = results.counts
+    chosen = np.flatnonzero((counts.k < counts.n) & has_enough(counts.n))[:top]
+    shown = [results[place] for place in chosen.tolist()]
+    failed = [set(r.outcome.seeds[~r.outcome.solved].tolist()) for r in shown]
+    trained = [set(r.outcome.seeds.tolist()) for r in shown]
+    both, chance, pairs = 0, 0.0, 0
+    for i in range(len(shown)):
+        for j in range(i):
+            if common := trained[i] & trained[j]:
+                one, other = failed[i] & common, failed[j] & common
+                both += len(one & other)
+                chance += len(one) * len(other) / len(common)
+                pairs += 1
+    if not pairs:
+        return None
+    often = Counter(seed for seeds in failed for seed in seeds)
+    seeds = sorted(often, key=lambda seed: (-often[seed], seed))[:SHOWN_SEEDS]
+    marks: dict[bool, list[Mark]] = {True: [], False: []}
+    for row, r in enumerate(shown):
+        for column, seed in enumerate(seeds):
+            if seed in trained[row]:
+                failing = seed in failed[row]
+                text = f"{described(run, r)}: seed {seed} {'fails' if failing else 'is solved'}"
+                marks[failing].append(Mark(float(column), float(row), text=text, key=r.key))
+    heads = [f"{len(f):,} of {len(t):,}" for f, t in zip(failed, trained, strict=True)]
+    return plot_of(
+        "same-seeds",
+        Panel(
+            Axis("seed", "category", categories=tuple(map(str, seeds))),
+            Axis("configuration", "category", categories=listed(run, shown, heads)),
+            (
+                Series("solved", tuple(marks[False]), role="muted", marker="ring"),
+                Series("failed", tuple(marks[True]), role="b"),
+            ),
+        ),
+        both=both / pairs,
+        chance=chance / pairs,
+        pairs=pairs,
+        total=len(often),
+        shown=len(seeds),
+        configs=len(shown),
+        seed=seeds[0],
+        often=often[seeds[0]],
+        having=sum(seeds[0] in t for t in trained),
+    )
