@@ -119,7 +119,8 @@ def _axes_of(index: int) -> tuple[str, str]:
 def _placed(plot: Plot, columns: int, *, narrow: bool = False) -> Json:
     """The part of a layout that says where the panels are, with their axes and titles."""
     height, foot, domains = _places(plot, columns, narrow=narrow)
-    annotations, axes = [], {}
+    annotations: list[Json] = []
+    axes: Json = {}
     for index, panel in enumerate(plot.panels):
         x, y = _axes_of(index)
         across, up = domains[index]
