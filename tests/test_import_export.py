@@ -256,6 +256,19 @@ def test_the_seeds_of_the_run_are_those_of_the_file(run):
     assert run.table.epochs_to_solve.isna().all()
 
 
+def test_a_parquet_file_is_the_same_run_and_what_is_none_is_told(run, results, tmp_path):
+    place = tmp_path / "results.parquet"
+    pd.read_csv(results).to_parquet(place)
+    same = xt.import_results(place, config=["lr", "width"], success=RULE, output=tmp_path / "run")
+    assert same.seeds.equals(run.seeds)
+    noted = same.manifest["imported"]
+    assert noted["source"] == str(place)
+    assert noted["sha256"] == hashlib.sha256(place.read_bytes()).hexdigest()
+    place.write_text("lr,seed\n")
+    with pytest.raises(xt.InputError, match=r"results\.parquet: is not a parquet file"):
+        xt.import_results(place, config=["lr"])
+
+
 def test_manifest_and_reports_say_that_it_was_imported(run, results):
     noted, sha256 = run.manifest["imported"], hashlib.sha256(results.read_bytes()).hexdigest()
     wanted = {"source": str(results), "rows": 240, "success": RULE, "sha256": sha256}

@@ -64,7 +64,8 @@ def export(
 )
 def import_(
     results: Annotated[
-        Path, typer.Argument(metavar="CSV", help="One row for each configuration and seed.")
+        Path,
+        typer.Argument(metavar="TABLE", help="CSV or parquet: a row for each config and seed."),
     ],
     config: str = "",
     output: str | None = None,

@@ -22,9 +22,9 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from xortune.core.errors import InputError, check_count, check_type, command_line, kind_of
+from xortune.core.errors import InputError, check_count, check_type, command_line
 from xortune.core.point import Value
-from xortune.core.tables import ResultsTable, read_table
+from xortune.core.tables import ResultsTable
 from xortune.driver.importance import importance
 from xortune.driver.optuna_study import distribution
 from xortune.driver.search import new_directory
@@ -34,7 +34,7 @@ from xortune.integrations.importing import (
     ImportRequest,
     results_in,
     space_text,
-    table_of_frame,
+    table_of,
     table_of_values,
 )
 from xortune.racing.objectives import sampler_value_names, sampler_values, summary_of, ties_of
@@ -78,7 +78,7 @@ def import_results(
     it was imported. Every row counts once; nothing is left out or repaired.
 
     Args:
-        source: a CSV file with a header, or a DataFrame.
+        source: a CSV file with a header, a parquet file, or a DataFrame.
         config: the columns that are parameters. An empty cell is a parameter that does not apply.
         output: the run's directory, or its URL; runs/NAME (or NAME-2, ...) if not given.
         seed: the column with the seed of each row, a whole number from 0 to 2**32 - 1.
@@ -98,18 +98,7 @@ def import_results(
         InputError: a file, a column or a cell cannot be read, and the message names its line; two
             rows have the same config and seed; or the output already holds a run.
     """
-    import pandas as pd
-
-    if isinstance(source, pd.DataFrame):
-        table, stem = table_of_frame(source), "imported"
-    elif isinstance(source, str | os.PathLike):
-        table, stem = read_table(source), Path(source).stem
-    else:
-        raise InputError(
-            kind_of(source),
-            field="source",
-            allowed="the path of a CSV file, a DataFrame",
-        )
+    table, stem = table_of(source)
     check_type("success", success, str, "the name of a column, or a rule such as 'accuracy >= 0.9'")
     request = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
     return _write_run(table, request, output, name or stem, trainer, voice=Voice(QUIET, listener))

@@ -8,12 +8,15 @@ row is left out.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,25 +24,50 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, kind_of, nearest, refuse_unknown
+from xortune.core.files import reading
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
 from xortune.core.success import Success, parse_success
-from xortune.core.tables import Cell, CodedColumn, ResultsTable, number_of
+from xortune.core.tables import Cell, CodedColumn, ResultsTable, number_of, read_table
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 
 # -------------------------------------------------------------------------------------------------
-# A DataFrame or columns of values as a table.
+# Each source as a table: a CSV file, a parquet file, a DataFrame, columns of values.
 
 
-def table_of_frame(frame: pd.DataFrame) -> ResultsTable:
+def table_of(source: object) -> tuple[ResultsTable, str]:
+    """The table in a file or a DataFrame, and a name for it.
+
+    Raises:
+        InputError: it is neither, or cannot be read.
+    """
+    if isinstance(source, pd.DataFrame):
+        return table_of_frame(source, "a DataFrame"), "imported"
+    if not isinstance(source, str | os.PathLike):
+        allowed = "the path of a CSV or parquet file, a DataFrame"
+        raise InputError(kind_of(source), field="source", allowed=allowed)
+    path = Path(source)
+    if path.suffix != ".parquet":
+        return read_table(source), path.stem
+    with reading(path):
+        content = path.read_bytes()
+    try:
+        frame = pd.read_parquet(io.BytesIO(content))
+    except ValueError as error:  # of pyarrow
+        raise InputError(f"is not a parquet file ({error})", place=str(path)) from None
+    sha256 = hashlib.sha256(content).hexdigest()
+    return replace(table_of_frame(frame, str(path)), sha256=sha256), path.stem
+
+
+def table_of_frame(frame: pd.DataFrame, source: str) -> ResultsTable:
     """The cells of a DataFrame, without its index.
 
     Raises:
         InputError: no rows, or a column whose name is no text, empty, or given twice.
     """
-    source, names = "a DataFrame", list(frame.columns)
+    names = list(frame.columns)
     for name in names:
         if not isinstance(name, str) or not name or names.count(name) > 1:
             allowed = "a name of its own for every column, as text"
