@@ -13,8 +13,9 @@ from xortune.trainers import image_rules as rules_of_images
 from xortune.trainers.batching_rules import LANES, Ruled, matrix_rules
 from xortune.trainers.image_rules import image_rules
 from xortune.trainers.kernels import images
+from xortune.trainers.stack import Stack
 from xortune.trainers.step_graph import recorded
-from xortune.trainers.vectorized import Stack, trained_as_one
+from xortune.trainers.vectorized import trained_as_one
 
 SEEDS = [0, 1, 2**32 - 1]
 VERSION = [int(part) for part in torch.__version__.split(".")[:2]]

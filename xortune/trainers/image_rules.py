@@ -1,8 +1,8 @@
 """Rules of functions of images: the channels of all seeds lie beside each other, as one image's.
 
 A seed's images have shape (N, C, H, W), those of all seeds (N, S * C, H, W). A convolution of all
-seeds is one with a group for each seed; BatchNorm, pooling and activations do not know that there
-are seeds. Between these layers the images stay in one order in memory, `channels_last`, in which
+seeds is one with a group for each seed; BatchNorm, pooling and GELU do not know that there are
+seeds. Between these layers the images stay in one order in memory, `channels_last`, in which
 torch's own rules for `vmap` would not leave them.
 """
 
@@ -20,15 +20,6 @@ from torch.nn import functional
 from xortune.trainers.batching_rules import Rules, for_each, in_type_of_autocast
 from xortune.trainers.kernels.images import BatchNorm, Convolution, is_exact
 
-ACTIVATIONS: Sequence[Callable[..., Any]] = [
-    *(functional.relu, functional.leaky_relu, functional.elu, functional.gelu, functional.silu)
-]
-
-POOLS: Sequence[Callable[..., Any]] = [
-    *(functional.max_pool2d, functional.avg_pool2d),
-    *(functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d),
-]
-
 
 def image_rules(row: Tensor) -> Rules:
     """Rules of functions of images.
@@ -36,7 +27,10 @@ def image_rules(row: Tensor) -> Rules:
     Args:
         row: the number of the seed, within `vmap`.
     """
-    each = [*POOLS, *ACTIVATIONS]
+    each: Sequence[Callable[..., Any]] = [
+        *(functional.max_pool2d, functional.avg_pool2d, functional.adaptive_max_pool2d),
+        *(functional.adaptive_avg_pool2d, functional.gelu),
+    ]
     return {
         functional.conv2d: partial(conv2d, row),
         functional.batch_norm: partial(batch_norm, row),
@@ -174,9 +168,10 @@ def _is_image(images: Tensor, seeds: int) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# Pooling and activations.
+# Pooling and GELU.
 #
-# For speed: they keep the order in memory. Without pooling's a step takes 1.5 times as long.
+# Maxima and `avg_pool2d` for speed: a step takes 1.5 times as long where pooling does not keep the
+# order in memory. `adaptive_avg_pool2d` and GELU for the bits.
 
 
 def channelwise(
@@ -195,7 +190,7 @@ def channelwise(
         images = _as_channels(images)
         if torchs is functional.adaptive_avg_pool2d and args in {(1,), ((1, 1),)}:
             result = _Mean.apply(images)  # type: ignore[no-untyped-call]
-        elif torchs in ACTIVATIONS and _is_last(images):
+        elif torchs is functional.gelu and _is_last(images):
             # Contiguous, so that torch takes oneDNN's GELU, as for a single seed.
             result = torchs(images.permute(0, 2, 3, 1), *args, **options)
             result = _Ordered.apply(result.permute(0, 3, 1, 2))  # type: ignore[no-untyped-call]
@@ -225,10 +220,7 @@ class _Mean(torch.autograd.Function):
 
 
 class _Ordered(torch.autograd.Function):
-    """The identity; it gives the gradient the memory order of the tensor.
-
-    torch computes the gradient of an activation ten times as fast if both have the same order.
-    """
+    """The identity; it gives the gradient the memory order of the tensor, for speed."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ from xortune.trainers.methods import (
     optimizer_of,
     scored,
 )
-from xortune.trainers.vectorized import arrays_of, train_stacked, trial_of, untracked
+from xortune.trainers.stack import untracked
+from xortune.trainers.vectorized import arrays_of, train_stacked, trial_of
 
 
 class TorchTraining(ABC):
