@@ -265,9 +265,31 @@ class Growing(Annealed):
             yield X[rows], Y[rows]
 
 
+class Scaled(nn.Sequential):
+    factor = 1
+
+    def forward(self, x):
+        return super().forward(x) * self.factor
+
+
+class Scaling(Small):
+    """From the third epoch on, an attribute of its model is another one."""
+
+    epochs = 5
+
+    def model(self):
+        self.epoch, self.net = 0, Scaled(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 2))
+        return self.net
+
+    def batches(self):
+        self.epoch += 1
+        self.net.factor = 1 if self.epoch < 3 else 5
+        return super().batches()
+
+
 KINDS = [Small, Convolution, built("ChannelsLast", _channels_last), Attention, Embedded]
 KINDS += [Padded]
-KINDS += [Regression, Images, Residual, Halved, Draws, Together, Loader, Annealed, Growing]
+KINDS += [Regression, Images, Residual, Halved, Draws, Together, Loader, Annealed, Growing, Scaling]
 CLOSE = {Images: 1e-7, Halved: 0.05}
 
 
@@ -557,6 +579,16 @@ class Between(InList):
             yield batch
 
 
+class InTheModel(Scaling):
+    """Another factor of the model for the last batch of a late epoch."""
+
+    def batches(self):
+        self.epoch += 1
+        for number, batch in enumerate(Small.batches(self)):
+            self.net.factor = 5 if number == 2 and self.epoch > 3 else 1
+            yield batch
+
+
 class OwnNoise(InList):
     """Drawn for each seed, and read late."""
 
@@ -626,6 +658,7 @@ class Everything(Small):
         (InList, "the seeds of a block are trained as one"),
         (EachBatch, "the training changes self.state,"),
         (Between, "the training changes self.state,"),
+        (InTheModel, "the training changes the model.factor,"),
         (OwnNoise, "the training changes self.noise,"),
         (Best, "the training changes self.best,"),
         (Shuffles, "random numbers that are not torch's are drawn (random.random)"),

@@ -37,7 +37,7 @@ from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 from xortune.trainers.methods import scored
 from xortune.trainers.seed_draws import Draws, SeedDraw, drawing_rules
 from xortune.trainers.step_graph import Program, recorded
-from xortune.trainers.surroundings import DRAWN, OUTSIDE, SELF, Place, Surroundings
+from xortune.trainers.surroundings import DRAWN, OUTSIDE, OWN, SELF, Place, Surroundings
 
 ELEMENTWISE = (
     *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"),
@@ -99,6 +99,8 @@ class Stack:
         gathering: seconds per step to make the batches of the last epoch at once.
         together: `batches` is called once for all seeds, unless that has failed.
         parameters: by name, shape (S, ...); `buffers` too.
+        states: of the seeds' generators, uint8, shape (S, bytes).
+        repeats: steps are recorded and repeated, see `step_graph`.
 
     Args:
         groups: each configuration with its seeds.
@@ -114,23 +116,13 @@ class Stack:
         self._rows = [(training, seed) for training, seeds in groups for seed in seeds]
         self.lead = groups[0][0]
         ends = list(itertools.accumulate(len(seeds) for _, seeds in groups))
-        models, states = [], []
-        for row, (training, seed) in enumerate(self._rows[:1] if timed else self._rows):
-            _seed(seed)
-            models.append(training.model())
-            states.append(torch.get_rng_state())
-            if row == 0:
-                self._around = Surroundings(self.lead, models[0])
-            elif row in {1, ends[0] - 1} and row < ends[0]:
-                self._around.own(models[row])
-                self._refuse_shared(self._around.changes(), draws=False)
-        if timed:
-            models, states = models * len(self._rows), states * len(self._rows)
-        self.states = torch.stack(states)
+        models = self._new_models(ends[0], timed=timed)
         # The last one of each configuration: its `model` may have kept it.
         self._models: list[nn.Module] = [models[end - 1] for end in ends]
         self.model = self._models[0]
         self.model.train()
+        self._objective = _Loss(self.lead, self.model)
+
         named = [dict(model.named_parameters()) for model in models]
         buffers = [dict(model.named_buffers()) for model in models]
         self.parameters = {
@@ -142,32 +134,56 @@ class Stack:
         self.buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
         self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
         self._frozen = {n: p for n, p in self.parameters.items() if not p.requires_grad}
-        starts = [0, *ends]
-        optimizers = []
-        for (training, _), own_model in zip(groups, self._models, strict=True):
-            with untracked(training):
-                optimizers.append(training.optimizer(own_model.parameters()))
+
+        trainings, starts = [training for training, _ in groups], [0, *ends]
+        optimizers = [
+            _untracked(training, training.optimizer, model.parameters())
+            for training, model in zip(trainings, self._models, strict=True)
+        ]
         owns = [named[end - 1] for end in ends]
         self._optimizer = _as_one(optimizers, owns, self._trained, starts) or _OneEach(
             optimizers, owns, self.parameters, starts
         )
-        self._schedulers = []
-        for (training, _), optimizer in zip(groups, optimizers, strict=True):
-            with untracked(training):
-                self._schedulers.append(training.scheduler(optimizer))
+        self._schedulers = [
+            _untracked(training, training.scheduler, optimizer)
+            for training, optimizer in zip(trainings, optimizers, strict=True)
+        ]
+
         self._around = Surroundings(self.lead, self.model)
         self._around.own(*models[-1:], *optimizers, *self._schedulers)
         self._known_version, self._changed = 0, dict[str, None]()
-        self._objective = _Loss(self.lead, self.model)
-        self._draws: dict[tuple[Any, ...], Draws] = {}
+        self._changes_state = False  # each call of the loss changes what it may read
+
         self.together = together
         self.losses, self.gathering = torch.empty(0), 0.0
-        # Steps are recorded, by the shapes of their tensors, and repeated: see `step_graph`.
-        self.repeats = all(parameter.is_cpu for parameter in self.parameters.values())
         self._epochs = 0
+        # By the shapes of a batch: what the loss draws, and the recorded step.
+        self._draws: dict[tuple[Any, ...], Draws] = {}
         self._programs: dict[tuple[Any, ...], Program] = {}
+        self.repeats = all(parameter.is_cpu for parameter in self.parameters.values())
         self._verifies = False  # record the next step again, and compare
-        self._changes_state = False  # each call of the loss changes what it may read
+
+    def _new_models(self, of_lead: int, *, timed: bool) -> list[nn.Module]:
+        """A new model for each seed; note the states of their generators.
+
+        Args:
+            of_lead: the number of seeds of the first configuration.
+            timed: initialise all seeds as the first one.
+        """
+        models, states = [], []
+        for row, (training, seed) in enumerate(self._rows[:1] if timed else self._rows):
+            _seed(seed)
+            models.append(training.model())
+            states.append(torch.get_rng_state())
+            if row == 0:
+                self._around = Surroundings(self.lead, models[0])
+            elif row in {1, of_lead - 1} and row < of_lead:
+                self._around.own(models[row])
+                self._refuse_shared(self._around.changes(), draws=False)
+        if timed:
+            models, states = models * len(self._rows), states * len(self._rows)
+        self.states = torch.stack(states)
+        return models
 
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; yield the losses of each step."""
@@ -334,6 +350,9 @@ class Stack:
             if not torch.equal(unseeded, torch.get_rng_state()):
                 raise CannotStack("draws otherwise")
             # All batches are made before the first loss.
+            for place in between:
+                if place.kind == OWN:
+                    raise Shares(f"{_changed_in(place)}: {LOOP}")
             self._refuse_shared(self._note(between), but=("batches",))
         except Shares:
             if self._epochs:
@@ -460,6 +479,12 @@ def _changed_in(place: Place) -> str:
     if place.key == DRAWN:
         return f"random numbers that are not torch's are drawn ({place})"
     return f"the training changes {place}, which the seeds of a stack would share"
+
+
+def _untracked(training: Any, method: Any, argument: Any) -> Any:
+    """Call a method that may read parameters in which the configurations of a stack differ."""
+    with untracked(training):
+        return method(argument)
 
 
 def _seed(seed: int) -> None:

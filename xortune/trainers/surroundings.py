@@ -153,6 +153,10 @@ def _slots_of(kind: Any) -> tuple[tuple[str, Any], ...]:
     )
 
 
+class _Unknown:
+    """What an iterator gives: reading it changes it, so this is another object at each look."""
+
+
 _END = object()
 """Stands behind what an object refers to."""
 
@@ -180,17 +184,17 @@ class View:
             for one, two in zip(self.values, other.values, strict=True)
         )
 
-    def shared(self) -> dict[tuple[Any, ...], int]:
-        """The index of each value that is not the model's, by its path."""
+    def by_path(self) -> dict[tuple[Any, ...], int]:
+        """The index of each value by its path."""
         paths: list[tuple[Any, ...]] = []
         for within, (owner, key, *_) in self.found:
             paths.append(((owner,) if owner else paths[within] if within >= 0 else ()) + (key,))
         return {
             path: index
-            for index, (path, (_, (_, key, _, kind, _))) in enumerate(
+            for index, (path, (_, (_, key, *_, value))) in enumerate(
                 zip(paths, self.found, strict=True)
             )
-            if kind != OWN and key is not type
+            if key is not type and not isinstance(value, _Unknown)
         }
 
     def place(self, index: int) -> Place:
@@ -233,14 +237,14 @@ class Surroundings:
                 self._own.update(map(id, (*one.parameters(), *one.buffers())))
 
     def changes(self) -> list[Place]:
-        """The places outside of the model with another value than at the last call."""
+        """The places with another value than at the last call."""
         if self._is_untouched():
             return []
         before, self._view = self._view, self._look()
         if before.is_same(self._view):
             return []
         self.version += 1
-        old, new = before.shared(), self._view.shared()
+        old, new = before.by_path(), self._view.by_path()
         return [before.place(old[path]) for path in old if path not in new] + [
             self._view.place(index)
             for path, index in new.items()
@@ -362,7 +366,7 @@ class Surroundings:
             return self._in_module(value, names)
         if isinstance(value, Iterator) and not isinstance(value, IOBase):
             self._read.append((_unknown, None))
-            return [("", "", False, OWN, object())]  # reading it changes it
+            return [("", "", False, OWN, _Unknown())]
         for kinds, parts in _PARTS.items():
             if isinstance(value, kinds):
                 found = (getattr(value, part, None) for part in parts)
@@ -461,8 +465,7 @@ def _in_slots(one: Any) -> Sequence[Any]:
 
 
 def _unknown(_: object) -> Sequence[Any]:
-    """What an iterator gives: always another object."""
-    return [object()]
+    return [_Unknown()]
 
 
 def _state_of(value: Any) -> tuple[str, str | bytes] | None:
