@@ -182,10 +182,10 @@ def first_rows(table: ConfigTable) -> Table:
     rows = table.rows[:PRINTED_CONFIGS]
     has_notes, has_measure = any(row.note for row in rows), table.measure is not None
     columns = [
-        *numbers("", "solved", "rate", "95 % interval", *[table.measure or ""] * has_measure),
+        *numbers("#", "solved", "rate", "95 % interval", *[table.measure or ""] * has_measure),
         *numbers(*table.scores),
         *table.columns(rows),
-        *texts(*[""] * has_notes),
+        *texts(*["note"] * has_notes),
         *numbers(*["trials"] * table.repeated),
         *texts("key"),
     ]

@@ -11,15 +11,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xortune.core.errors import InputError, error_text
+from xortune.core.formats import count, plain
 from xortune.core.formats import interval as interval_text
-from xortune.core.formats import plain
+from xortune.core.outcome import wilson
+from xortune.core.trainer import PROVEN_WORSE, is_failure
 from xortune.reports.document import PRINTED_CONFIGS, Table, first_rows, table_of, texts
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import FIGURES, distributions, history, seeds
@@ -34,7 +41,7 @@ from xortune.runs.status import RunStatus, Watcher, refuse_interval
 
 Figure = Callable[[Run], Plot | None]
 
-CONFIGS = "Leading configurations"
+CONFIGS, FAILURES = "Leading configurations", "Failures"
 
 HISTORY: Figure = partial(history.optimization_history, running=True)
 
@@ -44,7 +51,7 @@ SECTIONS: dict[str, tuple[str, tuple[Figure, ...]]] = {
         (HISTORY, distributions.success_by_epoch, distributions.learning_curves),
     ),
     "Where the seeds go": ("There is nothing to draw yet.", (seeds.seeds_so_far,)),
-    "Failures": (
+    FAILURES: (
         "No seed is known to have crashed, diverged or learned something else.",
         (seeds.failures,),
     ),
@@ -56,14 +63,15 @@ def _sections(run: Run) -> dict[str, str]:
     """The HTML of the sections that change only with the journal, by their ids."""
     parts = {_id(CONFIGS): "<p>No configuration has a result yet.</p>"}
     if run.results:
-        table = config_table(run, PRINTED_CONFIGS)
-        more = (
-            f": the first {PRINTED_CONFIGS} of {table.total:,}"
-            if table.total > PRINTED_CONFIGS
-            else ""
-        )
-        caption = f"Configurations so far, best first{more}"
-        parts[_id(CONFIGS)] = _table(caption, first_rows(table))
+        table, standing = config_table(run, PRINTED_CONFIGS), _standing(run)
+        rows = [
+            replace(row, note=note)
+            for row, note in zip(table.rows, standing.tolist(), strict=False)
+        ]
+        more = f", the first {len(rows)} of {table.total:,}" if table.total > len(rows) else ""
+        racing = int((standing == IN_THE_RACE).sum())
+        caption = f"Configurations so far, best first{more}; {racing:,} in the race"
+        parts[_id(CONFIGS)] = _table(caption, first_rows(replace(table, rows=tuple(rows))))
     # A figure of a report has something to show in the same cases.
     is_shown = dict(FIGURES) | {HISTORY: dict(FIGURES)[history.optimization_history]}
     for heading, (nothing, figures) in SECTIONS.items():
@@ -74,7 +82,43 @@ def _sections(run: Run) -> dict[str, str]:
         ]
         drawn = (figure_html(plot, has_links=False) for plot in plots if plot is not None)
         parts[_id(heading)] = "".join(drawn) or f"<p>{nothing}</p>"
+    if (failed := _last_failures(run)).rows:
+        caption = f"The last failures, the newest first: {len(failed.rows)}"
+        parts[_id(FAILURES)] = _table(caption, failed) + parts[_id(FAILURES)]
     return parts
+
+
+IN_THE_RACE = "in the race"
+
+
+def _standing(run: Run) -> NDArray[np.object_]:
+    """Of each of `Run.results` whether it is in the race, shape (C,)."""
+    counts = run.results.counts
+    low, high = wilson(counts.k, counts.n)
+    notes = np.full(counts.n.shape, IN_THE_RACE, np.object_)
+    notes[high < low[0]] = "behind"
+    notes[np.isin(run.results.keys, run.evaluations.with_error(PROVEN_WORSE).keys)] = "proven worse"
+    notes[counts.n >= run.full_seeds] = "has all seeds"
+    return notes
+
+
+LAST_FAILURES, LOOKED_AT = 5, 500  # rows; lines of the journal, from its end
+
+
+def _last_failures(run: Run) -> Table:
+    """The last seeds that crashed or diverged with a reason, and attempts without an outcome."""
+    lines, rows = run.evaluations, []
+    for at in range(len(lines) - 1, max(len(lines) - LOOKED_AT, 0) - 1, -1):
+        one = lines[at]
+        found = {} if one.outcome is None else one.outcome.details.failed
+        told = [(f"seed {seed}", reason) for seed, reason in found.items()]
+        if one.error is not None and is_failure(one.error):
+            told.append((f"{count(one.block.count, 'seed')} from {one.block.first}", one.error))
+        when = "–" if one.at is None else f"{datetime.fromtimestamp(one.at, UTC):%H:%M:%S UTC}"
+        rows += [(when, one.block.point.key, seeds, reason[:200]) for seeds, reason in told]
+        if len(rows) >= LAST_FAILURES:
+            break
+    return table_of(texts("when", "configuration", "seeds", "reason"), rows[:LAST_FAILURES])
 
 
 def _table(caption: str, table: Table) -> str:

@@ -25,6 +25,7 @@ from xortune.core.formats import (
 from xortune.core.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
+from xortune.core.success import Success
 from xortune.racing.gaussian_process import (
     KNOWN_CONFIGS,
     NumberSums,
@@ -65,6 +66,7 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import figures_of
+from xortune.reports.figures.distributions import rule_of
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
 from xortune.reports.parameters import Level, ParameterEffect, columns_of
@@ -121,6 +123,7 @@ def run_document(run: Run) -> Document:
         "required": required_rate(run),
         "neighbours": neighbour_table(run),
         "mattered": _mattered(report),
+        "nearest": _nearest(run),
         "fewer": _fewer(run),
         # What decides whether a seed is solved, for words.md.jinja.
         "kind": "imported" if imported else "network" if trainer == "network" else "rule",
@@ -156,6 +159,31 @@ def _fewer(run: Run) -> dict[str, int]:
 
 
 MATTERED = 2  # parameters that the answer names
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The config that comes nearest to a rule that no seed satisfies."""
+
+    statistic: str
+    amount: float
+    result: ConfigResult
+    rule: Success
+
+
+def _nearest(run: Run) -> Nearest | None:
+    """None where a seed is solved, or no rule judges a number of the seeds."""
+    report, score = report_of(run), report_of(run).score
+    rule = None if score is None or report.solved else rule_of(run, score)
+    if score is None or rule is None:
+        return None
+    medians = [(score.of(result.outcome)[0], result) for result in run.results[:MOST_ROWS]]
+    known = [(median, result) for median, result in medians if np.isfinite(median)]
+    if not known:
+        return None
+    pick = max if score.maximize else min
+    amount, result = pick(known, key=lambda pair: pair[0])
+    return Nearest(f"median of {score.name}", amount, result, rule)
 
 
 def _mattered(report: Report) -> list[tuple[ParameterEffect, Level, Level]]:

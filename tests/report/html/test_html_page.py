@@ -125,4 +125,4 @@ def test_epochs_are_only_where_they_are_counted(tmp_path):
     assert not re.search("epoch|all zero", Parsed(own).text)
     text = Parsed(page(run_document(plain(tmp_path / "n", [(2, 4), (2, 4)])))).text
     assert "epochs to solve" in text
-    assert "then the epochs to solve, then the key" in text
+    assert "then by the epochs to solve, then by its key" in text

@@ -50,6 +50,7 @@ GAP = 0.08  # between two panels, as a share of the width
 # On a telephone labels stand above their rows: pixels that a row then needs beside their lines; the
 # share of a row that its bar leaves free; how far a label is above the middle, as a share of a row.
 BELOW, NARROW_GAP, RAISED = 34, 0.6, 0.2
+CELLS = 190  # pixels: the least height of a matrix, beside which its scale has a title
 RULE = 16  # pixels: the height of the label of an upright line, above its panel
 NARROW_AXES = 3  # parallel axes for which a telephone has room
 
@@ -170,6 +171,7 @@ def _placed(plot: Plot, columns: int, *, narrow: bool = False) -> Json:
                 "text": escaped(shortened(rule.label, LEGEND)),
                 "xref": x,
                 "x": math.log10(rule.at) if panel.x.kind == "log" else rule.at,
+                "xanchor": _anchor(panel, rule.at),
                 "yref": f"{y} domain",
                 "y": 1,
                 "yanchor": "bottom",
@@ -187,6 +189,18 @@ def _rule_labels(panel: Panel) -> list[Rule]:
     """Its upright lines with a label, which stands above the panel, where nothing is drawn."""
     rules = (layer for layer in panel.layers if isinstance(layer, Rule))
     return [rule for rule in rules if rule.axis == "x" and rule.to is None and rule.label]
+
+
+def _anchor(panel: Panel, at: float) -> str:
+    """The side of its label that an upright line has: near an end of the axis it goes inwards."""
+    ends = panel.x.ends
+    if ends is None:
+        marks = [m for layer in panel.layers if isinstance(layer, Series) for m in layer.marks]
+        places = [end for mark in marks for end in (mark.x, *(mark.x_ends or ()))]
+        places = [at, *filter(math.isfinite, places)]
+        ends = min(places), max(places)
+    share = (at - ends[0]) / ((ends[1] - ends[0]) or 1)
+    return "left" if share < 0.2 else "right" if share > 0.8 else "center"
 
 
 def _has_rows(panel: Panel) -> bool:
@@ -487,7 +501,7 @@ def _height(panel: Panel, *, narrow: bool = False) -> float:
     if not labels:
         return PANEL
     if not _has_rows(panel):
-        return max(1.5 * (LINE + AROUND) * len(labels), 90)
+        return max(1.5 * (LINE + AROUND) * len(labels), CELLS)
     return max(_row(panel, narrow=narrow) * (len(labels) + 0.5 * narrow), 40)
 
 

@@ -28,7 +28,8 @@ from xortune.runs.results import Counts
 from xortune.runs.run import Run
 
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]], ...] = (
-    (ranking.ranking, lambda *_: True),
+    # Where nothing was solved, all rates are alike.
+    (ranking.ranking, lambda _, counts: counts.k.any()),
     (frontier.frontier, lambda *_: True),
     (distributions.success_by_epoch, lambda _, counts: counts.k.any() and counts.epochs.any()),
     (distributions.scores, lambda *_: True),

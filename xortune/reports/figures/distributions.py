@@ -187,7 +187,7 @@ def _chosen(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 MOST_STEPS = 200  # points of a curve that are drawn
 
 
-def _success_rule(run: Run, score: Score) -> Success | None:
+def rule_of(run: Run, score: Score) -> Success | None:
     """The rule that judges the number; None if there is none."""
     try:
         rule = parse_success(str(run.manifest.get("success", "")))
@@ -214,7 +214,7 @@ def scores(run: Run) -> Plot | None:
     if not drawn.size or np.ptp(drawn) == 0:
         return None
     better = "at least" if score.maximize else "at most"
-    rule = _success_rule(run, score)
+    rule = rule_of(run, score)
     low, high = float(drawn.min()), float(drawn.max())
     if rule is not None:
         low, high = min(low, rule.limit), max(high, rule.limit)
@@ -267,7 +267,7 @@ def strips(run: Run) -> Plot | None:
         text = f"{described(run, r)}: median of {count(len(values), 'seed')}"
         boxes.append(Mark(middle, float(row), x_ends=(low, high), text=text, key=r.key))
         rows.append((r.key[:KEY], low, middle, high))
-    rule = _success_rule(run, score)
+    rule = rule_of(run, score)
     limit = [] if rule is None else [Rule("x", rule.limit, str(rule))]
     solved = [f"{r.outcome.successes:,}/{r.outcome.n:,}" for r, _ in known]
     return plot_of(
@@ -330,7 +330,7 @@ def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
         medians.append((seeds, label, marks[0], marks[-1], int(known[-1])))
     if not series:
         return None
-    rule = _success_rule(run, score)
+    rule = rule_of(run, score)
     limit = [] if rule is None else [Rule("y", rule.limit, str(rule))]
     x = Axis(" or ".join(sorted({label for _, label, *_ in medians})))
     return plot_of(

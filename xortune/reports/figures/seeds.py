@@ -352,7 +352,7 @@ SHOWN_SEEDS = 40  # columns: more cannot be told apart
 def same_seeds(run: Run, top: int = 10) -> Plot | None:
     """Seeds by configs: which seeds fail in which of the best configs with many seeds.
 
-    None if fewer than two of them have an unsolved seed, or none share seeds.
+    None if fewer than two of them have an unsolved seed, or none share seeds, or no seed is solved.
     """
     results = finished(run)
     counts = results.counts
@@ -368,7 +368,7 @@ def same_seeds(run: Run, top: int = 10) -> Plot | None:
                 both += len(one & other)
                 chance += len(one) * len(other) / len(common)
                 pairs += 1
-    if not pairs:
+    if not pairs or failed == trained:  # where no seed is solved, all fail
         return None
     often = Counter(seed for seeds in failed for seed in seeds)
     seeds = sorted(often, key=lambda seed: (-often[seed], seed))[:SHOWN_SEEDS]
