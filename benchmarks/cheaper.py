@@ -1,6 +1,7 @@
 """Less training for the same answer: a required rate, the price of seeds, knowledge of other runs.
 
-    python benchmarks/cheaper.py required       # a minute on one core
+    python benchmarks/cheaper.py required       # the smallest network that reaches a rate: minutes
+    python benchmarks/cheaper.py price          # two groups, one ten times as dear: a minute
 
 Each part prints a table of README.md. Seeds and verdicts are counted, so that a busy machine
 changes nothing.
@@ -17,6 +18,11 @@ from typing import Any
 import numpy as np
 
 import xortune as xt
+from xortune.core.outcome import wilson
+from xortune.racing.grants import BestGrants
+from xortune.racing.race import RaceRule
+from xortune.racing.top_two import Aim
+from xortune.spaces.model import race_rungs
 
 TRUTH = range(2**31, 2**31 + 10_000)
 """Seeds that no search has seen: the true rate of a configuration is that on all of them."""
@@ -78,7 +84,58 @@ def required() -> None:
             print("|", *map(" {} |".format, row), f"{spent / equal:.2f} |", flush=True)
 
 
-PARTS = {"required": required}
+# -------------------------------------------------------------------------------------------------
+# Two groups of arms with the same rates, one ten times as dear.
+
+TOPS = (0.9, 0.97, 0.995, 1.0)
+SEARCHES, ARMS, DEAR = 10, 12, 10.0
+AIM = Aim()
+
+
+def race_of_two_groups(top: float, seed: int, *, priced: bool) -> tuple[float, float]:
+    """What a race has paid until it has the answer for good, and until its end."""
+    rates, prices = [*np.linspace(0.3, top, ARMS)] * 2, [1.0] * ARMS + [DEAR] * ARMS
+    rng, left = np.random.default_rng(seed), np.random.default_rng(100 + seed)
+    coming = left.permutation(2 * ARMS).tolist()
+    rule = RaceRule(race_rungs(512))
+    race, seen, paid, answered = BestGrants(rule, AIM), dict[int, tuple[int, int]](), 0.0, 0.0
+
+    while True:
+        name = race.next({}, last=not coming)
+        if name is None and not coming:
+            return answered, paid
+        if name is None:
+            name = coming.pop(0)
+            race.enter(name)
+        k, n = seen.get(name, (0, 0))
+        to = next(rung for rung in rule.rungs if rung > n)
+        seen[name] = k + rng.binomial(to - n, rates[name]), to
+        paid += (to - n) * prices[name]
+        race.see(name, *seen[name], price=prices[name] if priced else None)
+        low = wilson(*np.array(list(seen.values())).T)[0]
+        if rates[list(seen)[int(low.argmax())]] < top - AIM.epsilon:
+            answered = paid
+
+
+def price() -> None:
+    """Print what races cost with and without the price of seeds."""
+    print("| top rate | answer: same price | priced | end: same price | priced |")
+    print("| --: | --: | --: | --: | --: |")
+    sums = np.zeros(4)
+    for top in TOPS:
+        found = {
+            priced: np.mean(
+                [race_of_two_groups(top, seed, priced=priced) for seed in range(SEARCHES)], axis=0
+            )
+            for priced in (False, True)
+        }
+        row = np.array([found[False][0], found[True][0], found[False][1], found[True][1]])
+        sums += row
+        print("|", top, *(f"| {cost:,.0f}" for cost in row), "|", flush=True)
+    print("| all |", " | ".join(f"{cost:,.0f}" for cost in sums), "|")
+
+
+PARTS = {"required": required, "price": price}
 
 
 def main() -> None:

@@ -596,8 +596,13 @@ class Batches:
         budget: seconds from the first batch after which nothing begins; None: any time.
         expected: what seeds are known to take.
         again: a seed that trains a second time.
+        fills: whether near the end of the time budget only what is expected to end in it begins.
         checked: seconds of the seeds whose outcomes the trainer has from a check, by the key of the
             config and the seed. Workers have not trained them.
+
+    Attributes:
+        too_long: jobs that are decided and were not begun, since the rest of the time budget is too
+            short for their first seed; a later session trains them.
     """
 
     def __init__(
@@ -616,8 +621,10 @@ class Batches:
         expected: MeasuredSeconds | None = None,
         again: Again | None = None,
         checked: Mapping[tuple[str, int], float] | None = None,
+        fills: bool = False,
     ) -> None:
-        self._checked = checked or {}
+        self._checked, self._fills = checked or {}, fills
+        self.too_long: list[Job] = []
         self._ahead, self._again = ahead, again
         self._decider, self._trainer, self._record = decider, trainer, record
         self._in_flight, self._most, self._budget = max_in_flight, most, budget
@@ -915,12 +922,22 @@ class Batches:
                 return None
             if not self._decider.wants(job):
                 self._settle(job, Unfinished())
+            elif not self._fits(job.block):
+                self.too_long.append(job)
             elif self._ahead is None:
                 return job
             elif (kept := self._ahead.take(job)) is not None:
                 self._settle(job, kept.result, kept.seconds, kept.worker)
             elif not self._ahead.waits_for(job):
                 return job
+
+    def _fits(self, block: Block) -> bool:
+        """Whether the first seed of a block is expected to end before the time is over."""
+        if not self._fills or self._deadline is None:
+            return True
+        expected = self._expected.of(block)
+        left = self._deadline - time.monotonic()
+        return expected is None or expected / block.count <= left
 
     def _first_part(self, job: Job) -> Job:
         """A job, or its first part if it is long; the rest is handed out next."""

@@ -46,6 +46,7 @@ from xortune.racing.objectives import (
     numbers_named,
     only_rate,
     only_statistic,
+    price_of_seed,
     seed_costs,
     tie_break,
 )
@@ -187,9 +188,10 @@ class SearchDecisions:
         self.race = race_of(space)
         assert max_in_flight is not None or self.race is None  # without one nothing is learned
         self._weighs = self.race is not None and self.race.weighs
-        self._names = numbers_named(space.objectives)
-        sole = constrained(space.objectives)
-        self._timed = sole is not None and sole.name == SECONDS
+        sole, price = constrained(space.objectives), space.seeds.price
+        self._timed = SECONDS in (price, sole and sole.name)
+        more = () if price in (None, SECONDS) else (price,)
+        self._names = tuple(dict.fromkeys((*numbers_named(space.objectives), *more)))
         self._recorded = Recorded(known, self._names, timed=self._timed)
         # What is searched.
         self.configs: dict[str, ConfigState] = {}
@@ -639,6 +641,7 @@ class SearchDecisions:
             costs=cost,
             least=least,
             seed_costs=per_seed,
+            price=self._price_of(seen),
         )
         for other, room in self._rooms.oldest():
             self._rooms.set(other, room if self._may_climb(other) else 0)
@@ -649,6 +652,11 @@ class SearchDecisions:
         rate = self._space.stop.proven_rate
         if rate is not None and self.race.proven >= rate:
             self._halt = Halt.PROVEN
+
+    def _price_of(self, seen: SeedSummary) -> float | None:
+        """What a seed of a config costs, by the results that decisions use; None: no price."""
+        price = self._space.seeds.price
+        return None if price is None else price_of_seed(price, self._names, seen)
 
     def _may_climb(self, key: str) -> bool:
         """Whether the race may give a config more seeds, as far as is known.

@@ -367,6 +367,7 @@ class _Work:
                 session.trainer, _seconds_of_a_seed(known) if check is None else check.seconds
             ),
             again=self._again,
+            fills=session.space.seeds.price is not None,
             checked=None if check is None else dict.fromkeys(check.known, check.seconds),
         )
         self.is_searched = self.complete = False
@@ -396,7 +397,8 @@ class _Work:
             self.is_searched = True
             self._tell_end()
             self._train_later()
-            timed_out = self._batches.over and self.decisions.unfinished
+            is_over = self._batches.over or bool(self._batches.too_long)
+            timed_out = is_over and self.decisions.unfinished
             self.complete = not self._record.ends and not timed_out
             self._record_verdicts()
         if (batches := self._certificate()) is not None:

@@ -49,6 +49,9 @@ NEGLIGIBLE_SPEED = 0.005
 """A negligible difference in speed: about a tenth of the epochs. After few seeds the quickest of
 many configurations are lucky, and would all be promoted to the top."""
 
+Alike = tuple[int, int, int]
+"""Successes, seeds, and the class of their price: between such configurations no rule chooses."""
+
 Waiting = tuple[float, int]
 """Minus the speed, and the number: the quickest first, then the oldest."""
 
@@ -71,9 +74,9 @@ class Grants(ProvenRates):
         super().__init__(rule)
         self._rungs = rule.rungs
         self._top, self._most = rule.rungs[-1], rule.finalists
-        self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
-        self._all: dict[tuple[int, int], list[Waiting]] = {}  # by count
-        self._open: dict[tuple[int, int], list[Waiting]] = {}  # those that may be promoted
+        self._at: dict[int, tuple[Alike, float]] = {}  # number: what it is alike in, speed
+        self._all: dict[Alike, list[Waiting]] = {}
+        self._open: dict[Alike, list[Waiting]] = {}  # those that may be promoted
         self._stopped: set[int] = set()
 
     def forget(self, name: Hashable) -> None:
@@ -85,7 +88,7 @@ class Grants(ProvenRates):
         number = self.enter(name)
         self._withdraw(number)
         self._at.pop(number, None)
-        others = ((self._race.name_of(i), k, n) for i, (k, n, _) in self._at.items())
+        others = ((self._race.name_of(i), k, n) for i, ((k, n, _), _) in self._at.items())
         self._race.forget(name, others)
 
     def see(
@@ -95,6 +98,7 @@ class Grants(ProvenRates):
         n: int,
         *,
         speed: float = 0.5,
+        price: float | None = None,
         **_: object,  # what other races use
     ) -> None:
         """Record the results of a configuration.
@@ -105,19 +109,22 @@ class Grants(ProvenRates):
             n: its seeds so far, at least 1.
             speed: between 0 and 1, more is better: decides between equal counts. See
                 `racing.objectives.tie_break`.
+            price: of a seed, if seeds have one and it is known; prices within a factor of 2 are
+                alike.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
         self._withdraw(number)
-        self._at[number] = successes, n, speed
-        insort(self._all.setdefault((successes, n), []), (-speed, number))
+        alike = successes, n, 0 if price is None else round(math.log2(price))
+        self._at[number] = alike, speed
+        insort(self._all.setdefault(alike, []), (-speed, number))
         if n < self._top and (successes or self.weighs) and number not in self._stopped:
-            insort(self._open.setdefault((successes, n), []), (-speed, number))
+            insort(self._open.setdefault(alike, []), (-speed, number))
 
     def _withdraw(self, number: int) -> None:
         if (at := self._at.get(number)) is not None:
-            _remove(self._all, at, number)
-            _remove(self._open, at, number)
+            _remove(self._all, *at, number)
+            _remove(self._open, *at, number)
 
     def next(
         self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
@@ -144,15 +151,15 @@ class Grants(ProvenRates):
         if number in self._stopped:
             return True
         at = self._at.get(number)
-        if at is None or not self._race.is_stopped(name, at[0], at[1]):
+        if at is None or not self._race.is_stopped(name, *at[0][:2]):
             return False
         self._stopped.add(number)
-        _remove(self._open, at, number)
+        _remove(self._open, *at, number)
         return True
 
     def _best(self, busy: Mapping[Hashable, int], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None
-        for (successes, n), members in self._open.items():
+        for (successes, n, _), members in self._open.items():
             if not successes:
                 continue
             free = (m for m in members if self._race.name_of(m[1]) not in busy)
@@ -170,7 +177,7 @@ class Grants(ProvenRates):
             return True
         hoped, flawless = expected_rate(successes, n), successes == n
         ahead = 0
-        for (k, seeds), members in self._all.items():
+        for (k, seeds, _), members in self._all.items():
             if k < seeds * hoped or _low(k, seeds) < hoped:
                 continue
             # The lower bound is below the mean: a configuration is not ahead of itself.
@@ -189,6 +196,7 @@ class BestGrants(Grants):
     def __init__(self, rule: RaceRule, aim: Aim) -> None:
         super().__init__(rule)
         self._aim = aim
+        self._paid_before: float | None = None  # for seeds up to the last new configuration
 
     def next(
         self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
@@ -200,13 +208,15 @@ class BestGrants(Grants):
         optimization. So what is in training may get the seeds after its next, and nobody else gets
         seeds that its results are expected to make needless.
         """
+        if last and self._has_spent_all():
+            return None
         while True:
             members = self._believed(busy)
             groups = tuple(
-                Group(*at, count, self._step(at[1]), number is not None)
-                for at, (count, number) in members.items()
+                Group(k, n, count, self._step(n), number is not None, 2.0**price)
+                for (k, n, price), (count, number) in members.items()
             )
-            known = Known(groups, 0 if last else self._rungs[0], left)
+            known = Known(groups, 0 if last else self._rungs[0], left, self._price_of_new())
             step = next_step(known, self._aim)
             if step is None or step == NEW:
                 return None
@@ -216,19 +226,38 @@ class BestGrants(Grants):
             if not self.is_stopped(name):
                 return name
 
-    def _believed(
-        self, busy: Mapping[Hashable, int]
-    ) -> dict[tuple[int, int], tuple[int, int | None]]:
+    def _has_spent_all(self) -> bool:
+        """Whether a race with prices has spent what `finalists` times all seeds of its first cost.
+
+        That is the limit of seeds after the last new configuration, for the price of the leader.
+        """
+        prices = {price for _, _, price in self._all}
+        if self._most is None or prices <= {0}:
+            return False
+        paid = sum(n * 2.0**price * len(members) for (_, n, price), members in self._all.items())
+        if self._paid_before is None:
+            self._paid_before = paid
+        first = max(self._all, key=lambda at: (expected_rate(at[0], at[1]), -at[2]))
+        return paid - self._paid_before >= self._most * self._top * 2.0 ** first[2]
+
+    def _price_of_new(self) -> float:
+        """The mean price of a seed of all configurations."""
+        sizes = [(price, len(members)) for (_, _, price), members in self._all.items()]
+        if not any(price for price, _ in sizes):
+            return 1.0
+        return sum(2.0**price * size for price, size in sizes) / sum(size for _, size in sizes)
+
+    def _believed(self, busy: Mapping[Hashable, int]) -> dict[Alike, tuple[int, int | None]]:
         """By count, with the seeds in training: how many, and the first that may be promoted."""
         sizes = {at: len(members) for at, members in self._all.items()}
-        ahead: dict[tuple[int, int], int] = {}
+        ahead: dict[Alike, int] = {}
         for name, seeds in busy.items():
             number = self.enter(name)
             if (known := self._at.get(number)) is None:  # a new one: nothing is known of it
                 continue
-            successes, n, _ = known
-            sizes[successes, n] -= 1
-            at = successes + round(seeds * successes / n), n + seeds
+            (successes, n, price), _ = known
+            sizes[known[0]] -= 1
+            at = successes + round(seeds * successes / n), n + seeds, price
             sizes[at] = sizes.get(at, 0) + 1
             if n + seeds < self._top and number not in self._stopped:
                 ahead[at] = min(number, ahead.get(at, number))
@@ -239,7 +268,7 @@ class BestGrants(Grants):
             if size
         }
 
-    def _free(self, at: tuple[int, int], busy: Collection[Hashable]) -> int | None:
+    def _free(self, at: Alike, busy: Collection[Hashable]) -> int | None:
         """The first of a group that is not in training and may be promoted."""
         members = self._open.get(at, ())
         return next((m for _, m in members if self._race.name_of(m) not in busy), None)
@@ -249,18 +278,15 @@ class BestGrants(Grants):
         return self._rungs[place] - n if place < len(self._rungs) else 0
 
 
-def _remove(
-    groups: dict[tuple[int, int], list[Waiting]], at: tuple[int, int, float], number: int
-) -> None:
-    successes, n, speed = at
-    members = groups.get((successes, n))
+def _remove(groups: dict[Alike, list[Waiting]], at: Alike, speed: float, number: int) -> None:
+    members = groups.get(at)
     if members is None:
         return
     place = bisect_left(members, (-speed, number))
     if place < len(members) and members[place] == (-speed, number):
         del members[place]
     if not members:
-        del groups[successes, n]
+        del groups[at]
 
 
 @cache

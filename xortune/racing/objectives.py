@@ -138,6 +138,23 @@ def seconds_of_seed(blocks: Iterable[TimedBlock]) -> float:
     return math.inf
 
 
+def price_of_seed(price: str, names: Sequence[str], seen: SeedSummary) -> float | None:
+    """What a seed of a configuration costs so far; None if that is not known.
+
+    Args:
+        price: `seconds`, or a number of the user's trainer: its mean over the seeds that have it.
+        names: of the numbers that `seen` has.
+        seen: the results.
+    """
+    if price == SECONDS:
+        cost = seconds_of_seed(seen.timed_blocks)
+    else:
+        numbers = np.asarray(seen.numbers[names.index(price)], np.float64)
+        known = np.sort(numbers[np.isfinite(numbers)])
+        cost = float(known.mean()) if known.size else math.inf
+    return cost if 0 < cost < math.inf else None
+
+
 MAX_TRAINED_EPOCHS = 2**31
 """Maximum epochs of a training, since a seed's epoch is an int32."""
 

@@ -10,6 +10,10 @@ Baudry, de Heide and Kaufmann 2022, Top two algorithms revisited, NeurIPS):
   takes after many seeds (Shang et al. 2020, Fixed-confidence guarantees for Bayesian best-arm
   identification, AISTATS). After few seeds P itself says more, since it knows the prior.
 - Of the two, the one with fewer seeds gets more.
+- Where seeds have a *price*, all of this is for each unit of it: the challenger's chance, the worth
+  of a new configuration; and of the two the one with fewer seeds times the root of its price gets
+  more, which is the best allocation for that price (Cochran 1977, Sampling Techniques, 5.5). The
+  leader is the cheapest of those within epsilon of the highest mean: each may be the answer.
 - A *new configuration* begins if its first seeds are worth more: the knowledge gradient KG(*) of
   Frazier and Powell (2010), Paradoxes in learning and the marginal value of information, Decision
   Analysis 7, 378-403.
@@ -77,6 +81,7 @@ class Group(NamedTuple):
         members: how many configurations.
         step: seeds up to the next rung; 0 after the last one.
         free: whether one of them may get seeds now: it is not in training, not proven worse.
+        price: of a seed.
     """
 
     successes: int
@@ -84,6 +89,7 @@ class Group(NamedTuple):
     members: int
     step: int
     free: bool = True
+    price: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,13 @@ class Known:
         groups: all configurations with results.
         new: the first seeds of a new configuration; 0 if there are no more.
         left: how many seeds may still be granted.
+        price: of a seed of a new configuration, as far as is known.
     """
 
     groups: tuple[Group, ...]
     new: int = 0
     left: float = math.inf
+    price: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -121,16 +129,16 @@ def next_step(known: Known, aim: Aim) -> int | None:
     posterior = _posterior(known.groups)
     if not known.new and (known.left <= 0 or _says_enough(known.groups, posterior, aim)):
         return None
-    leader = int(posterior.means.argmax())
+    leader = _leader(known.groups, posterior, aim)
     better = _beats(posterior, leader, aim.epsilon).tolist()
     rivals = [
-        (p / group.step, group.free, -i)
+        (p / (group.step * group.price), group.free, -i)
         for i, (p, group) in enumerate(zip(better, known.groups, strict=True))
         if group.step and (i != leader or group.members > 1)
     ]
     first = known.groups[leader]
     # Compared with a challenger that is in training, too: else the leader would run ahead of it.
-    fewer = not rivals or first.n <= known.groups[-max(rivals)[2]].n
+    fewer = not rivals or _spent(first) <= _spent(known.groups[-max(rivals)[2]])
     free = [rival for rival in rivals if rival[1]]
     if first.step and first.free and (fewer or not free):
         chosen = leader
@@ -141,6 +149,19 @@ def next_step(known: Known, aim: Aim) -> int | None:
     if known.new and _new_is_worth_more(known, posterior, leader, chosen):
         return NEW
     return chosen
+
+
+def _leader(groups: Sequence[Group], posterior: _Posterior, aim: Aim) -> int:
+    """The group with the highest mean; where prices differ, the cheapest that comes near it."""
+    best = int(posterior.means.argmax())
+    if all(group.price == groups[best].price for group in groups):
+        return best
+    near = np.flatnonzero(posterior.means >= posterior.means[best] - aim.epsilon).tolist()
+    return min(near, key=lambda at: (groups[at].price, -posterior.means[at], at))
+
+
+def _spent(group: Group) -> float:
+    return group.n * math.sqrt(group.price)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -250,7 +271,8 @@ def _new_is_worth_more(known: Known, posterior: _Posterior, leader: int, chosen:
     worth = [
         values[looks >= min(seeds, LOOKS[-1]), i].max() for i, seeds in enumerate((known.new, step))
     ]
-    return bool(worth[0] >= worth[1] or worth[1] < NEGLIGIBLE_GAIN)
+    prices = known.price, known.groups[chosen].price
+    return bool(worth[0] / prices[0] >= worth[1] / prices[1] or worth[1] < NEGLIGIBLE_GAIN)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -330,6 +330,12 @@ class ConfigResults(Sequence[ConfigResult]):
         costs = (statistic_value(objective, np.concatenate(parts)) for parts in numbers)
         return np.fromiter(costs, float, count)
 
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """float64, shape (C,): training time of each configuration."""
+        count = range(len(self._ordered._configs))
+        return np.array([sum(self._lines.seconds[i] for i in self._lines_of(at)) for at in count])
+
     def _seconds(self, at: int) -> float:
         lines = self._lines_of(at)
         sizes = self._lines.column("count", np.array(lines, np.int64)).tolist()

@@ -204,6 +204,7 @@ def differences(
         ("seeds.race.alpha", old.seeds.alpha, new.seeds.alpha, counted),
         ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
         ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
+        ("seeds.price", old.seeds.price, new.seeds.price, counted),
         ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
         ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
         ("objectives", _goals(old.objectives), _goals(new.objectives), started),

@@ -549,6 +549,10 @@ class SeedSettings:
         _about("After the last proposal a race trains at most `max` times this number of seeds."),
     ] = 5
     certify: Annotated[Count | None, _about("Fresh seeds to certify finalists.")] = None
+    price: Annotated[
+        Text | None,
+        _about("What a seed costs: seconds, or a number of your own trainer. All cost the same."),
+    ] = None
 
     @property
     def alpha(self) -> float:

@@ -130,6 +130,7 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
         space = replace(space, seeds=replace(space.seeds, ladder=rungs))
     if own:
         check_own(space, own)
+    _check_price(space)
     check_search(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
     return replace(space, start=start)
@@ -468,6 +469,18 @@ def check_own(space: SearchSpace, what: str) -> None:
             )
 
 
+def _check_price(space: SearchSpace) -> None:
+    """Refuse a price where the race does not weigh seeds."""
+    races = len(space.seeds.ladder) > 1 and weighs_seeds(space.objectives, space.stop)
+    if space.seeds.price is not None and not races:
+        raise space.refusal(
+            ("seeds", "price"),
+            "a price of seeds, and no race that weighs them",
+            "only in a race for the best success rate, which proves no rate",
+            "remove it, or write `race: {max: 512}` below seeds, and no other objective or stop",
+        )
+
+
 def check_built_in(space: SearchSpace) -> None:
     """Refuse keys that need a user's own trainer, with the built-in network."""
     if space.success is not None:
@@ -476,6 +489,13 @@ def check_built_in(space: SearchSpace) -> None:
             "a rule for success, but no trainer that returns numbers",
             f"success only with {OWN}",
             "add a line `trainer: ./train.py:run`, give train= in Python, or remove this one",
+        )
+    if space.seeds.price not in (None, SECONDS):
+        raise space.refusal(
+            ("seeds", "price"),
+            f"{quoted(space.seeds.price)} needs a trainer that returns this number",
+            f"{SECONDS}; numbers of seeds only with {OWN}",
+            f"write {SECONDS}, or add a line `trainer: ./train.py:run`",
         )
     for index, objective in enumerate(space.objectives):
         if objective.number is not None:
@@ -639,7 +659,14 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
 
 def check_numbers(space: SearchSpace, returned: Iterable[str]) -> None:
     """Refuse objectives on a number that the trainer did not return."""
-    names = list(returned)
+    names, price = list(returned), space.seeds.price
+    if price not in (None, SECONDS, *names):
+        raise space.refusal(
+            ("seeds", "price"),
+            f"the number {price!r} was not returned",
+            ", ".join([SECONDS, *names]),
+            nearest(price or "", [SECONDS, *names]),
+        )
     for index, objective in enumerate(space.objectives):
         if objective.number is not None and objective.number not in names:
             raise space.refusal(
@@ -698,6 +725,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "least_seed_epochs": trials * ladder[0] * min(epochs) if epochs else None,
         "seed_epochs": trials * ladder[-1] * max(epochs) if epochs else None,
         "proven_rate": space.stop.proven_rate,
+        "price": space.seeds.price,
         "required_rate": required and required.rate,
     }
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.formats import count, percent
+from xortune.core.formats import count, duration, percent
 from xortune.core.outcome import Status
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.feasible import PROVEN, REFUTED
@@ -27,6 +27,7 @@ from xortune.reports.figures.common import (
     plot_of,
     same_in_all,
 )
+from xortune.reports.scripts import space_of
 from xortune.runs.manifest import busy_share, rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
@@ -98,12 +99,13 @@ def seeds_spent(run: Run) -> Plot:
     """How many seeds each config got, and why no more; see `stops_of`.
 
     Up to 20 configs have a bar each, best first. More are grouped by the rung that they reached,
-    with the share of all seeds that went to them.
+    with the share of all seeds that went to them. Where seeds have a price, seconds are shown too.
     """
     results, stops = finished(run), stops_of(run)
     few, n = len(results) <= MOST_ROWS, results.counts.n
     by_stop = [(stop, n[stops == stop].tolist()) for stop in Stop if (stops == stop).any()]
-    panels = _bar_of_each(run, stops) if few else _bars_of_groups(run, stops)
+    priced = _has_price(run)
+    panels = (_bar_of_each if few else _bars_of_groups)(run, stops, priced=priced)
     return plot_of(
         "seeds-spent",
         *panels,
@@ -111,13 +113,24 @@ def seeds_spent(run: Run) -> Plot:
         n=n.tolist(),
         full=n[stops == Stop.FULL].tolist(),
         total=int(n.sum()),
+        priced=priced,
         by_stop=by_stop,
         workers="" if (share := busy_share(run.manifest)) is None else busy_sentence(*share),
         same=same_in_all(results, run.parameters) if few else "",
     )
 
 
-def _bar_of_each(run: Run, stops: Stops) -> tuple[Panel, ...]:
+def _has_price(run: Run) -> bool:
+    """Whether the run's space has a price of seeds."""
+    space = space_of(run)
+    return space is not None and space.seeds.price is not None
+
+
+MILLI = 1000
+"""Bars are whole numbers: of seeds, and of milliseconds."""
+
+
+def _bar_of_each(run: Run, stops: Stops, *, priced: bool) -> tuple[Panel, ...]:
     results = run.results
     labels = listed(run, results)
 
@@ -129,10 +142,20 @@ def _bar_of_each(run: Run, stops: Stops) -> tuple[Panel, ...]:
     parts = [(stop.words, stop.role, results.counts.n * (stops == stop)) for stop in Stop]
     bars = _stacked(parts, [1] * len(results), text, results.keys)
     y = Axis("configuration", "category", categories=labels)
-    return (Panel(Axis("seeds", whole=True), y, bars),)
+    seeds = Panel(Axis("seeds", whole=True), y, bars)
+    if not priced:
+        return (seeds,)
+    spent = np.round(results.seconds * MILLI)
+    times = [(stop.words, stop.role, spent * (stops == stop)) for stop in Stop]
+
+    def seconds(stop: str, amount: int, row: int) -> str:
+        return f"{described(run, results[row])}: {duration(amount / MILLI)}; {stop}"
+
+    time_bars = _stacked(times, [MILLI] * len(results), seconds, results.keys)
+    return seeds, Panel(Axis("seconds"), y, time_bars)
 
 
-def _bars_of_groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
+def _bars_of_groups(run: Run, stops: Stops, *, priced: bool) -> tuple[Panel, ...]:
     """Configs and the share of all seeds that they got, by the seeds that a config reached."""
     n = run.results.counts.n
     axis, places = _reached(n)
@@ -152,10 +175,22 @@ def _bars_of_groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
     )
     heading = "how many configurations got so far"
     share = Axis("share of all seeds", "rate")
-    return (
+    panels = (
         Panel(axis, Axis("configurations", whole=True), config_bars, heading),
         Panel(axis, share, seed_bars, "what share of all seeds they got"),
     )
+    if not priced:
+        return panels
+    spent = np.round(run.results.seconds * MILLI)
+    all_time = max(1, int(spent.sum()))
+    times = [(name, role, np.bincount(places[at], spent[at], size)) for name, role, at in own]
+    time_bars = _stacked(
+        times,
+        [all_time] * size,
+        lambda stop, n, _: f"{stop}: {duration(n / MILLI)}, {percent(n / all_time)}",
+    )
+    time_share = Axis("share of all seconds", "rate")
+    return (*panels, Panel(axis, time_share, time_bars, "what share of all seconds they took"))
 
 
 def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:

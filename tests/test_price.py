@@ -1,0 +1,225 @@
+"""Seeds that have a price: who gets them, time budgets, where seconds went."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from commands import xortune
+
+import xortune as xt
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.driver.batches import Batches, Job, MeasuredSeconds
+from xortune.racing.grants import BestGrants
+from xortune.racing.objectives import SeedSummary, price_of_seed
+from xortune.racing.race import RaceRule
+from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
+from xortune.spaces.model import race_rungs
+from xortune.spaces.space import load_space
+
+AIM = Aim()
+
+
+def test_seeds_without_a_price_are_given_as_ever():
+    groups = (Group(8, 8, 1, 3), Group(7, 8, 2, 3), Group(0, 1, 5, 1))
+    same = tuple(group._replace(price=4.0) for group in groups)
+    for new in (0, 1):
+        assert next_step(Known(groups, new), AIM) == next_step(Known(same, new, price=4.0), AIM)
+
+
+def test_of_equally_good_ones_the_cheap_one_leads_and_gets_the_seeds():
+    slow, fast = Group(30, 32, 1, 13, price=16.0), Group(30, 32, 1, 13)
+    assert next_step(Known((slow, fast)), AIM) == 1
+    assert next_step(Known((fast, slow)), AIM) == 0
+    # The slow one has fewer seeds, and still more than its price allows.
+    fewer = Group(15, 16, 1, 7, price=16.0)
+    assert next_step(Known((fewer, fast)), AIM) == 1
+    assert next_step(Known((fewer._replace(price=1.0), fast)), AIM) == 0
+
+
+def test_a_cheap_new_configuration_comes_before_more_seeds_of_a_dear_one():
+    groups = (Group(15, 16, 1, 7, price=64.0), Group(0, 1, 4, 1, price=1.0))
+    assert next_step(Known(groups, 1, price=1.0), AIM) == NEW
+    assert next_step(Known(groups, 1, price=1e6), AIM) != NEW
+
+
+def spent(top, rng, *, priced):
+    """What the seeds of a race of 24 arms cost, half of which cost ten times as much as others."""
+    rates, prices = [*np.linspace(0.3, top, 12)] * 2, [1.0] * 12 + [10.0] * 12
+    left = rng.permutation(24).tolist()
+    rule = RaceRule(race_rungs(512))
+    race, seen, cost = BestGrants(rule, AIM), {}, 0.0
+
+    def train(name, to):
+        nonlocal cost
+        k, n = seen.get(name, (0, 0))
+        seen[name] = k + rng.binomial(to - n, rates[name]), to
+        cost += (to - n) * prices[name]
+        race.see(name, *seen[name], price=prices[name] if priced else None)
+
+    while True:
+        if (name := race.next({}, last=not left)) is not None:
+            train(name, next(rung for rung in rule.rungs if rung > seen[name][1]))
+        elif left:
+            race.enter(left[0])
+            train(left.pop(0), 1)
+        else:
+            return cost
+
+
+@pytest.mark.parametrize("top", [0.97, 1.0])
+def test_two_groups_one_ten_times_as_slow_take_at_most_half_of_the_seconds(top):
+    cost = {
+        priced: sum(spent(top, np.random.default_rng(seed), priced=priced) for seed in range(4))
+        for priced in (True, False)
+    }
+    assert cost[True] <= cost[False] / 2
+
+
+def test_a_price_is_the_median_second_or_the_mean_of_a_number():
+    seen = SeedSummary(2, 3, numbers=((1.0, 5.0, np.nan),), timed_blocks=((0.5, 2), (9.0, 1)))
+    assert price_of_seed("seconds", (), seen) == 0.5
+    assert price_of_seed("flops", ("flops",), seen) == 3.0
+    assert price_of_seed("seconds", (), SeedSummary(1, 1)) is None
+    assert price_of_seed("flops", ("flops",), SeedSummary(0, 1, numbers=((np.nan,),))) is None
+
+
+def priced(config, seed):
+    """Two groups with the same rates; a seed of the slow one costs ten times as much."""
+    rng = np.random.default_rng([seed, int(100 * config["x"])])
+    return {"success": rng.random() < config["x"], "cost": 10.0 if config["slow"] else 1.0}
+
+
+SPACE = {
+    "name": "priced",
+    "parameters": {
+        "x": {"choice": [0.2, 0.5, 0.7, 0.8, 0.9, 0.999]},
+        "slow": {"choice": [True, False]},
+    },
+    "search": {"sampler": "grid"},
+    "seeds": {"race": {"max": 256}, "price": "cost"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("priced") / "run"
+    return xt.search(SPACE, output=path, train=priced, workers=0, verbose=0)
+
+
+def total(run):
+    return sum(one.outcome.details.values["cost"].sum() for one in run.results)
+
+
+def test_the_price_may_be_a_number_of_the_function(run, tmp_path):
+    without = {**SPACE, "seeds": {"race": {"max": 256}}}
+    other = xt.search(without, output=tmp_path / "run", train=priced, workers=0, verbose=0)
+    assert total(run) <= total(other) / 2
+    assert run.best.x == 0.999
+    assert not run.best.slow
+
+
+def test_a_resumed_search_uses_the_prices_of_the_journal(run, tmp_path):
+    lines = (run.path / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    part = tmp_path / "run"
+    shutil.copytree(run.path, part)
+    (part / "evaluations.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
+    again = xt.search(SPACE, output=part, train=priced, resume=True, workers=0, verbose=0)
+    assert again.table.equals(run.table)
+
+
+def test_measured_seconds_are_those_of_the_journal(tmp_path):
+    space = {**SPACE, "seeds": {"race": {"max": 16}, "price": "seconds"}}
+    run = xt.search(space, output=tmp_path / "run", train=priced, workers=0, verbose=0)
+    # Every line stays, so a search that read other seconds would ask for other seeds.
+    again = xt.search(space, output=run.path, train=priced, resume=True, workers=0, verbose=0)
+    assert again.table.equals(run.table)
+    assert len(again.evaluations) == len(run.evaluations)
+
+
+def test_the_figure_of_seeds_shows_seconds(run):
+    titles = [axis.title.text for axis in xt.plot_seeds_spent(run).select_xaxes()]
+    assert titles == ["seeds", "seconds"]
+
+
+class Waiting:
+    """Decides one block of each of these configurations."""
+
+    def __init__(self, names):
+        self.news = []
+        self.jobs = [Job(i, Block(Point({"x": x}), 0, 1)) for i, x in enumerate(names)]
+
+    def next(self, _):
+        return self.jobs.pop(0) if self.jobs else None
+
+    def wants(self, _):
+        return True
+
+    def stop(self, **_):
+        self.jobs.clear()
+
+
+class Costly:
+    users_code = True
+
+    def cost(self, _):
+        return 1.0
+
+
+def test_a_time_budget_is_spent_to_its_end_by_what_fits(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    expected = MeasuredSeconds(Costly())
+    for name, seconds in (("slow", 60.0), ("fast", 2.0)):
+        expected.note(Block(Point({"x": name}), 0, 1), seconds)
+    decider = Waiting(["fast", "slow", "fast"])
+    batches = Batches(decider, Costly(), lambda _: None, budget=10.0, expected=expected, fills=True)
+    [first] = batches.next()
+    now = 5.0
+    [second] = batches.next()
+    assert [job.block.point["x"] for job in (first, second)] == ["fast", "fast"]
+    assert [job.block.point["x"] for job in batches.too_long] == ["slow"]
+    assert batches.next() == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objectives": ["success_rate", "x"]}, "a price of seeds, and no race that weighs them"),
+        ({"seeds": {"ladder": [8], "price": "seconds"}}, "no race that weighs them"),
+        ({"seeds": {"race": {}, "price": 3}}, "3 is not allowed"),
+    ],
+)
+def test_what_has_no_price_is_refused(changes, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_space(SPACE | changes)
+
+
+def test_a_number_that_is_not_returned_is_refused(tmp_path):
+    space = {**SPACE, "seeds": {"race": {}, "price": "costs"}}
+    with pytest.raises(InputError, match="did you mean 'cost'"):
+        xt.search(space, output=tmp_path / "run", train=priced, workers=0, verbose=0)
+
+
+def test_the_command_says_the_price(tmp_path):
+    file = tmp_path / "xor.yaml"
+    given = {
+        "name": "a",
+        "parameters": {
+            "activation": "Tanh",
+            "loss": "MSELoss",
+            "optimizer": "Adam",
+            "lr": 0.1,
+            "hidden_dim": {"choice": [3, 4]},
+        },
+        "epochs": 10,
+        "search": {"sampler": "grid"},
+        "seeds": {"race": {}, "price": "seconds"},
+    }
+    file.write_text(load_space(given).text)
+    assert "seconds of a seed" in " ".join(xortune("space", file, code=0).stdout.split())
+    file.write_text(load_space({**given, "seeds": {"race": {}, "price": "flops"}}).text)
+    said = xortune("space", file, code=2).stderr
+    assert "'flops' needs a trainer that returns this number" in said
