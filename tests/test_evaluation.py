@@ -270,8 +270,6 @@ def test_columns_are_those_of_the_objects(given):
             if line.block.point == result.point:
                 merged = line.outcome if merged is None else merged.merge(line.outcome)
         assert_equal(result.outcome, merged)
-    best = results.leader
-    assert (best.key, best.trials) == (results[0].key, results[0].trials)
     table = config_table(results, ["x"])
     np.testing.assert_array_equal(table["x"], [result.point["x"] for result in results])
     for name, column in counted(each).items():

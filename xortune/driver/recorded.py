@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
 from xortune.racing.objectives import SeedSummary
@@ -63,12 +62,11 @@ class Recorded:
         self.verdicts = frozenset(keys[index] for index in worse.tolist())
         # Blocks in rows, those of one config together and in the order of their lines.
         given_up = np.isin(journal.places, journal.with_error(NOT_FINISHED).places)
-        solved, taken = self._lines.ends()
         rows = np.column_stack(
             [
                 *map(journal.column, ("first", "count", "final", "outcome", "fingerprint")),
                 *(journal.column("epochs"), journal.places),
-                *(solved[journal.places, Status.SOLVED], taken[journal.places]),
+                *(journal.solved, journal.column("epochs_solved")),
             ]
         )
         chosen = np.flatnonzero(final | given_up)
@@ -109,7 +107,9 @@ class Recorded:
                     timed,
                     budget=epochs,
                     numbers=(*map(tuple, numbers),),
-                    timed_blocks=((self._lines.seconds[line] / n, n),) if self._timed else (),
+                    timed_blocks=((float(self._lines.column("seconds")[line]) / n, n),)
+                    if self._timed
+                    else (),
                 )
             fingerprint = "" if version < 0 else self._lines.names[version]
             found.append(RecordedBlock(Block(point, start, n), bool(final), fingerprint, seen))

@@ -10,11 +10,9 @@ import json
 import struct
 import sys
 import zlib
-from array import array
-from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +39,9 @@ from xortune.core.outcome import (
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
 from xortune.core.trainer import Block, is_void
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # -------------------------------------------------------------------------------------------------
 # Limits of a line: a forged line must not exhaust the memory. Nothing is unpickled.
@@ -173,6 +174,92 @@ class SeedsToTrain:
 # large sweep would take hundreds of megabytes.
 
 
+@dataclass(frozen=True, slots=True)
+class SeedArrays:
+    """The results of S seeds as a journal has them, beneath compression and base64.
+
+    Attributes:
+        raw: little-endian arrays: the width M of the predictions (uint32), then status (uint8),
+            solved_epoch (int32) and final_loss (float32), all of shape (S,), then the predictions,
+            packed into whole bytes for each seed.
+        count: S.
+    """
+
+    raw: bytes
+    count: int
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> SeedArrays:
+        """The results of an outcome."""
+        raw = (
+            struct.pack("<I", outcome.predictions.shape[1])
+            + np.asarray(outcome.status, "u1").tobytes()
+            + np.asarray(outcome.solved_epoch, "<i4").tobytes()
+            + np.asarray(outcome.final_loss, "<f4").tobytes()
+            + np.packbits(outcome.predictions, axis=1).tobytes()
+        )
+        return cls(raw, outcome.n)
+
+    @classmethod
+    def crashed(cls, count: int) -> SeedArrays:
+        """The results of seeds that all crashed."""
+        nan = np.full(count, np.nan, "<f4").tobytes()
+        return cls(bytes(4) + bytes([Status.CRASHED]) * count + bytes(4 * count) + nan, count)
+
+    @property
+    def width(self) -> int:
+        """M."""
+        return int.from_bytes(self.raw[:4], "little")
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """uint8, shape (S,)."""
+        return np.frombuffer(self.bytes_of("status"), "u1")
+
+    @property
+    def solved_epoch(self) -> NDArray[np.int32]:
+        """int32, shape (S,)."""
+        return np.frombuffer(self.bytes_of("solved_epoch"), "<i4")
+
+    @property
+    def final_loss(self) -> NDArray[np.float32]:
+        """float32, shape (S,)."""
+        return np.frombuffer(self.bytes_of("final_loss"), "<f4")
+
+    def predictions(self, width: int) -> NDArray[np.bool_]:
+        """bool, shape (S, `width`): all False if there are no predictions of so many rows."""
+        if self.width != width or not width:
+            return np.zeros((self.count, width), np.bool_)
+        bits = np.frombuffer(self.bytes_of("predictions"), "u1").reshape(self.count, -1)
+        return np.unpackbits(bits, axis=1, count=width).view(np.bool_)
+
+    def bytes_of(self, array: SeedArray) -> bytes:
+        """The bytes of one array."""
+        begin, end = _BYTES[array]
+        return self.raw[4 + begin * self.count : None if end is None else 4 + end * self.count]
+
+    @property
+    def solved(self) -> int:
+        """The number of solved seeds."""
+        return self.raw.count(Status.SOLVED, 4, 4 + self.count)
+
+    @property
+    def epochs_solved(self) -> int:
+        """The epochs until a seed was solved for good, summed over the solved seeds."""
+        return int(self.solved_epoch[self.status == Status.SOLVED].sum(dtype=np.int64))
+
+
+SeedArray: TypeAlias = Literal["status", "solved_epoch", "final_loss", "predictions"]
+
+_BYTES: dict[SeedArray, tuple[int, int | None]] = {
+    "status": (0, 1),
+    "solved_epoch": (1, 5),
+    "final_loss": (5, 9),
+    "predictions": (9, None),
+}
+"""Where an array begins and ends in `SeedArrays.raw`, in bytes of a seed."""
+
+
 @dataclass(frozen=True)
 class EncodedOutcome:
     """A block's outcome in the journal's form: workers send it, and the driver writes it as it is.
@@ -181,9 +268,7 @@ class EncodedOutcome:
         successes: seeds solved.
         n: seeds.
         epochs: the budget.
-        data: base64 of compressed little-endian arrays: the width M of the predictions (uint32),
-            then status (uint8), solved_epoch (int32) and final_loss (float32), all of shape (S,),
-            then the predictions, packed into whole bytes for each seed.
+        data: base64 of the compressed bytes of `SeedArrays`.
         details: as of the outcome.
     """
 
@@ -196,14 +281,13 @@ class EncodedOutcome:
     @property
     def status(self) -> NDArray[np.uint8]:
         """uint8, shape (S,): see `Outcome`."""
-        return np.frombuffer(_unpacked(self.data, self.n)[1], "u1", self.n)
+        return _unpacked(self.data, self.n).status
 
     @property
     def epochs_spent(self) -> int:
         """See `Outcome`."""
-        raw = _unpacked(self.data, self.n)[1]
-        status, epochs = np.frombuffer(raw, "u1", self.n), np.frombuffer(raw, "<i4", self.n, self.n)
-        return int(np.where(status == Status.SOLVED, epochs, self.epochs).sum())
+        seeds = _unpacked(self.data, self.n)
+        return seeds.epochs_solved + self.epochs * (self.n - self.successes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,15 +338,9 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
             field="seeds",
             allowed=f"the {block.count} seeds from {block.first}, in this order",
         )
-    raw = (
-        struct.pack("<I", outcome.predictions.shape[1])
-        + np.asarray(outcome.status, "u1").tobytes()
-        + np.asarray(outcome.solved_epoch, "<i4").tobytes()
-        + np.asarray(outcome.final_loss, "<f4").tobytes()
-        + np.packbits(outcome.predictions, axis=1).tobytes()
-    )
-    solved = raw.count(Status.SOLVED, 4, 4 + block.count)
-    return EncodedOutcome(solved, block.count, int(outcome.epochs), _packed(raw), outcome.details)
+    seeds = SeedArrays.of(outcome)
+    data, epochs = _packed(seeds.raw), int(outcome.epochs)
+    return EncodedOutcome(seeds.solved, block.count, epochs, data, outcome.details)
 
 
 def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> str:
@@ -371,12 +449,12 @@ class LineFields:
 _LINE: TypeAdapter[LineFields] = TypeAdapter(LineFields)
 
 
-def read_line(text: bytes) -> tuple[LineFields, Point, int, bytes | None, Details]:
+def read_line(text: bytes) -> tuple[LineFields, Point, SeedArrays | None, Details]:
     """Parse and check a line.
 
     Returns:
-        Its fields, the configuration, the width of the predictions, the per-seed arrays (what
-        `EncodedOutcome.data` has after the width; None without an outcome), and the details.
+        Its fields, the configuration, the results of its seeds (None without an outcome), and the
+        details.
     """
     fields = _fields(text)
     first, count, point = fields.first, fields.count, Point(fields.config)
@@ -384,11 +462,10 @@ def read_line(text: bytes) -> tuple[LineFields, Point, int, bytes | None, Detail
         raise InputError(f"{first} + {count} goes beyond the last seed", field="first")
     if point.key != fields.key:
         raise InputError(f"{fields.key!r} is not the config's key {point.key}", field="key")
-    width, arrays = _outcome(fields)
-    details = _details(fields)
-    if details is not NO_DETAILS and arrays is None:
+    seeds, details = _seed_arrays(fields), _details(fields)
+    if details is not NO_DETAILS and seeds is None:
         raise InputError("values of seeds without seeds_data", field="values")
-    return fields, point, width, arrays, details
+    return fields, point, seeds, details
 
 
 def _fields(text: bytes) -> LineFields:
@@ -420,21 +497,21 @@ def _refusal(error: ValidationError) -> InputError:
 _STATUSES = bytes(Status)
 
 
-def _outcome(fields: LineFields) -> tuple[int, bytes | None]:
-    """The width of the predictions and the arrays of a line; 0 and None without an outcome."""
-    count, data, counts = fields.count, fields.seeds_data, (fields.k, fields.n, fields.epochs)
-    _check_outcome(data is not None, fields.error, final=fields.final)
-    if data is None:
+def _seed_arrays(fields: LineFields) -> SeedArrays | None:
+    """The results of a line's seeds; None without an outcome."""
+    count, counts = fields.count, (fields.k, fields.n, fields.epochs)
+    _check_outcome(fields.seeds_data is not None, fields.error, final=fields.final)
+    if fields.seeds_data is None:
         if counts != (None, None, None):
             raise InputError("a count without seeds_data", field="k, n, epochs")
-        return 0, None
-    width, raw = _unpacked(data, count)
-    if unknown := raw[:count].translate(None, _STATUSES):
+        return None
+    seeds = _unpacked(fields.seeds_data, count)
+    if unknown := seeds.bytes_of("status").translate(None, _STATUSES):
         raise InputError(f"unknown status {max(unknown)}", field="seeds_data")
-    solved = raw.count(Status.SOLVED, 0, count)
-    if counts[:2] != (solved, count) or counts[2] is None:
+    solved = seeds.solved
+    if counts[:2] != (solved, count) or fields.epochs is None:
         raise InputError(f"{counts} contradict seeds_data: {solved}, {count}", field="k, n, epochs")
-    return width, raw
+    return seeds
 
 
 def _packed(raw: bytes) -> str:
@@ -456,13 +533,13 @@ def _inflated(text: str, limit: int, field: str) -> bytes:
     return raw
 
 
-def _unpacked(text: str, count: int) -> tuple[int, bytes]:
-    """The width of the predictions and the arrays of a line's field `seeds_data`."""
+def _unpacked(text: str, count: int) -> SeedArrays:
+    """The results in a line's field `seeds_data`."""
     raw = _inflated(text, 4 + 10 * count + MAX_ROWS // 8, "seeds_data")
-    width = int.from_bytes(raw[:4], "little")
-    if len(raw) != 4 + count * (9 + (width + 7) // 8):
+    seeds = SeedArrays(raw, count)
+    if len(raw) != 4 + count * (9 + (seeds.width + 7) // 8):
         raise InputError(f"does not hold {count} seeds", field="seeds_data")
-    return width, raw[4:]
+    return seeds
 
 
 def _details_fields(details: Details, first: int) -> dict[str, Any]:
@@ -584,29 +661,46 @@ def _output(output: str, failed: Mapping[int, str]) -> _Output:
 
 
 # -------------------------------------------------------------------------------------------------
-# Lines of a journal in columns. An object of one line is made on demand.
+# All lines of a journal in memory: numbers in the columns of an Arrow table, the arrays of seeds as
+# they are in the file. An object of one line is made on demand.
 
-_ROW = struct.Struct("<iqqIiqqIqqii??")
+_LABELS = tuple(status.label for status in Status)
 
-_Row = namedtuple(  # its types are those of `_ROW`
-    "_Row",
-    "config proposal decision first count seeds_at bits_at width epochs at fingerprint worker "
-    "final outcome",
-)
+COLUMNS = {
+    "config": "int32",
+    "proposal": "int64",
+    "decision": "int64",
+    "first": "int64",
+    "count": "int32",
+    "epochs": "int64",
+    "seconds": "float64",
+    "worker": "int32",
+    "final": "bool",
+    "outcome": "bool",
+    "at": "int64",
+    "fingerprint": "int32",
+    "width": "int32",
+    "epochs_solved": "int64",
+    **dict.fromkeys(_LABELS, "int32"),
+}
+"""The numbers of a line and their types in Arrow, -1 for none.
 
-COLUMNS = np.dtype(
-    {"names": list(_Row._fields), "formats": [f"<{sign}" for sign in _ROW.format[1:]]}
-)
-"""Numbers of a line, -1 for none. `config` indexes `JournalLines.keys`, `fingerprint` and `worker`
-index `names`; the line's seeds begin at `seeds_at` among all seeds, predictions at `bits_at`."""
+`config` is an index into `JournalLines.keys`; `worker` and `fingerprint` are indices into `names`.
+`outcome`: whether there is one. `width`: of the predictions. `epochs_solved`: the epochs until a
+seed was solved for good, summed over the solved seeds. The last ones count the line's seeds by
+their status: all seeds of a line without an outcome count as crashed.
+"""
+
+ROWS_AT_ONCE = 10_000
+"""Lines that become columns together: until then each is a dict, of some 2 kB."""
 
 
 class JournalLines:
-    """Lines of a journal in columns; lines may be appended.
+    """All lines of a journal; lines may be appended.
 
     Attributes:
         keys: of the configurations, in the order of their first lines.
-        seconds: training time of each line.
+        names: workers and fingerprints, each once.
         errors: by line, why it has no outcome.
         purposes: by line, for lines of certificates.
         details: by line, for outcomes that have any.
@@ -614,139 +708,120 @@ class JournalLines:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
-        self.seconds = array("d")
+        self.names: list[str] = []
         self.errors: dict[int, str] = {}
         self.purposes: dict[int, Purpose] = {}
         self.details: dict[int, Details] = {}
-        self._codes: dict[str, int] = {}
-        self._listed: list[str] = []
-        self._configs: dict[str, int] = {}
-        # For each configuration: where its values begin in `_values`, and which names they have.
-        self._values: list[Value] = []
-        self._values_at, self._schema_of = array("q"), array("q")
-        self._schemas: dict[tuple[str, ...], int] = {}
-        self._rows = bytearray()  # of `COLUMNS`
-        # Of all seeds, one after the other; a line without an outcome has no seeds here.
-        self._status, self._epochs = bytearray(), bytearray()
-        self._losses, self._bits = bytearray(), bytearray()
-        self._ends = np.empty((0, len(Status)), np.int32), np.empty(0, np.int64)
+        self._places: dict[str, int] = {}  # of the keys
+        self._codes: dict[str, int] = {}  # of the names
+        # Of each configuration its parameters, one tuple for all that have the same, and values.
+        self._parameters: list[tuple[str, ...]] = []
+        self._values: list[tuple[Value, ...]] = []
+        self._schemas: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._seeds: list[bytes | None] = []  # `SeedArrays.raw` of each line with an outcome
+        # Lines become rows, many rows a part of a table, and parts one when somebody asks for it.
+        self._rows: list[dict[str, Any]] = []
+        self._parts: list[pa.Table] = []
+        self._columns: dict[str, NDArray[Any]] = {}  # views of the table; empty if it lacks lines
 
     def __len__(self) -> int:
-        return len(self.seconds)
+        return len(self._seeds)
 
     def append(self, text: bytes) -> None:
-        """Append a line of a journal."""
-        fields, point, width, raw, details = read_line(text)
-        number, count, codes = len(self.seconds), fields.count, self._codes
-        self._rows += _ROW.pack(
-            *(self._config(point.key, tuple(point), point.values()), fields.proposal),
-            -1 if fields.decision is None else fields.decision,
-            *(fields.first, count),
-            *(len(self._status), len(self._bits), width),
-            -1 if fields.epochs is None else fields.epochs,
-            -1 if fields.at is None else fields.at,
-            -1 if fields.made is None else codes.setdefault(fields.made, len(codes)),
-            *(codes.setdefault(fields.worker, len(codes)), fields.final, raw is not None),
-        )
-        if raw is not None:
-            self._status += raw[:count]
-            self._epochs += raw[count : 5 * count]
-            self._losses += raw[5 * count : 9 * count]
-            self._bits += raw[9 * count :]
-        if fields.error is not None:
-            self.errors[number] = sys.intern(fields.error)
-        if fields.purpose is not None:
-            self.purposes[number] = fields.purpose
-        if details is not NO_DETAILS:
-            self.details[number] = details
-        self.seconds.append(fields.seconds)
+        """Append a line of a journal.
 
-    def _config(self, key: str, names: tuple[str, ...], values: Iterable[Value]) -> int:
+        Raises:
+            InputError: it is not a line that `encode` writes.
+        """
+        fields, point, seeds, details = read_line(text)
+        line = len(self)
+        self._rows.append(
+            {
+                "config": self._config(point),
+                "proposal": fields.proposal,
+                "decision": _or_none(fields.decision),
+                "first": fields.first,
+                "count": fields.count,
+                "epochs": _or_none(fields.epochs),
+                "seconds": fields.seconds,
+                "worker": self._code(fields.worker),
+                "final": fields.final,
+                "outcome": seeds is not None,
+                "at": _or_none(fields.at),
+                "fingerprint": -1 if fields.made is None else self._code(fields.made),
+                "width": 0 if seeds is None else seeds.width,
+            }
+        )
+        self._seeds.append(None if seeds is None else seeds.raw)
+        if fields.error is not None:
+            self.errors[line] = sys.intern(fields.error)
+        if fields.purpose is not None:
+            self.purposes[line] = fields.purpose
+        if details is not NO_DETAILS:
+            self.details[line] = details
+        self._columns = {}
+        if len(self._rows) == ROWS_AT_ONCE:
+            self._end_part()
+
+    def _config(self, point: Point) -> int:
         """The index of a configuration in `keys`."""
-        if len(self._configs) < len(self.keys):
-            self._configs = {key: place for place, key in enumerate(self.keys)}
-        config = self._configs.setdefault(key, len(self.keys))
+        config = self._places.setdefault(point.key, len(self.keys))
         if config == len(self.keys):
-            self.keys.append(key)
-            self._schema_of.append(self._schemas.setdefault(names, len(self._schemas)))
-            self._values_at.append(len(self._values))
-            self._values += [sys.intern(v) if type(v) is str else v for v in values]
+            names = tuple(point)
+            self.keys.append(point.key)
+            self._parameters.append(self._schemas.setdefault(names, names))
+            self._values.append(
+                tuple(sys.intern(v) if type(v) is str else v for v in point.values())
+            )
         return config
 
-    def complete(self) -> None:
-        """Free an index that only `append` needs; it is rebuilt if more lines come."""
-        self._configs = {}
+    def _code(self, name: str) -> int:
+        """The index of a worker or a fingerprint in `names`."""
+        code = self._codes.setdefault(name, len(self.names))
+        if code == len(self.names):
+            self.names.append(name)
+        return code
 
-    @property
-    def names(self) -> list[str]:
-        """Workers and fingerprints, each once."""
-        if len(self._listed) < len(self._codes):
-            self._listed = list(self._codes)
-        return self._listed
+    def column(self, name: str) -> NDArray[Any]:
+        """One of `COLUMNS` of all L lines, shape (L,)."""
+        import pyarrow as pa
 
-    def column(
-        self, name: str, lines: NDArray[np.int64] | slice = slice(None)
-    ) -> NDArray[np.int64]:
-        """int64: one of `COLUMNS`, of some lines or of all."""
-        return np.frombuffer(self._rows, COLUMNS)[name][lines].astype(np.int64)
+        if not self._columns:
+            self._end_part()
+            table = pa.concat_tables(self._parts).combine_chunks()
+            self._parts = [table]
+            self._columns = {name: table[name].to_numpy() for name in COLUMNS}
+        return self._columns[name]
 
-    def _row(self, line: int) -> _Row:
-        return _Row._make(_ROW.unpack_from(self._rows, line * _ROW.size))
+    def _end_part(self) -> None:
+        """Make columns of the rows."""
+        import pyarrow as pa
 
-    def seeds(self, name: str) -> NDArray[Any]:
-        """`status` (uint8), `solved_epoch` (int32), `final_loss` (float32) or `bits` of all seeds.
+        raw = self._seeds[len(self) - len(self._rows) :]
+        counted = _counted(raw, [row["count"] for row in self._rows])
+        types = [(name, kind) for name, kind in COLUMNS.items() if name not in counted]
+        part = pa.Table.from_pylist(self._rows, pa.schema(types))
+        for name, values in counted.items():
+            part = part.append_column(name, pa.array(values, COLUMNS[name]))
+        self._parts.append(part)
+        self._rows = []
 
-        Lines cannot be appended while this array is alive.
-        """
-        columns: dict[str, tuple[bytearray, str]] = {
-            "status": (self._status, "u1"),
-            "solved_epoch": (self._epochs, "<i4"),
-            "final_loss": (self._losses, "<f4"),
-            "bits": (self._bits, "u1"),
-        }
-        return np.frombuffer(*columns[name])
-
-    def ends(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Seeds of each line by `Status`, and the epochs of its solved seeds.
-
-        int32, shape (L, statuses), and int64, shape (L,). All seeds of a line without an outcome
-        count as crashed.
-        """
-        counts, spent = self._ends
-        if len(spent) < len(self.seconds):
-            new = slice(len(spent), len(self.seconds))
-            size, at = self.column("count", new), self.column("seeds_at", new)
-            known = np.flatnonzero(self.column("outcome", new))
-            more = np.zeros((len(size), len(Status)), np.int32)
-            more[:, Status.CRASHED] = size
-            epochs = np.zeros(len(size), np.int64)
-            for part in np.split(known, range(LINES_AT_ONCE, len(known), LINES_AT_ONCE)):
-                if len(part):
-                    seeds = slice(at[part[0]], at[part[-1]] + size[part[-1]])
-                    starts = at[part] - at[part[0]]
-                    status = self.seeds("status")[seeds]
-                    for kind in Status:
-                        more[part, kind] = np.add.reduceat(status == kind, starts, dtype=np.int32)
-                    solved = np.where(status == 0, self.seeds("solved_epoch")[seeds], 0)
-                    epochs[part] = np.add.reduceat(solved, starts, dtype=np.int64)
-            if len(spent):
-                more, epochs = np.concatenate([counts, more]), np.concatenate([spent, epochs])
-            self._ends = more, epochs
-        return self._ends
+    def seeds(self, line: int) -> SeedArrays:
+        """The results of a line's seeds; those of a line without an outcome have crashed."""
+        raw, count = self._seeds[line], int(self.column("count")[line])
+        return SeedArrays.crashed(count) if raw is None else SeedArrays(raw, count)
 
     def point(self, config: int) -> Point:
         """The configuration at an index of `keys`."""
-        names, at = list(self._schemas)[self._schema_of[config]], self._values_at[config]
-        values = dict(zip(names, self._values[at : at + len(names)], strict=True))
+        values = dict(zip(self._parameters[config], self._values[config], strict=True))
         return Point.unchecked(values, self.keys[config])
 
     def parameters(self, configs: NDArray[np.int64]) -> list[str]:
         """The parameters of some configurations, in the order in which points have them."""
         names: list[str] = []
-        codes, first = np.unique(np.array(self._schema_of)[configs], return_index=True)
-        for code in codes[np.argsort(first)].tolist():
+        for parameters in dict.fromkeys(self._parameters[config] for config in configs.tolist()):
             place = 0
-            for name in list(self._schemas)[code]:
+            for name in parameters:
                 if name not in names:  # insert it after its predecessor in the point
                     names.insert(place, name)
                 place = names.index(name) + 1
@@ -754,83 +829,110 @@ class JournalLines:
 
     def values(self, name: str, configs: NDArray[np.int64], missing: Any = None) -> list[Any]:
         """A parameter's value in each configuration; `missing` where it has none."""
-        place = np.array([s.index(name) if name in s else -1 for s in self._schemas])
-        within = place[np.array(self._schema_of)[configs]]
-        at = np.where(within < 0, -1, np.array(self._values_at)[configs] + within)
-        if len(at) and at.min() >= 0:
-            return list(map(self._values.__getitem__, at.tolist()))
-        return [self._values[i] if i >= 0 else missing for i in at.tolist()]
+        places = {names: names.index(name) for names in self._schemas if name in names}
+        found = []
+        for config in configs.tolist():
+            place = places.get(self._parameters[config])
+            found.append(missing if place is None else self._values[config][place])
+        return found
 
     def evaluation(self, line: int) -> Evaluation:
         """The line as an object."""
-        row = self._row(line)
+
+        def number(name: str) -> int | None:
+            value = int(self.column(name)[line])
+            return None if value < 0 else value
+
+        def whole(name: str) -> int:
+            return int(self.column(name)[line])
+
+        fingerprint = number("fingerprint")
         return Evaluation(
-            proposal=row.proposal,
-            block=Block(self.point(row.config), row.first, row.count),
-            outcome=self.outcome([line], row.epochs) if row.outcome else None,
+            proposal=whole("proposal"),
+            block=Block(self.point(whole("config")), whole("first"), whole("count")),
+            outcome=self.outcome([line], whole("epochs")) if whole("outcome") else None,
             error=self.errors.get(line),
-            final=row.final,
-            seconds=self.seconds[line],
-            worker=self.names[row.worker],
+            final=bool(whole("final")),
+            seconds=float(self.column("seconds")[line]),
+            worker=self.names[whole("worker")],
             purpose=self.purposes.get(line),
-            fingerprint=None if row.fingerprint < 0 else self.names[row.fingerprint],
-            at=None if row.at < 0 else row.at,
-            decision=None if row.decision < 0 else row.decision,
+            fingerprint=None if fingerprint is None else self.names[fingerprint],
+            at=number("at"),
+            decision=number("decision"),
         )
 
     def outcome(self, lines: Sequence[int], epochs: int, *, reasons: bool = False) -> Outcome:
-        """Lines of one configuration as one outcome; seeds of a line without one have crashed."""
-        parts = [self._part(line, reasons=reasons) for line in lines]
-        arrays, details = parts[0]
-        if len(parts) > 1:
-            width = max(part["predictions"].shape[1] for part, _ in parts)
-            for part, _ in parts:
-                if part["predictions"].shape[1] < width:  # a line without an outcome
-                    part["predictions"] = np.zeros((len(part["seeds"]), width), np.bool_)
-            n = len(arrays["seeds"])
-            for part, more in parts[1:]:
-                details = joined(details, n, more, len(part["seeds"]))
-                n += len(part["seeds"])
-            arrays = {name: np.concatenate([part[name] for part, _ in parts]) for name in arrays}
+        """Lines of one configuration as one outcome; seeds of a line without one have crashed.
+
+        Args:
+            lines: in the order of their seeds.
+            epochs: the budget.
+            reasons: whether seeds of a line without an outcome get its error as their reason.
+        """
+        parts = [self.seeds(line) for line in lines]
+        first = self.column("first")
+        width = max(part.width for part in parts)
+        arrays = {
+            "seeds": _joined(
+                [_range(int(first[line]), p.count) for line, p in zip(lines, parts, strict=True)]
+            ),
+            "status": _joined([part.status for part in parts]),
+            "solved_epoch": _joined([part.solved_epoch for part in parts]),
+            "final_loss": _joined([part.final_loss for part in parts]),
+            "predictions": _joined([part.predictions(width) for part in parts]),
+        }
+        n, details = parts[0].count, self._details(lines[0], reasons=reasons)
+        for line, part in zip(lines[1:], parts[1:], strict=True):
+            details = joined(details, n, self._details(line, reasons=reasons), part.count)
+            n += part.count
         return Outcome.unchecked(arrays, epochs, details=details)
 
-    def _part(self, line: int, *, reasons: bool) -> tuple[dict[str, NDArray[Any]], Details]:
-        row = self._row(line)
-        n, at, width = row.count, row.seeds_at, row.width
-        seeds = _seeds(row.first, n)
-        if not row.outcome:
-            why = self.errors[line] if reasons else None
-            crashed = Outcome.crashed(range(row.first, row.first + n), 0, why)
-            names = ("status", "solved_epoch", "final_loss", "predictions")
-            arrays = {name: getattr(crashed, name) for name in names}
-            return {"seeds": seeds} | arrays, crashed.details
-        size = n * ((width + 7) // 8)
-        bits = np.frombuffer(bytes(self._bits[row.bits_at : row.bits_at + size]), np.uint8)
-        predictions = np.unpackbits(bits.reshape(n, -1), axis=1, count=width)
-        return {
-            "seeds": seeds,
-            "status": np.frombuffer(bytes(self._status[at : at + n]), np.uint8),
-            "solved_epoch": np.frombuffer(bytes(self._epochs[4 * at : 4 * (at + n)]), "<i4"),
-            "final_loss": np.frombuffer(bytes(self._losses[4 * at : 4 * (at + n)]), "<f4"),
-            "predictions": predictions.view(np.bool_),
-        }, self.details.get(line, NO_DETAILS)
+    def _details(self, line: int, *, reasons: bool) -> Details:
+        if reasons and self._seeds[line] is None:
+            first, count = (int(self.column(name)[line]) for name in ("first", "count"))
+            return Details(failed=dict.fromkeys(range(first, first + count), self.errors[line]))
+        return self.details.get(line, NO_DETAILS)
 
     def numbers(self, line: int, name: str) -> NDArray[np.float64]:
         """float64, shape (S,): a number of each of a line's seeds; NaN where it failed."""
-        row = self._row(line)
         values = self.details.get(line, NO_DETAILS).values.get(name)
-        if values is None:
-            return np.full(row.count, np.nan)
-        status = bytes(self._status[row.seeds_at : row.seeds_at + row.count])
-        return valid_numbers(values, np.frombuffer(status, np.uint8))
+        return valid_numbers(values, self.seeds(line).status)
 
 
-LINES_AT_ONCE = 100_000
-"""Lines whose seeds are processed at a time, which bounds the memory."""
+def _counted(raw: Sequence[bytes | None], sizes: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+    """Of each line the seeds by their status, and `epochs_solved`: see `COLUMNS`.
+
+    Args:
+        raw: the seeds of each of L lines; None without an outcome.
+        sizes: the number of seeds of each.
+    """
+    counts = np.zeros((len(Status), len(raw)), np.int64)
+    counts[Status.CRASHED] = sizes
+    epochs_solved = np.zeros(len(raw), np.int64)
+    known = [line for line, one in enumerate(raw) if one is not None]
+    if known:
+        pairs = zip(raw, sizes, strict=True)
+        seeds = [SeedArrays(one, size) for one, size in pairs if one is not None]
+        status = np.frombuffer(b"".join([one.bytes_of("status") for one in seeds]), "u1")
+        epochs = np.frombuffer(b"".join([one.bytes_of("solved_epoch") for one in seeds]), "<i4")
+        starts = np.cumsum([0, *(one.count for one in seeds[:-1])])
+        for kind in Status:
+            counts[kind, known] = np.add.reduceat(status == kind, starts, dtype=np.int64)
+        taken = np.where(status == Status.SOLVED, epochs, 0)
+        epochs_solved[known] = np.add.reduceat(taken, starts, dtype=np.int64)
+    return dict(zip(_LABELS, counts, strict=True)) | {"epochs_solved": epochs_solved}
+
+
+def _or_none(number: int | None) -> int:
+    return -1 if number is None else number
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @functools.lru_cache(maxsize=64)
-def _seeds(first: int, count: int) -> NDArray[np.int64]:
+def _range(first: int, count: int) -> NDArray[np.int64]:
     # Thousands of blocks share one array.
     seeds = np.arange(first, first + count, dtype=np.int64)
     seeds.flags.writeable = False
@@ -867,11 +969,15 @@ class Evaluations(Sequence[Evaluation]):
         return self.where(chosen), self.where(~chosen)
 
     def column(self, name: str) -> NDArray[np.int64]:
-        """int64, shape (E,): one of `COLUMNS`."""
-        return self.lines.column(name, self.places)
+        """int64, shape (E,): one of `COLUMNS`, but for seconds."""
+        return self.lines.column(name)[self.places].astype(np.int64)
 
     def where(self, chosen: NDArray[np.bool_]) -> Evaluations:
         """The lines where `chosen` (shape (E,)) is true."""
+        return Evaluations(self.lines, self.places[chosen])
+
+    def at(self, chosen: NDArray[np.int64]) -> Evaluations:
+        """The lines at some places, in this order."""
         return Evaluations(self.lines, self.places[chosen])
 
     def of_keys(self, keys: Iterable[str]) -> Evaluations:
@@ -883,14 +989,13 @@ class Evaluations(Sequence[Evaluation]):
     @property
     def seconds(self) -> list[float]:
         """Training time of each."""
-        return [self.lines.seconds[line] for line in self.places.tolist()]
+        seconds: list[float] = self.lines.column("seconds")[self.places].tolist()
+        return seconds
 
     @property
-    def solved(self) -> NDArray[np.int32]:
-        """int32, shape (E,): seeds solved by each."""
-        counts, _ = self.lines.ends()
-        solved: NDArray[np.int32] = counts[self.places, Status.SOLVED]
-        return solved
+    def solved(self) -> NDArray[np.int64]:
+        """int64, shape (E,): seeds solved by each."""
+        return self.column(Status.SOLVED.label)
 
     def with_error(self, error: str) -> Evaluations:
         """The lines without an outcome for this reason."""

@@ -200,14 +200,13 @@ def read(path: str | os.PathLike[str]) -> Evaluations:
     evaluations = reader.read_on()
     if reader.written is None:
         raise InputError("cannot be read (No such file or directory)", place=os.fspath(path))
-    reader.lines.complete()
     return evaluations
 
 
 def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
     """Refuse a journal with two final lines for one seed of a configuration."""
-    config, first, count, final = map(lines.column, ("config", "first", "count", "final"))
-    order = np.flatnonzero(final)
+    config, first, count = map(lines.column, ("config", "first", "count"))
+    order = np.flatnonzero(lines.column("final"))
     order = order[np.lexsort((first[order], config[order]))]
     end = first + count
     before, after = order[:-1], order[1:]

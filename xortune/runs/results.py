@@ -6,11 +6,10 @@ import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
@@ -31,7 +30,7 @@ from xortune.racing.objectives import (
     summary_of,
     ties_of,
 )
-from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines
+from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines, SeedArray
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
     MEASURED,
@@ -205,6 +204,38 @@ def criteria(
     yield np.nan_to_num(epochs_to_solve, nan=np.inf)
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """The results of C configurations, in columns.
+
+    Attributes:
+        configs: int64, shape (C,): index of each in `JournalLines.keys`.
+        starts: int64, shape (C,): its first line among the lines that count.
+        sizes: int64, shape (C,): the number of its lines.
+        trials: int64, shape (C,): number of proposals that led to it.
+        numbers: int64, shape (C,): from 1, in the order of their first proposals.
+        counts: of its seeds.
+    """
+
+    configs: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    trials: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    counts: Counts
+
+    def at(self, places: NDArray[np.int64]) -> _Columns:
+        """The results of some configurations."""
+        return _Columns(
+            self.configs[places],
+            self.starts[places],
+            self.sizes[places],
+            self.trials[places],
+            self.numbers[places],
+            self.counts.at(places),
+        )
+
+
 class ConfigResults(Sequence[ConfigResult]):
     """The result of each configuration, best first; see `Run.results`.
 
@@ -216,6 +247,9 @@ class ConfigResults(Sequence[ConfigResult]):
         rungs: of the run's ladder.
         place: the journal, for messages.
         reasons: whether seeds of a block without an outcome get its error as their reason.
+
+    Attributes:
+        set_aside: final lines that do not count, because another version has more seeds.
 
     Raises:
         InputError: blocks of one config that cannot be one outcome, such as different epochs.
@@ -230,160 +264,84 @@ class ConfigResults(Sequence[ConfigResult]):
         place: str = "",
         reasons: bool = False,
     ) -> None:
-        self._objectives, self._rungs, self._reasons = objectives, rungs, reasons
+        self._reasons = reasons
         counted, self.set_aside = by_version(evaluations)
-        self._lines = lines = counted.lines
-        config, first = counted.column("config"), counted.column("first")
-        order = np.lexsort((first, config))
-        config, self._places = config[order], counted.places[order]
-        starts = np.flatnonzero(_begins(config))
-        self._starts, self._sizes = starts, np.diff(starts, append=len(config))
-        self._configs = config[starts]
-        ended, taken = lines.ends()
-        self._found = Counts(
-            # One status at a time, which for a million lines saves much memory.
-            np.stack([_sums(ended[self._places, status], starts) for status in Status], axis=1),
-            self._budgets(starts, place),
-            _sums(taken[self._places], starts),
+        # The lines that count: those of a configuration together, in the order of their seeds.
+        counted = counted.at(np.lexsort((counted.column("first"), counted.column("config"))))
+        self._lines, self._places = counted.lines, counted.places
+        columns = _columns(counted, evaluations, place)
+        keys = np.array([self._lines.keys[i] for i in columns.configs.tolist()], "S16")
+        first_to_last = criteria(
+            objectives,
+            rungs,
+            k=columns.counts.k,
+            n=columns.counts.n,
+            number=columns.numbers,
+            epochs_to_solve=columns.counts.epochs_to_solve,
+            costs=partial(self._costs, columns),
         )
-        self._trials, self._numbers = self._proposals(evaluations)
+        self._columns = columns.at(np.lexsort([keys, *list(first_to_last)[::-1]]))
         self._made: dict[int, ConfigResult] = {}
 
-    def _budgets(self, starts: NDArray[np.intp], place: str) -> NDArray[np.int64]:
-        """int64, shape (C,): the epochs; all lines of a configuration must agree."""
-        none = np.iinfo(np.int64).max
-        epochs, width, count = (
-            self._lines.column(name, self._places) for name in ("epochs", "width", "count")
-        )
-        if not len(starts):
-            return epochs
-        judged = count > self._lines.ends()[0][self._places, Status.CRASHED]
-        for values, known, what in (
-            (epochs, epochs >= 0, "blocks of different epochs cannot be merged"),
-            (width, judged, "blocks judged on different rows cannot be merged"),
-        ):
-            least = np.minimum.reduceat(np.where(known, values, none), starts)
-            most = np.maximum.reduceat(np.where(known, values, -1), starts)
-            if (wrong := np.flatnonzero(least < most)).size:
-                key = self._lines.keys[self._configs[wrong[0]]]
-                raise InputError(
-                    f"{what}: {least[wrong[0]]} and {most[wrong[0]]}",
-                    place=f"{place}: config {key}",
-                )
-        budgets = np.maximum.reduceat(epochs, starts)
-        for at in np.flatnonzero(budgets < 0).tolist():  # no line has an outcome
-            given = self._lines.point(int(self._configs[at])).get("epochs")
-            budgets[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
-        return budgets
-
-    def _proposals(self, evaluations: Evaluations) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The number of proposals of each configuration, and its place among the first ones."""
-        final = evaluations.column("final") > 0
-        config, proposal = (evaluations.column(name)[final] for name in ("config", "proposal"))
-        order = np.lexsort((proposal, config))
-        new = _begins(config[order]) | _begins(proposal[order])
-        trials = np.bincount(config[order][new], minlength=len(self._lines.keys))
-        first = np.full(len(self._lines.keys), np.iinfo(np.int64).max)
-        np.minimum.at(first, config, proposal)
-        place = np.empty(len(self._configs), np.int64)
-        place[np.argsort(first[self._configs], kind="stable")] = np.arange(1, len(place) + 1)
-        return trials[self._configs].astype(np.int64), place
-
-    def _criteria(self) -> Iterator[NDArray[Any]]:
-        """See `criteria`; keys decide between configurations that are equal in all of them."""
-        yield from criteria(
-            self._objectives,
-            self._rungs,
-            k=self._found.k,
-            n=self._found.n,
-            number=self._numbers,
-            epochs_to_solve=self._found.epochs_to_solve,
-            costs=self._costs,
-        )
-        yield np.array([self._lines.keys[config] for config in self._configs.tolist()], "S16")
-
-    def _costs(self, objective: Objective) -> NDArray[np.float64]:
+    def _costs(self, columns: _Columns, objective: Objective) -> NDArray[np.float64]:
         """float64, shape (C,): the objective, with the sign that makes less better."""
-        values = self._measured(objective)
+        values = self._measured(columns, objective)
         return -values if objective.maximize else values
 
     def measured(self, objective: Objective) -> NDArray[np.float64]:
         """float64, shape (C,): an objective of each configuration, by all its seeds."""
-        return self._ordered._measured(objective)
+        return self._measured(self._columns, objective)
 
-    def rate_states(self, requirement: Requirement) -> NDArray[np.int64]:
-        """int64, shape (C,): what the search has proven of a required rate; see `rate_state`."""
-        return rate_state(self.counts.k, self.counts.n, self._numbers, requirement)
-
-    def _measured(self, objective: Objective) -> NDArray[np.float64]:
+    def _measured(self, columns: _Columns, objective: Objective) -> NDArray[np.float64]:
         if objective.name == EPOCHS_TO_SOLVE:
-            return np.nan_to_num(self._found.epochs_to_solve, nan=np.inf)
+            return np.nan_to_num(columns.counts.epochs_to_solve, nan=np.inf)
         if objective.name == SECONDS:
-            return np.array([self._seconds(i) for i in range(len(self._configs))])
+            return np.array([self._seconds(lines) for lines in self._lines_of(columns)])
         if objective.number is None:
-            points = map(self._lines.point, self._configs.tolist())
+            points = map(self._lines.point, columns.configs.tolist())
             return np.array([as_float(point[objective.name]) for point in points])
-        name, count = objective.number, len(self._configs)
-        numbers = (
-            [self._lines.numbers(line, name) for line in self._lines_of(i)] for i in range(count)
-        )
-        costs = (statistic_value(objective, np.concatenate(parts)) for parts in numbers)
-        return np.fromiter(costs, float, count)
+        values = np.empty(len(columns.configs))
+        for i, lines in enumerate(self._lines_of(columns)):
+            numbers = [self._lines.numbers(line, objective.number) for line in lines]
+            values[i] = statistic_value(objective, np.concatenate(numbers))
+        return values
+
+    def _seconds(self, lines: list[int]) -> float:
+        sizes = self._lines.column("count")[lines].tolist()
+        seconds = self._lines.column("seconds")[lines].tolist()
+        return seconds_of_seed((s / n, n) for s, n in zip(seconds, sizes, strict=True))
 
     @property
     def seconds(self) -> NDArray[np.float64]:
         """float64, shape (C,): training time of each configuration."""
-        count = range(len(self._ordered._configs))
-        return np.array([sum(self._lines.seconds[i] for i in self._lines_of(at)) for at in count])
+        seconds = self._lines.column("seconds")
+        return np.array([seconds[lines].sum() for lines in self._lines_of(self._columns)])
 
-    def _seconds(self, at: int) -> float:
-        lines = self._lines_of(at)
-        sizes = self._lines.column("count", np.array(lines, np.int64)).tolist()
-        return seconds_of_seed(
-            (self._lines.seconds[line] / n, n) for line, n in zip(lines, sizes, strict=True)
-        )
+    def rate_states(self, requirement: Requirement) -> NDArray[np.int64]:
+        """int64, shape (C,): what the search has proven of a required rate; see `rate_state`."""
+        return rate_state(self.counts.k, self.counts.n, self._columns.numbers, requirement)
 
-    def _lines_of(self, at: int) -> list[int]:
-        start = self._starts[at]
-        lines: list[int] = self._places[start : start + self._sizes[at]].tolist()
-        return lines
-
-    def _take(self, places: NDArray[np.int64]) -> None:
-        self._found, self._made = self._found.at(places), {}
-        for name in ("_starts", "_sizes", "_configs", "_trials", "_numbers"):
-            setattr(self, name, getattr(self, name)[places])
-
-    @cached_property
-    def _ordered(self) -> ConfigResults:
-        """Self, after sorting its columns."""
-        self._take(np.lexsort(list(self._criteria())[::-1]))
-        return self
-
-    @property
-    def leader(self) -> ConfigResult | None:
-        """The first configuration, found without sorting the others."""
-        tied = np.arange(len(self._configs))
-        for column in self._criteria():
-            if tied.size > 1:
-                tied = tied[column[tied] == np.sort(column[tied])[0]]
-        return self._result(int(tied[0])) if tied.size else None
+    def _lines_of(self, columns: _Columns) -> Iterator[list[int]]:
+        """The lines of each configuration."""
+        for start, size in zip(columns.starts.tolist(), columns.sizes.tolist(), strict=True):
+            yield self._places[start : start + size].tolist()
 
     @property
     def counts(self) -> Counts:
         """The counts of all configurations."""
-        return self._ordered._found
+        return self._columns.counts
 
     @property
     def configs(self) -> NDArray[np.int64]:
         """int64, shape (C,): index of each configuration in `JournalLines.keys`."""
-        return self._ordered._configs
+        return self._columns.configs
 
     @property
     def trials(self) -> NDArray[np.int64]:
         """int64, shape (C,): number of proposals that led to each configuration."""
-        return self._ordered._trials
+        return self._columns.trials
 
-    @cached_property
+    @property
     def keys(self) -> list[str]:
         """The keys of all configurations."""
         return [self._lines.keys[config] for config in self.configs.tolist()]
@@ -392,34 +350,25 @@ class ConfigResults(Sequence[ConfigResult]):
         """A parameter's value in each configuration; `missing` where it has none."""
         return self._lines.values(name, self.configs, missing)
 
-    @cached_property
+    @property
     def detailed(self) -> bool:
         """Whether any seed has details: numbers of its own, or a reason why it failed."""
         return bool(self._lines.details) or (self._reasons and bool(self._lines.errors))
 
     def seeds(self, places: NDArray[np.int64]) -> Seeds:
         """The seeds of some configurations, in columns."""
-        starts, sizes = self._ordered._starts[places], self._sizes[places]
-        lines = self._places[_spans(starts, sizes)]
-        return Seeds(self._lines, lines, np.repeat(np.arange(len(sizes)), sizes))
-
-    def _result(self, at: int) -> ConfigResult:
-        config = int(self._configs[at])
-        lines = self._lines_of(at)
-        outcome = self._lines.outcome(lines, int(self._found.epochs[at]), reasons=self._reasons)
-        point = self._lines.point(config)
-        return ConfigResult(point, point.key, outcome, int(self._trials[at]))
+        chosen = self._columns.at(places)
+        lines = [line for lines in self._lines_of(chosen) for line in lines]
+        return Seeds(self._lines, lines, np.repeat(np.arange(len(places)), chosen.sizes))
 
     def chosen(self, places: NDArray[np.int64]) -> ConfigResults:
         """The results at some places."""
-        chosen = copy.copy(self._ordered)
-        chosen.__dict__.pop("keys", None)
-        chosen.__dict__["_ordered"] = chosen
-        chosen._take(places)
+        chosen = copy.copy(self)
+        chosen._columns, chosen._made = self._columns.at(places), {}
         return chosen
 
     def __len__(self) -> int:
-        return len(self._configs)
+        return len(self._columns.configs)
 
     @overload
     def __getitem__(self, place: int) -> ConfigResult: ...
@@ -428,112 +377,160 @@ class ConfigResults(Sequence[ConfigResult]):
     def __getitem__(self, place: int | slice) -> ConfigResult | tuple[ConfigResult, ...]:
         if isinstance(place, slice):
             return tuple(self[i] for i in range(*place.indices(len(self))))
-        at = range(len(self._ordered))[place]
-        if at not in self._made:
-            result = self._result(at)
-            if len(self) > KEPT_CONFIGS:
-                return result
+        at = range(len(self))[place]
+        if at in self._made:
+            return self._made[at]
+        one = self._columns.at(np.array([at]))
+        [lines] = self._lines_of(one)
+        point = self._lines.point(int(one.configs[0]))
+        epochs = int(one.counts.epochs[0])
+        outcome = self._lines.outcome(lines, epochs, reasons=self._reasons)
+        result = ConfigResult(point, point.key, outcome, int(one.trials[0]))
+        if len(self) <= KEPT_CONFIGS:
             self._made[at] = result
-        return self._made[at]
+        return result
 
 
 KEPT_CONFIGS = 20_000
 """Maximum number of configurations whose objects are kept: a million would fill the memory."""
 
 
-def _sums(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[Any]:
-    """Sums of the groups that begin at `starts`, in the type of the values."""
-    return np.add.reduceat(values, starts, dtype=values.dtype) if len(starts) else values
+def _columns(lines: Evaluations, evaluations: Evaluations, place: str) -> _Columns:
+    """The results of all configurations, by their index in the lines' keys.
+
+    Args:
+        lines: that count, those of a configuration together.
+        evaluations: all of the search.
+        place: the journal, for messages.
+    """
+    config = lines.column("config")
+    starts = np.flatnonzero(_begins(config))
+    statuses = [_sums(lines.column(status.label), starts) for status in Status]
+    counts = Counts(
+        np.stack(statuses, axis=1).astype(np.int32),
+        _budgets(lines, starts, place),
+        _sums(lines.column("epochs_solved"), starts),
+    )
+    sizes = np.diff(starts, append=len(config))
+    trials, numbers = _proposals(evaluations)
+    return _Columns(config[starts], starts, sizes, trials, numbers, counts)
 
 
-def _spans(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The concatenated ranges from each start, with these sizes."""
-    if len(sizes) and sizes.min() == sizes.max():
-        return (starts[:, None] + np.arange(sizes[0])).ravel()
-    before = np.cumsum(sizes) - sizes
-    return np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
+def _proposals(evaluations: Evaluations) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each configuration the number of its proposals, and its place among the first ones.
+
+    Both have shape (C,), for the configurations with a final line, by their index in the keys.
+    """
+    final = evaluations.where(evaluations.column("final") > 0)
+    pairs = np.unique(np.stack([final.column("config"), final.column("proposal")]), axis=1)
+    starts = np.flatnonzero(_begins(pairs[0]))
+    numbers = np.empty(len(starts), np.int64)
+    numbers[np.argsort(pairs[1][starts], kind="stable")] = np.arange(1, len(starts) + 1)
+    return np.diff(starts, append=len(pairs[0])), numbers
+
+
+def _budgets(lines: Evaluations, starts: NDArray[np.intp], place: str) -> NDArray[np.int64]:
+    """int64, shape (C,): the epochs; all lines of a configuration must agree."""
+    none = np.iinfo(np.int64).max
+    config, epochs, width = map(lines.column, ("config", "epochs", "width"))
+    if not len(starts):
+        return epochs
+    judged = lines.column("count") > lines.column(Status.CRASHED.label)
+    for values, known, what in (
+        (epochs, epochs >= 0, "blocks of different epochs cannot be merged"),
+        (width, judged, "blocks judged on different rows cannot be merged"),
+    ):
+        least = np.minimum.reduceat(np.where(known, values, none), starts)
+        most = np.maximum.reduceat(np.where(known, values, -1), starts)
+        if (wrong := np.flatnonzero(least < most)).size:
+            key = lines.lines.keys[config[starts[wrong[0]]]]
+            raise InputError(
+                f"{what}: {least[wrong[0]]} and {most[wrong[0]]}",
+                place=f"{place}: config {key}",
+            )
+    budgets = np.maximum.reduceat(epochs, starts)
+    for at in np.flatnonzero(budgets < 0).tolist():  # no line has an outcome
+        given = lines.lines.point(int(config[starts[at]])).get("epochs")
+        budgets[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
+    return budgets
+
+
+def _sums(values: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.int64]:
+    """int64: the sums of the groups that begin at `starts`."""
+    sums: NDArray[np.int64] = np.add.reduceat(values, starts) if len(starts) else values
+    return sums
 
 
 class Seeds:
     """The seeds of some lines of a journal, in columns, one configuration after the other.
 
+    Args:
+        lines: of the journal.
+        chosen: the indices of L lines.
+        config: int64, shape (L,): to which configuration each belongs.
+
     Attributes:
-        config: int64, shape (S,): 0 for the first configuration, 1 for the next, ...
+        config: int64, shape (S,): the configuration of each seed.
         seed: int64, shape (S,): ascending within a configuration.
         status: uint8, shape (S,): a `Status` for each.
     """
 
     def __init__(
-        self, lines: JournalLines, places: NDArray[np.int64], config: NDArray[np.int64]
+        self, lines: JournalLines, chosen: Sequence[int], config: NDArray[np.int64]
     ) -> None:
-        self._lines, self._places = lines, places
-        first, self._sizes, at, known = (
-            lines.column(name, places) for name in ("first", "count", "seeds_at", "outcome")
-        )
+        self._arrays = [lines.seeds(line) for line in chosen]
+        self._sizes = np.array([arrays.count for arrays in self._arrays], np.int64)
+        first = lines.column("first")[np.array(chosen, np.int64)]
+        before = np.cumsum(self._sizes) - self._sizes
         self.config = np.repeat(config, self._sizes)
-        self.seed = _spans(first, self._sizes)
-        self._at, self._has = at, known > 0
-        self.status = self._column("status", Status.CRASHED)
+        self.seed = np.arange(len(self.config)) + np.repeat(first - before, self._sizes)
+        self.status: NDArray[np.uint8] = np.frombuffer(self._bytes("status"), "u1")
 
-    def _column(self, name: str, none: float) -> NDArray[Any]:
-        has, sizes = self._has, self._sizes
-        taken = _taken(self._lines.seeds(name), self._at[has], sizes[has])
-        if has.all():
-            return taken
-        found = np.full(self.seed.shape, none, taken.dtype)
-        found[np.repeat(has, sizes)] = taken
-        return found
+    def _bytes(self, array: SeedArray) -> bytes:
+        return b"".join([arrays.bytes_of(array) for arrays in self._arrays])
 
     @property
     def solved_epoch(self) -> NDArray[np.int32]:
         """int32, shape (S,)."""
-        return self._column("solved_epoch", 0)
+        return np.frombuffer(self._bytes("solved_epoch"), "<i4")
 
     @property
     def final_loss(self) -> NDArray[np.float32]:
         """float32, shape (S,)."""
-        return self._column("final_loss", np.nan)
+        return np.frombuffer(self._bytes("final_loss"), "<f4")
 
     def patterns(self) -> tuple[NDArray[np.int32], list[str]]:
         """A code for each seed (any for a crashed one), and the pattern of each code."""
-        width, at, known = (
-            self._lines.column(name, self._places) for name in ("width", "bits_at", "outcome")
-        )
-        width = np.where(known > 0, width, 0)
+        widths = np.array([arrays.width for arrays in self._arrays], np.int64)
         codes, patterns = np.zeros(self.status.shape, np.int32), list[str]()
-        for bits in np.unique(width).tolist():
-            mine, row = width == bits, (bits + 7) // 8
-            count = int(self._sizes[mine].sum())
-            packed = _taken(self._lines.seeds("bits"), at[mine], self._sizes[mine] * row)
-            own_codes, names = _codes(packed.reshape(count, row), bits)
+        for width in np.unique(widths).tolist():
+            mine = widths == width
+            bits = b"".join(
+                [self._arrays[i].bytes_of("predictions") for i in np.flatnonzero(mine).tolist()]
+            )
+            own_codes, names = _codes(bits, width)
             codes[np.repeat(mine, self._sizes)] = own_codes + len(patterns)
             patterns += names
         return codes, patterns
 
 
-def _taken(
-    values: NDArray[Any], starts: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> NDArray[Any]:
-    """The values in the ranges from each start, with these sizes."""
-    if len(sizes) and sizes.min() == sizes.max() > 0:  # as rows, ten times as fast
-        return sliding_window_view(values, sizes[0])[starts].ravel()
-    return values[_spans(starts, sizes)]
+def _codes(bits: bytes, width: int) -> tuple[Any, list[str]]:
+    """A code for each row of packed bits, and the pattern of each code, in their order."""
+    import pyarrow as pa
 
-
-def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
-    """A code for each row of packed bits, and the pattern of each code."""
     if width == 0:
         return 0, [""]
-    whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0] if packed.shape[1] > 1 else None
-    if whole is None:  # at most 256 patterns: counting is faster than sorting
-        present = np.bincount(packed[:, 0], minlength=256) > 0
-        unique = np.flatnonzero(present).astype(np.uint8)
-        inverse = (np.cumsum(present, dtype=np.int32) - np.int32(1))[packed[:, 0]]
-    else:
-        unique, inverse = np.unique(whole, return_inverse=True)
-    bits = np.unpackbits(unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=width)
-    texts = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
-    return inverse.astype(np.int32, copy=False), texts
+    row = (width + 7) // 8
+    rows = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(row), len(bits) // row, [None, pa.py_buffer(bits)]
+    )
+    encoded = rows.dictionary_encode()
+    known = np.frombuffer(b"".join(encoded.dictionary.to_pylist()), np.uint8).reshape(-1, row)
+    order = np.lexsort(known.T[::-1])
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order))
+    texts = np.unpackbits(known[order], axis=1, count=width) + np.uint8(ord("0"))
+    return place[encoded.indices.to_numpy()], [text.tobytes().decode() for text in texts]
 
 
 SEED_ROWS = 1 << 18

@@ -72,7 +72,7 @@ def _certificate(run: Run) -> CertificateState:
     purposes = [lines.purposes[line] for line in mine]
     planned_near = [purpose.seeds for purpose in purposes if purpose.kind == "neighbourhood"]
     near = max(planned_near, default=attempt.seeds)
-    done = int(lines.column("count", np.array(mine)).sum())
+    done = int(lines.column("count")[mine].sum())
     planned = purposes[-1].finalists * attempt.seeds + purposes[-1].neighbours * near
     if attempt.min_rate is not None:  # its number of seeds is known at its end
         planned = done if attempt.complete else max(done, attempt.seeds)
@@ -266,14 +266,14 @@ def _pace(run: Run, final: Evaluations) -> Pace | None:
 
 def _last_error(search: Evaluations) -> str | None:
     """The reason of the last crashed seed, or of the last attempt without an outcome."""
-    lines, counts = search.lines, search.lines.ends()[0]
+    lines, crashed_seeds = search.lines, search.lines.column(Status.CRASHED.label)
     for line in sorted(lines.errors.keys() | lines.details.keys(), reverse=True):
         why = lines.errors.get(line)
         if line in lines.purposes:
             continue
         if why is not None and (is_failure(why) or is_void(why)):
             return why
-        if line in lines.details and counts[line, Status.CRASHED]:
+        if line in lines.details and crashed_seeds[line]:
             outcome = lines.outcome([line], 0)
             crashed = set(outcome.seeds[outcome.status == Status.CRASHED].tolist())
             reasons = [why for seed, why in outcome.details.failed.items() if seed in crashed]
@@ -605,7 +605,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     path, manifest, search = run.path, run.manifest, run.evaluations
     finals = search.column("final") > 0
     final, errors = search.where(finals), search.lines.errors
-    ends = search.lines.ends()[0][final.places]
+    crashed = final.column(Status.CRASHED.label)
     # A proposal is done with its first block; a race may add more.
     first = np.sort(np.unique(final.column("proposal"), return_index=True)[1])
     total = manifest.get("trials")
@@ -653,9 +653,9 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         seconds_left=left,
         best=_leader(run),
         without_outcome=int((final.column("outcome") == 0).sum()),
-        crashed=int((ends[:, Status.CRASHED] > 0).sum()),
-        crashed_seeds=int(ends[:, Status.CRASHED].sum()),
-        diverged_seeds=int(ends[:, Status.DIVERGED].sum()),
+        crashed=int((crashed > 0).sum()),
+        crashed_seeds=int(crashed.sum()),
+        diverged_seeds=int(final.column(Status.DIVERGED.label).sum()),
         retried=sum(is_failure(errors[line]) for line in retries),
         last_error=_last_error(search),
         certificate=_certificate(run),
@@ -671,7 +671,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
 
 
 def _leader(run: Run) -> Leader | None:
-    best = run.results.leader
+    best = run.results[0] if run.results else None
     if best is None:
         return None
     outcome = best.outcome

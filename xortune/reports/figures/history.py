@@ -16,7 +16,6 @@ from xortune.core.outcome import wilson
 from xortune.reports.drawing.model import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.figures.common import DRAWN_POINTS, described, finished, plot_of, sampled
 from xortune.runs.certificate import Certificate
-from xortune.runs.evaluation import LINES_AT_ONCE
 from xortune.runs.manifest import CERTIFIED, sessions_of
 from xortune.runs.results import by_version
 from xortune.runs.run import Run
@@ -58,6 +57,10 @@ def optimization_history(run: Run, *, running: bool = False) -> Plot:
         certified=certificate.best if certificate and len(layers) > len(dots) + 1 else None,
         confidence=certificate and f"{number(certificate.confidence)}{certificate.scope}",
     )
+
+
+LINES_AT_ONCE = 100_000
+"""Lines whose intervals are computed at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True)
