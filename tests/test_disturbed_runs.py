@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import shutil
 import threading
@@ -48,9 +49,9 @@ def disturbed(tmp_path, space, monkeypatch):
                     acts.pop()(run)
             wait(self)
 
-        def look(self, look=Guard.look):
+        def look(self, size, look=Guard.look):
             with ACT:
-                return look(self)
+                return look(self, size)
 
         monkeypatch.setattr(Guard, "look", look)
         without_ray(monkeypatch.setattr, pause=0.1)
@@ -70,10 +71,10 @@ def disturbed(tmp_path, space, monkeypatch):
 def goes_on(tmp_path, space, monkeypatch, undisturbed):
     """The run, continued: it is as one that nobody disturbed."""
 
-    def resume(run=tmp_path / "run"):
+    def resume(run=tmp_path / "run", least=3):
         assert status(run).state == "stopped"
         before = len(xt.load_run(run).evaluations)
-        assert before >= 3
+        assert before >= least
         without_ray(monkeypatch.setattr)
         seen = []
         after = xt.search(space, output=run, resume=True, listener=progress(seen.append))
@@ -115,6 +116,14 @@ def test_a_journal_that_is_replaced_or_removed_is_kept_beside(disturbed, goes_on
     goes_on()
 
 
+def test_a_journal_that_is_shortened_ends_the_search(disturbed, goes_on):
+    def shorten(run):
+        os.truncate(run / JOURNAL, (run / JOURNAL).read_bytes().index(b"\n") + 1)
+
+    assert f"{JOURNAL}: was shortened" in disturbed(shorten)
+    goes_on(least=1)
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "space.yaml"])
 def test_what_is_removed_beside_the_journal_is_written_again(disturbed, goes_on, name):
     assert f"{name}: was removed" in disturbed(without(name))
@@ -126,8 +135,8 @@ def test_a_run_that_is_removed_again_after_it_was_kept_loses_nothing(
 ):
     once = []
 
-    def look(self, look=Guard.look):
-        found = look(self)
+    def look(self, size, look=Guard.look):
+        found = look(self, size)
         if found is not None and not once:
             once.append(found)
             removed(tmp_path / "run")  # as `rm -r` does that has not ended yet

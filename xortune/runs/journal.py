@@ -1,4 +1,11 @@
-"""The journal of a run: append-only, one line of JSON for each evaluated block of seeds."""
+"""The journal of a run: append-only, one line of JSON for each evaluated block of seeds.
+
+This file reads it (`JournalReader`, `read`), appends to it (`Journal`), and watches that nobody
+replaces it meanwhile (`Guard`). What a line holds is in `runs.evaluation`.
+
+A whole line ends in a newline. A crash may tear the last line: readers ignore a line without its
+newline, and the next writer cuts it off.
+"""
 
 from __future__ import annotations
 
@@ -23,103 +30,7 @@ from xortune.runs.lock import RunLock, held
 from xortune.runs.store import as_path, replace_file, segment_writer
 
 # -------------------------------------------------------------------------------------------------
-# Detects that a run's files are replaced, removed or moved while a search writes to them.
-#
-# A process goes on writing to a file whose name was taken by another file: its lines are lost when
-# it ends. So whoever syncs the journal checks that the file still has its name; otherwise the
-# search stops, and all lines are kept in a file beside it.
-
-BESIDE = ("manifest.json", "space.yaml")
-"""The other files without which a run cannot be resumed."""
-
-
-class Guard:
-    """Watches an open journal and the files beside it."""
-
-    def __init__(self, fd: int, place: str, lock: RunLock | None) -> None:
-        self._fd, self._place, self._shown = fd, Path(os.path.realpath(place)), place
-        writer = f"{os.getpid()}" if lock is None else lock.writer
-        self._kept = self._place.with_name(f"{self._place.stem}.kept-{writer}.jsonl")
-        self._known, self._is_disturbed = _identity(self._place), False
-        self._beside: dict[str, tuple[tuple[int, ...], bytes]] = {}
-        self.look()
-
-    def look(self) -> DisturbedError | None:
-        """Return None if nothing was disturbed; otherwise keep all lines and say what happened.
-
-        The caller holds the lock under which lines are written.
-        """
-        removed = [name for name in BESIDE if not self._remember(name)]
-        self._is_disturbed |= _identity(self._place) != self._known
-        try:
-            if self._is_disturbed:
-                self._keep()
-            for name in removed:
-                self._place.with_name(name).write_bytes(self._beside[name][1])
-        except OSError as error:
-            return DisturbedError(
-                "was replaced, removed or moved while this search wrote to it, and its lines could "
-                f"not be kept ({error.strerror})",
-                place=self._shown,
-                fix="make the directory writable; --resume trains the missing seeds again",
-            )
-        if self._is_disturbed:
-            kept = Path(self._shown).with_name(self._kept.name)
-            return DisturbedError(
-                "was replaced, removed or moved while this search wrote to it; what is there now "
-                f"is left as it is, and all lines of this search are in {kept}",
-                place=self._shown,
-                fix=f"rename the right one of the two to {self._place.name}, then --resume",
-            )
-        if removed:
-            return DisturbedError(
-                "was removed while this search wrote to its run; the search has written it again",
-                place=str(self._place.with_name(removed[0])),
-                fix="do not touch the files of a run that is being written; continue with --resume",
-            )
-        return None
-
-    def _remember(self, name: str) -> bool:
-        """Remember the content of a file beside the journal; False if it has been removed."""
-        place = self._place.with_name(name)
-        try:
-            status = place.lstat()
-            known = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-            if name not in self._beside or self._beside[name][0] != known:
-                with open_regular(place) as file:
-                    self._beside[name] = known, file.read()
-        except FileNotFoundError:
-            return name not in self._beside
-        except OSError:  # reported by those who need its content
-            pass
-        return True
-
-    def _keep(self) -> None:
-        """Write all lines to the file beside the journal."""
-        self._kept.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.dup(self._fd), "rb") as lines:
-            lines.seek(0)
-            replace_file(self._kept, lambda file: shutil.copyfileobj(lines, file))
-        self._kept.chmod(os.fstat(self._fd).st_mode & 0o777)
-
-
-def _identity(place: Path) -> tuple[int, int] | None:
-    try:
-        status = place.lstat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-# -------------------------------------------------------------------------------------------------
-# A whole line ends in a newline. Readers ignore a last line without one, torn off by a crash; the
-# next writer cuts it off.
-
-HELD_SECONDS = 0.01
-"""Minimum time between two checks that this driver holds the run: a batch's lines come at once."""
-
-FSYNC_SECONDS = 0.2
-"""Maximum time until an appended line is on the disk, about, while lines keep coming."""
+# Reading.
 
 
 class JournalReader:
@@ -142,7 +53,7 @@ class JournalReader:
     def _begin(self) -> None:
         self.lines, self.size, self.torn = JournalLines(), 0, False
         self.written: float | None = None
-        self._file: tuple[int, int] | None = None
+        self._file: os.stat_result | None = None
 
     def read_on(self) -> Evaluations:
         """Read the whole lines appended since the last call; all lines if the file was replaced.
@@ -156,15 +67,15 @@ class JournalReader:
                 file = open_regular(self._path)
             except FileNotFoundError:
                 self._begin()
-                return Evaluations(self.lines, np.arange(0))
+                return Evaluations(self.lines)
         with file, reading(self._path):
-            status = os.fstat(file.fileno())
-            identity = (status.st_dev, status.st_ino)
-            if self._file not in (None, identity) or status.st_size < self.size:
+            if self._is_another(os.fstat(file.fileno())):
                 self._begin()
-            self._file, self.written, known = identity, status.st_mtime, len(self.lines)
+            self._file = os.fstat(file.fileno())
+            self.written = self._file.st_mtime
+            known = len(self.lines)
             try:
-                self._take(file)
+                self._take_lines(file)
                 if len(self.lines) > known:
                     refuse_seeds_twice(self.lines, self._path)
             except InputError:
@@ -174,8 +85,13 @@ class JournalReader:
                 return self.read_on()  # the file was cut and written again: read all of it
         return Evaluations(self.lines, np.arange(known, len(self.lines)))
 
-    def _take(self, file: BinaryIO) -> None:
-        """Read the whole lines."""
+    def _is_another(self, now: os.stat_result) -> bool:
+        """Whether the file was replaced or shortened since the last call."""
+        known = self._file
+        return known is not None and (not os.path.samestat(known, now) or now.st_size < self.size)
+
+    def _take_lines(self, file: BinaryIO) -> None:
+        """Take the whole lines behind those that were read."""
         file.seek(self.size)
         self.torn = False
         for line in file:
@@ -222,6 +138,36 @@ def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
         )
 
 
+def torn(path: str | os.PathLike[str]) -> int:
+    """Bytes after the last whole line; a search that appends may be writing them."""
+    with reading(Path(path)), open_regular(path) as file:
+        whole = _whole_lines(file.fileno())
+        return os.fstat(file.fileno()).st_size - whole
+
+
+def _whole_lines(fd: int) -> int:
+    """The offset behind the last newline, read from the end."""
+    end, step = os.fstat(fd).st_size, 1 << 16
+    while end > 0:
+        start = max(0, end - step)
+        os.lseek(fd, start, os.SEEK_SET)
+        newline = os.read(fd, end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+# -------------------------------------------------------------------------------------------------
+# Appending.
+
+HELD_SECONDS = 0.01
+"""Minimum time between two checks that this driver holds the run: a batch's lines come at once."""
+
+FSYNC_SECONDS = 0.2
+"""Maximum time until an appended line is on the disk, about, while lines keep coming."""
+
+
 class Journal:
     """A journal that is open for appending; a context manager.
 
@@ -236,8 +182,8 @@ class Journal:
             announce(evaluation)
 
     and call `journal.sync()` at the end. Nothing settles any more after the disk has failed, or
-    somebody has replaced or removed the file (see the top of this module). For a run in an object
-    store a line settles when it is in the store; see `runs.store`.
+    somebody has replaced or removed the file (see `Guard`). For a run in an object store a line
+    settles when it is in the store; see `runs.store`.
 
     Opening it cuts a torn last line.
 
@@ -263,42 +209,34 @@ class Journal:
         lock: RunLock | None = None,
         on_message: Callable[[str], None] | None = None,
     ) -> None:
-        place = self._place = os.fspath(path)
-        self._fingerprint, self._lock = fingerprint, lock
-        self.appended = self._settled = 0
-        self._synced = self._held = -math.inf
+        self._place, self._fingerprint, self._lock = os.fspath(path), fingerprint, lock
+        self.appended = self._synced = 0  # numbers of lines
         self._failure: InputError | None = None
+        self._held_at = self._synced_at = -math.inf
         self._closing = False
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # of what the thread waits for
         self._syncing = threading.Lock()  # held by whoever syncs
         self._writing = threading.Lock()  # held while a line is written
         self._thread: threading.Thread | None = None
-        new = not os.path.exists(place)  # noqa: PTH110  # raises nothing for a NUL
-        # O_NOFOLLOW: a link might lead to a file outside of the run.
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        with writing(Path(place), fix=None):
-            fd = self._fd = os.open(path, flags, 0o666)
+        with writing(Path(self._place), fix=None):
+            self._file, self._size, dropped = _opened(self._place)
             try:
-                whole = _whole_lines(fd)
-                if dropped := os.fstat(fd).st_size - whole:
-                    os.ftruncate(fd, whole)
-                if new:
-                    _sync_folders(place)
-                self._guard = Guard(fd, place, lock)
+                writer = f"{os.getpid()}" if lock is None else lock.writer
+                self._guard = Guard(self._file, self._place, writer)
                 self._segments = segment_writer(as_path(path))
             except BaseException:
-                os.close(fd)
+                os.close(self._file)
                 raise
         if dropped and on_message is not None:
             on_message(
-                f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
-                " held is trained again"
+                f"the last line of {self._place} was torn ({dropped:,} bytes) and is dropped: what"
+                " it held is trained again"
             )
 
     @property
     def settled(self) -> int:
         """How many of the appended lines, the first ones, are on the disk, or in the store."""
-        return self._settled if self._segments is None else self._segments.settled
+        return self._synced if self._segments is None else self._segments.settled
 
     def append(self, evaluation: Evaluation) -> int:
         """Write one line.
@@ -311,9 +249,9 @@ class Journal:
                 sync failed, or this driver has lost the run.
         """
         self._refuse_after_failure()
-        if self._lock is not None and time.monotonic() - self._held > HELD_SECONDS:
+        if self._lock is not None and time.monotonic() - self._held_at > HELD_SECONDS:
             self._lock.check()
-            self._held = time.monotonic()
+            self._held_at = time.monotonic()
         now = min(max(int(time.time()), 0), MAX_TIME)  # clocks can be wrong
         written = None if self._fingerprint is None else (self._fingerprint, now)
         line = encode(evaluation, written).encode("ascii") + b"\n"
@@ -331,18 +269,19 @@ class Journal:
         return self.appended
 
     def _write(self, line: bytes) -> None:
-        before = os.fstat(self._fd).st_size
+        before, rest = os.fstat(self._file).st_size, line
         try:
-            while line:
-                line = line[os.write(self._fd, line) :]
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
         except BaseException as error:  # also an interrupt between two halves
             try:
-                os.ftruncate(self._fd, before)  # the next line must not continue half a line
+                os.ftruncate(self._file, before)  # the next line must not continue half a line
             except OSError as cut:
                 self._failure = self._disk_error("half a line could not be removed", cut)
             if isinstance(error, OSError):
                 raise self._disk_error("cannot be written", error) from None
             raise
+        self._size += len(line)
 
     def hurry(self) -> None:
         """After an interrupt: wait for the store for some seconds only."""
@@ -367,7 +306,7 @@ class Journal:
         Raises:
             InputError: the disk or the store failed, now or before.
         """
-        if self._fd < 0:
+        if self._file < 0:
             return
         with self._changed:
             self._closing = True
@@ -382,9 +321,9 @@ class Journal:
             self._flush()
             interrupt = error
         if isinstance(self._failure, DisturbedError):  # more files may be gone by now
-            self._failure = self._guard.look() or self._failure
-        os.close(self._fd)
-        self._fd = -1
+            self._failure = self._guard.look(self._size) or self._failure
+        os.close(self._file)
+        self._file = -1
         if self._segments is not None:
             self._segments.close()
         self._refuse_after_failure()
@@ -404,7 +343,7 @@ class Journal:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or self.appended > self.settled)
-                pause = self._synced + FSYNC_SECONDS - time.monotonic()
+                pause = self._synced_at + FSYNC_SECONDS - time.monotonic()
                 if pause > 0:
                     self._changed.wait_for(lambda: self._closing, pause)
                 if self._closing or self._failure is not None:
@@ -419,18 +358,18 @@ class Journal:
             if self._failure is not None:
                 return
             try:
-                if appended != self._settled:
-                    os.fsync(self._fd)
+                if appended != self._synced:
+                    os.fsync(self._file)
             except OSError as error:
                 # The kernel marks the lost pages as clean: another fsync would seem to succeed.
                 self._failure = self._disk_error("lines could not be written to the disk", error)
             else:
                 with self._writing:
                     # Meanwhile half a line may have been left in the file.
-                    self._failure = self._failure or self._guard.look()
+                    self._failure = self._failure or self._guard.look(self._size)
                 if self._failure is None:
-                    self._settled = appended
-            self._synced = time.monotonic()
+                    self._synced = appended
+            self._synced_at = time.monotonic()
 
     def _disk_error(self, problem: str, error: OSError) -> InputError:
         fix = "when the disk is well again, continue with --resume; what is in the file is kept"
@@ -458,27 +397,22 @@ class Journal:
         self.close()
 
 
-@contextmanager
-def held_journal(
-    path: Path, fingerprint: str, *, on_message: Callable[[str], None] | None = None
-) -> Iterator[Journal]:
-    """Hold a run and open its journal for appending; see `Journal`.
-
-    Raises:
-        InputError: another process holds the run, or it cannot be written.
-    """
-    with (
-        held(path.parent, on_message=on_message) as lock,
-        Journal(path, fingerprint=fingerprint, lock=lock, on_message=on_message) as journal,
-    ):
-        yield journal
-
-
-def torn(path: str | os.PathLike[str]) -> int:
-    """Bytes after the last whole line; a search that appends may be writing them."""
-    with reading(Path(path)), open_regular(path) as file:
-        whole = _whole_lines(file.fileno())
-        return os.fstat(file.fileno()).st_size - whole
+def _opened(place: str) -> tuple[int, int, int]:
+    """Open or create a journal; return it, its size, and that of the torn line that was cut off."""
+    is_new = not os.path.exists(place)  # noqa: PTH110  # raises nothing for a NUL
+    # O_NOFOLLOW: a link might lead to a file outside of the run.
+    file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    try:
+        whole = _whole_lines(file)
+        torn = os.fstat(file).st_size - whole
+        if torn:
+            os.ftruncate(file, whole)
+        if is_new:
+            _sync_folders(place)
+    except BaseException:
+        os.close(file)
+        raise
+    return file, whole, torn
 
 
 def _sync_folders(place: str) -> None:
@@ -497,14 +431,115 @@ def _sync_folders(place: str) -> None:
             os.close(fd)
 
 
-def _whole_lines(fd: int) -> int:
-    """The offset behind the last newline, read from the end."""
-    end, step = os.fstat(fd).st_size, 1 << 16
-    while end > 0:
-        start = max(0, end - step)
-        os.lseek(fd, start, os.SEEK_SET)
-        newline = os.read(fd, end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
+@contextmanager
+def held_journal(
+    path: Path, fingerprint: str, *, on_message: Callable[[str], None] | None = None
+) -> Iterator[Journal]:
+    """Hold a run and open its journal for appending; see `Journal`.
+
+    Raises:
+        InputError: another process holds the run, or it cannot be written.
+    """
+    with (
+        held(path.parent, on_message=on_message) as lock,
+        Journal(path, fingerprint=fingerprint, lock=lock, on_message=on_message) as journal,
+    ):
+        yield journal
+
+
+# -------------------------------------------------------------------------------------------------
+# Somebody else at the files of a run.
+
+BESIDE = ("manifest.json", "space.yaml")
+"""The files beside the journal without which a run cannot be resumed."""
+
+DO_NOT_TOUCH = "do not touch the files of a run that is being written"
+
+
+class Guard:
+    """Notices that somebody replaces, removes, moves or shortens a run's files while it is written.
+
+    A process goes on writing to a file whose name another file has taken, and these lines would be
+    gone with the process. So whoever syncs the journal looks whether the open file still has its
+    name and its lines. If not, the search stops. What it still has is written beside the journal:
+    the lines of the open file into one new file, and a removed manifest or space in its place.
+
+    Args:
+        file: the open journal.
+        place: its path.
+        writer: a name for this search, which no other search of the run has.
+    """
+
+    def __init__(self, file: int, place: str, writer: str) -> None:
+        self._file, self._shown, self._place = file, Path(place), Path(os.path.realpath(place))
+        self._kept = f"{self._place.stem}.kept-{writer}.jsonl"
+        self._beside: dict[str, bytes] = {}
+        self.look(0)
+
+    def look(self, size: int) -> DisturbedError | None:
+        """Return None if nothing was disturbed; otherwise write what is left, and say what it is.
+
+        The caller holds the lock under which lines are written. The journal had `size` bytes.
+        """
+        removed = [name for name in BESIDE if self._is_removed(name)]
+        has_name = self._has_name()
+        try:
+            if not has_name:
+                self._keep_lines()
+            for name in removed:
+                self._place.with_name(name).write_bytes(self._beside[name])
+        except OSError as error:
+            return DisturbedError(
+                "was replaced, removed or moved while this search wrote to it, and its lines could "
+                f"not be kept ({error.strerror})",
+                place=str(self._shown),
+                fix="make the directory writable; --resume trains the missing seeds again",
+            )
+        if not has_name:
+            return DisturbedError(
+                "was replaced, removed or moved while this search wrote to it; what is there now "
+                "is left as it is, and all lines of this search are in "
+                f"{self._shown.with_name(self._kept)}",
+                place=str(self._shown),
+                fix=f"rename the right one of the two to {self._place.name}, then --resume",
+            )
+        if os.fstat(self._file).st_size < size:
+            return DisturbedError(
+                "was shortened while this search wrote to it: lines that were in it are gone",
+                place=str(self._shown),
+                fix="restore the file if you have a copy; --resume trains the missing seeds again",
+            )
+        if removed:
+            return DisturbedError(
+                "was removed while this search wrote to its run; the search has written it again",
+                place=str(self._shown.with_name(removed[0])),
+                fix=f"{DO_NOT_TOUCH}; continue with --resume",
+            )
+        return None
+
+    def _has_name(self) -> bool:
+        """Whether the open journal is still the file at its path."""
+        try:
+            return os.path.samestat(os.fstat(self._file), self._place.lstat())
+        except OSError:
+            return False
+
+    def _is_removed(self, name: str) -> bool:
+        """Whether a file beside the journal has been removed; otherwise remember its content."""
+        try:
+            with open_regular(self._place.with_name(name)) as file:
+                self._beside[name] = file.read()
+        except FileNotFoundError:
+            return name in self._beside
+        except OSError:  # reported by those who need its content
+            pass
+        return False
+
+    def _keep_lines(self) -> None:
+        """Copy the open file, which may have no name any more, to one beside the journal."""
+        kept = self._place.with_name(self._kept)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.dup(self._file), "rb") as lines:
+            lines.seek(0)
+            replace_file(kept, lambda file: shutil.copyfileobj(lines, file))
+        kept.chmod(os.fstat(self._file).st_mode & 0o777)
