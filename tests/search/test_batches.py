@@ -32,7 +32,12 @@ from xortune.driver.batches import (
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import FreshSeeds, Record, run
 from xortune.driver.optuna_study import STARTUP
-from xortune.driver.propose import LEARNING, RANDOM_EVERY, proposer_for
+from xortune.driver.propose import (
+    LEARNING,
+    RANDOM_EVERY,
+    RANDOM_EVERY_OF_COUNTS,
+    proposer_for,
+)
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.spaces.model import rungs_up_to
@@ -482,7 +487,8 @@ def test_what_is_foreseen_is_what_is_proposed(sampler):
         seen = SeedSummary(number * 7 % 11, 11, 100 * number)
         proposer.learn(number, point, seen)
         proposer.see(point, seen)
-    drawn = {n for n in range(14) if n < STARTUP or n % RANDOM_EVERY == 0}
+    every = RANDOM_EVERY_OF_COUNTS if sampler == "auto" else RANDOM_EVERY
+    drawn = {n for n in range(14) if n < STARTUP or n % every == 0}
     drawn = drawn if sampler in ("auto", "tpe") else set()
     assert set(foreseen) == (drawn if sampler in LEARNING else set(range(14)))
 

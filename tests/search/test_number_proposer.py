@@ -16,7 +16,8 @@ from xortune.core.point import Point
 from xortune.driver.optuna_study import STARTUP
 from xortune.driver.propose import (
     FITTED_EACH,
-    RANDOM_EVERY,
+    RANDOM_EVERY_OF_COUNTS,
+    RANDOM_EVERY_OF_NUMBERS,
     ProposalKinds,
     first_seed_values,
     fitted_at,
@@ -93,7 +94,7 @@ def test_proposals_go_where_the_number_is_good(rule, sign):
     space = space_with(rule)
     found = first_proposals(space, 60, sign)
     free = first_proposals(replace(space, search=replace(space.search, sampler="random")), 60)
-    drawn = [n for n in range(60) if n < STARTUP or n % RANDOM_EVERY == 0]
+    drawn = [n for n in range(60) if n < STARTUP or n % RANDOM_EVERY_OF_NUMBERS == 0]
     assert [found[n] for n in drawn] == [free[n] for n in drawn]
     assert len({point.key for point in found}) == 60
     worth = [1 - score(point, 0) for n, point in enumerate(found) if n not in drawn]
@@ -162,7 +163,7 @@ def _replaced(old, new):
 def test_a_numbers_objective_is_learned_too():
     space = parse_space(_replaced("seeds:", "objectives: [score_median]\nseeds:"), "s")
     found = first_proposals(space, 48)
-    later = [score(p, 0) for n, p in enumerate(found) if n >= 24 and n % RANDOM_EVERY]
+    later = [score(p, 0) for n, p in enumerate(found) if n >= 24 and n % RANDOM_EVERY_OF_NUMBERS]
     assert np.nanmedian(later) > np.nanmedian([score(p, 0) for p in found[:STARTUP]]) + 1
 
 
@@ -294,6 +295,7 @@ def test_tpe_of_auto_is_guarded_too():
         seen = SeedSummary(int(point == other and number % 5 == 0), 1, 10)
         proposer.learn(number, point, seen)
         proposer.see(point, seen)
+    assert all(drawn[STARTUP::RANDOM_EVERY_OF_COUNTS])
     assert sum(drawn[STARTUP:30]) < 19, "some are its own"
     assert sum(drawn[30:]) > 25
 

@@ -44,9 +44,15 @@ LEARNING = ("auto", "tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
 
 RANDOM_EVERY = 4
-"""In a race, every fourth proposal of TPE or of a number's process is drawn from the whole space.
-TPE alone settles where it first found something good, and in a race a look elsewhere costs a few
-seeds; see benchmarks/README.md."""
+"""In a race every fourth proposal of TPE is drawn from the whole space. TPE alone settles where it
+first found something good, and in a race a look elsewhere costs a few seeds; see
+benchmarks/README.md."""
+
+RANDOM_EVERY_OF_NUMBERS = 3
+"""The same of a number's process."""
+
+RANDOM_EVERY_OF_COUNTS = 2
+"""The same of TPE where sampler auto takes it: seeds are only solved or not, which says little."""
 
 Proposer: TypeAlias = "GridProposer | SampledProposer"
 """Proposes points by number, 0, 1, 2, ..., and learns from their results."""
@@ -251,9 +257,10 @@ class SampledProposer:
         sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
         first = number < STARTUP and self._shared is None
         if sampler == "auto":
-            return first or number % RANDOM_EVERY == 0
+            return first or number % RANDOM_EVERY_OF_NUMBERS == 0
         if sampler == "tpe":
-            return first or (races and number % RANDOM_EVERY == 0)
+            every = RANDOM_EVERY if self._kinds is None else RANDOM_EVERY_OF_COUNTS
+            return first or (races and number % every == 0)
         return sampler == "random"
 
     def _drawn(self, number: int) -> Point:
