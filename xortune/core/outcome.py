@@ -76,6 +76,32 @@ class KeptCurves(Protocol):
         """Return the curves."""
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How far a seed came that left its band; see `core.band`.
+
+    Attributes:
+        report: the report at which it left.
+        trained: the epochs that it was trained, or its reports where epochs are not known.
+    """
+
+    report: int
+    trained: int
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What became of seeds that a search watches for hopeless ones.
+
+    Attributes:
+        left: by seed, those that left their band. They were stopped, or are audited and trained on.
+        length: epochs of a whole training; 0 where they are not known.
+    """
+
+    left: Mapping[int, Left] = field(default_factory=dict)
+    length: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Details:
     """Numbers, failures and outputs of the seeds of an outcome.
@@ -93,6 +119,7 @@ class Details:
         twice: two results of a seed that was trained a second time, in a sentence, if they differ;
             empty if they do not; None if none was. Not kept in a run's journal.
         void: by seed, why seeds that are in no count could not be tried; not kept there either.
+        watched: of seeds that are watched for hopeless ones; None if they were not.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -105,6 +132,7 @@ class Details:
     twice: str | None = None
     void: Mapping[int, str] = field(default_factory=dict)
     ruled: bool = True
+    watched: Watched | None = None
 
     def first_failure(self, config: Mapping[str, object]) -> Failure | None:
         """The failed seed with the smallest number; None if none failed."""
@@ -134,16 +162,23 @@ def joined(first: Details, n: int, second: Details, m: int) -> Details:
         output = ChainMap(second.output, first.output)  # type: ignore[arg-type]  # read only
     raised = first if first.traceback else second
     failed = {**first.failed, **second.failed}
-    curves = first.curves + second.curves
+    curves, watched = first.curves + second.curves, first.watched or second.watched
+    if first.watched and second.watched:
+        left = {**first.watched.left, **second.watched.left}
+        watched = Watched(left, first.watched.length or second.watched.length)
     return Details(
         *(values, failed, raised.traceback, output, raised.raised),
         curves=curves,
         ruled=first.ruled and second.ruled,
+        watched=watched,
     )
 
 
 class Status(enum.IntEnum):
-    """How training under one seed ended; DIVERGED outranks the statuses before it."""
+    """How training under one seed ended; DIVERGED outranks the statuses before it.
+
+    STOPPED: it was hopeless and ended early, in a search alone. It counts as not solved.
+    """
 
     SOLVED = 0
     WRONG_PATTERN = 1
@@ -151,6 +186,7 @@ class Status(enum.IntEnum):
     ALL_ONE = 3
     DIVERGED = 4
     CRASHED = 5
+    STOPPED = 6
 
     @property
     def label(self) -> str:

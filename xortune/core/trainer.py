@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from xortune.core.band import Band
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
@@ -30,11 +31,14 @@ class Block:
         point: in its trainer's normal form.
         first: the first seed.
         count: how many seeds, contiguous from `first`.
+        band: ends its hopeless seeds; None: all are trained to the end. No part of what a block
+            is: a seed's training is the same.
     """
 
     point: Point
     first: int
     count: int
+    band: Band | None = field(default=None, compare=False, repr=False)
 
     @property
     def seeds(self) -> range:
@@ -43,7 +47,11 @@ class Block:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
-        return Block, (self.point, self.first, self.count)
+        return Block, (self.point, self.first, self.count, self.band)
+
+    def part(self, first: int, count: int) -> Block:
+        """The part of it that begins with a seed."""
+        return Block(self.point, first, count, self.band)
 
 
 @dataclass(frozen=True)

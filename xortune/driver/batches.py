@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from itertools import islice, pairwise
 from typing import Literal, Protocol
 
+from xortune.core.band import Band, judged_by, left_by
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import NO_SEEDS, Outcome, SeedCount
 from xortune.core.point import Point
@@ -29,7 +30,7 @@ from xortune.core.trainer import (
     Void,
     has,
 )
-from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose
+from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose, encode_outcome
 from xortune.runs.status import Pace
 
 ATTEMPTS = 3
@@ -65,8 +66,7 @@ class Job:
         block = self.block
         bounds = [block.first + block.count * part // parts for part in range(parts + 1)]
         return [
-            replace(self, block=Block(block.point, start, end - start))
-            for start, end in pairwise(bounds)
+            replace(self, block=block.part(start, end - start)) for start, end in pairwise(bounds)
         ]
 
 
@@ -569,6 +569,20 @@ def _chance(prospect: Prospect) -> float:
     return ((prospect.seen.k + 1) / (prospect.seen.n + 2)) ** 2
 
 
+def _judged(
+    block: Block, band: Band, outcome: Outcome | EncodedOutcome
+) -> Outcome | EncodedOutcome:
+    """The outcome of a block, with its hopeless seeds as such; see `core.band`.
+
+    Those that were trained to the end are among them: they were trained ahead, or are audited.
+    """
+    if not (left := left_by(band, outcome.details)):
+        return outcome
+    if isinstance(outcome, Outcome):
+        return judged_by(band, block.point.key, outcome, left)
+    return encode_outcome(block, judged_by(band, block.point.key, outcome.decoded(block), left))
+
+
 # -------------------------------------------------------------------------------------------------
 # Batches.
 
@@ -831,11 +845,13 @@ class Batches:
             line = Evaluation(job.proposal, block, None, str(result), False, seconds, worker)
             self._tell(job, replace(line, purpose=job.purpose, decision=job.noted))
             return
+        if block.band is not None and not isinstance(result, TrainingError):
+            result = _judged(block, block.band, result)
         if isinstance(result, OutOfTime) or (failed and not self._decider.wants(job)):
             if isinstance(result, Unfinished) and (outcome := result.outcome) is not None:
-                first = Block(block.point, block.first, outcome.n)
+                first = block.part(block.first, outcome.n)
                 self._settle(replace(job, block=first), outcome, seconds, worker)
-                block = Block(block.point, block.first + outcome.n, block.count - outcome.n)
+                block = block.part(block.first + outcome.n, block.count - outcome.n)
                 job = replace(job, block=block)
             if isinstance(result, OutOfTime):  # a worker's clock may be ahead of the driver's
                 self._waiting.appendleft((job,))
@@ -950,12 +966,12 @@ class Batches:
         if size == count:
             return job
         block = job.block
-        rest = replace(job, block=Block(block.point, block.first + size, count - size))
+        rest = replace(job, block=block.part(block.first + size, count - size))
         if job.attempt > 1:
             self._retries.appendleft(rest)
         else:
             self._decider.put_back(rest)
-        return replace(job, block=Block(block.point, block.first, size))
+        return replace(job, block=block.part(block.first, size))
 
     def _seeds_at_once(self, block: Block) -> int:
         """How many seeds of a block a worker gets at once."""

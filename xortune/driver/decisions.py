@@ -38,6 +38,7 @@ from xortune.driver.propose import Proposer
 from xortune.driver.recorded import Recorded
 from xortune.driver.tally import Rooms, Tally
 from xortune.racing.grants import PROMOTION_SHARE, race_of, seeds_at_first
+from xortune.racing.hopeless import HopelessSeeds
 from xortune.racing.objectives import (
     SeedSummary,
     constrained,
@@ -188,6 +189,9 @@ class SearchDecisions:
         self.race = race_of(space)
         assert max_in_flight is not None or self.race is None  # without one nothing is learned
         self._weighs = self.race is not None and self.race.weighs
+        self._hopeless: HopelessSeeds | None = None
+        if (settings := space.seeds.stop_hopeless) is not None:
+            self._hopeless = HopelessSeeds(settings, space.success, space.search.seed)
         sole, price = constrained(space.objectives), space.seeds.price
         self._timed = SECONDS in (price, sole and sole.name)
         more = () if price in (None, SECONDS) else (price,)
@@ -298,6 +302,7 @@ class SearchDecisions:
                 each = max(0.0, float(result.seconds)) / block.count
                 gained = replace(gained, timed_blocks=((each, block.count),))
             gained = self._gain(decision, block, gained, self._fingerprint)
+            self._watch(decision, block, result.outcome)
             self._tally.grow(decision.state, self._fingerprint, block.first, gained)
             self._count(decision, fresh=True)
         elif result.error == NOT_FINISHED or is_void(result.error):
@@ -507,6 +512,8 @@ class SearchDecisions:
                 self._tally.dropped += one.block.count
             else:
                 self._gain(decision, one.block, one.seen, one.fingerprint)
+                if self._hopeless is not None:
+                    self._watch(decision, one.block, self._recorded.outcome(one.line))
                 end = max(end, one.block.seeds.stop)  # the ladder was another one
         for version, (first, gained) in decision.gained.parts.items():
             self._tally.grow(state, version, first, gained)
@@ -522,10 +529,11 @@ class SearchDecisions:
         if self.race is not None:
             top = self._space.seeds.ladder[-1]
             self._rooms.set(key, max(0, top - (end - state.seen.superseded)))
+        band = None if self._hopeless is None else self._hopeless.band(key)
         self._ready.extend(
             Job(
                 proposal,
-                Block(state.point, part.start, len(part)),
+                Block(state.point, part.start, len(part), band),
                 promoted=start > 0,
                 decision=number,
                 noted=noted,
@@ -570,6 +578,16 @@ class SearchDecisions:
         decision.gained.add(fingerprint, block.first, seen)
         return seen
 
+    def _watch(
+        self, decision: Decision, block: Block, outcome: Outcome | EncodedOutcome | None
+    ) -> None:
+        """Keep a block's curves until the decision's results are used."""
+        if self._hopeless is not None and outcome is not None:
+            curves = self._hopeless.curves_of(
+                block.point.key, block.seeds, outcome.status, outcome.details
+            )
+            decision.curves[block.first] = curves
+
     def _count(self, decision: Decision, *, fresh: bool) -> None:
         """Count a trial as done, once it has results."""
         if not decision.counted:
@@ -595,6 +613,9 @@ class SearchDecisions:
         decision = self._flight.remove(number)
         state = decision.state
         version_changed = state.seen.join(decision.gained)
+        if self._hopeless is not None:  # in the order of seeds, whoever was quicker
+            for _, curves in sorted(decision.curves.items()):
+                self._hopeless.see(curves)
         if not state.in_flight:
             self._untold.release(state.point.key)
         self._show_race(state, version_changed=version_changed)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from xortune.driver.configs import ConfigState, ResultsByVersion
 from xortune.driver.propose import Proposer
+from xortune.racing.hopeless import Curve
 
 WIDENS = 16
 """Decisions after which a race's limit grows by one; see benchmarks/README.md."""
@@ -45,6 +46,7 @@ class Decision:
         gained: results so far.
         missing: seeds without a result yet.
         counted: whether the trial is counted as done.
+        curves: of the results so far, for the band of hopeless seeds.
     """
 
     proposal: int
@@ -54,6 +56,7 @@ class Decision:
     gained: ResultsByVersion = field(default_factory=ResultsByVersion)
     missing: int = 0
     counted: bool = False
+    curves: dict[int, list[Curve]] = field(default_factory=dict)  # by the first seed of a block
 
 
 class InFlight:

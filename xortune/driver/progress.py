@@ -43,10 +43,10 @@ class BatchProgress:
         self.begun, self.since = None, math.inf
         ended = []
         for index, part in parts:
-            ended.append(replace(self.jobs[index], block=part))
-            left = self.left.pop(index)
+            job, left = self.jobs[index], self.left.pop(index)
+            ended.append(replace(job, block=job.block.part(part.first, part.count)))
             if rest := left.count - part.count:
-                self.left[index] = Block(part.point, part.seeds.stop, rest)
+                self.left[index] = job.block.part(part.seeds.stop, rest)
         return tuple(ended)
 
     def lost(self, *, as_one: bool) -> tuple[tuple[Job, ...], tuple[Job, ...]]:
@@ -64,10 +64,10 @@ class BatchProgress:
                 rest.append(job)
             else:
                 part = self.begun[1]
-                fault.append(replace(job, block=part))
+                fault.append(replace(job, block=block.part(part.first, part.count)))
                 before, after = part.first - block.first, block.seeds.stop - part.seeds.stop
                 if before:  # trained, but not sent
-                    rest.append(replace(job, block=Block(block.point, block.first, before)))
+                    rest.append(replace(job, block=block.part(block.first, before)))
                 if after:
-                    rest.append(replace(job, block=Block(block.point, part.seeds.stop, after)))
+                    rest.append(replace(job, block=block.part(part.seeds.stop, after)))
         return tuple(fault), tuple(rest)

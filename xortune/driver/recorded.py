@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
 from xortune.racing.objectives import SeedSummary
@@ -22,12 +23,14 @@ class RecordedBlock:
         final: whether it has results; else it was given up while it trained.
         fingerprint: of what trained it; "" for nothing.
         seen: its results; None without an outcome.
+        line: its number in the journal.
     """
 
     block: Block
     final: bool
     fingerprint: str
     seen: SeedSummary | None
+    line: int
 
 
 class Recorded:
@@ -94,11 +97,11 @@ class Recorded:
             return []
         found = []
         for start, n, final, has_outcome, version, *more in self._rows[rows].tolist():
+            epochs, line, solved, taken = more
             if not first <= start < end:
                 continue
             seen = None
             if has_outcome:
-                epochs, line, solved, taken = more
                 numbers = (self._lines.numbers(line, name).tolist() for name in self._names)
                 timed = taken + epochs * (n - solved)
                 seen = SeedSummary(
@@ -112,5 +115,11 @@ class Recorded:
                     else (),
                 )
             fingerprint = "" if version < 0 else self._lines.names[version]
-            found.append(RecordedBlock(Block(point, start, n), bool(final), fingerprint, seen))
+            block = Block(point, start, n)
+            found.append(RecordedBlock(block, bool(final), fingerprint, seen, line))
         return found
+
+    def outcome(self, line: int) -> Outcome | None:
+        """The outcome of a line; None if it has none."""
+        outcome = self._lines.evaluation(line).outcome
+        return outcome if isinstance(outcome, Outcome) else None

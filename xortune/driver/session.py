@@ -227,7 +227,7 @@ class _Session:
 
     def is_complete(self, known: Evaluations) -> bool:
         """Whether the known lines are all that the space asks for; the manifest says so then."""
-        learns = raced(self.space) or self.space.search.sampler in LEARNING
+        learns = raced(self.space) or _learns(self.space)
         if self.max_in_flight is None and learns:
             return False  # a search that has no limit yet gets one first
         begun = known.where(known.column("final") > 0).column("proposal")
@@ -263,7 +263,7 @@ class _Session:
         that whatever trains, the same decisions are made.
         """
         races = raced(self.space)
-        if self.max_in_flight is not None or not (races or self.space.search.sampler in LEARNING):
+        if self.max_in_flight is not None or not (races or _learns(self.space)):
             return
         least = most = least_in_flight(slots)
         # What a seed of a user's code takes is not known beforehand, and more in flight than keeps
@@ -456,6 +456,11 @@ class _Work:
 SHORT_BLOCK_SECONDS = 0.02
 """Where the first seeds of a configuration take so little by a reliable estimate, a race begins
 with one decision after the other: an idle worker costs less than what it would not know."""
+
+
+def _learns(space: SearchSpace) -> bool:
+    """Whether what is proposed, or when a seed is hopeless, follows from results."""
+    return space.search.sampler in LEARNING or space.seeds.stop_hopeless is not None
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:

@@ -29,7 +29,13 @@ from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
-from xortune.spaces.space import check_built_in, check_numbers, with_function
+from xortune.spaces.space import (
+    BUILT_IN_NUMBERS,
+    check_built_in,
+    check_numbers,
+    check_watched,
+    with_function,
+)
 from xortune.trainers.command import CommandTrainer, command_trainer
 from xortune.trainers.function import CustomTrainer, form_of, form_of_source
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
@@ -92,11 +98,23 @@ def trainer_for(
                 allowed="an engine only for the built-in network",
                 fix="leave it out",
             )
-        return _with_form(space, _without_import(space, train, threads), train, here=here)
+        own = _with_form(space, _without_import(space, train, threads), train, here=here)
+        if not _is_watchable(own):
+            check_watched(space, None)
+        return own
     assert space.task is not None
-    trainer = NetworkTrainer(space.task, engine, gpus)
+    check_watched(space, BUILT_IN_NUMBERS)
+    on = None if space.seeds.stop_hopeless is None else space.seeds.stop_hopeless.on
+    trainer = NetworkTrainer(space.task, engine, gpus, on=on)
     trainer.describe()  # refuses an engine that is not available
     return trainer
+
+
+def _is_watchable(trainer: CustomTrainer | CommandTrainer) -> bool:
+    """Whether its seeds report numbers on their way."""
+    if isinstance(trainer, CommandTrainer):
+        return trainer.command.metric is not None
+    return trainer.gives_reports
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
@@ -115,8 +133,9 @@ def _without_import(
     space: SearchSpace, train: Callable[..., Any] | None, threads: int
 ) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can only be described."""
+    on = None if space.seeds.stop_hopeless is None else space.seeds.stop_hopeless.on
     if train is not None:
-        return CustomTrainer(given_source(train), success=space.rule, threads=threads)
+        return CustomTrainer(given_source(train), success=space.rule, threads=threads, on=on)
     assert space.trainer is not None
     if space.command is not None:
         try:
@@ -124,12 +143,12 @@ def _without_import(
         except InputError as error:
             raise error.at(space.at("trainer", "files")) from None
         finite = space.rule if isinstance(space.rule, Finite) else None
-        return replace(trainer, threads=threads, finite=finite)
+        return replace(trainer, threads=threads, finite=finite, on=on)
     try:
         source = named_source(space.trainer, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer")) from None
-    return CustomTrainer(source, success=space.rule, limit=space.timeout, threads=threads)
+    return CustomTrainer(source, success=space.rule, limit=space.timeout, threads=threads, on=on)
 
 
 def _with_form(
@@ -350,6 +369,8 @@ def check_by_training(
             continue
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
+            if result.details.curves:
+                check_watched(space, result.details.curves[0].points().names)
             twice, known = None, {(block.point.key, seed): result}
             has_alone = has(trainer, "stacks_seeds") or not has(trainer, "takes_many_seeds")
             later = later and has_alone and not _is_short(trainer, seconds)

@@ -323,11 +323,11 @@ def _parts_of_block(
     waits = iter(TRY_AGAIN_SECONDS)  # of the seed `at`
 
     def collection() -> Piece:
-        done = Block(block.point, first, at - first)
+        done = block.part(first, at - first)
         return Piece(((index, done),), [reduce(Outcome.merge, collected)], seconds)
 
     while at < block.seeds.stop:
-        part = Block(block.point, at, min(size, block.seeds.stop - at))
+        part = block.part(at, min(size, block.seeds.stop - at))
         is_wanted, started = begin(index, part), time.perf_counter()
         with ending_at(until):
             if time_is_over():
@@ -355,7 +355,7 @@ def _parts_of_block(
             yield collection()
             collected, first, seconds = [], at, 0.0
         if failed:
-            rest = Block(block.point, at, block.seeds.stop - at)
+            rest = block.part(at, block.seeds.stop - at)
             yield Piece(((index, rest),), [result], taken)
             return
         collected.append(result)
@@ -398,7 +398,7 @@ def encoded(
     if isinstance(result, Outcome):
         return encode_outcome(block, result)
     if isinstance(result, Unfinished) and isinstance(result.outcome, Outcome):
-        first = Block(block.point, block.first, result.outcome.n)
+        first = block.part(block.first, result.outcome.n)
         return type(result)(encode_outcome(first, result.outcome))
     return result
 

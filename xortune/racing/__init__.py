@@ -4,6 +4,7 @@ EXPORTS = (
     "feasible",
     "gaussian_process",
     "grants",
+    "hopeless",
     "objectives",
     "pruner",
     "race",

@@ -31,8 +31,10 @@ from xortune.core.outcome import (
     NO_DETAILS,
     Curves,
     Details,
+    Left,
     Outcome,
     Status,
+    Watched,
     joined,
     valid_numbers,
 )
@@ -289,6 +291,19 @@ class EncodedOutcome:
         seeds = _unpacked(self.data, self.n)
         return seeds.epochs_solved + self.epochs * (self.n - self.successes)
 
+    def decoded(self, block: Block) -> Outcome:
+        """The outcome of the block; checkpoints are not kept."""
+        seeds = _unpacked(self.data, self.n)
+        return Outcome(
+            np.arange(block.first, block.first + self.n, dtype=np.int64),
+            self.epochs,
+            seeds.status,
+            seeds.solved_epoch,
+            seeds.final_loss,
+            seeds.predictions(seeds.width),
+            details=self.details,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -417,6 +432,16 @@ class _Named:
     data: str
 
 
+@dataclass(frozen=True)
+class _WatchedFields:
+    """Epochs of a whole training; by seed, the report at which it left its band, and its epochs."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    length: Annotated[int, Field(ge=0, le=MAX_EPOCHS)]
+    left: dict[str, tuple[Positive, Positive]]
+
+
 @dataclass(frozen=True, slots=True)
 class LineFields:
     """The fields of a line."""
@@ -440,6 +465,7 @@ class LineFields:
     failed: Annotated[_Failed | None, _NotNull] = None
     output: Annotated[str | None, _NotNull] = None
     curves: Annotated[_Named | None, _NotNull] = None
+    watched: Annotated[_WatchedFields | None, _NotNull] = None
     purpose: Annotated[Purpose | None, _NotNull] = None
     at: Annotated[_Time | None, _NotNull] = None
     made: Annotated[_Digest | None, _NotNull] = None
@@ -543,7 +569,7 @@ def _unpacked(text: str, count: int) -> SeedArrays:
 
 
 def _details_fields(details: Details, first: int) -> dict[str, Any]:
-    """A line's fields `values`, `failed`, `output` and `curves`; those that are empty are absent.
+    """A line's fields `values`, `failed`, `output`, `curves` and `watched`, but for empty ones.
 
     `values` is {"names": [...], "data": little-endian float64, shape (names, S), packed}; `failed`
     maps a reason to its seeds; `output` maps seeds to texts, as packed JSON; `curves` has names and
@@ -568,13 +594,16 @@ def _details_fields(details: Details, first: int) -> dict[str, Any]:
         raw = (points.seed - first).astype("<u4").tobytes() + points.report.astype("<u4").tobytes()
         data = _packed(raw + points.values.astype("<f4").tobytes())
         fields["curves"] = {"names": list(points.names), "data": data}
+    if (watched := details.watched) is not None:
+        left = {str(seed): (one.report, one.trained) for seed, one in sorted(watched.left.items())}
+        fields["watched"] = {"length": watched.length, "left": left}
     return fields
 
 
 def _details(fields: LineFields) -> Details:
     """Read what `_details_fields` wrote."""
     values, by_reason, output = fields.values, fields.failed, fields.output
-    if values is None and by_reason is None and output is None and fields.curves is None:
+    if all(one is None for one in (values, by_reason, output, fields.curves, fields.watched)):
         return NO_DETAILS
     first, count = fields.first, fields.count
     numbers = {} if values is None else _values(values, count)
@@ -586,7 +615,18 @@ def _details(fields: LineFields) -> Details:
         raise InputError("has a seed that is not of the line, or one twice", field="failed")
     curves = () if fields.curves is None else (_curves(fields.curves, first, count),)
     texts = {} if output is None else _output(output, failed)
-    return Details(numbers, failed, output=texts, curves=curves)
+    watched = None if fields.watched is None else _watched(fields.watched, first, count)
+    return Details(numbers, failed, output=texts, curves=curves, watched=watched)
+
+
+def _watched(given: _WatchedFields, first: int, count: int) -> Watched:
+    try:
+        left = {int(seed): Left(*pair) for seed, pair in given.left.items()}
+    except ValueError:
+        left = {-1: Left(1, 1)}
+    if any(not first <= seed < first + count for seed in left):
+        raise InputError("has a seed that is not of the line", field="watched")
+    return Watched(left, given.length)
 
 
 def _values(given: _Named, count: int) -> dict[str, NDArray[np.float64]]:

@@ -535,6 +535,19 @@ class RaceSettings:
 
 
 @dataclass(frozen=True)
+class StopHopeless:
+    """Seeds that report less than those that succeed end early; see docs/hopeless.md."""
+
+    on: Annotated[Text, _about("The number that seeds report on their way, such as accuracy.")]
+    false_stops: Annotated[
+        InnerShare, _about("At most this share of the seeds that would succeed is stopped.")
+    ] = 0.02
+    audit: Annotated[
+        InnerShare, _about("This share of the hopeless seeds is trained on, to see what becomes.")
+    ] = 0.1
+
+
+@dataclass(frozen=True)
 class SeedSettings:
     """How many seeds a configuration is trained under."""
 
@@ -553,6 +566,7 @@ class SeedSettings:
         Text | None,
         _about("What a seed costs: seconds, or a number of your own trainer. All cost the same."),
     ] = None
+    stop_hopeless: Annotated[StopHopeless | None, _about("End hopeless seeds early.")] = None
 
     @property
     def alpha(self) -> float:
@@ -829,7 +843,15 @@ class SearchSpace:
 for _form in (
     *(Fixed, Choice, Range, CsvSettings, FunctionSettings, RegexMetric, CommandSettings),
     SearchSettings,
-    *(RaceSettings, SeedSettings, StopSettings, RequireSettings, ObjectiveSettings, SpaceFile),
+    *(
+        RaceSettings,
+        StopHopeless,
+        SeedSettings,
+        StopSettings,
+        RequireSettings,
+        ObjectiveSettings,
+        SpaceFile,
+    ),
 ):  # pydantic before 2.14 does not apply these to the schema of a field's class
     pydantic.with_config(extra="forbid", json_schema_extra={"description": _form.__doc__})(_form)
 

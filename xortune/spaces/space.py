@@ -677,6 +677,34 @@ def check_numbers(space: SearchSpace, returned: Iterable[str]) -> None:
             )
 
 
+BUILT_IN_NUMBERS = ("accuracy", "loss")
+"""What seeds of the built-in network report on their way."""
+
+
+def check_watched(space: SearchSpace, reported: Iterable[str] | None) -> None:
+    """Refuse to stop hopeless seeds by a number that seeds do not report on their way.
+
+    Args:
+        space: with or without `stop_hopeless`.
+        reported: the names of these numbers; None if nothing is reported.
+    """
+    settings, names = space.seeds.stop_hopeless, list(reported or ())
+    if settings is None or settings.on in names:
+        return
+    location = ("seeds", "stop_hopeless", "on")
+    if reported is not None:
+        problem = f"seeds do not report {quoted(settings.on)} on their way"
+        fix = nearest(settings.on, names) or f"report it, or write one of {', '.join(names)}"
+        raise space.refusal(location, problem, ", ".join(names) or "a number that is reported", fix)
+    raise space.refusal(
+        location,
+        "seeds report nothing on their way, so that none can be stopped there",
+        "a function that yields or takes `report`, a TorchTraining with report_every, or a command "
+        "with a metric",
+        "report the number, or remove stop_hopeless",
+    )
+
+
 # -------------------------------------------------------------------------------------------------
 # A summary of a space and of what a search of it may cost.
 

@@ -455,6 +455,7 @@ class CommandTrainer(UsersTraining):
     threads: int = 1
     finite: Finite | None = None
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
+    on: str | None = field(default=None, compare=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.1
 

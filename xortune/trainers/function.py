@@ -13,7 +13,7 @@ import time
 import traceback
 from bdb import BdbQuit
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
@@ -25,9 +25,10 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.band import is_look
 from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
 from xortune.core.forks import end_fork_of, ending_forks
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Left, Outcome
 from xortune.core.success import VALUE, Rule
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void
 from xortune.trainers import verdicts
@@ -138,6 +139,18 @@ class SeedTimeout(Ended):
 
 class BlockCancelled(Ended):
     """The block is cancelled; see `cancelling_if`."""
+
+
+class Hopeless(Ended):
+    """The seed leaves its band, or all seeds of the call do; see `core.band`.
+
+    Attributes:
+        left: of the seed, or of each seed by its index in the call.
+    """
+
+    def __init__(self, *left: Left) -> None:
+        super().__init__()
+        self.left = left
 
 
 @dataclass(frozen=True)
@@ -269,10 +282,12 @@ class Reports:
         limit: seconds for a seed; None for no limit.
         many: how many seeds the call trains; None for a call with a single seed.
         block: what is trained; each report checks whether it is cancelled.
+        seeds: of the call; those that leave the block's band are hopeless.
+        on: see `CustomTrainer`.
     """
 
     __slots__ = (
-        *("_began", "_block", "_ended", "_limit", "_many", "_sampled"),
+        *("_began", "_block", "_ended", "_left", "_limit", "_many", "_sampled", "_seeds"),
         *("last", "numbers"),
     )
 
@@ -282,9 +297,16 @@ class Reports:
         *,
         many: int | None = None,
         block: Block | None = None,
+        seeds: Sequence[int] = (),
+        on: str | None = None,
     ) -> None:
         self._limit, self._many, self._block = limit, many, block
-        self._sampled = SampledReports()
+        self._sampled, self._left = SampledReports(on), dict[int, Left]()
+        self._seeds: Sequence[int] = ()
+        if block is not None and on is not None and block.band is not None and block.band.limits:
+            # Those of a call end together, and an audited one is trained to the end.
+            key, is_audited = block.point.key, block.band.is_audited
+            self._seeds = () if any(is_audited(key, seed) for seed in seeds) else seeds
         self.last: Any = None
         self.numbers: Mapping[str, float] = {}
         self._began = 0.0 if limit is None else time.monotonic()
@@ -300,6 +322,7 @@ class Reports:
             InputError: a training may not report this.
             SeedTimeout: the seed exceeded its time limit.
             BlockCancelled: the block is cancelled.
+            Hopeless: the seed leaves its band, or all seeds of the call do.
         """
         if self._many is None:
             self.numbers = reported_numbers(result)
@@ -311,6 +334,8 @@ class Reports:
             each = f" for each of {self._many} seeds" if self._many else ""
             self._ended = SeedTimeout(f"took longer than {self._limit:g} s{each}")
             self.check()
+        if self._seeds and is_look(self.count):
+            self._look()
         if _hear is not None and self._block is not None:
             _hear(self._block, self)
         if _is_cancelled is not None and self._block is not None and _is_cancelled(self._block):
@@ -336,6 +361,20 @@ class Reports:
     def curve(self) -> Points:
         """A sample of the reports, and the last one."""
         return self._sampled.points
+
+    def _look(self) -> None:
+        """Note which seeds leave their band; the call ends once all of them have."""
+        band = None if self._block is None else self._block.band
+        if band is None:
+            return
+        told = self.numbers if self._many is None else reported_arrays(self.last, self._many)
+        if band.on in told:
+            numbers = np.broadcast_to(told[band.on], len(self._seeds))
+            for at, number in enumerate(numbers.tolist()):
+                if at not in self._left and band.is_left(self.count, number):
+                    self._left[at] = Left(self.count, self.count)
+        if len(self._left) == len(self._seeds):
+            self._ended = Hopeless(*(self._left[at] for at in range(len(self._seeds))))
 
     def _is_late(self) -> bool:
         if self._limit is None:
@@ -481,9 +520,11 @@ class Calls:
         block: Block,
         limit: float | None,
         on_raise: OnRaise | None = None,
+        *,
+        on: str | None = None,
     ) -> None:
         self._function, self._form, self._block, self._limit = function, form, block, limit
-        self.on_raise = on_raise
+        self.on_raise, self._on = on_raise, on
         self._config = block.point
         self._plain = not (form.reports or form.state)
         self.reports = _NO_REPORTS
@@ -555,7 +596,8 @@ class Calls:
 
     def _new_reports(self, seeds: Any) -> Reports:
         many = len(seeds) if self._form.many else None
-        return Reports(self._limit, many=many, block=self._block)
+        each = [int(seed) for seed in seeds] if self._form.many else [int(seeds)]
+        return Reports(self._limit, many=many, block=self._block, seeds=each, on=self._on)
 
     def _result(self, returned: Any) -> Any:
         self.reports.check()
@@ -602,6 +644,7 @@ class CustomTrainer(UsersTraining):
             and this is called with whatever else a seed raises.
         known: outcomes of seeds that are not trained again.
         retry: exceptions that say nothing of the training, beside `Unavailable`; see `Void`.
+        on: the reported number by which a search ends hopeless seeds; None: it ends none.
         users_code: a seed may hang, or kill its process; see `driver.batches`.
     """
 
@@ -614,6 +657,7 @@ class CustomTrainer(UsersTraining):
     on_raise: OnRaise | None = field(default=None, compare=False, repr=False)
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     retry: tuple[type[BaseException], ...] = field(default=(), compare=False)
+    on: str | None = field(default=None, compare=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.01
 
@@ -706,19 +750,22 @@ class CustomTrainer(UsersTraining):
                 for block in blocks:
                     with _called_in(self.folder):  # each time: the function may change the folder
                         function = self.source.function()
-                        call = Calls(function, self.form, block, self.limit, self.on_raise)
+                        call = Calls(
+                            *(function, self.form, block, self.limit, self.on_raise), on=self.on
+                        )
+                        seen = SeedResults(block, self.on)
                         if self.form.many:
-                            results.append(_train_at_once(call, block, self))
+                            results.append(_train_at_once(call, block, self, seen))
                         else:
-                            results.append(_train_singly(call, block, self))
+                            results.append(_train_singly(call, block, self, seen))
         finally:
             sys.setrecursionlimit(depth)
         return results
 
     async def attempt(self, block: Block) -> Outcome | TrainingError:
         """The outcome of a block of one seed, by an async function."""
-        call = Calls(self.source.function(), self.form, block, self.limit, self.on_raise)
-        results = SeedResults(block)
+        given = (self.source.function(), self.form, block, self.limit, self.on_raise)
+        call, results = Calls(*given, on=self.on), SeedResults(block, self.on)
         if (known := self.known.get((block.point.key, block.first))) is not None:
             results.add_known(known)
             return results.outcome()
@@ -792,9 +839,11 @@ def _pass_on(error: BaseException, on_raise: OnRaise | None) -> None:
     on_raise(error)
 
 
-def _train_singly(call: Calls, block: Block, trainer: CustomTrainer) -> Outcome | TrainingError:
+def _train_singly(
+    call: Calls, block: Block, trainer: CustomTrainer, results: SeedResults
+) -> Outcome | TrainingError:
     """Call the function for one seed after the other."""
-    results, known = SeedResults(block), trainer.known
+    known = trainer.known
     for seed in block.seeds:
         if known and (outcome := known.get((block.point.key, seed))) is not None:
             results.add_known(outcome)
@@ -823,6 +872,10 @@ def _add_seed(
 ) -> None:
     """Judge and add the next seed: what its call returned, or raised."""
     shown = None
+    if isinstance(error, Hopeless):
+        results.add_reports(call.reports.curve)
+        results.add_stopped(*error.left)
+        return
     try:
         if error is not None:
             raise error
@@ -837,9 +890,10 @@ def _add_seed(
     results.add(verdict, shown)
 
 
-def _train_at_once(call: Calls, block: Block, trainer: CustomTrainer) -> Outcome | TrainingError:
+def _train_at_once(
+    call: Calls, block: Block, trainer: CustomTrainer, results: SeedResults
+) -> Outcome | TrainingError:
     """Call the function once with all seeds; if that raises, with each alone."""
-    results = SeedResults(block)
     seeds = np.arange(block.first, block.first + block.count, dtype=np.int64)
     try:
         if not _add_results(call, seeds, trainer, results):
@@ -875,15 +929,24 @@ def _train_stacked(
     indices = list(trainings)
     # Of each seed: the seeds that it reported with, and its reports.
     sampled: list[dict[int, tuple[list[int], SampledReports]]] = [{} for _ in blocks]
+    left: list[dict[int, Left]] = [{} for _ in blocks]  # the seeds that leave their band
 
-    def report(group: int, of: Sequence[int], result: Any) -> None:
+    def report(group: int, of: Sequence[int], result: Any) -> Collection[int]:
         index = indices[group]
+        band, every = blocks[index].band, trainings[index].report_every
+        hopeless = set[int]()
         for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
             # A seed that reports together with other seeds than before trains again from the start.
             before = sampled[index].get(seed)
-            if before is None or before[0] != list(of):
-                before = sampled[index][seed] = list(of), SampledReports()
+            if before is None or [one for one in before[0] if one not in left[index]] != list(of):
+                before = sampled[index][seed] = list(of), SampledReports(trainer.on)
             before[1].add(partial(dict, numbers))
+            at = before[1].count
+            if band is None or band.on not in numbers or not band.is_left(at, numbers[band.on]):
+                continue
+            if not band.is_audited(blocks[index].point.key, seed):
+                left[index][seed] = Left(at, at * every)
+                hopeless.add(seed)
         if index not in ended:
             try:
                 reports[index](result)
@@ -891,6 +954,7 @@ def _train_stacked(
                 ended[index] = error
         if len(ended) == len(blocks):
             raise _AllEnded
+        return hopeless
 
     scores: list[list[Any]] = [[] for _ in indices]
     note = ""
@@ -904,6 +968,8 @@ def _train_stacked(
     return [
         _outcome_of(
             *(trainer, block, by_block.get(index, []), ended.get(index), note),
+            left=left[index],
+            length=getattr(trainings.get(index), "epochs", 0),
             curves={seed: reports.points for seed, (_, reports) in sampled[index].items()},
         )
         for index, block in enumerate(blocks)
@@ -926,6 +992,8 @@ def _outcome_of(
     ended: BaseException | None,
     note: str,
     *,
+    left: Mapping[int, Left],
+    length: int,
     curves: Mapping[int, Points],
 ) -> Outcome | TrainingError:
     """The outcome of a block in a stack.
@@ -935,14 +1003,16 @@ def _outcome_of(
     """
     if isinstance(ended, BlockCancelled):
         return Unfinished()
-    results = SeedResults(block)
-    results.note = note
+    results = SeedResults(block, trainer.on)
+    results.note, results.length = note, length
     if ended is not None:
         results.add(crashed(_reason(ended), block.count), _shown(ended), block.count)
         return results.outcome()
     for seed, score in zip(block.seeds, scores, strict=False):
         results.add_reports(curves.get(seed, []))
-        if isinstance(score, BaseException):
+        if isinstance(score, Hopeless):
+            results.add_stopped(left[seed])
+        elif isinstance(score, BaseException):
             # The object may be half-changed.
             _states.pop((trainer.source.function(), block.point.key), None)
             _pass_on(score, trainer.on_raise)
@@ -965,6 +1035,11 @@ def _add_results(
     n, shown = len(seeds), None
     try:
         returned = call(seeds.copy())
+    except Hopeless as hopeless:
+        results.add_reports(call.reports.curve, n)
+        for left in hopeless.left:
+            results.add_stopped(left)
+        return True
     except BaseException as error:
         if isinstance(error, (BlockCancelled, *trainer.untried)):
             raise

@@ -120,6 +120,7 @@ class Stack:
         # The last one of each configuration: its `model` may have kept it.
         self._models: list[nn.Module] = [models[end - 1] for end in ends]
         self.model = self._models[0]
+        self._model_of = {id(one): own for (one, _), own in zip(groups, self._models, strict=True)}
         self.model.train()
         self._objective = _Loss(self.lead, self.model)
 
@@ -184,6 +185,26 @@ class Stack:
             models, states = models * len(self._rows), states * len(self._rows)
         self.states = torch.stack(states)
         return models
+
+    def leave(self, rows: Sequence[int]) -> None:
+        """Train the seeds in these rows no further; the others go on as before."""
+        gone = set(rows)
+        kept = [row for row in range(len(self._rows)) if row not in gone]
+        index = torch.tensor(kept, device=next(iter(self.parameters.values())).device)
+        self._rows = [self._rows[row] for row in kept]
+        self.states = self.states[index.cpu()]
+        self.parameters = {
+            name: one.detach()[index].requires_grad_(one.requires_grad)
+            for name, one in self.parameters.items()
+        }
+        self.buffers = {name: one[index] for name, one in self.buffers.items()}
+        self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
+        self._frozen = {n: p for n, p in self.parameters.items() if not p.requires_grad}
+        if isinstance(self._optimizer, StackOptimizer):
+            self._optimizer.keep(kept, self._trained)
+        else:
+            self._optimizer.keep(kept, self.parameters)
+        self._programs.clear()  # of steps with more rows
 
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; yield the losses of each step."""
@@ -449,10 +470,9 @@ class Stack:
         """The score of each seed's model, one after the other, as the loop computes it."""
         scores: list[Any] = []
         model, last = self.model, self.lead
-        models = iter(self._models[1:])
         for row, ((training, _), state) in enumerate(zip(self._rows, self.states, strict=True)):
             if training is not last:
-                model, last = next(models), training
+                model, last = self._model_of[id(training)], training
                 # What `batches` and `loss` have changed in the first training holds for all.
                 training.__dict__.update({name: getattr(self.lead, name) for name in self._changed})
             for own, stacked in (
@@ -539,6 +559,31 @@ class _OneEach:
             stacked = {name: whole.detach()[rows] for name, whole in parameters.items()}
             by_id = {id(own[name]): whole for name, whole in stacked.items()}
             self._parts.append((rows, stacked, _moved(optimizer, by_id)))
+
+    def keep(self, rows: Sequence[int], parameters: Mapping[str, Tensor]) -> None:
+        """Go on with some rows, whose stacked parameters these are."""
+        parts, first = [], 0
+        for before, stacked, optimizer in self._parts:
+            own = [row - before.start for row in rows if before.start <= row < before.stop]
+            if not own:
+                continue
+            now, count = slice(first, first + len(own)), before.stop - before.start
+            first = now.stop
+            new = {name: whole.detach()[now] for name, whole in parameters.items()}
+            by_id = {id(whole): new[name] for name, whole in stacked.items()}
+            state = dict(optimizer.state)
+            optimizer.state.clear()
+            for parameter, values in state.items():
+                optimizer.state[by_id[id(parameter)]] = {
+                    name: value[own]
+                    if isinstance(value, Tensor) and value.dim() and len(value) == count
+                    else value
+                    for name, value in values.items()
+                }
+            for group in optimizer.param_groups:
+                group["params"] = [by_id[id(parameter)] for parameter in group["params"]]
+            parts.append((now, new, optimizer))
+        self._parts = parts
 
     def step(self, gradients: Mapping[str, Tensor | None]) -> None:
         """Step each optimizer once."""

@@ -27,7 +27,7 @@ because `trainers.vectorized` trains them as one stacked model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,12 @@ class TorchTraining(ABC):
         """
         on_report = report or (lambda _: None)
         groups = [(self, [int(seed) for seed in seeds])]
-        [results], _ = train_stacked(groups, lambda _, _seeds, scores: on_report(scores))
+
+        def tell(_: int, _seeds: Sequence[int], scores: Any) -> Collection[int]:
+            on_report(scores)
+            return ()
+
+        [results], _ = train_stacked(groups, tell)
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -161,7 +166,7 @@ class TorchTraining(ABC):
     @staticmethod
     def run_all(
         groups: Sequence[tuple[TorchTraining, Sequence[int]]],
-        report: Callable[[int, Sequence[int], Any], None] = lambda *_: None,
+        report: Callable[[int, Sequence[int], Any], Collection[int]] = lambda *_: (),
         failures: tuple[type[BaseException], ...] = (Exception,),
     ) -> tuple[list[list[Any]], str]:
         """Train several configurations of one class: see `vectorized.train_stacked`."""

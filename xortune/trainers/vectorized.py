@@ -14,9 +14,10 @@ import math
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from xortune.core.forks import ending_forks
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.function import Ended
+from xortune.trainers.function import Ended, Hopeless
 from xortune.trainers.limits import time_is_over
 from xortune.trainers.methods import (
     Made,
@@ -395,20 +396,21 @@ def _quiet() -> Iterator[None]:
 # All seeds of a block.
 
 
-Report = Callable[[int, Sequence[int], Any], None]
+Report = Callable[[int, Sequence[int], Any], Collection[int]]
 """Called with the index of a group, some of its seeds, and their intermediate scores."""
 
 
 def train_stacked(
     groups: Sequence[Group],
-    report: Report = lambda *_: None,
+    report: Report = lambda *_: (),
     failures: tuple[type[BaseException], ...] = (Exception,),
 ) -> tuple[list[list[Any]], str]:
     """Train the seeds of some configurations of one class.
 
     Args:
         groups: each configuration's training with its seeds.
-        report: called after every `report_every` epochs but the last; what it raises ends all.
+        report: called after every `report_every` epochs but the last; the seeds that it returns
+            leave, with `Hopeless` in place of a score. What it raises ends all.
         failures: exceptions of a training that are the failure of its seed; all others end all.
 
     Returns:
@@ -452,13 +454,14 @@ def train_stacked(
                     _train_chunk(groups, part, results, report, failures, together=together)
                 except Shares as refused:
                     shared.append(str(refused))
-                    for row in part:
+                    for row in _left_over(part, results):
                         _train_chunk(groups, [row], results, report, failures, together=together)
         if trial is not None:
             trial.reason = trial.reason or next(iter(shared), "")
             note = trial.sentence
     # Seeds are trained in their order: the scores are those of the first seeds of each group.
-    return [list(scores.values()) for scores in results], note
+    in_order = zip(groups, results, strict=True)
+    return [[of[seed] for seed in seeds if seed in of] for (_, seeds), of in in_order], note
 
 
 def _train_chunk(
@@ -477,7 +480,9 @@ def _train_chunk(
         try:
             # `run` also reads the parameters of the optimizer
             with ending_forks(), untracked(training):
-                score = training.run(seed, lambda told: report(index, [seed], told))
+                score = training.run(seed, partial(_report_alone, report, index, seed))
+        except Hopeless as ended:
+            score = ended
         except Ended:
             raise
         except failures as error:
@@ -487,27 +492,55 @@ def _train_chunk(
     indices = list(dict.fromkeys(index for index, _ in rows))
     parts = [(groups[index][0], [s for i, s in rows if i == index]) for index in indices]
     epochs = parts[0][0].epochs
+    trained = [(index, list(seeds)) for index, (_, seeds) in zip(indices, parts, strict=True)]
     scores: list[Any] = []
     steps = trained_as_one(parts, together=together)
+    gone: list[int] | None = None  # rows that leave the stack
     while True:
         try:
             with ending_forks(), _quiet(), _memory_kept():
-                epoch, scores = next(steps)
+                epoch, scores = steps.send(gone)
         except Shares:
             raise
         except failures:  # of a seed, or because memory ran out
+            rows = _left_over(rows, results)
             middle = len(rows) // 2
             for half in (rows[:middle], rows[middle:]):
                 _train_chunk(groups, half, results, report, failures, together=together)
             return
         if epoch == epochs:
             break
-        first = 0
-        for index, (_, seeds) in zip(indices, parts, strict=True):
-            report(index, seeds, arrays_of(scores[first : first + len(seeds)]))
+        first, gone, left = 0, [], list[tuple[int, list[int]]]()
+        for index, seeds in trained:
+            told = arrays_of(scores[first : first + len(seeds)])
+            hopeless = set(report(index, seeds, told)) if seeds else set()
+            gone += [first + at for at, seed in enumerate(seeds) if seed in hopeless]
             first += len(seeds)
-    for (index, seed), score in zip(rows, scores, strict=True):
+            results[index].update({seed: Hopeless() for seed in hopeless})
+            left.append((index, [seed for seed in seeds if seed not in hopeless]))
+        trained = left
+        if len(gone) == first:
+            return
+    going = [(index, seed) for index, seeds in trained for seed in seeds]
+    for (index, seed), score in zip(going, scores, strict=True):
         results[index][seed] = score
+
+
+def _report_alone(report: Report, index: int, seed: int, told: Any) -> None:
+    """Report of a seed that trains alone.
+
+    Raises:
+        Hopeless: it leaves its band.
+    """
+    if report(index, [seed], told):
+        raise Hopeless
+
+
+def _left_over(
+    rows: Sequence[tuple[int, int]], results: Sequence[dict[int, Any]]
+) -> list[tuple[int, int]]:
+    """The rows that have no result yet."""
+    return [(index, seed) for index, seed in rows if seed not in results[index]]
 
 
 @contextmanager
@@ -533,11 +566,15 @@ def _memory_kept() -> Iterator[None]:
 
 def trained_as_one(
     groups: Sequence[Group], *, together: bool = True
-) -> Iterator[tuple[int, list[Any]]]:
-    """Train a stack; yield epoch and scores every `report_every` epochs and after the last."""
+) -> Generator[tuple[int, list[Any]], list[int] | None, None]:
+    """Train a stack; yield epoch and scores every `report_every` epochs and after the last.
+
+    What is sent are the rows that leave the stack.
+    """
     stack = Stack(groups, together=together)
     for epoch in range(1, stack.lead.epochs + 1):
         for _ in stack.epoch():
             pass
-        if stack.lead.reports_after(epoch) or epoch == stack.lead.epochs:
-            yield epoch, stack.scores()
+        is_told = stack.lead.reports_after(epoch) or epoch == stack.lead.epochs
+        if is_told and (gone := (yield epoch, stack.scores())):
+            stack.leave(gone)

@@ -145,9 +145,20 @@ class StackOptimizer:
         self._groups = [tuple(places[name] for places in groups) for name in weights]
         self._done = [0] * len(weights)  # steps of each parameter
         self._begun = False
-        self._addresses = np.array([weight.data_ptr() for weight in weights.values()])
+        self._addresses = _addresses_of(weights)
         self._sizes = np.array([weight[0].numel() for weight in weights.values()])
         self._states = [torch.zeros(len(self._which), int(self._sizes.sum())) for _ in range(2)]
+
+    def keep(self, rows: Sequence[int], weights: Mapping[str, Tensor]) -> None:
+        """Go on with some models.
+
+        Args:
+            rows: their indices, ascending.
+            weights: their stacked parameters.
+        """
+        self._weights, self._addresses = weights, _addresses_of(weights)
+        self._which = self._which[rows]
+        self._states = [state[rows] for state in self._states]
 
     def step(self, gradients: Mapping[str, Tensor | None]) -> None:
         """Do one step. Gradients are contiguous; a parameter without one is not touched."""
@@ -172,6 +183,10 @@ class StackOptimizer:
             for optimizer in self._optimizers:
                 optimizer.step()  # of parameters without a gradient
             self._begun = True
+
+
+def _addresses_of(weights: Mapping[str, Tensor]) -> NDArray[np.int64]:
+    return np.array([weight.data_ptr() for weight in weights.values()])
 
 
 def _adam_numbers(step: int, options: Mapping[str, Any], *, decoupled: bool) -> tuple[float, ...]:

@@ -1,0 +1,334 @@
+"""Hopeless seeds end early: the band is learned from the seeds of the search, and it is audited.
+
+A seed leaves the band if its reports are, at any look, lower than those of nearly all seeds that
+succeeded. How low is decided for the whole curve, so that many looks are no more risk than one:
+
+- The *depth* of a curve is its worst rank over all looks, as a share of the curves of seeds that
+  succeeded, without itself. Below all of them a rank goes on falling, by the distance.
+- A seed leaves if its depth is below a threshold: the greatest one at which (1) by a conformal
+  p-value at most `false_stops` of the seeds that succeed leave, and (2) at most that share of the
+  seeds that leave would have succeeded, by an upper bound for their counts so far. Looks before the
+  one that saves the most are left out.
+- A configuration with enough seeds that succeeded and failed has a band of its own. The others have
+  that of all seeds; where enough of their own seeds succeeded, none that is like these leaves.
+- *Audit*: a share of the seeds that leave, drawn by a hash, is trained on. What becomes of them
+  stands for those that were stopped: each counts as often as the share says. So a kind of seed that
+  is stopped wrongly, one that succeeds late, say, is seen, and the band widens.
+
+Everything here follows from the results in the order in which decisions use them.
+
+Sources: Vovk, Gammerman and Shafer (2005), Algorithmic Learning in a Random World, section 2.2
+(conformal p-values). Myllymäki, Mrkvička, Grabarnik, Seijo and Hahn (2017), Global envelope tests
+for spatial processes, J. R. Stat. Soc. B 79, 381-404 (the extreme rank of a curve). Mrkvička,
+Myllymäki, Kuronen and Narisetty (2022), New methods for multiple testing in permutation inference
+for the general linear model, Stat. Med. 41, 276-297 (continuous ranks). Jin and Candès (2023),
+Selection by prediction with conformal p-values, J. Mach. Learn. Res. 24(244) (condition 2). Horvitz
+and Thompson (1952), J. Am. Stat. Assoc. 47, 663-685 (the weights).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+from xortune.core.band import LOOKS, Band, reports_of, upward
+from xortune.core.outcome import Details, Status
+from xortune.core.success import Success, is_cost
+from xortune.spaces.model import StopHopeless
+from xortune.stats.proportions import clopper_pearson_upper
+
+MAX_CURVES = 4096
+"""Maximum number of curves that a band is learned from: the last ones."""
+
+LEARNS_AFTER = 1.05
+"""A band is learned again when the seeds it may be learned from are this many times those it was
+learned from, and at once when an audited seed succeeds."""
+
+
+CONFIDENCE = 0.9
+"""With which condition 2 holds: of all looks and thresholds the one that seems best is chosen."""
+
+
+class Curve(NamedTuple):
+    """A seed that was trained to the end.
+
+    Attributes:
+        key: of its configuration.
+        values: float32, shape (looks,): `band.upward` at each of `LOOKS`; NaN without a report.
+        length: number of its reports.
+        solved: whether it succeeded.
+        weight: how many seeds it stands for: itself, and if it is audited those that were stopped.
+    """
+
+    key: str
+    values: NDArray[np.float32]
+    length: int
+    solved: bool
+    weight: float = 1.0
+
+
+def fewest_solved(false_stops: float) -> int:
+    """How many seeds must have succeeded before any is stopped: with fewer, none is so unlike."""
+    return math.ceil(1 / false_stops - 1e-9) - 1
+
+
+def is_higher_better(on: str, rule: Success | None) -> bool:
+    """Whether more of a number is better: by the rule that judges it, else by its name."""
+    if rule is not None and rule.name == on and rule.sign in (">", ">=", "<", "<="):
+        return rule.sign in (">", ">=")
+    return not is_cost(on)
+
+
+def curves_of(
+    key: str, seeds: Iterable[int], status: NDArray[np.uint8], details: Details, band: Band
+) -> list[Curve]:
+    """The curves of a block that were trained to the end and have a report.
+
+    Args:
+        key: of the configuration.
+        seeds: of the block.
+        status: of each, a `Status`.
+        details: of its outcome.
+        band: any of the search, for what is looked at.
+    """
+    reports, found = reports_of(details, band.on), []
+    left = {} if details.watched is None else details.watched.left
+    for seed, ended in zip(seeds, status.tolist(), strict=True):
+        if ended == Status.STOPPED or seed not in reports:
+            continue
+        at, numbers = reports[seed]
+        values = np.full(len(LOOKS), np.nan, np.float32)
+        places = np.searchsorted(LOOKS, at)
+        looked = np.flatnonzero(np.take(LOOKS, places, mode="clip") == at)
+        values[places[looked]] = upward(numbers[looked], higher=band.higher)
+        weight = 1 / band.audit if seed in left else 1.0
+        found.append(Curve(key, values, at[-1], ended == Status.SOLVED, weight))
+    return found
+
+
+# -------------------------------------------------------------------------------------------------
+# Depths, thresholds, limits.
+
+
+@dataclass(frozen=True)
+class _Depths:
+    """How deep curves lie below those of the seeds that succeeded; M curves, N of these, L looks.
+
+    Attributes:
+        ordered: float32, shape (N, L): the curves of seeds that succeeded, ascending at each look.
+            One that has ended is above all.
+        gaps: shape (L,): from the lowest to the median of those that have not ended; 0 where the
+            distance to the lowest says nothing.
+        shares: shape (M, L): the rank of each curve among the N, without itself, as a share; below
+            all of them it falls on from 1/N, and is 0 at least. Infinite without a report.
+    """
+
+    ordered: NDArray[np.float32]
+    gaps: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32], solved: NDArray[np.bool_]) -> _Depths:
+        """The depths of these curves, shape (M, L); `solved` has shape (M,)."""
+        known = np.isnan(values)
+        given = np.where(known & solved[:, np.newaxis], np.float32(np.inf), values)
+        ordered = np.sort(given[solved], axis=0)
+        n, looks = ordered.shape
+        running = np.maximum((ordered < np.inf).sum(axis=0) - 1, 0)
+        with np.errstate(invalid="ignore"):
+            middle = ordered[running // 2, np.arange(looks)].astype(np.float64)
+            gaps = np.nan_to_num(middle - ordered[0], nan=0.0, posinf=0.0)
+        shares = np.full(values.shape, np.inf)
+        for look in range(looks):
+            column, numbers = ordered[:, look], given[:, look]
+            rank = np.searchsorted(column, numbers, side="right") - solved.astype(np.float64)
+            others = n - solved
+            for is_own in (False, True):  # below all others
+                rows = np.flatnonzero((rank < 1) & (solved == is_own))
+                if rows.size and n > is_own:
+                    lowest = float(column[int(is_own)])
+                    rank[rows] = _beyond(lowest - numbers[rows], float(gaps[look]))
+            shares[:, look] = np.where(np.isnan(numbers), np.inf, rank / np.maximum(others, 1))
+        return cls(ordered, gaps, shares)
+
+    def limits(self, threshold: float, first: int) -> NDArray[np.float32]:
+        """float32, shape (L,): a share is below the threshold where a curve is below this.
+
+        No curve is before the look `first`.
+        """
+        place = threshold * len(self.ordered)
+        if place > 1:
+            limits = self.ordered[math.ceil(place - 1e-9) - 1].astype(np.float64)
+        else:
+            limits = self.ordered[0] + self.gaps * math.log(place)
+        limits[:first] = -np.inf
+        return np.asarray(limits, np.float32)
+
+
+def _beyond(below: NDArray[np.float32], gap: float) -> NDArray[np.float64]:
+    """The rank of numbers that are so far below all others: from 1 down to 0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = below.astype(np.float64) / gap if gap > 0 else np.full(below.shape, np.inf)
+    return np.exp(-np.nan_to_num(steps, nan=np.inf, posinf=np.inf))
+
+
+def _threshold(
+    depths: NDArray[np.float64],
+    solved: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    share: float,
+) -> float | None:
+    """The greatest threshold that keeps both conditions of the module; None if there is none.
+
+    Args:
+        depths: shape (M,): of each seed.
+        solved: which succeeded.
+        weights: how many seeds each stands for.
+        share: `false_stops`.
+    """
+    order = np.argsort(depths, kind="stable")
+    depths, solved, weights = depths[order], solved[order], weights[order]
+    wrong, leaving = np.cumsum(weights * solved), np.cumsum(weights)
+    # With a threshold between the depths of two seeds those up to the first one leave.
+    ends = np.flatnonzero(np.diff(depths, append=np.inf) > 0)
+    ends = ends[np.isfinite(depths[ends])]
+    few = 1 + wrong[ends] <= share * (1 + wrong[-1])
+    found = wrong[ends], leaving[ends] - wrong[ends]
+    right = betaincinv(found[0] + 1, np.maximum(found[1], 1e-9), CONFIDENCE) <= share
+    if not (few & right).any():
+        return None
+    last = int(ends[np.flatnonzero(few & right)[-1]])
+    threshold = float(min(depths[last + 1] if last + 1 < len(depths) else 1.0, 1.0))
+    return threshold if threshold > 0 else None
+
+
+def _learned(curves: Sequence[Curve], share: float) -> dict[int, float]:
+    """The limits of a band, by report; empty if too few seeds succeeded or failed.
+
+    The first look from which on seeds may be stopped is the one that saves the most reports.
+    """
+    solved = np.array([curve.solved for curve in curves])
+    weights = np.array([curve.weight for curve in curves])
+    if weights[solved].sum() < fewest_solved(share) or solved.sum() < 2:
+        return {}
+    lengths = np.array([curve.length for curve in curves])
+    reports = np.array(LOOKS)[np.array(LOOKS) < lengths.max()]  # at the last nothing is saved
+    values = np.stack([curve.values[: len(reports)] for curve in curves])
+    depths = _Depths.of(values, solved)
+    most, best = 0.0, dict[int, float]()
+    for first in range(len(reports)):
+        threshold = _threshold(depths.shares[:, first:].min(axis=1), solved, weights, share)
+        if threshold is None:
+            continue
+        below = depths.shares[:, first:] < threshold
+        leaves = below.any(axis=1) & ~solved
+        left = lengths[leaves] - reports[first + below[leaves].argmax(axis=1)]
+        if (saved := float((weights[leaves] * left).sum())) > most:
+            limits = depths.limits(threshold, first).tolist()
+            pairs = zip(reports.tolist(), limits, strict=True)
+            most, best = saved, {at: limit for at, limit in pairs if limit > -math.inf}
+    return best
+
+
+class HopelessSeeds:
+    """Learns bands from the seeds of a search, in the order in which decisions use their results.
+
+    Args:
+        settings: of the space.
+        rule: for success, if there is one.
+        draw: the search's seed.
+    """
+
+    def __init__(self, settings: StopHopeless, rule: Success | None, draw: int) -> None:
+        self._share = settings.false_stops
+        higher = is_higher_better(settings.on, rule)
+        self._none = Band(settings.on, higher, settings.audit, draw)
+        self._curves: deque[Curve] = deque(maxlen=MAX_CURVES)
+        self._seen = self._learned = 0
+        self._surprise = False  # an audited seed has succeeded since the band was learned
+        self._bands: dict[str, Band] = {}  # of configurations that have their own
+        self._band = self._none
+
+    def curves_of(
+        self, key: str, seeds: Iterable[int], status: NDArray[np.uint8], details: Details
+    ) -> list[Curve]:
+        """See `curves_of`."""
+        return curves_of(key, seeds, status, details, self._none)
+
+    def see(self, curves: Sequence[Curve]) -> None:
+        """Use the results of seeds."""
+        self._curves.extend(curves)
+        self._seen += len(curves)
+        self._surprise |= any(curve.solved and curve.weight > 1 for curve in curves)
+
+    def band(self, key: str) -> Band:
+        """The band for the next seeds of a configuration."""
+        if self._surprise or self._seen > self._learned * LEARNS_AFTER:
+            self._learned, self._surprise = self._seen, False
+            self._learn()
+        return self._bands.get(key, self._band)
+
+    def _learn(self) -> None:
+        common = _learned(self._curves, self._share) if self._curves else {}
+        self._band, self._bands = replace(self._none, limits=common), {}
+        of_config: dict[str, list[Curve]] = {}
+        for curve in self._curves:
+            of_config.setdefault(curve.key, []).append(curve)
+        for key, curves in of_config.items():
+            own = [curve.values for curve in curves if curve.solved]
+            if len(own) < fewest_solved(self._share):
+                continue
+            if limits := _learned(curves, self._share):
+                self._bands[key] = replace(self._none, limits=limits, own=True)
+            elif common:  # few of its seeds failed: one like those that succeeded goes on
+                lowest = np.nan_to_num(np.stack(own), nan=np.inf).min(axis=0)
+                places = np.searchsorted(LOOKS, list(common))
+                pairs = zip(common.items(), lowest[places].tolist(), strict=True)
+                limits = {at: min(limit, low) for (at, limit), low in pairs}
+                self._bands[key] = replace(self._none, limits=limits)
+
+
+# -------------------------------------------------------------------------------------------------
+# The audit.
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What became of hopeless seeds that were trained on, and what stopping the others saved.
+
+    Attributes:
+        audited: hopeless seeds that were trained on.
+        succeeded: those of them that succeeded.
+        stopped: seeds that were stopped.
+        saved: epochs that these were not trained, or reports where epochs are not known.
+        total: epochs of all seeds of the search if none had been stopped.
+        asked: `false_stops`.
+        unit: `epochs` or `reports`.
+    """
+
+    audited: int
+    succeeded: int
+    stopped: int
+    saved: int
+    total: int
+    asked: float
+    unit: str = "epochs"
+
+    @property
+    def bound(self) -> float:
+        """The share of the hopeless seeds that would have succeeded is at most this, with 95 %."""
+        if not self.audited:
+            return 1.0
+        return float(clopper_pearson_upper(self.succeeded, self.audited))
+
+    @property
+    def has_widened(self) -> bool:
+        """Whether more of the audited seeds succeeded than was asked, so that the rule widened."""
+        return self.succeeded > self.asked * self.audited
