@@ -126,7 +126,9 @@ def _around(
 
 
 # -------------------------------------------------------------------------------------------------
-# BatchNorm. For the bits, see `kernels.images`.
+# BatchNorm.
+#
+# For the bits, see `kernels.images`. A step takes 1.1 to 1.3 times as long by torch's rule.
 
 
 def batch_norm(  # noqa: PLR0917  # torch's own arguments
