@@ -375,14 +375,9 @@ class Stack:
                 if place.kind == OWN:
                     raise Shares(f"{_changed_in(place)}: {LOOP}")
             self._refuse_shared(self._note(between), but=("batches",))
-        except Shares:
-            if self._epochs:
+        except Exception as refused:  # an error of the user's code is raised again in `_batches`
+            if isinstance(refused, Shares) and self._epochs:
                 raise  # a second call of `batches` would change it again
-            self.together = False
-            self.states = before
-            torch.set_rng_state(unseeded)
-            return None
-        except Exception:  # an error of the user's code is raised again in `_batches`
             self.together = False
             self.states = before
             torch.set_rng_state(unseeded)
