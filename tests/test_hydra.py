@@ -76,6 +76,12 @@ def test_what_cannot_be_swept_is_refused_before_a_job_runs(tmp_path, argument, t
     assert not (tmp_path / "out").exists()
 
 
+def test_the_check_names_the_setting_of_the_sweeper(tmp_path):
+    done = swept(tmp_path, "fixed=8", "hydra.sweeper.success='accuracy >= 0.9'")
+    assert done.returncode == 1
+    assert "start nevertheless with hydra.sweeper.check=false" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("override", "form"),
     [

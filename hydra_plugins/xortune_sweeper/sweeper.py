@@ -138,7 +138,7 @@ class XortuneSweeper(Sweeper):
                 command=sys.argv,
             )
         except InputError as error:
-            message = str(error).replace("--no-check", "hydra.sweeper.check=false")
+            message = str(error).replace("check=False", "hydra.sweeper.check=false")
             message = re.sub(r"--resume|resume=True", "hydra.sweeper.resume=true", message)
             raise CompactHydraException(f"xortune: {message}") from None
         best = run.results[0]
