@@ -55,7 +55,10 @@ if TYPE_CHECKING:
     from xortune.reports.plots import plot_differences as plot_differences
     from xortune.reports.plots import plot_failures as plot_failures
     from xortune.reports.plots import plot_frontier as plot_frontier
+    from xortune.reports.plots import plot_improvement as plot_improvement
     from xortune.reports.plots import plot_intermediate_values as plot_intermediate_values
+    from xortune.reports.plots import plot_intervals as plot_intervals
+    from xortune.reports.plots import plot_number_profile as plot_number_profile
     from xortune.reports.plots import plot_numbers as plot_numbers
     from xortune.reports.plots import plot_optimization_history as plot_optimization_history
     from xortune.reports.plots import plot_parallel_coordinate as plot_parallel_coordinate
@@ -110,6 +113,7 @@ _NAMES = {
     "reports.plots": (
         "plot_contour plot_decision_surface plot_differences "
         "plot_failures plot_frontier plot_intermediate_values plot_numbers "
+        "plot_intervals plot_improvement plot_number_profile "
         "plot_optimization_history "
         "plot_parallel_coordinate plot_param_importances plot_pareto_front "
         "plot_profile plot_ranking plot_same_seeds plot_scores plot_seeds_spent plot_slice "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,15 +17,20 @@ from xortune.core.errors import InputError
     "xortune compare runs/new runs/old --fail-if-worse",
     "xortune compare runs/xor runs/xor#a014e3ac95e32ac3",
     "xortune compare runs/new runs/old --sequential --max-seeds 500",
+    "xortune compare runs/ppo runs/sac --by return_iqm",
 )
 def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="Directories of runs. DIRECTORY#KEY names a config other than the best.",
+            help="Directories of runs. DIRECTORY#KEY names a config other than the best. With "
+            "--trainer also files of parameters (YAML, JSON).",
         ),
     ],
+    by: str | None = None,
+    margin: float | None = None,
+    bounds: tuple[float, float] | None = None,
     seeds: int | None = None,
     sequential: bool = False,
     max_seeds: int | None = None,
@@ -40,12 +46,17 @@ def compare(
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Say which of several runs solves more seeds.
+    """Say which of several runs solves more seeds, or has better numbers.
 
     Compares the first config of each run's search, on seeds that had no part in choosing it: the
     seeds of the certificates or, if a run has none, fresh seeds that it trains first.
 
     Options:
+        by: Compare a number of the seeds: its name with _mean, _iqm, _median or _q01 to _q99, for
+            instance return_iqm. Without it: the success rate.
+        margin: Also say whether each is not worse than the next by more than this; then
+            --fail-if-worse exits 1 unless that is shown of the first.
+        bounds: With --by of a mean: the least and the greatest number that a seed can have.
         engine: auto, fused, reference or cuda. The search's engine if not given.
         seeds: Train every config under this many fresh seeds, the same for all, even if it is
             certified. Without it: 1,000 where a certificate is missing.
@@ -62,6 +73,9 @@ def compare(
         formats (--format): Files to write: any of md, html, csv, tex.
     """
     training: dict[str, Any] = {
+        "by": by,
+        "margin": margin,
+        "bounds": bounds,
         "seeds": seeds,
         "sequential": sequential,
         "max_seeds": max_seeds,
@@ -82,8 +96,10 @@ def compare(
             raise InputError("with --no-train", place="--trainer", allowed="one of them")
         functions = functions_named(trainer or [])
         with display(quiet=quiet or as_json) as shown:
+            named, labels = _named(runs, own=bool(functions))
             comparison = xt.compare(
-                runs,
+                named,
+                labels=labels,
                 **training,
                 train=functions[0] if len(functions) == 1 else functions or not no_train,
                 output=output,
@@ -98,3 +114,16 @@ def compare(
         render_comparison(comparison, files, cli.console())
     if fail_if_worse and comparison.first_is_worse:
         raise typer.Exit(cli.NOT_PASSED)
+
+
+def _named(runs: list[str], *, own: bool) -> tuple[list[Any], list[str] | None]:
+    """Directories, and the parameters in files; with labels if there is a file."""
+    from xortune.certificates.gate import load_parameters
+
+    files = [own and Path(run).is_file() for run in runs]
+    if not any(files):
+        return list(runs), None
+    pairs = list(zip(runs, files, strict=True))
+    named = [load_parameters(run) if is_file else run for run, is_file in pairs]
+    labels = [Path(run).stem if is_file else Path(run).name for run, is_file in pairs]
+    return named, labels if len(set(labels)) == len(labels) else runs

@@ -1,4 +1,4 @@
 """Runs beside each other."""
 
-EXPORTS = ("contestants", "runs", "sequential")
+EXPORTS = ("contestants", "numbers", "runs", "sequential")
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,9 @@ from xortune.stats.proportions import (
     holm,
     mcnemar_two_sided,
     paired_difference,
+    paired_margin_p,
     unpaired_difference,
+    unpaired_margin_p,
 )
 
 # Each contestant has seeds that had no part in choosing it. Two contestants with the same seeds are
@@ -77,6 +79,8 @@ class Pair:
     Attributes:
         a, b: their places among the contestants, a < b.
         shared: whether both have the same seeds, which are then compared one by one.
+        p_margin: of "A is worse than B by more than the margin", adjusted for all pairs; None
+            without a margin. Twice the one-sided p, as for a two-sided interval.
         determined: whether seeds determine their results, as far as is known. If not, they are not
             shared, whichever they are.
         k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
@@ -110,6 +114,7 @@ class Pair:
     more_seeds: int | None
     unused: tuple[int, int]
     determined: bool = True
+    p_margin: float | None = None
 
     @property
     def ahead(self) -> int | None:
@@ -234,11 +239,14 @@ class RunComparison:
         contestants: in the given order.
         pairs: all pairs, in the same order.
         alpha: level of all tests together (Holm).
+        margin: by how much a contestant's rate may be lower and it counts as not worse; None: not
+            asked.
     """
 
     contestants: tuple[Contestant, ...]
     pairs: tuple[Pair, ...]
     alpha: float
+    margin: float | None = None
 
     @cached_property
     def epochs(self) -> ComparedNumbers:
@@ -290,7 +298,7 @@ class RunComparison:
             first, second = numbers[pair.a], numbers[pair.b]
             if first is None or second is None:
                 return None
-            mine, theirs, same = _compared(self.contestants[pair.a], self.contestants[pair.b])
+            mine, theirs, same = compared_seeds(self.contestants[pair.a], self.contestants[pair.b])
             first, second = first[mine], second[theirs]
             if same and not better:  # both must have a number of the seed
                 both = np.isfinite(first) & np.isfinite(second)
@@ -316,8 +324,17 @@ class RunComparison:
 
     @property
     def first_is_worse(self) -> bool:
-        """Whether the first contestant solves fewer seeds than another, by the tests."""
-        return bool(self.beaten_by(0))
+        """Whether the first contestant solves fewer seeds than another, by the tests.
+
+        With a margin: whether it is not shown to be no worse by more than that than each other.
+        """
+        if self.margin is None:
+            return bool(self.beaten_by(0))
+        return any(not self.not_worse(pair) for pair in self.pairs if pair.a == 0)
+
+    def not_worse(self, pair: Pair) -> bool:
+        """Whether A is shown not to be worse than B by more than the margin."""
+        return pair.p_margin is not None and pair.p_margin < self.alpha
 
     def __repr__(self) -> str:
         shown = [
@@ -375,7 +392,9 @@ class RunComparison:
         return cells.astype({"n_a": "Int64", "n_b": "Int64"}).add_prefix(f"{name}_")
 
 
-def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> RunComparison:
+def compare_runs(
+    contestants: Sequence[Contestant], *, alpha: float = 0.05, margin: float | None = None
+) -> RunComparison:
     """Compare every two contestants, whose labels differ."""
     places = list(combinations(range(len(contestants)), 2))
     tested = [_tested(contestants[a], contestants[b], a, b) for a, b in places]
@@ -395,11 +414,23 @@ def compare_runs(contestants: Sequence[Contestant], *, alpha: float = 0.05) -> R
             high = min(high, 0.0)
         verdict = {"p_holm": p, "differs": differs, "more_seeds": more}
         pairs.append(replace(pair, low=low, high=high, **verdict))
-    return RunComparison(tuple(contestants), tuple(pairs), alpha)
+    if margin is not None:
+        worse = holm([_margin_p(pair, margin) for pair in pairs]).tolist()
+        pairs = [replace(pair, p_margin=p) for pair, p in zip(pairs, worse, strict=True)]
+    return RunComparison(tuple(contestants), tuple(pairs), alpha, margin)
+
+
+def _margin_p(pair: Pair, margin: float) -> float:
+    """Of "A is worse by more than the margin"; twice the one-sided p."""
+    if pair.wins is None or pair.losses is None:
+        p = unpaired_margin_p(pair.k_a, pair.n_a, pair.k_b, pair.n_b, margin)
+    else:
+        p = paired_margin_p(pair.wins, pair.losses, pair.n_a, margin)
+    return min(1.0, 2 * p)
 
 
 def _tested(first: Contestant, second: Contestant, a: int, b: int) -> Pair:
-    mine, theirs, shared = _compared(first, second)
+    mine, theirs, shared = compared_seeds(first, second)
     one, other = first.outcome, second.outcome
     solved, their_solved = one.solved[mine], other.solved[theirs]
     k_a, k_b = int(solved.sum()), int(their_solved.sum())
@@ -427,7 +458,7 @@ def _tested(first: Contestant, second: Contestant, a: int, b: int) -> Pair:
     )
 
 
-def _compared(
+def compared_seeds(
     first: Contestant, second: Contestant
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
     """Return the positions of the compared seeds of both, and whether they are the same seeds.
@@ -474,6 +505,7 @@ PAIR_COLUMNS = (
     *("a", "b", "key_a", "key_b", "seeds"),
     *("k_a", "n_a", "rate_a", "low_a", "high_a", "k_b", "n_b", "rate_b", "low_b", "high_b"),
     *("only_a", "only_b", "difference", "low", "high", "p", "p_holm", "differs", "more_seeds"),
+    *("p_margin", "not_worse"),
     *("sooner", "sooner_low", "sooner_high"),
     *(f"epochs_{ending}_{side}" for side in "ab" for ending in ("iqm", "iqm_low", "iqm_high")),
 )
@@ -506,6 +538,7 @@ def _row(comparison: RunComparison, pair: Pair) -> dict[str, object]:
         "high_b": high[1],
         "only_a": pair.wins,
         "only_b": pair.losses,
+        "not_worse": None if comparison.margin is None else comparison.not_worse(pair),
     }
 
 
@@ -564,9 +597,22 @@ def sentence(comparison: RunComparison, pair: Pair, *, basis: bool = True) -> st
     )
     if basis:
         numbers += f" ({_basis(comparison, pair)})"
+    numbers += _margin_text(comparison, pair)
     if pair.differs:
         return f"{first} solves more seeds than {second}: {numbers}."
     return f"{first} is indistinguishable from {second}: {numbers}; {_more(pair)}."
+
+
+def _margin_text(comparison: RunComparison, pair: Pair) -> str:
+    if comparison.margin is None or pair.p_margin is None:
+        return ""
+    a, b = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
+    told = "is not worse" if comparison.not_worse(pair) else "is not shown to be no worse"
+    test = "Tango's" if pair.shared else "Miettinen and Nurminen's"
+    allowed = f"{number(100 * comparison.margin)} points"
+    return (
+        f"; {a} {told} than {b} by more than {allowed} ({p_text(pair.p_margin)}, {test} score test)"
+    )
 
 
 def points(difference: float, low: float, high: float) -> str:
@@ -601,7 +647,15 @@ def wanted_seeds(seeds: int) -> str:
     return f"{math.ceil(seeds / size) * size:,}"
 
 
-def notes(comparison: RunComparison) -> list[str]:
+class HasContestants(Protocol):
+    """A comparison of contestants."""
+
+    @property
+    def contestants(self) -> tuple[Contestant, ...]:
+        """In the given order."""
+
+
+def notes(comparison: HasContestants) -> list[str]:
     """Return the notes on contestants, each once with the names of all that it concerns."""
     whose: dict[str, list[str]] = {}
     for one in comparison.contestants:

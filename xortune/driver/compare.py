@@ -23,14 +23,34 @@ from xortune.comparisons.contestants import (
     refuse_different_trainers,
     trained_contestant,
 )
+from xortune.comparisons.numbers import (
+    NumberComparison,
+    compare_numbers,
+    measure_of,
+    parse_measure,
+)
 from xortune.comparisons.runs import RunComparison, compare_runs
-from xortune.comparisons.sequential import SequentialComparison, compared_in_step
+from xortune.comparisons.sequential import (
+    SequentialComparison,
+    SequentialNumbers,
+    check_sequential,
+    compared_in_step,
+    numbers_in_step,
+)
 from xortune.core.config import Config
-from xortune.core.errors import InputError, check_count, check_share, check_type, refuse_given
+from xortune.core.errors import (
+    InputError,
+    check_count,
+    check_number,
+    check_share,
+    check_type,
+    refuse_given,
+)
 from xortune.core.formats import count
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
+from xortune.core.success import Success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block, has, missing_seeds
 from xortune.driver.batches import Batches
@@ -60,6 +80,7 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
+from xortune.stats.betting import checked_limits
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
@@ -87,6 +108,8 @@ class _Options(TypedDict, total=False):
     engine: str | None
     output: str | os.PathLike[str] | None
     alpha: float
+    margin: float | None
+    bounds: Sequence[float] | None
     workers: int | Workers | None
     listener: Listen | None
     verbose: int
@@ -94,8 +117,29 @@ class _Options(TypedDict, total=False):
 
 @overload
 def compare(
-    runs: Sequence[Compared],
-    *,
+    runs: Compared | Sequence[Compared],
+    *more: Compared,
+    by: str,
+    sequential: Literal[True],
+    max_seeds: int | None = None,
+    **options: Unpack[_Options],
+) -> SequentialNumbers: ...
+
+
+@overload
+def compare(
+    runs: Compared | Sequence[Compared],
+    *more: Compared,
+    by: str,
+    seeds: int | None = None,
+    **options: Unpack[_Options],
+) -> NumberComparison: ...
+
+
+@overload
+def compare(
+    runs: Compared | Sequence[Compared],
+    *more: Compared,
     sequential: Literal[True],
     max_seeds: int | None = None,
     **options: Unpack[_Options],
@@ -104,8 +148,8 @@ def compare(
 
 @overload
 def compare(
-    runs: Sequence[Compared],
-    *,
+    runs: Compared | Sequence[Compared],
+    *more: Compared,
     seeds: int | None = None,
     **options: Unpack[_Options],
 ) -> RunComparison: ...
@@ -113,18 +157,22 @@ def compare(
 
 @overload
 def compare(
-    runs: Sequence[Compared],
-    *,
+    runs: Compared | Sequence[Compared],
+    *more: Compared,
     seeds: int | None = None,
     sequential: bool,
     max_seeds: int | None = None,
+    by: str | None = None,
     **options: Unpack[_Options],
-) -> RunComparison | SequentialComparison: ...
+) -> RunComparison | SequentialComparison | NumberComparison | SequentialNumbers: ...
 
 
-def compare(
+def compare(  # one step after the other
     runs: Compared | Sequence[Compared],
-    *,
+    *more: Compared,
+    by: str | None = None,
+    margin: float | None = None,
+    bounds: Sequence[float] | None = None,
     labels: Sequence[str] | None = None,
     seeds: int | None = None,
     sequential: bool = False,
@@ -140,8 +188,8 @@ def compare(
     workers: int | Workers | None = None,
     listener: Listen | None = None,
     verbose: int = 1,
-) -> RunComparison | SequentialComparison:
-    """Say which of several runs, configs or outcomes solves more seeds.
+) -> RunComparison | SequentialComparison | NumberComparison | SequentialNumbers:
+    """Say which of several runs, configs or outcomes solves more seeds, or has better numbers.
 
     A run takes part with the first config in its search's order, and with the seeds of its
     certificate, which had no part in choosing it. If a run has no such seeds, all configs first
@@ -153,6 +201,14 @@ def compare(
         runs: two or more of: a run, its directory, `DIRECTORY#KEY` for another config of it, a
             `Config`, a dict of parameters for the function `train`, an `Outcome` (of seeds that did
             not choose it).
+        more: further ones: `compare(a, b)` is `compare([a, b])`.
+        by: compare a number of the seeds in place of the success rate: its name with _mean, _iqm,
+            _median or _q01 to _q99, such as "return_iqm". No rule for success is needed.
+        margin: also say which of every two is not worse than the other by more than this: a share
+            of seeds, or with `by` a difference of numbers.
+        bounds: with `by` of a mean: the least and the greatest number that a seed can have, [0, 1];
+            those of the spaces if not given. With them the answer is exact, whatever the
+            distribution, and may be `sequential`.
         labels: a name for each; names of directories if not given.
         seeds: fresh seeds for each; if given, they train even if there are certificates. 1,000 if
             not given and a certificate is missing.
@@ -185,7 +241,8 @@ def compare(
     if isinstance(runs, Run | str | os.PathLike | Config | Outcome | Mapping):
         runs = [runs]
     check_type("runs", runs, Iterable, "runs, their directories, or configurations")
-    several = list(runs)
+    several = [*runs, *more]
+    limits = _checked_limits(by, margin, bounds, sequential=sequential)
     check_share("alpha", alpha)
     _check(len(several), seeds, train=train is not False)
     pool, voice = Cluster.pool(workers), Voice(verbose, listener)
@@ -204,7 +261,7 @@ def compare(
         wanted = [
             None
             if candidate.is_given
-            else _wanted(candidate, learned, own, engine, success, pool=pool)
+            else _wanted(candidate, learned, own, engine, (success, by), pool=pool)
             for candidate, own in zip(candidates, trainers, strict=True)
         ]
     if not different_tasks:
@@ -230,6 +287,7 @@ def compare(
                     directory,
                     most=most,
                     alpha=alpha,
+                    by=None if by is None else (by, limits or limits_of(candidates)),
                     pool=pool,
                     voice=shown,
                 )
@@ -254,7 +312,32 @@ def compare(
             contestant = trained_contestant(candidate, next(trained), identity, looks)
         assert contestant is not None  # those that lack seeds are trained
         contestants.append(contestant)
-    return compare_runs(contestants, alpha=alpha)
+    if by is None:
+        return compare_runs(contestants, alpha=alpha, margin=margin)
+    found = [contestant.outcome for contestant in contestants]
+    rules = [contestant.rule for contestant in contestants]
+    measure = measure_of(by, found, rules, limits or limits_of(candidates))
+    return compare_numbers(contestants, measure, alpha=alpha, margin=margin)
+
+
+def _checked_limits(
+    by: str | None, margin: float | None, bounds: object, *, sequential: bool
+) -> tuple[float, float] | None:
+    """The limits of the number; an InputError for what is out of range or means nothing."""
+    limits = None if bounds is None else checked_limits(bounds)
+    if by is None:
+        refuse_given("only with by=: the name of a number", bounds=bounds)
+    else:
+        parse_measure(by)
+    if margin is None:
+        return limits
+    if sequential:
+        raise InputError(
+            "with sequential", field="margin", allowed="one of them", fix="leave one out"
+        )
+    allowed = "above 0 and below 1" if by is None else "above 0"
+    check_number("margin", margin, lambda d: 0 < d < (1 if by is None else math.inf), allowed)
+    return limits
 
 
 def _check(runs: int, seeds: int | None, *, train: bool) -> None:
@@ -333,10 +416,19 @@ def _sequential(
     *,
     most: int,
     alpha: float,
+    by: tuple[str, tuple[float, float] | None] | None,
     pool: Cluster,
     voice: Voice,
-) -> SequentialComparison:
-    """Train all under the same seeds, until one is proven better than each of the others."""
+) -> SequentialComparison | SequentialNumbers:
+    """Train all under the same seeds, until one is left; what is proven worse gets no more.
+
+    `by` is the number and its limits, if one is compared.
+    """
+    labels = [candidate.label for candidate in candidates]
+    points = [config.point for config in wanted]
+    shared: dict[str, Any] = {"first_seed": COMPARE.start, "max_seeds": most, "alpha": alpha}
+    known: dict[int, Outcome] = {}
+    dropped: frozenset[int] = frozenset()
     seconds = _sum_known([config.seconds for config in wanted])  # of work for one seed of each
     slots = _slots(pool)
     n, is_over, is_announced = 0, False, False
@@ -348,23 +440,53 @@ def _sequential(
                 voice.inform(sentence)
         before, started = n, time.perf_counter()
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
-        outcomes = train_shared(directory, wanted, n, pool=pool, on_message=voice.warn)
+        left = [place for place in range(len(wanted)) if place not in dropped]
+        going = [wanted[place] for place in left]
+        found = train_shared(directory, going, n, pool=pool, on_message=voice.warn)
+        known |= dict(zip(left, found, strict=True))
+        outcomes = [known[place] for place in range(len(wanted))]
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes)
-        comparison, is_over = compared_in_step(
-            [outcome.solved for outcome in outcomes],
-            [candidate.label for candidate in candidates],
-            [config.point for config in wanted],
-            first_seed=COMPARE.start,
-            max_seeds=most,
-            alpha=alpha,
-        )
+        comparison: SequentialComparison | SequentialNumbers
+        if by is None:
+            solved = [outcome.solved for outcome in outcomes]
+            comparison, is_over = compared_in_step(solved, labels, points, **shared)
+        else:
+            measure = measure_of(by[0], outcomes, _rules(candidates), by[1])
+            check_sequential(measure)
+            values = [measure.of(outcome) for outcome in outcomes]
+            comparison, is_over = numbers_in_step(values, labels, points, measure, **shared)
+        dropped = comparison.dropped
         voice.seeds((comparison.n, most))
     earlier = earlier_looks(directory, wanted, Look(most, sequential=True))
     outcomes = _trained_again(candidates, wanted, outcomes, here=pool.workers == 0)
     notes = (*(f"All were {look}" for look in earlier), *_of_chance(candidates, outcomes))
     return replace(comparison, notes=notes)
+
+
+def limits_of(candidates: Sequence[Candidate]) -> tuple[float, float] | None:
+    """The limits that the spaces of runs give their number; None if none does.
+
+    Raises:
+        InputError: they differ.
+    """
+    given = {run.asked.bounds for candidate in candidates if (run := candidate.run) is not None}
+    known = given - {None}
+    if len(known) > 1:
+        shown = " and ".join(f"[{low:g}, {high:g}]" for low, high in sorted(filter(None, known)))
+        raise InputError(
+            f"the spaces have different bounds, {shown}",
+            field="bounds",
+            allowed="the same for all",
+            fix="give bounds, those that hold for all",
+        )
+    return known.pop() if known else None
+
+
+def _rules(candidates: Sequence[Candidate]) -> list[Success | None]:
+    """The rule by which each run's seeds succeed."""
+    return [None if one.run is None else one.run.asked.success for one in candidates]
 
 
 def _of_chance(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -413,7 +535,7 @@ def _wanted(
     task: Task,
     trainer: Trainer | Callable[..., Any] | None,
     engine: str | None,
-    success: str | None,
+    asked: tuple[str | None, str | None],
     *,
     pool: Cluster,
 ) -> WantedSeeds:
@@ -432,7 +554,9 @@ def _wanted(
             fix="give it as train=, or a xortune.Config for the built-in network",
         )
     elif callable(used):
-        used = single_config(point, used, success, pool.cpus_per_trial)[1]
+        success, by = asked
+        numbers = by is not None
+        used = single_config(point, used, success, pool.cpus_per_trial, numbers=numbers)[1]
     if here:
         used = in_this_process(used)
     used = worker_and_local_trainer(used)[1 if here else 0]

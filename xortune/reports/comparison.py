@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from xortune.comparisons.contestants import IMPORTED, OWN, RULE, SEARCHED, known_facts
+from xortune.comparisons.numbers import NumberComparison
 from xortune.comparisons.runs import (
     ComparedNumbers,
     Contestant,
@@ -19,12 +23,13 @@ from xortune.comparisons.runs import (
     tested_by,
     wanted_seeds,
 )
-from xortune.comparisons.sequential import SequentialComparison
+from xortune.comparisons.sequential import SequentialComparison, SequentialNumbers
 from xortune.core.formats import (
     config_text,
     estimated,
     interval,
     measured,
+    number,
     plain,
     span,
     value,
@@ -45,9 +50,12 @@ from xortune.reports.figures.comparisons import (
     profile,
     wins,
 )
+from xortune.reports.figures.numbers import number_figures
 from xortune.runs.results import Score, number_names, score_of
 
-AnyComparison: TypeAlias = RunComparison | SequentialComparison
+AnyComparison: TypeAlias = (
+    RunComparison | SequentialComparison | NumberComparison | SequentialNumbers
+)
 
 ORIGINS = {"certificate": "certificate", "trained": "trained for this", "given": "as given"}
 """The origin of a contestant's seeds, in words."""
@@ -61,6 +69,11 @@ def comparison_document(comparison: AnyComparison) -> Document:
     if isinstance(comparison, SequentialComparison):
         values = {"comparison": comparison, **_sequential_tables(comparison)}
         return Document("sequential.md.jinja", values)
+    if isinstance(comparison, SequentialNumbers):
+        values = {"comparison": comparison, **_sequential_number_tables(comparison)}
+        return Document("sequential.md.jinja", values)
+    if isinstance(comparison, NumberComparison):
+        return _number_document(comparison)
     entries = comparison.contestants
     figures: dict[str, Plot] = {"differences": differences(comparison)}
     if len(entries) > 2:
@@ -101,6 +114,15 @@ def tables_of(comparison: AnyComparison) -> dict[str, Table]:
     if isinstance(comparison, SequentialComparison):
         tables = _sequential_tables(comparison)
         return {"Success rates": tables["contestants"], "Differences": tables["pairs"]}
+    if isinstance(comparison, SequentialNumbers):
+        tables = _sequential_number_tables(comparison)
+        return {comparison.measure.text: tables["contestants"], "Differences": tables["pairs"]}
+    if isinstance(comparison, NumberComparison):
+        what = comparison.measure.text
+        return {
+            what: number_contestants_table(comparison),
+            f"Differences of {what}": number_pairs_table(comparison),
+        }
     return {
         "Success rates on fresh seeds": contestants_table(comparison),
         "Differences of success rates": pairs_table(comparison),
@@ -170,7 +192,7 @@ def pairs_table(comparison: RunComparison) -> Table:
 
 
 def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
-    names, n = comparison.labels, comparison.n
+    names = comparison.labels
     parameters = list(dict.fromkeys(name for point in comparison.points for name in point))
     contestants = [
         (
@@ -178,7 +200,9 @@ def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
             f"{k:,}/{n:,}",
             *(value(point[name]) if name in point else "" for name in parameters),
         )
-        for label, k, point in zip(names, comparison.k, comparison.points, strict=True)
+        for label, k, n, point in zip(
+            names, comparison.k, comparison.seeds, comparison.points, strict=True
+        )
     ]
     pairs = [
         (
@@ -199,7 +223,110 @@ def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
     }
 
 
-def _settings_table(comparison: RunComparison) -> tuple[Table, str]:
+# -------------------------------------------------------------------------------------------------
+# A comparison by a number of the seeds.
+
+
+def _number_document(comparison: NumberComparison) -> Document:
+    plots = number_figures(comparison)
+    settings, same = _settings_table(comparison)
+    facts, same_facts = known_facts(comparison.contestants)
+    first, *others = comparison.lines
+    values = {
+        "comparison": comparison,
+        "measure": comparison.measure,
+        "figures": {plot.name: plot for plot in plots},
+        "names": ", ".join(one.label for one in comparison.contestants),
+        "first": first,
+        "others": others if len(others) <= MOST_SENTENCES else [],
+        "contestants": number_contestants_table(comparison),
+        "pairs": number_pairs_table(comparison),
+        "settings": settings,
+        "same": same,
+        "notes": notes(comparison),
+        "facts": facts,
+        "same_facts": same_facts,
+    }
+    return Document("numbers.md.jinja", values, plots)
+
+
+def number_contestants_table(comparison: NumberComparison) -> Table:
+    """Each contestant: its seeds, failed ones, and the statistic with its interval."""
+    rows = []
+    for place, one in enumerate(comparison.contestants):
+        estimate = comparison.estimate(place)
+        failed = int((~np.isfinite(one.outcome.numbers(comparison.measure.name))).sum())
+        value = estimated(*estimate) if math.isfinite(estimate.value) else "failed"
+        rows.append((one.label, f"{one.outcome.n:,}", f"{failed:,}", value, span(*estimate[1:])))
+    heads = numbers("seeds", "failed", comparison.measure.text, "95 % interval")
+    return table_of([*texts("contestant"), *heads], rows)
+
+
+def number_pairs_table(comparison: NumberComparison) -> Table:
+    """Every two contestants: the difference, its interval, the test, who is more often better."""
+    names = [one.label for one in comparison.contestants]
+    rows = []
+    for pair in comparison.pairs:
+        ahead, chance = comparison.ahead(pair), pair.probability
+        margin = []
+        if comparison.margin is not None:
+            margin = ["not worse" if comparison.not_worse(pair) else "not shown"]
+        known = math.isfinite(pair.difference)
+        rows.append(
+            (
+                *(names[pair.a], names[pair.b]),
+                estimated(pair.difference, pair.low, pair.high) if known else "unknown",
+                span(pair.low, pair.high),
+                *(p_text(p).removeprefix("p ").removeprefix("= ") for p in (pair.p, pair.p_holm)),
+                measured(chance.probability, chance.low, chance.high),
+                interval(chance.low, chance.high),
+                "neither" if ahead is None else names[ahead],
+                *margin,
+            )
+        )
+    within = [] if comparison.margin is None else texts(f"A, by {number(comparison.margin)}")
+    columns = [
+        *texts("A", "B"),
+        *numbers("difference", "95 % interval", "p", "p (Holm)", "A better", "95 % CI"),
+        *texts("ahead"),
+        *within,
+    ]
+    return table_of(columns, rows)
+
+
+def _sequential_number_tables(comparison: SequentialNumbers) -> dict[str, Table]:
+    names = comparison.labels
+    parameters = list(dict.fromkeys(name for point in comparison.points for name in point))
+    contestants = [
+        (
+            *(label, f"{n:,}", number(found)),
+            *(value(point[name]) if name in point else "" for name in parameters),
+        )
+        for label, n, found, point in zip(
+            names, comparison.seeds, comparison.values, comparison.points, strict=True
+        )
+    ]
+    pairs = [
+        (
+            *(names[pair.a], names[pair.b]),
+            estimated(pair.difference, pair.low, pair.high),
+            span(pair.low, pair.high),
+            "neither" if pair.ahead is None else names[pair.ahead],
+            "" if pair.decided_at is None else f"{pair.decided_at:,}",
+        )
+        for pair in comparison.pairs
+    ]
+    heads = [*texts("A", "B"), *numbers("difference", "interval")]
+    what = comparison.measure.text
+    return {
+        "contestants": table_of(
+            [*texts("contestant"), *numbers("seeds", what), *texts(*parameters)], contestants
+        ),
+        "pairs": table_of([*heads, *texts("better"), *numbers("proven by")], pairs),
+    }
+
+
+def _settings_table(comparison: RunComparison | NumberComparison) -> tuple[Table, str]:
     """The parameters that differ between contestants, and as text those that are the same."""
     entries = [(one, one.point) for one in comparison.contestants if one.point is not None]
     if not entries:

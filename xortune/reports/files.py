@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from xortune.comparisons.sequential import SequentialComparison
+from xortune.comparisons.sequential import SequentialComparison, SequentialNumbers
 from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.core.files import ANOTHER_OUTPUT, writing
 from xortune.core.formats import plain
@@ -224,7 +224,10 @@ MAX_NAME = 100  # characters of the name of a comparison's directory
 COMPARISON_FIGURES = "comparison-figures"
 """The folder of the figures of comparison.md; `figures` may hold those of a run."""
 
-NAMES = ("differences", "wins", "profile", "numbers")
+NAMES = (
+    *("differences", "wins", "profile", "numbers"),
+    *("number-strips", "intervals", "improvement", "number-profile"),
+)
 """The names of all figures: those of an earlier comparison that this one lacks are removed."""
 
 
@@ -250,7 +253,7 @@ def write_comparison(
     formats = checked_formats(formats)
     if output is not None:
         directory = driver_directory(output)
-    elif isinstance(comparison, SequentialComparison):
+    elif isinstance(comparison, SequentialComparison | SequentialNumbers):
         directory = comparison_directory(comparison.labels)
     else:
         directory = comparison_directory([one.label for one in comparison.contestants])

@@ -27,7 +27,9 @@ from xortune.reports.figures import (
     surface,
     timeline,
 )
+from xortune.reports.figures import numbers as over_numbers
 from xortune.reports.figures import parameters as over_parameters
+from xortune.reports.figures.numbers import Numbered
 from xortune.runs.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ BACKENDS = ("plotly", "matplotlib")
 ARGUMENTS = {
     "run": "with at least one finished config, or its directory.",
     "comparison": "what `compare` returns.",
+    "outcomes": "what `compare` returns, an outcome of `evaluate`, or several by their names.",
     "top": "the number of configs that are shown.",
     "keys": "(beginnings of) keys of configs to show beside the best and the median one.",
     "parameters": "the names of two parameters; by default the two most important ones.",
@@ -120,12 +123,6 @@ def plot_intermediate_values(
 ) -> Any:
     """A trainer's own number during training: the median and the middle 80 % of the seeds."""
     return distributions.learning_curves(_loaded(run), keys)
-
-
-@_verb("fewer than two configurations have seeds with a number, or all have the same")
-def plot_strips(run: Runlike, *, backend: Backend = "plotly") -> Any:
-    """A trainer's own number of each seed, side by side for the best configs with many seeds."""
-    return distributions.strips(_loaded(run))
 
 
 @_verb("fewer than two configurations with many seeds have one that failed, or they share no seeds")
@@ -235,6 +232,43 @@ def plot_numbers(
 ) -> Any:
     """A number of the seeds: profiles, probability of improvement, interquartile means."""
     return comparisons.numbers_profile(_of_runs(comparison), number)
+
+
+@_verb("fewer than two configurations have seeds with a number, or all have the same")
+def plot_strips(
+    outcomes: Numbered | Runlike, *, number: str | None = None, backend: Backend = "plotly"
+) -> Any:
+    """A number of each seed, side by side: of outcomes or a comparison, or of a run's best configs.
+
+    Of outcomes with interquartile means and their intervals.
+    """
+    if isinstance(outcomes, Run | str | os.PathLike):
+        return distributions.strips(_loaded(outcomes))
+    return over_numbers.strips(outcomes, number)
+
+
+@_verb()
+def plot_intervals(
+    outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
+) -> Any:
+    """Median, interquartile mean and mean of a number, with 95 % intervals."""
+    return over_numbers.intervals(outcomes, number)
+
+
+@_verb()
+def plot_improvement(
+    outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
+) -> Any:
+    """How probable it is that a seed of one has a better number than a seed of another."""
+    return over_numbers.improvement(outcomes, number)
+
+
+@_verb()
+def plot_number_profile(
+    outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
+) -> Any:
+    """The share of seeds with a number at least as good as x: performance profiles."""
+    return over_numbers.number_profile(outcomes, number)
 
 
 def _loaded(run: Runlike) -> Run:

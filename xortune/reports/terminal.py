@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.text import Text
 
 from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
+from xortune.comparisons.numbers import NumberComparison
 from xortune.comparisons.runs import RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
-from xortune.comparisons.sequential import SequentialComparison
+from xortune.comparisons.sequential import SequentialComparison, SequentialNumbers
 from xortune.core.formats import config_text, count, duration, estimated, plain, span, value
 from xortune.core.numbers import TITLES, Summary
 from xortune.core.outcome import MOST_NUMBERS, Outcome
@@ -31,6 +32,8 @@ from xortune.reports.comparison import (
     MOST_SENTENCES,
     AnyComparison,
     contestants_table,
+    number_contestants_table,
+    number_pairs_table,
     pairs_table,
 )
 from xortune.reports.document import (
@@ -341,6 +344,14 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
             console.print(_rich(pairs))
             others = []
         lines = [*others, *notes(comparison)]
+    elif isinstance(comparison, NumberComparison):
+        first, *others = comparison.lines
+        _print(console, first)
+        console.print(rich_table_of(number_contestants_table(comparison)))
+        if len(others) > MOST_SENTENCES:
+            console.print(rich_table_of(number_pairs_table(comparison)))
+            others = []
+        lines = [*others, *notes(comparison)]
     else:
         basis = (
             f"{comparison.n:,} seeds of each from {comparison.first_seed}, at most "
@@ -352,15 +363,70 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
     _print(console, *map(str, files), whole=True)
 
 
+def _numbers_json(comparison: NumberComparison | SequentialNumbers) -> dict[str, Any]:
+    """The answer of a comparison by a number."""
+    shared = {
+        "answer": comparison.lines,
+        "by": comparison.measure.text,
+        "better": comparison.measure.better,
+        "bounds": comparison.measure.limits,
+        "alpha": comparison.alpha,
+        "first_is_worse": comparison.first_is_worse,
+        "pairs": _records(comparison.table),
+    }
+    if isinstance(comparison, SequentialNumbers):
+        counted = zip(
+            *(comparison.labels, comparison.points, comparison.values, comparison.seeds),
+            strict=True,
+        )
+        best = comparison.best
+        return shared | {
+            "sequential": True,
+            "best": None if best is None else comparison.labels[best],
+            "n": comparison.n,
+            "max_seeds": comparison.max_seeds,
+            "first_seed": comparison.first_seed,
+            "notes": list(comparison.notes),
+            "contestants": [
+                {"label": label, "config": point.as_dict(), "value": _known(found), "n": n}
+                for label, point, found, n in counted
+            ],
+        }
+    contestants = []
+    for place, one in enumerate(comparison.contestants):
+        found, low, high = map(_known, comparison.estimate(place))
+        contestants.append(
+            {
+                "label": one.label,
+                "key": one.key,
+                "config": None if one.point is None else one.point.as_dict(),
+                "n": one.outcome.n,
+                "value": found,
+                "low": low,
+                "high": high,
+            }
+        )
+    noted = {"margin": comparison.margin, "notes": notes(comparison)}
+    return shared | noted | {"contestants": contestants}
+
+
+def _known(amount: float) -> float | None:
+    return amount if math.isfinite(amount) else None
+
+
 def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[str, Any]:
     """The answer and its basis, with the names of comparison.csv.
 
     In a sequential comparison, `best` is the label of the contestant that is proven better.
     """
+    if isinstance(comparison, NumberComparison | SequentialNumbers):
+        return _numbers_json(comparison) | {"files": list(map(str, files))}
     if isinstance(comparison, SequentialComparison):
         labels = {None: None} | dict(enumerate(comparison.labels))
-        n, names = comparison.n, ("n", "max_seeds", "first_seed", "alpha")
-        counted = zip(comparison.labels, comparison.points, comparison.k, strict=True)
+        names = ("n", "max_seeds", "first_seed", "alpha")
+        counted = zip(
+            comparison.labels, comparison.points, comparison.k, comparison.seeds, strict=True
+        )
         values = {
             "sequential": True,
             "best": labels[comparison.best],
@@ -368,7 +434,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
             "notes": list(comparison.notes),
             "contestants": [
                 {"label": label, "config": point.as_dict(), "k": k, "n": n}
-                for label, point, k in counted
+                for label, point, k, n in counted
             ],
             "pairs": [
                 asdict(pair) | {name: labels[getattr(pair, name)] for name in ("a", "b", "ahead")}

@@ -766,6 +766,13 @@ class SpaceFile:
     start: Annotated[
         tuple[dict[str, Nestable], ...], _about("Complete configurations to evaluate first.")
     ] = ()
+    bounds: Annotated[
+        tuple[Number, Number] | None,
+        _about(
+            "With a number as the objective: the least and the greatest that a seed can have, "
+            "[0, 1]. Then a mean has bounds that hold at every look."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -791,6 +798,7 @@ class SearchSpace:
         command: how a command is run and judged; None without one.
         timeout: seconds for a seed of a function, checked when it reports; None for any time.
         folder: the folder of relative paths.
+        bounds: the least and the greatest number that a seed can have; None: unknown.
     """
 
     name: str
@@ -809,6 +817,7 @@ class SearchSpace:
     command: CommandSettings | None = None
     timeout: float | None = None
     folder: Path = field(default=Path(), compare=False)
+    bounds: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
         names = ", ".join(parameter.name for parameter in self.parameters[:8])

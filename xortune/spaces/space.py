@@ -119,6 +119,7 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
     own = COMMAND if isinstance(file.trainer, CommandSettings) else file.trainer and OWN
     space = with_trainer(space, file)
     space = replace(space, objectives=objectives_of(file, space))
+    space = replace(space, bounds=_bounds(space, file.bounds))
     if space.command is not None and space.rule is None:
         try:
             space.command.check_judged()
@@ -134,6 +135,28 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
     check_search(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
     return replace(space, start=start)
+
+
+def _bounds(space: SearchSpace, given: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The limits of the number that is the objective."""
+    if given is None:
+        return None
+    if not any(objective.number is not None for objective in space.objectives):
+        raise space.refusal(
+            ("bounds",),
+            "bounds of a number, and no objective is one",
+            "bounds only where a number is sought",
+            "add an objective such as score_mean, or remove this line",
+        )
+    low, high = map(float, given)
+    if not low < high:
+        raise space.refusal(
+            ("bounds",),
+            f"[{low:g}, {high:g}]",
+            "the least number that a seed can have, then the greatest: [0, 1]",
+            None,
+        )
+    return low, high
 
 
 def check_space(space: SearchSpace, trainer: Trainer) -> None:

@@ -1,0 +1,447 @@
+"""A comparison by a number of the seeds: whose mean, interquartile mean or quantile is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xortune.comparisons.runs import (
+    Better,
+    Contestant,
+    Improvement,
+    compared_seeds,
+    p_text,
+    values_of,
+)
+from xortune.core.errors import InputError, check_type, refuse_unknown
+from xortune.core.formats import as_html, count, estimated, interval, measured, number, plain, span
+from xortune.core.numbers import (
+    CONFIDENCE,
+    ENDINGS,
+    Estimate,
+    interval_of_all,
+    named_statistic,
+    of_all,
+    quantile_share,
+)
+from xortune.core.outcome import Outcome
+from xortune.core.success import Success, is_cost
+from xortune.runs.results import number_names
+from xortune.stats.betting import (
+    UNIT,
+    mean_bounds,
+    mean_evidence_above,
+    mean_evidence_below,
+    paired_limits,
+)
+from xortune.stats.numbers import Difference, difference, probability_of_larger
+from xortune.stats.proportions import holm
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is compared.
+
+    Attributes:
+        name: of the number.
+        statistic: mean, iqm, median, q01 to q99.
+        better: which direction is better.
+        limits: what no seed's number can be below or above; None: unknown.
+    """
+
+    name: str
+    statistic: str
+    better: Better
+    limits: tuple[float, float] | None = None
+
+    @property
+    def text(self) -> str:
+        """`return_iqm`."""
+        return f"{self.name}_{self.statistic}"
+
+    def of(self, outcome: Outcome) -> Floats:
+        """float64, shape (S,): the number of each seed; a failed seed is worse than any other."""
+        values = values_of(outcome, self.name, self.better)
+        if self.limits is None:
+            return values
+        return np.where(np.isfinite(values), values, self.limits[self.better == "smaller"])
+
+    def estimate(self, values: Floats) -> Estimate:
+        """The statistic of the seeds, with its 95 % interval."""
+        if self.is_bounded:
+            limits = self.limits or UNIT
+            low, high = mean_bounds(values, alpha=(1 - CONFIDENCE) / 2, limits=limits)
+            return Estimate(float(values.mean()), low, high)
+        low, high = interval_of_all(values, self.statistic) or (-math.inf, math.inf)
+        return Estimate(of_all(values, self.statistic), low, high)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it is a mean of numbers with limits, on which one can bet."""
+        return self.limits is not None and self.statistic == "mean"
+
+
+def parse_measure(by: str) -> tuple[str, str]:
+    """The name of a number and a statistic: ("return", "iqm") of `return_iqm`.
+
+    Raises:
+        InputError: it ends with no statistic.
+    """
+    check_type("by", by, str, f"the name of a number with {ENDINGS}")
+    found = named_statistic(by)
+    if found is None:
+        raise InputError(
+            f"{by!r} is no statistic of a number",
+            field="by",
+            allowed=f"the name of a number with {ENDINGS}",
+            fix=f"write {by}_mean, {by}_iqm or {by}_median",
+        )
+    return found
+
+
+def measure_of(
+    by: str,
+    outcomes: Sequence[Outcome],
+    rules: Sequence[Success | None],
+    limits: tuple[float, float] | None,
+) -> Measure:
+    """What `by` names among the numbers of these outcomes, whose seeds these rules judge.
+
+    The direction is that of the rule that judges the number; else less is better of what is called
+    a loss, an error or a time, and more of all others.
+
+    Raises:
+        InputError: no outcome has such a number, or one is beyond the limits.
+    """
+    name, statistic = parse_measure(by)
+    known = number_names(outcomes)
+    if not known:
+        raise InputError(
+            "no seed has a number",
+            field="by",
+            allowed="what is trained by a function or a command that returns numbers",
+        )
+    refuse_unknown(name, known, f"there is no number {name!r}", field="by")
+    signs = {rule.sign[0] for rule in rules if rule and rule.name == name}
+    smaller = signs == {"<"} if signs in ({"<"}, {">"}) else is_cost(name)
+    return Measure(name, statistic, "smaller" if smaller else "larger", limits)
+
+
+@dataclass(frozen=True)
+class NumberPair:
+    """Two contestants, A and B, compared by a statistic of a number.
+
+    Attributes:
+        a, b: their places among the contestants, a < b.
+        shared: whether both have the same seeds, which are then compared one by one.
+        n_a, n_b: seeds that are compared; failed ones are among them.
+        value_a, value_b: the statistic of both; not finite if failed seeds decide it.
+        difference: of A minus B.
+        low, high: its interval; 0 is in it unless the two differ by their own p.
+        p: two-sided; see `method`.
+        p_holm: adjusted for all pairs.
+        differs: p_holm < alpha.
+        probability: that a seed of A has a better number than a seed of B; a tie counts half.
+        p_margin: of "A is worse than B by more than the margin", adjusted for all pairs; None
+            without a margin.
+        could: whether so many seeds could prove a difference at all.
+    """
+
+    a: int
+    b: int
+    shared: bool
+    n_a: int
+    n_b: int
+    value_a: float
+    value_b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    differs: bool
+    probability: Improvement
+    p_margin: float | None = None
+    could: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class NumberComparison:
+    """Several contestants, compared two by two by a statistic of a number.
+
+    Attributes:
+        contestants: in the given order.
+        measure: the statistic and the direction.
+        pairs: all pairs, in the same order.
+        alpha: level of all tests together (Holm).
+        margin: by how much a contestant may be worse and count as not worse; None: not asked.
+    """
+
+    contestants: tuple[Contestant, ...]
+    measure: Measure
+    pairs: tuple[NumberPair, ...]
+    alpha: float
+    margin: float | None = None
+
+    def values(self, place: int) -> Floats:
+        """float64, shape (S,): the numbers of a contestant; a failed seed is the worst infinity."""
+        return self.measure.of(self.contestants[place].outcome)
+
+    def estimate(self, place: int) -> Estimate:
+        """The statistic of a contestant, with its 95 % interval."""
+        return self.measure.estimate(self.values(place))
+
+    def ahead(self, pair: NumberPair) -> int | None:
+        """The place of the better one of a pair; None if they are indistinguishable."""
+        if not pair.differs:
+            return None
+        larger = pair.value_a > pair.value_b
+        return pair.a if larger == (self.measure.better == "larger") else pair.b
+
+    def beaten_by(self, place: int) -> tuple[int, ...]:
+        """Return the places of those that are better than the contestant at this place."""
+        ahead = (self.ahead(pair) for pair in self.pairs if place in (pair.a, pair.b))
+        return tuple(sorted(one for one in ahead if one is not None and one != place))
+
+    @property
+    def best(self) -> int | None:
+        """The place of the one that is better than each of the others; None if there is none."""
+        for place in range(len(self.contestants)):
+            own = [pair for pair in self.pairs if place in (pair.a, pair.b)]
+            if all(self.ahead(pair) == place for pair in own):
+                return place
+        return None
+
+    @property
+    def first_is_worse(self) -> bool:
+        """Whether another is better than the first one; with a margin, whether it may be worse.
+
+        With a margin the first one must be shown not to be worse by more than that than any other.
+        """
+        if self.margin is None:
+            return bool(self.beaten_by(0))
+        return any(not self.not_worse(pair) for pair in self.pairs if pair.a == 0)
+
+    def not_worse(self, pair: NumberPair) -> bool:
+        """Whether A is shown not to be worse than B by more than the margin."""
+        return pair.p_margin is not None and pair.p_margin < self.alpha
+
+    def __repr__(self) -> str:
+        shown = [f"{one.label} {self.estimate(i)}" for i, one in enumerate(self.contestants[:5])]
+        return f"NumberComparison({self.measure.text}: {', '.join(shown)}; {self.lines[0]})"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.lines[0], self.table)
+
+    @property
+    def lines(self) -> list[str]:
+        """Sentences: of three or more first who is best, then one about each pair."""
+        lines = [self.sentence(pair) for pair in self.pairs]
+        if len(self.contestants) < 3:
+            return lines
+        best = self.best
+        what = self.measure.text
+        if best is None:
+            return [f"None has a better {what} than each of the others.", *lines]
+        label = plain(self.contestants[best].label)
+        return [f"{label} has a better {what} than each of the others.", *lines]
+
+    def sentence(self, pair: NumberPair) -> str:
+        """Return a sentence about two contestants, the one that is ahead first."""
+        what, first, second = self.measure.text, pair.a, pair.b
+        low, high, apart = pair.low, pair.high, pair.difference
+        chance = pair.probability
+        if self.ahead(pair) == pair.b:
+            first, second, low, high, apart = second, first, -high, -low, -apart
+            chance = Improvement(1 - chance.probability, 1 - chance.high, 1 - chance.low)
+        names = [plain(self.contestants[place].label) for place in (first, second)]
+        values = [str(self.estimate(place)) for place in (first, second)]
+        between = f"{values[0]} against {values[1]}"
+        if math.isfinite(apart):
+            between += f", difference {estimated(apart, *_ends(low, high))} [{span(low, high)}]"
+        odds = (
+            f"; a seed of {names[0]} is better than one of {names[1]} in "
+            f"{measured(chance.probability, chance.low, chance.high)} of pairs "
+            f"({interval(chance.low, chance.high)})"
+        )
+        basis = f"{p_text(pair.p_holm)} ({self.basis(pair)}; {self.measure.better} is better)"
+        if pair.differs:
+            told = f"{names[0]} has a better {what} than {names[1]}"
+        else:
+            told = f"{names[0]} and {names[1]} are indistinguishable in {what}"
+        return f"{told}: {between}, {basis}{odds}{self._more(pair)}."
+
+    def basis(self, pair: NumberPair) -> str:
+        """The seeds and the test of a pair."""
+        seeds = f"{pair.n_a:,} and {count(pair.n_b, 'seed')}"
+        if pair.shared:
+            seeds = count(pair.n_a, "shared seed")
+        holm_over = f", Holm over {len(self.pairs)} pairs" if len(self.pairs) > 1 else ""
+        return f"{seeds}, {method(self.measure, shared=pair.shared)}{holm_over}"
+
+    def _more(self, pair: NumberPair) -> str:
+        text = ""
+        if not math.isfinite(pair.value_a) or not math.isfinite(pair.value_b):
+            text = "; failed seeds decide it, and nobody knows how bad they are"
+        elif not pair.could and not pair.differs:
+            text = "; so few seeds could prove no difference, however large"
+        if self.margin is None:
+            return text
+        names = [plain(self.contestants[place].label) for place in (pair.a, pair.b)]
+        told = "is not worse" if self.not_worse(pair) else "is not shown to be no worse"
+        return (
+            f"{text}; {names[0]} {told} than {names[1]} by more than {number(self.margin)} "
+            f"({p_text(pair.p_margin or 0.0)})"
+        )
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row for each pair, with labels in place of places."""
+        rows = []
+        for pair in self.pairs:
+            ends = [self.estimate(place) for place in (pair.a, pair.b)]
+            row = asdict(pair) | {
+                "a": self.contestants[pair.a].label,
+                "b": self.contestants[pair.b].label,
+                "by": self.measure.text,
+                "low_a": ends[0].low,
+                "high_a": ends[0].high,
+                "low_b": ends[1].low,
+                "high_b": ends[1].high,
+                "probability": pair.probability.probability,
+                "probability_low": pair.probability.low,
+                "probability_high": pair.probability.high,
+                "not_worse": None if self.margin is None else self.not_worse(pair),
+            }
+            rows.append(row)
+        return pd.DataFrame(rows)[list(COLUMNS)]
+
+
+COLUMNS = (
+    *("by", "a", "b", "shared", "n_a", "value_a", "low_a", "high_a"),
+    *("n_b", "value_b", "low_b", "high_b", "difference", "low", "high", "p", "p_holm", "differs"),
+    *("probability", "probability_low", "probability_high", "p_margin", "not_worse"),
+)
+"""The columns of comparison.csv of a comparison by a number."""
+
+
+def method(measure: Measure, *, shared: bool) -> str:
+    """The test and the interval of a difference, in words."""
+    if measure.is_bounded:
+        return "bets on differences"
+    if quantile_share(measure.statistic) is not None:
+        return "order statistics"
+    mean = "Yuen's" if measure.statistic == "iqm" else "Student's" if shared else "Welch's"
+    return f"{mean} t{' of pairs' if shared else ''}, rearranged labels"
+
+
+def compare_numbers(
+    contestants: Sequence[Contestant],
+    measure: Measure,
+    *,
+    alpha: float = 0.05,
+    margin: float | None = None,
+) -> NumberComparison:
+    """Compare every two contestants by a number, whose labels differ."""
+    places = list(combinations(range(len(contestants)), 2))
+    level = alpha / len(places)
+    tested = [
+        _tested((contestants[a], contestants[b]), measure, alpha=alpha, level=level, margin=margin)
+        for a, b in places
+    ]
+    adjusted = holm([pair.p for pair in tested]).tolist()
+    pairs = [
+        replace(pair, a=a, b=b, p_holm=p, differs=p < alpha)
+        for (a, b), pair, p in zip(places, tested, adjusted, strict=True)
+    ]
+    if margin is not None:
+        worse = holm([pair.p_margin or 0.0 for pair in pairs]).tolist()
+        pairs = [replace(pair, p_margin=p) for pair, p in zip(pairs, worse, strict=True)]
+    return NumberComparison(tuple(contestants), measure, tuple(pairs), alpha, margin)
+
+
+def _tested(
+    both: tuple[Contestant, Contestant],
+    measure: Measure,
+    *,
+    alpha: float,
+    level: float,
+    margin: float | None,
+) -> NumberPair:
+    mine, theirs, shared = compared_seeds(*both)
+    first, second = measure.of(both[0].outcome)[mine], measure.of(both[1].outcome)[theirs]
+    sign = 1.0 if measure.better == "larger" else -1.0
+    found = difference_of(first, second, measure, shared=shared, alpha=alpha)
+    p_margin = None
+    if margin is not None:
+        p_margin = _margin_p(sign * first, sign * second, measure, margin, shared=shared)
+    return NumberPair(
+        *(0, 1, shared, first.size, second.size),
+        value_a=of_all(first, measure.statistic),
+        value_b=of_all(second, measure.statistic),
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        p_holm=found.p,
+        differs=False,
+        probability=Improvement(*probability_of_larger(sign * first, sign * second, shared=shared)),
+        p_margin=p_margin,
+        could=_could(first.size, second.size, measure, shared=shared) < level,
+    )
+
+
+def difference_of(
+    first: Floats, second: Floats, measure: Measure, *, shared: bool, alpha: float
+) -> Difference:
+    """The statistic of A minus that of B: by bets if the mean has limits, else `difference`."""
+    if not measure.is_bounded:
+        return difference(first, second, measure.statistic, shared=shared, alpha=alpha)
+    limits = paired_limits(measure.limits or UNIT)
+    fewer = min(first.size, second.size)
+    apart = first[:fewer] - second[:fewer]
+    low, high = mean_bounds(apart, alpha=alpha / 2, limits=limits)
+    sides = mean_evidence_above, mean_evidence_below
+    most = max(side(apart, 0.0, limits=limits).max() for side in sides)
+    return Difference(float(apart.mean()), low, high, min(1.0, 2 * math.exp(-most)))
+
+
+def _margin_p(
+    first: Floats, second: Floats, measure: Measure, margin: float, *, shared: bool
+) -> float:
+    """Of "A is worse by more than the margin", where larger is better; twice the one-sided p."""
+    if measure.is_bounded:
+        limits = paired_limits(measure.limits or UNIT)
+        fewer = min(first.size, second.size)
+        most = mean_evidence_above(first[:fewer] - second[:fewer], -margin, limits=limits).max()
+        return min(1.0, 2 * math.exp(-most))
+    found = difference(first + margin, second, measure.statistic, shared=shared, alpha=0.05)
+    if quantile_share(measure.statistic) is not None:
+        return found.p if found.low > -math.inf and found.p < 1 and found.value > 0 else 1.0
+    return found.p if found.value > 0 else 1.0
+
+
+def _could(n: int, m: int, measure: Measure, *, shared: bool) -> float:
+    """The smallest p that so many seeds can give: all of A far better than all of B."""
+    if measure.is_bounded:
+        low, high = measure.limits or UNIT
+        ends = np.full(n, high), np.full(m, low)
+        return difference_of(*ends, measure, shared=shared, alpha=0.05).p
+    # Scattered otherwise in A than in B, so that differences of shared seeds scatter too.
+    one, other = np.arange(n, dtype=np.float64) + 1e9, 2 * np.arange(m, dtype=np.float64)
+    return difference(one, other, measure.statistic, shared=shared, alpha=0.05).p
+
+
+def _ends(low: float, high: float) -> tuple[float | None, float | None]:
+    return (low, high) if math.isfinite(high - low) else (None, None)
