@@ -14,9 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
-from xortune.core.errors import InputError, check_count, check_share
-from xortune.core.formats import as_html, rounded_down, rounded_up
-from xortune.core.outcome import SeedCount, Status, crash_text, own_endings
+from xortune.core.errors import (
+    InputError,
+    check_count,
+    check_number,
+    check_share,
+    refuse_unknown,
+)
+from xortune.core.formats import as_html, estimated, rounded_down, rounded_up, span
+from xortune.core.outcome import Outcome, SeedCount, Status, crash_text, own_endings
 from xortune.core.point import Point
 from xortune.core.seeds import MAX_SEED
 from xortune.spaces.yaml_reader import read_text, read_yaml
@@ -26,10 +32,19 @@ from xortune.stats.anytime import (
     anytime_lower,
     anytime_upper,
 )
+from xortune.stats.betting import (
+    checked_numbers,
+    mean_bounds,
+    mean_evidence_above,
+    mean_evidence_below,
+    most_evidence_above,
+    seeds_for_mean,
+)
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, Boundary, boundary
 
 if TYPE_CHECKING:
     from xortune.runs.certificate import Certificate
+    from xortune.runs.evaluation import EncodedOutcome
     from xortune.runs.results import ConfigResult
     from xortune.runs.run import Run
 
@@ -162,6 +177,14 @@ class SequentialTest:
         most, alpha = self.max_seeds, 1 - self.confidence
         return min(gate_seeds(self.min_rate, most, alpha=alpha, failures=failures), most)
 
+    def observed(self, outcome: Outcome | EncodedOutcome) -> NDArray[np.uint8]:
+        """Return uint8, shape (S,): how each seed ended."""
+        return outcome.status
+
+    def further(self, status: NDArray[np.uint8], n: int) -> int:
+        """Return how many more seeds, at least, can prove the rate."""
+        return max(self.needed(int(np.sum(status != Status.SOLVED))) - n, 1)
+
     def decide(self, status: NDArray[np.uint8]) -> tuple[Answer | None, int]:
         """Return the answer by seeds in their order, and how many of them count.
 
@@ -239,6 +262,210 @@ class SequentialTest:
         if line is None:
             return float(anytime_lower(k, n, alpha=1 - self.confidence))
         return line.bound(n, n - k)
+
+
+@dataclass(frozen=True)
+class MeanTest:
+    """A test of the mean of a number with known limits being at least `min_mean`, by bets.
+
+    It looks after each seed (see `stats.betting`). A mean below `min_mean` is called proven, and
+    one of `min_mean` or more refuted, with a probability of at most 1 - `confidence` each. A failed
+    seed counts as the lower limit. It is `undecided` from the seed after which even the greatest
+    numbers alone would not prove the mean.
+
+    Attributes:
+        min_mean: the mean to prove, within the limits.
+        of: the name of the number; None: the first that the training returns.
+        limits: what no seed's number can be below or above.
+        max_seeds: the most seeds.
+        confidence: 1 minus the greatest probability of a wrong answer.
+        first_seed: the others follow it.
+
+    Raises:
+        InputError: an argument is out of range, or `max_seeds` is too few for a proof.
+    """
+
+    min_mean: float
+    of: str | None
+    limits: tuple[float, float]
+    max_seeds: int
+    confidence: float
+    first_seed: int
+
+    def __post_init__(self) -> None:
+        (low, high), most, first = self.limits, self.max_seeds, self.first_seed
+        allowed = f"above {low:g} and below {high:g}, the bounds"
+        check_number("min_mean", self.min_mean, lambda mean: low < mean < high, allowed)
+        check_share("confidence", self.confidence)
+        check_count("first_seed", first, 0, MAX_SEED)
+        check_count("max_seeds", most, most=MAX_SEED + 1 - first)
+        least = seeds_for_mean(self.min_mean, 1 - self.confidence, limits=self.limits)
+        if most < least:
+            raise InputError(
+                f"{most} seeds cannot prove a mean of {self.min_mean:g}, even if all have {high:g}",
+                field="max_seeds",
+                allowed=f"{least} or more",
+                fix=f"give {least} or more, or ask for a lower mean",
+            )
+
+    def observed(self, outcome: Outcome | EncodedOutcome) -> NDArray[np.float64]:
+        """Return float64, shape (S,): the number of each seed; a failed one has the lower limit.
+
+        Raises:
+            InputError: no seed has a number of that name, or one is beyond the limits.
+        """
+        assert isinstance(outcome, Outcome)  # a user's training encodes none
+        names = outcome.number_names
+        if not names:
+            if (outcome.status < Status.DIVERGED).any():
+                raise InputError(
+                    "the training returns no number",
+                    field="of",
+                    allowed="a training that returns a number, or a dict of them",
+                )
+            return np.full(outcome.n, self.limits[0])
+        if self.of is not None and self.of not in outcome.details.values:
+            refuse_unknown(self.of, names, f"there is no number {self.of!r}", field="of")
+        numbers = outcome.numbers(self.of)
+        return checked_numbers(np.where(np.isfinite(numbers), numbers, self.limits[0]), self.limits)
+
+    def further(self, numbers: NDArray[np.float64], n: int) -> int:
+        """Return how many more seeds, at least, can prove the mean."""
+        left = self.max_seeds - n
+        target, alpha = -math.log(1 - self.confidence), 1 - self.confidence
+        if not n:
+            return min(seeds_for_mean(self.min_mean, alpha, limits=self.limits), left)
+
+        def most(more: int) -> float:
+            found = most_evidence_above(numbers, self.min_mean, n + more, limits=self.limits)
+            return float(found[-1])
+
+        low, high = 0, left
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if most(middle) >= target else (middle, high)
+        return max(high, 1)
+
+    def decide(self, numbers: NDArray[np.float64]) -> tuple[Answer | None, int]:
+        """As `SequentialTest.decide`, of the numbers of seeds in their order."""
+        target, given = -math.log(1 - self.confidence), (numbers, self.min_mean)
+        proven = mean_evidence_above(*given, limits=self.limits) >= target
+        refuted = mean_evidence_below(*given, limits=self.limits) >= target
+        lost = most_evidence_above(*given, self.max_seeds, limits=self.limits) < target
+        if (decided := np.flatnonzero(proven | refuted | lost)).size:
+            first = int(decided[0])
+            answer: Answer = "refuted" if refuted[first] else "undecided"
+            return "proven" if proven[first] else answer, first + 1
+        return None, numbers.size
+
+    def verdict(
+        self,
+        point: Point,
+        numbers: NDArray[np.float64],
+        *,
+        seeds: NDArray[np.int64],
+        failed: Mapping[int, str] = MappingProxyType({}),
+        void: Mapping[int, str] = MappingProxyType({}),
+        own: bool = True,  # noqa: ARG002  # as of `SequentialTest`
+    ) -> MeanVerdict:
+        """Return the verdict on a config by numbers of seeds in their order, which must decide."""
+        answer, n = self.decide(numbers)
+        assert answer is not None
+        alpha, last = (1 - self.confidence) / 2, int(seeds[n - 1])
+        low, high = mean_bounds(numbers[:n], alpha=alpha, limits=self.limits)
+        lost = {seed: why for seed, why in sorted(failed.items()) if seed in seeds[:n]}
+        return MeanVerdict(
+            answer=answer,
+            min_mean=self.min_mean,
+            of=self.of,
+            limits=self.limits,
+            confidence=self.confidence,
+            key=point.key,
+            point=point,
+            n=n,
+            mean=float(numbers[:n].mean()),
+            low=low,
+            high=high,
+            first_seed=self.first_seed,
+            most=self.max_seeds,
+            failed=lost,
+            void={seed: why for seed, why in sorted(void.items()) if seed < last},
+        )
+
+
+@dataclass(frozen=True)
+class MeanVerdict:
+    """The answer of a gate on a mean, with its seeds up to the decision.
+
+    Attributes:
+        answer: `proven` (the mean is at least `min_mean`), `refuted` (below it) or `undecided`.
+        min_mean, of, limits, confidence, first_seed: of the `MeanTest`.
+        key: key of the config.
+        point: the config itself.
+        n: seeds, failed ones included.
+        mean: of their numbers.
+        low, high: the interval of the mean. Both ends together hold with `confidence`, whatever
+            made the gate stop.
+        most: the most seeds.
+        failed: by seed, why it failed: its number counts as the lower limit.
+        void: by seed, why it could not be tried; these are no seeds of the answer.
+        twice: as of `Verdict`.
+    """
+
+    answer: Answer
+    min_mean: float
+    of: str | None
+    limits: tuple[float, float]
+    confidence: float
+    key: str
+    point: Point
+    n: int
+    mean: float
+    low: float
+    high: float
+    first_seed: int
+    most: int
+    failed: Mapping[int, str] = field(default_factory=dict)
+    void: Mapping[int, str] = field(default_factory=dict)
+    twice: str | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return f"MeanVerdict({self.line})"
+
+    def __str__(self) -> str:
+        return self.line
+
+    def _repr_html_(self) -> str:
+        cells = {**self.point, "seeds": self.n, "mean": self.mean}
+        return as_html(self.line, [cells])
+
+    @property
+    def deterministic(self) -> bool | None:
+        """Whether a seed that was trained twice had one result; None if none was."""
+        return None if self.twice is None else not self.twice
+
+    @property
+    def passed(self) -> bool:
+        """Whether the mean is proven."""
+        return self.answer == "proven"
+
+    @property
+    def line(self) -> str:
+        """The answer, the mean and the seeds, in one line, which holds with `confidence`."""
+        what, asked = f"mean of {self.of}" if self.of else "mean", f"{self.min_mean:g}"
+        first = next(iter(self.failed.items()), None)
+        failed = crash_text(len(self.failed), first, "failed")
+        without = f" without {len(self.void)} that could not be tried" if self.void else ""
+        last = self.first_seed + self.n + len(self.void) - 1
+        sure = f"confidence {self.confidence:g}, seeds {self.first_seed} to {last}{without}"
+        seen = (
+            f"{self.answer}: {what} {estimated(self.mean, self.low, self.high)} of {self.n} seeds"
+        )
+        if self.answer == "undecided":
+            lacking = f"so {asked} cannot be proven any more with {self.most} seeds"
+            return f"{seen}{failed}, {span(self.low, self.high)}, {lacking} ({sure})"
+        side = "at least" if self.passed else "below"
+        return f"{seen}{failed}, {side} {asked} ({sure})"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from xortune.runs.store import url_of
 from xortune.spaces.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
-    from xortune.certificates.gate import Verdict
+    from xortune.certificates.gate import MeanVerdict, Verdict
     from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
     from xortune.core.outcome import Outcome
 
@@ -125,14 +125,18 @@ def _training(trainer: str | None, metric: str | None, timeout: str | None) -> A
 @cli.command(
     "xortune gate --config config.yaml --min-rate 0.95 --max-seeds 500",
     "xortune gate --trainer ./train.py:run --config config.yaml --min-rate 0.95",
+    "xortune gate --trainer ./train.py:run --config config.yaml --min-mean 0.8 --of score",
     "xortune gate runs/xor --min-rate 0.99",
 )
 def gate(
-    min_rate: float,
     run: Annotated[
         Path | None,
         typer.Argument(metavar="RUN", help="A certified run, whose certificate decides."),
     ] = None,
+    min_rate: float | None = None,
+    min_mean: float | None = None,
+    of: str | None = None,
+    bounds: tuple[float, float] | None = None,
     config: Path | None = None,
     max_seeds: int | None = None,
     confidence: float | None = None,
@@ -149,7 +153,7 @@ def gate(
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input.
+    """Prove a success rate or a mean: exit code 0 proven, 1 refuted or undecided, 2 bad input.
 
     Options:
         workers: With --trainer: how many processes train at once. If not given, as many as there
@@ -157,6 +161,9 @@ def gate(
         max_void: With --trainer: the share of seeds that may be void, which could not be tried (a
             command exits with 75). More end it with exit code 4. 0.05 if not given.
         min_rate: The success rate that must be proven.
+        min_mean: With --trainer: in place of a rate, the mean of a number that must be proven.
+        of: With --min-mean: the name of the number. The first that is returned if not given.
+        bounds: With --min-mean: the least and the greatest number of a seed. 0 1 if not given.
         config: A config (YAML, JSON) to train.
         max_seeds: With --config: the most seeds, fixed beforehand. 500 if not given.
         confidence: 1 minus the chance of a wrong answer. 0.95 if not given.
@@ -204,7 +211,22 @@ def _check_gated(run: Path | None, config: Path | None) -> None:
         raise InputError("is a directory", place=str(config), fix=f"xortune gate {config}")
 
 
-def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+def _verdict_json(verdict: Verdict | MeanVerdict) -> dict[str, Any]:
+    from xortune.certificates.gate import MeanVerdict
+
+    if isinstance(verdict, MeanVerdict):
+        asked = ("answer", "passed", "min_mean", "of", "limits", "confidence", "key")
+        return {
+            **{name: getattr(verdict, name) for name in asked},
+            "config": verdict.point.as_dict(),
+            **{name: getattr(verdict, name) for name in ("n", "mean", "low", "high")},
+            "first_seed": verdict.first_seed,
+            "max_seeds": verdict.most,
+            "failed": verdict.failed,
+            "void": verdict.void,
+            **_twice_json(verdict.twice),
+            "line": verdict.line,
+        }
     names = ("answer", "passed", "min_rate", "confidence", "key")
     counts = verdict.counts
     return {

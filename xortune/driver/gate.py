@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.certificates.gate import (
+    MeanTest,
+    MeanVerdict,
     SequentialTest,
     Verdict,
     gate_certificate,
@@ -44,13 +46,17 @@ from xortune.runs.manifest import is_imported, two_results
 from xortune.runs.run import Run, load_run
 from xortune.runs.status import SeedsDone
 from xortune.runs.store import url_of
+from xortune.stats.betting import UNIT, checked_limits
 from xortune.trainers.network import NetworkTrainer, usable_cores
 
 
 def gate(
     config_or_run: Config | Mapping[str, Any] | Run | str | os.PathLike[str],
     *,
-    min_rate: float,
+    min_rate: float | None = None,
+    min_mean: float | None = None,
+    of: str | None = None,
+    bounds: Sequence[float] | None = None,
     max_seeds: int | None = None,
     confidence: float | None = None,
     train: Training | None = None,
@@ -65,8 +71,10 @@ def gate(
     key: str | None = None,
     listener: Listen | None = None,
     verbose: int = 1,
-) -> Verdict:
+) -> Verdict | MeanVerdict:
     """Whether a config solves more than `min_rate` of all seeds: proven, refuted or undecided.
+
+    With `min_mean`: whether the mean of a number over all seeds is at least that.
 
     Given a config, it trains seed after seed until the answer is known. Given a run, it reads the
     run's certificate and trains nothing. If an imported run has no certificate, it judges the
@@ -76,6 +84,12 @@ def gate(
         config_or_run: a config, with `train` a dict of parameters; the file of one (YAML or JSON);
             a run, or its directory.
         min_rate: the success rate to prove, in (0, 1).
+        min_mean: for a config with `train`: instead of a rate, the mean of a number to prove. A
+            failed seed counts as the lower bound.
+        of: with `min_mean`: the name of the number; the first that the training returns if not
+            given.
+        bounds: with `min_mean`: the least and the greatest number that a seed can have; [0, 1] if
+            not given.
         max_seeds: for a config: the most seeds; 500 if not given. The answer is `undecided` once
             the rate could not be proven even if all that are left succeeded. The gate spends its
             risk of a wrong answer over exactly this number, so decide on it before you see a seed.
@@ -104,6 +118,7 @@ def gate(
         InputError: an argument is not usable, or the run has no certificate.
         TrainingError: the training produced no outcome, or a seed failed and `fail_fast` was given.
     """
+    _check_asked(min_rate, min_mean, of, bounds, train=train is not None)
     given = config_or_run
     if isinstance(given, str | os.PathLike):
         is_run = url_of(given) is not None or Path(given).is_dir()
@@ -112,6 +127,7 @@ def gate(
     if isinstance(given, Run):
         refuse_given(
             "only where a config is trained",
+            min_mean=min_mean,
             max_seeds=max_seeds,
             train=train,
             success=success,
@@ -123,20 +139,28 @@ def gate(
             retry=retry or None,
             max_void=max_void,
         )
+        assert min_rate is not None  # `_check_asked` has refused the rest
         return _gate_run(given, min_rate, confidence, key)
     refuse_given("only with a run: its finalists have keys", key=key)
-    test = SequentialTest(
-        min_rate,
+    shared = (
         500 if max_seeds is None else max_seeds,
         0.95 if confidence is None else confidence,
         GATE.start if first_seed is None else first_seed,
     )
+    test: SequentialTest | MeanTest
+    if min_mean is None:
+        assert min_rate is not None
+        test, what = SequentialTest(min_rate, *shared), f"{min_rate:g}"
+    else:
+        limits = UNIT if bounds is None else checked_limits(bounds)
+        test, what = MeanTest(min_mean, of, limits, *shared), f"{of or 'mean'} {min_mean:g}"
     voice, pool = Voice(verbose, listener), Cluster.pool(workers)
     trainer: Trainer
     if train is not None:
         refuse_built_in(task=task, engine=engine)
         own = own_config(given, "config_or_run")
-        point, trainer = single_config(own, train, success, pool.cpus_per_trial)
+        numbers = min_mean is not None
+        point, trainer = single_config(own, train, success, pool.cpus_per_trial, numbers=numbers)
     else:
         refuse_given(
             "only with train=",
@@ -150,7 +174,7 @@ def gate(
         learned = Task.named(task or "xor")
         trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
         trainer.describe()  # refuses an engine that is not available
-    with voice.drawing(f"gate at {min_rate:g}") as shown:
+    with voice.drawing(f"gate at {what}") as shown:
         options: dict[str, Any] = {"pool": pool, "fail_fast": fail_fast}
         options |= {"on_failure": voice.fail, "rule": success}
         options |= {"retry": exceptions(retry), "max_void": max_void}
@@ -160,6 +184,29 @@ def gate(
     return verdict
 
 
+def _check_asked(
+    min_rate: float | None, min_mean: float | None, of: object, bounds: object, *, train: bool
+) -> None:
+    """Raise an InputError unless exactly one question is asked."""
+    if (min_rate is None) == (min_mean is None):
+        raise InputError(
+            "neither a rate nor a mean to prove" if min_rate is None else "both a rate and a mean",
+            field="min_rate",
+            allowed="one of min_rate and min_mean",
+            fix="give a rate, such as 0.95, or a mean with the name of its number",
+        )
+    if min_mean is None:
+        refuse_given("only with min_mean", of=of, bounds=bounds)
+    elif not train:
+        raise InputError(
+            "a mean of numbers, and nothing that returns numbers",
+            field="min_mean",
+            allowed="with train=, for a config",
+            fix="give train=f; a certificate, or the built-in network, has a success rate",
+        )
+
+
+@overload
 def gate_config(
     point: Point,
     trainer: Trainer,
@@ -167,18 +214,40 @@ def gate_config(
     *,
     tell: Listen = SILENT.tell,
     **options: Any,
-) -> Verdict:
+) -> Verdict: ...
+
+
+@overload
+def gate_config(
+    point: Point,
+    trainer: Trainer,
+    test: MeanTest | SequentialTest,
+    *,
+    tell: Listen = SILENT.tell,
+    **options: Any,
+) -> Verdict | MeanVerdict: ...
+
+
+def gate_config(
+    point: Point,
+    trainer: Trainer,
+    test: SequentialTest | MeanTest,
+    *,
+    tell: Listen = SILENT.tell,
+    **options: Any,
+) -> Verdict | MeanVerdict:
     """Train a config until the test has an answer; `options` as of `train_seeds`."""
-    blocks: dict[int, NDArray[np.uint8]] = {}  # by their first seeds; they come in any order
-    status = np.empty(0, np.uint8)  # of the seeds up to the first that is missing
-    seeds = np.empty(0, np.int64)  # those that have a status: all up to there but the void ones
+    blocks: dict[int, NDArray[Any]] = {}  # by their first seeds; they come in any order
+    # Statuses or numbers of the seeds up to the first that is missing.
+    seen: NDArray[Any] = np.empty(0, np.uint8 if isinstance(test, SequentialTest) else np.float64)
+    seeds = np.empty(0, np.int64)  # those that are seen: all up to there but the void ones
     failed: dict[int, str] = {}
     void: dict[int, str] = {}
-    answer, n = test.decide(status)
+    answer, n = test.decide(seen)
     at = test.first_seed  # the first that is missing
 
     def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
-        blocks[first] = outcome.status
+        blocks[first] = test.observed(outcome)
         failed.update(outcome.details.failed)
         advance()
 
@@ -187,29 +256,31 @@ def gate_config(
         advance()
 
     def advance() -> None:
-        nonlocal status, seeds, answer, n, at
-        before = len(status)
+        nonlocal seen, seeds, answer, n, at
+        before = len(seen)
         while at in void or at in blocks:
             if at in void:
                 at += 1
                 continue
             block = blocks.pop(at)
-            status = np.concatenate([status, block])
+            seen = np.concatenate([seen, block])
             seeds = np.concatenate([seeds, np.arange(at, at + len(block))])
             at += len(block)
-        if len(status) > before:
-            answer, n = test.decide(status)
-            tell(SeedsDone(n, test.max_seeds, int(np.sum(status[:n] == Status.SOLVED))))
+        if len(seen) > before:
+            answer, n = test.decide(seen)
+            is_rate = isinstance(test, SequentialTest)
+            solved = int(np.sum(seen[:n] == Status.SOLVED)) if is_rate else None
+            tell(SeedsDone(n, test.max_seeds, solved))
 
     def missing(_: object = None) -> list[SeedsToTrain]:
-        needed = test.needed(int(np.sum(status != Status.SOLVED)))
-        further = range(at, at + max(needed - n, 1))
-        return [] if answer else [SeedsToTrain(point, (further,))]
+        if answer:
+            return []
+        return [SeedsToTrain(point, (range(at, at + test.further(seen, n)),))]
 
     options |= {"further": missing, "on_void": add_void}
     twice = train_seeds(missing(), trainer, add, **options)
     own = has(trainer, "users_code")
-    verdict = test.verdict(point, status, seeds=seeds, failed=failed, void=void, own=own)
+    verdict = test.verdict(point, seen, seeds=seeds, failed=failed, void=void, own=own)
     return verdict if twice is None else replace(verdict, twice=twice)
 
 

@@ -95,6 +95,36 @@ def mean_evidence_below(
     return _log_stake(1 - unit, 1 - m)
 
 
+def most_evidence_above(
+    numbers: ArrayLike, mean: float, seeds: int, *, limits: tuple[float, float] = UNIT
+) -> Floats:
+    """The most that `mean_evidence_above` can still come to, after each seed.
+
+    It is what it would be if each of the other seeds, up to `seeds`, had the greatest number.
+    """
+    unit, m = _unit(numbers, limits), _in_unit(mean, limits)
+    if not 0 < m < 1:
+        return np.full(unit.size, 0.0 if m >= 1 else math.inf)
+    logs = _log_stakes(unit, m)
+    left = np.maximum(seeds - np.arange(1, unit.size + 1), 0)
+    reached = _log_sum(logs + np.multiply.outer(left, np.log1p((1 / m - 1) * SHARES)))
+    return np.maximum(reached, np.maximum.accumulate(_log_sum(logs)))
+
+
+def seeds_for_mean(mean: float, alpha: float, *, limits: tuple[float, float] = UNIT) -> int:
+    """The fewest seeds that can prove a mean to be above `mean`: all have the greatest number."""
+    m = _in_unit(mean, limits)
+    gain, target = np.log1p((1 / m - 1) * SHARES), -math.log(alpha)
+    low, high = 0, 1
+    while float(_log_sum((high * gain + np.log(PARTS))[None])[0]) < target:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = float(_log_sum((middle * gain + np.log(PARTS))[None])[0]) >= target
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
 def mean_bounds(
     numbers: ArrayLike, *, alpha: float, limits: tuple[float, float] = UNIT
 ) -> tuple[float, float]:
@@ -148,7 +178,12 @@ def _in_unit(mean: float, limits: tuple[float, float]) -> float:
     return (mean - low) / (high - low)
 
 
-def _unit(numbers: ArrayLike, limits: tuple[float, float]) -> Floats:
+def checked_numbers(numbers: ArrayLike, limits: tuple[float, float]) -> Floats:
+    """The numbers, shape (S,).
+
+    Raises:
+        InputError: one is beyond the limits.
+    """
     given, (low, high) = np.asarray(numbers, np.float64), limits
     if not ((given >= low) & (given <= high)).all():
         wrong = given[~((given >= low) & (given <= high))][0]
@@ -158,7 +193,12 @@ def _unit(numbers: ArrayLike, limits: tuple[float, float]) -> Floats:
             allowed=f"numbers from {low:g} to {high:g}",
             fix="give wider bounds: what no seed can be below or above",
         )
-    return (given - low) / (high - low)
+    return given
+
+
+def _unit(numbers: ArrayLike, limits: tuple[float, float]) -> Floats:
+    low, high = limits
+    return (checked_numbers(numbers, limits) - low) / (high - low)
 
 
 def _log_stake(unit: Floats, mean: float) -> Floats:
@@ -167,7 +207,17 @@ def _log_stake(unit: Floats, mean: float) -> Floats:
         return np.where(np.maximum.accumulate(unit > 0), math.inf, 0.0)
     if mean >= 1:
         return np.zeros(unit.size)
-    logs = np.cumsum(np.log1p(np.multiply.outer(unit / mean - 1, SHARES)), axis=0) + np.log(PARTS)
+    return _log_sum(_log_stakes(unit, mean))
+
+
+def _log_stakes(unit: Floats, mean: float) -> Floats:
+    """Shape (S, F): the logarithm of what each bet has come to after each seed."""
+    factors = np.log1p(np.multiply.outer(unit / mean - 1, SHARES))
+    return np.asarray(np.cumsum(factors, axis=0) + np.log(PARTS), np.float64)
+
+
+def _log_sum(logs: Floats) -> Floats:
+    """Shape (S,): the logarithm of the sum of each row."""
     most = logs.max(axis=1, keepdims=True)
     return np.asarray(most[:, 0] + np.log(np.exp(logs - most).sum(axis=1)), np.float64)
 
