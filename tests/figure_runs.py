@@ -52,6 +52,27 @@ def raced(path):
     return run
 
 
+def failing(path):
+    """Three configs that fail under the same four of 16 seeds."""
+    points = [CONFIG | {"lr": 0.01 * (1 + i)} for i in range(3)]
+    return write_run(
+        path, [done(i, one, outcome(0, [ZERO] * 4 + [RIGHT] * 12)) for i, one in enumerate(points)]
+    )
+
+
+def two_workers(path):
+    """Two workers of 100 seconds: results came after 20, 40, 80 and 100."""
+
+    def block(config, first, worker, at, seconds):
+        point = CONFIG | {"lr": 0.01 * (1 + config)}
+        made = done(config, point, solved(first, 4, 4))
+        return replace(made, worker=f"host:{worker}", at=1_000 + at, seconds=seconds)
+
+    rows = [(0, 0, 2, 20, 20.0), (1, 0, 1, 40, 20.0), (2, 0, 1, 40, 20.0)]
+    rows += [(0, 4, 2, 80, 10.0), (1, 4, 1, 100, 40.0)]
+    return write_run(path, [block(*row) for row in rows])
+
+
 def fresh(point, rank, k, search_k, search_n):
     """A finalist on fresh seeds, the first k of them solved."""
     why = purpose(Point(point), rank, 2, FRESH, search_k=search_k, search_n=search_n)
@@ -100,7 +121,7 @@ def check_rules(plot):
         for axis in (panel.x, panel.y):
             assert axis.label
             assert (axis.kind == "category") == bool(axis.categories)
-            assert all(label.isprintable() and len(label) < 80 for label in axis.categories)
+            assert all(label.isprintable() and len(label) < 110 for label in axis.categories)
         for layer in panel.layers:
             _is_whole(layer, panel)
 

@@ -25,7 +25,6 @@ from xortune.reports.figures import (
     ranking,
     seeds,
     surface,
-    timeline,
 )
 from xortune.reports.figures import numbers as over_numbers
 from xortune.reports.figures import parameters as over_parameters
@@ -134,7 +133,7 @@ def plot_same_seeds(run: Runlike, *, top: int = 10, backend: Backend = "plotly")
 @_verb("the journal does not note when results came, or the search took less than a minute")
 def plot_timeline(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """Which worker trained what and when, and where it was idle."""
-    return timeline.timeline(_loaded(run))
+    return history.timeline(_loaded(run))
 
 
 @_verb()

@@ -207,7 +207,7 @@ class ShownWork:
 
     def _left(self, now: float, left: Span | None) -> Span | None:
         """The seconds left, never more than before; None if it is too early to tell."""
-        # The first batch is of one worker: with many workers it would give many times the time left.
+        # With many workers, the first batch of one would give many times the time left.
         if self._began is None or now - self._began < LEFT_SECONDS or self._news < LEFT_NEWS:
             return None
         if left is None:

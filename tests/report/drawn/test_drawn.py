@@ -259,7 +259,7 @@ def test_labels_are_shown_as_they_are():
     labels = [label.get_text().replace("\n", "") for label in axes.get_yticklabels()]
     assert labels[1] == r"$x^2$ and $\\frac{1}{0}".replace(r"\\", "\\")
     assert labels[2] == r"two\nlines"
-    assert max(map(len, labels)) <= 88
+    assert max(map(len, labels)) <= 108
     assert (labels[4][:3], labels[4][-3:]) == ("LLL", "RRR")
     for text in [*axes.get_yticklabels(), *axes.texts]:
         assert not text.get_parse_math(), "a formula"

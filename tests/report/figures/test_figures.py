@@ -27,11 +27,23 @@ from xortune.core.trainer import PROVEN_WORSE
 from xortune.reports.analysis import best_subset
 from xortune.reports.drawing.model import Cells, Mark
 from xortune.reports.figures import FIGURES, comparisons, figures_of, parameters
-from xortune.reports.figures.distributions import learning_curves, scores, success_by_epoch
-from xortune.reports.figures.history import optimization_history
+from xortune.reports.figures.distributions import (
+    learning_curves,
+    scores,
+    strips,
+    success_by_epoch,
+)
+from xortune.reports.figures.history import optimization_history, timeline
 from xortune.reports.figures.parameters import contour, slices, smooth
 from xortune.reports.figures.ranking import pareto_front, ranking
-from xortune.reports.figures.seeds import MOST_ROWS, Stop, seeds_so_far, seeds_spent, stops_of
+from xortune.reports.figures.seeds import (
+    MOST_ROWS,
+    Stop,
+    same_seeds,
+    seeds_so_far,
+    seeds_spent,
+    stops_of,
+)
 from xortune.reports.figures.surface import decision_surface
 from xortune.reports.parameters import varying
 from xortune.reports.scripts import plain_script
@@ -61,6 +73,8 @@ def plots(tmp_path_factory):
     rows = [(5, 16, 16, 300), (5, 15, 16, 200), (3, 12, 16, 100), (4, 11, 16, 900), (2, 4, 4, 10)]
     return [
         *ours(figure_runs.raced(folder / "raced")),
+        same_seeds(figure_runs.failing(folder / "failing")),
+        timeline(figure_runs.two_workers(folder / "workers")),
         ours(in_front(folder / "front", rows))[-1],
         slices(run := searched(folder / "searched")),
         contour(run),
@@ -85,6 +99,11 @@ def every(plots, tmp_path_factory):
     line = done(0, config.point, replace(outcome, details=details))
     run = write_run(tmp_path_factory.mktemp("surface"), [line], trainer="network", task="xor")
     more = [draw(run) for draw in (decision_surface, scores, learning_curves, seeds_so_far)]
+    told = [
+        done(i, {"lr": i}, figure_runs.scored(np.linspace(0.1 * i, 1, 8), statuses=[0] * 8))
+        for i in range(3)
+    ]
+    more.append(strips(write_run(tmp_path_factory.mktemp("strips"), told, trainer="f.py:f")))
     return {plot.name: plot for plot in [*plots, *more]}
 
 
@@ -150,7 +169,7 @@ def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
                 assert re.search(r"\d+ %", plot.note), f"{name}: no confidence"
                 assert re.search(r"(?i)\b(bars?|bands?|line)\b", plot.note), name
             # A cloud of points, each of them a config, has no intervals.
-            cloud = layer.role in {"muted", "best"} or name == "history"
+            cloud = layer.role in {"muted", "best"} or name in ("history", "same-seeds")
             assert found or cloud, f"{name}: {layer.label}"
 
 
@@ -173,20 +192,20 @@ def hostile():
     return [*lines, done(5, {HOSTILE: 1e-300, "\ud800": None, "b": True}, solved(0, 2, 8))]
 
 
-ALWAYS, SUCCESS, FAILURE = ["ranking"], "success-by-epoch", "failures"
+RANKING, SUCCESS, FAILURE = "ranking", "success-by-epoch", "failures"
 
 
 @pytest.mark.parametrize(
     ("lines", "names"),
     [
-        (alike(8, 1), [*ALWAYS, SUCCESS]),
-        (alike(0, 1), [*ALWAYS, FAILURE]),
-        ([failed(0, CONFIG, 0, 8)], [*ALWAYS, FAILURE]),
-        (alike(0), [*ALWAYS, FAILURE]),
-        (hostile(), [*ALWAYS, SUCCESS, FAILURE, "history"]),
+        (alike(8, 1), [RANKING, SUCCESS]),
+        (alike(0, 1), [FAILURE]),
+        ([failed(0, CONFIG, 0, 8)], [FAILURE]),
+        (alike(0), [FAILURE]),
+        (hostile(), [RANKING, SUCCESS, FAILURE, "history"]),
         (
             [*alike(8), done(9, CONFIG | {"lr": 1.0}, solved(0, 1, 2, epochs=7, epoch=7))],
-            [*ALWAYS, SUCCESS, "seeds-spent", FAILURE, "history"],
+            [RANKING, SUCCESS, "seeds-spent", FAILURE, "history"],
         ),
     ],
 )
@@ -200,7 +219,7 @@ def test_runs_that_are_strange(tmp_path, lines, names):
 @pytest.mark.parametrize(("objective", "front"), [(EPOCHS, []), (HIDDEN, ["front"])])
 def test_a_front_of_which_nothing_is_known_is_left_out(tmp_path, objective, front):
     run = in_front(tmp_path / "r", [(3, 0, 16, 1), (4, 0, 16, 1)], (RATE, objective))
-    assert [plot.name for plot in ours(run)] == [*ALWAYS, FAILURE, *front]
+    assert [plot.name for plot in ours(run)] == [FAILURE, *front]
 
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
@@ -294,7 +313,9 @@ def test_the_best_so_far_and_each_config_where_it_began(tmp_path, blocks):
     run = Run(tmp_path, {"trainer": "network"}, tuple(lines))
     plot = optimization_history(run)
     check_rules(plot)
-    [line] = series(plot, kind="steps")
+    line, by_seconds = series(plot, kind="steps")
+    assert column(by_seconds, "y") == column(line, "y")
+    assert by_seconds.marks[-1].x == 0.5 * len(blocks)
     k_of, n_of, best = Counter(), Counter(), []
     for config, k in blocks:
         k_of[config] += k
@@ -441,7 +462,7 @@ def test_labels_have_the_important_parameters_that_find_room(tmp_path):
     longer = [done(i, {"x" * 60: "y" * 60 + str(i), "n": i}, solved(0, 8, 8)) for i in range(3)]
     axis = ranking(write_run(tmp_path / "longer", longer)).panels[0].y
     assert axis.categories[1].startswith(f"8/8 · {'y' * 8}…{'y' * 6}1, n 1 · ")
-    assert max(map(len, axis.categories)) <= 88
+    assert max(map(len, axis.categories)) <= 108
 
 
 # Parameters.
@@ -544,7 +565,7 @@ def test_levels_that_are_numbers_and_none_have_a_place_too():
     rows = [({"a": i % 7 / 10, "b": i % 2, "of": f"c{i}"}, i % 3, 2) for i in range(49)]
     panel, cells = only(contour(made([*rows, ({"b": 1}, 1, 2)]), ("b", "a")), Cells)
     assert panel.y.categories == ("(not active)", *(str(i / 10) for i in (6, 5, 4, 3, 2, 1)), "0")
-    assert cells.texts[0] == ("", "1")
+    assert cells.texts[0] == ("", "50 % (1)")
 
 
 @pytest.mark.parametrize(
@@ -600,7 +621,10 @@ def test_any_values_make_figures_or_none(rows, known):
             assert sum(counts) == len(run.results) == len(panel.layers[0].marks)
     if plot := contour(run):
         _, cells = only(plot, Cells)
-        configs = [[int(text.replace(",", "") or 0) for text in row] for row in cells.texts]
+        configs = [
+            [int((re.search(r"\((.*)\)", text) or [0, "0"])[1].replace(",", "")) for text in row]
+            for row in cells.texts
+        ]
         shown = int(re.match(r"n = ([\d,]+)", plot.note)[1].replace(",", ""))
         assert sum(map(sum, configs)) == shown
         if shown == len(run.results):
@@ -741,3 +765,28 @@ search: {{sampler: random, trials: 1}}
     assert [points.marks[0][:2] for points in rows] == [(3.0, 9.0), (0.0, 9.0)]
     path.write_text("a,b,y,t\n0,0,0,0\n0,10,1,0\n3,0,1,0\n3,10,1,0\n3,9,0,1\n0,9,1,1\n")
     assert decision_surface(write_run(tmp_path / "q", lines, space_text=space, **noted)) is None
+
+
+# Whether the same seeds fail, and who trained when.
+
+
+def test_failed_seeds_in_common_are_counted_beside_chance(tmp_path):
+    """Seeds 0 to 3 of 16 fail in each of three configs: four in common, where chance gives one."""
+    plot = same_seeds(figure_runs.failing(tmp_path / "r"))
+    failed_, solved_ = series(plot, label="failed"), series(plot, label="solved")
+    assert plot.panels[0].x.categories == ("0", "1", "2", "3")
+    assert [len(one.marks) for one in (*failed_, *solved_)] == [12]
+    assert plot.title.endswith("two configurations share 4 on average, by chance 1")
+    assert same_seeds(write_run(tmp_path / "none", alike(0))) is None, "all fail"
+    assert same_seeds(write_run(tmp_path / "one", alike(7, 1))) is None, "no pair"
+
+
+def test_a_worker_is_drawn_where_it_trained(tmp_path):
+    """Results of a batch come together: its blocks lie one after the other before that."""
+    run = figure_runs.two_workers(tmp_path / "r")
+    plot = timeline(run)
+    bars = {one.label: sorted(mark.x_ends for mark in one.marks) for one in series(plot)}
+    first, more = "first seeds of a configuration", "more seeds of a configuration"
+    assert bars == {first: [(0, 20), (0, 40)], more: [(60, 100), (70, 80)]}
+    assert plot.panels[0].y.categories == ("host:1 · 80.0 %", "host:2 · 30.0 %")
+    assert timeline(write_run(tmp_path / "untimed", alike(8))) is None

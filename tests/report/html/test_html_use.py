@@ -251,7 +251,8 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     assert shown.evaluate(hidden) == "legendonly"
     assert shown.evaluate("document.activeElement.localName") == "summary"
     expect(shown.locator("#figure-seeds-so-far .data table")).to_be_visible()
-    best = "() => document.querySelector('#figure-history .drawn').data.find((one) => one.name?.startsWith('best')).x.at(-1)"
+    line = ".data.find((one) => one.name?.startsWith('best'))"  # over seeds, not over seconds
+    best = f"() => document.querySelector('#figure-history .drawn'){line}.x.at(-1)"
     assert shown.evaluate(best) == 48
     expect(shown.locator("#leading-configurations")).to_contain_text("<img src=x onerror=alert(1)>")
     assert shown.locator("main img").count() == 0

@@ -21,7 +21,6 @@ from xortune.reports.figures import (
     ranking,
     seeds,
     surface,
-    timeline,
 )
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import Counts
@@ -33,18 +32,18 @@ FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]]
     (frontier.frontier, lambda *_: True),
     (distributions.success_by_epoch, lambda _, counts: counts.k.any() and counts.epochs.any()),
     (distributions.scores, lambda *_: True),
-    (distributions.strips, lambda *_: True),
     (distributions.learning_curves, lambda *_: True),
     # How the search of imported results went is unknown.
     (seeds.seeds_spent, lambda run, counts: not is_imported(run.manifest) and np.ptp(counts.n)),
-    (timeline.timeline, lambda *_: True),
     (seeds.failures, lambda run, _: seeds.ends_known(run)),
-    (seeds.same_seeds, lambda *_: True),
     (
         history.optimization_history,
         lambda run, counts: not is_imported(run.manifest) and len(counts.k) > 1 and counts.k.any(),
     ),
     (ranking.pareto_front, lambda *_: True),
+    (distributions.strips, lambda *_: True),
+    (seeds.same_seeds, lambda *_: True),
+    (history.timeline, lambda *_: True),
     (parameters.param_importances, lambda *_: True),
     (parameters.slices, lambda _, counts: np.ptp(counts.rate)),
     (parameters.contour, lambda _, counts: np.ptp(counts.rate)),

@@ -414,16 +414,17 @@ def same_seeds(run: Run, top: int = 10) -> Plot | None:
                 failing = seed in failed[row]
                 text = f"{described(run, r)}: seed {seed} {'fails' if failing else 'is solved'}"
                 marks[failing].append(Mark(float(column), float(row), text=text, key=r.key))
+    drawn = (
+        Series("solved", tuple(marks[False]), role="muted", marker="ring"),
+        Series("failed", tuple(marks[True]), role="b"),
+    )
     heads = [f"{len(f):,} of {len(t):,}" for f, t in zip(failed, trained, strict=True)]
     return plot_of(
         "same-seeds",
         Panel(
             Axis("seed", "category", categories=tuple(map(str, seeds))),
             Axis("configuration", "category", categories=listed(run, shown, heads)),
-            (
-                Series("solved", tuple(marks[False]), role="muted", marker="ring"),
-                Series("failed", tuple(marks[True]), role="b"),
-            ),
+            tuple(one for one in drawn if one.marks),
         ),
         both=both / pairs,
         chance=chance / pairs,
