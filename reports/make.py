@@ -22,6 +22,8 @@ from pathlib import Path
 
 import xortune as xt
 from xortune.core.errors import from_command_line
+from xortune.reports.drawing.matplotlib import svg
+from xortune.reports.figures.ranking import ranking
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +39,9 @@ THREAD = "thread"
 
 COMPARED = "optimizers"
 """The folder in which configs of its run are compared; a report of its own it has not."""
+
+PICTURED = "xor"
+"""The folder whose ranking the README shows, on a light page and on a dark one."""
 
 CONTESTANTS: dict[str, dict[str, object]] = {
     "SGD": {"optimizer": "SGD", "lr": 0.1, "momentum": 0.0},
@@ -114,6 +119,14 @@ def draw(name: str, folder: Path) -> None:
     xt.write_comparison(found, folder, formats=["md", "csv", "tex"])
 
 
+def picture(folder: Path) -> None:
+    """Write the README's pictures, beside the folder of the run that they show."""
+    plot = ranking(xt.load_run(folder))
+    for theme in ("light", "dark"):
+        text = svg(plot, dark=theme == "dark")
+        (folder.parent / f"picture-{theme}.svg").write_text(text, encoding="utf-8")
+
+
 def _lasting(entries: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in entries.items() if name not in PASSING}
 
@@ -133,3 +146,5 @@ if __name__ == "__main__":
             draw(each, Path("reports") / each)
         else:
             make(each, Path("reports"))
+        if each == PICTURED:
+            picture(Path("reports") / each)

@@ -68,9 +68,18 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def svg(plot: Plot) -> str:
-    """The figure as SVG, with its title and alt text in it."""
-    drawn = _saved(plot, "svg", {"Date": None, "Description": plain(plot.alt)})
+DARK: dict[Any, Any] = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "#0d1117"),  # as a dark page of GitHub
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), "#e6e8eb"),
+    **dict.fromkeys(("axes.edgecolor", "grid.color"), "#8a929b"),
+}
+"""What a picture for a dark page has instead."""
+
+
+def svg(plot: Plot, *, dark: bool = False) -> str:
+    """The figure as SVG, with its title and alt text in it; `dark` for a dark page."""
+    metadata = {"Date": None, "Description": plain(plot.alt)}
+    drawn = _saved(plot, "svg", metadata, STYLE | DARK if dark else STYLE)
     # Matplotlib ends lines with blanks, which some tools strip from a committed file.
     return "\n".join(line.rstrip() for line in drawn.decode().splitlines()) + "\n"
 
@@ -85,12 +94,14 @@ def pdf(plot: Plot) -> bytes:
     return _saved(plot, "pdf", {"CreationDate": None, "Subject": plain(plot.alt)})
 
 
-def _saved(plot: Plot, kind: str, metadata: dict[str, str | None]) -> bytes:
+def _saved(
+    plot: Plot, kind: str, metadata: dict[str, str | None], style: dict[Any, Any] = STYLE
+) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     out = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(style):
         canvas = Figure(figsize=_size(plot), layout=_rounded_layout())
         _draw(canvas, plot)
         metadata = {"Title": plain(plot.title), **metadata}
@@ -254,8 +265,8 @@ def _points(axes: Axes, series: Series, order: float) -> None:
         [mark.y for mark in series.marks],
         s=28,
         marker=MARKERS[series.marker],
-        color="white" if ring else colour,
-        edgecolors=colour if ring else "white",
+        color=axes.get_facecolor() if ring else colour,
+        edgecolors=colour if ring else axes.get_facecolor(),
         linewidths=1 if ring else 0.3,
         alpha=0.6 if series.role == "muted" and not series.written else None,
         zorder=order + 0.005,
