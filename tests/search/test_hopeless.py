@@ -198,7 +198,7 @@ def test_who_is_audited_is_drawn_by_seed():
 
 
 def test_the_audit_states_a_bound():
-    audit = Audit(audited=41, succeeded=0, stopped=370, saved=1, total=2, asked=0.02)
+    audit = Audit(41, 0, stopped=370, own=0, saved=1, total=2, asked=0.02)
     assert audit.bound == pytest.approx(1 - 0.05 ** (1 / 41))
     assert not audit.has_widened
     assert replace(audit, succeeded=1).has_widened
@@ -246,7 +246,7 @@ def test_the_bound_of_the_audit_covers(late):
     covered = []
     for _ in range(10):
         wrong, all_, k, n = _simulated(draw, 0.5, 500, late=late)
-        bound = Audit(n, k, 0, 0, 1, 0.02).bound
+        bound = Audit(n, k, 0, 0, 0, 1, 0.02).bound
         covered.append(not all_ or wrong / all_ <= bound)
     assert np.mean(covered) >= 0.8
 

@@ -112,7 +112,7 @@ def left_by(band: Band, details: Details) -> dict[int, Left]:
     for seed, (reports, numbers) in reports_of(details, band.on).items():
         if seed in watched.left or (report := band.first_left(reports, numbers)) is None:
             continue
-        found[seed] = Left(report, watched.length or reports[-1])
+        found[seed] = Left(report, watched.length or reports[-1], band.own)
     return found
 
 

@@ -83,10 +83,12 @@ class Left:
     Attributes:
         report: the report at which it left.
         trained: the epochs that it was trained, or its reports where epochs are not known.
+        own: whether its band was learned from seeds of its own configuration.
     """
 
     report: int
     trained: int
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -320,8 +322,9 @@ class Outcome:
 
     @property
     def endings(self) -> dict[Status, int]:
-        """As `counts`, without the statuses that only the built-in network has."""
-        return self.counts if self.epochs else own_endings(self.counts)
+        """As `counts`, without statuses that the training cannot end with."""
+        found = self.counts if self.epochs else own_endings(self.counts)
+        return {one: n for one, n in found.items() if n or one != Status.STOPPED}
 
     @property
     def first_crash(self) -> tuple[int, str] | None:

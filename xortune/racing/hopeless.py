@@ -32,7 +32,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +172,7 @@ class _Depths:
         return np.asarray(limits, np.float32)
 
 
-def _beyond(below: NDArray[np.float32], gap: float) -> NDArray[np.float64]:
+def _beyond(below: NDArray[np.floating[Any]], gap: float) -> NDArray[np.float64]:
     """The rank of numbers that are so far below all others: from 1 down to 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         steps = below.astype(np.float64) / gap if gap > 0 else np.full(below.shape, np.inf)
@@ -307,6 +307,7 @@ class Audit:
         audited: hopeless seeds that were trained on.
         succeeded: those of them that succeeded.
         stopped: seeds that were stopped.
+        own: those of them that left a band of their own configuration, in place of that of all.
         saved: epochs that these were not trained, or reports where epochs are not known.
         total: epochs of all seeds of the search if none had been stopped.
         asked: `false_stops`.
@@ -316,6 +317,7 @@ class Audit:
     audited: int
     succeeded: int
     stopped: int
+    own: int
     saved: int
     total: int
     asked: float

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.band import reports_of
 from xortune.core.formats import (
     count,
     duration,
@@ -18,9 +19,10 @@ from xortune.core.formats import (
     percent,
     plain,
 )
-from xortune.core.outcome import Status
+from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
 from xortune.racing.grants import aim_of
+from xortune.racing.hopeless import Audit
 from xortune.racing.objectives import estimates, only_statistic, summary_of
 from xortune.racing.top_two import Ending, Group, ending
 from xortune.reports.document import (
@@ -230,6 +232,7 @@ class Report:
         self.seeds = int(results.counts.n.sum())
         self.proposals = int(results.trials.sum())
         self.failures = failures_of(results)
+        self.audit = audit_of(run)
         self.solved = self.failures.counts[Status.SOLVED]
         self.tied = best_subset(results, run.full_seeds)
         self.effects = effects
@@ -264,6 +267,41 @@ def ending_of(run: Run) -> Ending | None:
         return None
     sizes = Counter(zip(counts.k.tolist(), counts.n.tolist(), strict=True))
     return ending([Group(k, n, members, 0) for (k, n), members in sizes.items()], aim_of(space))
+
+
+def audit_of(run: Run) -> Audit | None:
+    """What stopping hopeless seeds came to; None if the search stopped and audited none."""
+    space = space_of(run)
+    settings = None if space is None else space.seeds.stop_hopeless
+    if settings is None:
+        return None
+    audited = succeeded = stopped = own = trained = 0
+    whole: dict[str, list[int]] = {}  # by configuration, what seeds were trained to the end
+    cut: list[tuple[str, int]] = []  # of each stopped seed its configuration and its length, or 0
+    unit = "epochs"
+    for line in run.evaluations:
+        outcome, key = line.outcome, line.block.point.key
+        if not isinstance(outcome, Outcome) or (watched := outcome.details.watched) is None:
+            continue
+        unit = unit if watched.length else "reports"
+        reports = {} if watched.length else reports_of(outcome.details, settings.on)
+        for seed, status in zip(outcome.seeds.tolist(), outcome.status.tolist(), strict=True):
+            left = watched.left.get(seed)
+            if status == Status.STOPPED and left is not None:
+                stopped, own, trained = stopped + 1, own + left.own, trained + left.trained
+                cut.append((key, watched.length))
+            else:
+                audited += left is not None
+                succeeded += left is not None and status == Status.SOLVED
+                length = watched.length or (reports[seed][0][-1] if seed in reports else 0)
+                whole.setdefault(key, []).append(length)
+    if not (stopped or audited):
+        return None
+    # A function that reports says nothing of its length: a stopped seed's is the median one.
+    every = [length for lengths in whole.values() for length in lengths]
+    lengths = [known or int(np.median(whole.get(key, every) or [0])) for key, known in cut]
+    total, saved = sum(every) + sum(lengths), max(0, sum(lengths) - trained)
+    return Audit(audited, succeeded, stopped, own, saved, total, settings.false_stops, unit)
 
 
 def score_in(run: Run) -> Score | None:

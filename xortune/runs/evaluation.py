@@ -434,12 +434,12 @@ class _Named:
 
 @dataclass(frozen=True)
 class _WatchedFields:
-    """Epochs of a whole training; by seed, the report at which it left its band, and its epochs."""
+    """Epochs of a whole training; by seed, the attributes of `Left`."""
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     length: Annotated[int, Field(ge=0, le=MAX_EPOCHS)]
-    left: dict[str, tuple[Positive, Positive]]
+    left: dict[str, tuple[Positive, Positive, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -595,7 +595,10 @@ def _details_fields(details: Details, first: int) -> dict[str, Any]:
         data = _packed(raw + points.values.astype("<f4").tobytes())
         fields["curves"] = {"names": list(points.names), "data": data}
     if (watched := details.watched) is not None:
-        left = {str(seed): (one.report, one.trained) for seed, one in sorted(watched.left.items())}
+        left = {
+            str(seed): (one.report, one.trained, one.own)
+            for seed, one in sorted(watched.left.items())
+        }
         fields["watched"] = {"length": watched.length, "left": left}
     return fields
 
@@ -621,7 +624,7 @@ def _details(fields: LineFields) -> Details:
 
 def _watched(given: _WatchedFields, first: int, count: int) -> Watched:
     try:
-        left = {int(seed): Left(*pair) for seed, pair in given.left.items()}
+        left = {int(seed): Left(*entry) for seed, entry in given.left.items()}
     except ValueError:
         left = {-1: Left(1, 1)}
     if any(not first <= seed < first + count for seed in left):

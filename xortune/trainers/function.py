@@ -372,7 +372,7 @@ class Reports:
             numbers = np.broadcast_to(told[band.on], len(self._seeds))
             for at, number in enumerate(numbers.tolist()):
                 if at not in self._left and band.is_left(self.count, number):
-                    self._left[at] = Left(self.count, self.count)
+                    self._left[at] = Left(self.count, self.count, band.own)
         if len(self._left) == len(self._seeds):
             self._ended = Hopeless(*(self._left[at] for at in range(len(self._seeds))))
 
@@ -945,7 +945,7 @@ def _train_stacked(
             if band is None or band.on not in numbers or not band.is_left(at, numbers[band.on]):
                 continue
             if not band.is_audited(blocks[index].point.key, seed):
-                left[index][seed] = Left(at, at * every)
+                left[index][seed] = Left(at, at * every, band.own)
                 hopeless.add(seed)
         if index not in ended:
             try:

@@ -246,7 +246,7 @@ def _watched(training: Training, key: str, outcome: Outcome, task: Task, on: str
     for at, seed in enumerate(training.seeds.tolist() if band is not None else ()):
         report = band.first_left(range(1, count + 1), numbers[:, at]) if band is not None else None
         if report is not None and band is not None and not band.is_audited(key, seed):
-            left[seed] = Left(report, stops[report - 1])
+            left[seed] = Left(report, stops[report - 1], band.own)
             ends[at] = report
     reports = np.arange(1, count + 1)[:, np.newaxis] <= ends
     report_of, seed_of = np.nonzero(reports)

@@ -270,6 +270,7 @@ OTHERS: dict[Status, tuple[str, Role]] = {
     Status.ALL_ONE: ("all 1", "c"),
     Status.DIVERGED: ("diverged", "b"),
     Status.CRASHED: ("crashed", "best"),  # the only role left
+    Status.STOPPED: ("stopped: hopeless", "e"),  # where seeds report numbers, few output only 0
 }
 
 Kind = str | Status  # a wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns
