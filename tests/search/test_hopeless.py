@@ -22,8 +22,10 @@ from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.racing.hopeless import Audit, Curve, HopelessSeeds, fewest_solved, is_higher_better
 from xortune.runs.evaluation import encode_outcome
-from xortune.spaces.model import StopHopeless
+from xortune.spaces.command import RegexMetric
+from xortune.spaces.model import CommandSettings, StopHopeless
 from xortune.spaces.space import parse_space
+from xortune.trainers.command import command_trainer
 from xortune.trainers.function import CallForm, CustomTrainer, TrackedConfig, custom_trainer
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.source import given_source
@@ -390,3 +392,23 @@ def test_a_wrong_setting_is_refused(change, words, tmp_path):
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         xt.search(str(path), train=_training, output=tmp_path / "run", workers=0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "line"),
+    [
+        ("last line json", '{\\"accuracy\\": %s}'),
+        (RegexMetric("acc=([0-9.]+)", "accuracy"), "epoch acc=%s"),
+    ],
+    ids=["json", "regex"],
+)
+def test_a_command_is_ended_when_it_prints_too_little(metric, line, tmp_path):
+    # Seed 1 would go on for ever after its third number.
+    loop = f'for i in 1 2 3; do printf "{line}\\n" "$2"; done\n'
+    (tmp_path / "train.sh").write_text(f'{loop}while [ "$1" = 1 ]; do sleep 0.01; done\n')
+    command = CommandSettings("sh train.sh {seed} 0.{seed}", "accuracy >= 0", metric)
+    trainer = replace(command_trainer(command, tmp_path), on="accuracy")
+    band = Band("accuracy", True, 1e-9, 0, {2: 0.15, 3: 0.15})
+    outcome, left = _ended(trainer, Block(Point({}), 1, 3, band))
+    assert [Status(status) for status in outcome.status] == [Status.STOPPED, *2 * [Status.SOLVED]]
+    assert left == {1: (2, 2)}
