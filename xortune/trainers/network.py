@@ -157,8 +157,10 @@ class NetworkTrainer:
             trainings[index] = Training(config, seeds, rounds, band, audited)
         outcomes = self._train_all(list(trainings.values())) if trainings else []
         for (index, training), outcome in zip(trainings.items(), outcomes, strict=True):
-            failed, key = isinstance(outcome, TrainingError), blocks[index].point.key
-            results[index] = outcome if failed else _watched(training, key, outcome, self.task, on)
+            results[index] = outcome
+            if not isinstance(outcome, TrainingError):
+                key = blocks[index].point.key
+                results[index] = _watched(training, key, outcome, self.task, on)
         return [results[index] for index in range(len(blocks))]
 
     def _train_all(self, trainings: Sequence[Training]) -> list[Outcome | TrainingError]:
