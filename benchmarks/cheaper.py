@@ -2,6 +2,7 @@
 
     python benchmarks/cheaper.py required       # the smallest network that reaches a rate: minutes
     python benchmarks/cheaper.py price          # two groups, one ten times as dear: a minute
+    python benchmarks/cheaper.py knowledge      # with another run, and one that misleads: minutes
 
 Each part prints a table of README.md. Seeds and verdicts are counted, so that a busy machine
 changes nothing.
@@ -10,15 +11,18 @@ changes nothing.
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import xortune as xt
 from xortune.core.outcome import wilson
+from xortune.core.point import Point
 from xortune.racing.grants import BestGrants
 from xortune.racing.race import RaceRule
 from xortune.racing.top_two import Aim
@@ -135,7 +139,84 @@ def price() -> None:
     print("| all |", " | ".join(f"{cost:,.0f}" for cost in sums), "|")
 
 
-PARTS = {"required": required, "price": price}
+# -------------------------------------------------------------------------------------------------
+# Knowledge of another run.
+
+GOOD = 0.99
+REPEATED = 10
+
+
+def shifted(seed: int, *, epochs: int, high: float, size: int) -> dict[str, Any]:
+    """A space of networks; spaces differ in the epochs, and in how far two ranges go."""
+    return {
+        "name": "shifted",
+        "task": "xor",
+        "epochs": epochs,
+        "parameters": {
+            "activation": {"choice": ["ReLU", "ELU", "Tanh", "Sigmoid"]},
+            "loss": {"choice": ["MSELoss", "BCELoss"]},
+            "optimizer": {"choice": ["SGD", "Adam", "RMSprop", "Rprop"]},
+            "lr": {"low": 1e-4, "high": high, "log": True},
+            "hidden_dim": {"low": 2, "high": size},
+        },
+        "search": {"trials": 60, "seed": seed},
+        "seeds": {"race": {"max": 256}},
+    }
+
+
+@cache
+def true_rate(point: Point) -> float:
+    """The rate of a configuration on seeds that no search has seen."""
+    return xt.evaluate(xt.Config(**point.as_dict()), seeds=TRUTH[:1000]).rate
+
+
+def seeds_to_good(run: xt.Run) -> int:
+    """The seeds until the first of the order truly reaches `GOOD`, for good."""
+    counts: dict[str, tuple[int, int]] = {}
+    points: dict[str, Point] = {}
+    spent = bad = 0
+    for line in run.evaluations:
+        if line.outcome is None:
+            continue
+        spent += line.block.count
+        point = line.block.point
+        points[point.key] = point
+        k, n = counts.get(point.key, (0, 0))
+        counts[point.key] = k + line.outcome.successes, n + line.block.count
+        low = wilson(*np.array(list(counts.values())).T)[0]
+        if true_rate(points[list(counts)[int(low.argmax())]]) < GOOD:
+            bad = spent
+    return bad + 1
+
+
+def knowledge() -> None:
+    """Print the seeds of searches alone, with an old run, and with one that misleads."""
+    print("| search | alone | from a shifted space | from one that misleads |")
+    print("| --: | --: | --: | --: |")
+    rows = []
+    for seed in range(REPEATED):
+        with TemporaryDirectory() as folder:
+            old, bad = Path(folder) / "old", Path(folder) / "bad"
+            silent = {"workers": 0, "verbose": 0}
+            before = shifted(1000 + seed, epochs=1000, high=0.3, size=10)
+            first = xt.search(before, output=old, **silent)
+            # What solved least, as if each seed had been solved.
+            poor = [one.point.as_dict() for one in first.results if not one.outcome.successes][:12]
+            table = pd.DataFrame([{**one, "seed": 0, "ok": True} for one in poor])
+            config = [*first.results[0].point]
+            xt.import_results(table, config=config, success="ok", output=bad)
+            space = shifted(seed, epochs=800, high=1.0, size=12)
+            row = [
+                seeds_to_good(in_folder(space, **given))
+                for given in ({}, {"from_": old}, {"from_": bad})
+            ]
+        rows.append(row)
+        print("|", seed, *(f"| {n:,}" for n in row), "|", flush=True)
+    means = np.mean(rows, axis=0)
+    print("| mean |", " | ".join(f"{n:,.0f}" for n in means), "|")
+
+
+PARTS = {"required": required, "price": price, "knowledge": knowledge}
 
 
 def main() -> None:

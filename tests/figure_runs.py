@@ -22,6 +22,8 @@ RATE = {"name": "success_rate", "direction": "maximize"}
 EPOCHS = {"name": "epochs_to_solve", "direction": "minimize"}
 HIDDEN = {"name": "hidden_dim", "direction": "minimize"}
 
+REQUIRED = {**HIDDEN, "required": {"rate": 0.5, "alpha": 0.05}}
+
 BEST, SECOND, QUICK, SLOW, NONE, CRASHED = (
     CONFIG | {"lr": lr, "hidden_dim": hidden}
     for lr, hidden in ((0.03, 5), (0.05, 3), (0.02, 4), (0.01, 2), (0.1, 9), (0.09, 8))

@@ -59,6 +59,7 @@ def search(
     tag: list[str] | None = None,
     fail_fast: bool = False,
     max_void: float | None = None,
+    from_: str | None = None,
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -78,6 +79,8 @@ def search(
         fail_fast: Stop the search at the first seed that fails, with exit code 4.
         max_void: The share of seeds that may be void, which could not be tried. More stop the
             search, with exit code 4. 0.05 if not given.
+        from_ (--from): Another run, or an imported table, whose best configurations are proposed
+            first; its seeds count in no result.
     """
     given, silent = dict(locals()), quiet or as_json
     names = (
@@ -88,6 +91,7 @@ def search(
         "accept_versions",
         "fail_fast",
         "max_void",
+        "from_",
         "note",
     )
     options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", *names]

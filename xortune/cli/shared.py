@@ -272,7 +272,7 @@ def exit_on_error(
             if isinstance(error, InputError):
                 for name in (error.place, RENAMED.get(error.place or "")):
                     if name in options:
-                        error = error.at(f"--{name}".replace("_", "-"))
+                        error = error.at(f"--{name}".rstrip("_").replace("_", "-"))
                         break
             fail(*_message(error, interrupted))
 

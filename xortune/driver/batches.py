@@ -392,7 +392,7 @@ class Prospect:
     Attributes:
         point: of the config.
         rungs: its total seeds after each of its next decisions, ascending.
-        granted: it has been given the seeds from 0 up to this one.
+        granted: it has been given so many seeds, from `first_seed` on.
         seen: its known results.
     """
 
@@ -400,11 +400,13 @@ class Prospect:
     rungs: tuple[int, ...]
     granted: int = 0
     seen: SeedCount = NO_SEEDS
+    first_seed: int = 0
 
     @property
     def next_block(self) -> Block:
         """Its next seeds."""
-        return Block(self.point, self.granted, self.rungs[0] - self.granted)
+        first = self.first_seed + self.granted
+        return Block(self.point, first, self.rungs[0] - self.granted)
 
     @property
     def after_next(self) -> Prospect:

@@ -161,6 +161,7 @@ class SearchDecisions:
         fingerprint: of what trains now; see `runs.manifest`. Seeds of different versions are never
             counted together: the race and the sampler see the counts of the run's table.
         ends: whether a promotion under way is ended when its config is proven worse; see `wants`.
+        first_seed: of the search. Here seeds are numbered from it, in jobs and lines from 0.
 
     Attributes:
         race: says who is promoted; None if all configurations get the same seeds.
@@ -182,10 +183,12 @@ class SearchDecisions:
         known: Sequence[Evaluation] = (),
         fingerprint: str = "",
         ends: bool = False,
+        first_seed: int = 0,
     ) -> None:
         self._space, self._trainer, self._proposer = space, trainer, proposer
         self._limit, self._min_limit = max_in_flight, min_in_flight
         self._fingerprint, self._ends = fingerprint, ends
+        self._first_seed = first_seed
         self.race = race_of(space)
         assert max_in_flight is not None or self.race is None  # without one nothing is learned
         self._weighs = self.race is not None and self.race.weighs
@@ -196,7 +199,7 @@ class SearchDecisions:
         self._timed = SECONDS in (price, sole and sole.name)
         more = () if price in (None, SECONDS) else (price,)
         self._names = tuple(dict.fromkeys((*numbers_named(space.objectives), *more)))
-        self._recorded = Recorded(known, self._names, timed=self._timed)
+        self._recorded = Recorded(known, self._names, first_seed=first_seed, timed=self._timed)
         # What is searched.
         self.configs: dict[str, ConfigState] = {}
         by_numbers = only_statistic(space.objectives) is not None or bool(sole and self._names)
@@ -249,7 +252,7 @@ class SearchDecisions:
             unfinished = may_climb and count.n < self._space.seeds.ladder[-1]
             if unfinished and key not in self._verdicts and self.race.is_stopped(key):
                 self._verdicts.add(key)
-                block = Block(state.point, state.granted, 1)
+                block = Block(state.point, self._first_seed + state.granted, 1)
                 yield Evaluation(state.proposal, block, None, PROVEN_WORSE, False, 0.0, "")
 
     def stop(self, *, now: bool = False) -> None:
@@ -295,7 +298,7 @@ class SearchDecisions:
         """Use a line of the journal: a final result, or seeds that were given up."""
         decision = self._flight.get(job.decision)
         assert decision is not None
-        block = result.block
+        block = replace(result.block, first=result.block.first - self._first_seed)
         if result.final:
             gained = None if result.outcome is None else self._summary(result.outcome)
             if gained is not None and self._timed:  # as the journal has them
@@ -343,14 +346,14 @@ class SearchDecisions:
             with suppress(InputError):  # raised when the search proposes it
                 point = self._trainer.check(values)
                 if point.key not in self.configs:
-                    yield Prospect(point, ladder)
+                    yield Prospect(point, ladder, first_seed=self._first_seed)
         if self.race is None:
             return
         for state in self.configs.values():
             count, start = state.seen.counted, state.granted
             rungs = tuple(rung for rung in ladder if rung > start)
             if rungs and state.point.key not in self._given_up:
-                yield Prospect(state.point, rungs, start, count)
+                yield Prospect(state.point, rungs, start, count, self._first_seed)
 
     # Making decisions.
 
@@ -533,7 +536,7 @@ class SearchDecisions:
         self._ready.extend(
             Job(
                 proposal,
-                Block(state.point, part.start, len(part), band),
+                Block(state.point, self._first_seed + part.start, len(part), band),
                 promoted=start > 0,
                 decision=number,
                 noted=noted,
@@ -583,8 +586,10 @@ class SearchDecisions:
     ) -> None:
         """Keep a block's curves until the decision's results are used."""
         if self._hopeless is not None and outcome is not None:
+            first = self._first_seed + block.first
+            seeds = range(first, first + block.count)
             curves = self._hopeless.curves_of(
-                block.point.key, block.seeds, outcome.status, outcome.details
+                block.point.key, seeds, outcome.status, outcome.details
             )
             decision.curves[block.first] = curves
 

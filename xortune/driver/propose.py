@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from xortune.core.point import Point, Value
+from xortune.driver.knowledge import OldProposals, TakenOver
 from xortune.driver.optuna_study import STARTUP, Draw, OptunaStudy, point_of, proposal_seed
 from xortune.driver.shared_study import SharedStudy
 from xortune.racing.gaussian_process import (
@@ -67,6 +68,7 @@ def proposer_for(
     earlier: Sequence[SearchSpace] = (),
     normal: Callable[[Point], Point] = _unchanged,
     shared: SharedStudy | None = None,
+    taken: TakenOver | None = None,
 ) -> Proposer:
     """The proposer for the space's sampler.
 
@@ -76,6 +78,7 @@ def proposer_for(
             before it.
         normal: returns a point in its trainer's normal form, as it is replayed.
         shared: a study that other searches use too; None for one of its own.
+        taken: what is taken over from another run.
 
     Raises:
         InputError: the storage fails, or the study is another space's.
@@ -93,7 +96,7 @@ def proposer_for(
         guards = shared is None and only_rate(space.objectives)
     if model is None and (sampler != "random" or shared is not None):
         model = OptunaStudy(space, shared)
-    return SampledProposer(space, model, earlier, normal, shared, guards=guards)
+    return SampledProposer(space, model, earlier, normal, shared, taken=taken, guards=guards)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -177,7 +180,7 @@ class SampledProposer:
     Args:
         space: what is searched.
         model: proposes; None: all proposals are random.
-        earlier, normal, shared: see `proposer_for`.
+        earlier, normal, shared, taken: see `proposer_for`.
         guards: whether a random proposal takes the place of the model's where the counts of
             random ones promise more; see `ProposalKinds`.
     """
@@ -190,6 +193,7 @@ class SampledProposer:
         normal: Callable[[Point], Point] = _unchanged,
         shared: SharedStudy | None = None,
         *,
+        taken: TakenOver | None = None,
         guards: bool = False,
     ) -> None:
         first = len(earlier[0].start) if earlier else len(space.start)
@@ -198,6 +202,7 @@ class SampledProposer:
         self._space, self._model, self._shared = space, model, shared
         self._draw = Draw(space)
         self._kinds = ProposalKinds() if guards else None
+        self._old = OldProposals(taken, len(self._start), ProposalKinds())
 
     def propose(self, number: int) -> Point:
         """The next point: of `start`, of the model, or drawn from the whole space."""
@@ -209,6 +214,9 @@ class SampledProposer:
             if self._normal(point).key not in self._entered:
                 self.replay(number, point)
                 return point
+        if (old := self._old.at(number)) is not None:
+            self.replay(number, old)
+            return old
         guarded = self._kinds is not None and not self._kinds.learned_are_worth_more
         if self._model is None or guarded or self._draws(number):
             learned = None
@@ -217,14 +225,15 @@ class SampledProposer:
         point = self._drawn(number) if learned is None else learned
         if self._model is not None and learned is None:
             self._model.enter(number, point)
-        self._enter_kind(number, self._normal(point).key)
+        self._enter_kind(number, key := self._normal(point).key)
+        self._old.enter(point, key)
         return point
 
     def foresee(self, number: int) -> Point | None:
         """A proposal that depends on no results: of `start`, or drawn from the whole space."""
         if number < len(self._start):
             return self._start[number]
-        if self._added or self._shared is not None:
+        if self._added or self._shared is not None or self._old.at(number) is not None:
             return None
         return self._drawn(number) if self._draws(number) else None
 
@@ -233,6 +242,7 @@ class SampledProposer:
         if self._added:
             self._entered.add(self._normal(Point(point)).key)
         self._enter_kind(number, Point(point).key)
+        self._old.enter(point, self._normal(Point(point)).key)
         if self._model is not None:
             self._model.enter(number, point)
 
@@ -245,6 +255,7 @@ class SampledProposer:
         """Tell the model and the safeguard all results of a configuration so far."""
         if self._kinds is not None:
             self._kinds.see(point.key, seen.k, seen.n)
+        self._old.see(point, seen)
         if self._model is not None:
             self._model.see(point, seen)
 

@@ -39,6 +39,7 @@ class Recorded:
     Args:
         known: the lines.
         names: of the trainer's numbers that results have.
+        first_seed: of the search; blocks are numbered from it.
         timed: whether results have the seconds of their blocks.
 
     Attributes:
@@ -48,7 +49,12 @@ class Recorded:
     """
 
     def __init__(
-        self, known: Sequence[Evaluation], names: Sequence[str], *, timed: bool = False
+        self,
+        known: Sequence[Evaluation],
+        names: Sequence[str],
+        *,
+        first_seed: int = 0,
+        timed: bool = False,
     ) -> None:
         journal = Evaluations.of(known)
         self._lines, self._names, keys = journal.lines, names, journal.lines.keys
@@ -72,6 +78,7 @@ class Recorded:
                 *(journal.solved, journal.column("epochs_solved")),
             ]
         )
+        rows[:, 0] -= first_seed
         chosen = np.flatnonzero(final | given_up)
         chosen = chosen[np.argsort(config[chosen], kind="stable")]
         self._rows = rows[chosen]

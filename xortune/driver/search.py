@@ -33,6 +33,7 @@ from xortune.driver.cluster import (
     awaiting,
     slots_to_come,
 )
+from xortune.driver.knowledge import take_over
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.processes import (
     ending_processes,
@@ -113,6 +114,7 @@ class _SearchOptions(TypedDict, total=False):
     fail_fast: bool
     retry: type[BaseException] | Sequence[type[BaseException]]
     max_void: float | None
+    from_: Place
     note: str | None
     tags: Iterable[str] | None
     verbose: int
@@ -157,6 +159,7 @@ def search(
     fail_fast: bool = False,
     retry: type[BaseException] | Sequence[type[BaseException]] = (),
     max_void: float | None = None,
+    from_: Place = None,
     note: str | None = None,
     tags: Iterable[str] | None = None,
     verbose: int = 1,
@@ -205,6 +208,8 @@ def search(
         fail_fast: end the search at the first seed that fails; `resume` continues it.
         retry: exceptions that say nothing of the training, as of `evaluate`.
         max_void: the share of seeds that may be void; 0.05 if not given. `resume` tries them again.
+        from_: another run's directory, also an imported table: its best configurations are proposed
+            first, while their new seeds hold up. Its seeds count in no result; see docs/resume.md.
         note: a sentence about the run, for its manifest, `status` and the report.
         tags: words for the same places; with `resume` they are added to the run's tags.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
@@ -235,6 +240,8 @@ def search(
     cluster = Cluster.of(workers, ray, address)
     space = with_train(_loaded(space), train)
     space = with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
+    if from_ is not None:
+        how = replace(how, taken=take_over(space, from_))
     checked = _checked(
         space,
         output,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xortune.core.errors import TrainingError
+from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
@@ -33,6 +33,7 @@ from xortune.driver.certify import (
 from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.executors import executor_for
+from xortune.driver.knowledge import TakenOver
 from xortune.driver.loop import Executor, Record, run
 from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, proposer_for
@@ -72,12 +73,14 @@ class Resume:
         extend: with a space that has grown.
         accept_versions: with another engine or other versions than made the run.
         command: the command line, for the manifest.
+        taken: what a new run takes over from another one.
     """
 
     allowed: bool = False
     extend: bool = False
     accept_versions: bool = False
     command: Sequence[str] | None = None
+    taken: TakenOver | None = None
 
 
 def search_session(
@@ -220,6 +223,13 @@ class _Session:
         if is_new and before.manifest.get("deterministic") is True:
             update_manifest(self.directory, deterministic=UNKNOWN)
         manifest = manifest_of(self.directory)
+        if self.resume.taken is not None and TakenOver.of(manifest) is None:
+            raise InputError(
+                "this run began without another one",
+                field="from_",
+                place=str(self.directory),
+                fix="leave it out, or begin another run with it",
+            )
         self.spaces = earlier_spaces(self.directory, manifest)
         self.max_in_flight = manifest.get("window")
         self.min_in_flight = manifest.get("window_least")
@@ -252,6 +262,9 @@ class _Session:
         objectives = self.space.objectives
         if not only_rate(objectives) or ties_of(objectives) is not None:
             manifest["objectives"] = noted_objectives(objectives)
+        if (taken := self.resume.taken) is not None:
+            manifest["taken_over"] = taken.entry
+            self.voice.warn(str(taken))
         if self.shared is not None:
             manifest["study"] = self.shared.entry
         create(self.directory, space_text=self.space.text, manifest=manifest)
@@ -287,15 +300,17 @@ class _Session:
 
     def decisions(self, known: Evaluations) -> SearchDecisions:
         """The search's decisions, with the known results."""
+        taken = TakenOver.of(manifest_of(self.directory))
         return SearchDecisions(
             self.space,
             self.trainer,
-            proposer_for(self.space, self.spaces, self.trainer.check, self.shared),
+            proposer_for(self.space, self.spaces, self.trainer.check, self.shared, taken),
             max_in_flight=self.max_in_flight,
             min_in_flight=self.min_in_flight,
             known=known,
             fingerprint=self.fingerprint,
             ends=self.cancels,
+            first_seed=0 if taken is None else taken.first_seed,
         )
 
     def note_pace(self, pace: Pace) -> None:

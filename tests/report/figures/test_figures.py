@@ -12,7 +12,7 @@ import figure_runs
 import numpy as np
 import pytest
 import torch
-from figure_runs import EPOCHS, HIDDEN, RATE, check_rules, column, in_front, rules, series
+from figure_runs import EPOCHS, HIDDEN, RATE, REQUIRED, check_rules, column, in_front, rules, series
 from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,6 +33,7 @@ from xortune.reports.figures.distributions import (
     strips,
     success_by_epoch,
 )
+from xortune.reports.figures.frontier import frontier
 from xortune.reports.figures.history import optimization_history, timeline
 from xortune.reports.figures.parameters import contour, slices, smooth
 from xortune.reports.figures.ranking import pareto_front, ranking
@@ -76,6 +77,7 @@ def plots(tmp_path_factory):
         same_seeds(figure_runs.failing(folder / "failing")),
         timeline(figure_runs.two_workers(folder / "workers")),
         ours(in_front(folder / "front", rows))[-1],
+        frontier(in_front(folder / "required", rows, (REQUIRED,))),
         slices(run := searched(folder / "searched")),
         contour(run),
         parameters.parallel_coordinate(run),

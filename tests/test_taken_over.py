@@ -1,0 +1,158 @@
+"""What a search takes over from another run: proposals, and no seeds."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import refused, xortune
+
+import xortune as xt
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.driver.knowledge import TAKEN, OldProposals, TakenOver, take_over
+from xortune.driver.propose import ProposalKinds, proposer_for
+from xortune.racing.objectives import SeedSummary
+from xortune.runs.manifest import manifest_of
+from xortune.spaces.space import load_space
+
+
+def good(config, seed):
+    """Nearly every seed succeeds near x = 7, hardly any elsewhere."""
+    rng = np.random.default_rng([seed, int(1000 * config["x"])])
+    return bool(rng.random() < 0.999 * np.exp(-((config["x"] - config.get("at", 7.0)) ** 2) * 8))
+
+
+def space(low=0.0, high=10.0, trials=60, most=64, **parameters):
+    return {
+        "name": "shifted",
+        "parameters": {"x": {"low": low, "high": high}, **parameters},
+        "search": {"sampler": "random", "trials": trials, "seed": 1},
+        "seeds": {"race": {"max": most}},
+    }
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory):
+    path = tmp_path_factory.mktemp("old") / "run"
+    return xt.search(space(trials=80), output=path, train=good, workers=0, verbose=0)
+
+
+SHIFTED = space(1.0, 12.0, at=7.05)
+
+
+@pytest.fixture(scope="module")
+def run(old, tmp_path_factory):
+    path = tmp_path_factory.mktemp("new") / "run"
+    return xt.search(SHIFTED, output=path, train=good, from_=old.path, workers=0, verbose=0)
+
+
+def test_old_configurations_are_proposed_in_turn_and_their_seeds_are_not_used(run, old):
+    taken = TakenOver.of(run.manifest)
+    assert taken is not None
+    assert len(taken.points) == taken.configs <= TAKEN
+    best = [result.point["x"] for result in old.results if result.outcome.successes]
+    assert [point["x"] for point in taken.points] == best
+    assert all(point["at"] == 7.05 for point in taken.points)  # what this space fixes
+    proposed = {}
+    for line in run.evaluations:
+        proposed.setdefault(line.proposal, line.block.point["x"])
+    assert [proposed[number] for number in (0, 2, 4)] == best[:3]
+    assert proposed[1] not in best
+    # The new search trains under seeds that the old one has not seen.
+    assert taken.first_seed == max(one.block.seeds.stop for one in old.evaluations)
+    assert min(one.block.first for one in run.evaluations) == taken.first_seed
+    assert abs(run.best.x - 7.05) < 0.3
+
+
+def test_a_resumed_search_does_the_same_without_the_old_run(run, tmp_path):
+    lines = (run.path / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    part = tmp_path / "run"
+    shutil.copytree(run.path, part)
+    (part / "evaluations.jsonl").write_bytes(b"".join(lines[: len(lines) // 3]))
+    manifest = manifest_of(part)
+    manifest["taken_over"]["source"] = str(tmp_path / "gone")
+    (part / "manifest.json").write_text(json.dumps(manifest))
+    again = xt.search(SHIFTED, output=part, train=good, resume=True, workers=0, verbose=0)
+    assert again.table.equals(run.table)
+
+
+def test_what_lacks_a_parameter_or_lies_outside_is_counted(old):
+    xs = [result.point["x"] for result in old.results if result.outcome.successes]
+    narrow = take_over(load_space(space(6.9, 7.1)), old.path)
+    assert narrow.configs == len(xs)
+    assert narrow.outside == sum(not 6.9 <= x <= 7.1 for x in xs)
+    more = take_over(load_space(space(width={"choice": [1, 2]})), old.path)
+    assert (more.lacking, more.points) == (len(xs), ())
+    said = str(more)
+    assert said.startswith(f"took over 0 configurations of {old.path}: none can be proposed")
+    assert f"{len(xs)} lack a parameter of this space" in said
+    assert TakenOver.of({"taken_over": json.loads(json.dumps(narrow.entry))}) == narrow
+
+
+def test_an_imported_table_says_where_to_look(tmp_path):
+    table = pd.DataFrame({"x": [7.0, 7.0, 3.0], "seed": [1, 2, 1], "ok": [True, True, False]})
+    imported = xt.import_results(table, config=["x"], success="ok", output=tmp_path / "old")
+    taken = take_over(load_space(space()), imported.path)
+    assert [point["x"] for point in taken.points] == [7.0]
+    assert (taken.configs, taken.first_seed) == (1, 3)
+
+
+def taken(*xs):
+    return TakenOver("old", tuple(Point({"x": x}) for x in xs), 64, len(xs), 0, 0)
+
+
+def test_old_ones_that_fail_are_not_proposed_for_long():
+    proposals = OldProposals(taken(*map(float, range(12))), 0, ProposalKinds())
+    asked = 0
+    for number in range(24):
+        point = proposals.at(number)
+        asked += point is not None
+        point = point or Point({"x": 100.0 + number})
+        proposals.enter(point, point.key)
+        solved = 8 if point["x"] >= 100 else 0
+        proposals.see(point, SeedSummary(solved, 8))
+    assert 1 <= asked <= 2
+    kept = OldProposals(taken(1.0, 2.0), 1, ProposalKinds())
+    assert [kept.at(number) is not None for number in range(6)] == [
+        False, True, False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_a_search_that_takes_over_nothing_proposes_as_ever():
+    wanted = load_space(space())
+    plain, other = proposer_for(wanted), proposer_for(wanted, taken=taken())
+    assert [plain.propose(i) for i in range(5)] == [other.propose(i) for i in range(5)]
+
+
+def test_the_command_and_what_is_refused(old, run, tmp_path):
+    with pytest.raises(InputError, match="sampler grid tries every configuration"):
+        take_over(
+            load_space(
+                {**space(), "search": {"sampler": "grid"}, "parameters": {"x": {"choice": [1, 2]}}}
+            ),
+            old.path,
+        )
+    part = tmp_path / "plain"
+    xt.search(space(trials=2, most=2), output=part, train=good, workers=0, verbose=0)
+    with pytest.raises(InputError, match="this run began without another one"):
+        xt.search(
+            space(trials=3, most=2),
+            output=part,
+            train=good,
+            resume=True,
+            from_=old.path,
+            workers=0,
+            verbose=0,
+        )
+    (tmp_path / "train.py").write_text("def run(config, seed):\n    return True\n")
+    file = tmp_path / "own.yaml"
+    wanted = {"trainer": "./train.py:run", **space(trials=3, most=2)}
+    file.write_text(load_space(wanted).text)
+    done = xortune(
+        "search", file, "--from", old.path, "--output", tmp_path / "b", "--workers", 0, code=0
+    )
+    points = TakenOver.of(run.manifest).points
+    assert f"of {old.path}: {len(points)} proposed first" in " ".join(done.stderr.split())
+    refused(xortune("search", file, "--from", tmp_path / "none"), "none", lines=2)

@@ -1,0 +1,183 @@
+"""What a search takes over from another run: its best configurations are proposed first.
+
+They are proposals, and nothing else: their old counts are in no result and no proof. The new search
+even trains under other seeds than the old one did, since a configuration that was chosen by its
+seeds does well under them again.
+
+An old run may mislead, since its task, its rule or its space was another. So its configurations
+are proposed in turn with the sampler's own, and only while their first seeds are worth as much as
+those of the others (`propose.first_seed_values`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xortune.core.errors import InputError
+from xortune.core.formats import count
+from xortune.core.point import Point, Value
+from xortune.core.seeds import SEARCH
+from xortune.racing.objectives import SeedSummary
+from xortune.runs.run import Run, load_run
+from xortune.spaces.model import Fixed, SearchSpace, equal_values, is_active
+
+TAKEN = 12
+"""Maximum number of old configurations that are proposed: where the first ones hold up, the sampler
+is told of their new results, and looks around them."""
+
+EVERY = 2
+"""An old configuration is every second proposal, so that one which misleads costs one at most."""
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """What a search takes over; the manifest has it, so that a resumed search does the same.
+
+    Attributes:
+        source: the old run's directory.
+        points: of this space, the old run's best first.
+        first_seed: of the search: the old run has trained none of these.
+        configs: of the old run that solved a seed.
+        outside: those of them with a value that this space lacks.
+        lacking: those of them without a parameter of this space.
+    """
+
+    source: str
+    points: tuple[Point, ...]
+    first_seed: int
+    configs: int
+    outside: int
+    lacking: int
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The entry of the manifest."""
+        return {
+            "source": self.source,
+            "points": [point.as_dict() for point in self.points],
+            "first_seed": self.first_seed,
+            "configs": self.configs,
+            "outside": self.outside,
+            "lacking": self.lacking,
+        }
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> TakenOver | None:
+        """What a run's manifest says; None if it took over nothing."""
+        if (entry := manifest.get("taken_over")) is None:
+            return None
+        return cls(**{**entry, "points": tuple(map(Point, entry["points"]))})
+
+    def __str__(self) -> str:
+        left = [
+            f"{n:,} {why}"
+            for n, why in (
+                (self.outside, "have values that this space lacks"),
+                (self.lacking, "lack a parameter of this space"),
+            )
+            if n
+        ]
+        usable = self.configs - self.outside - self.lacking
+        how = "each in turn with a new one, while their seeds hold up"
+        first = "none can be proposed"
+        if self.points:
+            first = f"{len(self.points)} proposed first, {how}"
+        return (
+            f"took over {count(usable, 'configuration')} of {self.source}: {first}"
+            f"{''.join('; ' + one for one in left)}; its seeds count in no result, and new ones "
+            f"begin at {self.first_seed:,}"
+        )
+
+
+def take_over(space: SearchSpace, path: str | os.PathLike[str]) -> TakenOver:
+    """What a search of a space takes over from a run, or from an imported table.
+
+    Raises:
+        InputError: there is no run, or the sampler tries every configuration anyway.
+    """
+    if space.search.sampler == "grid":
+        raise InputError(
+            "sampler grid tries every configuration, whatever another run says",
+            field="from_",
+            fix="use another sampler, or leave it out",
+        )
+    run = load_run(path)
+    points: dict[str, Point] = {}
+    solved = [result for result in run.results if result.outcome.successes]
+    outside = lacking = 0
+    for result in solved:
+        values = _values(space, result.point)
+        if isinstance(values, str):
+            outside, lacking = outside + (values == "outside"), lacking + (values == "lacking")
+        else:
+            points.setdefault(Point(values).key, Point(values))
+    return TakenOver(
+        str(path),
+        tuple(points.values())[:TAKEN],
+        _first_unseen(run),
+        len(solved),
+        outside,
+        lacking,
+    )
+
+
+def _values(space: SearchSpace, old: Point) -> dict[str, Value] | str:
+    """An old configuration in this space; else whether it lacks a parameter, or is outside.
+
+    What this space fixes is fixed, whatever it was.
+    """
+    values: dict[str, Value] = {}
+    for parameter in space.parameters:
+        if not is_active(parameter, values):
+            continue
+        if isinstance(parameter, Fixed):
+            values[parameter.name] = parameter.value
+        elif parameter.name not in old:
+            return "lacking"
+        elif found := equal_values(parameter, old[parameter.name]):
+            values[parameter.name] = found[0]
+        else:
+            return "outside"
+    return values
+
+
+def _first_unseen(run: Run) -> int:
+    """The first of the search's seeds after all that a run has trained."""
+    first, size = (run.evaluations.column(name) for name in ("first", "count"))
+    ends = (first + size)[first < SEARCH.stop // 2]
+    return int(ends.max(initial=0))
+
+
+class OldProposals:
+    """The old configurations, as proposals of a search.
+
+    Args:
+        taken: what is taken over; None: nothing.
+        start: how many proposals come before, those of the space's `start`.
+        kinds: says whether old configurations are worth as much as the others.
+    """
+
+    def __init__(self, taken: TakenOver | None, start: int, kinds: Any) -> None:
+        self._points = () if taken is None else taken.points
+        self._keys = {point.key for point in self._points}
+        self._start, self._kinds = start, kinds
+
+    def at(self, number: int) -> Point | None:
+        """The old configuration that is proposal number `number`; None if it is another one."""
+        place, other = divmod(number - self._start, EVERY)
+        if other or not 0 <= place < len(self._points) or not self._kinds.learned_are_worth_more:
+            return None
+        return self._points[place]
+
+    def enter(self, point: Mapping[str, Value], key: str) -> None:
+        """Note a proposal, and the key of its normal form."""
+        if self._points:
+            self._kinds.enter(key, learned=Point(point).key in self._keys or key in self._keys)
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
+        """Note all results of a configuration so far."""
+        if self._points:
+            self._kinds.see(point.key, seen.k, seen.n)
