@@ -458,9 +458,8 @@ class MeanVerdict:
         without = f" without {len(self.void)} that could not be tried" if self.void else ""
         last = self.first_seed + self.n + len(self.void) - 1
         sure = f"confidence {self.confidence:g}, seeds {self.first_seed} to {last}{without}"
-        seen = (
-            f"{self.answer}: {what} {estimated(self.mean, self.low, self.high)} of {self.n} seeds"
-        )
+        shown = estimated(self.mean, self.low, self.high)
+        seen = f"{self.answer}: {what} {shown} of {self.n} seeds"
         if self.answer == "undecided":
             lacking = f"so {asked} cannot be proven any more with {self.most} seeds"
             return f"{seen}{failed}, {span(self.low, self.high)}, {lacking} ({sure})"

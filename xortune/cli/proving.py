@@ -17,7 +17,6 @@ from xortune.runs.store import url_of
 from xortune.spaces.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
-    from xortune.certificates.gate import MeanVerdict, Verdict
     from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
     from xortune.core.outcome import Outcome
 
@@ -211,10 +210,9 @@ def _check_gated(run: Path | None, config: Path | None) -> None:
         raise InputError("is a directory", place=str(config), fix=f"xortune gate {config}")
 
 
-def _verdict_json(verdict: Verdict | MeanVerdict) -> dict[str, Any]:
-    from xortune.certificates.gate import MeanVerdict
-
-    if isinstance(verdict, MeanVerdict):
+def _verdict_json(verdict: Any) -> dict[str, Any]:
+    """The values of a `Verdict`, or of a `MeanVerdict`."""
+    if not hasattr(verdict, "min_rate"):
         asked = ("answer", "passed", "min_mean", "of", "limits", "confidence", "key")
         return {
             **{name: getattr(verdict, name) for name in asked},

@@ -40,7 +40,7 @@ from xortune.stats.betting import (
     mean_evidence_below,
     paired_limits,
 )
-from xortune.stats.numbers import Difference, difference, probability_of_larger
+from xortune.stats.numbers import StatisticDifference, difference, probability_of_larger
 from xortune.stats.proportions import holm
 
 Floats = NDArray[np.float64]
@@ -404,7 +404,7 @@ def _tested(
 
 def difference_of(
     first: Floats, second: Floats, measure: Measure, *, shared: bool, alpha: float
-) -> Difference:
+) -> StatisticDifference:
     """The statistic of A minus that of B: by bets if the mean has limits, else `difference`."""
     if not measure.is_bounded:
         return difference(first, second, measure.statistic, shared=shared, alpha=alpha)
@@ -414,7 +414,7 @@ def difference_of(
     low, high = mean_bounds(apart, alpha=alpha / 2, limits=limits)
     sides = mean_evidence_above, mean_evidence_below
     most = max(side(apart, 0.0, limits=limits).max() for side in sides)
-    return Difference(float(apart.mean()), low, high, min(1.0, 2 * math.exp(-most)))
+    return StatisticDifference(float(apart.mean()), low, high, min(1.0, 2 * math.exp(-most)))
 
 
 def _margin_p(

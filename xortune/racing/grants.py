@@ -24,6 +24,7 @@ from xortune.racing.front import FrontGrants
 from xortune.racing.halving import NumberGrants
 from xortune.racing.objectives import (
     constrained,
+    cost_limits,
     cost_share,
     only_rate,
     only_statistic,
@@ -312,7 +313,8 @@ def race_of(space: SearchSpace) -> SeedRace | None:
         return None
     rule = RaceRule(space.seeds.ladder, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
     if (sole := only_statistic(space.objectives)) is not None:
-        return NumberGrants(rule, share=cost_share(sole))
+        limits = cost_limits(sole, space.bounds)
+        return NumberGrants(rule, share=cost_share(sole), limits=limits)
     required = constrained(space.objectives)
     if required is not None and required.required is not None:
         return FeasibleGrants(rule, required.required)

@@ -7,8 +7,9 @@ A quantile has bounds that hold at all looks and for any distribution
 (`stats.anytime.anytime_quantile`). So a configuration that they prove worse is stopped, with the
 promise of `racing.race`: with probability at least 1 - alpha every stopped configuration's quantile
 really is worse than that of the one it was stopped for, by the same proof and with the same shares
-of alpha. A failed seed counts as its objective says. A mean of numbers without known limits has no
-such bound, so it stops no configuration.
+of alpha. A failed seed counts as its objective says. The mean of numbers with known limits has such
+bounds too (`stats.betting`); there a failed seed counts as the worse limit. A mean of other numbers
+has none, so it stops no configuration.
 
 Success rates (`stop: {proven_rate: ..}`) are proven by `racing.race`, as always.
 """
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from xortune.racing.race import ProvenRates, RaceRule, race_share
 from xortune.stats.anytime import anytime_quantile
+from xortune.stats.betting import mean_bounds
 
 NumberMember = tuple[float, int]
 """A configuration's cost at a rung, and its number: the best first, then the oldest."""
@@ -70,12 +72,19 @@ class NumberGrants(ProvenRates):
     Args:
         rule: of the race.
         share: of the quantile of the costs, if the objective is a quantile.
+        limits: of the costs, if the objective is a mean of numbers with known limits.
     """
 
-    def __init__(self, rule: RaceRule, *, share: float | None = None) -> None:
+    def __init__(
+        self,
+        rule: RaceRule,
+        *,
+        share: float | None = None,
+        limits: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__(rule)
         self._rungs = [Rung(seeds) for seeds in rule.rungs]
-        self._share, self._alpha = share, rule.alpha
+        self._share, self._limits, self._alpha = share, limits, rule.alpha
         # By number: the lower and the upper bound of the quantile's cost, over all looks.
         self._least: dict[int, float] = {}
         self._at_most: dict[int, float] = {}
@@ -112,7 +121,7 @@ class NumberGrants(ProvenRates):
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
-        if self._share is not None and seed_costs is not None:
+        if seed_costs is not None and (self._share is not None or self._limits is not None):
             self._bound(number, seed_costs)
         before = self._at.get(number, (0, 0))[1]
         self._at[number] = successes, n
@@ -140,16 +149,21 @@ class NumberGrants(ProvenRates):
         return None
 
     def is_stopped(self, name: Hashable) -> bool:
-        """Whether its quantile is proven worse than another's; never for a mean."""
+        """Whether its quantile, or mean within limits, is proven worse than another's."""
         number = self.enter(name)
         bar = next((cost for cost, other in self._bars if other != number), math.inf)
         return self._least.get(number, -math.inf) > bar
 
     def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
         # The bounds of all looks hold together, so the best ones count.
-        assert self._share is not None
         alpha = self._alpha * float(race_share(number)) / 2
-        low, high = map(float, anytime_quantile(seed_costs, self._share, alpha=alpha))
+        if self._share is not None:
+            low, high = map(float, anytime_quantile(seed_costs, self._share, alpha=alpha))
+        else:
+            assert self._limits is not None
+            known = np.where(np.isfinite(seed_costs), seed_costs, self._limits[1])
+            # They are sorted, so only their end counts; the bounds of all looks are kept below.
+            low, high = mean_bounds(known, alpha=alpha, limits=self._limits, ordered=False)
         self._least[number] = max(low, self._least.get(number, -math.inf))
         cost = self._at_most[number] = min(high, self._at_most.get(number, math.inf))
         others = (bar for bar in self._bars if bar[1] != number)

@@ -114,6 +114,16 @@ def cost_share(objective: Objective) -> float | None:
     return share if share is None or not objective.maximize else 1 - share
 
 
+def cost_limits(
+    objective: Objective, bounds: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """The limits of `seed_costs`, if the objective is a mean of numbers with these bounds."""
+    if bounds is None or objective.statistic != "mean":
+        return None
+    low, high = bounds
+    return (-high, -low) if objective.maximize else (low, high)
+
+
 def statistic_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:
     """The 95 % interval of `statistic_value`; see `core.numbers.interval_of_all`."""
     assert objective.statistic is not None

@@ -126,7 +126,11 @@ def seeds_for_mean(mean: float, alpha: float, *, limits: tuple[float, float] = U
 
 
 def mean_bounds(
-    numbers: ArrayLike, *, alpha: float, limits: tuple[float, float] = UNIT
+    numbers: ArrayLike,
+    *,
+    alpha: float,
+    limits: tuple[float, float] = UNIT,
+    ordered: bool = True,
 ) -> tuple[float, float]:
     """(low, high): bounds of the mean of bounded numbers that hold at every n simultaneously.
 
@@ -137,6 +141,8 @@ def mean_bounds(
         numbers: shape (S,), in the order of the seeds; may be empty.
         alpha: of each single bound, in (0, 1).
         limits: as of `mean_evidence_above`.
+        ordered: False if the numbers are not in the order of the seeds: then the bounds are those
+            after the last one, which do not depend on the order.
 
     Raises:
         InputError: a number is beyond the limits, or alpha is out of range.
@@ -144,7 +150,8 @@ def mean_bounds(
     check_share("alpha", alpha)
     unit, (start, end) = _unit(numbers, limits), limits
     target = -math.log(alpha)
-    low, high = _lower(unit, target), 1 - _lower(1 - unit, target)
+    low = _lower(unit, target, ordered=ordered)
+    high = 1 - _lower(1 - unit, target, ordered=ordered)
     return start + (end - start) * low, start + (end - start) * high
 
 
@@ -222,13 +229,16 @@ def _log_sum(logs: Floats) -> Floats:
     return np.asarray(most[:, 0] + np.log(np.exp(logs - most).sum(axis=1)), np.float64)
 
 
-def _lower(unit: Floats, target: float) -> float:
-    """The largest mean against which the stake has ever grown to exp(target)."""
+def _lower(unit: Floats, target: float, *, ordered: bool) -> float:
+    """The largest mean against which the stake has ever, or in the end, grown to exp(target)."""
     if not unit.any():
         return 0.0
 
     def excess(mean: float) -> float:
-        return float(_log_stake(unit, mean).max()) - target
+        if ordered:
+            return float(_log_stake(unit, mean).max()) - target
+        factors = np.log1p(np.multiply.outer(unit / mean - 1, SHARES))
+        return float(_log_sum((factors.sum(axis=0) + np.log(PARTS))[None])[0]) - target
 
     from scipy.optimize import brentq  # a quarter of a second to import
 

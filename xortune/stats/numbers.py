@@ -88,7 +88,7 @@ def _placements(numbers: NDArray[np.float64], among: NDArray[np.float64]) -> NDA
 
 
 @dataclass(frozen=True)
-class Difference:
+class StatisticDifference:
     """A statistic of A minus that of B.
 
     Attributes:
@@ -118,7 +118,7 @@ def difference(
     *,
     shared: bool,
     alpha: float,
-) -> Difference:
+) -> StatisticDifference:
     """A statistic of A minus that of B, with an interval and a test.
 
     Quantiles: both have bounds between two of their numbers, and the difference lies between the
@@ -156,7 +156,7 @@ def _of_quantiles(
     statistic: str,
     share: float,
     alpha: float,
-) -> Difference:
+) -> StatisticDifference:
     def ends(numbers: NDArray[np.float64], tail: float) -> tuple[float, float]:
         ordered = np.concatenate([[-np.inf], np.sort(numbers), [np.inf]])
         below = np.arange(numbers.size)
@@ -178,7 +178,7 @@ def _of_quantiles(
     low, high = both(alpha)
     one, other = (of_all(numbers, statistic) for numbers in (first, second))
     with np.errstate(invalid="ignore"):
-        return Difference(float(np.subtract(one, other)), low, high, p)
+        return StatisticDifference(float(np.subtract(one, other)), low, high, p)
 
 
 def _of_means(
@@ -188,8 +188,8 @@ def _of_means(
     *,
     shared: bool,
     alpha: float,
-) -> Difference:
-    unknown = Difference(math.nan, -math.inf, math.inf, 1.0)
+) -> StatisticDifference:
+    unknown = StatisticDifference(math.nan, -math.inf, math.inf, 1.0)
     both = (first, second)
     if min(first.size, second.size) < 2:
         return unknown
@@ -204,7 +204,7 @@ def _of_means(
     low, high = value - half, value + half
     if p >= alpha:
         low, high = min(low, 0.0), max(high, 0.0)
-    return Difference(value, low, high, p)
+    return StatisticDifference(value, low, high, p)
 
 
 def _studentised(
