@@ -227,7 +227,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
 
 
 def _set_axis(axes: Axes, axis: Axis, along: str) -> None:
-    from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
+    from matplotlib.ticker import LogFormatter, MaxNLocator
 
     scale = axes.xaxis if along == "x" else axes.yaxis
     scale.set_label_text("\n".join(shown(line) for line in wrapped(axis.label, 60)))
@@ -248,7 +248,7 @@ def _set_axis(axes: Axes, axis: Axis, along: str) -> None:
         scale.set_major_formatter(lambda value, _: shown(number(value)))
         scale.set_minor_formatter(LogFormatter())  # within a decade; the default is TeX
     elif axis.kind == "rate":
-        scale.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        scale.set_major_formatter(lambda value, _: f"{100 * value:.6g} %")
         scale.set_major_locator(MaxNLocator(6))
     else:
         scale.set_major_formatter(lambda value, _: f"{value:,.10g}".replace("-", "−"))
