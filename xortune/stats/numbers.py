@@ -106,6 +106,9 @@ class StatisticDifference:
 LARGEST_PERMUTED = 20_000
 """Most rearrangements of the labels that are all tried; of more as many are drawn."""
 
+FEWEST_SWAPS = 6
+"""Of fewer pairs the labels can be swapped in so few ways that none is improbable."""
+
 FROM_SEEDS = 40
 """From so many seeds on, the distribution of a studentised difference is Student's, whatever that
 of the numbers is: rearrangements would only take time."""
@@ -128,7 +131,7 @@ def difference(
     Means and interquartile means: Yuen's studentised difference (Welch's for means), for shared
     seeds of pairs. It is exact for normal numbers, and in the limit. So that few, skewed or tied
     numbers do not err, p is at least the share of rearrangements of the labels whose studentised
-    difference is as large; of shared seeds with fewer than 6 only where they do not scatter. The
+    difference is as large; of shared seeds with fewer than 6 only if some numbers are equal. The
     test decides whether 0 is in the interval: an end is moved to 0 if they disagree.
 
     Args:
@@ -199,12 +202,18 @@ def _of_means(
         return unknown
     half = float(stdtrit(freedom, 1 - alpha / 2)) * error
     p = float(2 * stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
-    if max(first.size, second.size) < FROM_SEEDS and (not shared or first.size > 5 or not error):
+    few = shared and first.size < FEWEST_SWAPS and not _has_ties(*both)
+    if max(first.size, second.size) < FROM_SEEDS and not few:
         p = max(p, _rearranged(*both, trim, shared=shared))
     low, high = value - half, value + half
     if p >= alpha:
         low, high = min(low, 0.0), max(high, 0.0)
     return StatisticDifference(value, low, high, p)
+
+
+def _has_ties(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+    """Whether two numbers of one sample are equal, or two differences."""
+    return any(np.unique(one).size < one.size for one in (first, second, first - second))
 
 
 def _studentised(
@@ -273,7 +282,7 @@ def _rearranged(
     with np.errstate(invalid="ignore", divide="ignore"):
         sizes, size = np.abs(value) / error, np.abs(seen[0]) / seen_error[0]
     # Where failed seeds come to lie in the middle, the difference is as large as it can be.
-    sizes = np.where(value == 0, 0.0, np.nan_to_num(sizes, nan=np.inf))
+    sizes = np.where(value == 0, 0.0, np.nan_to_num(sizes, nan=np.inf, posinf=np.inf))
     size = 0.0 if seen[0] == 0 else size
     return float((sizes >= size * (1 - 1e-9)).mean())
 

@@ -1,0 +1,311 @@
+"""Comparisons by a number of the seeds: verdicts, intervals, margins, figures, the command line."""
+
+import json
+import math
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from commands import _somewhere, xortune  # noqa: F401  # every test has a folder
+
+import xortune as xt
+from xortune.comparisons.sequential import compared_in_step
+from xortune.core.point import Point
+from xortune.stats.numbers import difference
+from xortune.stats.proportions import paired_margin_p, unpaired_margin_p
+
+TRAIN = """
+import numpy as np
+def train(config, seed):
+    noise = np.random.default_rng([seed, config["base"]])
+    if config["base"] == 130 and seed % 5 == 0:
+        raise ValueError("diverged")
+    return {"return": float(noise.normal(config["base"], 9)), "loss": float(noise.random())}
+"""
+
+
+def solves(good, _, seed):
+    return bool(good[seed])
+
+
+scope = {}
+exec(TRAIN, scope)
+train = scope["train"]
+
+
+def outcome(base, seeds=10, first=0):
+    seeds = range(first, first + seeds)
+    return xt.evaluate({"base": base}, seeds, train=train, workers=0, verbose=0)
+
+
+PPO, SAC, BAD = outcome(175), outcome(150), outcome(130)
+
+
+@pytest.mark.parametrize("by", ["return_mean", "return_iqm", "return_median"])
+def test_the_better_algorithm_is_named_with_the_interval_of_the_difference(by):
+    found = xt.compare(PPO, SAC, by=by, labels=["PPO", "SAC"])
+    [pair] = found.pairs
+    assert (found.best, pair.differs, pair.shared, found.first_is_worse) == (0, True, True, False)
+    assert 0 < pair.low < pair.difference < pair.high
+    assert str(found).startswith(f"PPO has a better {by} than SAC: 1")
+    assert "larger is better" in str(found)
+    back = xt.compare(SAC, PPO, by=by, labels=["SAC", "PPO"])
+    assert (back.best, back.first_is_worse) == (1, True)
+    assert str(back).startswith(f"PPO has a better {by} than SAC: 1")
+    assert back.pairs[0].high == pytest.approx(-pair.low)
+    alike = xt.compare(PPO, outcome(175, first=50), by=by)
+    assert (alike.best, alike.pairs[0].shared) == (None, False)
+    assert alike.pairs[0].low <= 0 <= alike.pairs[0].high
+    assert "are indistinguishable" in str(alike)
+
+
+def test_means_are_those_of_scipy_where_labels_agree():
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(3, 1, 60), rng.normal(0, 2, 50)
+    found = difference(one, other, "mean", shared=False, alpha=0.05)
+    welch = scipy.stats.ttest_ind(one, other, equal_var=False)
+    assert found.p == pytest.approx(welch.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(welch.confidence_interval()))
+    trimmed = scipy.stats.ttest_ind(one, other, equal_var=False, trim=0.25)
+    assert difference(one, other, "iqm", shared=False, alpha=0.05).p == pytest.approx(
+        trimmed.pvalue
+    )
+    paired = scipy.stats.ttest_rel(one[:50], other)
+    found = difference(one[:50], other, "mean", shared=True, alpha=0.05)
+    assert found.p == pytest.approx(paired.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(paired.confidence_interval()))
+
+
+@pytest.mark.parametrize(("statistic", "shared"), list(product(["mean", "iqm"], [False, True])))
+def test_tied_numbers_of_few_seeds_are_wrongly_told_apart_as_rarely_as_promised(statistic, shared):
+    """A number that is 0, 1 or 2, under four seeds each."""
+    chance, wrong = {0.0: 0.2, 1.0: 0.6, 2.0: 0.2}, 0.0
+    rng = np.random.default_rng(0)
+    drawn = rng.choice(3, (300, 8), p=list(chance.values())).astype(float)
+    for row in drawn:
+        found = difference(row[:4], row[4:], statistic, shared=shared, alpha=0.05)
+        wrong += found.p < 0.05
+    assert wrong <= 22  # 15 expected at most, and two standard deviations
+
+
+def test_a_median_is_told_apart_from_seven_seeds_on():
+    for n, could in ((6, False), (7, True)):
+        found = difference(
+            np.arange(n) + 99.0, np.arange(n) * 1.0, "median", shared=False, alpha=0.05
+        )
+        assert (found.p < 0.05) == could == math.isfinite(found.low)
+    few = xt.compare(outcome(175, 6), outcome(150, 6), by="return_median")
+    assert "so few seeds could prove no difference" in str(few)
+
+
+def test_a_failed_seed_is_worse_than_any_number():
+    found = xt.compare(PPO, BAD, by="return_iqm", labels=["PPO", "bad"])
+    assert (found.best, found.pairs[0].probability.probability > 0.95) == (0, True)
+    mean = xt.compare(PPO, BAD, by="return_mean", labels=["PPO", "bad"])
+    assert (mean.best, mean.pairs[0].p) == (None, 1)
+    assert "failed seeds decide it" in str(mean)
+    limited = xt.compare(PPO, BAD, by="return_mean", bounds=[0, 250])
+    assert limited.pairs[0].value_b == pytest.approx(np.nan_to_num(BAD.numbers()).mean())
+    losses = xt.compare(PPO, SAC, by="loss_mean")
+    assert losses.measure.better == "smaller"
+
+
+def test_several_are_compared_as_one_family_and_drawn(tmp_path):
+    found = xt.compare([PPO, SAC, BAD], by="return_iqm", labels=["PPO", "SAC", "bad"])
+    assert found.lines[0] == "PPO has a better return_iqm than each of the others."
+    assert all(pair.p_holm >= pair.p for pair in found.pairs)
+    files = xt.write_comparison(found, tmp_path, formats=["md", "html", "csv", "tex"])
+    page = files[0].read_text()
+    for name in ("strips", "intervals", "improvement", "number-profile"):
+        assert f"comparison-figures/{name}.svg" in page
+        assert (tmp_path / f"comparison-figures/{name}.svg").exists()
+    assert "return\\_iqm" in files[3].read_text()
+    assert "solved" not in page
+    for plot in (xt.plot_strips, xt.plot_intervals, xt.plot_improvement, xt.plot_number_profile):
+        assert plot(found, backend="matplotlib") is not None
+        assert plot({"PPO": PPO, "SAC": SAC}, number="loss").data
+    assert xt.plot_strips(PPO).data
+    with pytest.raises(xt.InputError, match="nothing to compare it with"):
+        xt.plot_improvement(PPO)
+
+
+def test_not_worse_by_more_than_a_margin():
+    found = xt.compare(SAC, PPO, by="return_mean", margin=60, labels=["SAC", "PPO"])
+    assert found.not_worse(found.pairs[0])
+    assert not found.first_is_worse
+    assert "SAC is not worse than PPO by more than 60 (p" in str(found)
+    close = xt.compare(SAC, PPO, by="return_mean", margin=5)
+    assert (close.not_worse(close.pairs[0]), close.first_is_worse) == (False, True)
+    bounded = xt.compare(PPO, SAC, by="return_mean", margin=150, bounds=[100, 220])
+    assert bounded.not_worse(bounded.pairs[0])
+
+
+def test_margins_of_rates_are_tango_s_and_miettinen_and_nurminen_s():
+    # Tango (1998), table 4: 43 of 44 and 1 discordant seed each way: Z = 1.709 at a margin of 0.1.
+    assert paired_margin_p(0, 1, 44, 0.1) == pytest.approx(scipy.stats.norm.sf(1.709), abs=2e-4)
+    for k1, n1, k2, n2 in ((18, 20, 17, 25), (40, 50, 45, 50), (50, 50, 49, 50)):
+        rate = np.linspace(1e-6, 0.9 - 1e-6, 400_001)  # of the first; the other's is larger by 0.1
+        mine = scipy.special.xlogy(k1, rate) + scipy.special.xlog1py(n1 - k1, -rate)
+        other = rate + 0.1
+        theirs = scipy.special.xlogy(k2, other) + scipy.special.xlog1py(n2 - k2, -other)
+        likely = (mine + theirs).argmax()
+        p, q = rate[likely], other[likely]
+        error = (p * (1 - p) / n1 + q * (1 - q) / n2) * (n1 + n2) / (n1 + n2 - 1)
+        score = (k1 / n1 - k2 / n2 + 0.1) / error**0.5
+        oracle = scipy.stats.norm.sf(score)
+        assert unpaired_margin_p(k1, n1, k2, n2, 0.1) == pytest.approx(oracle, abs=1e-5)
+    rng = np.random.default_rng(4)
+    rates = [
+        xt.evaluate({}, range(200), train=partial(solves, good), workers=0, verbose=0)
+        for good in rng.random((2, 200)) < 0.97
+    ]
+    found = xt.compare(*rates, margin=0.08, labels=["new", "old"])
+    assert found.not_worse(found.pairs[0])
+    assert "new is not worse than old by more than 8 points" in str(found)
+    assert bool(found.table.not_worse[0])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"by": "return"}, "by: 'return' is no statistic of a number.*return_mean"),
+        ({"by": "height_mean"}, "there is no number 'height'"),
+        ({"bounds": [0, 1]}, "bounds: .*only with by="),
+        ({"by": "return_mean", "bounds": [1, 0]}, "bounds: .*two numbers"),
+        ({"by": "return_mean", "bounds": [0, 1]}, "bounds: a seed has the number"),
+        ({"by": "return_mean", "margin": -1}, "margin: -1 is out of range"),
+        ({"margin": 1.5}, "margin: 1.5 is out of range"),
+    ],
+)
+def test_what_means_nothing_is_refused(more, words):
+    with pytest.raises(xt.InputError, match=words):
+        xt.compare(PPO, SAC, **more)
+
+
+def test_means_with_limits_are_compared_until_one_is_left_and_the_rest_is_dropped():
+    three = [{"base": base} for base in (170, 120, 165)]
+    more = {"train": train, "workers": 0, "verbose": 0, "output": "o", "sequential": True}
+    found = xt.compare(three, by="return_mean", bounds=[80, 220], max_seeds=300, **more)
+    assert found.seeds[1] < found.n
+    assert 1 in found.dropped
+    assert found.best in (0, None)
+    assert "was dropped after" in str(found) or found.pairs[2].ahead == 2
+    again = xt.compare(three[:2], by="return_median", max_seeds=300, **more)
+    assert (again.best, again.n < 100) == (0, True)
+    assert again.pairs[0].low > 0
+    with pytest.raises(xt.InputError, match="looked at after every seed"):
+        xt.compare(three[:2], by="return_iqm", **more)
+
+
+def test_what_is_beaten_is_dropped_and_the_family_s_error_is_kept():
+    rng, wrong = np.random.default_rng(3), 0
+    labels, points = ("a", "b", "c", "d"), [Point({"x": i}) for i in range(4)]
+
+    def ended(solved):
+        return compared_in_step(solved, labels, points, first_seed=0, max_seeds=60, alpha=0.05)[0]
+
+    for _ in range(150):
+        wrong += bool(ended(list(rng.random((4, 60)) < 0.8)).dropped)
+    assert wrong <= 14  # 7.5 expected at most, and 2.4 standard deviations
+    rates = np.array([0.97, 0.9, 0.4, 0.3])
+    found = ended([rng.random(60) < rate for rate in rates])
+    assert found.seeds[2] < found.seeds[0]
+    assert found.seeds[3] < found.seeds[0]
+    assert {2, 3} <= found.dropped
+    for pair in found.pairs:
+        assert pair.n == min(found.seeds[pair.a], found.seeds[pair.b])
+
+
+def test_two_files_of_parameters_at_the_command_line():
+    Path("train.py").write_text(TRAIN)
+    for name, base in (("ppo", 175), ("sac", 150)):
+        Path(f"{name}.yaml").write_text(f"base: {base}\n")
+    words = (
+        "compare",
+        "ppo.yaml",
+        "sac.yaml",
+        "--trainer",
+        "./train.py:train",
+        "--by",
+        "return_iqm",
+    )
+    words += ("--seeds", 10, "--output", "out", "--workers", 0)
+    result = xortune(*words, code=0)
+    assert "ppo has a better return_iqm than sac: " in " ".join(result.stdout.split())
+    assert "solved" not in result.stdout
+    found = json.loads(xortune(*words, "--margin", 5, "--json", code=0).stdout)
+    assert (found["by"], found["better"], found["pairs"][0]["not_worse"]) == (
+        *("return_iqm", "larger"),
+        True,
+    )
+    assert [one["label"] for one in found["contestants"]] == ["ppo", "sac"]
+    worse = ("compare", "sac.yaml", "ppo.yaml", *words[3:], "--fail-if-worse")
+    assert xortune(*worse).exit_code == 1
+
+
+def test_a_mean_is_proven_refuted_or_given_up():
+    def score(config, seed):
+        if config.get("fails") and seed % 3 == 0:
+            raise ValueError("no luck")
+        return {"score": float(np.random.default_rng(seed).beta(9, 1)), "other": 2.0}
+
+    more = {"train": score, "workers": 0, "verbose": 0}
+    proven = xt.gate({}, min_mean=0.8, of="score", bounds=[0, 1], **more)
+    assert (proven.answer, proven.passed, proven.n < 80) == ("proven", True, True)
+    assert proven.low < proven.mean < proven.high
+    assert proven.line.startswith("proven: mean of score 0.")
+    refuted = xt.gate({}, min_mean=0.97, of="score", **more)
+    assert (refuted.answer, refuted.n < 40) == ("refuted", True)
+    lost = xt.gate({"fails": 1}, min_mean=0.62, max_seeds=100, **more)
+    assert lost.answer in ("undecided", "refuted")
+    assert "failed (seed" in lost.line
+    close = xt.gate({}, min_mean=0.9, max_seeds=100, **more)
+    assert (close.answer, close.n < 100) == ("undecided", True)
+    assert "0.9 cannot be proven any more with 100 seeds" in close.line
+    for wrong, words in (
+        ({"min_mean": 0.5, "of": "height"}, "there is no number 'height'"),
+        ({"min_mean": 0.5, "of": "other"}, "a seed has the number 2"),
+        ({"min_mean": 2}, "min_mean: 2 is out of range"),
+        ({"min_mean": 0.8, "max_seeds": 5}, "5 seeds cannot prove a mean of 0.8"),
+        ({"min_mean": 0.8, "min_rate": 0.5}, "both a rate and a mean"),
+        ({}, "neither a rate nor a mean"),
+        ({"min_rate": 0.5, "of": "score"}, "only with min_mean"),
+    ):
+        with pytest.raises(xt.InputError, match=words):
+            xt.gate({}, **wrong, **more)
+
+
+def test_a_race_of_means_stops_what_the_bounds_prove_worse(tmp_path):
+    def score(config, seed):
+        noise = np.random.default_rng([seed, int(1000 * config["q"])])
+        return float(np.clip(noise.normal(config["q"], 0.1), 0, 1))
+
+    space = {
+        "name": "n",
+        "parameters": {"q": {"choice": [0.3, 0.5, 0.9]}},
+        "objectives": [{"name": "value_mean", "direction": "maximize"}],
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [8, 16, 32, 64, 128]},
+    }
+    stops = {}
+    for bounds in (None, [0, 1]):
+        given = space if bounds is None else space | {"bounds": bounds}
+        run = xt.search(
+            given, train=score, output=tmp_path / str(bounds is None), workers=0, verbose=0
+        )
+        assert run.best["q"] == 0.9
+        stops[bounds is None] = run
+    assert stops[False].asked.bounds == (0, 1)
+    assert stops[False].results.counts.n.sum() <= stops[True].results.counts.n.sum()
+    with pytest.raises(xt.InputError, match="bounds: \\[1, 0\\]"):
+        xt.search(space | {"bounds": [1, 0]}, train=score, output=tmp_path / "x", verbose=0)
+    with pytest.raises(xt.InputError, match="no objective is one"):
+        xt.search(
+            {**space, "bounds": [0, 1], "objectives": ["success_rate"]},
+            train=score,
+            output=tmp_path / "x",
+            verbose=0,
+        )
