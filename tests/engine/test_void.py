@@ -187,3 +187,42 @@ def test_too_many_void_seeds_end_a_search_and_a_resumed_one_tries_them_again(tmp
     xt.search(SPACE, train=solves, **{**options, "output": tmp_path / "plain"})
     tables = [(tmp_path / name / "table.csv").read_text() for name in ("run", "plain")]
     assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_a_comparison_leaves_out_for_all_what_is_void_for_one(tmp_path, sequential):
+    first = xt.compare.__globals__["COMPARE"].start
+    down, tried = {(0.5, first + 3), (0.9, first + 10)}, []
+
+    def training(config, seed):
+        if (config["rate"], seed) in down:
+            tried.append(seed)
+            raise RateLimitError("429")
+        return solves(config, seed)
+
+    given = {"sequential": True, "max_seeds": 100} if sequential else {"seeds": 60}
+    found = xt.compare(
+        [{"rate": 0.5}, {"rate": 0.9}],
+        labels=["half", "most"],
+        train=training,
+        retry=RateLimitError,
+        output=tmp_path / "seeds",
+        workers=0,
+        verbose=0,
+        max_void=0.1,
+        **given,
+    )
+    kept = [seed for seed in range(first, first + 200) if seed - first not in (3, 10)]
+    if sequential:
+        kept = kept[: found.n]
+        counts = [sum(solves({"rate": rate}, seed) for seed in kept) for rate in (0.5, 0.9)]
+        assert list(found.k) == counts
+        assert len(tried) == 2 * 8
+    else:
+        counts = [
+            sum(solves({"rate": rate}, seed) for seed in kept if seed < first + 60)
+            for rate in (0.5, 0.9)
+        ]
+        assert [(one.outcome.successes, one.outcome.n) for one in found.contestants] == [
+            (count, 58) for count in counts
+        ]

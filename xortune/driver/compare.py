@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
@@ -40,6 +40,7 @@ from xortune.comparisons.sequential import (
 from xortune.core.config import Config
 from xortune.core.errors import (
     InputError,
+    TrainingError,
     check_count,
     check_number,
     check_share,
@@ -72,6 +73,7 @@ from xortune.driver.trainer import (
     worker_and_local_trainer,
 )
 from xortune.driver.voice import Listen, Voice
+from xortune.driver.void import MAX_VOID, checked_max_void, retrying
 from xortune.reports.files import comparison_directory
 from xortune.runs.evaluation import SeedsToTrain
 from xortune.runs.journal import held_journal, read
@@ -111,6 +113,8 @@ class _Options(TypedDict, total=False):
     margin: float | None
     bounds: Sequence[float] | None
     workers: int | Workers | None
+    retry: type[BaseException] | Sequence[type[BaseException]]
+    max_void: float | None
     listener: Listen | None
     verbose: int
 
@@ -186,6 +190,8 @@ def compare(  # one step after the other
     output: str | os.PathLike[str] | None = None,
     alpha: float = 0.05,
     workers: int | Workers | None = None,
+    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    max_void: float | None = None,
     listener: Listen | None = None,
     verbose: int = 1,
 ) -> RunComparison | SequentialComparison | NumberComparison | SequentialNumbers:
@@ -230,12 +236,16 @@ def compare(  # one step after the other
             seeds, continues there; runs/compare-A-B if not given.
         alpha: the level of all tests together.
         workers: as in `search`; 0 trains in this process, for a debugger.
+        retry: as of `evaluate`. A seed that is void for one is left out for all; the same call
+            tries it again.
+        max_void: the share of seeds that may be void; 0.05 if not given.
         listener: called with each event: `SeedsDone`, or a `Message`.
         verbose: as in `search`.
 
     Raises:
         InputError: an argument is not usable; the tasks or trainers differ; or seeds are missing
             and may not, or cannot, be trained.
+        TrainingError: more seeds are void than `max_void` allows.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if isinstance(runs, Run | str | os.PathLike | Config | Outcome | Mapping):
@@ -246,7 +256,7 @@ def compare(  # one step after the other
     check_share("alpha", alpha)
     _check(len(several), seeds, train=train is not False)
     pool, voice = Cluster.pool(workers), Voice(verbose, listener)
-    here = pool.workers == 0
+    here, share = pool.workers == 0, checked_max_void(max_void)
     most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
@@ -261,7 +271,7 @@ def compare(  # one step after the other
         wanted = [
             None
             if candidate.is_given
-            else _wanted(candidate, learned, own, engine, (success, by), pool=pool)
+            else _wanted(candidate, learned, own, engine, (success, by), pool=pool).retried(retry)
             for candidate, own in zip(candidates, trainers, strict=True)
         ]
     if not different_tasks:
@@ -289,6 +299,7 @@ def compare(  # one step after the other
                     alpha=alpha,
                     by=None if by is None else (by, limits or limits_of(candidates)),
                     pool=pool,
+                    max_void=share,
                     voice=shown,
                 )
             trained_seeds = train_shared(
@@ -296,11 +307,12 @@ def compare(  # one step after the other
                 to_train,
                 seeds or FRESH_SEEDS,
                 pool=pool,
+                max_void=share,
                 on_message=voice.warn,
                 on_estimate=voice.inform,
                 on_seeds=shown.seeds,
             )
-            outcomes = _trained_again(candidates, wanted, trained_seeds, here=here)
+            outcomes = _trained_again(candidates, wanted, without_void(trained_seeds), here=here)
     if len(outcomes) == len(candidates):
         _refuse_all_crashed(candidates, outcomes)
     looks = earlier_looks(directory, to_train, Look(seeds or FRESH_SEEDS)) if to_train else ()
@@ -418,6 +430,7 @@ def _sequential(
     alpha: float,
     by: tuple[str, tuple[float, float] | None] | None,
     pool: Cluster,
+    max_void: float,
     voice: Voice,
 ) -> SequentialComparison | SequentialNumbers:
     """Train all under the same seeds, until one is left; what is proven worse gets no more.
@@ -428,6 +441,7 @@ def _sequential(
     points = [config.point for config in wanted]
     shared: dict[str, Any] = {"first_seed": COMPARE.start, "max_seeds": most, "alpha": alpha}
     known: dict[int, Outcome] = {}
+    void: set[tuple[str, int]] = set()
     dropped: frozenset[int] = frozenset()
     seconds = _sum_known([config.seconds for config in wanted])  # of work for one seed of each
     slots = _slots(pool)
@@ -442,9 +456,11 @@ def _sequential(
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         left = [place for place in range(len(wanted)) if place not in dropped]
         going = [wanted[place] for place in left]
-        found = train_shared(directory, going, n, pool=pool, on_message=voice.warn)
+        found = train_shared(
+            directory, going, n, pool=pool, max_void=max_void, void=void, on_message=voice.warn
+        )
         known |= dict(zip(left, found, strict=True))
-        outcomes = [known[place] for place in range(len(wanted))]
+        outcomes = without_void([known[place] for place in range(len(wanted))])
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes)
@@ -712,6 +728,10 @@ class WantedSeeds:
     trainer: Trainer
     seconds: float | None = None
 
+    def retried(self, retry: object) -> WantedSeeds:
+        """The same, with seeds tried again that raise these exceptions."""
+        return replace(self, trainer=retrying(self.trainer, retry))
+
     @property
     def fingerprint(self) -> str:
         """Of the trainer; see `runs.manifest.fingerprint_of`."""
@@ -724,22 +744,26 @@ def train_shared(
     n: int,
     *,
     pool: Cluster = THIS_MACHINE,
+    max_void: float = MAX_VOID,
+    void: set[tuple[str, int]] | None = None,
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
     on_seeds: Callable[[tuple[int, int]], None] | None = None,
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
-    The journals are in `directory`. Equal configs train once. `on_estimate` is called with an
-    estimate of the time, if it is long; `on_seeds` with the seeds done and all seeds, at first and
-    after each block.
+    The journals are in `directory`. Equal configs train once. `void` has seeds, by the key of their
+    config, that this call does not try again; those that turn out void are added. `on_estimate` is
+    called with an estimate of the time, if it is long; `on_seeds` with the seeds done and all seeds,
+    at first and after each block.
 
     Returns:
-        One outcome for each config, of exactly these seeds, ascending. Seeds of a block that
-        finally has no outcome count as crashed.
+        One outcome for each config, of these seeds but the void ones, ascending. Seeds of a block
+        that finally has no outcome count as crashed.
 
     Raises:
         InputError: the seeds of a network need more memory than there is.
+        TrainingError: more seeds are void than `max_void` allows.
     """
     for config in wanted:
         if isinstance(config.trainer, NetworkTrainer):
@@ -756,7 +780,8 @@ def train_shared(
         }
         for (fingerprint, key), config in configs.items():
             lines = trained[fingerprint].of_keys([key]) if fingerprint in trained else ()
-            trained_blocks = (line.block for line in lines if line.final)
+            trained_blocks = [line.block for line in lines if line.final]
+            trained_blocks += [Block(config.point, s, 1) for of, s in void or () if of == key]
             if parts := tuple(missing_seeds(seeds, trained_blocks)):
                 task = SeedsToTrain(config.point, parts)
                 lacking[fingerprint].append(task)
@@ -779,9 +804,16 @@ def train_shared(
 
             place = journals[fingerprint]
             with held_journal(place, fingerprint, on_message=on_message) as journal:
-                record = Record(journal)
+                record = Record(journal, max_void=max_void)
                 batches = Batches(fresh, trainer, record, slots=executor.slots)
                 run(batches, executor, record, on_news)
+            if record.ends is not None:
+                raise TrainingError(record.ends.reason)
+            if void is not None:
+                void.update(record.void)
+            if record.void and on_message is not None:
+                many = count(len(record.void), "seed")
+                on_message(f"{many} could not be tried: {next(iter(record.void.values()))}")
             done += sum(task.count for task in tasks)
         outcomes = {
             (fingerprint, result.key): result.outcome
@@ -791,19 +823,35 @@ def train_shared(
     return [_restricted(outcomes[c.fingerprint, c.point.key], seeds) for c in wanted]
 
 
+def without_void(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes without the seeds that are void for one of them: pairs need both.
+
+    Each has the seeds from the first of comparisons on, in their order, up to its last one.
+    """
+    void = set[int]()
+    for outcome in outcomes:
+        seeds = outcome.seeds.tolist()
+        void |= set(range(COMPARE.start, max(seeds, default=0) + 1)) - set(seeds)
+    if not void:
+        return list(outcomes)
+    return [_restricted(outcome, COMPARE, void) for outcome in outcomes]
+
+
 def _slots(pool: Cluster) -> int:
     """How many processes train at once."""
     return 1 if pool.workers == 0 else slots_here(pool)
 
 
-def _restricted(outcome: Outcome, seeds: range) -> Outcome:
-    """The outcome restricted to these seeds, ascending."""
-    kept = np.flatnonzero((outcome.seeds >= seeds.start) & (outcome.seeds < seeds.stop))
+def _restricted(outcome: Outcome, seeds: range, void: Collection[int] = ()) -> Outcome:
+    """The outcome restricted to these seeds but the void ones, ascending."""
+    inside = (outcome.seeds >= seeds.start) & (outcome.seeds < seeds.stop)
+    kept = np.flatnonzero(inside & ~np.isin(outcome.seeds, list(void)))
     kept = kept[np.argsort(outcome.seeds[kept])]
     details = outcome.details
     if details is not NO_DETAILS:
         values = {name: numbers[kept] for name, numbers in details.values.items()}
-        failed = {seed: why for seed, why in details.failed.items() if seed in seeds}
+        among = set(outcome.seeds[kept].tolist())
+        failed = {seed: why for seed, why in details.failed.items() if seed in among}
         details = Details(values, failed, output=details.output)
     return Outcome(
         seeds=outcome.seeds[kept],
