@@ -754,8 +754,8 @@ def train_shared(
 
     The journals are in `directory`. Equal configs train once. `void` has seeds, by the key of their
     config, that this call does not try again; those that turn out void are added. `on_estimate` is
-    called with an estimate of the time, if it is long; `on_seeds` with the seeds done and all seeds,
-    at first and after each block.
+    called with an estimate of the time, if it is long; `on_seeds` with the seeds done and all
+    seeds, at first and after each block.
 
     Returns:
         One outcome for each config, of these seeds but the void ones, ascending. Seeds of a block
