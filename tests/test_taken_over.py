@@ -64,6 +64,9 @@ def test_old_configurations_are_proposed_in_turn_and_their_seeds_are_not_used(ru
     assert taken.first_seed == max(one.block.seeds.stop for one in old.evaluations)
     assert min(one.block.first for one in run.evaluations) == taken.first_seed
     assert abs(run.best.x - 7.05) < 0.3
+    report = (run.path / "report.md").read_text()
+    said = f"of {old.path}, proposed first; seeds begin at {taken.first_seed}"
+    assert said in report.replace("\\", "")
 
 
 def test_a_resumed_search_does_the_same_without_the_old_run(run, tmp_path):

@@ -359,6 +359,10 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
         for name, label in ASKED.items()
         if (entry := run.manifest.get(name)) is not None
     ]
+    if (old := run.manifest.get("taken_over")) is not None:
+        from_there = f"{len(old['points'])} of {count(old['configs'], 'configuration')}"
+        proposed = f"{from_there} of {plain(old['source'])}, proposed first"
+        rows.append(("taken over", f"{proposed}; seeds begin at {old['first_seed']:,}"))
     if seconds := sum(run.evaluations.seconds):  # a published run may have none
         rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
         if seeds := int(run.results.counts.n.sum()):

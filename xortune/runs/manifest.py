@@ -17,6 +17,7 @@ from typing_extensions import TypedDict  # as pydantic needs it before Python 3.
 from xortune.core.errors import InputError, check_type, kind_of
 from xortune.core.files import json_of, writing
 from xortune.core.numbers import named_statistic
+from xortune.core.seeds import SEARCH
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.store import as_path, replace_file
 from xortune.spaces.model import SUCCESS_RATE, Objective, Requirement
@@ -61,6 +62,17 @@ class _NotedSession(TypedDict):
     workers: NotRequired[Annotated[int, Field(ge=1)]]
     busy_seconds: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
     worker_seconds: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
+
+
+class _TakenOver(TypedDict):
+    """What the search took over from another run; see `driver.knowledge`."""
+
+    source: str
+    points: list[dict[str, Any]]
+    first_seed: Annotated[int, Field(ge=0, lt=SEARCH.stop)]
+    configs: Annotated[int, Field(ge=0)]
+    outside: Annotated[int, Field(ge=0)]
+    lacking: Annotated[int, Field(ge=0)]
 
 
 class _NotedRequirement(TypedDict):
@@ -126,6 +138,7 @@ class _Manifest(TypedDict, total=False):
     importance: dict[str, _Share] | None
     importance_resampled: _Resampled | None
     command: str | list[str] | None
+    taken_over: _TakenOver | None
     seeds_at_once: str | None
     seeds_ahead: str | None
     note: str | None
