@@ -119,7 +119,7 @@ def test_several_are_compared_as_one_family_and_drawn(tmp_path):
     assert all(pair.p_holm >= pair.p for pair in found.pairs)
     files = xt.write_comparison(found, tmp_path, formats=["md", "html", "csv", "tex"])
     page = files[0].read_text()
-    for name in ("strips", "intervals", "improvement", "number-profile"):
+    for name in ("number-strips", "intervals", "improvement", "number-profile"):
         assert f"comparison-figures/{name}.svg" in page
         assert (tmp_path / f"comparison-figures/{name}.svg").exists()
     assert "return\\_iqm" in files[3].read_text()
