@@ -98,11 +98,11 @@ def _standing(run: Run) -> NDArray[np.object_]:
     notes = np.full(counts.n.shape, IN_THE_RACE, np.object_)
     notes[high < low[0]] = "behind"
     notes[np.isin(run.results.keys, run.evaluations.with_error(PROVEN_WORSE).keys)] = "proven worse"
-    notes[counts.n >= run.full_seeds] = "has all seeds"
+    notes[counts.n >= run.full_seeds] = "all seeds"
     return notes
 
 
-LAST_FAILURES, LOOKED_AT = 5, 500  # rows; lines of the journal, from its end
+LAST_FAILURES, LOOKED_AT = 5, 2_000  # rows; lines of the journal, from its end
 
 
 def _last_failures(run: Run) -> Table:

@@ -234,6 +234,10 @@ def test_what_it_shows_changes_while_the_run_grows(show, server_of, tmp_path):
     expect(shown).to_have_title("16/32 grows")
     expect(shown.locator("#rows-now")).to_contain_text("too hot")
     expect(shown.locator("#leading-configurations tbody tr")).to_have_count(2)
+    expect(shown.locator("#leading-configurations caption")).to_contain_text("in the race")
+    last = shown.locator("#failures table").first
+    expect(last.locator("caption")).to_have_text("The last failures, the newest first: 1")
+    expect(last).to_contain_text("too hot")
     spent = shown.locator("#figure-seeds-so-far .plot")
     spent.scroll_into_view_if_needed()  # it is drawn when it comes near
     expect(spent.locator(".main-svg").first).to_be_visible()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -34,12 +35,12 @@ Json = dict[str, Any]
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 GREY = "#767676"
 GRID, SHADE = "rgba(128,128,128,0.22)", "rgba(128,128,128,0.18)"  # on a light or dark background
-HOLLOW = "rgba(200,200,200,0.6)"
+HOLLOW = "rgba(128,128,128,0.2)"
 SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
 
 # Characters of a line of hover text, of an axis title, of a legend entry, of a label below a panel;
 # and of a line of a panel's title by the number of columns.
-HOVER, AXIS, LEGEND, UNDER = 60, 48, 44, 14
+HOVER, AXIS, LEGEND, UNDER = 60, 48, 44, 10
 TITLES = {1: 44, 2: 40, 3: 32}
 
 # Pixels: minimum width of a panel, distance of two parallel axes; height of a panel with numbers up
@@ -132,9 +133,9 @@ def _placed(plot: Plot, columns: int, *, narrow: bool = False) -> Json:
         }
         if panel.has(Lines):
             y_axis |= {"showticklabels": False, "showgrid": False}
-            if narrow and len(panel.x.categories) > NARROW_AXES + 1:
-                x_axis["range"] = [-0.3, NARROW_AXES + 0.4]
-                x_axis["title"] = {"text": f"the first {NARROW_AXES + 1} of all axes"}
+            if narrow and len(panel.x.categories) > NARROW_AXES:
+                x_axis["range"] = [-0.3, NARROW_AXES - 0.1]
+                x_axis["title"] = {"text": f"the first {NARROW_AXES} of all axes"}
         if _has_rows(panel):
             y_axis.pop("title")  # the labels say what they are
             if narrow:
@@ -523,4 +524,4 @@ def _foot(panel: Panel) -> float:
 
 def _upright(label: str) -> list[str]:
     """The lines of a label below a panel."""
-    return wrapped(shortened(label, LABEL), UNDER) or [""]
+    return textwrap.wrap(shortened(label, LABEL), UNDER, break_long_words=False) or [""]
