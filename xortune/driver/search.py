@@ -409,8 +409,6 @@ def _ending(
         stopped = None if budget is None else f"the time budget of {budget:g} s was over at {at}"
         return {"finished": at, "stopped": stopped}
     why = "by the user" if failure is None else f"({failure})"
-    if isinstance(failure, Halted):
-        why = f"({failure})"
     return {"stopped": f"interrupted {why} at {at}"}
 
 
@@ -509,17 +507,33 @@ def _checked(
     check: CheckFirst,
     dry_run: bool,
 ) -> _Checked:
-    """Check a search, and call a user's function.
-
-    Nothing is written. The process in which the function was called stays, to train in; that of a
-    dry run ends.
-    """
-    from xortune.driver import session
-
+    """Check a search, and call a user's function. Nothing is written."""
     if check not in (True, False, "seeds"):
         raise InputError(f"{check!r}", field="check", allowed='True, False, or "seeds"')
-    cluster, shared, raised = asked.cluster, asked.shared, list[BaseException]()
     directory = _requested_directory(space, output)
+    trainer, cluster, here, raised = _who_trains(space, asked, directory, resume=resume)
+    check_space(space, trainer)
+    if cluster.address is None:  # the memory of a cluster's machines is not known yet
+        refuse_large(space, trainer)
+    refuse_unprovable(space)
+    if not here:
+        refuse_unsendable(trainer)
+    if not (dry_run or here or cluster.is_ray):
+        processes_for(trainer)  # they import while this process goes on
+    goes_on = resume and _holds(directory)
+    if not goes_on:
+        refuse_unwritable(_planned_directory(space, output, resume=resume))
+    checked = _Checked(space, trainer, cluster, asked.shared, trackers, raised=raised)
+    if not check or (goes_on and check is True):
+        return checked
+    return _check_first(checked, voice, check=check, dry_run=dry_run, goes_on=goes_on, here=here)
+
+
+def _who_trains(
+    space: SearchSpace, asked: _Asked, directory: Path, *, resume: bool
+) -> tuple[Trainer, Cluster, bool, list[BaseException]]:
+    """Trainer, cluster, whether this process trains, and a list for the exceptions of its seeds."""
+    cluster, raised = asked.cluster, list[BaseException]()
     # The manifest of a run in a store is read later; other numbers of threads are refused then.
     is_local_run = resume and not isinstance(directory, StoredPath)
     threads = threads_of(manifest_of(directory)) if is_local_run else None
@@ -532,22 +546,21 @@ def _checked(
     here, cluster = here or awaits, awaiting(cluster) if awaits else cluster
     if here:
         trainer = in_this_process(trainer, raised.append)
-    check_space(space, trainer)
-    if cluster.address is None:  # the memory of a cluster's machines is not known yet
-        refuse_large(space, trainer)
-    refuse_unprovable(space)
-    if not here:
-        refuse_unsendable(trainer)
-    if not (dry_run or here or cluster.is_ray):
-        processes_for(trainer)  # they import while this process goes on
-    goes_on = resume and _holds(directory)
-    if not goes_on:
-        refuse_unwritable(_planned_directory(space, output, resume=resume))
-    checked = _Checked(space, trainer, cluster, shared, trackers, raised=raised)
-    if not check or (goes_on and check is True):
-        return checked
+    return trainer, cluster, here, raised
+
+
+def _check_first(
+    checked: _Checked, voice: Voice, *, check: CheckFirst, dry_run: bool, goes_on: bool, here: bool
+) -> _Checked:
+    """Call a user's function before the search, or say that Ray's workers call it later.
+
+    The process in which it was called stays, to train in; that of a dry run ends.
+    """
+    from xortune.driver import session
+
+    space, trainer, cluster = checked.space, checked.trainer, checked.cluster
     # Workers of Ray may train on a GPU, and so otherwise than this process.
-    counts = not dry_run and shared is None and not goes_on and not cluster.is_ray
+    counts = not dry_run and checked.shared is None and not goes_on and not cluster.is_ray
     processes = 0 if here or cluster.is_ray else slots_to_come(cluster)
     most_points = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
     points = session.first_proposals(space, trainer, most_points) if counts else []
@@ -577,6 +590,11 @@ def _checked(
     if found is not None and found.known and isinstance(trainer, CustomTrainer | CommandTrainer):
         trainer = replace(trainer, known=found.known)
     return replace(checked, trainer=trainer, check=found)
+
+
+# -------------------------------------------------------------------------------------------------
+# Where the run goes. Requested: a name, nothing is made. Planned: what a dry run may say.
+# Run: it is made now, which may raise. New: the same for a run that must not be there yet.
 
 
 def _requested_directory(space: SearchSpace, output: Place) -> Path:
