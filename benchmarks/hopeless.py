@@ -29,7 +29,7 @@ from torch import nn
 from torch.nn import functional
 
 import xortune as xt
-from xortune.core.band import LOOKS, upward
+from xortune.core.band import LOOKS, reports_of, upward
 from xortune.core.outcome import Curves, Details, Outcome, Status, Watched
 from xortune.core.point import Point
 from xortune.core.task import Task
@@ -41,7 +41,10 @@ from xortune.driver.propose import proposer_for
 from xortune.racing.hopeless import Audit, Curve, HopelessSeeds
 from xortune.spaces.model import StopHopeless
 from xortune.spaces.space import parse_space
-from xortune.trainers.network import NetworkTrainer, round_ends
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.limits import round_ends
+from xortune.trainers.network import NetworkTrainer
+from xortune.trainers.source import given_source
 
 MAX_SEEDS = 128
 """Of a configuration in a race."""
@@ -119,15 +122,17 @@ class Images(Digits):
 
 
 def _torch(kind: type[Digits], configs: list[dict[str, Any]], seeds: int, limit: float) -> Table:
+    trainer = replace(custom_trainer(given_source(kind), None), on="accuracy")
     curves = []
     for config in configs:
-        told: list[NDArray[np.float32]] = []
-        end = kind(config).run_seeds(
-            range(seeds), lambda one, told=told: told.append(one["accuracy"])
-        )
-        curves.append(np.stack([*told, end["accuracy"]], axis=1))
-    whole = np.array(curves, np.float32)
-    return Table(whole, whole[:, :, -1] >= limit, np.arange(1, kind.epochs + 1))
+        [outcome] = trainer.train([Block(Point(config), 0, seeds)])
+        assert isinstance(outcome, Outcome)
+        reports = reports_of(outcome.details, "accuracy")
+        told = np.stack([reports[seed][1] for seed in range(seeds)])
+        end = outcome.details.values["accuracy"].astype(np.float32)
+        curves.append(np.concatenate([told, end[:, np.newaxis]], axis=1))
+    whole = np.array(curves)
+    return Table(whole, whole[:, :, -1] >= np.float32(limit), np.arange(1, kind.epochs + 1))
 
 
 def digits(seeds: int) -> Table:

@@ -9,8 +9,9 @@ succeeded. How low is decided for the whole curve, so that many looks are no mor
   p-value at most `false_stops` of the seeds that succeed leave, and (2) at most that share of the
   seeds that leave would have succeeded, by an upper bound for their counts so far. Looks before the
   one that saves the most are left out.
-- A configuration with enough seeds that succeeded and failed has a band of its own. The others have
-  that of all seeds; where enough of their own seeds succeeded, none that is like these leaves.
+- Configurations differ in pace. So a curve is compared by its distance to the median of those seeds
+  of its configuration that succeeded, where there are more than `OWN_SOLVED`; the distances of all
+  such configurations are one sample. Seeds of the others are compared as they are, with all seeds.
 - *Audit*: a share of the seeds that leave, drawn by a hash, is trained on. What becomes of them
   stands for those that were stopped: each counts as often as the share says. So a kind of seed that
   is stopped wrongly, one that succeeds late, say, is seen, and the band widens.
@@ -30,9 +31,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,9 @@ LEARNS_AFTER = 1.05
 """A band is learned again when the seeds it may be learned from are this many times those it was
 learned from, and at once when an audited seed succeeds."""
 
+
+OWN_SOLVED = 3
+"""A configuration in which more seeds than this succeeded is compared with itself."""
 
 CONFIDENCE = 0.9
 """With which condition 2 holds: of all looks and thresholds the one that seems best is chosen."""
@@ -122,60 +126,54 @@ class _Depths:
     """How deep curves lie below those of the seeds that succeeded; M curves, N of these, L looks.
 
     Attributes:
-        ordered: float32, shape (N, L): the curves of seeds that succeeded, ascending at each look.
-            One that has ended is above all.
-        gaps: shape (L,): from the lowest to the median of those that have not ended; 0 where the
-            distance to the lowest says nothing.
+        ordered: shape (N, L): the curves of seeds that succeeded, ascending at each look.
+        gaps: shape (L,): from the lowest to the median of them.
         shares: shape (M, L): the rank of each curve among the N, without itself, as a share; below
             all of them it falls on from 1/N, and is 0 at least. Infinite without a report.
     """
 
-    ordered: NDArray[np.float32]
+    ordered: NDArray[np.float64]
     gaps: NDArray[np.float64]
     shares: NDArray[np.float64]
 
     @classmethod
-    def of(cls, values: NDArray[np.float32], solved: NDArray[np.bool_]) -> _Depths:
+    def of(cls, values: NDArray[np.float64], solved: NDArray[np.bool_]) -> _Depths:
         """The depths of these curves, shape (M, L); `solved` has shape (M,)."""
-        known = np.isnan(values)
-        given = np.where(known & solved[:, np.newaxis], np.float32(np.inf), values)
-        ordered = np.sort(given[solved], axis=0)
+        ordered = np.sort(values[solved], axis=0)
         n, looks = ordered.shape
-        running = np.maximum((ordered < np.inf).sum(axis=0) - 1, 0)
         with np.errstate(invalid="ignore"):
-            middle = ordered[running // 2, np.arange(looks)].astype(np.float64)
-            gaps = np.nan_to_num(middle - ordered[0], nan=0.0, posinf=0.0)
+            gaps = np.nan_to_num(ordered[(n - 1) // 2] - ordered[0], nan=0.0, posinf=0.0)
         shares = np.full(values.shape, np.inf)
+        others = np.maximum(n - solved, 1)
         for look in range(looks):
-            column, numbers = ordered[:, look], given[:, look]
+            column, numbers = ordered[:, look], values[:, look]
             rank = np.searchsorted(column, numbers, side="right") - solved.astype(np.float64)
-            others = n - solved
             for is_own in (False, True):  # below all others
                 rows = np.flatnonzero((rank < 1) & (solved == is_own))
                 if rows.size and n > is_own:
                     lowest = float(column[int(is_own)])
                     rank[rows] = _beyond(lowest - numbers[rows], float(gaps[look]))
-            shares[:, look] = np.where(np.isnan(numbers), np.inf, rank / np.maximum(others, 1))
+            shares[:, look] = np.where(np.isnan(numbers), np.inf, rank / others)
         return cls(ordered, gaps, shares)
 
-    def limits(self, threshold: float, first: int) -> NDArray[np.float32]:
-        """float32, shape (L,): a share is below the threshold where a curve is below this.
+    def limits(self, threshold: float, first: int) -> NDArray[np.float64]:
+        """Shape (L,): a share is below the threshold where a curve is below this.
 
         No curve is before the look `first`.
         """
         place = threshold * len(self.ordered)
         if place > 1:
-            limits = self.ordered[math.ceil(place - 1e-9) - 1].astype(np.float64)
+            limits = self.ordered[math.ceil(place - 1e-9) - 1].copy()
         else:
             limits = self.ordered[0] + self.gaps * math.log(place)
         limits[:first] = -np.inf
-        return np.asarray(limits, np.float32)
+        return limits
 
 
-def _beyond(below: NDArray[np.floating[Any]], gap: float) -> NDArray[np.float64]:
+def _beyond(below: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     """The rank of numbers that are so far below all others: from 1 down to 0."""
     with np.errstate(over="ignore", invalid="ignore"):
-        steps = below.astype(np.float64) / gap if gap > 0 else np.full(below.shape, np.inf)
+        steps = below / gap if gap > 0 else np.full(below.shape, np.inf)
     return np.exp(-np.nan_to_num(steps, nan=np.inf, posinf=np.inf))
 
 
@@ -209,32 +207,70 @@ def _threshold(
     return threshold if threshold > 0 else None
 
 
-def _learned(curves: Sequence[Curve], share: float) -> dict[int, float]:
-    """The limits of a band, by report; empty if too few seeds succeeded or failed.
+@dataclass(frozen=True)
+class _Curves:
+    """Curves of M seeds at L looks.
 
-    The first look from which on seeds may be stopped is the one that saves the most reports.
+    Attributes:
+        reports: int64, shape (L,): of the looks.
+        values: shape (M, L): a seed that succeeded before keeps its last number.
+        solved, weights, lengths: shape (M,): as of a `Curve`.
     """
-    solved = np.array([curve.solved for curve in curves])
-    weights = np.array([curve.weight for curve in curves])
-    if weights[solved].sum() < fewest_solved(share) or solved.sum() < 2:
-        return {}
-    lengths = np.array([curve.length for curve in curves])
-    reports = np.array(LOOKS)[np.array(LOOKS) < lengths.max()]  # at the last nothing is saved
-    values = np.stack([curve.values[: len(reports)] for curve in curves])
-    depths = _Depths.of(values, solved)
-    most, best = 0.0, dict[int, float]()
-    for first in range(len(reports)):
-        threshold = _threshold(depths.shares[:, first:].min(axis=1), solved, weights, share)
-        if threshold is None:
-            continue
-        below = depths.shares[:, first:] < threshold
-        leaves = below.any(axis=1) & ~solved
-        left = lengths[leaves] - reports[first + below[leaves].argmax(axis=1)]
-        if (saved := float((weights[leaves] * left).sum())) > most:
-            limits = depths.limits(threshold, first).tolist()
-            pairs = zip(reports.tolist(), limits, strict=True)
-            most, best = saved, {at: limit for at, limit in pairs if limit > -math.inf}
-    return best
+
+    reports: NDArray[np.int64]
+    values: NDArray[np.float64]
+    solved: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, curves: Collection[Curve]) -> _Curves:
+        lengths = np.array([curve.length for curve in curves])
+        reports = np.array(LOOKS)[np.array(LOOKS) < lengths.max()]  # at the last nothing is saved
+        values = np.stack([curve.values[: len(reports)] for curve in curves]).astype(np.float64)
+        solved = np.array([curve.solved for curve in curves])
+        for look in range(1, len(reports)):
+            ended = solved & np.isnan(values[:, look])
+            values[ended, look] = values[ended, look - 1]
+        return cls(reports, values, solved, np.array([c.weight for c in curves]), lengths)
+
+    def rows(self, chosen: NDArray[np.int64], values: NDArray[np.float64]) -> _Curves:
+        """Some of the seeds, with other values."""
+        rest = self.solved[chosen], self.weights[chosen], self.lengths[chosen]
+        return _Curves(self.reports, values, *rest)
+
+    def limits(self, share: float) -> dict[int, float]:
+        """The limits of a band, by report; empty if too few seeds succeeded or failed.
+
+        The first look from which on seeds may be stopped is the one that saves the most reports.
+        """
+        solved, weights = self.solved, self.weights
+        if weights[solved].sum() < fewest_solved(share) or solved.sum() < 2:
+            return {}
+        depths = _Depths.of(self.values, solved)
+        most, best = 0.0, dict[int, float]()
+        for first in range(len(self.reports)):
+            shares = depths.shares[:, first:]
+            threshold = _threshold(shares.min(axis=1), solved, weights, share)
+            if threshold is None:
+                continue
+            leaves = (shares < threshold).any(axis=1) & ~solved
+            at = self.reports[first + (shares[leaves] < threshold).argmax(axis=1)]
+            if (saved := float((weights[leaves] * (self.lengths[leaves] - at)).sum())) > most:
+                limits = depths.limits(threshold, first).tolist()
+                pairs = zip(self.reports.tolist(), limits, strict=True)
+                most, best = saved, {report: limit for report, limit in pairs if limit > -math.inf}
+        return best
+
+
+def _medians(solved: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The median of N curves at each look, shape (L,); and for each that of the others, (N, L)."""
+    n, looks = solved.shape
+    ordered = np.sort(solved, axis=0)
+    place = np.argsort(np.argsort(solved, axis=0, kind="stable"), axis=0)
+    middle = (n - 2) // 2
+    others = np.where(place <= middle, ordered[middle + 1], ordered[middle])
+    return ordered[(n - 1) // 2], others.reshape(n, looks)
 
 
 class HopelessSeeds:
@@ -276,23 +312,39 @@ class HopelessSeeds:
         return self._bands.get(key, self._band)
 
     def _learn(self) -> None:
-        common = _learned(self._curves, self._share) if self._curves else {}
-        self._band, self._bands = replace(self._none, limits=common), {}
-        of_config: dict[str, list[Curve]] = {}
-        for curve in self._curves:
-            of_config.setdefault(curve.key, []).append(curve)
-        for key, curves in of_config.items():
-            own = [curve.values for curve in curves if curve.solved]
-            if len(own) < fewest_solved(self._share):
+        self._band, self._bands = self._none, {}
+        if not self._curves:
+            return
+        curves = _Curves.of(self._curves)
+        self._band = replace(self._none, limits=_in_single(curves.limits(self._share)))
+        rows_of: dict[str, list[int]] = {}
+        for row, curve in enumerate(self._curves):
+            rows_of.setdefault(curve.key, []).append(row)
+        medians: dict[str, NDArray[np.float64]] = {}
+        centred, chosen = np.zeros_like(curves.values), list[int]()
+        for key, rows in rows_of.items():
+            solved = [row for row in rows if curves.solved[row]]
+            if len(solved) <= OWN_SOLVED:
                 continue
-            if limits := _learned(curves, self._share):
-                self._bands[key] = replace(self._none, limits=limits, own=True)
-            elif common:  # few of its seeds failed: one like those that succeeded goes on
-                lowest = np.nan_to_num(np.stack(own), nan=np.inf).min(axis=0)
-                places = np.searchsorted(LOOKS, list(common))
-                pairs = zip(common.items(), lowest[places].tolist(), strict=True)
-                limits = {at: min(limit, low) for (at, limit), low in pairs}
-                self._bands[key] = replace(self._none, limits=limits)
+            medians[key], others = _medians(curves.values[solved])
+            chosen += rows
+            with np.errstate(invalid="ignore"):
+                centred[rows] = curves.values[rows] - medians[key]
+                centred[solved] = curves.values[solved] - others
+        if not chosen:
+            return
+        index = np.array(sorted(chosen))
+        limits = curves.rows(index, centred[index]).limits(self._share)
+        places = np.searchsorted(curves.reports, list(limits))
+        for key, median in medians.items():
+            pairs = zip(limits.items(), median[places].tolist(), strict=True)
+            own = {report: limit + middle for (report, limit), middle in pairs}
+            self._bands[key] = replace(self._none, limits=_in_single(own), own=True)
+
+
+def _in_single(limits: Mapping[int, float]) -> dict[int, float]:
+    """The limits in single precision, as numbers are compared with them."""
+    return {report: float(np.float32(limit)) for report, limit in limits.items()}
 
 
 # -------------------------------------------------------------------------------------------------
