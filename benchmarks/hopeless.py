@@ -32,6 +32,7 @@ import xortune as xt
 from xortune.core.band import LOOKS, reports_of, upward
 from xortune.core.outcome import Curves, Details, Outcome, Status, Watched
 from xortune.core.point import Point
+from xortune.core.success import parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.driver.batches import Batches, Done, MeasuredSeconds
@@ -122,7 +123,8 @@ class Images(Digits):
 
 
 def _torch(kind: type[Digits], configs: list[dict[str, Any]], seeds: int, limit: float) -> Table:
-    trainer = replace(custom_trainer(given_source(kind), None), on="accuracy")
+    rule = parse_success(f"accuracy >= {limit}")
+    trainer = replace(custom_trainer(given_source(kind), rule), on="accuracy")
     curves = []
     for config in configs:
         [outcome] = trainer.train([Block(Point(config), 0, seeds)])

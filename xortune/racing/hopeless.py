@@ -167,7 +167,7 @@ class _Depths:
         else:
             limits = self.ordered[0] + self.gaps * math.log(place)
         limits[:first] = -np.inf
-        return limits
+        return np.asarray(limits, np.float64)
 
 
 def _beyond(below: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
