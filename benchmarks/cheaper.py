@@ -145,7 +145,7 @@ def price() -> None:
 # Knowledge of another run.
 
 GOOD = 0.99
-REPEATED = 20
+REPEATED = 12
 RADIUS, SLOPE = 0.2, 4.0
 """Of the good region, 3 % of a cube, and how fast the rate falls outside of it."""
 

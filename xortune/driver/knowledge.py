@@ -5,8 +5,8 @@ even trains under other seeds than the old one did, since a configuration that w
 seeds does well under them again.
 
 An old run may mislead, since its task, its rule or its space was another. So its configurations
-are proposed in turn with the sampler's own, and only while their first seeds are worth as much as
-those of the others (`propose.first_seed_values`).
+are proposed in turn with the sampler's own, and only while most of them solve most of their seeds,
+and are worth as much as the others (`propose.first_seed_values`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ is told of their new results, and looks around them."""
 
 EVERY = 2
 """An old configuration is every second proposal, so that one which misleads costs one at most."""
+
+
+FAILURES = 1
+"""So many more old configurations may fail than hold up: one may be unlucky."""
 
 
 @dataclass(frozen=True)
@@ -164,20 +168,32 @@ class OldProposals:
         self._points = () if taken is None else taken.points
         self._keys = {point.key for point in self._points}
         self._start, self._kinds = start, kinds
+        self._held: dict[str, bool] = {}  # by key: whether it solved half of its seeds
+        self.proposed = 0
 
     def at(self, number: int) -> Point | None:
         """The old configuration that is proposal number `number`; None if it is another one."""
         place, other = divmod(number - self._start, EVERY)
-        if other or not 0 <= place < len(self._points) or not self._kinds.learned_are_worth_more:
+        if other or not 0 <= place < len(self._points):
+            return None
+        held = sum(self._held.values())
+        if len(self._held) - held > held + FAILURES or not self._kinds.learned_are_worth_more:
             return None
         return self._points[place]
 
     def enter(self, point: Mapping[str, Value], key: str) -> None:
         """Note a proposal, and the key of its normal form."""
-        if self._points:
-            self._kinds.enter(key, learned=Point(point).key in self._keys or key in self._keys)
+        if not self._points:
+            return
+        is_old = Point(point).key in self._keys or key in self._keys
+        self._kinds.enter(key, learned=is_old)
+        if is_old:
+            self._keys.add(key)
+            self.proposed += 1
 
     def see(self, point: Point, seen: SeedSummary) -> None:
         """Note all results of a configuration so far."""
         if self._points:
             self._kinds.see(point.key, seen.k, seen.n)
+            if point.key in self._keys:
+                self._held[point.key] = 2 * seen.k >= seen.n

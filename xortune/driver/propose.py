@@ -266,7 +266,8 @@ class SampledProposer:
     def _draws(self, number: int) -> bool:
         """Whether a proposal is drawn from the whole space, whatever the results."""
         sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
-        first = number < STARTUP and self._shared is None
+        # Old configurations do not take the places of the random ones of the begin.
+        first = number < STARTUP + self._old.proposed and self._shared is None
         if sampler == "auto":
             return first or number % RANDOM_EVERY_OF_NUMBERS == 0
         if sampler == "tpe":
