@@ -1,10 +1,18 @@
 """How often intervals of numbers of seeds cover the truth, for few seeds.
 
     python benchmarks/interval_coverage.py [--repetitions 4000]
+    python benchmarks/interval_coverage.py bets [--repetitions 1000]
+    python benchmarks/interval_coverage.py verdicts [--repetitions 1500]
 
 Prints the three tables of docs/statistics.md: how often the interval of the probability of being
 better covers (`stats.numbers.probability_of_larger`), the same for seeds that both share, and how
 often the intervals of means do (`core.numbers.interval_of_all`).
+
+`bets`: how often bounds of bounded means (`stats.betting`) are wrong at any of 1,000 looks, how
+wide they are beside the paper's hedged capital, and what a gate on a mean takes beside the least.
+
+`verdicts`: how often a comparison by a number calls one better though both are alike
+(`stats.numbers.difference`).
 """
 
 from __future__ import annotations
@@ -17,7 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from xortune.core.numbers import interval_of_all
-from xortune.stats.numbers import probability_of_larger
+from xortune.stats.betting import mean_bounds, mean_evidence_above, mean_evidence_below
+from xortune.stats.numbers import difference, probability_of_larger
 
 Floats = NDArray[np.float64]
 Quantiles = Callable[[Floats], Floats]
@@ -142,12 +151,112 @@ def means(repetitions: int, rng: np.random.Generator) -> None:
             print(f"| {n} | {' | '.join(cells)} |", flush=True)
 
 
+LOOKS, ALPHA = 1_000, 0.05
+
+BOUNDED: dict[str, tuple[float, Callable[[np.random.Generator], Floats]]] = {
+    "1 or 0, 0.9": (0.9, lambda rng: (rng.random(LOOKS) < 0.9).astype(float)),
+    "Beta(0.5, 0.5)": (0.5, lambda rng: rng.beta(0.5, 0.5, LOOKS)),
+    "one in twenty far off": (
+        0.76,
+        lambda rng: np.where(rng.random(LOOKS) < 0.05, 0.0, rng.uniform(0.7, 0.9, LOOKS)),
+    ),
+    "1 or 0, 0.999": (0.999, lambda rng: (rng.random(LOOKS) < 0.999).astype(float)),
+    "difference of 0.9 and 0.8, from -1 to 1": (
+        0.55,
+        lambda rng: (1 + (rng.random(LOOKS) < 0.9) - 1.0 * (rng.random(LOOKS) < 0.8)) / 2,
+    ),
+}
+"""Numbers from 0 to 1: their true mean, and how they are drawn."""
+
+
+def hedged(numbers: Floats) -> float:
+    """The width of the hedged capital's interval after all numbers, on a grid of a thousand means.
+
+    Waudby-Smith and Ramdas (2024), theorem 3: predictable plug-in bets, truncated at half of what
+    may be lost, and half of the stake on each side; the intersection over all looks.
+    """
+    t = np.arange(1, numbers.size + 1)
+    mean = (0.5 + np.cumsum(numbers)) / (t + 1)
+    spread = (0.25 + np.cumsum((numbers - mean) ** 2)) / (t + 1)
+    before = np.concatenate([[0.25], spread[:-1]])
+    bet = np.sqrt(2 * np.log(2 / ALPHA) / (before * t * np.log(t + 1)))[:, None]
+    grid, away = np.linspace(0, 1, 1001)[1:-1], numbers[:, None]
+    up = np.cumsum(np.log1p(np.minimum(bet, 0.5 / grid) * (away - grid)), axis=0)
+    down = np.cumsum(np.log1p(-np.minimum(bet, 0.5 / (1 - grid)) * (away - grid)), axis=0)
+    kept = grid[(np.maximum(up, down).max(axis=0) + np.log(0.5)) < np.log(1 / ALPHA)]
+    return float(kept[-1] - kept[0])
+
+
+def bets(repetitions: int, rng: np.random.Generator) -> None:
+    """Print how often bounds of means are ever wrong, their widths, and what a gate takes."""
+    print("| numbers | ever wrong, of 1,000 looks | width beside hedged capital |")
+    for name, (mean, draw) in BOUNDED.items():
+        wrong, target = 0, np.log(2 / ALPHA)
+        for _ in range(repetitions):
+            numbers = draw(rng)
+            sides = mean_evidence_above, mean_evidence_below
+            wrong += any(side(numbers, mean).max() >= target for side in sides)
+        ratios = []
+        for _ in range(max(repetitions // 100, 5)):
+            numbers = draw(rng)
+            low, high = mean_bounds(numbers, alpha=ALPHA / 2)
+            ratios.append((high - low) / hedged(numbers))
+        print(f"| {name} | {100 * wrong / repetitions:.1f} % | {np.mean(ratios):.2f} |", flush=True)
+    print("\n| mean of 0.9 against 0.8 | seeds | lower bound | ratio |")
+    drawn: dict[str, Callable[[], Floats]] = {
+        "1 or 0": lambda: (rng.random(LOOKS) < 0.9).astype(float),
+        "Beta(0.9, 0.1)": lambda: rng.beta(0.9, 0.1, LOOKS),
+        "Beta(9, 1)": lambda: rng.beta(9, 1, LOOKS),
+        "Beta(18, 2)": lambda: rng.beta(18, 2, LOOKS),
+    }
+    shares = np.linspace(0, 1, 1001)[:-1]
+    for name, one in drawn.items():
+        many = np.concatenate([one() for _ in range(50)])
+        growth = [float(np.log1p(share * (many / 0.8 - 1)).mean()) for share in shares[::20]]
+        least = np.log(1 / ALPHA) / max(growth)
+        seeds = [
+            int(np.argmax(mean_evidence_above(one(), 0.8) >= np.log(1 / ALPHA))) + 1
+            for _ in range(repetitions)
+        ]
+        mean_seeds = float(np.mean(seeds))
+        print(f"| {name} | {mean_seeds:.1f} | {least:.1f} | {mean_seeds / least:.2f} |", flush=True)
+
+
+ALIKE: dict[str, Callable[[int, np.random.Generator], Floats]] = {
+    "normal": lambda n, rng: rng.normal(size=n),
+    "lognormal": lambda n, rng: rng.lognormal(size=n),
+    "rounded": lambda n, rng: rng.normal(size=n).round(),
+}
+
+
+def verdicts(repetitions: int, rng: np.random.Generator) -> None:
+    """Print how often one of two that are alike is called better."""
+    heads = [f"{name}{kind}" for name in ALIKE for kind in ("", ", shared")]
+    print(f"| by, seeds | {' | '.join(heads)} |")
+    for statistic in ("mean", "iqm", "median"):
+        for n in (3, 5, 10, 50):
+            cells = []
+            for draw in ALIKE.values():
+                for shared in (False, True):
+                    samples = ((draw(n, rng), draw(n, rng)) for _ in range(repetitions))
+                    wrong = sum(
+                        difference(*pair, statistic, shared=shared, alpha=ALPHA).p < ALPHA
+                        for pair in samples
+                    )
+                    cells.append(f"{100 * wrong / repetitions:.1f} %")
+            print(f"| {statistic}, {n} | {' | '.join(cells)} |", flush=True)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["bets", "verdicts"])
     parser.add_argument("--repetitions", type=int, default=4000)
-    repetitions = parser.parse_args().repetitions
-    rng = np.random.default_rng(0)
+    asked = parser.parse_args()
+    repetitions, rng = asked.repetitions, np.random.default_rng(0)
+    if asked.what is not None:
+        {"bets": bets, "verdicts": verdicts}[asked.what](repetitions, rng)
+        return
     sizes = (3, 5, 10, 30)
     print("Probability of being better: the least coverage in each family, the least width")
     for name, pairs in FAMILIES.items():

@@ -321,7 +321,7 @@ def evaluate(
             assert isinstance(outcome, Outcome)  # a user's training encodes none
             outcomes[first] = outcome
             solved, done = solved + outcome.successes, done + outcome.n
-            shown.tell(SeedsDone(done, len(chosen), solved))
+            shown.tell(SeedsDone(done, len(chosen), solved if outcome.details.ruled else None))
 
         parts = tuple(range(part[0], part[-1] + 1) for part in map(np.ndarray.tolist, runs))
         twice = train_seeds(

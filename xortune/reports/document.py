@@ -278,12 +278,27 @@ class Document:
     Attributes:
         plots: its figures; the template places them with `figure(plot)`.
         configs: the table that the template places with `configs()`, if it has one.
+        ruled: False where no rule asked which numbers are a success: see `without_rule`.
     """
 
     template: str
     values: Mapping[str, Any]
     plots: tuple[Plot, ...] = ()
     configs: ConfigTable | None = None
+    ruled: bool = True
+
+
+_FINISHED = {
+    "solve": "finish",
+    "solves": "finishes",
+    "solved": "finished",
+    "unsolved": "failed",
+}
+
+
+def without_rule(text: str) -> str:
+    """The text of a run in which no rule asked which numbers are a success: seeds only finish."""
+    return re.sub(r"\b(un)?solve[sd]?\b", lambda found: _FINISHED.get(found[0], found[0]), text)
 
 
 def markdown_text(document: Document, figures: str = "figures/") -> str:
@@ -330,7 +345,7 @@ def rendered(
 
     template = in_markdown().get_template(document.template)
     text = template.render(document.values, figure=figure, configs=configs, fold=fold)
-    return text.strip("\n") + "\n"
+    return (text if document.ruled else without_rule(text)).strip("\n") + "\n"
 
 
 # -------------------------------------------------------------------------------------------------

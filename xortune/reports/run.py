@@ -25,7 +25,7 @@ from xortune.core.formats import (
 from xortune.core.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
-from xortune.core.success import Success
+from xortune.core.success import Success, has_rule
 from xortune.racing.gaussian_process import (
     KNOWN_CONFIGS,
     NumberSums,
@@ -111,6 +111,8 @@ def run_document(run: Run) -> Document:
         figures.setdefault(SECTION_OF[plot.name], []).append(plot)
     best, objective = report.best, report.looked_for
     imported, trainer = is_imported(run.manifest), run.manifest.get("trainer", "network")
+    ruled = has_rule(run.manifest.get("success"))
+    kind = "rule" if ruled else "numbers"
     values: dict[str, Any] = {
         "run": run,
         "report": report,
@@ -126,7 +128,7 @@ def run_document(run: Run) -> Document:
         "nearest": _nearest(run),
         "fewer": _fewer(run),
         # What decides whether a seed is solved, for words.md.jinja.
-        "kind": "imported" if imported else "network" if trainer == "network" else "rule",
+        "kind": "imported" if imported else "network" if trainer == "network" else kind,
         # All configs of a search have its first seeds; imported ones may have any.
         "seeds_shared": not imported or len({r.outcome.seeds.tobytes() for r in run.results}) < 2,
         "counts_epochs": counts_epochs(run),
@@ -148,7 +150,7 @@ def run_document(run: Run) -> Document:
             values["failed_seeds"] = int(np.isnan(_objective_numbers(objective, best)).sum())
     configs = None if best is None else config_table(run)
     values["repeated"] = configs is not None and configs.repeated
-    return Document("run.md.jinja", values, plots, configs)
+    return Document("run.md.jinja", values, plots, configs, ruled)
 
 
 def _fewer(run: Run) -> dict[str, int]:

@@ -26,6 +26,7 @@ from xortune.core.formats import config_text, count, duration, estimated, plain,
 from xortune.core.numbers import TITLES, Summary
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
+from xortune.core.success import has_rule
 from xortune.reports.analysis import Report, report_of
 from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
 from xortune.reports.comparison import (
@@ -45,6 +46,7 @@ from xortune.reports.document import (
     paragraphs_of,
     table_of,
     texts,
+    without_rule,
 )
 from xortune.reports.drawing.model import shortened
 from xortune.reports.figures.common import KEY
@@ -258,9 +260,10 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     def numeric(name: str, cells: Iterable[str], style: str | Sequence[str] = "") -> _Shown:
         return _Shown(Column(name, numeric=True), [*cells], style)
 
+    worded = str if has_rule(run.manifest.get("success")) else without_rule
     columns = [
         numeric("", (str(place) for place, _ in enumerate(table.rows, 1))),
-        numeric("solved", (row.solved for row in table.rows), styles),
+        numeric(worded("solved"), (row.solved for row in table.rows), styles),
         numeric("95 % CI", (row.interval for row in table.rows)),
     ]
     if measure is not None:
@@ -295,7 +298,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         if front.more:
             _print(console, f"... and {front.more:,} more: the column front of table.csv.")
     values = {"report": report, "bars": has_bars, "epochs": measure}
-    _print(console, *lines_of("remarks.txt.jinja", **values))
+    _print(console, *map(worded, lines_of("remarks.txt.jinja", **values)))
 
 
 NOTED = {"best subset": "green", "stopped early": "dim", "fewer seeds": "dim"}

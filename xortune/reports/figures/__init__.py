@@ -7,11 +7,13 @@ damaged. `FIGURES` lists those of a report.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from xortune.reports.document import cached_per_run
+from xortune.core.success import has_rule
+from xortune.reports.document import cached_per_run, without_rule
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import (
     distributions,
@@ -60,4 +62,18 @@ def figures_of(run: Run) -> tuple[Plot, ...]:
         return ()
     counts = run.results.counts
     plots = (figure(run) for figure, is_shown in FIGURES if is_shown(run, counts))
-    return tuple(plot for plot in plots if plot is not None)
+    drawn = tuple(plot for plot in plots if plot is not None)
+    return drawn if has_rule(run.manifest.get("success")) else _without_rule(drawn)
+
+
+def _without_rule(thing: Any) -> Any:
+    """The same with all texts as of a run in which seeds only finish."""
+    if isinstance(thing, str):
+        return without_rule(thing)
+    if isinstance(thing, tuple):
+        parts = map(_without_rule, thing)
+        return type(thing)(*parts) if hasattr(thing, "_fields") else tuple(parts)
+    if is_dataclass(thing) and not isinstance(thing, type):
+        names = [field.name for field in fields(thing) if field.init]
+        return replace(thing, **{name: _without_rule(getattr(thing, name)) for name in names})
+    return thing
