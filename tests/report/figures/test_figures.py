@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xortune
+from xortune.comparisons.numbers import compare_numbers, measure_of
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Details, Outcome, Status, wilson
@@ -35,6 +36,7 @@ from xortune.reports.figures.distributions import (
 )
 from xortune.reports.figures.frontier import frontier
 from xortune.reports.figures.history import optimization_history, timeline
+from xortune.reports.figures.numbers import number_figures
 from xortune.reports.figures.parameters import contour, slices, smooth
 from xortune.reports.figures.ranking import pareto_front, ranking
 from xortune.reports.figures.seeds import (
@@ -106,6 +108,11 @@ def every(plots, tmp_path_factory):
         for i in range(3)
     ]
     more.append(strips(write_run(tmp_path_factory.mktemp("strips"), told, trainer="f.py:f")))
+    contestants = figure_runs.numbers().contestants
+    outcomes = [one.outcome for one in contestants]
+    name = outcomes[0].number_names[0]
+    measure = measure_of(f"{name}_iqm", outcomes, [None] * len(outcomes), None)
+    more += number_figures(compare_numbers(contestants, measure))
     return {plot.name: plot for plot in [*plots, *more]}
 
 
@@ -151,7 +158,7 @@ def test_golden(plots):
 def test_none_is_forgotten_here(every):
     folder = Path(xortune.__file__).parent / "reports" / "templates" / "figures"
     names = {path.name.removesuffix(".txt.jinja") for path in folder.glob("*.jinja")}
-    assert sorted(every) == sorted(names - {"tested", "frontier"})  # tests/test_feasible.py has it
+    assert sorted(every) == sorted(names - {"tested"})
 
 
 def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
@@ -170,8 +177,8 @@ def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
             if found and layer.kind != "bars":
                 assert re.search(r"\d+ %", plot.note), f"{name}: no confidence"
                 assert re.search(r"(?i)\b(bars?|bands?|line)\b", plot.note), name
-            # A cloud of points, each of them a config, has no intervals.
-            cloud = layer.role in {"muted", "best"} or name in ("history", "same-seeds")
+            # A cloud of points, each of them a config or a seed, has no intervals.
+            cloud = layer.role in {"muted", "best"} or name in ("history", "same-seeds", "number-strips")
             assert found or cloud, f"{name}: {layer.label}"
 
 
