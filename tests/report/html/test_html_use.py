@@ -51,6 +51,17 @@ def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
     assert shown.get_by_role("button").count() == 0
 
 
+@pytest.mark.parametrize(("width", "most"), [(1440, 6_500), (390, 12_000)])
+def test_a_report_is_so_short_that_people_finish_it(show, sixty, width, most):
+    shown = show(sixty, width=width)
+    assert shown.evaluate("document.documentElement.scrollHeight") <= most
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.locator("details.fold").count() > 5
+    assert shown.locator("details.fold[open]").count() == 0
+    shown.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert shown.locator("details:not([open])").count() == 0, "paper has nothing to open"
+
+
 def test_a_page_is_used(show, sixty):
     """Figures, the theme, sorting, filtering and pages, one after the other on one page."""
     shown = show(sixty)
