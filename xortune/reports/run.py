@@ -69,7 +69,7 @@ from xortune.reports.figures import figures_of
 from xortune.reports.figures.distributions import rule_of
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
-from xortune.reports.parameters import Level, ParameterEffect, columns_of
+from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect, columns_of
 from xortune.reports.scripts import task_argument
 from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
@@ -162,6 +162,9 @@ def _fewer(run: Run) -> dict[str, int]:
 
 MATTERED = 2  # parameters that the answer names
 
+Known = tuple[Level, tuple[float, float]]
+"""A level with its interval."""
+
 
 @dataclass(frozen=True)
 class Nearest:
@@ -188,19 +191,25 @@ def _nearest(run: Run) -> Nearest | None:
     return Nearest(f"median of {score.name}", amount, result, rule)
 
 
-def _mattered(report: Report) -> list[tuple[ParameterEffect, Level, Level]]:
+def _mattered(report: Report) -> list[tuple[ParameterEffect, Known, Known]]:
     """The parameters that matter most, each with its best and its worst level.
 
-    Only levels with an interval count, and of these only two whose intervals do not overlap.
+    Only levels of enough configurations count, each with its interval, and of these only two whose
+    intervals do not overlap. Where that is not known of a parameter, none after it is named.
     """
     found = []
     for effect in report.effects[:MATTERED]:
-        levels = [(one, one.interval) for one in effect.levels if one.interval is not None]
+        levels = [
+            (one, one.interval or (one.rate, one.rate))  # all have the same rate
+            for one in effect.levels
+            if one.configs >= MIN_CONFIGS
+        ]
         if len(levels) < 2 or effect.by_chance:
-            continue
+            break
         high, low = (pick(levels, key=lambda pair: pair[0].rate) for pick in (max, min))
-        if low[1][1] < high[1][0]:
-            found.append((effect, high[0], low[0]))
+        if low[1][1] >= high[1][0]:
+            break
+        found.append((effect, high, low))
     return found
 
 

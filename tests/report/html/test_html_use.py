@@ -59,7 +59,7 @@ def test_a_report_is_so_short_that_people_finish_it(show, sixty, width, most):
     assert shown.locator("details.fold").count() > 5
     assert shown.locator("details.fold[open]").count() == 0
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert shown.locator("details:not([open])").count() == 0, "paper has nothing to open"
+    assert shown.locator("main details:not([open])").count() == 0, "paper has nothing to open"
 
 
 def test_a_page_is_used(show, sixty):
