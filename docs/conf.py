@@ -10,6 +10,7 @@ its language, a docstring that cannot be read.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,9 @@ def _front_door(app: Sphinx, exception: Exception | None) -> None:
             '<a href="docs/index.html">xortune</a>\n',
             encoding="utf-8",
         )
+        # Sphinx copies no picture that a page names in HTML: the README's, light and dark.
+        for picture in (ROOT / "reports").glob("picture-*.svg"):
+            shutil.copy(picture, Path(app.outdir) / "reports")
 
 
 def setup(app: Sphinx) -> None:
