@@ -297,6 +297,13 @@ def test_a_dry_run_calls_a_function_once():
     assert not Path("runs").exists()
 
 
+def test_a_search_says_nothing_before_it_refuses_options_that_exclude_each_other(space_file):
+    result = xortune("search", space_file, "--no-check", "--check-seeds")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --check-seeds")
+    assert result.stdout == ""
+
+
 def test_a_dry_run_checks_what_is_continued(space_file):
     run = xt.search(space_file, output="run", trials=2)
     files = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}

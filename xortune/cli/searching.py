@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from xortune.runs.run import Run
     from xortune.runs.status import RunStatus
 
+OF_SEARCH = (
+    *("output", "engine", "resume", "extend", "accept_versions"),
+    *("fail_fast", "max_void", "from_", "note"),
+)
+"""Options that `xt.search` takes as they are.
+
+A new option goes into the signature of `search` here, this constant and the docstring of `search`,
+and into `_SearchOptions` and `search` of driver/search.py.
+"""
+
 
 @cli.command(
     "xortune search search_spaces/xor.yaml",
@@ -83,19 +93,10 @@ def search(
             first; its seeds count in no result.
     """
     given, silent = dict(locals()), quiet or as_json
-    names = (
-        "output",
-        "engine",
-        "resume",
-        "extend",
-        "accept_versions",
-        "fail_fast",
-        "max_void",
-        "from_",
-        "note",
-    )
-    options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", *names]
+    options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", *OF_SEARCH]
     with cli.exit_on_error(_interrupted, options):
+        if no_check and check_seeds:
+            raise InputError("with --no-check", place="--check-seeds", allowed="one of them")
         from xortune.reports.progress import display
         from xortune.spaces.space import at_most, describe, load_space, with_search
 
@@ -107,12 +108,7 @@ def search(
             cli.print_message(f"{_announcement(what)}; at most {at_most(what)}")
             if what["trainer"] is None:
                 cli.announce_compilation(engine)
-        settings = cli.resources(given) | {name: given[name] for name in names}
-        settings |= {"trackers": cli.trackers_of(tensorboard, mlflow, wandb), "tags": tag}
-        settings["study"] = cli.study_of(study_storage, study_name)
-        settings["check"] = "seeds" if check_seeds else not no_check
-        if no_check and check_seeds:
-            raise InputError("with --no-check", place="--check-seeds", allowed="one of them")
+        settings = _settings(given)
         if dry_run:
             told = cli.listener(quiet=quiet)
             plan = xt.search(requested, dry_run=True, **settings, listener=told, verbose=0)
@@ -126,6 +122,18 @@ def search(
         cli.fail(f"error: {run.unwritten}", cli.BAD_INPUT)
     if run.evaluations.failed or run.checks.failed:
         raise typer.Exit(cli.NO_OUTCOME)
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `xt.search`, but for those of the space and what it shows."""
+    return {
+        **cli.resources(given),
+        **{name: given[name] for name in OF_SEARCH},
+        "trackers": cli.trackers_of(given["tensorboard"], given["mlflow"], given["wandb"]),
+        "tags": given["tag"],
+        "study": cli.study_of(given["study_storage"], given["study_name"]),
+        "check": "seeds" if given["check_seeds"] else not given["no_check"],
+    }
 
 
 def _announcement(what: Mapping[str, Any]) -> str:
@@ -258,13 +266,8 @@ def submit(
         shared_study(requested, cli.study_of(study_storage, study_name))
         xt.Ray(timeout=trial_timeout)  # refuses what is no duration
         checked_labels(note, tag)
-        words = []
-        for name, value in given.items():
-            if value is not None:
-                words += [f"--{name.replace('_', '-')}", str(value)]
-        words += [word for one in tag or () for word in ("--tag", one)]
-        words += cluster.tracked(output, cli.trackers_of(tensorboard, mlflow, wandb))
-        words += ["--resume"] if resume else []
+        trackers = cli.trackers_of(tensorboard, mlflow, wandb)
+        words = cluster.search_words(given, output, tag or (), trackers, resume=resume)
         what = cluster.submission(space, output, words, install=install)
         entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}
         if dry_run:

@@ -666,6 +666,29 @@ def refuse_outside(space: SearchSpace) -> None:
         )
 
 
+def search_words(
+    options: Mapping[str, Any],
+    output: str,
+    tags: Sequence[str],
+    trackers: Sequence[Tracker],
+    *,
+    resume: bool,
+) -> list[str]:
+    """The words of `xortune search` for a job: its options with their values, None if not given.
+
+    Raises:
+        InputError: as `tracked`.
+    """
+    words: list[str] = []
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    words += [word for one in tags for word in ("--tag", one)]
+    words += tracked(output, trackers)
+    words += ["--resume"] if resume else []
+    return words
+
+
 def tracked(output: str, trackers: Sequence[Tracker]) -> list[str]:
     """The options of `xortune search` for trackers, checked: folders and URIs of the head.
 
