@@ -178,7 +178,11 @@ def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
                 assert re.search(r"\d+ %", plot.note), f"{name}: no confidence"
                 assert re.search(r"(?i)\b(bars?|bands?|line)\b", plot.note), name
             # A cloud of points, each of them a config or a seed, has no intervals.
-            cloud = layer.role in {"muted", "best"} or name in ("history", "same-seeds", "number-strips")
+            cloud = layer.role in {"muted", "best"} or name in (
+                "history",
+                "same-seeds",
+                "number-strips",
+            )
             assert found or cloud, f"{name}: {layer.label}"
 
 
