@@ -64,7 +64,7 @@ class _NotedSession(TypedDict):
     worker_seconds: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
 
 
-class _TakenOver(TypedDict):
+class _NotedKnowledge(TypedDict):
     """What the search took over from another run; see `driver.knowledge`."""
 
     source: str
@@ -138,7 +138,7 @@ class _Manifest(TypedDict, total=False):
     importance: dict[str, _Share] | None
     importance_resampled: _Resampled | None
     command: str | list[str] | None
-    taken_over: _TakenOver | None
+    taken_over: _NotedKnowledge | None
     seeds_at_once: str | None
     seeds_ahead: str | None
     note: str | None
