@@ -122,7 +122,7 @@ def curves_of(
 
 
 @dataclass(frozen=True)
-class _Depths:
+class _DepthsBelow:
     """How deep curves lie below those of the seeds that succeeded; M curves, N of these, L looks.
 
     Attributes:
@@ -137,7 +137,7 @@ class _Depths:
     shares: NDArray[np.float64]
 
     @classmethod
-    def of(cls, values: NDArray[np.float64], solved: NDArray[np.bool_]) -> _Depths:
+    def of(cls, values: NDArray[np.float64], solved: NDArray[np.bool_]) -> _DepthsBelow:
         """The depths of these curves, shape (M, L); `solved` has shape (M,)."""
         ordered = np.sort(values[solved], axis=0)
         n, looks = ordered.shape
@@ -208,7 +208,7 @@ def _threshold(
 
 
 @dataclass(frozen=True)
-class _Curves:
+class _SeedsSeen:
     """Curves of M seeds at L looks.
 
     Attributes:
@@ -224,7 +224,7 @@ class _Curves:
     lengths: NDArray[np.int64]
 
     @classmethod
-    def of(cls, curves: Collection[Curve]) -> _Curves:
+    def of(cls, curves: Collection[Curve]) -> _SeedsSeen:
         lengths = np.array([curve.length for curve in curves])
         reports = np.array(LOOKS)[np.array(LOOKS) < lengths.max()]  # at the last nothing is saved
         values = np.stack([curve.values[: len(reports)] for curve in curves]).astype(np.float64)
@@ -234,10 +234,10 @@ class _Curves:
             values[ended, look] = values[ended, look - 1]
         return cls(reports, values, solved, np.array([c.weight for c in curves]), lengths)
 
-    def rows(self, chosen: NDArray[np.int64], values: NDArray[np.float64]) -> _Curves:
+    def rows(self, chosen: NDArray[np.int64], values: NDArray[np.float64]) -> _SeedsSeen:
         """Some of the seeds, with other values."""
         rest = self.solved[chosen], self.weights[chosen], self.lengths[chosen]
-        return _Curves(self.reports, values, *rest)
+        return _SeedsSeen(self.reports, values, *rest)
 
     def limits(self, share: float) -> dict[int, float]:
         """The limits of a band, by report; empty if too few seeds succeeded or failed.
@@ -247,7 +247,7 @@ class _Curves:
         solved, weights = self.solved, self.weights
         if weights[solved].sum() < fewest_solved(share) or solved.sum() < 2:
             return {}
-        depths = _Depths.of(self.values, solved)
+        depths = _DepthsBelow.of(self.values, solved)
         most, best = 0.0, dict[int, float]()
         for first in range(len(self.reports)):
             shares = depths.shares[:, first:]
@@ -315,7 +315,7 @@ class HopelessSeeds:
         self._band, self._bands = self._none, {}
         if not self._curves:
             return
-        curves = _Curves.of(self._curves)
+        curves = _SeedsSeen.of(self._curves)
         self._band = replace(self._none, limits=_in_single(curves.limits(self._share)))
         rows_of: dict[str, list[int]] = {}
         for row, curve in enumerate(self._curves):
