@@ -34,7 +34,8 @@ from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
 from xortune.trainers.seed_draws import SeedDraw
 from xortune.trainers.source import given_source
-from xortune.trainers.stack import ELEMENTWISE, Stack
+from xortune.trainers.stack import Stack
+from xortune.trainers.stack_optimizers import ELEMENTWISE
 from xortune.trainers.vectorized import Trial, trained_as_one, trial_of
 
 SEEDS = [0, 1, 7, 2**32 - 1]

@@ -22,28 +22,22 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, for_each, matrix_rules
 from xortune.trainers.image_rules import image_rules
-from xortune.trainers.kernels.steps import StackOptimizer, are_plain
+from xortune.trainers.kernels.steps import StackOptimizer
 from xortune.trainers.methods import scored
 from xortune.trainers.seed_draws import Draws, SeedDraw, drawing_rules
+from xortune.trainers.stack_optimizers import optimizer_of_stack
 from xortune.trainers.step_graph import Program, recorded
 from xortune.trainers.surroundings import DRAWN, OUTSIDE, OWN, SELF, Place, Surroundings
-
-ELEMENTWISE = (
-    *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"),
-    *("Rprop", "SGD"),
-)
-"""The elementwise optimizers of torch.optim: the seeds in a tensor do not influence each other."""
 
 
 @contextmanager
@@ -116,7 +110,7 @@ class Stack:
         self._rows = [(training, seed) for training, seeds in groups for seed in seeds]
         self.lead = groups[0][0]
         ends = list(itertools.accumulate(len(seeds) for _, seeds in groups))
-        models = self._new_models(ends[0], timed=timed)
+        models, self.states = _new_models(self._rows, ends[0], timed=timed)
         # The last one of each configuration: its `model` may have kept it.
         self._models: list[nn.Module] = [models[end - 1] for end in ends]
         self.model = self._models[0]
@@ -126,15 +120,15 @@ class Stack:
 
         named = [dict(model.named_parameters()) for model in models]
         buffers = [dict(model.named_buffers()) for model in models]
-        self.parameters = {
-            name: torch.stack([own[name].detach() for own in named]).requires_grad_(
-                parameter.requires_grad
-            )
-            for name, parameter in named[0].items()
-        }
-        self.buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
-        self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
-        self._frozen = {n: p for n, p in self.parameters.items() if not p.requires_grad}
+        self._take(
+            {
+                name: torch.stack([own[name].detach() for own in named]).requires_grad_(
+                    parameter.requires_grad
+                )
+                for name, parameter in named[0].items()
+            },
+            {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]},
+        )
 
         trainings, starts = [training for training, _ in groups], [0, *ends]
         optimizers = [
@@ -142,9 +136,7 @@ class Stack:
             for training, model in zip(trainings, self._models, strict=True)
         ]
         owns = [named[end - 1] for end in ends]
-        self._optimizer = _as_one(optimizers, owns, self._trained, starts) or _OneEach(
-            optimizers, owns, self.parameters, starts
-        )
+        self._optimizer = optimizer_of_stack(optimizers, owns, self.parameters, starts)
         self._schedulers = [
             _untracked(training, training.scheduler, optimizer)
             for training, optimizer in zip(trainings, optimizers, strict=True)
@@ -164,27 +156,11 @@ class Stack:
         self.repeats = all(parameter.is_cpu for parameter in self.parameters.values())
         self._verifies = False  # record the next step again, and compare
 
-    def _new_models(self, of_lead: int, *, timed: bool) -> list[nn.Module]:
-        """A new model for each seed; note the states of their generators.
-
-        Args:
-            of_lead: the number of seeds of the first configuration.
-            timed: initialise all seeds as the first one.
-        """
-        models, states = [], []
-        for row, (training, seed) in enumerate(self._rows[:1] if timed else self._rows):
-            _seed(seed)
-            models.append(training.model())
-            states.append(torch.get_rng_state())
-            if row == 0:
-                self._around = Surroundings(self.lead, models[0])
-            elif row in {1, of_lead - 1} and row < of_lead:
-                self._around.own(models[row])
-                self._refuse_shared(self._around.changes(), draws=False)
-        if timed:
-            models, states = models * len(self._rows), states * len(self._rows)
-        self.states = torch.stack(states)
-        return models
+    def _take(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
+        """Go on with these stacked tensors."""
+        self.parameters, self.buffers = parameters, buffers
+        self._trained = {n: p for n, p in parameters.items() if p.requires_grad}
+        self._frozen = {n: p for n, p in parameters.items() if not p.requires_grad}
 
     def leave(self, rows: Sequence[int]) -> None:
         """Train the seeds in these rows no further; the others go on as before."""
@@ -193,13 +169,13 @@ class Stack:
         index = torch.tensor(kept, device=next(iter(self.parameters.values())).device)
         self._rows = [self._rows[row] for row in kept]
         self.states = self.states[index.cpu()]
-        self.parameters = {
-            name: one.detach()[index].requires_grad_(one.requires_grad)
-            for name, one in self.parameters.items()
-        }
-        self.buffers = {name: one[index] for name, one in self.buffers.items()}
-        self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
-        self._frozen = {n: p for n, p in self.parameters.items() if not p.requires_grad}
+        self._take(
+            {
+                name: one.detach()[index].requires_grad_(one.requires_grad)
+                for name, one in self.parameters.items()
+            },
+            {name: one[index] for name, one in self.buffers.items()},
+        )
         if isinstance(self._optimizer, StackOptimizer):
             self._optimizer.keep(kept, self._trained)
         else:
@@ -209,7 +185,7 @@ class Stack:
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; yield the losses of each step."""
         self.model.train()
-        self._refuse_shared(self._around.changes(), kinds=(OUTSIDE,))
+        _refuse_shared(self._around, self._around.changes(), kinds=(OUTSIDE,))
         began = clock()
         at_once = self._epoch_at_once() if self.together else None
         self.gathering = (clock() - began) / len(at_once) if at_once else 0.0
@@ -239,31 +215,6 @@ class Stack:
         """Note which attributes of the training's object change while it trains."""
         self._changed.update((one.path[1], None) for one in changes if one.kind == SELF)
         return changes
-
-    def _refuse_shared(
-        self,
-        changes: Sequence[Place],
-        *,
-        kinds: Sequence[int] = (SELF, OUTSIDE),
-        but: Sequence[str] = (),
-        draws: bool = True,
-    ) -> None:
-        """Refuse a training that reads what it has changed where its seeds would share it.
-
-        Args:
-            changes: what has changed.
-            kinds: of changes that seeds would share.
-            but: methods that may read it, beside those that make a seed's model and optimizer.
-            draws: whether random generators count.
-
-        Raises:
-            Shares: it does.
-        """
-        if changes:
-            left_out = ("__init__", "model", "optimizer", *but)
-            found = self._around.shared(changes, but=left_out, kinds=kinds, draws=draws)
-            if found is not None:
-                raise Shares(f"{_changed_in(found)}: {LOOP}")
 
     def _refuse_different_configs(self) -> None:
         """Refuse configurations that differ in what the loss has read since the trial.
@@ -341,6 +292,7 @@ class Stack:
         rows = row = torch.arange(len(self._rows))
         unseeded = torch.get_rng_state()
         parts: list[tuple[Any, ...]] = []
+        between: list[Place] = []
         size = 0
         watches = self._epochs in {0, *RARE}
 
@@ -355,7 +307,9 @@ class Stack:
             for batch in self.lead.batches():
                 parts.append(tuple(batch))
                 if len(parts) == 1:
-                    self._refuse_shared(self._note(self._around.changes()), kinds=(OUTSIDE,))
+                    _refuse_shared(
+                        self._around, self._note(self._around.changes()), kinds=(OUTSIDE,)
+                    )
                 elif watches:
                     between.extend(self._around.changes())
                 size += sum(one.nbytes for one in parts[-1] if isinstance(one, Tensor))
@@ -364,17 +318,16 @@ class Stack:
             between.extend(self._around.changes())
             return [one for batch in parts for one in batch if isinstance(one, Tensor)]
 
-        between: list[Place] = []
         try:
             with Ruled(drawing_rules(take)):
-                tensors = iter(vmap(gather, randomness="error")(rows))
+                tensors = vmap(gather, randomness="error")(rows)
             if not torch.equal(unseeded, torch.get_rng_state()):
                 raise CannotStack("draws otherwise")
             # All batches are made before the first loss.
             for place in between:
                 if place.kind == OWN:
                     raise Shares(f"{_changed_in(place)}: {LOOP}")
-            self._refuse_shared(self._note(between), but=("batches",))
+            _refuse_shared(self._around, self._note(between), but=("batches",))
         except Exception as refused:  # an error of the user's code is raised again in `_batches`
             if isinstance(refused, Shares) and self._epochs:
                 raise  # a second call of `batches` would change it again
@@ -382,17 +335,7 @@ class Stack:
             self.states = before
             torch.set_rng_state(unseeded)
             return None
-        batches: list[Batch] = []
-        for batch in parts:
-            whole = [next(tensors) if isinstance(one, Tensor) else one for one in batch]
-            # `vmap` expands tensors that are the same for all seeds.
-            shared = [not isinstance(one, Tensor) or one.stride(0) == 0 for one in whole]
-            values = (
-                one[0] if same and isinstance(one, Tensor) else one
-                for one, same in zip(whole, shared, strict=True)
-            )
-            batches.append((tuple(values), tuple(None if same else 0 for same in shared)))
-        return batches
+        return _batches_of(parts, tensors)
 
     def _batches(self) -> Iterator[Batch]:
         """The batches of each seed, drawn with its own generator."""
@@ -409,7 +352,7 @@ class Stack:
                     batches.append(tuple(batch))
                 if row == 0:
                     self._note(self._around.changes())
-            self._refuse_shared(self._note(self._around.changes()))
+            _refuse_shared(self._around, self._note(self._around.changes()))
             if batches and len(batches) < len(iterators):
                 raise CannotStack(f"seeds have different numbers of batches: {LOOP}")
             if not batches:
@@ -481,12 +424,39 @@ class Stack:
             state.copy_(torch.get_rng_state())
             if row == 0:
                 self._around.changes()
-        self._refuse_shared(self._around.changes())
+        _refuse_shared(self._around, self._around.changes())
         return scores
 
 
 class Shares(CannotStack):
     """Why seeds in a stack would share what each has to have for itself, in a sentence."""
+
+
+def _refuse_shared(
+    around: Surroundings,
+    changes: Sequence[Place],
+    *,
+    kinds: Sequence[int] = (SELF, OUTSIDE),
+    but: Sequence[str] = (),
+    draws: bool = True,
+) -> None:
+    """Refuse a training that reads what it has changed where its seeds would share it.
+
+    Args:
+        around: what the training reads and changes.
+        changes: what has changed.
+        kinds: of changes that seeds would share.
+        but: methods that may read it, beside those that make a seed's model and optimizer.
+        draws: whether random generators count.
+
+    Raises:
+        Shares: it does.
+    """
+    if changes:
+        left_out = ("__init__", "model", "optimizer", *but)
+        found = around.shared(changes, but=left_out, kinds=kinds, draws=draws)
+        if found is not None:
+            raise Shares(f"{_changed_in(found)}: {LOOP}")
 
 
 def _changed_in(place: Place) -> str:
@@ -502,110 +472,37 @@ def _untracked(training: Any, method: Any, argument: Any) -> Any:
         return method(argument)
 
 
+def _new_models(
+    rows: Sequence[tuple[Any, int]], of_lead: int, *, timed: bool
+) -> tuple[list[nn.Module], Tensor]:
+    """A new model for each seed, and the states of their generators, uint8, shape (S, bytes).
+
+    Args:
+        rows: each seed with its configuration's training.
+        of_lead: the number of seeds of the first configuration.
+        timed: initialise all seeds as the first one.
+    """
+    models, states = [], []
+    for row, (training, seed) in enumerate(rows[:1] if timed else rows):
+        _seed(seed)
+        models.append(training.model())
+        states.append(torch.get_rng_state())
+        if row == 0:
+            around = Surroundings(training, models[0])
+        elif row in {1, of_lead - 1} and row < of_lead:
+            around.own(models[row])
+            _refuse_shared(around, around.changes(), draws=False)
+    if timed:
+        models, states = models * len(rows), states * len(rows)
+    return models, torch.stack(states)
+
+
 def _seed(seed: int) -> None:
     """As `torch.manual_seed`, which without a GPU takes a millisecond for it."""
     if torch.cuda.is_available():
         torch.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
-
-
-def _as_one(
-    optimizers: Sequence[torch.optim.Optimizer],
-    owns: Sequence[Mapping[str, Tensor]],
-    weights: Mapping[str, Tensor],
-    starts: Sequence[int],
-) -> StackOptimizer | None:
-    """One compiled optimizer for all configurations; None where it would not give the same."""
-    groups = []
-    for optimizer, own in zip(optimizers, owns, strict=True):
-        of = {id(p): at for at, group in enumerate(optimizer.param_groups) for p in group["params"]}
-        groups.append({name: of.get(id(own[name])) for name in weights})
-    known = all(None not in indices.values() for indices in groups)
-    # Not contiguous, as in `channels_last`: the gradient has another memory order.
-    plain = all(
-        w.is_cpu and w.dtype == torch.float32 and w.is_contiguous() for w in weights.values()
-    )
-    if not known or not plain or torch.get_num_threads() > 1 or not are_plain(optimizers):
-        return None
-    return StackOptimizer(optimizers, weights, groups, np.diff(starts))
-
-
-class _OneEach:
-    """The optimizers of several configurations; each steps its rows of the stacked parameters.
-
-    Args:
-        optimizers: new ones, of one model of each configuration.
-        owns: the parameters of these models.
-        parameters: the stacked ones.
-        starts: the first row of each configuration, and the end.
-    """
-
-    def __init__(
-        self,
-        optimizers: Sequence[torch.optim.Optimizer],
-        owns: Sequence[Mapping[str, Tensor]],
-        parameters: Mapping[str, Tensor],
-        starts: Sequence[int],
-    ) -> None:
-        self._parts: list[tuple[slice, dict[str, Tensor], Any]] = []
-        for optimizer, own, ends in zip(optimizers, owns, itertools.pairwise(starts), strict=True):
-            rows = slice(*ends)
-            stacked = {name: whole.detach()[rows] for name, whole in parameters.items()}
-            by_id = {id(own[name]): whole for name, whole in stacked.items()}
-            self._parts.append((rows, stacked, _moved(optimizer, by_id)))
-
-    def keep(self, rows: Sequence[int], parameters: Mapping[str, Tensor]) -> None:
-        """Go on with some rows, whose stacked parameters these are."""
-        parts, first = [], 0
-        for before, stacked, optimizer in self._parts:
-            own = [row - before.start for row in rows if before.start <= row < before.stop]
-            if not own:
-                continue
-            now, count = slice(first, first + len(own)), before.stop - before.start
-            first = now.stop
-            new = {name: whole.detach()[now] for name, whole in parameters.items()}
-            by_id = {id(whole): new[name] for name, whole in stacked.items()}
-            state = dict(optimizer.state)
-            optimizer.state.clear()
-            for parameter, values in state.items():
-                optimizer.state[by_id[id(parameter)]] = {
-                    name: value[own]
-                    if isinstance(value, Tensor) and value.dim() and len(value) == count
-                    else value
-                    for name, value in values.items()
-                }
-            for group in optimizer.param_groups:
-                group["params"] = [by_id[id(parameter)] for parameter in group["params"]]
-            parts.append((now, new, optimizer))
-        self._parts = parts
-
-    def step(self, gradients: Mapping[str, Tensor | None]) -> None:
-        """Step each optimizer once."""
-        for rows, stacked, optimizer in self._parts:
-            for name, gradient in gradients.items():
-                stacked[name].grad = gradient if gradient is None else gradient[rows]
-            optimizer.step()
-
-
-def _moved(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
-    """Give a new optimizer stacked parameters in place of one model's, by the ids of these."""
-    name = type(optimizer).__name__
-    if type(optimizer) is not getattr(torch.optim, name, None) or name not in ELEMENTWISE:
-        raise CannotStack(f"torch.optim.{name} does not step each number by itself: {LOOP}")
-    state = dict(optimizer.state)
-    optimizer.state.clear()
-    for parameter, own in state.items():  # Adagrad has one before its first step
-        whole = stacked[id(parameter)]
-        optimizer.state[whole] = {
-            name: (value.expand_as(whole) if value.dim() else value).clone()
-            if isinstance(value, Tensor)
-            else value
-            for name, value in own.items()
-        }
-    for group in optimizer.param_groups:
-        group["params"] = [stacked[id(parameter)] for parameter in group["params"]]
-    return optimizer
 
 
 def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | None, ...]:
@@ -623,6 +520,22 @@ def _signature(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
     return value.shape, value.stride(), value.dtype, value.requires_grad
+
+
+def _batches_of(parts: Sequence[tuple[Any, ...]], tensors: Iterable[Tensor]) -> list[Batch]:
+    """Batches of all seeds, from those of one seed and their tensors as `vmap` has stacked them."""
+    stacked = iter(tensors)
+    batches: list[Batch] = []
+    for batch in parts:
+        whole = [next(stacked) if isinstance(one, Tensor) else one for one in batch]
+        # `vmap` expands tensors that are the same for all seeds.
+        shared = [not isinstance(one, Tensor) or one.stride(0) == 0 for one in whole]
+        values = (
+            one[0] if same and isinstance(one, Tensor) else one
+            for one, same in zip(whole, shared, strict=True)
+        )
+        batches.append((tuple(values), tuple(None if same else 0 for same in shared)))
+    return batches
 
 
 def _stacked_batch(batches: Sequence[tuple[Any, ...]]) -> Batch:
