@@ -1,9 +1,11 @@
 """Success rates for numbers of seeds that were planned: bounds, exact tests, differences, Holm.
 
 For rates that are looked at before the planned number there are `stats.anytime` and
-`stats.sequential`. All counts may be arrays, which are broadcast; results are float64 of that
-shape. Bounds and tests raise an InputError for counts that are not whole numbers from 0 to n, and
-for a confidence outside (0, 1).
+`stats.sequential`. Counts that are an `ArrayLike` are broadcast; results are float64 of that shape.
+
+`clopper_pearson_lower`, `clopper_pearson_upper`, `mcnemar_two_sided` and `boschloo` raise an
+InputError for counts that are not whole numbers from 0 to n, and the two bounds for a confidence
+outside (0, 1). The others check nothing: their callers have counts of outcomes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,14 @@ from xortune.core.outcome import wilson
 
 TIE = 1 + 1e-9
 """Probabilities within this factor of each other are equal up to rounding."""
+
+RATES, ROUNDS, FINER_RATES, NARROWER = 1025, 4, 33, 16
+"""The search for the largest size in `_boschloo_less`: a round with so many rates from 0 to 1, then
+others around the peak of the one before, each with so many rates in steps so much narrower.
+
+A first step is 1/1024 of a right angle, less than a tenth of a peak's width for 1,000 seeds. The
+rates of a later round reach one step of the round before to each side.
+"""
 
 
 def expected_rate(successes: int, n: int) -> float:
@@ -152,15 +162,15 @@ def _boschloo_less(k1: int, n1: int, k2: int, n2: int) -> float:
     least = fisher_region(n1, n2, _fisher_less(np.array([k1]), n1, np.array([k2]), n2)[0])
     # The probability of the region is a polynomial in the rate. Its peaks are as wide as the rate
     # is uncertain after n1 + n2 seeds, so that even steps of the arcsine find them all.
-    angles = np.linspace(0, np.pi / 2, 1025)[1:-1]
+    angles = np.linspace(0, np.pi / 2, RATES)[1:-1]
     width = angles[1] - angles[0]
     best = 0.0
-    for _ in range(4):
+    for _ in range(ROUNDS):
         sizes = _size(least, n1, n2, np.sin(angles) ** 2)
         best = max(best, float(sizes.max()))
         peak = angles[int(sizes.argmax())]
-        angles = np.clip(peak + width * np.linspace(-1, 1, 33), 0, np.pi / 2)
-        width /= 16
+        angles = np.clip(peak + width * np.linspace(-1, 1, FINER_RATES), 0, np.pi / 2)
+        width /= NARROWER
     return min(best, 1.0)
 
 
@@ -297,10 +307,7 @@ def paired_margin_p(wins: int, losses: int, n: int, margin: float) -> float:
     c = losses * margin * (1 + margin)
     share = (math.sqrt(max(b**2 - 8 * n * c, 0.0)) - b) / (4 * n)
     spread = n * (2 * share - margin * (1 + margin))
-    score = wins - losses + n * margin
-    if spread <= 0:
-        return 0.0 if score > 0 else 1.0
-    return float(ndtr(-score / math.sqrt(spread)))
+    return _p_of_score(wins - losses + n * margin, spread)
 
 
 def unpaired_margin_p(k1: int, n1: int, k2: int, n2: int, margin: float) -> float:
@@ -326,10 +333,14 @@ def unpaired_margin_p(k1: int, n1: int, k2: int, n2: int, margin: float) -> floa
     rate = float(found.x)
     other = rate + margin
     spread = (rate * (1 - rate) / n1 + other * (1 - other) / n2) * total / (total - 1)
-    score = rates[0] - rates[1] + margin
-    if spread <= 0:
+    return _p_of_score(rates[0] - rates[1] + margin, spread)
+
+
+def _p_of_score(score: float, variance: float) -> float:
+    """The upper tail of a score test, normal; without variance the sign of the score decides."""
+    if variance <= 0:
         return 0.0 if score > 0 else 1.0
-    return float(ndtr(-score / math.sqrt(spread)))
+    return float(ndtr(-score / math.sqrt(variance)))
 
 
 def whole_counts(
