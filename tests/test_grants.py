@@ -13,15 +13,8 @@ import xortune as xt
 from xortune.core.outcome import SeedCount, wilson
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import NEGLIGIBLE_SPEED, Grants, seeds_at_first
-from xortune.racing.race import (
-    FUTILITY,
-    RaceRule,
-    best_count,
-    expected_gain,
-    is_futile,
-    race_lower,
-    race_upper,
-)
+from xortune.racing.plugged_in import FUTILITY, best_count, expected_gain, is_futile
+from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.spaces.model import FLAWLESS_SEEDS
 
 

@@ -11,16 +11,14 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from xortune.core.outcome import NO_SEEDS, SeedCount
-from xortune.racing.race import (
+from xortune.racing.plugged_in import (
     FUTILITY,
-    RaceRule,
     best_count,
-    best_lower,
     checked_count,
     checked_futility,
     is_futile,
-    is_worse,
 )
+from xortune.racing.race import RaceRule, best_lower, is_worse
 
 _Known: TypeAlias = tuple[float, SeedCount | None]
 """The highest lower bound of some trials, and the count of the best one, if there is any."""

@@ -9,16 +9,14 @@ from ray.tune.schedulers import FIFOScheduler
 
 from xortune.core.errors import InputError, check_count
 from xortune.core.outcome import NO_SEEDS, SeedCount
-from xortune.racing.race import (
+from xortune.racing.plugged_in import (
     FUTILITY,
-    LookResult,
-    Race,
-    RaceRule,
     best_count,
     checked_count,
     checked_futility,
     is_futile,
 )
+from xortune.racing.race import LookResult, Race, RaceRule
 
 NO_END = 2**62  # seeds
 
