@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 
@@ -214,12 +214,17 @@ class Journal:
         self._failure: InputError | None = None
         self._held_at = self._synced_at = -math.inf
         self._closing = False
+        # `append` writes the file and `_size` under `_writing`, then `appended` under `_changed`.
+        # Whoever syncs, a caller or the thread, writes `_synced` and `_synced_at` under `_syncing`.
+        # Both write `_failure` under their lock; `close` writes `_closing` under `_changed`.
+        # `_writing` is taken within `_syncing`, for the guard's look; `_changed` with neither.
         self._changed = threading.Condition()  # of what the thread waits for
         self._syncing = threading.Lock()  # held by whoever syncs
         self._writing = threading.Lock()  # held while a line is written
         self._thread: threading.Thread | None = None
         with writing(Path(self._place), fix=None):
-            self._file, self._size, dropped = _opened(self._place)
+            opened = _opened(self._place)
+            self._file, self._size = opened.file, opened.size
             try:
                 writer = f"{os.getpid()}" if lock is None else lock.writer
                 self._guard = Guard(self._file, self._place, writer)
@@ -227,10 +232,10 @@ class Journal:
             except BaseException:
                 os.close(self._file)
                 raise
-        if dropped and on_message is not None:
+        if opened.torn and on_message is not None:
             on_message(
-                f"the last line of {self._place} was torn ({dropped:,} bytes) and is dropped: what"
-                " it held is trained again"
+                f"the last line of {self._place} was torn ({opened.torn:,} bytes) and is dropped: "
+                "what it held is trained again"
             )
 
     @property
@@ -397,8 +402,16 @@ class Journal:
         self.close()
 
 
-def _opened(place: str) -> tuple[int, int, int]:
-    """Open or create a journal; return it, its size, and that of the torn line that was cut off."""
+class _OpenedJournal(NamedTuple):
+    """A file descriptor, the size of its whole lines in bytes, and that of a torn one, cut off."""
+
+    file: int
+    size: int
+    torn: int
+
+
+def _opened(place: str) -> _OpenedJournal:
+    """Open or create a journal, and cut off a torn last line."""
     is_new = not os.path.exists(place)  # noqa: PTH110  # raises nothing for a NUL
     # O_NOFOLLOW: a link might lead to a file outside of the run.
     file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
@@ -412,7 +425,7 @@ def _opened(place: str) -> tuple[int, int, int]:
     except BaseException:
         os.close(file)
         raise
-    return file, whole, torn
+    return _OpenedJournal(file, whole, torn)
 
 
 def _sync_folders(place: str) -> None:
