@@ -30,7 +30,8 @@ from xortune.driver.batches import (
     most_in_flight,
 )
 from xortune.driver.decisions import SearchDecisions
-from xortune.driver.loop import FreshSeeds, Record, run
+from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.driver.loop import Record, run
 from xortune.driver.optuna_study import STARTUP
 from xortune.driver.propose import (
     LEARNING,

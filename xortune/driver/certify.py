@@ -27,7 +27,8 @@ from xortune.core.trainer import Trainer
 from xortune.driver.batches import Batches, MeasuredSeconds
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.driver.executors import executor_for
-from xortune.driver.loop import FreshSeeds, Record
+from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.driver.loop import Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.processes import ending_processes, in_this_process

@@ -63,7 +63,8 @@ from xortune.driver.certify import (
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers, slots_here
 from xortune.driver.evaluate import single_config
 from xortune.driver.executors import pool_or_here
-from xortune.driver.loop import FreshSeeds, Record, run
+from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.driver.loop import Record, run
 from xortune.driver.processes import ending_processes, in_this_process
 from xortune.driver.trainer import (
     check_call,

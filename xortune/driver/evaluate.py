@@ -25,7 +25,8 @@ from xortune.core.trainer import VOID, Trainer, has, is_void
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers
 from xortune.driver.executors import pool_or_here
-from xortune.driver.loop import FreshSeeds, NoJournal, Record, run
+from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.driver.loop import NoJournal, Record, run
 from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
 from xortune.driver.voice import Listen, Voice
 from xortune.driver.void import checked_max_void, exceptions, retrying

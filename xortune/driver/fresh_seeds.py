@@ -1,0 +1,114 @@
+"""Who decides where all seeds are known from the start: those of a certificate, say.
+
+`loop.run` asks it for the next seeds in place of `decisions.SearchDecisions`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+
+from xortune.core.trainer import Block, Reported, is_void
+from xortune.driver.batches import Job
+from xortune.runs.evaluation import Evaluation, SeedsToTrain
+
+
+class FreshSeeds:
+    """Decides which fresh seeds train next: a part of each config's in turn.
+
+    All configs begin before the first is known to be good or bad, so nobody can choose among them
+    by interrupting an attempt. Parts of one config may train at once, and results come in any
+    order.
+
+    Args:
+        tasks: the seeds of each config.
+        further: called with all lines so far; returns further tasks, or none once all is decided.
+
+    Attributes:
+        configs: number of configs with seeds to train.
+        news: pairs (seeds done, all seeds) for the user's callback.
+        lines: the evaluations recorded so far.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[SeedsToTrain],
+        *,
+        further: Callable[[Sequence[Evaluation]], Sequence[SeedsToTrain]] | None = None,
+    ) -> None:
+        self._further = further
+        self._waiting = deque(_jobs_of(tasks))
+        self._begun = set[str]()  # keys of configs
+        self.configs = len({job.block.point.key for job in self._waiting})
+        self._total, self._done = _seeds_of(self._waiting), 0
+        self.news: deque[object] = deque([(0, self._total)])
+        self.lines: list[Evaluation] = []
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The seeds that nobody has begun to train."""
+        return [job.block for job in self._waiting]
+
+    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
+        """Begin no further seed; those in flight may finish."""
+        self._waiting.clear()
+        self._further = None
+
+    def next(self, seconds: Callable[[Block], float | None] = lambda _: None) -> Job | None:
+        """The next seeds to train; None if there are none now.
+
+        Once each config has begun, the one that takes longest for the rest is next: so no worker is
+        left alone with it at the end.
+        """
+        if not self._waiting:
+            return None
+        job = self._waiting[0]
+        if self._begun.issuperset(one.block.point.key for one in self._waiting):
+            job = max(self._waiting, key=lambda one: seconds(one.block) or 0.0)
+        self._waiting.remove(job)
+        self._begun.add(job.block.point.key)
+        return job
+
+    def put_back(self, job: Job) -> None:
+        """Take back the rest of a config's seeds: the other configs are next."""
+        self._waiting.append(job)
+
+    def wants(self, job: Job) -> bool:  # noqa: ARG002
+        """Whether the result of a block is wanted: always."""
+        return True
+
+    def tell(self, job: Job, result: Evaluation) -> None:
+        """Record the result of a block."""
+        self.lines.append(result)
+        if not result.final and not is_void(result.error):
+            return
+        self._done += job.block.count
+        if self._further is not None:
+            more = _jobs_of(task for task in self._further(self.lines) if task.seeds)
+            if self._done == self._total:
+                self._waiting.extend(more)
+                self._total += _seeds_of(more)
+            elif not more:  # the seeds so far have decided
+                self._total -= _seeds_of(self._waiting)
+                self._waiting.clear()
+        self.news.append((self._done, self._total))
+
+    def hear(self, reported: Reported) -> None:
+        """Do nothing: the news of fresh seeds are counts."""
+
+
+def _jobs_of(tasks: Iterable[SeedsToTrain]) -> list[Job]:
+    """A job for each contiguous part of each task's seeds: first one of each task, then more."""
+    rows = [
+        [
+            Job(task.proposal, Block(task.point, part.start, len(part)), purpose=task.purpose)
+            for part in task.seeds
+        ]
+        for task in tasks
+    ]
+    return [job for jobs in zip_longest(*rows) for job in jobs if job is not None]
+
+
+def _seeds_of(jobs: Iterable[Job]) -> int:
+    return sum(job.block.count for job in jobs)
