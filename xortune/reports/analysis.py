@@ -28,7 +28,12 @@ from xortune.racing.top_two import Ending, Group, ending
 from xortune.reports.document import (
     cached_per_run,
 )
-from xortune.reports.parameters import columns_of, parameter_effects, weights_of
+from xortune.reports.parameters import (
+    ParameterEffect,
+    columns_of,
+    parameter_effects,
+    weights_of,
+)
 from xortune.reports.scripts import scripts_of, space_of
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, busy_share, is_imported, stopped_because
@@ -211,51 +216,93 @@ class NoOutcome:
     example: Evaluation
 
 
-class Report:
-    """The values of a run's report; see `report_of`."""
+@dataclass(frozen=True)
+class FewForImportance:
+    """Numbers of configs that are too few for the importance of parameters.
 
-    def __init__(self, run: Run) -> None:
-        results, manifest = run.results, run.manifest
-        importance = manifest.get("importance") or {}
-        resampled = manifest.get("importance_resampled") or {}
-        by_chance = resampled.get("chance", ())
-        effects = parameter_effects(
-            columns_of(run), results.counts.rate, importance, by_chance, weights_of(run)
-        )
-        differ = {effect.name for effect in effects}
-        self.title = plain(str(manifest.get("name") or run.path.resolve().name))
-        self.varied = tuple(n for n in run.parameters if n in differ or len(results) < 2)
-        self.fixed = [name for name in run.parameters if name not in self.varied]
-        self.top = results[:10]
-        self.best = results[0] if results else None
-        self.configs = len(results)
-        self.seeds = int(results.counts.n.sum())
-        self.proposals = int(results.trials.sum())
-        self.failures = failures_of(results)
-        self.audit = audit_of(run)
-        self.solved = self.failures.counts[Status.SOLVED]
-        self.tied = best_subset(results, run.full_seeds)
-        self.effects = effects
-        # The configs, those in the better tenth, and the minimum for that tenth.
-        configs, better, needed, tied = (
-            resampled.get(name, 0) for name in ("configs", "better", "needed", "tied")
-        )
-        few = better < needed or configs < 2 * needed
-        self.too_few_for_importance = (configs, better, needed) if few and not tied else None
-        # How many configs tie for the last place of the better tenth, if that leaves no tenth.
-        self.tied_for_importance = (configs, tied) if tied else None
-        # The number of a user's trainer that is the only objective; None otherwise.
-        self.looked_for = only_statistic(run.objectives)
-        # The number of a user's trainer that is shown beside k / n, if none is the objective.
-        self.score = None if self.looked_for else score_in(run)
-        self.ending = ending_of(run)
-        self.complete = manifest.get("complete") is not False
-        self.stopped = stopped_because(manifest)
-        self.no_outcome = _no_outcome(run.evaluations)
-        self.asked = _asked(run)
-        self.space = run.space_text if (run.path / SPACE).exists() else None
-        self.reproduce = _reproduce(manifest)
-        self.script, self.run_as, self.again = scripts_of(run)
+    Attributes:
+        configs: all of them.
+        better: how many are the better tenth.
+        needed: minimum of `better`; `configs` must be at least twice as many.
+    """
+
+    configs: int
+    better: int
+    needed: int
+
+
+@dataclass(frozen=True)
+class TiedForImportance:
+    """Numbers of configs of which too many are equally good for the importance of parameters.
+
+    Attributes:
+        configs: all of them.
+        tied: how many tie for the last place of the better tenth.
+    """
+
+    configs: int
+    tied: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The values of a run's report; see `report_of`.
+
+    Attributes:
+        title: the run's name.
+        varied: parameters that differ among the configs; all of them if there is one config.
+        fixed: the others.
+        top: the best ten configs, best first.
+        best: the first of them; None in a run without results.
+        configs, seeds, proposals: how many there are.
+        failures: how seeds failed.
+        audit: what stopping hopeless seeds came to; None if none was stopped or audited.
+        solved: the number of solved seeds.
+        tied: the configs that are indistinguishable from the best.
+        effects: of each parameter that varies, the most important first.
+        few_for_importance: why the importance is unknown, if there are too few configs.
+        tied_for_importance: why it is unknown, if too many are equally good.
+        looked_for: the number of a user's trainer that is the only objective; None otherwise.
+        score: the number of a user's trainer that is shown beside k / n, if none is the objective.
+        ending: what a search for the best success rate can say of its answer; None of others.
+        complete: whether the search did all that it was to do.
+        stopped: why it ended early; None if it did not.
+        no_outcome: evaluations without an outcome, by their reasons.
+        asked: what was asked for, and the time it took: rows of a label and a text.
+        space: the text of the space file; None if the run has none.
+        reproduce: what a repetition needs: rows of a label and a text.
+        script: the best config as a PyTorch script; None if it is none of the built-in network.
+        run_as: the best config as a user's command; None if the trainer is none.
+        again: the command that tries it with fresh seeds; None in a run without results.
+    """
+
+    title: str
+    varied: tuple[str, ...]
+    fixed: tuple[str, ...]
+    top: tuple[ConfigResult, ...]
+    best: ConfigResult | None
+    configs: int
+    seeds: int
+    proposals: int
+    failures: Failures
+    audit: Audit | None
+    solved: int
+    tied: BestSubset
+    effects: tuple[ParameterEffect, ...]
+    few_for_importance: FewForImportance | None
+    tied_for_importance: TiedForImportance | None
+    looked_for: Objective | None
+    score: Score | None
+    ending: Ending | None
+    complete: bool
+    stopped: str | None
+    no_outcome: tuple[NoOutcome, ...]
+    asked: tuple[tuple[str, str], ...]
+    space: str | None
+    reproduce: tuple[tuple[str, str], ...]
+    script: str | None
+    run_as: str | None
+    again: str | None
 
 
 def ending_of(run: Run) -> Ending | None:
@@ -314,7 +361,52 @@ def score_in(run: Run) -> Score | None:
 @cached_per_run
 def report_of(run: Run) -> Report:
     """Every value of a run's report."""
-    return Report(run)
+    results, manifest = run.results, run.manifest
+    resampled = manifest.get("importance_resampled") or {}
+    effects = parameter_effects(
+        columns_of(run),
+        results.counts.rate,
+        manifest.get("importance") or {},
+        resampled.get("chance", ()),
+        weights_of(run),
+    )
+    differ = {effect.name for effect in effects}
+    varied = tuple(n for n in run.parameters if n in differ or len(results) < 2)
+    failures, looked_for = failures_of(results), only_statistic(run.objectives)
+    configs, better, needed, tied = (
+        resampled.get(name, 0) for name in ("configs", "better", "needed", "tied")
+    )
+    are_few = not tied and (better < needed or configs < 2 * needed)
+    script, run_as, again = scripts_of(run)
+    return Report(
+        title=plain(str(manifest.get("name") or run.path.resolve().name)),
+        varied=varied,
+        fixed=tuple(name for name in run.parameters if name not in varied),
+        top=results[:10],
+        best=results[0] if results else None,
+        configs=len(results),
+        seeds=int(results.counts.n.sum()),
+        proposals=int(results.trials.sum()),
+        failures=failures,
+        audit=audit_of(run),
+        solved=failures.counts[Status.SOLVED],
+        tied=best_subset(results, run.full_seeds),
+        effects=effects,
+        few_for_importance=FewForImportance(configs, better, needed) if are_few else None,
+        tied_for_importance=TiedForImportance(configs, tied) if tied else None,
+        looked_for=looked_for,
+        score=None if looked_for else score_in(run),
+        ending=ending_of(run),
+        complete=manifest.get("complete") is not False,
+        stopped=stopped_because(manifest),
+        no_outcome=_no_outcome(run.evaluations),
+        asked=_asked(run),
+        space=run.space_text if (run.path / SPACE).exists() else None,
+        reproduce=_reproduce(manifest),
+        script=script,
+        run_as=run_as,
+        again=again,
+    )
 
 
 def failures_of(results: ConfigResults, top: int | None = 5) -> Failures:
@@ -385,7 +477,7 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
             rows.append((label, f"{number(seeds)} seeds of {number(configs)} configurations{why}"))
     if void := run.evaluations.void:
         why_void = Counter(str(line.error).removeprefix(VOID) for line in void)
-        reasons = "; ".join(f"{plain(one)} ({count})" for one, count in why_void.most_common(3))
+        reasons = "; ".join(f"{plain(one)} ({times})" for one, times in why_void.most_common(3))
         rows.append(
             ("void, in no count", f"{number(len(void))} seeds could not be tried: {reasons}")
         )
