@@ -13,7 +13,6 @@ import itertools
 import math
 import sys
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -191,6 +190,7 @@ def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
             if trial.kind == kind and read == trial.read:
                 return trial
     trial = Trial(kind)
+    # The module of `TorchTraining`, which imports this one: another one means a run of its own.
     if getattr(type(training).run, "__module__", "") != "xortune.trainers.torch_training":
         trial.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
         refuse_reused(training, *(Made(model_of(training)) for _ in range(2)))
@@ -208,8 +208,9 @@ def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
         else:
             refuse_reused(training, plain[0].made, plain[1].made)
             trial.loop = min(steps.seconds for steps in plain)
-            for trial.together in (True, False):
-                trial.reason = _difference(training, seeds[:2], plain, together=trial.together)
+            for together in (True, False):
+                trial.together = together
+                trial.reason = _difference(training, seeds[:2], plain, together=together)
                 if not trial.reason:
                     break
     trial.read = {name: config.get(name, _NOTHING) for name in config.names_read}
@@ -422,46 +423,83 @@ def train_stacked(
     """
     results: list[dict[int, Any]] = [{} for _ in groups]
     note = ""
-    trials: list[Trial | None] = []
-    alike = defaultdict[int, list[int]](list)  # groups that may be in one stack
+    for alike in _alike(groups, failures):
+        note = _train_alike(groups, alike, results, report, failures) or note
+    # Seeds are trained in their order: the scores are those of the first seeds of each group.
+    in_order = zip(groups, results, strict=True)
+    return [[of[seed] for seed in seeds if seed in of] for (_, seeds), of in in_order], note
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Groups that may be in one stack.
+
+    Attributes:
+        trial: the one of all of them; None of a single group whose training failed in it.
+        indices: of the groups.
+    """
+
+    trial: Trial | None
+    indices: Sequence[int]
+
+
+def _alike(groups: Sequence[Group], failures: tuple[type[BaseException], ...]) -> list[_Alike]:
+    """All groups by their trials, in the order of the first group of each.
+
+    Raises:
+        MethodError: a method of a training gives something else than it must.
+    """
+    found: list[tuple[Trial | None, list[int]]] = []
     for index, (training, seeds) in enumerate(groups):
         trial = None
         try:
             with ending_forks():
                 trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
-            note = trial.sentence
         except MethodError:
             raise
-        except failures:  # the training below raises it again
+        except failures:  # the training of the seeds raises it again
             pass
-        alike[id(trial) if trial is not None else -1 - index].append(index)
-        trials.append(trial)
-    for indices in alike.values():
-        rows = [(index, seed) for index in indices for seed in groups[index][1]]
-        trial, chunks = trials[indices[0]], len(rows)
-        shared: list[str] = []  # why no stack trains them any more
-        if trial is not None and len(rows) > 1:
-            with suppress(*failures), ending_forks():
-                trial.measure(groups[indices[0]][0], len(rows))
-            chunks = trial.stacks(len(rows))
-        for chunk in range(chunks):
-            if time_is_over():
-                break
-            first, end = (len(rows) * number // chunks for number in (chunk, chunk + 1))
-            together = trial is not None and trial.together
-            for part in [[row] for row in rows[first:end]] if shared else [rows[first:end]]:
-                try:
-                    _train_chunk(groups, part, results, report, failures, together=together)
-                except Shares as refused:
-                    shared.append(str(refused))
-                    for row in _left_over(part, results):
-                        _train_chunk(groups, [row], results, report, failures, together=together)
-        if trial is not None:
-            trial.reason = trial.reason or next(iter(shared), "")
-            note = trial.sentence
-    # Seeds are trained in their order: the scores are those of the first seeds of each group.
-    in_order = zip(groups, results, strict=True)
-    return [[of[seed] for seed in seeds if seed in of] for (_, seeds), of in in_order], note
+        same = [indices for one, indices in found if one is not None and one is trial]
+        if same:
+            same[0].append(index)
+        else:
+            found.append((trial, [index]))
+    return [_Alike(trial, indices) for trial, indices in found]
+
+
+def _train_alike(
+    groups: Sequence[Group],
+    alike: _Alike,
+    results: Sequence[dict[int, Any]],
+    report: Report,
+    failures: tuple[type[BaseException], ...],
+) -> str:
+    """Train the seeds of some of the groups; return whether they train as one, if it is known."""
+    trial = alike.trial
+    rows = [(index, seed) for index in alike.indices for seed in groups[index][1]]
+    chunks = len(rows)
+    shared: list[str] = []  # why no stack trains them any more
+    if trial is not None and len(rows) > 1:
+        with suppress(*failures), ending_forks():
+            trial.measure(groups[alike.indices[0]][0], len(rows))
+        chunks = trial.stacks(len(rows))
+    for number in range(chunks):
+        if time_is_over():
+            break
+        chunk = rows[len(rows) * number // chunks : len(rows) * (number + 1) // chunks]
+        together = trial is not None and trial.together
+        parts = [[row] for row in chunk] if shared else [chunk]
+        for part in parts:
+            try:
+                _train_chunk(groups, part, results, report, failures, together=together)
+            except Shares as refused:
+                shared.append(str(refused))
+                for row in _left_over(part, results):
+                    _train_chunk(groups, [row], results, report, failures, together=together)
+    if trial is None:
+        return ""
+    trial.reason = trial.reason or next(iter(shared), "")
+    return trial.sentence
 
 
 def _train_chunk(
