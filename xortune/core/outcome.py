@@ -422,7 +422,7 @@ class Outcome:
 
     @property
     def failed_text(self) -> str:
-        """`, 2 failed (seed 7: value is nan)`, of an outcome without a rule; empty if none did."""
+        """How many seeds failed, and why the first did, where no rule asked; empty if none did."""
         lost = self.n - self.successes
         seed, reason = min(self.details.failed.items(), default=(0, ""))
         return crash_text(lost, (seed, reason) if reason else None, "failed")
