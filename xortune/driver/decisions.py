@@ -8,6 +8,14 @@ A decision is a new trial, or more seeds for a configuration that has some.
   says (`racing.grants`); what a new trial is, the proposer (`driver.propose`).
 - What was told: `SearchDecisions.tell` takes a line of the journal. Its results are shown to the
   user at once (`tally.Tally`), and used by decisions in their turn (`SearchDecisions._learn`).
+
+Words:
+
+- proposal, or trial: a point that the proposer gave, by its number; the same point may come twice.
+- decision: which configuration gets its next seeds, and how many: a new trial or a promotion.
+- job: what is handed out to be trained: one block, for a decision, which may need several.
+- block: one configuration with contiguous seeds; the journal has a line for each result of one.
+- rung: a total number of seeds, at which the race looks at a configuration.
 """
 
 from __future__ import annotations
@@ -42,14 +50,10 @@ from xortune.racing.hopeless import HopelessSeeds
 from xortune.racing.objectives import (
     SeedSummary,
     constrained,
-    costs,
-    least_cost,
+    facts_for_race,
     numbers_named,
     only_rate,
     only_statistic,
-    price_of_seed,
-    seed_costs,
-    tie_break,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.status import Progress
@@ -204,8 +208,8 @@ class SearchDecisions:
         self.configs: dict[str, ConfigState] = {}
         by_numbers = only_statistic(space.objectives) is not None or bool(sole and self._names)
         self._finished = FinishedConfigs(numbers=by_numbers)
-        learns = max_in_flight is not None
-        self._flight = InFlight(as_they_come=learns and space.search.as_they_come)
+        self._learns = max_in_flight is not None
+        self._flight = InFlight(as_they_come=self._learns and space.search.as_they_come)
         self._proposed, self._trials = 0, budget(space)
         self._entered = 0  # configurations
         self._most_seeds = math.inf  # that may be granted in all; see `_end_proposals`
@@ -266,7 +270,7 @@ class SearchDecisions:
 
         What is missing waits in `ready`.
         """
-        while (not self._ready or self._repeats) and self._decide():
+        while (not self._ready or self._has_trials_to_repeat) and self._decide():
             self.news.clear()
         if self._ready or self._flight:
             return False
@@ -384,7 +388,7 @@ class SearchDecisions:
                     return True
                 case Step.REPEAT:
                     proposal, key = self._recorded.decisions[self._flight.made]
-                    if proposal != self._proposed:
+                    if proposal != self._proposed:  # a promotion, not a new trial
                         return self._give_more(key)
                     if self._propose():
                         return True
@@ -422,7 +426,7 @@ class SearchDecisions:
         return self._proposed < self._trials
 
     @property
-    def _repeats(self) -> bool:
+    def _has_trials_to_repeat(self) -> bool:
         """Whether trials in the journal are still to be proposed again.
 
         After the last one the journal's decisions may be of a search with fewer trials.
@@ -433,7 +437,7 @@ class SearchDecisions:
     @property
     def _repeats_here(self) -> bool:
         """Whether the journal has the next decision, and not of lines that were removed."""
-        if self.race is None or not self._repeats:
+        if self.race is None or not self._has_trials_to_repeat:
             return False
         proposal, key = self._recorded.decisions.get(self._flight.made, (-1, ""))
         return proposal == self._proposed or key in self.configs
@@ -558,7 +562,7 @@ class SearchDecisions:
             for name in self._names
         )
         # Without a limit nothing is learned from epochs, and summing them takes a while.
-        spent = 0 if self._limit is None else outcome.epochs_spent
+        spent = outcome.epochs_spent if self._learns else 0
         epochs = int(outcome.epochs)
         return SeedSummary(outcome.successes, outcome.n, spent, budget=epochs, numbers=numbers)
 
@@ -603,7 +607,7 @@ class SearchDecisions:
     def _complete(self, number: int, decision: Decision) -> None:
         """Note that a decision has all its results; `_learn` uses them in its turn."""
         self._count(decision, fresh=False)
-        if self._limit is not None:
+        if self._learns:
             self._flight.complete(number)
             return
         self._flight.remove(number)  # no decision uses them
@@ -612,7 +616,7 @@ class SearchDecisions:
 
     def _learn(self) -> bool:
         """Use the results of the next decision in order; False if there is none, or some lack."""
-        number = None if self._limit is None else self._flight.next_complete()
+        number = self._flight.next_complete() if self._learns else None
         if number is None:
             return False
         decision = self._flight.remove(number)
@@ -652,37 +656,40 @@ class SearchDecisions:
             self._given_up.discard(key)
         if key in self._given_up:
             return
-        seen, objectives = state.seen.counted, self._space.objectives
-        per_seed, least = None, -math.inf
-        cost = () if only_rate(objectives) else costs(objectives, state.point, seen)
-        if (wanted := constrained(objectives)) is not None:
-            least = least_cost(wanted, seen, cost[0])
-        if (sole := only_statistic(objectives)) is not None and sole.number is not None:
-            per_seed = seed_costs(sole, seen.numbers[self._names.index(sole.number)])
+        seen, space = state.seen.counted, self._space
+        facts = facts_for_race(space.objectives, self._names, space.seeds.price, state.point, seen)
         self.race.see(
             key,
             seen.k,
             seen.n,
-            speed=tie_break(objectives, seen),
-            costs=cost,
-            least=least,
-            seed_costs=per_seed,
-            price=self._price_of(seen),
+            speed=facts.speed,
+            costs=facts.costs,
+            least=facts.least,
+            seed_costs=facts.seed_costs,
+            price=facts.price,
         )
+        self._look_at_rooms()
+        self._give_up_worse()
+        self._halt_if_proven()
+
+    def _look_at_rooms(self) -> None:
+        """Look at some configs again: those that get no more seeds have no room for any."""
         for other, room in self._rooms.oldest():
             self._rooms.set(other, room if self._may_climb(other) else 0)
-        if self._ends:
-            promoted = {one.state.point.key for one in self._flight if not one.new}
-            is_stopped = self.race.is_stopped
-            self._given_up |= {other for other in promoted - self._given_up if is_stopped(other)}
-        rate = self._space.stop.proven_rate
-        if rate is not None and self.race.proven >= rate:
-            self._halt = Halt.PROVEN
 
-    def _price_of(self, seen: SeedSummary) -> float | None:
-        """What a seed of a config costs, by the results that decisions use; None: no price."""
-        price = self._space.seeds.price
-        return None if price is None else price_of_seed(price, self._names, seen)
+    def _give_up_worse(self) -> None:
+        """Give up the configs whose promotions are under way though they are proven worse."""
+        if self.race is None or not self._ends:
+            return
+        promoted = {one.state.point.key for one in self._flight if not one.new}
+        is_stopped = self.race.is_stopped
+        self._given_up |= {other for other in promoted - self._given_up if is_stopped(other)}
+
+    def _halt_if_proven(self) -> None:
+        """Make no further decision once the rate is proven that the search is to prove."""
+        rate = self._space.stop.proven_rate
+        if rate is not None and self.race is not None and self.race.proven >= rate:
+            self._halt = Halt.PROVEN
 
     def _may_climb(self, key: str) -> bool:
         """Whether the race may give a config more seeds, as far as is known.

@@ -356,6 +356,57 @@ def tie_break(objectives: Sequence[Objective], seen: SeedSummary) -> float:
     return 0.5 + 0.499 * share
 
 
+@dataclass(frozen=True)
+class SeenFacts:
+    """What a race is shown of a configuration's results beside its counts.
+
+    Attributes:
+        speed: between 0 and 1, see `tie_break`.
+        costs: one for each objective, less is better; none if the success rate is the only one.
+        least: with a required rate the least that the cost may be; -inf if any is possible.
+        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a failed one,
+            shape (S,); else None.
+        price: of a seed; None if seeds have none, or it is not known.
+    """
+
+    speed: float
+    costs: tuple[float, ...]
+    least: float
+    seed_costs: NDArray[np.float64] | None
+    price: float | None
+
+
+def facts_for_race(
+    objectives: Sequence[Objective],
+    names: Sequence[str],
+    price: str | None,
+    point: Point,
+    seen: SeedSummary,
+) -> SeenFacts:
+    """What a race is shown of a configuration.
+
+    Args:
+        objectives: of the search.
+        names: of the numbers that `seen` has.
+        price: what a seed costs, as of `price_of_seed`; None: seeds have no price.
+        point: the configuration.
+        seen: its results.
+    """
+    per_seed, least = None, -math.inf
+    cost = () if only_rate(objectives) else costs(objectives, point, seen)
+    if (wanted := constrained(objectives)) is not None:
+        least = least_cost(wanted, seen, cost[0])
+    if (sole := only_statistic(objectives)) is not None and sole.number is not None:
+        per_seed = seed_costs(sole, seen.numbers[names.index(sole.number)])
+    return SeenFacts(
+        speed=tie_break(objectives, seen),
+        costs=cost,
+        least=least,
+        seed_costs=per_seed,
+        price=None if price is None else price_of_seed(price, names, seen),
+    )
+
+
 def log_epochs_to_solve(seen: SeedSummary) -> float:
     """The logarithm of the epochs to solve (ERT), with one more success than there was.
 
