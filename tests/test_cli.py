@@ -99,6 +99,7 @@ def test_evaluate_tells_a_person_and_a_program(make_config):
         "config": dict(config.point),
         "first_seed": 0,
         "first_crash": None,
+        "numbers": [],
     }
     assert sum(statuses.values()) == 12
     assert statuses["solved"] == outcome.successes
