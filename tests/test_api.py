@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
-from figure_runs import HIDDEN, RATE
+from figure_runs import HIDDEN, RATE, two_workers
 from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -381,6 +381,7 @@ def test_a_message_has_its_parts_at_any_place_and_in_any_process():
 
 VERBS = [name for name in xt.__all__ if name.startswith("plot_")]
 OF_COMPARISONS = ("plot_differences", "plot_numbers", "plot_profile", "plot_wins")
+OF_NUMBERS = ("plot_improvement", "plot_intervals", "plot_number_profile")
 
 
 @pytest.fixture(scope="module")
@@ -418,8 +419,14 @@ def required(run, tmp_path_factory):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_both_libraries_draw_it_and_an_unknown_one_is_told(run, required, comparison, verb):
-    of = comparison if verb in OF_COMPARISONS else required if verb == "plot_frontier" else run
+def test_both_libraries_draw_it_and_an_unknown_one_is_told(
+    run, required, comparison, tmp_path, verb
+):
+    of = comparison if verb in (*OF_COMPARISONS, *OF_NUMBERS) else run
+    if verb == "plot_frontier":
+        of = required
+    if verb == "plot_timeline":
+        of = two_workers(tmp_path / "workers")
     draw = getattr(xt, verb)
     figure = draw(of)
     assert isinstance(figure, go.Figure)

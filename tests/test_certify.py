@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+import listening
 import pytest
 from certified import (
     BASE,
@@ -37,6 +38,7 @@ from xortune.driver import batches
 from xortune.driver import certify as module
 from xortune.driver.cluster import Cluster
 from xortune.driver.executors import LocalExecutor, Pool
+from xortune.driver.voice import Voice
 from xortune.runs.certificate import LEDGER, certificate_of, lower_bound, risk_of, share_of
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
@@ -472,8 +474,8 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
     with tempfile.TemporaryDirectory() as name:
         # Another attempt before it, and one finalist in whose neighbourhood is another.
         near = Point({**BASE, "lr": 0.03, "hidden_dim": 4})
-        points, counts = [*POINTS, near], [*SEARCHED, 8]
-        run = searched_run(Path(name) / "run", points=points, counts=counts, seconds=0.5)
+        points, searched = [*POINTS, near], [*SEARCHED, 8]
+        run = searched_run(Path(name) / "run", points=points, counts=searched, seconds=0.5)
         trainer, journal = Chancy(seconds=1e-7), run.path / JOURNAL
         certify(run, trainer, top=1, seeds=30, neighbourhood=0.2)
         before = journal.read_text().splitlines(keepends=True)
@@ -481,12 +483,13 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
             patch.setattr(batches, "BATCH_SECONDS", 1e-9)
             whole = certify(run, trainer, **call)
         made = journal.read_text().splitlines(keepends=True)[len(before) :]
-        counts = [json.loads(line)["count"] for line in made]
+        sizes = [json.loads(line)["count"] for line in made]
         kept = data.draw(st.lists(st.sampled_from(range(len(made))), unique=True, min_size=1))
         journal.write_text("".join([*before, *(made[i] for i in kept)]))
-        told, hears = [], counts(lambda *counts: told.append(counts))
+        told = []
+        hears = listening.counts(lambda *counts: told.append(counts))
         again = certify(run, trainer, listener=hears, **call)
-        if total := sum(counts) - sum(counts[i] for i in kept):
+        if total := sum(sizes) - sum(sizes[i] for i in kept):
             assert again == whole
             assert told[-1] == (total, total)
         else:  # it was complete: another attempt
@@ -539,9 +542,12 @@ class Slow(Counting):
 def test_the_search_has_measured_the_seeds(tmp_path):
     run = searched_run(tmp_path / "slow", points=POINTS[:1], counts=[8], seconds=8.0)
     trainer, said = Slow(), []
+    voice = Voice(0, said.append)
     request = CertifyRequest(top=1, seeds=240)
-    module.certify_run(run.path, trainer, request, cluster=HERE, on_estimate=said.append)
-    assert said == ["certify: 1 x 240 seeds, about 4.0 min on 1 worker"]
+    module.certify_run(run.path, trainer, request, cluster=HERE, voice=voice)
+    assert [event.text for event in said if isinstance(event, xt.Message)] == [
+        "certify: 1 x 240 seeds, about 4.0 min on 1 worker"
+    ]
     assert trainer.blocks[0].count == 1, "a second a seed: each is sent alone"
 
 

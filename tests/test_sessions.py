@@ -49,7 +49,8 @@ def search(tmp_path, monkeypatch):
 
     def session(space, trainer, directory, *, resume, voice, **_):
         if (directory / JOURNAL).exists():
-            how = {name: value for name, value in vars(resume).items() if name != "allowed"}
+            how = dict(vars(resume))
+            del how["allowed"], how["taken"]
             for note in continue_run(space, trainer, load_run(directory), **how):
                 voice.warn(note)
         else:

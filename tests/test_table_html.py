@@ -100,7 +100,7 @@ def test_all_that_is_answered_shows_itself_with_its_sentence(tmp_path):
         (xt.status(run.path), ["50 of 100"]),
         (xt.compare([solved(0, 19, 20), solved(0, 2, 20)]), ["k_a", "95 % against", "McNemar"]),
         (
-            SequentialComparison(("a", "b"), points, (9, 2), 9, 0, 100, 0.05, (pair,)),
+            SequentialComparison(("a", "b"), points, (9, 2), 9, 0, 100, 0.05, (pair,), (9, 9)),
             ["9 of 9", "2 of 9"],
         ),
     ):

@@ -42,7 +42,7 @@ def test_the_best_of_none_solved_is_the_most_accurate(tmp_path):
     numbers = {x: [0.1 * x, 0.1 * x + 0.01] for x in (3, 9, 1, 7, 5)}
     found, report = in_order(tmp_path, numbers, "acc >= 0.99")
     assert found == [9, 7, 5, 3, 1]
-    assert "then acc_median (more is better), then the key." in report
+    assert "then by acc_median (more is better), then by its key." in " ".join(report.split())
 
 
 def test_no_number_outweighs_a_seed_and_a_failed_seed_is_worse_than_any(tmp_path):

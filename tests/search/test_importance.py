@@ -94,7 +94,7 @@ def test_a_report_says_that_configs_are_too_few(tmp_path, count, told):
     report = markdown_text(run_document(run))
     few = "takes at least 10 configurations, 5 of them in the better tenth. This run has 20, with 2"
     assert (few in " ".join(report.split())) != told
-    assert ("(importance: " in report) == told
+    assert ("Largest share: " in report) == told
 
 
 def test_shares_are_those_of_optuna(tmp_path):
@@ -189,8 +189,8 @@ def test_a_share_that_chance_gives_is_called_so(tmp_path):
     assert said >= 17
     report = " ".join(markdown_text(run_document(run.noted(**found.entries()))).split())
     first = next(iter(found.shares))
-    assert f"### {first} (importance: " in report
-    assert " of what sets the better tenth apart; chance gives as much)" in report
+    assert f"Largest share: {first} " in report
+    assert "Chance gives as much" in report
     matters = importance(run_of(tmp_path / "m", mostly_step, 240), space)
     assert "step" not in matters.chance
     assert {"lr", "activation"} <= {*matters.chance}

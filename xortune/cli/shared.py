@@ -45,7 +45,6 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
-from xortune.core.outcome import Failure
 from xortune.driver.voice import Message, show_failure
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def listener(
         if isinstance(event, Message):
             if not quiet or event.level == "error":
                 note(event.text)
-        elif isinstance(event, Failure):
+        elif isinstance(event, xt.Failure):
             if failures:
                 show_failure(event)
         elif draw is not None:

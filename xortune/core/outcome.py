@@ -512,8 +512,14 @@ MAX_REASON = 100
 
 
 def own_endings(counts: Mapping[Status, int]) -> dict[Status, int]:
-    """The counts without statuses that a training of the user's own cannot have."""
-    return {s: n for s, n in counts.items() if s not in (Status.ALL_ZERO, Status.ALL_ONE)}
+    """The counts without statuses that a training of the user's own cannot have.
+
+    Only a search stops seeds, so that `stopped` is there if some were.
+    """
+    never = {Status.ALL_ZERO, Status.ALL_ONE} | (
+        {Status.STOPPED} - {s for s in counts if counts[s]}
+    )
+    return {s: n for s, n in counts.items() if s not in never}
 
 
 def crash_text(crashed: int, first: tuple[int, str] | None, verb: str = "crashed") -> str:
