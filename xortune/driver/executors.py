@@ -311,11 +311,8 @@ class Pool:
                     fix="run it in this process, with workers=0, to see what ends it",
                 )
             return
-        if (
-            worker.code == -signal.SIGKILL
-            and busy.exceeded is None
-            and self._may_train_again(fault)
-        ):
+        by_system = worker.code == -signal.SIGKILL and busy.exceeded is None
+        if by_system and self._processes.is_usable and self._may_train_again(fault):
             self._killed.append(fault)
         elif busy.exceeded is None:
             self._give(busy, Done(fault, WorkerFailure("batch", worker.reason)))
