@@ -50,7 +50,7 @@ def search(tmp_path, monkeypatch):
     def session(space, trainer, directory, *, resume, voice, **_):
         if (directory / JOURNAL).exists():
             how = dict(vars(resume))
-            del how["allowed"], how["taken"]
+            del how["allowed"]
             for note in continue_run(space, trainer, load_run(directory), **how):
                 voice.warn(note)
         else:

@@ -1,4 +1,9 @@
-"""The verb `search`, from its checks to its report, and its dry run."""
+"""The verb `search`: what is asked, checked, trained, written and told; and its dry run.
+
+`search` puts its arguments into an `_Asked`, `_checked` refuses what cannot be searched so, and
+`_run_search` trains (`_trained`), certifies, and writes how the session ended and the report.
+Proposals, decisions and results are the work of `session.search_session`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
@@ -33,7 +39,7 @@ from xortune.driver.cluster import (
     awaiting,
     slots_to_come,
 )
-from xortune.driver.knowledge import take_over
+from xortune.driver.knowledge import TakenOver, take_over
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.processes import (
     ending_processes,
@@ -69,7 +75,7 @@ from xortune.runs.run import (
     refuse_files_of_others,
     refuse_unwritable,
 )
-from xortune.runs.sessions import continue_run, end_of_session, now
+from xortune.runs.sessions import Resume, continue_run, end_of_session, now
 from xortune.runs.store import JOURNAL, StoredPath, driver_directory, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_function, with_search
@@ -78,8 +84,8 @@ from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
+    from xortune.core.point import Point
     from xortune.driver.loop import Executor
-    from xortune.driver.session import Resume
     from xortune.driver.shared_study import SharedStudy, Study
 
 
@@ -120,6 +126,71 @@ class _SearchOptions(TypedDict, total=False):
     verbose: int
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a search is asked to do: its arguments, each valid by itself; see `search`.
+
+    Attributes:
+        space: with the arguments that replace the file's.
+        output: the run's directory or URL; None for runs/NAME.
+        how: whether and how it may continue a run.
+        train, engine, cluster, retry: who trains.
+        shared: the study that other searches use too.
+        taken: what a new run takes over from another one.
+        check: whether the user's function is called first.
+        labels: the user's note and tags.
+    """
+
+    space: SearchSpace
+    output: Place
+    how: Resume
+    train: Callable[..., Any] | None = None
+    engine: str = "auto"
+    cluster: Cluster = THIS_MACHINE
+    retry: tuple[type[BaseException], ...] = ()
+    shared: SharedStudy | None = None
+    taken: TakenOver | None = None
+    trackers: tuple[Tracker, ...] = ()
+    check: CheckFirst = True
+    dry_run: bool = False
+    labels: Mapping[str, Any] | None = None
+    fail_fast: bool = False
+    max_void: float = MAX_VOID
+
+
+@dataclass(frozen=True)
+class _WhoTrains:
+    """The trainer of a search, and where it trains.
+
+    Attributes:
+        here: whether this process trains, without workers.
+        raised: exceptions of the seeds that this process trains, for a debugger.
+    """
+
+    trainer: Trainer
+    cluster: Cluster = THIS_MACHINE
+    here: bool = False
+    raised: Sequence[BaseException] = ()
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A search that may begin.
+
+    Attributes:
+        goes_on: whether it continues a run.
+        check: the result of the call of the user's function; None if it was not called.
+        check_later: calls it once Ray's workers are there, which would be idle if Ray started after
+            the check.
+    """
+
+    asked: _Asked
+    who: _WhoTrains
+    goes_on: bool
+    check: Check | None = None
+    check_later: Callable[[], Check | None] | None = None
+
+
 @overload
 def search(
     space: SpaceLike, *, dry_run: Literal[False] = False, **options: Unpack[_SearchOptions]
@@ -132,9 +203,9 @@ def search(
 ) -> DryRun: ...
 
 
-@exclusive(ray=True)
-@process_restored()
-@ending_processes()
+@exclusive(ray=True)  # one search at a time in a process
+@process_restored()  # afterwards its environment, loggers and signal handlers are as before
+@ending_processes()  # and its workers have ended
 def search(
     space: SpaceLike,
     *,
@@ -228,36 +299,33 @@ def search(
         DisturbedError: an InputError; somebody replaced or removed the run's files meanwhile. The
             message says where the finished results are.
     """
-    from xortune.driver import session
     from xortune.driver.shared_study import shared_study
 
     labels, voice = checked_labels(note, tags), Voice(verbose, listener)
-    # Others may read the manifest, which has the command.
-    command = command_line()
-    how = session.Resume(
-        resume or extend, extend, accept_versions, command and without_passwords(command)
-    )
+    how = Resume(resume or extend, extend, accept_versions, _shown(command_line()))
     cluster = Cluster.of(workers, ray, address)
-    space = with_train(_loaded(space), train)
+    space = space if isinstance(space, SearchSpace) else load_space(space)
+    space = with_train(space, train)
     space = with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
-    if from_ is not None:
-        how = replace(how, taken=take_over(space, from_))
-    checked = _checked(
+    asked = _Asked(
         space,
         output,
-        _Asked(train, engine, cluster, shared_study(space, study), exceptions(retry)),
-        checked_trackers(trackers, output),
-        voice,
-        resume=how.allowed,
+        how,
+        train,
+        engine,
+        cluster,
+        taken=None if from_ is None else take_over(space, from_),
+        shared=shared_study(space, study),
+        retry=exceptions(retry),
+        trackers=checked_trackers(trackers, output),
         check=check,
         dry_run=dry_run,
+        labels=labels,
+        fail_fast=fail_fast,
+        max_void=checked_max_void(max_void),
     )
-    if dry_run:
-        return _dry(checked, output, how, voice)
-    share = checked_max_void(max_void)
-    return _run_search(
-        checked, output, voice, how, labels=labels, fail_fast=fail_fast, max_void=share
-    )
+    checked = _checked(asked, voice)
+    return _dry(checked, voice) if dry_run else _run_search(checked, voice)
 
 
 @exclusive(ray=True)
@@ -281,91 +349,218 @@ def search_with(
         InputError: as `search`.
         KeyboardInterrupt: as `search`.
     """
+    asked = _Asked(with_function(space), output, Resume(resume, command=_shown(command)))
+    check_space(asked.space, trainer)
+    refuse_unprovable(asked.space)
+    checked = _Checked(asked, _WhoTrains(trainer), _goes_on(asked))
+    if not checked.goes_on:
+        refuse_unwritable(_planned_directory(asked))
+        if check:
+            checked = replace(checked, check=check_by_training(asked.space, trainer))
+    return _run_search(checked, SILENT, executor)
+
+
+def _shown(command: Sequence[str] | None) -> Sequence[str] | None:
+    """The command line for the manifest, which others may read."""
+    return command and without_passwords(command)
+
+
+# -------------------------------------------------------------------------------------------------
+# Before the training: what cannot be searched so is refused, and a user's function is called.
+
+
+def _checked(asked: _Asked, voice: Voice) -> _Checked:
+    """Decide who trains, refuse what cannot be searched so, and call a user's function.
+
+    Nothing is written.
+
+    Raises:
+        InputError: it cannot be searched so.
+    """
+    if asked.check not in (True, False, "seeds"):
+        raise InputError(f"{asked.check!r}", field="check", allowed='True, False, or "seeds"')
+    who, space = _who_trains(asked), asked.space
+    check_space(space, who.trainer)
+    if who.cluster.address is None:  # the memory of a cluster's machines is not known yet
+        refuse_large(space, who.trainer)
+    refuse_unprovable(space)
+    if not who.here:
+        refuse_unsendable(who.trainer)
+    if not (asked.dry_run or who.here or who.cluster.is_ray):
+        processes_for(who.trainer)  # they import while this process goes on
+    checked = _Checked(asked, who, _goes_on(asked))
+    if not checked.goes_on:
+        refuse_unwritable(_planned_directory(asked))
+    if not asked.check or (checked.goes_on and asked.check is True):
+        return checked
+    return _check_first(checked, voice)
+
+
+def _who_trains(asked: _Asked) -> _WhoTrains:
+    """Make the trainer; a user's function is imported for it, in a worker unless it trains here."""
+    cluster, directory, threads = asked.cluster, _requested_directory(asked), None
+    # The manifest of a run in a store is read later; other numbers of threads are refused then.
+    if asked.how.allowed and not isinstance(directory, StoredPath):
+        threads = threads_of(manifest_of(directory))
+    threads, here = threads or threads_for(cluster.cpus_per_trial), cluster.workers == 0
+    trainer = trainer_for(
+        asked.space, asked.train, asked.engine, cluster.gpus_per_trial, threads, here=here
+    )
+    trainer = retrying(trainer, asked.retry)
+    if has(trainer, "awaits") and not cluster.is_ray:
+        here, cluster = True, awaiting(cluster)  # an async function: its seeds wait together
+    raised = list[BaseException]()
+    if here:
+        trainer = in_this_process(trainer, raised.append)
+    return _WhoTrains(trainer, cluster, here, raised)
+
+
+def _check_first(checked: _Checked, voice: Voice) -> _Checked:
+    """Call a user's function before the search, or say that Ray's workers call it later."""
+    asked, who = checked.asked, checked.who
+    if who.cluster.is_ray and not (asked.dry_run or checked.goes_on):
+        return replace(checked, check_later=partial(_call_first, checked, voice))
+    found, trainer = _call_first(checked, voice), who.trainer
+    if found is not None and found.known and isinstance(trainer, CustomTrainer | CommandTrainer):
+        who = replace(who, trainer=replace(trainer, known=found.known))
+    return replace(checked, who=who, check=found)
+
+
+def _call_first(checked: _Checked, voice: Voice) -> Check | None:
+    """Train a seed with the user's function, and tell what it was like; None for the network.
+
+    In a new search the seed is the first of its first proposal, and counts. The process in which it
+    trains stays, to train in; that of a dry run ends.
+    """
     from xortune.driver import session
 
-    own = with_function(space)
-    check_space(own, trainer)
-    refuse_unprovable(own)
-    directory = _planned_directory(own, output, resume=resume)
-    goes_on = resume and _holds(directory)
-    if not goes_on:
-        refuse_unwritable(directory)
-    checked = _Checked(own, trainer, THIS_MACHINE)
-    if check and not goes_on:
-        checked = replace(checked, check=check_by_training(own, trainer))
-    how = session.Resume(resume, command=command and without_passwords(command))
-    return _run_search(checked, output, SILENT, how, executor=executor)
+    asked, trainer, cluster = checked.asked, checked.who.trainer, checked.who.cluster
+    space, is_new = asked.space, not (asked.dry_run or checked.goes_on)
+    processes = 0 if checked.who.here or cluster.is_ray else slots_to_come(cluster)
+    points: Sequence[Point] = ()
+    # Workers of Ray may train on a GPU, and so otherwise than this process.
+    if is_new and asked.shared is None and not cluster.is_ray:
+        most = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
+        points = session.first_proposals(space, trainer, most)
+    twice_below = 0.0 if asked.dry_run else LONG_SEED
+    found = check_by_training(
+        *(space, trainer, points),
+        counts=bool(points),
+        most=cluster.trial_timeout,
+        processes=processes,
+        longest=math.inf if asked.check == "seeds" else twice_below,
+        later=is_new,
+        begins_early=bool(points) and space.search.time_budget is None,
+    )
+    if found is not None:
+        voice.inform("; ".join(filter(None, (found.sentence, found.note))))
+        if found.twice:
+            voice.warn(found.twice)
+        if not asked.dry_run and (cost := session.cost_of(space, cluster, found)):
+            voice.inform(cost)
+    return found
 
 
-def _run_search(
-    checked: _Checked,
-    output: Place,
-    voice: Voice,
-    resume: Resume,
-    *,
-    labels: Mapping[str, Any] | None = None,
-    fail_fast: bool = False,
-    max_void: float = MAX_VOID,
-    executor: Executor | None = None,
-) -> Run:
-    """Run a checked search: train, certify, note how it ended, and write tables and report."""
-    from xortune.driver import certify, importance, session
+# -------------------------------------------------------------------------------------------------
+# The search: it is trained, certified, written and told.
 
-    space, trainer, budget = checked.space, checked.trainer, checked.space.search.time_budget
-    directory = _run_directory(space, output, resume=resume.allowed)
-    is_own = output is None or not (isinstance(directory, StoredPath) or directory.exists())
-    failure: TrainingError | Halted | None = None
+EndedEarly: TypeAlias = TrainingError | Halted | KeyboardInterrupt
+"""What ends a search before its end: a failure with `fail_fast`, the loss of Ray, the user."""
+
+
+def _run_search(checked: _Checked, voice: Voice, executor: Executor | None = None) -> Run:
+    """Train what is asked for, certify it, and write how the session ended and the report.
+
+    If it ends early, this is raised once all is written.
+    """
+    from xortune.driver import certify
+
+    asked = checked.asked
+    directory = _run_directory(asked)
+    is_there = isinstance(directory, StoredPath) or directory.exists()
+    is_new = not asked.how.allowed and (asked.output is None or not is_there)
     with (
         _directory_in_errors(directory),
-        # It also reads the end of the run.
-        following(directory, checked.trackers, on_failure=voice.complain),
-        held(directory, on_message=voice.warn),  # until the report is written
+        # The trackers' thread; it also reads the end of the run.
+        following(directory, asked.trackers, on_failure=voice.complain),
+        # The run's lock, until the report is written.
+        held(directory, on_message=voice.warn),
         voice.drawing() as shown,
     ):
-        with ThreadPoolExecutor(1) as reader, ExitStack() as workers:
-            try:
-                complete = session.search_session(
-                    space,
-                    trainer,
-                    directory,
-                    cluster=checked.cluster,
-                    shared=checked.shared,
-                    resume=resume,
-                    voice=shown,
-                    labels=labels,
-                    fail_fast=fail_fast,
-                    max_void=max_void,
-                    check=checked.check,
-                    check_later=checked.check_later,
-                    executor=executor,
-                    ends=workers,
-                )
-            except (TrainingError, Halted) as error:
-                complete, failure = False, error
-                error.__cause__ = checked.raised[0] if checked.raised else None
-            except InputError as error:
-                is_new = is_own and not resume.allowed and not holds_run(directory)
-                if is_new and not isinstance(error, DisturbedError):
-                    shutil.rmtree(directory, ignore_errors=True)  # made for this search only
-                raise
-            loading = reader.submit(load_run, directory)  # while the workers end, in a second
-        run = loading.result()
-        if complete:
+        run, early = _trained(checked, directory, shown, executor, is_new=is_new)
+        if early is None:
             run = certify.with_certificate(run)
         else:
-            save_certificate(run)  # of the fresh seeds that finished before an interruption
-        timed_out = budget is not None and run.manifest.get("complete") is False
-        ending = _ending(failure, budget if timed_out else None, complete=complete)
-        if checked.check is not None and checked.check.note:
-            ending["seeds_at_once"] = checked.check.note
-        matters = importance.importance(run, space).entries()
-        run = _reported(run, matters | ending | end_of_session(run, **ending))
+            save_certificate(run)  # of the fresh seeds that finished before
+        run = _reported(run, _last_entries(checked, run, early))
         # A command that is complete says so itself, below its result.
-        if run.unwritten is not None and not (complete and resume.command):
+        if run.unwritten is not None and (early is not None or not asked.how.command):
             voice.warn(run.unwritten)
-        if not complete:
-            raise failure or KeyboardInterrupt
+        if early is not None:
+            raise early
         return run
+
+
+def _trained(
+    checked: _Checked, directory: Path, voice: Voice, executor: Executor | None, *, is_new: bool
+) -> tuple[Run, EndedEarly | None]:
+    """Train until all is done, its time is over or something ends it, and read the run.
+
+    `is_new` says that the directory was made for this search: it goes if the search is refused.
+    """
+    from xortune.driver import session
+
+    asked, who = checked.asked, checked.who
+    early: EndedEarly | None = None
+    with ThreadPoolExecutor(1) as reader, ExitStack() as workers:
+        try:
+            is_uninterrupted = session.search_session(
+                asked.space,
+                who.trainer,
+                directory,
+                cluster=who.cluster,
+                shared=asked.shared,
+                resume=asked.how,
+                taken=asked.taken,
+                voice=voice,
+                labels=asked.labels,
+                fail_fast=asked.fail_fast,
+                max_void=asked.max_void,
+                check=checked.check,
+                check_later=checked.check_later,
+                executor=executor,
+                ends=workers,
+            )
+            early = None if is_uninterrupted else KeyboardInterrupt()
+        except (TrainingError, Halted) as error:
+            error.__cause__ = who.raised[0] if who.raised else None
+            early = error
+        except InputError as error:
+            if is_new and not (isinstance(error, DisturbedError) or holds_run(directory)):
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+        loading = reader.submit(load_run, directory)  # while the workers end, in a second
+    return loading.result(), early
+
+
+def _last_entries(checked: _Checked, run: Run, early: EndedEarly | None) -> dict[str, Any]:
+    """The manifest's entries at the end of a session: how it ended, and which parameters matter."""
+    from xortune.driver import importance
+
+    space, check, at = checked.asked.space, checked.check, now()
+    ended: dict[str, str | None]
+    if early is not None:
+        why = "by the user" if isinstance(early, KeyboardInterrupt) else f"({early})"
+        ended = {"stopped": f"interrupted {why} at {at}"}
+    elif (budget := space.search.time_budget) is not None and run.manifest.get("complete") is False:
+        over = f"the time budget of {budget:g} s was over at {at}"
+        ended = {"finished": at, "stopped": over}
+    else:
+        ended = {"finished": at, "stopped": None}
+    if check is not None and check.note:
+        ended["seeds_at_once"] = check.note
+    matters = importance.importance(run, space).entries()
+    return matters | ended | end_of_session(run, **ended)
 
 
 def _reported(run: Run, entries: Mapping[str, Any]) -> Run:
@@ -400,18 +595,6 @@ def _directory_in_errors(directory: Path) -> Iterator[None]:
         raise
 
 
-def _ending(
-    failure: TrainingError | Halted | None, budget: float | None, *, complete: bool
-) -> dict[str, str | None]:
-    """For the manifest: how a session ended. `budget` is the time budget that was over, if any."""
-    at = now()
-    if complete:
-        stopped = None if budget is None else f"the time budget of {budget:g} s was over at {at}"
-        return {"finished": at, "stopped": stopped}
-    why = "by the user" if failure is None else f"({failure})"
-    return {"stopped": f"interrupted {why} at {at}"}
-
-
 # -------------------------------------------------------------------------------------------------
 # The dry run.
 
@@ -440,21 +623,22 @@ class DryRun:
         return f"dry run: {valid}; the search would {would}; nothing was started"
 
 
-def _dry(checked: _Checked, output: Place, resume: Resume, voice: Voice) -> DryRun:
+def _dry(checked: _Checked, voice: Voice) -> DryRun:
     """What a checked search would do; an InputError if it may not continue the run so."""
-    space, directory = checked.space, _requested_directory(checked.space, output)
-    if resume.allowed and _holds(directory):
+    asked = checked.asked
+    space, directory = asked.space, _requested_directory(asked)
+    if checked.goes_on:
         refuse_held(directory)
-        before = load_run(output if output is not None else directory)
+        before = load_run(asked.output if asked.output is not None else directory)
         notes = continue_run(
-            *(space, checked.trainer, before),
-            extend=resume.extend,
-            accept_versions=resume.accept_versions,
+            *(space, checked.who.trainer, before),
+            extend=asked.how.extend,
+            accept_versions=asked.how.accept_versions,
             dry_run=True,
         )
         found = DryRun(space, directory, len(before.evaluations), tuple(notes))
     else:
-        found = DryRun(space, _planned_directory(space, output, resume=resume.allowed))
+        found = DryRun(space, _planned_directory(asked))
     for sentence in found.notes:
         voice.warn(sentence)
     if voice.verbose:
@@ -463,165 +647,46 @@ def _dry(checked: _Checked, output: Place, resume: Resume, voice: Voice) -> DryR
 
 
 # -------------------------------------------------------------------------------------------------
-# The checks of a search.
+# Where the run goes.
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Who trains, as a user asked for it: see `search`."""
-
-    train: Callable[..., Any] | None
-    engine: str
-    cluster: Cluster
-    shared: SharedStudy | None
-    retry: tuple[type[BaseException], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Checked:
-    space: SearchSpace
-    trainer: Trainer
-    cluster: Cluster
-    shared: SharedStudy | None = None
-    trackers: tuple[Tracker, ...] = ()
-    check: Check | None = None
-    """Result of the call of the user's function; None if it was not called."""
-    check_later: Callable[[], Check | None] | None = None
-    """Calls it once Ray's workers are there, which would be idle if Ray started after the check."""
-    raised: Sequence[BaseException] = ()
-    """Exceptions of seeds that this process trains."""
-
-
-def _loaded(space: SpaceLike) -> SearchSpace:
-    return space if isinstance(space, SearchSpace) else load_space(space)
-
-
-def _checked(
-    space: SearchSpace,
-    output: Place,
-    asked: _Asked,
-    trackers: tuple[Tracker, ...],
-    voice: Voice,
-    *,
-    resume: bool,
-    check: CheckFirst,
-    dry_run: bool,
-) -> _Checked:
-    """Check a search, and call a user's function. Nothing is written."""
-    if check not in (True, False, "seeds"):
-        raise InputError(f"{check!r}", field="check", allowed='True, False, or "seeds"')
-    directory = _requested_directory(space, output)
-    trainer, cluster, here, raised = _who_trains(space, asked, directory, resume=resume)
-    check_space(space, trainer)
-    if cluster.address is None:  # the memory of a cluster's machines is not known yet
-        refuse_large(space, trainer)
-    refuse_unprovable(space)
-    if not here:
-        refuse_unsendable(trainer)
-    if not (dry_run or here or cluster.is_ray):
-        processes_for(trainer)  # they import while this process goes on
-    goes_on = resume and _holds(directory)
-    if not goes_on:
-        refuse_unwritable(_planned_directory(space, output, resume=resume))
-    checked = _Checked(space, trainer, cluster, asked.shared, trackers, raised=raised)
-    if not check or (goes_on and check is True):
-        return checked
-    return _check_first(checked, voice, check=check, dry_run=dry_run, goes_on=goes_on, here=here)
-
-
-def _who_trains(
-    space: SearchSpace, asked: _Asked, directory: Path, *, resume: bool
-) -> tuple[Trainer, Cluster, bool, list[BaseException]]:
-    """Trainer, cluster, whether this process trains, and a list for the exceptions of its seeds."""
-    cluster, raised = asked.cluster, list[BaseException]()
-    # The manifest of a run in a store is read later; other numbers of threads are refused then.
-    is_local_run = resume and not isinstance(directory, StoredPath)
-    threads = threads_of(manifest_of(directory)) if is_local_run else None
-    threads, here = threads or threads_for(cluster.cpus_per_trial), cluster.workers == 0
-    trainer = trainer_for(
-        space, asked.train, asked.engine, cluster.gpus_per_trial, threads, here=here
-    )
-    trainer = retrying(trainer, asked.retry)
-    awaits = has(trainer, "awaits") and not cluster.is_ray
-    here, cluster = here or awaits, awaiting(cluster) if awaits else cluster
-    if here:
-        trainer = in_this_process(trainer, raised.append)
-    return trainer, cluster, here, raised
-
-
-def _check_first(
-    checked: _Checked, voice: Voice, *, check: CheckFirst, dry_run: bool, goes_on: bool, here: bool
-) -> _Checked:
-    """Call a user's function before the search, or say that Ray's workers call it later.
-
-    The process in which it was called stays, to train in; that of a dry run ends.
-    """
-    from xortune.driver import session
-
-    space, trainer, cluster = checked.space, checked.trainer, checked.cluster
-    # Workers of Ray may train on a GPU, and so otherwise than this process.
-    counts = not dry_run and checked.shared is None and not goes_on and not cluster.is_ray
-    processes = 0 if here or cluster.is_ray else slots_to_come(cluster)
-    most_points = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
-    points = session.first_proposals(space, trainer, most_points) if counts else []
-    longest = 0.0 if dry_run else LONG_SEED
-
-    def checking() -> Check | None:
-        found = check_by_training(
-            *(space, trainer, points),
-            counts=bool(points),
-            most=cluster.trial_timeout,
-            processes=processes,
-            longest=math.inf if check == "seeds" else longest,
-            later=not dry_run and not goes_on,
-            begins_early=bool(points) and space.search.time_budget is None,
-        )
-        if found is not None:
-            voice.inform("; ".join(filter(None, (found.sentence, found.note))))
-            if found.twice:
-                voice.warn(found.twice)
-            if not dry_run and (cost := session.cost_of(space, cluster, found)):
-                voice.inform(cost)
-        return found
-
-    if cluster.is_ray and not (dry_run or goes_on):
-        return replace(checked, check_later=checking)
-    found = checking()
-    if found is not None and found.known and isinstance(trainer, CustomTrainer | CommandTrainer):
-        trainer = replace(trainer, known=found.known)
-    return replace(checked, trainer=trainer, check=found)
-
-
-# -------------------------------------------------------------------------------------------------
-# Where the run goes. Requested: a name, nothing is made. Planned: what a dry run may say.
-# Run: it is made now, which may raise. New: the same for a run that must not be there yet.
-
-
-def _requested_directory(space: SearchSpace, output: Place) -> Path:
-    return driver_directory(output) if output is not None else Path(RUNS) / space.name
+def _requested_directory(asked: _Asked) -> Path:
+    """The directory by its name alone: it may hold a run, or not exist."""
+    if asked.output is not None:
+        return driver_directory(asked.output)
+    return Path(RUNS) / asked.space.name
 
 
 def _holds(path: Path) -> bool:
     return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
 
 
-def _planned_directory(space: SearchSpace, output: Place, *, resume: bool) -> Path:
-    """What `_run_directory` will return, which without `output` makes a directory."""
-    if output is None and not resume:
-        return next_directory(RUNS, space.name)
-    return _run_directory(space, output, resume=resume)
+def _goes_on(asked: _Asked) -> bool:
+    """Whether the search continues a run: it may, and there is one."""
+    return asked.how.allowed and _holds(_requested_directory(asked))
 
 
-def _run_directory(space: SearchSpace, output: Place, *, resume: bool) -> Path:
-    """The directory of the new or continued run.
+def _planned_directory(asked: _Asked) -> Path:
+    """What `_run_directory` will return; nothing is made.
 
     Raises:
-        InputError: it holds a run, without `resume`, or files of others.
+        InputError: as `_run_directory`.
     """
-    if not resume:
+    if asked.output is None and not asked.how.allowed:
+        return next_directory(RUNS, asked.space.name)
+    return _run_directory(asked)
+
+
+def _run_directory(asked: _Asked) -> Path:
+    """The directory of the new or continued run; a new one under runs/ is made.
+
+    Raises:
+        InputError: it holds a run that may not be continued, or files of others.
+    """
+    if not asked.how.allowed:
         fix = "continue it with --resume, or give another --output"
-        return new_directory(output, space.name, fix=fix)
-    if not _holds(directory := _requested_directory(space, output)):
+        return new_directory(asked.output, asked.space.name, fix=fix)
+    if not _holds(directory := _requested_directory(asked)):
         refuse_files_of_others(directory)
     return directory
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -57,30 +57,18 @@ from xortune.runs.manifest import (
     update_manifest,
 )
 from xortune.runs.run import create, holds_run, load_run
-from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest, note_session
+from xortune.runs.sessions import (
+    NEW_RUN,
+    Resume,
+    continue_run,
+    earlier_spaces,
+    first_manifest,
+    note_session,
+)
 from xortune.runs.status import Pace, Progress
 from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
-
-
-@dataclass(frozen=True)
-class Resume:
-    """How a session may continue a run.
-
-    Attributes:
-        allowed: whether it may; otherwise a directory that holds a run is refused.
-        extend: with a space that has grown.
-        accept_versions: with another engine or other versions than made the run.
-        command: the command line, for the manifest.
-        taken: what a new run takes over from another one.
-    """
-
-    allowed: bool = False
-    extend: bool = False
-    accept_versions: bool = False
-    command: Sequence[str] | None = None
-    taken: TakenOver | None = None
 
 
 def search_session(
@@ -90,7 +78,8 @@ def search_session(
     *,
     cluster: Cluster = THIS_MACHINE,
     shared: SharedStudy | None = None,
-    resume: Resume = Resume(),  # frozen
+    resume: Resume = NEW_RUN,
+    taken: TakenOver | None = None,
     voice: Voice = SILENT,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
@@ -111,6 +100,7 @@ def search_session(
         cluster: where to train, and what each trial may use.
         shared: a study that other searches use too; None for one of its own.
         resume: how a run in the directory is continued.
+        taken: what a new run takes over from another one.
         voice: tells the user and the caller's listener.
         labels: the user's note and tags for the run.
         fail_fast: whether the first failure ends the session.
@@ -130,7 +120,7 @@ def search_session(
     """
     began = time.monotonic()
     shared = join_study(shared, space, directory, voice.warn)
-    session = _Session(space, trainer, directory, cluster, shared, resume, voice, began)
+    session = _Session(space, trainer, directory, cluster, shared, resume, taken, voice, began)
     known = session.earlier_lines()
     if known and check is not None:  # which was asked for
         update_manifest(directory, **noted_seeds(check.twice))
@@ -192,6 +182,7 @@ class _Session:
     cluster: Cluster
     shared: SharedStudy | None
     resume: Resume
+    taken: TakenOver | None
     voice: Voice
     began: float
 
@@ -223,7 +214,7 @@ class _Session:
         if is_new and before.manifest.get("deterministic") is True:
             update_manifest(self.directory, deterministic=UNKNOWN)
         manifest = manifest_of(self.directory)
-        if self.resume.taken is not None and TakenOver.of(manifest) is None:
+        if self.taken is not None and TakenOver.of(manifest) is None:
             raise InputError(
                 "this run began without another one",
                 field="from_",
@@ -262,7 +253,7 @@ class _Session:
         objectives = self.space.objectives
         if not only_rate(objectives) or ties_of(objectives) is not None:
             manifest["objectives"] = noted_objectives(objectives)
-        if (taken := self.resume.taken) is not None:
+        if (taken := self.taken) is not None:
             manifest["taken_over"] = taken.entry
             self.voice.warn(str(taken))
         if self.shared is not None:

@@ -57,6 +57,26 @@ _KEPT = re.compile(r"space-[1-9][0-9]*\.yaml")
 """The name of a replaced space; it cannot lead out of the directory."""
 
 
+@dataclass(frozen=True)
+class Resume:
+    """Whether and how a session may continue a run.
+
+    Attributes:
+        allowed: whether it may; otherwise a directory that holds a run is refused.
+        extend: with a space that has grown.
+        accept_versions: with another engine or other versions than made the run.
+        command: the command line, for the manifest.
+    """
+
+    allowed: bool = False
+    extend: bool = False
+    accept_versions: bool = False
+    command: Sequence[str] | None = None
+
+
+NEW_RUN = Resume()
+
+
 def begin_session(
     path: Path,
     entry: Mapping[str, Any],
