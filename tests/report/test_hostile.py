@@ -54,7 +54,7 @@ def texts_in(given):
             yield from (column.name for column in given.columns)
             yield from (cell for row in given.rows for cell in row)
         case Report():
-            lines = f"{given.space or ''}\n{given.script or ''}".split("\n")
+            lines = f"{given.settings.space or ''}\n{given.commands.script or ''}".split("\n")
             yield from [given.title, *lines]
         case FrontTable():
             yield given.about

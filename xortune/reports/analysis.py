@@ -1,12 +1,16 @@
-"""What a report computes of a run: its best subset, its front, its failures; all in a `Report`."""
+"""What a report computes of a run, subject by subject; `report_of` puts all in a `Report`.
+
+The best subset, the Pareto front, how seeds failed, what stopping hopeless seeds came to, which
+parameters matter, what was asked for.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +23,7 @@ from xortune.core.formats import (
     percent,
     plain,
 )
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Left, Outcome, Status
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
 from xortune.racing.grants import aim_of
 from xortune.racing.hopeless import Audit
@@ -34,7 +38,7 @@ from xortune.reports.parameters import (
     parameter_effects,
     weights_of,
 )
-from xortune.reports.scripts import scripts_of, space_of
+from xortune.reports.scripts import Commands, commands_of, space_of
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, busy_share, is_imported, stopped_because
 from xortune.runs.results import (
@@ -47,7 +51,7 @@ from xortune.runs.results import (
 )
 from xortune.runs.run import Run
 from xortune.runs.status import moment
-from xortune.spaces.model import Objective, weighs_seeds
+from xortune.spaces.model import Objective, StopHopeless, weighs_seeds
 from xortune.stats.proportions import mcnemar_greater
 
 # -------------------------------------------------------------------------------------------------
@@ -158,29 +162,7 @@ def compared_for_front(run: Run) -> tuple[FrontRow, ...]:
 
 
 # -------------------------------------------------------------------------------------------------
-# The values of a run's report.
-
-ASKED = {
-    "note": "note",
-    "tags": "tags",
-    "task": "task",
-    "trainer": "what is trained",
-    "imported": "imported",
-    "seeds_at_once": "seeds at once",
-    "seeds_ahead": "seeds ahead",
-    "engine": "engine",
-    "sampler": "sampler",
-    "trials": "proposals asked for",
-    "objectives": "objectives",
-    "ladder": "seeds: rungs",
-    "seed": "seed of the search",
-    "time_budget": "time budget",
-    "started": "started",
-    "finished": "finished",
-    "stopped": "stopped because",
-    "proven": "ended early, since this was proven",
-}
-"""Entries of the manifest with the settings of the search, and their labels in a report."""
+# How seeds failed, and what produced no outcome.
 
 
 @dataclass(frozen=True)
@@ -201,6 +183,33 @@ class Failures:
     printed: bool
 
 
+def failures_of(results: ConfigResults, top: int | None = 5) -> Failures:
+    """How the seeds of these configs failed, with the `top` most frequent wrong patterns."""
+    totals = results.counts.status.sum(axis=0).tolist()
+    seeds_of_pattern: Counter[str] = Counter()
+    for start in range(0, len(results), CONFIGS_AT_ONCE):
+        seeds = results.seeds(np.arange(start, min(start + CONFIGS_AT_ONCE, len(results))))
+        codes, names = seeds.patterns()
+        counts = np.bincount(codes[seeds.status == Status.WRONG_PATTERN], minlength=len(names))
+        seeds_of_pattern.update(dict(zip(names, counts.tolist(), strict=True)))
+    order = sorted((-n, name) for name, n in seeds_of_pattern.items() if n and name)
+    seeds_of_reason: Counter[str] = Counter()
+    examples: dict[str, tuple[str, int]] = {}
+    printed = False
+    for result in results if results.detailed else ():
+        details = result.outcome.details
+        printed = printed or bool(details.output)
+        seeds_of_reason.update(details.failed.values())
+        for seed, reason in details.failed.items():
+            examples.setdefault(reason, (result.key, seed))
+    return Failures(
+        counts=dict(zip(Status, totals, strict=True)),
+        patterns=tuple((name, -negative) for negative, name in order[:top]),
+        reasons=tuple((text, n, *examples[text]) for text, n in seeds_of_reason.most_common()),
+        printed=printed,
+    )
+
+
 @dataclass(frozen=True)
 class NoOutcome:
     """Evaluations that produced no outcome, for one reason.
@@ -208,12 +217,117 @@ class NoOutcome:
     Attributes:
         retried: attempts that were repeated.
         given_up: blocks without an outcome after all attempts; their seeds count as crashed.
+        example: the first of them.
     """
 
     reason: str
     retried: int
     given_up: int
     example: Evaluation
+
+
+def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
+    """One value for each reason, the one that lost most blocks first."""
+    reasons: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations.where(evaluations.column("outcome") == 0):
+        if is_failure(evaluation.error):
+            reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
+    rows = [
+        NoOutcome(reason, sum(not e.final for e in failed), sum(e.final for e in failed), failed[0])
+        for reason, failed in reasons.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.given_up, -row.retried, row.reason)))
+
+
+# -------------------------------------------------------------------------------------------------
+# What stopping hopeless seeds came to.
+
+
+class WatchedSeed(NamedTuple):
+    """A seed of a search that stops hopeless seeds.
+
+    Attributes:
+        key: of its configuration.
+        left: how far it came until it left its band; None if it did not.
+        status: what became of it: one that left was stopped, or is audited and was trained on.
+        length: the length of its whole training; 0 if it is not known.
+        unit: of `length` and of `left.trained`: epochs, or reports where epochs are not known.
+    """
+
+    key: str
+    left: Left | None
+    status: int
+    length: int
+    unit: str
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether its training ended when it left its band."""
+        return self.left is not None and self.status == Status.STOPPED
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether it was trained on though it left its band."""
+        return self.left is not None and self.status != Status.STOPPED
+
+
+def _watched_seeds(run: Run, settings: StopHopeless) -> Iterator[WatchedSeed]:
+    """The seeds whose reports the search watched."""
+    for line in run.evaluations:
+        outcome, key = line.outcome, line.block.point.key
+        if not isinstance(outcome, Outcome) or (watched := outcome.details.watched) is None:
+            continue
+        in_epochs = watched.length > 0
+        reports = {} if in_epochs else reports_of(outcome.details, settings.on)
+        for seed, status in zip(outcome.seeds.tolist(), outcome.status.tolist(), strict=True):
+            left, length = watched.left.get(seed), watched.length
+            if not in_epochs and seed in reports and status != Status.STOPPED:
+                length = reports[seed][0][-1]  # the number of its last report
+            yield WatchedSeed(key, left, status, length, "epochs" if in_epochs else "reports")
+
+
+def audit_of(run: Run) -> Audit | None:
+    """What stopping hopeless seeds came to; None if the search stopped and audited none."""
+    space = space_of(run)
+    settings = None if space is None else space.seeds.stop_hopeless
+    if settings is None:
+        return None
+    # Equal values are one object: a run may have millions of seeds, most of them alike.
+    alike: dict[WatchedSeed, WatchedSeed] = {}
+    seeds = [alike.setdefault(seed, seed) for seed in _watched_seeds(run, settings)]
+    stopped = [seed for seed in seeds if seed.is_stopped]
+    audited = [seed for seed in seeds if seed.is_audited]
+    if not (stopped or audited):
+        return None
+    lengths = _whole_lengths(stopped, [seed for seed in seeds if not seed.is_stopped])
+    trained = sum(seed.left.trained for seed in stopped if seed.left)
+    return Audit(
+        audited=len(audited),
+        succeeded=sum(seed.status == Status.SOLVED for seed in audited),
+        stopped=len(stopped),
+        own=sum(seed.left.own for seed in stopped if seed.left),
+        saved=max(0, sum(lengths) - trained),
+        total=sum(lengths) + sum(seed.length for seed in seeds if not seed.is_stopped),
+        asked=settings.false_stops,
+        unit="reports" if any(seed.unit == "reports" for seed in seeds) else "epochs",
+    )
+
+
+def _whole_lengths(stopped: Sequence[WatchedSeed], whole: Sequence[WatchedSeed]) -> list[int]:
+    """How long the stopped seeds would have trained, given those that trained to the end.
+
+    Where a function says nothing of its length, this is the median length of its configuration's
+    whole seeds; if it has none, of all of them.
+    """
+    of_key: dict[str, list[int]] = {}
+    for seed in whole:
+        of_key.setdefault(seed.key, []).append(seed.length)
+    every = [seed.length for seed in whole] or [0]
+    return [seed.length or int(np.median(of_key.get(seed.key, every))) for seed in stopped]
+
+
+# -------------------------------------------------------------------------------------------------
+# Which parameters matter.
 
 
 @dataclass(frozen=True)
@@ -245,64 +359,176 @@ class TiedForImportance:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The values of a run's report; see `report_of`.
+class ParameterImportance:
+    """Which parameters matter, or why this is not known.
 
     Attributes:
-        title: the run's name.
-        varied: parameters that differ among the configs; all of them if there is one config.
-        fixed: the others.
-        top: the best ten configs, best first.
-        best: the first of them; None in a run without results.
-        configs, seeds, proposals: how many there are.
-        failures: how seeds failed.
-        audit: what stopping hopeless seeds came to; None if none was stopped or audited.
-        solved: the number of solved seeds.
-        tied: the configs that are indistinguishable from the best.
         effects: of each parameter that varies, the most important first.
-        few_for_importance: why the importance is unknown, if there are too few configs.
-        tied_for_importance: why it is unknown, if too many are equally good.
-        looked_for: the number of a user's trainer that is the only objective; None otherwise.
-        score: the number of a user's trainer that is shown beside k / n, if none is the objective.
-        ending: what a search for the best success rate can say of its answer; None of others.
-        complete: whether the search did all that it was to do.
-        stopped: why it ended early; None if it did not.
-        no_outcome: evaluations without an outcome, by their reasons.
+        few: why the importance is not known, if there are too few configs.
+        tied: why it is not known, if too many are equally good.
+    """
+
+    effects: tuple[ParameterEffect, ...]
+    few: FewForImportance | None
+    tied: TiedForImportance | None
+
+
+def importance_of(run: Run) -> ParameterImportance:
+    """Which parameters matter: their effects, with the importance that the manifest has."""
+    manifest = run.manifest
+    resampled = manifest.get("importance_resampled") or {}
+    effects = parameter_effects(
+        columns_of(run),
+        run.results.counts.rate,
+        manifest.get("importance") or {},
+        resampled.get("chance", ()),
+        weights_of(run),
+    )
+    configs, better, needed, tied = (
+        resampled.get(name, 0) for name in ("configs", "better", "needed", "tied")
+    )
+    if tied:
+        return ParameterImportance(effects, None, TiedForImportance(configs, tied))
+    if better < needed or configs < 2 * needed:
+        return ParameterImportance(effects, FewForImportance(configs, better, needed), None)
+    return ParameterImportance(effects, None, None)
+
+
+# -------------------------------------------------------------------------------------------------
+# What was asked for, the time it took, and what is in no count.
+
+ASKED = {
+    "note": "note",
+    "tags": "tags",
+    "task": "task",
+    "trainer": "what is trained",
+    "imported": "imported",
+    "seeds_at_once": "seeds at once",
+    "seeds_ahead": "seeds ahead",
+    "engine": "engine",
+    "sampler": "sampler",
+    "trials": "proposals asked for",
+    "objectives": "objectives",
+    "ladder": "seeds: rungs",
+    "seed": "seed of the search",
+    "time_budget": "time budget",
+    "started": "started",
+    "finished": "finished",
+    "stopped": "stopped because",
+    "proven": "ended early, since this was proven",
+}
+"""Entries of the manifest with the settings of the search, and their labels in a report."""
+
+Rows: TypeAlias = tuple[tuple[str, str], ...]
+"""Rows of a label and a text."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for.
+
+    Attributes:
         asked: what was asked for, and the time it took: rows of a label and a text.
         space: the text of the space file; None if the run has none.
         reproduce: what a repetition needs: rows of a label and a text.
-        script: the best config as a PyTorch script; None if it is none of the built-in network.
-        run_as: the best config as a user's command; None if the trainer is none.
-        again: the command that tries it with fresh seeds; None in a run without results.
     """
 
-    title: str
-    varied: tuple[str, ...]
-    fixed: tuple[str, ...]
-    top: tuple[ConfigResult, ...]
-    best: ConfigResult | None
-    configs: int
-    seeds: int
-    proposals: int
-    failures: Failures
-    audit: Audit | None
-    solved: int
-    tied: BestSubset
-    effects: tuple[ParameterEffect, ...]
-    few_for_importance: FewForImportance | None
-    tied_for_importance: TiedForImportance | None
-    looked_for: Objective | None
-    score: Score | None
-    ending: Ending | None
-    complete: bool
-    stopped: str | None
-    no_outcome: tuple[NoOutcome, ...]
-    asked: tuple[tuple[str, str], ...]
+    asked: Rows
     space: str | None
-    reproduce: tuple[tuple[str, str], ...]
-    script: str | None
-    run_as: str | None
-    again: str | None
+    reproduce: Rows
+
+
+def settings_of(run: Run) -> Settings:
+    """What was asked for, and what a repetition needs."""
+    return Settings(
+        asked=(*_rows_asked(run), *_rows_of_time(run), *_rows_uncounted(run)),
+        space=run.space_text if (run.path / SPACE).exists() else None,
+        reproduce=_reproduce(run.manifest),
+    )
+
+
+def _rows_asked(run: Run) -> Iterator[tuple[str, str]]:
+    """The settings of the search, and what it took over from another run."""
+    for name, label in ASKED.items():
+        if (entry := run.manifest.get(name)) is None:
+            continue
+        if name == "objectives":
+            yield label, ", ".join(f"{plain(o['name'])} ({o['direction']})" for o in entry)
+        else:
+            yield label, _entry_text(entry)
+    if (old := run.manifest.get("taken_over")) is not None:
+        from_there = f"{len(old['points'])} of {count(old['configs'], 'configuration')}"
+        proposed = f"{from_there} of {plain(old['source'])}, proposed first"
+        yield "taken over", f"{proposed}; seeds begin at {old['first_seed']:,}"
+
+
+def _rows_of_time(run: Run) -> Iterator[tuple[str, str]]:
+    """The time of the trainings; none for a published run that has no times."""
+    if not (seconds := sum(run.evaluations.seconds)):
+        return
+    yield "training time, over all workers", f"{number(round(seconds, 1))} s"
+    if seeds := int(run.results.counts.n.sum()):
+        yield "time of a seed", f"{duration(seconds / seeds)}, the mean of {seeds:,}"
+    if (share := busy_share(run.manifest)) is not None:
+        yield "use of workers", busy_sentence(*share)
+    began, ended = (moment(run.manifest.get(name)) for name in ("started", "finished"))
+    if began is not None and ended is not None and ended > began:
+        yield "from start to end", duration(ended - began)
+
+
+def _rows_uncounted(run: Run) -> Iterator[tuple[str, str]]:
+    """The seeds that are in no count, and why."""
+    not_finished = run.evaluations.with_error(NOT_FINISHED)
+    for label, uncounted, why in (
+        ("made by other versions, not counted", run.set_aside, ""),
+        ("not finished, in no count", not_finished, ", proven worse meanwhile"),
+    ):
+        if uncounted:
+            seeds, configs = int(uncounted.column("count").sum()), len(uncounted.keys)
+            yield label, f"{number(seeds)} seeds of {number(configs)} configurations{why}"
+    if void := run.evaluations.void:
+        why_void = Counter(str(line.error).removeprefix(VOID) for line in void)
+        reasons = "; ".join(f"{plain(one)} ({times})" for one, times in why_void.most_common(3))
+        yield "void, in no count", f"{number(len(void))} seeds could not be tried: {reasons}"
+
+
+def busy_sentence(workers: int, share: float) -> str:
+    """How much of the time in which workers were there they trained."""
+    verb = "was" if workers == 1 else "were"
+    return f"{count(workers, 'worker')} {verb} busy {percent(share)} of the time"
+
+
+def _entry_text(entry: Any) -> str:
+    """An entry of a manifest in a cell of a table."""
+    if isinstance(entry, Mapping):
+        return ", ".join(f"{plain(str(name))} {_entry_text(part)}" for name, part in entry.items())
+    if isinstance(entry, Sequence) and not isinstance(entry, str):
+        return ", ".join(map(_entry_text, entry))
+    return plain(str(entry))
+
+
+def _reproduce(manifest: Mapping[str, Any]) -> Rows:
+    """What a repetition needs."""
+    command = manifest.get("command")
+    entries = {
+        "command": command if command is None or isinstance(command, str) else shlex.join(command),
+        "seed of the search": manifest.get("seed"),
+        "git commit": manifest.get("git_commit"),
+        "versions": manifest.get("versions"),
+    }
+    rows = ((label, _entry_text(one)) for label, one in entries.items() if one is not None)
+    return tuple((label, text) for label, text in rows if text)
+
+
+# -------------------------------------------------------------------------------------------------
+# The values of a run's report.
+
+
+def score_in(run: Run) -> Score | None:
+    """The number that the figures show; None if seeds have none."""
+    outcomes = [result.outcome for result in run.results[:10]]
+    score = score_of(run.objectives, measured_names(outcomes))
+    return score if score is not None and score.name in number_names(outcomes) else None
 
 
 def ending_of(run: Run) -> Ending | None:
@@ -316,201 +542,104 @@ def ending_of(run: Run) -> Ending | None:
     return ending([Group(k, n, members, 0) for (k, n), members in sizes.items()], aim_of(space))
 
 
-def audit_of(run: Run) -> Audit | None:
-    """What stopping hopeless seeds came to; None if the search stopped and audited none."""
-    space = space_of(run)
-    settings = None if space is None else space.seeds.stop_hopeless
-    if settings is None:
-        return None
-    audited = succeeded = stopped = own = trained = 0
-    whole: dict[str, list[int]] = {}  # by configuration, what seeds were trained to the end
-    cut: list[tuple[str, int]] = []  # of each stopped seed its configuration and its length, or 0
-    unit = "epochs"
-    for line in run.evaluations:
-        outcome, key = line.outcome, line.block.point.key
-        if not isinstance(outcome, Outcome) or (watched := outcome.details.watched) is None:
-            continue
-        unit = unit if watched.length else "reports"
-        reports = {} if watched.length else reports_of(outcome.details, settings.on)
-        for seed, status in zip(outcome.seeds.tolist(), outcome.status.tolist(), strict=True):
-            left = watched.left.get(seed)
-            if status == Status.STOPPED and left is not None:
-                stopped, own, trained = stopped + 1, own + left.own, trained + left.trained
-                cut.append((key, watched.length))
-            else:
-                audited += left is not None
-                succeeded += left is not None and status == Status.SOLVED
-                length = watched.length or (reports[seed][0][-1] if seed in reports else 0)
-                whole.setdefault(key, []).append(length)
-    if not (stopped or audited):
-        return None
-    # A function that reports says nothing of its length: a stopped seed's is the median one.
-    every = [length for lengths in whole.values() for length in lengths]
-    lengths = [known or int(np.median(whole.get(key, every) or [0])) for key, known in cut]
-    total, saved = sum(every) + sum(lengths), max(0, sum(lengths) - trained)
-    return Audit(audited, succeeded, stopped, own, saved, total, settings.false_stops, unit)
+@dataclass(frozen=True)
+class Totals:
+    """How many configs, seeds and proposals a run has, and how many seeds were solved."""
+
+    configs: int
+    seeds: int
+    proposals: int
+    solved: int
 
 
-def score_in(run: Run) -> Score | None:
-    """The number that the figures show; None if seeds have none."""
-    outcomes = [result.outcome for result in run.results[:10]]
-    score = score_of(run.objectives, measured_names(outcomes))
-    return score if score is not None and score.name in number_names(outcomes) else None
+@dataclass(frozen=True)
+class End:
+    """How a search ended.
+
+    Attributes:
+        complete: whether the search did all that it was to do.
+        stopped: why it ended early; None if it did not.
+        statement: what a search for the best success rate can say of its answer; None of others.
+    """
+
+    complete: bool
+    stopped: str | None
+    statement: Ending | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The values of a run's report; see `report_of`.
+
+    Attributes:
+        title: the run's name.
+        totals: how many configs, seeds and proposals there are.
+        top: the best ten configs, best first.
+        best: the first of them; None in a run without results.
+        tied: the configs that are indistinguishable from the best.
+        looked_for: the number of a user's trainer that is the only objective; None otherwise.
+        score: the number of a user's trainer that is shown beside k / n, if none is the objective.
+        varied: parameters that differ among the configs; all of them if there is one config.
+        fixed: the others.
+        importance: which parameters matter.
+        failures: how seeds failed.
+        no_outcome: evaluations without an outcome, by their reasons.
+        audit: what stopping hopeless seeds came to; None if none was stopped or audited.
+        end: how the search ended.
+        settings: what was asked for.
+        commands: what trains the best config again.
+    """
+
+    title: str
+    totals: Totals
+    top: tuple[ConfigResult, ...]
+    best: ConfigResult | None
+    tied: BestSubset
+    looked_for: Objective | None
+    score: Score | None
+    varied: tuple[str, ...]
+    fixed: tuple[str, ...]
+    importance: ParameterImportance
+    failures: Failures
+    no_outcome: tuple[NoOutcome, ...]
+    audit: Audit | None
+    end: End
+    settings: Settings
+    commands: Commands
 
 
 @cached_per_run
 def report_of(run: Run) -> Report:
     """Every value of a run's report."""
     results, manifest = run.results, run.manifest
-    resampled = manifest.get("importance_resampled") or {}
-    effects = parameter_effects(
-        columns_of(run),
-        results.counts.rate,
-        manifest.get("importance") or {},
-        resampled.get("chance", ()),
-        weights_of(run),
-    )
-    differ = {effect.name for effect in effects}
+    failures, importance = failures_of(results), importance_of(run)
+    differ = {effect.name for effect in importance.effects}
     varied = tuple(n for n in run.parameters if n in differ or len(results) < 2)
-    failures, looked_for = failures_of(results), only_statistic(run.objectives)
-    configs, better, needed, tied = (
-        resampled.get(name, 0) for name in ("configs", "better", "needed", "tied")
-    )
-    are_few = not tied and (better < needed or configs < 2 * needed)
-    script, run_as, again = scripts_of(run)
+    looked_for = only_statistic(run.objectives)
     return Report(
         title=plain(str(manifest.get("name") or run.path.resolve().name)),
-        varied=varied,
-        fixed=tuple(name for name in run.parameters if name not in varied),
+        totals=Totals(
+            configs=len(results),
+            seeds=int(results.counts.n.sum()),
+            proposals=int(results.trials.sum()),
+            solved=failures.counts[Status.SOLVED],
+        ),
         top=results[:10],
         best=results[0] if results else None,
-        configs=len(results),
-        seeds=int(results.counts.n.sum()),
-        proposals=int(results.trials.sum()),
-        failures=failures,
-        audit=audit_of(run),
-        solved=failures.counts[Status.SOLVED],
         tied=best_subset(results, run.full_seeds),
-        effects=effects,
-        few_for_importance=FewForImportance(configs, better, needed) if are_few else None,
-        tied_for_importance=TiedForImportance(configs, tied) if tied else None,
         looked_for=looked_for,
         score=None if looked_for else score_in(run),
-        ending=ending_of(run),
-        complete=manifest.get("complete") is not False,
-        stopped=stopped_because(manifest),
+        varied=varied,
+        fixed=tuple(name for name in run.parameters if name not in varied),
+        importance=importance,
+        failures=failures,
         no_outcome=_no_outcome(run.evaluations),
-        asked=_asked(run),
-        space=run.space_text if (run.path / SPACE).exists() else None,
-        reproduce=_reproduce(manifest),
-        script=script,
-        run_as=run_as,
-        again=again,
-    )
-
-
-def failures_of(results: ConfigResults, top: int | None = 5) -> Failures:
-    """How the seeds of these configs failed, with the `top` most frequent wrong patterns."""
-    totals = results.counts.status.sum(axis=0).tolist()
-    seeds_of_pattern: Counter[str] = Counter()
-    for start in range(0, len(results), CONFIGS_AT_ONCE):
-        seeds = results.seeds(np.arange(start, min(start + CONFIGS_AT_ONCE, len(results))))
-        codes, names = seeds.patterns()
-        counts = np.bincount(codes[seeds.status == Status.WRONG_PATTERN], minlength=len(names))
-        seeds_of_pattern.update(dict(zip(names, counts.tolist(), strict=True)))
-    order = sorted((-n, name) for name, n in seeds_of_pattern.items() if n and name)
-    seeds_of_reason: Counter[str] = Counter()
-    examples: dict[str, tuple[str, int]] = {}
-    printed = False
-    for result in results if results.detailed else ():
-        details = result.outcome.details
-        printed = printed or bool(details.output)
-        seeds_of_reason.update(details.failed.values())
-        for seed, reason in details.failed.items():
-            examples.setdefault(reason, (result.key, seed))
-    return Failures(
-        counts=dict(zip(Status, totals, strict=True)),
-        patterns=tuple((name, -negative) for negative, name in order[:top]),
-        reasons=tuple((text, n, *examples[text]) for text, n in seeds_of_reason.most_common()),
-        printed=printed,
-    )
-
-
-def busy_sentence(workers: int, share: float) -> str:
-    """How much of the time in which workers were there they trained."""
-    verb = "was" if workers == 1 else "were"
-    return f"{count(workers, 'worker')} {verb} busy {percent(share)} of the time"
-
-
-def _asked(run: Run) -> tuple[tuple[str, str], ...]:
-    """What was asked for, and the time it took, as rows of a label and a text."""
-    rows = [
-        (label, ", ".join(f"{plain(o['name'])} ({o['direction']})" for o in entry))
-        if name == "objectives"
-        else (label, _entry_text(entry))
-        for name, label in ASKED.items()
-        if (entry := run.manifest.get(name)) is not None
-    ]
-    if (old := run.manifest.get("taken_over")) is not None:
-        from_there = f"{len(old['points'])} of {count(old['configs'], 'configuration')}"
-        proposed = f"{from_there} of {plain(old['source'])}, proposed first"
-        rows.append(("taken over", f"{proposed}; seeds begin at {old['first_seed']:,}"))
-    if seconds := sum(run.evaluations.seconds):  # a published run may have none
-        rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
-        if seeds := int(run.results.counts.n.sum()):
-            rows.append(("time of a seed", f"{duration(seconds / seeds)}, the mean of {seeds:,}"))
-        if (share := busy_share(run.manifest)) is not None:
-            rows.append(("use of workers", busy_sentence(*share)))
-        began, ended = (moment(run.manifest.get(name)) for name in ("started", "finished"))
-        if began is not None and ended is not None and ended > began:
-            rows.append(("from start to end", duration(ended - began)))
-    for label, uncounted, why in (
-        ("made by other versions, not counted", run.set_aside, ""),
-        (
-            "not finished, in no count",
-            run.evaluations.with_error(NOT_FINISHED),
-            ", proven worse meanwhile",
+        audit=audit_of(run),
+        end=End(
+            complete=manifest.get("complete") is not False,
+            stopped=stopped_because(manifest),
+            statement=ending_of(run),
         ),
-    ):
-        if uncounted:
-            seeds, configs = int(uncounted.column("count").sum()), len(uncounted.keys)
-            rows.append((label, f"{number(seeds)} seeds of {number(configs)} configurations{why}"))
-    if void := run.evaluations.void:
-        why_void = Counter(str(line.error).removeprefix(VOID) for line in void)
-        reasons = "; ".join(f"{plain(one)} ({times})" for one, times in why_void.most_common(3))
-        rows.append(
-            ("void, in no count", f"{number(len(void))} seeds could not be tried: {reasons}")
-        )
-    return tuple(rows)
-
-
-def _entry_text(entry: Any) -> str:
-    if isinstance(entry, Mapping):
-        return ", ".join(f"{plain(str(name))} {_entry_text(part)}" for name, part in entry.items())
-    if isinstance(entry, Sequence) and not isinstance(entry, str):
-        return ", ".join(map(_entry_text, entry))
-    return plain(str(entry))
-
-
-def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
-    reasons: dict[str, list[Evaluation]] = {}
-    for evaluation in evaluations.where(evaluations.column("outcome") == 0):
-        if is_failure(evaluation.error):
-            reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
-    rows = [
-        NoOutcome(reason, sum(not e.final for e in failed), sum(e.final for e in failed), failed[0])
-        for reason, failed in reasons.items()
-    ]
-    return tuple(sorted(rows, key=lambda row: (-row.given_up, -row.retried, row.reason)))
-
-
-def _reproduce(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    command = manifest.get("command")
-    entries = {
-        "command": command if command is None or isinstance(command, str) else shlex.join(command),
-        "seed of the search": manifest.get("seed"),
-        "git commit": manifest.get("git_commit"),
-        "versions": manifest.get("versions"),
-    }
-    rows = ((label, _entry_text(one)) for label, one in entries.items() if one is not None)
-    return tuple((label, text) for label, text in rows if text)
+        settings=settings_of(run),
+        commands=commands_of(run),
+    )

@@ -179,7 +179,7 @@ class Nearest:
 def _nearest(run: Run) -> Nearest | None:
     """None where a seed is solved, or no rule judges a number of the seeds."""
     report, score = report_of(run), report_of(run).score
-    rule = None if score is None or report.solved else rule_of(run, score)
+    rule = None if score is None or report.totals.solved else rule_of(run, score)
     if score is None or rule is None:
         return None
     medians = [(score.of(result.outcome)[0], result) for result in run.results[:MOST_ROWS]]
@@ -198,7 +198,7 @@ def _mattered(report: Report) -> list[tuple[ParameterEffect, Known, Known]]:
     intervals do not overlap. Where that is not known of a parameter, none after it is named.
     """
     found = []
-    for effect in report.effects[:MATTERED]:
+    for effect in report.importance.effects[:MATTERED]:
         levels = [
             (one, one.interval or (one.rate, one.rate))  # all have the same rate
             for one in effect.levels
@@ -249,13 +249,13 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
     subset = set(report.tied.members.keys[:most]) if objective is None else set()
 
     def note(key: str, n: int) -> str:
-        if not report.solved:
+        if not report.totals.solved:
             return ""
         if len(subset) > 1 and key in subset:
             return "best subset"
         if n >= report.tied.full:
             return ""
-        return "stopped early" if report.complete else "fewer seeds"
+        return "stopped early" if report.end.complete else "fewer seeds"
 
     score, keys, nothing = report.score, results.keys[:most], [()] * len(low)
     columns = [columns_of(run)[name] for name in report.varied]

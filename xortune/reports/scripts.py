@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -113,19 +114,34 @@ def named_task(manifest: Mapping[str, Any]) -> Task | None:
     return task if manifest.get("task_fingerprint", task.fingerprint) == task.fingerprint else None
 
 
-def scripts_of(run: Run) -> tuple[str | None, str | None, str | None]:
-    """The best config as a PyTorch script, as a user's command, and the command for fresh seeds."""
+@dataclass(frozen=True)
+class Commands:
+    """What trains the best config of a run again.
+
+    Attributes:
+        script: a PyTorch script; None if the config is none of the built-in network.
+        run_as: the user's command; None if the trainer is none.
+        again: the command that tries it with fresh seeds; None in a run without results.
+    """
+
+    script: str | None = None
+    run_as: str | None = None
+    again: str | None = None
+
+
+def commands_of(run: Run) -> Commands:
+    """What trains the best config of a run again."""
     if not run.results:
-        return None, None, None
+        return Commands()
     best = run.results[0]
     seeds, solved = best.outcome.seeds, best.outcome.seeds[best.outcome.solved]
     if (name := task_argument(run)) is not None:
         task, config = named_task(run.manifest), Config.from_point(best.point)
         seed = int((solved if solved.size else seeds)[0])
         script = None if task is None else plain_script(config, task, seed)
-        return script, None, evaluate_command(config, name)
+        return Commands(script, None, evaluate_command(config, name))
     text, space = None, space_of(run)
     if space is not None and (command := space.command) is not None:
         argv = command.template.argv(best.point.as_dict(), int(seeds[0]))
         text = "\n".join(map(plain, shlex.join(argv).split("\n")))  # a value may have lines
-    return None, text, certify_command(run, FRESH_SEEDS)
+    return Commands(None, text, certify_command(run, FRESH_SEEDS))

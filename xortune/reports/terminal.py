@@ -230,12 +230,14 @@ def render_best(run: Run, console: Console) -> None:
         _print_configs(run, report, console)
     if run.certificate is not None:
         render_certificate(run, console)
-    elif report.solved and report.again is not None:
-        here = report.again.replace(" RUN ", f" {shlex.quote(plain(str(run.path)))} ")
+    elif report.totals.solved and report.commands.again is not None:
+        here = report.commands.again.replace(" RUN ", f" {shlex.quote(plain(str(run.path)))} ")
         _print(console, f"  {here}", whole=True)
-    if report.stopped is not None:
-        done = count(report.proposals, "proposal")
-        _print(console, f"Stopped early, after {done}: {report.stopped}; --resume continues it.")
+    if report.end.stopped is not None:
+        done = count(report.totals.proposals, "proposal")
+        _print(
+            console, f"Stopped early, after {done}: {report.end.stopped}; --resume continues it."
+        )
     if (left := left_out(run.manifest)) is not None:
         sentence, command = left
         _print(console, sentence)
@@ -282,7 +284,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         _parameters(points, varied),
         _keys([row.key for row in table.rows], digits),
         bar=_Shown(Column(""), bars, styles),
-        order=[effect.name for effect in report.effects],
+        order=[effect.name for effect in report.importance.effects],
     )
     if (required := required_rate(run)) is not None:
         _print(console, *required.sentences)

@@ -113,7 +113,7 @@ def parameters_of(run: Run) -> tuple[Parameter, ...]:
     space = space_of(run)
     asked = {parameter.name: parameter for parameter in space.parameters} if space else {}
     parameters = []
-    for effect in report_of(run).effects:
+    for effect in report_of(run).importance.effects:
         column = columns_of(run)[effect.name]
         numbers = np.where(np.abs(column.numbers) < HUGE, column.numbers, np.nan)
         finite = numbers[np.isfinite(numbers)]
