@@ -264,3 +264,13 @@ def test_each_room_has_its_row_in_contributing_in_the_order_of_imports():
     house = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| room |")[2]
     rows = house.partition("\n\n")[0].splitlines()[2:]
     assert [re.findall(r"`(\w+)`", row)[0] for row in rows] == list(ROOMS)
+
+
+def test_what_contributing_places_in_a_file_is_there():
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = r"((?:`\w+`(?:, |,? and )?)+)[^`|;.]*,? of `(\w+/\w+\.py)`"
+    placed = [(name, file) for group, file in re.findall(names, text) for name in group.split("`")]
+    known = [(name, file) for name, file in placed if name.isidentifier()]
+    assert len(known) > 20
+    for name, file in known:
+        assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8")), (name, file)

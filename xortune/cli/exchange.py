@@ -134,7 +134,7 @@ def log(
 ) -> None:
     """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
     with cli.exit_on_error("interrupted: the same command logs what is missing", cli.TRACKERS):
-        trackers = cli.trackers_of(tensorboard, mlflow, wandb)
+        trackers = cli.trackers_of(locals())
         configs = xt.log(run, trackers)
         if as_json:
             logs = [{"tracker": one.name, "place": one.place(run)} for one in trackers]

@@ -129,7 +129,7 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **cli.resources(given),
         **{name: given[name] for name in OF_SEARCH},
-        "trackers": cli.trackers_of(given["tensorboard"], given["mlflow"], given["wandb"]),
+        "trackers": cli.trackers_of(given),
         "tags": given["tag"],
         "study": cli.study_of(given["study_storage"], given["study_name"]),
         "check": "seeds" if given["check_seeds"] else not given["no_check"],
@@ -246,10 +246,11 @@ def submit(
         wait: Wait for the end, and exit with the search's code.
         dry_run: Check everything, print the `ray job submit` line, and start nothing.
     """
+    trackers = cli.trackers_of(locals())
     given = cli.arguments(
         locals(),
         *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
-        "tag",
+        *("tag", "trackers"),
     )
     options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name"]
     interrupted = "interrupted: the job goes on; stop it with `ray job stop`"
@@ -266,7 +267,6 @@ def submit(
         shared_study(requested, cli.study_of(study_storage, study_name))
         xt.Ray(timeout=trial_timeout)  # refuses what is no duration
         checked_labels(note, tag)
-        trackers = cli.trackers_of(tensorboard, mlflow, wandb)
         words = cluster.search_words(given, output, tag or (), trackers, resume=resume)
         what = cluster.submission(space, output, words, install=install)
         entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}

@@ -108,7 +108,12 @@ wandb ([PROJECT]): Log each configuration to W&B; to xortune without PROJECT.
 """
 """Options of several commands, in the format that a command's docstring has below `Options:`."""
 
-TRACKERS = ("tensorboard", "mlflow", "wandb")
+TRACKERS: dict[str, Callable[[str], Tracker]] = {
+    "tensorboard": lambda folder: xt.TensorBoard(folder or None),
+    "mlflow": lambda uri: xt.MLflow(uri=uri),
+    "wandb": lambda project: xt.WandB(project) if project else xt.WandB(),
+}
+"""The trackers by their options; the value of an option without one is ""."""
 
 
 class TrackerCommand(TyperCommand):
@@ -123,16 +128,9 @@ class TrackerCommand(TyperCommand):
         return super().parse_args(ctx, given)
 
 
-def trackers_of(tensorboard: str | None, mlflow: str | None, wandb: str | None) -> list[Tracker]:
-    """The trackers that the options name; an option without a value is ""."""
-    found: list[Tracker] = []
-    if tensorboard is not None:
-        found.append(xt.TensorBoard(tensorboard or None))
-    if mlflow is not None:
-        found.append(xt.MLflow(mlflow))
-    if wandb is not None:
-        found.append(xt.WandB(wandb) if wandb else xt.WandB())
-    return found
+def trackers_of(given: Mapping[str, Any]) -> list[Tracker]:
+    """The trackers that the options of a command name, by its `locals()`."""
+    return [make(given[name]) for name, make in TRACKERS.items() if given[name] is not None]
 
 
 RENAMED = {
