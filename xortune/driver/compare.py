@@ -29,7 +29,7 @@ from xortune.comparisons.numbers import (
     measure_of,
     parse_measure,
 )
-from xortune.comparisons.runs import RunComparison, compare_runs
+from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
 from xortune.comparisons.sequential import (
     SequentialComparison,
     SequentialNumbers,
@@ -317,20 +317,31 @@ def compare(  # one step after the other
     if len(outcomes) == len(candidates):
         _refuse_all_crashed(candidates, outcomes)
     looks = earlier_looks(directory, to_train, Look(seeds or FRESH_SEEDS)) if to_train else ()
-    contestants, trained = [], iter(outcomes)
-    for candidate, one in zip(candidates, wanted, strict=True):
-        contestant = candidate.known
-        if one is not None:
-            identity = identity_of(one.trainer.describe())
-            contestant = trained_contestant(candidate, next(trained), identity, looks)
-        assert contestant is not None  # those that lack seeds are trained
-        contestants.append(contestant)
+    contestants = _contestants(candidates, wanted, outcomes, looks)
     if by is None:
         return compare_runs(contestants, alpha=alpha, margin=margin)
     found = [contestant.outcome for contestant in contestants]
     rules = [contestant.rule for contestant in contestants]
     measure = measure_of(by, found, rules, limits or limits_of(candidates))
     return compare_numbers(contestants, measure, alpha=alpha, margin=margin)
+
+
+def _contestants(
+    candidates: Sequence[Candidate],
+    wanted: Sequence[WantedSeeds | None],
+    outcomes: Iterable[Outcome],
+    looks: tuple[str, ...],
+) -> list[Contestant]:
+    """Each candidate with its seeds: those that it had, or the outcome of those trained now."""
+    contestants, trained = [], iter(outcomes)
+    for candidate, config in zip(candidates, wanted, strict=True):
+        contestant = candidate.known
+        if config is not None:
+            identity = identity_of(config.trainer.describe())
+            contestant = trained_contestant(candidate, next(trained), identity, looks)
+        assert contestant is not None  # those that lack seeds are trained
+        contestants.append(contestant)
+    return contestants
 
 
 def _checked_limits(
@@ -739,6 +750,10 @@ class WantedSeeds:
         return fingerprint_of(identity_of(self.trainer.describe()))
 
 
+ConfigOfTrainer: TypeAlias = tuple[str, str]
+"""The fingerprint of a trainer, and the key of a config that it trains."""
+
+
 def train_shared(
     directory: Path,
     wanted: Sequence[WantedSeeds],
@@ -770,43 +785,27 @@ def train_shared(
         if isinstance(config.trainer, NetworkTrainer):
             config.trainer.refuse_beyond_memory(config.point, n)
     seeds = range(COMPARE.start, COMPARE.start + n)
-    trainers = {config.fingerprint: config.trainer for config in wanted}
     configs = {(config.fingerprint, config.point.key): config for config in wanted}
+    trainers = {config.fingerprint: config.trainer for config in wanted}
     journals = {fingerprint: directory / f"trained-{fingerprint}.jsonl" for fingerprint in trainers}
     with held(directory, on_message=on_message):
-        lacking: dict[str, list[SeedsToTrain]] = {fingerprint: [] for fingerprint in trainers}
-        seconds: list[float | None] = []  # of the lacking seeds of each config
-        trained = {
-            fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()
-        }
-        for (fingerprint, key), config in configs.items():
-            lines = trained[fingerprint].of_keys([key]) if fingerprint in trained else ()
-            trained_blocks = [line.block for line in lines if line.final]
-            trained_blocks += [Block(config.point, s, 1) for of, s in void or () if of == key]
-            if parts := tuple(missing_seeds(seeds, trained_blocks)):
-                task = SeedsToTrain(config.point, parts)
-                lacking[fingerprint].append(task)
-                seconds.append(None if config.seconds is None else task.count * config.seconds)
-        known = _sum_known(seconds) if seconds else None
-        sentence = known and estimate_of_seeds("compare", len(seconds), n, known, _slots(pool))
+        lacking = _lacking(configs, journals, seeds, void or ())
+        sentence = _time_of(configs, lacking, n, pool)
         if sentence and on_estimate is not None:
             on_estimate(sentence)
         total = len(configs) * n
         done = total - sum(task.count for tasks in lacking.values() for task in tasks)
         for fingerprint, tasks in lacking.items():
-            if not tasks:
-                continue
-            trainer, fresh = trainers[fingerprint], FreshSeeds(tasks)
+            trainer, place = trainers[fingerprint], journals[fingerprint]
             executor = pool_or_here(trainer, pool)
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
                 if on_seeds is not None:
                     on_seeds((before + news[0], total))
 
-            place = journals[fingerprint]
             with held_journal(place, fingerprint, on_message=on_message) as journal:
                 record = Record(journal, max_void=max_void)
-                batches = Batches(fresh, trainer, record, slots=executor.slots)
+                batches = Batches(FreshSeeds(tasks), trainer, record, slots=executor.slots)
                 run(batches, executor, record, on_news)
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
@@ -822,6 +821,45 @@ def train_shared(
             for result in ConfigResults(read(path))
         }
     return [_restricted(outcomes[c.fingerprint, c.point.key], seeds) for c in wanted]
+
+
+def _lacking(
+    configs: Mapping[ConfigOfTrainer, WantedSeeds],
+    journals: Mapping[str, Path],
+    seeds: range,
+    void: Collection[tuple[str, int]],
+) -> dict[str, list[SeedsToTrain]]:
+    """By the fingerprint of a trainer, the seeds of its configs that its journal lacks.
+
+    A trainer that lacks none is left out. `void` has seeds that are not tried again.
+    """
+    known = {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
+    lacking: dict[str, list[SeedsToTrain]] = {}
+    for (fingerprint, key), config in configs.items():
+        lines = known[fingerprint].of_keys([key]) if fingerprint in known else ()
+        done = [line.block for line in lines if line.final]
+        done += [Block(config.point, seed, 1) for of, seed in void if of == key]
+        if parts := tuple(missing_seeds(seeds, done)):
+            lacking.setdefault(fingerprint, []).append(SeedsToTrain(config.point, parts))
+    return lacking
+
+
+def _time_of(
+    configs: Mapping[ConfigOfTrainer, WantedSeeds],
+    lacking: Mapping[str, Sequence[SeedsToTrain]],
+    n: int,
+    pool: Cluster,
+) -> str | None:
+    """How long the lacking seeds take; None if that is not known, or soon over."""
+    seconds = [
+        None
+        if (each := configs[fingerprint, task.point.key].seconds) is None
+        else task.count * each
+        for fingerprint, tasks in lacking.items()
+        for task in tasks
+    ]
+    known = _sum_known(seconds) if seconds else None
+    return estimate_of_seeds("compare", len(seconds), n, known, _slots(pool)) if known else None
 
 
 def without_void(outcomes: Sequence[Outcome]) -> list[Outcome]:
