@@ -262,6 +262,7 @@ def test_a_dry_run_starts_nothing_and_says_what_would_be(space_file, output, tmp
         ),
         *((["--engine", "fast"], "unknown engine"), (["--output", "held"], "already holds a run")),
         (["--output", "held", "--resume"], "space"),
+        (["--max-void", 7], "--max-void"),
     ],
 )
 def test_a_dry_run_refuses_what_a_search_refuses(space_file, options, word):

@@ -331,6 +331,9 @@ def test_hopeless_seeds_leave_a_stack_and_the_others_go_on_as_before(optimizer):
     stopped = outcome.status == Status.STOPPED
     assert outcome.seeds[stopped].tolist() == sorted(left)
     assert 0 < stopped.sum() < 12
+    reports = {seed: at for seed, (at, _) in reports_of(outcome.details, "accuracy").items()}
+    ends = {seed: left[seed][0] if seed in left else 5 for seed in range(12)}
+    assert reports == {seed: list(range(1, end + 1)) for seed, end in ends.items()}
     np.testing.assert_allclose(
         *(one.details.values["accuracy"][~stopped] for one in (outcome, whole)), rtol=1e-5
     )

@@ -915,65 +915,111 @@ def _train_stacked(
 ) -> list[Outcome | TrainingError]:
     """Train the seeds of all blocks by a `TorchTraining`; a seed that raises fails alone."""
     function, seeds = trainer.source.function(), sum(block.count for block in blocks)
-    ended: dict[int, BaseException] = {}  # by the index of a block, as the dicts below
-    trainings: dict[int, Any] = {}
-    for index, block in enumerate(blocks):
-        try:
-            trainings[index] = Calls(function, trainer.form, block, trainer.limit).state()
-        except BaseException as error:
-            _pass_on(error, trainer.on_raise)
-            ended[index] = error
-    reports = {
-        index: Reports(trainer.limit, many=seeds, block=blocks[index]) for index in trainings
-    }
-    indices = list(trainings)
-    # Of each seed: the seeds that it reported with, and its reports.
-    sampled: list[dict[int, tuple[list[int], SampledReports]]] = [{} for _ in blocks]
-    left: list[dict[int, Left]] = [{} for _ in blocks]  # the seeds that leave their band
+    stacked = [_StackedBlock(trainer, block, function) for block in blocks]
+    going = [one for one in stacked if one.ended is None]
+    for one in going:
+        one.begin(seeds)
 
     def report(group: int, of: Sequence[int], result: Any) -> Collection[int]:
-        index = indices[group]
-        band, every = blocks[index].band, trainings[index].report_every
-        hopeless = set[int]()
-        for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
-            # A seed that reports together with other seeds than before trains again from the start.
-            before = sampled[index].get(seed)
-            if before is None or [one for one in before[0] if one not in left[index]] != list(of):
-                before = sampled[index][seed] = list(of), SampledReports(trainer.on)
-            before[1].add(partial(dict, numbers))
-            at = before[1].count
-            if band is None or band.on not in numbers or not band.is_left(at, numbers[band.on]):
-                continue
-            if not band.is_audited(blocks[index].point.key, seed):
-                left[index][seed] = Left(at, at * every, band.own)
-                hopeless.add(seed)
-        if index not in ended:
-            try:
-                reports[index](result)
-            except (BlockCancelled, SeedTimeout) as error:
-                ended[index] = error
-        if len(ended) == len(blocks):
+        hopeless = going[group].hear(of, result)
+        if all(one.ended is not None for one in stacked):
             raise _AllEnded
         return hopeless
 
-    scores: list[list[Any]] = [[] for _ in indices]
     note = ""
     with suppress(_AllEnded):
-        if indices:
-            groups = [(trainings[index], list(blocks[index].seeds)) for index in indices]
+        if going:
+            groups = [(one.training, list(one.block.seeds)) for one in going]
             run_all: Any = getattr(function, STACKED)
             failures = _FAILURES if trainer.on_raise is None else _FAILURES_HERE
             scores, note = run_all(groups, report, failures=failures)
-    by_block = dict(zip(indices, scores, strict=True))
-    return [
-        _outcome_of(
-            *(trainer, block, by_block.get(index, []), ended.get(index), note),
-            left=left[index],
-            length=getattr(trainings.get(index), "epochs", 0),
-            curves={seed: reports.points for seed, (_, reports) in sampled[index].items()},
-        )
-        for index, block in enumerate(blocks)
-    ]
+            for one, of_block in zip(going, scores, strict=True):
+                one.scores = of_block
+    return [one.outcome(note) for one in stacked]
+
+
+class _StackedBlock:
+    """A block of a stack: what its seeds report, and what becomes of them.
+
+    Attributes:
+        training: the user's object; None if making it raised.
+        ended: what ended all seeds of the block; None while they train.
+        scores: the score of each seed, or what its training raised; fewer if time was over.
+    """
+
+    def __init__(self, trainer: CustomTrainer, block: Block, function: Callable[..., Any]) -> None:
+        self.block, self._trainer, self._function = block, trainer, function
+        self.training: Any = None
+        self.ended: BaseException | None = None
+        self.scores: Sequence[Any] = ()
+        # Of each seed: the seeds that it reported with, and its reports.
+        self._sampled: dict[int, tuple[list[int], SampledReports]] = {}
+        self._left: dict[int, Left] = {}
+        self._reports = _NO_REPORTS
+        try:
+            self.training = Calls(function, trainer.form, block, trainer.limit).state()
+        except BaseException as error:
+            _pass_on(error, trainer.on_raise)
+            self.ended = error
+
+    def begin(self, seeds: int) -> None:
+        """The stack, of so many seeds, begins: the time limit counts from here."""
+        self._reports = Reports(self._trainer.limit, many=seeds, block=self.block)
+
+    def hear(self, of: Sequence[int], result: Any) -> set[int]:
+        """Note what these seeds of the block report; return those that are stopped as hopeless."""
+        left = dict[int, Left]()
+        band, key = self.block.band, self.block.point.key
+        for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
+            reports = self._reports_of(seed, of)
+            reports.add(partial(dict, numbers))
+            at = reports.count
+            if band is None or band.on not in numbers or not band.is_left(at, numbers[band.on]):
+                continue
+            if not band.is_audited(key, seed):
+                left[seed] = Left(at, at * self.training.report_every, band.own)
+        self._left |= left
+        if self.ended is None:
+            try:
+                self._reports(result)
+            except (BlockCancelled, SeedTimeout) as error:
+                self.ended = error
+        return set(left)
+
+    def _reports_of(self, seed: int, of: Sequence[int]) -> SampledReports:
+        """The reports of a seed that reports together with these.
+
+        If others reported with it before, but for those that left, it trains again from the start.
+        """
+        before = self._sampled.get(seed)
+        if before is None or [one for one in before[0] if one not in self._left] != list(of):
+            before = self._sampled[seed] = list(of), SampledReports(self._trainer.on)
+        return before[1]
+
+    def outcome(self, note: str) -> Outcome | TrainingError:
+        """The outcome of the block; `note` says how the stack was trained."""
+        block, trainer = self.block, self._trainer
+        if isinstance(self.ended, BlockCancelled):
+            return Unfinished()
+        results = SeedResults(block, trainer.on)
+        results.note, results.length = note, getattr(self.training, "epochs", 0)
+        if self.ended is not None:
+            results.add(crashed(_reason(self.ended), block.count), _shown(self.ended), block.count)
+            return results.outcome()
+        for seed, score in zip(block.seeds, self.scores, strict=False):
+            if seed in self._sampled:
+                results.add_reports(self._sampled[seed][1].points)
+            if isinstance(score, Hopeless):
+                results.add_stopped(self._left[seed])
+            elif isinstance(score, BaseException):
+                _states.pop((self._function, block.point.key), None)  # it may be half-changed
+                _pass_on(score, trainer.on_raise)
+                results.add(crashed(_reason(score)), _shown(score))
+            else:
+                results.add(judged(score, trainer.success))
+        if results.n < block.count:
+            return OutOfTime(results.outcome() if results.n else None)
+        return results.outcome()
 
 
 def _numbers_of_each(result: Any, n: int) -> list[dict[str, float]]:
@@ -983,45 +1029,6 @@ def _numbers_of_each(result: Any, n: int) -> list[dict[str, float]]:
             return [dict(reported_numbers(result))]
     arrays = reported_arrays(result, n)
     return [{name: float(array[at]) for name, array in arrays.items()} for at in range(n)]
-
-
-def _outcome_of(
-    trainer: CustomTrainer,
-    block: Block,
-    scores: Sequence[Any],
-    ended: BaseException | None,
-    note: str,
-    *,
-    left: Mapping[int, Left],
-    length: int,
-    curves: Mapping[int, Points],
-) -> Outcome | TrainingError:
-    """The outcome of a block in a stack.
-
-    `scores` has the score of each seed, or what its training raised; fewer if time was over.
-    `ended` is what ended all seeds of the block.
-    """
-    if isinstance(ended, BlockCancelled):
-        return Unfinished()
-    results = SeedResults(block, trainer.on)
-    results.note, results.length = note, length
-    if ended is not None:
-        results.add(crashed(_reason(ended), block.count), _shown(ended), block.count)
-        return results.outcome()
-    for seed, score in zip(block.seeds, scores, strict=False):
-        results.add_reports(curves.get(seed, []))
-        if isinstance(score, Hopeless):
-            results.add_stopped(left[seed])
-        elif isinstance(score, BaseException):
-            # The object may be half-changed.
-            _states.pop((trainer.source.function(), block.point.key), None)
-            _pass_on(score, trainer.on_raise)
-            results.add(crashed(_reason(score)), _shown(score))
-        else:
-            results.add(judged(score, trainer.success))
-    if results.n < block.count:
-        return OutOfTime(results.outcome() if results.n else None)
-    return results.outcome()
 
 
 def _add_results(
