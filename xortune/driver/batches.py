@@ -11,6 +11,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heappop, heappush
 from itertools import islice, pairwise
 from typing import Literal, Protocol
@@ -842,40 +843,43 @@ class Batches:
         worker: str = "",
     ) -> None:
         """Record a result. Plan another attempt for a block without an outcome, or give it up."""
-        block, failed = job.block, isinstance(result, TrainingError)
-        if isinstance(result, Void):
-            line = Evaluation(job.proposal, block, None, str(result), False, seconds, worker)
-            self._tell(job, replace(line, purpose=job.purpose, decision=job.noted))
-            return
-        if block.band is not None and not isinstance(result, TrainingError):
-            result = _judged(block, block.band, result)
-        if isinstance(result, OutOfTime) or (failed and not self._decider.wants(job)):
-            if isinstance(result, Unfinished) and (outcome := result.outcome) is not None:
-                first = block.part(block.first, outcome.n)
-                self._settle(replace(job, block=first), outcome, seconds, worker)
-                block = block.part(block.first + outcome.n, block.count - outcome.n)
-                job = replace(job, block=block)
-            if isinstance(result, OutOfTime):  # a worker's clock may be ahead of the driver's
-                self._waiting.appendleft((job,))
-            else:
-                line = Evaluation(job.proposal, block, None, NOT_FINISHED, False, 0.0, worker)
-                self._tell(job, replace(line, decision=job.noted))
-            return
-        final = not failed or job.attempt >= self._attempts
-        line = Evaluation(
-            job.proposal,
-            block,
-            None if isinstance(result, TrainingError) else result,
-            str(result) if failed else None,
-            final,
-            seconds,
-            worker,
+        line = partial(
+            Evaluation,
+            *(job.proposal, job.block),
+            seconds=seconds,
+            worker=worker,
             purpose=job.purpose,
             decision=job.noted,
         )
-        self._tell(job, line)
-        if not final:
-            self._retries.append(replace(job, attempt=job.attempt + 1))
+        if isinstance(result, Void):
+            self._tell(job, line(outcome=None, error=str(result), final=False))
+        elif not isinstance(result, TrainingError):
+            band = job.block.band
+            outcome = result if band is None else _judged(job.block, band, result)
+            self._tell(job, line(outcome=outcome, error=None, final=True))
+        elif isinstance(result, OutOfTime) or not self._decider.wants(job):
+            self._settle_unfinished(job, result, seconds, worker)
+        else:
+            final = job.attempt >= self._attempts
+            self._tell(job, line(outcome=None, error=str(result), final=final))
+            if not final:
+                self._retries.append(replace(job, attempt=job.attempt + 1))
+
+    def _settle_unfinished(
+        self, job: Job, result: TrainingError, seconds: float, worker: str
+    ) -> None:
+        """Record the seeds that finished; the others wait, or are dropped if nobody wants them."""
+        if isinstance(result, Unfinished) and (outcome := result.outcome) is not None:
+            block = job.block
+            first = replace(job, block=block.part(block.first, outcome.n))
+            self._settle(first, outcome, seconds, worker)
+            rest = block.part(block.first + outcome.n, block.count - outcome.n)
+            job = replace(job, block=rest)
+        if isinstance(result, OutOfTime):  # a worker's clock may be ahead of the driver's
+            self._waiting.appendleft((job,))
+            return
+        line = Evaluation(job.proposal, job.block, None, NOT_FINISHED, False, 0.0, worker)
+        self._tell(job, replace(line, decision=job.noted))
 
     def _give_up(self, job: Job, reason: TrainingError) -> None:
         """Record a job that nobody tries again."""
