@@ -175,7 +175,7 @@ class _WhoTrains:
 
 @dataclass(frozen=True)
 class _Checked:
-    """A search that may begin.
+    """A search that may begin: nothing of it is refused any more, and nothing was written.
 
     Attributes:
         goes_on: whether it continues a run.
@@ -438,17 +438,18 @@ def _call_first(checked: _Checked, voice: Voice) -> Check | None:
     space, is_new = asked.space, not (asked.dry_run or checked.goes_on)
     processes = 0 if checked.who.here or cluster.is_ray else slots_to_come(cluster)
     points: Sequence[Point] = ()
-    # Workers of Ray may train on a GPU, and so otherwise than this process.
+    # The seed of a new search counts, unless Ray's workers train, maybe on a GPU and so otherwise
+    # than this process, or others take part in what is proposed.
     if is_new and asked.shared is None and not cluster.is_ray:
         most = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
         points = session.first_proposals(space, trainer, most)
-    twice_below = 0.0 if asked.dry_run else LONG_SEED
+    twice_up_to = 0.0 if asked.dry_run else LONG_SEED  # seconds of a seed that trains twice
     found = check_by_training(
         *(space, trainer, points),
         counts=bool(points),
         most=cluster.trial_timeout,
         processes=processes,
-        longest=math.inf if asked.check == "seeds" else twice_below,
+        longest=math.inf if asked.check == "seeds" else twice_up_to,
         later=is_new,
         begins_early=bool(points) and space.search.time_budget is None,
     )
@@ -658,6 +659,7 @@ def _requested_directory(asked: _Asked) -> Path:
 
 
 def _holds(path: Path) -> bool:
+    """Whether a directory, or the store behind it, has a line of a run's journal."""
     return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
 
 
