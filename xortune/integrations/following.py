@@ -123,7 +123,9 @@ def _logs(
         epochs = max((e.outcome.epochs for e in evaluations if e.outcome is not None), default=0)
         parts: Any = (e.outcome or Outcome.crashed(e.block.seeds, epochs) for e in evaluations)
         outcomes += accumulate(parts, Outcome.merge)  # all seeds after each block
-        times += [began if evaluation.at is None else evaluation.at for evaluation in evaluations]
+        times += [
+            began if evaluation.at is None else int(evaluation.at) for evaluation in evaluations
+        ]
         configs.append((evaluations[0].block.point, len(evaluations)))
     columns = counted(Counts.of(outcomes))
     columns |= statistics(outcomes, columns)

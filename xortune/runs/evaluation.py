@@ -321,8 +321,9 @@ class Evaluation:
         purpose: why a certificate trained it; None for the search.
         fingerprint: of what trained it (engine, versions, task); the run's manifest holds the
             details. Each line of a search has one.
-        at: when the line was written, in whole seconds since 1970 by the driver's clock. No table
-            or count depends on it.
+        at: when the line was written, in seconds since 1970 by the driver's clock, to a
+            millisecond; journals of earlier versions have whole seconds. No table or count
+            depends on it.
         decision: number of the decision that asked for the block. A resumed race takes decisions
             from the journal; None: it makes this one again.
     """
@@ -336,7 +337,7 @@ class Evaluation:
     worker: str
     purpose: Purpose | None = None
     fingerprint: str | None = None
-    at: int | None = None
+    at: float | None = None
     decision: int | None = None
 
 
@@ -358,7 +359,7 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
     return EncodedOutcome(seeds.solved, block.count, epochs, data, outcome.details)
 
 
-def encode(evaluation: Evaluation, written: tuple[str, int] | None = None) -> str:
+def encode(evaluation: Evaluation, written: tuple[str, float] | None = None) -> str:
     """One JSON line, without the newline; `written` replaces its `fingerprint` and `at`."""
     block, outcome = evaluation.block, evaluation.outcome
     _check_outcome(outcome is not None, evaluation.error, final=evaluation.final)
@@ -420,7 +421,7 @@ _Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MAX
 _Reason: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_REASON)]
 _Seeds: TypeAlias = Annotated[list[int], Field(min_length=1)]
 _Failed: TypeAlias = Annotated[dict[_Reason, _Seeds], Field(min_length=1)]
-_Time: TypeAlias = Annotated[int, Field(ge=0, le=MAX_TIME)]
+_Time: TypeAlias = Annotated[float, Field(ge=0, le=MAX_TIME, allow_inf_nan=False)]
 _Digest: TypeAlias = Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")]
 
 
@@ -720,7 +721,7 @@ COLUMNS = {
     "worker": "int32",
     "final": "bool",
     "outcome": "bool",
-    "at": "int64",
+    "at": "float64",
     "fingerprint": "int32",
     "width": "int32",
     "epochs_solved": "int64",
@@ -790,7 +791,7 @@ class JournalLines:
                 "worker": self._code(fields.worker),
                 "final": fields.final,
                 "outcome": seeds is not None,
-                "at": _or_none(fields.at),
+                "at": -1.0 if fields.at is None else fields.at,
                 "fingerprint": -1 if fields.made is None else self._code(fields.made),
                 "width": 0 if seeds is None else seeds.width,
             }
@@ -889,7 +890,7 @@ class JournalLines:
         def whole(name: str) -> int:
             return int(self.column(name)[line])
 
-        fingerprint = number("fingerprint")
+        fingerprint, at = number("fingerprint"), float(self.column("at")[line])
         return Evaluation(
             proposal=whole("proposal"),
             block=Block(self.point(whole("config")), whole("first"), whole("count")),
@@ -900,7 +901,7 @@ class JournalLines:
             worker=self.names[whole("worker")],
             purpose=self.purposes.get(line),
             fingerprint=None if fingerprint is None else self.names[fingerprint],
-            at=number("at"),
+            at=None if at < 0 else at,
             decision=number("decision"),
         )
 
@@ -1012,8 +1013,13 @@ class Evaluations(Sequence[Evaluation]):
         return self.where(chosen), self.where(~chosen)
 
     def column(self, name: str) -> NDArray[np.int64]:
-        """int64, shape (E,): one of `COLUMNS`, but for seconds."""
+        """int64, shape (E,): one of `COLUMNS`, but for seconds and `at`."""
         return self.lines.column(name)[self.places].astype(np.int64)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Shape (E,): when each line was written, in seconds since 1970; -1 if it is not known."""
+        return self.lines.column("at")[self.places].astype(np.float64)
 
     def where(self, chosen: NDArray[np.bool_]) -> Evaluations:
         """The lines where `chosen` (shape (E,)) is true."""

@@ -257,7 +257,7 @@ class Journal:
         if self._lock is not None and time.monotonic() - self._held_at > HELD_SECONDS:
             self._lock.check()
             self._held_at = time.monotonic()
-        now = min(max(int(time.time()), 0), MAX_TIME)  # clocks can be wrong
+        now = min(max(round(time.time(), 3), 0.0), float(MAX_TIME))  # clocks can be wrong
         written = None if self._fingerprint is None else (self._fingerprint, now)
         line = encode(evaluation, written).encode("ascii") + b"\n"
         with self._writing:

@@ -176,7 +176,7 @@ RECENT_LINES = 10_000
 
 
 def _rate(
-    times: NDArray[np.int64], counts: NDArray[np.int64], now: float, since: float | None
+    times: NDArray[np.float64], counts: NDArray[np.int64], now: float, since: float | None
 ) -> float | None:
     """Recent seeds per second, from the times and counts of lines; None without any.
 
@@ -252,7 +252,7 @@ def _pace(run: Run, final: Evaluations) -> Pace | None:
     noted = last_search(run.manifest)
     if (workers := noted.get("workers")) is None:
         return None
-    at = final.column("at")
+    at = final.times
     mine = np.flatnonzero(at >= (moment(noted.get("started")) or 0))
     seeds = int(final.column("count")[mine].sum())
     if not seeds:
@@ -628,7 +628,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     pace = _pace(run, final)
     if state == "running":
         since = moment(sessions_of(manifest)[-1].get("started")) or started
-        recent = _rate(final.column("at"), final.column("count"), now, since)
+        recent = _rate(final.times, final.column("count"), now, since)
         speed = recent or (pace.rate if pace is not None else None) or overall
         if speed and expected is not None:
             least, most = (max(n - seeds, 0) / speed for n in expected)
