@@ -59,7 +59,8 @@ FAMILY = (0.0004, 0.0021, 0.0038, 0.012, 0.021, 0.034, 0.041, 0.048, 0.22, 0.61)
 RACED = (0.62, 0.14, 0.9, 0.3, 0.78, 0.54, 0.99, 0.06, 0.38, 0.86, 0.22, 0.7, 0.94, 0.46)
 """True rates of the configurations of a race, in the order in which they are proposed."""
 
-INK, A, B, C, GREY = "#1f2328", COLOURS["a"], COLOURS["b"], COLOURS["c"], COLOURS["muted"]
+INK, GREY = "#1f2328", COLOURS["neutral"]
+A, B, C = COLOURS["other"], COLOURS["failed"], COLOURS["proven"]
 
 
 def wilson_misses(rate: float) -> Missed:

@@ -166,6 +166,11 @@ class ConfigTable:
         """Whether a config was proposed more than once."""
         return any(row.trials != 1 for row in self.rows)
 
+    @cached_property
+    def noted(self) -> bool:
+        """Whether any config has a note."""
+        return any(row.note for row in self.rows)
+
     def columns(self, rows: Sequence[ConfigRow]) -> list[Column]:
         """A column for each parameter, numeric if all its values in these rows are numbers."""
         return [

@@ -36,7 +36,17 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
-from xortune.reports.drawing.model import Axis, Cells, Layer, Lines, Panel, Plot, Rule, Series
+from xortune.reports.drawing.model import (
+    COLOURS,
+    Axis,
+    Cells,
+    Layer,
+    Lines,
+    Panel,
+    Plot,
+    Rule,
+    Series,
+)
 from xortune.reports.drawing.plotly import plotly_json
 from xortune.reports.scripts import FRESH_SEED, FRESH_SEEDS
 
@@ -74,7 +84,7 @@ def assembled(
     `allowed` are further directives of the policy, each with `; ` after it. The other values are
     those of page.html.jinja; a `live` page follows a run.
     """
-    first, style = asset("assets/theme.js"), asset("assets/page.css")
+    first, style = asset("assets/theme.js"), colours() + asset("assets/page.css")
     scripts = [asset(name) for name in names]
     hashes = " ".join(map(policy_hash, [first, *scripts]))
     policy = (
@@ -232,6 +242,12 @@ def asset(name: str) -> str:
     return files("xortune.reports").joinpath("html", name).read_text(encoding="utf-8").strip()
 
 
+def colours() -> str:
+    """The style that gives each colour of the figures its name, for the style of the page."""
+    named = "".join(f"--{role.replace('_', '-')}:{colour};" for role, colour in COLOURS.items())
+    return f":root{{{named}}}\n"
+
+
 @cache
 def policy_hash(text: str) -> str:
     """The source expression that allows this text in a Content-Security-Policy."""
@@ -302,6 +318,7 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
         and ("epochs_to_solve" if table.measure == EPOCHS else "objective"),
         "scores": [*table.scores],
         "repeated": table.repeated,
+        "noted": table.noted,
         "names": [literal(name) for name in table.parameters],
         "fixed": [[literal(name), literal(given)] for name, given in table.fixed],
     }

@@ -86,7 +86,7 @@ SECTION_OF = {
     "contour": "folded",
     "parallel-coordinate": "folded",
     "success-by-epoch": "epochs",
-    "scores": "numbers",
+    "scores": "folded",
     "strips": "numbers",
     "learning-curves": "curves",
     "failures": "failures",

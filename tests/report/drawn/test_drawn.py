@@ -28,7 +28,7 @@ from xortune.reports.drawing.matplotlib import matplotlib_axes, pdf, png, shown,
 from xortune.reports.drawing.model import COLOURS, Axis, Cells, Mark, Panel, Rule, Series
 from xortune.reports.drawing.plotly import GREY, plotly_figure, plotly_json
 from xortune.reports.figures.comparisons import profile
-from xortune.reports.page import Link, asset, data_tables
+from xortune.reports.page import Link, asset, colours, data_tables
 
 GOLDEN = Path(__file__).with_name("golden.json")
 HOSTILE = (
@@ -75,7 +75,7 @@ RANKED_PANEL = panel(
     Rule("x", 0.95, HOSTILE[2]),
 )
 LRS = (0.001, 0.1, 10)
-DASHED = Series("", marks((0.001, 10), (0.25, 0.75)), "line", role="muted", dashed=True)
+DASHED = Series("", marks((0.001, 10), (0.25, 0.75)), "line", role="neutral", dashed=True)
 BY_LR = panel(
     Axis("lr", "log"),
     RATE,
@@ -102,7 +102,7 @@ LYING = panel(
     Axis("seeds", whole=True),
     named("one", "two"),
     Series("wrong", WRONG, "bars", role="b"),
-    Series("diverged", DIVERGED, "bars", role="muted"),
+    Series("diverged", DIVERGED, "bars", role="neutral"),
 )
 STANDING = panel(
     named("8", "32", "128", title="seeds each"),
@@ -131,7 +131,7 @@ THREE = model.Lines(
     keys=("k1", "k2", "k3"),
 )
 ENDS = (Mark(0, 0, text="<b>$low$"), Mark(1, 1, text="a name much longer than that"))
-WRITTEN = Series("", ENDS, role="muted", marker="ring", written=True)
+WRITTEN = Series("", ENDS, role="neutral", marker="ring", written=True)
 PARALLEL = panel(named("lr", "units", "rate"), Axis("", limits=(0.0, 1.0)), THREE, WRITTEN)
 PLOTS = (
     RANKING := of("ranking", RANKED_PANEL),
@@ -400,14 +400,27 @@ def along(scale):
 @pytest.mark.parametrize("ground", ["#ffffff", "#15181c"])
 def test_every_mark_is_seen(ground):
     assert ground in asset("assets/page.css"), "the grounds of the page"
-    assert set(COLOURS) == set(get_args(model.Role))
+    names = {name for part in get_args(model.Role) for name in get_args(part)}
+    assert set(COLOURS) == names
+    assert f"--best:{COLOURS['best']};" in colours(), "a page names the same"
     for colour in (*COLOURS.values(), *along("lines"), GREY):
         assert contrast(colour, ground) >= 3, colour
 
 
+TOGETHER = (
+    "abcdef",
+    ("failed", "pattern", "neutral", "all_zero", "all_one", "diverged", "crashed", "stopped"),
+    ("other", "solved", "stopped", "best", "proven", "refuted", "failed", "neutral"),
+    ("neutral", "other", "void"),
+)
+"""What one figure shows: chosen configurations; how seeds failed; why a configuration got no more
+seeds, and what is proven of it; what a worker did."""
+
+
 @pytest.mark.parametrize("vision", VISION)
 def test_roles_are_told_apart_and_a_higher_rate_is_lighter(vision):
-    pairs = [*combinations("abcdef", 2), ("a", "best"), ("b", "best"), ("a", "muted")]
+    pairs = {pair for shown in TOGETHER for pair in combinations(shown, 2)}
+    pairs |= {("a", "best"), ("b", "best"), ("best", "crashed")}
     for one, other in pairs:
         seen = lab(COLOURS[one], vision) - lab(COLOURS[other], vision)
         assert np.linalg.norm(seen) > 10, (one, other)

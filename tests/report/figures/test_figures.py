@@ -178,7 +178,7 @@ def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
                 assert re.search(r"\d+ %", plot.note), f"{name}: no confidence"
                 assert re.search(r"(?i)\b(bars?|bands?|line)\b", plot.note), name
             # A cloud of points, each of them a config or a seed, has no intervals.
-            cloud = layer.role in {"muted", "best"} or name in (
+            cloud = layer.role in {"neutral", "best"} or name in (
                 "history",
                 "same-seeds",
                 "number-strips",
@@ -789,7 +789,7 @@ def test_failed_seeds_in_common_are_counted_beside_chance(tmp_path):
     failed_, solved_ = series(plot, label="failed"), series(plot, label="solved")
     assert plot.panels[0].x.categories == ("0", "1", "2", "3")
     assert [len(one.marks) for one in (*failed_, *solved_)] == [12]
-    assert plot.title.endswith("two configurations share 4 on average, by chance 1")
+    assert plot.title.endswith("two configurations have 4 in common on average, 1 by chance")
     assert same_seeds(write_run(tmp_path / "none", alike(0))) is None, "all fail"
     assert same_seeds(write_run(tmp_path / "one", alike(7, 1))) is None, "no pair"
 
@@ -803,3 +803,20 @@ def test_a_worker_is_drawn_where_it_trained(tmp_path):
     assert bars == {first: [(0, 20), (0, 40)], more: [(60, 100), (70, 80)]}
     assert plot.panels[0].y.categories == ("host:1 · 80.0 %", "host:2 · 30.0 %")
     assert timeline(write_run(tmp_path / "untimed", alike(8))) is None
+
+
+def test_a_run_of_milliseconds_has_a_timeline_and_an_old_journal_is_read(tmp_path):
+    run = figure_runs.two_workers(tmp_path / "r")
+    journal = run.path / "evaluations.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [line["at"] for line in lines] == [1020, 1040, 1040, 1080, 1100], "whole seconds"
+    for line in lines:
+        line["at"], line["seconds"] = line["at"] / 1000, line["seconds"] / 1000
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    bars = series(timeline(load_run(run.path)), label="first seeds of a configuration")
+    places = sorted(mark.x_ends for one in bars for mark in one.marks)
+    assert places == [pytest.approx((0, 0.02)), pytest.approx((0, 0.04))]
+    for line in lines:
+        line["at"] = 1
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert timeline(load_run(run.path)) is None, "shorter than what an old journal notes"

@@ -14,6 +14,7 @@ from xortune.core.formats import number, plain
 from xortune.reports.drawing.model import (
     COLOURS,
     LABEL,
+    MANY_MARKS,
     SCALES,
     Axis,
     Cells,
@@ -260,15 +261,16 @@ def _set_axis(axes: Axes, axis: Axis, along: str) -> None:
 
 def _points(axes: Axes, series: Series, order: float) -> None:
     colour, ring = COLOURS[series.role], series.marker == "ring"
+    many = len(series.marks) > MANY_MARKS
     axes.scatter(
         [mark.x for mark in series.marks],
         [mark.y for mark in series.marks],
-        s=28,
+        s=14 if many else 28,
         marker=MARKERS[series.marker],
         color=axes.get_facecolor() if ring else colour,
         edgecolors=colour if ring else axes.get_facecolor(),
         linewidths=1 if ring else 0.3,
-        alpha=0.6 if series.role == "muted" and not series.written else None,
+        alpha=(0.45 if many else 0.6) if series.role == "neutral" and not series.written else None,
         zorder=order + 0.005,
         **_label(series),
     )
@@ -369,14 +371,17 @@ def _rule(axes: Axes, rule: Rule, order: float) -> None:
         look: dict[str, Any] = {"color": "#808080", "alpha": 0.18, "linewidth": 0, "zorder": 0.4}
         shade(rule.at, rule.to, **look, **_label(rule))
         return
-    draw = axes.axvline if upright else axes.axhline
-    draw(rule.at, color=COLOURS["muted"], linestyle=":", linewidth=1, zorder=order)
+    line: dict[str, Any] = {"color": COLOURS["neutral"], "linestyle": ":", "linewidth": 1}
+    if not upright:
+        axes.axhline(rule.at, zorder=order, **line, **_label(rule))
+        return
+    axes.axvline(rule.at, zorder=order, **line)
     if rule.label:
         axes.annotate(
             shown(shortened(rule.label, LABEL)),
-            (rule.at, 1.01) if upright else (0.99, rule.at),
-            xycoords=("data", "axes fraction") if upright else ("axes fraction", "data"),
-            ha="center" if upright else "right",
+            (rule.at, 1.01),
+            xycoords=("data", "axes fraction"),
+            ha="center",
             va="bottom",
             color=GREY,
             fontsize=8,

@@ -15,21 +15,43 @@ from xortune.core.formats import plain
 Floats = tuple[float, ...]
 Ends = tuple[float, float]
 
-Role = Literal["a", "b", "c", "d", "e", "f", "best", "muted"]
+Meaning = Literal[
+    "best", "other", "neutral", "solved", "failed", "proven", "refuted", "crashed", "stopped",
+    "void", "pattern", "all_zero", "all_one", "diverged",
+]  # fmt: skip
+Place = Literal["a", "b", "c", "d", "e", "f"]
+Role = Meaning | Place
 
-# Okabe and Ito's colours (Color Universal Design, 2008), each changed until its contrast is 3 to 1
-# on a light and on a dark background (WCAG 2.2, 1.4.11), and as distinct from the others as this
-# allows, also with each kind of colour blindness.
+# Each has a contrast of 3 to 1 on the light and on the dark page (WCAG 2.2, 1.4.11). Those that one
+# figure shows are as distinct as this allows, also with each kind of colour blindness.
 COLOURS: Mapping[Role, str] = {
+    # One meaning has one colour in all figures, and in the tables of pages.
+    "best": "#9724eb",  # the first configuration
+    "other": "#0072b2",  # what was measured in the search
+    "neutral": "#767676",  # the ground on which others stand out; nothing is known
+    "solved": "#489ac7",
+    "failed": "#ee4a10",
+    "proven": "#049145",  # on fresh seeds, or by a bound
+    "refuted": "#e00038",
+    "crashed": "#8a5c2e",
+    "stopped": "#ad932e",
+    "void": "#6e6935",  # without an outcome
+    # How a seed failed: another frequent wrong pattern, and three more.
+    "pattern": "#1299a5",
+    "all_zero": "#8d6cef",
+    "all_one": "#ff47a3",
+    "diverged": "#b927b9",
+    # Lines of several things of one sort, by their place. Okabe and Ito's colours (Color Universal
+    # Design, 2008), changed for the contrast.
     "a": "#0072b2",
     "b": "#ee4a10",
     "c": "#049145",
     "d": "#bd6497",
     "e": "#ad932e",
     "f": "#489ac7",
-    "best": "#9724eb",
-    "muted": "#767676",
 }
+
+MANY_MARKS = 150  # of one series: they are drawn smaller and fainter, or they would be a slab
 
 Scale = Literal["rate", "difference", "class", "lines"]
 
@@ -116,7 +138,7 @@ class Series:
     label: str
     marks: tuple[Mark, ...]
     kind: Literal["points", "line", "steps", "bars"] = "points"
-    role: Role = "a"
+    role: Role = "other"
     marker: Literal["dot", "ring", "diamond"] = "dot"
     dashed: bool = False
     written: bool = False
@@ -170,7 +192,7 @@ class Rule:
     """A thin line across the panel at one value of an axis, or a shaded range.
 
     Attributes:
-        label: beside a line, or in the legend for a range; may be empty.
+        label: above an upright line, in the legend for another one or for a range; may be empty.
         to: the end of the range; None for a line.
     """
 
@@ -257,9 +279,9 @@ def shortened(label: str, most: int) -> str:
     return f"{label[: kept - kept // 2]}…{label[len(label) - kept // 2 :]}"
 
 
-def label_lines(label: str) -> list[str]:
-    """The label of a row on at most two lines."""
-    return wrapped(shortened(label, 2 * LABEL - 8), LABEL) or [""]
+def label_lines(label: str, width: int = LABEL) -> list[str]:
+    """The label of a row, on at most two lines of `LABEL` characters."""
+    return wrapped(shortened(label, 2 * LABEL - 8), width) or [""]
 
 
 def wrapped(text: str, width: int) -> list[str]:

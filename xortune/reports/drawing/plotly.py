@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xortune.reports.drawing.model import (
     COLOURS,
     LABEL,
+    MANY_MARKS,
     SCALES,
     Axis,
     Cells,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-GREY = "#767676"
+GREY = COLOURS["neutral"]
 GRID, SHADE = "rgba(128,128,128,0.22)", "rgba(128,128,128,0.18)"  # on a light or dark background
 HOLLOW = "rgba(128,128,128,0.2)"
 SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
@@ -51,6 +52,7 @@ GAP = 0.08  # between two panels, as a share of the width
 # On a telephone labels stand above their rows: pixels that a row then needs beside their lines; the
 # share of a row that its bar leaves free; how far a label is above the middle, as a share of a row.
 BELOW, NARROW_GAP, RAISED = 34, 0.6, 0.2
+NARROW_LABEL = 48  # characters of a line of such a label
 CELLS = 190  # pixels: the least height of a matrix, beside which its scale has a title
 RULE = 16  # pixels: the height of the label of an upright line, above its panel
 NARROW_AXES = 3  # parallel axes for which a telephone has room
@@ -145,7 +147,7 @@ def _placed(plot: Plot, columns: int, *, narrow: bool = False) -> Json:
                 raised = RAISED * _row(panel, narrow=True) + 4
                 annotations += [
                     {
-                        "text": "<br>".join(map(escaped, label_lines(label))),
+                        "text": "<br>".join(map(escaped, label_lines(label, NARROW_LABEL))),
                         "xref": f"{x} domain",
                         "yref": y,
                         "x": 0,
@@ -263,15 +265,21 @@ def _traces(layer: Series | Lines | Cells) -> list[Json]:
 
 def _points(series: Series) -> Json:
     colour, ring = COLOURS[series.role], series.marker == "ring"
+    many = len(series.marks) > MANY_MARKS
     trace = _scatter(series) | {
         "mode": "markers",
         "cliponaxis": False,
         "marker": {
             "symbol": SYMBOLS[series.marker],
-            "size": 7,
+            "size": 5 if many else 7,
             "color": HOLLOW if ring else colour,
-            "line": {"color": colour if ring else "#ffffff", "width": 2 if ring else 0.5},
-            "opacity": 0.6 if series.role == "muted" and not series.written else 1,
+            "line": {
+                "color": colour if ring else "#ffffff",
+                "width": (1 if many else 2) if ring else 0.5,
+            },
+            "opacity": (0.45 if many else 0.6)
+            if series.role == "neutral" and not series.written
+            else 1,
         },
     }
     for name, bars in (
@@ -396,9 +404,8 @@ def _rule(rule: Rule, x: str, y: str) -> Json:
         look = {"type": "rect", "fillcolor": SHADE, "line": {"width": 0}, "layer": "below"}
         return place | look | named
     drawn = place | {"type": "line", "line": {"color": GREY, "width": 1, "dash": "dot"}}
-    if rule.label and rule.axis == "y":
-        text = escaped(shortened(rule.label, LABEL))
-        drawn["label"] = {"text": text, "textposition": "end", "font": {"size": 11}}
+    if rule.label and rule.axis == "y":  # beside it there may be marks
+        drawn |= {"name": _entry(rule.label), "showlegend": True}
     return drawn
 
 
@@ -508,7 +515,8 @@ def _height(panel: Panel, *, narrow: bool = False) -> float:
 
 def _row(panel: Panel, *, narrow: bool) -> float:
     """The height of a row with a label."""
-    lines = max(len(label_lines(label)) for label in panel.y.categories)
+    width = NARROW_LABEL if narrow else LABEL
+    lines = max(len(label_lines(label, width)) for label in panel.y.categories)
     return LINE * lines + (BELOW if narrow else AROUND)
 
 

@@ -99,7 +99,7 @@ def wins(comparison: RunComparison) -> Plot:
 def _by_difference(marks: Sequence[tuple[bool, Mark]], label: str) -> list[Series]:
     """Marks of tests with a difference (True), drawn over those without."""
     apart, alike = (tuple(m for differs, m in marks if differs is at) for at in (True, False))
-    series = Series("not told apart", alike, role="muted", marker="ring"), Series(label, apart)
+    series = Series("not told apart", alike, role="neutral", marker="ring"), Series(label, apart)
     return [one for one in series if one.marks]
 
 

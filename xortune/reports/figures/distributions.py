@@ -111,7 +111,7 @@ def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
     alike = comparable(run)
     best, median = results[0], results[int(alike[(len(alike) - 1) // 2])]
     by_key: dict[str, tuple[str, ConfigResult, Role]] = {best.key: ("best", best, "best")}
-    by_key.setdefault(median.key, ("median", median, "muted"))
+    by_key.setdefault(median.key, ("median", median, "neutral"))
     for result, role in zip(chosen, CHOSEN, strict=False):
         by_key.setdefault(result.key, ("", result, role))
     shown = [
@@ -119,7 +119,7 @@ def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
         for what, r, role in by_key.values()
     ]
     if certified := certified_outcome(run, run.certificate, best.key):
-        fresh = replace(shown[0], what="best on fresh seeds", outcome=certified[1], role="b")
+        fresh = replace(shown[0], what="best on fresh seeds", outcome=certified[1], role="proven")
         shown.insert(1, fresh)
     return shown
 
@@ -280,7 +280,7 @@ def strips(run: Run) -> Plot | None:
                 categories=listed(run, [r for r, _ in known], solved),
             ),
             (
-                Series("a seed", tuple(dots), role="muted"),
+                Series("a seed", tuple(dots), role="neutral"),
                 Series("median and middle half", tuple(boxes), marker="diamond"),
                 *limit,
             ),
@@ -313,7 +313,11 @@ def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
         low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
         table = np.stack([steps, middle, low, high], axis=1).tolist()
         marks = tuple(
-            Mark(x, y, y_ends=(a, b), text=f"{seeds.text}: median of {count(n, 'seed')}")
+            Mark(
+                *(x, y),
+                y_ends=None if seeds.fresh else (a, b),  # over that of the same config it is a blur
+                text=f"{seeds.text}: median of {count(n, 'seed')}",
+            )
             for (x, y, a, b), n in zip(table, known.tolist(), strict=True)
         )
         series.append(Series(seeds.label, marks, "line", seeds.role, dashed=seeds.fresh))

@@ -101,9 +101,9 @@ def _verdicts(found: CertifiedResult, rate: float) -> Iterator[str]:
 
 
 KINDS: dict[int, tuple[str, Role]] = {
-    OPEN: ("nothing is proven", "muted"),
-    REFUTED: ("proven not to reach the rate", "b"),
-    PROVEN: ("proven to reach the rate", "best"),
+    OPEN: ("nothing is proven", "neutral"),
+    REFUTED: ("proven not to reach the rate", "refuted"),
+    PROVEN: ("proven to reach the rate", "proven"),
 }
 """The label and the role of each state, the last one on top."""
 
@@ -148,7 +148,9 @@ def frontier(run: Run) -> Plot | None:
         if one.key in places and one.lower_bound is not None
     )
     if fresh:
-        layers.append(Series("on fresh seeds, with both bounds", fresh, role="a", marker="diamond"))
+        layers.append(
+            Series("on fresh seeds, with both bounds", fresh, role="proven", marker="diamond")
+        )
     values, name = amounts[drawn], plain(required.objective.name)
     log = values.min() > 0 and values.max() / values.min() > LOG_FROM_RATIO
     better = "more" if required.objective.maximize else "less"

@@ -194,7 +194,7 @@ def _dots(
         k, n = r.outcome.successes, r.outcome.n
         text = f"{described(run, r)}: {k:,} of {n:,}"
         marks[n >= full].append(Mark(float(costs[at]), r.outcome.rate, text=text, key=r.key))
-    fewer = Series("fewer seeds", tuple(marks[False]), role="muted", marker="ring")
+    fewer = Series("fewer seeds", tuple(marks[False]), role="neutral", marker="ring")
     whole = Series(f"all {count(full, 'seed')}", tuple(marks[True]))
     return [series for series in (fewer, whole) if series.marks], len(kept)
 
@@ -224,7 +224,7 @@ def _certificate(
     text = f"{best.key}: {best.k:,} of {best.n:,} fresh seeds, at least {at_least}"
     mark = Mark(at, best.rate, y_ends=(bound, best.rate), text=text, key=best.key)
     label = f"certified, on {count(best.n, 'fresh seed')}"
-    return [Rule("x", at, when), Series(label, (mark,), role="b", marker="diamond")]
+    return [Rule("x", at, when), Series(label, (mark,), role="proven", marker="diamond")]
 
 
 def _amount(cost: float) -> str:
@@ -234,8 +234,9 @@ def _amount(cost: float) -> str:
 # -------------------------------------------------------------------------------------------------
 # The timeline: which worker trained what, and when it was idle.
 
-LEAST_SECONDS = 60
-"""The journal notes to a second when a result came: a shorter search has no timeline."""
+LEAST_STEPS = 60
+"""The journal notes to a millisecond when a result came, an older one to a second: a search of
+fewer of these has no timeline."""
 
 MOST_WORKERS = 24
 
@@ -243,9 +244,9 @@ MERGED = 1 / 400
 """Two bars with a gap that is a smaller share of the search cannot be told apart."""
 
 KINDS: tuple[tuple[str, Role], ...] = (
-    ("first seeds of a configuration", "a"),
-    ("more seeds of a configuration", "c"),
-    ("without an outcome", "b"),
+    ("first seeds of a configuration", "neutral"),
+    ("more seeds of a configuration", "other"),
+    ("without an outcome", "void"),
 )
 """What a worker trained, and the role of its bars."""
 
@@ -275,11 +276,11 @@ def timeline(run: Run) -> Plot | None:
     not note the time, or the search was short.
     """
     blocks = run.evaluations
-    when, seconds = blocks.column("at"), np.array(blocks.seconds)
+    when, seconds = blocks.times, np.array(blocks.seconds)
     if is_imported(run.manifest) or not len(when) or when.min() < 0 or not seconds.any():
         return None
     codes, worker_of = np.unique(blocks.column("worker"), return_inverse=True)
-    ends = when.astype(np.float64)
+    ends = when.copy()
     following = np.full(len(codes), np.inf)
     for at in range(len(ends) - 1, -1, -1):
         worker = worker_of[at]
@@ -287,7 +288,8 @@ def timeline(run: Run) -> Plot | None:
         following[worker] = ends[at] - seconds[at]
     starts = ends - seconds
     begin, total = float(starts.min()), float(ends.max() - starts.min())
-    if total < LEAST_SECONDS:
+    step = 0.001 if (when % 1).any() else 1.0
+    if total < LEAST_STEPS * step:
         return None
     busy = np.bincount(worker_of, weights=seconds)
     shown = np.argsort(-busy, kind="stable")[:MOST_WORKERS]
@@ -329,6 +331,7 @@ def timeline(run: Run) -> Plot | None:
         ),
         busy=busy_sentence(*(share or (len(codes), float(busy.sum() / (len(codes) * total))))),
         total=duration(total),
+        step="millisecond" if step < 1 else "second",
         workers=len(codes),
         shown=len(shown),
         blocks=len(ends),

@@ -27,7 +27,6 @@ from xortune.reports.drawing.model import (
     Mark,
     Panel,
     Plot,
-    Role,
     Rule,
     Series,
     shortened,
@@ -168,10 +167,6 @@ def _categories(samples: Samples) -> Axis:
     return Axis("contestant", "category", categories=labels)
 
 
-def _role(place: int) -> Role:
-    return CHOSEN[place] if place < len(CHOSEN) else "muted"
-
-
 def strips(what: Numbered, number: str | None = None) -> Plot:
     """All seeds side by side, with the interquartile mean and its interval."""
     samples = samples_of(what, number)
@@ -183,11 +178,9 @@ def strips(what: Numbered, number: str | None = None) -> Plot:
             Mark(x, place + STEP * (index % ROWS - ROWS // 2), text=f"{label}: {x:g}")
             for index, x in enumerate(values.tolist())
         )
-        layers.append(Series("", marks, role=_role(place), marker="ring"))
+        layers.append(Series("", marks, role="neutral", marker="ring"))
     middles = tuple(_marks(samples, "iqm"))
-    layers.append(
-        Series("interquartile mean, 95 % interval", middles, role="best", marker="diamond")
-    )
+    layers.append(Series("interquartile mean, 95 % interval", middles, marker="diamond"))
     return plot_of(
         "number-strips",
         Panel(Axis(samples.name), _categories(samples), tuple(layers)),

@@ -228,9 +228,9 @@ def slices(run: Run) -> Plot | None:
             mark = Mark(float(places[at]), float(rates[at]), text=text, key=result.key)
             marks[bool(many[at])].append(mark)
         few = Series(
-            "a configuration with few seeds", tuple(marks[False]), marker="ring", role="muted"
+            "a configuration with few seeds", tuple(marks[False]), marker="ring", role="neutral"
         )
-        full = Series("a configuration", tuple(marks[True]), role="muted")
+        full = Series("a configuration", tuple(marks[True]), role="neutral")
         raw = [series for series in (few, full) if series.marks]
         share = parameter.importance
         title = parameter.label
@@ -525,7 +525,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         for at, (_, ends, _) in enumerate(sides)
         for height, text in ends
     )
-    written = Series("", tuple(marks), role="muted", marker="ring", written=True)
+    written = Series("", tuple(marks), role="neutral", marker="ring", written=True)
     rules = [Rule("x", float(place)) for place in range(len(sides))]
     rules += [Rule("y", NOWHERE, "no value here")] if absent else []
     tenth = min(total, max(3, total // 10))

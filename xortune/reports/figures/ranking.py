@@ -82,7 +82,7 @@ def ranking(run: Run, top: int = 12) -> Plot:
     ]
     if certified:
         label = "on fresh seeds, down to the certified bound"
-        layers.append(Series(label, tuple(certified), role="b", marker="diamond"))
+        layers.append(Series(label, tuple(certified), role="proven", marker="diamond"))
     margin = 0.02 * (1 - start)
     return plot_of(
         "ranking",
@@ -175,7 +175,7 @@ def _panel(
     layers: list[Layer] = []
     if others:
         marks = tuple(_mark(run, row, x, y) for row in others)
-        layers.append(Series("others with as many seeds", marks, role="muted", marker="ring"))
+        layers.append(Series("others with as many seeds", marks, role="neutral", marker="ring"))
     if front and single:
         layers.append(_staircase(front, x, y))
     if front:

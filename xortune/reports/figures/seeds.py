@@ -41,20 +41,20 @@ Stops: TypeAlias = NDArray[np.object_]
 class Stop(enum.Enum):
     """Why a config got no more seeds, and the role of that bar; bars are stacked in this order."""
 
-    FULL = "had all seeds", "a"
-    QUICKER = "paused, without a failure", "c"
-    AHEAD = "paused, with failures", "e"
+    FULL = "had all seeds", "other"
+    QUICKER = "paused, without a failure", "solved"
+    AHEAD = "paused, with failures", "stopped"
     DOMINATED = (
         "paused, others that cost no more do as well",
-        "c",
+        "stopped",
     )  # of a front: no QUICKER, no AHEAD
-    REACHES = "proven to reach the rate, before all seeds", "best"
-    DEARER = "paused, one that costs no more reaches the rate", "c"
-    SHORT = "proven not to reach the rate", "b"  # of a required rate: no AHEAD, no WORSE
-    WORSE = "proven worse than another", "b"
-    UNSOLVED = "none of its first seeds solved", "d"
-    ENDED = "the search ended first", "f"
-    EARLY = "stopped early", "muted"
+    REACHES = "proven to reach the rate, before all seeds", "proven"
+    DEARER = "paused, one that costs no more reaches the rate", "stopped"
+    SHORT = "proven not to reach the rate", "refuted"  # of a required rate: no AHEAD, no WORSE
+    WORSE = "proven worse than another", "refuted"
+    UNSOLVED = "none of its first seeds solved", "failed"
+    ENDED = "the search ended first", "neutral"
+    EARLY = "stopped early", "neutral"
 
     def __init__(self, words: str, role: Role) -> None:
         self.words, self.role = words, role
@@ -240,8 +240,8 @@ def seeds_so_far(run: Run) -> Plot:
     size, total, most = len(axis.categories), int(counts.n.sum()), int(counts.n.max())
     configs = np.bincount(places, minlength=size).tolist()
     parts: list[tuple[str, Role, Any]] = [
-        ("solved", "a", np.bincount(places, counts.k, size)),
-        ("not solved", "muted", np.bincount(places, counts.n - counts.k, size)),
+        ("solved", "solved", np.bincount(places, counts.k, size)),
+        ("not solved", "failed", np.bincount(places, counts.n - counts.k, size)),
     ]
 
     def text(label: str, seeds: int, group: int) -> str:
@@ -262,15 +262,15 @@ def seeds_so_far(run: Run) -> Plot:
 # -------------------------------------------------------------------------------------------------
 # How the unsolved seeds ended: in each config, and in all together.
 
-PATTERNS: tuple[Role, ...] = ("d", "f")
+PATTERNS: tuple[Role, ...] = ("failed", "pattern")
 """Roles of the most frequent wrong patterns; all others are one part."""
 
 OTHERS: dict[Status, tuple[str, Role]] = {
-    Status.ALL_ZERO: ("all 0", "e"),
-    Status.ALL_ONE: ("all 1", "c"),
-    Status.DIVERGED: ("diverged", "b"),
-    Status.CRASHED: ("crashed", "best"),  # the only role left
-    Status.STOPPED: ("stopped: hopeless", "e"),  # where seeds report numbers, few output only 0
+    Status.ALL_ZERO: ("all 0", "all_zero"),
+    Status.ALL_ONE: ("all 1", "all_one"),
+    Status.DIVERGED: ("diverged", "diverged"),
+    Status.CRASHED: ("crashed", "crashed"),
+    Status.STOPPED: ("stopped: hopeless", "stopped"),
 }
 
 Kind = str | Status  # a wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns
@@ -358,7 +358,7 @@ def _kinds(failures: Failures) -> Kinds:
     }
     # If the trainer reports no patterns, a seed that was trained to its end had no success.
     other = "another wrong pattern" if kinds else "no success"
-    return kinds | {Status.WRONG_PATTERN: (other, "muted")} | OTHERS
+    return kinds | {Status.WRONG_PATTERN: (other, "neutral" if kinds else "failed")} | OTHERS
 
 
 def _ends(failures: Failures, kinds: Kinds) -> Counter[Kind]:
@@ -416,8 +416,8 @@ def same_seeds(run: Run, top: int = 10) -> Plot | None:
                 text = f"{described(run, r)}: seed {seed} {'fails' if failing else 'is solved'}"
                 marks[failing].append(Mark(float(column), float(row), text=text, key=r.key))
     drawn = (
-        Series("solved", tuple(marks[False]), role="muted", marker="ring"),
-        Series("failed", tuple(marks[True]), role="b"),
+        Series("solved", tuple(marks[False]), role="solved", marker="ring"),
+        Series("failed", tuple(marks[True]), role="failed"),
     )
     heads = [f"{len(f):,} of {len(t):,}" for f, t in zip(failed, trained, strict=True)]
     return plot_of(

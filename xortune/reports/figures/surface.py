@@ -164,7 +164,7 @@ def _panel(task: Task, one: _Trained, *, several: bool) -> Panel:
             if targets[at] == target
         )
         if marks:
-            series = Series(f"a row whose target is {target}", marks, role="best")
+            series = Series(f"a row whose target is {target}", marks, role="neutral")
             layers.append(series if target else replace(series, marker="ring"))
     whose = f"{one.result.key[:KEY]}, " if several else ""
     title = f"{whose}seed {one.seed}: {'solved' if one.solved else 'not solved'}"

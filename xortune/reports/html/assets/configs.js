@@ -27,7 +27,7 @@
       value: (row) => (row.values[i] ? JSON.parse(row.values[i][1]) : null),
     })),
     ...repeated,
-    { name: "note", text: (row) => row.note, value: (row) => row.note || null },
+    ...(data.noted ? [{ name: "note", text: (row) => row.note, value: (row) => row.note || null }] : []),
   ];
   const sizes = holder.querySelector(".pages select");
   const state = { column: columns[0], down: false, page: 0, size: Number(sizes.value), shown: rows, at: null };
