@@ -118,10 +118,24 @@ def test_a_picture_is_what_is_drawn(name):
 
 def test_every_picture_is_shown_with_its_words():
     picture = r"^!\[(.{60,})\]\(pictures/([\w-]+)\.svg\)$"
-    pages = PAGES["statistics"] + PAGES["racing"]
-    shown = re.findall(picture, pages, re.MULTILINE)
-    assert sorted(name for _, name in shown) == sorted(make.PICTURES)
+    shown = re.findall(picture, "\n".join(PAGES.values()), re.MULTILINE)
+    assert {name for _, name in shown} == set(make.PICTURES)
     assert {path.stem for path in (DOCS / "pictures").glob("*.svg")} == set(make.PICTURES)
+
+
+# The page of each verb, which shows what one gets.
+PAGE_OF = {
+    "search": "quick-start", "space": "space-file", "report": "report", "status": "report",
+    "certify": "certify", "gate": "ci-gate", "plan": "certify", "evaluate": "numbers",
+    "compare": "compare", "export": "import-export", "import": "import-export", "log": "trackers",
+    "submit": "cluster",
+}  # fmt: skip
+
+
+def test_the_page_of_each_verb_shows_a_figure():
+    assert set(PAGE_OF) == set(re.findall(r"^\| `xortune (\w+)", PAGES["commands"], re.MULTILINE))
+    for page in PAGE_OF.values():
+        assert re.search(r"^!\[.{60,}\]\(\S+\.svg\)$", PAGES[page], re.MULTILINE), page
 
 
 def test_the_example_of_a_race_is_what_the_prose_says():

@@ -1,15 +1,15 @@
-"""Draws the pictures of docs/statistics.md and docs/racing.md, with xortune's own functions.
+"""Draws the pictures of docs/ that no committed report has, with xortune's own functions.
 
     python docs/pictures/make.py
 
-Nothing in them is made up or simulated but the two series of seeds and the race that are called
-examples: shares of series are computed exactly, seed after seed. A test draws them again and
-compares.
+Nothing in them is made up or simulated but what is called an example: shares of series are computed
+exactly, seed after seed. A test draws them again and compares.
 """
 
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from xortune.certificates.plan import gate_seeds
+from xortune.core.numbers import interval_of_all, summary
 from xortune.core.outcome import wilson
 from xortune.racing.grants import BestGrants
 from xortune.racing.race import RaceRule
 from xortune.racing.top_two import Aim
 from xortune.reports.drawing.matplotlib import STYLE
 from xortune.reports.drawing.model import COLOURS
+from xortune.runs.run import load_run
 from xortune.spaces.model import race_rungs
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below, anytime_interval
 from xortune.stats.planning import seeds_for_lower_bound
@@ -306,6 +308,85 @@ def gate() -> Figure:
     return figure
 
 
+def numbers() -> Figure:
+    """All seeds of two algorithms of docs/numbers.md, and their interquartile means."""
+    figure, axes = _panel()
+    for row, (name, base) in enumerate({"PPO": 178, "SAC-X": 155}.items()):
+        returns = np.array(
+            [np.random.default_rng([seed, len(name)]).normal(base, 9) for seed in range(10)]
+        )
+        axes.plot(returns, np.full(returns.size, row), "o", color=GREY, alpha=0.6, markersize=4)
+        low, high = interval_of_all(returns, "iqm") or (np.nan, np.nan)
+        axes.hlines(row, low, high, color=A, linewidth=2)
+        axes.plot(summary(returns)["iqm"], row, "D", color=A, markersize=6)
+    axes.set_yticks([0, 1], ["PPO", "SAC-X"])
+    axes.set(ylim=(1.5, -0.5), xlabel="return")
+    axes.text(164, 0.5, "a dot is a seed; the bar is the 95 % interval of the IQM", color=INK)
+    axes.set_title("An example: every seed, and the interquartile means (IQM)")
+    return figure
+
+
+def imported() -> Figure:
+    """The six configurations that docs/import-export.md imports, as their report has them."""
+    figure, axes = _panel()
+    rows = []
+    for rate in (0.7, 0.9, 0.98):
+        for width in (8, 16):
+            luck = [random.Random(seed * width).random() for seed in range(100)]  # noqa: S311
+            k = sum(round(0.99 - 0.4 * (one > rate) * one, 3) >= 0.9 for one in luck)
+            rows.append((k, f"lr {rate:g}, width {width}"))
+    rows.sort(reverse=True)
+    for row, (k, _) in enumerate(rows):
+        axes.hlines(row, *wilson(k, 100), color=A, linewidth=2)
+        axes.plot(k / 100, row, "o", color=A)
+    axes.set_yticks(range(len(rows)), [f"{k}/100 · {name}" for k, name in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.set_title("The success rates of the imported configurations, 95 % intervals")
+    return figure
+
+
+def logged() -> Figure:
+    """What a tracker is told of two configurations of the committed search for parity."""
+    figure, axes = _panel()
+    run = load_run(HERE.parents[1] / "reports" / "parity3")
+    best, *others = (one for one in run.results if one.outcome.n >= 16)
+    worst = min(others, key=lambda one: one.outcome.rate)
+    blocks = run.evaluations
+    configs, counts, solved = blocks.column("config"), blocks.column("count"), blocks.solved
+    for result, colour in zip((best, worst), (A, B), strict=True):
+        own = configs == blocks.lines.keys.index(result.key)
+        n, k = counts[own].cumsum(), solved[own].cumsum()
+        low, high = wilson(k, n)
+        axes.fill_between(n, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(n, k / n, color=colour, marker="o", markersize=3)
+        axes.text(n[-1] * 1.06, k[-1] / n[-1], result.key[:6], color=colour, va="center")
+    axes.set(xscale="log", xlabel="n, the step of a tracker", ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seeds, _: f"{seeds:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.set_title("An example: rate, low and high of two configurations as seeds come")
+    return figure
+
+
+def workers(seed: int = 1) -> Figure:
+    """Who trains when: an example of four workers, one of which joins later."""
+    figure, axes = _panel()
+    rng, free = np.random.default_rng(seed), [0.0, 0.0, 0.0, 14.0]
+    for block in range(36):
+        worker = int(np.argmin(free))
+        took = float(rng.gamma(4, 0.8))
+        axes.barh(worker, took, left=free[worker], color=GREY if block < 14 else A, height=0.7,
+                  edgecolor="white")  # fmt: skip
+        free[worker] += took
+    axes.axvline(14, color=INK, linewidth=0.8, linestyle="--")
+    axes.text(13.6, 3, "a node joins", color=INK, ha="right", va="center")
+    axes.set_yticks(range(4), [f"worker {one}" for one in range(1, 5)])
+    axes.set(ylim=(3.6, -0.6), xlim=(0, max(free)), xlabel="seconds")
+    axes.set_title("An example: first seeds (grey), then more seeds of the best (blue)")
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "looking": looking,
     "bounds": bounds,
@@ -315,6 +396,10 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "mcnemar": mcnemar,
     "holm": holm_steps,
     "gate": gate,
+    "numbers": numbers,
+    "imported": imported,
+    "logged": logged,
+    "workers": workers,
 }
 """The name of each file, and what draws it."""
 
