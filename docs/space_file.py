@@ -34,7 +34,9 @@ contains it:
 # yaml-language-server: $schema=space.schema.json
 ```
 
-![A search of that file: every configuration as a line over its parameters, the better the bluer; the best twenty have lr from 0.0015 to 0.028 and wide hidden layers.](../reports/xor/figures/parallel-coordinate.svg)
+![A search of that file: every configuration as a line over its parameters, the better the bluer; \
+the best twenty have lr from 0.0015 to 0.028 and wide hidden layers.]\
+(../reports/xor/figures/parallel-coordinate.svg)
 
 A *value* below is a number, a text, true, false or null; *any value* is one of these, or a list or
 a mapping of them, such as `net_arch: {choice: [[64, 64], [256]]}`.

@@ -298,6 +298,8 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
     def texts_of(given: Any) -> tuple[str, str]:
         return value(given), literal(given)
 
+    # Many configs have the same count: what follows from it is stored once, too.
+    counts: dict[tuple[Any, ...], int] = {}
     rows = []
     for row in table.rows:
         # Each distinct value is stored once; a row has its index.
@@ -305,14 +307,16 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
             -1 if given is MISSING else of_value.setdefault(texts_of(given), len(of_value))
             for of_value, given in zip(indices, row.values, strict=True)
         )
-        counts = (row.k, row.n, row.rate, row.interval, row.bar, row.low)
+        same = (row.k, row.n, row.rate, row.interval, row.bar, row.low)
+        counted = counts.setdefault(same, len(counts))
         measure = row.amount, plain(row.measure)
         finite = (score if math.isfinite(score) else None for score in row.scores)
         scores = zip(row.score_texts, finite, strict=True)
-        rows.append((row.key, *counts, *measure, row.trials, row.note, *scores, *values))
+        rows.append((row.key, counted, *measure, row.trials, row.note, *scores, *values))
     data = {
         "parameters": [plain(name) for name in table.parameters],
         "values": [[*of_value] for of_value in indices],
+        "counts": [*counts],
         "rows": rows,
         "measure": table.measure
         and ("epochs_to_solve" if table.measure == EPOCHS else "objective"),

@@ -4,9 +4,13 @@
   const holder = document.querySelector(".configs");
   const data = JSON.parse(holder.querySelector("script").textContent);
   const table = holder.querySelector("table"), body = table.tBodies[0], first = body.rows[0];
-  const rows = data.rows.map(([key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, ...values], place) => ({
-    place: place + 1, key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, open: false, scores: values.splice(0, data.scores.length),
-    values: values.map((at, i) => (at < 0 ? null : data.values[i][at])),
+  // Many rows have the same count, and all have the same form: what follows from either is there once.
+  const counts = data.counts.map(([k, n, rate, interval, bar, low]) => ({ k, n, rate, interval, bar, low }));
+  const start = 6, own = start + data.scores.length;
+  const rows = data.rows.map((row, place) => ({
+    place: place + 1, key: row[0], ...counts[row[1]], epochs: row[2], epochsText: row[3], trials: row[4], note: row[5], open: false,
+    scores: row.slice(start, own),
+    values: data.values.map((texts, i) => texts[row[own + i]] ?? null), // -1: none
   }));
 
   const measured = data.measure ? [{ name: data.measure, text: (row) => row.epochsText, value: (row) => row.epochs }] : [];

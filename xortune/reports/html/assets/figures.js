@@ -28,8 +28,10 @@
   const change = (changes) => {
     for (const inner of document.querySelectorAll(".drawn")) Plotly.relayout(inner, changes);
   };
+  // The text is read while a figure is drawn: each in a task of its own, after what is shown.
+  const whenIdle = window.requestIdleCallback ?? ((task) => setTimeout(task));
   const near = new IntersectionObserver((seen) => {
-    for (const { target, isIntersecting } of seen) if (isIntersecting) { near.unobserve(target); page.draw(target); }
+    for (const { target, isIntersecting } of seen) if (isIntersecting) { near.unobserve(target); whenIdle(() => page.draw(target)); }
   }, { rootMargin: "600px" });
   /** Draws the figures in this part of the page: those that are drawn at once, others when they come near. */
   page.drawWithin = (part) => {
