@@ -12,6 +12,7 @@ import scipy.stats
 from commands import _somewhere, xortune  # noqa: F401  # every test has a folder
 
 import xortune as xt
+from xortune.comparisons.numbers import SIGN, Measure
 from xortune.comparisons.sequential import compared_in_step
 from xortune.core.point import Point
 from xortune.stats.numbers import difference
@@ -171,7 +172,10 @@ def test_margins_of_rates_are_tango_s_and_miettinen_and_nurminen_s():
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"by": "return"}, "by: 'return' is no statistic of a number.*return_mean"),
+        (
+            {"by": "return"},
+            "by: 'return' is no statistic of a number.*with sequential also the name",
+        ),
         ({"by": "height_mean"}, "there is no number 'height'"),
         ({"bounds": [0, 1]}, "bounds: .*only with by="),
         ({"by": "return_mean", "bounds": [1, 0]}, "bounds: .*two numbers"),
@@ -198,6 +202,42 @@ def test_means_with_limits_are_compared_until_one_is_left_and_the_rest_is_droppe
     assert again.pairs[0].low > 0
     with pytest.raises(xt.InputError, match="looked at after every seed"):
         xt.compare(three[:2], by="return_iqm", **more)
+
+
+def signs(*numbers, better="larger", most):
+    labels, points = zip(*[("abc"[i], Point({"x": i})) for i in range(len(numbers))], strict=True)
+    shared = {"first_seed": 0, "max_seeds": most, "alpha": 0.05}
+    found, _ = compared_in_step(numbers, labels, points, Measure("x", SIGN, better), **shared)
+    return found
+
+
+def test_numbers_without_limits_are_compared_by_the_seeds_under_which_one_is_better():
+    """At every look, whatever the numbers are: here without a mean, many tied, some failed."""
+    rng, wrong = np.random.default_rng(5), 0
+    for _ in range(200):
+        luck = rng.standard_cauchy(80)  # of a seed, for both
+        pair = luck + np.where(rng.random((2, 80)) < 0.5, 0.0, rng.standard_cauchy((2, 80)))
+        pair[rng.random((2, 80)) < 0.1] = -np.inf
+        found = signs(*pair, most=80)
+        wrong += found.pairs[0].ahead is not None
+        assert found.pairs[0].low <= 0 <= found.pairs[0].high or found.dropped
+    assert wrong <= 17  # 10 expected at most, and 2.2 standard deviations
+    better = [luck + 1e-3, luck]
+    for direction, best in (("larger", 0), ("smaller", 1)):
+        assert signs(*better, better=direction, most=80).best == best
+    three = {"train": train, "workers": 0, "verbose": 0, "output": "o", "max_seeds": 200}
+    pair = [{"base": base} for base in (180, 170)]
+    found = xt.compare(pair, by="return", sequential=True, labels=["a", "b"], **three)
+    assert (found.best, found.first_is_worse, found.n < 40) == (0, False, True)
+    assert str(found).startswith(
+        f"a has a better return than b under more seeds, proven by seed {found.n}"
+    )
+    [both] = found.pairs
+    assert (both.wins + both.losses, both.value_a) == (found.n, both.wins / found.n)
+    assert both.low >= 0
+    page = xt.write_comparison(found, "out", formats=["md"])[0].read_text()
+    assert "the seeds under which A has a better return" in " ".join(page.split())
+    assert "solved" not in page
 
 
 def test_what_is_beaten_is_dropped_and_the_family_s_error_is_kept():

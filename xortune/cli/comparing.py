@@ -53,7 +53,8 @@ def compare(
 
     Options:
         by: Compare a number of the seeds: its name with _mean, _iqm, _median or _q01 to _q99, for
-            instance return_iqm. Without it: the success rate.
+            instance return_iqm. With --sequential also the name alone: which is better under more
+            seeds. Without it: the success rate.
         margin: Also say whether each is not worse than the next by more than this; then
             --fail-if-worse exits 1 unless that is shown of the first.
         bounds: With --by of a mean: the least and the greatest number that a seed can have.

@@ -46,13 +46,17 @@ from xortune.stats.proportions import holm
 Floats = NDArray[np.float64]
 
 
+SIGN = "sign"
+"""What is compared seed by seed: under how many seeds one of two has the better number."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """What is compared.
 
     Attributes:
         name: of the number.
-        statistic: mean, iqm, median, q01 to q99.
+        statistic: mean, iqm, median, q01 to q99, or `SIGN`.
         better: which direction is better.
         limits: what no seed's number can be below or above; None: unknown.
     """
@@ -64,8 +68,8 @@ class Measure:
 
     @property
     def text(self) -> str:
-        """`return_iqm`."""
-        return f"{self.name}_{self.statistic}"
+        """`return_iqm`; `return` if only signs are compared."""
+        return self.name if self.statistic == SIGN else f"{self.name}_{self.statistic}"
 
     def of(self, outcome: Outcome) -> Floats:
         """float64, shape (S,): the number of each seed; a failed seed is worse than any other."""
@@ -89,19 +93,23 @@ class Measure:
         return self.limits is not None and self.statistic == "mean"
 
 
-def parse_measure(by: str) -> tuple[str, str]:
+def parse_measure(by: str, *, sequential: bool) -> tuple[str, str]:
     """The name of a number and a statistic: ("return", "iqm") of `return_iqm`.
+
+    The name alone, in a sequential comparison, means `SIGN`.
 
     Raises:
         InputError: it ends with no statistic.
     """
     check_type("by", by, str, f"the name of a number with {ENDINGS}")
     found = named_statistic(by)
+    if found is None and sequential:
+        return by, SIGN
     if found is None:
         raise InputError(
             f"{by!r} is no statistic of a number",
             field="by",
-            allowed=f"the name of a number with {ENDINGS}",
+            allowed=f"the name of a number with {ENDINGS}; with sequential also the name alone",
             fix=f"write {by}_mean, {by}_iqm or {by}_median",
         )
     return found
@@ -112,6 +120,8 @@ def measure_of(
     outcomes: Sequence[Outcome],
     rules: Sequence[Success | None],
     limits: tuple[float, float] | None,
+    *,
+    sequential: bool = False,
 ) -> Measure:
     """What `by` names among the numbers of these outcomes, whose seeds these rules judge.
 
@@ -121,7 +131,7 @@ def measure_of(
     Raises:
         InputError: no outcome has such a number, or one is beyond the limits.
     """
-    name, statistic = parse_measure(by)
+    name, statistic = parse_measure(by, sequential=sequential)
     known = number_names(outcomes)
     if not known:
         raise InputError(

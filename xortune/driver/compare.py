@@ -32,10 +32,8 @@ from xortune.comparisons.numbers import (
 from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
 from xortune.comparisons.sequential import (
     SequentialComparison,
-    SequentialNumbers,
     check_sequential,
     compared_in_step,
-    numbers_in_step,
 )
 from xortune.core.config import Config
 from xortune.core.errors import (
@@ -125,17 +123,6 @@ def compare(
     runs: Compared | Sequence[Compared],
     *more: Compared,
     by: str,
-    sequential: Literal[True],
-    max_seeds: int | None = None,
-    **options: Unpack[_Options],
-) -> SequentialNumbers: ...
-
-
-@overload
-def compare(
-    runs: Compared | Sequence[Compared],
-    *more: Compared,
-    by: str,
     seeds: int | None = None,
     **options: Unpack[_Options],
 ) -> NumberComparison: ...
@@ -147,6 +134,7 @@ def compare(
     *more: Compared,
     sequential: Literal[True],
     max_seeds: int | None = None,
+    by: str | None = None,
     **options: Unpack[_Options],
 ) -> SequentialComparison: ...
 
@@ -169,7 +157,7 @@ def compare(
     max_seeds: int | None = None,
     by: str | None = None,
     **options: Unpack[_Options],
-) -> RunComparison | SequentialComparison | NumberComparison | SequentialNumbers: ...
+) -> RunComparison | SequentialComparison | NumberComparison: ...
 
 
 def compare(  # one step after the other
@@ -195,7 +183,7 @@ def compare(  # one step after the other
     max_void: float | None = None,
     listener: Listen | None = None,
     verbose: int = 1,
-) -> RunComparison | SequentialComparison | NumberComparison | SequentialNumbers:
+) -> RunComparison | SequentialComparison | NumberComparison:
     """Say which of several runs, configs or outcomes solves more seeds, or has better numbers.
 
     A run takes part with the first config in its search's order, and with the seeds of its
@@ -210,7 +198,8 @@ def compare(  # one step after the other
             not choose it).
         more: further ones: `compare(a, b)` is `compare([a, b])`.
         by: compare a number of the seeds in place of the success rate: its name with _mean, _iqm,
-            _median or _q01 to _q99, such as "return_iqm". No rule for success is needed.
+            _median or _q01 to _q99, such as "return_iqm". No rule for success is needed. With
+            `sequential` also the name alone, "return": which is better under more seeds.
         margin: also say which of every two is not worse than the other by more than this: a share
             of seeds, or with `by` a difference of numbers.
         bounds: with `by` of a mean: the least and the greatest number that a seed can have, [0, 1];
@@ -352,7 +341,7 @@ def _checked_limits(
     if by is None:
         refuse_given("only with by=: the name of a number", bounds=bounds)
     else:
-        parse_measure(by)
+        parse_measure(by, sequential=sequential)
     if margin is None:
         return limits
     if sequential:
@@ -444,7 +433,7 @@ def _sequential(
     pool: Cluster,
     max_void: float,
     voice: Voice,
-) -> SequentialComparison | SequentialNumbers:
+) -> SequentialComparison:
     """Train all under the same seeds, until one is left; what is proven worse gets no more.
 
     `by` is the number and its limits, if one is compared.
@@ -476,15 +465,12 @@ def _sequential(
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes)
-        comparison: SequentialComparison | SequentialNumbers
-        if by is None:
-            solved = [outcome.solved for outcome in outcomes]
-            comparison, is_over = compared_in_step(solved, labels, points, **shared)
-        else:
-            measure = measure_of(by[0], outcomes, _rules(candidates), by[1])
+        measure = None
+        if by is not None:
+            measure = measure_of(by[0], outcomes, _rules(candidates), by[1], sequential=True)
             check_sequential(measure)
-            values = [measure.of(outcome) for outcome in outcomes]
-            comparison, is_over = numbers_in_step(values, labels, points, measure, **shared)
+        seeds = [one.solved if measure is None else measure.of(one) for one in outcomes]
+        comparison, is_over = compared_in_step(seeds, labels, points, measure, **shared)
         dropped = comparison.dropped
         voice.seeds((comparison.n, most))
     earlier = earlier_looks(directory, wanted, Look(most, sequential=True))

@@ -23,7 +23,7 @@ from xortune.comparisons.runs import (
     tested_by,
     wanted_seeds,
 )
-from xortune.comparisons.sequential import SequentialComparison, SequentialNumbers
+from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import (
     config_text,
     estimated,
@@ -53,9 +53,7 @@ from xortune.reports.figures.comparisons import (
 from xortune.reports.figures.numbers import number_figures
 from xortune.runs.results import Score, number_names, score_of
 
-AnyComparison: TypeAlias = (
-    RunComparison | SequentialComparison | NumberComparison | SequentialNumbers
-)
+AnyComparison: TypeAlias = RunComparison | SequentialComparison | NumberComparison
 
 ORIGINS = {"certificate": "certificate", "trained": "trained for this", "given": "as given"}
 """The origin of a contestant's seeds, in words."""
@@ -68,9 +66,6 @@ def comparison_document(comparison: AnyComparison) -> Document:
     """The report of a comparison."""
     if isinstance(comparison, SequentialComparison):
         values = {"comparison": comparison, **_sequential_tables(comparison)}
-        return Document("sequential.md.jinja", values)
-    if isinstance(comparison, SequentialNumbers):
-        values = {"comparison": comparison, **_sequential_number_tables(comparison)}
         return Document("sequential.md.jinja", values)
     if isinstance(comparison, NumberComparison):
         return _number_document(comparison)
@@ -113,10 +108,9 @@ def tables_of(comparison: AnyComparison) -> dict[str, Table]:
     """The tables for a paper, by their captions."""
     if isinstance(comparison, SequentialComparison):
         tables = _sequential_tables(comparison)
-        return {"Success rates": tables["contestants"], "Differences": tables["pairs"]}
-    if isinstance(comparison, SequentialNumbers):
-        tables = _sequential_number_tables(comparison)
-        return {comparison.measure.text: tables["contestants"], "Differences": tables["pairs"]}
+        measure = comparison.measure
+        what = "Success rates" if measure is None else measure.text
+        return {what: tables["contestants"], "Differences": tables["pairs"]}
     if isinstance(comparison, NumberComparison):
         what = comparison.measure.text
         return {
@@ -192,34 +186,33 @@ def pairs_table(comparison: RunComparison) -> Table:
 
 
 def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
-    names = comparison.labels
+    """Each contestant, and every two: who is better under more seeds, or by which statistic."""
+    names, tosses = comparison.labels, comparison.of_tosses
     parameters = list(dict.fromkeys(name for point in comparison.points for name in point))
     contestants = [
         (
-            label,
-            f"{k:,}/{n:,}",
+            *(label, *shown.values()),
             *(value(point[name]) if name in point else "" for name in parameters),
         )
-        for label, k, n, point in zip(
-            names, comparison.k, comparison.seeds, comparison.points, strict=True
-        )
+        for label, shown, point in zip(names, comparison.shown, comparison.points, strict=True)
     ]
     pairs = [
         (
-            *(names[pair.a], names[pair.b], f"{pair.wins:,}", f"{pair.losses:,}"),
-            points(pair.difference, pair.low, pair.high),
-            points_interval(pair.low, pair.high),
+            *(names[pair.a], names[pair.b]),
+            *([f"{pair.wins:,}", f"{pair.losses:,}"] if tosses else []),
+            (points if tosses else estimated)(pair.difference, pair.low, pair.high),
+            (points_interval if tosses else span)(pair.low, pair.high),
             "neither" if pair.ahead is None else names[pair.ahead],
             "" if pair.decided_at is None else f"{pair.decided_at:,}",
         )
         for pair in comparison.pairs
     ]
-    heads = [*texts("A", "B"), *numbers("only A", "only B", "difference", "interval")]
+    heads = numbers(*comparison.shown[0])
+    apart = numbers(*["only A", "only B"] * tosses, "difference", "interval")
+    columns = [*texts("A", "B"), *apart, *texts("better"), *numbers("proven by")]
     return {
-        "contestants": table_of(
-            [*texts("contestant"), *numbers("solved"), *texts(*parameters)], contestants
-        ),
-        "pairs": table_of([*heads, *texts("better"), *numbers("proven by")], pairs),
+        "contestants": table_of([*texts("contestant"), *heads, *texts(*parameters)], contestants),
+        "pairs": table_of(columns, pairs),
     }
 
 
@@ -292,38 +285,6 @@ def number_pairs_table(comparison: NumberComparison) -> Table:
         *within,
     ]
     return table_of(columns, rows)
-
-
-def _sequential_number_tables(comparison: SequentialNumbers) -> dict[str, Table]:
-    names = comparison.labels
-    parameters = list(dict.fromkeys(name for point in comparison.points for name in point))
-    contestants = [
-        (
-            *(label, f"{n:,}", number(found)),
-            *(value(point[name]) if name in point else "" for name in parameters),
-        )
-        for label, n, found, point in zip(
-            names, comparison.seeds, comparison.values, comparison.points, strict=True
-        )
-    ]
-    pairs = [
-        (
-            *(names[pair.a], names[pair.b]),
-            estimated(pair.difference, pair.low, pair.high),
-            span(pair.low, pair.high),
-            "neither" if pair.ahead is None else names[pair.ahead],
-            "" if pair.decided_at is None else f"{pair.decided_at:,}",
-        )
-        for pair in comparison.pairs
-    ]
-    heads = [*texts("A", "B"), *numbers("difference", "interval")]
-    what = comparison.measure.text
-    return {
-        "contestants": table_of(
-            [*texts("contestant"), *numbers("seeds", what), *texts(*parameters)], contestants
-        ),
-        "pairs": table_of([*heads, *texts("better"), *numbers("proven by")], pairs),
-    }
 
 
 def _settings_table(comparison: RunComparison | NumberComparison) -> tuple[Table, str]:

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from xortune.comparisons.sequential import SequentialComparison, SequentialNumbers
+from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.core.files import ANOTHER_OUTPUT, writing
 from xortune.core.formats import plain
@@ -253,7 +253,7 @@ def write_comparison(
     formats = checked_formats(formats)
     if output is not None:
         directory = driver_directory(output)
-    elif isinstance(comparison, SequentialComparison | SequentialNumbers):
+    elif isinstance(comparison, SequentialComparison):
         directory = comparison_directory(comparison.labels)
     else:
         directory = comparison_directory([one.label for one in comparison.contestants])

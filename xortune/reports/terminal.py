@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count as count_from
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.text import Text
 
 from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
-from xortune.comparisons.numbers import NumberComparison
+from xortune.comparisons.numbers import Measure, NumberComparison
 from xortune.comparisons.runs import RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
-from xortune.comparisons.sequential import SequentialComparison, SequentialNumbers
+from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import config_text, count, duration, estimated, plain, span, value
 from xortune.core.numbers import TITLES, Summary
 from xortune.core.outcome import MOST_NUMBERS, Outcome
@@ -368,35 +368,8 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
     _print(console, *map(str, files), whole=True)
 
 
-def _numbers_json(comparison: NumberComparison | SequentialNumbers) -> dict[str, Any]:
+def _numbers_json(comparison: NumberComparison) -> dict[str, Any]:
     """The answer of a comparison by a number."""
-    shared = {
-        "answer": comparison.lines,
-        "by": comparison.measure.text,
-        "better": comparison.measure.better,
-        "bounds": comparison.measure.limits,
-        "alpha": comparison.alpha,
-        "first_is_worse": comparison.first_is_worse,
-        "pairs": _records(comparison.table),
-    }
-    if isinstance(comparison, SequentialNumbers):
-        counted = zip(
-            *(comparison.labels, comparison.points, comparison.values, comparison.seeds),
-            strict=True,
-        )
-        best = comparison.best
-        return shared | {
-            "sequential": True,
-            "best": None if best is None else comparison.labels[best],
-            "n": comparison.n,
-            "max_seeds": comparison.max_seeds,
-            "first_seed": comparison.first_seed,
-            "notes": list(comparison.notes),
-            "contestants": [
-                {"label": label, "config": point.as_dict(), "value": _known(found), "n": n}
-                for label, point, found, n in counted
-            ],
-        }
     contestants = []
     for place, one in enumerate(comparison.contestants):
         found, low, high = map(_known, comparison.estimate(place))
@@ -411,8 +384,41 @@ def _numbers_json(comparison: NumberComparison | SequentialNumbers) -> dict[str,
                 "high": high,
             }
         )
-    noted = {"margin": comparison.margin, "notes": notes(comparison)}
-    return shared | noted | {"contestants": contestants}
+    return {
+        "answer": comparison.lines,
+        **_measure_json(comparison.measure),
+        "alpha": comparison.alpha,
+        "first_is_worse": comparison.first_is_worse,
+        "pairs": _records(comparison.table),
+        "margin": comparison.margin,
+        "notes": notes(comparison),
+        "contestants": contestants,
+    }
+
+
+def _sequential_json(comparison: SequentialComparison) -> dict[str, Any]:
+    """The answer of a comparison seed after seed."""
+    measure, best = comparison.measure, comparison.best
+    found = [_known(one) for one in comparison.values] if measure is not None else comparison.k
+    contestants = zip(comparison.labels, comparison.points, found, comparison.seeds, strict=True)
+    return {
+        "answer": comparison.lines,
+        "sequential": True,
+        **({} if measure is None else _measure_json(measure)),
+        "best": None if best is None else comparison.labels[best],
+        "first_is_worse": comparison.first_is_worse,
+        **{name: getattr(comparison, name) for name in ("n", "max_seeds", "first_seed", "alpha")},
+        "notes": list(comparison.notes),
+        "contestants": [
+            {"label": label, "config": point.as_dict(), "value" if measure else "k": one, "n": n}
+            for label, point, one, n in contestants
+        ],
+        "pairs": _records(comparison.table),
+    }
+
+
+def _measure_json(measure: Measure) -> dict[str, Any]:
+    return {"by": measure.text, "better": measure.better, "bounds": measure.limits}
 
 
 def _known(amount: float) -> float | None:
@@ -424,28 +430,10 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
 
     In a sequential comparison, `best` is the label of the contestant that is proven better.
     """
-    if isinstance(comparison, NumberComparison | SequentialNumbers):
-        return _numbers_json(comparison) | {"files": list(map(str, files))}
-    if isinstance(comparison, SequentialComparison):
-        labels = {None: None} | dict(enumerate(comparison.labels))
-        names = ("n", "max_seeds", "first_seed", "alpha")
-        counted = zip(
-            comparison.labels, comparison.points, comparison.k, comparison.seeds, strict=True
-        )
-        values = {
-            "sequential": True,
-            "best": labels[comparison.best],
-            **{name: getattr(comparison, name) for name in names},
-            "notes": list(comparison.notes),
-            "contestants": [
-                {"label": label, "config": point.as_dict(), "k": k, "n": n}
-                for label, point, k, n in counted
-            ],
-            "pairs": [
-                asdict(pair) | {name: labels[getattr(pair, name)] for name in ("a", "b", "ahead")}
-                for pair in comparison.pairs
-            ],
-        }
+    if isinstance(comparison, NumberComparison):
+        values = _numbers_json(comparison)
+    elif isinstance(comparison, SequentialComparison):
+        values = _sequential_json(comparison)
     else:
         contestants = zip(comparison.contestants, comparison.epochs.of, strict=True)
         values = {
