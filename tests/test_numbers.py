@@ -92,6 +92,22 @@ def test_tied_numbers_of_few_seeds_are_wrongly_told_apart_as_rarely_as_promised(
     assert wrong <= 22  # 15 expected at most, and two standard deviations
 
 
+def test_interquartile_means_of_many_tied_numbers_too():
+    """Yuen's test alone calls 7 % of them different."""
+    first, second = np.random.default_rng(2).normal(size=(2, 400, 50)).round()
+    yuen = scipy.stats.ttest_ind(first, second, axis=1, equal_var=False, trim=0.25).pvalue < 0.05
+    pairs = zip(first[yuen], second[yuen], strict=True)
+    found = [difference(*pair, "iqm", shared=False, alpha=0.05).p < 0.05 for pair in pairs]
+    assert sum(found) <= 24 < yuen.sum()  # 20 expected at most, and a standard deviation
+
+
+def test_yuen_s_interval_of_few_seeds_is_widened_as_far_as_it_fails_to_cover():
+    one, other = np.random.default_rng(0).normal(size=(2, 8)) * [[1], [2]] + [[9], [0]]
+    found = difference(one, other, "iqm", shared=False, alpha=0.05)
+    plain = scipy.stats.ttest_ind(one, other, equal_var=False, trim=0.25).confidence_interval()
+    assert (found.high - found.low) / (plain.high - plain.low) == pytest.approx(1.1, abs=0.01)
+
+
 def test_a_median_is_told_apart_from_seven_seeds_on():
     for n, could in ((6, False), (7, True)):
         found = difference(
