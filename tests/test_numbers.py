@@ -365,3 +365,33 @@ def test_a_race_of_means_stops_what_the_bounds_prove_worse(tmp_path):
             output=tmp_path / "x",
             verbose=0,
         )
+
+
+AGENTS = """
+name: agents
+trainer: {function: ./train.py:train}
+objectives: [return_mean]
+parameters: {base: {choice: [150, 160, 175, 130]}}
+search: {sampler: grid}
+seeds: {ladder: [4, 8]}
+"""
+
+
+def test_a_search_for_a_number_speaks_of_the_number_alone():
+    """What no rule asks for is no success, anywhere: the line, status, the table, the report."""
+    Path("train.py").write_text(TRAIN)
+    Path("agents.yaml").write_text(AGENTS)
+    result = xortune(
+        "search", "agents.yaml", "--output", "run", "--workers", 0, code=0, traceback=True
+    )
+    said = result.stdout + result.stderr
+    assert "best return_mean 17" in said
+    run = xt.load_run("run")
+    assert run.best["base"] == 175
+    status = xortune("status", "run", code=0).stdout
+    assert "return_mean 17" in status
+    assert "8/8 finished" in status
+    report = Path("run/report.md").read_text()
+    assert "figures/intervals.svg" in report
+    for text in (said, status, report, repr(xt.status("run")), xt.status("run")._repr_html_()):
+        assert not [word for word in ("solved", "success") if word in text.lower()]

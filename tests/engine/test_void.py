@@ -1,15 +1,19 @@
 """Seeds that cannot be tried: tried again, and in the end void, which is no failure."""
 
 import itertools
+import math
 import random
 import sys
 from collections import Counter
+from typing import ClassVar
 
 import pytest
+import torch
 
 import xortune as xt
 from xortune.core import trainer as core_trainer
 from xortune.driver import executors, worker
+from xortune.stats.betting import mean_evidence_above
 
 
 class RateLimitError(Exception):
@@ -104,6 +108,67 @@ def test_all_seeds_of_a_call_are_tried_again_one_by_one():
     outcome = xt.evaluate({}, range(8), train=many, workers=0)
     assert outcome.seeds.tolist() == [0, 1, 2, 3, 4, 6, 7]
     assert outcome.details.void.keys() == {5}
+
+
+class Mounted(xt.TorchTraining):
+    """Reads its data from a mount that some seeds do not find."""
+
+    epochs = 1
+    lost = frozenset({2, 5})
+    tries: ClassVar = Counter()
+
+    def model(self):
+        seed = torch.initial_seed()
+        self.tries[seed] += 1
+        if seed in self.lost:
+            raise xt.Unavailable("the mount is gone")
+        return torch.nn.Linear(1, 1)
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    def batches(self):
+        yield torch.ones(4, 1), torch.ones(4, 1)
+
+    def loss(self, model, x, y):
+        return ((model(x) - y) ** 2).mean()
+
+    def score(self, model):
+        return {"weight": model.weight.sum()}
+
+
+def test_a_seed_of_a_torch_training_may_be_void_too():
+    outcome = xt.evaluate({}, range(8), train=Mounted, workers=0, max_void=0.3)
+    assert outcome.seeds.tolist() == [0, 1, 3, 4, 6, 7]
+    assert outcome.solved.all()
+    assert outcome.details.void == dict.fromkeys((2, 5), "Unavailable: the mount is gone")
+    assert Mounted.tries[5] >= 8
+
+
+def returns(config, seed):
+    return {"return": random.Random(seed).uniform(0.6, 1)}
+
+
+def test_a_gate_on_a_mean_leaves_void_seeds_out():
+    tries = Counter()
+
+    def limited_returns(config, seed):
+        tries[seed] += 1
+        if seed in (2, 5) or random.Random(f"{seed} {tries[seed]}").random() < 0.1:
+            raise RateLimitError("429")
+        return returns(config, seed)
+
+    test = {"min_mean": 0.7, "of": "return", "first_seed": 0, "verbose": 0, "workers": 0}
+    more = {"retry": RateLimitError, "max_void": 0.2}
+    found = xt.gate({}, train=limited_returns, **test, **more)
+    assert (found.answer, list(found.void), found.failed) == ("proven", [2, 5], {})
+    taken = [seed for seed in range(found.n + 2) if seed not in found.void]
+    known = [returns({}, seed)["return"] for seed in taken]
+    assert found.mean == pytest.approx(sum(known) / found.n)
+    assert mean_evidence_above(known, 0.7)[-1] >= math.log(20) > mean_evidence_above(known, 0.7)[-2]
+    assert f"seeds 0 to {found.n + 1} without 2 that could not be tried" in found.line
+    kept = xt.gate({}, train=returns, **test)
+    assert (kept.void, kept.answer) == ({}, "proven")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.outcome import NO_SEEDS, SeedCount
+from xortune.core.success import Finite
 from xortune.driver.configs import ConfigState
 from xortune.racing.objectives import (
     Numbers,
@@ -45,6 +46,8 @@ class Tally:
 
     def __init__(self, space: SearchSpace) -> None:
         self.total, self.best, self._order = budget(space), NO_SEEDS, _Order(space)
+        # Without a rule the first is shown by its number, the second of its criteria.
+        self._number = only_statistic(space.objectives) if isinstance(space.rule, Finite) else None
         self.done = self.fresh = self.new_seeds = self.more_seeds = 0
         self.seeds = self.dropped = 0
         self.failed = set[int]()
@@ -77,6 +80,15 @@ class Tally:
         """Seeds with a result, and those that are to have one."""
         return self.granted - self.dropped
 
+    @property
+    def number(self) -> tuple[str, float] | None:
+        """Without a rule for success: the objective and its value of the first, if it has one."""
+        if self._number is None or not self._results:
+            return None
+        cost = self._first[1]
+        known = (self._number.name, -cost if self._number.maximize else cost)
+        return known if math.isfinite(cost) else None
+
     def progress(self, least: int, most: int) -> Progress:
         """The progress now, with so many seeds at the end; the session adds seconds and pace."""
         return Progress(
@@ -88,6 +100,7 @@ class Tally:
             failed=len(self.failed),
             seeds_done=self.seeds,
             seeds_expected=(least, most),
+            number=self.number,
         )
 
 

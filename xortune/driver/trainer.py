@@ -650,8 +650,12 @@ def _shown(point: Point) -> str:
 def _sentence(point: Point, seed: int, outcome: Outcome, seconds: float, *, counts: bool) -> str:
     numbers = ", ".join(f"{name} {array[0]:g}" for name, array in outcome.details.values.items())
     status = Status(outcome.status[0])
-    verdict = {Status.SOLVED: "a success", Status.DIVERGED: "diverged"}.get(status, "no success")
-    result = f"{numbers}: {verdict}" if numbers else verdict
+    if outcome.details.ruled:
+        solved, failed = "a success", "no success"
+    else:
+        solved, failed = "", "failed"
+    verdict = {Status.SOLVED: solved, Status.DIVERGED: "diverged"}.get(status, failed)
+    result = ": ".join(filter(None, [numbers, verdict]))
     counted = "counted" if counts else "not counted"
     return (
         f"check of seed {seed} with {_shown(point)}: {result}, in {duration(seconds)} ({counted})"

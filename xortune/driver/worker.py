@@ -290,7 +290,11 @@ def pieces(
         Exception: what a trainer itself raises; a seed that raises is a crashed seed.
     """
     if trains_as_one(trainer):
-        yield _whole_batch(trainer, blocks, until, begin)
+        whole, void = _without_void(_whole_batch(trainer, blocks, until, begin))
+        if whole.parts:
+            yield whole
+        for index, rest in void:
+            yield from _parts_of_block(trainer, index, rest, until, begin, singly=singly)
         return
     for index, block in enumerate(blocks):
         yield from _parts_of_block(trainer, index, block, until, begin, singly=singly)
@@ -307,6 +311,22 @@ def _whole_batch(
     with ending_at(until):
         results = [OutOfTime() for _ in blocks] if time_is_over() else _train(trainer, blocks)
     return Piece(tuple(enumerate(blocks)), results, time.perf_counter() - started)
+
+
+def _without_void(piece: Piece) -> tuple[Piece, list[tuple[int, Block]]]:
+    """What was tried of a batch that trains as one, and from each seed that was not, its block."""
+    done, results, void = [], [], []
+    for (index, block), result in zip(piece.parts, piece.results, strict=True):
+        if not isinstance(result, Void):
+            done.append((index, block))
+            results.append(result)
+            continue
+        n = 0 if result.outcome is None else result.outcome.n
+        if n:
+            done.append((index, block.part(block.first, n)))
+            results.append(result.outcome)
+        void.append((index, block.part(block.first + n, block.count - n)))
+    return Piece(tuple(done), results, piece.seconds), void
 
 
 def _parts_of_block(

@@ -151,6 +151,7 @@ class ConfigTable:
         measure: epochs to solve, or the number that the search optimized; None if the trainer
             counts no epochs.
         scores: the columns of the trainer's own number beside k / n.
+        ruled: as of `Document`; if not, seeds only finish, and rates of that are not shown.
     """
 
     parameters: tuple[str, ...]
@@ -160,6 +161,7 @@ class ConfigTable:
     task: str | None = None
     measure: str | None = EPOCHS
     scores: tuple[str, ...] = ()
+    ruled: bool = True
 
     @cached_property
     def repeated(self) -> bool:
@@ -186,9 +188,10 @@ def first_rows(table: ConfigTable) -> Table:
     """The first configs with their ranks. Counts come first: a wide table is cut off right."""
     rows = table.rows[:PRINTED_CONFIGS]
     has_notes, has_measure = any(row.note for row in rows), table.measure is not None
+    counts = ["solved", "rate", "95 % interval"] if table.ruled else []
     columns = [
-        *numbers("#", "solved", "rate", "95 % interval", *[table.measure or ""] * has_measure),
-        *numbers(*table.scores),
+        *numbers("#", *counts, *[table.measure or ""] * has_measure),
+        *numbers(*table.scores, *["finished"] * (not table.ruled)),
         *table.columns(rows),
         *texts(*["note"] * has_notes),
         *numbers(*["trials"] * table.repeated),
@@ -196,8 +199,10 @@ def first_rows(table: ConfigTable) -> Table:
     ]
     cells = [
         (
-            *(str(place), row.solved, row.rate, row.interval, *[row.measure] * has_measure),
-            *(*row.score_texts, *row.texts, *[row.note] * has_notes),
+            *(str(place), *([row.solved, row.rate, row.interval] if table.ruled else [])),
+            *([row.measure] * has_measure),
+            *(*row.score_texts, *[row.solved] * (not table.ruled)),
+            *(*row.texts, *[row.note] * has_notes),
             *(*[str(row.trials)] * table.repeated, Mono(row.key)),
         )
         for place, row in enumerate(rows, 1)
@@ -298,12 +303,22 @@ _FINISHED = {
     "solves": "finishes",
     "solved": "finished",
     "unsolved": "failed",
+    "success rate": "share of finished seeds",
+    "success rates": "shares of finished seeds",
+    "rule for success": "objective",
+    "no success": "no finished seed",
+    "success": "finished seed",
+    "successes": "finished seeds",
+    "Success": "Finished seeds",
 }
+
+
+_FINISHED_PATTERN = re.compile(rf"\b({'|'.join(sorted(_FINISHED, key=len, reverse=True))})\b")
 
 
 def without_rule(text: str) -> str:
     """The text of a run in which no rule asked which numbers are a success: seeds only finish."""
-    return re.sub(r"\b(un)?solve[sd]?\b", lambda found: _FINISHED.get(found[0], found[0]), text)
+    return _FINISHED_PATTERN.sub(lambda found: _FINISHED[found[0]], text)
 
 
 def markdown_text(document: Document, figures: str = "figures/") -> str:

@@ -142,6 +142,8 @@ def _sentence(status: RunStatus) -> str:
     state = "Starting" if status.is_starting else STATES[status.state]
     if (best := status.best) is None:
         return f"{state}. No configuration has a result yet."
+    if not best.ruled:
+        return f"{state}. Best so far: {best.text}, configuration {best.key}."
     return (
         f"{state}. Best so far: {best.k:,} of {best.n:,} seeds solved "
         f"({interval_text(*best.interval())}), configuration {best.key}."

@@ -16,7 +16,15 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from xortune.core.formats import config_text, count, duration, in_notebook, interval, plain
+from xortune.core.formats import (
+    config_text,
+    count,
+    duration,
+    in_notebook,
+    interval,
+    number,
+    plain,
+)
 from xortune.core.trainer import Reported
 from xortune.reports.document import blocks_of
 from xortune.runs.status import Progress, RunStatus, SeedsDone, Span, not_above
@@ -227,6 +235,9 @@ def progress_line(progress: Progress, *, seconds_left: Span | None) -> str:
     leader, (least, most) = progress.best, progress.seeds_expected
     rate, done = progress.pace.rate, progress.seeds_done
     best = f"best {leader.k}/{leader.n} ({interval(*leader.interval())})"
+    if progress.number is not None:
+        name, value = progress.number
+        best = f"best {plain(name)} {number(value)} ({count(leader.n, 'seed')})"
     speed = _speed(rate, "/s", "/h") if rate else ""
     left = "" if seconds_left is None else f"{span(seconds_left)} left"
     parts = [seeds_of(done, (least, most)), speed, left, best]

@@ -79,6 +79,7 @@ from xortune.spaces.neighbours import neighbours
 
 SECTION_OF = {
     "ranking": "finalists",
+    "intervals": "finalists",
     "frontier": "required",
     "front": "front",
     "importance": "parameters",
@@ -278,6 +279,7 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
         task=task_argument(run),
         measure=measure if objective is None else plain(objective.name),
         scores=() if score is None else tuple(map(plain, score.columns)),
+        ruled=has_rule(run.manifest.get("success")),
     )
 
 

@@ -26,7 +26,6 @@ from xortune.core.formats import config_text, count, duration, estimated, plain,
 from xortune.core.numbers import TITLES, Summary
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
-from xortune.core.success import has_rule
 from xortune.reports.analysis import Report, report_of
 from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
 from xortune.reports.comparison import (
@@ -262,11 +261,12 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     def numeric(name: str, cells: Iterable[str], style: str | Sequence[str] = "") -> _Shown:
         return _Shown(Column(name, numeric=True), [*cells], style)
 
-    worded = str if has_rule(run.manifest.get("success")) else without_rule
+    worded = str if table.ruled else without_rule
+    solved = numeric(worded("solved"), (row.solved for row in table.rows), styles)
     columns = [
         numeric("", (str(place) for place, _ in enumerate(table.rows, 1))),
-        numeric(worded("solved"), (row.solved for row in table.rows), styles),
-        numeric("95 % CI", (row.interval for row in table.rows)),
+        *([solved] if table.ruled else []),
+        *([numeric("95 % CI", (row.interval for row in table.rows))] if table.ruled else []),
     ]
     if measure is not None:
         columns.append(
@@ -275,6 +275,8 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     if report.score is not None:
         name = f"{shortened(report.score.name, LONGEST_CELL)} ({report.score.worst})"
         columns.append(numeric(name, ("{} ({})".format(*row.score_texts) for row in table.rows)))
+    if not table.ruled:  # the number comes first
+        columns.append(solved)
     blocks = console.encoding.startswith("utf")
     bars = [interval_bar(row.low, row.high, blocks=blocks) for row in table.rows]
     digits = _key_digits(run.results.keys)
@@ -283,7 +285,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         columns,
         _parameters(points, varied),
         _keys([row.key for row in table.rows], digits),
-        bar=_Shown(Column(""), bars, styles),
+        bar=_Shown(Column(""), bars, styles) if table.ruled else None,
         order=[effect.name for effect in report.importance.effects],
     )
     if (required := required_rate(run)) is not None:

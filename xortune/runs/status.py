@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.formats import as_html
+from xortune.core.formats import as_html, number
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point
+from xortune.core.success import has_rule
 from xortune.core.trainer import Reported, is_failure, is_void
 from xortune.racing.objectives import only_rate
 from xortune.racing.race import is_worse, race_lower
@@ -293,12 +295,24 @@ class Leader(SeedCount):
         point: the configuration.
         key: its key.
         scores: the median and the worse decile of the trainer's own number, by their columns in
-            table.csv; empty without one. See `results.Score`.
+            table.csv; empty without one. See `results.Score`. Without a rule for success, the
+            objectives.
+        ruled: whether a rule asks which numbers are a success.
     """
 
     point: Point
     key: str
     scores: Mapping[str, float] = field(default_factory=dict)
+    ruled: bool = True
+
+    @property
+    def text(self) -> str:
+        """`12/16`, or without a rule first the numbers: `return_mean 198, 16/16 finished`."""
+        counts = f"{self.k:,}/{self.n:,}"
+        if self.ruled:
+            return counts
+        known = [f"{name} {number(one)}" for name, one in self.scores.items() if math.isfinite(one)]
+        return ", ".join([*known, f"{counts} finished"])
 
 
 Span: TypeAlias = tuple[float, float]
@@ -367,6 +381,7 @@ class Progress:
         fresh: proposals finished in this session.
         seconds: since this session began.
         best: of the configuration that is first so far, in the order of the table.
+        number: of a search for a number without a rule: its name, and that of the first so far.
         failed: proposals that produced no outcome, even when repeated.
         seeds_done: seeds with a result, those of earlier sessions included.
         seeds_expected: at least and at most, at the end. Without a race both are the same. In a
@@ -386,6 +401,7 @@ class Progress:
     seeds_expected: tuple[int, int] = (0, 0)
     pace: Pace = Pace()  # frozen
     reported: Reported | None = None
+    number: tuple[str, float] | None = None
 
     @property
     def rate(self) -> float:
@@ -524,7 +540,7 @@ class RunStatus:
 
     def __repr__(self) -> str:
         total = "" if self.total is None else f" of {self.total:,}"
-        best = "" if self.best is None else f", best {self.best.k:,}/{self.best.n:,}"
+        best = "" if self.best is None else f", best {self.best.text}"
         done = f"{self.done:,}{total} proposals"
         return f"RunStatus({str(self.path)!r}, {self.shown_state}, {done}{best})"
 
@@ -540,7 +556,10 @@ class RunStatus:
         if best is not None:
             low, high = best.interval()
             ends = {"rate": best.rate, "low": low, "high": high}
-            counts = {"solved": f"{best.k:,} of {best.n:,}", **ends, "key": best.key}
+            solved = {"solved": f"{best.k:,} of {best.n:,}", **ends}
+            if not best.ruled:
+                solved = {**best.scores, "finished": f"{best.k:,} of {best.n:,}"}
+            counts = {**solved, "key": best.key}
             rows = [{**best.point, **counts}]
         return as_html(str(self), rows)
 
@@ -677,7 +696,11 @@ def _leader(run: Run) -> Leader | None:
     outcome = best.outcome
     score = score_of(run.objectives, measured_names([outcome]))
     scores = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
-    return Leader(outcome.successes, outcome.n, best.point, best.key, scores)
+    ruled = has_rule(run.manifest.get("success"))
+    if not ruled:
+        numbers = [one for one in run.objectives if one.number is not None]
+        scores |= {one.name: float(run.results.measured(one)[0]) for one in numbers}
+    return Leader(outcome.successes, outcome.n, best.point, best.key, scores, ruled)
 
 
 def status(run: Run | str | os.PathLike[str]) -> RunStatus:

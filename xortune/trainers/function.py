@@ -1003,6 +1003,8 @@ class _StackedBlock:
             return Unfinished()
         results = SeedResults(block, trainer.on)
         results.note, results.length = note, getattr(self.training, "epochs", 0)
+        if isinstance(self.ended, trainer.untried):
+            return Void(_reason(self.ended))
         if self.ended is not None:
             results.add(crashed(_reason(self.ended), block.count), _shown(self.ended), block.count)
             return results.outcome()
@@ -1013,6 +1015,8 @@ class _StackedBlock:
                 results.add_stopped(self._left[seed])
             elif isinstance(score, BaseException):
                 _states.pop((self._function, block.point.key), None)  # it may be half-changed
+                if isinstance(score, trainer.untried):
+                    return Void(_reason(score), results.outcome() if results.n else None)
                 _pass_on(score, trainer.on_raise)
                 results.add(crashed(_reason(score)), _shown(score))
             else:

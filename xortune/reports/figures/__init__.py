@@ -19,6 +19,7 @@ from xortune.reports.figures import (
     distributions,
     frontier,
     history,
+    numbers,
     parameters,
     ranking,
     seeds,
@@ -28,9 +29,15 @@ from xortune.runs.manifest import is_imported
 from xortune.runs.results import Counts
 from xortune.runs.run import Run
 
+
+def _has_rule(run: Run) -> bool:
+    return has_rule(run.manifest.get("success"))
+
+
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]], ...] = (
-    # Where nothing was solved, all rates are alike.
-    (ranking.ranking, lambda _, counts: counts.k.any()),
+    # Where nothing was solved, all rates are alike; without a rule they say little.
+    (ranking.ranking, lambda run, counts: counts.k.any() and _has_rule(run)),
+    (numbers.intervals_of_best, lambda run, _: not _has_rule(run)),
     (frontier.frontier, lambda *_: True),
     (distributions.success_by_epoch, lambda _, counts: counts.k.any() and counts.epochs.any()),
     (distributions.scores, lambda *_: True),
@@ -40,16 +47,21 @@ FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]]
     (seeds.failures, lambda run, _: seeds.ends_known(run)),
     (
         history.optimization_history,
-        lambda run, counts: not is_imported(run.manifest) and len(counts.k) > 1 and counts.k.any(),
+        lambda run, counts: (
+            _has_rule(run)
+            and not is_imported(run.manifest)
+            and len(counts.k) > 1
+            and counts.k.any()
+        ),
     ),
     (ranking.pareto_front, lambda *_: True),
     (distributions.strips, lambda *_: True),
     (seeds.same_seeds, lambda *_: True),
     (history.timeline, lambda *_: True),
     (parameters.param_importances, lambda *_: True),
-    (parameters.slices, lambda _, counts: np.ptp(counts.rate)),
-    (parameters.contour, lambda _, counts: np.ptp(counts.rate)),
-    (parameters.parallel_coordinate, lambda _, counts: np.ptp(counts.rate)),
+    (parameters.slices, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),
+    (parameters.contour, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),
+    (parameters.parallel_coordinate, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),
     (surface.decision_surface, lambda *_: True),
 )
 """Each figure in the order of a report, and whether it has anything to show of a run's counts."""
@@ -63,7 +75,7 @@ def figures_of(run: Run) -> tuple[Plot, ...]:
     counts = run.results.counts
     plots = (figure(run) for figure, is_shown in FIGURES if is_shown(run, counts))
     drawn = tuple(plot for plot in plots if plot is not None)
-    return drawn if has_rule(run.manifest.get("success")) else _without_rule(drawn)
+    return drawn if _has_rule(run) else _without_rule(drawn)
 
 
 def _without_rule(thing: Any) -> Any:

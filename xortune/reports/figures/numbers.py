@@ -21,6 +21,7 @@ from xortune.core.formats import estimated, measured, plain, span
 from xortune.core.numbers import TITLES, Estimate, summed
 from xortune.core.outcome import Outcome
 from xortune.core.success import is_cost
+from xortune.racing.objectives import only_statistic
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
@@ -35,12 +36,14 @@ from xortune.reports.figures.common import (
     CHOSEN,
     DRAWN_POINTS,
     HUGE,
+    KEY,
     LONGEST_NAME,
     plot_of,
     sampled,
     share_line,
 )
 from xortune.runs.results import number_names
+from xortune.runs.run import Run
 from xortune.stats.numbers import probability_of_larger
 
 Floats = NDArray[np.float64]
@@ -49,6 +52,9 @@ Numbered: TypeAlias = (
     NumberComparison | RunComparison | Outcome | Mapping[str, Outcome] | Sequence[Outcome]
 )
 """What has numbers of seeds: a comparison, an outcome, several of them, by their names or not."""
+
+MOST_INTERVALS = 12
+"""Configurations of a run whose intervals are drawn."""
 
 ROWS, STEP = 7, 0.09
 """Seeds of a strip lie in so many rows, so far apart, that they do not hide each other."""
@@ -223,6 +229,17 @@ def intervals(what: Numbered, number: str | None = None) -> Plot:
         for i, label in enumerate(samples.labels)
     ]
     return plot_of("intervals", *panels, columns=3, samples=samples, summaries=summaries)
+
+
+def intervals_of_best(run: Run) -> Plot | None:
+    """As `intervals`, of the configurations that are first by a number; None without one."""
+    objective = only_statistic(run.objectives)
+    if objective is None or objective.number is None:
+        return None
+    best = {one.key[:KEY]: one.outcome for one in run.results[:MOST_INTERVALS]}
+    if not any(objective.number in one.number_names for one in best.values()):
+        return None
+    return intervals(best, objective.number)
 
 
 def improvement(what: Numbered, number: str | None = None) -> Plot:
