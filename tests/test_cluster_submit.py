@@ -87,7 +87,7 @@ def test_the_line_for_ray_job_submit_says_the_same(space):
 SENT_AS_GIVEN = (
     *("--trial-timeout 10m", "--tensorboard --resume", "--tensorboard /shared/logs"),
     *("--mlflow http://ml:5000 --wandb", "--mlflow sqlite:////shared/ml.db", "--wandb team/xor"),
-    "--tensorboard s3://bucket/logs",
+    *("--tensorboard s3://bucket/logs", "--from /shared/old", "--from s3://bucket/old"),
 )
 
 
@@ -136,10 +136,17 @@ def test_waiting_passes_on_what_is_printed_and_the_exit_code(space, server, end,
         (["--output", "/a", "--mlflow", "file:ml"], "'ml' would lie in the job's own folder"),
         (["--output", "/a", "--mlflow", "http://u:p@ml"], "password"),
         (["--output", "/a", "--mlflow", "somewhere"], "not a tracking URI"),
+        (["--output", "/a", "--from", "runs/old"], "--from: 'runs/old' would lie in the job's own"),
     ],
 )
 def test_what_is_wrong_is_told_here(space, options, named):
     refused(ran(space, "--address", SERVER, *options), named)
+
+
+def test_a_grid_that_needs_no_other_run_is_told_here(space):
+    space.write_text(SPACE.replace("sampler: random, trials: 2", "sampler: grid"))
+    asked = ran(space, "--address", SERVER, "--output", "/a", "--from", "/b")
+    refused(asked, "--from: sampler grid tries every configuration")
 
 
 @pytest.mark.parametrize(

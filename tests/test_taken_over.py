@@ -54,7 +54,7 @@ def test_old_configurations_are_proposed_in_turn_and_their_seeds_are_not_used(ru
     assert len(taken.points) == taken.configs <= TAKEN
     best = [result.point["x"] for result in old.results if result.outcome.successes]
     assert [point["x"] for point in taken.points] == best
-    assert all(point["at"] == 7.05 for point in taken.points)  # what this space fixes
+    assert all(line.block.point["at"] == 7.05 for line in run.evaluations)  # this space fixes it
     proposed = {}
     for line in run.evaluations:
         proposed.setdefault(line.proposal, line.block.point["x"])
@@ -86,12 +86,41 @@ def test_what_lacks_a_parameter_or_lies_outside_is_counted(old):
     narrow = take_over(load_space(space(6.9, 7.1)), old.path)
     assert narrow.configs == len(xs)
     assert narrow.outside == sum(not 6.9 <= x <= 7.1 for x in xs)
-    more = take_over(load_space(space(width={"choice": [1, 2]})), old.path)
-    assert (more.lacking, more.points) == (len(xs), ())
-    said = str(more)
-    assert said.startswith(f"took over 0 configurations of {old.path}: none can be proposed")
-    assert f"{len(xs)} lack a parameter of this space" in said
+    assert [point["x"] for point in narrow.points] == list(
+        dict.fromkeys(min(max(x, 6.9), 7.1) for x in xs)
+    )
+    wider = load_space(space(width={"choice": [1, 2]}))
+    more = take_over(wider, old.path)
+    assert (more.lacking, [*more.points]) == (len(xs), [Point({"x": x}) for x in xs])
+    assert f"{len(xs)} lack a parameter of this space: it is drawn" in str(more)
+    proposed = [proposer_for(wider, taken=more).propose(number) for number in (0, 0)]
+    assert proposed[0] == proposed[1]
+    assert (proposed[0]["x"], proposed[0]["width"] in (1, 2)) == (xs[0], True)
     assert TakenOver.of({"taken_over": json.loads(json.dumps(narrow.entry))}) == narrow
+
+
+@pytest.mark.parametrize(
+    ("parameters", "common"),
+    [
+        ({"kind": {"choice": ["c", "a", "d"]}, "n": {"low": 1, "high": 9}}, {"kind": "a", "n": 6}),
+        ({"kind": {"choice": ["b", "c"]}, "n": {"low": 8, "high": 9}}, {"n": 8}),
+        ({"kind": "c", "n": {"low": 0, "high": 9, "step": 3}}, {"n": 6}),
+        ({"n": {"low": 0, "high": 8, "step": 4}, "more": {"low": 0.0, "high": 1.0}}, {"n": 8}),
+        ({"n": {"low": 0.0, "high": 1.0, "when": {"kind": "a"}}, "kind": {"choice": ["a", "b"]}},
+         {"kind": "a", "n": 1.0}),
+        ({"n": {"choice": [5, 7]}, "more": 2}, {}),
+    ],
+)  # fmt: skip
+def test_what_both_spaces_have_counts(tmp_path, parameters, common):
+    table = pd.DataFrame({"kind": ["a"], "n": [6], "seed": [1], "ok": [True]})
+    old = xt.import_results(table, config=["kind", "n"], success="ok", output=tmp_path / "old")
+    wanted = load_space({**space(), "parameters": parameters})
+    taken = take_over(wanted, old.path)
+    assert [dict(point) for point in taken.points] == [common] * bool(common)
+    assert taken.unlike == (not common)
+    proposed = proposer_for(wanted, taken=taken).propose(0)
+    assert common.items() <= dict(proposed).items()
+    assert {p.name for p in wanted.parameters} == set(proposed)
 
 
 def test_an_imported_table_says_where_to_look(tmp_path):
@@ -103,11 +132,11 @@ def test_an_imported_table_says_where_to_look(tmp_path):
 
 
 def taken(*xs):
-    return TakenOver("old", tuple(Point({"x": x}) for x in xs), 64, len(xs), 0, 0)
+    return TakenOver("old", tuple(Point({"x": x}) for x in xs), 64, len(xs), 0, 0, 0)
 
 
 def test_old_ones_that_fail_are_not_proposed_for_long():
-    proposals = OldProposals(taken(*map(float, range(12))), 0, ProposalKinds())
+    proposals = OldProposals(taken(*map(float, range(12))).points, 0, ProposalKinds())
     asked = 0
     for number in range(24):
         point = proposals.at(number)
@@ -117,7 +146,7 @@ def test_old_ones_that_fail_are_not_proposed_for_long():
         solved = 8 if point["x"] >= 100 else 0
         proposals.see(point, SeedSummary(solved, 8))
     assert 1 <= asked <= 2
-    kept = OldProposals(taken(1.0, 2.0), 1, ProposalKinds())
+    kept = OldProposals(taken(1.0, 2.0).points, 1, ProposalKinds())
     assert [kept.at(number) is not None for number in range(6)] == [
         False, True, False, True, False, False,
     ]  # fmt: skip

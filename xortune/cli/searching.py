@@ -89,8 +89,6 @@ def search(
         fail_fast: Stop the search at the first seed that fails, with exit code 4.
         max_void: The share of seeds that may be void, which could not be tried. More stop the
             search, with exit code 4. 0.05 if not given.
-        from_ (--from): Another run, or an imported table, whose best configurations are proposed
-            first; its seeds count in no result.
     """
     given, silent = dict(locals()), quiet or as_json
     options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", *OF_SEARCH]
@@ -226,6 +224,7 @@ def submit(
     tensorboard: str | None = None,
     mlflow: str | None = None,
     wandb: str | None = None,
+    from_: str | None = None,
     note: str | None = None,
     tag: list[str] | None = None,
     resume: bool = False,
@@ -239,7 +238,7 @@ def submit(
 
     Options:
         address: The cluster's job server: http://HEAD:8265.
-        output: The run's directory as the cluster's head sees it, or s3://...
+        output: The run's directory as the cluster's head sees it, or s3://...; --from likewise.
         cpus_per_trial: CPUs for each Ray trial.
         gpus_per_trial: GPUs for each Ray trial.
         install: Have Ray install what xortune needs on each node.
@@ -252,10 +251,11 @@ def submit(
         *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
         *("tag", "trackers"),
     )
-    options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name"]
+    options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", "from_"]
     interrupted = "interrupted: the job goes on; stop it with `ray job stop`"
     with cli.exit_on_error(interrupted, options):
         from xortune.driver import cluster
+        from xortune.driver.knowledge import refuse_grid
         from xortune.driver.shared_study import shared_study
         from xortune.runs.manifest import checked_labels
         from xortune.spaces.space import load_space, with_search
@@ -264,6 +264,8 @@ def submit(
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
         cluster.refuse_outside(requested)
+        if from_ is not None:
+            refuse_grid(requested)
         shared_study(requested, cli.study_of(study_storage, study_name))
         xt.Ray(timeout=trial_timeout)  # refuses what is no duration
         checked_labels(note, tag)

@@ -100,6 +100,8 @@ metric: With a command: where it prints its numbers: last line json, last line n
     "{regex: 'accuracy: (.*)', name: accuracy}".
 timeout: With --trainer: time limit for one seed, such as 90s or 10m.
 resume: Continue the run.
+from_ (--from): Another run, or an imported table, whose best configurations are proposed first; its
+    seeds count in no result.
 engine: What trains the built-in network: auto, fused, reference or cuda.
 tensorboard ([DIR]): Log each configuration for TensorBoard's HParams; to RUN/tensorboard without
     DIR.

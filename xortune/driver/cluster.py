@@ -631,12 +631,7 @@ def submission(
     Raises:
         InputError: Ray would delete the output at the end of the job.
     """
-    if "://" not in output and not PurePosixPath(output).is_absolute():
-        raise InputError(
-            f"{output!r} would lie in the job's own folder, which Ray deletes",
-            field="output",
-            allowed="an absolute path on the cluster's head, or an address such as s3://BUCKET/RUN",
-        )
+    _refuse_relative("output", output, "which Ray deletes")
     folder = space.resolve().parent
     words = ["python", "-m", "xortune", "search", space.name, "--address", "auto"]
     words += ["--output", output, *options]
@@ -649,6 +644,15 @@ def submission(
     if install:
         environment["pip"] = [r for r in requires("xortune") or () if "extra ==" not in r]
     return Submission(shlex.join(words), environment)
+
+
+def _refuse_relative(field: str, place: str, why: str) -> None:
+    if "://" not in place and not PurePosixPath(place).is_absolute():
+        raise InputError(
+            f"{place!r} would lie in the job's own folder, {why}",
+            field=field,
+            allowed="an absolute path on the cluster's head, or an address such as s3://BUCKET/RUN",
+        )
 
 
 def refuse_outside(space: SearchSpace) -> None:
@@ -677,12 +681,14 @@ def search_words(
     """The words of `xortune search` for a job: its options with their values, None if not given.
 
     Raises:
-        InputError: as `tracked`.
+        InputError: as `tracked`, or the run of `--from` is not sent along.
     """
     words: list[str] = []
     for name, value in options.items():
         if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{name.rstrip('_').replace('_', '-')}", str(value)]
+    if (old := options.get("from_")) is not None:
+        _refuse_relative("from_", old, "to which no run is sent")
     words += [word for one in tags for word in ("--tag", one)]
     words += tracked(output, trackers)
     words += ["--resume"] if resume else []

@@ -12,9 +12,9 @@ and are worth as much as the others (`propose.first_seed_values`).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from xortune.core.errors import InputError
 from xortune.core.formats import count
@@ -22,7 +22,17 @@ from xortune.core.point import Point, Value
 from xortune.core.seeds import SEARCH
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.run import Run, load_run
-from xortune.spaces.model import Fixed, SearchSpace, equal_values, is_active
+from xortune.spaces.model import (
+    Choice,
+    Fixed,
+    Range,
+    SearchSpace,
+    Steps,
+    equal_values,
+    finite_values,
+    is_active,
+    is_number,
+)
 
 TAKEN = 12
 """Maximum number of old configurations that are proposed: where the first ones hold up, the sampler
@@ -42,11 +52,13 @@ class TakenOver:
 
     Attributes:
         source: the old run's directory.
-        points: of this space, the old run's best first.
+        points: what both spaces have of its configurations, the best first: values of parameters
+            of this space. The proposer draws the others.
         first_seed: of the search: the old run has trained none of these.
         configs: of the old run that solved a seed.
         outside: those of them with a value that this space lacks.
         lacking: those of them without a parameter of this space.
+        unlike: those of them that have no value in common with this space.
     """
 
     source: str
@@ -55,6 +67,7 @@ class TakenOver:
     configs: int
     outside: int
     lacking: int
+    unlike: int
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -66,6 +79,7 @@ class TakenOver:
             "configs": self.configs,
             "outside": self.outside,
             "lacking": self.lacking,
+            "unlike": self.unlike,
         }
 
     @classmethod
@@ -79,12 +93,13 @@ class TakenOver:
         left = [
             f"{n:,} {why}"
             for n, why in (
-                (self.outside, "have values that this space lacks"),
-                (self.lacking, "lack a parameter of this space"),
+                (self.outside, "have values that this space lacks: the nearest is taken, or drawn"),
+                (self.lacking, "lack a parameter of this space: it is drawn"),
+                (self.unlike, "have no value in common with this space"),
             )
             if n
         ]
-        usable = self.configs - self.outside - self.lacking
+        usable = self.configs - self.unlike
         how = "each in turn with a new one, while their seeds hold up"
         first = "none can be proposed"
         if self.points:
@@ -96,28 +111,35 @@ class TakenOver:
         )
 
 
-def take_over(space: SearchSpace, path: str | os.PathLike[str]) -> TakenOver:
-    """What a search of a space takes over from a run, or from an imported table.
-
-    Raises:
-        InputError: there is no run, or the sampler tries every configuration anyway.
-    """
+def refuse_grid(space: SearchSpace) -> None:
+    """Raise an InputError if the sampler tries every configuration anyway."""
     if space.search.sampler == "grid":
         raise InputError(
             "sampler grid tries every configuration, whatever another run says",
             field="from_",
             fix="use another sampler, or leave it out",
         )
+
+
+def take_over(space: SearchSpace, path: str | os.PathLike[str]) -> TakenOver:
+    """What a search of a space takes over from a run, or from an imported table.
+
+    Raises:
+        InputError: there is no run, or as `refuse_grid`.
+    """
+    refuse_grid(space)
     run = load_run(path)
     points: dict[str, Point] = {}
     solved = [result for result in run.results if result.outcome.successes]
-    outside = lacking = 0
+    outside = lacking = unlike = 0
     for result in solved:
-        values = _values(space, result.point)
-        if isinstance(values, str):
-            outside, lacking = outside + (values == "outside"), lacking + (values == "lacking")
-        else:
-            points.setdefault(Point(values).key, Point(values))
+        common = _common(space, result.point)
+        if not common.values:
+            unlike += 1
+            continue
+        outside, lacking = outside + common.outside, lacking + common.lacking
+        point = Point(common.values)
+        points.setdefault(point.key, point)
     return TakenOver(
         str(path),
         tuple(points.values())[:TAKEN],
@@ -125,27 +147,51 @@ def take_over(space: SearchSpace, path: str | os.PathLike[str]) -> TakenOver:
         len(solved),
         outside,
         lacking,
+        unlike,
     )
 
 
-def _values(space: SearchSpace, old: Point) -> dict[str, Value] | str:
-    """An old configuration in this space; else whether it lacks a parameter, or is outside.
+class _Common(NamedTuple):
+    """What an old configuration has in common with a space; see `TakenOver`."""
+
+    values: dict[str, Value]
+    outside: bool
+    lacking: bool
+
+
+def _common(space: SearchSpace, old: Point) -> _Common:
+    """The values that an old configuration has for the searched parameters of this space.
 
     What this space fixes is fixed, whatever it was.
     """
     values: dict[str, Value] = {}
+    active: dict[str, Value] = {}
+    outside = lacking = False
     for parameter in space.parameters:
-        if not is_active(parameter, values):
+        if not is_active(parameter, active):
             continue
+        name = parameter.name
         if isinstance(parameter, Fixed):
-            values[parameter.name] = parameter.value
-        elif parameter.name not in old:
-            return "lacking"
-        elif found := equal_values(parameter, old[parameter.name]):
-            values[parameter.name] = found[0]
+            active[name] = parameter.value
+        elif name not in old:
+            lacking = True
+        elif (found := equal_values(parameter, old[name])) or (found := _nearest(parameter, old)):
+            outside = outside or found[0] != old[name]
+            values[name] = active[name] = found[0]
         else:
-            return "outside"
-    return values
+            outside = True
+    return _Common(values, outside, lacking)
+
+
+def _nearest(parameter: Choice | Range, old: Point) -> Sequence[Value]:
+    """The value of a range that is next to an old number; empty where there is none."""
+    value = old[parameter.name]
+    if isinstance(parameter, Choice) or not is_number(value):
+        return ()
+    inside = min(max(value, parameter.low), parameter.high)
+    if finite_values(parameter) is None:
+        return (float(inside),)
+    return (Steps(parameter)[round((inside - parameter.low) / (parameter.step or 1))],)
 
 
 def _first_unseen(run: Run) -> int:
@@ -159,14 +205,14 @@ class OldProposals:
     """The old configurations, as proposals of a search.
 
     Args:
-        taken: what is taken over; None: nothing.
+        points: the old configurations, the best first.
         start: how many proposals come before, those of the space's `start`.
         kinds: says whether old configurations are worth as much as the others.
     """
 
-    def __init__(self, taken: TakenOver | None, start: int, kinds: Any) -> None:
-        self._points = () if taken is None else taken.points
-        self._keys = {point.key for point in self._points}
+    def __init__(self, points: Sequence[Point], start: int, kinds: Any) -> None:
+        self._points = points
+        self._keys = {point.key for point in points}
         self._start, self._kinds = start, kinds
         self._held: dict[str, bool] = {}  # by key: whether it solved half of its seeds
         self.proposed = 0

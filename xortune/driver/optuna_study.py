@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final, TypeGuard
 
 import numpy as np
@@ -141,10 +142,15 @@ class Draw:
         self._space = space
         self._random = np.random.RandomState()  # as that sampler does
 
-    def point(self, seed: int) -> Point:
-        """The first point that a sampler of this seed draws."""
+    def point(self, seed: int, known: Mapping[str, Value] = MappingProxyType({})) -> Point:
+        """The first point that a sampler of this seed draws; but for values that are known."""
         self._random.seed(seed)
-        return point_of(self._space, self._drawn)
+
+        def raw(parameter: Choice | Range) -> Value:
+            name = parameter.name
+            return known[name] if name in known else self._drawn(parameter)
+
+        return point_of(self._space, raw)
 
     def _drawn(self, parameter: Choice | Range) -> Value:
         if isinstance(parameter, Choice):

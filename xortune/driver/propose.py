@@ -202,7 +202,9 @@ class SampledProposer:
         self._space, self._model, self._shared = space, model, shared
         self._draw = Draw(space)
         self._kinds = ProposalKinds() if guards else None
-        self._old = OldProposals(taken, len(self._start), ProposalKinds())
+        common = () if taken is None else taken.points
+        old = [self._draw.point(self.seed(i), known) for i, known in enumerate(common)]
+        self._old = OldProposals(old, len(self._start), ProposalKinds())
 
     def propose(self, number: int) -> Point:
         """The next point: of `start`, of the model, or drawn from the whole space."""

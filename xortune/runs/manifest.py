@@ -73,6 +73,7 @@ class _NotedKnowledge(TypedDict):
     configs: Annotated[int, Field(ge=0)]
     outside: Annotated[int, Field(ge=0)]
     lacking: Annotated[int, Field(ge=0)]
+    unlike: Annotated[int, Field(ge=0)]
 
 
 class _NotedRequirement(TypedDict):
