@@ -20,6 +20,7 @@ from xortune.racing.feasible import (
     chance_to_reach,
     next_feasible,
     rate_state,
+    seeds_to_tell,
     speaks_for,
 )
 from xortune.racing.objectives import (
@@ -224,6 +225,36 @@ def test_its_figure_has_the_rate_the_intervals_and_fresh_seeds(run):
     assert "hidden_dim 3 is the best that reaches a rate of 0.8" in figure.layout.title.text
 
 
+def test_what_is_not_told_is_said_with_the_seeds_that_would_tell(tmp_path):
+    changes = {"require": {"rate": 0.86}, "seeds": {"race": {"max": 128}}}
+    run = xt.search(SPACE | changes, output=tmp_path / "run", workers=0, verbose=0)
+    assert run.best.hidden_dim == 4
+    searched = required_rate(run).sentences[0].partition("In the search ")[2]
+    assert searched.startswith("hidden_dim 4 reaches 0.86 (proven 0.")
+    told = (
+        r"hidden_dim 3 is not told from 0\.86 by 128 seeds \((\S+) to (\S+); about (\S+) more would"
+    )
+    low, high, more = re.search(told, searched).groups()
+    assert float(low) < 0.86 < float(high)
+    assert int(more.replace(",", "")) > 128
+
+
+@pytest.mark.parametrize(("k", "n", "rate"), [(97, 100, 0.95), (16240, 16384, 0.99), (60, 80, 0.9)])
+def test_the_seeds_that_would_tell_are_enough_at_the_rate_so_far(k, n, rate):
+    required = Requirement(rate, 0.05)
+    total = n + seeds_to_tell(k, n, 7, required)
+    for seeds, states in ((total, (PROVEN, REFUTED)), (n + (total - n) // 2, (OPEN,))):
+        assert int(rate_state(round(k / n * seeds), seeds, 7, required)) in states
+    assert seeds_to_tell(9, 10, 1, Requirement(0.9, 0.05)) is None
+
+
+def test_fresh_seeds_may_prove_what_the_search_left_open(tmp_path):
+    changes = {"require": {"rate": 0.8}, "seeds": {"race": {"max": 64}, "certify": 2000}}
+    run = xt.search(SPACE | changes, output=tmp_path / "run", workers=0, verbose=0)
+    assert run.best.hidden_dim == 4  # 64 seeds do not prove it of the smaller one
+    assert run.certificate.best.point["hidden_dim"] == 3
+
+
 def test_a_resumed_search_is_the_same(run, tmp_path):
     journal = (run.path / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
     part = tmp_path / "run"
@@ -300,7 +331,11 @@ def test_a_rate_that_cannot_be_proven_is_refused_with_what_it_takes(tmp_path):
     with pytest.raises(InputError, match=r"0\.99 can never be proven") as caught:
         xt.search(space, output=tmp_path / "run", workers=0, verbose=0)
     assert "require.rate" in str(caught.value)
-    assert "`race: {max: " in str(caught.value)
+    told = re.search(
+        r"`race: {max: (\d+)}`.* never fails, (\d+) for one whose rate is 0\.995", str(caught.value)
+    )
+    never_fails, fails = map(int, told.groups())
+    assert 500 < never_fails < fails / 4
     assert describe(load_space(SPACE))["required_rate"] == 0.8
 
 

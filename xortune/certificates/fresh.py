@@ -259,7 +259,8 @@ def finalists_of(run: Run, top: int) -> list[ConfigResult]:
 
     Where a rate is required, these are the answer and its neighbours in the objective: of the
     configurations that are better in it, and of those that are worse, each the first in the
-    search's order, of an objective that is as near as any.
+    search's order, of an objective that is as near as any. The best objective comes first: the
+    first of them that fresh seeds prove is the answer.
     """
     if (objective := constrained(run.objectives)) is None:
         return [result for result in run.results[:top] if result.outcome.successes]
@@ -273,8 +274,9 @@ def finalists_of(run: Run, top: int) -> list[ConfigResult]:
         # Of a parameter the next value; what was measured has no next one.
         better &= cost == cost[better].max(initial=-math.inf)
         worse &= cost == cost[worse].min(initial=math.inf)
-    places = [np.flatnonzero(chosen)[:1] for chosen in (solved[:1], better, worse)]
-    return [results[int(at)] for at in np.concatenate(places).tolist()][:top]
+    found = [np.flatnonzero(chosen)[:1] for chosen in (solved[:1], better, worse)]
+    places = np.concatenate(found)[:top]
+    return [results[int(at)] for at in places[np.argsort(cost[places])].tolist()]
 
 
 def _purposes(

@@ -21,10 +21,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincc
 
-from xortune.racing.race import ProvenRates, RaceRule, race_share
+from xortune.core.errors import InputError
+from xortune.racing.race import ProvenRates, RaceRule, race_lower, race_share, race_upper
 from xortune.racing.top_two import PRIOR_SHAPE
 from xortune.spaces.model import Requirement
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below
+from xortune.stats.planning import fewest_seeds
 
 PROVEN, OPEN, REFUTED = 0, 1, 2
 """What is proven of a required rate: it is reached; nothing; it is not reached."""
@@ -47,6 +49,33 @@ def rate_state(
     reaches = (share > requirement.rate) & (anytime_evidence_above(k, n, requirement.rate) > level)
     fails = (share < requirement.rate) & (anytime_evidence_below(k, n, requirement.rate) > level)
     return np.where(reaches, PROVEN, np.where(fails, REFUTED, OPEN))
+
+
+def rate_bounds(
+    successes: ArrayLike, n: ArrayLike, number: ArrayLike, requirement: Requirement
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The bounds behind `rate_state`, lower and upper ones; with its arguments."""
+    alpha = requirement.alpha
+    return (
+        race_lower(successes, n, number, alpha=alpha),
+        race_upper(successes, n, number, alpha=alpha),
+    )
+
+
+def seeds_to_tell(successes: int, n: int, number: int, requirement: Requirement) -> int | None:
+    """About how many more seeds prove a configuration's rate to be above or below the required one.
+
+    If they succeed at the rate so far, k / n. None if more than 2**30 seeds would not.
+    """
+
+    def enough(seeds: int) -> bool:
+        k = round(successes / n * seeds)
+        return int(rate_state(k, seeds, number, requirement)) != OPEN
+
+    try:
+        return fewest_seeds(enough, n, requirement.rate) - n
+    except InputError:
+        return None
 
 
 def chance_to_reach(successes: ArrayLike, n: ArrayLike, rate: float) -> NDArray[np.float64]:

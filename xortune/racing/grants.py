@@ -352,9 +352,16 @@ def refuse_unprovable(space: SearchSpace) -> None:
     def enough(n: int) -> bool:
         return float(race_lower(n, n, number, alpha=alpha)) >= rate
 
+    def tells(n: int) -> bool:
+        k = round(n * (1 + rate) / 2)
+        return float(race_lower(k, n, number, alpha=alpha)) >= rate
+
     try:
         seeds = fewest_seeds(enough, 0, rate)
         fix = f"`race: {{max: {seeds}}}`, or such a last rung, is enough for each configuration"
+        if required is not None:
+            more = fewest_seeds(tells, 0, rate)
+            fix += f" that never fails, {more} for one whose rate is {(1 + rate) / 2:g}"
     except InputError:
         fix = "ask for less"
     proves = f"{floor(best * 1e4) / 1e4:g}"

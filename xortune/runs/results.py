@@ -17,7 +17,7 @@ from xortune.core.numbers import STATISTICS, finite, summary
 from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point, as_float
 from xortune.core.success import is_cost
-from xortune.racing.feasible import PROVEN, rate_state
+from xortune.racing.feasible import PROVEN, rate_bounds, rate_state, seeds_to_tell
 from xortune.racing.objectives import (
     constrained,
     estimates,
@@ -320,6 +320,21 @@ class ConfigResults(Sequence[ConfigResult]):
     def rate_states(self, requirement: Requirement) -> NDArray[np.int64]:
         """int64, shape (C,): what the search has proven of a required rate; see `rate_state`."""
         return rate_state(self.counts.k, self.counts.n, self._columns.numbers, requirement)
+
+    def rate_bounds(
+        self, requirement: Requirement, at: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The lower and upper bounds behind `rate_states` of configurations at these places."""
+        k, n, number = self._counted(at)
+        return rate_bounds(k, n, number, requirement)
+
+    def seeds_to_tell(self, requirement: Requirement, at: int) -> int | None:
+        """As `racing.feasible.seeds_to_tell`, of the configuration at a place."""
+        k, n, number = (int(column) for column in self._counted(at))
+        return seeds_to_tell(k, n, number, requirement)
+
+    def _counted(self, at: Any) -> tuple[NDArray[np.int64], ...]:
+        return self.counts.k[at], self.counts.n[at], self._columns.numbers[at]
 
     def _lines_of(self, columns: _Columns) -> Iterator[list[int]]:
         """The lines of each configuration."""

@@ -79,10 +79,56 @@ def required_rate(run: Run) -> RequiredRate | None:
         rivals=int(((states == OPEN) & (cost < cost[0])).sum()),
         refuted=counts[REFUTED],
         best=number(float(amounts[0])),
+        searched=[
+            f"{name} {number(float(amounts[at]))} {proven}"
+            for at, proven in _in_search(run, requirement, cost, states).items()
+        ],
         verdicts=verdicts,
         confidence=certificate.confidence if certificate else None,
     )
     return RequiredRate(objective, requirement, amounts, states, tuple(sentences))
+
+
+def _in_search(
+    run: Run, required: Requirement, cost: NDArray[np.float64], states: NDArray[np.int64]
+) -> dict[int, str]:
+    """What the search proves, by place in the table: of the answer, and of what is better.
+
+    That is what is open, the first of it, and the next better value, with the highest upper bound
+    of its configurations.
+    """
+    better = np.flatnonzero(cost < cost[0]) if states[0] == PROVEN else np.zeros(0, np.int64)
+    unknown = better[states[better] == OPEN][:1]
+    near = better[cost[better] == cost[better].max(initial=-np.inf)]
+    if near.size and (states[near] == REFUTED).all():
+        near = near[[run.results.rate_bounds(required, near)[1].argmax()]]
+    places = np.array(list(dict.fromkeys([0, *unknown.tolist(), *near[:1].tolist()])))
+    bounds = zip(*run.results.rate_bounds(required, places), strict=True)
+    return {
+        at: _proven(run, required, at, low, high)
+        for at, (low, high) in zip(places.tolist(), bounds, strict=True)
+    }
+
+
+def _proven(run: Run, required: Requirement, at: int, low: float, high: float) -> str:
+    """What is proven of a configuration: `reaches 0.95 (proven 0.957)`."""
+    rate, below, above = f"{required.rate:g}", _down(low), _up(high)
+    if low > required.rate:
+        return f"reaches {rate} (proven {below})"
+    if high < required.rate:
+        return f"does not (at most {above})"
+    more = run.results.seeds_to_tell(required, at)
+    tells = "more than there are" if more is None else f"about {float(f'{more:.1e}'):,.0f} more"
+    seeds = f"{run.results.counts.n[at]:,} seeds"
+    return f"is not told from {rate} by {seeds} ({below} to {above}; {tells} would tell)"
+
+
+def _down(bound: float) -> str:
+    return f"{rounded_down(bound, DIGITS):g}"
+
+
+def _up(bound: float) -> str:
+    return f"{rounded_up(bound, DIGITS):g}"
 
 
 def _verdicts(found: CertifiedResult, rate: float) -> Iterator[str]:
@@ -90,14 +136,13 @@ def _verdicts(found: CertifiedResult, rate: float) -> Iterator[str]:
     low, high = found.lower_bound, found.upper_bound
     if low is None:
         return
-    below = f"{rounded_down(low, DIGITS):g}"
     if low >= rate:
-        yield f"reaches {rate:g} (proven {below})"
+        yield f"reaches {rate:g} (proven {_down(low)})"
     elif high is not None and high < rate:
-        yield f"does not (at most {rounded_up(high, DIGITS):g})"
+        yield f"does not (at most {_up(high)})"
     else:
-        above = "1" if high is None else f"{rounded_up(high, DIGITS):g}"
-        yield f"is not known to reach {rate:g} ({below} to {above})"
+        above = "1" if high is None else _up(high)
+        yield f"is not known to reach {rate:g} ({_down(low)} to {above})"
 
 
 KINDS: dict[int, tuple[str, Role]] = {
@@ -178,7 +223,7 @@ def frontier(run: Run) -> Plot | None:
         },
         sizes=results.counts.n.tolist(),
         fresh=[
-            (number(mark.x), f"{rounded_down(low, DIGITS):g}", f"{rounded_up(high, DIGITS):g}")
+            (number(mark.x), _down(low), _up(high))
             for mark in fresh
             if mark.y_ends is not None
             for low, high in [mark.y_ends]
