@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 
 import xortune as xt
 from xortune.core.outcome import wilson
@@ -93,16 +94,26 @@ def required() -> None:
 # -------------------------------------------------------------------------------------------------
 # Two groups of arms with the same rates, one ten times as dear.
 
-TOPS = (0.9, 0.97, 0.995, 1.0)
-SEARCHES, ARMS, DEAR = 10, 12, 10.0
+GROUPS = {
+    **{f"12, 0.3 to {top}": np.linspace(0.3, top, 12) for top in (0.9, 0.97, 0.995, 1.0)},
+    "8, some near 1": np.array([0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0]),
+    "18, 0.1 to 0.985": np.linspace(0.1, 0.985, 18),
+    "6, 0.2 to 0.999": np.array([0.2, 0.4, 0.6, 0.8, 0.9, 0.999]),
+    "10, two above 0.5": np.array([0.05, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.5, 0.93, 0.98]),
+}
+"""The rates of each group. The rule was chosen on the first four sets."""
+
+SEARCHES, DEAR = 40, 10.0
 AIM = Aim()
 
 
-def race_of_two_groups(top: float, seed: int, *, priced: bool) -> tuple[float, float]:
+def race_of_two_groups(
+    group: NDArray[np.float64], seed: int, *, priced: bool
+) -> tuple[float, float]:
     """What a race has paid until it has the answer for good, and until its end."""
-    rates, prices = [*np.linspace(0.3, top, ARMS)] * 2, [1.0] * ARMS + [DEAR] * ARMS
+    rates, prices = [*group.tolist()] * 2, [1.0] * len(group) + [DEAR] * len(group)
     rng, left = np.random.default_rng(seed), np.random.default_rng(100 + seed)
-    coming = left.permutation(2 * ARMS).tolist()
+    coming = left.permutation(len(rates)).tolist()
     rule = RaceRule(race_rungs(512))
     race, seen, paid, answered = BestGrants(rule, AIM), dict[int, tuple[int, int]](), 0.0, 0.0
 
@@ -119,25 +130,25 @@ def race_of_two_groups(top: float, seed: int, *, priced: bool) -> tuple[float, f
         paid += (to - n) * prices[name]
         race.see(name, *seen[name], price=prices[name] if priced else None)
         low = wilson(*np.array(list(seen.values())).T)[0]
-        if rates[list(seen)[int(low.argmax())]] < top - AIM.epsilon:
+        if rates[list(seen)[int(low.argmax())]] < group.max() - AIM.epsilon:
             answered = paid
 
 
 def price() -> None:
     """Print what races cost with and without the price of seeds."""
-    print("| top rate | answer: same price | priced | end: same price | priced |")
-    print("| --: | --: | --: | --: | --: |")
-    sums = np.zeros(4)
-    for top in TOPS:
-        found = {
-            priced: np.mean(
-                [race_of_two_groups(top, seed, priced=priced) for seed in range(SEARCHES)], axis=0
+    print("| rates of a group | first seeds | answer: same price | priced | end: same | priced |")
+    print("| :-- | --: | --: | --: | --: | --: |")
+    sums = np.zeros(5)
+    for name, group in GROUPS.items():
+        same, priced = (
+            np.mean(
+                [race_of_two_groups(group, seed, priced=priced) for seed in range(SEARCHES)], axis=0
             )
             for priced in (False, True)
-        }
-        row = np.array([found[False][0], found[True][0], found[False][1], found[True][1]])
+        )
+        row = np.array([len(group) * (1 + DEAR), same[0], priced[0], same[1], priced[1]])
         sums += row
-        print("|", top, *(f"| {cost:,.0f}" for cost in row), "|", flush=True)
+        print("|", name, *(f"| {cost:,.0f}" for cost in row), "|", flush=True)
     print("| all |", " | ".join(f"{cost:,.0f}" for cost in sums), "|")
 
 

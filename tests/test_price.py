@@ -39,6 +39,12 @@ def test_of_equally_good_ones_the_cheap_one_leads_and_gets_the_seeds():
     assert next_step(Known((fewer._replace(price=1.0), fast)), AIM) == 0
 
 
+def test_near_a_rate_of_1_the_seeds_of_a_cheap_leader_say_more():
+    slow, fast = Group(16, 16, 1, 7, price=8.0), Group(60, 60, 1, 4)
+    others = (Group(0, 1, 4, 1), Group(5, 8, 2, 3, price=8.0))
+    assert next_step(Known((slow, fast, *others)), AIM) == 1
+
+
 def test_a_cheap_new_configuration_comes_before_more_seeds_of_a_dear_one():
     groups = (Group(15, 16, 1, 7, price=64.0), Group(0, 1, 4, 1, price=1.0))
     assert next_step(Known(groups, 1, price=1.0), AIM) == NEW

@@ -11,8 +11,9 @@ Baudry, de Heide and Kaufmann 2022, Top two algorithms revisited, NeurIPS):
   identification, AISTATS). After few seeds P itself says more, since it knows the prior.
 - Of the two, the one with fewer seeds gets more.
 - Where seeds have a *price*, all of this is for each unit of it: the challenger's chance, the worth
-  of a new configuration; and of the two the one with fewer seeds times the root of its price gets
-  more, which is the best allocation for that price (Cochran 1977, Sampling Techniques, 5.5). The
+  of a new configuration. Of the two, the one whose seeds say more for their price gets more: a
+  seed says KL(mean, mean if the challenger is better), the derivative of the transportation cost
+  (You, Qin, Wang and Yang 2023, Information-directed selection for top-two algorithms, COLT). The
   leader is the cheapest of those within epsilon of the highest mean: each may be the answer.
 - A *new configuration* begins if its first seeds are worth more: the knowledge gradient KG(*) of
   Frazier and Powell (2010), Paradoxes in learning and the marginal value of information, Decision
@@ -35,8 +36,8 @@ from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import betainc
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betainc, rel_entr
 
 from xortune.core.outcome import wilson
 
@@ -138,9 +139,9 @@ def next_step(known: Known, aim: Aim) -> int | None:
     ]
     first = known.groups[leader]
     # Compared with a challenger that is in training, too: else the leader would run ahead of it.
-    fewer = not rivals or _spent(first) <= _spent(known.groups[-max(rivals)[2]])
+    leads = not rivals or _leader_says_more(known, posterior, leader, -max(rivals)[2], aim)
     free = [rival for rival in rivals if rival[1]]
-    if first.step and first.free and (fewer or not free):
+    if first.step and first.free and (leads or not free):
         chosen = leader
     elif free:
         chosen = -max(free)[2]
@@ -160,8 +161,16 @@ def _leader(groups: Sequence[Group], posterior: _Posterior, aim: Aim) -> int:
     return min(near, key=lambda at: (groups[at].price, -posterior.means[at], at))
 
 
-def _spent(group: Group) -> float:
-    return group.n * math.sqrt(group.price)
+def _leader_says_more(
+    known: Known, posterior: _Posterior, leader: int, rival: int, aim: Aim
+) -> bool:
+    """Whether the leader's seeds say more for their price; at equal prices, it has fewer."""
+    first, other = known.groups[leader], known.groups[rival]
+    if first.price == other.price:
+        return first.n <= other.n
+    means = posterior.means[[leader, rival]]
+    of_first, of_other = _divergence(means, _means_if_better(posterior, leader, rival, aim))
+    return bool(of_first / first.price >= of_other / other.price)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -224,6 +233,22 @@ def _beats(posterior: _Posterior, other: int, epsilon: float) -> Floats:
     """P(a configuration's rate > that of one of another group + epsilon); shape (G,)."""
     better = 1 - _up_to(posterior, epsilon) @ posterior.beliefs[other]
     return np.asarray(np.maximum(better, 0.0), np.float64)
+
+
+def _means_if_better(posterior: _Posterior, leader: int, rival: int, aim: Aim) -> Floats:
+    """The mean rates of leader and rival if the rival's is larger by more than epsilon; shape (2,).
+
+    Their mean rates as they are, if the posterior says that this is impossible.
+    """
+    beyond, belief = _beyond(aim.epsilon), posterior.beliefs[rival]
+    # Of the rival from each rate on: the probability, and that times the mean rate.
+    tails = np.zeros((2, POINTS + 1))
+    tails[:, :-1] = np.cumsum((belief * [np.ones(POINTS), rates()])[:, ::-1], axis=1)[:, ::-1]
+    chance, mean = tails[:, beyond]
+    joint = posterior.beliefs[leader] * chance
+    if (total := joint.sum()) == 0:
+        return posterior.means[[leader, rival]]
+    return np.array([joint @ rates(), posterior.beliefs[leader] @ mean]) / total
 
 
 # -------------------------------------------------------------------------------------------------
@@ -359,5 +384,10 @@ def _chance(groups: Sequence[Group], posterior: _Posterior, aim: Aim) -> float:
 def _seeds_to_tell(rate: float, answer: float, epsilon: float, risk: float) -> float:
     """ln(1/risk) / kl(rate, answer + epsilon): Chernoff's bound, for a rate below the answer's."""
     p, q = min(rate, answer), min(answer + epsilon, 1 - 1e-6)
-    divergence = p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
-    return math.log(1 / risk) / max(divergence, 1e-9)
+    return math.log(1 / risk) / max(float(_divergence(p, q)), 1e-9)
+
+
+def _divergence(p: ArrayLike, q: ArrayLike) -> Floats:
+    """kl(p, q): what a seed of rate p says against a rate of q, on average."""
+    p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
+    return np.asarray(rel_entr(p, q) + rel_entr(1 - p, 1 - q), np.float64)
