@@ -236,6 +236,38 @@ def test_void_seeds_of_a_search_are_listed_and_counted_nowhere(tmp_path):
     assert "2 seeds could not be tried: Unavailable: no mount (2)" in report
 
 
+@pytest.mark.parametrize(
+    ("sampler", "asked"),
+    [
+        ("auto", {"seeds": {"race": {"max": 8}}, "success": "score >= 0.5"}),
+        ("random", {"seeds": {"race": {"max": 8}}, "objectives": ["score_median"]}),
+        ("tpe", {"seeds": {"ladder": [1]}, "success": "score >= 0.5"}),
+        (
+            "tpe",
+            {"seeds": {"ladder": [1, 4]}, "objectives": ["success_rate", {"minimize": "rate"}]},
+        ),
+    ],
+)
+def test_a_configuration_whose_first_seeds_are_all_void_ends_no_search(tmp_path, sampler, asked):
+    def training(config, seed):
+        if config["rate"] > 0.6 and seed < 2:
+            raise xt.Unavailable("no mount")
+        good = solves(config, seed)
+        return {"score": float(good)} if "success_rate" not in str(asked) else good
+
+    space = {
+        "name": "down",
+        "parameters": {"rate": {"low": 0.0, "high": 1.0}},
+        "search": {"sampler": sampler, "trials": 14, "seed": 1},
+        **asked,
+    }
+    options = {"workers": 0, "verbose": 0, "max_void": 0.9, "check": False}
+    run = xt.search(space, train=training, output=tmp_path / "run", **options)
+    tried = {result.point["rate"] > 0.6 for result in run.results}
+    assert False in tried
+    assert run.manifest["complete"]
+
+
 def test_too_many_void_seeds_end_a_search_and_a_resumed_one_tries_them_again(tmp_path):
     down = [True]
 

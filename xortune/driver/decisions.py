@@ -627,9 +627,10 @@ class SearchDecisions:
                 self._hopeless.see(curves)
         if not state.in_flight:
             self._untold.release(state.point.key)
-        self._show_race(state, version_changed=version_changed)
-        self._proposer.see(state.point, state.seen.counted)
-        if decision.new:
+        if state.seen.counted.n:  # else all its seeds are void, and there is nothing to learn
+            self._show_race(state, version_changed=version_changed)
+            self._proposer.see(state.point, state.seen.counted)
+        if decision.new and state.seen.counted.n:
             continues = self._continues(state.seen.counted)
             if continues:
                 self._continuing.append((decision.proposal, state.point.key))
