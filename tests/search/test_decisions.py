@@ -169,26 +169,16 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
     assert [(e.proposal, e.block.first, e.block.count) for e in session.evaluations] == blocks
 
 
-EVERYTHING = Situation(
-    continues=True, repeats=True, may_propose=True, may_promote=True, may_promote_ahead=True
-)
-
-
 def test_what_has_begun_comes_before_promotions_and_new_trials_by_their_shares():
-    assert next_decision(EVERYTHING._replace(stopped=True)) is Step.WAIT
-    assert next_decision(EVERYTHING) is Step.CONTINUE
-    begun = EVERYTHING._replace(continues=False)
-    assert next_decision(begun) is Step.REPEAT
-    fair = begun._replace(repeats=False, new_seeds=8, more_seeds=8)
-    assert next_decision(fair) is Step.PROPOSE
-    assert next_decision(fair._replace(more_seeds=7)) is Step.PROMOTE
-    assert next_decision(fair._replace(more_seeds=7, may_promote=False)) is Step.PROPOSE
-    assert next_decision(fair._replace(weighs=True)) is Step.PROMOTE
+    begun = Situation(continues=True, repeats=True, may_propose=True, new_seeds=8, more_seeds=8)
+    assert next_decision(begun) == (Step.CONTINUE,)
+    assert next_decision(begun._replace(continues=False)) == (Step.REPEAT,)
+    fair = begun._replace(continues=False, repeats=False)
+    assert next_decision(fair) == (Step.PROPOSE,)
+    assert next_decision(fair._replace(more_seeds=7)) == (Step.PROMOTE, Step.PROPOSE)
+    assert next_decision(fair._replace(weighs=True)) == (Step.PROMOTE, Step.PROPOSE)
     last = fair._replace(may_propose=False)
-    assert next_decision(last) is Step.PROMOTE
-    alone = last._replace(may_promote=False)
-    assert next_decision(alone) is Step.PROMOTE_AHEAD
-    assert next_decision(alone._replace(may_promote_ahead=False)) is Step.WAIT
+    assert next_decision(last) == (Step.PROMOTE, Step.PROMOTE_AHEAD)
 
 
 def test_nobody_waits_for_a_straggler():

@@ -295,7 +295,7 @@ class Heard(Scripted):
     raced: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def listen(self, queue):
-        if (race := queue.decisions.race) is None:
+        if (race := queue.decisions.contest.race) is None:
             return
         see = race.see
 

@@ -1,4 +1,4 @@
-"""Decisions whose results are not used yet: which are used next, and what the sampler is told.
+"""Decisions whose results are not used yet: which are used next, and when one waits for them.
 
 If a decision used whatever results are there, it would depend on which worker was faster, and so
 would everything that a sampler learns. Therefore results are used in the order of decisions, and a
@@ -18,7 +18,6 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from xortune.driver.configs import ConfigState, ResultsByVersion
-from xortune.driver.propose import Proposer
 from xortune.racing.hopeless import Curve
 
 WIDENS = 16
@@ -63,6 +62,9 @@ class InFlight:
     """The decisions whose results are not used yet.
 
     Args:
+        most: how many seeds may be in flight beside those of the oldest decision; None: any number,
+            and no decision uses results.
+        least: the same early in a race, see `in_flight_at`; None: as `most`.
         as_they_come: whether results are used in the order in which the last one of each decision
             came, in place of the order of decisions.
 
@@ -70,13 +72,15 @@ class InFlight:
         made: number of the next decision.
         seeds: of all of them.
         by_config: seeds of each configuration, by its key.
+        learns: whether decisions use results.
     """
 
-    def __init__(self, *, as_they_come: bool) -> None:
+    def __init__(self, most: int | None, least: int | None, *, as_they_come: bool) -> None:
+        self._most, self._least, self.learns = most, least, most is not None
         self.made = self.seeds = 0
         self.by_config: dict[Hashable, int] = {}
         self._decisions: dict[int, Decision] = {}
-        self._arrived: list[int] | None = [] if as_they_come else None
+        self._arrived: list[int] | None = [] if as_they_come and self.learns else None
 
     def __len__(self) -> int:
         return len(self._decisions)
@@ -89,10 +93,17 @@ class InFlight:
         return self._decisions.get(number)
 
     @property
-    def seeds_beside_oldest(self) -> int:
-        """Seeds of all decisions but the oldest; -1 without any decision."""
-        oldest = next(iter(self._decisions.values()), None)
-        return -1 if oldest is None else self.seeds - oldest.seeds
+    def is_full(self) -> bool:
+        """Whether the next decision waits for results."""
+        if self._most is None or not self._decisions:
+            return False
+        oldest = next(iter(self._decisions.values()))
+        return self.seeds - oldest.seeds >= in_flight_at(self.made, self._most, self._least)
+
+    @property
+    def leaves_workers_idle(self) -> bool:
+        """Whether a race has fewer seeds in flight than keep its workers busy."""
+        return self._least is not None and self.seeds < self._least
 
     def add(self, decision: Decision) -> int:
         """Add a decision, and return its number."""
@@ -139,35 +150,3 @@ class InFlight:
         if not state.in_flight:
             del self.by_config[key]
         return decision
-
-
-class Untold:
-    """New trials that the sampler is to be told of.
-
-    Args:
-        proposer: learns from them.
-        waits: whether a trial that is being promoted is told once its promotion has finished: where
-            the race weighs seeds, the first one says little.
-    """
-
-    def __init__(self, proposer: Proposer, *, waits: bool) -> None:
-        self._proposer, self._waits = proposer, waits
-        self._next: list[tuple[int, ConfigState]] = []
-        self._held: dict[str, list[tuple[int, ConfigState]]] = {}  # by config key
-
-    def add(self, proposal: int, state: ConfigState) -> None:
-        """Add a trial whose first results are used."""
-        self._next.append((proposal, state))
-
-    def release(self, key: str) -> None:
-        """Note that a configuration has no decisions in flight any more."""
-        self._next += self._held.pop(key, ())
-
-    def tell(self) -> None:
-        """Tell the sampler."""
-        trials, self._next = self._next, []
-        for proposal, state in trials:
-            if self._waits and state.in_flight:
-                self._held.setdefault(state.point.key, []).append((proposal, state))
-            else:
-                self._proposer.learn(proposal, state.point, state.seen.counted)

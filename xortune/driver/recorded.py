@@ -10,8 +10,9 @@ import numpy as np
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
+from xortune.driver.measured import Measured
 from xortune.racing.objectives import SeedSummary
-from xortune.runs.evaluation import Evaluation, Evaluations
+from xortune.runs.evaluation import Evaluation, Evaluations, JournalLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,21 @@ class RecordedBlock:
         final: whether it has results; else it was given up while it trained.
         fingerprint: of what trained it; "" for nothing.
         seen: its results; None without an outcome.
-        line: its number in the journal.
+        lines, line: the journal's, and its number there.
     """
 
     block: Block
     final: bool
     fingerprint: str
     seen: SeedSummary | None
+    lines: JournalLines
     line: int
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Its outcome, which is decoded now; None if it has none."""
+        outcome = self.lines.evaluation(self.line).outcome
+        return outcome if isinstance(outcome, Outcome) else None
 
 
 class Recorded:
@@ -38,9 +46,7 @@ class Recorded:
 
     Args:
         known: the lines.
-        names: of the trainer's numbers that results have.
-        first_seed: of the search; blocks are numbered from it.
-        timed: whether results have the seconds of their blocks.
+        measured: what results hold.
 
     Attributes:
         last_trial: the highest number of a trial that has a final line; -1 without any.
@@ -48,17 +54,9 @@ class Recorded:
         verdicts: keys of the configs that lines say are proven worse.
     """
 
-    def __init__(
-        self,
-        known: Sequence[Evaluation],
-        names: Sequence[str],
-        *,
-        first_seed: int = 0,
-        timed: bool = False,
-    ) -> None:
+    def __init__(self, known: Sequence[Evaluation], measured: Measured) -> None:
         journal = Evaluations.of(known)
-        self._lines, self._names, keys = journal.lines, names, journal.lines.keys
-        self._timed = timed
+        self._lines, self._measured, keys = journal.lines, measured, journal.lines.keys
         config, trial = journal.column("config"), journal.column("proposal")
         final = journal.column("final") > 0
         # Of each trial the index of its config.
@@ -78,7 +76,6 @@ class Recorded:
                 *(journal.solved, journal.column("epochs_solved")),
             ]
         )
-        rows[:, 0] -= first_seed
         chosen = np.flatnonzero(final | given_up)
         chosen = chosen[np.argsort(config[chosen], kind="stable")]
         self._rows = rows[chosen]
@@ -98,18 +95,19 @@ class Recorded:
         config = self._trials.get(trial)
         return None if config is None else self._lines.point(config)
 
-    def blocks(self, point: Point, first: int, end: int) -> list[RecordedBlock]:
+    def blocks(self, point: Point, seeds: range) -> list[RecordedBlock]:
         """The blocks of a config that begin with one of these seeds, the oldest line first."""
         if (rows := self._rows_of.get(point.key)) is None:
             return []
         found = []
         for start, n, final, has_outcome, version, *more in self._rows[rows].tolist():
             epochs, line, solved, taken = more
-            if not first <= start < end:
+            if start not in seeds:
                 continue
             seen = None
             if has_outcome:
-                numbers = (self._lines.numbers(line, name).tolist() for name in self._names)
+                names = self._measured.names
+                numbers = (self._lines.numbers(line, name).tolist() for name in names)
                 timed = taken + epochs * (n - solved)
                 seen = SeedSummary(
                     solved,
@@ -118,15 +116,10 @@ class Recorded:
                     budget=epochs,
                     numbers=(*map(tuple, numbers),),
                     timed_blocks=((float(self._lines.column("seconds")[line]) / n, n),)
-                    if self._timed
+                    if self._measured.is_timed
                     else (),
                 )
             fingerprint = "" if version < 0 else self._lines.names[version]
             block = Block(point, start, n)
-            found.append(RecordedBlock(block, bool(final), fingerprint, seen, line))
+            found.append(RecordedBlock(block, bool(final), fingerprint, seen, self._lines, line))
         return found
-
-    def outcome(self, line: int) -> Outcome | None:
-        """The outcome of a line; None if it has none."""
-        outcome = self._lines.evaluation(line).outcome
-        return outcome if isinstance(outcome, Outcome) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cache
 from itertools import islice
 
@@ -38,7 +38,6 @@ class Tally:
         total: trials that the user asked for.
         best: of the first configuration in the order of the table.
         done, fresh: trials with a result, and those of them with a result of this session.
-        new_seeds, more_seeds: seeds granted to new trials, and to promoted configurations.
         seeds: with a result.
         dropped: seeds that were granted and are given up.
         failed: trials of which a block finally produced no outcome.
@@ -48,8 +47,7 @@ class Tally:
         self.total, self.best, self._order = budget(space), NO_SEEDS, _Order(space)
         # Without a rule the first is shown by its number, the second of its criteria.
         self._number = only_statistic(space.objectives) if isinstance(space.rule, Finite) else None
-        self.done = self.fresh = self.new_seeds = self.more_seeds = 0
-        self.seeds = self.dropped = 0
+        self.done = self.fresh = self.seeds = self.dropped = 0
         self.failed = set[int]()
         self._results: Counter[tuple[float, ...]] = Counter()
         self._first: tuple[float, ...] = (math.inf,)
@@ -69,16 +67,6 @@ class Tally:
         gone = before == self._first and before not in self._results
         self._first = min(self._results) if gone else min(self._first, after)
         self.best = SeedCount(int(self._first[-1]), -int(self._first[-2]))
-
-    @property
-    def granted(self) -> int:
-        """Seeds that were granted."""
-        return self.new_seeds + self.more_seeds
-
-    @property
-    def expected(self) -> int:
-        """Seeds with a result, and those that are to have one."""
-        return self.granted - self.dropped
 
     @property
     def number(self) -> tuple[str, float] | None:
@@ -169,6 +157,7 @@ class Rooms:
         if seeds:
             self._seeds[key] = seeds
 
-    def oldest(self) -> Iterator[tuple[str, int]]:
-        """The next configurations to look at, with what they may get."""
-        yield from list(islice(self._seeds.items(), LOOKS))
+    def look_again(self, may_climb: Callable[[str], bool]) -> None:
+        """Look at some configurations, in turn: those that get no more seeds have no room."""
+        for key, seeds in list(islice(self._seeds.items(), LOOKS)):
+            self.set(key, seeds if may_climb(key) else 0)

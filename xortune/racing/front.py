@@ -98,6 +98,10 @@ class FrontGrants(ProvenRates):
             return False
         return bool(self._rows["out"][row]) or self._is_worse(row, self._rivals(row))
 
+    def may_climb(self, name: Hashable, successes: int) -> bool:  # noqa: ARG002
+        """As `ProvenRates.may_climb`, without proofs: costs may change, and a look is final."""
+        return successes > 0
+
     def _rivals(self, row: int) -> NDArray[np.bool_]:
         """bool, shape (rows,): the other configurations that cost no more in any objective."""
         rivals: NDArray[np.bool_] = np.all(self._costs <= self._costs[row], axis=1)

@@ -33,7 +33,7 @@ from xortune.racing.objectives import (
 from xortune.racing.race import ProvenRates, RaceRule, race_lower
 from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
 from xortune.spaces.grid import grid_size
-from xortune.spaces.model import FLAWLESS_SEEDS, RaceSettings, SearchSpace, weighs_seeds
+from xortune.spaces.model import RaceSettings, SearchSpace, weighs_seeds
 from xortune.stats.planning import fewest_seeds
 from xortune.stats.proportions import expected_rate
 
@@ -55,13 +55,6 @@ Alike = tuple[int, int, int]
 
 Waiting = tuple[float, int]
 """Minus the speed, and the number: the quickest first, then the oldest."""
-
-
-def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None:
-    """The total seeds that a new configuration gets next without waiting; None if it waits."""
-    if successes < n:
-        return None
-    return next((rung for rung in rungs if n < rung <= FLAWLESS_SEEDS), None)
 
 
 class Grants(ProvenRates):
@@ -193,6 +186,7 @@ class BestGrants(Grants):
     """A search's race for the best success rate, by the rule of `racing.top_two`."""
 
     weighs = True
+    needs_success = False  # a rate near 0 is a rate like others
 
     def __init__(self, rule: RaceRule, aim: Aim) -> None:
         super().__init__(rule)

@@ -69,11 +69,15 @@ def asha(rungs: Sequence[Rung], *, last: bool) -> Iterator[int]:
 class NumberGrants(ProvenRates):
     """A search's race for an objective on numbers; like `grants.Grants`.
 
+    A configuration is promoted for its numbers, whether a seed succeeded or not.
+
     Args:
         rule: of the race.
         share: of the quantile of the costs, if the objective is a quantile.
         limits: of the costs, if the objective is a mean of numbers with known limits.
     """
+
+    needs_success = False
 
     def __init__(
         self,

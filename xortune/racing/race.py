@@ -45,6 +45,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xortune.core.errors import check_share
+from xortune.spaces.model import FLAWLESS_SEEDS
 from xortune.stats.anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
@@ -226,6 +227,8 @@ class ProvenRates:
 
     weighs = False
     """Whether it weighs promotions against new configurations; else a fixed share decides."""
+    needs_success = True
+    """Whether a configuration without any success gets no more seeds."""
 
     def __init__(self, rule: RaceRule) -> None:
         self._race = Race(rule)
@@ -243,6 +246,23 @@ class ProvenRates:
     def enter(self, name: Hashable) -> int:
         """As `Race.enter`."""
         return self._race.enter(name)
+
+    def is_stopped(self, name: Hashable) -> bool:
+        """Whether a configuration is proven worse than another, and so never promoted again."""
+        raise NotImplementedError
+
+    def continues(self, successes: int, n: int) -> bool:
+        """Whether a new configuration gets its next seeds at once, before it is compared."""
+        if self.weighs or successes < n:
+            return False
+        return any(n < rung <= FLAWLESS_SEEDS for rung in self._race.rule.rungs)
+
+    def may_climb(self, name: Hashable, successes: int) -> bool:
+        """Whether a configuration that is not in training may get more seeds, as far as is known.
+
+        A look at what is proven of it makes that final.
+        """
+        return (successes > 0 or not self.needs_success) and not self.is_stopped(name)
 
 
 @cache
