@@ -28,8 +28,9 @@ from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.driver import batches as of_batches
-from xortune.driver.batches import Batches, Done, Job, MeasuredSeconds, WorkerFailure
+from xortune.driver.batches import Batches, MeasuredSeconds
 from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import Done, Job, WorkerFailure
 from xortune.driver.loop import NoJournal, Record
 from xortune.driver.propose import LEARNING, proposer_for
 from xortune.racing.grants import raced

@@ -13,7 +13,7 @@ from hand_made import TINY_SPACE
 
 from xortune.core.errors import TrainingError
 from xortune.driver import executors as executors_module
-from xortune.driver.batches import Done
+from xortune.driver.jobs import Done
 from xortune.runs import lock as run_lock
 from xortune.runs.lock import LOCK, this_process
 from xortune.runs.store import JOURNAL

@@ -11,7 +11,8 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, Job, MeasuredSeconds
+from xortune.driver.batches import Batches, MeasuredSeconds
+from xortune.driver.jobs import Job
 from xortune.racing.grants import BestGrants
 from xortune.racing.objectives import SeedSummary, price_of_seed
 from xortune.racing.race import RaceRule

@@ -19,15 +19,9 @@ import optuna
 from quality.methods_ray import PROPOSALS, REPEAT, Counted, OneSeed
 from quality.spaces import SpaceTrainer
 from quality.trace import Standing, Tracer
-from xortune.driver.batches import (
-    Batches,
-    Done,
-    Job,
-    blocks_in_batch,
-    least_in_flight,
-    most_in_flight,
-)
+from xortune.driver.batches import Batches, blocks_in_batch, least_in_flight, most_in_flight
 from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import Done, Job
 from xortune.driver.loop import Record
 from xortune.driver.propose import proposer_for
 from xortune.driver.session import SHORT_BLOCK_SECONDS, longest_first_block

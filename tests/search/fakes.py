@@ -13,8 +13,9 @@ from hand_made import solved
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, Done, MeasuredSeconds, WorkerFailure
+from xortune.driver.batches import Batches, MeasuredSeconds
 from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import Done, WorkerFailure
 from xortune.driver.loop import Record
 from xortune.runs.evaluation import encode_outcome
 from xortune.runs.journal import Journal, read

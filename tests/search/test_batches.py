@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Stacking
+from xortune.driver.ahead import Ahead
 from xortune.driver.batches import (
     ATTEMPTS,
     BATCH_SECONDS,
@@ -22,15 +23,13 @@ from xortune.driver.batches import (
     LEAST_AT_ONCE,
     MAX_MACHINE_LOSSES,
     MAX_PARTS,
-    Ahead,
     Batches,
-    Done,
     MeasuredSeconds,
-    WorkerFailure,
     most_in_flight,
 )
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.driver.jobs import Done, WorkerFailure
 from xortune.driver.loop import Record, run
 from xortune.driver.optuna_study import STARTUP
 from xortune.driver.propose import (

@@ -17,9 +17,9 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver import processes as processes_module
 from xortune.driver import worker as worker_module
-from xortune.driver.batches import Job, WorkerFailure
 from xortune.driver.cluster import Cluster, slots_here
 from xortune.driver.executors import LocalExecutor, Pool
+from xortune.driver.jobs import Job, WorkerFailure
 from xortune.driver.processes import end_processes, ending_processes, processes_for
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer

@@ -1,7 +1,7 @@
 """What a batch holds, by measured cost; what its results lead to; when the time budget is over.
 
-A `Job` is a block on its way to a worker. `Batches` groups jobs, `CrashBisector` finds seeds that
-kill a worker, `Ahead` adds blocks that are likely to be decided soon.
+`Batches` groups jobs (`driver.jobs`), `CrashBisector` finds seeds that kill a worker, and
+`ahead.Ahead` adds blocks that are likely to be decided soon.
 """
 
 from __future__ import annotations
@@ -9,108 +9,31 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from heapq import heappop, heappush
-from itertools import islice, pairwise
-from typing import Literal, Protocol
+from itertools import islice
+from typing import Protocol
 
-from xortune.core.band import Band, judged_by, left_by
+from xortune.core.band import judged_by, left_by
 from xortune.core.errors import TrainingError
-from xortune.core.outcome import NO_SEEDS, Outcome, SeedCount
-from xortune.core.point import Point
+from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
     NOT_FINISHED,
     Block,
     OutOfTime,
     Reported,
-    Stacking,
     Trainer,
     Unfinished,
     Void,
     has,
 )
-from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose, encode_outcome
+from xortune.driver.ahead import Ahead
+from xortune.driver.jobs import Done, Job, WorkerFailure
+from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode_outcome
 from xortune.runs.status import Pace
 
 ATTEMPTS = 3
 """Maximum number of attempts for a block that produces no outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A block on its way to a worker.
-
-    Attributes:
-        proposal: number of the proposal it belongs to.
-        block: what to train.
-        attempt: counts from 1.
-        promoted: whether the config had seeds before.
-        decision: number of the decision it comes from.
-        noted: the same, for the journal; None where a resumed search makes the decision again.
-        purpose: for the journal, if it does not belong to a search.
-        ahead: whether no decision asks for it yet; see `Ahead`.
-    """
-
-    proposal: int
-    block: Block
-    attempt: int = 1
-    promoted: bool = False
-    decision: int = 0
-    noted: int | None = None
-    purpose: Purpose | None = None
-    ahead: bool = False
-
-    def split(self, parts: int) -> list[Job]:
-        """Split it into jobs of about equally many seeds."""
-        block = self.block
-        bounds = [block.first + block.count * part // parts for part in range(parts + 1)]
-        return [
-            replace(self, block=block.part(start, end - start)) for start, end in pairwise(bounds)
-        ]
-
-
-@dataclass(frozen=True)
-class WorkerFailure:
-    """Why a worker returned no results.
-
-    Attributes:
-        kind: `batch`: something in the batch killed the worker or raised; `late`: it exceeded its
-            time limit; `node`: its machine has left or cannot be reached; `setup`: it failed before
-            it began the batch; `stopped`: it was stopped before it began the batch.
-        reason: for the journal, or for the user.
-        cause: what the trainer itself raised, if it was on this machine.
-    """
-
-    kind: Literal["batch", "late", "node", "setup", "stopped"]
-    reason: str
-    cause: Exception | None = None
-
-
-@dataclass(frozen=True)
-class Done:
-    """Results of a batch: one for each of these jobs, or one failure for all of them.
-
-    A batch whose results come one after the other gives a `Done` for each of its pieces.
-
-    Attributes:
-        jobs: those of the batch, or the parts of them that have ended. None on a worker of Ray,
-            which knows their blocks alone.
-        stacking: how many seeds its worker can stack with those of the first job.
-        ends: whether nothing more comes of the batch.
-        again: the outcome of the seed that was to train a second time; see `Again`.
-        reported: what one of the jobs reported on its way.
-    """
-
-    jobs: tuple[Job, ...]
-    results: Sequence[Outcome | EncodedOutcome | TrainingError] | WorkerFailure
-    seconds: float = 0.0
-    worker: str = ""
-    stacking: Stacking | None = None
-    ends: bool = True
-    again: Outcome | None = None
-    reported: Reported | None = None
 
 
 @dataclass
@@ -368,218 +291,12 @@ class CrashBisector:
             self._succeeded.add(job.block.point.key)
 
 
-# -------------------------------------------------------------------------------------------------
-# Training ahead.
-#
-# A step of a stack of 64 models takes hardly longer than a step of a few, while a race decides on a
-# block or two at a time. So where the trainer says that this is cheap, a batch also gets blocks
-# that are likely to be decided soon: the first seeds of coming proposals, and the next rungs of the
-# best configs. Their results are kept in memory until they are decided.
-#
-# Decisions know nothing of it: proposals, promotions and the journal are the same with it and
-# without. Results that are never asked for are dropped, failed seeds included.
-
-LIKELY = 0.25
-"""Minimum chance that a block trained ahead will be decided, roughly."""
-
-FORESEEN = 512
-"""Maximum number of proposals to foresee."""
-
-
-@dataclass(frozen=True)
-class Prospect:
-    """A config that may get its next seeds.
-
-    Attributes:
-        point: of the config.
-        rungs: its total seeds after each of its next decisions, ascending.
-        granted: it has been given so many seeds, from `first_seed` on.
-        seen: its known results.
-    """
-
-    point: Point
-    rungs: tuple[int, ...]
-    granted: int = 0
-    seen: SeedCount = NO_SEEDS
-    first_seed: int = 0
-
-    @property
-    def next_block(self) -> Block:
-        """Its next seeds."""
-        first = self.first_seed + self.granted
-        return Block(self.point, first, self.rungs[0] - self.granted)
-
-    @property
-    def after_next(self) -> Prospect:
-        """The config once these are granted, and not known yet."""
-        return replace(self, granted=self.rungs[0], rungs=self.rungs[1:])
-
-
-class Prospects(Protocol):
-    """A decider that foresees its decisions."""
-
-    def prospects(self) -> Iterator[Prospect]:
-        """Configs that may get their next seeds; coming proposals first."""
-
-
-@dataclass(frozen=True)
-class TrainedAhead:
-    """The result of a block that was trained ahead."""
-
-    result: Outcome | EncodedOutcome
-    seconds: float
-    worker: str
-
-
-class Ahead:
-    """Chooses blocks to train ahead, and keeps their results until they are decided.
-
-    Args:
-        decider: makes the decisions.
-        stacking: what the check found out about stacks.
-
-    Attributes:
-        trained, used: seeds trained ahead, and those of them that have been decided since.
-    """
-
-    def __init__(self, decider: Prospects, stacking: Stacking | None = None) -> None:
-        self._decider = decider
-        self._apart = frozenset[str]() if stacking is None else stacking.apart
-        self._width = 1 if stacking is None else stacking.width
-        self._widths: dict[tuple[object, ...], int] = {}  # seeds in a stack, by `_kind`
-        self._kept: dict[Block, TrainedAhead] = {}
-        self._under_way: dict[Block, Job | None] = {}  # with the decided job that waits for it
-        self._ended = False
-        self.trained = self.used = 0
-
-    def beside(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
-        """Jobs to train ahead in one stack with decided jobs; without any, the likeliest ones."""
-        if self._ended:
-            return ()
-        likely = self._likely({job.block for job in jobs})
-        if jobs:
-            kind, room = self._kind(jobs[0].block.point), self.room(jobs)
-        elif (first := next(likely, None)) is not None:
-            kind, likely = self._kind(first.point), self._likely(set())
-            room = self._widths.get(kind, self._width)
-        else:
-            return ()
-        chosen = []
-        for block in likely:
-            if room <= 0:
-                break
-            if block.count <= room and self._kind(block.point) == kind:
-                room -= block.count
-                chosen.append(Job(-1, block, ahead=True))
-                self._under_way[block] = None
-        return tuple(chosen)
-
-    def room(self, jobs: Sequence[Job], more: Job | None = None) -> int:
-        """How many more seeds fit into the stack of these jobs, and of `more`.
-
-        Negative if `more` does not fit, or cannot be stacked with them.
-        """
-        kind = self._kind(jobs[0].block.point)
-        taken = sum(job.block.count for job in jobs)
-        if more is not None:
-            if self._kind(more.block.point) != kind:
-                return -1
-            taken += more.block.count
-        return self._widths.get(kind, self._width) - taken
-
-    def take(self, job: Job) -> TrainedAhead | None:
-        """The result of a job that is decided now, if it was trained ahead."""
-        kept = self._kept.pop(job.block, None)
-        self.used += 0 if kept is None else job.block.count
-        return kept
-
-    def waits_for(self, job: Job) -> bool:
-        """Whether a job that is decided now is under way; `receive` will hand over its result."""
-        if job.block not in self._under_way:
-            return False
-        self._under_way[job.block] = job
-        return True
-
-    @property
-    def waited_for(self) -> bool:
-        """Whether a decided job waits for a result that is under way."""
-        return any(job is not None for job in self._under_way.values())
-
-    def width(self, block: Block) -> int:
-        """Seeds that fit into one stack with those of a block: fewer would take as long."""
-        return self._widths.get(self._kind(block.point), self._width)
-
-    def receive(self, done: Done) -> Iterator[tuple[Job, TrainedAhead | None]]:
-        """Keep the results of what was trained ahead in a batch.
-
-        Yields:
-            Each job that was decided meanwhile, with its result; None if it has to be trained.
-        """
-        results = done.results if isinstance(done.results, Sequence) else [None] * len(done.jobs)
-        if (stacking := done.stacking) is not None:
-            if not stacking.apart <= self._apart:
-                self._apart |= stacking.apart
-                self._widths.clear()
-            self._widths[self._kind(done.jobs[0].block.point)] = self._width = stacking.width
-        seconds = done.seconds / sum(job.block.count for job in done.jobs)
-        for job, result in zip(done.jobs, results, strict=True):
-            if not job.ahead:
-                continue
-            waiting = self._under_way.pop(job.block, None)
-            kept = None
-            if result is not None and not isinstance(result, TrainingError):
-                kept = TrainedAhead(result, seconds * job.block.count, done.worker)
-                self.trained += job.block.count
-            if waiting is not None:
-                self.used += 0 if kept is None else job.block.count
-                yield waiting, kept
-            elif kept is not None:
-                self._kept[job.block] = kept
-
-    def end(self) -> None:
-        """Train nothing more ahead: a batch has killed its worker, or took too long."""
-        self._ended = True
-
-    def _kind(self, point: Point) -> tuple[object, ...]:
-        """Values of the settings in which configs of one stack must agree."""
-        return tuple(repr(point.get(name)) for name in sorted(self._apart))
-
-    def _likely(self, beside: set[Block]) -> Iterator[Block]:
-        """Blocks that are neither trained nor under way, the likeliest to be decided first."""
-        heap: list[tuple[float, int, Prospect]] = []
-        for number, prospect in enumerate(self._decider.prospects()):
-            heappush(heap, (-_chance(prospect), number, prospect))
-        while heap and -heap[0][0] >= LIKELY:
-            chance, number, prospect = heappop(heap)
-            block, later = prospect.next_block, prospect.after_next
-            if (kept := self._kept.get(block)) is not None:
-                seen = prospect.seen
-                solved = seen.k + kept.result.successes
-                later = replace(later, seen=SeedCount(solved, seen.n + block.count))
-                chance = -_chance(later)
-            else:
-                chance *= _chance(later)
-                if block not in self._under_way and block not in beside:
-                    yield block
-            if later.rungs:
-                heappush(heap, (chance, number, later))
-
-
-def _chance(prospect: Prospect) -> float:
-    """Rough chance that a config gets its next seeds: 1 for a new one, else by its success rate."""
-    if not prospect.granted:
-        return 1.0
-    return ((prospect.seen.k + 1) / (prospect.seen.n + 2)) ** 2
-
-
-def _judged(
-    block: Block, band: Band, outcome: Outcome | EncodedOutcome
-) -> Outcome | EncodedOutcome:
+def _judged(block: Block, outcome: Outcome | EncodedOutcome) -> Outcome | EncodedOutcome:
     """The outcome of a block, with its hopeless seeds as such; see `core.band`.
 
     Those that were trained to the end are among them: they were trained ahead, or are audited.
     """
-    if not (left := left_by(band, outcome.details)):
+    if (band := block.band) is None or not (left := left_by(band, outcome.details)):
         return outcome
     if isinstance(outcome, Outcome):
         return judged_by(band, block.point.key, outcome, left)
@@ -747,24 +464,24 @@ class Batches:
 
     def receive(self, done: Done) -> None:
         """Record the results of a batch or of a part of it, or plan what to try instead."""
-        jobs, results = tuple(job for job in done.jobs if not job.ahead), done.results
         self._time.note(done.seconds)
         if done.reported is not None:
             self._decider.hear(done.reported)
             return
         if done.again is not None and self._again is not None:
             self._again.tell(done.again)
+        decided = tuple(job for job in done.jobs if not job.ahead)
         self._all_under_way -= done.ends
-        self._decided_under_way -= done.ends and (bool(jobs) or not done.jobs)
-        if isinstance(results, WorkerFailure):
-            if len(jobs) == len(done.jobs) or results.kind not in {"batch", "late"}:
-                self._failed(jobs, results, done)
-            else:  # a job trained ahead may be at fault
-                self._waiting.extend((job,) for job in jobs)
-                if self._ahead is not None:
-                    self._ahead.end()
-        elif done.jobs:
-            self._trained(done.jobs, results, done)
+        self._decided_under_way -= done.ends and (bool(decided) or not done.jobs)
+        failure = done.results if isinstance(done.results, WorkerFailure) else None
+        if failure is None:
+            self._trained(done)
+        elif len(decided) < len(done.jobs) and failure.kind in ("batch", "late"):
+            self._waiting.extend((job,) for job in decided)
+            if self._ahead is not None:  # a job trained ahead may be at fault
+                self._ahead.end()
+        else:
+            self._failed(decided, failure, done)
         if self._ahead is not None and done.jobs:
             for job, kept in self._ahead.receive(done):
                 if kept is None:
@@ -787,15 +504,13 @@ class Batches:
 
     # Results.
 
-    def _trained(
-        self,
-        jobs: tuple[Job, ...],
-        results: Sequence[Outcome | EncodedOutcome | TrainingError],
-        done: Done,
-    ) -> None:
-        costs = [self._trainer.cost(job.block) for job in jobs]
+    def _trained(self, done: Done) -> None:
+        """Record the results of a batch: its seconds are split by the estimates of its blocks."""
+        if not done.jobs or isinstance(done.results, WorkerFailure):
+            return
+        costs = [self._trainer.cost(job.block) for job in done.jobs]
         estimated = sum(costs)
-        for job, cost, result in zip(jobs, costs, results, strict=True):
+        for job, cost, result in zip(done.jobs, costs, done.results, strict=True):
             seconds = done.seconds * cost / estimated + sum(self._checked_in(job.block))
             if not isinstance(result, TrainingError):
                 self._bisector.succeeded(job)
@@ -804,36 +519,39 @@ class Batches:
                 self._settle(job, result, seconds, done.worker)
 
     def _failed(self, jobs: tuple[Job, ...], failure: WorkerFailure, done: Done) -> None:
-        if not jobs:  # all of them were trained ahead
+        """Plan what to try instead of a batch without results; nothing for what was ahead."""
+        if not jobs:
             return
-        if failure.kind in ("setup", "stopped"):  # the batch was never begun
+        if self._is_faultless(jobs, failure):
             self._waiting.appendleft(jobs)
             return
-        if failure.kind == "node":
-            # Try it again as it is, unless one of its blocks has lost so many machines that it may
-            # be what brings them down.
-            keys = [(job.proposal, job.block.first) for job in jobs]
-            self._losses.update(keys)
-            if all(self._losses[key] <= MAX_MACHINE_LOSSES for key in keys):
-                self._waiting.appendleft(jobs)
-                return
         if failure.cause is not None and self._attempts == 1:
             raise failure.cause
-        if failure.kind == "late":
-            if len(jobs) > 1:  # one block may hang, but it is likelier that all are slow
+        if len(jobs) > 1:
+            if failure.kind == "late":  # one block may hang, but it is likelier that all are slow
                 for job in jobs:
                     self._expected.note(job.block, done.seconds / len(jobs))
-            elif self._bisector.users_code:  # another attempt would take as long
-                jobs = (replace(jobs[0], attempt=self._attempts),)
-        if len(jobs) > 1:
             middle = len(jobs) // 2
             self._waiting += [jobs[:middle], jobs[middle:]]
             return
-        reason = TrainingError(failure.reason)
-        parts = self._bisector.crashed(jobs[0], reason)
+        job, reason = jobs[0], TrainingError(failure.reason)
+        if failure.kind == "late" and self._bisector.users_code:
+            job = replace(job, attempt=self._attempts)  # another attempt would take as long
+        parts = self._bisector.crashed(job, reason)
         self._waiting.extendleft((part,) for part in reversed(parts))
         if not parts:
-            self._settle(jobs[0], reason, worker=done.worker)
+            self._settle(job, reason, worker=done.worker)
+
+    def _is_faultless(self, jobs: tuple[Job, ...], failure: WorkerFailure) -> bool:
+        """Whether a batch is tried again as it is: it was never begun, or its machine was lost.
+
+        Unless one of its blocks has lost so many machines that it may be what brings them down.
+        """
+        if failure.kind != "node":
+            return failure.kind in ("setup", "stopped")
+        keys = [(job.proposal, job.block.first) for job in jobs]
+        self._losses.update(keys)
+        return all(self._losses[key] <= MAX_MACHINE_LOSSES for key in keys)
 
     def _settle(
         self,
@@ -843,53 +561,60 @@ class Batches:
         worker: str = "",
     ) -> None:
         """Record a result. Plan another attempt for a block without an outcome, or give it up."""
-        line = partial(
-            Evaluation,
-            *(job.proposal, job.block),
-            seconds=seconds,
-            worker=worker,
-            purpose=job.purpose,
-            decision=job.noted,
-        )
         if isinstance(result, Void):
-            self._tell(job, line(outcome=None, error=str(result), final=False))
-        elif not isinstance(result, TrainingError):
-            band = job.block.band
-            outcome = result if band is None else _judged(job.block, band, result)
-            self._tell(job, line(outcome=outcome, error=None, final=True))
-        elif isinstance(result, OutOfTime) or not self._decider.wants(job):
-            self._settle_unfinished(job, result, seconds, worker)
-        else:
+            self._tell(job, None, str(result), seconds=seconds, worker=worker)
+        elif isinstance(result, OutOfTime):  # a worker's clock may be ahead of the driver's
+            self._waiting.appendleft((self._unfinished(job, result, seconds, worker),))
+        elif isinstance(result, TrainingError) and not self._decider.wants(job):
+            rest = self._unfinished(job, result, seconds, worker)
+            self._tell(rest, None, NOT_FINISHED, worker=worker)
+        elif isinstance(result, TrainingError):
             final = job.attempt >= self._attempts
-            self._tell(job, line(outcome=None, error=str(result), final=final))
+            self._tell(job, None, str(result), final=final, seconds=seconds, worker=worker)
             if not final:
                 self._retries.append(replace(job, attempt=job.attempt + 1))
+        else:
+            outcome = _judged(job.block, result)
+            self._tell(job, outcome, None, final=True, seconds=seconds, worker=worker)
 
-    def _settle_unfinished(
-        self, job: Job, result: TrainingError, seconds: float, worker: str
-    ) -> None:
-        """Record the seeds that finished; the others wait, or are dropped if nobody wants them."""
-        if isinstance(result, Unfinished) and (outcome := result.outcome) is not None:
-            block = job.block
-            first = replace(job, block=block.part(block.first, outcome.n))
-            self._settle(first, outcome, seconds, worker)
-            rest = block.part(block.first + outcome.n, block.count - outcome.n)
-            job = replace(job, block=rest)
-        if isinstance(result, OutOfTime):  # a worker's clock may be ahead of the driver's
-            self._waiting.appendleft((job,))
-            return
-        line = Evaluation(job.proposal, job.block, None, NOT_FINISHED, False, 0.0, worker)
-        self._tell(job, replace(line, decision=job.noted))
+    def _unfinished(self, job: Job, result: TrainingError, seconds: float, worker: str) -> Job:
+        """Record those seeds of a job that have finished; return the job of the others."""
+        if not isinstance(result, Unfinished) or (outcome := result.outcome) is None:
+            return job
+        block = job.block
+        finished = replace(job, block=block.part(block.first, outcome.n))
+        self._settle(finished, outcome, seconds, worker)
+        return replace(job, block=block.part(block.first + outcome.n, block.count - outcome.n))
 
     def _give_up(self, job: Job, reason: TrainingError) -> None:
         """Record a job that nobody tries again."""
         self._settle(replace(job, attempt=self._attempts), reason)
 
-    def _tell(self, job: Job, line: Evaluation) -> None:
-        """Use a line, which is in the journal before."""
+    def _tell(
+        self,
+        job: Job,
+        outcome: Outcome | EncodedOutcome | None,
+        error: str | None,
+        *,
+        final: bool = False,
+        seconds: float = 0.0,
+        worker: str = "",
+    ) -> None:
+        """Write a job's line to the journal, and then let the decider use it."""
+        line = Evaluation(
+            job.proposal,
+            job.block,
+            outcome,
+            error,
+            final,
+            seconds,
+            worker,
+            purpose=job.purpose,
+            decision=job.noted,
+        )
         self._record(line)
-        if line.final:
-            self._seeds += line.block.count - len(self._checked_in(line.block))
+        if final:
+            self._seeds += job.block.count - len(self._checked_in(job.block))
         self._decider.tell(job, line)
 
     # The next batch.

@@ -34,10 +34,11 @@ from xortune.core.trainer import (
     is_void,
     missing_seeds,
 )
-from xortune.driver.batches import Job, Prospect
+from xortune.driver.ahead import Prospect
 from xortune.driver.configs import ConfigState, FinishedConfigs
 from xortune.driver.contest import contest_of
 from xortune.driver.in_flight import Decision, InFlight
+from xortune.driver.jobs import Job
 from xortune.driver.measured import Measured, watch_of
 from xortune.driver.propose import Proposer
 from xortune.driver.recorded import Recorded
@@ -179,7 +180,7 @@ class SearchDecisions:
         )
         # Who is asked.
         self.contest = contest_of(space, self._measured, self.configs, self._flight, ends=ends)
-        assert self._flight.learns or not self.contest.is_repeated
+        assert self._flight.learns or not self.contest.is_repeated  # a race uses results
         waits = self.contest.weighs
         self._trials = Trials(space, trainer, proposer, self._recorded, waits=waits)
         self._watch = watch_of(space)
@@ -278,7 +279,7 @@ class SearchDecisions:
         return self._tally.progress(least, most)
 
     def prospects(self) -> Iterator[Prospect]:
-        """Configs that may get their next seeds, for `batches.Ahead`."""
+        """Configs that may get their next seeds, for `ahead.Ahead`."""
         if self._halt:
             return
         for point in self._trials.foreseen():

@@ -34,8 +34,9 @@ from xortune.core.trainer import (
     has,
     stacking_of,
 )
-from xortune.driver.batches import Batches, Done, Job, WorkerFailure
+from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, awaiting, connected, slots_here
+from xortune.driver.jobs import Done, Job, WorkerFailure
 from xortune.driver.loop import Executor
 from xortune.driver.process import uninterrupted
 from xortune.driver.processes import (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 
 from xortune.core.trainer import Block, Reported, is_void
-from xortune.driver.batches import Job
+from xortune.driver.jobs import Job
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
 
 

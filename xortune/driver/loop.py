@@ -15,7 +15,8 @@ from xortune.core.errors import InputError
 from xortune.core.forks import end_fork_of
 from xortune.core.outcome import Failure
 from xortune.core.trainer import VOID, is_void
-from xortune.driver.batches import Batches, Done
+from xortune.driver.batches import Batches
+from xortune.driver.jobs import Done
 from xortune.driver.process import uninterrupted
 from xortune.driver.void import LEAST_JUDGED, MAX_VOID
 from xortune.runs.evaluation import Evaluation

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from xortune.core.trainer import Block
-from xortune.driver.batches import Job
+from xortune.driver.jobs import Job
 
 Parts = Sequence[tuple[int, Block]]
 """Parts of a batch: the index of a job, and the part of its block."""

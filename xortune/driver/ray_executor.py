@@ -23,8 +23,9 @@ from uuid import uuid4
 from xortune.core.errors import Halted, InputError
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Block, Trainer
-from xortune.driver.batches import Batches, Done, Job, WorkerFailure
+from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
+from xortune.driver.jobs import Done, Job, WorkerFailure
 from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.driver.process import ray_settings, uninterrupted
 from xortune.driver.progress import BatchProgress

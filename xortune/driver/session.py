@@ -17,14 +17,8 @@ from xortune.core.formats import count, duration
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Trainer, has
-from xortune.driver.batches import (
-    Again,
-    Ahead,
-    Batches,
-    MeasuredSeconds,
-    least_in_flight,
-    most_in_flight,
-)
+from xortune.driver.ahead import Ahead
+from xortune.driver.batches import Again, Batches, MeasuredSeconds, least_in_flight, most_in_flight
 from xortune.driver.certify import (
     estimate,
     fresh_seeds_after,

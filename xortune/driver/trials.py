@@ -11,7 +11,7 @@ from contextlib import suppress
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.trainer import Trainer
-from xortune.driver.batches import FORESEEN
+from xortune.driver.ahead import FORESEEN
 from xortune.driver.configs import ConfigState
 from xortune.driver.propose import Proposer
 from xortune.driver.recorded import Recorded

@@ -161,11 +161,11 @@ class Grants(ProvenRates):
                 continue
             flawless = last and successes == n
             value = 1 - first[0] if flawless else worth(successes, n, -first[0]), -first[1]
-            if (best is None or value > best) and self._may(successes, n, first):
+            if (best is None or value > best) and self._has_a_place(successes, n, first):
                 best = value
         return None if best is None else -best[1]
 
-    def _may(self, successes: int, n: int, member: Waiting) -> bool:
+    def _has_a_place(self, successes: int, n: int, member: Waiting) -> bool:
         """Whether fewer than `finalists` others are ahead of a member of a group."""
         if self._most is None:
             return True
