@@ -228,16 +228,21 @@ AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
 
 @pytest.fixture
 def ending(tmp_path, drivers):
-    """`ending(seconds, *two)`: a search with two lines that takes so long to end, and hears two."""
+    """`ending(*two)`: a search with two lines that hears two; it ends when a file `go` is there."""
 
-    def start(seconds, first, second):
+    def start(first, second):
         (tmp_path / "tiny.yaml").write_text(TINY_SPACE.replace("trials: 3", "trials: 400"))
-        patch = f"""
+        patch = """
 import signal, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 from xortune.driver import search
+from pathlib import Path
 reported = search._reported
-search._reported = lambda *of: (time.sleep({seconds}), reported(*of))[1]
+def waits(*of):
+    while not Path("go").exists():
+        time.sleep(0.005)
+    return reported(*of)
+search._reported = waits
 """
         process = drivers("search", "tiny.yaml", "--output", "run", pause=0.1, patch=patch)
         wait_for_lines(process, "run", 2)
@@ -253,7 +258,8 @@ search._reported = lambda *of: (time.sleep({seconds}), reported(*of))[1]
 
 
 def test_a_second_signal_tears_nothing_apart(tmp_path, ending):
-    process = ending(3, signal.SIGHUP, signal.SIGTERM)
+    process = ending(signal.SIGHUP, signal.SIGTERM)
+    (tmp_path / "go").touch()
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 3, stderr
     assert "Traceback" not in stdout + stderr
@@ -278,7 +284,7 @@ def test_two_signals_while_results_are_written_are_both_heard(capfd):
 
 
 def test_a_third_signal_ends_it_at_once(ending):
-    process = ending(60, signal.SIGINT, signal.SIGINT)
+    process = ending(signal.SIGINT, signal.SIGINT)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout, stderr) == (130, "", f"{AT_ONCE}\n")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from drivers import wait_until
 
@@ -20,7 +21,7 @@ for name in ("waitid", "sched_getaffinity", "pidfd_open", "O_TMPFILE"):
     if hasattr(os, name):
         delattr(os, name)
 """
-"""Each Python of a test runs this first: of the driver, the template and the workers."""
+"""The driver runs this first, and each Python that it starts: the template and the workers."""
 
 TRAIN = """
 import os, subprocess, time
@@ -44,7 +45,7 @@ xt.search({"name": "s", "trainer": "./train.py:run", "parameters": {"x": {"choic
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path, monkeypatch, forks):
     """A folder in whose programs Linux is no more, and in this process too."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(WITHOUT_LINUX)
@@ -67,7 +68,7 @@ def lives(pid):
 
 def test_a_search_is_killed_and_resumed(elsewhere):
     Path("slow").touch()
-    driver = subprocess.Popen([sys.executable, "-c", SEARCH])
+    driver = forked.Python(["-c", f"{WITHOUT_LINUX}\n{SEARCH}"])
     wait_until(lambda: [*Path().glob("child-*")])
     driver.kill()
     driver.wait()
@@ -76,7 +77,7 @@ def test_a_search_is_killed_and_resumed(elsewhere):
     ]
     wait_until(lambda: not any(map(lives, begun)))
     Path("slow").unlink()
-    subprocess.run([sys.executable, "-c", SEARCH], check=True)
+    forked.run(["-c", f"{WITHOUT_LINUX}\n{SEARCH}"])
     assert xt.load_run("run").table.k.tolist() == [2, 2]
 
 
