@@ -254,7 +254,7 @@ def test_the_estimate_is_what_a_stack_takes(config, bits):
     """Of this process's memory, at its peak."""
     config, task = replace(config, epochs=3), Task.parity(bits)
     each = bytes_of(config, task)
-    count = 120_000_000 // (each * LANES)
+    count = 60_000_000 // (each * LANES)
     reference.train(config, task, np.arange(LANES))  # what torch needs once
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what earlier tests have freed would be used again, unseen

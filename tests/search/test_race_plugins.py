@@ -21,6 +21,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 RATES = (0.3, 1.0, 0.5, 0.1, 0.97, 0.9, 0.0)
 SEEDS = 120
 STEP = 10
+EVERY = 4
+"""Seeds between two reports of a program of Optuna: each is a transaction of its storage."""
 
 
 def works(rate, number, seed):
@@ -54,9 +56,10 @@ def objective(trial):
     successes = 0
     for seed in range(SEEDS):
         successes += works(rate, trial.number, seed)
-        trial.report(successes, step=seed + 1)
-        if trial.should_prune():
-            raise optuna.TrialPruned
+        if (seed + 1) % EVERY == 0:
+            trial.report(successes, step=seed + 1)
+            if trial.should_prune():
+                raise optuna.TrialPruned
     return successes / SEEDS
 
 
