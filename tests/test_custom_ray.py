@@ -37,6 +37,9 @@ test "$layers,$seed" = 2,5 && exec sleep 617
 echo "{\"accuracy\": 0.$draw, \"steps\": $seed}"
 """
 
+ALONE = ("--cpus-per-trial", 2)
+"""One worker, as the start of each takes seconds."""
+
 NAME = "it's $(touch /tmp/x) {and} *"
 
 SPACE = """
@@ -81,7 +84,7 @@ def searched(one_ray, tmp_path_factory):
     """The folder, and what the command said; the run lies beside the folder."""
     folder = program_in(tmp_path_factory.mktemp("searched") / "it")
     run = folder.parent / "run"
-    return folder, run, xortune("search", folder / "space.yaml", "--output", run, code=0)
+    return folder, run, xortune("search", folder / "space.yaml", "--output", run, *ALONE, code=0)
 
 
 def test_a_search_from_the_command_line_to_the_gate(searched, monkeypatch):
@@ -110,7 +113,7 @@ def test_a_search_from_the_command_line_to_the_gate(searched, monkeypatch):
     assert printed.count("=== seed ") == failed
     assert "failures.txt" in (run / "report.md").read_text()
     assert "accuracy_mean" in loaded.table
-    xortune("certify", run, "--seeds", 12, "--top", 1, code=0)
+    xortune("certify", run, "--seeds", 12, "--top", 1, *ALONE, code=0)
     best = xt.load_run(run).certificate.best
     fresh = plain_loop(folder, best.point["n_layers"], range(best.first, best.first + 12))
     assert best.k == fresh.count(Status.SOLVED)
@@ -123,7 +126,7 @@ def test_a_search_from_the_command_line_to_the_gate(searched, monkeypatch):
 def test_reading_a_run_or_a_space_never_runs_the_command(searched):
     folder, run, _ = searched
     space = folder / "space.yaml"
-    xt.certify(run, top=1, seeds=10)
+    xt.certify(run, top=1, seeds=10, workers=0)
     (folder / "train.sh").write_text(f"#!/bin/sh\ntouch {folder}/ran\n")
     xt.load_space(space)
     xt.write_report(xt.load_run(run))

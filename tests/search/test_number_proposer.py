@@ -1,5 +1,6 @@
 """Sampler auto: a Gaussian process of the number that a rule judges proposes configurations."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -126,13 +127,17 @@ def test_the_rates_of_what_was_not_trained_are_near_their_truth():
     assert np.abs(off).max() < 0.25
 
 
+@functools.cache
+def lines_of(window):
+    space = space_with()
+    return run(space, proposer_for(space), window=window, workers=4, train=trained).evaluations
+
+
 @pytest.mark.parametrize("window", [1, 7])
 @given(data=st.data())
 @settings(max_examples=2, deadline=None)
 def test_a_killed_search_goes_on_as_if_it_had_not_been(window, data):
-    space = space_with()
-    before = run(space, proposer_for(space), window=window, workers=4, train=trained)
-    lines = before.evaluations
+    space, lines = space_with(), lines_of(window)
     known = lines[: data.draw(st.integers(0, len(lines)), label="lines")]
     torn = data.draw(st.sets(st.integers(0, max(0, len(known) - 1)), max_size=5))
     known = [line for i, line in enumerate(known) if i not in torn]

@@ -43,7 +43,7 @@ def test_a_page_fits_is_whole_and_accessible(show, tmp_path, name, theme):
     shown.locator("details.data summary").first.click()
     assert complaints_of_axe(shown) == []
     shown.emulate_media(color_scheme="light" if theme == "dark" else "dark")
-    assert complaints_of_axe(shown) == []
+    assert complaints_of_axe(shown, "color-contrast") == [], "all else does not depend on colours"
     shown_at_each_width(shown, 850, 360)
 
 
