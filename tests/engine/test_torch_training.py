@@ -947,7 +947,7 @@ def test_a_method_that_gives_something_else_is_refused_in_a_sentence_that_names_
     with pytest.raises(xt.InputError, match=words):
         kind({}).run_seeds(range(3))
     with pytest.raises(xt.InputError, match=words):
-        xt.evaluate({"lr": 0.1}, range(3), train=kind, success="accuracy >= 0.1")
+        xt.evaluate({"lr": 0.1}, range(3), train=kind, success="accuracy >= 0.1", workers=0)
 
 
 def test_a_training_says_how_many_epochs_it_has():
@@ -1031,7 +1031,7 @@ def test_a_training_whose_seeds_go_on_with_those_before_is_refused(kind, words):
     with pytest.raises(xt.InputError, match=words):
         xt.evaluate({"lr": 0.1}, range(3), train=kind, success="accuracy >= 0.1")
     with pytest.raises(xt.InputError, match=words):
-        xt.gate({"lr": 0.1}, min_rate=0.5, train=kind, success="accuracy >= 0.1")
+        xt.gate({"lr": 0.1}, min_rate=0.5, train=kind, success="accuracy >= 0.1", workers=0)
     space = {"name": "kept", "success": "accuracy >= 0.1", "parameters": {"lr": {"value": 0.1}}}
     space |= {"search": {"sampler": "random", "trials": 1}, "seeds": {"ladder": [2]}}
     with pytest.raises(xt.InputError, match=words):
