@@ -21,6 +21,7 @@ from xortune.core.success import parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.racing.hopeless import Audit, Curve, HopelessSeeds, fewest_solved, is_higher_better
+from xortune.reports.progress import status_line, status_rows
 from xortune.runs.evaluation import encode_outcome
 from xortune.spaces.command import RegexMetric
 from xortune.spaces.model import CommandSettings, StopHopeless
@@ -119,6 +120,26 @@ def test_which_seeds_are_stopped_depends_on_no_clock(data):
     ahead = lambda _: data.draw(st.booleans())  # noqa: E731
     after = _searched(known, pick, data.draw(st.integers(1, 5)), ahead)
     assert _told([*known, *after]) == _told(before)
+
+
+def test_the_progress_and_the_status_count_stopped_seeds(tmp_path):
+    told, path = [], tmp_path / "space.yaml"
+    path.write_text(SPACE)
+    result = xt.search(
+        str(path),
+        train=_training,
+        output=tmp_path / "run",
+        workers=0,
+        listener=told.append,
+    )
+    stopped = int(result.table["stopped"].sum())
+    counts = [one.stopped for one in told if isinstance(one, xt.Progress)]
+    assert counts == sorted(counts)
+    assert counts[-1] == stopped > 0
+    status = xt.status(tmp_path / "run")
+    assert status.stopped_seeds == stopped
+    assert ("hopeless", f"{stopped} seeds stopped early") in status_rows(status)
+    assert f"{stopped} stopped as hopeless" in status_line(status)
 
 
 # -------------------------------------------------------------------------------------------------

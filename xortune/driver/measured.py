@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xortune.core.band import Band
-from xortune.core.outcome import Outcome, valid_numbers
+from xortune.core.outcome import Outcome, Status, valid_numbers
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.in_flight import Decision
@@ -80,6 +80,7 @@ class Measured:
             budget=int(outcome.epochs),
             numbers=numbers,
             timed_blocks=((each, line.block.count),) if self.is_timed else (),
+            stopped=int((outcome.status == Status.STOPPED).sum()),
         )
 
     def crashed(self, block: Block) -> SeedSummary:

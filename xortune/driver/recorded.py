@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
 from xortune.driver.measured import Measured
@@ -74,6 +74,7 @@ class Recorded:
                 *map(journal.column, ("first", "count", "final", "outcome", "fingerprint")),
                 *(journal.column("epochs"), journal.places),
                 *(journal.solved, journal.column("epochs_solved")),
+                journal.column(Status.STOPPED.label),
             ]
         )
         chosen = np.flatnonzero(final | given_up)
@@ -101,7 +102,7 @@ class Recorded:
             return []
         found = []
         for start, n, final, has_outcome, version, *more in self._rows[rows].tolist():
-            epochs, line, solved, taken = more
+            epochs, line, solved, taken, stopped = more
             if start not in seeds:
                 continue
             seen = None
@@ -118,6 +119,7 @@ class Recorded:
                     timed_blocks=((float(self._lines.column("seconds")[line]) / n, n),)
                     if self._measured.is_timed
                     else (),
+                    stopped=stopped,
                 )
             fingerprint = "" if version < 0 else self._lines.names[version]
             block = Block(point, start, n)

@@ -177,6 +177,7 @@ class SeedSummary(SeedCount):
         timed: epochs until each seed was solved for good, unsolved ones at the full budget, summed
             over seeds with an outcome.
         crashed: seeds without an outcome.
+        stopped: seeds that ended early because they were hopeless.
         budget: epochs that a seed may take; 0 until there is an outcome.
         numbers: for each of `numbers_named` a number of each seed; NaN where the seed failed.
         timed_blocks: seconds of a seed, and how many seeds, of each block; empty if nobody asks.
@@ -189,6 +190,7 @@ class SeedSummary(SeedCount):
     budget: int = 0
     numbers: tuple[Numbers, ...] = ()
     timed_blocks: tuple[TimedBlock, ...] = ()
+    stopped: int = 0
 
     def __add__(self, more: SeedSummary) -> SeedSummary:
         """The results of both; `more` are those of other seeds."""
@@ -203,6 +205,7 @@ class SeedSummary(SeedCount):
             max(self.budget, more.budget),
             numbers,
             self.timed_blocks + more.timed_blocks,
+            self.stopped + more.stopped,
         )
 
     @property

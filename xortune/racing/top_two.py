@@ -247,8 +247,8 @@ def _means_if_better(posterior: _Posterior, leader: int, rival: int, aim: Aim) -
     chance, mean = tails[:, beyond]
     joint = posterior.beliefs[leader] * chance
     if (total := joint.sum()) == 0:
-        return posterior.means[[leader, rival]]
-    return np.array([joint @ rates(), posterior.beliefs[leader] @ mean]) / total
+        return np.asarray(posterior.means[[leader, rival]], np.float64)
+    return np.array([joint @ rates(), posterior.beliefs[leader] @ mean], np.float64) / total
 
 
 # -------------------------------------------------------------------------------------------------

@@ -388,6 +388,7 @@ class Progress:
             race it is at least what is done, what trains and the first seeds of proposals to come;
             at most what all configurations may get that are not proven worse than another.
         pace: of the workers of this session.
+        stopped: seeds that ended early because they were hopeless.
         reported: what a training has just reported, if that is the news; None if it is a result.
     """
 
@@ -402,6 +403,7 @@ class Progress:
     pace: Pace = Pace()  # frozen
     reported: Reported | None = None
     number: tuple[str, float] | None = None
+    stopped: int = 0
 
     @property
     def rate(self) -> float:
@@ -470,6 +472,8 @@ class RunStatus:
         crashed: blocks with a crashed seed, those without an outcome included.
         crashed_seeds: the sum of the table's column `crashed`.
         diverged_seeds: the sum of the table's column `diverged`.
+        stopped_seeds: the sum of the table's column `stopped`: seeds that ended early because they
+            were hopeless.
         retried: attempts without an outcome that were repeated.
         last_error: the reason of the last crashed seed, or of the last attempt without an outcome.
         certificate: the state of its certificate.
@@ -505,6 +509,7 @@ class RunStatus:
     crashed: int
     crashed_seeds: int
     diverged_seeds: int
+    stopped_seeds: int
     retried: int
     last_error: str | None
     certificate: CertificateState
@@ -675,6 +680,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         crashed=int((crashed > 0).sum()),
         crashed_seeds=int(crashed.sum()),
         diverged_seeds=int(final.column(Status.DIVERGED.label).sum()),
+        stopped_seeds=int(final.column(Status.STOPPED.label).sum()),
         retried=sum(is_failure(errors[line]) for line in retries),
         last_error=_last_error(search),
         certificate=_certificate(run),
