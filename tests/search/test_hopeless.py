@@ -168,10 +168,17 @@ def test_the_looks_are_early_and_few():
     assert [report for report in range(1, 200) if is_look(report)] == [x for x in LOOKS if x < 200]
 
 
-@pytest.mark.parametrize(("good", "bad"), [(fewest_solved(0.1) - 1, 30), (60, 5), (0, 60)], ids=str)
+@pytest.mark.parametrize(("good", "bad"), [(fewest_solved(0.1) - 1, 30), (60, 1), (0, 60)], ids=str)
 def test_nothing_is_stopped_until_enough_seeds_succeeded_and_failed(good, bad):
     curves = _flat(good, 0.9) + _flat(bad, 0.1, solved=False)
     assert _learned(curves).band("c").limits == {}
+
+
+@pytest.mark.parametrize(("bad", "distance", "leaves"), [(12, 0, False), (40, 0, True), (12, 0.1, True)])
+def test_fewer_seeds_have_to_fail_where_they_are_far_from_those_that_succeed(bad, distance, leaves):
+    draw = np.random.default_rng(1)
+    near = [_curve(0.899 - distance + draw.random(6) / 500, solved=False) for _ in range(bad)]
+    assert bool(_learned(_flat(60, 0.9) + near).band("c").limits) == leaves
 
 
 def test_a_band_lies_between_those_that_succeed_and_those_that_fail():

@@ -9,6 +9,9 @@ succeeded. How low is decided for the whole curve, so that many looks are no mor
   p-value at most `false_stops` of the seeds that succeed leave, and (2) at most that share of the
   seeds that leave would have succeeded, by an upper bound for their counts so far. Looks before the
   one that saves the most are left out.
+- The bounds add the next seed that succeeds: it may leave, though none has. Where the band lies
+  below all that succeeded, it counts as its rank there, which falls with the distance. So a dozen
+  failed seeds are enough where they are far away, and above a hundred are needed where not.
 - Configurations differ in pace. So a curve is compared by its distance to the median of those seeds
   of its configuration that succeeded, where there are more than `OWN_SOLVED`; the distances of all
   such configurations are one sample. Seeds of the others are compared as they are, with all seeds.
@@ -37,7 +40,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
+from scipy.special import btdtria
 
 from xortune.core.band import LOOKS, Band, reports_of, upward
 from xortune.core.outcome import Details, Status
@@ -58,6 +61,9 @@ OWN_SOLVED = 3
 
 CONFIDENCE = 0.9
 """With which condition 2 holds: of all looks and thresholds the one that seems best is chosen."""
+
+FURTHEST = 0.1
+"""The next seed that succeeds counts as at least so much of one, however far below all others."""
 
 
 class Curve(NamedTuple):
@@ -197,14 +203,14 @@ def _threshold(
     # With a threshold between the depths of two seeds those up to the first one leave.
     ends = np.flatnonzero(np.diff(depths, append=np.inf) > 0)
     ends = ends[np.isfinite(depths[ends])]
-    few = 1 + wrong[ends] <= share * (1 + wrong[-1])
-    found = wrong[ends], leaving[ends] - wrong[ends]
-    right = betaincinv(found[0] + 1, np.maximum(found[1], 1e-9), CONFIDENCE) <= share
-    if not (few & right).any():
-        return None
-    last = int(ends[np.flatnonzero(few & right)[-1]])
-    threshold = float(min(depths[last + 1] if last + 1 < len(depths) else 1.0, 1.0))
-    return threshold if threshold > 0 else None
+    failed = np.maximum(leaving[ends] - wrong[ends], 1e-9)
+    most = np.minimum(share * (1 + wrong[-1]), btdtria(CONFIDENCE, failed, share))
+    left = most - wrong[ends]  # for the next seed that succeeds
+    highest = np.append(depths, 1.0)[ends + 1].clip(max=1.0)
+    # Below the rank of 1 the next one counts as its rank there.
+    thresholds = np.where(left >= 1, highest, np.minimum(highest, left / solved.sum()))
+    allowed = (thresholds > depths[ends]) & (left >= FURTHEST)
+    return float(thresholds[allowed][-1]) if allowed.any() else None
 
 
 @dataclass(frozen=True)
