@@ -1,6 +1,8 @@
 """Hopeless seeds end early in a search: the band, its promises, and that no clock matters."""
 
+import json
 import math
+import shutil
 from dataclasses import replace
 from functools import cache
 
@@ -23,6 +25,8 @@ from xortune.core.trainer import Block
 from xortune.racing.hopeless import Audit, Curve, HopelessSeeds, fewest_solved, is_higher_better
 from xortune.reports.progress import status_line, status_rows
 from xortune.runs.evaluation import encode_outcome
+from xortune.runs.manifest import MANIFEST
+from xortune.runs.store import JOURNAL
 from xortune.spaces.command import RegexMetric
 from xortune.spaces.model import CommandSettings, StopHopeless
 from xortune.spaces.space import parse_space
@@ -120,6 +124,38 @@ def test_which_seeds_are_stopped_depends_on_no_clock(data):
     ahead = lambda _: data.draw(st.booleans())  # noqa: E731
     after = _searched(known, pick, data.draw(st.integers(1, 5)), ahead)
     assert _told([*known, *after]) == _told(before)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_search_killed_anywhere_stops_the_same_seeds(share):
+    before = _whole()
+    known = before[: round(share * len(before))]
+    assert _told([*known, *_searched(known)]) == _told(before)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole")
+    (place / "space.yaml").write_text(SPACE)
+    return xt.search(
+        str(place / "space.yaml"), train=_training, output=place / "run", workers=0
+    )
+
+
+@pytest.mark.parametrize("line", [1, 4, 9])
+def test_a_run_killed_anywhere_ends_with_the_same_table(line, whole_run, tmp_path):
+    run = shutil.copytree(whole_run.path, tmp_path / "run")
+    journal = (run / JOURNAL).read_bytes().splitlines(keepends=True)
+    assert len(journal) > line
+    (run / JOURNAL).write_bytes(b"".join(journal[:line]) + journal[line][:20])  # it is torn
+    manifest = json.loads((run / MANIFEST).read_text())
+    (run / MANIFEST).write_text(json.dumps(manifest | {"complete": False}))
+    space = str(whole_run.path.parent / "space.yaml")
+    again = xt.search(space, train=_training, output=run, workers=0, resume=True)
+    columns = ["key", "k", "n", "stopped"]
+    assert again.table[columns].equals(whole_run.table[columns])
+    columns = ["key", "seed", "status"]
+    assert again.seeds[columns].equals(whole_run.seeds[columns])
 
 
 def test_the_progress_and_the_status_count_stopped_seeds(tmp_path):

@@ -4,6 +4,7 @@ import errno
 import importlib
 import json
 import logging
+import random
 import re
 import shutil
 import time
@@ -143,6 +144,36 @@ def test_resuming_where_only_a_torn_line_was_written_simply_starts(space_file, t
     given = {"output": tmp_path / "torn", "trials": 1, "sampler": "random", "workers": 0}
     (xt.search(space_file, **given).path / JOURNAL).write_text('{"proposal": 0, "key": "abc')
     assert numbers(xt.search(space_file, resume=True, **given).evaluations) == [0]
+
+
+STOPPING = """
+name: stopping
+success: "accuracy >= 0.9"
+parameters: {rate: {choice: [0.2, 0.4, 0.5, 0.7]}}
+search: {sampler: grid, seed: 3}
+seeds: {ladder: [16, 32], stop_hopeless: {on: accuracy, false_stops: 0.2, audit: 0.3}}
+"""
+
+
+def test_the_same_hopeless_seeds_are_stopped_as_without_ray(tmp_path):
+    def train(config, seed):
+        draw = random.Random(f"{config['rate']} {seed}")
+        is_good = draw.random() < config["rate"]
+        for epoch in range(1, 9):
+            yield {"accuracy": draw.random() / 20 + (1 - 0.5**epoch if is_good else 0)}
+
+    path, told = tmp_path / "space.yaml", []
+    path.write_text(STOPPING)
+    for name, how in (("ray", {"ray": True}), ("pool", {"workers": 2})):
+        run = xt.search(str(path), train=train, output=tmp_path / name, **how)
+        told.append({(r.key, s) for r in run.results for s in ended(r.outcome)})
+    assert len(told[0]) > 10
+    assert told[0] == told[1]
+
+
+def ended(outcome):
+    """The seeds that were stopped."""
+    return outcome.seeds[outcome.status == Status.STOPPED].tolist()
 
 
 def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
