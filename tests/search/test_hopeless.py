@@ -137,9 +137,7 @@ def test_a_search_killed_anywhere_stops_the_same_seeds(share):
 def whole_run(tmp_path_factory):
     place = tmp_path_factory.mktemp("whole")
     (place / "space.yaml").write_text(SPACE)
-    return xt.search(
-        str(place / "space.yaml"), train=_training, output=place / "run", workers=0
-    )
+    return xt.search(str(place / "space.yaml"), train=_training, output=place / "run", workers=0)
 
 
 @pytest.mark.parametrize("line", [1, 4, 9])
@@ -210,7 +208,9 @@ def test_nothing_is_stopped_until_enough_seeds_succeeded_and_failed(good, bad):
     assert _learned(curves).band("c").limits == {}
 
 
-@pytest.mark.parametrize(("bad", "distance", "leaves"), [(12, 0, False), (40, 0, True), (12, 0.1, True)])
+@pytest.mark.parametrize(
+    ("bad", "distance", "leaves"), [(12, 0, False), (40, 0, True), (12, 0.1, True)]
+)
 def test_fewer_seeds_have_to_fail_where_they_are_far_from_those_that_succeed(bad, distance, leaves):
     draw = np.random.default_rng(1)
     near = [_curve(0.899 - distance + draw.random(6) / 500, solved=False) for _ in range(bad)]

@@ -248,7 +248,8 @@ def _means_if_better(posterior: _Posterior, leader: int, rival: int, aim: Aim) -
     joint = posterior.beliefs[leader] * chance
     if (total := joint.sum()) == 0:
         return np.asarray(posterior.means[[leader, rival]], np.float64)
-    return np.array([joint @ rates(), posterior.beliefs[leader] @ mean], np.float64) / total
+    means = np.array([joint @ rates(), posterior.beliefs[leader] @ mean], np.float64)
+    return np.asarray(means / total)
 
 
 # -------------------------------------------------------------------------------------------------
