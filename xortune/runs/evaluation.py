@@ -384,19 +384,7 @@ def encode(evaluation: Evaluation, written: tuple[str, float] | None = None) -> 
     }
     if outcome is not None and outcome.details is not NO_DETAILS:
         line |= _details_fields(outcome.details, block.first)
-    if evaluation.purpose is not None:
-        purpose = dataclasses.asdict(evaluation.purpose)
-        for name in ("min_rate", "required", "spent", "account"):
-            if purpose[name] is None:
-                del purpose[name]
-        line["purpose"] = purpose
-    fingerprint, at = written or (evaluation.fingerprint, evaluation.at)
-    if at is not None:
-        line["at"] = at
-    if fingerprint is not None:
-        line["made"] = fingerprint
-    if evaluation.decision is not None:
-        line["decision"] = evaluation.decision
+    line |= _marks(evaluation, *(written or (evaluation.fingerprint, evaluation.at)))
     # ASCII only, so that no line separator of any kind gets into a line. pydantic is five times as
     # fast as json, but refuses lone surrogates and does not escape other characters.
     try:
@@ -404,6 +392,25 @@ def encode(evaluation: Evaluation, written: tuple[str, float] | None = None) -> 
     except PydanticSerializationError:
         return _JSON.encode(line)
     return text.decode() if text.isascii() else _JSON.encode(line)
+
+
+def _marks(evaluation: Evaluation, fingerprint: str | None, at: int | None) -> dict[str, Any]:
+    """The fields of a line that say why, when, by what and for which decision it was made."""
+    purpose = evaluation.purpose
+    marks = {
+        "purpose": None if purpose is None else _purpose_fields(purpose),
+        "at": at,
+        "made": fingerprint,
+        "decision": evaluation.decision,
+    }
+    return {name: value for name, value in marks.items() if value is not None}
+
+
+def _purpose_fields(purpose: Purpose) -> dict[str, Any]:
+    """The fields of a purpose; those that only some certificates have are left out if None."""
+    optional = ("min_rate", "required", "spent", "account")
+    fields = dataclasses.asdict(purpose).items()
+    return {name: value for name, value in fields if value is not None or name not in optional}
 
 
 def _check_outcome(has: bool, error: str | None, *, final: bool) -> None:
