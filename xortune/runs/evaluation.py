@@ -394,7 +394,7 @@ def encode(evaluation: Evaluation, written: tuple[str, float] | None = None) -> 
     return text.decode() if text.isascii() else _JSON.encode(line)
 
 
-def _marks(evaluation: Evaluation, fingerprint: str | None, at: int | None) -> dict[str, Any]:
+def _marks(evaluation: Evaluation, fingerprint: str | None, at: float | None) -> dict[str, Any]:
     """The fields of a line that say why, when, by what and for which decision it was made."""
     purpose = evaluation.purpose
     marks = {
