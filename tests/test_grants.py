@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import xortune as xt
 from xortune.core.outcome import SeedCount, wilson
 from xortune.racing.front import FrontGrants
-from xortune.racing.grants import NEGLIGIBLE_SPEED, Grants, seeds_at_first
+from xortune.racing.grants import NEGLIGIBLE_SPEED, Grants
 from xortune.racing.plugged_in import FUTILITY, best_count, expected_gain, is_futile
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.spaces.model import FLAWLESS_SEEDS
@@ -162,10 +162,10 @@ def test_a_front_is_the_plain_rule_among_those_of_no_higher_costs(looks, finalis
     ],
 )
 def test_a_newcomer_gets_rungs_up_to_eight_while_it_does_not_fail(rungs, totals):
-    found = [rungs[0]]
-    while (following := seeds_at_first(rungs, found[-1], found[-1])) is not None:
-        assert seeds_at_first(rungs, found[-1] - 1, found[-1]) is None
-        found.append(following)
+    race, found = Grants(RaceRule(rungs)), [rungs[0]]
+    while race.continues(found[-1], found[-1]):
+        assert not race.continues(found[-1] - 1, found[-1])
+        found.append(next(rung for rung in rungs if rung > found[-1]))
     assert found == totals
     assert found[-1] <= FLAWLESS_SEEDS
 
