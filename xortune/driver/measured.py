@@ -102,7 +102,7 @@ class Measured:
 # Hopeless seeds.
 
 
-class Trained(Protocol):
+class TrainedBlock(Protocol):
     """A block with its outcome: a line that has just been written, or one of the journal."""
 
     @property
@@ -114,13 +114,13 @@ class Trained(Protocol):
         """Their results; None if there are none."""
 
 
-class Watch:
+class SeedWatch:
     """Says when seeds are hopeless, by the curves of the results that decisions have used."""
 
     def __init__(self, settings: StopHopeless, space: SearchSpace) -> None:
         self._seeds = HopelessSeeds(settings, space.success, space.search.seed)
 
-    def keep(self, decision: Decision, trained: Trained) -> None:
+    def keep(self, decision: Decision, trained: TrainedBlock) -> None:
         """Keep a block's curves until the decision's results are used."""
         if (outcome := trained.outcome) is not None:
             key, seeds = trained.block.point.key, trained.block.seeds
@@ -137,10 +137,10 @@ class Watch:
         return self._seeds.band(key)
 
 
-class NoWatch:
-    """No seed is hopeless; like `Watch`."""
+class NoSeedWatch:
+    """No seed is hopeless; like `SeedWatch`."""
 
-    def keep(self, decision: Decision, trained: Trained) -> None:
+    def keep(self, decision: Decision, trained: TrainedBlock) -> None:
         """Keep nothing."""
 
     def learn(self, decision: Decision) -> None:
@@ -151,7 +151,7 @@ class NoWatch:
         return
 
 
-def watch_of(space: SearchSpace) -> Watch | NoWatch:
+def watch_of(space: SearchSpace) -> SeedWatch | NoSeedWatch:
     """Who watches the seeds of a space for hopeless ones."""
     settings = space.seeds.stop_hopeless
-    return NoWatch() if settings is None else Watch(settings, space)
+    return NoSeedWatch() if settings is None else SeedWatch(settings, space)
