@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from commands import refused, xortune
@@ -51,8 +52,9 @@ def run(old, tmp_path_factory):
 def test_old_configurations_are_proposed_in_turn_and_their_seeds_are_not_used(run, old):
     taken = TakenOver.of(run.manifest)
     assert taken is not None
-    assert len(taken.points) == taken.configs <= TAKEN
     best = [result.point["x"] for result in old.results if result.outcome.successes]
+    assert taken.configs == len(best) > TAKEN
+    best = best[:TAKEN]
     assert [point["x"] for point in taken.points] == best
     assert all(line.block.point["at"] == 7.05 for line in run.evaluations)  # this space fixes it
     proposed = {}
@@ -86,17 +88,63 @@ def test_what_lacks_a_parameter_or_lies_outside_is_counted(old):
     narrow = take_over(load_space(space(6.9, 7.1)), old.path)
     assert narrow.configs == len(xs)
     assert narrow.outside == sum(not 6.9 <= x <= 7.1 for x in xs)
-    assert [point["x"] for point in narrow.points] == list(
-        dict.fromkeys(min(max(x, 6.9), 7.1) for x in xs)
-    )
+    inside = dict.fromkeys(min(max(x, 6.9), 7.1) for x in xs)
+    assert [point["x"] for point in narrow.points] == list(inside)[:TAKEN]
     wider = load_space(space(width={"choice": [1, 2]}))
     more = take_over(wider, old.path)
-    assert (more.lacking, [*more.points]) == (len(xs), [Point({"x": x}) for x in xs])
+    assert (more.lacking, [*more.points]) == (len(xs), [Point({"x": x}) for x in xs[:TAKEN]])
     assert f"{len(xs)} lack a parameter of this space: it is drawn" in str(more)
     proposed = [proposer_for(wider, taken=more).propose(number) for number in (0, 0)]
     assert proposed[0] == proposed[1]
     assert (proposed[0]["x"], proposed[0]["width"] in (1, 2)) == (xs[0], True)
     assert TakenOver.of({"taken_over": json.loads(json.dumps(narrow.entry))}) == narrow
+
+
+OF_WANDB = "Name,State,seed,x,accuracy\nsweep-1,finished,1,7.0,0.97\nsweep-2,finished,2,7.0,0.99\n"
+OF_MLFLOW = "run_id,status,params.seed,params.x,metrics.accuracy\na1,FINISHED,1,7.0,0.97\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        (OF_WANDB, ("--config", "x", "--success", "accuracy >= 0.9")),
+        (
+            OF_MLFLOW,
+            (
+                "--config",
+                "params.x",
+                "--seed",
+                "params.seed",
+                "--success",
+                "metrics.accuracy >= 0.9",
+            ),
+        ),
+    ],
+)
+def test_tables_of_wandb_and_mlflow_are_taken_over(tmp_path, table, names):
+    (tmp_path / "runs.csv").write_text(table)
+    xortune("import", tmp_path / "runs.csv", *names, "--output", tmp_path / "old", code=0)
+    assert [*take_over(load_space(space()), tmp_path / "old").points] == [Point({"x": 7.0})]
+
+
+@pytest.mark.parametrize("as_table", [False, True])
+def test_a_study_of_optuna_is_taken_over(tmp_path, as_table):
+    study = optuna.create_study(direction="maximize")
+    for seed in range(3):
+        given = optuna.distributions.FloatDistribution(0, 10)
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"x": 7.0}, distributions={"x": given}, value=0.95, user_attrs={"seed": seed}
+            )
+        )
+    wanted, output = load_space(space()), tmp_path / "old"
+    if as_table:
+        frame = study.trials_dataframe(attrs=("params", "user_attrs", "value"))
+        named = {"config": ["params_x"], "seed": "user_attrs_seed"}
+        xt.import_results(frame, **named, success="value >= 0.9", output=output)
+    else:
+        xt.from_optuna(study, success="value >= 0.9", output=output)
+    assert [*take_over(wanted, output).points] == [Point({"x": 7.0})]
 
 
 @pytest.mark.parametrize(

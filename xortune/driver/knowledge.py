@@ -34,13 +34,16 @@ from xortune.spaces.model import (
     is_number,
 )
 
-TAKEN = 12
+TAKEN = 4
 """Maximum number of old configurations that are proposed: where the first ones hold up, the sampler
-is told of their new results, and looks around them."""
+is told of their new results, and looks around them. More gain nothing, and where the old run
+misleads to what is nearly good, each takes seeds: see benchmarks/README.md."""
 
 EVERY = 2
 """An old configuration is every second proposal, so that one which misleads costs one at most."""
 
+PREFIXES = ("params.", "params_")
+"""What MLflow's tables and Optuna's data frames write before the name of a parameter."""
 
 FAILURES = 1
 """So many more old configurations may fail than hold up: one may be unlucky."""
@@ -133,7 +136,7 @@ def take_over(space: SearchSpace, path: str | os.PathLike[str]) -> TakenOver:
     solved = [result for result in run.results if result.outcome.successes]
     outside = lacking = unlike = 0
     for result in solved:
-        common = _common(space, result.point)
+        common = _common(space, _without_prefixes(result.point))
         if not common.values:
             unlike += 1
             continue
@@ -159,7 +162,13 @@ class _Common(NamedTuple):
     lacking: bool
 
 
-def _common(space: SearchSpace, old: Point) -> _Common:
+def _without_prefixes(old: Point) -> dict[str, Value]:
+    """An old configuration, with the names of parameters that its table wrote with a prefix."""
+    named = {n.removeprefix(p): v for p in PREFIXES for n, v in old.items() if n.startswith(p)}
+    return {**named, **old}
+
+
+def _common(space: SearchSpace, old: Mapping[str, Value]) -> _Common:
     """The values that an old configuration has for the searched parameters of this space.
 
     What this space fixes is fixed, whatever it was.
@@ -175,7 +184,7 @@ def _common(space: SearchSpace, old: Point) -> _Common:
             active[name] = parameter.value
         elif name not in old:
             lacking = True
-        elif (found := equal_values(parameter, old[name])) or (found := _nearest(parameter, old)):
+        elif found := equal_values(parameter, old[name]) or _nearest(parameter, old[name]):
             outside = outside or found[0] != old[name]
             values[name] = active[name] = found[0]
         else:
@@ -183,9 +192,8 @@ def _common(space: SearchSpace, old: Point) -> _Common:
     return _Common(values, outside, lacking)
 
 
-def _nearest(parameter: Choice | Range, old: Point) -> Sequence[Value]:
+def _nearest(parameter: Choice | Range, value: Value) -> Sequence[Value]:
     """The value of a range that is next to an old number; empty where there is none."""
-    value = old[parameter.name]
     if isinstance(parameter, Choice) or not is_number(value):
         return ()
     inside = min(max(value, parameter.low), parameter.high)
