@@ -87,7 +87,11 @@ def chance_to_reach(successes: ArrayLike, n: ArrayLike, rate: float) -> NDArray[
 
 def speaks_for(successes: int, n: int, rate: float) -> bool:
     """Whether seeds speak for the rate: it is at least as likely as before the first seed."""
-    return bool(chance_to_reach(successes, n, rate) >= chance_to_reach(0, 0, rate))
+    return bool(_is_hopeful(chance_to_reach(successes, n, rate), rate))
+
+
+def _is_hopeful(chance: ArrayLike, rate: float) -> NDArray[np.bool_]:
+    return np.asarray(chance >= chance_to_reach(0, 0, rate))
 
 
 class Arms(NamedTuple):
@@ -122,7 +126,7 @@ def next_feasible(arms: Arms, rate: float) -> list[int]:
     """
     bar = arms.cost[arms.state == PROVEN].min(initial=math.inf)
     may = (arms.state == OPEN) & arms.more & (arms.least < bar)
-    hopeful = arms.chance >= chance_to_reach(0, 0, rate)
+    hopeful = _is_hopeful(arms.chance, rate)
     rows = np.flatnonzero(may)
     order = np.lexsort(
         (
@@ -215,7 +219,7 @@ class FeasibleGrants(ProvenRates):
             name = self._race.name_of(row + 1)
             if name not in busy:
                 return name
-            if speaks_for(int(rows["k"][row]), int(rows["n"][row]), rate):
+            if _is_hopeful(rows["chance"][row], rate):
                 return None
         return None
 

@@ -261,10 +261,15 @@ def required_value(objective: Objective, seen: SeedSummary, cost: float) -> floa
     """
     assert objective.required is not None
     if speaks_for(seen.k, seen.n, objective.required.rate):
-        value = cost / (1 + abs(cost)) if math.isfinite(cost) else 1.0
+        value = _in_unit(cost) if math.isfinite(cost) else 1.0
     else:
         value = 2.0 - expected_rate(seen.k, seen.n)
     return -value if objective.maximize else value
+
+
+def _in_unit(value: float) -> float:
+    """A finite number in (-1, 1), in the same order."""
+    return value / (1 + abs(value))
 
 
 def _values(
@@ -355,7 +360,7 @@ def tie_break(objectives: Sequence[Objective], seen: SeedSummary) -> float:
         return speed(seen)
     median = statistic_value(ties, _number(objectives, ties, seen))
     better = median if ties.maximize else -median
-    share = better / (1 + abs(better)) if math.isfinite(better) else -1.0  # failed seeds decide
+    share = _in_unit(better) if math.isfinite(better) else -1.0  # failed seeds decide
     return 0.5 + 0.499 * share
 
 
