@@ -239,6 +239,18 @@ ALIKE: dict[str, tuple[Draw, Draw]] = {
 }
 """Two whose statistics are equal."""
 
+ONE_MEAN: dict[str, tuple[Draw, Draw]] = {
+    "normal, exponential": (
+        lambda size, rng: rng.normal(1.0, size=size),
+        lambda size, rng: rng.exponential(size=size),
+    ),
+    "normal, lognormal": (
+        lambda size, rng: rng.normal(np.exp(0.5), size=size),
+        lambda size, rng: rng.lognormal(size=size),
+    ),
+}
+"""Two of one mean whose other statistics differ."""
+
 
 def false_verdicts(
     draws: tuple[Draw, Draw], n: int, statistic: str, repetitions: int, rng: np.random.Generator
@@ -277,6 +289,14 @@ def verdicts(repetitions: int, rng: np.random.Generator) -> None:
                     for share in false_verdicts(draws, n, statistic, repetitions, rng)
                 ]
             print(f"| {statistic}, {n} | {' | '.join(cells)} |", flush=True)
+    print(f"\n| mean, seeds | {' | '.join(f'{name} | shared' for name in ONE_MEAN)} |")
+    for n in (5, 10, 50):
+        cells = [
+            f"{100 * share:.1f} %"
+            for draws in ONE_MEAN.values()
+            for share in false_verdicts(draws, n, "mean", repetitions, rng)
+        ]
+        print(f"| mean, {n} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:

@@ -7,15 +7,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import ray
 from cluster_trainers import Logging, begun
 from drivers import wait_until
+from hand_made import solved
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
+from xortune.driver import ray_executor
 from xortune.driver import ray_worker as versions_module
 from xortune.driver.batches import ATTEMPTS
 from xortune.driver.cluster import Cluster, slots
@@ -64,6 +67,43 @@ def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
     for x in (1, 2):
         assert "worker died" in errors[x]
         assert len(errors[x]) < 200
+
+
+@dataclass(frozen=True)
+class Large(Logging):
+    """A point dies with its worker while others train, as where memory is short for all."""
+
+    def train(self, blocks):
+        here = Path(self.log).parent / "trains"
+        here.mkdir(exist_ok=True)
+        me = here / f"{os.getpid()}"
+        me.touch()
+        try:
+            if blocks[0].point["x"] in self.deaths:
+                time.sleep(1.0)  # the other workers have begun
+                if len(list(here.iterdir())) == 1:
+                    return [solved(block.first, 1, block.count) for block in blocks]
+                me.unlink()
+            return super().train(blocks)
+        finally:
+            me.unlink(missing_ok=True)
+
+
+@LONG
+@pytest.mark.usefixtures("one_ray")
+def test_what_ray_kills_for_its_memory_trains_once_more_alone(tmp_path, monkeypatch):
+    killed = "Worker exit type: NODE_OUT_OF_MEMORY Worker exit detail: Task was killed. Some"
+
+    def classified(text):
+        found = classify_failure(text)
+        return classify_failure(killed) if "worker died" in found.reason else found
+
+    monkeypatch.setattr(ray_executor, "classify_failure", classified)
+    trainer = Large(str(tmp_path / "log"), deaths={2: "SIGKILL"}, naps=2.0)
+    complete, run = searched(tmp_path, trainer, 5)
+    assert complete
+    assert all(e.outcome is not None for e in run.evaluations)
+    assert Counter(x for x, _ in begun(tmp_path / "log")) == dict.fromkeys(range(6), 1)
 
 
 class Unloadable(Logging):

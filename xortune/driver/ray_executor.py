@@ -71,6 +71,9 @@ STOPPED = "killed by `ray.kill`"
 GONE = "it was killed (perhaps for its memory), crashed in C code, or was ended by os._exit"
 """The meaning of Ray's "connection error code 2. End of file"."""
 
+OUT_OF_MEMORY = "NODE_OUT_OF_MEMORY"
+"""Where a node's memory is short, Ray kills a worker there with this word."""
+
 _DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: ([^.]*\.[^.]*)")
 
 
@@ -163,6 +166,9 @@ class _LiveWorker:
 class RayExecutor:
     """Trains batches on the connected Ray; see `driver.loop.Executor`.
 
+    What Ray killed for the memory of its node trains once more while nothing else does. Other
+    deaths of a worker are told to `batches`: Ray does not say whether the system killed it.
+
     Args:
         trainer: sent to the workers once.
         cluster: the resources of each trial.
@@ -191,6 +197,9 @@ class RayExecutor:
         self._sent: dict[int, tuple[Job, ...]] = {}  # batches that no worker has, by number
         self._count = 0  # of batches
         self._again: set[tuple[str, int]] = set()  # blocks that were lost: they go out first
+        self._killed: deque[tuple[Job, ...]] = deque()  # by the system; each trains once more
+        self._once_more: set[tuple[str, int]] = set()
+        self._is_alone = False  # whether one of them trains now
         self._trials: dict[str, _LiveWorker] = {}
         self._watchdog = Watchdog(cluster.trial_timeout)
         self._failed_starts = 0
@@ -235,17 +244,27 @@ class RayExecutor:
         """
         if self._cancels:
             self._cancel_unwanted(batches)
-        while self._under_way < 2 * self.slots and (jobs := batches.next()):
-            self._count += 1
-            self._sent[self._count] = jobs
-            blocks = [job.block for job in jobs]
-            until = batches.until
-            left = None if until is None else max(0.0, until - time.time())
-            lost = self._again.intersection(map(block_id, blocks))
-            self._again -= lost
-            content = pickle.dumps((blocks, batches.again_after(jobs)))
-            self._mailbox.put.remote(self._count, content, left, first=bool(lost))
+        if self._killed or (self._is_alone and self._under_way):
+            if not self._under_way:
+                self._is_alone = True
+                self._put(self._killed.popleft(), batches)
             self._tune.ask(self._under_way)
+            return
+        self._is_alone = False
+        while self._under_way < 2 * self.slots and (jobs := batches.next()):
+            self._put(jobs, batches)
+
+    def _put(self, jobs: tuple[Job, ...], batches: Batches) -> None:
+        self._count += 1
+        self._sent[self._count] = jobs
+        blocks = [job.block for job in jobs]
+        until = batches.until
+        left = None if until is None else max(0.0, until - time.time())
+        lost = self._again.intersection(map(block_id, blocks))
+        self._again -= lost
+        content = pickle.dumps((blocks, batches.again_after(jobs)))
+        self._mailbox.put.remote(self._count, content, left, first=bool(lost))
+        self._tune.ask(self._under_way)
 
     @property
     def _under_way(self) -> int:
@@ -389,12 +408,21 @@ class RayExecutor:
             if fault and trial.expired is not None:
                 reason = f"took longer than {self.cluster.trial_timeout:g} s"
                 failure = WorkerFailure("late", reason)
-            if fault:
+            if fault and OUT_OF_MEMORY in failure.reason and self._may_train_again(fault):
+                self._killed.append(fault)
+            elif fault:
                 seconds = trial.expired or 0.0
                 self.done.append(Done(fault, failure, seconds, trial.name))
         if self._failed_starts >= FAILED_STARTS:
             fix = "install the same packages on each node, or send the search by `xortune submit`"
             self._tune.error = InputError(f"no worker can start: {failure.reason}", fix=fix)
+
+    def _may_train_again(self, jobs: tuple[Job, ...]) -> bool:
+        """Whether none of these jobs has trained once more; note that they do."""
+        ids = {block_id(job.block) for job in jobs}
+        may = not ids & self._once_more
+        self._once_more |= ids
+        return may
 
 
 class _TuneThread(threading.Thread):

@@ -38,6 +38,7 @@ from xortune.reports.figures.common import (
     HUGE,
     KEY,
     LONGEST_NAME,
+    finished,
     plot_of,
     sampled,
     share_line,
@@ -233,10 +234,10 @@ def intervals(what: Numbered, number: str | None = None) -> Plot:
 
 def intervals_of_best(run: Run) -> Plot | None:
     """As `intervals`, of the configurations that are first by a number; None without one."""
-    objective = only_statistic(run.objectives)
+    results, objective = finished(run), only_statistic(run.objectives)
     if objective is None or objective.number is None:
         return None
-    best = {one.key[:KEY]: one.outcome for one in run.results[:MOST_INTERVALS]}
+    best = {one.key[:KEY]: one.outcome for one in results[:MOST_INTERVALS]}
     if not any(objective.number in one.number_names for one in best.values()):
         return None
     return intervals(best, objective.number)
