@@ -97,6 +97,68 @@ def _loaded(
 Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
 
+def _decided(
+    proven: NDArray[np.bool_], refuted: NDArray[np.bool_], lost: NDArray[np.bool_]
+) -> tuple[Answer | None, int]:
+    """The answer, None if there is none yet, and how many seeds count.
+
+    Shapes are (S,): whether the first seeds prove what is asked, refute it, or leave too few others
+    for a proof.
+    """
+    decided = np.flatnonzero(proven | refuted | lost)
+    if not decided.size:
+        return None, proven.size
+    first = int(decided[0])
+    answer: Answer = "refuted" if refuted[first] else "undecided"
+    return "proven" if proven[first] else answer, first + 1
+
+
+def _check_seeds(max_seeds: int, first_seed: int, confidence: float) -> None:
+    """Raise an InputError for what is out of range."""
+    check_share("confidence", confidence)
+    check_count("first_seed", first_seed, 0, MAX_SEED)
+    check_count("max_seeds", max_seeds, most=MAX_SEED + 1 - first_seed)
+
+
+def _refuse_few(max_seeds: int, least: int, *, unproven: str, lower: str) -> None:
+    """Raise an InputError if so many seeds can prove nothing."""
+    if max_seeds < least:
+        raise InputError(
+            f"{max_seeds} seeds cannot prove {unproven}",
+            field="max_seeds",
+            allowed=f"{least} or more",
+            fix=f"give {least} or more, or ask for a lower {lower}",
+        )
+
+
+class Answered:
+    """What each answer of a gate says of itself."""
+
+    answer: Answer
+    twice: str | None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.line})"
+
+    def __str__(self) -> str:
+        return self.line
+
+    @property
+    def line(self) -> str:
+        """The answer and its seeds, in one line."""
+        raise NotImplementedError
+
+    @property
+    def deterministic(self) -> bool | None:
+        """Whether a seed that was trained twice had one result; None if none was."""
+        return None if self.twice is None else not self.twice
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is proven."""
+        return self.answer == "proven"
+
+
 @dataclass(frozen=True)
 class SequentialTest:
     """A test of a success rate being at least `min_rate`, after each seed (see `stats.sequential`).
@@ -128,23 +190,16 @@ class SequentialTest:
     first_seed: int
 
     def __post_init__(self) -> None:
-        most, first = self.max_seeds, self.first_seed
+        most = self.max_seeds
         check_share("min_rate", self.min_rate)
-        check_share("confidence", self.confidence)
-        check_count("first_seed", first, 0, MAX_SEED)
-        check_count("max_seeds", most, most=MAX_SEED + 1 - first)
+        _check_seeds(most, self.first_seed, self.confidence)
         try:
             least = gate_seeds(self.min_rate, most, alpha=1 - self.confidence)
         except InputError as error:  # it takes more seeds than there are
             error.field = error.place = "min_rate"
             raise
-        if most < least:
-            raise InputError(
-                f"{most} seeds cannot prove {self.min_rate:g}, even if none of them fails",
-                field="max_seeds",
-                allowed=f"{least} or more",
-                fix=f"give {least} or more, or ask for a lower rate",
-            )
+        unproven = f"{self.min_rate:g}, even if none of them fails"
+        _refuse_few(most, least, unproven=unproven, lower="rate")
 
     def proves(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
         """Return, elementwise, whether k successes of n seeds prove the rate."""
@@ -192,12 +247,7 @@ class SequentialTest:
         a time. The answer is None while more seeds are needed.
         """
         k, n = np.cumsum(status == Status.SOLVED), np.arange(1, len(status) + 1)
-        proven, refuted = self.proves(k, n), self.refutes(k, n)
-        if (decided := np.flatnonzero(proven | refuted | self.gives_up(k, n))).size:
-            first = int(decided[0])
-            answer: Answer = "refuted" if refuted[first] else "undecided"
-            return "proven" if proven[first] else answer, first + 1
-        return None, len(status)
+        return _decided(self.proves(k, n), self.refutes(k, n), self.gives_up(k, n))
 
     def verdict(
         self,
@@ -293,20 +343,13 @@ class MeanTest:
     first_seed: int
 
     def __post_init__(self) -> None:
-        (low, high), most, first = self.limits, self.max_seeds, self.first_seed
+        low, high = self.limits
         allowed = f"above {low:g} and below {high:g}, the bounds"
         check_number("min_mean", self.min_mean, lambda mean: low < mean < high, allowed)
-        check_share("confidence", self.confidence)
-        check_count("first_seed", first, 0, MAX_SEED)
-        check_count("max_seeds", most, most=MAX_SEED + 1 - first)
+        _check_seeds(self.max_seeds, self.first_seed, self.confidence)
         least = seeds_for_mean(self.min_mean, 1 - self.confidence, limits=self.limits)
-        if most < least:
-            raise InputError(
-                f"{most} seeds cannot prove a mean of {self.min_mean:g}, even if all have {high:g}",
-                field="max_seeds",
-                allowed=f"{least} or more",
-                fix=f"give {least} or more, or ask for a lower mean",
-            )
+        unproven = f"a mean of {self.min_mean:g}, even if all have {high:g}"
+        _refuse_few(self.max_seeds, least, unproven=unproven, lower="mean")
 
     def observed(self, outcome: Outcome | EncodedOutcome) -> NDArray[np.float64]:
         """Return float64, shape (S,): the number of each seed; a failed one has the lower limit.
@@ -352,11 +395,7 @@ class MeanTest:
         proven = mean_evidence_above(*given, limits=self.limits) >= target
         refuted = mean_evidence_below(*given, limits=self.limits) >= target
         lost = most_evidence_above(*given, self.max_seeds, limits=self.limits) < target
-        if (decided := np.flatnonzero(proven | refuted | lost)).size:
-            first = int(decided[0])
-            answer: Answer = "refuted" if refuted[first] else "undecided"
-            return "proven" if proven[first] else answer, first + 1
-        return None, numbers.size
+        return _decided(proven, refuted, lost)
 
     def verdict(
         self,
@@ -393,8 +432,8 @@ class MeanTest:
         )
 
 
-@dataclass(frozen=True)
-class MeanVerdict:
+@dataclass(frozen=True, repr=False)
+class MeanVerdict(Answered):
     """The answer of a gate on a mean, with its seeds up to the decision.
 
     Attributes:
@@ -429,25 +468,9 @@ class MeanVerdict:
     void: Mapping[int, str] = field(default_factory=dict)
     twice: str | None = field(default=None, compare=False)
 
-    def __repr__(self) -> str:
-        return f"MeanVerdict({self.line})"
-
-    def __str__(self) -> str:
-        return self.line
-
     def _repr_html_(self) -> str:
         cells = {**self.point, "seeds": self.n, "mean": self.mean}
         return as_html(self.line, [cells])
-
-    @property
-    def deterministic(self) -> bool | None:
-        """Whether a seed that was trained twice had one result; None if none was."""
-        return None if self.twice is None else not self.twice
-
-    @property
-    def passed(self) -> bool:
-        """Whether the mean is proven."""
-        return self.answer == "proven"
 
     @property
     def line(self) -> str:
@@ -467,8 +490,8 @@ class MeanVerdict:
         return f"{seen}{failed}, {side} {asked} ({sure})"
 
 
-@dataclass(frozen=True)
-class Verdict(SeedCount):
+@dataclass(frozen=True, repr=False)
+class Verdict(Answered, SeedCount):
     """The answer of a gate, with its seeds up to the decision.
 
     A gate on a certificate trains nothing and leaves some fields None.
@@ -514,27 +537,11 @@ class Verdict(SeedCount):
     twice: str | None = field(default=None, compare=False)
     void: Mapping[int, str] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        return f"Verdict({self.line})"
-
-    def __str__(self) -> str:
-        return self.line
-
     def _repr_html_(self) -> str:
         """Show the line, the config and the statuses of the seeds in a notebook."""
         statuses = {status.label: count for status, count in (self.counts or {}).items() if count}
         cells = {**self.point, "solved": f"{self.k:,} of {self.n:,}", **statuses}
         return as_html(self.line, [cells])
-
-    @property
-    def deterministic(self) -> bool | None:
-        """Whether a seed that was trained twice had one result; None if none was."""
-        return None if self.twice is None else not self.twice
-
-    @property
-    def passed(self) -> bool:
-        """Whether the rate is proven."""
-        return self.answer == "proven"
 
     @property
     def bound_confidence(self) -> float:
