@@ -67,6 +67,7 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.distributions import rule_of
+from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
 from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect, columns_of
@@ -84,6 +85,7 @@ SECTION_OF = {
     "front": "front",
     "importance": "parameters",
     "slices": "parameters",
+    "number-slices": "parameters",
     "contour": "folded",
     "parallel-coordinate": "folded",
     "success-by-epoch": "epochs",
@@ -96,6 +98,7 @@ SECTION_OF = {
     "decision-surface": "folded",
     "seeds-spent": "seeds",
     "history": "seeds",
+    "number-history": "seeds",
 }
 """The section of run.md.jinja of each figure; the template places those that are `folded`."""
 
@@ -114,6 +117,7 @@ def run_document(run: Run) -> Document:
     imported, trainer = is_imported(run.manifest), run.manifest.get("trainer", "network")
     ruled = has_rule(run.manifest.get("success"))
     kind = "rule" if ruled else "numbers"
+    numbered = number_effects(run)
     values: dict[str, Any] = {
         "run": run,
         "report": report,
@@ -125,7 +129,8 @@ def run_document(run: Run) -> Document:
         "front": front_table(run),
         "required": required_rate(run),
         "neighbours": neighbour_table(run),
-        "mattered": _mattered(report),
+        "mattered": _mattered(report.importance.effects),
+        "mattered_number": (numbered[0], _mattered(numbered[1])),
         "nearest": _nearest(run),
         "fewer": _fewer(run),
         # What decides whether a seed is solved, for words.md.jinja.
@@ -192,14 +197,14 @@ def _nearest(run: Run) -> Nearest | None:
     return Nearest(f"median of {score.name}", amount, result, rule)
 
 
-def _mattered(report: Report) -> list[tuple[ParameterEffect, Known, Known]]:
+def _mattered(effects: Sequence[ParameterEffect]) -> list[tuple[ParameterEffect, Known, Known]]:
     """The parameters that matter most, each with its best and its worst level.
 
     Only levels of enough configurations count, each with its interval, and of these only two whose
     intervals do not overlap. Where that is not known of a parameter, none after it is named.
     """
     found = []
-    for effect in report.importance.effects[:MATTERED]:
+    for effect in effects[:MATTERED]:
         levels = [
             (one, one.interval or (one.rate, one.rate))  # all have the same rate
             for one in effect.levels
@@ -254,7 +259,9 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
             return ""
         if len(subset) > 1 and key in subset:
             return "best subset"
-        if n >= report.tied.full:
+        if (
+            n >= report.tied.full or not report.tied.compared
+        ):  # where all had fewer, it says nothing
             return ""
         return "stopped early" if report.end.complete else "fewer seeds"
 

@@ -270,7 +270,7 @@ def _points(axes: Axes, series: Series, order: float) -> None:
         color=axes.get_facecolor() if ring else colour,
         edgecolors=colour if ring else axes.get_facecolor(),
         linewidths=1 if ring else 0.3,
-        alpha=(0.45 if many else 0.6) if series.role == "neutral" and not series.written else None,
+        alpha=0.6 if series.role == "neutral" and not series.written else None,
         zorder=order + 0.005,
         **_label(series),
     )

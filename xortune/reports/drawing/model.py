@@ -51,7 +51,7 @@ COLOURS: Mapping[Role, str] = {
     "f": "#489ac7",
 }
 
-MANY_MARKS = 150  # of one series: they are drawn smaller and fainter, or they would be a slab
+MANY_MARKS = 150  # of one series: they are drawn smaller, or they would be a slab
 
 Scale = Literal["rate", "difference", "class", "lines"]
 

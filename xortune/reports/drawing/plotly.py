@@ -277,9 +277,7 @@ def _points(series: Series) -> Json:
                 "color": colour if ring else "#ffffff",
                 "width": (1 if many else 2) if ring else 0.5,
             },
-            "opacity": (0.45 if many else 0.6)
-            if series.role == "neutral" and not series.written
-            else 1,
+            "opacity": 0.6 if series.role == "neutral" and not series.written else 1,
         },
     }
     for name, bars in (

@@ -17,6 +17,7 @@ from xortune.reports.document import cached_per_run, without_rule
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import (
     distributions,
+    effects,
     frontier,
     history,
     numbers,
@@ -54,11 +55,18 @@ FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]]
             and counts.k.any()
         ),
     ),
+    (
+        history.number_history,
+        lambda run, counts: (
+            not _has_rule(run) and not is_imported(run.manifest) and len(counts.k) > 1
+        ),
+    ),
     (ranking.pareto_front, lambda *_: True),
     (distributions.strips, lambda *_: True),
     (seeds.same_seeds, lambda *_: True),
     (history.timeline, lambda *_: True),
     (parameters.param_importances, lambda *_: True),
+    (effects.number_slices, lambda *_: True),
     (parameters.slices, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),
     (parameters.contour, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),
     (parameters.parallel_coordinate, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),

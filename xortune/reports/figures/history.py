@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from xortune.core.formats import count, duration, lower_percent, number, percent, plain
 from xortune.core.outcome import wilson
-from xortune.reports.analysis import busy_sentence
+from xortune.racing.objectives import numbers_in, statistic_value
+from xortune.reports.analysis import busy_sentence, report_of
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
@@ -25,7 +26,14 @@ from xortune.reports.drawing.model import (
     Rule,
     Series,
 )
-from xortune.reports.figures.common import DRAWN_POINTS, described, finished, plot_of, sampled
+from xortune.reports.figures.common import (
+    DRAWN_POINTS,
+    HUGE,
+    described,
+    finished,
+    plot_of,
+    sampled,
+)
 from xortune.runs.certificate import Certificate
 from xortune.runs.manifest import CERTIFIED, busy_share, is_imported, sessions_of
 from xortune.runs.results import by_version
@@ -67,6 +75,59 @@ def optimization_history(run: Run, *, running: bool = False) -> Plot:
         spent=f"{_amount(line.marks[last + 1].x)} of {_amount(total)} {unit}",
         certified=certificate.best if certificate and len(layers) > len(dots) + 1 else None,
         confidence=certificate and f"{number(certificate.confidence)}{certificate.scope}",
+    )
+
+
+def number_history(run: Run) -> Plot | None:
+    """The number that orders the configs, of the best so far, against the seeds spent.
+
+    None if success rates order them, or if no config has the number.
+    """
+    objective = report_of(run).looked_for
+    if objective is None:
+        return None
+    results = finished(run)
+    looks, keys = _looks(run, weighted=False), run.evaluations.lines.keys
+    place = np.zeros(len(keys), np.int64)
+    place[results.configs] = np.arange(len(results))
+    ends = np.sort(looks.last)  # the config of each is done
+    places, costs = place[looks.config[ends]], looks.cost[ends]
+    best = np.minimum.accumulate(places)
+    leads = np.flatnonzero(places == best)
+    kept = sorted({*leads[sampled(len(leads))].tolist(), *sampled(len(places)).tolist()})
+    amounts = {
+        at: statistic_value(objective, numbers_in(results[at].outcome, objective.number or ""))
+        for at in places[kept].tolist()
+    }
+    dots, line = [], []
+    for at in kept:
+        amount, cost, result = amounts[int(places[at])], float(costs[at]), results[int(places[at])]
+        if abs(amount) < HUGE:
+            text = f"{described(run, result)}: {number(amount)}"
+            dots.append(Mark(cost, amount, text=text, key=result.key))
+            line += [Mark(cost, amount, text=text)] if places[at] == best[at] else []
+    if not line:
+        return None
+    total = float(looks.cost[-1])
+    line.append(line[-1]._replace(x=total))
+    better = "more" if objective.maximize else "less"
+    return plot_of(
+        "number-history",
+        Panel(
+            Axis("seeds spent", limits=(-0.01 * total, 1.01 * total), whole=True),
+            Axis(f"{plain(objective.name)} ({better} is better)"),
+            (
+                Series("a configuration", tuple(dots), marker="ring", role="neutral"),
+                Series("best so far", tuple(line), "steps", "best"),
+            ),
+        ),
+        name=plain(objective.name),
+        begun=number(line[0].y),
+        ended=number(line[-1].y),
+        first=count(round(line[0].x), "seed"),
+        seeds=round(total),
+        sizes=results.counts.n.tolist(),
+        drawn=len(kept),
     )
 
 

@@ -314,12 +314,15 @@ def failures(run: Run, top: int = 10) -> Plot:
             of_all,
         )
     ]
+    rows: list[_Row] = []
     if shown := [results[place] for place in with_bar]:
-        rows = []
         for place, label, r in zip(with_bar, listed(run, shown), shown, strict=True):
             own = failures_of(results.chosen(np.array([place])), None)
             ends = _ends(own, kinds)
             rows.append(_Row(label, described(run, r), r.key, r.outcome.n, ends))
+        if all(row.ends.total() == row.n and len(row.ends) == 1 for row in rows):
+            rows = []  # all seeds of each failed in one way: the bar of all says so
+    if rows:
         # Up to a round share that no bar goes beyond.
         most = math.ceil(10 * max(row.ends.total() / row.n for row in rows)) / 10
         panels.append(
