@@ -276,8 +276,7 @@ def test_recorded_steps_are_the_steps_to_the_bit(activation, width, rows):
     config = {"width": width, "rows": rows, "activation": activation, **SGD}
     parameters = []
     for repeats in (True, False):
-        stack = Stack([(Net(config), FIVE)])
-        stack.repeats = repeats
+        stack = Stack([(Net(config), FIVE)], repeats=repeats)
         for _ in range(3):
             list(stack.epoch())
         assert stack.repeats == repeats

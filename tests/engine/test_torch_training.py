@@ -25,6 +25,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.function import (
+    Hopeless,
     TrackedConfig,
     cancelling_if,
     custom_trainer,
@@ -36,7 +37,8 @@ from xortune.trainers.seed_draws import SeedDraw
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import Stack
 from xortune.trainers.stack_optimizers import ELEMENTWISE
-from xortune.trainers.vectorized import Trial, trained_as_one, trial_of
+from xortune.trainers.trials import Trial, trial_of
+from xortune.trainers.vectorized import trained_as_one
 
 SEEDS = [0, 1, 7, 2**32 - 1]
 OLD_TORCH = [int(part) for part in torch.__version__.split(".")[:2]] < [2, 13]
@@ -314,10 +316,10 @@ def test_a_stack_is_the_loop(kind):
     if OLD_TORCH and "stacked train differently" in trial.reason:
         return  # dropout of attention, bfloat16: found in time, and trained by the loop
     assert trial.reason == ""
-    stack = Stack([(training, SEEDS)], together=trial.together)
+    stack = Stack([(training, SEEDS)], at_once=trial.at_once)
     for _ in range(training.epochs):
         losses = list(stack.epoch())
-    assert stack.together == (kind not in (Draws, Loader))
+    assert stack.batches.at_once == (kind not in (Draws, Loader))
     _same(stack.scores(), [training.run(seed) for seed in SEEDS], CLOSE.get(kind, 1e-4))
     assert all(len(set(step.tolist())) == len(SEEDS) for step in losses)
 
@@ -861,10 +863,50 @@ def test_a_step_that_changes_unseen_is_no_wrong_number(monkeypatch):
         list(stack.epoch())
 
 
+class DrawsLater(Small):
+    """From the second epoch on it draws for each batch, and in the third its loss is another."""
+
+    epochs = 4
+
+    def scheduler(self, optimizer):
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
+
+    def rate(self, epoch):
+        self.epoch = epoch
+        return 1.0
+
+    def batches(self):
+        for x, y in super().batches():
+            yield (x + torch.rand_like(x) if self.epoch else x), y
+
+    def loss(self, model, x, y):
+        return super().loss(model, x, y) * (1 if self.epoch < 2 else 5)
+
+
+def test_no_step_is_repeated_after_batches_that_cannot_be_made_at_once():
+    _check((DrawsLater({}), SEEDS))
+
+
+class FailsLate(Counted):
+    report_every = 3
+
+    def batches(self):
+        if self.epoch == 3:
+            raise ValueError("no fourth epoch")
+        return super().batches()
+
+
+def test_the_only_seed_left_in_a_stack_may_fail(monkeypatch):
+    monkeypatch.setattr(Trial, "measure", lambda *_: None)
+    monkeypatch.setattr(Trial, "stacks", lambda *_: 1)
+    groups = [(FailsLate({}), SEEDS)]
+    [found], _ = FailsLate.run_all(groups, lambda _, seeds, __: set(seeds) - {7})
+    assert [type(one) for one in found] == [Hopeless, Hopeless, ValueError, Hopeless]
+
+
 @pytest.mark.parametrize("kind", [Small, Convolution, Attention])
 def test_repeated_operations_give_what_vmap_gives_to_the_bit(kind):
-    stack, other = (Stack([(kind({}), SEEDS)]) for _ in range(2))
-    other.repeats = False
+    stack, other = (Stack([(kind({}), SEEDS)], repeats=repeats) for repeats in (True, False))
     for _ in range(3):
         for losses, others in zip(stack.epoch(), other.epoch(), strict=True):
             assert torch.equal(losses, others)
@@ -1106,11 +1148,11 @@ def test_the_way_of_each_seed_is_that_of_the_loop(counts):
 
 
 def test_batches_that_take_too_much_memory_at_once_are_made_one_after_the_other(monkeypatch):
-    monkeypatch.setattr("xortune.trainers.stack.BATCHES_BYTES", 4 * X.nbytes)
+    monkeypatch.setattr("xortune.trainers.epoch_batches.BATCHES_BYTES", 4 * X.nbytes)
     stack = Stack([(Small({}), SEEDS)])
     for _ in range(Small.epochs):
         list(stack.epoch())
-    assert not stack.together
+    assert not stack.batches.at_once
     _same(stack.scores(), [Small({}).run(seed) for seed in SEEDS])
 
 

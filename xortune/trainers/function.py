@@ -483,6 +483,16 @@ class TrackedConfig(dict[str, Any]):
         return super().__contains__(name)
 
 
+@contextmanager
+def untracked(training: Any) -> Iterator[None]:
+    """Within this context a training's `TrackedConfig` does not note what is read."""
+    before, training.config.noting = training.config.noting, False
+    try:
+        yield
+    finally:
+        training.config.noting = before
+
+
 def _reads_all(name: str) -> Callable[..., Any]:
     """The method of dict of that name, which reads every parameter, with a note of that."""
     method = getattr(dict, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -358,3 +359,31 @@ def use_threads(count: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:  # it has read the variable already
         torch.set_num_threads(count)
+
+
+def clock() -> float:
+    """Seconds; with one thread on a CPU other processes do not count. torch has been imported."""
+    torch = sys.modules["torch"]
+    alone = torch.get_num_threads() == 1 and not torch.cuda.is_initialized()
+    return time.process_time() if alone else time.perf_counter()
+
+
+@contextmanager
+def keeping_freed_memory() -> Iterator[None]:
+    """Within this context glibc does not return freed memory to the system at once.
+
+    A step allocates and frees tensors of some megabytes. By default glibc maps each anew, and the
+    system clears its pages, which takes up to a third of the time. Other allocators keep memory.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        yield
+        return
+    trim, mapped, most = -1, -3, 2**25  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and its largest value
+    mallopt(mapped, most)
+    mallopt(trim, 2**31 - 1)
+    try:
+        yield
+    finally:
+        # The value that glibc itself sets in a process that has freed large blocks.
+        mallopt(trim, 2 * most)

@@ -85,7 +85,7 @@ class _OneEach:
             self._parts.append((rows, stacked, _moved(optimizer, by_id)))
 
     def keep(self, rows: Sequence[int], parameters: Mapping[str, Tensor]) -> None:
-        """Go on with some rows, whose stacked parameters these are."""
+        """Go on with some models: see `StackOptimizer.keep`."""
         parts, first = [], 0
         for before, stacked, optimizer in self._parts:
             own = [row - before.start for row in rows if before.start <= row < before.stop]

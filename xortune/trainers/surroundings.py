@@ -1,7 +1,11 @@
 """What a training's methods may read and change beside their arguments: its surroundings.
 
 These are the attributes of its objects, the variables that its functions name, in their own and in
-other modules, what these functions call, and what all of it refers to. In a stack seeds share it.
+other modules, what these functions call, and what all of it refers to.
+
+A stack calls `batches` and `loss` of one object for all seeds, or for one seed after the other. A
+seed may therefore read what another one has changed, such as a count of batches in an attribute.
+`SharedState` notices it, and raises `Shares`: the seeds are then trained one at a time.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from xortune.trainers.batching_rules import LOOP, CannotStack
 
 MOST_OPENED = 2_000
 """Maximum number of objects that are looked into; the nearest ones come first."""
@@ -488,3 +494,98 @@ def _state_of(value: Any) -> tuple[str, str | bytes] | None:
     if isinstance(value, torch.Generator):
         return DRAWN, value.get_state().numpy().tobytes()
     return None
+
+
+# -------------------------------------------------------------------------------------------------
+# What the seeds of a stack share.
+
+
+class Shares(CannotStack):
+    """Why seeds in a stack would share what each has to have for itself, in a sentence."""
+
+
+class SharedState:
+    """What a training reads and changes that is neither a seed's model nor its optimizer.
+
+    Attributes:
+        changed: names of the attributes of the training's object that `batches` or `loss` has
+            changed, as keys.
+
+    Args:
+        training: a user's.
+        model: of one of its seeds.
+        owned: models, optimizers and schedulers, of which each seed has its own.
+    """
+
+    def __init__(self, training: Any, model: torch.nn.Module, *owned: Any) -> None:
+        self._surroundings = Surroundings(training, model)
+        self._surroundings.own(*owned)
+        self._seen_version = 0
+        self.changed: dict[str, None] = {}
+
+    def own(self, model: torch.nn.Module) -> None:
+        """Note the model of another seed, which is not shared."""
+        self._surroundings.own(model)
+
+    def changes(self) -> list[Place]:
+        """The places that have changed since the last look."""
+        return self._surroundings.changes()
+
+    def changes_by_user(self) -> list[Place]:
+        """As `changes`, for places that `batches` or `loss` has changed."""
+        places = self.changes()
+        self.changed.update((one.path[1], None) for one in places if one.kind == SELF)
+        return places
+
+    def has_changed(self) -> bool:
+        """Whether the loss may read something else than at the last call of this method."""
+        self.changes_by_user()
+        before, self._seen_version = self._seen_version, self._surroundings.version
+        return before != self._seen_version
+
+    def refuse(
+        self,
+        places: Sequence[Place],
+        *,
+        kinds: Sequence[int] = (SELF, OUTSIDE),
+        but: Sequence[str] = (),
+        draws: bool = True,
+    ) -> None:
+        """Refuse a training that reads what it has changed where its seeds would share it.
+
+        Args:
+            places: that have changed.
+            kinds: of places that seeds would share.
+            but: methods that may read them, beside those that make a seed's model and optimizer.
+            draws: whether random generators count.
+
+        Raises:
+            Shares: it does.
+        """
+        if places:
+            may_read = ("__init__", "model", "optimizer", *but)
+            found = self._surroundings.shared(places, but=may_read, kinds=kinds, draws=draws)
+            if found is not None:
+                raise Shares(f"{_changed_in(found)}: {LOOP}")
+
+    def refuse_outside(self, places: Sequence[Place]) -> None:
+        """As `refuse`, where the training may change its own object: it does so once an epoch."""
+        self.refuse(places, kinds=(OUTSIDE,))
+
+    @staticmethod
+    def refuse_own(places: Sequence[Place]) -> None:
+        """Refuse changes of a seed's own model between the batches of an epoch.
+
+        Raises:
+            Shares: there is one. All batches are made before the first loss.
+        """
+        for place in places:
+            if place.kind == OWN:
+                raise Shares(f"{_changed_in(place)}: {LOOP}")
+
+
+def _changed_in(place: Place) -> str:
+    """That a training changes what is at a place, for users."""
+    if place.key == DRAWN:
+        return f"random numbers that are not torch's are drawn ({place})"
+    return f"the training changes {place}, which the seeds of a stack would share"

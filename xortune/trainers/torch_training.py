@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xortune.core.trainer import Stacking
-from xortune.trainers.function import TrackedConfig
+from xortune.trainers.function import TrackedConfig, untracked
 from xortune.trainers.methods import (
     batches_of,
     epochs_of,
@@ -45,8 +45,8 @@ from xortune.trainers.methods import (
     optimizer_of,
     scored,
 )
-from xortune.trainers.stack import untracked
-from xortune.trainers.vectorized import arrays_of, train_stacked, trial_of
+from xortune.trainers.trials import trial_of
+from xortune.trainers.vectorized import arrays_of, train_stacked
 
 
 class TorchTraining(ABC):
@@ -131,6 +131,9 @@ class TorchTraining(ABC):
             if report is not None and self.reports_after(epoch):
                 report(scored(self, model))
         return scored(self, model)
+
+    stacked_run = run
+    """The `run` that stacks come to. A subclass that has another is trained by that alone."""
 
     def run_seeds(
         self, seeds: Sequence[int] | NDArray[np.int64], report: Callable[[Any], None] | None = None

@@ -149,14 +149,15 @@ class StackOptimizer:
         self._sizes = np.array([weight[0].numel() for weight in weights.values()])
         self._states = [torch.zeros(len(self._which), int(self._sizes.sum())) for _ in range(2)]
 
-    def keep(self, rows: Sequence[int], weights: Mapping[str, Tensor]) -> None:
+    def keep(self, rows: Sequence[int], parameters: Mapping[str, Tensor]) -> None:
         """Go on with some models.
 
         Args:
             rows: their indices, ascending.
-            weights: their stacked parameters.
+            parameters: their stacked parameters by name, the trained ones and others.
         """
-        self._weights, self._addresses = weights, _addresses_of(weights)
+        self._weights = {name: parameters[name] for name in self._weights}
+        self._addresses = _addresses_of(self._weights)
         self._which = self._which[rows]
         self._states = [state[rows] for state in self._states]
 
