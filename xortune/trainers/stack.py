@@ -37,7 +37,7 @@ from xortune.trainers.image_rules import image_rules
 from xortune.trainers.methods import scored
 from xortune.trainers.seed_draws import Draws
 from xortune.trainers.stack_optimizers import optimizer_of_stack
-from xortune.trainers.step_graph import Program, recorded
+from xortune.trainers.step_graph import Program, recorded, unrecorded
 from xortune.trainers.surroundings import SharedState
 
 Group = tuple[Any, Sequence[int]]
@@ -247,11 +247,10 @@ class Stack:
             drawn: these draws, shape (S, ...).
         """
         losses = self._losses(batch, draws, drawn)
+        with unrecorded():  # the same in each step
+            ones = torch.ones_like(losses)
         gradients: Sequence[Tensor | None] = torch.autograd.grad(
-            losses,
-            list(self._trained.values()),
-            torch.ones_like(losses),
-            allow_unused=True,
+            losses, list(self._trained.values()), ones, allow_unused=True
         )
         if self.lead.clip_norm is not None:
             gradients = _clipped(gradients, self.lead.clip_norm)

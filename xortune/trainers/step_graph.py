@@ -177,6 +177,8 @@ _QUICKER: Mapping[Any, Callable[..., Any]] = {
     _aten.baddbmm.default: torch.baddbmm,
     _aten.bmm.default: torch.bmm,
     _aten.relu.default: torch.relu,
+    _aten.clone.default: torch.clone,
+    _aten.ne.Scalar: torch.ne,
     _aten.sum.dim_IntList: torch.sum,
     _aten.transpose.int: torch.transpose,
     _aten.unsqueeze.default: torch.unsqueeze,
