@@ -197,9 +197,9 @@ def test_an_activation_keeps_its_precision_near_0(name):
 # --- losses --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_and_its_derivative(name):
-    number = training.LOSSES[name]
+@functools.cache
+def slopes_of_loss(number: int) -> Callable:
+    """Of both targets; some losses are one formula."""
     slope_of = list(formulas.LOSS_FORMULAS.values())[number]
 
     @njit(error_model="numpy")
@@ -207,10 +207,16 @@ def test_a_loss_and_its_derivative(name):
         q = p * (1.0 - p)
         return slope_of(p, q, p * 0.0, 1.0), slope_of(p, q, p * 0.0 + 1.0, 1.0)
 
+    return mapped(slopes_of, 2)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_and_its_derivative(name):
+    number = training.LOSSES[name]
     near_0, near_1 = float32(np.geomspace(1e-37, 1e-3, 2_000)), 1 - 2.0 ** -np.arange(1, 25)
     p = np.concatenate([between(0, 1, 2_001), near_0, near_1])
     q = p * (1 - p)
-    mine = mapped(slopes_of, 2)
+    mine = slopes_of_loss(number)
     assert np.isnan(mine([math.nan])).all()
     for target, found in zip((0.0, 1.0), mine(p), strict=True):
         outputs = torch.tensor(p[None, :], requires_grad=True)
