@@ -255,7 +255,6 @@ def submit(
     interrupted = "interrupted: the job goes on; stop it with `ray job stop`"
     with cli.exit_on_error(interrupted, options):
         from xortune.driver import cluster
-        from xortune.driver.knowledge import refuse_grid
         from xortune.driver.shared_study import shared_study
         from xortune.runs.manifest import checked_labels
         from xortune.spaces.space import load_space, with_search
@@ -263,9 +262,7 @@ def submit(
         requested = with_search(  # errors are reported here, not in the job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
-        cluster.refuse_outside(requested)
-        if from_ is not None:
-            refuse_grid(requested)
+        cluster.refuse_before_sent(requested, from_)
         shared_study(requested, cli.study_of(study_storage, study_name))
         xt.Ray(timeout=trial_timeout)  # refuses what is no duration
         checked_labels(note, tag)

@@ -38,6 +38,7 @@ from xortune.core.private import (
     set_auto_connect,
 )
 from xortune.core.system import cores
+from xortune.driver.knowledge import refuse_grid
 from xortune.driver.process import (
     environment_kept,
     is_connected,
@@ -655,8 +656,14 @@ def _refuse_relative(field: str, place: str, why: str) -> None:
         )
 
 
-def refuse_outside(space: SearchSpace) -> None:
-    """Raise an InputError if the trainer's file is outside the space file's folder."""
+def refuse_before_sent(space: SearchSpace, knowledge: str | None) -> None:
+    """Raise an InputError for what would fail on the cluster.
+
+    That is a trainer's file outside the space file's folder, the only one that is sent, and a grid
+    with `knowledge` (`from_`), the results of another run.
+    """
+    if knowledge is not None:
+        refuse_grid(space)
     where = "" if space.trainer is None else space.trainer.rpartition(":")[0]
     if space.command is not None or not where.endswith(".py") or Path(where).is_absolute():
         return

@@ -90,7 +90,7 @@ def speaks_for(successes: int, n: int, rate: float) -> bool:
     return bool(_is_hopeful(chance_to_reach(successes, n, rate), rate))
 
 
-def _is_hopeful(chance: ArrayLike, rate: float) -> NDArray[np.bool_]:
+def _is_hopeful(chance: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
     return np.asarray(chance >= chance_to_reach(0, 0, rate))
 
 

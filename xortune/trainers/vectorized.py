@@ -61,7 +61,7 @@ def train_stacked(
     Raises:
         MethodError: a method of a training gives something else than it must.
     """
-    block = _TrainedBlock(groups, report, failures, [{} for _ in groups])
+    block = _StackedGroups(groups, report, failures, [{} for _ in groups])
     sentence = ""
     for trial, indices in block.by_trial():
         rows = [(index, seed) for index in indices for seed in groups[index][1]]
@@ -76,7 +76,7 @@ def train_stacked(
 
 
 @dataclass(frozen=True)
-class _TrainedBlock:
+class _StackedGroups:
     """The seeds of some configurations, and their results so far.
 
     Attributes:
