@@ -3,6 +3,7 @@
     python benchmarks/cheaper.py required       # the smallest network that reaches a rate: minutes
     python benchmarks/cheaper.py price          # two groups, one ten times as dear: a minute
     python benchmarks/cheaper.py knowledge      # with another run, and one that misleads: minutes
+    python benchmarks/cheaper.py fresh          # the same on other tasks: minutes
 
 Each part prints a table of README.md. Seeds and verdicts are counted, so that a busy machine
 changes nothing.
@@ -14,11 +15,12 @@ import argparse
 import math
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 from unittest.mock import patch
 
 import numpy as np
@@ -189,7 +191,7 @@ def training(centre: str, repeat: int) -> Callable[[Mapping[str, Any], int], boo
     return train
 
 
-def seeds_to_good(run: xt.Run, centre: str) -> int:
+def seeds_to_good(run: xt.Run, rate: Callable[[Mapping[str, Any]], float]) -> int:
     """The seeds until the first of the order truly reaches `GOOD`, for good."""
     counts: dict[str, tuple[int, int]] = {}
     true: dict[str, float] = {}
@@ -199,7 +201,7 @@ def seeds_to_good(run: xt.Run, centre: str) -> int:
             continue
         spent += line.block.count
         key = line.block.point.key
-        true[key] = rate_at(line.block.point, centre)
+        true[key] = rate(line.block.point)
         k, n = counts.get(key, (0, 0))
         counts[key] = k + line.outcome.successes, n + line.block.count
         low = wilson(*np.array(list(counts.values())).T)[0]
@@ -223,7 +225,7 @@ def knowledge() -> None:
                 )
                 for name in (None, "old", "other")
             ]
-        rows.append([seeds_to_good(run, "shifted") for run in found])
+        rows.append([seeds_to_good(run, partial(rate_at, centre="shifted")) for run in found])
         print(repeat, *rows[-1], file=sys.stderr, flush=True)
     print("| seeds to a true 0.99 | alone | from a shifted task | from another task |")
     print("| :-- | --: | --: | --: |")
@@ -231,7 +233,128 @@ def knowledge() -> None:
         print(f"| {name} |", " | ".join(f"{n:,.0f}" for n in of(rows, axis=0)), "|")
 
 
-PARTS = {"required": required, "price": price, "knowledge": knowledge}
+# -------------------------------------------------------------------------------------------------
+# The same on tasks on which the rule was not chosen: other dimensions, shifts and misleading forms.
+
+Rate: TypeAlias = Callable[[Mapping[str, Any]], float]
+"""The true rate of a configuration."""
+
+FRESH = 8
+"""Repetitions of each task."""
+
+
+def near(away: float, radius: float, slope: float = SLOPE, top: float = 0.998) -> float:
+    """A rate that is highest within a radius."""
+    return top * math.exp(-slope * max(0.0, away - radius))
+
+
+def unit(count: int) -> dict[str, Any]:
+    """That many parameters from 0 to 1."""
+    return {f"x{i}": {"low": 0.0, "high": 1.0} for i in range(count)}
+
+
+def ridge(offset: float, height: float) -> Rate:
+    """Good where x1 follows x0, at a height of x2; x3 does not matter."""
+    return lambda p: near(math.hypot(p["x0"] - p["x1"] - offset, p["x2"] - height), 0.17)
+
+
+def peaks(first: Sequence[float], low: float, second: Sequence[float], high: float) -> Rate:
+    """Two balls, each with its highest rate."""
+
+    def rate(p: Mapping[str, Any]) -> float:
+        at = [p[f"x{i}"] for i in range(3)]
+        return max(
+            near(math.dist(at, ball), 0.22, top=top) for ball, top in ((first, low), (second, high))
+        )
+
+    return rate
+
+
+def optimizers(names: Sequence[str], most: float) -> dict[str, Any]:
+    """A choice, a parameter that depends on it, and two others."""
+    return {
+        "opt": {"choice": list(names)},
+        "lr": {"low": 1e-4, "high": most, "log": True},
+        "momentum": {"low": 0.5, "high": 0.99, "when": {"opt": "SGD"}},
+        "wd": {"low": 0.0, "high": 1.0},
+    }
+
+
+def best_of(name: str, lr: float) -> Rate:
+    """Good with one optimizer near a learning rate; others solve at most 0.85."""
+
+    def rate(p: Mapping[str, Any]) -> float:
+        top = 0.998 if p["opt"] == name else 0.85
+        top *= math.exp(-1.5 * abs(p.get("momentum", 0.9) - 0.9))
+        return near(abs(math.log10(p["lr"]) - lr), 0.2, 2.5, top)
+
+    return rate
+
+
+def whole(high: int, centre: int, radius: int) -> tuple[dict[str, Any], Rate]:
+    """One whole number, and where it is good."""
+    return {"x": {"low": 0, "high": high}}, lambda p: near(abs(p["x"] - centre), radius, 0.3)
+
+
+TASKS: dict[str, tuple[tuple[dict[str, Any], Rate], ...]] = {
+    "ridge": (
+        (unit(4), ridge(0.3, 0.7)),
+        (unit(4), ridge(0.25, 0.66)),
+        (unit(4), ridge(-0.6, 0.1)),
+    ),
+    "optimizer": (
+        (optimizers(["SGD", "Adam", "RMSprop"], 1.0), best_of("RMSprop", -2.0)),
+        (optimizers(["SGD", "RMSprop"], 0.1), best_of("RMSprop", -2.2)),
+        (optimizers(["SGD", "Adam"], 1.0), best_of("Adam", -2.0)),
+    ),
+    "whole number": (whole(60, 41, 2), whole(40, 39, 2), whole(60, 12, 3)),
+    "two peaks": (
+        (unit(3), peaks((0.2, 0.3, 0.3), 0.95, (0.75, 0.7, 0.6), 0.998)),
+        (unit(3), peaks((0.24, 0.3, 0.3), 0.95, (0.72, 0.7, 0.63), 0.999)),
+        (unit(3), peaks((0.2, 0.3, 0.3), 0.998, (0.75, 0.7, 0.6), 0.3)),
+    ),
+}
+"""For each task space and rate: of the search, of a shifted old one, of one that misleads."""
+
+
+def fresh_tasks() -> None:
+    """Print the seeds of searches of `TASKS` alone, with a shifted run, and a misleading one."""
+    print("| task | alone | from a shifted task | from one that misleads |")
+    print("| :-- | --: | --: | --: |")
+    for task, ((parameters, rate), *olds) in TASKS.items():
+        rows = []
+        for repeat in range(FRESH):
+            with TemporaryDirectory() as folder:
+                paths: list[Path | None] = [None]
+                for number, (old, old_rate) in enumerate(olds):
+                    paths.append(Path(folder) / str(number))
+                    seed = 1000 + repeat
+                    train = luck_of(old_rate, seed)
+                    xt.search(small(old, seed), output=paths[-1], train=train, workers=0, verbose=0)
+                train = luck_of(rate, repeat)
+                found = [
+                    in_folder(small(parameters, repeat), train=train, from_=path) for path in paths
+                ]
+            rows.append([seeds_to_good(run, rate) for run in found])
+            print(task, repeat, *rows[-1], file=sys.stderr, flush=True)
+        print(f"| {task} |", " | ".join(f"{n:,.0f}" for n in np.mean(rows, axis=0)), "|")
+
+
+def small(parameters: dict[str, Any], seed: int) -> dict[str, Any]:
+    """A search of 60 configurations."""
+    return {**cube(seed), "parameters": parameters, "search": {"trials": 60, "seed": seed}}
+
+
+def luck_of(rate: Rate, repeat: int) -> Callable[[Mapping[str, Any], int], bool]:
+    """A training that succeeds at random at the true rate."""
+
+    def train(config: Mapping[str, Any], seed: int) -> bool:
+        return random.Random(f"{repeat} {seed} {sorted(config.items())}").random() < rate(config)
+
+    return train
+
+
+PARTS = {"required": required, "price": price, "knowledge": knowledge, "fresh": fresh_tasks}
 
 
 def main() -> None:
