@@ -76,8 +76,9 @@ def spent(top, rng, *, priced):
             return cost
 
 
-@pytest.mark.parametrize("top", [0.9, 1.0])
+@pytest.mark.parametrize("top", [0.999, 1.0])
 def test_two_groups_one_ten_times_as_slow_take_at_most_half_of_the_seconds(top):
+    """Where the best hardly fails; benchmarks/cheaper.py has other rates, and the means of 40."""
     cost = {
         priced: sum(spent(top, np.random.default_rng(seed), priced=priced) for seed in range(4))
         for priced in (True, False)
