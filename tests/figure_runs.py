@@ -166,6 +166,10 @@ def networks():
     return compare_runs([contestant(f"c{i}", solved(0, k, 50, epoch=e)) for i, (k, e) in entries])
 
 
+MEAN = {"name": "score_mean", "direction": "maximize", "number": "score", "statistic": "mean"}
+"""An objective: the mean of what `scored` gives its seeds."""
+
+
 def told(accuracy, *, first=0, rule="accuracy >= 0.9", **more):
     """The outcome of a trainer of one's own that told these numbers, and its rule."""
     values = {name: np.array(v, float) for name, v in {"accuracy": accuracy, **more}.items()}

@@ -218,7 +218,7 @@ def test_a_mutated_line_is_only_ever_an_input_error(data):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("proposal", -1), ("proposal", True), ("at", None), ("at", True), ("at", 1.5)),
+        *(("proposal", -1), ("proposal", True), ("at", None), ("at", True), ("at", -1.5)),
         *(("at", MAX_TIME + 1), ("made", None), ("made", "3"), ("made", "A" * 8)),
         *(("purpose", None), ("purpose", []), ("purpose", {}), ("values", None), ("failed", None)),
         *(("output", None), ("more", 1), ("key", "0" * 16), ("config", [])),

@@ -397,6 +397,8 @@ def encode(evaluation: Evaluation, written: tuple[str, float] | None = None) -> 
 def _marks(evaluation: Evaluation, fingerprint: str | None, at: float | None) -> dict[str, Any]:
     """The fields of a line that say why, when, by what and for which decision it was made."""
     purpose = evaluation.purpose
+    if at is not None and float(at).is_integer():
+        at = int(at)  # as journals of whole seconds have it
     marks = {
         "purpose": None if purpose is None else _purpose_fields(purpose),
         "at": at,

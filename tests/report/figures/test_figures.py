@@ -34,8 +34,9 @@ from xortune.reports.figures.distributions import (
     strips,
     success_by_epoch,
 )
+from xortune.reports.figures.effects import number_slices
 from xortune.reports.figures.frontier import frontier
-from xortune.reports.figures.history import optimization_history, timeline
+from xortune.reports.figures.history import number_history, optimization_history, timeline
 from xortune.reports.figures.numbers import number_figures
 from xortune.reports.figures.parameters import contour, slices, smooth
 from xortune.reports.figures.ranking import pareto_front, ranking
@@ -108,6 +109,9 @@ def every(plots, tmp_path_factory):
         for i in range(3)
     ]
     more.append(strips(write_run(tmp_path_factory.mktemp("strips"), told, trainer="f.py:f")))
+    noted = {"trainer": "f.py:f", "success": "finite score", "objectives": [figure_runs.MEAN]}
+    run = write_run(tmp_path_factory.mktemp("number"), told, **noted)
+    more += [number_history(run), number_slices(run)]
     contestants = figure_runs.numbers().contestants
     outcomes = [one.outcome for one in contestants]
     name = outcomes[0].number_names[0]

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from compared import contestant
-from figure_runs import RATE, column, numbers, rules, scored, series, told
+from figure_runs import MEAN, RATE, column, numbers, rules, scored, series, told
 from hand_made import done, solved, write_run
 from scipy.stats import mannwhitneyu, trim_mean
 
@@ -13,7 +13,7 @@ from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs,
 from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Status
 from xortune.core.point import Point
-from xortune.core.success import parse_success
+from xortune.core.success import FINITE, parse_success
 from xortune.core.trainer import Block
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.comparisons import numbers_profile
@@ -189,3 +189,29 @@ def test_the_table_has_what_is_shown():
     assert table["accuracy_iqm_b"].tolist() == [accuracy.of[i].middle for i in (1, 2, 2)]
     assert table["accuracy_wins"].tolist() == [win.probability for win in accuracy.wins]
     assert table["sooner"].isna().all(), "nobody counted epochs"
+
+
+def test_a_run_for_a_number_is_followed_and_explained_by_it(tmp_path):
+    """Twelve configurations, the second six of them better by one."""
+    found = [scored([i // 6 + seed / 10 for seed in range(4)]) for i in range(12)]
+    run = run_of(tmp_path / "r", *found, success=f"{FINITE} score", objectives=[MEAN])
+    drawn = {plot.name: plot for plot in figures_of(run)}
+    assert {"history", "ranking", "slices"}.isdisjoint(drawn)
+    history = drawn["number-history"]
+    [line], [dots] = series(history, role="best"), series(history, role="neutral")
+    assert column(dots, "x") == [4 * i for i in range(1, 13)]
+    assert sorted(set(column(line, "y"))) == pytest.approx([0.15, 1.15])
+    assert [line.marks[0].x, line.marks[-1].x] == [4, 48]
+    assert {mark.y < 1 for mark in line.marks if mark.x >= 28} == {False}
+    [of_lr] = drawn["number-slices"].panels
+    [levels] = of_lr.layers
+    assert column(levels, "y") == pytest.approx([0.15, 0.15, 1.15, 1.15])
+    assert of_lr.y.label == "score_mean"
+
+
+def test_where_no_seed_is_solved_the_median_of_the_judged_number_explains(tmp_path):
+    found = [scored([i / 100] * 4, statuses=[1] * 4) for i in range(8)]
+    drawn = {plot.name: plot for plot in figures_of(run_of(tmp_path / "r", *found))}
+    assert drawn["number-slices"].title.startswith("score_median by parameter")
+    solved_too = run_of(tmp_path / "s", *found, scored([0.9] * 4))
+    assert "number-slices" not in {plot.name for plot in figures_of(solved_too)}
