@@ -85,9 +85,7 @@ def test_lines_of_each_kind_are_read_as_they_were_written(tmp_path):
         lambda i: done(i, {"x": "ü", "y": None}, outcome(9 * i, [[1] * 4, [0] * 4])),
         lambda i: replace(failed(i, {"x": True, "z": i}, 6, 1), worker=f"else:{i}"),
         lambda i: replace(done(i, {"x": 1}, solved(4 + i, 1, 1)), purpose=Purpose(*purpose)),
-        lambda i: replace(
-            done(i, CONFIG, solved(9 * i, 1, 2)), fingerprint="0123abcd", at=float(i)
-        ),
+        lambda i: replace(done(i, CONFIG, solved(9 * i, 1, 2)), fingerprint="0123abcd", at=i),
     ]
     lines = [encode(kinds[i % 5](i)) for i in range(80)]
     lines[30] = encode(done(30, CONFIG, replace(solved(30, 0, 2), details=told)))

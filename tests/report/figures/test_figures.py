@@ -110,6 +110,10 @@ def every(plots, tmp_path_factory):
     ]
     more.append(strips(write_run(tmp_path_factory.mktemp("strips"), told, trainer="f.py:f")))
     noted = {"trainer": "f.py:f", "success": "finite score", "objectives": [figure_runs.MEAN]}
+    told = [
+        done(i, {"lr": i}, figure_runs.scored([i**0.5 + one for one in range(8)], statuses=[0] * 8))
+        for i in range(24)
+    ]
     run = write_run(tmp_path_factory.mktemp("number"), told, **noted)
     more += [number_history(run), number_slices(run)]
     contestants = figure_runs.numbers().contestants
