@@ -317,11 +317,39 @@ class Known:
         )
 
 
+AUDIT = 0.1
+"""Share of the hopeless seeds that is trained on, the default."""
+
+
+def known_ends(table: Table) -> NDArray[np.int64]:
+    """The epochs of each seed, shape (C, S), where all is known beforehand: the oracle.
+
+    A failing seed ends at the first look at which it is below all seeds of its configuration that
+    succeed.
+    """
+    sign = 1 if table.higher else -1
+    curves = np.where(np.isnan(table.curves), -np.inf, sign * table.curves)
+    lowest = np.where(table.solved[:, :, np.newaxis], curves, np.inf).min(axis=1, keepdims=True)
+    reports = table.curves.shape[2]
+    looks = np.isin(np.arange(1, reports + 1), LOOKS)
+    looks[-1] = False  # nothing is saved there
+    below = (curves < lowest) & looks & ~table.solved[:, :, np.newaxis]
+    ends = np.where(below.any(axis=2), below.argmax(axis=2), reports - 1)
+    return table.epochs[ends].astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Searched:
-    """Epochs of a search, the true rate of its answer, and what became of hopeless seeds."""
+    """Epochs of a search, the true rate of its answer, and what became of hopeless seeds.
+
+    `oracle` is its epochs with `known_ends`, `least` with an end of each failing seed at its first
+    report, a tenth of them audited in both; `failed` is the share of failing seeds.
+    """
 
     epochs: int
+    oracle: float
+    least: float
+    failed: float
     rate: float
     stopped: int
     false: int
@@ -345,14 +373,19 @@ def searched(table: Table, draw: int, *, stops: bool) -> Searched:
     while jobs := batches.next():
         batches.receive(Done(jobs, [trainer.train(job.block) for job in jobs], 0.1, "here:1"))
     k: dict[int, list[int]] = {}
-    epochs = stopped = false = audited = succeeded = 0
+    ends, last = known_ends(table), int(table.epochs[-1])
+    epochs = stopped = false = audited = succeeded = count = failed = 0
+    oracle = 0.0
     for line in lines.kept:
         if line.outcome is None:
             continue
         config, left = line.block.point["config"], line.outcome.details.watched.left
         row = k.setdefault(config, [0, 0])
         row[0], row[1] = row[0] + line.outcome.successes, row[1] + line.outcome.n
-        truth = table.solved[config, trainer.rows[config, list(line.block.seeds)]]
+        rows = trainer.rows[config, list(line.block.seeds)]
+        truth = table.solved[config, rows]
+        count, failed = count + len(rows), failed + int((~truth).sum())
+        oracle += AUDIT * last * len(rows) + (1 - AUDIT) * float(ends[config, rows].sum())
         for at, (seed, status) in enumerate(
             zip(line.outcome.seeds, line.outcome.status, strict=True)
         ):
@@ -360,11 +393,14 @@ def searched(table: Table, draw: int, *, stops: bool) -> Searched:
                 stopped, false = stopped + 1, false + truth[at]
                 epochs += table.epochs[left[int(seed)].report - 1]
                 continue
-            epochs += table.epochs[-1]
+            epochs += last
             if int(seed) in left:
                 audited, succeeded = audited + 1, succeeded + truth[at]
     leader = max(k, key=lambda one: float(xt_low(*k[one])))
-    return Searched(epochs, float(table.solved[leader].mean()), stopped, false, audited, succeeded)
+    least = last * count - (1 - AUDIT) * failed * (last - int(table.epochs[0]))
+    rate = float(table.solved[leader].mean())
+    known = oracle, least, failed / count
+    return Searched(int(epochs), *known, rate, stopped, false, audited, succeeded)
 
 
 def xt_low(k: int, n: int) -> float:
@@ -392,6 +428,12 @@ def compare(name: str, table: Table, searches: int) -> None:
         for draw in range(searches)
     ]
     ratio = np.median([before.epochs / after.epochs for before, after in pairs])
+    alone = [before for before, _ in pairs]
+    least, oracle = (
+        np.median([one.epochs / getattr(one, what) for one in alone])
+        for what in ("least", "oracle")
+    )
+    failed = np.mean([one.failed for one in alone])
     rates = [np.mean([one.rate for one in side]) for side in zip(*pairs, strict=True)]
     stopped, false, audited, succeeded = (
         sum(getattr(after, what) for _, after in pairs)
@@ -402,7 +444,8 @@ def compare(name: str, table: Table, searches: int) -> None:
     all_rates = table.solved.mean(axis=1)
     print(
         f"| {name} | {all_rates.min():.2f} to {all_rates.max():.2f}, mean {all_rates.mean():.2f} "
-        f"| {ratio:.2f} | {rates[0]:.3f} | {rates[1]:.3f} | {false} of {stopped:,} ({share:.1%}) "
+        f"| {failed:.0%} | {least:.2f} | {oracle:.2f} | {ratio:.2f} "
+        f"| {rates[0]:.3f} | {rates[1]:.3f} | {false} of {stopped:,} ({share:.1%}) "
         f"| {succeeded} of {audited:,}, at most {bound:.1%} |",
         flush=True,
     )

@@ -265,7 +265,9 @@ def test_the_audit_states_a_bound():
     audit = Audit(41, 0, stopped=370, own=0, saved=1, total=2, asked=0.02)
     assert audit.bound == pytest.approx(1 - 0.05 ** (1 / 41))
     assert not audit.has_widened
+    assert audit.proves_after == 149, "0 of 148 succeed: at most 2.004 %"
     assert replace(audit, succeeded=1).has_widened
+    assert not replace(audit, succeeded=1, audited=300).has_widened, "at most 1.6 %"
     assert replace(audit, audited=0).bound == 1
 
 

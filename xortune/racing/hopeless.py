@@ -9,9 +9,10 @@ succeeded. How low is decided for the whole curve, so that many looks are no mor
   p-value at most `false_stops` of the seeds that succeed leave, and (2) at most that share of the
   seeds that leave would have succeeded, by an upper bound for their counts so far. Looks before the
   one that saves the most are left out.
-- The bounds add the next seed that succeeds: it may leave, though none has. Where the band lies
-  below all that succeeded, it counts as its rank there, which falls with the distance. So a dozen
-  failed seeds are enough where they are far away, and above a hundred are needed where not.
+- The bounds add the next seed that succeeds: it may leave, though none has. Where seeds are compared
+  with their own configuration, most failed ones leave, and the band lies below all that succeeded,
+  it counts as its rank there, which falls with the distance. So a dozen failed seeds are enough
+  where they are a group of their own, far away; above a hundred are needed elsewhere.
 - Configurations differ in pace. So a curve is compared by its distance to the median of those seeds
   of its configuration that succeeded, where there are more than `OWN_SOLVED`; the distances of all
   such configurations are one sample. Seeds of the others are compared as they are, with all seeds.
@@ -64,6 +65,10 @@ CONFIDENCE = 0.9
 
 FURTHEST = 0.1
 """The next seed that succeeds counts as at least so much of one, however far below all others."""
+
+APART = 0.5
+"""And it counts as one unless at least this share of the failed seeds leaves: then they are a group
+of their own, and not the end of one that goes on where seeds succeed."""
 
 
 class Curve(NamedTuple):
@@ -188,6 +193,8 @@ def _threshold(
     solved: NDArray[np.bool_],
     weights: NDArray[np.float64],
     share: float,
+    *,
+    own: bool,
 ) -> float | None:
     """The greatest threshold that keeps both conditions of the module; None if there is none.
 
@@ -196,6 +203,7 @@ def _threshold(
         solved: which succeeded.
         weights: how many seeds each stands for.
         share: `false_stops`.
+        own: whether seeds are compared with those of their own configuration.
     """
     order = np.argsort(depths, kind="stable")
     depths, solved, weights = depths[order], solved[order], weights[order]
@@ -209,7 +217,9 @@ def _threshold(
     highest = np.append(depths, 1.0)[ends + 1].clip(max=1.0)
     # Below the rank of 1 the next one counts as its rank there.
     thresholds = np.where(left >= 1, highest, np.minimum(highest, left / solved.sum()))
-    allowed = (thresholds > depths[ends]) & (left >= FURTHEST)
+    is_apart = failed >= APART * (leaving[-1] - wrong[-1])
+    trusted = (left >= 1) | (own & is_apart & (left >= FURTHEST))
+    allowed = (thresholds > depths[ends]) & trusted
     return float(thresholds[allowed][-1]) if allowed.any() else None
 
 
@@ -245,7 +255,7 @@ class _SeedsSeen:
         rest = self.solved[chosen], self.weights[chosen], self.lengths[chosen]
         return _SeedsSeen(self.reports, values, *rest)
 
-    def limits(self, share: float) -> dict[int, float]:
+    def limits(self, share: float, *, own: bool) -> dict[int, float]:
         """The limits of a band, by report; empty if too few seeds succeeded or failed.
 
         The first look from which on seeds may be stopped is the one that saves the most reports.
@@ -257,7 +267,7 @@ class _SeedsSeen:
         most, best = 0.0, dict[int, float]()
         for first in range(len(self.reports)):
             shares = depths.shares[:, first:]
-            threshold = _threshold(shares.min(axis=1), solved, weights, share)
+            threshold = _threshold(shares.min(axis=1), solved, weights, share, own=own)
             if threshold is None:
                 continue
             leaves = (shares < threshold).any(axis=1) & ~solved
@@ -322,7 +332,7 @@ class HopelessSeeds:
         if not self._curves:
             return
         curves = _SeedsSeen.of(self._curves)
-        self._band = replace(self._none, limits=_in_single(curves.limits(self._share)))
+        self._band = replace(self._none, limits=_in_single(curves.limits(self._share, own=False)))
         rows_of: dict[str, list[int]] = {}
         for row, curve in enumerate(self._curves):
             rows_of.setdefault(curve.key, []).append(row)
@@ -340,7 +350,7 @@ class HopelessSeeds:
         if not chosen:
             return
         index = np.array(sorted(chosen))
-        limits = curves.rows(index, centred[index]).limits(self._share)
+        limits = curves.rows(index, centred[index]).limits(self._share, own=True)
         places = np.searchsorted(curves.reports, list(limits))
         for key, median in medians.items():
             pairs = zip(limits.items(), median[places].tolist(), strict=True)
@@ -390,5 +400,13 @@ class Audit:
 
     @property
     def has_widened(self) -> bool:
-        """Whether more of the audited seeds succeeded than was asked, so that the rule widened."""
-        return self.succeeded > self.asked * self.audited
+        """Whether the bound passes what was asked because audited seeds succeeded.
+
+        The band widens with each of these. Without one the bound is high if few are audited.
+        """
+        return self.succeeded > 0 and self.bound > self.asked
+
+    @property
+    def proves_after(self) -> int:
+        """The audited seeds, none of which succeeds, whose bound is what was asked."""
+        return math.ceil(math.log(0.05) / math.log1p(-self.asked))
