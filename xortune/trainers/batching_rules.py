@@ -249,7 +249,7 @@ def _padded(whole: Tensor) -> Tensor:
     Otherwise torch computes the exponentials of the last numbers by another function.
     """
     lacking = -whole.shape[-1] % LANES
-    return functional.pad(whole, (0, lacking)) if lacking else whole.contiguous()
+    return functional.pad(whole, (0, lacking)) if lacking else whole
 
 
 def embedding(
