@@ -59,7 +59,7 @@ def whole(sampler, kind, window):
 @pytest.mark.parametrize("kind", LADDERS)
 @pytest.mark.parametrize("sampler", ["auto", "random", "grid", "tpe", "nsgaii", "cmaes"])
 @given(data=st.data())
-@settings(max_examples=3, deadline=None)  # of each of 36: over a hundred cuts
+@settings(max_examples=4, deadline=None)
 def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, window, data):
     before = whole(sampler, kind, window)
     lines = before.evaluations
