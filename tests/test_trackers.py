@@ -205,7 +205,7 @@ def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path, m
     before = sorted_files(run.path / "tensorboard")
     xt.log(run, [xt.TensorBoard()])
     assert sorted_files(run.path / "tensorboard") == before
-    began = run.evaluations[0].at
+    began = int(run.evaluations[0].at)  # trackers are told whole seconds
     assert all(group.sessions[0].start_time_secs >= began for group in groups.values())
 
 
