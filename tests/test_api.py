@@ -252,6 +252,17 @@ def test_a_dry_run_starts_nothing_and_says_what_would_be(space_file, output, tmp
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("no_ray")
+def test_a_file_may_leave_the_number_of_trials_to_the_search(space_file):
+    space_file.write_text(TINY_SPACE.replace(", trials: 3", ""))
+    refused(xortune("search", space_file, "--dry-run"), "give --trials")
+    result = xortune("search", space_file, "--dry-run", "--trials", 7)
+    assert "7 configurations" in result.stderr
+    assert xt.search(space_file, trials=7, dry_run=True)["continues"] == 0
+    grid = xortune("search", space_file, "--dry-run", "--trials", 7, "--sampler", "grid")
+    assert "grid" in grid.stderr and grid.exit_code == 2, grid.output
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -99,7 +99,11 @@ def search(
         from xortune.spaces.space import at_most, describe, load_space, with_search
 
         requested = with_search(
-            load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
+            load_space(space, trials_follow=trials is not None),
+            trials=trials,
+            sampler=sampler,
+            seed=seed,
+            time_budget=time_budget,
         )
         what = describe(requested)
         if not silent:
@@ -260,7 +264,11 @@ def submit(
         from xortune.spaces.space import load_space, with_search
 
         requested = with_search(  # errors are reported here, not in the job's log
-            load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
+            load_space(space, trials_follow=trials is not None),
+            trials=trials,
+            sampler=sampler,
+            seed=seed,
+            time_budget=time_budget,
         )
         cluster.refuse_before_sent(requested, from_)
         shared_study(requested, cli.study_of(study_storage, study_name))

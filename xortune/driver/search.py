@@ -304,7 +304,8 @@ def search(
     labels, voice = checked_labels(note, tags), Voice(verbose, listener)
     how = Resume(resume or extend, extend, accept_versions, _shown(command_line()))
     cluster = Cluster.of(workers, ray, address)
-    space = space if isinstance(space, SearchSpace) else load_space(space)
+    if not isinstance(space, SearchSpace):
+        space = load_space(space, trials_follow=trials is not None)
     space = with_train(space, train)
     space = with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
     asked = _Asked(

@@ -64,19 +64,23 @@ from xortune.spaces.yaml_reader import (
 )
 
 
-def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
+def load_space(
+    path: str | os.PathLike[str] | Mapping[str, Any], *, trials_follow: bool = False
+) -> SearchSpace:
     """Read and check a space file.
 
     Args:
         path: of the file; its relative paths (a CSV file, a trainer) start at its folder. Or the
             contents of a file as a dict; relative paths start at the working directory.
+        trials_follow: the number of trials comes from elsewhere, by `with_search`: the file need
+            not have it.
 
     Raises:
         InputError: the file cannot be read, or something in it is not allowed; the message names
             file, line, value, what is allowed and a fix.
     """
     if isinstance(path, Mapping):
-        return parse_space(as_yaml(path))
+        return parse_space(as_yaml(path), trials_follow=trials_follow)
     if not isinstance(path, str | os.PathLike):
         raise InputError(
             kind_of(path),
@@ -84,11 +88,14 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
             allowed="the path of a space file, what it would hold as a dict, or a SearchSpace",
             fix="give the function as train=, and the space first" if callable(path) else None,
         )
-    return parse_space(read_text(path), os.fspath(path), Path(path).parent)
+    text, folder = read_text(path), Path(path).parent
+    return parse_space(text, os.fspath(path), folder, trials_follow=trials_follow)
 
 
-def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> SearchSpace:
-    """Check the text of a space file.
+def parse_space(
+    text: str, place: str = NO_FILE, folder: Path = Path(), *, trials_follow: bool = False
+) -> SearchSpace:
+    """Check the text of a space file; `trials_follow` as in `load_space`.
 
     Raises:
         InputError: as `load_space`.
@@ -132,7 +139,8 @@ def parse_space(text: str, place: str = NO_FILE, folder: Path = Path()) -> Searc
     if own:
         check_own(space, own)
     _check_price(space)
-    check_search(space)
+    if not trials_follow:
+        check_search(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
     return replace(space, start=start)
 
