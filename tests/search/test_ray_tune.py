@@ -151,7 +151,7 @@ name: stopping
 success: "accuracy >= 0.9"
 parameters: {rate: {choice: [0.2, 0.4, 0.5, 0.7]}}
 search: {sampler: grid, seed: 3}
-seeds: {ladder: [16, 32], stop_hopeless: {on: accuracy, false_stops: 0.2, audit: 0.3}}
+seeds: {ladder: [16, 64], stop_hopeless: {on: accuracy, false_stops: 0.2, audit: 0.3}}
 """
 
 
@@ -162,11 +162,17 @@ def test_the_same_hopeless_seeds_are_stopped_as_without_ray(tmp_path):
         for epoch in range(1, 9):
             yield {"accuracy": draw.random() / 20 + (1 - 0.5**epoch if is_good else 0)}
 
-    path, told = tmp_path / "space.yaml", []
+    path = tmp_path / "space.yaml"
     path.write_text(STOPPING)
-    for name, how in (("ray", {"ray": True}), ("pool", {"workers": 2})):
-        run = xt.search(str(path), train=train, output=tmp_path / name, **how)
-        told.append({(r.key, s) for r in run.results for s in ended(r.outcome)})
+    on_ray = xt.search(str(path), train=train, output=tmp_path / "ray", ray=True)
+    # All but its first line is trained again in this process, with as many seeds in flight.
+    here = shutil.copytree(on_ray.path, tmp_path / "here")
+    first, *_ = (here / JOURNAL).read_text().splitlines(keepends=True)
+    (here / JOURNAL).write_text(first)
+    manifest = json.loads((here / "manifest.json").read_text())
+    (here / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
+    again = xt.search(str(path), train=train, output=here, workers=0, resume=True)
+    told = [{(r.key, s) for r in run.results for s in ended(r.outcome)} for run in (on_ray, again)]
     assert len(told[0]) > 10
     assert told[0] == told[1]
 
