@@ -1,6 +1,8 @@
 """What a resumed search may be: the words of each difference, and what an extension may bring."""
 
 import copy
+import dataclasses
+import inspect
 import re
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from xortune.core.errors import InputError
 from xortune.runs.sessions import changes_brought, differences
 from xortune.spaces.grid import grid
+from xortune.spaces.model import RaceSettings, SeedSettings, StopSettings
 from xortune.spaces.space import parse_space, start_point
 from xortune.spaces.yaml_reader import inline_yaml, read_yaml
 
@@ -90,6 +93,7 @@ REFUSED = [
     ({"seeds.certify": 50}, "seeds.certify: 100 -> 50", "fewer"),
     ({"seeds.certify": None}, "seeds.certify: 100 -> (none)", "fewer"),
     ({"stop": {"proven_rate": 0.9}}, "stop.proven_rate: null -> 0.9", "counts"),
+    ({"seeds.stop_hopeless": {"on": "loss"}}, 'stop_hopeless: null -> {"on": loss', "counts"),
     ({"objectives": ["success_rate", "hidden_dim"]}, "objectives: [{", "not repeat the proposals"),
     ({"epochs": 60}, "epochs: 50 -> 60", "without [50], which is in the run"),
     ({"lr.high": 0.05, "start": None}, "lr.high: 0.1 -> 0.05", "narrower"),
@@ -127,6 +131,15 @@ def test_an_extension_may_add(changes, line):
     if "search.trials" not in changes:  # which needs no word
         with pytest.raises(InputError, match=rf"{re.escape(line)}(.|\n)*add extend=True"):
             brought(changes, extend=False)
+
+
+def test_no_setting_of_seeds_changes_unnoticed():
+    """A key that is new to the space file has to be compared, too."""
+    kinds = (SeedSettings, RaceSettings, StopSettings)
+    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    told = inspect.getsource(differences)
+    missed = {name for name in names if not re.search(rf"\"\w+\.(race\.)?{name}\"", told)}
+    assert missed == {"race", "max"}  # they make the ladder
 
 
 @pytest.mark.parametrize(("changes", "line", "why"), REFUSED)

@@ -9,9 +9,9 @@ succeeded. How low is decided for the whole curve, so that many looks are no mor
   p-value at most `false_stops` of the seeds that succeed leave, and (2) at most that share of the
   seeds that leave would have succeeded, by an upper bound for their counts so far. Looks before the
   one that saves the most are left out.
-- The bounds add the next seed that succeeds: it may leave, though none has. Where seeds are compared
-  with their own configuration, most failed ones leave, and the band lies below all that succeeded,
-  it counts as its rank there, which falls with the distance. So a dozen failed seeds are enough
+- The bounds add the next seed that succeeds: it may leave, though none has. It counts as its rank
+  there, which falls with the distance, where seeds are compared with their own configuration, most
+  failed ones leave, and the band lies below all that succeeded. So a dozen failed seeds are enough
   where they are a group of their own, far away; above a hundred are needed elsewhere.
 - Configurations differ in pace. So a curve is compared by its distance to the median of those seeds
   of its configuration that succeeded, where there are more than `OWN_SOLVED`; the distances of all

@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import zip_longest
@@ -225,8 +225,10 @@ def differences(
         ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
         ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
         ("seeds.price", old.seeds.price, new.seeds.price, counted),
+        ("seeds.stop_hopeless", _hopeless(old), _hopeless(new), counted),
         ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
         ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
+        ("bounds", old.bounds, new.bounds, counted),
         ("objectives", _goals(old.objectives), _goals(new.objectives), started),
     ]
     for name, old_value, new_value, refusal in pairs:
@@ -245,6 +247,10 @@ def differences(
 
 def _race(space: SearchSpace) -> RaceSettings:
     return space.seeds.race or RaceSettings()
+
+
+def _hopeless(space: SearchSpace) -> dict[str, object] | None:
+    return space.seeds.stop_hopeless and asdict(space.seeds.stop_hopeless)
 
 
 def _shown(value: object) -> str:

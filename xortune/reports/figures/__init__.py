@@ -75,7 +75,7 @@ FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]]
 """Each figure in the order of a report, and whether it has anything to show of a run's counts."""
 
 
-@cached_per_run  # the report and the process that draws SVG files both ask for them
+@cached_per_run  # the report, its page and its files ask for them
 def figures_of(run: Run) -> tuple[Plot, ...]:
     """The figures that have something to show; none if no config is finished."""
     if not run.results:
