@@ -275,8 +275,9 @@ def test_what_is_beaten_is_dropped_and_the_family_s_error_is_kept():
         assert pair.n == min(found.seeds[pair.a], found.seeds[pair.b])
 
 
-def test_two_files_of_parameters_at_the_command_line():
-    Path("train.py").write_text(TRAIN)
+@pytest.mark.parametrize("file", ["train.py", "queue.py"])  # the second as a module of Python
+def test_two_files_of_parameters_at_the_command_line(file):
+    Path(file).write_text(TRAIN)
     for name, base in (("ppo", 175), ("sac", 150)):
         Path(f"{name}.yaml").write_text(f"base: {base}\n")
     words = (
@@ -284,7 +285,7 @@ def test_two_files_of_parameters_at_the_command_line():
         "ppo.yaml",
         "sac.yaml",
         "--trainer",
-        "./train.py:train",
+        f"./{file}:train",
         "--by",
         "return_iqm",
     )

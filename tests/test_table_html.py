@@ -92,7 +92,7 @@ def test_any_text_is_text(sentence, cell):
 
 def test_all_that_is_answered_shows_itself_with_its_sentence(tmp_path):
     run = write_run(tmp_path / "run", [done(0, CONFIG, solved(0, 50, 100))], trainer="network")
-    pair = SequentialPair(0, 1, 9, 2, 9, 7, 0, 7 / 9, 0.1, 1.0, 0, 8)
+    pair = SequentialPair(0, 1, 9, 7, 0, 1.0, 2 / 9, 7 / 9, 0.1, 1.0, 0, 8)
     points = (Point({"lr": 1}), Point({"lr": 2}))
     for value, shown in (
         (xt.plan(rate=0.95, measure=False), ["59"]),
@@ -100,7 +100,9 @@ def test_all_that_is_answered_shows_itself_with_its_sentence(tmp_path):
         (xt.status(run.path), ["50 of 100"]),
         (xt.compare([solved(0, 19, 20), solved(0, 2, 20)]), ["k_a", "95 % against", "McNemar"]),
         (
-            SequentialComparison(("a", "b"), points, (9, 2), 9, 0, 100, 0.05, (pair,), (9, 9)),
+            SequentialComparison(
+                ("a", "b"), points, None, (1.0, 2 / 9), 9, 0, 100, 0.05, (pair,), (9, 9)
+            ),
             ["9 of 9", "2 of 9"],
         ),
     ):

@@ -177,7 +177,8 @@ def html_rows(text):
 def scripted_rows(text):
     """What the page's script has of all rows."""
     [data] = re.findall(r'<script type="application/json">(\{"parameters".*?)</script>', text)
-    found = (row[:5] + row[8:9] for row in json.loads(data)["rows"])
+    table = json.loads(data)
+    found = ((key, *table["counts"][at][:4], epochs) for key, at, _, epochs, *_ in table["rows"])
     return [(key, f"{k}/{n}", rate, ends, epochs) for key, k, n, rate, ends, epochs in found]
 
 

@@ -275,6 +275,10 @@ def named_source(text: str, folder: Path) -> FunctionSource:
     return _of_module(text, where, name, Path(found.origin))
 
 
+_OF_FILE = "xortune_trainer_"
+"""How the name of a file's module begins if another module has the file's own name."""
+
+
 def given_source(function: Callable[..., Any]) -> AnySource:
     """The source of a function object.
 
@@ -290,6 +294,8 @@ def given_source(function: Callable[..., Any]) -> AnySource:
     module = sys.modules.get(home)
     file = getattr(module, "__file__", None)
     importable = name.isidentifier() and _is_same(getattr(module, name, None), function)
+    if home.startswith(_OF_FILE) and file is not None and importable:
+        return _of_file(f"{file}:{name}", Path(file), name)
     if home != "__main__" and file is not None and importable:
         return _of_module(f"{home}:{name}", home, name, Path(file))
     return FunctionObject(
@@ -386,7 +392,7 @@ def _import_file(path: Path, source: FunctionSource) -> ModuleType:
     other = sys.modules.get(source.module) or importlib.util.find_spec(source.module)
     origin = getattr(other, "__file__", None) or getattr(other, "origin", None)
     is_free = origin is None or Path(origin) == path
-    name = source.module if is_free else f"xortune_trainer_{source.digest}"
+    name = source.module if is_free else _OF_FILE + source.digest
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
