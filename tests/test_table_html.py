@@ -103,7 +103,7 @@ def test_all_that_is_answered_shows_itself_with_its_sentence(tmp_path):
             SequentialComparison(
                 ("a", "b"), points, None, (1.0, 2 / 9), 9, 0, 100, 0.05, (pair,), (9, 9)
             ),
-            ["9 of 9", "2 of 9"],
+            ["9/9", "2/9"],
         ),
     ):
         text = read(value).replace("\N{NO-BREAK SPACE}", " ")
