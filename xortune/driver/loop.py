@@ -1,4 +1,4 @@
-"""The loop of a search: decide, batch, execute, record; and where it ends.
+"""The loop of a search: decide, batch, execute, record, until the decisions have no more.
 
 `run` joins one object for each: `decisions.SearchDecisions`, `batches.Batches`, an executor
 (`executors`, `ray_executor`) and `Record`. A certificate runs in the same loop.
